@@ -1,0 +1,150 @@
+"""The command line: parse, call one library function, print its result.
+
+stdout is results, stderr is talk. Exit code 0 done, 1 refused in one line, 2 wrong usage.
+Nothing heavy is imported before a verb runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from edgedistill import __version__
+from edgedistill.errors import EdgeDistillError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and options, without importing torch."""
+    from edgedistill.stages import STAGES
+
+    parser = argparse.ArgumentParser(
+        prog="edgedistill",
+        description="From a folder of images to a distilled student on a Jetson.",
+    )
+    parser.add_argument("--version", action="version", version=f"edgedistill {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    quickstart = verbs.add_parser("quickstart", help="the whole road on the ELPV solar cells")
+    quickstart.set_defaults(call=_quickstart)
+    _add_run_options(quickstart)
+
+    new = verbs.add_parser("new", help="look at your images and write a recipe for them")
+    new.add_argument("--train", type=Path, required=True, help="folder per class, CSV or parquet")
+    new.add_argument("--val", type=Path, help="the same, if you have a split already")
+    new.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    new.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="file to write")
+    new.set_defaults(call=_new)
+
+    run = verbs.add_parser("run", help="every stage in turn; finished ones are skipped")
+    run.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    run.set_defaults(call=_run, stage=None)
+    _add_run_options(run)
+
+    for stage in STAGES:
+        verb = verbs.add_parser(stage.name, help=f"stage: {stage.help}")
+        verb.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+        verb.set_defaults(call=_run, stage=stage.name)
+        _add_run_options(verb)
+
+    check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
+    check.add_argument("model", type=Path, metavar="MODEL.onnx")
+    check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.set_defaults(call=_check)
+
+    doctor = verbs.add_parser("doctor", help="what of the toolchain is here, what is missing")
+    doctor.add_argument("--json", action="store_true", help="print one JSON document")
+    doctor.set_defaults(call=_doctor)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.call(args)
+    except EdgeDistillError as error:
+        print(f"edgedistill {args.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"edgedistill {args.verb}: stopped; run it again to go on from here", file=sys.stderr)
+        return 1
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run-dir", type=Path, metavar="DIR",
+                        help="where artifacts go (default: runs/RECIPE)")  # fmt: skip
+    parser.add_argument("--set", dest="overrides", action="append", default=[],
+                        metavar="section.key=value", help="override a recipe key")  # fmt: skip
+    parser.add_argument("--force", action="append", default=[], metavar="STAGE",
+                        help="redo this stage although it is up to date")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from edgedistill.config import load_recipe
+
+    return _run_recipe(args, load_recipe(args.recipe, args.overrides), args.recipe.stem)
+
+
+def _quickstart(args: argparse.Namespace) -> int:
+    from edgedistill.quickstart import quickstart_recipe
+
+    args.stage = None
+    run_dir = args.run_dir or Path("runs/quickstart")
+    return _run_recipe(args, quickstart_recipe(run_dir, args.overrides), "quickstart")
+
+
+def _run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
+    from edgedistill.pipeline import run_stages
+    from edgedistill.stages import STAGES
+    from edgedistill.talk import Talk
+
+    known = [stage.name for stage in STAGES]
+    unknown = [stage for stage in args.force if stage not in known]
+    if unknown:
+        print(f"edgedistill {args.verb}: --force {unknown[0]}: no such stage; "
+              f"there are: {', '.join(known)}", file=sys.stderr)  # fmt: skip
+        return 2
+    run_dir = args.run_dir or Path("runs") / name
+    path = run_stages(recipe, run_dir, Talk(args.quiet), only=args.stage, force=args.force)
+    if args.json:
+        print(path.read_text(encoding="utf-8"), end="")
+    elif path.stem == "report":
+        from edgedistill.report.summary import summary_table
+
+        print(summary_table(json.loads(path.read_text(encoding="utf-8"))))
+        print(f"report: {path.with_suffix('.html')}")
+    else:
+        print(path)
+    return 0
+
+
+def _new(args: argparse.Namespace) -> int:
+    from edgedistill.new import inspect_and_write
+
+    inspect_and_write(args.train, args.val, args.target, args.recipe, print)
+    print(f"wrote {args.recipe}; next: edgedistill run {args.recipe}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from edgedistill.check import check, text_from_check
+
+    result = check(args.model, args.target)
+    print(json.dumps(result, indent=1) if args.json else text_from_check(result))
+    return 0 if result["fits"] else 1
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from edgedistill.doctor import examine, text_from_checks
+
+    checks = examine()
+    if args.json:
+        print(json.dumps([vars(check) for check in checks], indent=1))
+    else:
+        print(text_from_checks(checks))
+    return 0 if all(check.ok or not check.required for check in checks) else 1

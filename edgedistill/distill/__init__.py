@@ -1,0 +1,1 @@
+"""Losses, cached teacher outputs, and the one training loop."""

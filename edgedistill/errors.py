@@ -1,0 +1,65 @@
+"""Everything edgedistill refuses, as one tree.
+
+    EdgeDistillError            a person can mend it: one line, exit code 1
+    |-- RecipeError             a key, a value or a combination in the recipe
+    |-- DataError               images, labels, splits
+    |-- WeightsError            a file or a name that does not give the model asked for
+    |-- TeacherError            a teacher that must not teach: wrong head, too weak
+    |-- TrainingError           a loss that is not finite, a checkpoint that does not fit
+    |-- ExportError             an ONNX file that differs from its PyTorch model, or cannot be made
+    |-- PreflightError          an ONNX file that the target's TensorRT will not take
+    |-- QuantizeError           calibration or INT8 that cannot be trusted
+    |-- BundleError             a bundle that is incomplete or does not agree with its manifest
+    |-- DeviceError             a board, or its stand-in, that failed
+    `-- RunFolderError          a run folder that is locked, full, or not ours
+
+Each message says what was expected, what came, and what to do.
+"""
+
+
+class EdgeDistillError(Exception):
+    """Base of the tree above."""
+
+
+class RecipeError(EdgeDistillError):
+    pass
+
+
+class DataError(EdgeDistillError):
+    pass
+
+
+class WeightsError(EdgeDistillError):
+    pass
+
+
+class TeacherError(EdgeDistillError):
+    pass
+
+
+class TrainingError(EdgeDistillError):
+    pass
+
+
+class ExportError(EdgeDistillError):
+    pass
+
+
+class PreflightError(EdgeDistillError):
+    pass
+
+
+class QuantizeError(EdgeDistillError):
+    pass
+
+
+class BundleError(EdgeDistillError):
+    pass
+
+
+class DeviceError(EdgeDistillError):
+    pass
+
+
+class RunFolderError(EdgeDistillError):
+    pass

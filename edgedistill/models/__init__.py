@@ -1,0 +1,1 @@
+"""Teachers and students: any timm model, and torchvision's SqueezeNets as students."""

@@ -1,0 +1,130 @@
+"""Models by name, the preprocessing that belongs to each, and their outputs.
+
+timm has no SqueezeNet, so the two of torchvision are given timm's shape here.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.models.squeezenet import SqueezeNet
+
+from edgedistill.errors import RecipeError
+from jetson.preprocess import Preprocess
+
+SQUEEZENETS = {"squeezenet1_0": "1_0", "squeezenet1_1": "1_1"}
+STUDENT_FAMILIES = (
+    "mobilenetv1_", "mobilenetv2_", "mobilenetv3_", "mobilenetv4_", "tf_mobilenetv3_",
+    "efficientnet_lite", "tf_efficientnet_lite", "efficientnet_b0", "tf_efficientnet_b0",
+)  # fmt: skip
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
+
+
+class SqueezeNetStudent(SqueezeNet):
+    """torchvision's SqueezeNet without the ReLU on its logits.
+
+    The original clips logits at zero. That costs nothing for an argmax over 1000 classes, but
+    no soft label below the average can be matched then.
+    """
+
+    def __init__(self, version: str, num_classes: int):
+        super().__init__(version=version, num_classes=num_classes)
+        self.classifier[2] = nn.Identity()
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.features(images)
+        return torch.flatten(self.classifier(maps), 1), maps.mean(dim=(2, 3))
+
+
+def build_model(name: str, num_classes: int) -> nn.Module:
+    """A model with random weights and a head of `num_classes`.
+
+    Raises:
+        RecipeError: no such model.
+    """
+    if name in SQUEEZENETS:
+        return SqueezeNetStudent(SQUEEZENETS[name], num_classes)
+    _refuse_unknown(name)
+    return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
+def refuse_unless_student(name: str) -> None:
+    """Students are the families that the project exports, checks and measures.
+
+    Raises:
+        RecipeError: another family, or no such model.
+    """
+    if name in SQUEEZENETS:
+        return
+    _refuse_unknown(name)
+    if not name.startswith(STUDENT_FAMILIES):
+        raise RecipeError(
+            f"student.model = {name!r} is not a student family; take a timm MobileNet (V1 to V4), "
+            f"EfficientNet-Lite or B0, or {' / '.join(SQUEEZENETS)}"
+        )
+
+
+def preprocess_of(name: str, image_px: int, resize_px: int, interpolation: str) -> Preprocess:
+    """How images become input: the frame of this run, mean and std of the model's own config.
+
+    With ImageNet's mean and std in place of its own 0.5, tf_efficientnet_lite0 loses ten points
+    of top-1 and raises no error.
+    """
+    own = _own_config(name)
+    return Preprocess(
+        image_px, resize_px, interpolation, tuple(map(float, own["mean"])), tuple(map(float, own["std"]))
+    )
+
+
+def resize_px_of(name: str, image_px: int, crop_fraction: float | None) -> int:
+    """Short side after the resize, from the recipe's crop fraction or else the model's own."""
+    return round(image_px / (crop_fraction or _own_config(name)["crop_pct"]))
+
+
+def head_names(name: str) -> tuple[str, ...]:
+    """Parameter prefixes of the classifying layer."""
+    if name in SQUEEZENETS:
+        return ("classifier.1",)
+    heads = _own_config(name)["classifier"]
+    return (heads,) if isinstance(heads, str) else tuple(heads)
+
+
+def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (N, C) and the pooled features before the head (N, F), in one forward pass.
+
+    Args:
+        model: from `build_model`.
+        images: (N, 3, H, W) float, normalised for this model.
+    """
+    if hasattr(model, "outputs"):
+        return model.outputs(images)
+    features = model.forward_head(model.forward_features(images), pre_logits=True)
+    return model.get_classifier()(features), features
+
+
+def parameter_count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _own_config(name: str) -> dict:
+    if name in SQUEEZENETS:
+        return _IMAGENET
+    _refuse_unknown(name)
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise RecipeError(f"timm knows the model {name!r} but has no preprocessing for it; take another")
+    return config.to_dict()
+
+
+def _refuse_unknown(name: str) -> None:
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        near = difflib.get_close_matches(base, timm.list_models() + list(SQUEEZENETS), n=3)
+        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise RecipeError(f"timm {timm.__version__} has no model {name!r}{meant}")
+    known = timm.list_pretrained(f"{base}.*")
+    if tag and name not in known:
+        raise RecipeError(f"timm has no weights {name!r}; it has: {', '.join(known) or 'none'}")

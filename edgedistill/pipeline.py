@@ -1,0 +1,103 @@
+"""Walk the stage table: skip what is fresh, redo what is not, stop at the first refusal."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config import Recipe
+from edgedistill.run_folder import RunFolder, stopwatch, write_json
+from edgedistill.stages import STAGES, Stage, recipe_values
+from edgedistill.talk import Talk
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage gets: the recipe, earlier artifacts, a folder to write in, a voice."""
+
+    recipe: Recipe
+    run: RunFolder
+    out: Path
+    talk: Talk
+
+    def values(self, stage: str) -> dict[str, Any]:
+        """The JSON of an earlier stage."""
+        return self.run.artifact(stage)
+
+    def file(self, stage: str, name: str) -> Path:
+        """A file of an earlier stage."""
+        return self.run.folder(stage) / name
+
+
+def run_stages(
+    recipe: Recipe,
+    run_dir: Path,
+    talk: Talk,
+    only: str | None = None,
+    force: Iterable[str] = (),
+) -> Path:
+    """Run the whole road, or one stage and whatever it needs first.
+
+    Args:
+        recipe: validated.
+        run_dir: made when absent; held by one process at a time.
+        talk: where lines and progress go.
+        only: a stage name; stages that it does not read, even indirectly, are left alone.
+        force: names of stages to redo although they are fresh.
+
+    Returns:
+        The JSON of the last stage that was asked for.
+
+    Raises:
+        EdgeDistillError: whatever a stage refuses.
+    """
+    wanted = _with_what_they_read(only) if only else {stage.name for stage in STAGES}
+    last = only or STAGES[-1].name
+    with RunFolder(run_dir) as run:
+        write_json(run_dir / "recipe.json", recipe.model_dump(mode="json"))
+        for number, stage in enumerate(STAGES, start=1):
+            if stage.name in wanted:
+                _run_stage(stage, f"[{number}/{len(STAGES)}] {stage.name}", recipe, run, talk,
+                           stage.name in set(force))  # fmt: skip
+    return run_dir / last / f"{last}.json"
+
+
+def _run_stage(
+    stage: Stage, title: str, recipe: Recipe, run: RunFolder, talk: Talk, force: bool
+) -> None:
+    inputs = _inputs(stage, recipe, run)
+    reason = "asked for" if force else run.why_stale(stage.name, inputs)
+    if reason is None:
+        talk.say(f"{title}: up to date")
+        return
+    talk.say(f"{title}: {stage.help} ({reason})")
+    module = importlib.import_module(f"edgedistill.stages.{stage.name}")
+    out = run.begin(stage.name, inputs)
+    with stopwatch() as seconds:
+        result = module.run(StageContext(recipe, run, out, talk))
+    run.finish(stage.name, inputs, result, seconds[0])
+    talk.say(f"{title}: done in {seconds[0]:.1f} s")
+
+
+def _inputs(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        "stage version": stage.version,
+        "recipe": recipe_values(stage, recipe),
+        "artifacts": {name: run.digest(name) for name in stage.reads},
+    }
+    if stage.name == "data":
+        from edgedistill.data.sources import fingerprint
+
+        inputs["source files"] = fingerprint(recipe.data)
+    return inputs
+
+
+def _with_what_they_read(name: str) -> set[str]:
+    wanted = {name}
+    for stage in reversed(STAGES):
+        if stage.name in wanted:
+            wanted |= set(stage.reads)
+    return wanted

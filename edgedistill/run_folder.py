@@ -1,0 +1,246 @@
+"""The run folder: one artifact folder per stage, redone only when what it depends on changed.
+
+    DIR/.lock                  held by the process that works here
+    DIR/recipe.json            the recipe of the last run, as validated
+    DIR/STAGE/STAGE.json       written last: the artifact is whole when it exists
+    DIR/STAGE.partial/         work under way; kept by a kill, taken up again by the next run
+
+`STAGE.json` holds the stage's values and, under "artifact", what it was made from: stage
+version, recipe values, digests of the artifacts it read, and its own files with their SHA-256.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import RunFolderError
+
+_INPUTS = "inputs.json"  # in a partial folder: what the work under way depends on
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage gives back.
+
+    Attributes:
+        values: JSON-able; equal inputs give equal values (times and rates go into `cost`).
+        files: names inside the stage's folder that later stages may read.
+        cost: JSON-able facts of this execution alone: seconds, rates. Not part of the digest.
+    """
+
+    values: dict[str, Any]
+    files: tuple[str, ...] = ()
+    cost: dict[str, Any] = field(default_factory=dict)
+
+
+class RunFolder:
+    """Artifacts of one run. Use as a context manager: entering takes the lock."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self) -> RunFolder:
+        with _as_run_folder_error(f"cannot use the run folder {self.path}"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held until __exit__
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            owner = self._lock.read().strip() or "another process"
+            self._lock.close()
+            raise RunFolderError(
+                f"{self.path} is in use by {owner}; wait for it, or choose another --run-dir"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()}")
+        self._lock.flush()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.truncate(0)
+        self._lock.close()
+
+    def folder(self, stage: str) -> Path:
+        return self.path / stage
+
+    def artifact(self, stage: str) -> dict[str, Any]:
+        """The stage's JSON.
+
+        Raises:
+            RunFolderError: the stage has not run here.
+        """
+        path = self.folder(stage) / f"{stage}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunFolderError(f"{path} is missing; run `edgedistill {stage} RECIPE` first") from None
+        except ValueError as error:
+            raise RunFolderError(
+                f"{path} is not JSON ({error}); remove {path.parent} and run again"
+            ) from None
+
+    def digest(self, stage: str) -> str:
+        """SHA-256 over the stage's values and files: equal content, equal digest."""
+        return self.artifact(stage)["artifact"]["digest"]
+
+    def why_stale(self, stage: str, inputs: dict[str, Any]) -> str | None:
+        """None when the stored artifact was made from `inputs` and is intact, else the reason."""
+        self._finish_swap(stage)
+        path = self.folder(stage) / f"{stage}.json"
+        if not path.exists():
+            return "not done yet"
+        try:
+            stamp = self.artifact(stage)["artifact"]
+        except (RunFolderError, KeyError) as error:
+            return f"its JSON is damaged ({error})"
+        changed = _first_difference(stamp["inputs"], inputs)
+        if changed:
+            return changed
+        for name, known in stamp["files"].items():
+            if not _is_same_file(self.folder(stage) / name, known):
+                return f"{stage}/{name} is missing or was changed"
+        return None
+
+    def begin(self, stage: str, inputs: dict[str, Any]) -> Path:
+        """The folder to work in: what an interrupted run with the same inputs left, or a new one."""
+        partial = self.path / f"{stage}.partial"
+        inputs_path = partial / _INPUTS
+        with _as_run_folder_error(f"cannot write to {partial}"):
+            if partial.exists() and _json_or_none(inputs_path) != inputs:
+                shutil.rmtree(partial)
+            partial.mkdir(exist_ok=True)
+            write_json(inputs_path, inputs)
+        return partial
+
+    def finish(self, stage: str, inputs: dict[str, Any], result: Result, seconds: float) -> None:
+        """Hash the files, write the JSON last, and put the folder into its place."""
+        partial = self.path / f"{stage}.partial"
+        files = {name: _file_stamp(partial / name) for name in sorted(result.files)}
+        content = {"values": result.values, "files": {n: f["sha256"] for n, f in files.items()}}
+        stamp = {
+            "inputs": inputs,
+            "files": files,
+            "digest": hashlib.sha256(_canonical(content).encode()).hexdigest(),
+            "seconds": round(seconds, 2),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        document = {**result.values, "cost": {**result.cost, "seconds": stamp["seconds"]}}
+        with _as_run_folder_error(f"cannot finish {partial}"):
+            (partial / _INPUTS).unlink(missing_ok=True)
+            write_json(partial / f"{stage}.json", {**document, "artifact": stamp})
+            self._finish_swap(stage)
+
+    def _finish_swap(self, stage: str) -> None:
+        """Put a whole partial folder into its place; also after a kill in the middle of it."""
+        partial, done = self.path / f"{stage}.partial", self.folder(stage)
+        old = self.path / f"{stage}.old"
+        if (partial / f"{stage}.json").exists():
+            if done.exists():
+                shutil.rmtree(old, ignore_errors=True)
+                os.replace(done, old)
+            os.replace(partial, done)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write beside and rename, so that the file is whole whenever it exists."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write beside, flush to the disk, rename.
+
+    Raises:
+        RunFolderError: the disk is full or refuses; the previous file is intact.
+    """
+    beside = path.with_name(path.name + ".tmp")
+    with _as_run_folder_error(f"cannot write {path}"):
+        try:
+            with open(beside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+
+def sha256_of(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def stopwatch() -> Iterator[list[float]]:
+    """`with stopwatch() as seconds: ...`; seconds[0] is the wall time afterwards."""
+    start = time.monotonic()
+    seconds: list[float] = []
+    try:
+        yield seconds
+    finally:
+        seconds.append(time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def _as_run_folder_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cure = "; free some space and run again" if error.errno == errno.ENOSPC else ""
+        raise RunFolderError(f"{what}: {error.strerror or error}{cure}") from error
+
+
+def _file_stamp(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return {"sha256": sha256_of(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _is_same_file(path: Path, known: dict[str, Any]) -> bool:
+    """By size and time first; by content when only the time differs (a copied folder)."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != known["bytes"]:
+        return False
+    return stat.st_mtime_ns == known["mtime_ns"] or sha256_of(path) == known["sha256"]
+
+
+def _json_or_none(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+    """`distill.temperature was 4.0, is 2.0`, or None when both say the same."""
+    for key in sorted(old.keys() | new.keys()):
+        before, now = old.get(key), new.get(key)
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            return _first_difference(before, now, f"{prefix}{key}: ")
+        if len(_canonical(before)) + len(_canonical(now)) > 120:
+            return f"{prefix}{key} changed"
+        return f"{prefix}{key} was {_canonical(before)}, is {_canonical(now)}"
+    return None

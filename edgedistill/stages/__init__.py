@@ -1,0 +1,84 @@
+"""The pipeline as a table. Stage `x` is edgedistill/stages/x.py, `edgedistill x`, and DIR/x/.
+
+Importing this module is cheap: a stage's own module is imported when the stage runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
+    from edgedistill.config import Recipe
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row.
+
+    Attributes:
+        name: module, verb and folder.
+        reads: stages whose artifacts it reads.
+        keys: recipe sections, or section.key, whose values its artifact depends on.
+        version: raise it when the stage's code would give another artifact from the same inputs.
+        help: for `edgedistill --help`.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    keys: tuple[str, ...]
+    version: int
+    help: str
+
+
+_TRAINING = ("augment", "data.balance", "run.device", "run.threads")
+_STUDENT = ("student", "distill.epochs", "distill.batch_size", "distill.peak_lr",
+            "distill.weight_decay", "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
+_KNOWLEDGE = ("distill.method", "distill.temperature", "distill.kd_weight",
+              "distill.feature_weight", "distill.feature_warmup_fraction")  # fmt: skip
+
+STAGES = (
+    Stage("data", (), ("data.images", "student.model"), 1,
+          "scan the images, group near-duplicates, split, decode once"),
+    Stage("teacher", ("data",), ("teacher", *_TRAINING), 1,
+          "fine-tune the teacher and refuse one that is too weak"),
+    Stage("logits", ("data", "teacher"), ("augment", "distill.views", "distill.cache_features"), 1,
+          "cache the teacher's outputs for every training view"),
+    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 1,
+          "train the student without a teacher, for comparison"),
+    Stage("distill", ("data", "logits"), (*_STUDENT, *_KNOWLEDGE, *_TRAINING), 1,
+          "train the student against the cached teacher"),
+    Stage("evaluate", ("data", "teacher", "baseline", "distill"), (), 1,
+          "test all three on images that nothing was trained or chosen on"),
+    Stage("export", ("data", "teacher", "distill"), ("target.device",), 1,
+          "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
+    Stage("quantize", ("data", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 1,
+          "take INT8 scales and measure what each precision costs"),
+    Stage("bundle", ("data", "distill", "export", "quantize", "evaluate"),
+          ("target.device", "target.precision", "deploy.golden_images"), 1,
+          "gather all that the board needs in one folder"),
+    Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.bench_runs"), 1,
+          "verify and time the bundle on each host"),
+    Stage("report", ("data", "teacher", "logits", "baseline", "distill", "evaluate", "export",
+                     "quantize", "bundle", "deploy"), ("data.metric", "target"), 1,
+          "one page and one JSON of what came out"),
+)  # fmt: skip
+
+
+def stage_named(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """The recipe values that a stage's artifact depends on, by dotted name."""
+    values: dict[str, Any] = {}
+    for key in stage.keys:
+        value: Any = recipe
+        for part in key.split("."):
+            value = getattr(value, part)
+        if hasattr(value, "model_dump"):
+            dumped = value.model_dump(mode="json")
+            values |= {f"{key}.{name}": dumped[name] for name in sorted(dumped)}
+        else:
+            values[key] = list(value) if isinstance(value, tuple) else value
+    return values

@@ -1,0 +1,19 @@
+"""Stage `data`: from files to a split, decoded, hashed set of images."""
+
+from __future__ import annotations
+
+from edgedistill.data.prepare import prepare
+from edgedistill.models.build import refuse_unless_student, resize_px_of
+from edgedistill.pipeline import StageContext
+from edgedistill.run_folder import Result
+
+
+def run(context: StageContext) -> Result:
+    recipe = context.recipe
+    refuse_unless_student(recipe.student.model)
+    resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction)
+    values = prepare(recipe.data, resize_px, context.out, context.talk.say)
+    return Result(
+        {**values, "resize_px": resize_px},
+        ("images.csv", "classes.txt", "pixels.u8", "pixels.npz"),
+    )

@@ -1,0 +1,52 @@
+"""Stage `export`: ONNX of student and teacher, proved against PyTorch; pre-flight for the board."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+
+from edgedistill.errors import PreflightError
+from edgedistill.models.weights import load_weights
+from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.onnx_model.graph import count
+from edgedistill.onnx_model.preflight import check_onnx
+from edgedistill.pipeline import StageContext
+from edgedistill.run_folder import Result, sha256_of
+from edgedistill.target import load_target
+from edgedistill.training_stage import WEIGHTS, open_images, spec_for
+from jetson.preprocess import dict_from_preprocess, to_input
+
+PROBE_IMAGES = 32
+STUDENT, TEACHER = "student.onnx", "teacher.onnx"
+
+
+def run(context: StageContext) -> Result:
+    images = open_images(context)
+    target = load_target(context.recipe.target.device)
+    frames = np.concatenate(list(images.frames("val")))[:PROBE_IMAGES]
+    values = {"probe_images": len(frames)}
+    for name, stage, file in (("student", "distill", STUDENT), ("teacher", "teacher", TEACHER)):
+        model, about = load_weights(context.file(stage, WEIGHTS))
+        spec = spec_for(about["model"], context.recipe)
+        probe = np.concatenate([to_input(frame, spec) for frame in frames])
+        metadata = {"model": about["model"], "classes": json.dumps(about["classes"]),
+                    "preprocess": json.dumps(dict_from_preprocess(spec))}  # fmt: skip
+        path = context.out / file
+        proof = onnx_from_model(model, probe, path, metadata)
+        values[name] = {"file": file, "sha256": sha256_of(path), **proof, **count(path)}
+    findings = check_onnx(context.out / STUDENT, target)
+    values["preflight"] = {
+        "target": target.name,
+        "tensorrt": target.tensorrt,
+        "findings": [asdict(finding) for finding in findings],
+    }
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        first = errors[0]
+        raise PreflightError(
+            f"{target.title} (TensorRT {target.tensorrt}) will not take the student: {len(errors)} "
+            f"faults, first at {first.node}: {first.why}; {first.mend}"
+        )
+    return Result(values, (STUDENT, TEACHER))

@@ -1,0 +1,16 @@
+"""Stage `report`: report.json and one self-contained page."""
+
+from __future__ import annotations
+
+from edgedistill.pipeline import StageContext
+from edgedistill.report.assemble import report_from_stages
+from edgedistill.report.page import html_from_report
+from edgedistill.run_folder import Result, write_bytes
+from edgedistill.stages import STAGES
+
+
+def run(context: StageContext) -> Result:
+    stages = {stage.name: context.values(stage.name) for stage in STAGES if stage.name != "report"}
+    report = report_from_stages(stages, context.recipe)
+    write_bytes(context.out / "report.html", html_from_report(report).encode())
+    return Result(report, ("report.html",))

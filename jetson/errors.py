@@ -1,0 +1,33 @@
+"""What the device code refuses: one line, exit code 1.
+
+JetsonError
+|-- ImageError       a file that is no usable image
+|-- ManifestError    a bundle that is incomplete, altered or of another version
+|-- BackendError     a runner that is not there or does not take the model
+|-- VerifyError      an engine that does not agree with the goldens
+`-- BenchError       a measurement that would mean nothing
+"""
+
+
+class JetsonError(Exception):
+    """Base of the tree above."""
+
+
+class ImageError(JetsonError):
+    pass
+
+
+class ManifestError(JetsonError):
+    pass
+
+
+class BackendError(JetsonError):
+    pass
+
+
+class VerifyError(JetsonError):
+    pass
+
+
+class BenchError(JetsonError):
+    pass

@@ -1,0 +1,24 @@
+"""What runs the network: one interface, `with open_runner(...) as runner: runner.infer(batch)`."""
+
+BACKENDS = ("tensorrt", "onnxruntime")
+
+
+def open_runner(backend, folder, manifest):
+    """A runner for the bundle's model; entering it takes the device, leaving gives it back.
+
+    Args:
+        backend: one of BACKENDS.
+        folder: the bundle.
+        manifest: Manifest.
+
+    Returns:
+        A context manager with `infer((1, 3, H, W) float32) -> (1, classes) float32`, `executed`
+        (precision) and `provenance` (one line for reports).
+    """
+    if backend == "onnxruntime":
+        from jetson.runners.onnxruntime_runner import OnnxRuntimeRunner
+
+        return OnnxRuntimeRunner(folder, manifest)
+    from jetson.runners.tensorrt_runner import TensorRTRunner
+
+    return TensorRTRunner(folder, manifest)

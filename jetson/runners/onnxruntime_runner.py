@@ -1,0 +1,49 @@
+"""ONNX Runtime on the CPU: a stand-in for the board's TensorRT that runs on any computer."""
+
+import os
+import platform
+
+from jetson.errors import BackendError
+
+
+class OnnxRuntimeRunner(object):
+    """One ONNX model, one input, one output, batch of one. Importing this needs no ONNX Runtime."""
+
+    executed = "fp32"
+
+    def __init__(self, folder, manifest):
+        self._path = os.path.join(str(folder), "model.onnx")
+        self._manifest = manifest
+        self._session = None
+
+    @property
+    def provenance(self):
+        return "stand-in: ONNX Runtime on %s, not the board's TensorRT" % (platform.machine(),)
+
+    def __enter__(self):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendError(
+                "ONNX Runtime is missing (%s): python3 -m pip install onnxruntime" % (error,)
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                self._path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exception types differ between releases
+            raise BackendError(
+                "ONNX Runtime %s does not take %s: %s"
+                % (onnxruntime.__version__, self._path, str(error).splitlines()[0])
+            )
+        return self
+
+    def __exit__(self, *error):
+        self._session = None
+
+    def infer(self, batch):
+        """(1, 3, H, W) float32 in, (1, classes) float32 logits out, a fresh array each call."""
+        feeds = {self._manifest.input_name: batch}
+        return self._session.run([self._manifest.output_name], feeds)[0]
