@@ -1,0 +1,1 @@
+"""From files to a split, decoded, hashed set of images."""

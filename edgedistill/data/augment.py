@@ -1,0 +1,97 @@
+"""Training views, by albumentations. The only module that imports it."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
+
+import albumentations
+import cv2
+
+from edgedistill.config import AugmentConfig
+from edgedistill.errors import RecipeError
+from jetson.preprocess import centre_crop
+
+_INTERPOLATION = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+
+
+class TrainingView:
+    """A random crop and the recipe's transforms: a pure function of (image, seed).
+
+    Args:
+        image_px: side of the view, pixels.
+        augment: the recipe's [augment].
+        interpolation: of the crop's resize.
+
+    Raises:
+        RecipeError: a transform that albumentations does not have or does not take.
+    """
+
+    def __init__(self, image_px: int, augment: AugmentConfig, interpolation: str):
+        self._image_px, self._augment, self._interpolation = image_px, augment, interpolation
+        self._local = threading.local()  # a pipeline holds its random state: one each thread
+        self._description = self._pipeline().to_dict()
+
+    def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
+        """(h, w, 3) uint8 -> (image_px, image_px, 3) uint8."""
+        if not hasattr(self._local, "pipeline"):
+            self._local.pipeline = self._pipeline()
+        self._local.pipeline.set_random_seed(seed)
+        return self._local.pipeline(image=image)["image"]
+
+    def describe(self) -> dict[str, Any]:
+        """Library version and digest of the whole pipeline: equal ones give equal views."""
+        text = json.dumps(self._description, sort_keys=True, default=str)
+        return {
+            "albumentations": albumentations.__version__,
+            "opencv": cv2.__version__,
+            "pipeline": hashlib.sha256(text.encode()).hexdigest(),
+        }
+
+    def _pipeline(self) -> albumentations.Compose:
+        crop = albumentations.RandomResizedCrop(
+            size=(self._image_px, self._image_px),
+            scale=(self._augment.crop_scale_min, 1.0),
+            interpolation=_INTERPOLATION[self._interpolation],
+        )
+        return albumentations.Compose([crop, *map(_transform, self._augment.transforms)])
+
+
+def validation_view(image: np.ndarray, image_px: int) -> np.ndarray:
+    """The board's own framing of a decoded, resized image."""
+    return centre_crop(image, image_px)
+
+
+def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:
+    arguments = dict(declared)
+    name = arguments.pop("name", None)
+    kind = getattr(albumentations, str(name), None)
+    if not (isinstance(kind, type) and issubclass(kind, albumentations.BasicTransform)):
+        near = difflib.get_close_matches(str(name), dir(albumentations), n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise RecipeError(f"augment.transforms: albumentations has no transform {name!r}{meant}")
+    unknown = set(arguments) - _arguments_of(kind)
+    if unknown:
+        raise RecipeError(
+            f"augment.transforms: {name} takes no {sorted(unknown)[0]!r}; it takes: "
+            f"{', '.join(sorted(_arguments_of(kind)))}"
+        )
+    try:
+        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RecipeError(f"augment.transforms: {name}: {reason}") from None
+
+
+def _arguments_of(kind: type) -> set[str]:
+    import inspect
+
+    return set(inspect.signature(kind.__init__).parameters) - {"self", "args", "kwargs"}

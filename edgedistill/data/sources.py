@@ -1,0 +1,155 @@
+"""Which files there are and what they are labelled: a folder per class, a CSV, a parquet file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedistill.config import DataConfig
+from edgedistill.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .jp2 .pgm .ppm .pbm .pnm".split()
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled file.
+
+    Attributes:
+        path: absolute.
+        label: class name.
+        group: images of one group stay in one split; None when nothing was said.
+    """
+
+    path: Path
+    label: str
+    group: str | None = None
+
+
+def list_items(source: Path, data: DataConfig) -> list[Item]:
+    """All labelled images of a source, in path order.
+
+    Raises:
+        DataError: nothing there, an empty class, a missing column, an empty label.
+    """
+    if not source.exists():
+        raise DataError(f"{source}: no such folder or file; expected one folder per class, or a CSV")
+    if source.is_dir():
+        found = _items_of_folder(source)
+    elif source.suffix.lower() in {".csv", ".tsv"}:
+        found = _items_of_rows(source, _csv_rows(source), data)
+    elif source.suffix.lower() == ".parquet":
+        found = _items_of_rows(source, _parquet_rows(source), data)
+    else:
+        raise DataError(f"{source}: expected a folder, .csv, .tsv or .parquet")
+    if not found:
+        raise DataError(f"{source}: no images listed")
+    if data.group_pattern is not None:
+        found = [_with_group_from_name(item, data.group_pattern) for item in found]
+    return sorted(found, key=lambda item: str(item.path))
+
+
+def fingerprint(data: DataConfig) -> str:
+    """SHA-256 over path, size and time of every source file: cheap, and changes when they do."""
+    digest = hashlib.sha256()
+    for source in (data.train, data.val, data.test):
+        if source is None:
+            continue
+        path = Path(source)
+        files = [path] if path.is_file() else []
+        files += [item.path for item in list_items(path, data)]
+        for file in files:
+            try:
+                stat = file.stat()
+            except OSError:
+                continue  # `prepare` says which file is missing
+            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _items_of_folder(source: Path) -> list[Item]:
+    classes = sorted(
+        entry for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
+    if not classes:
+        raise DataError(f"{source}: no class folders in it; expected {source.name}/CLASS/image.jpg")
+    found: list[Item] = []
+    for folder in classes:
+        files = list(_images_below(folder))
+        if not files:
+            raise DataError(
+                f"{folder}: the class {folder.name!r} has no images; remove the folder or fill it"
+            )
+        found += [Item(file, folder.name) for file in files]
+    return found
+
+
+def _images_below(folder: Path) -> Iterable[Path]:
+    """Image files at any depth. Links to folders are not followed, so they cannot loop."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(os.path.abspath(os.path.join(place, name)))
+
+
+def _csv_rows(source: Path) -> list[dict[str, str | None]]:
+    try:
+        with open(source, newline="", encoding="utf-8-sig") as file:
+            separator = "\t" if source.suffix.lower() == ".tsv" else ","
+            return list(csv.DictReader(file, delimiter=separator))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{source}: not a readable CSV in UTF-8: {error}") from None
+
+
+def _parquet_rows(source: Path) -> list[dict[str, str | None]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise DataError(
+            f"{source}: parquet needs pyarrow: pip install 'edgedistill[parquet]'"
+        ) from None
+    try:
+        rows = parquet.read_table(source).to_pylist()
+    except Exception as error:  # pyarrow has its own family of errors; all mean a bad file
+        raise DataError(f"{source}: not a readable parquet file: {error}") from None
+    return [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
+
+
+def _items_of_rows(
+    source: Path, rows: list[dict[str, str | None]], data: DataConfig
+) -> list[Item]:
+    if not rows:
+        raise DataError(f"{source}: no rows below the header")
+    for column in filter(None, (data.path_column, data.label_column, data.group_column)):
+        if column not in rows[0]:
+            known = ", ".join(str(name) for name in rows[0])
+            raise DataError(
+                f"{source}: no column {column!r}; it has {known}; name yours with "
+                "data.path_column, data.label_column, data.group_column"
+            )
+    found = []
+    for number, row in enumerate(rows, start=2):
+        path, label = row[data.path_column], row[data.label_column]
+        if not path or not label:
+            raise DataError(f"{source}, line {number}: the path or the label is empty")
+        group = row[data.group_column] if data.group_column else None
+        found.append(Item(Path(os.path.abspath(source.parent / path)), label, group or None))
+    return found
+
+
+def _with_group_from_name(item: Item, pattern: str) -> Item:
+    try:
+        match = re.search(pattern, item.path.name)
+    except re.error as error:
+        raise DataError(f"data.group_pattern {pattern!r}: not a regular expression: {error}") from None
+    if match is None:
+        return item
+    return Item(item.path, item.label, match.group(1) if match.groups() else match.group(0))

@@ -1,0 +1,77 @@
+"""The run's list of images: `images.csv` and `classes.txt`, one writer, one reader."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgedistill.errors import DataError
+from edgedistill.run_folder import write_bytes
+
+COLUMNS = ("path", "label", "split", "sha256", "group")
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """N images in one order, the order of the decoded pixels.
+
+    Attributes:
+        classes: names; the position is the logit's.
+        paths: N absolute paths.
+        labels: (N,) int64.
+        splits: (N,) of `train`, `val`, `test`.
+        sha256: N hex hashes of the files.
+        groups: (N,) int64; equal numbers are kept in one split.
+    """
+
+    classes: list[str]
+    paths: list[Path]
+    labels: np.ndarray
+    splits: np.ndarray
+    sha256: list[str]
+    groups: np.ndarray
+
+    def rows(self, split: str) -> np.ndarray:
+        """Positions of a split's images."""
+        return np.flatnonzero(self.splits == split)
+
+
+def write_table(folder: Path, table: ImageTable) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for i, path in enumerate(table.paths):
+        name = table.classes[table.labels[i]]
+        writer.writerow([path, name, table.splits[i], table.sha256[i], table.groups[i]])
+    write_bytes(folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"))
+    write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in table.classes).encode())
+
+
+def read_table(folder: Path) -> ImageTable:
+    """What `write_table` wrote.
+
+    Raises:
+        DataError: missing or of another shape.
+    """
+    try:
+        classes = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
+        with open(folder / "images.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = list(csv.reader(file))
+        if tuple(header) != COLUMNS:
+            raise ValueError(f"expected the columns {COLUMNS}, got {header}")
+        number = {name: index for index, name in enumerate(classes)}
+        return ImageTable(
+            classes,
+            [Path(row[0]) for row in rows],
+            np.array([number[row[1]] for row in rows], dtype=np.int64),
+            np.array([row[2] for row in rows]),
+            [row[3] for row in rows],
+            np.array([int(row[4]) for row in rows], dtype=np.int64),
+        )
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{folder}: damaged image list ({error}); run with --force data") from None
