@@ -42,8 +42,8 @@ class DataConfig(_Section):
     """CSV / parquet: images with the same value never fall into different splits"""
     group_pattern: str | None = None
     """regular expression on the file name; images with the same first group stay together"""
-    near_duplicate_similarity: Fraction = 0.97
-    """images at least this alike stay in one split; 0 turns the grouping off"""
+    near_duplicate_similarity: Fraction = 0.9
+    """correlation from which two images count as one and stay in one split; 0 turns it off"""
     val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     """share of `train` split off when `val` is absent"""
     test_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15

@@ -17,8 +17,9 @@ def signature(image: np.ndarray) -> np.ndarray:
     """What stays of an image when exposure, contrast and size are taken away.
 
     The grey image is brought to 32 x 32, each pixel is compared with its surroundings (a
-    high-pass), and the result has mean 0 and length 1, so that a dot product of two signatures is
-    their correlation.
+    high-pass), what all of a row or a column shares is taken off (busbars, seams and grids are
+    the same on every part), and the result has mean 0 and length 1, so that a dot product of two
+    signatures is their correlation.
 
     Args:
         image: (H, W, 3) uint8.
@@ -29,7 +30,8 @@ def signature(image: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     detail = small - cv2.GaussianBlur(small, (0, 0), 3)
-    detail -= detail.mean()
+    detail -= detail.mean(axis=0, keepdims=True)
+    detail -= detail.mean(axis=1, keepdims=True)
     length = float(np.linalg.norm(detail))
     if length < 1e-3:
         return np.zeros(SIDE * SIDE, np.float32)

@@ -1,0 +1,1 @@
+"""ONNX that a board's TensorRT parses: export, counts, pre-flight."""

@@ -1,0 +1,71 @@
+"""Boards as data: targets/*.toml. Nothing elsewhere says "if nano"."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+
+from edgedistill.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Target:
+    """One board, or this computer.
+
+    Attributes:
+        name: the file's name.
+        title: for people.
+        tensorrt: release whose parser the pre-flight follows, or "" for none.
+        operators: column of operators.csv, or "" for no operator check.
+        sm: CUDA compute capability, 53 for 5.3; 0 without a GPU.
+        precisions: those the hardware computes in.
+        memory_mib: what the board has, shared by CPU and GPU.
+        opset_max: documented limit of the parser.
+        ir_max: IR version of the ONNX release that the parser was built with.
+    """
+
+    name: str
+    title: str
+    tensorrt: str
+    operators: str
+    sm: int
+    precisions: tuple[str, ...]
+    memory_mib: int
+    opset_max: int
+    ir_max: int
+
+
+@cache
+def target_names() -> tuple[str, ...]:
+    folder = resources.files("edgedistill") / "targets"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def load_target(name: str) -> Target:
+    """
+    Raises:
+        RecipeError: no such board.
+    """
+    if name not in target_names():
+        near = difflib.get_close_matches(name, target_names(), n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(f"target {name!r} is unknown; {meant}known: {', '.join(target_names())}")
+    text = (resources.files("edgedistill") / "targets" / f"{name}.toml").read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    table["precisions"] = tuple(table["precisions"])
+    assert set(table) | {"name"} == {field.name for field in fields(Target)}, f"{name}.toml"
+    return Target(name=name, **table)
+
+
+def executed_precision(target: Target, requested: str) -> tuple[str, str]:
+    """What the board will compute in, and one line that says why when it is not what was asked."""
+    if requested in target.precisions:
+        return requested, ""
+    executed = "fp16" if "fp16" in target.precisions else "fp32"
+    return executed, (
+        f"{target.title} has no {requested.upper()} hardware (sm_{target.sm}); TensorRT would accept "
+        f"the request and run slower, so it is served as {executed.upper()}"
+    )
