@@ -236,7 +236,7 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
     base = path.parent.resolve()
     for override in overrides:
-        _apply_override(table, override)
+        apply_override(table, override)
     return recipe_from_table(_with_absolute_paths(table, base), source=str(path))
 
 
@@ -249,7 +249,7 @@ def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:
         raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
 
 
-def _apply_override(table: dict[str, Any], override: str) -> None:
+def apply_override(table: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from torch import Tensor
 from edgedistill.data.augment import TrainingView, validation_view
 from edgedistill.data.pixels import PixelCache
 from jetson.preprocess import Preprocess
+
+Job = TypeVar("Job")
+Made = TypeVar("Made")
 
 AHEAD = 4  # batches made while the network works on the present one
 
@@ -121,7 +125,7 @@ class Order:
             yield chosen, np.full(len(chosen), view)
 
 
-def made_ahead[Job, Made](make: Callable[[Job], Made], jobs: Iterable[Job]) -> Iterator[Made]:
+def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job]) -> Iterator[Made]:
     """`map(make, jobs)` in order, with the next few made by threads meanwhile."""
     waiting: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="views") as pool:

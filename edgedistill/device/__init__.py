@@ -1,0 +1,1 @@
+"""Bundles and the machines they go to."""

@@ -1,0 +1,95 @@
+"""Write a bundle: what the board needs, its own device code included. Not signed yet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import calibration
+import jetson
+from edgedistill.errors import BundleError
+from edgedistill.onnx_model.export import INPUT, OUTPUT
+from edgedistill.run_folder import write_bytes, write_json
+from jetson.errors import ManifestError
+from jetson.manifest import NAME, VERSION, Manifest, sha256_of, write_manifest
+from jetson.preprocess import Preprocess
+
+
+def write_bundle(
+    out: Path,
+    *,
+    onnx: Path,
+    int8_onnx: Path | None,
+    amax: dict[str, float] | None,
+    classes: list[str],
+    preprocess: Preprocess,
+    golden_images: list[Path],
+    golden_inputs: np.ndarray,
+    golden_logits: np.ndarray,
+    golden_labels: np.ndarray,
+    model: str,
+    target: str,
+    precision_requested: str,
+    tolerance: dict[str, float],
+    provenance: dict[str, Any],
+) -> dict[str, Any]:
+    """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
+
+    Args:
+        golden_images: n image files, copied as they are.
+        golden_inputs: (n, px, px, 3) uint8, those images as the workstation framed them.
+        golden_logits: (n, classes) float32 of the workstation's ONNX Runtime.
+        golden_labels: (n,) int.
+        tolerance: precision -> largest logit difference over the largest logit.
+
+    Returns:
+        file_count, bytes, manifest_sha256.
+
+    Raises:
+        BundleError: what was written does not agree with its own manifest.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    images = out / "golden" / "images"
+    images.mkdir(parents=True)
+    shutil.copyfile(onnx, out / "model.onnx")
+    if int8_onnx is not None:
+        shutil.copyfile(int8_onnx, out / "model_int8.onnx")
+    if amax is not None:
+        write_json(out / "calibration.json", amax)
+    write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
+    for number, path in enumerate(golden_images):
+        shutil.copyfile(path, images / f"{number:04d}{path.suffix.lower()}")
+    np.save(out / "golden" / "inputs.npy", golden_inputs)
+    np.save(out / "golden" / "logits.npy", golden_logits)
+    write_json(out / "golden" / "labels.json", [int(label) for label in golden_labels])
+    for package in (jetson, calibration):
+        _copy_sources(Path(package.__file__).parent, out / package.__name__)
+    px = preprocess.image_px
+    try:
+        write_manifest(
+            str(out),
+            Manifest(
+                VERSION, model, target, precision_requested, INPUT, OUTPUT, (1, 3, px, px),
+                tuple(classes), preprocess, tolerance, provenance, files={},
+            ),
+        )  # fmt: skip
+    except ManifestError as error:
+        raise BundleError(f"the bundle does not agree with its manifest: {error}") from None
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return {
+        "file_count": len(files),
+        "bytes": sum(path.stat().st_size for path in files),
+        "manifest_sha256": sha256_of(out / NAME),
+        "signed": False,
+    }
+
+
+def _copy_sources(package: Path, to: Path) -> None:
+    for source in sorted(package.rglob("*.py")):
+        copy = to / source.relative_to(package)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)

@@ -1,0 +1,71 @@
+"""The bundle on this computer: the board's own commands with ONNX Runtime, a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import DeviceError
+from jetson.benchreport import report_from_line
+
+TIMEOUT_SECONDS = 600
+
+
+def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> dict[str, Any]:
+    """Run `python3 -m jetson verify` and `bench` from the bundle's folder.
+
+    Args:
+        bundle: its own jetson/ and calibration/ are what runs.
+        runs: timed calls.
+        python: interpreter with numpy, OpenCV and ONNX Runtime.
+
+    Returns:
+        backend, provenance, requested, executed, verify and bench: the JSON of each verb.
+
+    Raises:
+        DeviceError: a verb refused; its own line is the message.
+    """
+    verified = json.loads(_last_line(python, bundle, "verify"))
+    report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+    return {
+        "backend": "onnxruntime",
+        "provenance": report["provenance"],
+        "requested": report["requested"],
+        "executed": report["executed"],
+        "verify": verified,
+        "bench": report,
+        "samples_ms": _samples(bundle, report["samples_file"]),
+    }
+
+
+def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
+    command = [python, "-m", "jetson", verb, "--backend", "onnxruntime", *options]
+    # A PYTHONPATH of the workstation would let another jetson package win over the bundle's.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    try:
+        done = subprocess.run(
+            command, cwd=bundle, env=environment, capture_output=True, text=True,
+            timeout=TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise DeviceError(f"jetson {verb}: no answer within {TIMEOUT_SECONDS} s") from None
+    if done.returncode != 0 or not done.stdout.strip():
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"]
+        raise DeviceError(f"on this computer: {said[-1]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _samples(bundle: Path, name: str | None) -> dict[str, list[float]] | None:
+    """Raw samples of the bench; taken out of the bundle, which holds nothing of one machine."""
+    if name is None:
+        return None
+    path = bundle / name
+    samples = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    path.parent.rmdir()
+    return {scope: [round(value, 4) for value in values] for scope, values in samples.items()}

@@ -1,0 +1,1 @@
+"""Recipes that ship: each headed by its command, hardware and measured result."""
