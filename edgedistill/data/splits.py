@@ -9,6 +9,10 @@ import numpy as np
 
 from edgedistill.errors import DataError
 
+# A group larger than this share of the smallest split goes to `train`: a family of a hundred
+# look-alikes would make up a third of the validation images and decide every figure there.
+LARGEST_GROUP_FRACTION = 0.05
+
 
 def split(
     labels: np.ndarray,
@@ -20,9 +24,9 @@ def split(
 ) -> np.ndarray:
     """Assign every image to `train` or to one of the splits in `fractions`.
 
-    Groups are taken in an order given by the hash of their content, each into the split that
-    lacks most of what it holds; so the outcome depends on the images and the seed, not on file
-    names or order.
+    Big groups come first, equal ones in an order given by the hash of their content; each goes
+    into the split that lacks most of what it holds. So the outcome depends on the images and the
+    seed, not on file names or order.
 
     Args:
         labels: (N,) int class indices.
@@ -51,11 +55,12 @@ def split(
         # Big groups first: they are the hard ones to place.
         return -len(indices), hashlib.sha256(f"{seed}:{first}".encode()).hexdigest()
 
+    largest = max(8.0, LARGEST_GROUP_FRACTION * min(fractions.values()) * len(labels))
     for indices in sorted(members.values(), key=order):
         held = np.bincount(labels[indices], minlength=len(classes))
         # The split with the largest unfilled share of what this group holds; ties by name.
         best = max(
-            sorted(wanted),
+            sorted(wanted) if len(indices) <= largest else ["train"],
             key=lambda name: float((room[name] / np.maximum(totals * wanted[name], 1e-9) * held).sum()),
         )
         room[best] = room[best] - held

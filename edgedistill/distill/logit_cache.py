@@ -138,7 +138,8 @@ def _gather(values: np.ndarray, batch: Batch) -> Tensor:
 
 
 def _as_float16(values: Tensor) -> np.ndarray:
-    halved = values.float().cpu().numpy().astype(np.float16)
+    with np.errstate(over="ignore"):  # refused below, in words
+        halved = values.float().cpu().numpy().astype(np.float16)
     if not np.isfinite(halved).all():
         raise TrainingError(
             "the teacher gave outputs that are not finite in float16; its weights are damaged or "

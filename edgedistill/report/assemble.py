@@ -2,78 +2,89 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import json
 import platform
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from edgedistill import __version__
 from edgedistill.config import Recipe
 from edgedistill.predict.published import published_rows
+from edgedistill.report.advice import advice_of, warnings_of
+from edgedistill.report.uncertainty import balanced_interval, paired_interval
+from edgedistill.target import load_target
 
-_PACKAGES = ("torch", "timm", "albumentations", "opencv-python", "onnx", "onnxruntime", "numpy")
+VERSION = 1  # of report.json
+_PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python", "onnx",
+             "onnxruntime", "onnxslim", "numpy")  # fmt: skip
 _TEST = "measured: PyTorch on this computer, test images"
-_SMALL_TEST = 200  # images; below this an interval is wider than most gains
-WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 
 
 def report_from_stages(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
     """Gather and compare.
 
     Args:
-        stages: stage name -> its JSON.
+        stages: stage name -> its JSON; all stages before `report`.
         recipe: of the run.
 
     Returns:
-        JSON-able; see docs/report.md for every key.
+        JSON-able. Fractions are in 0..1, points are of 100, `macs` are multiply-adds of one image,
+        `size_ratio` and `macs_ratio` are teacher over student; `device` is what was timed, `target`
+        what it is for. A figure that is not known is None, with a `reason` beside it.
     """
     metric = recipe.data.metric
-    evaluated, exported = stages["evaluate"], stages["export"]
+    evaluated, exported, deployed = stages["evaluate"], stages["export"], stages["deploy"]
     nets = {
         "teacher": _net(stages["teacher"], evaluated["teacher"], exported["teacher"]),
         "baseline": _net(stages["baseline"], evaluated["baseline"], exported["student"]),
         "student": _net(stages["distill"], evaluated["student"], exported["student"]),
     }
-    retention = nets["student"][metric] / max(nets["teacher"][metric], 1e-9)
-    host = stages["deploy"]["hosts"][0]
-    quantized = stages["quantize"]
+    teacher, student = nets["teacher"], nets["student"]
+    gain = _gain(evaluated, metric)
     report = {
+        "version": VERSION,
         **nets,
         "metric": metric,
         "test_images": evaluated["images"],
         "chance": evaluated["chance"],
-        "retention_fraction": retention,
-        "gain_over_baseline_points": 100 * (nets["student"][metric] - nets["baseline"][metric]),
-        "gain": _gain(evaluated, metric),
+        "retention_fraction": student[metric] / teacher[metric] if teacher[metric] else None,
+        "gain_over_baseline_points": gain["points"],
+        "gain": gain,
         "teacher_agreement_fraction": evaluated["teacher_agreement_fraction"],
-        "size_ratio": nets["teacher"]["file_bytes"] / nets["student"]["file_bytes"],
-        "macs_ratio": nets["teacher"]["macs"] / nets["student"]["macs"],
-        "speedup": stages["deploy"]["speedup_here"],
-        "accuracy_ladder": quantized["ladder"],
-        "device": _device(host, quantized, recipe),
-        "published": _published(recipe, quantized["executed"]),
+        "size_ratio": teacher["file_bytes"] / student["file_bytes"],
+        "macs_ratio": teacher["macs"] / student["macs"],
+        "speedup": _speedup(deployed),
+        "accuracy_ladder": stages["quantize"]["ladder"],
+        "target": _target(stages["quantize"], recipe),
+        "device": _device(deployed["hosts"], stages["quantize"], recipe),
+        "published": _published(recipe, stages["quantize"]["executed"]),
         "preflight": exported["preflight"],
+        "proof": {key: exported["student"][key] for key in (
+            "max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset",
+            "ir")},
         "histories": {name: stages[stage]["history"]
                       for name, stage in (("teacher", "teacher"), ("baseline", "baseline"),
                                           ("student", "distill"))},
         "data": {key: stages["data"][key] for key in (
-            "classes", "images", "counts", "exact_duplicates", "near_duplicate_groups",
-            "images_in_groups", "leak_count", "leaks", "unreadable_count")},
-        "cost": {"unit": "seconds", **{name: values["cost"]["seconds"]
+            "classes", "images", "counts", "majority_fraction", "exact_duplicates",
+            "near_duplicate_groups", "images_in_groups", "leak_count", "leaks",
+            "unreadable_count")},
+        "cost": {"unit": "seconds", **{name: values["artifact"]["seconds"]
                                        for name, values in stages.items()}},
         "provenance": _provenance(stages, recipe),
     }  # fmt: skip
-    report["warnings"] = _warnings(report)
-    report["advice"] = _advice(report, recipe)
-    return report
+    return {**report, "warnings": warnings_of(report), "advice": advice_of(report, recipe)}
 
 
 def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
+    """`exported` of the baseline is the student's: it is the same network with other weights."""
     kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall",
             "confusion")  # fmt: skip
     return {
         "model": trained["model"],
-        "weights": trained["weights"],
+        "weights": Path(trained["weights"]).name,  # a path would tell of this computer
         **{key: evaluated[key] for key in kept},
         "parameters": trained["parameters"],
         "macs": exported["macs"],
@@ -83,37 +94,68 @@ def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
 
 
 def _gain(evaluated: dict, metric: str) -> dict[str, Any]:
-    """The difference in top-1 with its 95 % interval, from the images on which the two differ.
-
-    Source of the interval: Wald interval of paired proportions, Agresti, Categorical Data
-    Analysis, section 11.1.
-    """
-    n = evaluated["images"]
+    """Student minus baseline in the recipe's metric and in top-1, each with its 95 % interval."""
+    student, baseline = evaluated["student"], evaluated["baseline"]
     better, worse = evaluated["student_only_correct"], evaluated["baseline_only_correct"]
-    difference = (better - worse) / n
-    half = 1.959964 * math.sqrt(max(better + worse - (better - worse) ** 2 / n, 0.0)) / n
-    low, high = 100 * (difference - half), 100 * (difference + half)
-    if low > 0:
-        sentence = "The student is better than the same student trained without a teacher."
-    elif high < 0:
-        sentence = "The student is WORSE than the same student trained without a teacher."
+    top1_interval = [100 * v for v in paired_interval(better, worse, evaluated["images"])]
+    if metric == "top1_fraction":
+        interval, method = top1_interval, "paired, from the images on which the two differ"
     else:
-        sentence = (
-            "No gain is shown: the interval of the difference in top-1 holds zero. More test "
-            "images or more seeds would tell."
-        )
+        interval = [100 * v for v in balanced_interval(student["confusion"], baseline["confusion"])]
+        method = "unpaired, so rather too wide than too tight"
+    points = 100 * (student[metric] - baseline[metric])
     return {
-        "top1_points": 100 * difference,
-        "top1_points_interval": [low, high],
+        "metric": metric,
+        "points": points,
+        "interval_points": interval,
+        "interval_method": method,
+        "shown": not interval[0] <= 0 <= interval[1],
+        "sentence": _gain_sentence(points, interval),
+        "top1_points": 100 * (student["top1_fraction"] - baseline["top1_fraction"]),
+        "top1_points_interval": top1_interval,
         "student_only_correct": better,
         "baseline_only_correct": worse,
         "mcnemar_p": evaluated["mcnemar_p"],
-        "sentence": sentence,
         "seeds": 1,
     }
 
 
-def _device(host: dict, quantized: dict, recipe: Recipe) -> dict[str, Any]:
+def _gain_sentence(points: float, interval: list[float]) -> str:
+    low, high = interval
+    if low > 0:
+        return "the teacher helped: the 95 % interval of the gain lies above zero"
+    if high < 0:
+        return "the teacher did harm: the 95 % interval of the gain lies below zero"
+    return (
+        f"no gain shown: {points:+.1f} points lie in a 95 % interval of {low:+.1f} to {high:+.1f} "
+        "that holds zero"
+    )
+
+
+def _speedup(deployed: dict) -> dict[str, Any]:
+    measured = deployed.get("speedup_here")
+    if measured is None:
+        return {"ratio": None, "reason": "the teacher was not timed beside the student"}
+    return {**measured, "reason": ""}
+
+
+def _target(quantized: dict, recipe: Recipe) -> dict[str, Any]:
+    return {
+        "name": recipe.target.device,
+        "title": load_target(recipe.target.device).title,
+        "requested": quantized["requested"],
+        "executed": quantized["executed"],
+        "reason": quantized["reason"],
+        "wanted_fps": recipe.target.fps,
+        "wanted_memory_mib": recipe.target.memory_mib,
+    }
+
+
+def _device(hosts: list[dict], quantized: dict, recipe: Recipe) -> dict[str, Any] | None:
+    """What the first host said; None when there was none."""
+    if not hosts:
+        return None
+    host = hosts[0]
     bench = host["bench"]
     return {
         "target": recipe.target.device,
@@ -128,68 +170,48 @@ def _device(host: dict, quantized: dict, recipe: Recipe) -> dict[str, Any]:
         "fps": bench["fps"],
         "memory": bench["memory"],
         "verify": host["verify"],
-        "samples_ms": host["samples_ms"],
+        "samples_ms": host.get("samples_ms"),
         "provenance": host["provenance"],
         "warnings": bench["warnings"],
     }
 
 
 def _published(recipe: Recipe, executed: str) -> dict[str, Any]:
-    rows = published_rows(
-        recipe.target.device, recipe.student.model, executed, recipe.data.image_px
-    )
-    what = (
-        f"{recipe.student.model} at {recipe.data.image_px} px, {executed.upper()}, TensorRT, on "
-        f"{recipe.target.device}"
-    )
-    reason = "" if rows else f"unknown: no published measurement of {what}"
+    target, model, px = recipe.target.device, recipe.student.model, recipe.data.image_px
+    rows = published_rows(target, model, executed, px)
+    what = f"{model} at {px} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
+    reason = "" if rows else f"unknown: no published measurement for {what}"
     return {"of": what, "rows": rows, "reason": reason}
 
 
-def _warnings(report: dict) -> list[str]:
-    device, data = report["device"], report["data"]
-    found = []
-    if device["host"] == "local":
-        found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
-    if device["reason"]:
-        found.append(device["reason"] + ".")
-    if report["student"]["top1_fraction"] <= report["chance"]["top1_fraction"]:
-        found.append(
-            f"The student's top-1 is no better than always saying {report['chance']['majority_class']!r}."
-        )
-    if data["leak_count"]:
-        found.append(
-            f"{data['leak_count']} pairs of alike images stand in different splits: the test "
-            "figures are too good."
-        )
-    if report["test_images"] < _SMALL_TEST:
-        found.append(f"Only {report['test_images']} test images: look at the intervals.")
-    return found + [f"Bench: {line}." for line in device["warnings"]]
-
-
-def _advice(report: dict, recipe: Recipe) -> list[dict[str, str]]:
-    """What to try when the student keeps less than WELL_RETAINED of the teacher, best first."""
-    if report["retention_fraction"] >= WELL_RETAINED:
-        return []
-    distill = recipe.distill
-    steps = [("a bigger student", "student.model=mobilenetv3_large_100"),
-             ("another temperature", f"distill.temperature={distill.temperature * 2:g}")]  # fmt: skip
-    if distill.feature_weight == 0:
-        steps.append(("feature matching", "distill.feature_weight=0.1"))
-    steps.append(("longer training", f"distill.epochs={distill.epochs * 2}"))
-    return [{"try": what, "command": f"edgedistill run RECIPE.toml --set {setting}"}
-            for what, setting in steps]  # fmt: skip
-
-
 def _provenance(stages: dict, recipe: Recipe) -> dict[str, Any]:
+    values = recipe.model_dump(mode="json")
+    for key in ("train", "val", "test"):  # a path would tell of this computer, and of no other
+        values["data"][key] = values["data"][key] and Path(values["data"][key]).name
+    for section in ("teacher", "student"):
+        values[section]["weights"] = Path(values[section]["weights"]).name
     return {
         "edgedistill": __version__,
+        "commit": _commit(Path(__file__).parents[2]),
+        "date": max(values["artifact"]["finished"] for values in stages.values()),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": values,
+        "recipe_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "artifacts": {name: values["artifact"]["digest"] for name, values in stages.items()},
-        "finished": {name: values["artifact"]["finished"] for name, values in stages.items()},
         "bundle_manifest_sha256": stages["bundle"]["manifest_sha256"],
         "bundle_signed": stages["bundle"]["signed"],
     }
+
+
+def _commit(checkout: Path) -> str | None:
+    """Of the git checkout that this code runs from; None when it is installed or has none."""
+    head = checkout / ".git" / "HEAD"
+    try:
+        text = head.read_text(encoding="ascii").strip()
+        if text.startswith("ref: "):
+            text = (head.parent / text.removeprefix("ref: ")).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None  # no checkout, a worktree, or packed refs
+    return text if len(text) in {40, 64} else None

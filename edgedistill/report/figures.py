@@ -1,4 +1,4 @@
-"""The report's pictures: inline SVG without a script, in the page's own colours.
+"""The report's pictures: inline SVG without a script, in the page's own colours and font.
 
 Drawn with sentinel colours that are replaced by CSS variables, so that one drawing serves light,
 dark and print. Equal input gives equal bytes.
@@ -6,144 +6,193 @@ dark and print. Equal input gives equal bytes.
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import warnings
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 # sentinel -> CSS variable of page.html.j2
 _COLOURS = {
     "#010101": "var(--ink)", "#020202": "var(--line)", "#030303": "var(--teacher)",
     "#040404": "var(--baseline)", "#050505": "var(--student)", "#060606": "var(--muted)",
+    "#070707": "var(--paper)",
 }  # fmt: skip
-_INK, _LINE, _TEACHER, _BASELINE, _STUDENT, _MUTED = _COLOURS
-_NETS = {"teacher": _TEACHER, "baseline": _BASELINE, "student": _STUDENT}
+_INK, _LINE, _TEACHER, _BASELINE, _STUDENT, _MUTED, _PAPER = _COLOURS
+_NETS = {"teacher": (_TEACHER, "s"), "baseline": (_BASELINE, "D"), "student": (_STUDENT, "o")}
+_TERMS = (_STUDENT, _BASELINE, _TEACHER, _MUTED)
 _STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "edgedistill", "font.family": "sans-serif",
-    "font.size": 10, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK,
-    "ytick.color": _INK, "axes.edgecolor": _LINE, "axes.spines.top": False,
-    "axes.spines.right": False, "text.parse_math": False,
+    "svg.fonttype": "none", "svg.hashsalt": "edgedistill", "text.parse_math": False,
+    "font.family": "sans-serif", "font.size": 10, "text.color": _INK, "axes.labelcolor": _MUTED,
+    "xtick.color": _MUTED, "ytick.color": _MUTED, "axes.edgecolor": _LINE, "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": _LINE,
+    "grid.linewidth": 0.6, "xtick.major.size": 0, "ytick.major.size": 0, "lines.linewidth": 1.8,
+    "legend.frameon": False, "legend.fontsize": 9.5, "legend.handlelength": 1.4,
 }  # fmt: skip
+WORST = 30  # classes in the recall figure
 
 
 def accuracy_figure(report: dict[str, Any]) -> str:
-    """Top-1 of the three networks with 95 % intervals, and the majority class's."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(2.2)
-        for row, (name, colour) in enumerate(_NETS.items()):
-            low, high = (100 * value for value in report[name]["top1_interval"])
-            top1 = 100 * report[name]["top1_fraction"]
-            axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
-            axes.plot([top1], [row], "o", color=colour, markersize=9)
-            axes.annotate(f"{top1:.1f} %", (top1, row), xytext=(0, 9), ha="center",
-                          textcoords="offset points")  # fmt: skip
-        chance = 100 * report["chance"]["top1_fraction"]
-        axes.axvline(chance, color=_MUTED, linestyle="--")
-        axes.annotate("majority class", (chance, 2.42), xytext=(4, 0), color=_MUTED,
-                      textcoords="offset points")  # fmt: skip
-        axes.set_yticks(range(3), list(_NETS))
-        axes.set_ylim(2.6, -0.6)
-        axes.set_xlabel("top-1 on the test images, %, with 95 % interval")
-        return _svg(figure, "accuracy", "Accuracy of teacher, baseline and student")
+    """Top-1 of the three networks with 95 % intervals, balanced accuracy, and the majority class."""
+    figure, axes = _figure(2.5)
+    for row, (name, (colour, marker)) in enumerate(_NETS.items()):
+        low, high = (100 * value for value in report[name]["top1_interval"])
+        top1 = 100 * report[name]["top1_fraction"]
+        balanced = 100 * report[name]["balanced_accuracy_fraction"]
+        axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
+        axes.plot([top1], [row], marker, color=colour, markersize=9)
+        axes.plot([balanced], [row + 0.26], marker, color=colour, markersize=6, fillstyle="none")
+        axes.annotate(f"{top1:.1f} %", (top1, row), xytext=(0, 9), ha="center", color=colour,
+                      fontweight="bold", textcoords="offset points")  # fmt: skip
+    chance = 100 * report["chance"]["top1_fraction"]
+    axes.axvline(chance, color=_MUTED, linestyle=(0, (3, 3)), linewidth=1.2)
+    axes.annotate("always the majority class", (chance, 2.62), xytext=(4, 0), color=_MUTED,
+                  fontsize=9, textcoords="offset points")  # fmt: skip
+    axes.set_yticks(range(3), list(_NETS), color=_INK)
+    axes.set_ylim(2.75, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("test images, %: top-1 with 95 % interval; hollow: balanced accuracy")
+    return _svg(figure, "accuracy", "Accuracy of teacher, baseline and student")
 
 
 def ladder_figure(report: dict[str, Any]) -> str:
-    """Top-1 and balanced accuracy at each precision."""
+    """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
     ladder = report["accuracy_ladder"]
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(2.6)
-        for offset, key, colour, text in (
-            (-0.2, "top1_fraction", _STUDENT, "top-1"),
-            (0.2, "balanced_accuracy_fraction", _BASELINE, "balanced accuracy"),
-        ):
-            heights = [100 * step[key] for step in ladder.values()]
-            places = [i + offset for i in range(len(ladder))]
-            axes.bar(places, heights, width=0.36, color=colour, label=text)
-            for place, height in zip(places, heights, strict=True):
-                axes.annotate(f"{height:.1f}", (place, height), xytext=(0, 2), ha="center",
-                              textcoords="offset points", fontsize=9)  # fmt: skip
-        axes.set_xticks(range(len(ladder)), [f"{n}\n({s['provenance'].split(':')[0]})"
-                                             for n, s in ladder.items()])  # fmt: skip
-        axes.set_ylim(0, 112)
-        axes.set_ylabel("%")
-        axes.legend(frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.2))
-        return _svg(figure, "ladder", "Accuracy at each precision")
+    low, high = (100 * value for value in report["student"]["top1_interval"])
+    figure, axes = _figure(2.9)
+    axes.axhspan(low, high, color=_STUDENT, alpha=0.12, linewidth=0)
+    shown = [low, high]
+    for key, colour, marker, name, drop in (
+        ("top1_fraction", _STUDENT, "o", "top-1", 8),
+        ("balanced_accuracy_fraction", _TEACHER, "s", "balanced accuracy", -15),
+    ):
+        heights = [100 * step[key] for step in ladder.values()]
+        shown += heights
+        axes.plot(range(len(ladder)), heights, marker=marker, color=colour, label=name)
+        for place, height in enumerate(heights):
+            axes.annotate(f"{height:.1f}", (place, height), xytext=(0, drop), ha="center",
+                          color=colour, textcoords="offset points")  # fmt: skip
+    margin = max(1.5, 0.18 * (max(shown) - min(shown)))
+    axes.set_ylim(min(shown) - margin, max(shown) + margin)
+    axes.set_xlim(-0.4, len(ladder) - 0.6)
+    axes.set_xticks(range(len(ladder)), [
+        f"{name}\n{step['provenance'].split(':')[0]}" for name, step in ladder.items()
+    ])  # fmt: skip
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("test images, %")
+    axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))
+    return _svg(figure, "ladder", "Accuracy of the student at each precision")
 
 
 def curves_figure(report: dict[str, Any]) -> str:
-    """Validation top-1 after each epoch."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(2.8)
-        for name, colour in _NETS.items():
-            rows = report["histories"][name]
-            if rows:
-                axes.plot([row["epoch"] for row in rows],
-                          [100 * row["eval_top1_fraction"] for row in rows],
-                          color=colour, label=name, marker="." if len(rows) < 40 else "")  # fmt: skip
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("validation top-1, %")
-        axes.legend(frameon=False, loc="lower right")
-        return _svg(figure, "curves", "Validation accuracy while training")
+    """The recipe's metric on the validation images after each epoch."""
+    metric = report["metric"]
+    figure, axes = _figure(2.9)
+    for name, (colour, marker) in _NETS.items():
+        rows = report["histories"][name]
+        if rows:
+            axes.plot([row["epoch"] for row in rows], [100 * row[f"eval_{metric}"] for row in rows],
+                      color=colour, label=name, marker=marker if len(rows) < 15 else "",
+                      markersize=5)  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation images, %")
+    if axes.lines:
+        axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
+    return _svg(figure, "curves", "Validation accuracy after each epoch")
+
+
+def terms_figure(report: dict[str, Any]) -> str | None:
+    """Each loss term of the student's training, unweighted; None when it has no history."""
+    rows = report["histories"]["student"]
+    if not rows:
+        return None
+    figure, axes = _figure(2.9)
+    for (name, _), colour in zip(rows[0]["terms"].items(), _TERMS, strict=False):
+        axes.plot([row["epoch"] for row in rows], [row["terms"][name] for row in rows],
+                  color=colour, label=name)  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss, before its weight")
+    axes.legend(loc="lower center", ncols=4, bbox_to_anchor=(0.5, 1))
+    return _svg(figure, "terms", "Loss terms of the student")
 
 
 def recall_figure(report: dict[str, Any]) -> str:
-    """Recall of each class for the three networks; the 30 the student is worst at."""
+    """Recall of each class for the three networks; the ones that the student is worst at."""
     recalls = report["student"]["per_class_recall"]
     worst = sorted((name for name, value in recalls.items() if value is not None),
-                   key=recalls.__getitem__)[:30]  # fmt: skip
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(1.2 + 0.3 * len(worst))
-        for name, colour in _NETS.items():
-            values = [100 * (report[name]["per_class_recall"][c] or 0) for c in worst]
-            axes.plot(values, range(len(worst)), "o", color=colour, label=name, markersize=7)
-        axes.set_yticks(range(len(worst)), [_short(name) for name in worst])
-        axes.set_ylim(len(worst) - 0.5, -0.5)
-        axes.grid(axis="y", color=_LINE, linewidth=0.6)
-        axes.set_xlabel("recall on the test images, %")
-        axes.legend(frameon=False, loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
-        return _svg(figure, "recall", "Recall of each class")
+                   key=recalls.__getitem__)[:WORST]  # fmt: skip
+    figure, axes = _figure(1.1 + 0.3 * len(worst))
+    for row, name in enumerate(worst):
+        values = [100 * report[net]["per_class_recall"][name] for net in _NETS]
+        axes.plot([min(values), max(values)], [row, row], color=_LINE, linewidth=3, zorder=1)
+    for net, (colour, marker) in _NETS.items():
+        values = [100 * report[net]["per_class_recall"][name] for name in worst]
+        axes.plot(values, range(len(worst)), marker, color=colour, label=net, markersize=7)
+    axes.set_yticks(range(len(worst)), [_short(name) for name in worst], color=_INK)
+    axes.set_ylim(len(worst) - 0.5, -0.5)
+    axes.set_xlim(-3, 103)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("recall on the test images, %")
+    axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
+    return _svg(figure, "recall", "Recall of each class")
 
 
 def latency_figure(report: dict[str, Any]) -> str | None:
     """Share of images that were done within a time; None without raw samples."""
-    samples = report["device"]["samples_ms"]
+    samples = (report["device"] or {}).get("samples_ms")
     if not samples:
         return None
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure(2.6)
-        for scope, colour in (("host_ms", _STUDENT), ("end_to_end_ms", _TEACHER)):
-            ordered = sorted(samples[scope])
-            shares = [100 * (i + 1) / len(ordered) for i in range(len(ordered))]
-            label = "network" if scope == "host_ms" else "from the image file"
-            axes.step(ordered, shares, color=colour, label=label, where="post")
-        axes.set_xlabel("ms for one image")
-        axes.set_ylabel("images done, %")
-        axes.legend(frameon=False, loc="lower right")
-        return _svg(figure, "latency", "Distribution of the latency")
+    figure, axes = _figure(2.9)
+    for scope, colour, name in (("host_ms", _STUDENT, "network alone"),
+                                ("end_to_end_ms", _TEACHER, "from the image file")):  # fmt: skip
+        ordered = sorted(samples[scope])
+        shares = [100 * (i + 1) / len(ordered) for i in range(len(ordered))]
+        axes.step([ordered[0], *ordered], [0, *shares], color=colour, label=name, where="post")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_tick_params(which="minor", size=0)
+    axes.set_xlabel("ms for one image")
+    axes.set_ylabel("images done, %")
+    axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))
+    return _svg(figure, "latency", "Latency: share of images done within a time")
 
 
 def _figure(height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(7, height), layout="constrained")
-    return figure, figure.add_subplot()
+    """A figure of 5.4 x `height` inches, which the page scales to a column."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.4, height), layout="constrained")
+        return figure, figure.add_subplot()
 
 
 def _svg(figure: Figure, name: str, title: str) -> str:
     """One inline <svg> whose ids begin with `name`, so that several stand on a page."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Title": title})
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        # The browser draws the text with its own fonts, so what matplotlib's font lacks is no loss.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
-    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
+    svg = re.sub(r'xlink:href="#', f'href="#{name}-', svg).replace("url(#", f"url(#{name}-")
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     for sentinel, variable in _COLOURS.items():
         svg = svg.replace(sentinel, variable)
-    head, rest = svg.split(">", 1)
-    head = re.sub(r' width="[^"]*"| height="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{title}">{rest}'
+    size = re.search(r'viewBox="[^"]+"', svg)
+    body = re.sub(r"\n\s*", "\n", svg.split(">", 1)[1])
+    return f'<svg {size.group()} role="img" aria-label="{html.escape(title)}">{body}'
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 32 else name[:31] + "\N{HORIZONTAL ELLIPSIS}"
+    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    return printable if len(printable) <= 28 else printable[:27] + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,41 @@
+# Every target installs what it needs into .venv first.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test device-test lint bench assets clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or set PYTHON="; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[quickstart,parquet,track,dev]'
+	touch $@
+
+install: $(VENV)/.installed  ## make .venv with everything but TensorRT
+
+quickstart: install  ## the whole road on real images, on this computer
+	$(BIN)/edgedistill quickstart
+
+test: install  ## all tests that this machine can run
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+device-test:  ## the board's code on the Nano's own Python 3.6 (needs pyenv's 3.6.15 or PYTHON36)
+	bash tests/device_test.sh
+
+lint: install  ## ruff, and Python 3.6 for the board's code
+	$(BIN)/ruff check .
+	$(BIN)/vermin --quiet -t=3.6- --violations --eval-annotations --backport typing jetson calibration
+
+bench: install  ## throughput: cached teacher, no teacher, teacher online, in one run
+	$(BIN)/python benchmarks/distill_throughput.py
+
+assets: install  ## the README's pictures, from the last quickstart
+	$(BIN)/python assets/make.py runs/quickstart/report/report.json
+
+clean:  ## remove .venv and caches, not your runs
+	rm -rf $(VENV) .venv36 .pytest_cache .ruff_cache

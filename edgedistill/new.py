@@ -1,0 +1,166 @@
+"""`edgedistill new`: look at a user's images, say what is there, write a commented recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.config import DataConfig
+from edgedistill.data.prepare import group, scan
+from edgedistill.data.table import SPLITS
+from edgedistill.errors import RecipeError
+from edgedistill.run_folder import write_bytes
+from edgedistill.target import load_target
+
+SIGNATURE_PX = 64  # images are only looked at here, not kept
+IMBALANCED = 2.0  # most frequent class over rarest, from which the recipe meets it
+TRAINING_VIEWS = 60_000  # images the student's training should see, a few minutes on two cores
+
+
+def inspect_and_write(
+    train: Path, val: Path | None, target: str, recipe_path: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Scan the images, report, and write `recipe_path`.
+
+    Args:
+        train: folder per class, CSV or parquet.
+        val: the same, or None.
+        target: a board's name.
+        recipe_path: must not exist.
+        say: told what was found.
+
+    Returns:
+        What was found, JSON-able.
+
+    Raises:
+        RecipeError: the recipe exists already, or no such target.
+        DataError: no usable images.
+    """
+    if recipe_path.exists():
+        raise RecipeError(f"{recipe_path} exists; remove it or choose another name")
+    load_target(target)
+    data = DataConfig(train=str(train.resolve()), val=str(val.resolve()) if val else None)
+    found = _findings(data)
+    for line in _lines(found):
+        say(line)
+    text = _recipe_text(found, data, target, recipe_path.name)
+    recipe_path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(recipe_path, text.encode())
+    return found
+
+
+def _findings(data: DataConfig) -> dict[str, Any]:
+    scanned = scan(data, SIGNATURE_PX)
+    grouped = group(scanned, data)
+    counts: dict[str, dict[str, int]] = {}
+    for item, given in zip(scanned.items, scanned.given, strict=True):
+        of_class = counts.setdefault(item.label, dict.fromkeys(SPLITS, 0))
+        of_class[given] += 1
+    sizes = np.bincount(grouped.groups)
+    names = [str(item.path) for item in scanned.items]
+    conflicts = [[names[i], names[j]] for i, j in grouped.exact
+                 if scanned.items[i].label != scanned.items[j].label]  # fmt: skip
+    leaks = [[names[i], names[j]] for i, j, _ in grouped.near
+             if scanned.given[i] != scanned.given[j]]  # fmt: skip
+    totals = [sum(of_class.values()) for of_class in counts.values()]
+    return {
+        "counts": dict(sorted(counts.items())),
+        "images": len(names),
+        "imbalance": max(totals) / min(totals),
+        "majority_fraction": max(totals) / sum(totals),
+        "unreadable": scanned.unreadable,
+        "grey": scanned.grey,
+        "exact_duplicates": len(grouped.exact),
+        "near_duplicate_groups": int((sizes > 1).sum()),
+        "images_in_groups": int(sizes[sizes > 1].sum()),
+        "label_conflicts": conflicts,
+        "leaks": leaks,
+        "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
+    }
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    smallest, median, largest = found["side_px"]
+    lines = [f"{found['images']} images, {len(found['counts'])} classes, short side {smallest} to "
+             f"{largest} px (median {median}), {found['grey']} grey"]  # fmt: skip
+    for name, of_class in found["counts"].items():
+        split = f" ({of_class['val']} of them val)" if of_class["val"] else ""
+        lines.append(f"  {name}: {sum(of_class.values())}{split}")
+    if found["imbalance"] > IMBALANCED:
+        lines.append(
+            f"imbalance {found['imbalance']:.1f} to 1: always naming the biggest class gives "
+            f"{found['majority_fraction']:.0%} top-1, so the recipe uses balanced accuracy"
+        )
+    lines.append(
+        f"{found['exact_duplicates']} exact copies, {found['images_in_groups']} images in "
+        f"{found['near_duplicate_groups']} groups of look-alikes that will stay in one split"
+    )
+    for key, text in (
+        ("leaks", "LEAKS: {} pairs of look-alikes between train and val, first {}"),
+        ("label_conflicts", "CONFLICT: {} images under two labels, first {}; the run will refuse them"),
+        ("unreadable", "UNREADABLE: {} files, first {}"),
+    ):
+        if found[key]:
+            first = found[key][0]
+            shown = first if isinstance(first, str) else " and ".join(first)
+            lines.append(text.format(len(found[key]), shown))
+    return lines
+
+
+def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
+    imbalanced = found["imbalance"] > IMBALANCED
+    image_px = int(min(224, max(64, found["side_px"][1] // 32 * 32)))
+    epochs = int(np.clip(TRAINING_VIEWS // max(found["images"], 1), 10, 100))
+    val = f"val = {json.dumps(data.val, ensure_ascii=False)}\n" if data.val else (
+        "# val = \"DIR\"               # split off train when absent, look-alikes kept together\n"
+    )  # fmt: skip
+    metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
+    return f"""# edgedistill run {name}
+# Hardware and result: none yet; `edgedistill run` writes them to runs/{Path(name).stem}/report/.
+
+[data]
+train = {json.dumps(data.train, ensure_ascii=False)}
+{val}# test = "DIR"              # never trained or chosen on; split off train when absent
+image_px = {image_px:<15} # input side; median short side of your images: {found["side_px"][1]}
+crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNet
+metric = "{metric}"
+balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; your imbalance: {found["imbalance"]:.1f} to 1
+skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}
+# group_pattern = "^(part\\\\d+)_"   # file names with the same match stay in one split
+
+[augment]
+crop_scale_min = 0.5
+transforms = [             # any of albumentations, by name
+    {{ name = "HorizontalFlip", p = 0.5 }},
+    {{ name = "RandomBrightnessContrast", p = 0.5 }},
+]
+
+[teacher]
+model = "tf_efficientnet_lite0"   # any timm model; resnet50 or bigger on a GPU
+weights = "hub"            # hub | scratch | package:efficientnet_lite0 | a .safetensors or .pth file
+epochs = 8
+batch_size = 32
+peak_lr = 5e-4
+min_{metric} = 0.0   # a teacher below this stops the run
+
+[student]
+model = "mobilenetv3_small_100"   # or another MobileNet, EfficientNet-Lite, squeezenet1_1
+weights = "hub"
+
+[distill]
+temperature = 2.0
+kd_weight = 0.9            # the hard labels get the rest
+feature_weight = 0.0       # above 0 matches pooled features too
+epochs = {epochs}
+batch_size = 32
+peak_lr = 2e-3
+views = 8                  # cached teacher views per image
+
+[target]
+device = "{target}"
+precision = "fp16"
+"""

@@ -1,0 +1,103 @@
+"""What to beware of in a report's figures, and what to try next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgedistill.config import Recipe
+
+WELL_RETAINED = 0.9  # student over teacher; below it the report advises
+SMALL_TEST = 200  # images; below it an interval is wider than most gains
+SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its recall
+STUDENTS = (  # from small to big, by parameters
+    "mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv3_small_100", "mobilenetv2_100",
+    "mobilenetv3_large_100", "efficientnet_b0",
+)  # fmt: skip
+
+
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """One sentence for each reason not to take a figure at face value."""
+    found = [*_about_data(report), *_about_networks(report)]
+    target, device = report["target"], report["device"]
+    if target["reason"]:
+        found.append(f"{target['reason']}.")
+    if device is None:
+        found.append("Nothing was timed: deploy.hosts is empty.")
+    elif device["provenance"].startswith("stand-in"):
+        found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
+    found += [f"{line[0].upper()}{line[1:]}." for line in (device or {}).get("warnings", [])]
+    preflight = report["preflight"]
+    if preflight["findings"]:
+        first = preflight["findings"][0]
+        found.append(
+            f"{len(preflight['findings'])} pre-flight finding(s) for TensorRT "
+            f"{preflight['tensorrt']}, first {first['node']}: {first['why']}; {first['mend']}."
+        )
+    return found
+
+
+def _about_data(report: dict[str, Any]) -> list[str]:
+    data, found = report["data"], []
+    if data["leak_count"]:
+        found.append(
+            f"{data['leak_count']} pair(s) of alike images stand in different splits: the test "
+            "figures are too good."
+        )
+    if report["test_images"] < SMALL_TEST:
+        found.append(f"Only {report['test_images']} test images: go by the intervals.")
+    rare = {name: n for name, n in data["counts"]["test"].items() if n < SMALL_CLASS}
+    if rare:
+        least = min(rare, key=rare.__getitem__)
+        found.append(
+            f"{len(rare)} class(es) have fewer than {SMALL_CLASS} test images ({least}: "
+            f"{rare[least]}): their recall is a rough figure."
+        )
+    if data["unreadable_count"]:
+        found.append(f"{data['unreadable_count']} unreadable image(s) were left out.")
+    return found
+
+
+def _about_networks(report: dict[str, Any]) -> list[str]:
+    chance, metric, found = report["chance"], report["metric"], []
+    for name in ("teacher", "student"):
+        if report[name][metric] <= chance[metric]:
+            found.append(
+                f"The {name} is no better than always saying {chance['majority_class']!r} "
+                f"({100 * chance[metric]:.1f} %)."
+            )
+    if report["teacher"][metric] < report["baseline"][metric]:
+        found.append("The teacher is worse than the student trained without it: little to learn.")
+    return found
+
+
+def advice_of(report: dict[str, Any], recipe: Recipe) -> list[dict[str, str]]:
+    """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
+
+    Returns:
+        Rows of `try`, a sentence, and `command`.
+    """
+    retained = report["retention_fraction"]
+    if retained is not None and retained >= WELL_RETAINED:
+        return []
+    distill, steps = recipe.distill, []
+    bigger = _bigger_student(recipe.student.model)
+    if bigger:
+        steps.append(("A bigger student", f"student.model={bigger}"))
+    temperature = 2.0 if distill.temperature > 2 else 4.0
+    steps.append((f"Another temperature (it was {distill.temperature:g})",
+                  f"distill.temperature={temperature:g}"))  # fmt: skip
+    if distill.feature_weight == 0:
+        steps.append(("Feature matching", "distill.feature_weight=0.1"))
+    more = f"distill.views={2 * distill.views} --set distill.epochs={2 * distill.epochs}"
+    steps.append(("More data: more labelled images in data.train, or more views of each", more))
+    return [{"try": what, "command": f"edgedistill run RECIPE.toml --set {setting}"}
+            for what, setting in steps]  # fmt: skip
+
+
+def _bigger_student(model: str) -> str | None:
+    """The next of STUDENTS; a network that is not among them gets the second biggest."""
+    name = model.partition(".")[0]
+    if name not in STUDENTS:
+        return STUDENTS[-2]
+    following = STUDENTS[STUDENTS.index(name) + 1 :]
+    return following[0] if following else None

@@ -1,0 +1,25 @@
+"""Shared fixtures: one finished run of the whole road, made once."""
+
+import os
+
+import numpy as np
+import pytest
+from road import RECIPE, edgedistill, write_images
+
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """A folder with images/, r.toml and runs/r: every stage done."""
+    folder = tmp_path_factory.mktemp("road")
+    write_images(folder / "images", per_class=30)
+    (folder / "r.toml").write_text(RECIPE)
+    folder_run = edgedistill("run", "r.toml", cwd=folder)
+    (folder / "said.txt").write_text(folder_run.stdout)
+    return folder

@@ -1,0 +1,127 @@
+import csv
+import os
+
+import numpy as np
+import pytest
+from road import write_images
+
+from edgedistill.config import DataConfig
+from edgedistill.data.prepare import prepare
+from edgedistill.data.sources import fingerprint, list_items
+from edgedistill.data.splits import split
+from edgedistill.data.table import read_table
+from edgedistill.errors import DataError
+
+FRACTIONS = {"val": 0.15, "test": 0.15}
+
+
+def config(path, **more):
+    return DataConfig(train=str(path), **more)
+
+
+def test_a_folder_is_read_at_any_depth_without_hidden_files_or_link_loops(tmp_path):
+    write_images(tmp_path / "d", per_class=2, kinds=("disc", "square"))
+    deep = tmp_path / "d" / "disc" / "monday" / "shift 1"
+    deep.mkdir(parents=True)
+    (tmp_path / "d" / "disc" / "000.png").rename(deep / "a\nb, \N{SNOWMAN}.PNG")
+    (tmp_path / "d" / "disc" / ".hidden.png").write_bytes(b"")
+    (tmp_path / "d" / "disc" / "notes.txt").write_text("x")
+    os.symlink(tmp_path / "d", tmp_path / "d" / "disc" / "loop")
+    items = list_items(tmp_path / "d", config(tmp_path / "d"))
+    assert sorted((item.label, item.path.name) for item in items) == [
+        ("disc", "001.png"), ("disc", "a\nb, \N{SNOWMAN}.PNG"), ("square", "000.png"), ("square", "001.png"),
+    ]  # fmt: skip
+
+
+def test_names_in_any_script_survive_the_table(tmp_path):
+    write_images(tmp_path / "d", per_class=16, kinds=("disc", "stripes"))
+    strange = tmp_path / "d" / "disc" / 'a\nb, "\N{SNOWMAN}".png'
+    (tmp_path / "d" / "disc" / "000.png").rename(strange)
+    (tmp_path / "out").mkdir()
+    prepare(config(tmp_path / "d"), 32, tmp_path / "out", lambda line: None)
+    assert strange in read_table(tmp_path / "out").paths
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_lists_of_paths(tmp_path, kind):
+    write_images(tmp_path / "d", per_class=2, kinds=("disc", "square"))
+    rows = [{"file": str(p.relative_to(tmp_path)), "kind": p.parent.name} for p in (tmp_path / "d").rglob("*.png")]
+    path = tmp_path / f"list.{kind}"
+    if kind == "csv":
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, ["file", "kind"])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        import pyarrow.parquet as parquet
+
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    items = list_items(path, config(path, path_column="file", label_column="kind"))
+    assert {(item.label, item.path.name) for item in items} == {
+        ("disc", "000.png"), ("disc", "001.png"), ("square", "000.png"), ("square", "001.png"),
+    }  # fmt: skip
+    with pytest.raises(DataError, match="no column 'path'; it has file, kind"):
+        list_items(path, config(path))
+
+
+def test_an_empty_label_names_its_line(tmp_path):
+    (tmp_path / "l.csv").write_text("path,label\na.png,x\nb.png,\n")
+    with pytest.raises(DataError, match="line 3: the path or the label is empty"):
+        list_items(tmp_path / "l.csv", config(tmp_path / "l.csv"))
+
+
+def test_the_fingerprint_changes_with_a_file(tmp_path):
+    write_images(tmp_path / "d", per_class=2)
+    before = fingerprint(config(tmp_path / "d"))
+    assert fingerprint(config(tmp_path / "d")) == before
+    os.utime(tmp_path / "d" / "disc" / "000.png", (5, 5))
+    assert fingerprint(config(tmp_path / "d")) != before
+
+
+def made_up(rng, count=400):
+    labels = rng.choice(3, size=count, p=[0.7, 0.2, 0.1])
+    groups = np.array([i - i % 3 if i < 90 else i for i in range(count)])
+    labels[:90] = np.repeat(labels[:90:3], 3)
+    return labels, groups, [f"{i:064x}" for i in rng.permutation(count)]
+
+
+def test_splits_are_stratified_whole_and_of_the_right_size(rng):
+    labels, groups, keys = made_up(rng)
+    found = split(labels, groups, keys, FRACTIONS, 0, ["a", "b", "c"])
+    for group in set(groups):
+        assert len(set(found[groups == group])) == 1
+    for name, share in {**FRACTIONS, "train": 0.7}.items():
+        for number in range(3):
+            assert abs((found[labels == number] == name).mean() - share) < 0.06
+
+
+def test_splits_depend_on_content_and_seed_not_on_order(rng):
+    labels, groups, keys = made_up(rng)
+    found = split(labels, groups, keys, FRACTIONS, 0, ["a", "b", "c"])
+    order = rng.permutation(len(labels))
+    again = split(labels[order], groups[order], [keys[i] for i in order], FRACTIONS, 0, ["a", "b", "c"])
+    assert np.array_equal(again, found[order])
+    assert not np.array_equal(split(labels, groups, keys, FRACTIONS, 1, ["a", "b", "c"]), found)
+
+
+def test_a_big_family_of_look_alikes_goes_to_train(rng):
+    labels, groups, keys = made_up(rng)
+    groups[200:300] = 200
+    found = split(labels, groups, keys, FRACTIONS, 0, ["a", "b", "c"])
+    assert set(found[200:300]) == {"train"}
+
+
+def test_leaks_between_splits_that_the_user_brings_are_told(tmp_path):
+    write_images(tmp_path / "train", per_class=12)
+    write_images(tmp_path / "val", per_class=3, seed=5)
+    write_images(tmp_path / "test", per_class=3, seed=6)
+    leaked = (tmp_path / "train" / "disc" / "000.png").read_bytes()
+    (tmp_path / "test" / "disc" / "leak.png").write_bytes(leaked)
+    (tmp_path / "out").mkdir()
+    said = []
+    data = config(tmp_path / "train", val=str(tmp_path / "val"), test=str(tmp_path / "test"))
+    summary = prepare(data, 32, tmp_path / "out", said.append)
+    assert summary["leak_counts"].get("test/train", 0) >= 1
+    assert any("leak.png" in path for pair in summary["leaks"] for path in pair)
+    assert any("LEAKS" in line for line in said)

@@ -1,0 +1,141 @@
+"""The whole road in processes of their own: resume, freshness, exclusion, the bundle elsewhere."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from road import RECIPE, ROOT, edgedistill, write_images
+
+TRAINED = ("teacher", "baseline", "distill")
+
+
+def weights_of(run):
+    return {s: hashlib.sha256((run / s / "weights.safetensors").read_bytes()).hexdigest() for s in TRAINED}
+
+
+def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promises(finished_run):
+    run = finished_run / "runs" / "r"
+    report = json.loads((run / "report" / "report.json").read_text())
+    for net in ("teacher", "baseline", "student"):
+        assert {"top1_fraction", "parameters", "macs", "file_bytes"} <= set(report[net])
+    assert set(report["accuracy_ladder"]) == {"float", "onnx", "fp16", "int8"}
+    assert report["device"]["requested"] == "int8"
+    assert report["device"]["executed_on_target"] == "fp16"
+    assert "stand-in" in report["device"]["provenance"]
+    assert report["published"]["rows"] == []
+    assert report["published"]["reason"].startswith("unknown: no published measurement")
+    assert report["accuracy_ladder"]["onnx"]["agreement_fraction"] == 1
+    assert (run / "report" / "report.html").stat().st_size > 20_000
+    assert not list(run.glob("*.partial")) + list(run.rglob("*.tmp")) + list(run.rglob("checkpoint.pt"))
+    said = (finished_run / "said.txt").read_text()
+    assert "retention" in said and said.strip().endswith("report.html")
+
+
+def test_the_student_learns(finished_run):
+    """Three shapes that a net of this size tells apart: chance is a third."""
+    report = json.loads((finished_run / "runs" / "r" / "report" / "report.json").read_text())
+    history = report["histories"]["student"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert set(history[0]["terms"]) == {"kd", "label", "feature"}
+    assert history[-1]["terms"]["kd"] < history[0]["terms"]["kd"]
+
+
+def test_a_second_run_skips_everything(finished_run):
+    again = edgedistill("run", "r.toml", cwd=finished_run)
+    assert again.stderr.count("up to date") == 11
+
+
+def test_changing_one_key_redoes_only_what_depends_on_it(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "copy")
+    before = weights_of(tmp_path / "copy" / "runs" / "r")
+    # Absolute paths of the images differ in the copy, so the run folder alone is copied back.
+    done = edgedistill("run", finished_run / "r.toml", "--run-dir", tmp_path / "copy" / "runs" / "r",
+                       "--set", "distill.temperature=1.5", cwd=tmp_path)  # fmt: skip
+    said = done.stderr
+    for stage in ("data", "teacher", "logits", "baseline"):
+        assert f"] {stage}: up to date" in said
+    assert "distill.temperature was 2.0, is 1.5" in said
+    after = weights_of(tmp_path / "copy" / "runs" / "r")
+    assert before["baseline"] == after["baseline"]
+    assert before["distill"] != after["distill"]
+
+
+def test_killed_at_any_instant_it_ends_with_the_same_bits(finished_run, tmp_path):
+    """SIGKILL at random moments of the trainings, then the run is finished undisturbed."""
+    chance = random.Random(7)
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "edgedistill", "evaluate", str(finished_run / "r.toml"),
+               "--run-dir", str(run)]  # fmt: skip
+    kills = 0
+    for _ in range(4):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 6 + chance.random() * 6
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    edgedistill("evaluate", finished_run / "r.toml", "--run-dir", run, cwd=ROOT)
+    assert kills >= 1
+    assert weights_of(run) == weights_of(finished_run / "runs" / "r")
+    assert not list(run.rglob("*.tmp")) + list(run.glob("*.partial")) + list(run.glob("*.old"))
+
+
+def test_two_runs_in_one_folder_exclude_each_other(finished_run):
+    from edgedistill.run_folder import RunFolder
+
+    with RunFolder(finished_run / "runs" / "r"):
+        second = edgedistill("run", "r.toml", cwd=finished_run, check=False)
+    assert second.returncode == 1
+    assert "is in use by process" in second.stderr
+    assert "Traceback" not in second.stderr
+
+
+def test_a_weak_teacher_stops_the_run(finished_run, tmp_path):
+    done = edgedistill("logits", finished_run / "r.toml", "--run-dir", tmp_path / "weak",
+                       "--set", "teacher.epochs=1", "--set", "teacher.peak_lr=1e-9",
+                       "--set", "teacher.min_top1_fraction=0.99", cwd=tmp_path, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "validation images, teacher.min_top1_fraction asks for 0.990" in done.stderr
+    assert not (tmp_path / "weak" / "logits").exists()
+
+
+def test_a_finished_teacher_serves_again_without_training(finished_run, tmp_path):
+    weights = finished_run / "runs" / "r" / "teacher" / "weights.safetensors"
+    edgedistill("teacher", finished_run / "r.toml", "--run-dir", tmp_path / "r", "--set", "teacher.epochs=0",
+                "--set", f"teacher.weights={weights}", cwd=tmp_path)  # fmt: skip
+    assert (tmp_path / "r" / "teacher" / "weights.safetensors").read_bytes() == weights.read_bytes()
+
+
+def test_a_teacher_of_other_classes_is_refused(finished_run, tmp_path):
+    write_images(tmp_path / "images", per_class=16, kinds=("disc", "stripes"))
+    (tmp_path / "r.toml").write_text(RECIPE)
+    weights = finished_run / "runs" / "r" / "teacher" / "weights.safetensors"
+    done = edgedistill("teacher", "r.toml", "--set", "teacher.epochs=0", "--set", f"teacher.weights={weights}",
+                       cwd=tmp_path, check=False)  # fmt: skip
+    assert done.returncode == 1
+    assert "head does not belong to the classes [disc, stripes] (2)" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["verify", "bench"])
+def test_the_bundle_runs_on_pythons_that_have_no_edgedistill(finished_run, verb):
+    """From the bundle's own folder, its own device code; -I keeps this checkout out of the path."""
+    bundle = finished_run / "runs" / "r" / "bundle" / "bundle"
+    program = "import sys; sys.path.insert(0, '.'); from jetson.__main__ import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", program, verb, "--backend", "onnxruntime"],
+        cwd=bundle, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.strip().splitlines()[-1])
+    assert last["verb"] == verb
+    assert "stand-in" in last["provenance"]
+    shutil.rmtree(bundle / "work", ignore_errors=True)

@@ -1,0 +1,81 @@
+import errno
+import os
+
+import pytest
+
+from edgedistill.errors import RunFolderError
+from edgedistill.run_folder import Result, RunFolder, write_bytes
+
+INPUTS = {"recipe": {"distill.temperature": 2.0}, "artifacts": {}}
+
+
+def make(run, text="weights", inputs=INPUTS):
+    out = run.begin("distill", inputs)
+    (out / "w.bin").write_text(text)
+    run.finish("distill", inputs, Result({"top1": 1}, ("w.bin",)), 1.0)
+
+
+def test_an_artifact_is_fresh_until_what_it_was_made_from_changes(tmp_path):
+    with RunFolder(tmp_path) as run:
+        assert run.why_stale("distill", INPUTS) == "not done yet"
+        make(run)
+        assert run.why_stale("distill", INPUTS) is None
+        other = {"recipe": {"distill.temperature": 4.0}, "artifacts": {}}
+        assert run.why_stale("distill", other) == "recipe: distill.temperature was 2.0, is 4.0"
+        (tmp_path / "distill" / "w.bin").write_text("altered")
+        assert "w.bin is missing or was changed" in run.why_stale("distill", INPUTS)
+
+
+def test_a_touched_but_equal_file_is_still_fresh(tmp_path):
+    with RunFolder(tmp_path) as run:
+        make(run)
+        os.utime(tmp_path / "distill" / "w.bin", (1, 1))
+        assert run.why_stale("distill", INPUTS) is None
+
+
+def test_the_digest_tells_content_not_time(tmp_path):
+    with RunFolder(tmp_path) as run:
+        make(run)
+        first = run.digest("distill")
+        make(run)
+        assert run.digest("distill") == first
+        make(run, "others")
+        assert run.digest("distill") != first
+
+
+def test_work_under_way_is_kept_for_the_same_inputs_and_dropped_for_others(tmp_path):
+    with RunFolder(tmp_path) as run:
+        (run.begin("distill", INPUTS) / "checkpoint").write_text("half")
+        assert (run.begin("distill", INPUTS) / "checkpoint").exists()
+        assert not (run.begin("distill", {"recipe": {}}) / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("moment", ["before the old one moves", "after the old one moved"])
+def test_a_kill_while_folders_are_swapped_loses_nothing(tmp_path, moment):
+    with RunFolder(tmp_path) as run:
+        make(run, "old")
+        make(run, "new")
+        os.replace(tmp_path / "distill", tmp_path / "distill.partial")
+        if moment.startswith("before"):
+            make_old = tmp_path / "distill"
+            make_old.mkdir()
+            (make_old / "distill.json").write_text("{}")
+        else:
+            (tmp_path / "distill.old").mkdir()
+        assert run.why_stale("distill", INPUTS) is None
+        assert (tmp_path / "distill" / "w.bin").read_text() == "new"
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "distill"]
+
+
+def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    write_bytes(path, b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunFolderError, match="No space left on device; free some space"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

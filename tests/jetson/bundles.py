@@ -1,0 +1,62 @@
+"""A small whole bundle that the device tests can break."""
+
+import json
+import os
+import shutil
+
+import cv2
+import numpy as np
+from tiny_onnx import model_bytes
+
+from jetson.manifest import VERSION, Manifest, write_manifest
+from jetson.preprocess import Preprocess, read_image, to_input, view
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SPEC = Preprocess(24, 28, "area", (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))
+WEIGHT = [[4.0, -1.0, 0.5], [-1.0, 3.0, 0.0]]
+BIAS = [0.1, -0.2]
+
+
+def expected_logits(image):
+    """The tiny model written another way: the mean colour through the matrix, in numpy."""
+    mean = to_input(image, SPEC)[0].reshape(3, -1).mean(axis=1)
+    return np.array(WEIGHT).dot(mean) + np.array(BIAS)
+
+
+def make_bundle(folder):
+    """Two reddish and two greenish images, goldens from numpy. Returns the folder as text."""
+    folder = str(folder)
+    images = os.path.join(folder, "golden", "images")
+    os.makedirs(images)
+    rng = np.random.RandomState(0)
+    inputs = []
+    for number in range(4):
+        image = rng.randint(0, 60, (40, 52, 3)).astype(np.uint8)
+        image[..., 2 if number < 2 else 1] += 150  # BGR
+        path = os.path.join(images, "%04d.png" % number)
+        assert cv2.imwrite(path, image)
+        inputs.append(view(read_image(path), SPEC))
+    golden = os.path.join(folder, "golden")
+    np.save(os.path.join(golden, "inputs.npy"), np.stack(inputs))
+    logits = np.stack([expected_logits(image) for image in inputs]).astype(np.float32)
+    np.save(os.path.join(golden, "logits.npy"), logits)
+    with open(os.path.join(golden, "labels.json"), "w") as file:
+        json.dump([0, 0, 1, 1], file)
+    with open(os.path.join(folder, "model.onnx"), "wb") as file:
+        file.write(model_bytes(WEIGHT, BIAS, SPEC.image_px))
+    for package in ("jetson", "calibration"):
+        shutil.copytree(
+            os.path.join(ROOT, package), os.path.join(folder, package),
+            ignore=shutil.ignore_patterns("__pycache__", "*.toml"),
+        )  # fmt: skip
+    sign(folder)
+    return folder
+
+
+def sign(folder, **changes):
+    """Write the manifest anew over what lies there."""
+    manifest = Manifest(
+        VERSION, "tiny", "local", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
+        SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, {}, {},
+    )  # fmt: skip
+    write_manifest(folder, manifest._replace(**changes))

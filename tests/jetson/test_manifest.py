@@ -1,0 +1,81 @@
+import json
+import os
+
+import pytest
+from bundles import make_bundle, sign
+
+from jetson.errors import ManifestError
+from jetson.manifest import read_manifest
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
+
+
+def edit(bundle, **changes):
+    path = os.path.join(bundle, "manifest.json")
+    with open(path, encoding="utf-8") as file:
+        stored = json.load(file)
+    stored.update(changes)
+    stored = {key: value for key, value in stored.items() if value != "DROP"}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(stored, file)
+
+
+def test_equal_folders_give_equal_manifests(tmp_path, bundle):
+    other = make_bundle(tmp_path / "other")
+    names = ["manifest.json", "model.onnx"]
+    for name in names:
+        with open(os.path.join(bundle, name), "rb") as a, open(os.path.join(other, name), "rb") as b:
+            assert a.read() == b.read()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"version": 2}, "version 2, this code reads 1"),
+        ({"model": "DROP"}, "keys missing ['model'], unknown []"),
+        ({"extra": 1}, "unknown ['extra']"),
+        ({"classes": "red"}, "classes must be a list"),
+        ({"preprocess": {}}, "preprocess: expected the keys"),
+        ({"files": {"../secret": "00"}}, "lies outside the bundle"),
+        ({"files": {"/etc/passwd": "00"}}, "lies outside the bundle"),
+        ({"files": {"none.bin": "00"}}, "none.bin is missing"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_refused(bundle, changes, line):
+    edit(bundle, **changes)
+    with pytest.raises(ManifestError) as error:
+        read_manifest(bundle)
+    assert line in str(error.value)
+
+
+def test_every_byte_of_every_file_counts(bundle):
+    path = os.path.join(bundle, "jetson", "bench.py")
+    with open(path, "a") as file:
+        file.write("#")
+    with pytest.raises(ManifestError, match="jetson/bench.py has sha256 .*copy the bundle again"):
+        read_manifest(bundle)
+
+
+def test_a_file_more_is_refused(bundle):
+    with open(os.path.join(bundle, "jetson", "more.py"), "w") as file:
+        file.write("")
+    with pytest.raises(ManifestError, match="jetson/more.py is not in the manifest"):
+        read_manifest(bundle)
+
+
+def test_a_link_out_of_the_bundle_is_refused(bundle, tmp_path):
+    (tmp_path / "outside.txt").write_text("x")
+    os.symlink(str(tmp_path / "outside.txt"), os.path.join(bundle, "link.txt"))
+    with pytest.raises(ManifestError, match="lies outside"):
+        sign(bundle)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null"])
+def test_damaged_json_is_refused(bundle, content):
+    with open(os.path.join(bundle, "manifest.json"), "wb") as file:
+        file.write(content)
+    with pytest.raises(ManifestError):
+        read_manifest(bundle)

@@ -1,0 +1,150 @@
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from jetson.errors import ImageError
+from jetson.preprocess import (
+    Preprocess,
+    centre_crop,
+    dict_from_preprocess,
+    preprocess_from_dict,
+    read_image,
+    resize_short_side,
+    to_input,
+)
+
+SPEC = Preprocess(4, 5, "area", (0.5, 0.4, 0.3), (0.25, 0.5, 1.0))
+
+
+def picture(rng, height=40, width=30):
+    return rng.randint(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def rng():
+    return np.random.RandomState(0)
+
+
+def test_to_input_by_hand():
+    image = np.zeros((4, 4, 3), np.uint8)
+    image[1, 2] = (255, 51, 0)
+    batch = to_input(image, SPEC)
+    assert batch.shape == (1, 3, 4, 4)
+    assert batch.dtype == np.float32
+    assert batch[0, :, 1, 2] == pytest.approx([(1 - 0.5) / 0.25, (0.2 - 0.4) / 0.5, -0.3])
+    assert batch[0, 0, 0, 0] == pytest.approx(-2)
+
+
+def test_to_input_refuses_what_is_not_framed():
+    with pytest.raises(ValueError, match="image must be uint8"):
+        to_input(np.zeros((5, 4, 3), np.uint8), SPEC)
+    with pytest.raises(ValueError, match="float64"):
+        to_input(np.zeros((4, 4, 3)), SPEC)
+
+
+def test_the_short_side_gets_the_size_and_the_crop_is_the_middle(rng):
+    image = picture(rng, 60, 90)
+    resized = resize_short_side(image, 30, "area")
+    assert resized.shape == (30, 45, 3)
+    # Halving with `area` is the mean of 2 x 2 pixels: an oracle without OpenCV.
+    means = image.reshape(30, 2, 45, 2, 3).astype(float).mean(axis=(1, 3))
+    assert np.abs(resized - means).max() <= 0.51
+    assert np.array_equal(centre_crop(resized, 20), resized[5:25, 12:32])
+    assert resize_short_side(image, 60, "area") is image
+
+
+def test_png_is_read_as_rgb_and_alpha_dropped(tmp_path, rng):
+    image = picture(rng)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    assert np.array_equal(read_image(tmp_path / "a.png"), image[:, :, ::-1])
+    cv2.imwrite(str(tmp_path / "b.png"), np.dstack([image, np.full(image.shape[:2], 9, np.uint8)]))
+    assert read_image(tmp_path / "b.png").shape == image.shape
+
+
+def test_grey_becomes_three_equal_channels(tmp_path, rng):
+    grey = picture(rng)[..., 0]
+    cv2.imwrite(str(tmp_path / "g.png"), grey)
+    found = read_image(tmp_path / "g.png")
+    assert all(np.array_equal(found[..., channel], grey) for channel in range(3))
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path, rng):
+    deep = rng.randint(0, 65536, (20, 20)).astype(np.uint16)
+    deep[0, 0] = 65535
+    cv2.imwrite(str(tmp_path / "d.png"), deep)
+    found = read_image(tmp_path / "d.png")
+    assert found[0, 0, 0] == 255
+    assert np.array_equal(found[..., 0], deep // 257)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_truncated_files_are_refused(tmp_path, rng, suffix, kept):
+    path = tmp_path / ("t" + suffix)
+    cv2.imwrite(str(path), picture(rng, 200, 200))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(ImageError, match="truncated"):
+        read_image(path)
+
+
+def test_a_jpeg_with_bytes_after_its_end_is_read(tmp_path, rng):
+    path = tmp_path / "t.jpg"
+    cv2.imwrite(str(path), picture(rng))
+    path.write_bytes(path.read_bytes() + b"\0" * 30)
+    assert read_image(path).shape == (40, 30, 3)
+
+
+def test_a_cmyk_jpeg_is_refused(tmp_path, rng):
+    """A frame header that says four channels, as Adobe's CMYK files have."""
+    path = tmp_path / "c.jpg"
+    cv2.imwrite(str(path), picture(rng))
+    content = bytearray(path.read_bytes())
+    frame = content.index(b"\xff\xc0")
+    content[frame + 9] = 4
+    path.write_bytes(bytes(content))
+    with pytest.raises(ImageError, match="CMYK JPEG; convert it to RGB"):
+        read_image(path)
+
+
+def test_exif_orientation_is_applied(tmp_path, rng):
+    path = tmp_path / "e.jpg"
+    image = np.zeros((40, 30, 3), np.uint8)
+    image[:20] = 255
+    cv2.imwrite(str(path), image)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    found = read_image(path)
+    assert found.shape == (30, 40, 3)
+    assert found[:, 30:].mean() > 250  # what was on top is on the right
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("x.jpg", b"no image at all", "not an image that OpenCV can decode"),
+        ("x.png", b"", "an empty file"),
+        ("x.png", b"\x89PNG\r\n\x1a\n" + zlib.compress(b"IEND") + b"IEND", "not an image"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=line):
+        read_image(tmp_path / name)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(ImageError, match="cannot be read: No such file"):
+        read_image(tmp_path / "none.jpg")
+
+
+def test_the_dict_gives_the_same_value_back_and_refuses_others():
+    stored = dict_from_preprocess(SPEC)
+    assert preprocess_from_dict(stored) == SPEC
+    for change in ({"image_px": 9}, {"interpolation": "magic"}, {"std": [0, 1, 1]}, {"extra": 1}):
+        with pytest.raises(ValueError, match="preprocess"):
+            preprocess_from_dict(dict(stored, **change))

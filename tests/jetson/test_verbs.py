@@ -1,0 +1,123 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bundles import BIAS, WEIGHT, expected_logits, make_bundle, sign
+from tiny_onnx import model_bytes
+
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
+
+
+def jetson(bundle, *words, code=0):
+    """The verb as the board runs it: own process, own folder, a locale without Unicode."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jetson"] + list(words), cwd=bundle, env=environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+    )  # fmt: skip
+    out, error = process.communicate()
+    assert process.returncode == code, error
+    assert "Traceback" not in error
+    return out.strip().splitlines()[-1] if code == 0 else error.strip().splitlines()[-1]
+
+
+def test_the_runner_gives_what_numpy_gives(bundle):
+    manifest = read_manifest(bundle)
+    inputs = np.load(os.path.join(bundle, "golden", "inputs.npy"))
+    from jetson.preprocess import to_input
+
+    with open_runner("onnxruntime", bundle, manifest) as runner:
+        for image in inputs:
+            got = runner.infer(to_input(image, manifest.preprocess))
+            assert got.shape == (1, 2)
+            assert np.allclose(got[0], expected_logits(image), atol=1e-5)
+
+
+def test_verify(bundle):
+    found = json.loads(jetson(bundle, "verify", "--backend", "onnxruntime"))
+    assert found["images"] == 4
+    assert found["top1_fraction"] == found["top1_agreement_fraction"] == 1
+    assert found["max_relative_difference"] < 1e-5
+    assert found["mean_pixel_difference"] == 0
+    assert found["executed"] == "fp32"
+    assert found["provenance"].startswith("stand-in: ONNX Runtime on ")
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "line"),
+    [
+        ([[5.0, -1.0, 0.5], [-1.0, 3.0, 0.0]], BIAS, "logits differ from the workstation's by"),
+        ([[0.0] * 3, [0.0] * 3], BIAS, "the same output for every image"),
+        ([[float("nan")] * 3, [0.0] * 3], BIAS, "gives NaN or infinity here"),
+    ],
+)
+def test_verify_catches_a_wrong_network(bundle, weight, bias, line):
+    with open(os.path.join(bundle, "model.onnx"), "wb") as file:
+        file.write(model_bytes(weight, bias, 24))
+    sign(bundle)
+    assert line in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
+
+
+def test_verify_catches_another_preprocessing(bundle):
+    path = os.path.join(bundle, "golden", "inputs.npy")
+    inputs = np.load(path)
+    inputs = np.clip(inputs.astype(int) + 9, 0, 255).astype(np.uint8)
+    np.save(path, inputs)
+    logits = np.stack([expected_logits(image) for image in inputs]).astype(np.float32)
+    np.save(os.path.join(bundle, "golden", "logits.npy"), logits)
+    sign(bundle)
+    assert "images decoded here differ by" in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
+
+
+def test_bench(bundle):
+    report = json.loads(jetson(bundle, "bench", "--backend", "onnxruntime", "--runs", "120"))
+    assert report["host_ms"]["runs"] == 120
+    assert 0 < report["host_ms"]["p50_ms"] <= report["host_ms"]["p99_ms"] <= report["host_ms"]["max_ms"]
+    assert report["end_to_end_ms"]["p50_ms"] > report["host_ms"]["p50_ms"]
+    assert report["memory"]["process_peak_mib"] > 10
+    assert report["requested"] == "fp16"
+    assert report["executed"] == "fp32"
+    with open(os.path.join(bundle, report["samples_file"])) as file:
+        assert len(json.load(file)["host_ms"]) == 120
+    read_manifest(bundle)  # the samples did not make it another bundle
+
+
+def test_classify(bundle):
+    image = os.path.join("golden", "images")
+    lines = jetson(bundle, "classify", "--backend", "onnxruntime", "--top", "1", image)
+    assert json.loads(lines)["top"][0]["class"] == "green"  # the last of the four
+
+
+@pytest.mark.parametrize("verb", ["build", "verify", "bench"])
+def test_tensorrt_says_plainly_that_it_is_not_available(bundle, verb):
+    assert "not available in this version" in jetson(bundle, verb, code=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["bench", "--backend", "onnxruntime", "--runs", "3"], "--runs 3: expected at least 10"),
+        (["classify", "--backend", "onnxruntime", "nowhere.jpg"], "nowhere.jpg: no such file or folder"),
+        (["verify", "--bundle", "elsewhere"], "no manifest; run this from the bundle's folder"),
+    ],
+)
+def test_mistakes_are_one_line(bundle, words, line):
+    assert line in jetson(bundle, *words, code=1)
+
+
+def test_wrong_usage_is_exit_code_two(bundle):
+    jetson(bundle, "fly", code=2)
+
+
+def test_weights_are_the_tiny_models(bundle):
+    assert len(WEIGHT) == len(BIAS) == len(read_manifest(bundle).classes)

@@ -1,0 +1,91 @@
+"""Images that the tests draw themselves, a recipe for them, and the command line as a process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+
+RECIPE = """
+[data]
+train = "images"
+image_px = 32
+crop_fraction = 1.0
+
+[augment]
+crop_scale_min = 0.8
+transforms = [{ name = "HorizontalFlip", p = 0.5 }]
+
+[teacher]
+model = "resnet10t"
+weights = "scratch"
+epochs = 3
+batch_size = 16
+peak_lr = 3e-3
+
+[student]
+model = "mobilenetv3_small_050"
+weights = "scratch"
+
+[distill]
+temperature = 2.0
+feature_weight = 0.1
+epochs = 4
+batch_size = 16
+views = 2
+
+[quantize]
+calibration_images = 16
+
+[target]
+precision = "int8"
+
+[deploy]
+golden_images = 6
+bench_runs = 20
+
+[run]
+checkpoint_seconds = 0.1
+threads = 1
+"""
+
+
+def draw(kind, rng, side=48):
+    """A disc, a square or stripes at a random place on noise: (side, side, 3) uint8 RGB."""
+    image = rng.integers(0, 90, (side, side, 3), dtype=np.uint8)
+    x, y = (int(v) for v in rng.integers(side // 3, 2 * side // 3, 2))
+    colour = [int(v) for v in rng.integers(140, 255, 3)]
+    size = int(rng.integers(side // 6, side // 3))
+    if kind == "disc":
+        cv2.circle(image, (x, y), size, colour, -1)
+    elif kind == "square":
+        cv2.rectangle(image, (x - size, y - size), (x + size, y + size), colour, -1)
+    else:
+        for offset in range(-size, size, 6):
+            cv2.line(image, (x - size, y + offset), (x + size, y + offset), colour, 2)
+    return image
+
+
+def write_images(folder, per_class, seed=0, kinds=("disc", "square", "stripes")):
+    rng = np.random.default_rng(seed)
+    for kind in kinds:
+        (folder / kind).mkdir(parents=True)
+        for number in range(per_class):
+            image = draw(kind, rng)
+            assert cv2.imwrite(str(folder / kind / f"{number:03d}.png"), image[:, :, ::-1])
+    return folder
+
+
+def edgedistill(*words, cwd, check=True, timeout=240):
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "edgedistill", *map(str, words)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done
