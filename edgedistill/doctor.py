@@ -109,7 +109,7 @@ def examine() -> list[Check]:
         _package("packages", name, module, lowest, cost, f"pip install '{name}>={lowest}'", True)
         for name, module, lowest, cost in PACKAGES
     ]
-    checks += [_opencv(), _albumentations_update()]
+    checks += [_two_opencvs(), _albumentations_update()]
     checks += [_package("extras", *row, required=False) for row in EXTRAS]
     checks += [_program(*row) for row in PROGRAMS]
     checks += [_cuda(), _cores(), _memory(), _disk()]
@@ -136,7 +136,7 @@ def text_from_checks(checks: list[Check]) -> str:
     missing = [check.name for check in checks if check.required and not check.ok]
     if missing:
         return "\n".join([*lines, f"not ready: {', '.join(missing)}"])
-    return "\n".join([*lines, "ready: every required part is here"])
+    return "\n".join([*lines, "ready: all that is required is here"])
 
 
 def _python() -> Check:
@@ -160,10 +160,10 @@ def _package(
     return Check(part, name, ok, required, found, cost, cure)
 
 
-def _opencv() -> Check:
+def _two_opencvs() -> Check:
     """opencv-python and -headless own the same files: removing or mixing one empties `cv2`."""
     versions = {name: _version(name) for name in ("opencv-python", "opencv-python-headless")}
-    ok, found = True, "cv2 answers, both wheels are of one version"
+    ok, found = True, "answers; both wheels are of one version"
     if len({version for version in versions.values() if version}) > 1:
         ok, found = False, "two versions: " + ", ".join(f"{n} {v}" for n, v in versions.items())
     try:
@@ -173,7 +173,7 @@ def _opencv() -> Check:
         ok, found = False, f"cv2 does not answer: {error}"
     wanted = versions["opencv-python"] or versions["opencv-python-headless"] or "5.0.0.93"
     return Check(
-        "packages", "the two OpenCV wheels", ok, True, found, "no image can be read",
+        "packages", "cv2", ok, True, found, "no image can be read",
         "pip uninstall -y opencv-python opencv-python-headless && pip install "
         f"opencv-python=={wanted} opencv-python-headless=={wanted}",
     )  # fmt: skip

@@ -79,6 +79,7 @@ def model_from_weights(name: str, weights: str, classes: list[str], will_train: 
         TeacherError: no training follows and the head does not belong to the class list.
     """
     model = build_model(name, len(classes))
+    _quieten_heads(model, name)
     if weights == "scratch":
         return model
     if weights == "hub":
@@ -97,6 +98,18 @@ def model_from_weights(name: str, weights: str, classes: list[str], will_train: 
         )
     _load_fitting(model, state, heads=() if own_head else head_names(name), source=weights, name=name)
     return model
+
+
+def _quieten_heads(model: nn.Module, name: str) -> None:
+    """Start new heads near zero, so that the first loss is ln(classes).
+
+    timm draws EfficientNet and MobileNet heads from +-1 / sqrt(classes): for two classes the logits
+    start at +-10, and a fine-tuning of a few epochs is spent on unlearning them.
+    """
+    for head in head_names(name):
+        layer = model.get_submodule(head)
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
 
 
 def _load_fitting(

@@ -110,7 +110,7 @@ def _gain(evaluated: dict, metric: str) -> dict[str, Any]:
         "interval_points": interval,
         "interval_method": method,
         "shown": not interval[0] <= 0 <= interval[1],
-        "sentence": _gain_sentence(points, interval),
+        "sentence": _gain_sentence(interval),
         "top1_points": 100 * (student["top1_fraction"] - baseline["top1_fraction"]),
         "top1_points_interval": top1_interval,
         "student_only_correct": better,
@@ -120,16 +120,13 @@ def _gain(evaluated: dict, metric: str) -> dict[str, Any]:
     }
 
 
-def _gain_sentence(points: float, interval: list[float]) -> str:
+def _gain_sentence(interval: list[float]) -> str:
     low, high = interval
     if low > 0:
-        return "the teacher helped: the 95 % interval of the gain lies above zero"
+        return f"the teacher helped: the 95 % interval is {low:+.1f} to {high:+.1f} points"
     if high < 0:
-        return "the teacher did harm: the 95 % interval of the gain lies below zero"
-    return (
-        f"no gain shown: {points:+.1f} points lie in a 95 % interval of {low:+.1f} to {high:+.1f} "
-        "that holds zero"
-    )
+        return f"the teacher did harm: the 95 % interval is {low:+.1f} to {high:+.1f} points"
+    return f"no gain shown: the 95 % interval, {low:+.1f} to {high:+.1f} points, holds zero"
 
 
 def _speedup(deployed: dict) -> dict[str, Any]:

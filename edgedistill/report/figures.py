@@ -6,7 +6,6 @@ dark and print. Equal input gives equal bytes.
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import warnings
@@ -33,11 +32,13 @@ _STYLE = {
     "grid.linewidth": 0.6, "xtick.major.size": 0, "ytick.major.size": 0, "lines.linewidth": 1.8,
     "legend.frameon": False, "legend.fontsize": 9.5, "legend.handlelength": 1.4,
 }  # fmt: skip
+_STYLED = matplotlib.rc_context(_STYLE)  # as a decorator: artists read the style when they are made
 WORST = 30  # classes in the recall figure
 
 
+@_STYLED
 def accuracy_figure(report: dict[str, Any]) -> str:
-    """Top-1 of the three networks with 95 % intervals, balanced accuracy, and the majority class."""
+    """Top-1 with 95 % interval and balanced accuracy of the three, and the majority class."""
     figure, axes = _figure(2.5)
     for row, (name, (colour, marker)) in enumerate(_NETS.items()):
         low, high = (100 * value for value in report[name]["top1_interval"])
@@ -59,6 +60,7 @@ def accuracy_figure(report: dict[str, Any]) -> str:
     return _svg(figure, "accuracy", "Accuracy of teacher, baseline and student")
 
 
+@_STYLED
 def ladder_figure(report: dict[str, Any]) -> str:
     """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
     ladder = report["accuracy_ladder"]
@@ -88,6 +90,7 @@ def ladder_figure(report: dict[str, Any]) -> str:
     return _svg(figure, "ladder", "Accuracy of the student at each precision")
 
 
+@_STYLED
 def curves_figure(report: dict[str, Any]) -> str:
     """The recipe's metric on the validation images after each epoch."""
     metric = report["metric"]
@@ -106,6 +109,7 @@ def curves_figure(report: dict[str, Any]) -> str:
     return _svg(figure, "curves", "Validation accuracy after each epoch")
 
 
+@_STYLED
 def terms_figure(report: dict[str, Any]) -> str | None:
     """Each loss term of the student's training, unweighted; None when it has no history."""
     rows = report["histories"]["student"]
@@ -123,6 +127,7 @@ def terms_figure(report: dict[str, Any]) -> str | None:
     return _svg(figure, "terms", "Loss terms of the student")
 
 
+@_STYLED
 def recall_figure(report: dict[str, Any]) -> str:
     """Recall of each class for the three networks; the ones that the student is worst at."""
     recalls = report["student"]["per_class_recall"]
@@ -144,6 +149,7 @@ def recall_figure(report: dict[str, Any]) -> str:
     return _svg(figure, "recall", "Recall of each class")
 
 
+@_STYLED
 def latency_figure(report: dict[str, Any]) -> str | None:
     """Share of images that were done within a time; None without raw samples."""
     samples = (report["device"] or {}).get("samples_ms")
@@ -168,31 +174,36 @@ def latency_figure(report: dict[str, Any]) -> str | None:
 
 def _figure(height: float) -> tuple[Figure, Any]:
     """A figure of 5.4 x `height` inches, which the page scales to a column."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, height), layout="constrained")
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=(5.4, height), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def _svg(figure: Figure, name: str, title: str) -> str:
     """One inline <svg> whose ids begin with `name`, so that several stand on a page."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # The browser draws the text with its own fonts, so what matplotlib's font lacks is no loss.
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', svg)
-    svg = re.sub(r'xlink:href="#', f'href="#{name}-', svg).replace("url(#", f"url(#{name}-")
-    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
-    for sentinel, variable in _COLOURS.items():
-        svg = svg.replace(sentinel, variable)
+    # Only inside tags: a class may be named ` id="x"`.
+    svg = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag.group(), name), svg)
     size = re.search(r'viewBox="[^"]+"', svg)
     body = re.sub(r"\n\s*", "\n", svg.split(">", 1)[1])
-    return f'<svg {size.group()} role="img" aria-label="{html.escape(title)}">{body}'
+    return f'<svg {size.group()} role="img" aria-label="{title}">{body}'
+
+
+def _own_tag(tag: str, name: str) -> str:
+    tag = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', tag)
+    tag = tag.replace('xlink:href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    for sentinel, variable in _COLOURS.items():
+        tag = tag.replace(sentinel, variable)
+    return tag
 
 
 def _short(name: str) -> str:
-    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-    return printable if len(printable) <= 28 else printable[:27] + "\N{HORIZONTAL ELLIPSIS}"
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    return shown if len(shown) <= 28 else shown[:27] + "\N{HORIZONTAL ELLIPSIS}"

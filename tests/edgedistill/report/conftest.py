@@ -1,0 +1,165 @@
+"""A run that never was, with figures that agree with each other: the stages' JSON, made here."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from edgedistill.config import recipe_from_table
+from edgedistill.measure import measures, paired
+
+CLASSES = ["crease", "dent", "good", "oil spot", "scratch", "weld porosity"]
+COUNTS = [60, 48, 210, 36, 90, 24]  # test images of each
+LADDER = {
+    "float": "measured: PyTorch on this computer",
+    "onnx": "measured: ONNX Runtime on this computer",
+    "fp16": "simulated: the float16 ONNX file in ONNX Runtime on this computer, not TensorRT",
+    "int8": "simulated: the INT8 (QDQ) ONNX file in ONNX Runtime on this computer, not TensorRT",
+}
+
+
+def fake_logits(labels: np.ndarray, skill: float, seed: int) -> np.ndarray:
+    """(N, C) logits of a network that is right the more often the higher its skill."""
+    rng = np.random.default_rng(seed)
+    shared = np.random.default_rng(99).normal(size=(len(labels), len(CLASSES)))  # hard images
+    noise = 0.7 * shared + 0.7 * rng.normal(size=shared.shape)
+    return noise + skill * np.eye(len(CLASSES))[labels]
+
+
+def history(epochs: int, best: float, terms: dict[str, float], seed: int) -> list[dict]:
+    rng = np.random.default_rng(seed)
+    rows = []
+    for epoch in range(1, epochs + 1):
+        grown = 1 - np.exp(-epoch / (epochs / 5))
+        value = float(np.clip(best * grown + rng.normal(scale=0.012), 0, 1))
+        rows.append({
+            "epoch": epoch, "train_loss": 2.0 - grown, "lr": 1e-3,
+            "terms": {name: start * float(1.15 - grown + rng.uniform(0, 0.05))
+                      for name, start in terms.items()},
+            "eval_loss": 1.8 - grown, "eval_top1_fraction": value,
+            "eval_balanced_accuracy_fraction": value - 0.03,
+        })  # fmt: skip
+    return rows
+
+
+def trained(model: str, parameters: int, rows: list[dict]) -> dict:
+    return {"model": model, "weights": "hub", "parameters": parameters, "epochs": len(rows),
+            "history": rows}  # fmt: skip
+
+
+def exported(file_bytes: int, macs: int) -> dict:
+    return {"file_bytes": file_bytes, "macs": macs, "opset": 13, "ir": 7,
+            "max_abs_difference": 7.6e-6, "max_relative_difference": 9.1e-7,
+            "top1_agreement_fraction": 1.0}  # fmt: skip
+
+
+def percentiles(samples: list[float]) -> dict:
+    found = {f"p{p}_ms": float(np.percentile(samples, p)) for p in (50, 90, 95, 99)}
+    return {
+        **found,
+        "max_ms": max(samples),
+        "mean_ms": float(np.mean(samples)),
+        "runs": len(samples),
+    }
+
+
+def deployed() -> dict:
+    rng = np.random.default_rng(7)
+    samples = {"host_ms": (3.1 * rng.lognormal(sigma=0.06, size=200)).tolist(),
+               "end_to_end_ms": (5.2 * rng.lognormal(sigma=0.1, size=200)).tolist()}  # fmt: skip
+    host_ms, end_to_end_ms = (percentiles(samples[scope]) for scope in samples)
+    provenance = "stand-in: ONNX Runtime on x86_64, not the board's TensorRT"
+    bench = {
+        "host_ms": host_ms, "end_to_end_ms": end_to_end_ms, "executed": "fp32",
+        "fps": {"host": 1e3 / host_ms["p50_ms"], "end_to_end": 1e3 / end_to_end_ms["p50_ms"]},
+        "machine": {"machine": "x86_64", "cpu": "Example CPU 9000"},
+        "memory": {"process_peak_mib": 131.4, "method": "VmHWM of this process"},
+        "warnings": ["clocks and power mode were not read or locked"],
+    }  # fmt: skip
+    verify = {"images": 32, "max_relative_difference": 2.2e-6, "tolerance": 1e-3,
+              "top1_agreement_fraction": 1.0}  # fmt: skip
+    return {
+        "hosts": [{"host": "local", "backend": "onnxruntime", "provenance": provenance,
+                   "requested": "int8", "executed": "fp32", "verify": verify, "bench": bench,
+                   "samples_ms": samples}],
+        "speedup_here": {"teacher_p50_ms": 21.7, "student_p50_ms": 3.1, "ratio": 7.0,
+                         "provenance": "stand-in: ONNX Runtime on this computer"},
+    }  # fmt: skip
+
+
+def evaluated(labels: np.ndarray, skills: dict[str, float]) -> dict:
+    logits = {name: fake_logits(labels, skill, seed)
+              for seed, (name, skill) in enumerate(skills.items())}  # fmt: skip
+    compared = paired(logits["student"], logits["baseline"], labels)
+    return {
+        **{name: measures(found, labels, CLASSES) for name, found in logits.items()},
+        "images": len(labels),
+        "teacher_agreement_fraction": float(
+            (logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()
+        ),
+        "student_only_correct": compared["first_only_correct"],
+        "baseline_only_correct": compared["second_only_correct"],
+        "mcnemar_p": compared["p_value"],
+        "chance": {"majority_class": "good", "top1_fraction": max(COUNTS) / sum(COUNTS),
+                   "balanced_accuracy_fraction": 1 / len(CLASSES)},
+    }  # fmt: skip
+
+
+def stages_of(skills: dict[str, float]) -> dict[str, dict]:
+    labels = np.repeat(np.arange(len(CLASSES)), COUNTS)
+    found = evaluated(labels, skills)
+    top1, balanced = (found["student"][k] for k in ("top1_fraction", "balanced_accuracy_fraction"))
+    steps = {
+        name: {"top1_fraction": top1 - loss, "balanced_accuracy_fraction": balanced - 1.4 * loss,
+               "agreement_fraction": 1 - 2 * loss, "provenance": LADDER[name]}
+        for name, loss in zip(LADDER, (0.0, 0.0, 0.002, 0.013), strict=True)
+    }  # fmt: skip
+    rows = {"teacher": history(5, 0.93, {"label": 0.6}, 1), "baseline": history(30, 0.86, {"label": 0.9}, 2),
+            "student": history(30, 0.9, {"kd": 1.6, "label": 0.9, "feature": 0.4}, 3)}  # fmt: skip
+    stages = {
+        "data": {
+            "classes": CLASSES, "images": {"train": 5 * sum(COUNTS), "val": sum(COUNTS), "test": sum(COUNTS)},
+            "counts": {split: {c: n * m for c, n in zip(CLASSES, COUNTS, strict=True)}
+                       for split, m in (("train", 5), ("val", 1), ("test", 1))},
+            "majority_fraction": max(COUNTS) / sum(COUNTS), "exact_duplicates": 3,
+            "near_duplicate_groups": 41, "images_in_groups": 97, "leak_count": 0, "leaks": [],
+            "unreadable_count": 0,
+        },
+        "teacher": trained("tf_efficientnet_lite0", 3_378_000, rows["teacher"]),
+        "logits": {"images": 5 * sum(COUNTS), "views": 8},
+        "baseline": trained("squeezenet1_1", 725_600, rows["baseline"]),
+        "distill": trained("squeezenet1_1", 725_600, rows["student"]),
+        "evaluate": found,
+        "export": {"teacher": exported(13_450_000, 383_900_000), "student": exported(2_930_000, 262_900_000),
+                   "preflight": {"target": "jetson-nano", "tensorrt": "8.2", "findings": []}},
+        "quantize": {"ladder": steps, "requested": "int8", "executed": "fp16",
+                     "reason": "Jetson Nano 4GB has no INT8 hardware (sm_53), so it is served as FP16"},
+        "bundle": {"manifest_sha256": "5e" * 32, "signed": False},
+        "deploy": deployed(),
+    }  # fmt: skip
+    for number, values in enumerate(stages.values()):
+        values["artifact"] = {"digest": f"{number:064x}", "seconds": 7.5 * number + 0.5,
+                              "finished": f"2026-11-24T12:{number:02d}:00+00:00"}  # fmt: skip
+    return stages
+
+
+_STAGES = stages_of({"teacher": 3.0, "baseline": 2.2, "student": 2.7})
+
+
+@pytest.fixture
+def stages():
+    """Stage name -> its JSON; a copy that the test may change."""
+    return copy.deepcopy(_STAGES)
+
+
+@pytest.fixture
+def recipe():
+    return recipe_from_table({"data": {"train": "/somewhere/of/mine/parts"},
+                              "student": {"model": "squeezenet1_1"},
+                              "target": {"device": "jetson-nano", "precision": "int8"}}, "made up")  # fmt: skip
+
+
+@pytest.fixture
+def made():
+    """The function that makes stages from the three networks' skills."""
+    return stages_of

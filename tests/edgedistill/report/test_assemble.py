@@ -1,0 +1,193 @@
+"""report.json from the stages: the arithmetic, what is unknown, what is warned of and advised."""
+
+import json
+
+import pytest
+
+from edgedistill.config import Recipe
+from edgedistill.report.assemble import report_from_stages
+from edgedistill.report.summary import WIDTH, summary_table
+
+
+def with_keys(recipe: Recipe, **sections) -> Recipe:
+    table = recipe.model_dump(mode="json")
+    for section, keys in sections.items():
+        table[section] |= keys
+    return Recipe.model_validate(table)
+
+
+@pytest.mark.parametrize("metric", ["top1_fraction", "balanced_accuracy_fraction"])
+def test_retention_and_gain_are_of_the_recipe_s_metric(stages, recipe, metric):
+    report = report_from_stages(stages, with_keys(recipe, data={"metric": metric}))
+    found = stages["evaluate"]
+    student, teacher, baseline = (found[n][metric] for n in ("student", "teacher", "baseline"))
+    assert report["retention_fraction"] == pytest.approx(student / teacher)
+    assert report["gain_over_baseline_points"] == pytest.approx(100 * student - 100 * baseline)
+    low, high = report["gain"]["interval_points"]
+    assert low < report["gain_over_baseline_points"] < high
+    assert report["gain"]["metric"] == metric
+
+
+def test_ratios_are_teacher_over_student(stages, recipe):
+    report = report_from_stages(stages, recipe)
+    assert report["size_ratio"] == pytest.approx(13_450_000 / 2_930_000)
+    assert report["macs_ratio"] == pytest.approx(383.9 / 262.9)
+    assert report["speedup"]["ratio"] == 7.0
+    assert report["baseline"]["macs"] == report["student"]["macs"], "one network, two trainings"
+
+
+def test_gain_is_claimed_only_when_zero_lies_outside(made, recipe):
+    better = report_from_stages(made({"teacher": 3.0, "baseline": 1.5, "student": 2.7}), recipe)
+    assert better["gain"]["shown"]
+    assert better["gain"]["sentence"].startswith("the teacher helped")
+    equal = report_from_stages(made({"teacher": 3.0, "baseline": 2.4, "student": 2.4}), recipe)
+    assert not equal["gain"]["shown"]
+    assert equal["gain"]["sentence"].startswith("no gain shown: ")
+    worse = report_from_stages(made({"teacher": 3.0, "baseline": 2.7, "student": 1.5}), recipe)
+    assert worse["gain"]["sentence"].startswith("the teacher did harm")
+
+
+def test_what_is_promised_is_there_and_json(stages, recipe):
+    report = report_from_stages(stages, recipe)
+    for net in ("teacher", "baseline", "student"):
+        assert {"top1_fraction", "parameters", "macs", "file_bytes", "provenance"} <= set(
+            report[net]
+        )
+    assert list(report["accuracy_ladder"]) == ["float", "onnx", "fp16", "int8"]
+    assert (report["target"]["requested"], report["target"]["executed"]) == ("int8", "fp16")
+    assert report["device"]["executed"] == "fp32"
+    assert report["cost"]["teacher"] == stages["teacher"]["artifact"]["seconds"]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report == report_from_stages(stages, recipe)
+
+
+def test_a_report_tells_nothing_of_where_the_images_lie(stages, recipe):
+    stages["teacher"]["weights"] = "/somewhere/of/mine/teacher.safetensors"
+    text = json.dumps(report_from_stages(stages, recipe))
+    assert "of/mine" not in text
+    assert '"teacher.safetensors"' in text
+
+
+def test_published_rows_stand_with_their_source_and_a_gap_is_told(stages, recipe):
+    known = report_from_stages(stages, recipe)["published"]
+    assert sorted(row["fps"] for row in known["rows"]) == ["229", "248"]
+    gap = report_from_stages(stages, with_keys(recipe, data={"image_px": 128}))["published"]
+    assert gap["rows"] == []
+    assert gap["reason"] == (
+        "unknown: no published measurement for squeezenet1_1 at 128 px, FP16, TensorRT, on Jetson "
+        "Nano 4GB"
+    )
+
+
+def test_what_was_not_timed_is_null_with_a_reason(stages, recipe):
+    stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
+    report = report_from_stages(stages, recipe)
+    assert report["device"] is None
+    assert report["speedup"]["ratio"] is None
+    assert report["speedup"]["reason"]
+    assert "Nothing was timed: deploy.hosts is empty." in report["warnings"]
+    assert "nothing was timed" in summary_table(report)
+
+
+def said(report: dict) -> str:
+    return "\n".join(report["warnings"])
+
+
+def test_warnings_of_every_run(stages, recipe):
+    text = said(report_from_stages(stages, recipe))
+    assert "not measured on a board (stand-in: " in text
+    assert "served as FP16." in text
+    assert "Clocks and power mode" in text
+    for absent in (
+        "alike images",
+        "Only",
+        "no better than",
+        "worse than",
+        "unreadable",
+        "fewer than",
+    ):
+        assert absent not in text
+
+
+def test_warnings_of_bad_data(stages, recipe):
+    stages["data"] |= {"leak_count": 4, "unreadable_count": 2}
+    stages["data"]["counts"]["test"]["weld porosity"] = 3
+    stages["evaluate"]["images"] = 120
+    text = said(report_from_stages(stages, recipe))
+    assert "4 pair(s) of alike images stand in different splits" in text
+    assert "2 unreadable" in text
+    assert "Only 120 test images" in text
+    assert "(weld porosity: 3)" in text
+
+
+def test_warnings_of_weak_networks(made, recipe):
+    text = said(report_from_stages(made({"teacher": 0.4, "baseline": 2.0, "student": 0.2}), recipe))
+    assert "The teacher is no better than always saying 'good'" in text
+    assert "The student is no better than always saying 'good'" in text
+    assert "The teacher is worse than the student trained without it" in text
+
+
+def test_preflight_findings_are_told(stages, recipe):
+    finding = {
+        "level": "warning",
+        "rule": "r",
+        "node": "Resize_7",
+        "why": "cubic",
+        "mend": "linear",
+    }
+    stages["export"]["preflight"]["findings"] = [finding]
+    assert "first Resize_7: cubic; linear." in said(report_from_stages(stages, recipe))
+
+
+def test_advice_comes_below_90_percent_in_order_and_every_command_is_a_valid_override(made, recipe):
+    from edgedistill.config import apply_override
+
+    good = report_from_stages(made({"teacher": 3.0, "baseline": 2.2, "student": 2.9}), recipe)
+    assert good["retention_fraction"] >= 0.9
+    assert good["advice"] == []
+    poor = report_from_stages(made({"teacher": 3.5, "baseline": 1.4, "student": 1.5}), recipe)
+    assert poor["retention_fraction"] < 0.9
+    tried = [step["try"].split()[0] for step in poor["advice"]]
+    assert tried == ["A", "Another", "Feature", "More"]
+    for step in poor["advice"]:
+        table = recipe.model_dump(mode="json")
+        before = Recipe.model_validate(table)
+        for setting in step["command"].split("--set ")[1:]:
+            apply_override(table, setting.strip())
+        assert Recipe.model_validate(table) != before, step
+
+
+def test_advice_does_not_repeat_what_is_done(made, recipe):
+    stages = made({"teacher": 3.5, "baseline": 1.4, "student": 1.5})
+    done = with_keys(recipe, distill={"feature_weight": 0.5}, student={"model": "efficientnet_b0"})
+    tried = " ".join(step["try"] for step in report_from_stages(stages, done)["advice"])
+    assert "Feature" not in tried
+    assert "bigger" not in tried
+
+
+def test_a_teacher_that_is_never_right_gives_no_ratio(stages, recipe):
+    stages["evaluate"]["teacher"]["top1_fraction"] = 0.0
+    report = report_from_stages(stages, recipe)
+    assert report["retention_fraction"] is None
+    assert "unknown" in summary_table(report)
+
+
+def test_summary_is_a_short_plain_table(stages, recipe):
+    report = report_from_stages(stages, recipe)
+    text = summary_table(report)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert len(lines) < 30
+    assert text.isascii()
+    for name in ("teacher", "baseline", "student"):
+        row = next(line for line in lines if line.startswith(name))
+        assert f"{report[name]['top1_fraction']:.1%}" in row
+    assert f"{report['retention_fraction']:.1%} of the teacher's top-1 accuracy (measured)" in text
+    assert "stand-in: ONNX Runtime" in text
+    assert "248 FPS (published: https://github.com/NVIDIA-AI-IOT/torch2trt" in text
+
+
+def test_names_of_a_user_do_not_break_the_summary(stages, recipe):
+    stages["evaluate"]["chance"]["majority_class"] = "x\n\x1b[31m" * 30
+    stages["evaluate"]["student"]["top1_fraction"] = 0.0
+    assert "\x1b" not in summary_table(report_from_stages(stages, recipe))
