@@ -35,7 +35,7 @@ bench: install  ## throughput: cached teacher, no teacher, teacher online, in on
 	$(BIN)/python benchmarks/distill_throughput.py
 
 assets: install  ## the README's pictures, from the last quickstart
-	$(BIN)/python assets/make.py runs/quickstart/report/report.json
+	$(BIN)/python assets/make.py runs/quickstart/report/report.html
 
 clean:  ## remove .venv and caches, not your runs
 	rm -rf $(VENV) .venv36 .pytest_cache .ruff_cache

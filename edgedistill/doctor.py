@@ -62,21 +62,15 @@ PROGRAMS = (
     ("sftp", None, "no bundle can be copied to a board", "apt-get install openssh-client"),
 )
 BOARD = (
-    (
-        "JetPack",
-        "4.6.x on a Nano; 5.x or 6.x on Xavier NX and Orin Nano",
-        "flash it with NVIDIA's SDK",
-    ),
-    (
-        "TensorRT",
-        "8.2.1 or newer, with its Python bindings",
-        "comes with JetPack: python3-libnvinfer",
-    ),
-    ("numpy", "1.13 or newer, for the system's python3", "apt-get install python3-numpy"),
-    ("cv2", "OpenCV for the system's python3", "comes with JetPack: python3-opencv"),
-    ("sftp server", "in sshd, the default", "apt-get install openssh-sftp-server"),
-    ("openssl", "1.1.1 or newer, the default", "apt-get install openssl"),
-)
+    ("board", "a Jetson Nano, Xavier NX or Orin Nano", "connect one; nothing else needs it"),
+    ("JetPack", "4.6.x on a Nano; 5.x or 6.x on the others", "flash it with NVIDIA's SDK Manager"),
+    ("JetPack's TensorRT", "8.2.1 or newer, with its Python bindings",
+     "apt-get install python3-libnvinfer"),
+    ("JetPack's numpy", "1.13 or newer, for the system's python3", "apt-get install python3-numpy"),
+    ("JetPack's cv2", "OpenCV for the system's python3", "apt-get install python3-opencv"),
+    ("its sftp server", "in sshd, the default", "apt-get install openssh-sftp-server"),
+    ("its openssl", "1.1.1 or newer, the default", "apt-get install openssl"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,8 +168,7 @@ def _two_opencvs() -> Check:
     wanted = versions["opencv-python"] or versions["opencv-python-headless"] or "5.0.0.93"
     return Check(
         "packages", "cv2", ok, True, found, "no image can be read",
-        "pip uninstall -y opencv-python opencv-python-headless && pip install "
-        f"opencv-python=={wanted} opencv-python-headless=={wanted}",
+        f"pip install --force-reinstall opencv-python=={wanted} opencv-python-headless=={wanted}",
     )  # fmt: skip
 
 

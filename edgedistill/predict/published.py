@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from importlib import resources
 
-_DEVICES = {  # target -> the table's names of that board; rows that leave the board open are not here
+_DEVICES = {  # target -> the table's names of it; a name that leaves the board open is not here
     "jetson-nano": {"Jetson Nano 4GB (Maxwell sm_53)"},
     "orin-nano-8gb": {
         "Jetson Orin Nano Super", "Jetson Orin Nano 8GB Super (MAXN)",

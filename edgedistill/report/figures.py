@@ -68,10 +68,10 @@ def ladder_figure(report: dict[str, Any]) -> str:
     figure, axes = _figure(2.9)
     axes.axhspan(low, high, color=_STUDENT, alpha=0.12, linewidth=0)
     shown = [low, high]
-    for key, colour, marker, name, drop in (
-        ("top1_fraction", _STUDENT, "o", "top-1", 8),
-        ("balanced_accuracy_fraction", _TEACHER, "s", "balanced accuracy", -15),
-    ):
+    series = [("top1_fraction", _STUDENT, "o", "top-1"),
+              ("balanced_accuracy_fraction", _TEACHER, "s", "balanced accuracy")]  # fmt: skip
+    series.sort(key=lambda one: sum(step[one[0]] for step in ladder.values()))
+    for (key, colour, marker, name), drop in zip(series, (-15, 8), strict=True):
         heights = [100 * step[key] for step in ladder.values()]
         shown += heights
         axes.plot(range(len(ladder)), heights, marker=marker, color=colour, label=name)

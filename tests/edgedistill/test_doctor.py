@@ -88,7 +88,7 @@ def test_two_versions_of_opencv_are_caught(monkeypatch):
     monkeypatch.setattr(
         metadata, "version", lambda n: "4.11.0.86" if n == "opencv-python-headless" else real(n)
     )
-    check = named("the two OpenCV wheels")
+    check = named("cv2")
     assert not check.ok
     assert "opencv-python-headless 4.11.0.86" in check.found
     assert f"opencv-python-headless=={real('opencv-python')}" in check.cure
@@ -99,7 +99,7 @@ def test_an_emptied_cv2_is_caught(monkeypatch):
     emptied = types.ModuleType("cv2")
     emptied.__spec__ = importlib.machinery.ModuleSpec("cv2", None)
     monkeypatch.setitem(sys.modules, "cv2", emptied)
-    check = named("the two OpenCV wheels")
+    check = named("cv2")
     assert not check.ok
     assert "cv2 does not answer" in check.found
 
@@ -115,7 +115,8 @@ def test_programs_are_looked_for_on_the_path(monkeypatch, tmp_path):
 
 def test_the_board_is_not_claimed_to_be_examined():
     board = [check for check in doctor.examine() if check.part == "board"]
-    assert {"JetPack", "TensorRT", "numpy", "cv2"} <= {check.name for check in board}
+    names = " ".join(check.name for check in board)
+    assert all(part in names for part in ("JetPack", "TensorRT", "numpy", "cv2"))
     assert {check.ok for check in board} == {None}
 
 

@@ -1,4 +1,4 @@
-"""The published measurements: what the table holds, and that nothing but an exact match is given."""
+"""The published measurements: what the table holds, and that only an exact match is given."""
 
 import csv
 from importlib import resources

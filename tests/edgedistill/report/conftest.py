@@ -114,11 +114,13 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
                "agreement_fraction": 1 - 2 * loss, "provenance": LADDER[name]}
         for name, loss in zip(LADDER, (0.0, 0.0, 0.002, 0.013), strict=True)
     }  # fmt: skip
-    rows = {"teacher": history(5, 0.93, {"label": 0.6}, 1), "baseline": history(30, 0.86, {"label": 0.9}, 2),
+    rows = {"teacher": history(5, 0.93, {"label": 0.6}, 1),
+            "baseline": history(30, 0.86, {"label": 0.9}, 2),
             "student": history(30, 0.9, {"kd": 1.6, "label": 0.9, "feature": 0.4}, 3)}  # fmt: skip
     stages = {
         "data": {
-            "classes": CLASSES, "images": {"train": 5 * sum(COUNTS), "val": sum(COUNTS), "test": sum(COUNTS)},
+            "classes": CLASSES,
+            "images": {"train": 5 * sum(COUNTS), "val": sum(COUNTS), "test": sum(COUNTS)},
             "counts": {split: {c: n * m for c, n in zip(CLASSES, COUNTS, strict=True)}
                        for split, m in (("train", 5), ("val", 1), ("test", 1))},
             "majority_fraction": max(COUNTS) / sum(COUNTS), "exact_duplicates": 3,
@@ -130,10 +132,11 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
         "baseline": trained("squeezenet1_1", 725_600, rows["baseline"]),
         "distill": trained("squeezenet1_1", 725_600, rows["student"]),
         "evaluate": found,
-        "export": {"teacher": exported(13_450_000, 383_900_000), "student": exported(2_930_000, 262_900_000),
+        "export": {"teacher": exported(13_450_000, 383_900_000),
+                   "student": exported(2_930_000, 262_900_000),
                    "preflight": {"target": "jetson-nano", "tensorrt": "8.2", "findings": []}},
         "quantize": {"ladder": steps, "requested": "int8", "executed": "fp16",
-                     "reason": "Jetson Nano 4GB has no INT8 hardware (sm_53), so it is served as FP16"},
+                     "reason": "Jetson Nano 4GB has no INT8 hardware, so it is served as FP16"},
         "bundle": {"manifest_sha256": "5e" * 32, "signed": False},
         "deploy": deployed(),
     }  # fmt: skip
@@ -154,9 +157,12 @@ def stages():
 
 @pytest.fixture
 def recipe():
-    return recipe_from_table({"data": {"train": "/somewhere/of/mine/parts"},
-                              "student": {"model": "squeezenet1_1"},
-                              "target": {"device": "jetson-nano", "precision": "int8"}}, "made up")  # fmt: skip
+    table = {
+        "data": {"train": "/somewhere/of/mine/parts"},
+        "student": {"model": "squeezenet1_1"},
+        "target": {"device": "jetson-nano", "precision": "int8"},
+    }
+    return recipe_from_table(table, "made up")
 
 
 @pytest.fixture
