@@ -21,7 +21,10 @@ def main() -> int:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None or not page.exists():
         missing = page if chromium else "chromium"
-        print(f"assets/make.py: {missing} is missing; run `make quickstart`, install chromium", file=sys.stderr)
+        print(
+            f"assets/make.py: {missing} is missing; run `make quickstart`, install chromium",
+            file=sys.stderr,
+        )
         return 1
     picture = Path(__file__).parent / "report.png"
     with tempfile.TemporaryDirectory() as profile:

@@ -59,7 +59,9 @@ def main() -> None:
     print(f"{TEACHER} -> {STUDENT}, {PX} px, 1 thread, {rounds} rounds, images per CPU-second")
     for name, value in medians.items():
         spread = f"{min(rates[name]):.1f} to {max(rates[name]):.1f}"
-        print(f"{name:<15} {value:8.1f}   ({spread})   {value / medians['no teacher']:.2f} of no teacher")
+        print(
+            f"{name:<15} {value:8.1f}   ({spread})   {value / medians['no teacher']:.2f} of no teacher"
+        )
     print(f"{'caching once':<15} {caching:8.1f}")
     ratio = medians["cached teacher"] / medians["teacher online"]
     print(f"cached / online {ratio:8.2f}")

@@ -25,7 +25,7 @@ def choose(labels, count, seed):
     by_class = {}
     for position, label in enumerate(labels):
         by_class.setdefault(label, []).append(position)
-    for label, positions in by_class.items():
+    for positions in by_class.values():
         positions.sort(key=lambda position: _rank(seed, position))
     queues = [by_class[label] for label in sorted(by_class, key=str)]
     chosen = []

@@ -36,4 +36,6 @@ def text_from_check(result: dict[str, Any]) -> str:
     ]
     verdict = "fits" if result["fits"] else "does not fit"
     release = f"TensorRT {result['tensorrt']}" if result["tensorrt"] else "no TensorRT"
-    return "\n".join([*lines, f"{result['model']}: {verdict} {result['target']} ({release}; {result['basis']})"])
+    return "\n".join(
+        [*lines, f"{result['model']}: {verdict} {result['target']} ({release}; {result['basis']})"]
+    )

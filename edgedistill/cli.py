@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     args = build_parser().parse_args(argv)
+    # PyTorch's OpenMP threads spin while they wait; on a shared machine, or beside our own image
+    # threads, that starves whoever holds the work. Read when torch is imported, so set here.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return args.call(args)
     except EdgeDistillError as error:

@@ -214,7 +214,9 @@ class Recipe(_Section):
     @model_validator(mode="after")
     def _teacher_has_weights(self) -> Recipe:
         if self.teacher.weights == "scratch" and self.teacher.epochs == 0:
-            raise ValueError("teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher")
+            raise ValueError(
+                "teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher"
+            )
         return self
 
 
@@ -253,7 +255,9 @@ def apply_override(table: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise RecipeError(f"--set {override}: expected section.key=value, like distill.temperature=2")
+        raise RecipeError(
+            f"--set {override}: expected section.key=value, like distill.temperature=2"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

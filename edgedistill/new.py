@@ -101,7 +101,10 @@ def _lines(found: dict[str, Any]) -> list[str]:
     )
     for key, text in (
         ("leaks", "LEAKS: {} pairs of look-alikes between train and val, first {}"),
-        ("label_conflicts", "CONFLICT: {} images under two labels, first {}; the run will refuse them"),
+        (
+            "label_conflicts",
+            "CONFLICT: {} images under two labels, first {}; the run will refuse them",
+        ),
         ("unreadable", "UNREADABLE: {} files, first {}"),
     ):
         if found[key]:
@@ -128,7 +131,7 @@ train = {json.dumps(data.train, ensure_ascii=False)}
 image_px = {image_px:<15} # input side; median short side of your images: {found["side_px"][1]}
 crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNet
 metric = "{metric}"
-balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; your imbalance: {found["imbalance"]:.1f} to 1
+balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
 skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}
 # group_pattern = "^(part\\\\d+)_"   # file names with the same match stay in one split
 

@@ -54,7 +54,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         with _as_run_folder_error(f"cannot use the run folder {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held until __exit__
+            self._lock = open(self.path / ".lock", "a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -86,7 +86,9 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunFolderError(f"{path} is missing; run `edgedistill {stage} RECIPE` first") from None
+            raise RunFolderError(
+                f"{path} is missing; run `edgedistill {stage} RECIPE` first"
+            ) from None
         except ValueError as error:
             raise RunFolderError(
                 f"{path} is not JSON ({error}); remove {path.parent} and run again"

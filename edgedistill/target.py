@@ -41,7 +41,9 @@ class Target:
 @cache
 def target_names() -> tuple[str, ...]:
     folder = resources.files("edgedistill") / "targets"
-    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+    return tuple(
+        sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    )
 
 
 def load_target(name: str) -> Target:

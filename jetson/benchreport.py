@@ -31,7 +31,5 @@ def report_from_line(line):
     if not isinstance(report, dict) or report.get("version") != VERSION:
         raise BenchError("benchmark report: expected version %d, got %.60r" % (VERSION, line))
     if set(report) != set(KEYS):
-        raise BenchError(
-            "benchmark report: keys differ: %s" % (sorted(set(report) ^ set(KEYS)),)
-        )
+        raise BenchError("benchmark report: keys differ: %s" % (sorted(set(report) ^ set(KEYS)),))
     return report

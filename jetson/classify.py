@@ -31,7 +31,9 @@ def classify(path, manifest, runner, top):
     Returns:
         {"path", "top": [{"class", "probability"}, ...]}, most likely first.
     """
-    logits = runner.infer(to_input(view(read_image(path), manifest.preprocess), manifest.preprocess))
+    logits = runner.infer(
+        to_input(view(read_image(path), manifest.preprocess), manifest.preprocess)
+    )
     shifted = np.exp(logits[0] - logits[0].max())
     probabilities = shifted / shifted.sum()
     order = np.argsort(-probabilities, kind="stable")[:top]

@@ -1,10 +1,10 @@
 """The bundle's manifest, version 1: one writer, one reader, no tolerance for the unknown.
 
-    bundle/ manifest.json   written last: every other file with its SHA-256
-            model.onnx  model_int8.onnx  calibration.json  classes.txt
-            golden/inputs.npy (n, px, px, 3) uint8   golden/logits.npy (n, classes) float32
-            golden/labels.json   golden/images/NNNN.*
-            jetson/  calibration/   the device code itself
+bundle/ manifest.json   written last: every other file with its SHA-256
+        model.onnx  model_int8.onnx  calibration.json  classes.txt
+        golden/inputs.npy (n, px, px, 3) uint8   golden/logits.npy (n, classes) float32
+        golden/labels.json   golden/images/NNNN.*
+        jetson/  calibration/   the device code itself
 """
 
 import hashlib
@@ -97,7 +97,8 @@ def _manifest_from_dict(stored, path):
     expected, got = set(Manifest._fields), set(stored)
     if expected != got:
         raise ManifestError(
-            "%s: keys missing %s, unknown %s" % (path, sorted(expected - got), sorted(got - expected))
+            "%s: keys missing %s, unknown %s"
+            % (path, sorted(expected - got), sorted(got - expected))
         )
     for key, kind in (("classes", list), ("files", dict), ("input_shape", list),
                       ("tolerance", dict), ("provenance", dict), ("model", str),

@@ -145,9 +145,7 @@ def centre_crop(image, image_px):
 
 def view(image, spec):
     """Resize and crop: (height, width, 3) uint8 -> (image_px, image_px, 3) uint8."""
-    return centre_crop(
-        resize_short_side(image, spec.resize_px, spec.interpolation), spec.image_px
-    )
+    return centre_crop(resize_short_side(image, spec.resize_px, spec.interpolation), spec.image_px)
 
 
 def to_input(image, spec):
@@ -165,9 +163,7 @@ def to_input(image, spec):
     """
     expected = (spec.image_px, spec.image_px, 3)
     if image.dtype != np.uint8 or image.shape != expected:
-        raise ValueError(
-            "image must be uint8 %s, got %s %s" % (expected, image.dtype, image.shape)
-        )
+        raise ValueError("image must be uint8 %s, got %s %s" % (expected, image.dtype, image.shape))
     scaled = image.astype(np.float32) / np.float32(255)
     normal = (scaled - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[np.newaxis])

@@ -10,7 +10,10 @@ from road import ROOT, write_images
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
-    line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line
 ]
 # What a newcomer's recipe has, made small: the hub cannot be reached from a test.
 SMALL = {
@@ -37,7 +40,11 @@ def test_the_other_commands_work_in_their_order(tmp_path):
     for name, words in (("edgedistill", "-m edgedistill"), ("python3", "")):
         (shims / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
         (shims / name).chmod(0o755)
-    environment = {**os.environ, "PATH": f"{shims}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "PATH": f"{shims}:{os.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     place, ran = tmp_path, []
     for command in (line for line in COMMANDS if not line.startswith("make ")):
         if command.startswith("cd "):

@@ -33,4 +33,6 @@ class PixelCache:
 
     def __getitem__(self, row: int) -> np.ndarray:
         offset, height, width = (int(value) for value in self._shapes[row])
-        return np.asarray(self._pixels[offset : offset + height * width * 3]).reshape(height, width, 3)
+        return np.asarray(self._pixels[offset : offset + height * width * 3]).reshape(
+            height, width, 3
+        )

@@ -132,7 +132,9 @@ def _read_all(jobs: list, data: DataConfig, resize_px: int) -> Iterator[Any]:
         except OSError as error:
             return f"{path}: {error.strerror}"
         resized = resize_short_side(image, resize_px, data.interpolation)
-        grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+        grey = bool(
+            (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()
+        )
         return resized, sha256, signature(image), image.shape[:2], grey
 
     piece = 256  # bounds what is decoded but not yet taken

@@ -14,7 +14,21 @@ from edgedistill.config import DataConfig
 from edgedistill.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .bmp .tif .tiff .webp .jp2 .pgm .ppm .pbm .pnm".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".jp2",
+        ".pgm",
+        ".ppm",
+        ".pbm",
+        ".pnm",
+    ]
 )
 
 
@@ -40,7 +54,9 @@ def list_items(source: Path, data: DataConfig) -> list[Item]:
         DataError: nothing there, an empty class, a missing column, an empty label.
     """
     if not source.exists():
-        raise DataError(f"{source}: no such folder or file; expected one folder per class, or a CSV")
+        raise DataError(
+            f"{source}: no such folder or file; expected one folder per class, or a CSV"
+        )
     if source.is_dir():
         found = _items_of_folder(source)
     elif source.suffix.lower() in {".csv", ".tsv"}:
@@ -70,7 +86,9 @@ def fingerprint(data: DataConfig) -> str:
                 stat = file.stat()
             except OSError:
                 continue  # `prepare` says which file is missing
-            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            digest.update(
+                f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+            )
     return digest.hexdigest()
 
 
@@ -123,9 +141,7 @@ def _parquet_rows(source: Path) -> list[dict[str, str | None]]:
     return [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
 
 
-def _items_of_rows(
-    source: Path, rows: list[dict[str, str | None]], data: DataConfig
-) -> list[Item]:
+def _items_of_rows(source: Path, rows: list[dict[str, str | None]], data: DataConfig) -> list[Item]:
     if not rows:
         raise DataError(f"{source}: no rows below the header")
     for column in filter(None, (data.path_column, data.label_column, data.group_column)):
@@ -149,7 +165,9 @@ def _with_group_from_name(item: Item, pattern: str) -> Item:
     try:
         match = re.search(pattern, item.path.name)
     except re.error as error:
-        raise DataError(f"data.group_pattern {pattern!r}: not a regular expression: {error}") from None
+        raise DataError(
+            f"data.group_pattern {pattern!r}: not a regular expression: {error}"
+        ) from None
     if match is None:
         return item
     return Item(item.path, item.label, match.group(1) if match.groups() else match.group(0))

@@ -61,7 +61,9 @@ def split(
         # The split with the largest unfilled share of what this group holds; ties by name.
         best = max(
             sorted(wanted) if len(indices) <= largest else ["train"],
-            key=lambda name: float((room[name] / np.maximum(totals * wanted[name], 1e-9) * held).sum()),
+            key=lambda name: float(
+                (room[name] / np.maximum(totals * wanted[name], 1e-9) * held).sum()
+            ),
         )
         room[best] = room[best] - held
         result[indices] = best

@@ -1,10 +1,10 @@
 """The teacher's outputs for V views of every training image, written once, read by every student.
 
-    cache.json      what the outputs belong to: teacher, transform, classes, images
-    seeds.u32       (V, N) uint32, the seed that makes each view again
-    logits.f16      (V, N, C) float16: logits, so that temperature and loss stay free to change
-    features.f16    (V, N, F) float16, pooled, when asked for
-    done.json       while it is being written: how many images are finished
+cache.json      what the outputs belong to: teacher, transform, classes, images
+seeds.u32       (V, N) uint32, the seed that makes each view again
+logits.f16      (V, N, C) float16: logits, so that temperature and loss stay free to change
+features.f16    (V, N, F) float16, pooled, when asked for
+done.json       while it is being written: how many images are finished
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def write_cache(
             outputs = teacher(batch.images)
         for kept, values in zip(maps, outputs, strict=False):
             kept[view, position] = _as_float16(values)
-        seeds[view, position] = [images.seed(int(p), int(v)) for p, v in zip(position, view, strict=True)]
+        seeds[view, position] = [
+            images.seed(int(p), int(v)) for p, v in zip(position, view, strict=True)
+        ]
         for kept in (seeds, *maps):
             kept.flush()
         done = start + len(position)
@@ -114,7 +116,9 @@ class LogitCache:
             )
         self.views, self.images = header["views"], header["images"]
         shape = (self.views, self.images)
-        self._logits = np.memmap(folder / "logits.f16", np.float16, "r", shape=(*shape, header["classes"]))
+        self._logits = np.memmap(
+            folder / "logits.f16", np.float16, "r", shape=(*shape, header["classes"])
+        )
         self.seeds = np.memmap(folder / "seeds.u32", np.uint32, "r", shape=shape)
         self.feature_width = header["features"]
         self._features = None

@@ -100,7 +100,10 @@ class Training:
             for batch in made_ahead(lambda job: self.images.batch(*job), steps):
                 self._step(batch, optimizer, state, total)
                 state.step += 1
-                show(state.step, f"loss {state.sums['loss'] / (1 + (state.step - 1) % per_epoch):.3f}")
+                show(
+                    state.step,
+                    f"loss {state.sums['loss'] / (1 + (state.step - 1) % per_epoch):.3f}",
+                )
                 if state.step % per_epoch == 0:
                     self._end_epoch(state, per_epoch, talk, title)
                 if time.monotonic() - saved_at >= self.checkpoint_seconds:
@@ -109,7 +112,9 @@ class Training:
         self.model.eval()
         return state.history
 
-    def _step(self, batch: Batch, optimizer: torch.optim.Optimizer, state: _State, total: int) -> None:
+    def _step(
+        self, batch: Batch, optimizer: torch.optim.Optimizer, state: _State, total: int
+    ) -> None:
         """One optimizer step; adds each term's value to the epoch's sums."""
         torch.manual_seed((self.config.seed << 32) + state.step)  # dropout: a function of the step
         lr = lr_at(state.step, total, self.config.warmup_fraction, self.config.peak_lr)
@@ -122,7 +127,10 @@ class Training:
         logits, features = outputs(self.model, normalised(batch.images, self.spec))
         values = {name: term.value(logits, features, batch) for name, term in self.terms.items()}
         loss = sum(
-            (self.terms[name].weight_at(state.step, total) * value for name, value in values.items()),
+            (
+                self.terms[name].weight_at(state.step, total) * value
+                for name, value in values.items()
+            ),
             start=torch.zeros((), device=self.device),
         )
         if not torch.isfinite(loss):

@@ -52,7 +52,9 @@ def label_loss(
     return losses.mean()
 
 
-def feature_loss(student_features: Tensor, teacher_features: Tensor, projector: nn.Module) -> Tensor:
+def feature_loss(
+    student_features: Tensor, teacher_features: Tensor, projector: nn.Module
+) -> Tensor:
     """Squared distance between unit-length feature vectors, mean over the batch: 2 - 2 cos.
 
     Length is left out on purpose: it differs between architectures by orders of magnitude, and a

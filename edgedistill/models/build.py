@@ -75,7 +75,11 @@ def preprocess_of(name: str, image_px: int, resize_px: int, interpolation: str) 
     """
     own = _own_config(name)
     return Preprocess(
-        image_px, resize_px, interpolation, tuple(map(float, own["mean"])), tuple(map(float, own["std"]))
+        image_px,
+        resize_px,
+        interpolation,
+        tuple(map(float, own["mean"])),
+        tuple(map(float, own["std"])),
     )
 
 
@@ -115,7 +119,9 @@ def _own_config(name: str) -> dict:
     _refuse_unknown(name)
     config = timm.get_pretrained_cfg(name)
     if config is None:
-        raise RecipeError(f"timm knows the model {name!r} but has no preprocessing for it; take another")
+        raise RecipeError(
+            f"timm knows the model {name!r} but has no preprocessing for it; take another"
+        )
     return config.to_dict()
 
 

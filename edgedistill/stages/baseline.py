@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from edgedistill.distill.losses import label_loss
 from edgedistill.distill.loop import Term
+from edgedistill.distill.losses import label_loss
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result

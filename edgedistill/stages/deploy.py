@@ -45,4 +45,3 @@ def _speedup_here(context: StageContext, runs: int) -> dict:
         "ratio": medians["teacher"] / medians["student"],
         "provenance": "stand-in: ONNX Runtime on this computer, not the board",
     }
-

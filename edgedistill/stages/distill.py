@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from edgedistill.distill.logit_cache import LogitCache
-from edgedistill.distill.losses import feature_loss, kd_loss, projector_between
 from edgedistill.distill.loop import Term
+from edgedistill.distill.losses import feature_loss, kd_loss, projector_between
 from edgedistill.models.build import outputs
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result

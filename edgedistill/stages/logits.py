@@ -36,9 +36,7 @@ def run(context: StageContext) -> Result:
             context.out, images.training, teacher, views, belongs_to(context, images), widths,
             show, distill.cache_features,
         )  # fmt: skip
-    logits = np.memmap(
-        context.out / "logits.f16", np.float16, "r", shape=(views, count, widths[0])
-    )
+    logits = np.memmap(context.out / "logits.f16", np.float16, "r", shape=(views, count, widths[0]))
     hits = logits.argmax(axis=2) == images.training.labels
     values = {
         "images": count,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from edgedistill.config import TeacherConfig
-from edgedistill.distill.losses import label_loss
 from edgedistill.distill.loop import Term
+from edgedistill.distill.losses import label_loss
 from edgedistill.errors import TeacherError
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline import StageContext

@@ -35,7 +35,8 @@ def test_hexadecimal_scales_as_a_real_cache_has_them():
     assert text_from_amax(amax_from_text(text)[1], "8.2.1") == text
 
 
-def test_a_cache_comes_back(rng_amax={"a: b": 1.5, "zero": 0.0, "x": 3e-9}):
+def test_a_cache_comes_back():
+    rng_amax = {"a: b": 1.5, "zero": 0.0, "x": 3e-9}
     text = text_from_amax(rng_amax, "10.14.1")
     header, amax = amax_from_text(text)
     assert header == "TRT-101401-EntropyCalibration2"
@@ -46,12 +47,19 @@ def test_a_cache_comes_back(rng_amax={"a: b": 1.5, "zero": 0.0, "x": 3e-9}):
 
 
 def test_versions_are_numbered_as_tensorrt_does():
-    assert [header_number(v) for v in ("7.0.0", "8.2.3", "8.4.1", "10.14.1")] == [7000, 8203, 8401, 101401]
+    assert [header_number(v) for v in ("7.0.0", "8.2.3", "8.4.1", "10.14.1")] == [
+        7000,
+        8203,
+        8401,
+        101401,
+    ]
     with pytest.raises(ValueError, match="version like"):
         header_number("8.2.1-rc")
 
 
-@pytest.mark.parametrize("text", ["", "no header\n", "TRT-8201-X\nname without hex\n", "TRT-8201-X\na: zz\n"])
+@pytest.mark.parametrize(
+    "text", ["", "no header\n", "TRT-8201-X\nname without hex\n", "TRT-8201-X\na: zz\n"]
+)
 def test_other_files_are_refused(text):
     with pytest.raises(ValueError, match="expected"):
         amax_from_text(text)

@@ -25,8 +25,14 @@ def refused(folder, *words):
     ("override", "line"),
     [
         ("distill.temprature=2", "[distill] has no key 'temprature'; did you mean 'temperature'?"),
-        ("distill.kd_weight=2", "distill.kd_weight: input should be less than or equal to 1, got 2"),
-        ("target.device=jetson-nana", "target 'jetson-nana' is unknown; did you mean 'jetson-nano'?"),
+        (
+            "distill.kd_weight=2",
+            "distill.kd_weight: input should be less than or equal to 1, got 2",
+        ),
+        (
+            "target.device=jetson-nana",
+            "target 'jetson-nana' is unknown; did you mean 'jetson-nano'?",
+        ),
         ("student.model=mobilenetv3_smal_100", "no model 'mobilenetv3_smal_100'; did you mean"),
         ("student.model=vit_tiny_patch16_224", "is not a student family"),
         ("data.train=nowhere", "no such folder or file"),
@@ -110,9 +116,12 @@ def test_a_full_disk(folder):
 
     place = folder / "small"
     place.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)], capture_output=True
-    ).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("cannot mount a tmpfs here")
     try:
         done = edgedistill("data", "r.toml", "--run-dir", place / "run", cwd=folder, check=False)

@@ -7,7 +7,17 @@ import sys
 import pytest
 from road import ROOT, edgedistill, write_images
 
-HEAVY = ("torch", "timm", "albumentations", "cv2", "onnx", "onnxruntime", "matplotlib", "pydantic", "numpy")
+HEAVY = (
+    "torch",
+    "timm",
+    "albumentations",
+    "cv2",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "pydantic",
+    "numpy",
+)
 
 
 def test_help_imports_nothing_heavy():
@@ -16,7 +26,9 @@ def test_help_imports_nothing_heavy():
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stderr.strip() == "[]"
     assert "quickstart" in done.stdout
 
@@ -26,7 +38,12 @@ def test_help_costs_at_most_fifteen_hundredths_of_a_cpu_second():
     costs = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "edgedistill", "--help"], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "edgedistill", "--help"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(costs) <= 0.15
@@ -81,7 +98,9 @@ def test_new_writes_a_recipe_that_runs(tmp_path):
     for path in (tmp_path / "more" / "disc").iterdir():
         path.rename(tmp_path / "my images" / "disc" / f"m{path.name}")
     (tmp_path / "my images" / "disc" / "bad.png").write_bytes(b"x")
-    done = edgedistill("new", "--train", "my images", "--target", "jetson-nano", "r.toml", cwd=tmp_path)
+    done = edgedistill(
+        "new", "--train", "my images", "--target", "jetson-nano", "r.toml", cwd=tmp_path
+    )
     assert "disc: 100" in done.stdout
     assert "imbalance 3.3 to 1" in done.stdout
     assert "UNREADABLE: 1 files" in done.stdout

@@ -17,7 +17,10 @@ TRAINED = ("teacher", "baseline", "distill")
 
 
 def weights_of(run):
-    return {s: hashlib.sha256((run / s / "weights.safetensors").read_bytes()).hexdigest() for s in TRAINED}
+    return {
+        s: hashlib.sha256((run / s / "weights.safetensors").read_bytes()).hexdigest()
+        for s in TRAINED
+    }
 
 
 def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promises(finished_run):
@@ -33,9 +36,14 @@ def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promis
     assert report["published"]["reason"].startswith("unknown: no published measurement")
     assert report["accuracy_ladder"]["onnx"]["agreement_fraction"] == 1
     assert (run / "report" / "report.html").stat().st_size > 20_000
-    assert not list(run.glob("*.partial")) + list(run.rglob("*.tmp")) + list(run.rglob("checkpoint.pt"))
+    assert (
+        not list(run.glob("*.partial"))
+        + list(run.rglob("*.tmp"))
+        + list(run.rglob("checkpoint.pt"))
+    )
     said = (finished_run / "said.txt").read_text()
-    assert "retention" in said and said.strip().endswith("report.html")
+    assert "retention" in said
+    assert said.strip().endswith("report.html")
 
 
 def test_the_student_learns(finished_run):
@@ -75,7 +83,9 @@ def test_killed_at_any_instant_it_ends_with_the_same_bits(finished_run, tmp_path
                "--run-dir", str(run)]  # fmt: skip
     kills = 0
     for _ in range(4):
-        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 6 + chance.random() * 6
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -10,7 +10,12 @@ from jetson.telemetry import cpu_model_from_text, kibibytes_from_text, l4t_relea
 
 def test_percentiles_are_nearest_rank():
     found = summary_ms([float(i) for i in range(1000, 0, -1)])
-    assert (found["p50_ms"], found["p90_ms"], found["p95_ms"], found["p99_ms"]) == (500, 900, 950, 990)
+    assert (found["p50_ms"], found["p90_ms"], found["p95_ms"], found["p99_ms"]) == (
+        500,
+        900,
+        950,
+        990,
+    )
     assert found["max_ms"] == 1000
     assert found["mean_ms"] == 500.5
 
@@ -47,7 +52,9 @@ def test_memory_files_are_parsed():
 
 
 def test_names_of_machines_are_parsed():
-    assert cpu_model_from_text("processor: 0\nmodel name\t: Fast CPU @ 2 GHz\n") == "Fast CPU @ 2 GHz"
+    assert (
+        cpu_model_from_text("processor: 0\nmodel name\t: Fast CPU @ 2 GHz\n") == "Fast CPU @ 2 GHz"
+    )
     assert cpu_model_from_text("nothing") is None
     line = "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t210ref, EABI: aarch64, DATE: x"
     assert l4t_release_from_text(line) == "32.7.1"

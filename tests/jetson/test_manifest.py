@@ -27,7 +27,10 @@ def test_equal_folders_give_equal_manifests(tmp_path, bundle):
     other = make_bundle(tmp_path / "other")
     names = ["manifest.json", "model.onnx"]
     for name in names:
-        with open(os.path.join(bundle, name), "rb") as a, open(os.path.join(other, name), "rb") as b:
+        with (
+            open(os.path.join(bundle, name), "rb") as a,
+            open(os.path.join(other, name), "rb") as b,
+        ):
             assert a.read() == b.read()
 
 

@@ -117,7 +117,9 @@ def test_exif_orientation_is_applied(tmp_path, rng):
     cv2.imwrite(str(path), image)
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     content = path.read_bytes()
-    path.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
+    path.write_bytes(
+        content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
+    )
     found = read_image(path)
     assert found.shape == (30, 40, 3)
     assert found[:, 30:].mean() > 250  # what was on top is on the right

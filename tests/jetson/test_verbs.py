@@ -76,13 +76,20 @@ def test_verify_catches_another_preprocessing(bundle):
     logits = np.stack([expected_logits(image) for image in inputs]).astype(np.float32)
     np.save(os.path.join(bundle, "golden", "logits.npy"), logits)
     sign(bundle)
-    assert "images decoded here differ by" in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
+    assert "images decoded here differ by" in jetson(
+        bundle, "verify", "--backend", "onnxruntime", code=1
+    )
 
 
 def test_bench(bundle):
     report = json.loads(jetson(bundle, "bench", "--backend", "onnxruntime", "--runs", "120"))
     assert report["host_ms"]["runs"] == 120
-    assert 0 < report["host_ms"]["p50_ms"] <= report["host_ms"]["p99_ms"] <= report["host_ms"]["max_ms"]
+    assert (
+        0
+        < report["host_ms"]["p50_ms"]
+        <= report["host_ms"]["p99_ms"]
+        <= report["host_ms"]["max_ms"]
+    )
     assert report["end_to_end_ms"]["p50_ms"] > report["host_ms"]["p50_ms"]
     assert report["memory"]["process_peak_mib"] > 10
     assert report["requested"] == "fp16"
@@ -107,7 +114,10 @@ def test_tensorrt_says_plainly_that_it_is_not_available(bundle, verb):
     ("words", "line"),
     [
         (["bench", "--backend", "onnxruntime", "--runs", "3"], "--runs 3: expected at least 10"),
-        (["classify", "--backend", "onnxruntime", "nowhere.jpg"], "nowhere.jpg: no such file or folder"),
+        (
+            ["classify", "--backend", "onnxruntime", "nowhere.jpg"],
+            "nowhere.jpg: no such file or folder",
+        ),
         (["verify", "--bundle", "elsewhere"], "no manifest; run this from the bundle's folder"),
     ],
 )

@@ -28,7 +28,9 @@ def _tensor(name, rows):
     dims = [len(rows), len(rows[0])] if isinstance(rows[0], list) else [len(rows)]
     flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
     raw = struct.pack("<%df" % len(flat), *flat)
-    return b"".join(_field(1, dim) for dim in dims) + _field(2, 1) + _field(8, name) + _field(9, raw)
+    return (
+        b"".join(_field(1, dim) for dim in dims) + _field(2, 1) + _field(8, name) + _field(9, raw)
+    )
 
 
 def _value(name, dims):

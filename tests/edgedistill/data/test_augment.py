@@ -21,7 +21,9 @@ print(hashlib.sha256(b"".join(view(image, seed).tobytes() for seed in range(20))
 
 def test_views_are_the_same_in_another_process():
     said = [
-        subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
         for _ in range(2)
     ]
     assert said[0] == said[1]
@@ -40,9 +42,15 @@ def test_views_have_the_nets_size_and_differ_between_seeds(rng):
 @pytest.mark.parametrize(
     ("transform", "line"),
     [
-        ({"name": "HorizontalFlop"}, "no transform 'HorizontalFlop'; did you mean 'HorizontalFlip'"),
+        (
+            {"name": "HorizontalFlop"},
+            "no transform 'HorizontalFlop'; did you mean 'HorizontalFlip'",
+        ),
         ({"name": "HorizontalFlip", "prob": 1}, "HorizontalFlip takes no 'prob'; it takes: p"),
-        ({"name": "RandomBrightnessContrast", "brightness_limit": "much"}, "RandomBrightnessContrast: "),
+        (
+            {"name": "RandomBrightnessContrast", "brightness_limit": "much"},
+            "RandomBrightnessContrast: ",
+        ),
     ],
 )
 def test_wrong_transforms_are_refused_by_name(transform, line):

@@ -45,7 +45,10 @@ def test_names_in_any_script_survive_the_table(tmp_path):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_lists_of_paths(tmp_path, kind):
     write_images(tmp_path / "d", per_class=2, kinds=("disc", "square"))
-    rows = [{"file": str(p.relative_to(tmp_path)), "kind": p.parent.name} for p in (tmp_path / "d").rglob("*.png")]
+    rows = [
+        {"file": str(p.relative_to(tmp_path)), "kind": p.parent.name}
+        for p in (tmp_path / "d").rglob("*.png")
+    ]
     path = tmp_path / f"list.{kind}"
     if kind == "csv":
         with open(path, "w", newline="") as file:
@@ -100,7 +103,9 @@ def test_splits_depend_on_content_and_seed_not_on_order(rng):
     labels, groups, keys = made_up(rng)
     found = split(labels, groups, keys, FRACTIONS, 0, ["a", "b", "c"])
     order = rng.permutation(len(labels))
-    again = split(labels[order], groups[order], [keys[i] for i in order], FRACTIONS, 0, ["a", "b", "c"])
+    again = split(
+        labels[order], groups[order], [keys[i] for i in order], FRACTIONS, 0, ["a", "b", "c"]
+    )
     assert np.array_equal(again, found[order])
     assert not np.array_equal(split(labels, groups, keys, FRACTIONS, 1, ["a", "b", "c"]), found)
 

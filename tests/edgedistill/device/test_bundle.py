@@ -23,7 +23,9 @@ def test_the_bundle_says_what_it_is(finished_run):
     assert manifest.precision_requested == "int8"
     assert manifest.input_shape == (1, 3, 32, 32)
     assert set(manifest.tolerance) == {"fp32", "fp16", "int8"}
-    assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(manifest.files)
+    assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(
+        manifest.files
+    )
     amax = json.loads((bundle_of(finished_run) / "calibration.json").read_text())
     assert all(value > 0 for value in amax.values())
 
@@ -32,7 +34,11 @@ def test_the_device_code_in_it_is_the_repositorys(finished_run):
     import jetson
 
     ours = os.path.dirname(jetson.__file__)
-    assert filecmp.cmp(os.path.join(ours, "bench.py"), bundle_of(finished_run) / "jetson" / "bench.py", shallow=False)
+    assert filecmp.cmp(
+        os.path.join(ours, "bench.py"),
+        bundle_of(finished_run) / "jetson" / "bench.py",
+        shallow=False,
+    )
 
 
 def test_no_machine_and_no_clock_is_in_the_bundle(finished_run):
@@ -46,8 +52,19 @@ def test_made_twice_it_has_the_same_bytes(finished_run, tmp_path):
     from road import edgedistill
 
     shutil.copytree(finished_run / "runs" / "r", tmp_path / "again")
-    edgedistill("bundle", finished_run / "r.toml", "--run-dir", tmp_path / "again", "--force", "bundle", cwd=tmp_path)
-    first, second = (p / "manifest.json" for p in (bundle_of(finished_run), tmp_path / "again" / "bundle" / "bundle"))
+    edgedistill(
+        "bundle",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "again",
+        "--force",
+        "bundle",
+        cwd=tmp_path,
+    )
+    first, second = (
+        p / "manifest.json"
+        for p in (bundle_of(finished_run), tmp_path / "again" / "bundle" / "bundle")
+    )
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -66,7 +83,9 @@ def test_the_nanos_python_runs_the_bundle(finished_run):
         if os.environ.get("EDGEDISTILL_CI"):
             pytest.fail("CI must set EDGEDISTILL_PYTHON36")
         pytest.skip("EDGEDISTILL_PYTHON36 names no interpreter; `make device-test` makes one")
-    version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run(
+        [python, "--version"], capture_output=True, text=True, check=True
+    ).stdout
     assert version.startswith("Python 3.6")
     found = verify_and_bench(bundle_of(finished_run), runs=20, python=python)
     assert found["bench"]["machine"]["python"].startswith("3.6")

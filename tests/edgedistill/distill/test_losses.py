@@ -57,7 +57,9 @@ def test_label_loss_equals_the_formula_and_weighs_images(rng):
     weights = np.array([0.5, 1.0, 1.5])
     p = softmax(logits)[np.arange(6), labels]
     expected = (-np.log(p) * weights[labels]).mean()
-    got = label_loss(torch.tensor(logits), torch.tensor(labels), torch.tensor(weights, dtype=torch.float32))
+    got = label_loss(
+        torch.tensor(logits), torch.tensor(labels), torch.tensor(weights, dtype=torch.float32)
+    )
     assert got.item() == pytest.approx(expected, rel=1e-5)
 
 

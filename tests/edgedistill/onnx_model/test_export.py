@@ -56,7 +56,9 @@ def test_a_fresh_net_exports_to_what_a_nano_parses(tmp_path, probe, name):
     assert (proto.ir_version, proto.opset_import[0].version) == (7, 13)
     assert (proto.graph.input[0].name, proto.graph.output[0].name) == ("image", "logits")
     assert [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim] == [1, 3, PX, PX]
-    assert not [n for n in proto.graph.node if n.op_type in ("BatchNormalization", "Identity", "Shape")]
+    assert not [
+        n for n in proto.graph.node if n.op_type in ("BatchNormalization", "Identity", "Shape")
+    ]
     assert {p.key: p.value for p in proto.metadata_props}["classes"] == '["a"]'
     assert proof["top1_agreement_fraction"] == 1
     assert proof["max_relative_difference"] < 1e-4

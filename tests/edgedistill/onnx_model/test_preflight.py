@@ -15,7 +15,16 @@ def array(name, values, kind=np.float32):
     return numpy_helper.from_array(np.array(values, kind), name)
 
 
-def save(path, nodes, initializers=(), opset=13, ir=7, shape=(1, 3, 8, 8), kind=TensorProto.FLOAT, domain=None):
+def save(
+    path,
+    nodes,
+    initializers=(),
+    opset=13,
+    ir=7,
+    shape=(1, 3, 8, 8),
+    kind=TensorProto.FLOAT,
+    domain=None,
+):
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", kind, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("a", "b", "c", "d"))], list(initializers),
