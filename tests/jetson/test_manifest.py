@@ -1,3 +1,4 @@
+import filecmp
 import json
 import os
 
@@ -25,13 +26,8 @@ def edit(bundle, **changes):
 
 def test_equal_folders_give_equal_manifests(tmp_path, bundle):
     other = make_bundle(tmp_path / "other")
-    names = ["manifest.json", "model.onnx"]
-    for name in names:
-        with (
-            open(os.path.join(bundle, name), "rb") as a,
-            open(os.path.join(other, name), "rb") as b,
-        ):
-            assert a.read() == b.read()
+    for name in ("manifest.json", "model.onnx"):
+        assert filecmp.cmp(os.path.join(bundle, name), os.path.join(other, name), shallow=False)
 
 
 @pytest.mark.parametrize(
