@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from road import RECIPE, edgedistill, write_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from road import ROOT, write_images
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from road import RECIPE, edgedistill, write_images
 
 

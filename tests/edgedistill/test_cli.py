@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from road import ROOT, edgedistill, write_images
 
 HEAVY = (

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+
 from road import RECIPE, ROOT, edgedistill, write_images
 
 TRAINED = ("teacher", "baseline", "distill")

@@ -6,10 +6,10 @@ import shutil
 
 import cv2
 import numpy as np
-from tiny_onnx import model_bytes
 
 from jetson.manifest import VERSION, Manifest, write_manifest
 from jetson.preprocess import Preprocess, read_image, to_input, view
+from tiny_onnx import model_bytes
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SPEC = Preprocess(24, 28, "area", (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))

@@ -3,8 +3,8 @@ import json
 import os
 
 import pytest
-from bundles import make_bundle, sign
 
+from bundles import make_bundle, sign
 from jetson.errors import ManifestError
 from jetson.manifest import read_manifest
 

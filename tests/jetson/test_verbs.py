@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from bundles import BIAS, WEIGHT, expected_logits, make_bundle, sign
-from tiny_onnx import model_bytes
 
+from bundles import BIAS, WEIGHT, expected_logits, make_bundle, sign
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
+from tiny_onnx import model_bytes
 
 
 @pytest.fixture

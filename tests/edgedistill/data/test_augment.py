@@ -3,11 +3,11 @@ import sys
 
 import numpy as np
 import pytest
-from road import ROOT, draw
 
 from edgedistill.config import AugmentConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.errors import RecipeError
+from road import ROOT, draw
 
 PROGRAM = """
 import hashlib, numpy as np

@@ -1,12 +1,12 @@
 import cv2
 import numpy as np
 import pytest
-from road import draw
 
 from edgedistill.config import DataConfig
 from edgedistill.data.duplicates import alike_pairs, groups_from_pairs, signature
 from edgedistill.data.prepare import group, prepare, scan
 from edgedistill.data.table import read_table
+from road import draw
 
 
 def tile(rng):

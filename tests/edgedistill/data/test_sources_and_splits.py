@@ -3,7 +3,6 @@ import os
 
 import numpy as np
 import pytest
-from road import write_images
 
 from edgedistill.config import DataConfig
 from edgedistill.data.prepare import prepare
@@ -11,6 +10,7 @@ from edgedistill.data.sources import fingerprint, list_items
 from edgedistill.data.splits import split
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
+from road import write_images
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
 

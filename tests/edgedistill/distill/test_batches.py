@@ -2,7 +2,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from road import draw
 
 from edgedistill.config import AugmentConfig
 from edgedistill.data.augment import TrainingView, validation_view
@@ -10,6 +9,7 @@ from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distill.batches import Order, TrainingSet, made_ahead, normalised
 from edgedistill.distill.loop import lr_at
 from jetson.preprocess import Preprocess, read_image, resize_short_side, to_input, view
+from road import draw
 
 SPEC = Preprocess(32, 36, "area", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from road import draw
 
 from edgedistill.config import AugmentConfig
 from edgedistill.data.augment import TrainingView
@@ -9,6 +8,7 @@ from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distill.batches import TrainingSet
 from edgedistill.distill.logit_cache import LogitCache, write_cache
 from edgedistill.errors import TrainingError
+from road import draw
 
 KEY = {"teacher": "abc", "class list": ["a", "b"]}
 

@@ -12,11 +12,11 @@ from html.parser import HTMLParser
 import cv2
 import markupsafe
 import pytest
-from road import ROOT
 
 from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.figures import WORST
 from edgedistill.report.page import html_from_report
+from road import ROOT
 
 HOSTILE = [
     "</script><script>alert(1)</script>", "\"quoted\" & 'single' <b>", "a" * 500,
