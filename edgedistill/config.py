@@ -114,6 +114,12 @@ class TeacherConfig(TrainingConfig):
     min_balanced_accuracy_fraction: Fraction = 0.0
     """the same for the mean of the per-class recalls"""
 
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the weights depend on: all but the gates."""
+        gates = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
+        return self.model_dump(mode="json", exclude=gates)
+
 
 class StudentConfig(_Section):
     """The network that goes onto the board."""

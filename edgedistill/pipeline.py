@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config import Recipe
+from edgedistill.errors import RunFolderError
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
 from edgedistill.stages import STAGES, Stage, recipe_values
 from edgedistill.talk import Talk
@@ -72,14 +73,22 @@ def _run_stage(
     reason = "asked for" if force else run.why_stale(stage.name, inputs)
     if reason is None:
         talk.say(f"{title}: up to date")
-        return
-    talk.say(f"{title}: {stage.help} ({reason})")
-    module = importlib.import_module(f"edgedistill.stages.{stage.name}")
-    out = run.begin(stage.name, inputs)
-    with stopwatch() as seconds:
-        result = module.run(StageContext(recipe, run, out, talk))
-    run.finish(stage.name, inputs, result, seconds[0])
-    talk.say(f"{title}: done in {seconds[0]:.1f} s")
+    else:
+        talk.say(f"{title}: {stage.help} ({reason})")
+        module = importlib.import_module(f"edgedistill.stages.{stage.name}")
+        out = run.begin(stage.name, inputs)
+        try:
+            with stopwatch() as seconds:
+                result = module.run(StageContext(recipe, run, out, talk))
+        except OSError as error:
+            raise RunFolderError(
+                f"{stage.name}: {error.filename or out}: {error.strerror or error}; mend that and "
+                "run again, finished stages are kept"
+            ) from error
+        run.finish(stage.name, inputs, result, seconds[0])
+        talk.say(f"{title}: done in {seconds[0]:.1f} s")
+    if stage.gate is not None:
+        stage.gate(recipe, run.artifact(stage.name))
 
 
 def _inputs(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, Any]:

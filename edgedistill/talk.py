@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+Progress = Callable[..., None]  # (count, note="")
 PLAIN_SECONDS = 10.0  # between two progress lines when stderr is not a terminal
 
 
@@ -58,6 +59,3 @@ class _PlainProgress:
         rate = (count - self._first) / (now - self._start)
         left = f", {(self._total - count) / rate:.0f} s left" if rate > 0 else ""
         self._talk.say(f"  {self._title} {count}/{self._total}{left}  {note}".rstrip())
-
-
-Progress = _PlainProgress  # the type of what `progress` yields: a callable (count, note="")

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgedistill.errors import DeviceError
 from jetson.benchreport import report_from_line
+from jetson.errors import BenchError
 
 TIMEOUT_SECONDS = 600
 
@@ -29,8 +30,11 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
     Raises:
         DeviceError: a verb refused; its own line is the message.
     """
-    verified = json.loads(_last_line(python, bundle, "verify"))
-    report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+    try:
+        verified = json.loads(_last_line(python, bundle, "verify"))
+        report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+    except (ValueError, BenchError) as error:
+        raise DeviceError(f"on this computer: not the line that was expected: {error}") from None
     return {
         "backend": "onnxruntime",
         "provenance": report["provenance"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,10 @@ def write_cache(
     fresh = not (folder / "done.json").exists()
     mode = "w+" if fresh else "r+"
     names = ["seeds.u32", "logits.f16"] + ["features.f16"] * with_features
-    seeds = np.memmap(folder / "seeds.u32", np.uint32, mode, shape=(views, count))
-    maps = [np.memmap(folder / "logits.f16", np.float16, mode, shape=(views, count, classes))]
+    seeds = _mapped(folder / "seeds.u32", np.uint32, mode, (views, count))
+    maps = [_mapped(folder / "logits.f16", np.float16, mode, (views, count, classes))]
     if with_features:
-        shape = (views, count, features)
-        maps.append(np.memmap(folder / "features.f16", np.float16, mode, shape=shape))
+        maps.append(_mapped(folder / "features.f16", np.float16, mode, (views, count, features)))
     done = 0 if fresh else json.loads((folder / "done.json").read_text())["pairs"]
 
     def batch_of(start: int) -> tuple[int, Batch]:
@@ -135,6 +135,14 @@ class LogitCache:
         """(N, F) float32."""
         assert self._features is not None, "the recipe asked for no features"
         return _gather(self._features, batch)
+
+
+def _mapped(path: Path, kind: type, mode: str, shape: tuple[int, ...]) -> np.memmap:
+    """A memory map whose blocks exist: a full disk is an error here, not a SIGBUS later."""
+    if mode == "w+":
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(kind).itemsize)
+    return np.memmap(path, kind, "r+", shape=shape)
 
 
 def _gather(values: np.ndarray, batch: Batch) -> Tensor:

@@ -5,8 +5,11 @@ Importing this module is cheap: a stage's own module is imported when the stage 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from edgedistill.gates import teacher_is_good_enough
 
 if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
     from edgedistill.config import Recipe
@@ -22,6 +25,7 @@ class Stage:
         keys: recipe sections, or section.key, whose values its artifact depends on.
         version: raise it when the stage's code would give another artifact from the same inputs.
         help: for `edgedistill --help`.
+        gate: asked with the recipe and the artifact's values before any later stage runs; raises.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Stage:
     keys: tuple[str, ...]
     version: int
     help: str
+    gate: Callable[[Recipe, dict[str, Any]], None] | None = None
 
 
 _TRAINING = ("augment", "data.balance", "run.device", "run.threads")
@@ -40,8 +45,8 @@ _KNOWLEDGE = ("distill.method", "distill.temperature", "distill.kd_weight",
 STAGES = (
     Stage("data", (), ("data.images", "student.model"), 1,
           "scan the images, group near-duplicates, split, decode once"),
-    Stage("teacher", ("data",), ("teacher", *_TRAINING), 1,
-          "fine-tune the teacher and refuse one that is too weak"),
+    Stage("teacher", ("data",), ("teacher.training", *_TRAINING), 1,
+          "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough),
     Stage("logits", ("data", "teacher"), ("augment", "distill.views", "distill.cache_features"), 1,
           "cache the teacher's outputs for every training view"),
     Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 1,

@@ -110,13 +110,17 @@ def test_two_runs_in_one_folder_exclude_each_other(finished_run):
     assert "Traceback" not in second.stderr
 
 
-def test_a_weak_teacher_stops_the_run(finished_run, tmp_path):
-    done = edgedistill("logits", finished_run / "r.toml", "--run-dir", tmp_path / "weak",
-                       "--set", "teacher.epochs=1", "--set", "teacher.peak_lr=1e-9",
-                       "--set", "teacher.min_top1_fraction=0.99", cwd=tmp_path, check=False)  # fmt: skip
+def test_a_weak_teacher_stops_the_run_and_a_lower_gate_does_not_train_it_again(
+    finished_run, tmp_path
+):
+    words = ("logits", finished_run / "r.toml", "--run-dir", tmp_path / "weak", "--set",
+             "teacher.epochs=1", "--set", "teacher.peak_lr=1e-9", "--set")  # fmt: skip
+    done = edgedistill(*words, "teacher.min_top1_fraction=0.99", cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "validation images, teacher.min_top1_fraction asks for 0.990" in done.stderr
     assert not (tmp_path / "weak" / "logits").exists()
+    again = edgedistill(*words, "teacher.min_top1_fraction=0.0", cwd=tmp_path)
+    assert "] teacher: up to date" in again.stderr
 
 
 def test_a_finished_teacher_serves_again_without_training(finished_run, tmp_path):

@@ -1,0 +1,37 @@
+"""What an artifact must reach before anything is built on it.
+
+Apart from the stages, so that a gate can be changed without making the artifact anew, and is asked
+again of an artifact that is up to date.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import TeacherError
+
+if TYPE_CHECKING:
+    from edgedistill.config import Recipe
+
+
+def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
+    """
+    Args:
+        recipe: its [teacher] holds the minima.
+        values: teacher.json, with figures on the validation images.
+
+    Raises:
+        TeacherError: a value is below its minimum; a student of this teacher would learn errors.
+    """
+    teacher, validation = recipe.teacher, values["validation"]
+    for metric in ("top1_fraction", "balanced_accuracy_fraction"):
+        value, minimum = validation[metric], getattr(teacher, f"min_{metric}")
+        if value < minimum:
+            recalls = {k: v for k, v in validation["per_class_recall"].items() if v is not None}
+            weakest = min(recalls, key=recalls.__getitem__)
+            raise TeacherError(
+                f"{teacher.model} reached {metric} {value:.3f} on {validation['images']} validation "
+                f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
+                f"recall {recalls[weakest]:.2f}); train it longer (--set teacher.epochs="
+                f"{max(1, 2 * teacher.epochs)}), take a bigger teacher, or lower the gate"
+            )
