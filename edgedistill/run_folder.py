@@ -137,12 +137,12 @@ class RunFolder:
             "files": files,
             "digest": hashlib.sha256(_canonical(content).encode()).hexdigest(),
             "seconds": round(seconds, 2),
+            "cost": result.cost,
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        document = {**result.values, "cost": {**result.cost, "seconds": stamp["seconds"]}}
         with _as_run_folder_error(f"cannot finish {partial}"):
             (partial / _INPUTS).unlink(missing_ok=True)
-            write_json(partial / f"{stage}.json", {**document, "artifact": stamp})
+            write_json(partial / f"{stage}.json", {**result.values, "artifact": stamp})
             self._finish_swap(stage)
 
     def _finish_swap(self, stage: str) -> None:

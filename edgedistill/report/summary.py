@@ -22,6 +22,7 @@ def summary_table(report: dict[str, Any]) -> str:
         ("precision", _ladder(report)),
         ("here", _here(report)),
         (target["title"], _board(report)),
+        ("time", _time(report["cost"])),
     ]  # fmt: skip
     notes = [("note", line) for line in report["warnings"]]
     notes += [("try", f"{step['try']}: {step['command']}") for step in report["advice"]]
@@ -44,6 +45,12 @@ def _networks(report: dict[str, Any]) -> list[str]:
     return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                       for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
             for row in rows]  # fmt: skip
+
+
+def _time(cost: dict[str, Any]) -> str:
+    stages = {name: seconds for name, seconds in cost.items() if name != "unit"}
+    shown = ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages.items())
+    return f"{sum(stages.values()):.0f} s: {shown}"
 
 
 def _ladder(report: dict[str, Any]) -> str:

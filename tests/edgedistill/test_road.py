@@ -33,6 +33,7 @@ def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promis
     assert report["device"]["requested"] == "int8"
     assert report["device"]["executed_on_target"] == "fp16"
     assert "stand-in" in report["device"]["provenance"]
+    assert {"data", "teacher", "distill", "deploy"} <= set(report["cost"])
     assert report["published"]["rows"] == []
     assert report["published"]["reason"].startswith("unknown: no published measurement")
     assert report["accuracy_ladder"]["onnx"]["agreement_fraction"] == 1
