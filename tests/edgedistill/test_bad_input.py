@@ -146,6 +146,8 @@ def test_ctrl_c_is_one_line(folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "edgedistill", "distill", "r.toml", "--set", "distill.epochs=500"],
         cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # A shell's background job ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     seen = ""
     while "] baseline:" not in seen and "] distill:" not in seen:
