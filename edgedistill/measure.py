@@ -67,7 +67,8 @@ def paired(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[st
 
     Returns:
         first_only_correct, second_only_correct: counts; p_value: two-sided, of a difference
-        this large when both are equally good.
+        this large when both are equally good; by_class: for each class index both counts and
+        the class's images.
 
     Source: McNemar 1947, Psychometrika 12, 153-157, with the exact binomial.
     """
@@ -81,4 +82,12 @@ def paired(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[st
         "first_only_correct": only_first,
         "second_only_correct": only_second,
         "p_value": min(1.0, 2 * tail),
+        "by_class": [
+            [
+                int((first_hit & ~second_hit)[labels == number].sum()),
+                int((~first_hit & second_hit)[labels == number].sum()),
+                int((labels == number).sum()),
+            ]
+            for number in range(first.shape[1])
+        ],
     }

@@ -70,3 +70,12 @@ def test_the_other_commands_work_in_their_order(tmp_path):
 def test_what_the_readme_links_to_is_there(name):
     assert f"({name})" in README
     assert (ROOT / name).exists()
+
+
+def test_the_quickstart_output_is_a_real_one():
+    """The table is the summary's own: its rows in their order, and nothing left to fill in."""
+    shown = README.split("```text\n")[1].split("```")[0]
+    rows = [line.split("  ")[0] for line in shown.splitlines() if line[:1].strip()]
+    assert rows[:3] == ["teacher", "baseline", "student"]
+    assert {"retention", "gain", "precision", "here", "time"} <= set(rows)
+    assert "QUICKSTART" not in README

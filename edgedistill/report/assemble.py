@@ -101,8 +101,8 @@ def _gain(evaluated: dict, metric: str) -> dict[str, Any]:
     if metric == "top1_fraction":
         interval, method = top1_interval, "paired, from the images on which the two differ"
     else:
-        interval = [100 * v for v in balanced_interval(student["confusion"], baseline["confusion"])]
-        method = "unpaired, so rather too wide than too tight"
+        interval = [100 * v for v in balanced_interval(evaluated["only_correct_by_class"])]
+        method = "paired, from the images of each class on which the two differ"
     points = 100 * (student[metric] - baseline[metric])
     return {
         "metric": metric,

@@ -27,30 +27,26 @@ def paired_interval(first_only: int, second_only: int, images: int) -> tuple[flo
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
-def balanced_interval(first: list[list[int]], second: list[list[int]]) -> tuple[float, float]:
-    """95 % interval of the difference of two balanced accuracies, from the confusion matrices.
-
-    The matrices do not say which images the two networks share, so the networks are taken as
-    independent. Networks that agree more often than that get an interval that is too wide, which is
-    the safe side.
+def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
+    """95 % interval of the difference of two balanced accuracies on the same images.
 
     Args:
-        first, second: (C, C) counts, rows true, columns predicted, of the same test images.
+        classes: for each class: images that only the first network has right, that only the second
+            has right, all of the class. Classes without images are left out.
 
     Returns:
         (low, high) of first minus second, fractions in -1..1.
 
-    Source: Agresti and Caffo 2000, Am. Stat. 54, 280-288 (one success and one failure added per
-    class), summed over the classes.
+    Source: each class's difference and variance as in `paired_interval`; the mean over independent
+    classes has the sum of their variances over the square of their number.
     """
     differences, variances = [], []
-    for number, (row, other) in enumerate(zip(first, second, strict=True)):
-        images = sum(row)
+    for first_only, second_only, images in classes:
         if images == 0:
             continue
-        shares = [(hits[number] + 1) / (images + 2) for hits in (row, other)]
-        differences.append(shares[0] - shares[1])
-        variances += [share * (1 - share) / (images + 2) for share in shares]
+        first, second = (first_only + 1) / (images + 2), (second_only + 1) / (images + 2)
+        differences.append(first - second)
+        variances.append((first + second - (first - second) ** 2) / (images + 2))
     difference = sum(differences) / len(differences)
     half = Z95 * math.sqrt(sum(variances)) / len(differences)
     return max(-1.0, difference - half), min(1.0, difference + half)

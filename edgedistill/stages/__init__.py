@@ -53,7 +53,7 @@ STAGES = (
           "train the student without a teacher, for comparison"),
     Stage("distill", ("data", "logits"), (*_STUDENT, *_KNOWLEDGE, *_TRAINING), 1,
           "train the student against the cached teacher"),
-    Stage("evaluate", ("data", "teacher", "baseline", "distill"), (), 1,
+    Stage("evaluate", ("data", "teacher", "baseline", "distill"), (), 2,
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device",), 1,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),

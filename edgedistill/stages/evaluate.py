@@ -33,6 +33,7 @@ def run(context: StageContext) -> Result:
         ),
         "student_only_correct": comparison["first_only_correct"],
         "baseline_only_correct": comparison["second_only_correct"],
+        "only_correct_by_class": comparison["by_class"],
         "mcnemar_p": comparison["p_value"],
         "chance": {
             "majority_class": images.classes[int(counts.argmax())],

@@ -39,4 +39,5 @@ def test_mcnemar_by_hand():
     found = paired(first, second, labels)
     assert (found["first_only_correct"], found["second_only_correct"]) == (9, 1)
     assert found["p_value"] == pytest.approx(2 * 11 / 1024)
+    assert found["by_class"] == [[9, 1, 30], [0, 0, 0]]
     assert paired(first, first, labels)["p_value"] == 1

@@ -98,6 +98,7 @@ def evaluated(labels: np.ndarray, skills: dict[str, float]) -> dict:
             (logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()
         ),
         "student_only_correct": compared["first_only_correct"],
+        "only_correct_by_class": compared["by_class"],
         "baseline_only_correct": compared["second_only_correct"],
         "mcnemar_p": compared["p_value"],
         "chance": {"majority_class": "good", "top1_fraction": max(COUNTS) / sum(COUNTS),
