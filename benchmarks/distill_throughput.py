@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from edgedistill.config import AugmentConfig, RunConfig, TrainingConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distill.batches import Order, TrainingSet, normalised
@@ -31,6 +30,7 @@ from edgedistill.distill.loop import Term, Training
 from edgedistill.distill.losses import kd_loss, label_loss
 from edgedistill.models.build import outputs, preprocess_of
 from edgedistill.models.weights import model_from_weights
+from edgedistill.sections import AugmentConfig, RunConfig, TrainingConfig
 from edgedistill.talk import Talk
 from edgedistill.training_stage import device_of
 

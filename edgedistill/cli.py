@@ -49,6 +49,17 @@ def build_parser() -> argparse.ArgumentParser:
         verb.set_defaults(call=_run, stage=stage.name)
         _add_run_options(verb)
 
+    sweep = verbs.add_parser("sweep", help="try settings of the student on one cached teacher")
+    sweep.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    sweep.add_argument("--over", nargs="+", required=True, metavar="section.key=a,b,c",
+                       help="keys of [distill] and the values to try")  # fmt: skip
+    sweep.add_argument("--trials", type=int, metavar="N",
+                       help="try N combinations, chosen by TPE, instead of all")  # fmt: skip
+    sweep.add_argument("--storage", metavar="URL",
+                       help="Optuna storage that several machines share (default: a file)")  # fmt: skip
+    sweep.set_defaults(call=_sweep)
+    _add_run_options(sweep)
+
     check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
     check.add_argument("model", type=Path, metavar="MODEL.onnx")
     check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
@@ -82,16 +93,22 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
                         help="where artifacts go (default: runs/RECIPE)")  # fmt: skip
     parser.add_argument("--set", dest="overrides", action="append", default=[],
                         metavar="section.key=value", help="override a recipe key")  # fmt: skip
+    parser.add_argument("--seeds", type=int, metavar="N",
+                        help="train baseline and student N times: mean and spread of the gain")  # fmt: skip
     parser.add_argument("--force", action="append", default=[], metavar="STAGE",
                         help="redo this stage although it is up to date")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
 
 
+def _overrides(args: argparse.Namespace) -> list[str]:
+    return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
+
+
 def _run(args: argparse.Namespace) -> int:
     from edgedistill.config import load_recipe
 
-    return _run_recipe(args, load_recipe(args.recipe, args.overrides), args.recipe.stem)
+    return _run_recipe(args, load_recipe(args.recipe, _overrides(args)), args.recipe.stem)
 
 
 def _quickstart(args: argparse.Namespace) -> int:
@@ -99,7 +116,7 @@ def _quickstart(args: argparse.Namespace) -> int:
 
     args.stage = None
     run_dir = args.run_dir or Path("runs/quickstart")
-    return _run_recipe(args, quickstart_recipe(run_dir, args.overrides), "quickstart")
+    return _run_recipe(args, quickstart_recipe(run_dir, _overrides(args)), "quickstart")
 
 
 def _run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
@@ -124,6 +141,18 @@ def _run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
         print(f"report: {path.with_suffix('.html')}")
     else:
         print(path)
+    return 0
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from edgedistill.sweep import Sweep, text_from_sweep
+    from edgedistill.talk import Talk
+
+    run_dir = args.run_dir or Path("runs") / args.recipe.stem
+    sweep = Sweep(args.recipe, _overrides(args), args.over, run_dir, Talk(args.quiet))
+    path = sweep.run(args.storage, args.trials)
+    text = path.read_text(encoding="utf-8")
+    print(text if args.json else text_from_sweep(json.loads(text), path.parent))
     return 0
 
 

@@ -1,7 +1,7 @@
 """The recipe: one frozen, validated value made from a TOML file and `--set` overrides.
 
-Every key has its unit or range beside it. Unknown keys are refused with the nearest right one;
-all faults of a file are reported, one line each.
+Unknown keys are refused with the nearest right one; all faults of a file are reported, one line
+each.
 """
 
 from __future__ import annotations
@@ -10,201 +10,27 @@ import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from edgedistill.errors import RecipeError
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Metric = Literal["top1_fraction", "balanced_accuracy_fraction"]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class DataConfig(_Section):
-    """Where the images are and how they are split and framed."""
-
-    train: str
-    """folder with one folder per class, or a CSV / parquet file with a path and a label column"""
-    val: str | None = None
-    """the same, for choosing and gating; split off `train` when absent"""
-    test: str | None = None
-    """the same, for the figures in the report; split off `train` when absent"""
-    path_column: str = "path"
-    """CSV / parquet: column of image paths, relative to the file"""
-    label_column: str = "label"
-    """CSV / parquet: column of class names"""
-    group_column: str | None = None
-    """CSV / parquet: images with the same value never fall into different splits"""
-    group_pattern: str | None = None
-    """regular expression on the file name; images with the same first group stay together"""
-    near_duplicate_similarity: Fraction = 0.9
-    """correlation from which two images count as one and stay in one split; 0 turns it off"""
-    val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    """share of `train` split off when `val` is absent"""
-    test_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    """share of `train` split off when `test` is absent"""
-    split_seed: int = 0
-    """changes which images are split off"""
-    skip_unreadable: bool = False
-    """leave unreadable images out (they are listed) instead of stopping"""
-    image_px: Annotated[int, Field(ge=32, le=1024)] = 224
-    """height and width of the network's input"""
-    crop_fraction: Annotated[float, Field(gt=0.5, le=1)] | None = None
-    """image_px / short side after the resize; the student model's own when absent"""
-    interpolation: Literal["area", "bilinear", "bicubic"] = "area"
-    """of the resize; `area` is the one that does not alias when shrinking"""
-    balance: Literal["none", "sample", "loss"] = "none"
-    """meet imbalance by drawing rare classes more often, or by weighing their loss"""
-    metric: Metric = "top1_fraction"
-    """what retention and gain are computed from"""
-
-    @property
-    def images(self) -> dict[str, Any]:
-        """What the decoded and split images depend on: all but how they are used later."""
-        return self.model_dump(mode="json", exclude={"balance", "metric"})
+from edgedistill.sections import (
+    AugmentConfig,
+    DataConfig,
+    DeployConfig,
+    DistillConfig,
+    QuantizeConfig,
+    RunConfig,
+    Section,
+    StudentConfig,
+    TargetConfig,
+    TeacherConfig,
+    TrainingConfig,
+)
 
 
-class AugmentConfig(_Section):
-    """Training views, made by albumentations from a stored seed."""
-
-    crop_scale_min: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """smallest share of the image's area that a random crop keeps"""
-    transforms: tuple[dict[str, Any], ...] = (
-        {"name": "HorizontalFlip", "p": 0.5},
-        {"name": "RandomBrightnessContrast", "p": 0.5},
-    )
-    """albumentations transforms after the crop, by name with their arguments"""
-
-
-class TrainingConfig(_Section):
-    """What every training has; the sections below set their own defaults."""
-
-    epochs: Annotated[int, Field(ge=0)] = 10
-    """passes over the training images"""
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    """images per optimizer step"""
-    peak_lr: Positive = 1e-3
-    """highest learning rate (AdamW), used as written, never rescaled by batch size"""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    """AdamW's, on weights but not on biases and norms"""
-    warmup_fraction: Fraction = 0.1
-    """share of the steps in which the learning rate rises; it then falls as a cosine"""
-    seed: int = 0
-    """of initialisation, order of images and views"""
-
-
-class TeacherConfig(TrainingConfig):
-    """The network that teaches."""
-
-    model: str = "tf_efficientnet_lite0"
-    """any timm model name"""
-    weights: str = "hub"
-    """`hub`, `scratch`, `package:efficientnet_lite0`, or a .safetensors / .pth file"""
-    epochs: Annotated[int, Field(ge=0)] = 5
-    """fine-tuning passes; 0 uses the weights as they are"""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """of the hard labels; anything above 0 is known to make a worse teacher"""
-    min_top1_fraction: Fraction = 0.0
-    """below this on the validation images the run stops"""
-    min_balanced_accuracy_fraction: Fraction = 0.0
-    """the same for the mean of the per-class recalls"""
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """What the weights depend on: all but the gates."""
-        gates = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
-        return self.model_dump(mode="json", exclude=gates)
-
-
-class StudentConfig(_Section):
-    """The network that goes onto the board."""
-
-    model: str = "mobilenetv3_small_100"
-    """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, or squeezenet1_0 / squeezenet1_1"""
-    weights: str = "hub"
-    """`hub`, `scratch`, or a .safetensors / .pth file"""
-
-
-class DistillConfig(TrainingConfig):
-    """How the student learns; the baseline takes the same recipe without the teacher's terms."""
-
-    method: Literal["kd"] = "kd"
-    """soft labels"""
-    temperature: Positive = 4.0
-    """softmax temperature of both networks"""
-    kd_weight: Fraction = 0.9
-    """of the soft-label term; the hard labels get 1 - kd_weight"""
-    feature_weight: Annotated[float, Field(ge=0)] = 0.0
-    """of the feature-matching term; 0 leaves it out"""
-    feature_warmup_fraction: Fraction = 0.1
-    """share of the steps in which feature_weight rises from 0"""
-    epochs: Annotated[int, Field(ge=1)] = 30
-    """passes over the training images"""
-    views: Annotated[int, Field(ge=1, le=1000)] = 8
-    """cached teacher views per image; epoch e trains on view e modulo views"""
-
-    @property
-    def cache_features(self) -> bool:
-        """Whether the teacher's pooled features are cached beside its logits."""
-        return self.feature_weight > 0
-
-
-class QuantizeConfig(_Section):
-    """INT8 scales."""
-
-    calibration_images: Annotated[int, Field(ge=8)] = 128
-    """training images the activation ranges are taken from"""
-    threshold: Literal["mse", "minmax", "percentile"] = "mse"
-    """how a range is cut"""
-    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
-    """of |x|, for threshold = "percentile\""""
-    seed: int = 0
-    """chooses the calibration images"""
-
-
-class TargetConfig(_Section):
-    """The board."""
-
-    device: str = "jetson-nano"
-    """a file in edgedistill/targets, without .toml"""
-    precision: Literal["fp32", "fp16", "int8"] = "fp16"
-    """asked for; the report says what the board will really execute"""
-    fps: Positive | None = None
-    """wanted frames per second"""
-    memory_mib: Positive | None = None
-    """memory the process may take on the board, MiB"""
-
-
-class DeployConfig(_Section):
-    """Where the bundle is verified and timed."""
-
-    hosts: tuple[Literal["local"], ...] = ("local",)
-    """`local`: this computer with ONNX Runtime, a stand-in that is labelled as one"""
-    golden_images: Annotated[int, Field(ge=1, le=512)] = 32
-    """test images that travel in the bundle with the workstation's logits"""
-    bench_runs: Annotated[int, Field(ge=10)] = 200
-    """timed inferences, after warm-up"""
-
-
-class RunConfig(_Section):
-    """This computer."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """where training runs"""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads of PyTorch; 0 is one per core. Other counts give other last bits"""
-    checkpoint_seconds: Positive = 20.0
-    """time between two resumable checkpoints"""
-    tensorboard: bool = True
-    """also write TensorBoard event files"""
-
-
-class Recipe(_Section):
+class Recipe(Section):
     """One whole road."""
 
     data: DataConfig
@@ -224,6 +50,44 @@ class Recipe(_Section):
                 "teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher"
             )
         return self
+
+    @model_validator(mode="after")
+    def _method_has_what_it_needs(self) -> Recipe:
+        distill = self.distill
+        if distill.method == "ensemble" and not distill.teachers:
+            raise ValueError(
+                "distill.method = 'ensemble' needs distill.teachers, the teachers beside [teacher]"
+            )
+        for key, method in (("teachers", "ensemble"), ("assistants", "progressive")):
+            if getattr(distill, key) and distill.method != method:
+                raise ValueError(f"distill.{key} is for distill.method = {method!r}, "
+                                 f"got {distill.method!r}")  # fmt: skip
+        if distill.standardise and distill.loss not in {"kd", "dkd"}:
+            raise ValueError(f"distill.standardise is for loss kd or dkd, got {distill.loss!r}")
+        chained = {"ensemble", "progressive"}
+        if distill.method in chained and distill.cache_features:
+            raise ValueError(
+                f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0"
+            )
+        return self
+
+    @property
+    def teaching(self) -> dict[str, Any]:
+        """What the first teacher's weights depend on: all of [teacher] but the gates.
+
+        In self-distillation the teacher is the student itself, trained by the student's schedule.
+        """
+        return self.first_teacher.training
+
+    @property
+    def first_teacher(self) -> TeacherConfig:
+        if self.distill.method != "self":
+            return self.teacher
+        schedule = {name: getattr(self.distill, name) for name in TrainingConfig.model_fields}
+        gates = {name: getattr(self.teacher, name) for name in (
+            "min_top1_fraction", "min_balanced_accuracy_fraction")}  # fmt: skip
+        return TeacherConfig(model=self.student.model, weights=self.student.weights,
+                             **schedule, **gates)  # fmt: skip
 
 
 def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:

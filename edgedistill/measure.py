@@ -46,6 +46,24 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict
     }
 
 
+def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error of the softmax: mean of |accuracy - confidence| over the images.
+
+    Args:
+        logits: (N, C) float.
+        labels: (N,) int.
+        bins: of equal width over the confidence.
+
+    Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
+    """
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    confidence = shifted.max(axis=1) / shifted.sum(axis=1)
+    hit = (logits.argmax(axis=1) == labels).astype(np.float64)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(place, hit - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
 def wilson_interval(hits: int, images: int, z: float = 1.959964) -> tuple[float, float]:
     """95 % interval of a fraction; holds near 0 and 1, where hits +- 2 sigma does not.
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.config import DataConfig
 from edgedistill.data.prepare import group, scan
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import RecipeError
 from edgedistill.run_folder import write_bytes
+from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
 
 SIGNATURE_PX = 64  # images are only looked at here, not kept

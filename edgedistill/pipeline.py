@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config import Recipe
-from edgedistill.errors import RunFolderError
+from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
-from edgedistill.stages import STAGES, Stage, recipe_values
+from edgedistill.stages import Stage, recipe_values, stages_of, stages_read
 from edgedistill.talk import Talk
 
 
@@ -55,13 +55,20 @@ def run_stages(
     Raises:
         EdgeDistillError: whatever a stage refuses.
     """
-    wanted = _with_what_they_read(only) if only else {stage.name for stage in STAGES}
-    last = only or STAGES[-1].name
+    stages = stages_of(recipe)
+    names = [stage.name for stage in stages]
+    if only and only not in names:
+        raise RecipeError(
+            f"distill.method = {recipe.distill.method!r} has no stage {only!r}; it has: "
+            + ", ".join(names)
+        )
+    wanted = _with_what_they_read(only, recipe) if only else set(names)
+    last = only or names[-1]
     with RunFolder(run_dir) as run:
         write_json(run_dir / "recipe.json", recipe.model_dump(mode="json"))
-        for number, stage in enumerate(STAGES, start=1):
+        for number, stage in enumerate(stages, start=1):
             if stage.name in wanted:
-                _run_stage(stage, f"[{number}/{len(STAGES)}] {stage.name}", recipe, run, talk,
+                _run_stage(stage, f"[{number}/{len(stages)}] {stage.name}", recipe, run, talk,
                            stage.name in set(force))  # fmt: skip
     return run_dir / last / f"{last}.json"
 
@@ -95,7 +102,7 @@ def _inputs(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, Any]:
     inputs: dict[str, Any] = {
         "stage version": stage.version,
         "recipe": recipe_values(stage, recipe),
-        "artifacts": {name: run.digest(name) for name in stage.reads},
+        "artifacts": {name: run.digest(name) for name in stages_read(stage, recipe)},
     }
     if stage.name == "data":
         from edgedistill.data.sources import fingerprint
@@ -104,9 +111,9 @@ def _inputs(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, Any]:
     return inputs
 
 
-def _with_what_they_read(name: str) -> set[str]:
+def _with_what_they_read(name: str, recipe: Recipe) -> set[str]:
     wanted = {name}
-    for stage in reversed(STAGES):
+    for stage in reversed(stages_of(recipe)):
         if stage.name in wanted:
-            wanted |= set(stage.reads)
+            wanted |= set(stages_read(stage, recipe))
     return wanted

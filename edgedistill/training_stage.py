@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,75 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgedistill.config import Recipe, RunConfig, TrainingConfig
-from edgedistill.data.augment import TrainingView
-from edgedistill.data.balance import class_weights, sample_weights
-from edgedistill.data.pixels import PixelCache
-from edgedistill.data.table import ImageTable, read_table
-from edgedistill.distill.batches import Order, TrainingSet, normalised, validation_images
-from edgedistill.distill.logit_cache import image_list_digest
+from edgedistill.config import Recipe
+from edgedistill.distill.batches import Order, normalised
 from edgedistill.distill.loop import Term, Training
 from edgedistill.history import HistoryWriter
-from edgedistill.measure import measures
+from edgedistill.images import Images
+from edgedistill.measure import calibration_error, measures
 from edgedistill.models.build import parameter_count, preprocess_of, resize_px_of
-from edgedistill.models.weights import save_weights
+from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.pipeline import StageContext
-from edgedistill.run_folder import Result
+from edgedistill.run_folder import Result, write_json
+from edgedistill.sections import RunConfig, TrainingConfig
 from jetson.preprocess import Preprocess, dict_from_preprocess
 
 WEIGHTS = "weights.safetensors"
-
-
-@dataclass(frozen=True)
-class Images:
-    """The run's images: their table, their decoded pixels, and how training views are made."""
-
-    table: ImageTable
-    pixels: PixelCache
-    training: TrainingSet
-    data: Any  # the recipe's [data]
-
-    @property
-    def classes(self) -> list[str]:
-        return self.table.classes
-
-    def rows(self, split: str) -> np.ndarray:
-        return self.table.rows(split)
-
-    def labels(self, split: str) -> np.ndarray:
-        return self.table.labels[self.table.rows(split)]
-
-    def frames(self, split: str):
-        """uint8 pieces (n, H, W, 3), framed as on the board."""
-        return validation_images(self.pixels, self.rows(split), self.data.image_px)
-
-    def balance(self) -> tuple[np.ndarray | None, torch.Tensor | None]:
-        """Weights for drawing images and for the classes' losses, as the recipe asks."""
-        labels, count = self.training.labels, len(self.classes)
-        drawn = sample_weights(labels) if self.data.balance == "sample" else None
-        weighed = class_weights(labels, count) if self.data.balance == "loss" else None
-        return drawn, None if weighed is None else torch.tensor(weighed, dtype=torch.float32)
-
-    def belongs_to(self) -> dict[str, Any]:
-        """What cached teacher outputs depend on here; the teacher is added by its reader."""
-        rows = self.rows("train")
-        return {
-            "transform": self.training.view.describe(),
-            "class list": self.classes,
-            "image list": image_list_digest([self.table.sha256[row] for row in rows]),
-        }
-
-
-def open_images(context: StageContext) -> Images:
-    recipe = context.recipe
-    folder = context.run.folder("data")
-    table = read_table(folder)
-    pixels = PixelCache(folder)
-    rows = table.rows("train")
-    view = TrainingView(recipe.data.image_px, recipe.augment, recipe.data.interpolation)
-    sha256s = [table.sha256[row] for row in rows]
-    training = TrainingSet(pixels, rows, table.labels[rows], sha256s, view)
-    return Images(table, pixels, training, recipe.data)
 
 
 def spec_for(name: str, recipe: Recipe) -> Preprocess:
@@ -111,20 +57,51 @@ def logits_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) 
     return np.concatenate(pieces)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is trained: a network, where its weights come from, and the file they go to.
+
+    Attributes:
+        name: model.
+        weights: source, as in the recipe.
+        model: the network itself.
+        number: 0 for a stage's first training; the others get their number in every file name.
+        title: for progress lines.
+        extra: modules trained along and thrown away.
+    """
+
+    name: str
+    weights: str
+    model: nn.Module
+    number: int = 0
+    title: str = ""
+    extra: nn.Module | None = None
+
+    @property
+    def file(self) -> str:
+        return f"weights-{self.number}.safetensors" if self.number else WEIGHTS
+
+
 def train_and_save(
     context: StageContext,
     images: Images,
-    name: str,
-    weights: str,
-    model: nn.Module,
+    subject: Subject,
     config: TrainingConfig,
     terms: Mapping[str, Term],
     views: int | None,
     device: torch.device,
-    extra: nn.Module | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Result:
-    """Train, keep the last step's weights, and describe them with validation figures."""
-    spec = spec_for(name, context.recipe)
+    """Train, keep the last step's weights, and describe them with validation figures.
+
+    A training that an interrupted stage has finished already is not done again.
+    """
+    record = context.out / f"trained-{subject.number}.json"
+    files = (subject.file, record.name)
+    if record.exists():
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        return Result(kept["values"], files, kept["cost"])
+    spec = spec_for(subject.name, context.recipe)
     drawn, _ = images.balance()
     order = Order(len(images.training), config.batch_size, config.seed, views, drawn)
 
@@ -133,33 +110,90 @@ def train_and_save(
         return {f"eval_{key}": found[key]
                 for key in ("loss", "top1_fraction", "balanced_accuracy_fraction")}  # fmt: skip
 
-    history = HistoryWriter(context.out, context.recipe.run.tensorboard)
+    place = context.out / f"training-{subject.number}" if subject.number else context.out
+    place.mkdir(exist_ok=True)
+    history = HistoryWriter(place, context.recipe.run.tensorboard)
+
+    def tell(row: dict[str, Any]) -> None:
+        history(row)
+        on_epoch(row)
+
     training = Training(
-        model, spec, images.training, order, terms, config, validate, device,
-        checkpoint=context.out / "checkpoint.pt",
+        subject.model, spec, images.training, order, terms, config, validate, device,
+        checkpoint=place / "checkpoint.pt",
         checkpoint_seconds=context.recipe.run.checkpoint_seconds,
-        on_epoch=history, extra=extra or nn.Identity(),
+        on_epoch=tell, extra=subject.extra or nn.Identity(),
     )  # fmt: skip
     start = time.monotonic()
-    rows = training.run(context.talk, context.out.name.removesuffix(".partial"))
+    rows = training.run(context.talk, subject.title or context.out.name.removesuffix(".partial"))
     seconds = time.monotonic() - start
     history.close()
-    about = {"model": name, "classes": images.classes, "preprocess": dict_from_preprocess(spec)}
-    save_weights(model, context.out / WEIGHTS, about)
+    seen = order.steps_per_epoch * config.epochs * min(config.batch_size, len(images.training))
+    cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9)}
+    values = _described(context, images, subject, config, order, rows, device)
+    write_json(record, {"values": values, "cost": cost})
     training.checkpoint.unlink(missing_ok=True)
-    values = {
-        "model": name,
-        "weights": weights,
-        "parameters": parameter_count(model),
+    return Result(values, files, cost)
+
+
+def _described(
+    context: StageContext, images: Images, subject: Subject, config: TrainingConfig, order: Order,
+    rows: list[dict[str, Any]], device: torch.device,
+) -> dict[str, Any]:  # fmt: skip
+    """Save the weights and give what the stage's JSON says of them."""
+    spec = spec_for(subject.name, context.recipe)
+    preprocess = dict_from_preprocess(spec)
+    about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess}
+    save_weights(subject.model, context.out / subject.file, about)
+    return {
+        "model": subject.name,
+        "weights": subject.weights,
+        "parameters": parameter_count(subject.model),
+        "seed": config.seed,
         "epochs": config.epochs,
         "steps": order.steps_per_epoch * config.epochs,
-        "preprocess": dict_from_preprocess(spec),
-        "validation": _validation(model, spec, images, device),
+        "preprocess": preprocess,
+        "validation": _validation(subject.model, spec, images, device),
         "history": rows,
     }
-    seen = values["steps"] * min(config.batch_size, len(images.training))
-    return Result(values, (WEIGHTS,), {"training_seconds": seconds,
-                                       "images_per_second": seen / max(seconds, 1e-9)})  # fmt: skip
+
+
+def train_student_seeds(
+    context: StageContext,
+    images: Images,
+    device: torch.device,
+    taught_by: Callable[[nn.Module, int], tuple[Mapping[str, Term], nn.Module | None]],
+) -> Result:
+    """The student once for each seed of the recipe; the first one is the stage's own result.
+
+    Args:
+        taught_by: (new student, seed) -> terms of its loss, extra modules.
+
+    Returns:
+        Values of the first training, and under `seeds` one row for each.
+    """
+    distill, student = context.recipe.distill, context.recipe.student
+    results = []
+    for number in range(distill.seeds):
+        seed = distill.seed + number
+        model = new_network(student.model, student.weights, images.classes, seed)
+        terms, extra = taught_by(model, seed)
+        title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
+        subject = Subject(student.model, student.weights, model, number, title, extra)
+        config = distill.model_copy(update={"seed": seed})
+        results.append(
+            train_and_save(context, images, subject, config, terms, distill.views, device)
+        )
+    rows = [{"seed": result.values["seed"], "weights": result.files[0],
+             "validation": result.values["validation"]} for result in results]  # fmt: skip
+    files = tuple(name for result in results for name in result.files)
+    return Result({**results[0].values, "seeds": rows}, files, results[0].cost)
+
+
+def new_network(name: str, weights: str, classes: list[str], seed: int) -> nn.Module:
+    """A network before training: equal bits for equal seeds, whoever teaches it."""
+    torch.manual_seed(seed)
+    return model_from_weights(name, weights, classes, will_train=True)
 
 
 def _validation(
@@ -170,7 +204,11 @@ def _validation(
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
-    return {"loss": loss, **measures(logits, labels, images.classes)}
+    return {
+        "loss": loss,
+        "calibration_error": calibration_error(logits, labels),
+        **measures(logits, labels, images.classes),
+    }
 
 
 def _keep_big_blocks() -> None:

@@ -16,8 +16,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at
 import albumentations
 import cv2
 
-from edgedistill.config import AugmentConfig
 from edgedistill.errors import RecipeError
+from edgedistill.sections import AugmentConfig
 from jetson.preprocess import centre_crop
 
 _INTERPOLATION = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.config import DataConfig
 from edgedistill.data.duplicates import alike_pairs, groups_from_pairs, signature
 from edgedistill.data.pixels import write_pixels
 from edgedistill.data.sources import Item, list_items
 from edgedistill.data.splits import leaks_between, split
 from edgedistill.data.table import SPLITS, ImageTable, write_table
 from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
 from jetson.errors import ImageError
 from jetson.preprocess import read_image, resize_short_side
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedistill.config import DataConfig
 from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
 
 IMAGE_SUFFIXES = frozenset(
     [

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from edgedistill.distill.batches import Batch, TrainingSet, made_ahead
 from edgedistill.errors import TrainingError
-from edgedistill.run_folder import write_json
+from edgedistill.run_folder import write_bytes, write_json
 
 BATCH = 64  # images per teacher forward pass
 
@@ -131,10 +131,41 @@ class LogitCache:
         """(N, C) float32 for exactly the views in the batch."""
         return _gather(self._logits, batch)
 
+    def mean_top_probability(self, temperature: float) -> float:
+        """How sure the soft labels are at a temperature, from 1 / classes to 1; first view only."""
+        logits = torch.from_numpy(self._logits[0].astype(np.float32))
+        return float((logits / temperature).softmax(dim=1).amax(dim=1).mean())
+
     def features(self, batch: Batch) -> Tensor:
         """(N, F) float32."""
         assert self._features is not None, "the recipe asked for no features"
         return _gather(self._features, batch)
+
+
+def average_caches(folders: Sequence[Path], out: Path, belongs_to: dict[str, Any]) -> list[str]:
+    """One cache with the mean of several teachers' logits over the same views.
+
+    The mean of logits is the geometric mean of probabilities, up to scale; it leaves the
+    temperature free, which a mean of probabilities would not.
+
+    Returns:
+        The names of the files in `out`, `cache.json` last.
+    """
+    headers = [json.loads((folder / "cache.json").read_text("utf-8")) for folder in folders]
+    views, count, classes = (headers[0][key] for key in ("views", "images", "classes"))
+    shape = (views, count, classes)
+    members = [np.memmap(f / "logits.f16", np.float16, "r", shape=shape) for f in folders]
+    seeds = [(folder / "seeds.u32").read_bytes() for folder in folders]
+    if any(other != seeds[0] for other in seeds[1:]):
+        raise TrainingError(f"{folders[0]} and the other caches hold different views; force logits")
+    mean = _mapped(out / "logits.f16", np.float16, "w+", shape)
+    for view in range(views):
+        mean[view] = np.mean([member[view].astype(np.float32) for member in members], axis=0)
+    mean.flush()
+    write_bytes(out / "seeds.u32", seeds[0])
+    header = {**headers[0], "features": 0, "belongs_to": belongs_to}
+    write_json(out / "cache.json", header)
+    return ["seeds.u32", "logits.f16", "cache.json"]
 
 
 def _mapped(path: Path, kind: type, mode: str, shape: tuple[int, ...]) -> np.memmap:

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgedistill.config import TrainingConfig
 from edgedistill.distill.batches import Batch, Order, TrainingSet, made_ahead, normalised
 from edgedistill.errors import TrainingError
 from edgedistill.models.build import outputs
 from edgedistill.run_folder import write_bytes
+from edgedistill.sections import TrainingConfig
 from edgedistill.talk import Talk
 from jetson.preprocess import Preprocess
 

@@ -89,7 +89,10 @@ def advice_of(report: dict[str, Any], recipe: Recipe) -> list[dict[str, str]]:
     if distill.feature_weight == 0:
         steps.append(("Feature matching", "distill.feature_weight=0.1"))
     more = f"distill.views={2 * distill.views} --set distill.epochs={2 * distill.epochs}"
-    steps.append(("More data: more labelled images in data.train, or more views of each", more))
+    steps.append(("More teacher-labelled data: more images in data.train, or more views", more))
+    if distill.method != "progressive":
+        setting = "distill.method=progressive --set distill.feature_weight=0"
+        steps.append(("An assistant between teacher and student", setting))
     return [{"try": what, "command": f"edgedistill run RECIPE.toml --set {setting}"}
             for what, setting in steps]  # fmt: skip
 

@@ -13,7 +13,8 @@ from edgedistill import __version__
 from edgedistill.config import Recipe
 from edgedistill.predict.published import published_rows
 from edgedistill.report.advice import advice_of, warnings_of
-from edgedistill.report.uncertainty import balanced_interval, paired_interval
+from edgedistill.report.guards import guards_of
+from edgedistill.report.uncertainty import balanced_interval, over_seeds, paired_interval
 from edgedistill.target import load_target
 
 VERSION = 1  # of report.json
@@ -52,6 +53,8 @@ def report_from_stages(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dic
         "retention_fraction": student[metric] / teacher[metric] if teacher[metric] else None,
         "gain_over_baseline_points": gain["points"],
         "gain": gain,
+        "method": recipe.distill.method,
+        "links": evaluated.get("links", []),
         "teacher_agreement_fraction": evaluated["teacher_agreement_fraction"],
         "size_ratio": teacher["file_bytes"] / student["file_bytes"],
         "macs_ratio": teacher["macs"] / student["macs"],
@@ -75,7 +78,8 @@ def report_from_stages(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dic
                                        for name, values in stages.items()}},
         "provenance": _provenance(stages, recipe),
     }  # fmt: skip
-    return {**report, "warnings": warnings_of(report), "advice": advice_of(report, recipe)}
+    warnings = [*warnings_of(report), *guards_of(stages, recipe)]
+    return {**report, "warnings": warnings, "advice": advice_of(report, recipe)}
 
 
 def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
@@ -116,7 +120,8 @@ def _gain(evaluated: dict, metric: str) -> dict[str, Any]:
         "student_only_correct": better,
         "baseline_only_correct": worse,
         "mcnemar_p": evaluated["mcnemar_p"],
-        "seeds": 1,
+        "seeds": len(evaluated["seeds"]),
+        "over_seeds": over_seeds(evaluated["seeds"], metric),
     }
 
 

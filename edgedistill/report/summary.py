@@ -16,7 +16,9 @@ def summary_table(report: dict[str, Any]) -> str:
         ("retention", "unknown: the teacher has none right" if retained is None else
          f"{retained:.1%} of the teacher's {metric} (measured)"),
         ("gain", f"{gain['points']:+.1f} points of {metric} over the baseline (measured, "
-                 f"{gain['seeds']} seed); {gain['sentence']}"),
+                 f"{_seeds(gain['seeds'])}); {gain['sentence']}"),
+        *_over_seeds(gain),
+        *_links(report),
         ("smaller", f"file {report['size_ratio']:.1f} x, MACs {report['macs_ratio']:.1f} x, "
                     "teacher over student (counted)"),
         ("precision", _ladder(report)),
@@ -45,6 +47,28 @@ def _networks(report: dict[str, Any]) -> list[str]:
     return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
                       for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
             for row in rows]  # fmt: skip
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"first of {count} seeds"
+
+
+def _over_seeds(gain: dict[str, Any]) -> list[tuple[str, str]]:
+    found = gain["over_seeds"]
+    if found["seeds"] == 1:
+        return []
+    parts = [f"{name} {found[name]['mean_points']:.1f} +- {found[name]['sd_points']:.1f}"
+             for name in ("baseline", "student")]  # fmt: skip
+    change = found["gain"]
+    return [(f"{found['seeds']} seeds", f"{', '.join(parts)}, gain {change['mean_points']:+.1f} +- "
+             f"{change['sd_points']:.1f} points (measured, mean and standard deviation); "
+             f"{found['sentence']}")]  # fmt: skip
+
+
+def _links(report: dict[str, Any]) -> list[tuple[str, str]]:
+    metric = report["metric"]
+    shown = ", ".join(f"{link['model']} {link[metric]:.1%}" for link in report["links"])
+    return [(report["method"], f"{shown} {_words(metric)} (measured)")] if shown else []
 
 
 def _time(cost: dict[str, Any]) -> str:

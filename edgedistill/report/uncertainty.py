@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
@@ -50,3 +51,34 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     difference = sum(differences) / len(differences)
     half = Z95 * math.sqrt(sum(variances)) / len(differences)
     return max(-1.0, difference - half), min(1.0, difference + half)
+
+
+def over_seeds(rows: list[dict], metric: str) -> dict:
+    """Mean and standard deviation over trainings, in points.
+
+    Args:
+        rows: one for each seed, with `baseline` and `student`, each with both metrics.
+        metric: a key of those.
+
+    Returns:
+        seeds; baseline, student, gain: each `mean_points` and `sd_points` (n - 1 in the
+        denominator; None for one seed); `shown`: the mean gain is above the larger of the two
+        networks' own spreads, None for one seed; `sentence`.
+    """
+    series = {name: [100 * row[name][metric] for row in rows] for name in ("baseline", "student")}
+    pairs = zip(series["student"], series["baseline"], strict=True)
+    series["gain"] = [student - baseline for student, baseline in pairs]
+    found: dict = {"seeds": len(rows)}
+    for name, values in series.items():
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        found[name] = {"mean_points": statistics.fmean(values), "sd_points": spread}
+    if len(rows) == 1:
+        return {**found, "shown": None,
+                "sentence": "one seed: the spread over trainings is unknown"}  # fmt: skip
+    mean = found["gain"]["mean_points"]
+    spread = max(found["baseline"]["sd_points"], found["student"]["sd_points"])
+    if abs(mean) <= spread:
+        sentence = f"within the spread over {len(rows)} seeds: no gain shown"
+    else:
+        sentence = f"{'above' if mean > 0 else 'a loss beyond'} the spread over {len(rows)} seeds"
+    return {**found, "shown": mean > spread, "sentence": sentence}

@@ -26,6 +26,7 @@ class Stage:
         version: raise it when the stage's code would give another artifact from the same inputs.
         help: for `edgedistill --help`.
         gate: asked with the recipe and the artifact's values before any later stage runs; raises.
+        applies: whether a recipe has this stage at all.
     """
 
     name: str
@@ -34,26 +35,44 @@ class Stage:
     version: int
     help: str
     gate: Callable[[Recipe, dict[str, Any]], None] | None = None
+    applies: Callable[[Recipe], bool] = lambda recipe: True
 
 
 _TRAINING = ("augment", "data.balance", "run.device", "run.threads")
-_STUDENT = ("student", "distill.epochs", "distill.batch_size", "distill.peak_lr",
-            "distill.weight_decay", "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
-_KNOWLEDGE = ("distill.method", "distill.temperature", "distill.kd_weight",
-              "distill.feature_weight", "distill.feature_warmup_fraction")  # fmt: skip
+_SCHEDULE = ("distill.epochs", "distill.batch_size", "distill.peak_lr", "distill.weight_decay",
+             "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
+_STUDENT = ("student", *_SCHEDULE, "distill.seeds")
+_KNOWLEDGE = tuple(f"distill.{key}" for key in (
+    "method", "loss", "temperature", "standardise", "dkd_beta", "kd_weight",
+    "feature_weight", "feature_warmup_fraction"))  # fmt: skip
+_CHAIN = (*_SCHEDULE, "student", "distill.method", "distill.loss", "distill.temperature",
+          "distill.standardise", "distill.dkd_beta", "distill.kd_weight", "distill.teachers",
+          "distill.assistants", "distill.generations", "teaching")  # fmt: skip
+
+
+def _has_chain(recipe: Recipe) -> bool:
+    distill = recipe.distill
+    if distill.method == "self":
+        return distill.generations > 1
+    return distill.method in {"ensemble", "progressive"}
+
 
 STAGES = (
     Stage("data", (), ("data.images", "student.model"), 1,
           "scan the images, group near-duplicates, split, decode once"),
-    Stage("teacher", ("data",), ("teacher.training", *_TRAINING), 1,
+    Stage("teacher", ("data",), ("teaching", *_TRAINING), 2,
           "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough),
-    Stage("logits", ("data", "teacher"), ("augment", "distill.views", "distill.cache_features"), 1,
+    Stage("logits", ("data", "teacher"),
+          ("augment", "distill.views", "distill.cache_features"), 2,
           "cache the teacher's outputs for every training view"),
-    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 1,
+    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 2,
           "train the student without a teacher, for comparison"),
-    Stage("distill", ("data", "logits"), (*_STUDENT, *_KNOWLEDGE, *_TRAINING), 1,
+    Stage("assist", ("data", "teacher", "logits"), (*_CHAIN, *_TRAINING), 1,
+          "train whoever teaches beside or between teacher and student", applies=_has_chain),
+    Stage("distill", ("data", "logits", "assist"), (*_STUDENT, *_KNOWLEDGE, *_TRAINING), 2,
           "train the student against the cached teacher"),
-    Stage("evaluate", ("data", "teacher", "baseline", "distill"), (), 2,
+    Stage("evaluate", ("data", "teacher", "baseline", "assist", "distill"),
+          ("distill.seeds", "distill.method"), 3,
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device",), 1,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
@@ -64,10 +83,21 @@ STAGES = (
           "gather all that the board needs in one folder"),
     Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.bench_runs"), 1,
           "verify and time the bundle on each host"),
-    Stage("report", ("data", "teacher", "logits", "baseline", "distill", "evaluate", "export",
-                     "quantize", "bundle", "deploy"), ("data.metric", "target"), 1,
+    Stage("report", ("data", "teacher", "logits", "baseline", "assist", "distill", "evaluate",
+                     "export", "quantize", "bundle", "deploy"), ("data.metric", "target"), 2,
           "one page and one JSON of what came out"),
 )  # fmt: skip
+
+
+def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """The stages that this recipe has, in order."""
+    return tuple(stage for stage in STAGES if stage.applies(recipe))
+
+
+def stages_read(stage: Stage, recipe: Recipe) -> tuple[str, ...]:
+    """Names of the stages that a stage reads, of those that this recipe has."""
+    present = {other.name for other in stages_of(recipe)}
+    return tuple(name for name in stage.reads if name in present)
 
 
 def stage_named(name: str) -> Stage:
@@ -85,5 +115,12 @@ def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
             dumped = value.model_dump(mode="json")
             values |= {f"{key}.{name}": dumped[name] for name in sorted(dumped)}
         else:
-            values[key] = list(value) if isinstance(value, tuple) else value
+            values[key] = _plain(value)
     return values
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able: tuples as lists, sections as tables."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

@@ -9,12 +9,13 @@ import numpy as np
 from calibration.select import choose
 from edgedistill import __version__
 from edgedistill.device.bundle import write_bundle
+from edgedistill.images import open_images
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import AMAX, INT8
-from edgedistill.training_stage import open_images, spec_for
+from edgedistill.training_stage import spec_for
 from jetson.preprocess import centre_crop, to_input
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from edgedistill.images import Images, open_images
 from edgedistill.measure import measures, paired
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
-from edgedistill.training_stage import WEIGHTS, device_of, logits_of, open_images, spec_for
+from edgedistill.stages import stage_named
+from edgedistill.training_stage import WEIGHTS, device_of, logits_of, spec_for
 
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}  # name -> stage
+METRICS = ("top1_fraction", "balanced_accuracy_fraction")
+TAUGHT = ("baseline", "student")  # trained once for each seed
 
 
 def run(context: StageContext) -> Result:
@@ -41,4 +48,46 @@ def run(context: StageContext) -> Result:
             "balanced_accuracy_fraction": 1 / int((counts > 0).sum()),
         },
     }
+    values["seeds"] = _seeds(context, images, values, device)
+    if stage_named("assist").applies(context.recipe):
+        values["links"] = _links(context, images, logits["teacher"], device)
     return Result(values, ("test_logits.npz",))
+
+
+def _seeds(context: StageContext, images: Images, values: dict, device) -> list[dict[str, Any]]:
+    """One row for each seed: both metrics of baseline and student."""
+    rows = []
+    for number, trained in enumerate(context.values("distill")["seeds"]):
+        row: dict[str, Any] = {"seed": trained["seed"]}
+        for name in TAUGHT:
+            found = values[name]
+            if number:
+                file = context.values(NETS[name])["seeds"][number]["weights"]
+                found = _measured(context, images, context.file(NETS[name], file), device)[1]
+            row[name] = {key: found[key] for key in METRICS}
+        rows.append(row)
+    return rows
+
+
+def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -> list[dict]:
+    """The networks of stage `assist`, and of an ensemble the mean of all its teachers."""
+    rows, logits = [], [teacher]
+    for link in context.values("assist")["links"]:
+        found, measured = _measured(context, images, context.file("assist", link["file"]), device)
+        logits.append(found)
+        rows.append({"model": link["model"], "parameters": link["parameters"],
+                     **{key: measured[key] for key in METRICS}})  # fmt: skip
+    if context.recipe.distill.method == "ensemble":
+        mean = measures(np.mean(logits, axis=0), images.labels("test"), images.classes)
+        rows.append({"model": "mean of the ensemble", "parameters": None,
+                     **{key: mean[key] for key in METRICS}})  # fmt: skip
+    return rows
+
+
+def _measured(
+    context: StageContext, images: Images, weights: Path, device
+) -> tuple[np.ndarray, dict[str, Any]]:
+    model, about = load_weights(weights)
+    spec = spec_for(about["model"], context.recipe)
+    logits = logits_of(model, spec, images.frames("test"), device)
+    return logits, measures(logits, images.labels("test"), images.classes)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 
 from edgedistill.errors import PreflightError
+from edgedistill.images import open_images
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.graph import count
@@ -15,7 +16,7 @@ from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.target import load_target
-from edgedistill.training_stage import WEIGHTS, open_images, spec_for
+from edgedistill.training_stage import WEIGHTS, spec_for
 from jetson.preprocess import dict_from_preprocess, to_input
 
 PROBE_IMAGES = 32

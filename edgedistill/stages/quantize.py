@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibration.select import choose
+from edgedistill.images import open_images
 from edgedistill.measure import measures
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
@@ -14,7 +15,7 @@ from edgedistill.quantize.ranges import amax_from_model
 from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
-from edgedistill.training_stage import open_images, spec_for
+from edgedistill.training_stage import spec_for
 from jetson.preprocess import centre_crop, to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"

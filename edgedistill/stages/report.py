@@ -6,11 +6,12 @@ from edgedistill.pipeline import StageContext
 from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.page import html_from_report
 from edgedistill.run_folder import Result, write_bytes
-from edgedistill.stages import STAGES
+from edgedistill.stages import stage_named, stages_read
 
 
 def run(context: StageContext) -> Result:
-    stages = {stage.name: context.values(stage.name) for stage in STAGES if stage.name != "report"}
+    names = stages_read(stage_named("report"), context.recipe)
+    stages = {name: context.values(name) for name in names}
     report = report_from_stages(stages, context.recipe)
     write_bytes(context.out / "report.html", html_from_report(report).encode())
     return Result(report, ("report.html",))

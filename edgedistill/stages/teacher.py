@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import torch
 
-from edgedistill.distill.loop import Term
-from edgedistill.distill.losses import label_loss
+from edgedistill.distill.terms import label_term
+from edgedistill.images import Images, open_images
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
-from edgedistill.training_stage import device_of, open_images, train_and_save
+from edgedistill.sections import TeacherConfig
+from edgedistill.training_stage import Subject, device_of, train_and_save
 
 
 def run(context: StageContext) -> Result:
-    teacher = context.recipe.teacher
-    device = device_of(context.recipe.run)
     images = open_images(context)
+    device = device_of(context.recipe.run)
+    return train_teacher(context, images, context.recipe.first_teacher, device)
+
+
+def train_teacher(
+    context: StageContext, images: Images, teacher: TeacherConfig, device: torch.device,
+    number: int = 0,
+) -> Result:  # fmt: skip
+    """Fine-tune one teacher; `number` tells the further ones of an ensemble apart."""
     torch.manual_seed(teacher.seed)  # the new head's weights
     model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.epochs > 0)
-    _, class_weights = images.balance()
-    terms = {
-        "label": Term(
-            lambda logits, _, batch: label_loss(
-                logits, batch.labels, class_weights, teacher.label_smoothing
-            ),
-            weight=1.0,
-        )
-    }
-    return train_and_save(
-        context, images, teacher.model, teacher.weights, model, teacher, terms, None, device
-    )
+    terms = {"label": label_term(images.balance()[1], 1.0, device, teacher.label_smoothing)}
+    title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
+    subject = Subject(teacher.model, teacher.weights, model, number, title)
+    return train_and_save(context, images, subject, teacher, terms, None, device)

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import torch
 
-from edgedistill.config import AugmentConfig
 from edgedistill.data.augment import TrainingView, validation_view
 from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distill.batches import Order, TrainingSet, made_ahead, normalised
 from edgedistill.distill.loop import lr_at
+from edgedistill.sections import AugmentConfig
 from jetson.preprocess import Preprocess, read_image, resize_short_side, to_input, view
 from road import draw
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from edgedistill.config import AugmentConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distill.batches import TrainingSet
 from edgedistill.distill.logit_cache import LogitCache, write_cache
 from edgedistill.errors import TrainingError
+from edgedistill.sections import AugmentConfig
 from road import draw
 
 KEY = {"teacher": "abc", "class list": ["a", "b"]}

@@ -26,6 +26,15 @@ def test_kd_loss_by_hand():
     )
 
 
+def test_kd_loss_is_a_mean_over_images_times_t_squared_and_not_taos_mean_over_all(rng):
+    """TAO divides by N · C and leaves T squared out: its loss is smaller by C · T squared."""
+    student, teacher = rng.normal(size=(2, 5, 10))
+    p, q = softmax(teacher / 4.0), softmax(student / 4.0)
+    taos = (p * np.log(p / q)).mean()
+    got = kd_loss(torch.tensor(student), torch.tensor(teacher), 4.0).item()
+    assert got / taos == pytest.approx(10 * 4.0**2, rel=1e-4)
+
+
 def test_the_gradient_keeps_its_scale_over_temperature(rng):
     """What T squared is for: at high T the gradient tends to (z_s - z_t) / C, whatever T is."""
     student, teacher = torch.tensor(rng.normal(size=(2, 4, 6)), dtype=torch.float32)

@@ -91,8 +91,10 @@ def evaluated(labels: np.ndarray, skills: dict[str, float]) -> dict:
     logits = {name: fake_logits(labels, skill, seed)
               for seed, (name, skill) in enumerate(skills.items())}  # fmt: skip
     compared = paired(logits["student"], logits["baseline"], labels)
+    found = {name: measures(values, labels, CLASSES) for name, values in logits.items()}
     return {
-        **{name: measures(found, labels, CLASSES) for name, found in logits.items()},
+        **found,
+        "seeds": [{"seed": 0, **{name: found[name] for name in ("baseline", "student")}}],
         "images": len(labels),
         "teacher_agreement_fraction": float(
             (logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()
@@ -141,6 +143,8 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
         "bundle": {"manifest_sha256": "5e" * 32, "signed": False},
         "deploy": deployed(),
     }  # fmt: skip
+    for stage, name in (("teacher", "teacher"), ("baseline", "baseline"), ("distill", "student")):
+        stages[stage]["validation"] = {**found[name], "calibration_error": 0.03}
     for number, values in enumerate(stages.values()):
         values["artifact"] = {"digest": f"{number:064x}", "seconds": 7.5 * number + 0.5,
                               "finished": f"2026-11-24T12:{number:02d}:00+00:00"}  # fmt: skip

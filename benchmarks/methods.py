@@ -1,0 +1,66 @@
+"""Distillation methods side by side on one recipe: a table of test accuracies over seeds.
+
+python benchmarks/methods.py RECIPE.toml RUN_DIR [--seeds 3] [--set section.key=value ...]
+
+Every method takes the same images, teacher, epochs and seeds; the baseline is the student without
+a teacher. The figures are the last epoch's on test images that nothing was chosen on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from edgedistill.config import load_recipe
+from edgedistill.pipeline import run_stages
+from edgedistill.report.uncertainty import over_seeds
+from edgedistill.talk import Talk
+
+METHODS = {
+    "kd, T = 4": ["loss=kd", "temperature=4"],
+    "kd, T = 1, no labels": ["loss=kd", "temperature=1", "kd_weight=1"],
+    "kd + pooled features": ["loss=kd", "temperature=4", "feature_weight=0.1"],
+    "kd, standardised": ["loss=kd", "temperature=2", "standardise=true"],
+    "dkd": ["loss=dkd", "temperature=4"],
+    "dist": ["loss=dist", "temperature=1"],
+    "wttm": ["loss=wttm", "temperature=4"],
+    "mse": ["loss=mse", "kd_weight=0.5"],
+    "self, 2 generations": ["method=self", "loss=kd", "temperature=4"],
+    "progressive": ["method=progressive", "loss=kd", "temperature=4"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    args = parser.parse_args()
+    print("| method | teacher | baseline | student | gain | verdict |\n|---|---|---|---|---|---|")
+    for name, settings in METHODS.items():
+        own = [f"distill.{setting}" for setting in settings]
+        recipe = load_recipe(args.recipe, [*args.overrides, f"distill.seeds={args.seeds}", *own])
+        # Self-distillation has another teacher: a folder of its own, or all others would be redone.
+        folder = args.run_dir / ("self" if recipe.distill.method == "self" else "shared")
+        path = run_stages(recipe, folder, Talk(quiet=True), only="evaluate")
+        print(
+            row(name, json.loads(path.read_text(encoding="utf-8")), recipe.data.metric), flush=True
+        )
+
+
+def row(name: str, evaluated: dict, metric: str) -> str:
+    found = over_seeds(evaluated["seeds"], metric)
+    cells = [f"{found[key]['mean_points']:.1f} +- {found[key]['sd_points'] or 0:.1f}"
+             for key in ("baseline", "student", "gain")]  # fmt: skip
+    return f"| {name} | {100 * evaluated['teacher'][metric]:.1f} | {' | '.join(cells)} | {found['sentence']} |"
+
+
+if __name__ == "__main__":
+    main()

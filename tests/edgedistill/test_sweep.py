@@ -1,0 +1,92 @@
+"""`edgedistill sweep` on a finished run: grid, resume, pruning, refusal, the best recipe."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import pytest
+
+from road import ROOT, edgedistill
+
+OVER = ("--over", "distill.temperature=1,4", "distill.kd_weight=0.5,0.9")
+
+
+@pytest.fixture
+def run(finished_run, tmp_path):
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
+    return tmp_path / "r"
+
+
+def sweep(finished_run, run, *words, check=True):
+    return edgedistill(
+        "sweep", finished_run / "r.toml", "--run-dir", run, *words, cwd=run, check=check
+    )
+
+
+def test_a_grid_is_trained_once_and_the_best_recipe_runs(finished_run, run):
+    before = (run / "logits" / "logits.f16").stat().st_mtime_ns
+    done = sweep(finished_run, run, *OVER)
+    assert "best.toml" in done.stdout
+    assert (run / "logits" / "logits.f16").stat().st_mtime_ns == before
+    result = json.loads((run / "sweep" / "sweep.json").read_text())
+    assert len(result["trials"]) == 4
+    complete = [row["value"] for row in result["trials"] if row["state"] == "complete"]
+    assert result["best"]["value"] == max(complete)
+    with open(run / "sweep" / "table.csv", newline="") as file:
+        assert len(list(csv.reader(file))) == 5
+    assert (run / "sweep" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    best = tomllib.loads((run / "sweep" / "best.toml").read_text())
+    assert best["distill"]["temperature"] == result["best"]["settings"]["distill.temperature"]
+    again = sweep(finished_run, run, *OVER)
+    assert again.stderr.count("done already") == 4
+    followed = edgedistill("distill", run / "sweep" / "best.toml", "--run-dir", run, cwd=run)
+    assert "] logits: up to date" in followed.stderr
+
+
+def test_a_trial_is_the_stages_own_training(finished_run, run):
+    """Same settings, same bits as `edgedistill distill`."""
+    sweep(finished_run, run, "--over", "distill.temperature=2.0")
+    (trial,) = (run / "sweep" / "trials").iterdir()
+    ours, theirs = (folder / "weights.safetensors" for folder in (trial, run / "distill"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_killed_and_run_again_it_finishes(finished_run, run):
+    command = [sys.executable, "-m", "edgedistill", "sweep", str(finished_run / "r.toml"),
+               "--run-dir", str(run), *OVER]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(run.glob("sweep/trials/*/trial.json")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = sweep(finished_run, run, *OVER)
+    assert 1 <= done.stderr.count("done already") <= 4
+    assert len(json.loads((run / "sweep" / "sweep.json").read_text())["trials"]) == 4
+
+
+def test_tpe_tries_as_many_as_asked(finished_run, run):
+    sweep(finished_run, run, *OVER, "--trials", "2")
+    assert 1 <= len(json.loads((run / "sweep" / "sweep.json").read_text())["trials"]) <= 2
+
+
+@pytest.mark.parametrize(("over", "said"), [
+    ("distill.views=1,2", "the stage 'logits' depends on distill.views"),
+    ("teacher.epochs=1,2", "expected distill.key=a,b,c"),
+    ("distill.temperature=0,1", "distill.temperature"),
+    ("distill.temprature=1,2", "did you mean 'temperature'"),
+])  # fmt: skip
+def test_what_cannot_be_swept_is_one_line(finished_run, run, over, said):
+    done = sweep(finished_run, run, "--over", over, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
