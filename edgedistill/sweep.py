@@ -118,7 +118,10 @@ class Sweep:
                 return
             trial.set_user_attr("place", out.name)
 
+            last: dict[str, Any] = {}
+
             def told(row: dict[str, Any]) -> None:
+                last.update(row)
                 trial.report(row[f"eval_{self.metric}"], row["epoch"])
                 if trial.should_prune():
                     raise optuna.TrialPruned
@@ -126,9 +129,7 @@ class Sweep:
             try:
                 value, epochs, state = *self._trained(settings, out, told), "complete"
             except optuna.TrialPruned:
-                rows = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-                epochs, value = max(rows.items())
-                state = "pruned"
+                value, epochs, state = last[f"eval_{self.metric}"], last["epoch"], "pruned"
             write_json(out / "trial.json", {"settings": settings, "value": value, "state": state,
                                             "epochs": epochs})  # fmt: skip
             (out / "checkpoint.pt").unlink(missing_ok=True)

@@ -71,10 +71,10 @@ def _about_distance(teacher: dict, student: dict, recipe: Recipe) -> list[str]:
 
 
 def _about_temperature(student: dict, recipe: Recipe) -> list[str]:
-    top, classes = student.get("teacher_top_probability"), student.get("classes")
+    top = student.get("teacher_top_probability")
     if top is None or recipe.distill.loss == "mse":
         return []
-    chance = 1 / (classes or len(student["validation"]["per_class_recall"]))
+    chance = 1 / len(student["validation"]["per_class_recall"])
     temperature = recipe.distill.temperature
     advice = "edgedistill sweep RECIPE.toml --over distill.temperature="
     if top > SURE:

@@ -24,15 +24,14 @@ def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
     labels = images.labels("test")
-    logits = {}
+    logits, values = {}, {}
     for name, stage in NETS.items():
-        model, about = load_weights(context.file(stage, WEIGHTS))
-        spec = spec_for(about["model"], context.recipe)
-        logits[name] = logits_of(model, spec, images.frames("test"), device)
+        logits[name], values[name] = _measured(
+            context, images, context.file(stage, WEIGHTS), device
+        )
     np.savez(context.out / "test_logits.npz", labels=labels, **logits)
     comparison = paired(logits["student"], logits["baseline"], labels)
     counts = np.bincount(labels, minlength=len(images.classes))
-    values = {name: measures(found, labels, images.classes) for name, found in logits.items()}
     values |= {
         "images": len(labels),
         "teacher_agreement_fraction": float(
