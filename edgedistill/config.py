@@ -64,11 +64,26 @@ class Recipe(Section):
                                  f"got {distill.method!r}")  # fmt: skip
         if distill.standardise and distill.loss not in {"kd", "dkd"}:
             raise ValueError(f"distill.standardise is for loss kd or dkd, got {distill.loss!r}")
-        chained = {"ensemble", "progressive"}
-        if distill.method in chained and distill.cache_features:
+        if distill.feature_weight > 0 and distill.method not in {"kd", "data_free"}:
             raise ValueError(
                 f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _student_has_something_to_learn_from(self) -> Recipe:
+        distill, pool = self.distill, self.data.unlabelled
+        if distill.pool == "instead" and not pool:
+            raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
+        if distill.method == "data_free" and pool:
+            raise ValueError("distill.method = 'data_free' makes its own images; leave data.unlabelled "
+                             "out, or take method 'kd' with distill.pool = 'instead'")  # fmt: skip
+        if self.student.output == "embedding" and not (
+            distill.cache_features and distill.method in {"kd", "data_free"}
+        ):
+            raise ValueError("student.output = 'embedding' learns from the teacher's pooled features: "
+                             "set distill.feature_weight above 0, distill.feature_loss to pooled or "
+                             "relational, distill.method to kd or data_free")  # fmt: skip
         return self
 
     @property
@@ -140,7 +155,8 @@ def apply_override(table: dict[str, Any], override: str) -> None:
 
 def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Recipe paths are relative to the recipe file, so that a run can be started anywhere."""
-    paths = {"data": ("train", "val", "test"), "teacher": ("weights",), "student": ("weights",)}
+    paths = {"data": ("train", "val", "test", "unlabelled"), "run": ("cache_dir",),
+             "teacher": ("weights",), "student": ("weights",)}  # fmt: skip
     for section, keys in paths.items():
         values = table.get(section)
         if not isinstance(values, dict):
@@ -148,7 +164,7 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
         for key in keys:
             value = values.get(key)
             names_a_file = isinstance(value, str) and (
-                section == "data" or Path(value).suffix in {".safetensors", ".pth", ".pt", ".bin"}
+                section in {"data", "run"} or Path(value).suffix in {".safetensors", ".pth", ".pt", ".bin"}
             )
             if names_a_file and value:
                 values[key] = str((base / Path(value).expanduser()).resolve())

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
+from edgedistill.config import Recipe
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.balance import class_weights, sample_weights
 from edgedistill.data.pixels import PixelCache
 from edgedistill.data.table import ImageTable, read_table
-from edgedistill.distill.batches import TrainingSet, validation_images
+from edgedistill.distill.batches import NOT_MIXED, TrainingSet, validation_images
 from edgedistill.distill.logit_cache import image_list_digest
+from edgedistill.distill.mixing import Mixing
 from edgedistill.pipeline import StageContext
+
+POOL = "unlabelled"  # the split of images without labels
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,8 @@ class Images:
 
     table: ImageTable
     pixels: PixelCache
-    training: TrainingSet
-    data: Any  # the recipe's [data]
+    view: TrainingView
+    recipe: Recipe
 
     @property
     def classes(self) -> list[str]:
@@ -38,32 +43,70 @@ class Images:
 
     def frames(self, split: str):
         """uint8 pieces (n, H, W, 3), framed as on the board."""
-        return validation_images(self.pixels, self.rows(split), self.data.image_px)
+        return validation_images(self.pixels, self.rows(split), self.recipe.data.image_px)
 
-    def balance(self) -> tuple[np.ndarray | None, torch.Tensor | None]:
-        """Weights for drawing images and for the classes' losses, as the recipe asks."""
-        labels, count = self.training.labels, len(self.classes)
-        drawn = sample_weights(labels) if self.data.balance == "sample" else None
-        weighed = class_weights(labels, count) if self.data.balance == "loss" else None
-        return drawn, None if weighed is None else torch.tensor(weighed, dtype=torch.float32)
+    @property
+    def mixing(self) -> Mixing:
+        """Of the student's views."""
+        distill = self.recipe.distill
+        return Mixing(distill.mixup_alpha, distill.cutmix_alpha, distill.mix_fraction)
 
-    def belongs_to(self) -> dict[str, Any]:
-        """What cached teacher outputs depend on here; the teacher is added by its reader."""
-        rows = self.rows("train")
-        return {
-            "transform": self.training.view.describe(),
-            "class list": self.classes,
-            "image list": image_list_digest([self.table.sha256[row] for row in rows]),
-        }
+    @cached_property
+    def training(self) -> TrainingSet:
+        """The labelled images as the teacher sees them, never mixed."""
+        return self.training_set(self.rows("train"), NOT_MIXED)
+
+    @cached_property
+    def alone(self) -> TrainingSet:
+        """What the student may learn from without a teacher: the labelled images."""
+        return self.training_set(self.rows("train"), self.mixing)
+
+    @cached_property
+    def from_sources(self) -> TrainingSet:
+        """What the student is taught on, unless its images are synthesised."""
+        labelled, pool = self.rows("train"), self.rows(POOL)
+        rows = {"beside": np.concatenate([labelled, pool]), "instead": pool}[
+            self.recipe.distill.pool
+        ]
+        return self.training_set(rows, self.mixing)
+
+    def training_set(self, rows: np.ndarray, mixing: Mixing) -> TrainingSet:
+        sha256s = [self.table.sha256[row] for row in rows]
+        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing)
+
+    def drawn(self, chosen: TrainingSet) -> np.ndarray | None:
+        """Weights for drawing images, as the recipe asks; an unlabelled one has the mean weight."""
+        if self.recipe.data.balance != "sample":
+            return None
+        labelled = chosen.labels >= 0
+        weights = np.ones(len(chosen))
+        if labelled.any():
+            weights[labelled] = sample_weights(chosen.labels[labelled])
+            weights[~labelled] = weights[labelled].mean()
+        return weights
+
+    def class_weights(self) -> torch.Tensor | None:
+        """(classes,) weights of the label loss, as the recipe asks."""
+        if self.recipe.data.balance != "loss":
+            return None
+        weighed = class_weights(self.labels("train"), len(self.classes))
+        return torch.tensor(weighed, dtype=torch.float32)
+
+
+def belongs_to(
+    images: Images, taught: TrainingSet, teacher_sha256: str | list[str]
+) -> dict[str, Any]:
+    """What cached outputs depend on: the teacher's weights and all that the views depend on."""
+    return {
+        "teacher": teacher_sha256,
+        "transform": taught.describe(),
+        "class list": images.classes,
+        "image list": image_list_digest(taught.sha256s),
+    }
 
 
 def open_images(context: StageContext) -> Images:
     recipe = context.recipe
     folder = context.run.folder("data")
-    table = read_table(folder)
-    pixels = PixelCache(folder)
-    rows = table.rows("train")
     view = TrainingView(recipe.data.image_px, recipe.augment, recipe.data.interpolation)
-    sha256s = [table.sha256[row] for row in rows]
-    training = TrainingSet(pixels, rows, table.labels[rows], sha256s, view)
-    return Images(table, pixels, training, recipe.data)
+    return Images(read_table(folder), PixelCache(folder), view, recipe)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedistill import ranks
 from edgedistill.config import Recipe
 from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
@@ -49,6 +50,9 @@ def run_stages(
         only: a stage name; stages that it does not read, even indirectly, are left alone.
         force: names of stages to redo although they are fresh.
 
+    Under `torchrun`, every rank calls this: stages that train or cache are worked on by all, the
+    first rank does the rest, and the others say nothing.
+
     Returns:
         The JSON of the last stage that was asked for.
 
@@ -64,8 +68,10 @@ def run_stages(
         )
     wanted = _with_what_they_read(only, recipe) if only else set(names)
     last = only or names[-1]
-    with RunFolder(run_dir) as run:
-        write_json(run_dir / "recipe.json", recipe.model_dump(mode="json"))
+    with ranks.joined(recipe.run.device), RunFolder(run_dir, lock=ranks.is_first()) as run:
+        if not ranks.is_first():
+            talk = Talk(quiet=True)
+        ranks.agreed(lambda: write_json(run_dir / "recipe.json", recipe.model_dump(mode="json")))
         for number, stage in enumerate(stages, start=1):
             if stage.name in wanted:
                 _run_stage(stage, f"[{number}/{len(stages)}] {stage.name}", recipe, run, talk,
@@ -76,26 +82,40 @@ def run_stages(
 def _run_stage(
     stage: Stage, title: str, recipe: Recipe, run: RunFolder, talk: Talk, force: bool
 ) -> None:
-    inputs = _inputs(stage, recipe, run)
-    reason = "asked for" if force else run.why_stale(stage.name, inputs)
+    inputs, reason = ranks.agreed(lambda: _why(stage, recipe, run, force))
     if reason is None:
         talk.say(f"{title}: up to date")
     else:
         talk.say(f"{title}: {stage.help} ({reason})")
-        module = importlib.import_module(f"edgedistill.stages.{stage.name}")
-        out = run.begin(stage.name, inputs)
-        try:
-            with stopwatch() as seconds:
-                result = module.run(StageContext(recipe, run, out, talk))
-        except OSError as error:
-            raise RunFolderError(
-                f"{stage.name}: {error.filename or out}: {error.strerror or error}; mend that and "
-                "run again, finished stages are kept"
-            ) from error
-        run.finish(stage.name, inputs, result, seconds[0])
-        talk.say(f"{title}: done in {seconds[0]:.1f} s")
+        out = ranks.agreed(lambda: run.begin(stage.name, inputs))
+        if ranks.is_first() or stage.shared:
+            _work(stage, title, StageContext(recipe, run, out, talk), inputs)
+        ranks.wait_for_all()
     if stage.gate is not None:
         stage.gate(recipe, run.artifact(stage.name))
+
+
+def _why(
+    stage: Stage, recipe: Recipe, run: RunFolder, force: bool
+) -> tuple[dict[str, Any], str | None]:
+    """What a stage's artifact is to be made from, and why the one that is there will not do."""
+    inputs = _inputs(stage, recipe, run)
+    return inputs, "asked for" if force else run.why_stale(stage.name, inputs)
+
+
+def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any]) -> None:
+    module = importlib.import_module(f"edgedistill.stages.{stage.name}")
+    try:
+        with stopwatch() as seconds:
+            result = module.run(context)
+    except OSError as error:
+        raise RunFolderError(
+            f"{stage.name}: {error.filename or context.out}: {error.strerror or error}; mend that "
+            "and run again, finished stages are kept"
+        ) from error
+    if ranks.is_first():
+        context.run.finish(stage.name, inputs, result, seconds[0])
+        context.talk.say(f"{title}: done in {seconds[0]:.1f} s")
 
 
 def _inputs(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, Any]:

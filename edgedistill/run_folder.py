@@ -46,12 +46,19 @@ class Result:
 
 
 class RunFolder:
-    """Artifacts of one run. Use as a context manager: entering takes the lock."""
+    """Artifacts of one run. Use as a context manager: entering takes the lock.
 
-    def __init__(self, path: Path):
-        self.path = path
+    Args:
+        path: made when absent.
+        lock: False for the further ranks of a training, whose first rank holds it.
+    """
+
+    def __init__(self, path: Path, lock: bool = True):
+        self.path, self._locks = path, lock
 
     def __enter__(self) -> RunFolder:
+        if not self._locks:
+            return self
         with _as_run_folder_error(f"cannot use the run folder {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "a+")
@@ -70,6 +77,8 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._locks:
+            return
         self._lock.truncate(0)
         self._lock.close()
 

@@ -24,6 +24,8 @@ class DataConfig(Section):
     """the same, for choosing and gating; split off `train` when absent"""
     test: str | None = None
     """the same, for the figures in the report; split off `train` when absent"""
+    unlabelled: str | None = None
+    """images without labels, at any depth of a folder or in a CSV; the teacher labels them"""
     path_column: str = "path"
     """CSV / parquet: column of image paths, relative to the file"""
     label_column: str = "label"
@@ -118,6 +120,8 @@ class StudentConfig(Section):
     """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, or squeezenet1_0 / squeezenet1_1"""
     weights: str = "hub"
     """`hub`, `scratch`, or a .safetensors / .pth file"""
+    output: Literal["logits", "embedding"] = "logits"
+    """`embedding`: no classes (timm's num_classes = 0), trained on the teacher's features"""
 
 
 class NetConfig(Section):
@@ -132,8 +136,10 @@ class NetConfig(Section):
 class DistillConfig(TrainingConfig):
     """How the student learns; the baseline takes the same recipe without the teacher's terms."""
 
-    method: Literal["kd", "ensemble", "progressive", "self"] = "kd"
-    """who teaches; docs/methods.md"""
+    method: Literal["kd", "ensemble", "progressive", "self", "data_free"] = "kd"
+    """who teaches, and for `data_free` on what; docs/methods.md"""
+    pool: Literal["beside", "instead"] = "beside"
+    """data.unlabelled, when given, is learnt from beside or instead of the labelled images"""
     loss: Literal["kd", "dkd", "dist", "wttm", "mse"] = "kd"
     """how the student's logits are compared with the teacher's"""
     temperature: Positive = 4.0
@@ -145,7 +151,13 @@ class DistillConfig(TrainingConfig):
     kd_weight: Fraction = 0.9
     """of the soft-label term; the hard labels get 1 - kd_weight"""
     feature_weight: Annotated[float, Field(ge=0)] = 0.0
-    """of the match of pooled features; 0 leaves it out. Alone, or strong, it hurts MobileNets"""
+    """of the match of features; 0 leaves it out. Alone, or strong, it hurts MobileNets"""
+    feature_loss: Literal["pooled", "relational", "fitnet", "attention", "review"] = "pooled"
+    """the first two use cached pooled features; the others feature maps of the teacher, online"""
+    student_taps: tuple[str, ...] = ()
+    """modules whose feature maps are matched; found by depth when empty"""
+    teacher_taps: tuple[str, ...] = ()
+    """the same in the teacher"""
     feature_warmup_fraction: Fraction = 0.1
     """share of the steps in which feature_weight rises from 0"""
     teachers: tuple[NetConfig, ...] = ()
@@ -160,11 +172,36 @@ class DistillConfig(TrainingConfig):
     """passes over the training images"""
     views: Annotated[int, Field(ge=1, le=1000)] = 8
     """cached teacher views per image; epoch e trains on view e modulo views"""
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
+    """mix each view with another image's, shares drawn from Beta(alpha, alpha); 0 is off"""
+    cutmix_alpha: Annotated[float, Field(ge=0)] = 0.0
+    """the same by pasting a box; with both, each view takes one of them"""
+    mix_fraction: Fraction = 1.0
+    """of all views that are mixed"""
+    synthetic_images: Annotated[int, Field(ge=2)] = 2000
+    """data_free: images made from the teacher's weights"""
+    synthetic_steps: Annotated[int, Field(ge=1)] = 200
+    """data_free: optimizer steps for each batch of them"""
 
     @property
     def cache_features(self) -> bool:
         """Whether the teacher's pooled features are cached beside its logits."""
-        return self.feature_weight > 0
+        return self.feature_weight > 0 and self.feature_loss in {"pooled", "relational"}
+
+    @property
+    def matches_maps(self) -> bool:
+        """Whether the teacher runs beside the student, because feature maps are not cached."""
+        return self.feature_weight > 0 and not self.cache_features
+
+    @property
+    def synthetic(self) -> int | None:
+        """Number of synthesised images that the student learns from, None when from real ones."""
+        return self.synthetic_images if self.method == "data_free" else None
+
+    @property
+    def mixing(self) -> dict[str, float]:
+        """What the views of the student depend on beside [augment]."""
+        return {key: getattr(self, key) for key in ("mixup_alpha", "cutmix_alpha", "mix_fraction")}
 
 
 class QuantizeConfig(Section):
@@ -215,3 +252,7 @@ class RunConfig(Section):
     """time between two resumable checkpoints"""
     tensorboard: bool = True
     """also write TensorBoard event files"""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """of training; `auto` times float32, bfloat16 and memory layouts at the start, takes the fastest"""
+    cache_dir: str | None = None
+    """folder of teachers' cached outputs that several runs share; they lie in the run when absent"""

@@ -140,20 +140,19 @@ class Sweep:
 
     def _trained(self, settings: Settings, out: Path, told) -> tuple[float, int]:
         from edgedistill.images import open_images
-        from edgedistill.stages.distill import last_teacher, student_terms
+        from edgedistill.stages.distill import last_teacher, student_lesson
         from edgedistill.training_stage import Subject, device_of, new_network, train_and_save
 
         recipe = self.recipe_of(settings)
         context = StageContext(recipe, RunFolder(self.run_dir), out, self.talk)
         distill, student = recipe.distill, recipe.student
         device, images = device_of(recipe.run), open_images(context)
-        model = new_network(student.model, student.weights, images.classes, distill.seed)
+        model = new_network(student.model, student.weights, images.classes, distill.seed,
+                            student.output)  # fmt: skip
         cache = last_teacher(context, images)
-        terms, extra = student_terms(context, images, cache, model, distill.seed, device)
-        subject = Subject(student.model, student.weights, model, 0, f"trial {out.name}", extra)
-        result = train_and_save(
-            context, images, subject, distill, terms, distill.views, device, told
-        )
+        lesson = student_lesson(context, images, cache, model, distill.seed, device)
+        subject = Subject(student.model, student.weights, model, lesson, 0, f"trial {out.name}")
+        result = train_and_save(context, images, subject, distill, distill.views, device, told)
         return result.values["validation"][self.metric], distill.epochs
 
     def _write(self) -> Path:
@@ -196,7 +195,7 @@ class Sweep:
         """Every stage before the student must come out the same for all trials."""
         for recipe in recipes[1:]:
             for stage in stages_of(recipe):
-                if stage.name not in {"data", "teacher", "logits", "assist"}:
+                if stage.name not in {"data", "teacher", "synthesise", "logits", "assist"}:
                     continue
                 ours, theirs = (recipe_values(stage, r) for r in (recipes[0], recipe))
                 differing = [key for key in ours if ours[key] != theirs.get(key)

@@ -7,19 +7,28 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from edgedistill import ranks
 from edgedistill.config import Recipe
-from edgedistill.distill.batches import Order, normalised
+from edgedistill.distill.batches import Order, TrainingSet, normalised
 from edgedistill.distill.loop import Term, Training
 from edgedistill.history import HistoryWriter
 from edgedistill.images import Images
 from edgedistill.measure import calibration_error, measures
-from edgedistill.models.build import parameter_count, preprocess_of, resize_px_of
+from edgedistill.measure_embeddings import nearest_other_scores
+from edgedistill.models.build import (
+    is_embedding,
+    outputs,
+    parameter_count,
+    preprocess_of,
+    resize_px_of,
+)
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, write_json
@@ -41,20 +50,52 @@ def device_of(run: RunConfig) -> torch.device:
     if run.threads:
         torch.set_num_threads(run.threads)
     _keep_big_blocks()
-    if run.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(run.device)
+    if run.device == "cpu" or (run.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.local_rank())
 
 
 def logits_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:
-    """(N, C) float32 logits of a model in eval mode over uint8 pieces (n, H, W, 3)."""
+    """(N, C) float32 outputs of a model in eval mode over uint8 pieces (n, H, W, 3): logits, or
+    the embedding of a network without classes."""
+    return _over_pieces(model, model, spec, frames, device)
+
+
+def pooled_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:
+    """(N, F) float32 pooled features of a model in eval mode, as `logits_of`."""
+    return _over_pieces(model, lambda batch: outputs(model, batch)[1], spec, frames, device)
+
+
+def _over_pieces(
+    model: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], spec: Preprocess, frames,
+    device: torch.device,
+) -> np.ndarray:  # fmt: skip
     model.eval().to(device)
     pieces = []
     with torch.no_grad():
         for images in frames:
             batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
-            pieces.append(model(normalised(batch, spec)).float().cpu().numpy())
+            pieces.append(forward(normalised(batch, spec)).float().cpu().numpy())
     return np.concatenate(pieces)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is trained on and against.
+
+    Attributes:
+        images: training set.
+        terms: name -> part of the loss.
+        draws: images an epoch, None for each once.
+        extra: modules that are trained along and thrown away.
+        read: gives the network's outputs, as `Training.read`.
+    """
+
+    images: TrainingSet
+    terms: Mapping[str, Term]
+    draws: int | None = None
+    extra: nn.Module | None = None
+    read: Callable[[nn.Module, torch.Tensor], Any] = outputs
 
 
 @dataclass(frozen=True)
@@ -65,17 +106,17 @@ class Subject:
         name: model.
         weights: source, as in the recipe.
         model: the network itself.
+        lesson: what it is trained on and against.
         number: 0 for a stage's first training; the others get their number in every file name.
         title: for progress lines.
-        extra: modules trained along and thrown away.
     """
 
     name: str
     weights: str
     model: nn.Module
+    lesson: Lesson
     number: int = 0
     title: str = ""
-    extra: nn.Module | None = None
 
     @property
     def file(self) -> str:
@@ -87,53 +128,65 @@ def train_and_save(
     images: Images,
     subject: Subject,
     config: TrainingConfig,
-    terms: Mapping[str, Term],
     views: int | None,
     device: torch.device,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Result:
     """Train, keep the last step's weights, and describe them with validation figures.
 
-    A training that an interrupted stage has finished already is not done again.
+    A training that an interrupted stage has finished already is not done again. Under `torchrun`
+    all ranks train, the first one writes, and all get the same result.
     """
     record = context.out / f"trained-{subject.number}.json"
     files = (subject.file, record.name)
-    if record.exists():
-        kept = json.loads(record.read_text(encoding="utf-8"))
-        return Result(kept["values"], files, kept["cost"])
-    spec = spec_for(subject.name, context.recipe)
-    drawn, _ = images.balance()
-    order = Order(len(images.training), config.batch_size, config.seed, views, drawn)
+    if not ranks.agreed(record.exists):
+        _train(context, images, subject, config, views, device, record, on_epoch)
+    kept = ranks.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
+    return Result(kept["values"], files, kept["cost"])
+
+
+def _train(
+    context: StageContext, images: Images, subject: Subject, config: TrainingConfig,
+    views: int | None, device: torch.device, record: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+) -> None:  # fmt: skip
+    """Leaves the weights and, last, `record`."""
+    spec, lesson = spec_for(subject.name, context.recipe), subject.lesson
+    order = Order(len(lesson.images), config.batch_size, config.seed, views,
+                  images.drawn(lesson.images), lesson.draws)  # fmt: skip
+    place = context.out / f"training-{subject.number}" if subject.number else context.out
+    place.mkdir(exist_ok=True)
+    history = HistoryWriter(place, context.recipe.run.tensorboard) if ranks.is_first() else None
 
     def validate(net: nn.Module) -> dict[str, Any]:
         found = _validation(net, spec, images, device)
         return {f"eval_{key}": found[key]
                 for key in ("loss", "top1_fraction", "balanced_accuracy_fraction")}  # fmt: skip
 
-    place = context.out / f"training-{subject.number}" if subject.number else context.out
-    place.mkdir(exist_ok=True)
-    history = HistoryWriter(place, context.recipe.run.tensorboard)
-
     def tell(row: dict[str, Any]) -> None:
-        history(row)
+        if history is not None:
+            history(row)
         on_epoch(row)
 
     training = Training(
-        subject.model, spec, images.training, order, terms, config, validate, device,
+        subject.model, spec, lesson.images, order, lesson.terms, config, validate, device,
         checkpoint=place / "checkpoint.pt",
         checkpoint_seconds=context.recipe.run.checkpoint_seconds,
-        on_epoch=tell, extra=subject.extra or nn.Identity(),
+        on_epoch=tell, extra=lesson.extra or nn.Identity(), read=lesson.read,
+        precision=context.recipe.run.precision,
     )  # fmt: skip
     start = time.monotonic()
     rows = training.run(context.talk, subject.title or context.out.name.removesuffix(".partial"))
     seconds = time.monotonic() - start
+    if history is None:
+        return
     history.close()
-    seen = order.steps_per_epoch * config.epochs * min(config.batch_size, len(images.training))
-    cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9)}
+    seen = order.steps_per_epoch * config.epochs * min(config.batch_size, order.epoch_images)
+    cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9),
+            "processes": ranks.world(), "speed": str(training.speed)}  # fmt: skip
     values = _described(context, images, subject, config, order, rows, device)
     write_json(record, {"values": values, "cost": cost})
     training.checkpoint.unlink(missing_ok=True)
-    return Result(values, files, cost)
 
 
 def _described(
@@ -144,6 +197,8 @@ def _described(
     spec = spec_for(subject.name, context.recipe)
     preprocess = dict_from_preprocess(spec)
     about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess}
+    if is_embedding(subject.model):
+        about["output"] = "embedding"
     save_weights(subject.model, context.out / subject.file, about)
     return {
         "model": subject.name,
@@ -152,6 +207,7 @@ def _described(
         "seed": config.seed,
         "epochs": config.epochs,
         "steps": order.steps_per_epoch * config.epochs,
+        "training_images": len(subject.lesson.images),
         "preprocess": preprocess,
         "validation": _validation(subject.model, spec, images, device),
         "history": rows,
@@ -162,12 +218,14 @@ def train_student_seeds(
     context: StageContext,
     images: Images,
     device: torch.device,
-    taught_by: Callable[[nn.Module, int], tuple[Mapping[str, Term], nn.Module | None]],
+    output: str,
+    lesson_for: Callable[[nn.Module, int], Lesson],
 ) -> Result:
     """The student once for each seed of the recipe; the first one is the stage's own result.
 
     Args:
-        taught_by: (new student, seed) -> terms of its loss, extra modules.
+        output: `logits`, or `embedding` for a student without classes.
+        lesson_for: (new student, seed) -> what it is trained against.
 
     Returns:
         Values of the first training, and under `seeds` one row for each.
@@ -176,31 +234,34 @@ def train_student_seeds(
     results = []
     for number in range(distill.seeds):
         seed = distill.seed + number
-        model = new_network(student.model, student.weights, images.classes, seed)
-        terms, extra = taught_by(model, seed)
+        model = new_network(student.model, student.weights, images.classes, seed, output)
         title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
-        subject = Subject(student.model, student.weights, model, number, title, extra)
+        subject = Subject(student.model, student.weights, model, lesson_for(model, seed), number,
+                          title)  # fmt: skip
         config = distill.model_copy(update={"seed": seed})
-        results.append(
-            train_and_save(context, images, subject, config, terms, distill.views, device)
-        )
+        results.append(train_and_save(context, images, subject, config, distill.views, device))
     rows = [{"seed": result.values["seed"], "weights": result.files[0],
              "validation": result.values["validation"]} for result in results]  # fmt: skip
     files = tuple(name for result in results for name in result.files)
     return Result({**results[0].values, "seeds": rows}, files, results[0].cost)
 
 
-def new_network(name: str, weights: str, classes: list[str], seed: int) -> nn.Module:
+def new_network(
+    name: str, weights: str, classes: list[str], seed: int, output: str = "logits"
+) -> nn.Module:
     """A network before training: equal bits for equal seeds, whoever teaches it."""
     torch.manual_seed(seed)
-    return model_from_weights(name, weights, classes, will_train=True)
+    return model_from_weights(name, weights, classes, will_train=True, output=output)
 
 
 def _validation(
     model: nn.Module, spec: Preprocess, images: Images, device: torch.device
 ) -> dict[str, Any]:
-    logits = logits_of(model, spec, images.frames("val"), device)
-    labels = images.labels("val")
+    """On validation images; of an embedding, by each image's nearest other one."""
+    logits, labels = logits_of(model, spec, images.frames("val"), device), images.labels("val")
+    if is_embedding(model):
+        scores = nearest_other_scores(logits, labels, len(images.classes))
+        return {"loss": None, **measures(scores, labels, images.classes)}
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,11 +19,13 @@ from torch import Tensor
 
 from edgedistill.data.augment import TrainingView, validation_view
 from edgedistill.data.pixels import PixelCache
+from edgedistill.distill.mixing import Mixing, Plan, mixed
 from jetson.preprocess import Preprocess
 
 Job = TypeVar("Job")
 Made = TypeVar("Made")
 
+NOT_MIXED = Mixing()
 AHEAD = 4  # batches made while the network works on the present one
 
 
@@ -33,19 +35,41 @@ class Batch:
 
     Attributes:
         images: (N, 3, H, W) uint8 RGB.
-        labels: (N,) int64.
-        positions: (N,) int64, position of each image among the training images.
-        views: (N,) int64, which view of it this is.
+        labels: (N,) int64; -1 where an image has none.
+        positions: (N,) int64, position of each image among the training images; on the CPU.
+        views: (N,) int64, which view of it this is; on the CPU.
+        partners: (N,) int64, label of the image mixed in; the own label where nothing was.
+        shares: (N,) float32, of the own image; 1 where nothing was mixed in.
     """
 
     images: Tensor
     labels: Tensor
     positions: Tensor
     views: Tensor
+    partners: Tensor
+    shares: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.images.to(device), self.labels.to(device), self.positions, self.views,
+                     self.partners.to(device), self.shares.to(device))  # fmt: skip
+
+    @property
+    def main_labels(self) -> Tensor:
+        """(N,) int64, the label with the larger share: for losses that know only one."""
+        return torch.where(self.shares >= 0.5, self.labels, self.partners)
 
 
 class TrainingSet:
-    """The training images, their labels, and how views of them are made."""
+    """Training images, their labels, and how views of them are made.
+
+    Args:
+        pixels: `pixels[row]` is a decoded (h, w, 3) uint8 image.
+        rows: (N,) of `pixels`.
+        labels: (N,) int64; -1 where an image has none.
+        sha256s: N hex hashes of the images, which seed their views.
+        view: (image, seed) -> (H, W, 3) uint8.
+        mixing: what is mixed into a view.
+    """
 
     def __init__(
         self,
@@ -54,8 +78,10 @@ class TrainingSet:
         labels: np.ndarray,
         sha256s: list[str],
         view: TrainingView,
+        mixing: Mixing = NOT_MIXED,
     ):
         self.pixels, self.rows, self.labels, self.view = pixels, rows, labels, view
+        self.sha256s, self.mixing = sha256s, mixing
         self._seeds = [bytes.fromhex(sha256)[:16] for sha256 in sha256s]
 
     def __len__(self) -> int:
@@ -68,19 +94,36 @@ class TrainingSet:
         ).digest()
         return int.from_bytes(digest, "little")
 
+    def describe(self) -> dict[str, Any]:
+        """What the views depend on beside the images."""
+        return {**self.view.describe(), **self.mixing.describe()}
+
     def batch(self, positions: np.ndarray, views: np.ndarray) -> Batch:
-        images = np.stack(
-            [
-                self.view(self.pixels[int(self.rows[p])], self.seed(int(p), int(v)))
-                for p, v in zip(positions, views, strict=True)
-            ]
-        )
+        made = [self._view(int(p), int(v)) for p, v in zip(positions, views, strict=True)]
+        labels = self.labels[positions].astype(np.int64)
+        partners = [label if plan is None else int(self.labels[plan.partner])
+                    for label, (_, plan) in zip(labels, made, strict=True)]  # fmt: skip
+        shares = [1.0 if plan is None else plan.share for _, plan in made]
         return Batch(
-            torch.from_numpy(images).permute(0, 3, 1, 2),
-            torch.from_numpy(self.labels[positions].astype(np.int64)),
+            torch.from_numpy(np.stack([image for image, _ in made])).permute(0, 3, 1, 2),
+            torch.from_numpy(labels),
             torch.from_numpy(positions.astype(np.int64)),
             torch.from_numpy(views.astype(np.int64)),
+            torch.tensor(partners, dtype=torch.int64),
+            torch.tensor(shares, dtype=torch.float32),
         )
+
+    def _view(self, position: int, view: int) -> tuple[np.ndarray, Plan | None]:
+        seed = self.seed(position, view)
+        image = self._unmixed(position, seed)
+        plan = self.mixing.plan(seed, len(self), image.shape[0])
+        if plan is None:
+            return image, None
+        other = self._unmixed(plan.partner, self.seed(plan.partner, view))
+        return mixed(image, other, plan), plan
+
+    def _unmixed(self, position: int, seed: int) -> np.ndarray:
+        return self.view(self.pixels[int(self.rows[position])], seed)
 
 
 @dataclass(frozen=True)
@@ -93,6 +136,8 @@ class Order:
         seed: of the permutation.
         views: epoch e takes view e modulo views; None gives every epoch a new view.
         sample_weights: (images,) draw with these weights instead of a permutation, or None.
+        draws: images an epoch, when it is not each image once: a network that may see fewer images
+            than the one it is compared with still takes as many steps.
     """
 
     images: int
@@ -100,18 +145,25 @@ class Order:
     seed: int
     views: int | None = None
     sample_weights: np.ndarray | None = None
+    draws: int | None = None
+
+    @property
+    def epoch_images(self) -> int:
+        return self.draws or self.images
 
     @property
     def steps_per_epoch(self) -> int:
-        return max(1, self.images // self.batch_size)
+        return max(1, self.epoch_images // self.batch_size)
 
     def of_epoch(self, epoch: int) -> np.ndarray:
-        """(images,) positions."""
+        """(epoch_images,) positions."""
         rng = np.random.default_rng((self.seed, epoch))
-        if self.sample_weights is None:
-            return rng.permutation(self.images)
-        weights = self.sample_weights / self.sample_weights.sum()
-        return rng.choice(self.images, size=self.images, p=weights)
+        count = self.epoch_images
+        if self.sample_weights is not None:
+            weights = self.sample_weights / self.sample_weights.sum()
+            return rng.choice(self.images, size=count, p=weights)
+        rounds = [rng.permutation(self.images) for _ in range(-(-count // self.images))]
+        return np.concatenate(rounds)[:count]
 
     def steps(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(positions, views) of each step from first_step up to, not including, last_step."""

@@ -1,18 +1,19 @@
 """The teacher's outputs for V views of every training image, written once, read by every student.
 
-cache.json      what the outputs belong to: teacher, transform, classes, images
-seeds.u32       (V, N) uint32, the seed that makes each view again
-logits.f16      (V, N, C) float16: logits, so that temperature and loss stay free to change
-features.f16    (V, N, F) float16, pooled, when asked for
-done.json       while it is being written: how many images are finished
+cache.json          what the outputs belong to: teacher, transform, classes, images; written last
+shard-00000.npy     records {seed u4, logits (C,) f2, features (F,) f2 when asked for} of
+                    consecutive (view, image) pairs; a shard that exists is whole
+
+Logits, not probabilities, so that temperature and loss stay free to change. Shards are what an
+interrupted run keeps and what ranks share out among themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from edgedistill import ranks
 from edgedistill.distill.batches import Batch, TrainingSet, made_ahead
 from edgedistill.errors import TrainingError
 from edgedistill.run_folder import write_bytes, write_json
 
 BATCH = 64  # images per teacher forward pass
+SHARD = 2048  # (view, image) pairs; what a kill can lose
 
 
 def image_list_digest(sha256s: Sequence[str]) -> str:
@@ -41,11 +44,14 @@ def write_cache(
     widths: tuple[int, int],
     on_progress: Callable[[int], None],
     with_features: bool,
+    shard_pairs: int = SHARD,
 ) -> list[str]:
     """Run the teacher over every view, or over those that an interrupted call has left.
 
+    Under `torchrun` each rank writes shards of its own; all return when all are written.
+
     Args:
-        folder: kept between calls.
+        folder: kept between calls, on storage that all ranks share.
         images: N training images.
         teacher: (N, 3, H, W) uint8 -> logits (N, C), features (N, F); run without gradient.
         views: V.
@@ -53,45 +59,54 @@ def write_cache(
         widths: C and F.
         on_progress: called with the number of finished (view, image) pairs.
         with_features: also keep the pooled features.
+        shard_pairs: records in a shard.
 
     Returns:
         The names of the files, `cache.json` last.
     """
-    count, (classes, features) = len(images), widths
-    fresh = not (folder / "done.json").exists()
-    mode = "w+" if fresh else "r+"
-    names = ["seeds.u32", "logits.f16"] + ["features.f16"] * with_features
-    seeds = _mapped(folder / "seeds.u32", np.uint32, mode, (views, count))
-    maps = [_mapped(folder / "logits.f16", np.float16, mode, (views, count, classes))]
-    if with_features:
-        maps.append(_mapped(folder / "features.f16", np.float16, mode, (views, count, features)))
-    done = 0 if fresh else json.loads((folder / "done.json").read_text())["pairs"]
+    pairs = views * len(images)
+    kind = _record(widths[0], widths[1] if with_features else 0)
+    starts = range(0, pairs, shard_pairs)
+    names = [_shard_name(number) for number in range(len(starts))]
+    for number, start in enumerate(starts):
+        last = min(start + shard_pairs, pairs)
+        if number % ranks.world() == ranks.rank() and not (folder / names[number]).exists():
+            records = _records(images, teacher, range(start, last), kind, on_progress)
+            _write_shard(folder / names[number], records)
+        on_progress(last)
+    ranks.wait_for_all()
+    if ranks.is_first():
+        header = {"views": views, "images": len(images), "classes": widths[0],
+                  "features": widths[1] if with_features else 0, "shard_pairs": shard_pairs,
+                  "belongs_to": belongs_to}  # fmt: skip
+        write_json(folder / "cache.json", header)
+    ranks.wait_for_all()
+    return [*names, "cache.json"]
+
+
+def _records(
+    images: TrainingSet, teacher: Callable, pairs: range, kind: np.dtype,
+    on_progress: Callable[[int], None],
+) -> np.ndarray:  # fmt: skip
+    """The teacher's outputs for some pairs, view by view."""
+    count = len(images)
+    records = np.empty(len(pairs), kind)
 
     def batch_of(start: int) -> tuple[int, Batch]:
-        pairs = np.arange(start, min(start + BATCH, views * count))
-        return start, images.batch(pairs % count, pairs // count)
+        piece = np.arange(start, min(start + BATCH, pairs.stop))
+        return start, images.batch(piece % count, piece // count)
 
-    for start, batch in made_ahead(batch_of, range(done, views * count, BATCH)):
-        position, view = batch.positions.numpy(), batch.views.numpy()
+    for start, batch in made_ahead(batch_of, range(pairs.start, pairs.stop, BATCH)):
         with torch.no_grad():
-            outputs = teacher(batch.images)
-        for kept, values in zip(maps, outputs, strict=False):
-            kept[view, position] = _as_float16(values)
-        seeds[view, position] = [
-            images.seed(int(p), int(v)) for p, v in zip(position, view, strict=True)
-        ]
-        for kept in (seeds, *maps):
-            kept.flush()
-        done = start + len(position)
-        write_json(folder / "done.json", {"pairs": done})
-        on_progress(done)
-    write_json(
-        folder / "cache.json",
-        {"views": views, "images": count, "classes": classes,
-         "features": features if with_features else 0, "belongs_to": belongs_to},
-    )  # fmt: skip
-    (folder / "done.json").unlink(missing_ok=True)
-    return [*names, "cache.json"]
+            logits, features = teacher(batch.images)
+        place = slice(start - pairs.start, start - pairs.start + len(batch.labels))
+        records["logits"][place] = _as_float16(logits)
+        if "features" in kind.names:
+            records["features"][place] = _as_float16(features)
+        records["seed"][place] = [images.seed(int(p), int(v)) for p, v in
+                                  zip(batch.positions, batch.views, strict=True)]  # fmt: skip
+        on_progress(start + len(batch.labels))
+    return records
 
 
 class LogitCache:
@@ -115,31 +130,41 @@ class LogitCache:
                 "make them again with `edgedistill logits RECIPE --force logits`"
             )
         self.views, self.images = header["views"], header["images"]
-        shape = (self.views, self.images)
-        self._logits = np.memmap(
-            folder / "logits.f16", np.float16, "r", shape=(*shape, header["classes"])
-        )
-        self.seeds = np.memmap(folder / "seeds.u32", np.uint32, "r", shape=shape)
         self.feature_width = header["features"]
-        self._features = None
-        if self.feature_width:
-            self._features = np.memmap(
-                folder / "features.f16", np.float16, "r", shape=(*shape, self.feature_width)
-            )
+        self._kind = _record(header["classes"], self.feature_width)
+        self._shard_pairs = header["shard_pairs"]
+        count = -(-self.views * self.images // self._shard_pairs)
+        self._shards = [np.load(folder / _shard_name(n), mmap_mode="r", allow_pickle=False)
+                        for n in range(count)]  # fmt: skip
 
     def logits(self, batch: Batch) -> Tensor:
         """(N, C) float32 for exactly the views in the batch."""
-        return _gather(self._logits, batch)
-
-    def mean_top_probability(self, temperature: float) -> float:
-        """How sure the soft labels are at a temperature, from 1 / classes to 1; first view only."""
-        logits = torch.from_numpy(self._logits[0].astype(np.float32))
-        return float((logits / temperature).softmax(dim=1).amax(dim=1).mean())
+        return self._gathered("logits", batch)
 
     def features(self, batch: Batch) -> Tensor:
         """(N, F) float32."""
-        assert self._features is not None, "the recipe asked for no features"
-        return _gather(self._features, batch)
+        assert self.feature_width, "the recipe asked for no features"
+        return self._gathered("features", batch)
+
+    def shards(self) -> Iterator[np.ndarray]:
+        """The records, shard by shard: pair p is view p // images of image p % images."""
+        yield from self._shards
+
+    def mean_top_probability(self, temperature: float) -> float:
+        """How sure the soft labels are at a temperature, from 1 / classes to 1; first view only."""
+        of_first_view = self._shards[: -(-self.images // self._shard_pairs)]
+        first = np.concatenate([shard["logits"] for shard in of_first_view])
+        logits = torch.from_numpy(first[: self.images].astype(np.float32))
+        return float((logits / temperature).softmax(dim=1).amax(dim=1).mean())
+
+    def _gathered(self, field: str, batch: Batch) -> Tensor:
+        pairs = batch.views.numpy() * self.images + batch.positions.numpy()
+        numbers, places = np.divmod(pairs, self._shard_pairs)
+        values = np.empty((len(pairs), *self._kind[field].shape), np.float32)
+        for number in np.unique(numbers):
+            here = numbers == number
+            values[here] = self._shards[number][field][places[here]]
+        return torch.from_numpy(values)
 
 
 def average_caches(folders: Sequence[Path], out: Path, belongs_to: dict[str, Any]) -> list[str]:
@@ -151,33 +176,36 @@ def average_caches(folders: Sequence[Path], out: Path, belongs_to: dict[str, Any
     Returns:
         The names of the files in `out`, `cache.json` last.
     """
-    headers = [json.loads((folder / "cache.json").read_text("utf-8")) for folder in folders]
-    views, count, classes = (headers[0][key] for key in ("views", "images", "classes"))
-    shape = (views, count, classes)
-    members = [np.memmap(f / "logits.f16", np.float16, "r", shape=shape) for f in folders]
-    seeds = [(folder / "seeds.u32").read_bytes() for folder in folders]
-    if any(other != seeds[0] for other in seeds[1:]):
-        raise TrainingError(f"{folders[0]} and the other caches hold different views; force logits")
-    mean = _mapped(out / "logits.f16", np.float16, "w+", shape)
-    for view in range(views):
-        mean[view] = np.mean([member[view].astype(np.float32) for member in members], axis=0)
-    mean.flush()
-    write_bytes(out / "seeds.u32", seeds[0])
-    header = {**headers[0], "features": 0, "belongs_to": belongs_to}
-    write_json(out / "cache.json", header)
-    return ["seeds.u32", "logits.f16", "cache.json"]
+    members = [LogitCache(folder, {}) for folder in folders]
+    header = json.loads((folders[0] / "cache.json").read_text("utf-8"))
+    names = []
+    for number, shards in enumerate(zip(*(m.shards() for m in members), strict=True)):
+        if any(not np.array_equal(shard["seed"], shards[0]["seed"]) for shard in shards[1:]):
+            raise TrainingError(
+                f"{folders[0]} and the other caches hold different views; run with --force logits"
+            )
+        mean = np.empty(len(shards[0]), _record(header["classes"], 0))
+        mean["seed"] = shards[0]["seed"]
+        mean["logits"] = np.mean([s["logits"].astype(np.float32) for s in shards], axis=0)
+        names.append(_shard_name(number))
+        _write_shard(out / names[-1], mean)
+    write_json(out / "cache.json", {**header, "features": 0, "belongs_to": belongs_to})
+    return [*names, "cache.json"]
 
 
-def _mapped(path: Path, kind: type, mode: str, shape: tuple[int, ...]) -> np.memmap:
-    """A memory map whose blocks exist: a full disk is an error here, not a SIGBUS later."""
-    if mode == "w+":
-        with open(path, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * np.dtype(kind).itemsize)
-    return np.memmap(path, kind, "r+", shape=shape)
+def _record(classes: int, features: int) -> np.dtype:
+    fields = [("seed", np.uint32), ("logits", np.float16, (classes,))]
+    return np.dtype(fields + [("features", np.float16, (features,))] * bool(features))
 
 
-def _gather(values: np.ndarray, batch: Batch) -> Tensor:
-    return torch.from_numpy(values[batch.views.numpy(), batch.positions.numpy()].astype(np.float32))
+def _shard_name(number: int) -> str:
+    return f"shard-{number:05d}.npy"
+
+
+def _write_shard(path: Path, records: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, records, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
 
 
 def _as_float16(values: Tensor) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""The one training loop: teacher, baseline and student.
+"""The one training loop: teacher, baseline and student, on one process or under `torchrun`.
 
 Everything a step does is a function of the step number, so a run that was killed goes on from
-its last checkpoint and, on a CPU with the same thread count, ends with the same bits.
+its last checkpoint and, on a CPU with the same thread count, ends with the same bits. N ranks
+take N equal parts of the same batches and follow the trajectory of one process.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgedistill import ranks
+from edgedistill.distill.batch_norm import synchronise_batch_norms
 from edgedistill.distill.batches import Batch, Order, TrainingSet, made_ahead, normalised
+from edgedistill.distill.speed import FIXED, Speed, fastest
 from edgedistill.errors import TrainingError
 from edgedistill.models.build import outputs
 from edgedistill.run_folder import write_bytes
@@ -26,16 +31,31 @@ from edgedistill.talk import Talk
 from jetson.preprocess import Preprocess
 
 
+class Outputs(NamedTuple):
+    """What a student says to a batch.
+
+    Attributes:
+        logits: (N, C).
+        features: (N, F), pooled.
+        maps: (N, C_i, H_i, W_i) each, where the student is tapped.
+    """
+
+    logits: Tensor
+    features: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
 @dataclass(frozen=True)
 class Term:
     """One named part of the loss.
 
     Attributes:
-        value: (student logits, student features, batch) -> () tensor.
+        value: (student's outputs, batch) -> () tensor, of this rank's part of the batch, such that
+            the mean over ranks is the whole batch's.
         weight: of the value; reached after `warmup_fraction` of the steps, from 0.
     """
 
-    value: Callable[[Tensor, Tensor, Batch], Tensor]
+    value: Callable[[Outputs, Batch], Tensor]
     weight: float
     warmup_fraction: float = 0.0
 
@@ -53,6 +73,17 @@ class _State:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
+class _Network(nn.Module):
+    """A model whose forward gives all that the loss asks for: what DDP wants to wrap."""
+
+    def __init__(self, model: nn.Module, read: Callable[[nn.Module, Tensor], Any]):
+        super().__init__()
+        self.model, self._read = model, read
+
+    def forward(self, images: Tensor) -> Any:
+        return self._read(self.model, images)
+
+
 @dataclass
 class Training:
     """One training, resumable.
@@ -67,6 +98,8 @@ class Training:
         checkpoint: file to resume from, or None to keep none.
         on_epoch: told each row of the history.
         extra: modules that are trained along and thrown away (projectors).
+        read: (model, images) -> logits, features and perhaps maps, in one forward pass.
+        precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
     """
 
     model: nn.Module
@@ -81,24 +114,34 @@ class Training:
     checkpoint_seconds: float = 20.0
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
     extra: nn.Module = field(default_factory=nn.Identity)
+    read: Callable[[nn.Module, Tensor], Any] = outputs
+    precision: str = "fp32"
+    speed: Speed = field(default=FIXED, init=False)
 
     def run(self, talk: Talk, title: str) -> list[dict[str, Any]]:
         """Train to the end; returns the history, one row an epoch.
 
         Raises:
             TrainingError: a loss that is not finite, or a checkpoint of another training.
+            RecipeError: a batch that does not divide by the number of ranks.
         """
-        self.model.to(self.device, memory_format=torch.channels_last)
+        own = ranks.share_of(min(self.config.batch_size, self.order.epoch_images))
+        self.model.to(self.device)
         self.extra.to(self.device)
+        saved = self._saved()
+        self.speed = Speed(*saved["speed"]) if saved else self._fastest(talk, title)
+        self.model.to(memory_format=self.speed.memory_format)
+        network = self._network()
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr)
         per_epoch = self.order.steps_per_epoch
         total = per_epoch * self.config.epochs
-        state = self._resume(optimizer, total)
-        steps = self.order.steps(state.step, total)
+        state = self._resumed(saved, optimizer)
+        steps = ((positions[own], views[own])
+                 for positions, views in self.order.steps(state.step, total))  # fmt: skip
         saved_at = time.monotonic()
         with talk.progress(title, total, state.step) as show:
             for batch in made_ahead(lambda job: self.images.batch(*job), steps):
-                self._step(batch, optimizer, state, total)
+                self._step(network, batch, optimizer, state, total)
                 state.step += 1
                 show(
                     state.step,
@@ -112,20 +155,40 @@ class Training:
         self.model.eval()
         return state.history
 
+    def _network(self) -> nn.Module:
+        network = _Network(self.model, self.read)
+        if ranks.world() == 1:
+            return network
+        synchronise_batch_norms(self.model)
+        # Buffers are equal on all ranks already: batch norms sum over ranks.
+        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+
+    def _fastest(self, talk: Talk, title: str) -> Speed:
+        if self.precision != "auto":
+            return FIXED._replace(bfloat16=self.precision == "bf16")
+        count = min(self.config.batch_size, len(self.images)) // ranks.world()
+        images = self.images.batch(np.arange(count), np.zeros(count, np.int64)).images
+        pixels = normalised(images.to(self.device), self.spec)
+        choice, told = ranks.agreed(lambda: fastest(self.model, self.read, pixels))
+        talk.say(f"  {title}: {told}")
+        return Speed(*choice)
+
     def _step(
-        self, batch: Batch, optimizer: torch.optim.Optimizer, state: _State, total: int
-    ) -> None:
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, state: _State,
+        total: int,
+    ) -> None:  # fmt: skip
         """One optimizer step; adds each term's value to the epoch's sums."""
-        torch.manual_seed((self.config.seed << 32) + state.step)  # dropout: a function of the step
+        # Dropout is a function of the step and the rank.
+        torch.manual_seed((self.config.seed << 32) + state.step + (ranks.rank() << 48))
         lr = lr_at(state.step, total, self.config.warmup_fraction, self.config.peak_lr)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        batch = Batch(
-            batch.images.to(self.device), batch.labels.to(self.device), batch.positions, batch.views
-        )
-        self.model.train()
-        logits, features = outputs(self.model, normalised(batch.images, self.spec))
-        values = {name: term.value(logits, features, batch) for name, term in self.terms.items()}
+        batch = batch.to(self.device)
+        network.train()
+        pixels = normalised(batch.images, self.spec).to(memory_format=self.speed.memory_format)
+        with self.speed.autocast(self.device):
+            found = Outputs(*network(pixels))
+        values = {name: term.value(found, batch) for name, term in self.terms.items()}
         loss = sum(
             (
                 self.terms[name].weight_at(state.step, total) * value
@@ -141,18 +204,27 @@ class Training:
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._average_extra_gradients()
         optimizer.step()
         for name, value in {**values, "loss": loss}.items():
             state.sums[name] = state.sums.get(name, 0.0) + value.item()
 
+    def _average_extra_gradients(self) -> None:
+        """Over ranks; DDP does it for the model, projectors stand beside it and are small."""
+        if ranks.world() > 1:
+            for parameter in (p for p in self.extra.parameters() if p.grad is not None):
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= ranks.world()
+
     def _end_epoch(self, state: _State, per_epoch: int, talk: Talk, title: str) -> None:
         epoch = state.step // per_epoch
-        means = {name: value / per_epoch for name, value in state.sums.items()}
+        means = {name: ranks.mean_over_ranks(value / per_epoch)
+                 for name, value in state.sums.items()}  # fmt: skip
         lr = lr_at(state.step - 1, per_epoch * self.config.epochs,
                    self.config.warmup_fraction, self.config.peak_lr)  # fmt: skip
         self.model.eval()
         row = {"epoch": epoch, "train_loss": means.pop("loss"), "terms": means, "lr": lr,
-               **self.evaluate(self.model)}  # fmt: skip
+               **ranks.agreed(lambda: self.evaluate(self.model))}  # fmt: skip
         state.sums = {}
         state.history.append(row)
         self.on_epoch(row)
@@ -171,32 +243,44 @@ class Training:
         ]
 
     def _save(self, optimizer: torch.optim.Optimizer, state: _State) -> None:
-        if self.checkpoint is None:
+        if self.checkpoint is None or not ranks.is_first():
             return
         buffer = io.BytesIO()
         torch.save(
             {"model": self.model.state_dict(), "extra": self.extra.state_dict(),
-             "optimizer": optimizer.state_dict(), "state": vars(state)},
+             "optimizer": optimizer.state_dict(), "state": vars(state), "speed": [*self.speed]},
             buffer,
         )  # fmt: skip
         write_bytes(self.checkpoint, buffer.getvalue())
 
-    def _resume(self, optimizer: torch.optim.Optimizer, total: int) -> _State:
+    def _saved(self) -> dict[str, Any] | None:
+        """The checkpoint, with the network's weights put in; every rank reads the one file."""
         if self.checkpoint is None or not self.checkpoint.exists():
-            return _State()
+            return None
         try:
             saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             self.model.load_state_dict(saved["model"])
             self.extra.load_state_dict(saved["extra"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise self._misfit(error) from None
+        return saved
+
+    def _resumed(self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> _State:
+        if saved is None:
+            return _State()
+        try:
             optimizer.load_state_dict(saved["optimizer"])
             state = _State(**saved["state"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise TrainingError(
-                f"{self.checkpoint} does not fit this training ({str(error).splitlines()[0]}); remove it"
-            ) from None
+            raise self._misfit(error) from None
         for row in state.history:
             self.on_epoch(row)
         return state
+
+    def _misfit(self, error: Exception) -> TrainingError:
+        return TrainingError(
+            f"{self.checkpoint} does not fit this training ({str(error).splitlines()[0]}); remove it"
+        )
 
 
 def lr_at(step: int, total_steps: int, warmup_fraction: float, peak_lr: float) -> float:

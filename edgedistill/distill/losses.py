@@ -203,25 +203,25 @@ def standardised(logits: Tensor) -> Tensor:
     return (logits - mean) / (std + 1e-7)
 
 
-def label_loss(
+def label_losses(
     logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """Cross-entropy against the hard labels, mean over the batch.
+    """Cross-entropy against the hard labels, image by image.
 
     Args:
         logits: (N, C) float.
-        labels: (N,) int64, in 0..C-1.
-        class_weights: (C,) float with mean 1, or None. The mean is over images, not over
-            weights, so that a batch of rare classes does pull harder.
+        labels: (N,) int64, in 0..C-1, or -1 for an image that has none.
+        class_weights: (C,) float with mean 1, or None. Not divided by afterwards, so that a batch
+            of rare classes does pull harder.
         smoothing: in [0, 1), mass given evenly to all classes.
 
     Returns:
-        () float32, nats, >= 0.
+        (N,) float32, nats, >= 0; 0 where there is no label.
     """
-    losses = F.cross_entropy(
-        logits.float(), labels, weight=class_weights, reduction="none", label_smoothing=smoothing
-    )
-    return losses.mean()
+    return F.cross_entropy(
+        logits.float(), labels, weight=class_weights, reduction="none", label_smoothing=smoothing,
+        ignore_index=-1,
+    )  # fmt: skip
 
 
 def feature_loss(

@@ -7,18 +7,19 @@ from torch import Tensor
 
 from edgedistill.distill.batches import Batch
 from edgedistill.distill.logit_cache import LogitCache
-from edgedistill.distill.loop import Term
+from edgedistill.distill.loop import Outputs, Term
 from edgedistill.distill.losses import (
     dist_loss,
     dkd_loss,
     kd_loss,
-    label_loss,
+    label_losses,
     mse_loss,
     standardised,
     why_not_for,
     wttm_loss,
 )
 from edgedistill.errors import RecipeError
+from edgedistill.ranks import gathered, mean_over_ranks
 from edgedistill.sections import DistillConfig
 
 
@@ -65,9 +66,14 @@ def logit_terms(
     device: torch.device,
 ) -> dict[str, Term]:
     """Soft labels from the cache, and hard labels unless kd_weight is 1."""
+    # DIST correlates over the batch, so it must see the whole of it.
+    whole = gathered if distill.loss == "dist" else _as_it_is
 
-    def soft(logits: Tensor, _: Tensor, batch: Batch) -> Tensor:
-        return soft_label_loss(distill, logits, cache.logits(batch).to(device), batch.labels)
+    def soft(found: Outputs, batch: Batch) -> Tensor:
+        teacher = cache.logits(batch).to(device)
+        labels = batch.main_labels
+        labels = torch.where(labels >= 0, labels, teacher.argmax(dim=1))  # for dkd, of a pool
+        return soft_label_loss(distill, whole(found.logits), whole(teacher), labels)
 
     terms = {"kd": Term(soft, distill.kd_weight)}
     if distill.kd_weight < 1:
@@ -78,8 +84,18 @@ def logit_terms(
 def label_term(
     class_weights: Tensor | None, weight: float, device: torch.device, smoothing: float = 0.0
 ) -> Term:
-    """Cross-entropy against the hard labels."""
+    """Cross-entropy against the hard labels: mixed by share, over those images that have one."""
     weighed = None if class_weights is None else class_weights.to(device)
-    return Term(
-        lambda logits, _, batch: label_loss(logits, batch.labels, weighed, smoothing), weight
-    )
+
+    def label(found: Outputs, batch: Batch) -> Tensor:
+        own = label_losses(found.logits, batch.labels, weighed, smoothing)
+        other = label_losses(found.logits, batch.partners, weighed, smoothing)
+        known = batch.shares * (batch.labels >= 0) + (1 - batch.shares) * (batch.partners >= 0)
+        total = (batch.shares * own + (1 - batch.shares) * other).sum()
+        return total / max(mean_over_ranks(known.sum().item()), 1.0)
+
+    return Term(label, weight)
+
+
+def _as_it_is(values: Tensor) -> Tensor:
+    return values

@@ -31,8 +31,11 @@ class SqueezeNetStudent(SqueezeNet):
     """
 
     def __init__(self, version: str, num_classes: int):
-        super().__init__(version=version, num_classes=num_classes)
+        super().__init__(version=version, num_classes=num_classes or 1)
+        self.num_classes = num_classes
         self.classifier[2] = nn.Identity()
+        if not num_classes:  # an embedding: the pooled maps themselves
+            self.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1))
 
     def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.features(images)
@@ -40,7 +43,7 @@ class SqueezeNetStudent(SqueezeNet):
 
 
 def build_model(name: str, num_classes: int) -> nn.Module:
-    """A model with random weights and a head of `num_classes`.
+    """A model with random weights and a head of `num_classes`; 0 gives an embedding without one.
 
     Raises:
         RecipeError: no such model.
@@ -94,6 +97,11 @@ def head_names(name: str) -> tuple[str, ...]:
         return ("classifier.1",)
     heads = _own_config(name)["classifier"]
     return (heads,) if isinstance(heads, str) else tuple(heads)
+
+
+def is_embedding(model: nn.Module) -> bool:
+    """Whether the model was built without classes."""
+    return model.num_classes == 0
 
 
 def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:

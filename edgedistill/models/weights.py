@@ -51,7 +51,8 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise WeightsError(
             f"{path} was not written by edgedistill: it names no model and no classes"
         )
-    model = build_model(about["model"], len(about["classes"]))
+    embeds = about.get("output") == "embedding"
+    model = build_model(about["model"], 0 if embeds else len(about["classes"]))
     model.load_state_dict(_state_dict(path))
     return model.eval(), about
 
@@ -68,7 +69,9 @@ def about_of(path: Path) -> dict[str, Any] | None:
     return json.loads(noted) if noted else None
 
 
-def model_from_weights(name: str, weights: str, classes: list[str], will_train: bool) -> nn.Module:
+def model_from_weights(
+    name: str, weights: str, classes: list[str], will_train: bool, output: str = "logits"
+) -> nn.Module:
     """A model for `classes` that starts from `weights`.
 
     Args:
@@ -77,13 +80,16 @@ def model_from_weights(name: str, weights: str, classes: list[str], will_train: 
         classes: class names in logit order.
         will_train: whether a new head will be trained. If not, the file's own head must belong
             to exactly these classes.
+        output: `logits`, or `embedding` for a model without a head.
 
     Raises:
         WeightsError: the source gives no weights for this architecture.
         TeacherError: no training follows and the head does not belong to the class list.
     """
-    model = build_model(name, len(classes))
-    _quieten_heads(model, name)
+    embeds = output == "embedding"
+    model = build_model(name, 0 if embeds else len(classes))
+    if not embeds:
+        _quieten_heads(model, name)
     if weights == "scratch":
         return model
     if weights == "hub":
@@ -93,7 +99,7 @@ def model_from_weights(name: str, weights: str, classes: list[str], will_train: 
     else:
         path = Path(weights)
         state, noted = _state_dict(path), about_of(path)
-    own_head = noted is not None and noted["classes"] == classes
+    own_head = not embeds and noted is not None and noted["classes"] == classes
     if not own_head and not will_train:
         raise TeacherError(
             f"{weights}: its head does not belong to the classes {_short(classes)}"

@@ -27,6 +27,7 @@ class Stage:
         help: for `edgedistill --help`.
         gate: asked with the recipe and the artifact's values before any later stage runs; raises.
         applies: whether a recipe has this stage at all.
+        shared: whether all ranks work on it under `torchrun`; else the first one alone does.
     """
 
     name: str
@@ -36,18 +37,22 @@ class Stage:
     help: str
     gate: Callable[[Recipe, dict[str, Any]], None] | None = None
     applies: Callable[[Recipe], bool] = lambda recipe: True
+    shared: bool = False
 
 
-_TRAINING = ("augment", "data.balance", "run.device", "run.threads")
+_TRAINING = ("augment", "data.balance", "run.device", "run.threads", "run.precision")
 _SCHEDULE = ("distill.epochs", "distill.batch_size", "distill.peak_lr", "distill.weight_decay",
              "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
-_STUDENT = ("student", *_SCHEDULE, "distill.seeds")
-_KNOWLEDGE = tuple(f"distill.{key}" for key in (
-    "method", "loss", "temperature", "standardise", "dkd_beta", "kd_weight",
-    "feature_weight", "feature_warmup_fraction"))  # fmt: skip
-_CHAIN = (*_SCHEDULE, "student", "distill.method", "distill.loss", "distill.temperature",
-          "distill.standardise", "distill.dkd_beta", "distill.kd_weight", "distill.teachers",
-          "distill.assistants", "distill.generations", "teaching")  # fmt: skip
+_VIEWS = ("augment", "distill.views", "distill.mixing", "distill.pool")
+_STUDENT = ("student.model", "student.weights", *_SCHEDULE, "distill.seeds", "distill.mixing",
+            "distill.pool", "distill.synthetic")  # fmt: skip
+_SOFT_LABELS = ("distill.method", "distill.loss", "distill.temperature", "distill.standardise",
+                "distill.dkd_beta", "distill.kd_weight")  # fmt: skip
+_FEATURES = ("student.output", "distill.feature_weight", "distill.feature_warmup_fraction",
+             "distill.feature_loss", "distill.student_taps", "distill.teacher_taps")  # fmt: skip
+_CHAIN = (*_SCHEDULE, *_SOFT_LABELS, "student.model", "student.weights", "distill.mixing",
+          "distill.pool", "distill.teachers", "distill.assistants", "distill.generations",
+          "teaching")  # fmt: skip
 
 
 def _has_chain(recipe: Recipe) -> bool:
@@ -57,35 +62,48 @@ def _has_chain(recipe: Recipe) -> bool:
     return distill.method in {"ensemble", "progressive"}
 
 
+def _is_data_free(recipe: Recipe) -> bool:
+    return recipe.distill.method == "data_free"
+
+
+def _classifies(recipe: Recipe) -> bool:
+    return recipe.student.output == "logits"
+
+
 STAGES = (
     Stage("data", (), ("data.images", "student.model"), 1,
           "scan the images, group near-duplicates, split, decode once"),
-    Stage("teacher", ("data",), ("teaching", *_TRAINING), 2,
-          "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough),
-    Stage("logits", ("data", "teacher"),
-          ("augment", "distill.views", "distill.cache_features"), 2,
-          "cache the teacher's outputs for every training view"),
-    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 2,
-          "train the student without a teacher, for comparison"),
-    Stage("assist", ("data", "teacher", "logits"), (*_CHAIN, *_TRAINING), 1,
-          "train whoever teaches beside or between teacher and student", applies=_has_chain),
-    Stage("distill", ("data", "logits", "assist"), (*_STUDENT, *_KNOWLEDGE, *_TRAINING), 2,
-          "train the student against the cached teacher"),
+    Stage("teacher", ("data",), ("teaching", *_TRAINING), 3,
+          "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough,
+          shared=True),
+    Stage("synthesise", ("data", "teacher"), ("distill.synthetic", "distill.synthetic_steps",
+          "distill.seed", "run.device", "run.threads"), 1,
+          "make images from the teacher's weights alone", applies=_is_data_free),
+    Stage("logits", ("data", "teacher", "synthesise"), (*_VIEWS, "distill.cache_features"), 3,
+          "cache the teacher's outputs for every training view", shared=True),
+    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 3,
+          "train the student without a teacher, for comparison", shared=True),
+    Stage("assist", ("data", "teacher", "synthesise", "logits"), (*_CHAIN, *_TRAINING), 2,
+          "train whoever teaches beside or between teacher and student", applies=_has_chain,
+          shared=True),
+    Stage("distill", ("data", "teacher", "synthesise", "logits", "assist"),
+          (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING), 3,
+          "train the student against the cached teacher", shared=True),
     Stage("evaluate", ("data", "teacher", "baseline", "assist", "distill"),
-          ("distill.seeds", "distill.method"), 3,
+          ("distill.seeds", "distill.method", "student.output"), 4,
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device",), 1,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
     Stage("quantize", ("data", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 1,
-          "take INT8 scales and measure what each precision costs"),
+          "take INT8 scales and measure what each precision costs", applies=_classifies),
     Stage("bundle", ("data", "distill", "export", "quantize", "evaluate"),
           ("target.device", "target.precision", "deploy.golden_images"), 1,
-          "gather all that the board needs in one folder"),
+          "gather all that the board needs in one folder", applies=_classifies),
     Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.bench_runs"), 1,
-          "verify and time the bundle on each host"),
+          "verify and time the bundle on each host", applies=_classifies),
     Stage("report", ("data", "teacher", "logits", "baseline", "assist", "distill", "evaluate",
                      "export", "quantize", "bundle", "deploy"), ("data.metric", "target"), 2,
-          "one page and one JSON of what came out"),
+          "one page and one JSON of what came out", applies=_classifies),
 )  # fmt: skip
 
 

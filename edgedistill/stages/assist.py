@@ -9,16 +9,18 @@ from pathlib import Path
 
 import torch
 
+from edgedistill import ranks
 from edgedistill.distill.assistants import choose_assistants
 from edgedistill.distill.logit_cache import LogitCache, average_caches
 from edgedistill.distill.terms import logit_terms, refuse_loss_without_information
-from edgedistill.images import Images, open_images
+from edgedistill.images import Images, belongs_to, open_images
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.sections import NetConfig
-from edgedistill.stages.logits import belongs_to, cache_teacher, teacher_sha256
+from edgedistill.stages.logits import cache_teacher, teacher_sha256
 from edgedistill.stages.teacher import train_teacher
-from edgedistill.training_stage import Subject, device_of, new_network, train_and_save
+from edgedistill.taught import taught_images
+from edgedistill.training_stage import Lesson, Subject, device_of, new_network, train_and_save
 
 
 def run(context: StageContext) -> Result:
@@ -44,7 +46,8 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
         links.append(_link(trained))
         files += trained.files
     (context.out / "cache").mkdir(exist_ok=True)
-    names = average_caches(caches, context.out / "cache", belongs_to(images, sha256s))
+    owner = belongs_to(images, taught_images(context, images), sha256s)
+    names = ranks.agreed(lambda: average_caches(caches, context.out / "cache", owner))
     values = {"links": links, "cache": "cache", "belongs_to": sha256s}
     return Result(values, (*files, *(f"cache/{name}" for name in names)))
 
@@ -53,22 +56,24 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     """Each link is taught by the one before it."""
     recipe = context.recipe
     distill = recipe.distill
-    cache = LogitCache(context.run.folder("logits"), belongs_to(images, teacher_sha256(context)))
+    taught = taught_images(context, images)
+    owner = belongs_to(images, taught, teacher_sha256(context))
+    cache = LogitCache(context.run.folder("logits"), owner)
     links, files = [], []
     for number, net in enumerate(_nets(context, len(images.classes)), start=1):
         context.talk.say(f"  link {number}: {net.model} from {net.weights}")
         model = new_network(net.model, net.weights, images.classes, distill.seed)
-        subject = Subject(net.model, net.weights, model, number, f"assist {net.model}")
-        terms = logit_terms(distill, cache, images.balance()[1], device)
-        trained = train_and_save(context, images, subject, distill, terms, distill.views, device)
+        lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device))
+        subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
+        trained = train_and_save(context, images, subject, distill, distill.views, device)
         weights = context.out / trained.files[0]
         folder = _cached(context, images, weights, number, device)
-        cache = LogitCache(folder, belongs_to(images, sha256_of(weights)))
+        cache = LogitCache(folder, belongs_to(images, taught, sha256_of(weights)))
         links.append(_link(trained))
         files += trained.files
-    names = [f"{folder.name}/{path.name}" for path in sorted(folder.iterdir())]
+    shards = sorted(f"{folder.name}/{path.name}" for path in folder.glob("shard-*.npy"))
     values = {"links": links, "cache": folder.name, "belongs_to": sha256_of(weights)}
-    return Result(values, (*files, *names))
+    return Result(values, (*files, *shards, f"{folder.name}/cache.json"))
 
 
 def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
@@ -86,8 +91,10 @@ def _cached(
 ) -> Path:
     folder = context.out / f"cache-{number}"
     folder.mkdir(exist_ok=True)
-    if not (folder / "cache.json").exists():
-        cache_teacher(context, images, weights, folder, sha256_of(weights), device, False)
+    if not ranks.agreed((folder / "cache.json").exists):
+        taught = taught_images(context, images)
+        owner = belongs_to(images, taught, sha256_of(weights))
+        cache_teacher(context, taught, weights, folder, owner, device, False)
     return folder
 
 

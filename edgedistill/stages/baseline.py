@@ -1,4 +1,8 @@
-"""Stage `baseline`: the same student, recipe, views and seeds, without the teacher's terms."""
+"""Stage `baseline`: the same student, recipe, views and seeds, without the teacher's terms.
+
+It sees the labelled images only: without a teacher, others say nothing. Where the student is taught
+on more or on other images, the baseline takes as many steps on the labelled ones.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ from edgedistill.distill.terms import label_term
 from edgedistill.images import open_images
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
-from edgedistill.training_stage import device_of, train_student_seeds
+from edgedistill.taught import taught_count
+from edgedistill.training_stage import Lesson, device_of, train_student_seeds
 
 
 def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
-    terms = {"label": label_term(images.balance()[1], 1.0, device)}
-    return train_student_seeds(context, images, device, lambda model, seed: (terms, None))
+    terms = {"label": label_term(images.class_weights(), 1.0, device)}
+    lesson = Lesson(images.alone, terms, taught_count(images))
+    return train_student_seeds(context, images, device, "logits", lambda model, seed: lesson)

@@ -9,20 +9,24 @@ import numpy as np
 
 from edgedistill.images import Images, open_images
 from edgedistill.measure import measures, paired
+from edgedistill.measure_embeddings import knn_scores, recall_at_1
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
 from edgedistill.stages import stage_named
-from edgedistill.training_stage import WEIGHTS, device_of, logits_of, spec_for
+from edgedistill.training_stage import WEIGHTS, device_of, logits_of, pooled_of, spec_for
 
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}  # name -> stage
 METRICS = ("top1_fraction", "balanced_accuracy_fraction")
 TAUGHT = ("baseline", "student")  # trained once for each seed
+NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 
 
 def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
+    if context.recipe.student.output == "embedding":
+        return _embeddings(context, images, device)
     labels = images.labels("test")
     logits, values = {}, {}
     for name, stage in NETS.items():
@@ -51,6 +55,31 @@ def run(context: StageContext) -> Result:
     if stage_named("assist").applies(context.recipe):
         values["links"] = _links(context, images, logits["teacher"], device)
     return Result(values, ("test_logits.npz",))
+
+
+def _embeddings(context: StageContext, images: Images, device) -> Result:
+    """By nearest neighbours: training images are the gallery, test images the queries.
+
+    Teacher and baseline take part by their pooled features, so that all three are measured alike.
+    """
+    labels, values, kept = images.labels("test"), {}, {}
+    for name, stage in NETS.items():
+        model, about = load_weights(context.file(stage, WEIGHTS))
+        spec = spec_for(about["model"], context.recipe)
+        gallery, queries = (pooled_of(model, spec, images.frames(split), device)
+                            for split in ("train", "test"))  # fmt: skip
+        scores = knn_scores(gallery, images.labels("train"), queries, len(images.classes), NEIGHBOURS)
+        found = recall_at_1(queries, labels)
+        values[name] = {**measures(scores, labels, images.classes), "width": queries.shape[1],
+                        "neighbours": NEIGHBOURS, "recall_at_1": found}  # fmt: skip
+        kept[name] = queries
+        context.talk.say(
+            f"  {name}: of {len(labels)} test images the {NEIGHBOURS} nearest training images name "
+            f"{values[name]['top1_fraction']:.1%} rightly; recall at 1 "
+            f"{found['recall_at_1_fraction']:.1%}"
+        )
+    np.savez(context.out / "test_embeddings.npz", labels=labels, **kept)
+    return Result({"images": len(labels), **values}, ("test_embeddings.npz",))
 
 
 def _seeds(context: StageContext, images: Images, values: dict, device) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
 from edgedistill.sections import TeacherConfig
-from edgedistill.training_stage import Subject, device_of, train_and_save
+from edgedistill.training_stage import Lesson, Subject, device_of, train_and_save
 
 
 def run(context: StageContext) -> Result:
@@ -26,7 +26,8 @@ def train_teacher(
     """Fine-tune one teacher; `number` tells the further ones of an ensemble apart."""
     torch.manual_seed(teacher.seed)  # the new head's weights
     model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.epochs > 0)
-    terms = {"label": label_term(images.balance()[1], 1.0, device, teacher.label_smoothing)}
+    terms = {"label": label_term(images.class_weights(), 1.0, device, teacher.label_smoothing)}
     title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
-    subject = Subject(teacher.model, teacher.weights, model, number, title)
-    return train_and_save(context, images, subject, teacher, terms, None, device)
+    lesson = Lesson(images.training, terms)
+    subject = Subject(teacher.model, teacher.weights, model, lesson, number, title)
+    return train_and_save(context, images, subject, teacher, None, device)

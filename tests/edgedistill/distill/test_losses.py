@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgedistill.distill.losses import feature_loss, kd_loss, label_loss, projector_between
+from edgedistill.distill.losses import feature_loss, kd_loss, label_losses, projector_between
 
 
 def softmax(x):
@@ -61,15 +61,24 @@ def test_kd_loss_refuses_other_class_lists_and_temperatures():
         kd_loss(torch.zeros(2, 3), torch.zeros(2, 3), 0.0)
 
 
-def test_label_loss_equals_the_formula_and_weighs_images(rng):
+def test_label_losses_equal_the_formula_and_weigh_images(rng):
     logits, labels = rng.normal(size=(6, 3)), np.array([0, 1, 2, 2, 1, 0])
     weights = np.array([0.5, 1.0, 1.5])
     p = softmax(logits)[np.arange(6), labels]
-    expected = (-np.log(p) * weights[labels]).mean()
-    got = label_loss(
+    expected = -np.log(p) * weights[labels]
+    got = label_losses(
         torch.tensor(logits), torch.tensor(labels), torch.tensor(weights, dtype=torch.float32)
     )
-    assert got.item() == pytest.approx(expected, rel=1e-5)
+    assert got.numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_image_without_a_label_has_no_label_loss(rng):
+    logits = torch.tensor(rng.normal(size=(2, 3)), requires_grad=True)
+    losses = label_losses(logits, torch.tensor([1, -1]))
+    losses.sum().backward()
+    assert losses[1] == 0
+    assert losses[0] > 0
+    assert not logits.grad[1].any()
 
 
 def test_feature_loss_is_zero_only_in_the_same_direction(rng):

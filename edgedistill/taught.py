@@ -1,0 +1,33 @@
+"""What the student is taught on: labelled images, a pool without labels, or synthesised ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgedistill.data.pixels import PixelCache
+from edgedistill.distill.batches import TrainingSet
+from edgedistill.images import POOL, Images
+from edgedistill.pipeline import StageContext
+from edgedistill.stages import stage_named
+
+
+def taught_images(context: StageContext, images: Images) -> TrainingSet:
+    """The training set of the student, and of whoever stands between teacher and student."""
+    if not stage_named("synthesise").applies(context.recipe):
+        return images.from_sources
+    folder = context.run.folder("synthesise")
+    sha256s = context.values("synthesise")["sha256"]
+    count = len(sha256s)
+    return TrainingSet(
+        PixelCache(folder), np.arange(count), np.full(count, -1), sha256s, images.view,
+        images.mixing,
+    )  # fmt: skip
+
+
+def taught_count(images: Images) -> int:
+    """How many images that will be: the baseline, which sees others, takes as many steps."""
+    distill = images.recipe.distill
+    if distill.synthetic is not None:
+        return distill.synthetic
+    pool = len(images.rows(POOL))
+    return pool if distill.pool == "instead" else pool + len(images.rows("train"))
