@@ -1,0 +1,106 @@
+"""What embeddings are worth without a classifier, in numpy: nearest neighbours by cosine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+_SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, of which a handful live together
+
+
+def knn_scores(
+    gallery: np.ndarray, gallery_labels: np.ndarray, queries: np.ndarray, classes: int, k: int
+) -> np.ndarray:
+    """Votes of the k nearest gallery images for each class; `measure.measures` takes them as logits.
+
+    A vote weighs as much as its cosine similarity, and nothing where that is negative. Of equally
+    near images at the k-th place those that come first in the gallery vote.
+
+    Args:
+        gallery: (G, D) float, any length; a vector of zeros is similar to nothing.
+        gallery_labels: (G,) int, in 0..classes-1.
+        queries: (N, D) float.
+        classes: C.
+        k: neighbours, in 1..G.
+
+    Returns:
+        (N, C) float32, >= 0; a row sums to at most k. All 0 where no neighbour is nearer than 90°.
+
+    Raises:
+        ValueError: shapes, labels or k do not fit.
+    """
+    _refuse_other_shapes(gallery, gallery_labels)
+    if queries.ndim != 2 or queries.shape[1] != gallery.shape[1]:
+        raise ValueError(f"queries must be (N, {gallery.shape[1]}), got {queries.shape}")
+    if not 1 <= k <= len(gallery):
+        raise ValueError(f"k must be in 1..{len(gallery)}, the gallery's images; got {k}")
+    if gallery_labels.min() < 0 or gallery_labels.max() >= classes:
+        raise ValueError(
+            f"labels must be in 0..{classes - 1}, got {gallery_labels.min()}..{gallery_labels.max()}"
+        )
+    one_hot = np.zeros((len(gallery), classes), dtype=np.float32)
+    one_hot[np.arange(len(gallery)), gallery_labels] = 1
+    scores = np.empty((len(queries), classes), dtype=np.float32)
+    for rows, similarities in _chunks(_unit_rows(queries), _unit_rows(gallery)):
+        kth = np.partition(similarities, -k, axis=1)[:, -k, None]
+        nearer, level = similarities > kth, similarities == kth
+        room = k - nearer.sum(axis=1, keepdims=True)
+        votes = nearer | (level & (np.cumsum(level, axis=1, dtype=np.int32) <= room))
+        scores[rows] = np.where(votes, np.maximum(similarities, 0), 0) @ one_hot
+    return scores
+
+
+def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """How often an image's nearest other image, by cosine, is of its class.
+
+    An image that is alone in its class can have no such neighbour: it is left out and counted,
+    but it stays among the neighbours that others may meet.
+
+    Args:
+        embeddings: (N, D) float, any length.
+        labels: (N,) int.
+
+    Returns:
+        recall_at_1_fraction; images: that were asked about; left_out_images.
+
+    Raises:
+        ValueError: shapes do not fit, or no class has two images.
+    """
+    _refuse_other_shapes(embeddings, labels)
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    asked = np.flatnonzero(counts[place] > 1)
+    if len(asked) == 0:
+        raise ValueError(f"no class has two images among the {len(labels)}; give more images")
+    units, hits = _unit_rows(embeddings), 0
+    for rows, similarities in _chunks(units[asked], units):
+        here = asked[rows]
+        similarities[np.arange(len(here)), here] = -np.inf  # itself
+        hits += int((labels[similarities.argmax(axis=1)] == labels[here]).sum())
+    return {
+        "recall_at_1_fraction": hits / len(asked),
+        "images": len(asked),
+        "left_out_images": len(labels) - len(asked),
+    }
+
+
+def _refuse_other_shapes(embeddings: np.ndarray, labels: np.ndarray) -> None:
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or len(labels) == 0:
+        raise ValueError(
+            f"want embeddings (N, D) and labels (N,), N >= 1; got {embeddings.shape}, {labels.shape}"
+        )
+
+
+def _unit_rows(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float32)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(length > 0, length, 1)
+
+
+def _chunks(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Cosines of some queries at a time, (n, G), so that memory does not grow with N · G."""
+    step = max(1, _SIMILARITIES_AT_ONCE // len(gallery))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        yield rows, queries[rows] @ gallery.T
