@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgedistill.distill.losses import feature_loss
 from edgedistill.distill.projectors import Fusion, Hint
 from edgedistill.errors import RecipeError
 from edgedistill.models.taps import Pair, lines_from_pairs
@@ -20,7 +19,6 @@ MATCHERS = ("fitnet", "attention", "review")
 # The authors' 512 is for students as wide as that. Between mobilenetv3_small_050 and resnet18 it
 # makes the fusions as dear as the ResNet itself (counted in multiply-accumulates).
 WIDEST_MIDDLE = 64
-_SAME = nn.Identity()
 
 
 def matcher_between(kind: str, pairs: Sequence[Pair], seed: int) -> nn.Module:
@@ -62,6 +60,7 @@ def hint_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     """Squared distance between two maps, each at unit length per image, mean over the batch.
 
     The larger map is averaged down to the smaller. Lengths are left out: see `losses.feature_loss`.
+    A map of zeros stays one, without a gradient.
 
     Args:
         student_map: (N, C, H, W) float, projected; the gradient flows here.
@@ -75,8 +74,7 @@ def hint_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
     Source: FitNets, Romero et al. 2015, arXiv:1412.6550, equation 3, here on normalised maps.
     """
-    student, teacher = _at_one_size(student_map.float(), teacher_map.detach().float())
-    return feature_loss(student.flatten(1), teacher.flatten(1), _SAME)
+    return _unit_distance(student_map.float(), teacher_map.detach().float())
 
 
 def attention_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -99,11 +97,10 @@ def attention_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
     Source: Zagoruyko & Komodakis 2017, arXiv:1612.03928, equation 2 with p = 2.
     """
-    student, teacher = _at_one_size(
+    return _unit_distance(
         student_map.float().square().sum(dim=1, keepdim=True),
         teacher_map.detach().float().square().sum(dim=1, keepdim=True),
     )
-    return feature_loss(student.flatten(1), teacher.flatten(1), _SAME)
 
 
 def hcl_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -253,9 +250,21 @@ def _smaller(a: Tensor, b: Tensor) -> tuple[int, int]:
     return min(a.shape[2], b.shape[2]), min(a.shape[3], b.shape[3])
 
 
-def _at_one_size(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    size = _smaller(a, b)
-    return F.adaptive_avg_pool2d(a, size), F.adaptive_avg_pool2d(b, size)
+def _unit_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    if student.shape[:2] != teacher.shape[:2]:
+        raise ValueError(
+            f"student map {tuple(student.shape)} and teacher map {tuple(teacher.shape)} disagree "
+            "in images or channels; same batch, and a projector between them?"
+        )
+    size = _smaller(student, teacher)
+    gap = _unit(F.adaptive_avg_pool2d(student, size)) - _unit(F.adaptive_avg_pool2d(teacher, size))
+    return gap.square().sum(dim=(1, 2, 3)).mean()
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Each image's map at length 1; one of zeros stays so, and pulls at nothing (1/0 would)."""
+    length = torch.linalg.vector_norm(maps, dim=(1, 2, 3), keepdim=True)
+    return maps / length.masked_fill(length < 1e-12, torch.inf)
 
 
 def _unit_rms(maps: Tensor) -> Tensor:

@@ -61,13 +61,14 @@ def find_taps(model: nn.Module, image_px: int, count: int = 4) -> list[Tap]:
         raise ValueError(f"count must be >= 1, got {count}")
     calls = _probe(model, image_px)
     names = [n for child, module in model.named_children() for n in _opened(child, module, calls)]
-    names = [name for name in names if calls[name].is_map and calls[name].size > (1, 1)]
+    names = [name for name in names if calls[name].is_map]
     # A VGG has no blocks: its convolutions, activations and poolings stand in one row.
     names = [n for n in names if _is_block(model.get_submodule(n))] or [
         n for n in names if not isinstance(model.get_submodule(n), nn.MaxPool2d | nn.AvgPool2d)
     ]
     order = list(calls).index  # a module comes after those it holds, and after what fed it
     last = sorted({calls[n].size: n for n in sorted(names, key=order)}.values(), key=order)
+    last = [name for name in last if calls[name].size > (1, 1)]
     if not last:
         raise RecipeError(
             f"no block of {type(model).__name__} gives a map (N, C, H, W) of 2x2 or more at "
