@@ -258,9 +258,9 @@ def test_the_gradient_of_a_map_reaches_what_is_before_it_and_nothing_after(model
 
 def test_under_autocast_maps_come_in_half_precision(model_of):
     model = model_of("mobilenetv3_small_050")
-    with torch.no_grad(), Tapped(model, find_taps(model, 64)) as tapped:
-        with torch.autocast("cpu", torch.bfloat16):
-            _, _, maps = tapped(torch.randn(1, 3, 64, 64))
+    half = torch.autocast("cpu", torch.bfloat16)
+    with torch.no_grad(), Tapped(model, find_taps(model, 64)) as tapped, half:
+        _, _, maps = tapped(torch.randn(1, 3, 64, 64))
     assert {each.dtype for each in maps} == {torch.bfloat16}
 
 
