@@ -132,6 +132,8 @@ def _run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
         return 2
     run_dir = args.run_dir or Path("runs") / name
     path = run_stages(recipe, run_dir, Talk(args.quiet), only=args.stage, force=args.force)
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        return 0
     if args.json:
         print(path.read_text(encoding="utf-8"), end="")
     elif path.stem == "report":

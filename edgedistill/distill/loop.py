@@ -160,8 +160,7 @@ class Training:
         if ranks.world() == 1:
             return network
         synchronise_batch_norms(self.model)
-        # Buffers are equal on all ranks already: batch norms sum over ranks.
-        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(network)
 
     def _fastest(self, talk: Talk, title: str) -> Speed:
         if self.precision != "auto":
