@@ -276,10 +276,9 @@ def _unit_rms(maps: Tensor) -> Tensor:
 def _relations(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     """Distances (N, N) over their mean, and cosines (N, N, N) at the first image; 0 with itself."""
     x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-    x = x - x.mean(dim=0)  # a common offset would only cost digits
+    rounding = 8 * torch.finfo(x.dtype).eps * x.detach().norm(dim=1).max()
     away = x[None] - x[:, None]  # from row to column
     squares = away.square().sum(dim=2)
-    rounding = 8 * torch.finfo(x.dtype).eps * x.detach().norm(dim=1).max()
     same = squares <= rounding.clamp_min(1e-12) ** 2
     # A root has no slope at 0, and what the mask hides must not be divided by it either.
     lengths = squares.masked_fill(same, 1).sqrt()

@@ -414,6 +414,14 @@ def test_rkd_loss_of_coinciding_images_is_finite_and_they_do_not_pull_each_other
     assert torch.isfinite(still)
 
 
+def test_a_collapsed_student_that_differs_by_rounding_alone_counts_as_coinciding(rng):
+    noise = 1e-7 * torch.tensor(rng.normal(size=(5, 4)), dtype=torch.float32)
+    student = (1 + noise).requires_grad_()
+    assert not torch.equal(student[0], student[1])
+    rkd_loss(student, torch.tensor(rng.normal(size=(5, 4)), dtype=torch.float32)).backward()
+    assert torch.equal(student.grad, torch.zeros(5, 4))
+
+
 @pytest.mark.parametrize("images", [1, 2])
 def test_rkd_loss_says_why_one_or_two_images_have_no_relations(images):
     with pytest.raises(ValueError, match=f"3 images or more, got {images}: one has none"):

@@ -1,7 +1,6 @@
 """Taps of real architectures at 64 px, against timm's own table of stages where it has one."""
 
 import copy
-import os
 
 import pytest
 import torch
@@ -80,7 +79,7 @@ def test_fewer_taps_are_the_deepest(model_of):
         find_taps(model_of("resnet18"), 64, count=0)
 
 
-def test_depth_is_the_share_of_the_arithmetic_done_by_hand(model_of):
+def test_depth_is_the_share_of_the_arithmetic_done_by_hand():
     """A row of two convolutions: 3*4*9 on 8x8 against 4*8*1 on 4x4 multiply-accumulates."""
 
     class Row(nn.Module):
@@ -111,7 +110,7 @@ def test_maps_of_one_pixel_are_no_taps(model_of):
 
 
 def test_a_row_of_plain_convolutions_is_tapped_before_each_pooling():
-    """SqueezeNet's features without its Fire modules, as in a VGG."""
+    """As in a VGG, which has no blocks."""
 
     class Plain(nn.Module):
         def __init__(self):
@@ -264,7 +263,6 @@ def test_under_autocast_maps_come_in_half_precision(model_of):
     assert {each.dtype for each in maps} == {torch.bfloat16}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="gloo on a file store")
 def test_inside_distributed_data_parallel_maps_and_gradients_are_the_same(model_of):
     model = copy.deepcopy(model_of("mobilenetv3_small_050"))
     images = torch.randn(2, 3, 64, 64)
