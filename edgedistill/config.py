@@ -140,7 +140,8 @@ def apply_override(table: dict[str, Any], override: str) -> None:
 
 def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Recipe paths are relative to the recipe file, so that a run can be started anywhere."""
-    paths = {"data": ("train", "val", "test"), "teacher": ("weights",), "student": ("weights",)}
+    paths = {"data": ("train", "val", "test", "unlabelled"),
+             "teacher": ("weights",), "student": ("weights",)}  # fmt: skip
     for section, keys in paths.items():
         values = table.get(section)
         if not isinstance(values, dict):

@@ -10,7 +10,7 @@ import torch
 
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.balance import class_weights, sample_weights
-from edgedistill.data.pixels import PixelCache
+from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.table import ImageTable, read_table
 from edgedistill.distill.batches import TrainingSet, validation_images
 from edgedistill.distill.logit_cache import image_list_digest
@@ -22,7 +22,7 @@ class Images:
     """The run's images: their table, their decoded pixels, and how training views are made."""
 
     table: ImageTable
-    pixels: PixelCache
+    pixels: PixelCache | FilePixels
     training: TrainingSet
     data: Any  # the recipe's [data]
 
@@ -61,7 +61,8 @@ def open_images(context: StageContext) -> Images:
     recipe = context.recipe
     folder = context.run.folder("data")
     table = read_table(folder)
-    pixels = PixelCache(folder)
+    resize_px = context.values("data")["resize_px"]
+    pixels = open_pixels(folder, table.paths, recipe.data, resize_px)
     rows = table.rows("train")
     view = TrainingView(recipe.data.image_px, recipe.augment, recipe.data.interpolation)
     sha256s = [table.sha256[row] for row in rows]
