@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 import pytest
+from test_duplicates import exposed, tile
+from test_shards import shard
 
 from edgedistill.data.prepare import prepare
 from edgedistill.data.sources import fingerprint
@@ -10,8 +12,6 @@ from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
 from road import write_images
-from test_duplicates import exposed, tile
-from test_shards import shard
 
 
 @pytest.fixture

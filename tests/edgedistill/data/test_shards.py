@@ -33,7 +33,9 @@ def items(path, **more):
     "a-{0000..0012}.tar", "a-{8..11}.tar", "{b,a,}x-{3..1}.tar", "{09..11}{a,b}", "{007..08}", "plain",
 ])  # fmt: skip
 def test_braces_expand_as_in_bash(pattern):
-    said = subprocess.run(["bash", "-c", f"printf '%s\\n' {pattern}"], capture_output=True, text=True)
+    said = subprocess.run(
+        ["bash", "-c", f"printf '%s\\n' {pattern}"], capture_output=True, text=True
+    )
     assert list(expand_braces(pattern)) == said.stdout.splitlines()
 
 
@@ -67,7 +69,10 @@ def test_shards_of_the_tar_program(tmp_path, how):
 
 def test_sources_of_several_shards(tmp_path):
     for number in range(3):
-        shard(tmp_path / f"s-{number}.tar", [(f"{number}.jpg", b"x"), (f"{number}.cls", b"%d" % number)])
+        shard(
+            tmp_path / f"s-{number}.tar",
+            [(f"{number}.jpg", b"x"), (f"{number}.cls", b"%d" % number)],
+        )
     names = [[item.path.name for item in items(source)]
              for source in (tmp_path, tmp_path / "s-{0..2}.tar", tmp_path / "s-{2,0}.tar")]  # fmt: skip
     assert names == [["0.jpg", "1.jpg", "2.jpg"], ["0.jpg", "1.jpg", "2.jpg"], ["2.jpg", "0.jpg"]]
