@@ -32,8 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run_options(quickstart)
 
     new = verbs.add_parser("new", help="look at your images and write a recipe for them")
-    new.add_argument("--train", type=Path, required=True, help="folder per class, CSV or parquet")
+    new.add_argument("--train", type=Path, required=True, help="folder per class, CSV, parquet, or .tar shards")
     new.add_argument("--val", type=Path, help="the same, if you have a split already")
+    new.add_argument("--unlabelled", type=Path, help="more images, without labels")
     new.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
     new.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="file to write")
     new.set_defaults(call=_new)
@@ -161,7 +162,7 @@ def _sweep(args: argparse.Namespace) -> int:
 def _new(args: argparse.Namespace) -> int:
     from edgedistill.new import inspect_and_write
 
-    inspect_and_write(args.train, args.val, args.target, args.recipe, print)
+    inspect_and_write(args.train, args.val, args.target, args.recipe, print, args.unlabelled)
     print(f"wrote {args.recipe}; next: edgedistill run {args.recipe}")
     return 0
 

@@ -61,9 +61,9 @@ def _of_maps(
     distill, px = recipe.distill, recipe.data.image_px
     teacher, about = load_weights(teacher_weights)
     spec = spec_for(about["model"], recipe)
-    pairs = pair_taps(
-        _taps(model, distill.student_taps, px), _taps(teacher, distill.teacher_taps, px)
-    )
+    named = bool(distill.student_taps and distill.teacher_taps)
+    pairs = pair_taps(_taps(model, distill.student_taps, px),
+                      _taps(teacher, distill.teacher_taps, px), in_order=named)  # fmt: skip
     for line in lines_from_pairs(pairs):
         say(f"  {line}")
     matcher = matcher_between(distill.feature_loss, pairs, seed)

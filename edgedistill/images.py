@@ -12,14 +12,13 @@ import torch
 from edgedistill.config import Recipe
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.balance import class_weights, sample_weights
-from edgedistill.data.pixels import PixelCache
+from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
+from edgedistill.data.pool import POOL
 from edgedistill.data.table import ImageTable, read_table
 from edgedistill.distill.batches import NOT_MIXED, TrainingSet, validation_images
 from edgedistill.distill.logit_cache import image_list_digest
 from edgedistill.distill.mixing import Mixing
 from edgedistill.pipeline import StageContext
-
-POOL = "unlabelled"  # the split of images without labels
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Images:
     """The run's images: their table, their decoded pixels, and how training views are made."""
 
     table: ImageTable
-    pixels: PixelCache
+    pixels: PixelCache | FilePixels
     view: TrainingView
     recipe: Recipe
 
@@ -108,5 +107,8 @@ def belongs_to(
 def open_images(context: StageContext) -> Images:
     recipe = context.recipe
     folder = context.run.folder("data")
+    table = read_table(folder)
+    resize_px = context.values("data")["resize_px"]
+    pixels = open_pixels(folder, table.paths, recipe.data, resize_px)
     view = TrainingView(recipe.data.image_px, recipe.augment, recipe.data.interpolation)
-    return Images(read_table(folder), PixelCache(folder), view, recipe)
+    return Images(table, pixels, view, recipe)

@@ -9,29 +9,37 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.data.prepare import group, scan
+from edgedistill.data.duplicates import MOST_IMAGES
+from edgedistill.data.grouping import group
+from edgedistill.data.scan import scan
+from edgedistill.data.sources import list_items, list_pool
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import RecipeError
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
 
-SIGNATURE_PX = 64  # images are only looked at here, not kept
 IMBALANCED = 2.0  # most frequent class over rarest, from which the recipe meets it
 TRAINING_VIEWS = 60_000  # images the student's training should see, a few minutes on two cores
 
 
 def inspect_and_write(
-    train: Path, val: Path | None, target: str, recipe_path: Path, say: Callable[[str], None]
+    train: Path,
+    val: Path | None,
+    target: str,
+    recipe_path: Path,
+    say: Callable[[str], None],
+    unlabelled: Path | None = None,
 ) -> dict[str, Any]:
     """Scan the images, report, and write `recipe_path`.
 
     Args:
-        train: folder per class, CSV or parquet.
+        train: folder per class, CSV, parquet or .tar shards.
         val: the same, or None.
         target: a board's name.
         recipe_path: must not exist.
         say: told what was found.
+        unlabelled: a folder, CSV or shards of images without labels, or None.
 
     Returns:
         What was found, JSON-able.
@@ -43,7 +51,11 @@ def inspect_and_write(
     if recipe_path.exists():
         raise RecipeError(f"{recipe_path} exists; remove it or choose another name")
     load_target(target)
-    data = DataConfig(train=str(train.resolve()), val=str(val.resolve()) if val else None)
+    given = {"train": train, "val": val, "unlabelled": unlabelled}
+    data = DataConfig(**{name: str(path.resolve()) for name, path in given.items() if path})
+    count = sum(len(list_items(path.resolve(), data)) for path in (train, val) if path)
+    if count > MOST_IMAGES:
+        data = data.model_copy(update={"near_duplicate_similarity": 0.0})
     found = _findings(data)
     for line in _lines(found):
         say(line)
@@ -54,7 +66,7 @@ def inspect_and_write(
 
 
 def _findings(data: DataConfig) -> dict[str, Any]:
-    scanned = scan(data, SIGNATURE_PX)
+    scanned = scan(data)
     grouped = group(scanned, data)
     counts: dict[str, dict[str, int]] = {}
     for item, given in zip(scanned.items, scanned.given, strict=True):
@@ -69,6 +81,8 @@ def _findings(data: DataConfig) -> dict[str, Any]:
     totals = [sum(of_class.values()) for of_class in counts.values()]
     return {
         "counts": dict(sorted(counts.items())),
+        "look_alikes_searched": data.near_duplicate_similarity > 0,
+        "pool_images": len(list_pool(Path(data.unlabelled), data)) if data.unlabelled else 0,
         "images": len(names),
         "imbalance": max(totals) / min(totals),
         "majority_fraction": max(totals) / sum(totals),
@@ -99,6 +113,13 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"{found['exact_duplicates']} exact copies, {found['images_in_groups']} images in "
         f"{found['near_duplicate_groups']} groups of look-alikes that will stay in one split"
     )
+    if not found["look_alikes_searched"]:
+        lines.append(
+            f"more than {MOST_IMAGES} images: look-alikes were not searched (the recipe says so); "
+            "if one part was shot several times, set data.group_pattern"
+        )
+    if found["pool_images"]:
+        lines.append(f"{found['pool_images']} images in the unlabelled pool")
     for key, text in (
         ("leaks", "LEAKS: {} pairs of look-alikes between train and val, first {}"),
         (
@@ -121,6 +142,12 @@ def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str
     val = f"val = {json.dumps(data.val, ensure_ascii=False)}\n" if data.val else (
         "# val = \"DIR\"               # split off train when absent, look-alikes kept together\n"
     )  # fmt: skip
+    more = "" if found["look_alikes_searched"] else (
+        "near_duplicate_similarity = 0   # too many images to compare each with each\n"
+        "store = \"files\"            # decode at each access; \"decoded\" keeps pixels on the disk\n"
+    )  # fmt: skip
+    if data.unlabelled:
+        more += f"unlabelled = {json.dumps(data.unlabelled, ensure_ascii=False)}\n"
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
     return f"""# edgedistill run {name}
 # Hardware and result: none yet; `edgedistill run` writes them to runs/{Path(name).stem}/report/.
@@ -128,7 +155,7 @@ def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str
 [data]
 train = {json.dumps(data.train, ensure_ascii=False)}
 {val}# test = "DIR"              # never trained or chosen on; split off train when absent
-image_px = {image_px:<15} # input side; median short side of your images: {found["side_px"][1]}
+{more}image_px = {image_px:<15} # input side; median short side of your images: {found["side_px"][1]}
 crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNet
 metric = "{metric}"
 balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1

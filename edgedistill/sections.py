@@ -19,13 +19,17 @@ class DataConfig(Section):
     """Where the images are and how they are split and framed."""
 
     train: str
-    """folder with one folder per class, or a CSV / parquet file with a path and a label column"""
+    """folder with one folder per class, a CSV / parquet file with a path and a label column, or
+    WebDataset shards: a .tar, a folder of them, or `shards-{0000..0127}.tar`"""
     val: str | None = None
     """the same, for choosing and gating; split off `train` when absent"""
     test: str | None = None
     """the same, for the figures in the report; split off `train` when absent"""
     unlabelled: str | None = None
-    """images without labels, at any depth of a folder or in a CSV; the teacher labels them"""
+    """images without labels: a folder of any shape, a CSV / parquet file, or shards; copies of
+    labelled images, and look-alikes of `val` and `test`, are left out"""
+    store: Literal["decoded", "files"] = "decoded"
+    """keep resized pixels in the run, or (large sets) decode the files at each access"""
     path_column: str = "path"
     """CSV / parquet: column of image paths, relative to the file"""
     label_column: str = "label"
@@ -35,7 +39,8 @@ class DataConfig(Section):
     group_pattern: str | None = None
     """regular expression on the file name; images with the same first group stay together"""
     near_duplicate_similarity: Fraction = 0.9
-    """correlation from which two images count as one and stay in one split; 0 turns it off"""
+    """correlation from which two images count as one and stay in one split; 0 turns it off, which
+    more than 50,000 labelled images need"""
     val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     """share of `train` split off when `val` is absent"""
     test_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
@@ -57,8 +62,13 @@ class DataConfig(Section):
 
     @property
     def images(self) -> dict[str, Any]:
-        """What the decoded and split images depend on: all but how they are used later."""
-        return self.model_dump(mode="json", exclude={"balance", "metric"})
+        """What the decoded and split images depend on: all but how they are used later.
+
+        Keys that came later are left out at their default, so that older artifacts stay fresh.
+        """
+        newer = {name for name in ("unlabelled", "store")
+                 if getattr(self, name) == type(self).model_fields[name].default}  # fmt: skip
+        return self.model_dump(mode="json", exclude={"balance", "metric", *newer})
 
 
 class AugmentConfig(Section):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from edgedistill.data.pixels import PixelCache
+from edgedistill.data.pool import POOL
 from edgedistill.distill.batches import TrainingSet
-from edgedistill.images import POOL, Images
+from edgedistill.images import Images
 from edgedistill.pipeline import StageContext
 from edgedistill.stages import stage_named
 

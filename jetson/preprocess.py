@@ -62,42 +62,52 @@ def preprocess_from_dict(stored):
 
 
 def read_image(path):
-    """Decode an image file.
+    """Decode an image file; see `decode_image`.
+
+    Raises:
+        ImageError: unreadable, or what `decode_image` refuses.
+    """
+    try:
+        with open(str(path), "rb") as file:
+            content = file.read()
+    except (IOError, OSError) as error:
+        raise ImageError("%s: cannot be read: %s" % (path, error.strerror))
+    return decode_image(content, path)
+
+
+def decode_image(content, name):
+    """Decode the bytes of an image file.
 
     Grey becomes three equal channels, alpha is dropped, 16-bit integers are divided by 257, EXIF
     orientation is applied. A truncated JPEG or PNG is refused: OpenCV fills the rest with grey
     and reports nothing.
 
     Args:
-        path: of a file that OpenCV reads.
+        content: of a file that OpenCV reads.
+        name: for messages.
 
     Returns:
         (height, width, 3) uint8, RGB.
 
     Raises:
-        ImageError: unreadable, truncated, CMYK, or neither 8 nor 16 bits a channel.
+        ImageError: truncated, no image, CMYK, or neither 8 nor 16 bits a channel.
     """
     import cv2
 
-    try:
-        with open(str(path), "rb") as file:
-            content = file.read()
-    except (IOError, OSError) as error:
-        raise ImageError("%s: cannot be read: %s" % (path, error.strerror))
-    _refuse_truncated(path, content)
+    _refuse_truncated(name, content)
     if _jpeg_channels(content) == 4:
-        raise ImageError("%s: a CMYK JPEG; convert it to RGB" % (path,))
+        raise ImageError("%s: a CMYK JPEG; convert it to RGB" % (name,))
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
-        raise ImageError("%s: cannot be decoded: %s" % (path, str(error).splitlines()[0]))
+        raise ImageError("%s: cannot be decoded: %s" % (name, str(error).splitlines()[0]))
     if image is None:
-        raise ImageError("%s: not an image that OpenCV can decode" % (path,))
+        raise ImageError("%s: not an image that OpenCV can decode" % (name,))
     if image.dtype == np.uint16:
         image = (image // 257).astype(np.uint8)
     if image.dtype != np.uint8:
-        raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (path, image.dtype))
+        raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (name, image.dtype))
     return np.ascontiguousarray(image[:, :, ::-1])
 
 
@@ -169,14 +179,14 @@ def to_input(image, spec):
     return np.ascontiguousarray(normal.transpose(2, 0, 1)[np.newaxis])
 
 
-def _refuse_truncated(path, content):
+def _refuse_truncated(name, content):
     """The end marker must be there; cameras may append a few bytes after it."""
     if not content:
-        raise ImageError("%s: an empty file" % (path,))
+        raise ImageError("%s: an empty file" % (name,))
     if content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda"):
-        raise ImageError("%s: a truncated JPEG, its end marker is missing" % (path,))
+        raise ImageError("%s: a truncated JPEG, its end marker is missing" % (name,))
     if content[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in content[-64:]:
-        raise ImageError("%s: a truncated PNG, its IEND chunk is missing" % (path,))
+        raise ImageError("%s: a truncated PNG, its IEND chunk is missing" % (name,))
 
 
 def _jpeg_channels(content):

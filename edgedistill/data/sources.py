@@ -1,4 +1,8 @@
-"""Which files there are and what they are labelled: a folder per class, a CSV, a parquet file."""
+"""Which images there are and what they are labelled.
+
+A source is a folder per class, a CSV, a parquet file, or WebDataset shards; the unlabelled pool
+may be a folder of any shape.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedistill.data.shards import class_lists_beside, samples_of, shards_of
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
 
@@ -34,11 +39,11 @@ IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Item:
-    """One labelled file.
+    """One image.
 
     Attributes:
-        path: absolute.
-        label: class name.
+        path: absolute, for `shards.read_bytes`.
+        label: class name; empty in the unlabelled pool.
         group: images of one group stay in one split; None when nothing was said.
     """
 
@@ -48,40 +53,60 @@ class Item:
 
 
 def list_items(source: Path, data: DataConfig) -> list[Item]:
-    """All labelled images of a source, in path order.
+    """All labelled images of a source, files in path order, shards in their own.
 
     Raises:
-        DataError: nothing there, an empty class, a missing column, an empty label.
+        DataError: nothing there, an empty class, a missing column, an empty label, a bad shard.
     """
-    if not source.exists():
+    shards = [] if source.is_dir() and _class_folders(source) else shards_of(source)
+    if shards:
+        found = _items_of_shards(shards, labelled=True)
+    elif not source.exists():
         raise DataError(
-            f"{source}: no such folder or file; expected one folder per class, or a CSV"
+            f"{source}: no such folder or file; expected one folder per class, a CSV, or .tar shards"
         )
-    if source.is_dir():
+    elif source.is_dir():
         found = _items_of_folder(source)
-    elif source.suffix.lower() in {".csv", ".tsv"}:
-        found = _items_of_rows(source, _csv_rows(source), data)
-    elif source.suffix.lower() == ".parquet":
-        found = _items_of_rows(source, _parquet_rows(source), data)
     else:
-        raise DataError(f"{source}: expected a folder, .csv, .tsv or .parquet")
+        found = _items_of_rows(source, _rows(source), data)
     if not found:
         raise DataError(f"{source}: no images listed")
     if data.group_pattern is not None:
         found = [_with_group_from_name(item, data.group_pattern) for item in found]
+    return found if shards else sorted(found, key=lambda item: str(item.path))
+
+
+def list_pool(source: Path, data: DataConfig) -> list[Item]:
+    """All images of the unlabelled pool; labels and folder names are ignored.
+
+    Raises:
+        DataError: nothing there, no images, a missing column, a bad shard.
+    """
+    files = list(_images_below(source)) if source.is_dir() else []
+    shards = [] if files else shards_of(source)
+    if shards:
+        return _items_of_shards(shards, labelled=False)
+    if not source.exists():
+        raise DataError(f"{source}: no such folder or file; expected unlabelled images in a "
+                        "folder, a CSV, or .tar shards")  # fmt: skip
+    found = [Item(file, "") for file in files]
+    if not source.is_dir():
+        found = _items_of_rows(source, _rows(source), data, labelled=False)
+    if not found:
+        raise DataError(f"{source}: no images in it; fill it, or leave data.unlabelled out")
     return sorted(found, key=lambda item: str(item.path))
 
 
 def fingerprint(data: DataConfig) -> str:
-    """SHA-256 over path, size and time of every source file: cheap, and changes when they do."""
+    """SHA-256 over path, size and time of every source file: cheap, and changes when they do.
+
+    Of shards it is the .tar files that count, and what names their classes; they are not opened.
+    """
     digest = hashlib.sha256()
-    for source in (data.train, data.val, data.test):
-        if source is None:
+    for name in ("train", "val", "test", "unlabelled"):
+        if getattr(data, name) is None:
             continue
-        path = Path(source)
-        files = [path] if path.is_file() else []
-        files += [item.path for item in list_items(path, data)]
-        for file in files:
+        for file in _files_of(Path(getattr(data, name)), data, name != "unlabelled"):
             try:
                 stat = file.stat()
             except OSError:
@@ -92,10 +117,33 @@ def fingerprint(data: DataConfig) -> str:
     return digest.hexdigest()
 
 
-def _items_of_folder(source: Path) -> list[Item]:
-    classes = sorted(
+def _files_of(source: Path, data: DataConfig, labelled: bool) -> list[Path]:
+    is_folder = source.is_dir()
+    if not (is_folder and (_class_folders(source) if labelled else any(_images_below(source)))):
+        shards = shards_of(source)
+        if shards:
+            beside = [file for shard in shards for file in class_lists_beside(shard)]
+            return [*shards, *dict.fromkeys(beside)]
+    listed = list_items(source, data) if labelled else list_pool(source, data)
+    return ([] if is_folder else [source]) + [item.path for item in listed]
+
+
+def _class_folders(source: Path) -> list[Path]:
+    return sorted(
         entry for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith(".")
     )
+
+
+def _items_of_shards(shards: list[Path], labelled: bool) -> list[Item]:
+    found = [Item(sample.path, sample.label or "")
+             for shard in shards for sample in samples_of(shard, IMAGE_SUFFIXES, labelled)]  # fmt: skip
+    if not found:
+        raise DataError(f"{shards[0]}: no images in it; expected members like KEY.jpg")
+    return found
+
+
+def _items_of_folder(source: Path) -> list[Item]:
+    classes = _class_folders(source)
     if not classes:
         raise DataError(f"{source}: no class folders in it; expected {source.name}/CLASS/image.jpg")
     found: list[Item] = []
@@ -116,6 +164,14 @@ def _images_below(folder: Path) -> Iterable[Path]:
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
                 yield Path(os.path.abspath(os.path.join(place, name)))
+
+
+def _rows(source: Path) -> list[dict[str, str | None]]:
+    if source.suffix.lower() in {".csv", ".tsv"}:
+        return _csv_rows(source)
+    if source.suffix.lower() == ".parquet":
+        return _parquet_rows(source)
+    raise DataError(f"{source}: expected a folder, .csv, .tsv, .parquet or .tar")
 
 
 def _csv_rows(source: Path) -> list[dict[str, str | None]]:
@@ -141,10 +197,13 @@ def _parquet_rows(source: Path) -> list[dict[str, str | None]]:
     return [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
 
 
-def _items_of_rows(source: Path, rows: list[dict[str, str | None]], data: DataConfig) -> list[Item]:
+def _items_of_rows(
+    source: Path, rows: list[dict[str, str | None]], data: DataConfig, labelled: bool = True
+) -> list[Item]:
     if not rows:
         raise DataError(f"{source}: no rows below the header")
-    for column in filter(None, (data.path_column, data.label_column, data.group_column)):
+    columns = (data.path_column, data.label_column, data.group_column)
+    for column in filter(None, columns if labelled else columns[:1]):
         if column not in rows[0]:
             known = ", ".join(str(name) for name in rows[0])
             raise DataError(
@@ -153,11 +212,11 @@ def _items_of_rows(source: Path, rows: list[dict[str, str | None]], data: DataCo
             )
     found = []
     for number, row in enumerate(rows, start=2):
-        path, label = row[data.path_column], row[data.label_column]
-        if not path or not label:
+        path, label = row[data.path_column], row[data.label_column] if labelled else ""
+        if not path or (labelled and not label):
             raise DataError(f"{source}, line {number}: the path or the label is empty")
-        group = row[data.group_column] if data.group_column else None
-        found.append(Item(Path(os.path.abspath(source.parent / path)), label, group or None))
+        group = row[data.group_column] if labelled and data.group_column else None
+        found.append(Item(Path(os.path.abspath(source.parent / path)), label or "", group or None))
     return found
 
 

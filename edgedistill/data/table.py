@@ -13,7 +13,7 @@ from edgedistill.errors import DataError
 from edgedistill.run_folder import write_bytes
 
 COLUMNS = ("path", "label", "split", "sha256", "group")
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")  # of labelled images; `unlabelled` is the pool
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class ImageTable:
 
     Attributes:
         classes: names; the position is the logit's.
-        paths: N absolute paths.
-        labels: (N,) int64.
-        splits: (N,) of `train`, `val`, `test`.
+        paths: N absolute paths, of files or shard members: for `shards.read_bytes`.
+        labels: (N,) int64; -1 in the pool.
+        splits: (N,) of `train`, `val`, `test`, `unlabelled`.
         sha256: N hex hashes of the files.
         groups: (N,) int64; equal numbers are kept in one split.
     """
@@ -46,7 +46,7 @@ def write_table(folder: Path, table: ImageTable) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for i, path in enumerate(table.paths):
-        name = table.classes[table.labels[i]]
+        name = table.classes[table.labels[i]] if table.labels[i] >= 0 else ""
         writer.writerow([path, name, table.splits[i], table.sha256[i], table.groups[i]])
     write_bytes(folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"))
     write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in table.classes).encode())
@@ -66,7 +66,7 @@ def read_table(folder: Path) -> ImageTable:
             header, *rows = list(csv.reader(file))
         if tuple(header) != COLUMNS:
             raise ValueError(f"expected the columns {COLUMNS}, got {header}")
-        number = {name: index for index, name in enumerate(classes)}
+        number = {"": -1} | {name: index for index, name in enumerate(classes)}
         return ImageTable(
             classes,
             [Path(row[0]) for row in rows],

@@ -10,6 +10,7 @@ import numpy as np
 
 import calibration
 import jetson
+from edgedistill.data.shards import read_bytes
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.export import INPUT, OUTPUT
 from edgedistill.run_folder import write_bytes, write_json
@@ -39,7 +40,7 @@ def write_bundle(
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
     Args:
-        golden_images: n image files, copied as they are.
+        golden_images: n image files or shard members, copied as they are.
         golden_inputs: (n, px, px, 3) uint8, those images as the workstation framed them.
         golden_logits: (n, classes) float32 of the workstation's ONNX Runtime.
         golden_labels: (n,) int.
@@ -61,7 +62,7 @@ def write_bundle(
         write_json(out / "calibration.json", amax)
     write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
     for number, path in enumerate(golden_images):
-        shutil.copyfile(path, images / f"{number:04d}{path.suffix.lower()}")
+        (images / f"{number:04d}{path.suffix.lower()}").write_bytes(read_bytes(path))
     np.save(out / "golden" / "inputs.npy", golden_inputs)
     np.save(out / "golden" / "logits.npy", golden_logits)
     write_json(out / "golden" / "labels.json", [int(label) for label in golden_labels])

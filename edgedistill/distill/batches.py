@@ -7,6 +7,7 @@ step can be made again: that is what resuming and the teacher's cache rest on.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -180,7 +181,7 @@ class Order:
 def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job]) -> Iterator[Made]:
     """`map(make, jobs)` in order, with the next few made by threads meanwhile."""
     waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="views") as pool:
+    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="views") as pool:
         try:
             for job in jobs:
                 waiting.append(pool.submit(make, job))

@@ -188,7 +188,7 @@ def _published(recipe: Recipe, executed: str) -> dict[str, Any]:
 
 def _provenance(stages: dict, recipe: Recipe) -> dict[str, Any]:
     values = recipe.model_dump(mode="json")
-    for key in ("train", "val", "test"):  # a path would tell of this computer, and of no other
+    for key in ("train", "val", "test", "unlabelled"):  # a path would tell of this computer, and of no other
         values["data"][key] = values["data"][key] and Path(values["data"][key]).name
     for section in ("teacher", "student"):
         values[section]["weights"] = Path(values[section]["weights"]).name

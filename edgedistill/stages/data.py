@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgedistill.data.pixels import PIXEL_FILES
 from edgedistill.data.prepare import prepare
 from edgedistill.models.build import refuse_unless_student, resize_px_of
 from edgedistill.pipeline import StageContext
@@ -13,7 +14,5 @@ def run(context: StageContext) -> Result:
     refuse_unless_student(recipe.student.model)
     resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction)
     values = prepare(recipe.data, resize_px, context.out, context.talk.say)
-    return Result(
-        {**values, "resize_px": resize_px},
-        ("images.csv", "classes.txt", "pixels.u8", "pixels.npz"),
-    )
+    pixels = PIXEL_FILES if recipe.data.store == "decoded" else ()
+    return Result({**values, "resize_px": resize_px}, ("images.csv", "classes.txt", *pixels))

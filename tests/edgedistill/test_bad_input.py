@@ -78,6 +78,16 @@ def test_one_image_under_two_labels(folder):
     assert "the same image has two labels" in refused(folder)
 
 
+def test_an_empty_pool(folder):
+    (folder / "pool").mkdir()
+    assert "pool: no images in it" in refused(folder, "--set", "data.unlabelled=pool")
+
+
+def test_a_truncated_shard(folder):
+    (folder / "s.tar").write_bytes(b"x" * 700)
+    assert "s.tar: not a whole, uncompressed tar" in refused(folder, "--set", "data.train=s.tar")
+
+
 def test_a_class_too_small_to_split(folder):
     (folder / "images" / "rare").mkdir()
     cv2.imwrite(str(folder / "images" / "rare" / "1.png"), np.full((40, 40, 3), 9, np.uint8))

@@ -124,6 +124,25 @@ def test_new_tells_leaks_between_the_users_splits(tmp_path):
     assert "LEAKS: 1 pairs of look-alikes between train and val" in done.stdout
 
 
+def test_new_with_a_pool_and_more_images_than_can_be_compared(tmp_path, monkeypatch):
+    from edgedistill.config import load_recipe
+    from edgedistill.new import inspect_and_write
+
+    write_images(tmp_path / "a", per_class=4)
+    write_images(tmp_path / "pool", per_class=2, seed=9)
+    monkeypatch.setattr("edgedistill.new.MOST_IMAGES", 11)
+    monkeypatch.setattr("edgedistill.data.scan.MOST_IMAGES", 11)
+    said = []
+    inspect_and_write(
+        tmp_path / "a", None, "jetson-nano", tmp_path / "r.toml", said.append, tmp_path / "pool"
+    )
+    assert "6 images in the unlabelled pool" in said
+    assert any("more than 11 images: look-alikes were not searched" in line for line in said)
+    data = load_recipe(tmp_path / "r.toml").data
+    assert (data.unlabelled, data.store) == (str(tmp_path / "pool"), "files")
+    assert data.near_duplicate_similarity == 0
+
+
 def test_check_on_the_runs_own_file(finished_run):
     model = finished_run / "runs" / "r" / "export" / "student.onnx"
     done = edgedistill("check", model, "--target", "jetson-nano", "--json", cwd=finished_run)

@@ -1,0 +1,93 @@
+"""The unlabelled pool: images that the teacher may answer for, none of which is met again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgedistill.data.scan import Keep, Scan, read_all
+from edgedistill.data.sources import list_pool
+from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
+
+POOL = "unlabelled"  # the split of its images in images.csv; their label is -1
+
+
+@dataclass
+class Pool:
+    """What is left of the pool, and what was left out.
+
+    Attributes:
+        paths: images kept.
+        sha256: of each.
+        copies: how many were left out as the same bytes as a labelled image.
+        alike: left out as look-alikes of a validation or test image: pool path, its most alike
+            image's path, split and correlation.
+        unreadable: one line each.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    sha256: list[str] = field(default_factory=list)
+    copies: int = 0
+    alike: list[tuple[str, str, str, float]] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def scan_pool(
+    data: DataConfig,
+    resize_px: int,
+    labelled: Scan,
+    splits: np.ndarray,
+    similarity: float,
+    keep: Keep | None,
+) -> Pool:
+    """Read the pool and leave out what would let the student see validation or test images.
+
+    Copies of training images are left out too: they are there already. Every image is compared
+    with the validation and test images only, so the cost is linear in the pool.
+
+    Args:
+        data: the recipe's [data], with a pool.
+        resize_px: short side of what `keep` gets.
+        labelled: all other images.
+        splits: (N,) theirs.
+        similarity: correlation from which two images count as one; 0 compares bytes only.
+        keep: gets the resized pixels of each image that stays; None keeps no pixels.
+
+    Raises:
+        DataError: no pool there, or nothing left of it.
+    """
+    listed = [item.path for item in list_pool(Path(data.unlabelled), data)]
+    known = set(labelled.sha256)
+    held_rows = np.flatnonzero(splits != "train") if similarity > 0 else np.empty(0, np.int64)
+    held = labelled.signatures[held_rows] if len(held_rows) else None
+    pool = Pool()
+    readings = read_all(listed, data, resize_px if keep else None)
+    for path, seen in zip(listed, readings, strict=True):
+        if isinstance(seen, str):
+            pool.unreadable.append(seen)
+            continue
+        if seen.sha256 in known:
+            pool.copies += 1
+            continue
+        if held is not None:
+            alike = held @ seen.signature
+            most = int(alike.argmax())
+            if alike[most] >= similarity:
+                row = held_rows[most]
+                other = str(labelled.items[row].path)
+                pool.alike.append((str(path), other, str(splits[row]), float(alike[most])))
+                continue
+        pool.paths.append(path)
+        pool.sha256.append(seen.sha256)
+        if keep is not None:
+            keep(seen.resized)
+    if not pool.paths:
+        raise DataError(
+            f"data.unlabelled: nothing is left of {len(listed)} images: {pool.copies} are copies of "
+            f"labelled ones, {len(pool.alike)} look like validation or test images, "
+            f"{len(pool.unreadable)} are unreadable; give others, or leave data.unlabelled out"
+        )
+    return pool

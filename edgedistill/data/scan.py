@@ -1,0 +1,151 @@
+"""Read every image of the sources once: decode, hash, look at it, hand the pixels on, forget them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
+from edgedistill.data.shards import read_bytes
+from edgedistill.data.sources import Item, list_items
+from edgedistill.data.table import SPLITS
+from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
+from jetson.errors import ImageError
+from jetson.preprocess import decode_image, resize_short_side
+
+AHEAD = 4  # images each thread may have decoded that were not taken yet: bounds the memory
+
+Keep = Callable[[np.ndarray], None]
+
+
+@dataclass
+class Scan:
+    """What was found in the files of all labelled sources, in one order.
+
+    Attributes:
+        items: readable images.
+        given: the split each came from: `train`, `val` or `test`.
+        sha256: hex, of the file's bytes.
+        signatures: (N, 1024) float32; (0, 1024) when look-alikes are not searched.
+        sizes: (N, 2) height and width, pixels, as stored.
+        grey: how many have three equal channels.
+        unreadable: one line each.
+    """
+
+    items: list[Item]
+    given: list[str]
+    sha256: list[str]
+    signatures: np.ndarray
+    sizes: np.ndarray
+    grey: int
+    unreadable: list[str]
+
+
+class Seen(NamedTuple):
+    """One image that was read.
+
+    Attributes:
+        resized: (h, w, 3) uint8, or None when the pixels are not kept.
+        sha256: hex, of the file's bytes.
+        signature: (1024,) float32, or None when look-alikes are not searched.
+        size: height and width as stored, pixels.
+        grey: whether the three channels are equal.
+    """
+
+    resized: np.ndarray | None
+    sha256: str
+    signature: np.ndarray | None
+    size: tuple[int, int]
+    grey: bool
+
+
+def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = None) -> Scan:
+    """Read all labelled images, on all cores; `keep` gets the pixels in order, their short side
+    resize_px. Without it no pixels are made.
+
+    Memory: 4 KiB an image while look-alikes are searched, else some hundred bytes, whatever the
+    size of the images.
+
+    Raises:
+        DataError: no readable image, or too many to compare each with each.
+    """
+    sources = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
+    jobs = [(name, item) for name, path in sources.items() for item in list_items(Path(path), data)]
+    searched = data.near_duplicate_similarity > 0
+    if searched and len(jobs) > MOST_IMAGES:
+        raise DataError(
+            f"{len(jobs)} images are too many to compare each with each (at most {MOST_IMAGES}); "
+            "set data.near_duplicate_similarity = 0, and name shots of one thing by "
+            "data.group_pattern or data.group_column"
+        )
+    signatures = np.empty((len(jobs) if searched else 0, SIDE * SIDE), np.float32)
+    found = Scan([], [], [], signatures, np.empty(0), 0, [])
+    sizes = []
+    readings = read_all([item.path for _, item in jobs], data, resize_px if keep else None)
+    for (name, item), seen in zip(jobs, readings, strict=True):
+        if isinstance(seen, str):
+            found.unreadable.append(seen)
+            continue
+        if seen.signature is not None:
+            signatures[len(found.items)] = seen.signature
+        found.items.append(item)
+        found.given.append(name)
+        found.sha256.append(seen.sha256)
+        sizes.append(seen.size)
+        found.grey += seen.grey
+        if keep is not None:
+            keep(seen.resized)
+    if not found.items:
+        raise DataError(f"none of {len(jobs)} images is readable, first: {found.unreadable[0]}")
+    found.signatures, found.sizes = signatures[: len(found.items)], np.array(sizes)
+    return found
+
+
+def read_all(paths: list[Path], data: DataConfig, resize_px: int | None) -> Iterator[Seen | str]:
+    """Each image in order, or one line that says why it cannot be read.
+
+    Args:
+        paths: files or shard members.
+        data: whether look-alikes are searched, and how to resize.
+        resize_px: short side of `Seen.resized`; None leaves the pixels out.
+    """
+
+    def read(path: Path) -> Seen | str:
+        try:
+            content = read_bytes(path)
+            image = decode_image(content, path)
+        except ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"{path}: cannot be read: {error.strerror}"
+        resized = None
+        if resize_px is not None:
+            resized = resize_short_side(image, resize_px, data.interpolation)
+        grey = bool(
+            (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()
+        )
+        signed = signature(image) if data.near_duplicate_similarity > 0 else None
+        return Seen(resized, hashlib.sha256(content).hexdigest(), signed, image.shape[:2], grey)
+
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[Seen | str]] = deque()
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="images") as pool:
+        try:
+            for path in paths:
+                waiting.append(pool.submit(read, path))
+                if len(waiting) > AHEAD * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

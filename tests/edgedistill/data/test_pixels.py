@@ -1,0 +1,151 @@
+"""`files` gives the pixels of `decoded`, from folders and shards, and holds none of them."""
+
+import re
+import subprocess
+import sys
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from test_shards import shard
+
+from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
+from edgedistill.data.prepare import prepare
+from edgedistill.data.table import read_table
+from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
+from road import ROOT, edgedistill, write_images
+
+
+@pytest.fixture
+def prepared(tmp_path, rng):
+    """Of one set of images, some wide and some grey: (decoded folder, files folder)."""
+    write_images(tmp_path / "images", per_class=20)
+    wide = rng.integers(0, 255, (40, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "images" / "disc" / "wide.jpg"), wide)
+    cv2.imwrite(str(tmp_path / "images" / "disc" / "grey.png"), wide[..., 0])
+    folders = {}
+    for store in ("decoded", "files"):
+        folders[store] = tmp_path / store
+        folders[store].mkdir()
+        data = DataConfig(train=str(tmp_path / "images"), store=store)
+        folders[f"{store} summary"] = prepare(data, 32, folders[store], lambda line: None)
+    return tmp_path, folders
+
+
+def opened(folder, store):
+    paths = read_table(folder).paths
+    return open_pixels(folder, paths, DataConfig(train="x", store=store), 32)
+
+
+def test_both_stores_give_the_same_pixels_and_table(prepared):
+    _, folders = prepared
+    assert folders["decoded summary"] == folders["files summary"]
+    names = {
+        store: sorted(p.name for p in folders[store].iterdir()) for store in ("decoded", "files")
+    }
+    assert names["files"] == ["classes.txt", "images.csv"]
+    assert names["decoded"] == ["classes.txt", "images.csv", "pixels.npz", "pixels.u8"]
+    table = (folders["decoded"] / "images.csv").read_bytes()
+    assert (folders["files"] / "images.csv").read_bytes() == table
+    decoded, files = opened(folders["decoded"], "decoded"), opened(folders["files"], "files")
+    assert (type(decoded), type(files)) == (PixelCache, FilePixels)
+    assert len(decoded) == len(files) == 62
+    for row in range(62):
+        assert np.array_equal(decoded[row], files[row])
+
+
+def test_threads_read_the_same(prepared):
+    _, folders = prepared
+    decoded, files = opened(folders["decoded"], "decoded"), opened(folders["files"], "files")
+    wrong = []
+
+    def read(start):
+        for step in range(200):
+            row = (start + 7 * step) % len(files)
+            if not np.array_equal(decoded[row], files[row]):
+                wrong.append(row)
+
+    threads = [threading.Thread(target=read, args=(start,)) for start in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_file_that_went_away_is_one_line(prepared):
+    folder, folders = prepared
+    files = opened(folders["files"], "files")
+    (folder / "images" / "disc" / "000.png").unlink()
+    with pytest.raises(DataError, match="000.png: was readable in stage data and is not now"):
+        files[0]
+
+
+def test_too_many_images_for_the_search(prepared, monkeypatch):
+    folder, _ = prepared
+    monkeypatch.setattr("edgedistill.data.scan.MOST_IMAGES", 61)
+    (folder / "out").mkdir()
+    data = {"train": str(folder / "images"), "store": "files"}
+    with pytest.raises(DataError, match=re.escape("set data.near_duplicate_similarity = 0")):
+        prepare(DataConfig(**data), 32, folder / "out", lambda line: None)
+    prepare(DataConfig(**data, near_duplicate_similarity=0), 32, folder / "out", lambda line: None)
+
+
+PEAK_MIB = """
+import os, resource, sys
+from pathlib import Path
+os.cpu_count = lambda: 2  # what is decoded ahead grows with the cores
+from edgedistill.data.prepare import prepare
+from edgedistill.sections import DataConfig
+out = Path(sys.argv[1] + "-" + sys.argv[2])
+out.mkdir()
+data = DataConfig(train=sys.argv[1], store=sys.argv[2], near_duplicate_similarity=0)
+prepare(data, 512, out, lambda line: None)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_four_times_the_images_take_no_more_memory(tmp_path, rng):
+    """768 KiB an image when decoded: holding them would cost 225 MiB more."""
+    peaks = {}
+    for count in (100, 400):
+        folder = tmp_path / str(count)
+        for number in range(count):
+            of_class = folder / ("a" if number % 2 else "b")
+            of_class.mkdir(parents=True, exist_ok=True)
+            flat = np.full((512, 512, 3), number % 200, np.uint8)
+            flat[:32, :32] = 100 * (number // 200)  # no two are equal
+            cv2.imwrite(str(of_class / f"{number}.jpg"), flat)
+        for store in ("decoded", "files"):
+            done = subprocess.run([sys.executable, "-c", PEAK_MIB, folder, store], text=True, cwd=ROOT,
+                                  capture_output=True, check=True)  # fmt: skip
+            peaks[count, store] = float(done.stdout)
+    for store in ("decoded", "files"):
+        assert peaks[400, store] - peaks[100, store] < 12, peaks
+
+
+def test_a_run_on_shards_decoded_at_each_access_has_the_bits_of_the_folder(finished_run, tmp_path):
+    """Also across shards, and with a pool, which no network may notice."""
+    members = []
+    for file in sorted((finished_run / "images").rglob("*.png")):
+        key = f"{file.parent.name}/{file.stem}"
+        members += [(f"{key}.png", file.read_bytes()), (f"{key}.cls", file.parent.name.encode())]
+    shard(tmp_path / "s-0.tar", members[:80])
+    shard(tmp_path / "s-1.tar", members[80:])
+    write_images(tmp_path / "pool", per_class=2, seed=8)
+    (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text())
+    edgedistill("bundle", "r.toml", "--set", "data.train=s-{0..1}.tar", "--set", "data.store=files",
+                "--set", "data.unlabelled=pool", cwd=tmp_path)  # fmt: skip
+    ours, known = tmp_path / "runs" / "r", finished_run / "runs" / "r"
+    for name in ("teacher/weights.safetensors", "baseline/weights.safetensors",
+                 "distill/weights.safetensors", "evaluate/test_logits.npz", "quantize/amax.json",
+                 "bundle/bundle/golden/inputs.npy", "bundle/bundle/golden/logits.npy"):  # fmt: skip
+        assert (ours / name).read_bytes() == (known / name).read_bytes(), name
+    images = sorted(p.name for p in (known / "bundle/bundle/golden/images").iterdir())
+    for name in images:
+        path = f"bundle/bundle/golden/images/{name}"
+        assert (ours / path).read_bytes() == (known / path).read_bytes()
+    assert not list((ours / "data").glob("pixels*"))
+    assert len(read_table(ours / "data").rows("unlabelled")) == 6
