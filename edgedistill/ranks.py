@@ -55,7 +55,13 @@ def joined(device: str) -> Iterator[None]:
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(local_rank())
-    distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
+    # A restarted group must not find the addresses of the dead one: torchrun keeps one store.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    distributed.init_process_group(
+        "nccl" if cuda else "gloo", timeout=PATIENCE, rank=number, world_size=count,
+        store=distributed.PrefixStore(f"attempt-{attempt}", store),
+    )  # fmt: skip
     try:
         yield
     finally:

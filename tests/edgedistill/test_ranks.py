@@ -13,7 +13,7 @@ import pytest
 from road import RECIPE, ROOT, edgedistill, write_images
 
 # DIST looks at the whole batch, the projector stands beside DDP, the pool makes label counts differ.
-SETTINGS = ("--set", "distill.loss=dist", "--set", "teacher.epochs=1", "--set", "distill.epochs=8",
+SETTINGS = ("--set", "distill.loss=dist", "--set", "teacher.epochs=1", "--set", "distill.epochs=4",
             "--set", "distill.batch_size=30", "--set", "distill.mixup_alpha=0.4")  # fmt: skip
 
 
