@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -27,15 +27,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgedistill.distill.batches import normalised
+from edgedistill.distill.spectrum import Start, drawn_coefficients, images_of, rounded
 from edgedistill.errors import TeacherError, TrainingError
 from edgedistill.sections import Section
 from jetson.preprocess import Preprocess
 
-# Luminance and two chroma axes of natural images, as RGB rows; Olah et al. 2017, Lucid's `color.py`.
-_AXES = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
-_CONTRASTS = (0.25, 0.5, 1.0, 2.0)  # standard deviation of the luminance before the sigmoid
-_CHROMAS = (0.1, 0.3, 1.0)  # of the colour axes, as a share of the luminance's
-_SLOPES = (0.5, 1.0, 1.5)  # amplitude falls as frequency to the power -slope
+# What a start is chosen from, see `Start`.
+_CONTRASTS, _CHROMAS, _SLOPES = (0.25, 0.5, 1.0, 2.0), (0.1, 0.3, 1.0), (0.5, 1.0, 1.5)
 _PROBES = 24  # noise images that a start is judged by
 
 
@@ -56,7 +54,7 @@ class InversionSettings(Section):
     """each step looks at images shifted by up to this, around the edge"""
     flip: bool = True
     """half of the steps look at mirrored images; off where left and right differ"""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """of the starting noise, shifts and flips"""
 
 
@@ -69,8 +67,8 @@ def synthesise_batch(
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """One batch of images that the teacher takes for training images of the wanted classes.
 
-    On a CPU with the same thread count a pure function of its arguments, the weights and statistics
-    included, whatever batches came before. The teacher is left as it was found, but in eval mode.
+    On a CPU with the same thread count a pure function of its arguments, the teacher's weights and
+    statistics included, whatever batches came before. The teacher is left as it was found, but in eval mode.
 
     Args:
         teacher: from `build_model`, with its trained BatchNorm statistics.
@@ -83,23 +81,21 @@ def synthesise_batch(
         Images (n, H, W, 3) uint8 RGB; wanted labels (n,) int64; and a report. Of the rounded
         images: `wanted_fraction` that the teacher gives its wanted class, `confidence_mean` of
         that class, `bn_loss_last`. Of the starting noise, rounded too: `bn_loss_first`. Then
-        `number`, `images`, `steps`, `start` and `seconds`.
+        `number`, `images`, `start` and `seconds`.
 
     Raises:
         TeacherError: no BatchNorm with statistics, or logits for other classes.
         TrainingError: the loss is not finite.
-
-    Source: the module's.
     """
     began = time.monotonic()
     wanted = _wanted_labels(settings, number, len(classes))
     generator = _generator(settings, number)
     with _observed(teacher, spec, len(classes)) as seen:
         start = _best_start(seen, spec.image_px)
-        coefficients = _coefficients(len(wanted), spec.image_px, generator)
-        first = _judged(_rounded(coefficients, start), wanted, seen)
+        coefficients = drawn_coefficients(len(wanted), spec.image_px, generator)
+        first = _judged(rounded(coefficients, start), wanted, seen)
         made = _optimised(coefficients, start, torch.from_numpy(wanted), seen, settings, generator)
-        images = _rounded(made, start)
+        images = rounded(made, start)
         last = _judged(images, wanted, seen)
     report = {
         "number": number,
@@ -138,7 +134,7 @@ def noise_batch(
     with _observed(teacher, spec, len(classes)) as seen:
         if fitted:
             start = _best_start(seen, spec.image_px)
-            images = _rounded(_coefficients(len(wanted), spec.image_px, generator), start)
+            images = rounded(drawn_coefficients(len(wanted), spec.image_px, generator), start)
         else:
             images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         judged = _judged(images, wanted, seen)
@@ -167,14 +163,6 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
             shown = cv2.resize(image, (shown_px, shown_px), interpolation=cv2.INTER_NEAREST)
             sheet[top : top + shown_px, left : left + shown_px] = shown[:, :, ::-1]
     return cv2.imencode(".png", sheet)[1].tobytes()
-
-
-class _Start(NamedTuple):
-    """Noise that images start from; its scales stay those of the optimiser's steps."""
-
-    contrast: float  # standard deviation of the luminance before the sigmoid
-    chroma: float  # of the colour axes, as a share of the luminance's
-    slope: float  # amplitude falls as frequency to the power -slope
 
 
 # (N, 3, H, W) uint8 or float in 0..255 -> logits (N, C), BatchNorm loss ()
@@ -231,17 +219,17 @@ def _bn_distance(norm: nn.Module, x: Tensor) -> Tensor:
     return 0.5 * (ratio - 1 - ratio.log() + (mean - norm.running_mean) ** 2 / expected).mean()
 
 
-def _best_start(seen: _Seen, image_px: int) -> _Start:
+def _best_start(seen: _Seen, image_px: int) -> Start:
     """The noise whose statistics come nearest to the teacher's, of a small grid."""
     generator = torch.Generator().manual_seed(0)
-    coefficients = _coefficients(_PROBES, image_px, generator)
-    starts = [_Start(*values) for values in itertools.product(_CONTRASTS, _CHROMAS, _SLOPES)]
+    coefficients = drawn_coefficients(_PROBES, image_px, generator)
+    starts = [Start(*values) for values in itertools.product(_CONTRASTS, _CHROMAS, _SLOPES)]
     with torch.no_grad():
-        return min(starts, key=lambda start: float(seen(_rounded(coefficients, start))[1]))
+        return min(starts, key=lambda start: float(seen(rounded(coefficients, start))[1]))
 
 
 def _optimised(
-    coefficients: Tensor, start: _Start, labels: Tensor, seen: _Seen,
+    coefficients: Tensor, start: Start, labels: Tensor, seen: _Seen,
     settings: InversionSettings, generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """The coefficients after `settings.steps` steps."""
@@ -250,7 +238,7 @@ def _optimised(
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        images = _images(coefficients, start)
+        images = images_of(coefficients, start)
         reach, drawn = settings.jitter_px, torch.rand(3, generator=generator).tolist()
         shifts = [int(share * (2 * reach + 1)) - reach for share in drawn[:2]]
         looked_at = torch.roll(images, shifts, (2, 3))
@@ -269,29 +257,6 @@ def _optimised(
         loss.backward()
         optimizer.step()
     return coefficients.detach()
-
-
-def _images(coefficients: Tensor, start: _Start) -> Tensor:
-    """(N, 3, H, W) float in 0..255 from (N, 3, H, W / 2 + 1, 2) coefficients of unit variance."""
-    side = coefficients.shape[2]
-    rows, columns = torch.fft.fftfreq(side)[:, None], torch.fft.fftfreq(side)[None]
-    frequency = (rows**2 + columns**2).sqrt().clamp_min(1 / side)
-    amplitude = frequency**-start.slope
-    amplitude = amplitude / (2 * amplitude.square().mean()).sqrt()  # pixels of unit variance
-    kept = amplitude[:, : side // 2 + 1]
-    waves = torch.fft.irfft2(torch.view_as_complex(coefficients) * kept, (side, side), norm="ortho")
-    axes = torch.tensor(_AXES) / torch.tensor(_AXES)[:, 0].mean()
-    scales = start.contrast * torch.tensor([1.0, start.chroma, start.chroma])
-    colours = torch.einsum("nchw,rc->nrhw", waves, axes * scales)
-    return 255 * colours.sigmoid()
-
-
-def _rounded(coefficients: Tensor, start: _Start) -> Tensor:
-    return _images(coefficients, start).round().to(torch.uint8)
-
-
-def _coefficients(count: int, image_px: int, generator: torch.Generator) -> Tensor:
-    return torch.randn(count, 3, image_px, image_px // 2 + 1, 2, generator=generator)
 
 
 def _total_variation(images: Tensor) -> Tensor:
@@ -319,7 +284,9 @@ def _wanted_labels(settings: InversionSettings, number: int, classes: int) -> np
 
 
 def _generator(settings: InversionSettings, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed((settings.seed << 32) + number)
+    # hashed together: of a wider seed torch's CPU generator uses the low 32 bits only
+    state = np.random.SeedSequence((settings.seed, number)).generate_state(1)
+    return torch.Generator().manual_seed(int(state[0]))
 
 
 def _as_frames(images: Tensor) -> np.ndarray:
