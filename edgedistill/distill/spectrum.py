@@ -1,0 +1,51 @@
+"""Images as Fourier coefficients of a falling spectrum: coloured noise, and what is made of it.
+
+Source: Olah et al. 2017, "Feature Visualization", doi:10.23915/distill.00007, preconditioning.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Rows R, G, B; columns luminance and two chroma axes of natural images. The article's library, Lucid.
+_AXES = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
+
+
+class Start(NamedTuple):
+    """The noise that images start from; its scales stay those of an optimiser's steps."""
+
+    contrast: float  # standard deviation of the luminance, before the sigmoid
+    chroma: float  # of the colour axes, as a share of the luminance's
+    slope: float  # amplitude falls as frequency to the power -slope
+
+
+def drawn_coefficients(count: int, image_px: int, generator: torch.Generator) -> Tensor:
+    """(count, 3, image_px, image_px // 2 + 1, 2) float32, standard normal: real and imaginary."""
+    return torch.randn(count, 3, image_px, image_px // 2 + 1, 2, generator=generator)
+
+
+def images_of(coefficients: Tensor, start: Start) -> Tensor:
+    """(N, 3, H, H) float32 RGB in 0..255, differentiable.
+
+    Args:
+        coefficients: as from `drawn_coefficients`; the gradient flows here.
+        start: scales of the coefficients.
+    """
+    side = coefficients.shape[2]
+    rows, columns = torch.fft.fftfreq(side)[:, None], torch.fft.fftfreq(side)[None]
+    frequency = (rows**2 + columns**2).sqrt().clamp_min(1 / side)
+    amplitude = frequency**-start.slope
+    amplitude = amplitude / (2 * amplitude.square().mean()).sqrt()  # pixels of about unit variance
+    kept = amplitude[:, : side // 2 + 1]
+    waves = torch.fft.irfft2(torch.view_as_complex(coefficients) * kept, (side, side), norm="ortho")
+    axes = torch.tensor(_AXES) / torch.tensor(_AXES)[:, 0].mean()
+    scales = start.contrast * torch.tensor([1.0, start.chroma, start.chroma])
+    return 255 * torch.einsum("nchw,rc->nrhw", waves, axes * scales).sigmoid()
+
+
+def rounded(coefficients: Tensor, start: Start) -> Tensor:
+    """(N, 3, H, H) uint8 RGB: `images_of`, as it can be stored."""
+    return images_of(coefficients, start).round().to(torch.uint8)
