@@ -33,7 +33,18 @@ METHODS = {
     "mse": ["loss=mse", "kd_weight=0.5"],
     "self, 2 generations": ["method=self", "loss=kd", "temperature=4"],
     "progressive": ["method=progressive", "loss=kd", "temperature=4"],
-}
+    "ensemble with resnet18": [
+        "method=ensemble", "temperature=4", 'teachers=[{model = "resnet18", weights = "scratch"}]'
+    ],
+    "kd + relational": ["temperature=4", "feature_loss=relational", "feature_weight=0.1"],
+    "kd + fitnet": ["temperature=4", "feature_loss=fitnet", "feature_weight=0.1"],
+    "kd + attention": ["temperature=4", "feature_loss=attention", "feature_weight=0.1"],
+    "kd + review": ["temperature=4", "feature_loss=review", "feature_weight=0.1"],
+    "kd, T = 1, no labels, mixup + cutmix": [
+        "temperature=1", "kd_weight=1", "mixup_alpha=0.2", "cutmix_alpha=1"
+    ],
+    "data_free": ["method=data_free", "temperature=4", "kd_weight=1"],
+}  # fmt: skip
 
 
 def main() -> None:
@@ -41,10 +52,12 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     args = parser.parse_args()
     print("| method | teacher | baseline | student | gain | verdict |\n|---|---|---|---|---|---|")
-    for name, settings in METHODS.items():
+    for name in args.only:
+        settings = METHODS[name]
         own = [f"distill.{setting}" for setting in settings]
         recipe = load_recipe(args.recipe, [*args.overrides, f"distill.seeds={args.seeds}", *own])
         # Self-distillation has another teacher: a folder of its own, or all others would be redone.

@@ -44,7 +44,7 @@ class HistoryWriter:
 
             self._events = SummaryWriter(self._folder / "tensorboard", purge_step=row["epoch"])
         for name, value in row.items():
-            if name != "epoch":
+            if name != "epoch" and value is not None:
                 self._events.add_scalar(name, value, row["epoch"])
         self._events.flush()
 

@@ -188,9 +188,9 @@ class DistillConfig(TrainingConfig):
     """the same by pasting a box; with both, each view takes one of them"""
     mix_fraction: Fraction = 1.0
     """of all views that are mixed"""
-    synthetic_images: Annotated[int, Field(ge=2)] = 2000
+    synthetic_images: Annotated[int, Field(ge=2)] = 600
     """data_free: images made from the teacher's weights"""
-    synthetic_steps: Annotated[int, Field(ge=1)] = 200
+    synthetic_steps: Annotated[int, Field(ge=1)] = 50
     """data_free: optimizer steps for each batch of them"""
 
     @property

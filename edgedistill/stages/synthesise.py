@@ -1,0 +1,84 @@
+"""Stage `synthesise`: images from the teacher's weights alone, for a student that sees no others."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgedistill.data.pixels import write_pixels
+from edgedistill.distill.inversion import InversionSettings, contact_sheet, synthesise_batch
+from edgedistill.errors import TrainingError
+from edgedistill.images import open_images
+from edgedistill.models.weights import load_weights
+from edgedistill.pipeline import StageContext
+from edgedistill.run_folder import Result, write_bytes
+from edgedistill.training_stage import WEIGHTS, device_of, spec_for
+
+SHEET = "images.png"
+MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not know them for what they are
+
+
+def run(context: StageContext) -> Result:
+    distill = context.recipe.distill
+    device = device_of(context.recipe.run)
+    images = open_images(context)
+    made, labels, reports = _batches(context, images.classes, device)
+    made, labels = made[: distill.synthetic_images], labels[: distill.synthetic_images]
+    wanted = float(np.average([r["wanted_fraction"] for r in reports],
+                              weights=[r["images"] for r in reports]))  # fmt: skip
+    if wanted < MIN_WANTED_FRACTION:
+        raise TrainingError(
+            f"the teacher takes {wanted:.0%} of the synthesised images for what they should be, "
+            f"expected {MIN_WANTED_FRACTION:.0%}; raise distill.synthetic_steps, or validate the "
+            "teacher"
+        )
+    write_pixels(context.out, made)
+    write_bytes(context.out / SHEET, contact_sheet(made, labels, images.classes))
+    values = {
+        "images": len(made),
+        "wanted_fraction": wanted,
+        "bn_loss_first": reports[0]["bn_loss_first"],
+        "bn_loss_last": reports[0]["bn_loss_last"],
+        "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in made],
+    }
+    cost = {"synthesis_seconds": sum(report["seconds"] for report in reports)}
+    return Result(values, ("pixels.u8", "pixels.npz", SHEET), cost)
+
+
+def _batches(
+    context: StageContext, classes: list[str], device: torch.device
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Every batch, made now or by an interrupted run: each is a function of seed and number."""
+    distill = context.recipe.distill
+    model, about = load_weights(context.file("teacher", WEIGHTS))
+    model.to(device)
+    spec = spec_for(about["model"], context.recipe)
+    settings = InversionSettings(
+        steps=distill.synthetic_steps, seed=distill.seed,
+        batch_size=min(InversionSettings().batch_size, distill.synthetic_images),
+    )  # fmt: skip
+    images, labels, reports = [], [], []
+    count = -(-distill.synthetic_images // settings.batch_size)
+    with context.talk.progress("images made", distill.synthetic_images) as show:
+        for number in range(count):
+            path = context.out / f"batch-{number:04d}.npz"
+            if not path.exists():
+                _keep(path, *synthesise_batch(model, spec, settings, number, classes))
+            with np.load(path, allow_pickle=False) as kept:
+                images.append(kept["images"])
+                labels.append(kept["labels"])
+                reports.append(json.loads(str(kept["report"])))
+            show(min((number + 1) * settings.batch_size, distill.synthetic_images))
+    return np.concatenate(images), np.concatenate(labels), reports
+
+
+def _keep(path: Path, images: np.ndarray, labels: np.ndarray, report: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images, labels=labels, report=json.dumps(report))
+    write_bytes(path, buffer.getvalue())
