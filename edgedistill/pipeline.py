@@ -63,7 +63,8 @@ def run_stages(
     names = [stage.name for stage in stages]
     if only and only not in names:
         raise RecipeError(
-            f"distill.method = {recipe.distill.method!r} has no stage {only!r}; it has: "
+            f"a recipe with distill.method = {recipe.distill.method!r} and student.output = "
+            f"{recipe.student.output!r} has no stage {only!r}; it has: "
             + ", ".join(names)
         )
     wanted = _with_what_they_read(only, recipe) if only else set(names)

@@ -97,7 +97,8 @@ def test_methods_say_what_they_need(place, setting, said):
 def test_a_stage_that_the_method_does_not_have_is_named(place):
     done = edgedistill("assist", "r.toml", cwd=place, check=False)
     assert done.returncode == 1
-    assert "distill.method = 'kd' has no stage 'assist'; it has: data, teacher" in done.stderr
+    assert "distill.method = 'kd' and" in done.stderr
+    assert "has no stage 'assist'; it has: data, teacher" in done.stderr
 
 
 def test_standardised_logits_of_two_classes_are_refused(tmp_path):

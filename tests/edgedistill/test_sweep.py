@@ -12,6 +12,8 @@ import tomllib
 
 import pytest
 
+from edgedistill.sweep import Sweep
+from edgedistill.talk import Talk
 from road import ROOT, edgedistill
 
 OVER = ("--over", "distill.temperature=1,4", "distill.kd_weight=0.5,0.9")
@@ -72,6 +74,25 @@ def test_killed_and_run_again_it_finishes(finished_run, run):
     done = sweep(finished_run, run, *OVER)
     assert 1 <= done.stderr.count("done already") <= 4
     assert len(json.loads((run / "sweep" / "sweep.json").read_text())["trials"]) == 4
+
+
+def test_a_hopeless_trial_is_pruned(finished_run, run, monkeypatch):
+    """Four trials start the median rule; the fifth's curve lies below it. The curves are drawn."""
+
+    def drawn(self, settings, out, told):
+        top = 0.2 if settings["distill.peak_lr"] < 1e-6 else 0.8
+        for epoch in range(1, 9):
+            told({"epoch": epoch, "eval_top1_fraction": top * epoch / 8})
+        return top, 8
+
+    monkeypatch.setattr(Sweep, "_trained", drawn)
+    over = ["distill.peak_lr=3e-3,4e-3,5e-3,6e-3,1e-9"]
+    path = Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True)).run(None, None)
+    *whole, pruned = json.loads(path.read_text())["trials"]
+    assert [row["state"] for row in whole] == ["complete"] * 4
+    assert pruned["state"] == "pruned"
+    assert pruned["settings"] == {"distill.peak_lr": 1e-9}
+    assert pruned["epochs"] < 8
 
 
 def test_tpe_tries_as_many_as_asked(finished_run, run):
