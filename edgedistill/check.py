@@ -10,14 +10,17 @@ from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.target import load_target
 
 
-def check(model: Path, target_name: str) -> dict[str, Any]:
+def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[str, Any]:
     """JSON-able verdict: model, target, tensorrt, fits, findings.
 
+    Args:
+        tensorrt: release of another JetPack than the target's file names.
+
     Raises:
-        RecipeError: no such target.
+        RecipeError: no such target or release.
         PreflightError: not an ONNX file.
     """
-    target = load_target(target_name)
+    target = load_target(target_name, tensorrt)
     findings = check_onnx(model, target)
     return {
         "model": str(model),

@@ -63,6 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
     check.add_argument("model", type=Path, metavar="MODEL.onnx")
     check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    check.add_argument("--tensorrt", metavar="RELEASE",
+                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
     check.add_argument("--json", action="store_true", help="print one JSON document")
     check.set_defaults(call=_check)
 
@@ -167,7 +169,7 @@ def _new(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from edgedistill.check import check, text_from_check
 
-    result = check(args.model, args.target)
+    result = check(args.model, args.target, args.tensorrt)
     print(json.dumps(result, indent=1) if args.json else text_from_check(result))
     return 0 if result["fits"] else 1
 
