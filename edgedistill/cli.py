@@ -65,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
     check.add_argument("--tensorrt", metavar="RELEASE",
                        help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
+    check.add_argument("--fix", type=Path, metavar="OUT.onnx",
+                       help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
     check.add_argument("--json", action="store_true", help="print one JSON document")
     check.set_defaults(call=_check)
 
@@ -167,9 +169,12 @@ def _new(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from edgedistill.check import check, text_from_check
+    from edgedistill.check import check, fix, text_from_check
 
-    result = check(args.model, args.target, args.tensorrt)
+    if args.fix:
+        result = fix(args.model, args.target, args.fix, args.tensorrt)
+    else:
+        result = check(args.model, args.target, args.tensorrt)
     print(json.dumps(result, indent=1) if args.json else text_from_check(result))
     return 0 if result["fits"] else 1
 

@@ -15,7 +15,8 @@ def typed(name, kind, dims, values):
 
 
 def node(kind, inputs, outputs=("y",), **attributes):
-    return helper.make_node(kind, list(inputs), list(outputs), name=f"n_{kind}", **attributes)
+    name = f"n_{kind}" if outputs[0] == "y" else f"n_{kind}_{outputs[0]}"
+    return helper.make_node(kind, list(inputs), list(outputs), name=name, **attributes)
 
 
 def model(
