@@ -82,6 +82,8 @@ def text_from_check(result: dict[str, Any]) -> str:
     file = result["fix"]["file"] if "fix" in result else result["model"]
     if "fix" in result:
         lines = [*_lines_of_fix(result["fix"]), *lines]
+    if "compile" in result:
+        lines += _lines_of_compile(result["compile"])
     return "\n".join(
         [*lines, f"{file}: {verdict} {result['target']} ({release}; {result['basis']})"]
     )
@@ -94,4 +96,13 @@ def _lines_of_fix(fixed: dict[str, Any]) -> list[str]:
         *(f"not mended: {why}" for why in fixed["not_mended"]),
         f"proved equal: {proof['inputs']} random inputs in ONNX Runtime, largest difference "
         f"{proof['max_relative_difference']:.1e} of the largest output, limit {proof['limit']:.0e}",
+    ]
+
+
+def _lines_of_compile(compiled: dict[str, Any]) -> list[str]:
+    who = f"{compiled['compiler']} {compiled['version'] or ''}".strip()
+    return [
+        f"compile: {compiled['verdict']} ({who}, {compiled['seconds']:.1f} s, {compiled['peak_mib']} MiB; "
+        f"{compiled['basis']})",
+        *(f"compile: it said: {line}" for line in compiled["said"]),
     ]

@@ -115,7 +115,7 @@ class StudentConfig(Section):
     """The network that goes onto the board."""
 
     model: str = "mobilenetv3_small_100"
-    """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, or squeezenet1_0 / squeezenet1_1"""
+    """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, squeezenet1_1, ...: `edgedistill students`"""
     weights: str = "hub"
     """`hub`, `scratch`, or a .safetensors / .pth file"""
 
@@ -165,6 +165,13 @@ class DistillConfig(TrainingConfig):
     def cache_features(self) -> bool:
         """Whether the teacher's pooled features are cached beside its logits."""
         return self.feature_weight > 0
+
+
+class ExportConfig(Section):
+    """The ONNX file."""
+
+    normalise_in_graph: bool = False
+    """the student's file takes pixels of 0..255 as float32, so that the board only resizes"""
 
 
 class QuantizeConfig(Section):
