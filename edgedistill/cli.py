@@ -60,22 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.set_defaults(call=_sweep)
     _add_run_options(sweep)
 
-    check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
-    check.add_argument("model", type=Path, metavar="MODEL.onnx")
-    check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
-    check.add_argument("--tensorrt", metavar="RELEASE",
-                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
-    check.add_argument("--fix", type=Path, metavar="OUT.onnx",
-                       help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
-    check.add_argument("--compile", action="store_true",
-                       help="also parse and build it with a TensorRT of this computer")  # fmt: skip
-    check.add_argument("--compile-seconds", type=float, default=300, metavar="N",
-                       help="stop the compiler after this (default: %(default)s)")  # fmt: skip
-    check.add_argument("--compile-mib", type=int, default=4096, metavar="N",
-                       help="stop the compiler at this memory (default: %(default)s)")  # fmt: skip
-    check.add_argument("--json", action="store_true", help="print one JSON document")
-    check.set_defaults(call=_check)
-
+    _add_check(verbs)
     students = verbs.add_parser("students", help="networks that can be students, and who takes them")
     students.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
     students.add_argument("--refresh", action="store_true",
@@ -103,6 +88,24 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped; run it again to go on from here", file=sys.stderr)
         return 1
+
+
+def _add_check(verbs: argparse._SubParsersAction) -> None:
+    check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
+    check.add_argument("model", type=Path, metavar="MODEL.onnx")
+    check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    check.add_argument("--tensorrt", metavar="RELEASE",
+                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
+    check.add_argument("--fix", type=Path, metavar="OUT.onnx",
+                       help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
+    check.add_argument("--compile", action="store_true",
+                       help="also parse and build it with a TensorRT of this computer")  # fmt: skip
+    check.add_argument("--compile-seconds", type=float, default=300, metavar="N",
+                       help="stop the compiler after this (default: %(default)s)")  # fmt: skip
+    check.add_argument("--compile-mib", type=int, default=4096, metavar="N",
+                       help="stop the compiler at this memory (default: %(default)s)")  # fmt: skip
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.set_defaults(call=_check)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
