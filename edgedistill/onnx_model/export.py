@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxslim
-import timm.layers
 import torch
 from timm.utils import reparameterize_model
 from torch import nn
@@ -59,6 +58,9 @@ def onnx_from_model(
     """
     net = reparameterize_model(copy.deepcopy(model).cpu().eval())
     net = net.to(memory_format=torch.contiguous_format)
+    for module in net.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # the fused operator needs opset 14; timm asks once, when built
     with torch.no_grad():
         expected = np.concatenate([net(torch.from_numpy(p[np.newaxis])).numpy() for p in probe])
     if pixels is not None:
@@ -131,13 +133,13 @@ def leftovers(proto: onnx.ModelProto) -> list[str]:
 
 def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
     buffer = io.BytesIO()
-    fused = timm.layers.use_fused_attn()
-    timm.layers.set_fused_attn(False)  # the fused operator needs opset 14
     try:
         with warnings.catch_warnings():
             # The TorchScript exporter is the one that writes opset 13; it announces its end.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            # What it cannot fold, onnxslim does.
+            warnings.filterwarnings("ignore", "Constant folding", UserWarning)
             torch.onnx.export(
                 net, (image,), buffer, opset_version=OPSET, input_names=[INPUT],
                 output_names=[OUTPUT], do_constant_folding=True, dynamo=False,
@@ -147,8 +149,6 @@ def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
         raise ExportError(
             f"the exporter cannot write this model at opset {OPSET}: {reason}"
         ) from error
-    finally:
-        timm.layers.set_fused_attn(bool(fused))
     return onnx.load_from_string(buffer.getvalue())
 
 

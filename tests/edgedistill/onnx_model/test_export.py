@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from timm.layers import Attention
 
 import hand_made
 from edgedistill.errors import ExportError
@@ -121,6 +122,29 @@ def test_fastvit_is_fused_too(tmp_path, probe):
     onnx_from_model(model_of("fastvit_t8"), probe, path, {})
     assert not {"BatchNormalization", "Identity"} & {n.op_type for n in onnx.load(str(path)).graph.node}
     assert check_onnx(path, load_target("jetson-nano")) == []
+
+
+class Attends(torch.nn.Module):
+    """Pixels as tokens through timm's attention, built with the fused operator on."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = Attention(dim=12, num_heads=2, qkv_bias=True)
+
+    def forward(self, image):
+        tokens = torch.nn.functional.pixel_unshuffle(image[:, :, :8, :8], 2).flatten(2).transpose(1, 2)
+        return self.attention(tokens).mean(1)
+
+
+def test_fused_attention_is_off_in_the_export_only(tmp_path, probe):
+    """timm asks for it once, when the layer is built; the operator needs opset 14."""
+    torch.manual_seed(0)
+    model = Attends().eval()
+    assert model.attention.fused_attn
+    onnx_from_model(model, probe, tmp_path / "m.onnx", {})
+    assert model.attention.fused_attn
+    assert "Softmax" in {n.op_type for n in onnx.load(str(tmp_path / "m.onnx")).graph.node}
+    assert check_onnx(tmp_path / "m.onnx", load_target("jetson-nano")) == []
 
 
 @pytest.mark.parametrize(("nodes", "initializers", "said"), [
