@@ -54,9 +54,10 @@ def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -
     target = load_target(target_name, tensorrt)
     if target.release is None:
         raise PreflightError(f"{target.title} has no TensorRT, so there is nothing to mend a file for")
-    if out.exists() and out.samefile(model):
-        raise PreflightError(f"{out} is the original; give --fix another name")
     check_onnx(model, target)  # refuses what is no ONNX file, in its own words
+    if out.exists() and (out.is_dir() or out.samefile(model)):
+        what = "a folder" if out.is_dir() else "the original"
+        raise PreflightError(f"{out} is {what}; give --fix another name")
     made, done, failed = mended(model, target)
     if made.ByteSize() > MAX_BYTES:
         raise PreflightError(f"{model}: more than 2 GiB with its weights; take a smaller model")

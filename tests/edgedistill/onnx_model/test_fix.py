@@ -184,6 +184,9 @@ def test_nothing_is_written_when_nothing_can_be_proved(tmp_path):
     refused(tmp_path, model([node("Odd", "x", domain="own")], domain="own"), "nothing can be proved")
     refused(tmp_path, model([node("Relu", "x")]), "is the original", out="m.onnx")
     refused(tmp_path, model([node("Log", "x")]), "NaN or infinity")
+    refused(tmp_path, model([node("Relu", "x")]), "is a folder", out=".")
+    with pytest.raises(PreflightError, match="no such file"):
+        fix(tmp_path / "none.onnx", "jetson-nano", tmp_path / "out.onnx")
 
 
 def test_a_mend_that_changes_the_network_is_thrown_away(tmp_path, monkeypatch):
