@@ -56,13 +56,13 @@ def onnx_from_model(
     Raises:
         ExportError: the exporter failed, or ONNX Runtime and PyTorch disagree.
     """
-    net = reparameterize_model(copy.deepcopy(model).cpu().eval())
-    net = net.to(memory_format=torch.contiguous_format)
+    net = copy.deepcopy(model).cpu().eval().to(memory_format=torch.contiguous_format)
+    with torch.no_grad():
+        expected = np.concatenate([net(torch.from_numpy(p[np.newaxis])).numpy() for p in probe])
+    net = reparameterize_model(net)  # after the proof's outputs, so that it is proved too
     for module in net.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # the fused operator needs opset 14; timm asks once, when built
-    with torch.no_grad():
-        expected = np.concatenate([net(torch.from_numpy(p[np.newaxis])).numpy() for p in probe])
     if pixels is not None:
         net, probe = _FromPixels(net, pixels), pixels.images
     proto = _folded(_exported(net, torch.from_numpy(probe[:1])), path.name)
