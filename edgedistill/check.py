@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgedistill.errors import PreflightError
+from edgedistill.onnx_model.equal import prove_equal
+from edgedistill.onnx_model.mend import mended
 from edgedistill.onnx_model.preflight import check_onnx
+from edgedistill.onnx_model.rules.tensors import MAX_BYTES
+from edgedistill.run_folder import write_bytes
 from edgedistill.target import load_target
 
 
-def check(model: Path, target_name: str) -> dict[str, Any]:
+def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[str, Any]:
     """JSON-able verdict: model, target, tensorrt, fits, findings.
 
+    Args:
+        tensorrt: release of another JetPack than the target's file names.
+
     Raises:
-        RecipeError: no such target.
+        RecipeError: no such target or release.
         PreflightError: not an ONNX file.
     """
-    target = load_target(target_name)
+    target = load_target(target_name, tensorrt)
     findings = check_onnx(model, target)
     return {
         "model": str(model),
@@ -29,6 +38,41 @@ def check(model: Path, target_name: str) -> dict[str, Any]:
     }
 
 
+def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -> dict[str, Any]:
+    """`check`, then the same file mended, proved equal to the original, and checked again.
+
+    Args:
+        out: file to write; written beside and renamed once the proof holds.
+
+    Returns:
+        What `check` gives of the mended file, and under "fix": file, mended, not_mended, proof.
+
+    Raises:
+        RecipeError, PreflightError: as `check`; the mended model is not the same network; `out`
+            would overwrite the original.
+    """
+    target = load_target(target_name, tensorrt)
+    if target.release is None:
+        raise PreflightError(f"{target.title} has no TensorRT, so there is nothing to mend a file for")
+    check_onnx(model, target)  # refuses what is no ONNX file, in its own words
+    if out.exists() and (out.is_dir() or out.samefile(model)):
+        what = "a folder" if out.is_dir() else "the original"
+        raise PreflightError(f"{out} is {what}; give --fix another name")
+    made, done, failed = mended(model, target)
+    if made.ByteSize() > MAX_BYTES:
+        raise PreflightError(f"{model}: more than 2 GiB with its weights; take a smaller model")
+    beside = out.with_name(f".{out.name}.partial")
+    try:
+        write_bytes(beside, made.SerializeToString(deterministic=True))
+        proof = prove_equal(model, beside)
+        result = check(beside, target_name, tensorrt)
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)
+    fixed = {"file": str(out), "mended": done, "not_mended": failed, "proof": proof}
+    return {**result, "model": str(model), "fix": fixed}
+
+
 def text_from_check(result: dict[str, Any]) -> str:
     lines = [
         f"{finding['level']}: {finding['node']}: {finding['why']}; {finding['mend']}"
@@ -36,6 +80,30 @@ def text_from_check(result: dict[str, Any]) -> str:
     ]
     verdict = "fits" if result["fits"] else "does not fit"
     release = f"TensorRT {result['tensorrt']}" if result["tensorrt"] else "no TensorRT"
+    file = result["fix"]["file"] if "fix" in result else result["model"]
+    if "fix" in result:
+        lines = [*_lines_of_fix(result["fix"]), *lines]
+    if "compile" in result:
+        lines += _lines_of_compile(result["compile"])
     return "\n".join(
-        [*lines, f"{result['model']}: {verdict} {result['target']} ({release}; {result['basis']})"]
+        [*lines, f"{file}: {verdict} {result['target']} ({release}; {result['basis']})"]
     )
+
+
+def _lines_of_fix(fixed: dict[str, Any]) -> list[str]:
+    proof = fixed["proof"]
+    return [
+        *(f"mended: {what}" for what in fixed["mended"] or ["nothing to mend"]),
+        *(f"not mended: {why}" for why in fixed["not_mended"]),
+        f"proved equal: {proof['inputs']} random inputs in ONNX Runtime, largest difference "
+        f"{proof['max_relative_difference']:.1e} of the largest output, limit {proof['limit']:.0e}",
+    ]
+
+
+def _lines_of_compile(compiled: dict[str, Any]) -> list[str]:
+    who = f"{compiled['compiler']} {compiled['version'] or ''}".strip()
+    return [
+        f"compile: {compiled['verdict']} ({who}, {compiled['seconds']:.1f} s, {compiled['peak_mib']} MiB; "
+        f"{compiled['basis']})",
+        *(f"compile: it said: {line}" for line in compiled["said"]),
+    ]

@@ -61,11 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.set_defaults(call=_sweep)
     _add_run_options(sweep)
 
-    check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
-    check.add_argument("model", type=Path, metavar="MODEL.onnx")
-    check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
-    check.add_argument("--json", action="store_true", help="print one JSON document")
-    check.set_defaults(call=_check)
+    _add_check(verbs)
+    students = verbs.add_parser("students", help="networks that can be students, and who takes them")
+    students.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    students.add_argument("--refresh", action="store_true",
+                          help="export, check and compile them all again; minutes")  # fmt: skip
+    students.add_argument("--json", action="store_true", help="print one JSON document")
+    students.set_defaults(call=_students)
 
     doctor = verbs.add_parser("doctor", help="what of the toolchain is here, what is missing")
     doctor.add_argument("--json", action="store_true", help="print one JSON document")
@@ -87,6 +89,24 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped; run it again to go on from here", file=sys.stderr)
         return 1
+
+
+def _add_check(verbs: argparse._SubParsersAction) -> None:
+    check = verbs.add_parser("check", help="will the board's TensorRT take this ONNX file?")
+    check.add_argument("model", type=Path, metavar="MODEL.onnx")
+    check.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    check.add_argument("--tensorrt", metavar="RELEASE",
+                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
+    check.add_argument("--fix", type=Path, metavar="OUT.onnx",
+                       help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
+    check.add_argument("--compile", action="store_true",
+                       help="also parse and build it with a TensorRT of this computer")  # fmt: skip
+    check.add_argument("--compile-seconds", type=float, default=300, metavar="N",
+                       help="stop the compiler after this (default: %(default)s)")  # fmt: skip
+    check.add_argument("--compile-mib", type=int, default=4096, metavar="N",
+                       help="stop the compiler at this memory (default: %(default)s)")  # fmt: skip
+    check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.set_defaults(call=_check)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -168,11 +188,34 @@ def _new(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from edgedistill.check import check, text_from_check
+    from edgedistill.check import check, fix, text_from_check
 
-    result = check(args.model, args.target)
+    if args.fix:
+        result = fix(args.model, args.target, args.fix, args.tensorrt)
+    else:
+        result = check(args.model, args.target, args.tensorrt)
+    if args.compile:
+        from edgedistill.onnx_model.compile import compile_onnx
+
+        compiled = compile_onnx(args.fix or args.model, args.compile_seconds, args.compile_mib)
+        result["compile"] = compiled
     print(json.dumps(result, indent=1) if args.json else text_from_check(result))
-    return 0 if result["fits"] else 1
+    compiles = "compile" not in result or result["compile"]["verdict"] == "builds"
+    return 0 if result["fits"] and compiles else 1
+
+
+def _students(args: argparse.Namespace) -> int:
+    from edgedistill import students
+    from edgedistill.talk import Talk
+
+    if args.refresh:
+        last = students.stored()["seconds"]
+        talk = Talk(quiet=False)
+        talk.say(f"the last refresh took {last:.0f} s")
+        students.refresh(students.stored_path(), talk.say)
+    table = students.students(args.target)
+    print(json.dumps(table, indent=1) if args.json else students.text_from_students(table))
+    return 0
 
 
 def _doctor(args: argparse.Namespace) -> int:

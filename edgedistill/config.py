@@ -20,6 +20,7 @@ from edgedistill.sections import (
     DataConfig,
     DeployConfig,
     DistillConfig,
+    ExportConfig,
     QuantizeConfig,
     RunConfig,
     Section,
@@ -38,6 +39,7 @@ class Recipe(Section):
     teacher: TeacherConfig = TeacherConfig()
     student: StudentConfig = StudentConfig()
     distill: DistillConfig = DistillConfig()
+    export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     target: TargetConfig = TargetConfig()
     deploy: DeployConfig = DeployConfig()

@@ -127,7 +127,7 @@ class StudentConfig(Section):
     """The network that goes onto the board."""
 
     model: str = "mobilenetv3_small_100"
-    """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, or squeezenet1_0 / squeezenet1_1"""
+    """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, squeezenet1_1, ...: `edgedistill students`"""
     weights: str = "hub"
     """`hub`, `scratch`, or a .safetensors / .pth file"""
     output: Literal["logits", "embedding"] = "logits"
@@ -212,6 +212,13 @@ class DistillConfig(TrainingConfig):
     def mixing(self) -> dict[str, float]:
         """What the views of the student depend on beside [augment]."""
         return {key: getattr(self, key) for key in ("mixup_alpha", "cutmix_alpha", "mix_fraction")}
+
+
+class ExportConfig(Section):
+    """The ONNX file."""
+
+    normalise_in_graph: bool = False
+    """the student's file takes pixels of 0..255 as float32, so that the board only resizes"""
 
 
 class QuantizeConfig(Section):

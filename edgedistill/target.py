@@ -4,11 +4,37 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 
 from edgedistill.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Release:
+    """One TensorRT release as its ONNX parser documents itself: onnx_model/releases.toml.
+
+    Attributes:
+        name: "8.2".
+        branch: of onnx/onnx-tensorrt that was read for it.
+        jetpack: which brings it.
+        operators: column of operators.csv.
+        opset_max: documented limit of the parser.
+        ir_max: IR version of the ONNX release that the parser was built with.
+    """
+
+    name: str
+    branch: str
+    jetpack: str
+    operators: str
+    opset_max: int
+    ir_max: int
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """For comparisons: as text, "10.3" lies before "8.2"."""
+        return tuple(int(part) for part in self.name.split("."))
 
 
 @dataclass(frozen=True)
@@ -19,23 +45,27 @@ class Target:
         name: the file's name.
         title: for people.
         tensorrt: release whose parser the pre-flight follows, or "" for none.
-        operators: column of operators.csv, or "" for no operator check.
         sm: CUDA compute capability, 53 for 5.3; 0 without a GPU.
         precisions: those the hardware computes in.
         memory_mib: what the board has, shared by CPU and GPU.
-        opset_max: documented limit of the parser.
-        ir_max: IR version of the ONNX release that the parser was built with.
     """
 
     name: str
     title: str
     tensorrt: str
-    operators: str
     sm: int
     precisions: tuple[str, ...]
     memory_mib: int
-    opset_max: int
-    ir_max: int
+
+    @property
+    def release(self) -> Release | None:
+        return releases()[self.tensorrt] if self.tensorrt else None
+
+
+@cache
+def releases() -> dict[str, Release]:
+    text = (resources.files("edgedistill.onnx_model") / "releases.toml").read_text("utf-8")
+    return {name: Release(name=name, **table) for name, table in tomllib.loads(text).items()}
 
 
 @cache
@@ -46,11 +76,17 @@ def target_names() -> tuple[str, ...]:
     )
 
 
-def load_target(name: str) -> Target:
+def load_target(name: str, tensorrt: str | None = None) -> Target:
     """
+    Args:
+        name: of a file in targets/.
+        tensorrt: release of another JetPack than the file's, if not that one.
+
     Raises:
-        RecipeError: no such board.
+        RecipeError: no such board or release.
     """
+    if tensorrt is not None and tensorrt not in releases():
+        raise RecipeError(f"TensorRT {tensorrt!r} is not known; known: {', '.join(releases())}")
     if name not in target_names():
         near = difflib.get_close_matches(name, target_names(), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
@@ -59,7 +95,8 @@ def load_target(name: str) -> Target:
     table = tomllib.loads(text)
     table["precisions"] = tuple(table["precisions"])
     assert set(table) | {"name"} == {field.name for field in fields(Target)}, f"{name}.toml"
-    return Target(name=name, **table)
+    target = Target(name=name, **table)
+    return replace(target, tensorrt=tensorrt) if tensorrt else target
 
 
 def executed_precision(target: Target, requested: str) -> tuple[str, str]:

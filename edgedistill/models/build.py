@@ -1,6 +1,6 @@
 """Models by name, the preprocessing that belongs to each, and their outputs.
 
-timm has no SqueezeNet, so the two of torchvision are given timm's shape here.
+timm has no SqueezeNet and no ShuffleNet, so those of torchvision are given timm's shape here.
 """
 
 from __future__ import annotations
@@ -10,15 +10,26 @@ import difflib
 import timm
 import torch
 from torch import Tensor, nn
+from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.models.squeezenet import SqueezeNet
 
 from edgedistill.errors import RecipeError
 from jetson.preprocess import Preprocess
 
 SQUEEZENETS = {"squeezenet1_0": "1_0", "squeezenet1_1": "1_1"}
+SHUFFLENETS = {  # channels after each stage
+    "shufflenet_v2_x0_5": [24, 48, 96, 192, 1024],
+    "shufflenet_v2_x1_0": [24, 116, 232, 464, 1024],
+    "shufflenet_v2_x1_5": [24, 176, 352, 704, 1024],
+    "shufflenet_v2_x2_0": [24, 244, 488, 976, 2048],
+}
+TORCHVISION = (*SQUEEZENETS, *SHUFFLENETS)
+# Families whose members export and pass the 8.2 pre-flight: `edgedistill students` has the table.
 STUDENT_FAMILIES = (
     "mobilenetv1_", "mobilenetv2_", "mobilenetv3_", "mobilenetv4_", "tf_mobilenetv3_",
     "efficientnet_lite", "tf_efficientnet_lite", "efficientnet_b0", "tf_efficientnet_b0",
+    "ghostnet_", "mnasnet_", "fbnetc_", "lcnet_", "regnetx_002", "resnet18", "mobileone_s0",
+    "repvgg_a0",
 )  # fmt: skip
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
 
@@ -42,6 +53,19 @@ class SqueezeNetStudent(SqueezeNet):
         return torch.flatten(self.classifier(maps), 1), maps.mean(dim=(2, 3))
 
 
+class ShuffleNetStudent(ShuffleNetV2):
+    """torchvision's ShuffleNetV2 with its pooled features at hand."""
+
+    def __init__(self, channels: list[int], num_classes: int):
+        super().__init__([4, 8, 4], channels, num_classes=num_classes)
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.maxpool(self.conv1(images))
+        maps = self.conv5(self.stage4(self.stage3(self.stage2(maps))))
+        features = maps.mean(dim=(2, 3))
+        return self.fc(features), features
+
+
 def build_model(name: str, num_classes: int) -> nn.Module:
     """A model with random weights and a head of `num_classes`; 0 gives an embedding without one.
 
@@ -50,6 +74,8 @@ def build_model(name: str, num_classes: int) -> nn.Module:
     """
     if name in SQUEEZENETS:
         return SqueezeNetStudent(SQUEEZENETS[name], num_classes)
+    if name in SHUFFLENETS:
+        return ShuffleNetStudent(SHUFFLENETS[name], num_classes)
     _refuse_unknown(name)
     return timm.create_model(name, pretrained=False, num_classes=num_classes)
 
@@ -60,13 +86,13 @@ def refuse_unless_student(name: str) -> None:
     Raises:
         RecipeError: another family, or no such model.
     """
-    if name in SQUEEZENETS:
+    if name in TORCHVISION:
         return
     _refuse_unknown(name)
     if not name.startswith(STUDENT_FAMILIES):
         raise RecipeError(
             f"student.model = {name!r} is not a student family; take a timm MobileNet (V1 to V4), "
-            f"EfficientNet-Lite or B0, or {' / '.join(SQUEEZENETS)}"
+            f"EfficientNet-Lite or B0, {' / '.join(SQUEEZENETS)}, or another of `edgedistill students`"
         )
 
 
@@ -95,6 +121,8 @@ def head_names(name: str) -> tuple[str, ...]:
     """Parameter prefixes of the classifying layer."""
     if name in SQUEEZENETS:
         return ("classifier.1",)
+    if name in SHUFFLENETS:
+        return ("fc",)
     heads = _own_config(name)["classifier"]
     return (heads,) if isinstance(heads, str) else tuple(heads)
 
@@ -122,7 +150,7 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def _own_config(name: str) -> dict:
-    if name in SQUEEZENETS:
+    if name in TORCHVISION:
         return _IMAGENET
     _refuse_unknown(name)
     config = timm.get_pretrained_cfg(name)
@@ -136,7 +164,7 @@ def _own_config(name: str) -> dict:
 def _refuse_unknown(name: str) -> None:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        near = difflib.get_close_matches(base, timm.list_models() + list(SQUEEZENETS), n=3)
+        near = difflib.get_close_matches(base, timm.list_models() + list(TORCHVISION), n=3)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         raise RecipeError(f"timm {timm.__version__} has no model {name!r}{meant}")
     known = timm.list_pretrained(f"{base}.*")

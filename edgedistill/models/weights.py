@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import TeacherError, WeightsError
-from edgedistill.models.build import SQUEEZENETS, build_model, head_names
+from edgedistill.models.build import TORCHVISION, build_model, head_names
 from edgedistill.run_folder import sha256_of, write_bytes
 
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
@@ -172,7 +172,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 
 def _hub_state(name: str) -> dict[str, Tensor]:
     try:
-        if name in SQUEEZENETS:
+        if name in TORCHVISION:
             from torchvision.models import get_model_weights
 
             return get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import warnings
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxslim
-import timm.layers
 import torch
 from timm.utils import reparameterize_model
 from torch import nn
 
 from edgedistill.errors import ExportError
+from edgedistill.onnx_model.findings import Graph, given, node_name
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.run_folder import write_bytes
+from jetson.preprocess import Preprocess, preprocess_from_dict
 
 OPSET, IR = 13, 7  # TensorRT 8.2, the Nano's last, documents up to opset 13 and ONNX 1.8's IR 7
 INPUT, OUTPUT = "image", "logits"
+_SHAPE_ARITHMETIC = {"Shape", "Size", "ConstantOfShape", "Range", "NonZero"}
 MAX_RELATIVE_DIFFERENCE = 1e-4  # float32 kernels that sum in another order stay below 1e-5
 
 
 def onnx_from_model(
-    model: nn.Module, probe: np.ndarray, path: Path, metadata: dict[str, str]
+    model: nn.Module,
+    probe: np.ndarray,
+    path: Path,
+    metadata: dict[str, str],
+    *,
+    pixels: Pixels | None = None,
+    for_board: bool = True,
 ) -> dict[str, Any]:
     """Export, fold, and prove equal on real images.
 
@@ -35,6 +46,8 @@ def onnx_from_model(
         probe: (N, 3, H, W) float32, normalised, real images.
         path: file to write; it does not exist afterwards if the proof fails.
         metadata: kept in the file's metadata.
+        pixels: puts the normalisation into the graph; the proof then gives the file these.
+        for_board: refuse what folding should have taken away and did not.
 
     Returns:
         max_abs_difference, max_relative_difference (to the largest |logit|),
@@ -43,14 +56,22 @@ def onnx_from_model(
     Raises:
         ExportError: the exporter failed, or ONNX Runtime and PyTorch disagree.
     """
-    net = reparameterize_model(copy.deepcopy(model).cpu().eval())
-    net = net.to(memory_format=torch.contiguous_format)
+    net = copy.deepcopy(model).cpu().eval().to(memory_format=torch.contiguous_format)
+    with torch.no_grad():
+        expected = np.concatenate([net(torch.from_numpy(p[np.newaxis])).numpy() for p in probe])
+    net = reparameterize_model(net)  # after the proof's outputs, so that it is proved too
+    for module in net.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # the fused operator needs opset 14; timm asks once, when built
+    if pixels is not None:
+        net, probe = _FromPixels(net, pixels), pixels.images
     proto = _folded(_exported(net, torch.from_numpy(probe[:1])), path.name)
+    left = leftovers(proto) if for_board else []
+    if left:
+        raise ExportError(f"{path.name}: {left[0]}; the board would compute what is constant")
     onnx.helper.set_model_props(proto, metadata)
     proto.ir_version = IR
     write_bytes(path, proto.SerializeToString(deterministic=True))
-    with torch.no_grad():
-        expected = np.concatenate([net(torch.from_numpy(p[np.newaxis])).numpy() for p in probe])
     try:
         return {**_proof(path, probe, expected), "opset": OPSET, "ir": IR,
                 "file_bytes": path.stat().st_size}  # fmt: skip
@@ -59,15 +80,66 @@ def onnx_from_model(
         raise
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """The probe as a board that only resizes gives it.
+
+    Attributes:
+        images: (N, 3, H, W) float32, values 0..255: `to_input` under `spec_of_pixels`.
+        spec: mean and std that go into the graph.
+    """
+
+    images: np.ndarray
+    spec: Preprocess
+
+
+def spec_of_pixels(spec: Preprocess) -> Preprocess:
+    """The same framing with a mean and std that undo the division by 255, up to one last bit."""
+    return spec._replace(mean=(0.0,) * 3, std=(1 / 255,) * 3)
+
+
+class _FromPixels(nn.Module):
+    """(x - 255 mean) * (1 / 255 std), then the network."""
+
+    def __init__(self, net: nn.Module, pixels: Pixels):
+        super().__init__()
+        mean = torch.tensor(pixels.spec.mean, dtype=torch.float64).reshape(1, 3, 1, 1)
+        std = torch.tensor(pixels.spec.std, dtype=torch.float64).reshape(1, 3, 1, 1)
+        self.net = net
+        self.register_buffer("shift", (255 * mean).float())
+        self.register_buffer("factor", (1 / (255 * std)).float())
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.net((image - self.shift) * self.factor)
+
+
+def leftovers(proto: onnx.ModelProto) -> list[str]:
+    """What an exported network should not compute on a board: faults in words, empty when clean."""
+    graph = Graph(proto, 0)
+    readers = Counter(name for node in graph.nodes for name in node.input)
+    found = []
+    for node in graph.nodes:
+        name, source = node_name(node), given(node, 0)
+        maker = graph.producers.get(source)
+        if node.op_type in _SHAPE_ARITHMETIC:
+            found.append(f"shape arithmetic is left at {name}")
+        if node.op_type == "Identity" and source in graph.constants:
+            found.append(f"an Identity stands on the constant {source}")
+        after_conv = maker is not None and maker.op_type == "Conv" and readers[source] == 1
+        if node.op_type == "BatchNormalization" and after_conv:
+            found.append(f"{name} is not folded into the Conv before it")
+    return found
+
+
 def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
     buffer = io.BytesIO()
-    fused = timm.layers.use_fused_attn()
-    timm.layers.set_fused_attn(False)  # the fused operator needs opset 14
     try:
         with warnings.catch_warnings():
             # The TorchScript exporter is the one that writes opset 13; it announces its end.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            # What it cannot fold, onnxslim does.
+            warnings.filterwarnings("ignore", "Constant folding", UserWarning)
             torch.onnx.export(
                 net, (image,), buffer, opset_version=OPSET, input_names=[INPUT],
                 output_names=[OUTPUT], do_constant_folding=True, dynamo=False,
@@ -77,8 +149,6 @@ def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
         raise ExportError(
             f"the exporter cannot write this model at opset {OPSET}: {reason}"
         ) from error
-    finally:
-        timm.layers.set_fused_attn(bool(fused))
     return onnx.load_from_string(buffer.getvalue())
 
 
@@ -118,3 +188,17 @@ def _proof(path: Path, probe: np.ndarray, expected: np.ndarray) -> dict[str, flo
         "max_relative_difference": worst / largest,
         "top1_agreement_fraction": agree,
     }
+
+
+def preprocess_from_onnx(path: Path) -> Preprocess:
+    """How images become this file's input, from its metadata.
+
+    Raises:
+        ExportError: not exported by this project.
+    """
+    model = onnx.load(str(path), load_external_data=False)
+    stored = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        return preprocess_from_dict(json.loads(stored["preprocess"]))
+    except (KeyError, ValueError) as error:
+        raise ExportError(f"{path.name}: its metadata has no preprocessing of ours: {error}") from None

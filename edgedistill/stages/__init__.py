@@ -92,7 +92,7 @@ STAGES = (
     Stage("evaluate", ("data", "teacher", "baseline", "assist", "distill"),
           ("distill.seeds", "distill.method", "student.output"), 4,
           "test all three on images that nothing was trained or chosen on"),
-    Stage("export", ("data", "teacher", "distill"), ("target.device",), 1,
+    Stage("export", ("data", "teacher", "distill"), ("target.device", "export"), 2,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
     Stage("quantize", ("data", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 1,
           "take INT8 scales and measure what each precision costs", applies=_classifies),

@@ -10,12 +10,12 @@ from calibration.select import choose
 from edgedistill import __version__
 from edgedistill.device.bundle import write_bundle
 from edgedistill.images import open_images
+from edgedistill.onnx_model.export import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import AMAX, INT8
-from edgedistill.training_stage import spec_for
 from jetson.preprocess import centre_crop, to_input
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
@@ -27,8 +27,8 @@ INT8_MARGIN = 2.0
 def run(context: StageContext) -> Result:
     recipe = context.recipe
     images = open_images(context)
-    spec = spec_for(recipe.student.model, recipe)
     model = context.file("export", STUDENT)
+    spec = preprocess_from_onnx(model)
     rows, labels = images.rows("test"), images.labels("test")
     chosen = choose(labels.tolist(), min(recipe.deploy.golden_images, len(rows)), seed=0)
     frames = np.stack([centre_crop(images.pixels[int(rows[i])], spec.image_px) for i in chosen])

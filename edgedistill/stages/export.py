@@ -10,14 +10,14 @@ import numpy as np
 from edgedistill.errors import PreflightError
 from edgedistill.images import open_images
 from edgedistill.models.weights import load_weights
-from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.onnx_model.export import Pixels, onnx_from_model, spec_of_pixels
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.target import load_target
 from edgedistill.training_stage import WEIGHTS, spec_for
-from jetson.preprocess import dict_from_preprocess, to_input
+from jetson.preprocess import Preprocess, dict_from_preprocess, to_input
 
 PROBE_IMAGES = 32
 STUDENT, TEACHER = "student.onnx", "teacher.onnx"
@@ -31,12 +31,17 @@ def run(context: StageContext) -> Result:
     for name, stage, file in (("student", "distill", STUDENT), ("teacher", "teacher", TEACHER)):
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)
-        probe = np.concatenate([to_input(frame, spec) for frame in frames])
+        probe, pixels, stored = _inputs(frames, spec), None, spec
+        if name == "student" and context.recipe.export.normalise_in_graph:
+            stored = spec_of_pixels(spec)
+            pixels = Pixels(_inputs(frames, stored), spec)
         metadata = {"model": about["model"], "classes": json.dumps(about["classes"]),
-                    "preprocess": json.dumps(dict_from_preprocess(spec))}  # fmt: skip
+                    "preprocess": json.dumps(dict_from_preprocess(stored))}  # fmt: skip
         path = context.out / file
-        proof = onnx_from_model(model, probe, path, metadata)
-        values[name] = {"file": file, "sha256": sha256_of(path), **proof, **count(path)}
+        # A teacher never goes to the board, and may be of a kind that does not fold.
+        proof = onnx_from_model(model, probe, path, metadata, pixels=pixels, for_board=name == "student")
+        values[name] = {"file": file, "sha256": sha256_of(path), **proof, **count(path),
+                        "normalise_in_graph": pixels is not None}  # fmt: skip
     findings = check_onnx(context.out / STUDENT, target)
     values["preflight"] = {
         "target": target.name,
@@ -51,3 +56,7 @@ def run(context: StageContext) -> Result:
             f"faults, first at {first.node}: {first.why}; {first.mend}"
         )
     return Result(values, (STUDENT, TEACHER))
+
+
+def _inputs(frames: np.ndarray, spec: Preprocess) -> np.ndarray:
+    return np.concatenate([to_input(frame, spec) for frame in frames])

@@ -7,6 +7,7 @@ import numpy as np
 from calibration.select import choose
 from edgedistill.images import open_images
 from edgedistill.measure import measures
+from edgedistill.onnx_model.export import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.quantize.half import fp16_from_onnx
@@ -15,7 +16,6 @@ from edgedistill.quantize.ranges import amax_from_model
 from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
-from edgedistill.training_stage import spec_for
 from jetson.preprocess import centre_crop, to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
@@ -30,8 +30,8 @@ _HOW = {
 def run(context: StageContext) -> Result:
     recipe = context.recipe
     images = open_images(context)
-    spec = spec_for(recipe.student.model, recipe)
     model = context.file("export", STUDENT)
+    spec = preprocess_from_onnx(model)
 
     rows, labels = images.rows("train"), images.labels("train")
     chosen = choose(labels.tolist(), recipe.quantize.calibration_images, recipe.quantize.seed)

@@ -48,6 +48,27 @@ def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promis
     assert said.strip().endswith("report.html")
 
 
+def test_with_the_normalisation_in_the_graph_the_board_only_resizes(finished_run, tmp_path):
+    """Manifest, goldens and INT8 ranges follow the file; the accuracy is what it was."""
+    shutil.copytree(finished_run, tmp_path / "copy")
+    place = tmp_path / "copy"
+    edgedistill("run", "r.toml", "--set", "export.normalise_in_graph=true", cwd=place)
+    before, after = (json.loads((folder / "runs/r/report/report.json").read_text())
+                     for folder in (finished_run, place))  # fmt: skip
+    bundle = place / "runs/r/bundle/bundle"
+    spec = json.loads((bundle / "manifest.json").read_text())["preprocess"]
+    assert (spec["mean"], spec["std"]) == ([0, 0, 0], [1 / 255] * 3)
+    assert json.loads((bundle / "calibration.json").read_text())["image"] > 100
+    old = json.loads((finished_run / "runs/r/bundle/bundle/calibration.json").read_text())
+    assert old["image"] < 5
+    ladders = before["accuracy_ladder"], after["accuracy_ladder"]
+    assert [ladder["onnx"]["agreement_fraction"] for ladder in ladders] == [1, 1]
+    assert ladders[0]["float"] == ladders[1]["float"]
+    done = subprocess.run([sys.executable, "-m", "jetson", "verify", "--backend", "onnxruntime"],
+                          cwd=bundle, capture_output=True, text=True, check=True)  # fmt: skip
+    assert json.loads(done.stdout.splitlines()[-1])["top1_agreement_fraction"] == 1
+
+
 def test_the_student_learns(finished_run):
     """Three shapes that a net of this size tells apart: chance is a third."""
     report = json.loads((finished_run / "runs" / "r" / "report" / "report.json").read_text())

@@ -1,15 +1,29 @@
+import json
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
 import torch
+from timm.layers import Attention
 
-from edgedistill.errors import ExportError, PreflightError
+import hand_made
+from edgedistill.errors import ExportError
 from edgedistill.models.weights import model_from_weights
-from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.onnx_model import export
+from edgedistill.onnx_model.export import (
+    Pixels,
+    leftovers,
+    onnx_from_model,
+    preprocess_from_onnx,
+    spec_of_pixels,
+)
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.target import load_target
+from hand_made import array, node
+from jetson.preprocess import Preprocess, dict_from_preprocess, to_input
 
 PX = 64
 
@@ -82,9 +96,112 @@ def test_a_wrong_export_does_not_survive(tmp_path, probe, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_is_no_onnx(tmp_path):
-    (tmp_path / "m.onnx").write_bytes(b"no")
-    with pytest.raises(PreflightError, match="not a readable ONNX model"):
-        check_onnx(tmp_path / "m.onnx", load_target("jetson-nano"))
-    with pytest.raises(PreflightError, match="no such file"):
-        check_onnx(tmp_path / "none.onnx", load_target("jetson-nano"))
+@pytest.mark.parametrize(("name", "block"), [("mobileone_s0", "MobileOneBlock"), ("repvgg_a0", "RepVggBlock")])
+def test_branches_become_one_conv_a_block(tmp_path, probe, name, block):
+    """Several Convs in parallel while training, one on the board; counted on the modules."""
+    model = model_of(name)
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.weight.data, module.running_var):
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * 0.2 + 0.9)
+    blocks = [m for m in model.modules() if type(m).__name__ == block]
+    parameters = sum(p.numel() for p in model.parameters())
+    path = tmp_path / "m.onnx"
+    proof = onnx_from_model(model, probe, path, {})
+    types = Counter(n.op_type for n in onnx.load(str(path)).graph.node)
+    assert types["Conv"] == len(blocks)
+    assert types["BatchNormalization"] == 0
+    assert proof["top1_agreement_fraction"] == 1
+    assert check_onnx(path, load_target("jetson-nano")) == []
+    assert count(path)["parameters"] < parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_fastvit_is_fused_too(tmp_path, probe):
+    path = tmp_path / "m.onnx"
+    onnx_from_model(model_of("fastvit_t8"), probe, path, {})
+    assert not {"BatchNormalization", "Identity"} & {n.op_type for n in onnx.load(str(path)).graph.node}
+    assert check_onnx(path, load_target("jetson-nano")) == []
+
+
+class Attends(torch.nn.Module):
+    """Pixels as tokens through timm's attention, built with the fused operator on."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = Attention(dim=12, num_heads=2, qkv_bias=True)
+
+    def forward(self, image):
+        tokens = torch.nn.functional.pixel_unshuffle(image[:, :, :8, :8], 2).flatten(2).transpose(1, 2)
+        return self.attention(tokens).mean(1)
+
+
+def test_fused_attention_is_off_in_the_export_only(tmp_path, probe):
+    """timm asks for it once, when the layer is built; the operator needs opset 14."""
+    torch.manual_seed(0)
+    model = Attends().eval()
+    assert model.attention.fused_attn
+    onnx_from_model(model, probe, tmp_path / "m.onnx", {})
+    assert model.attention.fused_attn
+    assert "Softmax" in {n.op_type for n in onnx.load(str(tmp_path / "m.onnx")).graph.node}
+    assert check_onnx(tmp_path / "m.onnx", load_target("jetson-nano")) == []
+
+
+@pytest.mark.parametrize(("nodes", "initializers", "said"), [
+    ([node("Identity", ["b0"], ["b"]), node("Conv", "xwb")],
+     [array("w", np.ones((2, 3, 1, 1))), array("b0", [1, 2])], ["Identity stands on the constant b0"]),
+    ([node("Shape", "x", ["s"]), node("Reshape", "xs")], [], ["shape arithmetic is left at n_Shape_s"]),
+    ([node("Conv", "xw", ["c"]), node("BatchNormalization", "cstmv")],
+     [array("w", np.ones((2, 3, 1, 1))), *(array(n, [1, 1]) for n in "stmv")], ["not folded into the Conv"]),
+    ([node("BatchNormalization", "xstmv", ["n"]), node("Conv", "nw")],
+     [array("w", np.ones((2, 3, 1, 1))), *(array(n, [1, 1, 1]) for n in "stmv")], []),
+])  # fmt: skip
+def test_leftovers_are_named(nodes, initializers, said):
+    found = leftovers(hand_made.model(nodes, initializers))
+    assert len(found) == len(said)
+    assert all(part in line for part, line in zip(said, found, strict=True))
+
+
+def test_an_export_that_did_not_fold_is_refused(tmp_path, probe, monkeypatch):
+    monkeypatch.setattr(export, "_folded", lambda proto, name: proto)
+    with pytest.raises(ExportError, match="an Identity stands on the constant"):
+        onnx_from_model(model_of("squeezenet1_1"), probe, tmp_path / "m.onnx", {})
+    assert not list(tmp_path.iterdir())
+
+
+SPEC = Preprocess(PX, PX, "area", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def test_the_normalisation_goes_into_the_graph(tmp_path, rng):
+    """The file fed with pixels equals PyTorch fed with what numpy normalises."""
+    frames = rng.integers(0, 256, (3, PX, PX, 3), dtype=np.uint8)
+    raw = spec_of_pixels(SPEC)
+    normalised, pixels = (np.concatenate([to_input(f, spec) for f in frames]) for spec in (SPEC, raw))
+    np.testing.assert_allclose(pixels, frames.transpose(0, 3, 1, 2), atol=3e-5)
+    model = model_of("mobilenetv3_small_050")
+    path = tmp_path / "m.onnx"
+    stored = {"preprocess": json.dumps(dict_from_preprocess(raw))}
+    proof = onnx_from_model(model, normalised, path, stored, pixels=Pixels(pixels, SPEC))
+    assert proof["max_relative_difference"] < 1e-4
+    assert preprocess_from_onnx(path) == raw
+    assert check_onnx(path, load_target("jetson-nano")) == []
+    assert onnx.load(str(path)).graph.node[0].op_type == "Sub"
+    with torch.no_grad(), OnnxSession(path) as session:
+        expected = model(torch.from_numpy(normalised)).numpy()
+        got = session.logits(frames.transpose(0, 3, 1, 2).astype(np.float32))
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_wrong_normalisation_does_not_survive(tmp_path, rng):
+    frames = rng.integers(0, 256, (2, PX, PX, 3), dtype=np.uint8)
+    normalised = np.concatenate([to_input(f, SPEC) for f in frames])
+    pixels = Pixels(normalised, SPEC)  # already normalised: twice is wrong
+    with pytest.raises(ExportError, match="differs from PyTorch"):
+        onnx_from_model(model_of("mobilenetv3_small_050"), normalised, tmp_path / "m.onnx", {}, pixels=pixels)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_foreign_file_has_no_preprocessing_of_ours(tmp_path):
+    path = hand_made.save(tmp_path / "m.onnx", [node("Relu", "x")])
+    with pytest.raises(ExportError, match="no preprocessing of ours"):
+        preprocess_from_onnx(path)

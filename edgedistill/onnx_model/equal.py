@@ -1,0 +1,99 @@
+"""Are two ONNX files the same network? Asked of ONNX Runtime, on inputs drawn from a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from edgedistill.errors import PreflightError
+
+SEED, DRAWS = 0, 4
+# Largest output difference over the largest output: other order of sums, by the output's type.
+LIMITS = {"float32": 1e-4, "float64": 1e-4, "float16": 1e-2}
+
+
+def prove_equal(original: Path, mended: Path) -> dict[str, float | int | str]:
+    """Run both on the same inputs, without graph optimisation on either side.
+
+    Args:
+        original: any ONNX file that ONNX Runtime runs; its batch may be dynamic.
+        mended: the same with every input dimension fixed.
+
+    Returns:
+        method, inputs, seed, max_relative_difference, limit.
+
+    Raises:
+        PreflightError: ONNX Runtime refuses one, a dimension is open, or outputs differ.
+    """
+    first, second = _session(original), _session(mended)
+    names = [output.name for output in first.get_outputs()]
+    if [o.name for o in second.get_outputs()] != names:
+        raise PreflightError(f"{mended.name}: the outputs have other names than {names}")
+    rng = np.random.default_rng(SEED)
+    worst, allowed = 0.0, 0.0
+    for draw in range(DRAWS):
+        feed = {value.name: _drawn(value, rng, draw) for value in second.get_inputs()}
+        for name, expected, got in zip(
+            names, _run(first, feed, original), _run(second, feed, mended), strict=True
+        ):
+            difference = _difference(name, expected, got)
+            limit = LIMITS.get(str(expected.dtype), 0.0)
+            if not difference <= limit:
+                raise PreflightError(
+                    f"the mended model differs from the original by {difference:.1e} of the largest value "
+                    f"of {name!r}, limit {limit:.0e}; not written"
+                )
+            worst, allowed = max(worst, difference), max(allowed, limit)
+    return {"method": "both files in ONNX Runtime on this computer, random inputs", "inputs": DRAWS,
+            "seed": SEED, "max_relative_difference": worst, "limit": allowed}  # fmt: skip
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    except Exception as error:  # its exception classes share no public base
+        raise PreflightError(f"{path.name}: ONNX Runtime does not take it, so nothing can be proved: "
+                             f"{str(error).splitlines()[0][:160]}") from None  # fmt: skip
+
+
+def _run(session: onnxruntime.InferenceSession, feed: dict, path: Path) -> list[np.ndarray]:
+    try:
+        return session.run(None, feed)
+    except Exception as error:  # the same
+        raise PreflightError(f"{path.name}: ONNX Runtime cannot run it, so nothing can be proved: "
+                             f"{str(error).splitlines()[0][:160]}") from None  # fmt: skip
+
+
+def _drawn(value: onnxruntime.NodeArg, rng: np.random.Generator, draw: int) -> np.ndarray:
+    """Bell-shaped values for odd draws, 0..1 for even ones; small whole numbers for integers."""
+    if not all(isinstance(size, int) and size > 0 for size in value.shape):
+        raise PreflightError(f"input {value.name!r} has the shape {value.shape}; only the batch can be "
+                             "fixed for you: export with fixed dimensions")  # fmt: skip
+    kinds = {"float": np.float32, "float16": np.float16, "double": np.float64, "bool": np.bool_}
+    name = value.type.removeprefix("tensor(").removesuffix(")")
+    kind = np.dtype(kinds.get(name, name))
+    if kind.kind == "f":
+        drawn = rng.normal(size=value.shape) if draw % 2 else rng.uniform(size=value.shape)
+    else:
+        drawn = rng.integers(0, 2, value.shape)
+    return drawn.astype(kind)
+
+
+def _difference(name: str, expected: np.ndarray, got: np.ndarray) -> float:
+    if expected.shape != got.shape or expected.dtype != got.dtype:
+        raise PreflightError(f"output {name!r} became {got.dtype} {got.shape}, was {expected.dtype} "
+                             f"{expected.shape}; not written")  # fmt: skip
+    if expected.dtype.kind != "f":
+        return 0.0 if (expected == got).all() else 1.0
+    wide = expected.astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise PreflightError(
+            f"the original gives NaN or infinity in {name!r}; nothing can be proved"
+        )
+    largest = float(np.abs(wide).max()) if wide.size else 0.0
+    return float(np.abs(got - wide).max()) / (largest or 1.0) if wide.size else 0.0

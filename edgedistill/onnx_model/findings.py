@@ -1,0 +1,150 @@
+"""What the rules of the pre-flight share: a finding, and a model with the look-ups they need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from edgedistill.target import Target
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: `error` stops the board's parser or gives a wrong net, `warning` may."""
+
+    level: str
+    rule: str
+    node: str
+    why: str
+    mend: str
+
+
+class Graph:
+    """An ONNX model with the look-ups that the rules need.
+
+    Bodies of If, Loop and Scan are read along: names are unique across them by the standard.
+    """
+
+    def __init__(self, model: onnx.ModelProto, file_bytes: int, path: Path | None = None):
+        self.model, self.file_bytes, self.path = model, file_bytes, path
+        self.graphs = list(_with_bodies(model.graph))
+        self.nodes = [node for graph in self.graphs for node in graph.node]
+
+    @cached_property
+    def initializers(self) -> dict[str, onnx.TensorProto]:
+        return {tensor.name: tensor for graph in self.graphs for tensor in graph.initializer}
+
+    @cached_property
+    def external(self) -> list[onnx.TensorProto]:
+        """Tensors whose data lie in another file."""
+        elsewhere = onnx.TensorProto.EXTERNAL
+        return [t for t in self.initializers.values() if t.data_location == elsewhere]
+
+    @cached_property
+    def constants(self) -> set[str]:
+        """Names whose value the parser knows: initializers and Constant nodes."""
+        made = {node.output[0] for node in self.of_type("Constant") if node.output}
+        return made | set(self.initializers)
+
+    @cached_property
+    def producers(self) -> dict[str, onnx.NodeProto]:
+        return {name: node for node in self.nodes for name in node.output if name}
+
+    @cached_property
+    def used(self) -> set[str]:
+        """Names that a node or the caller reads."""
+        read = {name for node in self.nodes for name in node.input}
+        return read | {value.name for graph in self.graphs for value in graph.output}
+
+    @cached_property
+    def opset(self) -> int:
+        return next((o.version for o in self.model.opset_import if is_standard(o.domain)), 1)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape, 0 for a dimension that is not fixed; absent where nothing is known."""
+        try:
+            inferred = onnx.shape_inference.infer_shapes(self.model)
+        except Exception:  # a faulty model has no shapes; what is wrong with it, `schema` says
+            inferred = self.model
+        graph = inferred.graph
+        known = {
+            value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            for value in (*graph.value_info, *graph.input, *graph.output)
+            if value.type.tensor_type.HasField("shape")
+        }
+        return known | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
+
+    def of_type(self, *types: str) -> Iterator[onnx.NodeProto]:
+        return (node for node in self.nodes if node.op_type in types and is_standard(node.domain))
+
+    def array(self, name: str) -> np.ndarray | None:
+        """The value of an initializer or Constant node; None if computed or in another file."""
+        tensor = self.initializers.get(name)
+        if tensor is not None:
+            inside = tensor.data_location != onnx.TensorProto.EXTERNAL
+            return numpy_helper.to_array(tensor) if inside else None
+        node = self.producers.get(name)
+        if node is None or node.op_type != "Constant":
+            return None
+        for attribute in node.attribute:
+            if attribute.name == "value":
+                return numpy_helper.to_array(attribute.t)
+            if attribute.name in ("value_int", "value_ints"):
+                return np.array(onnx.helper.get_attribute_value(attribute), np.int64)
+            if attribute.name in ("value_float", "value_floats"):
+                return np.array(onnx.helper.get_attribute_value(attribute), np.float32)
+        return None
+
+    def inputs(self) -> list[onnx.ValueInfoProto]:
+        """What the caller feeds: up to IR 3, initializers are listed among the inputs too."""
+        return [v for v in self.model.graph.input if v.name not in self.initializers]
+
+
+Rule = Callable[[Graph, Target], Iterator[Finding]]
+
+
+def is_standard(domain: str) -> bool:
+    return domain in ("", "ai.onnx")
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    return node.name or f"{node.op_type} -> {node.output[0] if node.output else '?'}"
+
+
+def given(node: onnx.NodeProto, position: int) -> str:
+    """Name of an input, or "" when it is left out."""
+    return node.input[position] if position < len(node.input) else ""
+
+
+def attribute(node: onnx.NodeProto, name: str, default):
+    found = next((a for a in node.attribute if a.name == name), None)
+    return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def tensor_bytes(tensor: onnx.TensorProto) -> int:
+    """What its elements take, wherever they lie."""
+    try:
+        width = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except KeyError:
+        return 0
+    return math.prod(tensor.dims) * width
+
+
+def type_name(kind: int) -> str:
+    return onnx.TensorProto.DataType.Name(kind)
+
+
+def _with_bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for item in node.attribute:
+            for body in (*([item.g] if item.HasField("g") else []), *item.graphs):
+                yield from _with_bodies(body)

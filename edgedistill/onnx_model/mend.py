@@ -1,0 +1,212 @@
+"""Mends that do not change what a network computes, one a step, each said in a line.
+
+A step that cannot do its part leaves the model as it is; the pre-flight of the result says what is
+left. Whether the result is the same network is `equal.prove_equal`'s to say, not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxslim
+from onnx import TensorProto, helper, inliner, numpy_helper
+
+from edgedistill.errors import PreflightError
+from edgedistill.onnx_model.findings import Graph, attribute, given, is_standard
+from edgedistill.onnx_model.lower import lower
+from edgedistill.target import Target
+
+_INT32 = np.iinfo(np.int32)
+
+# A step: (model, target) -> the mended model and what was done, or the same model and "".
+Step = Callable[[onnx.ModelProto, Target], tuple[onnx.ModelProto, str]]
+
+
+def mended(path: Path, target: Target) -> tuple[onnx.ModelProto, list[str], list[str]]:
+    """
+    Returns:
+        The model, what was mended, and why something could not be.
+
+    Raises:
+        PreflightError: its external data cannot be read.
+    """
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf, OSError, onnx's own for paths that leave the folder
+        reason = " ".join(str(error).split())[:160]
+        raise PreflightError(f"{path}: cannot be read with its weights: {reason}") from None
+    done, failed = [], []
+    if Graph(onnx.load(str(path), load_external_data=False), 0).external:
+        done.append("weights of other files taken in")
+    for step in STEPS:
+        try:
+            model, what = step(model, target)
+        except Exception as error:  # onnxslim and onnx raise many types; the model stays as it was
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            failed.append(f"{step.__name__.strip('_').replace('_', ' ')}: {reason}")
+        else:
+            done += [what] if what else []
+    return model, done, failed
+
+
+def _functions(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    if not model.functions:
+        return model, ""
+    return inliner.inline_local_functions(model), f"{len(model.functions)} functions inlined"
+
+
+def _batch(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    """An open first dimension becomes 1, in inputs and wherever its name stands."""
+    made = _copy(model)
+    named, fixed = set(), []
+    for value in Graph(made, 0).inputs():
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) and dims[0].dim_value <= 0:
+            named |= {dims[0].dim_param} - {""}
+            dims[0].dim_value = 1
+            fixed.append(value.name)
+    if not fixed:
+        return model, ""
+    for value in (*made.graph.input, *made.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in named:
+                dim.dim_value = 1
+    made.graph.ClearField("value_info")
+    return onnx.shape_inference.infer_shapes(made), f"batch of {', '.join(fixed)} fixed to 1"
+
+
+def _fold(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    slim = onnxslim.slim(_copy(model))
+    if slim is None:
+        raise PreflightError("onnxslim gave nothing back")
+    onnx.checker.check_model(slim)
+    if not slim.metadata_props:
+        slim.metadata_props.extend(model.metadata_props)
+    before, after = len(model.graph.node), len(slim.graph.node)
+    return slim, f"constants folded (onnxslim): {before} nodes -> {after}" if after < before else ""
+
+
+def _opset(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    graph, limit = Graph(model, 0), target.release.opset_max
+    if graph.opset <= limit:
+        return model, ""
+    return _without_unused(lower(model, limit)), f"opset {graph.opset} -> {limit}"
+
+
+def _int8_constants(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    """DequantizeLinear on stored integers: biases become float, kernels float + Q + DQ, exactly."""
+    made = _copy(model)
+    graph = Graph(made, 0)
+    readers = {name: node.op_type for node in graph.nodes for name in node.input[2:3]}
+    biases = kernels = 0
+    nodes = []
+    for node in made.graph.node:
+        stored = graph.array(given(node, 0)) if node.op_type == "DequantizeLinear" else None
+        kinds = (np.dtype(np.int8), np.dtype(np.int32))
+        if stored is None or stored.dtype not in kinds:
+            nodes.append(node)
+        elif readers.get(node.output[0]) in ("Conv", "ConvTranspose", "Gemm"):
+            _store(made, node.output[0], _dequantized(node, stored, graph))
+            biases += 1
+        elif stored.dtype == np.int8 and target.release.number < (10,):
+            float_name, quantized = f"{node.output[0]}/float", f"{node.output[0]}/quantized"
+            _store(made, float_name, _dequantized(node, stored, graph))
+            pair = [float_name, *node.input[1:]]
+            nodes.append(helper.make_node("QuantizeLinear", pair, [quantized], name=quantized))
+            nodes[-1].attribute.extend(node.attribute)
+            node.input[0] = quantized
+            nodes.append(node)
+            kernels += 1
+        else:
+            nodes.append(node)
+    if not biases + kernels:
+        return model, ""
+    made.graph.ClearField("node")
+    made.graph.node.extend(nodes)
+    said = [f"{kernels} INT8 kernels stored as float + Q"] if kernels else []
+    said += [f"{biases} quantized biases stored as float"] if biases else []
+    return _without_unused(made), " and ".join(said)
+
+
+def _dequantized(node: onnx.NodeProto, stored: np.ndarray, graph: Graph) -> np.ndarray:
+    scale = graph.array(node.input[1])
+    zero = graph.array(given(node, 2)) if given(node, 2) else np.zeros_like(scale, np.int64)
+    if scale.size > 1:
+        axis = attribute(node, "axis", 1)
+        shape = [1] * stored.ndim
+        shape[axis] = scale.size
+        scale, zero = scale.reshape(shape), zero.reshape(shape)
+    return ((stored.astype(np.int64) - zero.astype(np.int64)) * scale).astype(np.float32)
+
+
+def _slices(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    """Exporters write "to the end" as the largest INT64; no dimension is beyond INT32."""
+    made = _copy(model)
+    read = {}
+    for node in Graph(made, 0).nodes:
+        for position, name in enumerate(node.input):
+            read.setdefault(name, set()).add((node.op_type, position))
+    clipped = 0
+    for tensor in made.graph.initializer:
+        if tensor.data_type != TensorProto.INT64 or not read.get(tensor.name):
+            continue
+        values = numpy_helper.to_array(tensor)
+        if read[tensor.name] <= {("Slice", 1), ("Slice", 2)} and (values != _narrow(values)).any():
+            tensor.CopyFrom(numpy_helper.from_array(_narrow(values), tensor.name))
+            clipped += 1
+    return (made, f"{clipped} Slice bounds brought into INT32") if clipped else (model, "")
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, _INT32.min, _INT32.max)
+
+
+def _imports(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    used = {node.domain for node in Graph(model, 0).nodes}
+    kept = [
+        entry for entry in model.opset_import if is_standard(entry.domain) or entry.domain in used
+    ]
+    dropped = len(model.opset_import) - len(kept)
+    if not dropped:
+        return model, ""
+    made = _copy(model)
+    made.ClearField("opset_import")
+    made.opset_import.extend(kept)
+    return made, f"{dropped} unused operator domains removed"
+
+
+def _ir(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    """The IR is the container: what IR 8 to 10 added, the steps before have taken out."""
+    before, limit = model.ir_version, target.release.ir_max
+    if before <= limit:
+        return model, ""
+    made = _copy(model)
+    made.ir_version = limit
+    onnx.checker.check_model(made)
+    return made, f"IR {before} -> {limit}"
+
+
+STEPS: tuple[Step, ...] = (
+    _functions, _batch, _fold, _opset, _int8_constants, _slices, _imports, _ir,
+)  # fmt: skip
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    return made
+
+
+def _store(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(values, name))
+
+
+def _without_unused(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drops initializers that nothing reads, in place."""
+    used = Graph(model, 0).used
+    for tensor in [t for t in model.graph.initializer if t.name not in used]:
+        model.graph.initializer.remove(tensor)
+    return model

@@ -1,0 +1,9 @@
+"""The pre-flight's rules by theme. A rule is a generator: (graph, target) -> findings.
+
+They follow the importers' source (onnx/onnx-tensorrt, branches 8.2-GA, 8.5-GA, 8.6-GA, 10.1-GA) and
+the threads named beside them, not a run of the board's parser.
+"""
+
+from edgedistill.onnx_model.rules import operators, parameters, quantization, tensors, versions
+
+RULES = (*versions.RULES, *operators.RULES, *parameters.RULES, *quantization.RULES, *tensors.RULES)

@@ -1,0 +1,119 @@
+"""Operators without importer, and forms of an operator that its importer refuses."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+
+from edgedistill.onnx_model.findings import (
+    Finding,
+    Graph,
+    attribute,
+    given,
+    is_standard,
+    node_name,
+)
+from edgedistill.target import Target
+
+_INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
+
+
+@cache
+def importers(column: str) -> frozenset[str]:
+    """Operators with an importer, from a column of operators.csv."""
+    text = (resources.files("edgedistill.onnx_model") / "operators.csv").read_text(encoding="utf-8")
+    return frozenset(row["op"] for row in csv.DictReader(text.splitlines()) if row[column] == "Y")
+
+
+def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.nodes:
+        if is_standard(node.domain) and node.op_type not in importers(target.release.operators):
+            yield Finding("error", "operator", node_name(node),
+                          f"TensorRT {target.tensorrt} has no importer for {node.op_type}",
+                          "export at a lower opset, or replace the layer")  # fmt: skip
+
+
+def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("Resize", "Upsample"):
+        mode = attribute(node, "mode", b"nearest").decode()
+        factors = _factors(graph, node)
+        if mode == "cubic" and target.release.number < (8, 5):
+            yield Finding("error", "resize", node_name(node),
+                          f"cubic Resize has no importer in TensorRT {target.tensorrt}",
+                          "use linear or nearest")  # fmt: skip
+        elif factors and mode in _INNERMOST:
+            outer = factors[: -_INNERMOST[mode]]
+            if any(factor != 1 for factor in outer):
+                yield Finding("error", "resize", node_name(node),
+                              f"{mode} Resize of more than the last {_INNERMOST[mode]} axes, by {factors}",
+                              "resize only height and width")  # fmt: skip
+        scales = graph.array(given(node, scales_position(graph, node)))
+        if scales is not None and scales.size:
+            rank = len(graph.shapes.get(node.input[0], ())) or scales.size
+            if scales.dtype != "float32" or scales.size != rank:
+                yield Finding("error", "resize-scales", node_name(node),
+                              f"scales must be {rank} float32 values, got {scales.size} {scales.dtype}",
+                              "export with float32 scales, one for each axis")  # fmt: skip
+
+
+def scales_position(graph: Graph, node) -> int:
+    """Position of `scales`: `roi` came before it with opset 11."""
+    return 2 if node.op_type == "Resize" and graph.opset >= 11 else 1
+
+
+def _factors(graph: Graph, node) -> list[float]:
+    """How much each axis grows, or [] when that is computed."""
+    scales = graph.array(given(node, scales_position(graph, node)))
+    if scales is not None and scales.size:
+        return [float(value) for value in scales]
+    sizes = graph.array(given(node, 3)) if graph.opset >= 11 else None
+    before = graph.shapes.get(node.input[0], ())
+    if sizes is None or len(before) != len(sizes) or not all(before):
+        return []
+    return [float(after) / old for after, old in zip(sizes, before, strict=True)]
+
+
+def _pooling(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("MaxPool", "AveragePool", "LpPool"):
+        if len(node.output) > 1 and node.output[1] in graph.used:
+            yield Finding("error", "pooling", node_name(node), "its Indices output is used",
+                          "pool without indices")  # fmt: skip
+        dilated = any(step != 1 for step in attribute(node, "dilations", []))
+        if dilated and target.release.number >= (10,):
+            yield Finding("error", "pooling", node_name(node),
+                          f"dilated pooling is refused by TensorRT {target.tensorrt}",
+                          "use dilation 1")  # fmt: skip
+
+
+def _dropout(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("Dropout"):
+        training = given(node, 2)
+        value = graph.array(training) if training else None
+        if training and (value is None or value.any()):
+            yield Finding("error", "dropout", node_name(node), "it drops values in inference",
+                          "export in eval mode")  # fmt: skip
+
+
+def _constant_form(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("Constant"):
+        odd = {a.name for a in node.attribute} & {"sparse_value", "value_string", "value_strings"}
+        if odd:
+            yield Finding("error", "constant-form", node_name(node),
+                          f"a Constant given as {odd.pop()}; only dense numbers are read",
+                          "store it as a dense tensor")  # fmt: skip
+    for part in graph.graphs:
+        for sparse in part.sparse_initializer:
+            yield Finding("error", "constant-form", sparse.values.name,
+                          "a sparse initializer; only dense ones are read",
+                          "store it as a dense tensor")  # fmt: skip
+
+
+def _control_flow(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("If", "Loop", "Scan"):
+        yield Finding("warning", "control-flow", node_name(node),
+                      "control flow slows or stops the builder", "fold constants (onnxslim)")  # fmt: skip
+
+
+RULES = (_operators, _resize, _pooling, _dropout, _constant_form, _control_flow)

@@ -1,0 +1,77 @@
+"""Inputs that the importers want as constants, and axes that old ones read as attribute only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgedistill.onnx_model.findings import Finding, Graph, given, node_name
+from edgedistill.onnx_model.rules.operators import scales_position
+from edgedistill.target import Target
+
+# operator -> positions of inputs that the importers want as constants
+CONSTANT_INPUTS = {
+    "Conv": (2,), "ConvTranspose": (2,), "TopK": (1,), "Squeeze": (1,), "Unsqueeze": (1,),
+    "CumSum": (1,), "Slice": (3,), "InstanceNormalization": (1, 2), "OneHot": (1,),
+    "NonMaxSuppression": (2, 3, 4), "ReduceSum": (1,),
+}  # fmt: skip
+_BATCH_NORM = (1, 2, 3, 4)
+
+
+def _constant_inputs(graph: Graph, target: Target) -> Iterator[Finding]:
+    wanted = [(node, position) for node in graph.of_type(*CONSTANT_INPUTS)
+              for position in CONSTANT_INPUTS[node.op_type]]  # fmt: skip
+    wanted += [(n, scales_position(graph, n)) for n in graph.of_type("Resize", "Upsample")]
+    for node, position in wanted:
+        name = given(node, position)
+        if name and name not in graph.constants:
+            yield Finding("error", "constant-input", node_name(node),
+                          f"input {position} ({name}) is computed, the importer wants a constant",
+                          "fold constants (onnxslim)")  # fmt: skip
+
+
+def _batch_norm(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("BatchNormalization"):
+        computed = [name for p in _BATCH_NORM if (name := given(node, p)) not in graph.constants]
+        if computed:
+            yield Finding("warning", "batch-norm", node_name(node),
+                          f"{computed[0]} is computed, so it becomes several layers instead of one scale",
+                          "fold constants (onnxslim)")  # fmt: skip
+
+
+def _conv_weights(graph: Graph, target: Target) -> Iterator[Finding]:
+    """From 10 a computed kernel is a matter of the builder; before, only Q/DQ may stand there."""
+    if target.release.number >= (10,):
+        return
+    for node in graph.of_type("Conv", "ConvTranspose"):
+        name = given(node, 1)
+        maker = graph.producers.get(name)
+        if name not in graph.constants and (maker is None or maker.op_type != "DequantizeLinear"):
+            yield Finding("error", "constant-input", node_name(node),
+                          f"its kernel ({name}) is neither a constant nor out of a DequantizeLinear",
+                          "fold constants (onnxslim)")  # fmt: skip
+
+
+def _reduce_axes(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.nodes:
+        name = given(node, 1)
+        if not node.op_type.startswith("Reduce") or node.op_type == "ReduceSum" or not name:
+            continue
+        if target.release.number < (10,):
+            yield Finding("error", "reduce-axes", node_name(node), "`axes` is an input; TensorRT 8.2 to "
+                          "8.6 read only the attribute and would reduce over everything, silently",
+                          "export at opset 13, where `axes` is an attribute")  # fmt: skip
+        elif name not in graph.constants:
+            yield Finding("error", "constant-input", node_name(node),
+                          f"input 1 ({name}) is computed, the importer wants a constant",
+                          "fold constants (onnxslim)")  # fmt: skip
+
+
+def _identity_on_initializer(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("Identity"):
+        if given(node, 0) in graph.initializers:
+            yield Finding("error", "identity-on-initializer", node_name(node),
+                          f"{node.input[0]} is an initializer hidden behind an Identity, which makes "
+                          "a computed tensor of it", "fold constants (onnxslim)")  # fmt: skip
+
+
+RULES = (_constant_inputs, _batch_norm, _conv_weights, _reduce_axes, _identity_on_initializer)

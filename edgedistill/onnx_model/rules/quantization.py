@@ -1,0 +1,114 @@
+"""The one form of QuantizeLinear / DequantizeLinear that each release takes.
+
+8.2 to 8.6: three inputs, zero point INT8, all 0 and sized like the scale (QuantDequantLinearHelper);
+INT8 weight constants are refused (NVIDIA/TensorRT#2163, onnxruntime#11535). 10: the zero point may
+be left out, and UINT8 is computed as INT8 with a log line only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+
+from edgedistill.onnx_model.findings import Finding, Graph, attribute, given, node_name, type_name
+from edgedistill.target import Target
+
+_TYPES = {"int8", "float8_e4m3fn"}  # of a zero point; the second from 10
+
+
+def _hardware(graph: Graph, target: Target) -> Iterator[Finding]:
+    first = next(graph.of_type("QuantizeLinear", "DequantizeLinear"), None)
+    if first is not None and "int8" not in target.precisions:
+        yield Finding("error", "no-int8-hardware", node_name(first),
+                      f"{target.title} has no INT8 hardware and refuses Q/DQ nodes",
+                      "give it the float model")  # fmt: skip
+
+
+def _form(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("QuantizeLinear", "DequantizeLinear"):
+        fault = next(
+            (found for part in (_scale, _zero_point, _stored, _axis)
+             if (found := part(graph, target, node))), None
+        )  # fmt: skip
+        if fault:
+            yield Finding("error", "q-dq", node_name(node), fault,
+                          "write symmetric INT8 Q/DQ with float weights and bias")  # fmt: skip
+
+
+def _scale(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
+    scale = graph.array(given(node, 1))
+    if scale is None or not scale.size or not (scale > 0).all():
+        return "its scale must be a positive constant"
+    return None
+
+
+def _zero_point(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
+    name = given(node, 2)
+    modern = target.release.number >= (10,)
+    if not name:
+        if not modern:
+            return f"it has no zero point; TensorRT {target.tensorrt} wants three inputs"
+        unsigned = attribute(node, "output_dtype", 0) not in (onnx.TensorProto.INT8, 17)
+        if node.op_type == "QuantizeLinear" and unsigned:
+            return "without a zero point ONNX means UINT8, TensorRT computes INT8"
+        return None
+    zero, scale = graph.array(name), graph.array(given(node, 1))
+    if zero is None:
+        return "its zero point is computed"
+    if str(zero.dtype) not in _TYPES or (zero.dtype != np.int8 and not modern):
+        said = "computes INT8 in its place, silently" if modern else "refuses it"
+        return f"its zero point must be INT8, got {zero.dtype}: TensorRT {target.tensorrt} {said}"
+    if np.asarray(zero, np.float32).any():
+        return f"its zero point must be 0, got {zero.ravel()[:3]}"
+    if zero.size != scale.size:
+        return f"its zero point has {zero.size} values, its scale {scale.size}"
+    return None
+
+
+def _stored(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
+    stored = graph.array(given(node, 0))
+    if stored is None or node.op_type != "DequantizeLinear":
+        return None
+    if stored.dtype == np.int32:
+        return "its bias is stored as INT32; a DequantizeLinear must not take that"
+    if stored.dtype == np.uint8:
+        return "its weights are stored as UINT8"
+    if stored.dtype == np.int8 and target.release.number < (10,):
+        return f"its weights are stored as INT8, which TensorRT {target.tensorrt} refuses"
+    return None
+
+
+def _axis(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
+    scale = graph.array(given(node, 1))
+    if scale.size == 1:
+        return None
+    source = given(node, 0)
+    maker = graph.producers.get(source)
+    if source not in graph.constants and maker is not None and maker.op_type == "QuantizeLinear":
+        source = given(maker, 0)
+    if source not in graph.constants:
+        return f"it quantizes an activation per axis ({scale.size} scales); only weights may be"
+    axis = attribute(node, "axis", None)
+    if axis is None:
+        return "its axis is not written: ONNX means 1, TensorRT takes 0"
+    shape = graph.initializers[source].dims if source in graph.initializers else ()
+    if shape and (not -len(shape) <= axis < len(shape) or shape[axis] != scale.size):
+        return f"{scale.size} scales on axis {axis} of {tuple(shape)}"
+    return None
+
+
+def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
+    """Quantized tensors may only be what Q and DQ exchange."""
+    for node in graph.of_type("Conv", "Gemm", "MatMul"):
+        for position in (0, 1):
+            tensor = graph.initializers.get(given(node, position))
+            integer = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+            if tensor is not None and tensor.data_type in integer:
+                yield Finding("error", "q-dq", node_name(node),
+                              f"{tensor.name} is {type_name(tensor.data_type)} without a DequantizeLinear",
+                              "write symmetric INT8 Q/DQ with float weights and bias")  # fmt: skip
+
+
+RULES = (_hardware, _form, _operators)

@@ -1,0 +1,58 @@
+"""Opset, IR, operator domains, local functions, and whether the file keeps to its own opset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+
+from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name
+from edgedistill.target import Target
+
+OLDEST_OPSET = 7  # below it every parser warns: "generated with at least opset 7"
+
+
+def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
+    """A file whose opset was only relabelled breaks the standard: the older form has no such input."""
+    try:  # by its path where weights lie beside it: they are looked for there
+        onnx.checker.check_model(str(graph.path) if graph.external else graph.model)
+    except Exception as error:  # its C++ side raises several types
+        reason = " ".join(str(error).split("\n==>")[0].split())[:200]
+        yield Finding("error", "schema", "model", f"breaks the ONNX standard at opset {graph.opset}: "
+                      f"{reason}", "export again; an opset number that was only rewritten does this")  # fmt: skip
+
+
+def _opset(graph: Graph, target: Target) -> Iterator[Finding]:
+    release = target.release
+    if graph.opset > release.opset_max:
+        yield Finding("error", "opset", "model", f"opset {graph.opset}; TensorRT {release.name} "
+                      f"documents up to {release.opset_max}", f"export at opset {release.opset_max}")  # fmt: skip
+    if graph.opset < OLDEST_OPSET:
+        yield Finding("warning", "opset", "model", f"opset {graph.opset}; TensorRT wants {OLDEST_OPSET} "
+                      "or newer", f"export at opset {release.opset_max}")  # fmt: skip
+    if graph.model.ir_version > release.ir_max:
+        yield Finding("warning", "ir", "model", f"IR {graph.model.ir_version}; the parser of TensorRT "
+                      f"{release.name} was built with {release.ir_max} and does not check",
+                      f"set ir_version to {release.ir_max}")  # fmt: skip
+
+
+def _domains(graph: Graph, target: Target) -> Iterator[Finding]:
+    used = {node.domain for node in graph.nodes}
+    for node in graph.nodes:
+        if not is_standard(node.domain):
+            yield Finding("error", "domain", node_name(node),
+                          f"{node.op_type} is of the operator domain {node.domain!r}",
+                          "export with standard operators only")  # fmt: skip
+    for entry in graph.model.opset_import:
+        if not is_standard(entry.domain) and entry.domain not in used:
+            yield Finding("warning", "domain", "model", f"imports the operator domain {entry.domain!r} "
+                          "and uses nothing of it", "remove the import")  # fmt: skip
+
+
+def _functions(graph: Graph, target: Target) -> Iterator[Finding]:
+    for function in graph.model.functions:
+        yield Finding("error", "functions", function.name, "a function of the model's own: an "
+                      "operator without an importer", "inline it (onnx.inliner)")  # fmt: skip
+
+
+RULES = (_schema, _opset, _domains, _functions)
