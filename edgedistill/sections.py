@@ -172,7 +172,7 @@ class QuantizeConfig(Section):
 
     calibration_images: Annotated[int, Field(ge=8)] = 128
     """training images the activation ranges are taken from"""
-    threshold: Literal["mse", "minmax", "percentile"] = "mse"
+    threshold: Literal["mse", "entropy", "percentile", "minmax"] = "mse"
     """how a range is cut"""
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     """of |x|, for threshold = "percentile\""""

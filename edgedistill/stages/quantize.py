@@ -11,7 +11,7 @@ from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.quantize.half import fp16_from_onnx
 from edgedistill.quantize.qdq import qdq_from_onnx
-from edgedistill.quantize.ranges import amax_from_model
+from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
@@ -19,6 +19,7 @@ from edgedistill.training_stage import spec_for
 from jetson.preprocess import centre_crop, to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
+CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told and made again
 _HOW = {
     "float": "measured: PyTorch on this computer",
     "onnx": "measured: ONNX Runtime on this computer",
@@ -35,10 +36,21 @@ def run(context: StageContext) -> Result:
 
     rows, labels = images.rows("train"), images.labels("train")
     chosen = choose(labels.tolist(), recipe.quantize.calibration_images, recipe.quantize.seed)
-    crops = (centre_crop(images.pixels[int(rows[i])], spec.image_px) for i in chosen)
-    amax = amax_from_model(
-        model, (to_input(crop, spec) for crop in crops),
-        recipe.quantize.threshold, recipe.quantize.percentile,
+    sha256s = [images.table.sha256[rows[i]] for i in chosen]
+
+    def image(number: int) -> np.ndarray:
+        return to_input(centre_crop(images.pixels[int(rows[chosen[number]])], spec.image_px), spec)
+
+    ranges = ranges_from_model(
+        model, image, len(chosen), recipe.quantize.threshold, recipe.quantize.percentile,
+        state=context.out / "histograms.npz", belongs_to="\n".join(sha256s),
+    )  # fmt: skip
+    amax = ranges.kept
+    write_json(
+        context.out / CHOSEN,
+        {"seed": recipe.quantize.seed,
+         "images": [{"sha256": sha256, "class": images.classes[labels[i]]}
+                    for sha256, i in zip(sha256s, chosen, strict=True)]},
     )  # fmt: skip
     write_json(context.out / AMAX, amax)
     qdq_from_onnx(model, amax, context.out / INT8)
@@ -69,7 +81,7 @@ def run(context: StageContext) -> Result:
             "fp16_file_bytes": (context.out / FP16).stat().st_size,
             "widest_range": {"tensor": widest, "amax": amax[widest]},
         },
-        (AMAX, INT8, FP16),
+        (AMAX, CHOSEN, INT8, FP16),
     )
 
 
