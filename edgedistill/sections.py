@@ -168,7 +168,7 @@ class DistillConfig(TrainingConfig):
 
 
 class QuantizeConfig(Section):
-    """INT8 scales."""
+    """INT8 scales, and what INT8 may cost."""
 
     calibration_images: Annotated[int, Field(ge=8)] = 128
     """training images the activation ranges are taken from"""
@@ -178,6 +178,8 @@ class QuantizeConfig(Section):
     """of |x|, for threshold = "percentile\""""
     seed: int = 0
     """chooses the calibration images"""
+    max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
+    """top-1 on validation images that INT8 may cost; above it layers are left in float"""
 
 
 class TargetConfig(Section):

@@ -37,6 +37,11 @@ class Target:
     opset_max: int
     ir_max: int
 
+    @property
+    def int8_weights(self) -> bool:
+        """Whether its TensorRT takes weights stored as INT8; the releases 8 refuse them."""
+        return int(self.tensorrt.partition(".")[0] or 0) >= 10
+
 
 @cache
 def target_names() -> tuple[str, ...]:

@@ -60,6 +60,8 @@ def report_from_stages(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dic
         "macs_ratio": teacher["macs"] / student["macs"],
         "speedup": _speedup(deployed),
         "accuracy_ladder": stages["quantize"]["ladder"],
+        "int8_gate": stages["quantize"]["int8_gate"],
+        "fp16_findings": stages["quantize"]["fp16_findings"],
         "target": _target(stages["quantize"], recipe),
         "device": _device(deployed["hosts"], stages["quantize"], recipe),
         "published": _published(recipe, stages["quantize"]["executed"]),

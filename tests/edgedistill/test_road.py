@@ -60,6 +60,8 @@ def test_the_student_learns(finished_run):
 def test_a_second_run_skips_everything(finished_run):
     again = edgedistill("run", "r.toml", cwd=finished_run)
     assert again.stderr.count("up to date") == 11
+    first = again.stderr.splitlines()[0]
+    assert first.startswith("target.precision = 'int8': Jetson Nano 4GB has no INT8 hardware (sm_53)")
 
 
 def test_changing_one_key_redoes_only_what_depends_on_it(finished_run, tmp_path):

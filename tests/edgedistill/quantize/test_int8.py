@@ -108,15 +108,17 @@ def test_int8_stays_close_and_is_what_tensorrt_takes(model, images):
     out = model.with_name("q.onnx")
     made = qdq_from_onnx(model, amax, out)
     assert made["weights"] == sum(
-        n.op_type in ("Conv", "Gemm") for n in onnx.load(str(model)).graph.node
+        n.op_type == "Conv" for n in onnx.load(str(model)).graph.node
     )
     assert check_onnx(out, load_target("xavier-nx")) == []
     assert snr_db(logits(model, images), logits(out, images)) > 12
     proto = onnx.load(str(out))
     values = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    joined = {name for n in proto.graph.node if n.op_type == "Concat" for name in n.output}
     for node in proto.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] not in values:
-            assert values[node.input[1]] == pytest.approx(amax[node.input[0]] / 127)
+            if node.input[0] not in joined:
+                assert values[node.input[1]] == pytest.approx(amax[node.input[0]] / 127)
         elif node.op_type == "QuantizeLinear":
             weight, scale = values[node.input[0]], values[node.input[1]]
             assert weight.dtype == np.float32
@@ -163,3 +165,32 @@ def test_what_cannot_be_calibrated_is_refused(model, images):
         kept(model, images[:1] * np.nan)
     with pytest.raises(QuantizeError, match="no calibrated range for tensor"):
         qdq_from_onnx(model, {}, model.with_name("q.onnx"))
+
+
+def test_int8_weights_are_a_quarter_of_the_bytes_and_the_same_numbers(model, images):
+    amax = kept(model, images)
+    float_weights, int8_weights = model.with_name("q8.onnx"), model.with_name("q10.onnx")
+    qdq_from_onnx(model, amax, float_weights)
+    qdq_from_onnx(model, amax, int8_weights, int8_weights=True)
+    assert np.array_equal(logits(float_weights, images), logits(int8_weights, images))
+    assert int8_weights.stat().st_size < 0.5 * float_weights.stat().st_size
+    assert check_onnx(int8_weights, load_target("orin-nano-8gb")) == []
+    faults = check_onnx(int8_weights, load_target("xavier-nx"))
+    assert {fault.rule for fault in faults} == {"q-dq"}
+
+
+def test_inputs_of_a_concat_share_one_scale(tmp_path, images):
+    torch.manual_seed(0)
+    net = model_from_weights("squeezenet1_1", "scratch", ["a", "b"], will_train=True).eval()
+    onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
+    graph = onnx.load(str(tmp_path / "m.onnx")).graph
+    amax = {name: 1.0 + place for place, name in enumerate(kept(tmp_path / "m.onnx", images))}
+    qdq_from_onnx(tmp_path / "m.onnx", amax, tmp_path / "q.onnx")
+    scales = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(tmp_path / "q.onnx")).graph.initializer}
+    concats = [node for node in graph.node if node.op_type == "Concat"]
+    assert len(concats) == 8
+    read = [node for node in concats if f"{node.output[0]}_scale" in scales]
+    for node in read:
+        largest = max(amax[name] for name in (*node.input, *node.output))
+        assert scales[f"{node.output[0]}_scale"] == pytest.approx(largest / 127)
+    assert read
