@@ -180,6 +180,8 @@ class QuantizeConfig(Section):
     """chooses the calibration images"""
     max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
     """top-1 on validation images that INT8 may cost; above it layers are left in float"""
+    qad_epochs: Annotated[int, Field(ge=0)] = 0
+    """passes of quantization-aware distillation; kept only if better on validation images"""
 
 
 class TargetConfig(Section):

@@ -61,6 +61,7 @@ def report_from_stages(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dic
         "speedup": _speedup(deployed),
         "accuracy_ladder": stages["quantize"]["ladder"],
         "int8_gate": stages["quantize"]["int8_gate"],
+        "qad": stages["quantize"]["qad"],
         "fp16_findings": stages["quantize"]["fp16_findings"],
         "target": _target(stages["quantize"], recipe),
         "device": _device(deployed["hosts"], stages["quantize"], recipe),

@@ -76,7 +76,7 @@ STAGES = (
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device",), 1,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
-    Stage("quantize", ("data", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 2,
+    Stage("quantize", ("data", "distill", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 2,
           "take INT8 scales and measure what each precision costs", gate=int8_is_good_enough),
     Stage("bundle", ("data", "distill", "export", "quantize", "evaluate"),
           ("target.device", "target.precision", "deploy.golden_images"), 1,

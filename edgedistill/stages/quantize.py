@@ -10,6 +10,7 @@ import numpy as np
 
 from calibration.select import choose
 from edgedistill.images import Images, open_images
+from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.quantize.fp16_range import fp16_findings, largest_of_every_tensor
@@ -18,10 +19,11 @@ from edgedistill.quantize.ladder import ladder_of
 from edgedistill.quantize.qdq import qdq_from_onnx
 from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.quantize.rescue import RANKED_ON, fewest_float_layers, sensitivity
+from edgedistill.quantize.retrain import trained_for_int8
 from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
-from edgedistill.training_stage import spec_for
+from edgedistill.training_stage import WEIGHTS, spec_for
 from jetson.preprocess import centre_crop, to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
@@ -52,6 +54,11 @@ def run(context: StageContext) -> Result:
         model, ranges.kept, context.out / INT8, gate["kept_float"] or (), target.int8_weights
     )
     fp16_from_onnx(model, context.out / FP16)
+    retrained = None
+    if recipe.quantize.qad_epochs:
+        student, _ = load_weights(context.file("distill", WEIGHTS))
+        calibration = [image(number) for number in range(len(chosen))]
+        retrained = trained_for_int8(context, images, student, calibration, context.out / INT8)
 
     stored = np.load(context.file("evaluate", "test_logits.npz"))
     logits = {"float": stored["student"]}
@@ -69,6 +76,7 @@ def run(context: StageContext) -> Result:
             "threshold": recipe.quantize.threshold,
             "ladder": ladder_of(logits, stored["labels"], images.classes),
             "int8_gate": gate,
+            "qad": retrained,
             "fp16_findings": fp16_findings(model, largest),
             "requested": recipe.target.precision,
             "executed": executed,

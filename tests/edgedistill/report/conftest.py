@@ -140,7 +140,7 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
         "export": {"teacher": exported(13_450_000, 383_900_000),
                    "student": exported(2_930_000, 262_900_000),
                    "preflight": {"target": "jetson-nano", "tensorrt": "8.2", "findings": []}},
-        "quantize": {"ladder": steps, "fp16_findings": [],
+        "quantize": {"ladder": steps, "fp16_findings": [], "qad": None,
                      "int8_gate": {"max_drop_points": None, "passed": None, "kept_float": [],
                                    "curve": [], "sensitivity": [], "images": "validation"},
                      "requested": "int8", "executed": "fp16",
