@@ -6,7 +6,7 @@ Ranked on calibration images, chosen on validation images; the test images are a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def fewest_float_layers(
     path: Path,
     amax: dict[str, float],
     ranked: list[str],
-    validation: tuple[np.ndarray, np.ndarray, list[str]],
+    validation: tuple[Iterable[np.ndarray], np.ndarray, list[str]],
     max_drop_points: float,
     say: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[str] | None, list[dict[str, Any]]]:
@@ -53,7 +53,7 @@ def fewest_float_layers(
 
     Args:
         ranked: layers, the most sensitive first.
-        validation: (N, 3, H, W) float32 images, (N,) labels, class names.
+        validation: (3, H, W) float32 images, iterated once for each k; (N,) labels; class names.
         max_drop_points: of top-1 on those.
 
     Returns:
@@ -79,7 +79,10 @@ def fewest_float_layers(
 
 
 def int8_logits(
-    path: Path, amax: dict[str, float], images: np.ndarray, keep_float: Collection[str] = ()
+    path: Path,
+    amax: dict[str, float],
+    images: Iterable[np.ndarray],
+    keep_float: Collection[str] = (),
 ) -> np.ndarray:
     """(N, C) logits of the INT8 twin with these layers left in float."""
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +26,40 @@ from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.sections import TrainingConfig
 from edgedistill.target import load_target
 from edgedistill.training_stage import device_of, logits_of, spec_for
-from jetson.preprocess import to_input
+from jetson.preprocess import Preprocess, to_input
 
 LR_FRACTION = 0.05  # of distill.peak_lr: the network is trained, it only has to move a little
 RANGES_FROM = 64  # calibration images of the fixed ranges during training
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The network's inputs of a split, (3, H, W) float32 each, made anew whenever it is iterated."""
+
+    images: Images
+    split: str
+    spec: Preprocess
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for piece in self.images.frames(self.split):
+            for frame in piece:
+                yield to_input(frame, self.spec)[0]
 
 
 def trained_for_int8(
     context: StageContext,
     images: Images,
     model: nn.Module,
-    calibration: list[np.ndarray],
+    image: Callable[[int], np.ndarray],
+    count: int,
     int8: Path,
 ) -> dict[str, Any]:
     """Train with fake quantization; put its INT8 file in the place of `int8` if it is better.
 
     Args:
         model: the float student; trained in place.
-        calibration: (1, 3, H, W) float32 each.
+        image: position -> (1, 3, H, W) float32 calibration image.
+        count: of them.
         int8: the INT8 file to beat.
 
     Returns:
@@ -55,16 +74,16 @@ def trained_for_int8(
     )
     labels = images.labels("val")
     reference = logits_of(model, spec, images.frames("val"), device)
-    inputs = np.concatenate([_input(piece, spec) for piece in images.frames("val")])
+    inputs = Inputs(images, "val", spec)
     model.cpu()
-    batches = [torch.from_numpy(np.concatenate(calibration[:RANGES_FROM]))]
+    batches = (torch.from_numpy(image(number)) for number in range(min(RANGES_FROM, count)))
     amax = input_ranges(model, batches, quantize.threshold, quantize.percentile)
     term = own_logits_term(model, spec)
     with FakeQuantized(model, amax):
         _train(context, images, model, term, device)
     trained = context.out / "retrained.onnx"
-    onnx_from_model(model.cpu(), inputs[:8], trained, {})
-    ranges = ranges_from_model(trained, lambda i: calibration[i], len(calibration),
+    onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, {})
+    ranges = ranges_from_model(trained, image, count,
                                quantize.threshold, quantize.percentile)  # fmt: skip
     challenger = context.out / "retrained_int8.onnx"
     qdq_from_onnx(trained, ranges.kept, challenger,
@@ -109,7 +128,3 @@ def _train(context: StageContext, images: Images, model: nn.Module, term, device
     )  # fmt: skip
     training.run(context.talk, "quantize")
     (context.out / "qad.pt").unlink(missing_ok=True)
-
-
-def _input(piece: np.ndarray, spec) -> np.ndarray:
-    return np.concatenate([to_input(frame, spec) for frame in piece])

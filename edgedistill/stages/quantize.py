@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from edgedistill.quantize.ladder import ladder_of
 from edgedistill.quantize.qdq import qdq_from_onnx
 from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.quantize.rescue import RANKED_ON, fewest_float_layers, sensitivity
-from edgedistill.quantize.retrain import trained_for_int8
+from edgedistill.quantize.retrain import Inputs, trained_for_int8
 from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
@@ -57,17 +56,17 @@ def run(context: StageContext) -> Result:
     retrained = None
     if recipe.quantize.qad_epochs:
         student, _ = load_weights(context.file("distill", WEIGHTS))
-        calibration = [image(number) for number in range(len(chosen))]
-        retrained = trained_for_int8(context, images, student, calibration, context.out / INT8)
+        retrained = trained_for_int8(context, images, student, image, len(chosen), context.out / INT8)
+        if retrained["kept"]:  # all its layers are INT8, and it answers to the same gate
+            drop, limit = retrained["after"]["drop_points"], gate["max_drop_points"]
+            gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}
 
     stored = np.load(context.file("evaluate", "test_logits.npz"))
     logits = {"float": stored["student"]}
     for name, path in (("onnx", model), ("fp16", context.out / FP16), ("int8", context.out / INT8)):
         context.talk.say(f"  test images through {path.name}")
         with OnnxSession(path) as session:
-            logits[name] = np.concatenate(
-                [session.logits(_inputs([piece], spec)) for piece in images.frames("test")]
-            )
+            logits[name] = session.logits(Inputs(images, "test", spec))
     executed, reason = executed_precision(target, recipe.target.precision)
     widest = max(ranges.kept, key=ranges.kept.__getitem__)
     return Result(
@@ -118,8 +117,8 @@ def _gate(
                              "sensitivity": [], "images": "validation"}  # fmt: skip
     if limit is None:
         return found
-    inputs = _inputs(images.frames("val"), spec_for(context.recipe.student.model, context.recipe))
-    validation = (inputs, images.labels("val"), images.classes)
+    spec = spec_for(context.recipe.student.model, context.recipe)
+    validation = (Inputs(images, "val", spec), images.labels("val"), images.classes)
     say = context.talk.say
     kept, curve = fewest_float_layers(model, amax, [], validation, limit, say)
     ranking: list[dict[str, Any]] = []
@@ -130,8 +129,3 @@ def _gate(
         kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say)
     return {**found, "passed": kept is not None, "kept_float": kept or [], "curve": curve,
             "sensitivity": ranking}  # fmt: skip
-
-
-def _inputs(pieces: Iterable[np.ndarray], spec) -> np.ndarray:
-    """(N, 3, H, W) float32 of uint8 pieces (n, H, W, 3)."""
-    return np.concatenate([to_input(frame, spec) for piece in pieces for frame in piece])
