@@ -3,7 +3,8 @@
 Fake quantization stands in front of each Conv, as the Q/DQ nodes will: activations per tensor with
 calibrated ranges that stay fixed, weights per output channel from their present values. Rounding
 passes the gradient straight through, clipping stops it. BatchNorm is not folded: it scales whole
-output channels, and a scale for each channel takes that up.
+output channels, and a scale for each channel takes that up. Its statistics stay as they are, since
+those of a batch would add more noise than INT8 does.
 """
 
 from __future__ import annotations
@@ -34,10 +35,16 @@ class FakeQuantized:
 
     def __init__(self, model: nn.Module, amax: dict[str, float]):
         self._convs = {name: convolutions(model)[name] for name in amax}
+        self._norms = [one for one in model.modules() if isinstance(one, nn.BatchNorm2d)]
         self._amax = amax
 
     def __enter__(self) -> FakeQuantized:
         self._hooks = []
+        for norm in self._norms:
+            norm.eval()
+            norm.train = lambda mode=True, norm=norm: (
+                norm
+            )  # the loop's `model.train()` passes it by
         for name, conv in self._convs.items():
             scale = self._amax[name] / LEVELS
             self._hooks.append(conv.register_forward_pre_hook(
@@ -49,6 +56,8 @@ class FakeQuantized:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for norm in self._norms:
+            del norm.train
         for hook in self._hooks:
             hook.remove()
         for conv in self._convs.values():

@@ -63,3 +63,13 @@ def test_weights_are_rounded_for_each_output_channel(net, images):
     assert torch.allclose(steps, steps.round(), atol=1e-3)
     assert not torch.equal(weight, rounded)
     assert isinstance(conv.weight, torch.nn.Parameter)
+
+
+def test_training_for_int8_leaves_the_norms_statistics_alone(net, images):
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    with FakeQuantized(net, {"conv_stem": 3.0}):
+        net.train()
+        assert net.conv_stem.training
+        net(torch.from_numpy(images))
+    assert all(torch.equal(before[name], value) for name, value in net.named_buffers())
+    assert net.train().bn1.training
