@@ -107,8 +107,8 @@ class Collector(object):
 def sampled(values, first, wanted):
     """(N,) float32 of an array (n, ...): all, or of large images every k-th row.
 
-    k shares no factor with the number of rows in a channel, and the first row moves from piece to
-    piece, so that in the end every place is seen.
+    k shares no factor with the number of rows in a channel, and the first row jumps from piece to
+    piece, so that over many pieces every place is seen.
 
     Args:
         first: number of the first image.
@@ -121,7 +121,8 @@ def sampled(values, first, wanted):
     step = -(-each // wanted)
     while _common_divisor(step, values.shape[-2]) > 1:
         step += 1
-    return rows[first % step :: step].reshape(-1)
+    start = (first * 40503 >> 7) % step  # scattered: pieces may share a factor with the step
+    return rows[start::step].reshape(-1)
 
 
 def _common_divisor(a, b):
