@@ -1,89 +1,88 @@
-"""Streaming histogram of |x|: memory does not grow with the number of images."""
+"""Streaming histogram of |x|: memory does not grow with the number of images.
+
+The bins are those of the float32 format itself: exponent and the upper 7 bits of the mantissa, 128
+bins for each doubling. So a bin is the upper half of a value's bits, nothing has to be known of the
+range before the first value, and two histograms merge by adding their counts.
+"""
 
 import numpy as np
 
-BINS = 4096
+BINS = 0x7F80  # the codes of finite magnitudes; infinity and NaN come after
+PER_DOUBLING = 128
+_NEGATIVE = 0x8000  # the sign bit of a code
+_LITTLE = np.dtype("<f4")
 
 
 class Histogram(object):
-    """Counts of |x| in equal bins over [0, width); the width doubles when a value lies outside.
-
-    Doubling merges bins in pairs, which is exact: no value ever moves to a wrong bin.
-    """
+    """Counts of |x| over all magnitudes of float32; bin 0 holds zero and what is below 1e-40."""
 
     def __init__(self):
         self.counts = np.zeros(BINS, np.int64)
-        self.width = 0.0  # upper end of the last bin; 0 until a value other than 0 came
-        self.amax = 0.0
-        self.zeros = 0
+        self.amax = 0.0  # the largest |x|, exact
 
     def add(self, values):
         """Count an array of any shape.
 
         Raises:
-            ValueError: NaN or infinity in it.
+            ValueError: NaN or infinity in it; nothing of it is counted then.
         """
-        magnitudes = np.abs(np.asarray(values, np.float32)).ravel()
-        if not magnitudes.size:
-            return
-        largest = float(magnitudes.max())
-        if not np.isfinite(largest):
-            raise ValueError("expected finite values, got NaN or infinity")
-        nonzero = magnitudes[magnitudes > 0]
-        self.zeros += magnitudes.size - nonzero.size
-        if not nonzero.size:
-            return
-        self._reach(largest)
-        bins = np.minimum((nonzero * (BINS / self.width)).astype(np.int64), BINS - 1)
-        self.counts += np.bincount(bins, minlength=BINS)
+        flat = np.ascontiguousarray(values, _LITTLE).reshape(-1)
+        if flat.size:
+            largest = largest_of(flat)
+            self.count(codes_of(flat))
+            self.amax = max(self.amax, largest)
+
+    def count(self, codes):
+        """Count what `codes_of` gave; `amax` is left alone."""
+        counts = np.bincount(codes, minlength=2 * _NEGATIVE)
+        self.counts += counts[:BINS]
+        self.counts += counts[_NEGATIVE : _NEGATIVE + BINS]
 
     def merge(self, other):
-        """Add another histogram's counts; the widths are powers of two times each other."""
-        self.zeros += other.zeros
-        if not other.width:
-            return
-        copy = Histogram.from_dict(other.to_dict())
-        self._reach(other.amax)
-        while self.width < copy.width:
-            self._double()
-        while copy.width < self.width:
-            copy._double()
-        self.counts += copy.counts
-        self.amax = max(self.amax, copy.amax)
+        """Add another histogram's counts."""
+        self.counts += other.counts
+        self.amax = max(self.amax, other.amax)
 
-    def centres(self):
-        """(BINS,) float64, the middle of each bin."""
-        return (np.arange(BINS) + 0.5) * (self.width / BINS)
+    def filled(self):
+        """(first, last + 1) of the bins from the smallest to the largest value that is not 0.
 
-    def to_dict(self):
-        """JSON-able; `from_dict` gives the same histogram back."""
-        return {
-            "width": self.width,
-            "amax": self.amax,
-            "zeros": int(self.zeros),
-            "counts": self.counts.tolist(),
-        }
+        Both 0 when there is none.
+        """
+        found = np.flatnonzero(self.counts[1:])
+        return (int(found[0]) + 1, int(found[-1]) + 2) if found.size else (0, 0)
 
-    @classmethod
-    def from_dict(cls, stored):
-        made = cls()
-        made.width, made.amax, made.zeros = stored["width"], stored["amax"], stored["zeros"]
-        made.counts = np.array(stored["counts"], np.int64)
-        if made.counts.shape != (BINS,):
-            raise ValueError("expected %d bins, got %r" % (BINS, made.counts.shape))
-        return made
+    def below(self, values):
+        """(N,) float64: how many counted |x| lie below each of (N,) values >= 0.
 
-    def _reach(self, largest):
-        self.amax = max(self.amax, largest)
-        if not largest:
-            return
-        if not self.width:
-            self.width = 2.0 ** np.ceil(np.log2(largest))
-        while largest > self.width:
-            self._double()
+        Inside a bin the counts are taken as evenly spread.
+        """
+        first, last = self.filled()
+        if not last:
+            return np.full(len(values), float(self.counts[0]))
+        edges = np.minimum(edges_of(first, last), self.amax)
+        sums = self.counts[0] + np.concatenate([[0], np.cumsum(self.counts[first:last])])
+        return np.interp(values, edges, sums, left=float(self.counts[0]))
 
-    def _double(self):
-        self.counts = np.concatenate(
-            [self.counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, np.int64)]
-        )
-        self.width *= 2.0
+
+def largest_of(values):
+    """The largest |x| of a float32 array that is not empty.
+
+    Raises:
+        ValueError: NaN or infinity in it.
+    """
+    largest = max(float(values.max()), -float(values.min()))
+    if not np.isfinite(largest):
+        raise ValueError("expected finite values, got NaN or infinity")
+    return largest
+
+
+def codes_of(values):
+    """(N,) uint16: sign, exponent and 7 bits of the mantissa of (N,) contiguous float32."""
+    return values.astype(_LITTLE, copy=False).view("<u2")[1::2]
+
+
+def edges_of(first, last):
+    """(last - first + 1,) float64: lower edges of bins first..last-1 and the last one's upper edge."""
+    codes = np.arange(first, last + 1, dtype=np.uint32)
+    edges = (codes << np.uint32(16)).view(np.float32).astype(np.float64)
+    return np.where(codes < BINS, edges, 2.0**128)

@@ -73,6 +73,13 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _training_for_int8_normalises_outside(self) -> Recipe:
+        if self.quantize.qad_epochs and self.export.normalise_in_graph:
+            raise ValueError("quantize.qad_epochs trains with normalised input, "
+                             "export.normalise_in_graph is for 0..255; use one of them")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
     def _student_has_something_to_learn_from(self) -> Recipe:
         distill, pool = self.distill, self.data.unlabelled
         if distill.pool == "instead" and not pool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.errors import TeacherError
+from edgedistill.errors import QuantizeError, TeacherError
 
 if TYPE_CHECKING:
     from edgedistill.config import Recipe
@@ -35,3 +35,24 @@ def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
                 f"recall {recalls[weakest]:.2f}); train it longer (--set teacher.epochs="
                 f"{max(1, 2 * teacher.epochs)}), take a bigger teacher, or lower the gate"
             )
+
+
+def int8_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
+    """
+    Args:
+        recipe: its [quantize] holds the gate.
+        values: quantize.json; the drop is that on the validation images.
+
+    Raises:
+        QuantizeError: INT8 costs too much even with layers in float, and the target would execute
+            it. A target that executes something else gets a warning in the report.
+    """
+    limit, gate = recipe.quantize.max_int8_drop_points, values["int8_gate"]
+    if limit is None or gate["passed"] or values["executed"] != "int8":
+        return
+    least = min(gate["curve"], key=lambda step: step["drop_points"])
+    raise QuantizeError(
+        f"INT8 costs {least['drop_points']:.2f} points of top-1 on validation images with "
+        f"{least['float_layers']} layers in float, quantize.max_int8_drop_points allows {limit:g}; "
+        "set target.precision to fp16, raise the gate, or take another quantize.threshold"
+    )

@@ -14,6 +14,7 @@ from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
 from edgedistill.stages import Stage, recipe_values, stages_of, stages_read
 from edgedistill.talk import Talk
+from edgedistill.target import executed_precision, load_target
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ def run_stages(
         if not ranks.is_first():
             talk = Talk(quiet=True)
         ranks.agreed(lambda: write_json(run_dir / "recipe.json", recipe.model_dump(mode="json")))
+        _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
+        if instead:
+            talk.say(f"target.precision = {recipe.target.precision!r}: {instead}")
         for number, stage in enumerate(stages, start=1):
             if stage.name in wanted:
                 _run_stage(stage, f"[{number}/{len(stages)}] {stage.name}", recipe, run, talk,

@@ -222,16 +222,20 @@ class ExportConfig(Section):
 
 
 class QuantizeConfig(Section):
-    """INT8 scales."""
+    """INT8 scales, and what INT8 may cost."""
 
     calibration_images: Annotated[int, Field(ge=8)] = 128
     """training images the activation ranges are taken from"""
-    threshold: Literal["mse", "minmax", "percentile"] = "mse"
+    threshold: Literal["mse", "entropy", "percentile", "minmax"] = "mse"
     """how a range is cut"""
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     """of |x|, for threshold = "percentile\""""
     seed: int = 0
     """chooses the calibration images"""
+    max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
+    """top-1 on validation images that INT8 may cost; above it layers are left in float"""
+    qad_epochs: Annotated[int, Field(ge=0)] = 0
+    """passes of quantization-aware distillation; kept only if better on validation images"""
 
 
 class TargetConfig(Section):

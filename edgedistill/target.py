@@ -61,6 +61,11 @@ class Target:
     def release(self) -> Release | None:
         return releases()[self.tensorrt] if self.tensorrt else None
 
+    @property
+    def int8_weights(self) -> bool:
+        """Whether its TensorRT takes weights stored as INT8; the releases 8 refuse them."""
+        return int(self.tensorrt.partition(".")[0] or 0) >= 10
+
 
 @cache
 def releases() -> dict[str, Release]:

@@ -1,12 +1,16 @@
 """Explicit INT8: Q/DQ nodes where TensorRT wants them, with our own ranges.
 
-Placed as NVIDIA's tools do: before the data and weight inputs of Conv and Gemm, and before the
-skip input of a residual Add, so that Conv + Add still fuse. Weights per channel and stored as
-float (TensorRT 8 refuses INT8 constants), bias float, zero points 0.
+Placed as NVIDIA's tools do: before the data and weight inputs of Conv, and before the skip input of
+a residual Add, so that Conv + Add still fuse. A Gemm of one image stays float, as in NVIDIA's
+modelopt: it is a matrix times a vector, for which TensorRT has little INT8 to offer. The inputs of
+a Concat share one scale, or it would have to rescale. Weights per channel, bias float, zero points 0.
+TensorRT 8 refuses INT8 constants, so there a weight is stored as float with Q and DQ; from 10 on as
+INT8 with DQ alone, a quarter of the bytes and the same arithmetic.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +22,21 @@ from edgedistill.errors import QuantizeError
 from edgedistill.run_folder import write_bytes
 
 
-def qdq_from_onnx(path: Path, amax: dict[str, float], out_path: Path) -> dict[str, int]:
+def qdq_from_onnx(
+    path: Path,
+    amax: dict[str, float],
+    out_path: Path,
+    keep_float: Collection[str] = (),
+    int8_weights: bool = False,
+) -> dict[str, int]:
     """Write the INT8 twin of a float model.
 
     Args:
         path: float ONNX, opset 13.
-        amax: {tensor: largest |x| kept}, from `amax_from_model`.
+        amax: {tensor: largest |x| kept}, as `ranges_from_model` finds it.
         out_path: file to write.
+        keep_float: names of layers (their first output) that are left unquantized.
+        int8_weights: store weights as INT8 with DQ alone, for TensorRT 10 and newer.
 
     Returns:
         How many activations and weights were quantized.
@@ -33,16 +45,14 @@ def qdq_from_onnx(path: Path, amax: dict[str, float], out_path: Path) -> dict[st
         QuantizeError: a tensor that needs a range has none.
     """
     model = onnx.load(str(path))
-    writer = _Writer(model, amax)
+    writer = _Writer(model, _shared_by_concat(model.graph, amax), int8_weights)
     for node in list(model.graph.node):
-        if node.op_type in ("Conv", "Gemm"):
+        if node.op_type == "Conv":
             weight = writer.initializers.get(node.input[1])
-            if weight is None:
+            if weight is None or node.output[0] in keep_float:
                 continue
             node.input[0] = writer.activation(node.input[0])
-            transposed = any(a.name == "transB" and a.i for a in node.attribute)
-            axis = 0 if node.op_type == "Conv" or transposed else 1
-            node.input[1] = writer.weight(weight, axis)
+            node.input[1] = writer.weight(weight)
         elif node.op_type == "Add":
             skip = writer.skip_input(node)
             if skip is not None:
@@ -53,11 +63,30 @@ def qdq_from_onnx(path: Path, amax: dict[str, float], out_path: Path) -> dict[st
     return {"activations": len(writer.activations), "weights": len(writer.weights)}
 
 
+def layers_of(path: Path) -> list[str]:
+    """The layers that `qdq_from_onnx` quantizes, by the name of their first output, in order."""
+    graph = onnx.load(str(path), load_external_data=False).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    return [node.output[0] for node in graph.node
+            if node.op_type == "Conv" and node.input[1] in stored]  # fmt: skip
+
+
+def _shared_by_concat(graph: onnx.GraphProto, amax: dict[str, float]) -> dict[str, float]:
+    """`amax` with one range, the largest, for the inputs of each Concat and its output."""
+    shared = dict(amax)
+    for node in graph.node:
+        if node.op_type == "Concat":
+            names = [name for name in (*node.input, *node.output) if name in shared]
+            largest = max((shared[name] for name in names), default=0.0)
+            shared |= dict.fromkeys(names, largest)
+    return shared
+
+
 class _Writer:
     """Q/DQ pairs, one a tensor, put in front of the first node that reads them."""
 
-    def __init__(self, model: onnx.ModelProto, amax: dict[str, float]):
-        self.graph, self.amax = model.graph, amax
+    def __init__(self, model: onnx.ModelProto, amax: dict[str, float], int8_weights: bool):
+        self.graph, self.amax, self._int8_weights = model.graph, amax, int8_weights
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.producers = {name: node for node in model.graph.node for name in node.output}
         self.activations: dict[str, str] = {}
@@ -75,15 +104,27 @@ class _Writer:
             self.activations[name] = self._pair(name, scale, None)
         return self.activations[name]
 
-    def weight(self, tensor: onnx.TensorProto, axis: int) -> str:
-        """The quantized stand-in of a weight, one scale an output channel."""
+    def weight(self, tensor: onnx.TensorProto) -> str:
+        """The quantized stand-in of a Conv's weight, one scale an output channel."""
         if tensor.name not in self.weights:
             values = numpy_helper.to_array(tensor)
-            others = tuple(i for i in range(values.ndim) if i != axis)
-            largest = np.maximum(np.abs(values).max(axis=others), SMALLEST_AMAX)
-            scale = (largest / LEVELS).astype(np.float32)
-            self.weights[tensor.name] = self._pair(tensor.name, scale, axis)
+            largest = np.abs(values).max(axis=tuple(range(1, values.ndim)))
+            scale = (np.maximum(largest, SMALLEST_AMAX) / LEVELS).astype(np.float32)
+            self.weights[tensor.name] = self._pair(tensor.name, scale, 0)
+            if self._int8_weights:
+                self._store_int8(tensor, values, scale)
         return self.weights[tensor.name]
+
+    def _store_int8(
+        self, tensor: onnx.TensorProto, values: np.ndarray, scale: np.ndarray
+    ) -> None:
+        """Do now what the Q node would do, and drop that node."""
+        name = tensor.name
+        steps = values / scale.reshape(-1, *[1] * (values.ndim - 1))
+        rounded = np.clip(np.rint(steps), -LEVELS, LEVELS).astype(np.int8)
+        self.graph.initializer.remove(tensor)
+        self.graph.initializer.append(numpy_helper.from_array(rounded, f"{name}_q"))
+        self._pairs[name] = self._pairs[name][1:]
 
     def skip_input(self, node: onnx.NodeProto) -> int | None:
         """Of a residual Add, the input that does not come straight from a Conv; None otherwise."""

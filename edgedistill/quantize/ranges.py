@@ -1,76 +1,97 @@
-"""Activation ranges: every float tensor of the model, image by image, in constant memory."""
+"""Activation ranges: every float tensor of the model, over any number of images."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 
+from calibration.collect import Collector
 from calibration.histogram import Histogram
-from calibration.scales import amax_minmax, amax_mse, amax_percentile
+from calibration.scales import amax_from_histogram
 from edgedistill.errors import QuantizeError
-from edgedistill.onnx_model.session import OnnxSession
+from edgedistill.quantize.observe import Observer, pieces, plan_of, shaped
 
 
-def amax_from_model(
-    path: Path, images: Iterable[np.ndarray], threshold: str, percentile: float
-) -> dict[str, float]:
-    """Largest |x| to keep, for the input and every float activation.
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration found, for the input and every float activation.
+
+    Attributes:
+        kept: largest |x| that INT8 keeps, by the recipe's threshold.
+        largest: largest |x| that was seen.
+    """
+
+    kept: dict[str, float]
+    largest: dict[str, float]
+
+
+def ranges_from_model(
+    path: Path,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    threshold: str,
+    percentile: float = 99.99,
+    state: Path | None = None,
+    belongs_to: str = "",
+) -> Ranges:
+    """Run the model over the calibration images.
 
     Args:
         path: float ONNX file.
-        images: (1, 3, H, W) float32 each; streamed, none is kept.
-        threshold: `mse`, `minmax` or `percentile`.
+        image: position -> (1, 3, H, W) float32; none is kept.
+        count: images.
+        threshold: one of `calibration.scales.THRESHOLDS`.
         percentile: of |x|, used by `percentile`.
-
-    Returns:
-        {tensor name: amax}, as `calibration/` stores it.
+        state: file that a killed run goes on from; removed at the end.
+        belongs_to: says which images `image` gives; a state of others is not gone on from.
 
     Raises:
         QuantizeError: no images, or a tensor that is NaN or infinite.
     """
-    rules = {"mse": amax_mse, "minmax": amax_minmax,
-             "percentile": lambda histogram: amax_percentile(histogram, percentile)}  # fmt: skip
-    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
-    names = _float_activations(model)
-    source = model.graph.input[0].name
-    histograms = {name: Histogram() for name in (source, *names)}
-    seen = 0
-    with tempfile.TemporaryDirectory() as folder:
-        exposed = Path(folder) / "exposed.onnx"
-        onnx.save(_with_outputs(model, names), str(exposed))
-        with OnnxSession(exposed, names) as session:
-            for image in images:
-                values = {source: image, **dict(zip(names, session.run(image), strict=True))}
-                for name, found in values.items():
-                    _add(histograms[name], found, name, seen)
-                seen += 1
-    if not seen:
+    histograms = histograms_from_model(path, image, count, state, belongs_to)
+    if state is not None:
+        state.unlink(missing_ok=True)
+    return ranges_from_histograms(path, histograms, threshold, percentile)
+
+
+def ranges_from_histograms(
+    path: Path, histograms: dict[str, Histogram], threshold: str, percentile: float = 99.99
+) -> Ranges:
+    """Any threshold from histograms of the same model, without running it again."""
+    plan = plan_of(shaped(path))
+    kept = {name: float(amax_from_histogram(found, threshold, percentile))
+            for name, found in histograms.items()}  # fmt: skip
+    largest = {name: float(found.amax) for name, found in histograms.items()}
+    return Ranges(plan.spread(kept), largest)
+
+
+def histograms_from_model(
+    path: Path,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    state: Path | None = None,
+    belongs_to: str = "",
+    threads: int = 0,
+) -> dict[str, Histogram]:
+    """Tensor -> histogram of |x| for those that must be looked at; arguments as above.
+
+    Args:
+        threads: of ONNX Runtime; 0 is one a core.
+    """
+    if count < 1:
         raise QuantizeError("expected calibration images, got none")
-    return {name: float(rules[threshold](histogram)) for name, histogram in histograms.items()}
-
-
-def _add(histogram: Histogram, values: np.ndarray, name: str, image: int) -> None:
-    try:
-        histogram.add(values)
-    except ValueError as error:
-        raise QuantizeError(f"calibration image {image}: tensor {name}: {error}") from None
-
-
-def _float_activations(model: onnx.ModelProto) -> list[str]:
-    kinds = {value.name: value.type.tensor_type.elem_type
-             for value in (*model.graph.value_info, *model.graph.output)}  # fmt: skip
-    made = [name for node in model.graph.node for name in node.output]
-    return [name for name in made if kinds.get(name) == onnx.TensorProto.FLOAT]
-
-
-def _with_outputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    known = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
-    del exposed.graph.output[:]
-    exposed.graph.output.extend([known[name] for name in names])
-    return exposed
+    model = shaped(path)
+    plan = plan_of(model)
+    key = hashlib.sha256(path.read_bytes() + f"\n{count}\n{belongs_to}".encode()).hexdigest()
+    collector = Collector(plan.observed, count, state, key)
+    with Observer(model, plan, threads) as observer:
+        for values in observer.stream(image, pieces(count, collector.images, observer.piece)):
+            try:
+                collector.add(values)
+            except ValueError as error:
+                raise QuantizeError(f"calibration {error}") from None
+    return collector.finish()

@@ -26,12 +26,31 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
     elif device["provenance"].startswith("stand-in"):
         found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
     found += [f"{line[0].upper()}{line[1:]}." for line in (device or {}).get("warnings", [])]
+    found += _about_precision(report)
     preflight = report["preflight"]
     if preflight["findings"]:
         first = preflight["findings"][0]
         found.append(
             f"{len(preflight['findings'])} pre-flight finding(s) for TensorRT "
             f"{preflight['tensorrt']}, first {first['node']}: {first['why']}; {first['mend']}."
+        )
+    return found
+
+
+def _about_precision(report: dict[str, Any]) -> list[str]:
+    gate, fp16, found = report["int8_gate"], report["accuracy_ladder"]["fp16"], []
+    if gate["passed"] is False:
+        least = min(step["drop_points"] for step in gate["curve"])
+        found.append(
+            f"INT8 misses the gate: it costs {least:.2f} points of top-1 on validation images, "
+            f"{gate['max_drop_points']:g} are allowed; leaving layers in float did not mend it."
+        )
+    if not fp16["finite"]:
+        found.append("The FP16 model gives NaN or infinity.")
+    for finding in report["fp16_findings"][:1]:
+        found.append(
+            f"{len(report['fp16_findings'])} FP16 range finding(s), first {finding['layer']}: "
+            f"{finding['why']}; {finding['mend']}."
         )
     return found
 

@@ -61,36 +61,6 @@ def accuracy_figure(report: dict[str, Any]) -> str:
 
 
 @_STYLED
-def ladder_figure(report: dict[str, Any]) -> str:
-    """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
-    ladder = report["accuracy_ladder"]
-    low, high = (100 * value for value in report["student"]["top1_interval"])
-    figure, axes = _figure(2.9)
-    axes.axhspan(low, high, color=_STUDENT, alpha=0.12, linewidth=0)
-    shown = [low, high]
-    series = [("top1_fraction", _STUDENT, "o", "top-1"),
-              ("balanced_accuracy_fraction", _TEACHER, "s", "balanced accuracy")]  # fmt: skip
-    series.sort(key=lambda one: sum(step[one[0]] for step in ladder.values()))
-    for (key, colour, marker, name), drop in zip(series, (-15, 8), strict=True):
-        heights = [100 * step[key] for step in ladder.values()]
-        shown += heights
-        axes.plot(range(len(ladder)), heights, marker=marker, color=colour, label=name)
-        for place, height in enumerate(heights):
-            axes.annotate(f"{height:.1f}", (place, height), xytext=(0, drop), ha="center",
-                          color=colour, textcoords="offset points")  # fmt: skip
-    margin = max(1.5, 0.18 * (max(shown) - min(shown)))
-    axes.set_ylim(min(shown) - margin, max(shown) + margin)
-    axes.set_xlim(-0.4, len(ladder) - 0.6)
-    axes.set_xticks(range(len(ladder)), [
-        f"{name}\n{step['provenance'].split(':')[0]}" for name, step in ladder.items()
-    ])  # fmt: skip
-    axes.grid(visible=False, axis="x")
-    axes.set_ylabel("test images, %")
-    axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))
-    return _svg(figure, "ladder", "Accuracy of the student at each precision")
-
-
-@_STYLED
 def curves_figure(report: dict[str, Any]) -> str:
     """The recipe's metric on the validation images after each epoch."""
     metric = report["metric"]

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edgedistill.report import figures
+from edgedistill.report import figures, ladder_figures
 
 
 def html_from_report(report: dict[str, Any]) -> str:
@@ -30,7 +30,8 @@ def html_from_report(report: dict[str, Any]) -> str:
     drawn = {
         "accuracy": figures.accuracy_figure(report),
         "recall": figures.recall_figure(report),
-        "ladder": figures.ladder_figure(report),
+        "ladder": ladder_figures.ladder_figure(report),
+        "rescue": ladder_figures.rescue_figure(report),
         "latency": figures.latency_figure(report),
         "curves": figures.curves_figure(report),
         "terms": figures.terms_figure(report),

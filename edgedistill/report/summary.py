@@ -80,7 +80,9 @@ def _time(cost: dict[str, Any]) -> str:
 def _ladder(report: dict[str, Any]) -> str:
     steps = [f"{name} {step['top1_fraction']:.1%} ({step['provenance'].partition(':')[0]})"
              for name, step in report["accuracy_ladder"].items()]  # fmt: skip
-    return f"top-1: {', '.join(steps)}"
+    int8 = report["accuracy_ladder"]["int8"]
+    return (f"top-1: {', '.join(steps)}; int8 costs {int8['drop_points']:.1f} +- "
+            f"{int8['drop_standard_error_points']:.1f} points (standard error)")  # fmt: skip
 
 
 def _here(report: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.gates import teacher_is_good_enough
+from edgedistill.gates import int8_is_good_enough, teacher_is_good_enough
 
 if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
     from edgedistill.config import Recipe
@@ -94,8 +94,9 @@ STAGES = (
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device", "export"), 2,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
-    Stage("quantize", ("data", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 1,
-          "take INT8 scales and measure what each precision costs", applies=_classifies),
+    Stage("quantize", ("data", "distill", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 2,
+          "take INT8 scales and measure what each precision costs", gate=int8_is_good_enough,
+          applies=_classifies),
     Stage("bundle", ("data", "distill", "export", "quantize", "evaluate"),
           ("target.device", "target.precision", "deploy.golden_images"), 1,
           "gather all that the board needs in one folder", applies=_classifies),

@@ -2,90 +2,131 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from calibration.select import choose
-from edgedistill.images import open_images
-from edgedistill.measure import measures
+from edgedistill.images import Images, open_images
+from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.export import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
+from edgedistill.quantize.fp16_range import fp16_findings, largest_of_every_tensor
 from edgedistill.quantize.half import fp16_from_onnx
+from edgedistill.quantize.ladder import ladder_of
 from edgedistill.quantize.qdq import qdq_from_onnx
-from edgedistill.quantize.ranges import amax_from_model
+from edgedistill.quantize.ranges import ranges_from_model
+from edgedistill.quantize.rescue import RANKED_ON, fewest_float_layers, sensitivity
+from edgedistill.quantize.retrain import Inputs, trained_for_int8
 from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
+from edgedistill.training_stage import WEIGHTS
 from jetson.preprocess import centre_crop, to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
-_HOW = {
-    "float": "measured: PyTorch on this computer",
-    "onnx": "measured: ONNX Runtime on this computer",
-    "fp16": "simulated: the float16 ONNX file in ONNX Runtime on this computer, not TensorRT",
-    "int8": "simulated: the INT8 (QDQ) ONNX file in ONNX Runtime on this computer, not TensorRT",
-}
+CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told and made again
 
 
 def run(context: StageContext) -> Result:
     recipe = context.recipe
-    images = open_images(context)
+    images, target = open_images(context), load_target(recipe.target.device)
     model = context.file("export", STUDENT)
     spec = preprocess_from_onnx(model)
+    chosen = _choose(context, images)
 
-    rows, labels = images.rows("train"), images.labels("train")
-    chosen = choose(labels.tolist(), recipe.quantize.calibration_images, recipe.quantize.seed)
-    crops = (centre_crop(images.pixels[int(rows[i])], spec.image_px) for i in chosen)
-    amax = amax_from_model(
-        model, (to_input(crop, spec) for crop in crops),
-        recipe.quantize.threshold, recipe.quantize.percentile,
+    def image(number: int) -> np.ndarray:
+        return to_input(centre_crop(images.pixels[chosen[number]], spec.image_px), spec)
+
+    ranges = ranges_from_model(
+        model, image, len(chosen), recipe.quantize.threshold, recipe.quantize.percentile,
+        state=context.out / "histograms.npz",
+        belongs_to="\n".join(images.table.sha256[row] for row in chosen),
     )  # fmt: skip
-    write_json(context.out / AMAX, amax)
-    qdq_from_onnx(model, amax, context.out / INT8)
+    largest = largest_of_every_tensor(model, image, len(chosen))
+    largest |= {name: max(value, largest[name]) for name, value in ranges.largest.items()}
+    write_json(context.out / AMAX, ranges.kept)
+    gate = _gate(context, images, model, ranges.kept, np.concatenate(
+        [image(number) for number in range(min(RANKED_ON, len(chosen)))]))  # fmt: skip
+    qdq_from_onnx(
+        model, ranges.kept, context.out / INT8, gate["kept_float"] or (), target.int8_weights
+    )
     fp16_from_onnx(model, context.out / FP16)
+    retrained = None
+    if recipe.quantize.qad_epochs:
+        student, _ = load_weights(context.file("distill", WEIGHTS))
+        retrained = trained_for_int8(context, images, student, image, len(chosen), context.out / INT8)
+        if retrained["kept"]:  # all its layers are INT8, and it answers to the same gate
+            drop, limit = retrained["after"]["drop_points"], gate["max_drop_points"]
+            gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}
 
     stored = np.load(context.file("evaluate", "test_logits.npz"))
     logits = {"float": stored["student"]}
     for name, path in (("onnx", model), ("fp16", context.out / FP16), ("int8", context.out / INT8)):
         context.talk.say(f"  test images through {path.name}")
         with OnnxSession(path) as session:
-            logits[name] = np.concatenate(
-                [session.logits(np.concatenate([to_input(image, spec) for image in piece]))
-                 for piece in images.frames("test")]
-            )  # fmt: skip
-    executed, reason = executed_precision(
-        load_target(recipe.target.device), recipe.target.precision
-    )
-    widest = max(amax, key=amax.__getitem__)
+            logits[name] = session.logits(Inputs(images, "test", spec))
+    executed, reason = executed_precision(target, recipe.target.precision)
+    widest = max(ranges.kept, key=ranges.kept.__getitem__)
     return Result(
         {
             "calibration_images": len(chosen),
             "threshold": recipe.quantize.threshold,
-            "ladder": _ladder(logits, stored["labels"], images.classes),
+            "ladder": ladder_of(logits, stored["labels"], images.classes),
+            "int8_gate": gate,
+            "qad": retrained,
+            "fp16_findings": fp16_findings(model, largest),
             "requested": recipe.target.precision,
             "executed": executed,
             "reason": reason,
             "int8_file_bytes": (context.out / INT8).stat().st_size,
             "fp16_file_bytes": (context.out / FP16).stat().st_size,
-            "widest_range": {"tensor": widest, "amax": amax[widest]},
+            "widest_range": {"tensor": widest, "amax": ranges.kept[widest]},
         },
-        (AMAX, INT8, FP16),
+        (AMAX, CHOSEN, INT8, FP16),
     )
 
 
-def _ladder(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str]) -> dict:
-    """Precision -> accuracy on the test images and agreement with the float model."""
-    top = {name: found.argmax(axis=1) for name, found in logits.items()}
-    ladder = {}
-    for name, found in logits.items():
-        measured = measures(found, labels, classes)
-        ladder[name] = {
-            "top1_fraction": measured["top1_fraction"],
-            "balanced_accuracy_fraction": measured["balanced_accuracy_fraction"],
-            "agreement_fraction": float((top[name] == top["float"]).mean()),
-            "max_relative_logit_difference": float(
-                np.abs(found - logits["float"]).max() / np.abs(logits["float"]).max()
-            ),
-            "provenance": _HOW[name],
-        }
-    return ladder
+def _choose(context: StageContext, images: Images) -> list[int]:
+    """Rows of the calibration images, written down with their classes and hashes."""
+    quantize, labels = context.recipe.quantize, images.labels("train")
+    chosen = choose(labels.tolist(), quantize.calibration_images, quantize.seed)
+    rows = images.rows("train")
+    listed = [{"sha256": images.table.sha256[rows[i]], "class": images.classes[labels[i]]}
+              for i in chosen]  # fmt: skip
+    write_json(context.out / CHOSEN, {"seed": quantize.seed, "images": listed})
+    return [int(rows[i]) for i in chosen]
+
+
+def _gate(
+    context: StageContext,
+    images: Images,
+    model: Path,
+    amax: dict[str, float],
+    ranked_on: np.ndarray,
+) -> dict[str, Any]:
+    """INT8 against the recipe's gate on validation images, layers left in float until it holds.
+
+    Returns:
+        max_drop_points, None without a gate; passed; kept_float, layers; curve over their number;
+        sensitivity, layers ranked on calibration images, empty when it was not needed.
+    """
+    limit = context.recipe.quantize.max_int8_drop_points
+    found: dict[str, Any] = {"max_drop_points": limit, "passed": None, "kept_float": [], "curve": [],
+                             "sensitivity": [], "images": "validation"}  # fmt: skip
+    if limit is None:
+        return found
+    inputs = Inputs(images, "val", preprocess_from_onnx(model))
+    validation = (inputs, images.labels("val"), images.classes)
+    say = context.talk.say
+    kept, curve = fewest_float_layers(model, amax, [], validation, limit, say)
+    ranking: list[dict[str, Any]] = []
+    if kept is None:
+        say(f"  INT8 misses the gate of {limit:g} points; ranking layers on calibration images")
+        ranking = sensitivity(model, amax, ranked_on)
+        ranked = [row["layer"] for row in ranking]
+        kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say)
+    return {**found, "passed": kept is not None, "kept_float": kept or [], "curve": curve,
+            "sensitivity": ranking}  # fmt: skip

@@ -81,6 +81,8 @@ def test_the_student_learns(finished_run):
 def test_a_second_run_skips_everything(finished_run):
     again = edgedistill("run", "r.toml", cwd=finished_run)
     assert again.stderr.count("up to date") == 11
+    first = again.stderr.splitlines()[0]
+    assert first.startswith("target.precision = 'int8': Jetson Nano 4GB has no INT8 hardware (sm_53)")
 
 
 def test_changing_one_key_redoes_only_what_depends_on_it(finished_run, tmp_path):
@@ -160,6 +162,25 @@ def test_a_teacher_of_other_classes_is_refused(finished_run, tmp_path):
                        cwd=tmp_path, check=False)  # fmt: skip
     assert done.returncode == 1
     assert "head does not belong to the classes [disc, stripes] (2)" in done.stderr
+
+
+def test_a_gate_on_int8_and_training_for_it_leave_their_marks(finished_run, tmp_path):
+    """Whether INT8 passes a gate of 0 points on this set is not for a test to say; what follows is."""
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
+    words = ("quantize", finished_run / "r.toml", "--run-dir", tmp_path / "r", "--set",
+             "quantize.max_int8_drop_points=0", "--set", "quantize.qad_epochs=1")  # fmt: skip
+    edgedistill(*words, cwd=tmp_path)
+    made = json.loads((tmp_path / "r" / "quantize" / "quantize.json").read_text())
+    gate = made["int8_gate"]
+    qad, last = made["qad"], gate["curve"][-1]
+    assert qad["kept"] is (qad["after"]["top1_fraction"] > qad["before"]["top1_fraction"])
+    assert gate["passed"] is ((qad["after"] if qad["kept"] else last)["drop_points"] <= 0)
+    left = last["float_layers"] if gate["passed"] and not qad["kept"] else 0
+    assert len(gate["kept_float"]) == left
+    chosen = json.loads((tmp_path / "r" / "quantize" / "calibration_images.json").read_text())
+    assert len(chosen["images"]) == 16
+    files = {path.name for path in (tmp_path / "r" / "quantize").iterdir()}
+    assert files == {"amax.json", "calibration_images.json", "quantize.json", "student_fp16.onnx", "student_int8.onnx"}
 
 
 @pytest.mark.parametrize("verb", ["verify", "bench"])

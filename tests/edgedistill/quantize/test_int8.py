@@ -10,8 +10,9 @@ from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.quantize.half import fp16_from_onnx
+from edgedistill.quantize.observe import plan_of, shaped
 from edgedistill.quantize.qdq import qdq_from_onnx
-from edgedistill.quantize.ranges import amax_from_model
+from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.target import load_target
 
 
@@ -33,37 +34,91 @@ def logits(path, images):
         return session.logits(images)
 
 
+def kept(path, images, threshold="mse"):
+    """{tensor: amax} of these calibration images."""
+    return ranges_from_model(path, lambda i: images[i : i + 1], len(images), threshold).kept
+
+
 def snr_db(reference, other):
     return 10 * np.log10((reference**2).sum() / ((reference - other) ** 2).sum())
 
 
 def test_ranges_are_those_of_the_tensors_themselves(model, images):
-    """minmax of every activation against ONNX Runtime asked tensor by tensor."""
-    amax = amax_from_model(model, (image[np.newaxis] for image in images), "minmax", 99.9)
+    """minmax of every observed tensor, batched, against ONNX Runtime asked image by image."""
+    amax = kept(model, images, "minmax")
+    plan = plan_of(shaped(model))
     assert amax["image"] == pytest.approx(np.abs(images).max())
+    names = list(plan.observed[1:])
     proto = onnx.load(str(model))
-    name = next(n.output[0] for n in proto.graph.node if n.op_type == "Conv")
-    proto.graph.output.append(onnx.ValueInfoProto(name=name))
-    onnx.save(proto, str(model.with_name("one.onnx")))
-    with OnnxSession(model.with_name("one.onnx"), [name]) as session:
-        largest = max(np.abs(session.run(image[np.newaxis])[0]).max() for image in images)
-    assert amax[name] == pytest.approx(largest)
+    del proto.graph.output[:]
+    proto.graph.output.extend([onnx.ValueInfoProto(name=name) for name in names])
+    onnx.save(proto, str(model.with_name("all.onnx")))
+    with OnnxSession(model.with_name("all.onnx"), names) as session:
+        runs = [session.run(image[np.newaxis]) for image in images]
+    for place, name in enumerate(names):
+        largest = max(np.abs(run[place]).max() for run in runs)
+        assert amax[name] == pytest.approx(largest, rel=1e-4, abs=1e-7)
+    made = {name for node in proto.graph.node for name in node.output}
+    assert set(amax) == made | {"image"}
+
+
+def test_a_range_that_is_taken_over_loses_nothing(model, images):
+    """Clip each tensor that was not looked at to the range that it was given: equal logits."""
+    plan, amax = plan_of(shaped(model)), kept(model, images, "minmax")
+    proto = onnx.load(str(model))
+    clipped = {**plan.same_as, **plan.bounded}
+    assert clipped
+    for node in list(proto.graph.node):
+        for place, name in enumerate(node.output):
+            if name in clipped and name != "logits":
+                node.output[place] = f"{name}_whole"
+                limits = [np.array(sign * amax[name] * (1 + 1e-6), np.float32) for sign in (-1, 1)]
+                for side, value in zip(("low", "high"), limits, strict=True):
+                    proto.graph.initializer.append(numpy_helper.from_array(value, f"{name}_{side}"))
+                clip = onnx.helper.make_node("Clip", [f"{name}_whole", f"{name}_low", f"{name}_high"], [name])
+                proto.graph.node.insert(list(proto.graph.node).index(node) + 1, clip)
+    onnx.save(proto, str(model.with_name("clipped.onnx")))
+    clipped_logits = logits(model.with_name("clipped.onnx"), images)
+    assert clipped_logits == pytest.approx(logits(model, images), rel=1e-4, abs=1e-5)
+
+
+def test_a_calibration_that_was_killed_ends_with_the_same_ranges(model, images, tmp_path, monkeypatch):
+    monkeypatch.setattr("calibration.collect.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("edgedistill.quantize.observe.PIECE_BYTES", 1)
+    asked = []
+
+    def image(position):
+        asked.append(position)
+        if position == 4 and len(asked) < 6:
+            raise KeyboardInterrupt
+        return images[position : position + 1]
+
+    state = tmp_path / "state.npz"
+    with pytest.raises(KeyboardInterrupt):
+        ranges_from_model(model, image, len(images), "mse", state=state)
+    asked_before = len(asked)
+    found = ranges_from_model(model, image, len(images), "mse", state=state)
+    assert asked[asked_before] > 0
+    assert found.kept == kept(model, images)
+    assert not state.exists()
 
 
 def test_int8_stays_close_and_is_what_tensorrt_takes(model, images):
-    amax = amax_from_model(model, (image[np.newaxis] for image in images), "mse", 99.9)
+    amax = kept(model, images, "mse")
     out = model.with_name("q.onnx")
     made = qdq_from_onnx(model, amax, out)
     assert made["weights"] == sum(
-        n.op_type in ("Conv", "Gemm") for n in onnx.load(str(model)).graph.node
+        n.op_type == "Conv" for n in onnx.load(str(model)).graph.node
     )
     assert check_onnx(out, load_target("xavier-nx")) == []
     assert snr_db(logits(model, images), logits(out, images)) > 12
     proto = onnx.load(str(out))
     values = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    joined = {name for n in proto.graph.node if n.op_type == "Concat" for name in n.output}
     for node in proto.graph.node:
         if node.op_type == "QuantizeLinear" and node.input[0] not in values:
-            assert values[node.input[1]] == pytest.approx(amax[node.input[0]] / 127)
+            if node.input[0] not in joined:
+                assert values[node.input[1]] == pytest.approx(amax[node.input[0]] / 127)
         elif node.op_type == "QuantizeLinear":
             weight, scale = values[node.input[0]], values[node.input[1]]
             assert weight.dtype == np.float32
@@ -79,7 +134,7 @@ def test_only_the_skip_branch_of_a_residual_add_is_quantized(tmp_path, images):
     torch.manual_seed(0)
     net = model_from_weights("resnet18", "scratch", ["a", "b"], will_train=True).eval()
     onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
-    amax = amax_from_model(tmp_path / "m.onnx", (i[np.newaxis] for i in images), "mse", 99.9)
+    amax = kept(tmp_path / "m.onnx", images)
     qdq_from_onnx(tmp_path / "m.onnx", amax, tmp_path / "q.onnx")
     graph = onnx.load(str(tmp_path / "q.onnx")).graph
     makers = {name: node.op_type for node in graph.node for name in node.output}
@@ -98,15 +153,44 @@ def test_fp16_stays_close_and_keeps_float32_at_its_ends(model, images):
 
 def test_a_cut_range_clips(model, images):
     """Ranges a hundred times too small must show: the test above could not fail otherwise."""
-    amax = amax_from_model(model, (image[np.newaxis] for image in images), "minmax", 99.9)
+    amax = kept(model, images, "minmax")
     qdq_from_onnx(model, {k: v / 100 for k, v in amax.items()}, model.with_name("bad.onnx"))
     assert snr_db(logits(model, images), logits(model.with_name("bad.onnx"), images)) < 6
 
 
 def test_what_cannot_be_calibrated_is_refused(model, images):
     with pytest.raises(QuantizeError, match="got none"):
-        amax_from_model(model, iter(()), "mse", 99.9)
+        kept(model, images[:0])
     with pytest.raises(QuantizeError, match="calibration image 0: tensor image: expected finite"):
-        amax_from_model(model, iter([images[:1] * np.nan]), "mse", 99.9)
+        kept(model, images[:1] * np.nan)
     with pytest.raises(QuantizeError, match="no calibrated range for tensor"):
         qdq_from_onnx(model, {}, model.with_name("q.onnx"))
+
+
+def test_int8_weights_are_a_quarter_of_the_bytes_and_the_same_numbers(model, images):
+    amax = kept(model, images)
+    float_weights, int8_weights = model.with_name("q8.onnx"), model.with_name("q10.onnx")
+    qdq_from_onnx(model, amax, float_weights)
+    qdq_from_onnx(model, amax, int8_weights, int8_weights=True)
+    assert np.array_equal(logits(float_weights, images), logits(int8_weights, images))
+    assert int8_weights.stat().st_size < 0.5 * float_weights.stat().st_size
+    assert check_onnx(int8_weights, load_target("orin-nano-8gb")) == []
+    faults = check_onnx(int8_weights, load_target("xavier-nx"))
+    assert {fault.rule for fault in faults} == {"q-dq"}
+
+
+def test_inputs_of_a_concat_share_one_scale(tmp_path, images):
+    torch.manual_seed(0)
+    net = model_from_weights("squeezenet1_1", "scratch", ["a", "b"], will_train=True).eval()
+    onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
+    graph = onnx.load(str(tmp_path / "m.onnx")).graph
+    amax = {name: 1.0 + place for place, name in enumerate(kept(tmp_path / "m.onnx", images))}
+    qdq_from_onnx(tmp_path / "m.onnx", amax, tmp_path / "q.onnx")
+    scales = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(tmp_path / "q.onnx")).graph.initializer}
+    concats = [node for node in graph.node if node.op_type == "Concat"]
+    assert len(concats) == 8
+    read = [node for node in concats if f"{node.output[0]}_scale" in scales]
+    for node in read:
+        largest = max(amax[name] for name in (*node.input, *node.output))
+        assert scales[f"{node.output[0]}_scale"] == pytest.approx(largest / 127)
+    assert read

@@ -114,7 +114,9 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
     top1, balanced = (found["student"][k] for k in ("top1_fraction", "balanced_accuracy_fraction"))
     steps = {
         name: {"top1_fraction": top1 - loss, "balanced_accuracy_fraction": balanced - 1.4 * loss,
-               "agreement_fraction": 1 - 2 * loss, "provenance": LADDER[name]}
+               "agreement_fraction": 1 - 2 * loss, "provenance": LADDER[name], "finite": True,
+               "top1_interval": found["student"]["top1_interval"], "drop_points": 100 * loss,
+               "drop_standard_error_points": 60 * loss, "sqnr_db": 20.0 if loss else None}
         for name, loss in zip(LADDER, (0.0, 0.0, 0.002, 0.013), strict=True)
     }  # fmt: skip
     rows = {"teacher": history(5, 0.93, {"label": 0.6}, 1),
@@ -138,7 +140,10 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
         "export": {"teacher": exported(13_450_000, 383_900_000),
                    "student": exported(2_930_000, 262_900_000),
                    "preflight": {"target": "jetson-nano", "tensorrt": "8.2", "findings": []}},
-        "quantize": {"ladder": steps, "requested": "int8", "executed": "fp16",
+        "quantize": {"ladder": steps, "fp16_findings": [], "qad": None,
+                     "int8_gate": {"max_drop_points": None, "passed": None, "kept_float": [],
+                                   "curve": [], "sensitivity": [], "images": "validation"},
+                     "requested": "int8", "executed": "fp16",
                      "reason": "Jetson Nano 4GB has no INT8 hardware, so it is served as FP16"},
         "bundle": {"manifest_sha256": "5e" * 32, "signed": False},
         "deploy": deployed(),
