@@ -31,8 +31,9 @@ lint: install  ## ruff, and Python 3.6 for the board's code
 	$(BIN)/ruff check .
 	$(BIN)/vermin --quiet -t=3.6- --violations --eval-annotations --backport typing jetson calibration
 
-bench: install  ## throughput: cached teacher, no teacher, teacher online, in one run
+bench: install  ## throughput (this loop with and without a teacher, timm), cost of calibration
 	$(BIN)/python benchmarks/distill_throughput.py
+	$(BIN)/python benchmarks/calibration_speed.py
 
 assets: install  ## the README's pictures, from the last quickstart
 	$(BIN)/python assets/make.py runs/quickstart/report/report.html

@@ -177,8 +177,9 @@ class Training:
         total: int,
     ) -> None:  # fmt: skip
         """One optimizer step; adds each term's value to the epoch's sums."""
-        # Dropout is a function of the step and the rank.
-        torch.manual_seed((self.config.seed << 32) + state.step + (ranks.rank() << 48))
+        # Dropout is a function of these three. Hashed: torch takes 32 bits of a wider seed.
+        entropy = np.random.SeedSequence((self.config.seed, state.step, ranks.rank()))
+        torch.manual_seed(int(entropy.generate_state(1)[0]))
         lr = lr_at(state.step, total, self.config.warmup_fraction, self.config.peak_lr)
         for group in optimizer.param_groups:
             group["lr"] = lr

@@ -55,6 +55,7 @@ def report_from_stages(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dic
         "gain": gain,
         "method": recipe.distill.method,
         "links": evaluated.get("links", []),
+        "taught": _taught(stages),
         "teacher_agreement_fraction": evaluated["teacher_agreement_fraction"],
         "size_ratio": teacher["file_bytes"] / student["file_bytes"],
         "macs_ratio": teacher["macs"] / student["macs"],
@@ -97,6 +98,18 @@ def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
         "macs": exported["macs"],
         "file_bytes": exported["file_bytes"],
         "provenance": _TEST,
+    }
+
+
+def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """On how many images student and baseline were trained, and where the student's came from."""
+    synthetic = stages.get("synthesise")
+    return {
+        "student_images": stages["distill"]["training_images"],
+        "baseline_images": stages["baseline"]["training_images"],
+        "pool_images": stages["data"].get("pool_images", 0),
+        "synthesised": synthetic
+        and {key: synthetic[key] for key in ("images", "wanted_fraction")},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -11,12 +12,13 @@ from markupsafe import Markup
 from edgedistill.report import figures, ladder_figures
 
 
-def html_from_report(report: dict[str, Any]) -> str:
+def html_from_report(report: dict[str, Any], synthesised: bytes | None = None) -> str:
     """The whole page: figures inline, no script, nothing fetched. Equal input, equal bytes.
 
     Args:
         report: as `report_from_stages` makes it; it also stands whole in the page, as JSON in the
             element `#report`.
+        synthesised: PNG of the images that a data-free student was taught on.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgedistill.report", "."),
@@ -42,6 +44,7 @@ def html_from_report(report: dict[str, Any]) -> str:
         figures={name: Markup(svg) for name, svg in drawn.items() if svg},
         raw=_json_in_html(report),
         worst=figures.WORST,
+        synthesised=synthesised and base64.b64encode(synthesised).decode(),
     )
 
 

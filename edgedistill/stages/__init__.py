@@ -102,8 +102,8 @@ STAGES = (
           "gather all that the board needs in one folder", applies=_classifies),
     Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.bench_runs"), 1,
           "verify and time the bundle on each host", applies=_classifies),
-    Stage("report", ("data", "teacher", "logits", "baseline", "assist", "distill", "evaluate",
-                     "export", "quantize", "bundle", "deploy"), ("data.metric", "target"), 2,
+    Stage("report", ("data", "teacher", "synthesise", "logits", "baseline", "assist", "distill", "evaluate",
+                     "export", "quantize", "bundle", "deploy"), ("data.metric", "target"), 3,
           "one page and one JSON of what came out", applies=_classifies),
 )  # fmt: skip
 
