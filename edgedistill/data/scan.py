@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from edgedistill.ahead import made_ahead
 from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
 from edgedistill.data.shards import read_bytes
 from edgedistill.data.sources import Item, list_items
@@ -22,7 +20,7 @@ from edgedistill.sections import DataConfig
 from jetson.errors import ImageError
 from jetson.preprocess import decode_image, resize_short_side
 
-AHEAD = 4  # images each thread may have decoded that were not taken yet: bounds the memory
+IMAGES_AHEAD = 16  # decoded and not yet taken: they bound the memory
 
 Keep = Callable[[np.ndarray], None]
 
@@ -136,16 +134,4 @@ def read_all(paths: list[Path], data: DataConfig, resize_px: int | None) -> Iter
         signed = signature(image) if data.near_duplicate_similarity > 0 else None
         return Seen(resized, hashlib.sha256(content).hexdigest(), signed, image.shape[:2], grey)
 
-    threads = os.cpu_count() or 1
-    waiting: deque[Future[Seen | str]] = deque()
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="images") as pool:
-        try:
-            for path in paths:
-                waiting.append(pool.submit(read, path))
-                if len(waiting) > AHEAD * threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    yield from made_ahead(read, paths, IMAGES_AHEAD)

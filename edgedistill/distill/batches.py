@@ -7,12 +7,9 @@ step can be made again: that is what resuming and the teacher's cache rest on.
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +20,8 @@ from edgedistill.data.pixels import PixelCache
 from edgedistill.distill.mixing import Mixing, Plan, mixed
 from jetson.preprocess import Preprocess
 
-Job = TypeVar("Job")
-Made = TypeVar("Made")
-
 NOT_MIXED = Mixing()
-AHEAD = 4  # batches made while the network works on the present one
+BATCHES_AHEAD = 4  # made while the network works on the present one
 
 
 @dataclass(frozen=True)
@@ -176,22 +170,6 @@ class Order:
             chosen = positions[within * self.batch_size : (within + 1) * self.batch_size]
             view = epoch if self.views is None else epoch % self.views
             yield chosen, np.full(len(chosen), view)
-
-
-def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job]) -> Iterator[Made]:
-    """`map(make, jobs)` in order, with the next few made by threads meanwhile."""
-    waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2), thread_name_prefix="views") as pool:
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(make, job))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def validation_images(

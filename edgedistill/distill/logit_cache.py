@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from edgedistill import ranks
-from edgedistill.distill.batches import Batch, TrainingSet, made_ahead
+from edgedistill.ahead import made_ahead
+from edgedistill.distill.batches import BATCHES_AHEAD, Batch, TrainingSet
 from edgedistill.errors import TrainingError
 from edgedistill.run_folder import write_bytes, write_json
 
@@ -96,7 +97,9 @@ def _records(
         piece = np.arange(start, min(start + BATCH, pairs.stop))
         return start, images.batch(piece % count, piece // count)
 
-    for start, batch in made_ahead(batch_of, range(pairs.start, pairs.stop, BATCH)):
+    for start, batch in made_ahead(
+        batch_of, range(pairs.start, pairs.stop, BATCH), BATCHES_AHEAD
+    ):
         with torch.no_grad():
             logits, features = teacher(batch.images)
         place = slice(start - pairs.start, start - pairs.start + len(batch.labels))

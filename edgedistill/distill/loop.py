@@ -20,8 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill import ranks
+from edgedistill.ahead import made_ahead
 from edgedistill.distill.batch_norm import synchronise_batch_norms
-from edgedistill.distill.batches import Batch, Order, TrainingSet, made_ahead, normalised
+from edgedistill.distill.batches import (
+    BATCHES_AHEAD,
+    Batch,
+    Order,
+    TrainingSet,
+    normalised,
+)
 from edgedistill.distill.speed import FIXED, Speed, fastest
 from edgedistill.errors import TrainingError
 from edgedistill.models.build import outputs
@@ -140,7 +147,7 @@ class Training:
                  for positions, views in self.order.steps(state.step, total))  # fmt: skip
         saved_at = time.monotonic()
         with talk.progress(title, total, state.step) as show:
-            for batch in made_ahead(lambda job: self.images.batch(*job), steps):
+            for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
                 self._step(network, batch, optimizer, state, total)
                 state.step += 1
                 show(
@@ -154,6 +161,9 @@ class Training:
                     saved_at = time.monotonic()
         self.model.eval()
         return state.history
+
+    def _batch(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
+        return self.images.batch(*job)
 
     def _network(self) -> nn.Module:
         network = _Network(self.model, self.read)

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 import torch
 
+from edgedistill.ahead import made_ahead
 from edgedistill.data.augment import TrainingView, validation_view
 from edgedistill.data.pixels import PixelCache, write_pixels
-from edgedistill.distill.batches import Order, TrainingSet, made_ahead, normalised
+from edgedistill.distill.batches import Order, TrainingSet, normalised
 from edgedistill.distill.loop import lr_at
 from edgedistill.sections import AugmentConfig
 from jetson.preprocess import Preprocess, read_image, resize_short_side, to_input, view
@@ -59,7 +60,7 @@ def test_a_view_is_a_function_of_image_and_number_whatever_was_drawn_before(trai
 def test_batches_made_by_threads_equal_those_made_one_by_one(training):
     order = Order(12, 4, seed=1, views=2)
     jobs = list(order.steps(0, 9))
-    threaded = made_ahead(lambda job: training.batch(*job), jobs)
+    threaded = made_ahead(lambda job: training.batch(*job), jobs, ahead=4)
     for job, batch in zip(jobs, threaded, strict=True):
         assert torch.equal(training.batch(*job).images, batch.images)
 
