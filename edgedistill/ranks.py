@@ -8,6 +8,7 @@ computes on its equal share of the batch, so gradients are averaged by Distribut
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from edgedistill.errors import RecipeError
 
 Value = TypeVar("Value")
+_GROUPS = itertools.count()  # that this process has joined
 PATIENCE = datetime.timedelta(hours=12)  # the other ranks wait while the first decodes or exports
 
 
@@ -56,8 +58,8 @@ def joined(device: str) -> Iterator[None]:
     if cuda:
         torch.cuda.set_device(local_rank())
     store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
-    # A restarted group must not find the addresses of the dead one: torchrun keeps one store.
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    # A new group must not find the addresses of a dead one: torchrun keeps one store for all.
+    attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{next(_GROUPS)}"
     distributed.init_process_group(
         "nccl" if cuda else "gloo", timeout=PATIENCE, rank=number, world_size=count,
         store=distributed.PrefixStore(f"attempt-{attempt}", store),

@@ -107,8 +107,11 @@ def advice_of(report: dict[str, Any], recipe: Recipe) -> list[dict[str, str]]:
                   f"distill.temperature={temperature:g}"))  # fmt: skip
     if distill.feature_weight == 0:
         steps.append(("Feature matching", "distill.feature_weight=0.1"))
-    more = f"distill.views={2 * distill.views} --set distill.epochs={2 * distill.epochs}"
-    steps.append(("More teacher-labelled data: more images in data.train, or more views", more))
+    if recipe.data.unlabelled is None and distill.method != "data_free":
+        steps.append(("More teacher-labelled data: images without labels", "data.unlabelled=DIR"))
+    else:
+        more = f"distill.views={2 * distill.views} --set distill.epochs={2 * distill.epochs}"
+        steps.append(("More teacher-labelled data: more views of each image", more))
     if distill.method != "progressive":
         setting = "distill.method=progressive --set distill.feature_weight=0"
         steps.append(("An assistant between teacher and student", setting))
