@@ -160,3 +160,17 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
 def test_what_does_not_go_together_is_said(place, settings, said):
     with pytest.raises(RecipeError, match=said):
         load_recipe(place / "r.toml", [*SHORT, *settings])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_other_precisions_train_and_say_what_they_were(place, run_dir, precision):
+    from edgedistill.distill.speed import CANDIDATES
+
+    found = run(place, run_dir, "distill", f"run.precision={precision}", "teacher.epochs=1")
+    assert all(np.isfinite(list(row.values())).all() for row in terms(found["history"]))
+    taken = found["artifact"]["cost"]["speed"]
+    assert taken in map(str, CANDIDATES)
+    assert precision == "auto" or taken == "bfloat16, channels last"
+    assert {v.dtype for v in load_file(run_dir / "distill/weights.safetensors").values()} <= {
+        np.dtype("float32"), np.dtype("int64")
+    }  # fmt: skip

@@ -10,6 +10,8 @@ import time
 import numpy as np
 import pytest
 
+from edgedistill import ranks
+from edgedistill.errors import RecipeError
 from road import RECIPE, ROOT, edgedistill, write_images
 
 # DIST looks at the whole batch, the projector stands beside DDP, the pool makes label counts differ.
@@ -76,9 +78,9 @@ def test_two_processes_follow_one_even_after_a_kill(place):
     assert not list((place / "two").rglob("*.tmp")) + list((place / "two").glob("*.partial"))
 
 
-def test_a_batch_that_does_not_divide_is_one_line(place):
-    process = torchrun(place, "teacher", "r.toml", "--run-dir", "odd", "--set", "teacher.batch_size=15",
-                       "--set", "teacher.epochs=1")  # fmt: skip
-    _, errors = process.communicate(timeout=280)
-    assert process.returncode != 0
-    assert "a batch of 15 images does not divide by 2 processes" in errors
+def test_a_batch_that_does_not_divide_is_one_line(monkeypatch):
+    assert ranks.share_of(15) == slice(0, 15)
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    assert ranks.share_of(16) == slice(0, 8)
+    with pytest.raises(RecipeError, match="a batch of 15 images does not divide by 2 processes"):
+        ranks.share_of(15)

@@ -127,17 +127,16 @@ def test_four_times_the_images_take_no_more_memory(tmp_path, rng):
 
 
 def test_a_run_on_shards_decoded_at_each_access_has_the_bits_of_the_folder(finished_run, tmp_path):
-    """Also across shards, and with a pool, which no network may notice."""
+    """Also across shards. A pool would be learnt from: tests/edgedistill/test_lessons.py."""
     members = []
     for file in sorted((finished_run / "images").rglob("*.png")):
         key = f"{file.parent.name}/{file.stem}"
         members += [(f"{key}.png", file.read_bytes()), (f"{key}.cls", file.parent.name.encode())]
     shard(tmp_path / "s-0.tar", members[:80])
     shard(tmp_path / "s-1.tar", members[80:])
-    write_images(tmp_path / "pool", per_class=2, seed=8)
     (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text())
     edgedistill("bundle", "r.toml", "--set", "data.train=s-{0..1}.tar", "--set", "data.store=files",
-                "--set", "data.unlabelled=pool", cwd=tmp_path)  # fmt: skip
+                cwd=tmp_path)  # fmt: skip
     ours, known = tmp_path / "runs" / "r", finished_run / "runs" / "r"
     for name in ("teacher/weights.safetensors", "baseline/weights.safetensors",
                  "distill/weights.safetensors", "evaluate/test_logits.npz", "quantize/amax.json",
@@ -148,4 +147,3 @@ def test_a_run_on_shards_decoded_at_each_access_has_the_bits_of_the_folder(finis
         path = f"bundle/bundle/golden/images/{name}"
         assert (ours / path).read_bytes() == (known / path).read_bytes()
     assert not list((ours / "data").glob("pixels*"))
-    assert len(read_table(ours / "data").rows("unlabelled")) == 6
