@@ -84,6 +84,9 @@ class Recipe(Section):
         distill, pool = self.distill, self.data.unlabelled
         if distill.pool == "instead" and not pool:
             raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
+        if distill.feature_loss == "relational" and distill.batch_size < 3:
+            raise ValueError("distill.feature_loss = 'relational' compares three images at a time, got "
+                             f"distill.batch_size = {distill.batch_size}")  # fmt: skip
         if distill.method == "data_free" and pool:
             raise ValueError("distill.method = 'data_free' makes its own images; leave data.unlabelled "
                              "out, or take method 'kd' with distill.pool = 'instead'")  # fmt: skip

@@ -155,6 +155,7 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
     (["distill.pool=instead"], "needs data.unlabelled"),
     (["distill.method=data_free", "data.unlabelled=pool"], "makes its own images"),
     (["student.output=embedding"], "learns from the teacher's pooled features"),
+    (["distill.feature_loss=relational", "distill.batch_size=2"], "three images"),
     (["distill.method=self", "distill.feature_weight=0.1"], "is for one teacher"),
 ])  # fmt: skip
 def test_what_does_not_go_together_is_said(place, settings, said):
