@@ -63,6 +63,10 @@ def attempts(memory, workspace_mib=None):
     Raises:
         BuildError: not even the smallest would fit.
     """
+    if workspace_mib is not None and workspace_mib < SMALLEST_WORKSPACE_MIB:
+        raise BuildError(
+            "--workspace-mib %d: expected at least %d" % (workspace_mib, SMALLEST_WORKSPACE_MIB)
+        )
     available = memory["available"]
     if available < BASE_MIB + SMALLEST_WORKSPACE_MIB:
         raise BuildError(

@@ -143,6 +143,8 @@ def _keep(folder, stage, manifest, result, code, memory, ended, warnings):
     if code < 0:
         raise BuildError("the build died of signal %d (%s); the last lines above say where"
                          % (-code, signal.Signals(-code).name))  # fmt: skip
+    if code == build_child.NO_DISK:
+        raise BuildError("%s: nothing can be written there any more; is the disk full?" % (stage,))
     if code or not result or "error" in result:
         raise BuildError(result.get("error", "the build ended with exit code %d" % (code,)))
     if manifest.files.get(result["onnx"]) != result["onnx_sha256"]:

@@ -1,7 +1,8 @@
 """The build itself, in a process that may be killed: python3 -m jetson.build_child SPEC.json
 
 What it finds is written to `result.json` in the spec's stage folder; exit code 0, or 1 with the
-reason in there, or OUT_OF_MEMORY when TensorRT said so. A kill writes nothing.
+reason in there, OUT_OF_MEMORY when TensorRT said so, NO_DISK when nothing could be written. A kill
+writes nothing.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ from jetson import cuda_memory, precision, telemetry, trt_api
 from jetson.errors import BackendError, BuildError, JetsonError
 from jetson.manifest import sha256_of
 
-OUT_OF_MEMORY = 3  # exit code
+OUT_OF_MEMORY, NO_DISK = 3, 4  # exit codes
 RESULT, ENGINE, TIMING_CACHE = "result.json", "model.engine", "timing.cache"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -40,9 +41,8 @@ def main(argv):
     try:
         with open(path, "w", encoding="utf-8") as file:
             json.dump(result, file)
-    except (IOError, OSError) as error:  # a full disk
-        sys.stderr.write("build: %s\n" % (error,))
-        return 1
+    except (IOError, OSError):
+        return NO_DISK
     return code
 
 

@@ -117,11 +117,12 @@ def check_machine(record, **here):
 
 def forget_verified(bundle):
     """Called before verifying: a pass of yesterday must not outlive a failure of today."""
+    path = os.path.join(engine_folder(bundle), VERIFIED)
     try:
-        os.remove(os.path.join(engine_folder(bundle), VERIFIED))
-    except OSError:
-        if os.path.exists(os.path.join(engine_folder(bundle), VERIFIED)):
-            raise
+        if os.path.exists(path):
+            os.remove(path)
+    except OSError as error:
+        raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
 
 
 def write_verified(bundle, engine_sha256, found):
@@ -148,8 +149,11 @@ def require_verified(bundle):
 
 def _write(folder, name, values):
     beside = os.path.join(folder, name + ".tmp")
-    with open(beside, "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, os.path.join(folder, name))
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump(values, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, os.path.join(folder, name))
+    except (IOError, OSError) as error:
+        raise EngineError("%s cannot be written: %s" % (os.path.join(folder, name), error))

@@ -12,7 +12,11 @@ import numpy as np
 
 from jetson.errors import BackendError, BuildError, EngineError
 
+MODULES = ("tensorrt", "tensorrt_rtx")
 EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
+# Not trt.nptype: that of 8.2 to 8.5 asks numpy for np.bool, which 1.24 took away.
+_NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32,
+          "BOOL": np.bool_}  # fmt: skip
 _NO_MEMORY = (
     "out of memory",
     "outofmemory",
@@ -23,11 +27,13 @@ _NO_MEMORY = (
 
 
 def load(name="tensorrt"):
-    """TensorRT's Python module.
+    """TensorRT's Python module, one of MODULES.
 
     Raises:
         BackendError: it is not there, or its libraries are not.
     """
+    if name not in MODULES:
+        raise BackendError("expected a compiler of %s, got %r" % (", ".join(MODULES), name))
     try:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:
@@ -58,8 +64,8 @@ def make_log(trt, talk=None):
 
 
 def lacked_memory(messages):
-    """Whether TensorRT's own complaints say that it was memory."""
-    return any(word in message.lower() for message in messages for word in _NO_MEMORY)
+    """The first of TensorRT's complaints that says that memory ran out, or None."""
+    return next((m for m in messages if any(word in m.lower() for word in _NO_MEMORY)), None)
 
 
 def features(trt, builder):
@@ -207,8 +213,9 @@ def serialized_engine(builder, network, config, log):
     """
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        if lacked_memory(log.errors):
-            raise MemoryError(_one_line(log.errors[-1]))
+        memory = lacked_memory(log.errors)
+        if memory:
+            raise MemoryError(_one_line(memory))
         said = log.errors[-1] if log.errors else "no reason given"
         raise BuildError("TensorRT built no engine: %s" % (_one_line(said),))
     return engine
@@ -246,13 +253,13 @@ def tensors(trt, engine):
         return [
             (name, engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
              tuple(engine.get_tensor_shape(name)),
-             np.dtype(trt.nptype(engine.get_tensor_dtype(name))))
+             _numpy_type(engine.get_tensor_dtype(name)))
             for name in names
         ]  # fmt: skip
     return [
         (engine.get_binding_name(number), engine.binding_is_input(number),
          tuple(engine.get_binding_shape(number)),
-         np.dtype(trt.nptype(engine.get_binding_dtype(number))))
+         _numpy_type(engine.get_binding_dtype(number)))
         for number in range(engine.num_bindings)
     ]  # fmt: skip
 
@@ -271,6 +278,14 @@ def launcher(context, addresses, stream):
         return lambda: enqueue(stream)
     bindings, enqueue = [address for _, address in addresses], context.execute_async_v2
     return lambda: enqueue(bindings, stream)
+
+
+def _numpy_type(dtype):
+    if dtype.name not in _NUMPY:
+        raise EngineError(
+            "the engine has a tensor of type %s, which is not handled" % (dtype.name,)
+        )
+    return np.dtype(_NUMPY[dtype.name])
 
 
 def _one_line(text):

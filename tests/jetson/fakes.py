@@ -11,6 +11,7 @@ import ctypes
 import enum
 import json
 import os
+import resource
 import signal
 import time
 
@@ -27,6 +28,7 @@ BEHAVIOUR = {
     "killed_above_mib": None,  # the build is killed by SIGKILL with more workspace
     "dies": False,  # the build aborts
     "hangs": False,  # the build does not end
+    "disk_full": False,  # nothing can be written once the engine is built
     "parser_error": None,  # what the parser complains of
     "nan": False,  # the engine gives NaN
     "float_layers": False,  # the builder chooses FP32 for every layer
@@ -129,6 +131,7 @@ class World(object):
         self.BuilderFlag = self.enum("BuilderFlag", "FP16", "INT8", "TF32")
         self.Flag = self.enum("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH",
                               "EXPLICIT_PRECISION", "STRONGLY_TYPED")  # fmt: skip
+        self.Types = self.enum("DataType", "FLOAT", "HALF", "INT8", "INT32", "BOOL")
         self.Mode = self.enum("TensorIOMode", "NONE", "INPUT", "OUTPUT")
         self.Tactics = self.enum("TacticSource", "CUBLAS", "CUBLAS_LT", "CUDNN",
                                  "EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")  # fmt: skip
@@ -148,7 +151,7 @@ class World(object):
             ),
             "LayerInformationFormat": self.enum("LayerInformationFormat", "ONELINE", "JSON"),
             "IInt8EntropyCalibrator2": type("IInt8EntropyCalibrator2", (object,), {}),
-            "nptype": lambda dtype: {"FLOAT": np.float32}[dtype],
+            "DataType": self.Types,
             "Builder": self.only(Builder),
             "OnnxParser": self.only(OnnxParser),
             "Runtime": self.only(Runtime),
@@ -233,6 +236,8 @@ class Builder(object):
             precision = "int8" if world.fast_int8 else precision
         header = {"version": world.version, "sm": world.sm, "precision": precision,
                   "detailed": config.profiling_verbosity.name == "DETAILED"}  # fmt: skip
+        if does["disk_full"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         config._cache += b"measured;"
         return MAGIC + json.dumps(header).encode() + b"\n" + network._onnx
 
@@ -344,7 +349,7 @@ class ICudaEngine(object):
         return tuple(self._tensors[number][0].shape)
 
     def get_binding_dtype(self, number):
-        return "FLOAT"
+        return self.world.Types.FLOAT
 
     def binding_is_input(self, number):
         return self._tensors[number][1]
@@ -363,7 +368,7 @@ class ICudaEngine(object):
 
     def get_tensor_dtype(self, name):
         self._named(name)
-        return "FLOAT"
+        return self.world.Types.FLOAT
 
     def create_execution_context(self):
         context = self.world.only(IExecutionContext)()

@@ -128,6 +128,7 @@ FAILURES = [
     ({"hangs": True}, "no engine within 1 s (exit code 124)"),
     ({"parser_error": "No importer registered for op: HardSwish"},
      "model.onnx (1 complaints): No importer registered for op: HardSwish"),
+    ({"disk_full": True}, "nothing can be written there any more; is the disk full?"),
     ({"sm": 89}, "this bundle is for sm_87 and this GPU is sm_89"),
 ]  # fmt: skip
 
@@ -245,6 +246,11 @@ def test_each_attempt_is_smaller_and_without_libraries():
     assert plan == [(1024, True), (256, False), (64, False)]
     assert board.attempts({"available": 366}) == [(16, False)]
     assert board.attempts({"available": 3500}, workspace_mib=32) == [(32, True), (16, False)]
+
+
+def test_a_workspace_that_means_nothing_is_refused():
+    with pytest.raises(BuildError, match="--workspace-mib 0: expected at least 16"):
+        board.attempts({"available": 3500}, workspace_mib=0)
 
 
 def test_short_memory_without_swap_is_a_warning():

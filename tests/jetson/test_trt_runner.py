@@ -128,6 +128,10 @@ NOT_OURS = [
 def test_what_is_not_this_boards_is_not_loaded(bundle, use):
     use("8.6")
     record = build(bundle, read_manifest(bundle))
+    sidecar(bundle, compiler="antigravity")  # a sidecar does not say what is imported
+    with pytest.raises(BackendError, match="expected a compiler of tensorrt, tensorrt_rtx, got"):
+        runner_of(bundle).__enter__()
+    sidecar(bundle, **record)
     for changes, line in NOT_OURS:
         sidecar(bundle, **changes)
         with pytest.raises(EngineError) as error:
