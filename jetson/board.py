@@ -13,7 +13,8 @@ from jetson.telemetry import kibibytes_from_text
 # to 280, cuDNN 241 to 414, and a MobileNet's own tens of MiB.
 BASE_MIB = 350
 EXTERNAL_TACTICS_MIB = 700
-SMALLEST_WORKSPACE_MIB, LARGEST_WORKSPACE_MIB = 16, 1024
+# 1024 killed builds on a Nano where 256 did not (jkjung-avt/tensorrt_demos issues 293 and 344).
+SMALLEST_WORKSPACE_MIB, LARGEST_WORKSPACE_MIB = 16, 512
 SHORT_SWAP_MIB = 1024  # below this much memory and swap together a build is at risk
 
 Attempt = NamedTuple("Attempt", [("workspace_mib", int), ("external_tactics", bool)])

@@ -13,6 +13,7 @@ from jetson import build_child, engine_file
 from jetson.board import attempts, board_name, check_disk, memory_mib, memory_warnings
 from jetson.errors import BuildError
 
+# time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
 TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 _LOOK_S, _TALK_S = 0.1, 15.0
 _KILLED, _SHELL_KILLED, _TIMED_OUT = -signal.SIGKILL, 137, 124
@@ -38,11 +39,11 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=T
     stage = os.path.join(folder, "work", "build")
     memory = memory_mib()
     planned = attempts(memory, workspace_mib)
-    check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
     warnings = memory_warnings(memory)
     for line in warnings:
         _say("warning: " + line)
     try:
+        check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
         with _lock(folder):
             try:
                 return _build(folder, stage, manifest, compiler, planned, warnings, timeout_s)
@@ -53,7 +54,7 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=T
 
 
 def _build(folder, stage, manifest, compiler, planned, warnings, timeout_s):
-    deadline, ended = time.time() + timeout_s, []
+    deadline, ended = time.monotonic() + timeout_s, []
     for number, attempt in enumerate(planned, start=1):
         shutil.rmtree(stage, ignore_errors=True)  # of a build that was killed
         os.makedirs(stage)
@@ -94,7 +95,7 @@ def _run(spec, deadline, timeout_s):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(spec, file)
     before = least = memory_mib()["available"]
-    started = told = time.time()
+    started = told = time.monotonic()
     # In this package's own folder, so that no other package called jetson is found first.
     child = subprocess.Popen(
         [sys.executable, "-m", "jetson.build_child", path], stdin=subprocess.DEVNULL, stdout=2,
@@ -102,7 +103,7 @@ def _run(spec, deadline, timeout_s):
     )  # fmt: skip
     try:
         while child.poll() is None:
-            now, available = time.time(), memory_mib()["available"]
+            now, available = time.monotonic(), memory_mib()["available"]
             least = min(least, available)
             if now > deadline:
                 raise BuildError(

@@ -28,6 +28,7 @@ BEHAVIOUR = {
     "killed_above_mib": None,  # the build is killed by SIGKILL with more workspace
     "dies": False,  # the build aborts
     "hangs": False,  # the build does not end
+    "ignores_cache": False,  # the calibration cache is skipped whatever its header
     "disk_full": False,  # nothing can be written once the engine is built
     "parser_error": None,  # what the parser complains of
     "nan": False,  # the engine gives NaN
@@ -248,7 +249,8 @@ class Builder(object):
         header = calibrator.read_calibration_cache().split(b"\n")[0].decode()
         major, minor, patch = [int(part) for part in self.world.version.split(".")[:3]]
         number = (major * 10000 if major >= 10 else major * 1000) + minor * 100 + patch
-        if header == "TRT-%d-EntropyCalibration2" % number:
+        skipped = self.world.does["ignores_cache"]
+        if header == "TRT-%d-EntropyCalibration2" % number and not skipped:
             return True
         return calibrator.get_batch(["image"]) is not None
 

@@ -69,7 +69,7 @@ def test_an_engine_and_a_sidecar_that_binds_it(bundle, use, release):
     assert record["executed"] == ("fp32" if release == "11" else "fp16")
     assert bool(record["reasons"]) == (release == "11")
     assert record["layers"] == {record["executed"]: 2}
-    assert record["workspace_mib"] == 1024
+    assert record["workspace_mib"] == 512
     assert record["tactic_sources"] is None
     assert record["attempts"] == ["built"]
     assert record["memory"]["process_peak_mib"] > 10
@@ -99,6 +99,13 @@ def test_int8_without_the_hardware_is_served_as_what_there_is(bundle, use, relea
     assert record["reasons"][0].startswith("INT8 is served as FP16: sm_53 has no INT8 hardware")
 
 
+def test_a_calibration_cache_that_is_skipped_is_no_engine(bundle, use):
+    int8(bundle)
+    use("8.6", ignores_cache=True)
+    with pytest.raises(BuildError, match="8.6.2 did not take the calibration cache"):
+        built(bundle)
+
+
 def test_a_builder_that_denies_int8_is_believed(bundle, use):
     int8(bundle)
     use("8.6", fast_int8=False)
@@ -113,7 +120,7 @@ def test_a_builder_that_denies_int8_is_believed(bundle, use):
 def test_a_build_without_memory_is_tried_smaller(bundle, use, release, how):
     use(release, **{how: 300})
     record = built(bundle)
-    assert record["workspace_mib"] == 256
+    assert record["workspace_mib"] == 128
     assert record["tactic_sources"] == (
         [] if release == "8.2" else ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
     )
@@ -123,7 +130,7 @@ def test_a_build_without_memory_is_tried_smaller(bundle, use, release, how):
 
 
 FAILURES = [
-    ({"killed_above_mib": 1}, "out of memory in all 3 attempts, the last with 64 MiB"),
+    ({"killed_above_mib": 1}, "out of memory in all 3 attempts, the last with 32 MiB"),
     ({"dies": True}, "the build died of signal 6 (SIGABRT)"),
     ({"hangs": True}, "no engine within 1 s (exit code 124)"),
     ({"parser_error": "No importer registered for op: HardSwish"},
@@ -234,7 +241,7 @@ def alive(pid):
 
 @pytest.mark.parametrize(
     ("available", "workspace_mib", "external"),
-    [(366, 16, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 1024, True)],
+    [(366, 16, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 512, True)],
 )  # fmt: skip
 def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
     first = board.attempts({"available": available})[0]
@@ -243,7 +250,7 @@ def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
 
 def test_each_attempt_is_smaller_and_without_libraries():
     plan = board.attempts({"available": 3500})
-    assert plan == [(1024, True), (256, False), (64, False)]
+    assert plan == [(512, True), (128, False), (32, False)]
     assert board.attempts({"available": 366}) == [(16, False)]
     assert board.attempts({"available": 3500}, workspace_mib=32) == [(32, True), (16, False)]
 

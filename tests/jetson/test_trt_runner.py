@@ -221,6 +221,7 @@ def test_without_pycuda_libcudart_does_the_same(bundle, use, cudart, release):
             assert np.allclose(logits[0], expected_logits(image), atol=1e-5)
             assert gpu_ms == 1.5
             assert np.array_equal(runner.infer(to_input(image, SPEC)), logits)
+        assert cudart.held_now() == 7  # nothing was taken per frame
     assert cudart.held_now() == 0
 
 
