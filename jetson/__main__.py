@@ -6,6 +6,7 @@ import sys
 
 from jetson import benchreport
 from jetson.bench import bench
+from jetson.build import TIMEOUT_S, build
 from jetson.classify import classify, image_files
 from jetson.errors import JetsonError
 from jetson.manifest import read_manifest
@@ -29,6 +30,12 @@ def build_parser():
         made[name].add_argument(
             "--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt"
         )
+    made["build"].add_argument(
+        "--timeout-s", type=int, default=TIMEOUT_S, help="give up after (default %d)" % (TIMEOUT_S,)
+    )
+    made["build"].add_argument(
+        "--workspace-mib", type=int, help="of the first attempt (default: from what is free)"
+    )
     made["bench"].add_argument("--runs", type=int, default=200, help="timed calls (default 200)")
     made["classify"].add_argument("images", nargs="+", help="image files or folders")
     made["classify"].add_argument("--top", type=int, default=5, help="classes shown (default 5)")
@@ -50,7 +57,17 @@ def main(argv=None):
 
 def _line(args):
     manifest = read_manifest(args.bundle)
+    if args.verb == "build" and args.backend == "tensorrt":
+        record = build(args.bundle, manifest, workspace_mib=args.workspace_mib, timeout_s=args.timeout_s)
+        print("%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record)
+        return json.dumps(dict(record, verb="build"), sort_keys=True)
     with open_runner(args.backend, args.bundle, manifest) as runner:
+        if args.verb == "build":  # that it was opened is all there is to build
+            print("ONNX Runtime loads model.onnx and needs no engine")
+            return json.dumps(
+                {"verb": "build", "engine": None, "requested": manifest.precision_requested,
+                 "executed": runner.executed, "provenance": runner.provenance}, sort_keys=True,
+            )  # fmt: skip
         if args.verb == "bench":
             report = bench(args.bundle, manifest, runner, golden_images(args.bundle), args.runs)
             _table(report)

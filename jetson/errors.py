@@ -4,6 +4,8 @@ JetsonError
 |-- ImageError       a file that is no usable image
 |-- ManifestError    a bundle that is incomplete, altered or of another version
 |-- BackendError     a runner that is not there or does not take the model
+|-- EngineError      an engine that is missing, altered, or another board's
+|-- BuildError       a build that cannot start, or that ended without an engine
 |-- VerifyError      an engine that does not agree with the goldens
 `-- BenchError       a measurement that would mean nothing
 """
@@ -22,6 +24,14 @@ class ManifestError(JetsonError):
 
 
 class BackendError(JetsonError):
+    pass
+
+
+class EngineError(JetsonError):
+    pass
+
+
+class BuildError(JetsonError):
     pass
 
 

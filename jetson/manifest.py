@@ -25,6 +25,8 @@ Manifest = NamedTuple(
         ("version", int),
         ("model", str),
         ("target", str),
+        ("target_sm", int),  # compute capability, 53 for 5.3; 0: any
+        ("target_tensorrt", str),  # release whose parser the ONNX file was checked for, or ""
         ("precision_requested", str),
         ("input_name", str),
         ("output_name", str),
@@ -102,7 +104,8 @@ def _manifest_from_dict(stored, path):
         )
     for key, kind in (("classes", list), ("files", dict), ("input_shape", list),
                       ("tolerance", dict), ("provenance", dict), ("model", str),
-                      ("target", str), ("precision_requested", str)):  # fmt: skip
+                      ("target", str), ("target_sm", int), ("target_tensorrt", str),
+                      ("precision_requested", str)):  # fmt: skip
         if not isinstance(stored[key], kind):
             raise ManifestError(
                 "%s: %s must be a %s, got %r" % (path, key, kind.__name__, stored[key])

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from jetson import engine_file
 from jetson.errors import VerifyError
 from jetson.preprocess import read_image, to_input, view
 
@@ -12,7 +13,7 @@ MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ 
 
 
 def verify(folder, manifest, runner):
-    """Run every golden through an entered runner.
+    """Run every golden through an entered runner; a pass is kept for `engine_file.require_verified`.
 
     Returns:
         JSON-able: images, max_relative_difference (largest logit difference / largest logit) and
@@ -22,6 +23,8 @@ def verify(folder, manifest, runner):
     Raises:
         VerifyError: NaN, constant output, or a difference beyond its tolerance.
     """
+    if runner.engine_sha256:
+        engine_file.forget_verified(folder)
     golden = os.path.join(str(folder), "golden")
     inputs = np.load(os.path.join(golden, "inputs.npy"), allow_pickle=False)
     expected = np.load(os.path.join(golden, "logits.npy"), allow_pickle=False)
@@ -48,7 +51,7 @@ def verify(folder, manifest, runner):
             "images decoded here differ by %.1f grey levels on average, limit %.1f; is this "
             "OpenCV's resize another one?" % (pixels, MAX_MEAN_PIXEL_DIFFERENCE)
         )
-    return {
+    found = {
         "images": len(logits),
         "max_relative_difference": worst,
         "tolerance": tolerance,
@@ -56,6 +59,9 @@ def verify(folder, manifest, runner):
         "top1_fraction": float((logits.argmax(1) == labels).mean()),
         "mean_pixel_difference": pixels,
     }
+    if runner.engine_sha256:
+        engine_file.write_verified(folder, runner.engine_sha256, found)
+    return found
 
 
 def golden_images(folder):

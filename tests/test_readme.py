@@ -68,7 +68,8 @@ def test_the_other_commands_work_in_their_order(tmp_path):
 
 @pytest.mark.parametrize(
     "name", ["assets/report.png", "docs/methods.md", "docs/recipe.md", "docs/onnx.md", "docs/experiments.md",
-             "docs/quantization.md", "docs/scale.md"]
+             "docs/quantization.md", "docs/scale.md",
+             "docs/build.md"]
 )
 def test_what_the_readme_links_to_is_there(name):
     assert f"({name})" in README

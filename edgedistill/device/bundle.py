@@ -14,6 +14,7 @@ from edgedistill.data.shards import read_bytes
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.export import INPUT, OUTPUT
 from edgedistill.run_folder import write_bytes, write_json
+from edgedistill.target import Target
 from jetson.errors import ManifestError
 from jetson.manifest import NAME, VERSION, Manifest, sha256_of, write_manifest
 from jetson.preprocess import Preprocess
@@ -32,7 +33,7 @@ def write_bundle(
     golden_logits: np.ndarray,
     golden_labels: np.ndarray,
     model: str,
-    target: str,
+    target: Target,
     precision_requested: str,
     tolerance: dict[str, float],
     provenance: dict[str, Any],
@@ -73,8 +74,8 @@ def write_bundle(
         write_manifest(
             str(out),
             Manifest(
-                VERSION, model, target, precision_requested, INPUT, OUTPUT, (1, 3, px, px),
-                tuple(classes), preprocess, tolerance, provenance, files={},
+                VERSION, model, target.name, target.sm, target.tensorrt, precision_requested,
+                INPUT, OUTPUT, (1, 3, px, px), tuple(classes), preprocess, tolerance, provenance, files={},
             ),
         )  # fmt: skip
     except ManifestError as error:

@@ -16,6 +16,7 @@ from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import AMAX, INT8
+from edgedistill.target import load_target
 from jetson.preprocess import centre_crop, to_input
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
@@ -47,7 +48,7 @@ def run(context: StageContext) -> Result:
         golden_logits=logits,
         golden_labels=labels[chosen],
         model=recipe.student.model,
-        target=recipe.target.device,
+        target=load_target(recipe.target.device),
         precision_requested=quantized["requested"],
         tolerance=_tolerance(quantized["ladder"]),
         provenance=_provenance(context),

@@ -13,7 +13,7 @@ def open_runner(backend, folder, manifest):
 
     Returns:
         A context manager with `infer((1, 3, H, W) float32) -> (1, classes) float32`, `executed`
-        (precision) and `provenance` (one line for reports).
+        (precision), `engine_sha256` (None without an engine) and `provenance` (a line for reports).
     """
     if backend == "onnxruntime":
         from jetson.runners.onnxruntime_runner import OnnxRuntimeRunner

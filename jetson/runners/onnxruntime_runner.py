@@ -10,6 +10,7 @@ class OnnxRuntimeRunner(object):
     """One ONNX model, one input, one output, batch of one. Importing this needs no ONNX Runtime."""
 
     executed = "fp32"
+    engine_sha256 = None  # it has no engine of its own
 
     def __init__(self, folder, manifest):
         self._path = os.path.join(str(folder), "model.onnx")

@@ -1,25 +1,110 @@
-"""TensorRT: the interface, not yet the engine."""
+"""TensorRT: the engine that `build` made on this board, and no other."""
 
-from jetson.errors import BackendError
+import numpy as np
 
-NOT_YET = (
-    "TensorRT engines are not available in this version of edgedistill; "
-    "use --backend onnxruntime, or trtexec with the bundle's model.onnx"
-)
+from jetson import cuda_memory, engine_file, trt_api
+from jetson.board import board_name
+from jetson.errors import BackendError, EngineError
 
 
 class TensorRTRunner(object):
-    """Same life cycle as the other runners; entering it refuses in one line."""
+    """One engine, one input, one output, batch of one.
+
+    Importing this needs no GPU; entering takes it, leaving gives it back, in the order buffers,
+    context, engine, CUDA context.
+    """
 
     executed = None
+    engine_sha256 = None
     provenance = "TensorRT"
 
     def __init__(self, folder, manifest):
-        self._folder = folder
-        self._manifest = manifest
+        self._folder, self._manifest = folder, manifest
+        self._device = self._engine = self._context = self._runtime = None
 
     def __enter__(self):
-        raise BackendError(NOT_YET)
+        record, content = engine_file.read_engine(self._folder, self._manifest)
+        engine_file.check_machine(record, board=board_name())
+        trt = trt_api.load(record["compiler"])
+        engine_file.check_machine(record, tensorrt=trt.__version__)
+        self._device = cuda_memory.find_device()
+        engine_file.check_machine(record, sm=self._device.facts()["sm"])
+        self._device.open()
+        try:
+            self._load(trt, content)
+        except BaseException:  # a half-loaded engine must not keep the GPU
+            self._close()
+            raise
+        self.executed, self.engine_sha256 = record["executed"], record["engine_sha256"]
+        self.provenance = "measured: TensorRT %s on %s, memory by %s" % (
+            trt.__version__, record["board"], self._device.by)  # fmt: skip
+        return self
 
     def __exit__(self, *error):
-        pass
+        self._close()
+
+    def infer(self, batch):
+        """(1, 3, H, W) float32 in, (1, classes) float32 logits out, a fresh array each call."""
+        self._fill(batch)
+        self._copy_in()
+        if not self._launch():
+            raise BackendError("TensorRT did not start the inference; the lines above say why")
+        self._copy_out()
+        self._device.synchronize()
+        return self._output.copy()
+
+    def infer_timed(self, batch):
+        """(logits, ms on the GPU between two CUDA events, copies left out)."""
+        self._fill(batch)
+        self._copy_in()
+        start, end = self._events
+        self._device.record(start)
+        if not self._launch():
+            raise BackendError("TensorRT did not start the inference; the lines above say why")
+        self._device.record(end)
+        self._copy_out()
+        self._device.synchronize()
+        return self._output.copy(), self._device.elapsed_ms(start, end)
+
+    def _fill(self, batch):
+        if batch.shape != self._input.shape or batch.dtype != self._input.dtype:
+            raise ValueError("expected %s %s, got %s %s" % (
+                self._input.dtype, self._input.shape, batch.dtype, batch.shape))  # fmt: skip
+        np.copyto(self._input, batch)
+
+    def _load(self, trt, content):
+        log = trt_api.make_log(trt)
+        self._runtime, self._engine = trt_api.load_engine(trt, log, content)
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise BackendError(
+                "TensorRT has no memory for this engine's context; stop other programs"
+            )
+        found = trt_api.tensors(trt, self._engine)
+        expected = [
+            (self._manifest.input_name, True, self._manifest.input_shape, np.float32),
+            (self._manifest.output_name, False, (1, len(self._manifest.classes)), np.float32),
+        ]
+        if sorted(found) != sorted(expected):
+            raise EngineError(
+                "the engine has the tensors %s, the manifest says %s" % (found, expected)
+            )
+        device, addresses = self._device, []
+        for name, is_input, shape, dtype in found:
+            host = device.pinned(shape, dtype)
+            address = device.allocate(host.nbytes)
+            addresses.append((name, address))
+            if is_input:
+                self._input, self._copy_in = host, device.copy_in(address, host)
+            else:
+                self._output, self._copy_out = host, device.copy_out(host, address)
+        self._events = device.event(), device.event()
+        self._launch = trt_api.launcher(self._context, addresses, device.stream)
+
+    def _close(self):
+        self._launch = self._copy_in = self._copy_out = self._events = None
+        self._input = self._output = None
+        self._context = self._engine = self._runtime = None
+        if self._device is not None:
+            self._device.close()
+            self._device = None

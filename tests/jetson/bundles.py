@@ -56,7 +56,7 @@ def make_bundle(folder):
 def sign(folder, **changes):
     """Write the manifest anew over what lies there."""
     manifest = Manifest(
-        VERSION, "tiny", "local", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
+        VERSION, "tiny", "local", 0, "", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
         SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, {}, {},
     )  # fmt: skip
     write_manifest(folder, manifest._replace(**changes))

@@ -47,11 +47,24 @@ def _node(kind, inputs, outputs, attributes=b""):
     )
 
 
-def model_bytes(weight, bias, side):
-    """weight: classes x 3; bias: classes; input `image` (1, 3, side, side), output `logits`."""
+def model_bytes(weight, bias, side, int8_scale=None):
+    """weight: classes x 3; bias: classes; input `image` (1, 3, side, side), output `logits`.
+
+    With `int8_scale` the image goes through QuantizeLinear and DequantizeLinear of that scale.
+    """
     trans_b = _field(5, _field(1, "transB") + _field(3, 1) + _field(20, 2))
+    first, rounding = "image", b""
+    if int8_scale is not None:
+        first, ranges = "rounded", ["scale", "zero"]
+        rounding = (
+            _field(1, _node("QuantizeLinear", ["image"] + ranges, ["steps"]))
+            + _field(1, _node("DequantizeLinear", ["steps"] + ranges, ["rounded"]))
+            + _field(5, _field(2, 1) + _field(8, "scale") + _field(9, struct.pack("<f", int8_scale)))
+            + _field(5, _field(2, 3) + _field(8, "zero") + _field(9, b"\0"))
+        )
     graph = (
-        _field(1, _node("GlobalAveragePool", ["image"], ["pooled"]))
+        rounding
+        + _field(1, _node("GlobalAveragePool", [first], ["pooled"]))
         + _field(1, _node("Flatten", ["pooled"], ["flat"]))
         + _field(1, _node("Gemm", ["flat", "weight", "bias"], ["logits"], trans_b))
         + _field(2, "tiny")

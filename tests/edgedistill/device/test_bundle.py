@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from edgedistill.device.local import verify_and_bench
 from edgedistill.errors import DeviceError
-from jetson.manifest import read_manifest
+from jetson import build, engine_file
+from jetson.errors import BuildError
+from jetson.manifest import read_manifest, write_manifest
 
 
 def bundle_of(run):
@@ -22,6 +25,7 @@ def test_the_bundle_says_what_it_is(finished_run):
     assert manifest.classes == ("disc", "square", "stripes")
     assert manifest.precision_requested == "int8"
     assert manifest.input_shape == (1, 3, 32, 32)
+    assert (manifest.target, manifest.target_sm, manifest.target_tensorrt) == ("jetson-nano", 53, "8.2")
     assert set(manifest.tolerance) == {"fp32", "fp16", "int8"}
     assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(
         manifest.files
@@ -92,3 +96,39 @@ def test_the_nanos_python_runs_the_bundle(finished_run):
     assert found["verify"]["top1_agreement_fraction"] == 1
     assert found["verify"]["max_relative_difference"] < 1e-3
     assert sys.version_info >= (3, 11)
+
+
+@pytest.fixture
+def real_compiler():
+    """TensorRT for RTX, NVIDIA's own parser and builder; it compiles without a GPU."""
+    if find_spec("tensorrt_rtx") is None:
+        if os.environ.get("EDGEDISTILL_CI"):
+            pytest.fail("CI installs the extra `compile`, and tensorrt_rtx is not here")
+        pytest.skip("tensorrt_rtx is not installed: pip install 'edgedistill[compile]'")
+    return "tensorrt_rtx"
+
+
+def test_the_boards_build_with_a_real_compiler(finished_run, tmp_path, monkeypatch, real_compiler):
+    """FP32 for the Nano and Q/DQ for Orin, the latter without external tactics; then a broken file."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundle = tmp_path / "bundle"
+    shutil.copytree(bundle_of(finished_run), bundle)
+    manifest = read_manifest(bundle)
+    record = build.build(bundle, manifest, compiler=real_compiler)
+    assert (record["onnx"], record["executed"], record["sm"]) == ("model.onnx", "fp32", 53)
+    assert record["reasons"][0].startswith("INT8 is served as FP16: sm_53 has no INT8 hardware")
+    assert record["memory"]["process_peak_mib"] > 100
+    assert build.build(bundle, manifest, compiler=real_compiler)["timing_cache_used"]
+
+    monkeypatch.setattr(build, "memory_mib", lambda: {"available": 700, "swap_free": 4000})
+    manifest = write_manifest(bundle, manifest._replace(target_sm=87, target_tensorrt="10.3"))
+    record = build.build(bundle, manifest, compiler=real_compiler)
+    assert (record["onnx"], record["executed"]) == ("model_int8.onnx", "int8")
+    assert record["int8_by"] == "explicit Q/DQ"
+    assert record["tactic_sources"] == ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
+
+    (bundle / "model_int8.onnx").write_bytes(b"no ONNX file")
+    manifest = write_manifest(bundle, manifest)
+    with pytest.raises(BuildError, match="does not parse .*Failed to parse the ONNX model"):
+        build.build(bundle, manifest, compiler=real_compiler)
+    assert engine_file.read_record(bundle) == record

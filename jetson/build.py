@@ -1,0 +1,198 @@
+"""Build the engine on this board: checks, a child under a memory guard, one rename at the end."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from jetson import build_child, engine_file
+from jetson.board import attempts, board_name, check_disk, memory_mib, memory_warnings
+from jetson.errors import BuildError
+
+# time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
+TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
+_LOOK_S, _TALK_S = 0.1, 15.0
+_KILLED, _SHELL_KILLED, _TIMED_OUT = -signal.SIGKILL, 137, 124
+
+
+def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=TIMEOUT_S):
+    """Build, retried smaller when memory runs out; the engine before stays until the end.
+
+    Args:
+        folder: the bundle.
+        manifest: Manifest, just read: its hashes were compared with the files.
+        compiler: Python module of TensorRT; `tensorrt_rtx` compiles without a GPU.
+        workspace_mib: scratch memory of the first attempt; None: from what is free.
+        timeout_s: of all attempts together.
+
+    Returns:
+        The sidecar, see engine_file.KEYS.
+
+    Raises:
+        BuildError: what stopped it and what to do.
+    """
+    folder = os.path.abspath(str(folder))
+    stage = os.path.join(folder, "work", "build")
+    memory = memory_mib()
+    planned = attempts(memory, workspace_mib)
+    warnings = memory_warnings(memory)
+    for line in warnings:
+        _say("warning: " + line)
+    try:
+        check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
+        with _lock(folder):
+            try:
+                return _build(folder, stage, manifest, compiler, planned, warnings, timeout_s)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+    except (IOError, OSError) as error:
+        raise BuildError("the engine cannot be kept: %s" % (error,))
+
+
+def _build(folder, stage, manifest, compiler, planned, warnings, timeout_s):
+    deadline, ended = time.monotonic() + timeout_s, []
+    for number, attempt in enumerate(planned, start=1):
+        shutil.rmtree(stage, ignore_errors=True)  # of a build that was killed
+        os.makedirs(stage)
+        _say("attempt %d of %d: workspace %d MiB, %s cuBLAS and cuDNN" % (
+            number, len(planned), attempt.workspace_mib,
+            "with" if attempt.external_tactics else "without"))  # fmt: skip
+        spec = _spec(folder, stage, manifest, compiler, attempt)
+        code, memory = _run(spec, deadline, timeout_s)
+        result = _result(stage)
+        why = _out_of_memory(code, result)
+        ended.append(why or "built")
+        if why is None:
+            return _keep(folder, stage, manifest, result, code, memory, ended, warnings)
+        _say("attempt %d: %s" % (number, why))
+    raise BuildError(
+        "out of memory in all %d attempts, the last with %d MiB of workspace: %s; stop the desktop "
+        "(sudo systemctl isolate multi-user.target), close other programs, and build again"
+        % (len(planned), planned[-1].workspace_mib, ended[-1])
+    )
+
+
+def _spec(folder, stage, manifest, compiler, attempt):
+    return {
+        "bundle": folder, "stage": stage, "cache_folder": _cache_folder(), "compiler": compiler,
+        "board": board_name(), "requested": manifest.precision_requested,
+        "target_sm": manifest.target_sm, "target_tensorrt": manifest.target_tensorrt,
+        "workspace_mib": attempt.workspace_mib, "external_tactics": attempt.external_tactics,
+    }  # fmt: skip
+
+
+def _run(spec, deadline, timeout_s):
+    """(exit code, memory): the child's end, and what the system had least meanwhile.
+
+    Raises:
+        BuildError: it took too long, and was killed.
+    """
+    path = os.path.join(spec["stage"], "spec.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(spec, file)
+    before = least = memory_mib()["available"]
+    started = told = time.monotonic()
+    # In this package's own folder, so that no other package called jetson is found first.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "jetson.build_child", path], stdin=subprocess.DEVNULL, stdout=2,
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    )  # fmt: skip
+    try:
+        while child.poll() is None:
+            now, available = time.monotonic(), memory_mib()["available"]
+            least = min(least, available)
+            if now > deadline:
+                raise BuildError(
+                    "no engine within %d s (exit code %d); give it more with --timeout-s"
+                    % (timeout_s, _TIMED_OUT)
+                )
+            if now - told >= _TALK_S:
+                told = now
+                _say("%d s, %d MiB of memory available" % (now - started, available))
+            time.sleep(_LOOK_S)
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+    return child.returncode, {"available_before_mib": before, "available_least_mib": least,
+                              "delta_mib": before - least}  # fmt: skip
+
+
+def _result(stage):
+    """What the child wrote, or {}."""
+    try:
+        with open(os.path.join(stage, build_child.RESULT), encoding="utf-8") as file:
+            return json.load(file)
+    except (IOError, OSError, ValueError):
+        return {}
+
+
+def _out_of_memory(code, result):
+    """One line if it was memory, else None. SIGKILL that is not ours is the kernel's OOM killer."""
+    if code in (_KILLED, _SHELL_KILLED):
+        return "killed (exit code 137): the system ran out of memory"
+    if code == build_child.OUT_OF_MEMORY:
+        return result.get("error", "out of memory")
+    return None
+
+
+def _keep(folder, stage, manifest, result, code, memory, ended, warnings):
+    if code < 0:
+        raise BuildError("the build died of signal %d (%s); the last lines above say where"
+                         % (-code, signal.Signals(-code).name))  # fmt: skip
+    if code == build_child.NO_DISK:
+        raise BuildError("%s: nothing can be written there any more; is the disk full?" % (stage,))
+    if code or not result or "error" in result:
+        raise BuildError(result.get("error", "the build ended with exit code %d" % (code,)))
+    if manifest.files.get(result["onnx"]) != result["onnx_sha256"]:
+        raise BuildError("%s changed while it was built; copy the bundle again" % (result["onnx"],))
+    memory["process_peak_mib"] = result.pop("process_peak_mib")
+    memory["method"] = "VmHWM of the build process; MemAvailable of the system every 0.1 s"
+    _keep_timing_cache(os.path.join(stage, build_child.TIMING_CACHE), result.pop("timing_cache"))
+    result["warnings"] = warnings + result["warnings"]
+    record = dict(result, board=board_name(), attempts=ended, memory=memory)
+    return engine_file.publish(folder, os.path.join(stage, build_child.ENGINE), record)
+
+
+def _keep_timing_cache(staged, path):
+    """Beside, then renamed; a board that cannot keep it only builds more slowly next time."""
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(staged, path + ".tmp")
+        os.replace(path + ".tmp", path)
+    except (IOError, OSError) as error:
+        _say("warning: the timing cache was not kept: %s" % (error,))
+
+
+def _cache_folder():
+    """Of this board, not of the bundle: the next bundle builds faster."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "edgedistill", "timing")
+
+
+class _lock(object):
+    """One build at a time in a bundle; the lock goes when the process does, however it ends."""
+
+    def __init__(self, folder):
+        os.makedirs(os.path.join(folder, "work"), exist_ok=True)
+        self._path = os.path.join(folder, "work", "build.lock")
+
+    def __enter__(self):
+        self._file = open(self._path, "w", encoding="ascii")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (IOError, OSError):
+            self._file.close()
+            raise BuildError("another build is at work in this bundle; wait for it to end")
+
+    def __exit__(self, *error):
+        self._file.close()
+
+
+def _say(text):
+    sys.stderr.write("build: %s\n" % (text,))
+    sys.stderr.flush()

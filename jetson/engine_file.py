@@ -1,0 +1,159 @@
+"""The engine and its sidecar, version 1: one writer, one reader, bound by hashes.
+
+work/engine/ <hash>.engine    what TensorRT built here
+             engine.json      written last, by rename: names the engine, its hash, the ONNX file's
+                              hash, TensorRT, CUDA, SM, board, flags, seconds, memory
+             verified.json    what `verify` found, and for which engine hash
+
+An engine is code that runs on this machine: nothing is loaded whose hash is not the sidecar's.
+"""
+
+import hashlib
+import json
+import os
+
+from jetson.errors import EngineError, VerifyError
+from jetson.manifest import sha256_of
+
+VERSION = 1
+SIDECAR, VERIFIED = "engine.json", "verified.json"
+KEYS = (
+    "version", "engine", "engine_sha256", "onnx", "onnx_sha256", "compiler", "tensorrt", "cuda",
+    "sm", "board", "requested", "executed", "reasons", "int8_by", "flags", "workspace_mib",
+    "tactic_sources", "layers", "attempts", "build_seconds", "memory", "timing_cache_used",
+    "warnings",
+)  # fmt: skip
+_AGAIN = "run: python3 -m jetson build"
+
+
+def engine_folder(bundle):
+    return os.path.join(str(bundle), "work", "engine")
+
+
+def publish(bundle, staged, record):
+    """Make a staged engine the bundle's: until the last rename the one before is in force.
+
+    Args:
+        staged: path of the engine, on the same disk.
+        record: KEYS without version, engine and engine_sha256.
+
+    Returns:
+        The record as it was written and read back.
+    """
+    folder, digest = engine_folder(bundle), sha256_of(staged)
+    os.makedirs(folder, exist_ok=True)
+    name = digest[:16] + ".engine"
+    os.replace(staged, os.path.join(folder, name))
+    _write(folder, SIDECAR, dict(record, version=VERSION, engine=name, engine_sha256=digest))
+    for other in os.listdir(folder):
+        if other.endswith(".engine") and other != name:
+            os.remove(os.path.join(folder, other))
+    return read_record(bundle)
+
+
+def read_record(bundle):
+    """The sidecar.
+
+    Raises:
+        EngineError: none, or not one of this version.
+    """
+    path = os.path.join(engine_folder(bundle), SIDECAR)
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except (IOError, OSError):
+        raise EngineError("no engine was built here; %s" % (_AGAIN,))
+    except ValueError:
+        raise EngineError("%s is not JSON; %s" % (path, _AGAIN))
+    if not isinstance(record, dict) or set(record) != set(KEYS) or record["version"] != VERSION:
+        raise EngineError("%s is not a sidecar of version %d; %s" % (path, VERSION, _AGAIN))
+    return record
+
+
+def read_engine(bundle, manifest):
+    """(record, bytes) of the engine; the bytes that were hashed are those that are returned.
+
+    Raises:
+        EngineError: missing, altered or truncated, or built from another ONNX file.
+    """
+    record = read_record(bundle)
+    name = record["engine"]
+    if not isinstance(name, str) or os.path.basename(name) != name:
+        raise EngineError("the sidecar names %r, which is no file beside it; %s" % (name, _AGAIN))
+    try:
+        with open(os.path.join(engine_folder(bundle), name), "rb") as file:
+            content = file.read()
+    except (IOError, OSError):
+        raise EngineError("the engine %s is missing; %s" % (name, _AGAIN))
+    found = hashlib.sha256(content).hexdigest()
+    if found != record["engine_sha256"]:
+        raise EngineError(
+            "the engine has sha256 %s..., its sidecar says %.12s...: truncated or not ours; %s"
+            % (found[:12], record["engine_sha256"], _AGAIN)
+        )
+    if manifest.files.get(record["onnx"]) != record["onnx_sha256"]:
+        raise EngineError(
+            "the engine was built from another %s than this bundle's; %s" % (record["onnx"], _AGAIN)
+        )
+    return record, content
+
+
+def check_machine(record, **here):
+    """Refuse an engine of another machine.
+
+    Args:
+        here: board, sm, tensorrt of this one, those that are known.
+
+    Raises:
+        EngineError: the first that differs.
+    """
+    for key in sorted(here):
+        if record[key] != here[key]:
+            raise EngineError(
+                "the engine was built for %s %s, this is %s: engines run only on the board and the "
+                "TensorRT that built them; %s" % (key, record[key], here[key], _AGAIN)
+            )
+
+
+def forget_verified(bundle):
+    """Called before verifying: a pass of yesterday must not outlive a failure of today."""
+    path = os.path.join(engine_folder(bundle), VERIFIED)
+    try:
+        if os.path.exists(path):
+            os.remove(path)
+    except OSError as error:
+        raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
+
+
+def write_verified(bundle, engine_sha256, found):
+    """Keep what `verify` found, for this engine only."""
+    _write(engine_folder(bundle), VERIFIED, dict(found, engine_sha256=engine_sha256))
+
+
+def require_verified(bundle):
+    """What `verify` found for the engine that is in force.
+
+    Raises:
+        VerifyError: it has not passed.
+    """
+    record = read_record(bundle)
+    try:
+        with open(os.path.join(engine_folder(bundle), VERIFIED), encoding="utf-8") as file:
+            found = json.load(file)
+    except (IOError, OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("engine_sha256") != record["engine_sha256"]:
+        raise VerifyError("this engine has not passed; run: python3 -m jetson verify")
+    return found
+
+
+def _write(folder, name, values):
+    beside = os.path.join(folder, name + ".tmp")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            json.dump(values, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, os.path.join(folder, name))
+    except (IOError, OSError) as error:
+        raise EngineError("%s cannot be written: %s" % (os.path.join(folder, name), error))

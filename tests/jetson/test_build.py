@@ -1,0 +1,297 @@
+"""The build against each release of TensorRT, in its own child process as on the board."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import fakes
+from bundles import BIAS, WEIGHT, make_bundle, sign
+from jetson import board, build, engine_file, precision
+from jetson.errors import BuildError
+from jetson.manifest import read_manifest, sha256_of
+from tiny_onnx import model_bytes
+
+PLENTY = {"available": 4000, "swap_free": 4000}
+FLAGS = {"8.2": ["FP16"], "8.6": ["FP16"], "10.3": ["FP16"], "11": []}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def use(tmp_path, monkeypatch):
+    """use("8.2", sm=53): that TensorRT on that GPU, with plenty of memory, for child processes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "memory_mib", lambda: dict(PLENTY))
+    return lambda release, **does: monkeypatch.setenv(
+        "PYTHONPATH", fakes.write_modules(tmp_path / "fake", release, **does)
+    )
+
+
+def int8(bundle, **changes):
+    """Give the bundle both forms of INT8, and ask for it."""
+    with open(os.path.join(bundle, "calibration.json"), "w") as file:
+        json.dump({"image": 3.2, "pooled": 2.5}, file)
+    with open(os.path.join(bundle, "model_int8.onnx"), "wb") as file:
+        file.write(model_bytes(WEIGHT, BIAS, 24, int8_scale=3.2 / 127))
+    sign(bundle, precision_requested="int8", **changes)
+
+
+def built(bundle, **options):
+    return build.build(bundle, read_manifest(bundle), **options)
+
+
+def files(bundle):
+    return sorted(os.listdir(engine_file.engine_folder(bundle)))
+
+
+@pytest.mark.parametrize("release", sorted(fakes.RELEASES))
+def test_an_engine_and_a_sidecar_that_binds_it(bundle, use, release):
+    use(release)
+    record = built(bundle)
+    engine = os.path.join(engine_file.engine_folder(bundle), record["engine"])
+    assert files(bundle) == sorted(["engine.json", record["engine"]])
+    assert record == engine_file.read_record(bundle)
+    assert sha256_of(engine) == record["engine_sha256"]
+    assert record["onnx_sha256"] == sha256_of(os.path.join(bundle, "model.onnx"))
+    assert record["tensorrt"] == fakes.RELEASES[release]
+    assert record["cuda"] == "%d.%d" % fakes.CUDA[release][:2]
+    assert record["sm"] == fakes.SM[release]
+    assert record["flags"] == FLAGS[release]
+    assert record["requested"] == "fp16"
+    assert record["executed"] == ("fp32" if release == "11" else "fp16")
+    assert bool(record["reasons"]) == (release == "11")
+    assert record["layers"] == {record["executed"]: 2}
+    assert record["workspace_mib"] == 512
+    assert record["tactic_sources"] is None
+    assert record["attempts"] == ["built"]
+    assert record["memory"]["process_peak_mib"] > 10
+    assert not os.path.exists(os.path.join(bundle, "work", "build"))
+    read_manifest(bundle)  # what was built did not make it another bundle
+
+
+@pytest.mark.parametrize("release", sorted(fakes.RELEASES))
+def test_int8_by_what_the_release_takes(bundle, use, release):
+    int8(bundle)
+    use(release)
+    record = built(bundle)
+    assert record["executed"] == "int8"
+    assert record["int8_by"] == ("explicit Q/DQ" if release == "11" else "calibration cache")
+    assert record["onnx"] == ("model_int8.onnx" if release == "11" else "model.onnx")
+    assert record["layers"] == {"int8": 2}
+    assert record["reasons"] == []
+
+
+@pytest.mark.parametrize("release", sorted(fakes.RELEASES))
+def test_int8_without_the_hardware_is_served_as_what_there_is(bundle, use, release):
+    int8(bundle)
+    use(release, sm=53)
+    record = built(bundle)
+    assert record["requested"] == "int8"
+    assert record["executed"] == ("fp32" if release == "11" else "fp16")
+    assert record["reasons"][0].startswith("INT8 is served as FP16: sm_53 has no INT8 hardware")
+
+
+def test_a_calibration_cache_that_is_skipped_is_no_engine(bundle, use):
+    int8(bundle)
+    use("8.6", ignores_cache=True)
+    with pytest.raises(BuildError, match="8.6.2 did not take the calibration cache"):
+        built(bundle)
+
+
+def test_a_builder_that_denies_int8_is_believed(bundle, use):
+    int8(bundle)
+    use("8.6", fast_int8=False)
+    assert built(bundle)["executed"] == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("release", "how"),
+    [(release, "no_memory_above_mib") for release in sorted(fakes.RELEASES)]
+    + [("8.2", "killed_above_mib")],
+)
+def test_a_build_without_memory_is_tried_smaller(bundle, use, release, how):
+    use(release, **{how: 300})
+    record = built(bundle)
+    assert record["workspace_mib"] == 128
+    assert record["tactic_sources"] == (
+        [] if release == "8.2" else ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
+    )
+    assert record["attempts"][1:] == ["built"]
+    words = "OutOfMemory" if how == "no_memory_above_mib" else "killed (exit code 137)"
+    assert words in record["attempts"][0]
+
+
+FAILURES = [
+    ({"killed_above_mib": 1}, "out of memory in all 3 attempts, the last with 32 MiB"),
+    ({"dies": True}, "the build died of signal 6 (SIGABRT)"),
+    ({"hangs": True}, "no engine within 1 s (exit code 124)"),
+    ({"parser_error": "No importer registered for op: HardSwish"},
+     "model.onnx (1 complaints): No importer registered for op: HardSwish"),
+    ({"disk_full": True}, "nothing can be written there any more; is the disk full?"),
+    ({"sm": 89}, "this bundle is for sm_87 and this GPU is sm_89"),
+]  # fmt: skip
+
+
+def test_a_build_that_fails_leaves_the_engine_before(bundle, use):
+    sign(bundle, target_sm=87, target_tensorrt="8.6")
+    use("8.6")
+    record, before = built(bundle), files(bundle)
+    for does, line in FAILURES:
+        use("8.6", **does)
+        with pytest.raises(BuildError) as error:
+            built(bundle, timeout_s=1 if "hangs" in does else 60)
+        assert line in str(error.value)
+        assert "\n" not in str(error.value)
+        assert files(bundle) == before
+        assert engine_file.read_record(bundle) == record
+        assert not os.path.exists(os.path.join(bundle, "work", "build"))
+
+
+def test_another_release_than_the_manifest_names_is_a_warning(bundle, use):
+    sign(bundle, target_sm=72, target_tensorrt="8.5")
+    use("8.2")
+    expected = ["the ONNX file was checked for TensorRT 8.5, this is 8.2.1.8"]
+    assert built(bundle)["warnings"] == expected
+
+
+def test_the_timing_cache_is_kept_for_the_release(bundle, use, tmp_path):
+    use("8.6")
+    assert built(bundle)["timing_cache_used"] is False
+    assert built(bundle)["timing_cache_used"] is True
+    folder = tmp_path / "cache" / "edgedistill" / "timing"
+    (name,) = os.listdir(str(folder))
+    assert "-sm87-tensorrt-8.6.2" in name
+    (folder / name).write_bytes(b"damaged")
+    assert built(bundle)["timing_cache_used"] is False
+    use("10.3")
+    assert built(bundle)["timing_cache_used"] is False
+
+
+def test_what_the_builder_chose_is_what_was_executed(bundle, use):
+    use("8.6", float_layers=True)
+    record = built(bundle)
+    assert record["executed"] == "fp32"
+    assert record["reasons"] == ["the builder chose no FP16 layer (layers: 2 fp32)"]
+
+
+def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monkeypatch):
+    monkeypatch.setattr(build, "memory_mib", lambda: {"available": 200, "swap_free": 9000})
+    with pytest.raises(BuildError, match="200 MiB of memory are available and a build needs 366"):
+        built(bundle)
+    monkeypatch.setattr(build, "memory_mib", lambda: dict(PLENTY))
+    monkeypatch.setattr(
+        board.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20})
+    )
+    with pytest.raises(BuildError, match="1 MiB of disk are free and a build needs 64"):
+        built(bundle)
+
+
+def test_two_builds_at_once_are_refused(bundle, use):
+    use("8.2")
+    manifest = read_manifest(bundle)
+    with build._lock(bundle), pytest.raises(BuildError, match="another build is at work"):
+        build.build(bundle, manifest)
+
+
+def test_a_model_that_changes_under_the_build_is_not_kept(bundle, use):
+    use("8.2")
+    manifest = read_manifest(bundle)
+    with open(os.path.join(bundle, "model.onnx"), "wb") as file:
+        file.write(model_bytes(WEIGHT, [9.0, 9.0], 24))
+    with pytest.raises(BuildError, match="model.onnx changed while it was built"):
+        build.build(bundle, manifest)
+
+
+def test_the_build_dies_with_the_one_who_asked(bundle, use):
+    """SIGKILL of `jetson build` must not leave a child that eats the board's memory."""
+    use("8.2", hangs=True)
+    environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
+    parent = subprocess.Popen([sys.executable, "-m", "jetson", "build"], cwd=bundle, env=environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    seen = b""
+    while b" builds " not in seen:
+        line = parent.stderr.readline()
+        assert line, seen
+        seen += line
+    with open("/proc/%d/task/%d/children" % (parent.pid, parent.pid)) as file:
+        child = int(file.read().split()[0])
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    deadline = time.time() + 10
+    while alive(child):
+        assert time.time() < deadline, "the child lives on"
+        time.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (IOError, OSError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("available", "workspace_mib", "external"),
+    [(366, 16, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 512, True)],
+)  # fmt: skip
+def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
+    first = board.attempts({"available": available})[0]
+    assert first == board.Attempt(workspace_mib, external)
+
+
+def test_each_attempt_is_smaller_and_without_libraries():
+    plan = board.attempts({"available": 3500})
+    assert plan == [(512, True), (128, False), (32, False)]
+    assert board.attempts({"available": 366}) == [(16, False)]
+    assert board.attempts({"available": 3500}, workspace_mib=32) == [(32, True), (16, False)]
+
+
+def test_a_workspace_that_means_nothing_is_refused():
+    with pytest.raises(BuildError, match="--workspace-mib 0: expected at least 16"):
+        board.attempts({"available": 3500}, workspace_mib=0)
+
+
+def test_short_memory_without_swap_is_a_warning():
+    assert board.memory_warnings({"available": 600, "swap_free": 4000}) == []
+    (line,) = board.memory_warnings({"available": 600, "swap_free": 0})
+    assert "sudo swapon /swapfile" in line
+
+
+def test_the_inspectors_words():
+    """Excerpts in the shape of NVIDIA's developer guide, and what releases write otherwise."""
+    layers = [
+        {
+            "Name": "a",
+            "Weights": {"Type": "Int8", "Count": 1},
+            "Outputs": [{"Format/Datatype": "Half"}],
+        },
+        {
+            "Name": "b",
+            "Outputs": [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
+        },
+        {"Name": "c", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]},
+        {"Name": "d", "Outputs": [{"Format/Datatype": "Row major linear INT32"}]},
+        {"Name": "e"},
+    ]
+    counts = precision.layer_counts(json.dumps({"Layers": layers}))
+    assert counts == {"int8": 1, "fp16": 1, "fp32": 1, "unknown": 2}
+    assert precision.layer_counts(json.dumps({"Layers": ["a", "b"]})) is None
+    assert precision.layer_counts("no JSON") is None
+    assert precision.layer_counts(None) is None
+
+
+@pytest.mark.parametrize(
+    ("sm", "fast", "expected"),
+    [(53, True, False), (61, None, True), (62, True, False), (72, True, True), (87, False, False)],
+)
+def test_int8_hardware(sm, fast, expected):
+    assert precision.has_int8(sm, fast) is expected

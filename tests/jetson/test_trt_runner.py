@@ -1,0 +1,256 @@
+"""The TensorRT runner and what is refused, against each release; and libcudart by ctypes."""
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fakes
+from bundles import SPEC, WEIGHT, expected_logits, make_bundle, sign
+from jetson import cuda_memory, engine_file, verify
+from jetson.build import build
+from jetson.errors import BackendError, EngineError, VerifyError
+from jetson.manifest import read_manifest
+from jetson.preprocess import to_input
+from jetson.runners import open_runner
+from tiny_onnx import model_bytes
+
+RELEASES = sorted(fakes.RELEASES)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def use(tmp_path, monkeypatch):
+    """use("8.2"): that TensorRT for this process and its children."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def switch(release, **does):
+        folder = fakes.write_modules(tmp_path / "fake", release, **does)
+        monkeypatch.setenv("PYTHONPATH", folder)
+        monkeypatch.setattr(sys, "path", [folder] + [p for p in sys.path if p != folder])
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the folder is written again
+        for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
+            monkeypatch.delitem(sys.modules, name)
+
+    yield switch
+    for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
+        del sys.modules[name]
+
+
+def runner_of(bundle):
+    return open_runner("tensorrt", bundle, read_manifest(bundle))
+
+
+def goldens(bundle):
+    return np.load(os.path.join(bundle, "golden", "inputs.npy"))
+
+
+def sidecar(bundle, **changes):
+    path = os.path.join(engine_file.engine_folder(bundle), "engine.json")
+    with open(path) as file:
+        record = json.load(file)
+    record.update(changes)
+    with open(path, "w") as file:
+        json.dump(record, file)
+    return record
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_engine_gives_what_numpy_gives(bundle, use, release):
+    use(release)
+    record = build(bundle, read_manifest(bundle))
+    with runner_of(bundle) as runner:
+        assert runner.executed == record["executed"]
+        assert runner.engine_sha256 == record["engine_sha256"]
+        assert runner.provenance.startswith("measured: TensorRT " + fakes.RELEASES[release])
+        found = [runner.infer(to_input(image, SPEC)) for image in goldens(bundle)]
+        for image, logits in zip(goldens(bundle), found):  # each is a copy, not one buffer
+            assert np.allclose(logits[0], expected_logits(image), atol=1e-5)
+        logits, gpu_ms = runner.infer_timed(to_input(goldens(bundle)[0], SPEC))
+        assert np.array_equal(logits, found[0])
+        assert gpu_ms > 0
+        with pytest.raises(ValueError, match="expected float32 "):
+            runner.infer(np.zeros((2, 3, 24, 24), np.float32))
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_verify_leaves_a_record_of_this_engine_only(bundle, use, release):
+    use(release)
+    manifest = read_manifest(bundle)
+    build(bundle, manifest)
+    with pytest.raises(VerifyError, match="has not passed; run: python3 -m jetson verify"):
+        engine_file.require_verified(bundle)
+    with runner_of(bundle) as runner:
+        found = verify.verify(bundle, manifest, runner)
+    assert found["top1_agreement_fraction"] == 1
+    assert engine_file.require_verified(bundle) == dict(
+        found, engine_sha256=engine_file.read_record(bundle)["engine_sha256"]
+    )
+    use(release, nan=True)
+    with runner_of(bundle) as runner, pytest.raises(VerifyError, match="NaN"):
+        verify.verify(bundle, manifest, runner)
+    with pytest.raises(VerifyError, match="has not passed"):
+        engine_file.require_verified(bundle)
+
+
+def test_another_engine_has_to_pass_again(bundle, use):
+    use("8.2")
+    manifest = read_manifest(bundle)
+    build(bundle, manifest)
+    with runner_of(bundle) as runner:
+        verify.verify(bundle, manifest, runner)
+    use("8.6")
+    build(bundle, manifest)
+    with pytest.raises(VerifyError, match="has not passed"):
+        engine_file.require_verified(bundle)
+
+
+NOT_OURS = [
+    ({"board": "NVIDIA Jetson Xavier NX"}, "built for board NVIDIA Jetson Xavier NX, this is "),
+    ({"tensorrt": "8.5.2"}, "built for tensorrt 8.5.2, this is 8.6.2"),
+    ({"sm": 53}, "built for sm 53, this is 87"),
+    ({"version": 2}, "is not a sidecar of version 1"),
+    ({"onnx_sha256": "0"}, "built from another model.onnx than this bundle's"),
+    ({"engine": "../../model.onnx"}, "names '../../model.onnx', which is no file beside it"),
+    ({"engine": "none.engine"}, "the engine none.engine is missing"),
+]
+
+
+def test_what_is_not_this_boards_is_not_loaded(bundle, use):
+    use("8.6")
+    record = build(bundle, read_manifest(bundle))
+    sidecar(bundle, compiler="antigravity")  # a sidecar does not say what is imported
+    with pytest.raises(BackendError, match="expected a compiler of tensorrt, tensorrt_rtx, got"):
+        runner_of(bundle).__enter__()
+    sidecar(bundle, **record)
+    for changes, line in NOT_OURS:
+        sidecar(bundle, **changes)
+        with pytest.raises(EngineError) as error:
+            runner_of(bundle).__enter__()
+        assert line in str(error.value)
+        assert str(error.value).endswith("run: python3 -m jetson build")
+        sidecar(bundle, **record)
+
+
+def test_a_truncated_engine_and_a_changed_model_are_refused(bundle, use):
+    use("8.6")
+    record = build(bundle, read_manifest(bundle))
+    path = os.path.join(engine_file.engine_folder(bundle), record["engine"])
+    with open(path, "rb") as file:
+        content = file.read()
+    with open(path, "wb") as file:
+        file.write(content[:-1])
+    with pytest.raises(EngineError, match="truncated or not ours"):
+        runner_of(bundle).__enter__()
+    with open(path, "wb") as file:
+        file.write(content)
+    with open(os.path.join(bundle, "model.onnx"), "wb") as file:
+        file.write(model_bytes(WEIGHT, [9.0, 9.0], 24))
+    sign(bundle)
+    with pytest.raises(EngineError, match="built from another model.onnx"):
+        runner_of(bundle).__enter__()
+
+
+def test_an_engine_that_tensorrt_refuses_is_one_line(bundle, use):
+    """The hash is right and the sidecar agrees, and still these are no engine's bytes."""
+    use("8.6")
+    build(bundle, read_manifest(bundle))
+    staged = os.path.join(bundle, "work", "staged")
+    with open(staged, "wb") as file:
+        file.write(b"no engine")
+    record = engine_file.read_record(bundle)
+    for key in ("version", "engine", "engine_sha256"):
+        del record[key]
+    engine_file.publish(bundle, staged, record)
+    with pytest.raises(EngineError, match="TensorRT 8.6.2 cannot load this engine"):
+        runner_of(bundle).__enter__()
+
+
+def test_every_verb_as_the_board_runs_it(bundle, use):
+    """From the bundle's folder, in a locale without Unicode: the road that a user takes."""
+    use("8.2", sm=53)
+    environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
+    said = {}
+    for words in ("build", "verify", "bench --runs 20", "classify --top 1 golden/images"):
+        done = subprocess.Popen(
+            [sys.executable, "-m", "jetson"] + words.split(), cwd=bundle, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+        )  # fmt: skip
+        out, error = done.communicate()
+        assert done.returncode == 0, error
+        said[words.split()[0]] = json.loads(out.splitlines()[-1])
+    assert said["build"]["executed"] == said["verify"]["executed"] == "fp16"
+    assert said["verify"]["provenance"].startswith("measured: TensorRT 8.2.1.8 on ")
+    assert said["bench"]["backend"] == "TensorRTRunner"
+    assert said["classify"]["top"][0]["class"] == "green"  # the last of the four
+    assert engine_file.require_verified(bundle)["images"] == 4
+
+
+@pytest.fixture
+def cudart(tmp_path, monkeypatch):
+    """A libcudart made by the C compiler, so that ctypes has a real library to call."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
+    path = str(tmp_path / "libcudart.so")
+    subprocess.check_call([compiler, "-shared", "-fPIC", "-o", path, source])
+    monkeypatch.setattr(cuda_memory, "LIBRARIES", (path,))
+    return ctypes.CDLL(path)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_without_pycuda_libcudart_does_the_same(bundle, use, cudart, release):
+    use(release, sm=72)  # what that library says of its device
+    build(bundle, read_manifest(bundle))
+    use(release, sm=72, no_pycuda=True)
+    with runner_of(bundle) as runner:
+        assert runner.provenance.endswith("memory by ctypes")
+        assert cudart.held_now() == 7  # a stream, two events, two arrays on each side
+        for image in goldens(bundle):
+            logits, gpu_ms = runner.infer_timed(to_input(image, SPEC))
+            assert np.allclose(logits[0], expected_logits(image), atol=1e-5)
+            assert gpu_ms == 1.5
+            assert np.array_equal(runner.infer(to_input(image, SPEC)), logits)
+        assert cudart.held_now() == 7  # nothing was taken per frame
+    assert cudart.held_now() == 0
+
+
+def test_what_cuda_refuses_is_one_line(cudart, monkeypatch, use):
+    use("8.2", no_pycuda=True)
+    device = cuda_memory.find_device()
+    assert device.facts() == {"sm": 72, "cuda": "10.2", "by": "ctypes"}
+    with pytest.raises(BackendError, match="cudaMalloc: CUDA error 2, out of memory"):
+        device.allocate(1 << 50)
+    monkeypatch.setattr(cuda_memory, "LIBRARIES", ("libnone.so",))
+    with pytest.raises(BackendError, match="neither pycuda nor libcudart was found"):
+        cuda_memory.find_device()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_fake_has_what_the_release_has(use, release):
+    """The matrix of names, read the other way round: from the objects."""
+    use(release)
+    import tensorrt as trt
+
+    builder = trt.Builder(None)
+    config = builder.create_builder_config()
+    eight, ten, eleven = release.startswith("8"), release == "10.3", release == "11"
+    assert hasattr(config, "max_workspace_size") == eight
+    assert hasattr(config, "set_memory_pool_limit") == (release != "8.2")
+    assert hasattr(builder, "platform_has_fast_int8") == (not eleven)
+    assert hasattr(trt, "IInt8EntropyCalibrator2") == (eight or ten)
+    assert hasattr(trt.BuilderFlag, "FP16") == (not eleven)
+    assert hasattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH") == (not eleven)
+    if not eight:
+        with pytest.raises(AttributeError, match="max_workspace_size"):
+            config.max_workspace_size = 1
