@@ -5,7 +5,8 @@ JetsonError
 |-- ManifestError    a bundle that is incomplete, altered or of another version
 |-- BackendError     a runner that is not there or does not take the model
 |-- VerifyError      an engine that does not agree with the goldens
-`-- BenchError       a measurement that would mean nothing
+|-- BenchError       a measurement that would mean nothing
+`-- StreamError      a camera, video or output file that cannot be opened or went away
 """
 
 
@@ -30,4 +31,8 @@ class VerifyError(JetsonError):
 
 
 class BenchError(JetsonError):
+    pass
+
+
+class StreamError(JetsonError):
     pass
