@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import re
 import sys
 
@@ -68,6 +69,9 @@ def main(argv=None):
         print(_line(args))
     except JetsonError as error:
         sys.stderr.write("jetson %s: %s\n" % (args.verb, _ascii(str(error))))
+        return 1
+    except BrokenPipeError:  # who read our lines has gone; Python's last flush must not say so again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("jetson %s: stopped\n" % (args.verb,))

@@ -155,7 +155,7 @@ def bench(
         found["absent"]["compute_ms"] = NO_COMPUTE
     few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs)
            for p in PERCENTILES if runs < runs_for(p)]  # fmt: skip
-    report = dict(
+    return dict(
         found,
         version=benchreport.VERSION, verb="bench", model=manifest.model,
         backend=type(runner).__name__, provenance=runner.provenance,
@@ -170,7 +170,6 @@ def bench(
         memory=_memory(baseline, watch), power=energy(watch, start, end, done), warmup=warmup,
         samples_file=_keep(folder, samples), trtexec=None, warnings=warnings(found) + few,
     )  # fmt: skip
-    return report
 
 
 def _one_by_one(spec, runner, images, runs, warmup, clock, watch):

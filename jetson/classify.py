@@ -79,7 +79,9 @@ class Progress(object):
             fps = (self.frames - self._frames_written) / (now - self._written)
             self._written, self._frames_written = now, self.frames
             if not self._write(fps) and not self._complained:
-                sys.stderr.write("jetson classify: --stats %s: cannot be written\n" % (self._stats,))
+                sys.stderr.write(
+                    "jetson classify: --stats %s: cannot be written\n" % (self._stats,)
+                )
                 self._complained = True
         return self.stopped
 

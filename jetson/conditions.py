@@ -61,8 +61,8 @@ def energy(sampler, start, end, images):
         "samples": samples, "input_rail": None, "energy_mj": None, "reason": None,
     }  # fmt: skip
     total = [name for name in TOTAL_RAILS if name in rails]
-    if samples == 0:
-        found["reason"] = "no power rail under /sys and no tegrastats that names one"
+    if samples == 0 and not (sampler.has_rails or sampler.has_tegrastats):
+        found["reason"] = "no power rail under /sys and no tegrastats"
     elif samples < FEWEST_POWER_SAMPLES:
         found["reason"] = "%d power samples, expected at least %d" % (samples, FEWEST_POWER_SAMPLES)
     elif not total:
@@ -85,7 +85,8 @@ def warnings(found):
                 % (throttle["slowest_gpu_mhz"], found["clocks_mhz"]["gpu"][1])
             )
         return [
-            "the board throttled (%s): check supply and cooling, then time it again" % ", ".join(signs)
+            "the board throttled (%s): check supply and cooling, then time it again"
+            % ", ".join(signs)
         ]
     if state == "unlocked":
         return ["clocks were not locked: run sudo jetson_clocks, then time it again"]

@@ -195,7 +195,8 @@ def to_input(image, spec, out=None):
     # A channel at a time: numpy is slow along an innermost axis of three.
     for channel in range(3):
         plane = out[0, channel]
-        np.divide(image[:, :, channel], np.float32(255), out=plane, dtype=np.float32)
+        np.copyto(plane, image[:, :, channel])
+        plane /= np.float32(255)
         plane -= np.float32(spec.mean[channel])
         plane /= np.float32(spec.std[channel])
     return out

@@ -112,14 +112,15 @@ class Sampler(object):
         ).start()
 
     def _follow(self, lines):
-        for line in lines:
-            found = telemetry.tegrastats_from_line(line)
-            if found:
-                self._warmer(found["temperatures_c"])
-                if found["power_mw"]:
-                    self.power.append((self._clock(), found["power_mw"]))
-                if found["gpu_mhz"]:
-                    self.gpu_mhz.append(float(found["gpu_mhz"]))
+        with lines:
+            for line in lines:
+                found = telemetry.tegrastats_from_line(line)
+                if found:
+                    self._warmer(found["temperatures_c"])
+                    if found["power_mw"]:
+                        self.power.append((self._clock(), found["power_mw"]))
+                    if found["gpu_mhz"]:
+                        self.gpu_mhz.append(float(found["gpu_mhz"]))
 
 
 def power_mode():

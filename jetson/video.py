@@ -35,7 +35,9 @@ def parse_source(source):
             "%s: expected a path or one of %s" % (source, ", ".join(s + "://" for s in SCHEMES))
         )
     if not place or re.search(r"[\"\\\x00-\x1f]", place):
-        raise StreamError("%s: nothing after ://, or a quote, backslash or control character" % (source,))
+        raise StreamError(
+            "%s: nothing after ://, or a quote, backslash or control character" % (source,)
+        )
     if scheme == "csi" and not re.match(r"^\d+$", place):
         raise StreamError("%s: expected csi:// and the sensor's number, as csi://0" % (source,))
     if scheme == "v4l2" and not re.match(r"^/dev/video\d+$", place):
@@ -103,7 +105,9 @@ def open_capture(source, camera):
         capture = cv2.VideoCapture(place if scheme == "file" else source)
     if not capture.isOpened():
         capture.release()
-        raise StreamError("%s: cannot be opened as a video; is another program using it?" % (source,))
+        raise StreamError(
+            "%s: cannot be opened as a video; is another program using it?" % (source,)
+        )
     return capture
 
 

@@ -1,11 +1,14 @@
 import json
 import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 import boards
-from bundles import make_bundle
+from bundles import ROOT, make_bundle
 from jetson import benchreport, trtexec
 from jetson.bench import bench, measure_ms, pipelined, runs_for, summary_ms
 from jetson.errors import BenchError, ImageError
@@ -65,26 +68,29 @@ def test_the_report_refuses_what_is_not_its_version():
 
 
 def test_pipelined_overlaps_and_hands_every_image_on_once():
-    """Two stages of 10 ms: in turn 20 ms an image, overlapped 10."""
-    import time
+    filled, seen, spent = [], [], []
 
-    filled, seen = [], []
+    def work():
+        start = time.perf_counter()
+        time.sleep(0.01)
+        spent.append(time.perf_counter() - start)
 
     def fill(buffer):
-        time.sleep(0.01)
+        work()
         filled.append(len(filled))
         buffer[0] = filled[-1]
 
     def infer(buffer):
-        time.sleep(0.01)
+        work()
         seen.append(int(buffer[0]))
 
     done, start, end = pipelined(fill, infer, [np.zeros(1) for _ in range(3)], 20, 0)
     assert done == 20
     assert seen == list(range(23))  # the first three fill the pipeline, outside the timing
-    assert 0.2 <= end - start < 0.35
+    assert end - start < 0.8 * 2 * 20 * sum(spent) / len(spent)  # less than one after the other
     done, start, end = pipelined(fill, infer, [np.zeros(1) for _ in range(3)], 1, 0.1)
     assert end - start >= 0.1
+    assert done > 1
 
 
 def test_pipelined_raises_what_preparing_raised():
@@ -120,12 +126,16 @@ def test_bench_on_a_locked_nano(bundle, tmp_path, monkeypatch):
         report = bench(
             bundle, manifest, Timed(runner), golden_images(bundle), 12, root=str(tmp_path / "nano")
         )
-    assert benchreport.report_from_line(benchreport.line_from_report(report)) == report
+    assert benchreport.report_from_line(benchreport.line_from_report(report)) == json.loads(
+        json.dumps(report)
+    )
     assert report["state"] == "locked"
     assert report["compute_ms"]["p50_ms"] == 0.25
     assert "compute_ms" not in report["absent"]
     assert report["power"]["input_rail"] == "POM_5V_IN"
-    assert report["power"]["energy_mj"] == pytest.approx(4200 / report["fps"]["pipelined"], rel=0.01)
+    assert report["power"]["energy_mj"] == pytest.approx(
+        4200 / report["fps"]["pipelined"], rel=0.01
+    )
     assert report["warnings"] == ["p95 needs 20 runs, got 12", "p99 needs 100 runs, got 12"]
     with open(os.path.join(bundle, report["samples_file"])) as file:
         assert {name: len(values) for name, values in json.load(file).items()} == {
@@ -149,9 +159,9 @@ def test_bench_says_throttled_first(bundle, tmp_path, monkeypatch):
 
 def test_bench_without_images(bundle):
     manifest = read_manifest(bundle)
-    with open_runner("onnxruntime", bundle, manifest) as runner:
-        with pytest.raises(ImageError, match="at least one image"):
-            bench(bundle, manifest, runner, [], 10)
+    runner = open_runner("onnxruntime", bundle, manifest)
+    with runner, pytest.raises(ImageError, match="at least one image"):
+        bench(bundle, manifest, runner, [], 10)
 
 
 def test_trtexec_of_two_releases():
@@ -198,3 +208,17 @@ def test_trtexec_that_is_missing_or_fails_is_a_reason(program, monkeypatch):
     assert trtexec.compare("e")["reason"] == "trtexec, exit code 1: [E] Engine could not be loaded"
     monkeypatch.setenv("PATH", "/nowhere")
     assert "no trtexec in " in trtexec.compare("e")["reason"]
+
+
+def test_importing_jetson_is_quick():
+    """CPU time after numpy, the best of three: 50 ms at most, and no cv2, ONNX Runtime or TensorRT."""
+    code = (
+        "import sys, time, numpy; t = time.process_time(); import jetson.__main__; "
+        "print(time.process_time() - t, set(sys.modules) & {'cv2', 'onnxruntime', 'tensorrt'})"
+    )
+    taken = []
+    for _ in range(3):
+        said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT).decode().split()
+        assert said[1] == "set()"
+        taken.append(float(said[0]))
+    assert min(taken) < 0.05

@@ -98,9 +98,7 @@ def run(bundle, sources, **options):
     manifest, out = read_manifest(bundle), io.StringIO()
     progress = options.pop("progress", None) or Progress()
     with open_runner("onnxruntime", bundle, manifest) as runner:
-        classify(
-            sources, manifest, runner, 1, CAMERA, options.pop("overlay", None), progress, out
-        )
+        classify(sources, manifest, runner, 1, CAMERA, options.pop("overlay", None), progress, out)
     return [json.loads(line) for line in out.getvalue().splitlines()], progress
 
 
@@ -177,13 +175,15 @@ class Camera(object):
 def test_a_slow_reader_gets_the_newest_and_counts_the_rest():
     camera = Camera(60, period_s=0.005)
     frames, seen = Frames("csi://0", camera), []
-    with pytest.raises(StreamError, match="gives no more frames after 60; was it unplugged"):
+
+    def use_all():
         for number, frame in frames:
-            first = frame.copy()
             time.sleep(0.03)
-            assert (frame == first).all()  # nobody writes into the frame in hand
-            assert (frame == number).all()
+            assert (frame == number).all()  # nobody has written into the frame in hand
             seen.append(number)
+
+    with pytest.raises(StreamError, match="gives no more frames after 60; was it unplugged"):
+        use_all()
     frames.close()
     assert seen == sorted(set(seen))
     assert frames.dropped > 20
@@ -195,13 +195,15 @@ def test_a_slow_reader_gets_the_newest_and_counts_the_rest():
 def test_a_camera_that_hangs_is_one_line():
     camera = Camera(1, hangs=True)
     frames = Frames("rtsp://x", camera, timeout_s=0.5)
-    with pytest.raises(StreamError, match="no frame for 0 s|no frame for 1 s"):
+    with pytest.raises(StreamError, match="rtsp://x: no frame for"):
         list(frames)
     frames.close()
+    assert not camera.released  # its thread is still in the driver: releasing under it would crash
+    camera.released = True
 
 
 def test_a_stop_ends_a_camera_quietly():
-    camera = Camera(10 ** 6, period_s=0.001)
+    camera = Camera(10**6, period_s=0.001)
     progress = Progress()
     frames, count = Frames("csi://0", camera, progress.tick), 0
     for _ in frames:
@@ -245,6 +247,22 @@ def test_stats_that_fail_later_complain_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("cannot be written") == 1
 
 
+def test_a_reader_that_goes_away_is_no_traceback(bundle, tmp_path):
+    video = write_video(tmp_path / "v.avi", frames=3000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", video],
+        cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""),
+    )  # fmt: skip
+    process.stdout.readline()
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert b"Traceback" not in error
+    assert b"BrokenPipeError" not in error
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_finishes_the_line_and_exits_with_zero(bundle, tmp_path, number):
     """The video is long: the process is in the middle of it when the signal comes."""
@@ -261,6 +279,6 @@ def test_a_signal_finishes_the_line_and_exits_with_zero(bundle, tmp_path, number
     summary = json.loads(out.splitlines()[-1])
     assert summary["stopped"] is True
     assert 0 < summary["frames"] < 3000
-    assert "frames" in error and "Traceback" not in error
+    assert "Traceback" not in error
     for line in out.splitlines():
         json.loads(line)
