@@ -118,14 +118,12 @@ def _classify(args, manifest):
     with open_runner(args.backend, args.bundle, manifest) as runner:
         progress.begin()
         try:
-            classify(
-                args.sources, manifest, runner, args.top, args.camera, args.overlay, progress
-            )
-        finally:
-            summary = progress.summary(runner.provenance)
-            sys.stderr.write(
-                "%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary
-            )
+            classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress)
+        except JetsonError:
+            print(json.dumps(progress.summary(runner.provenance)))
+            raise
+        summary = progress.summary(runner.provenance)
+    sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary)
     return json.dumps(summary)
 
 

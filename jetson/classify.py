@@ -87,7 +87,7 @@ class Progress(object):
 
     def summary(self, provenance):
         """JSON-able totals; fps counts from `begin`."""
-        seconds = self._clock() - self._start
+        seconds = max(self._clock() - self._start, 1e-9)
         if self._stats is not None:
             self._write(self.frames / seconds)
         return {
@@ -111,7 +111,7 @@ class Progress(object):
         return True
 
 
-def classify(sources, manifest, runner, top, camera, overlay, progress, out=sys.stdout):
+def classify(sources, manifest, runner, top, camera, overlay, progress, out=None):
     """Classify every image or frame of every source, a JSON line each, until the end or a signal.
 
     Args:
@@ -121,10 +121,12 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=sys.
         camera: (width_px, height_px, frames a second).
         overlay: video file for frames with their class drawn in, or None.
         progress: Progress.
+        out: where the lines go; None is stdout.
 
     Raises:
         ImageError, StreamError: one line; what was classified before has been printed.
     """
+    out = out or sys.stdout
     if overlay is not None and not all(is_stream(source) for source in sources):
         raise StreamError("--overlay %s: expected videos or cameras only, got images" % (overlay,))
     known = [source if is_stream(source) else image_files(source) for source in sources]

@@ -63,7 +63,8 @@ def pipeline(source, camera, nvidia):
     begin = {
         "csi": "nvarguscamerasrc sensor-id=%s ! video/x-raw(memory:NVMM), %s, format=(string)NV12 ! "
         "nvvidconv ! video/x-raw, format=BGRx ! " % (place, size),
-        "v4l2": "v4l2src device=%s ! video/x-raw, %s ! " % (place, size),
+        "v4l2": 'v4l2src device=%s ! capsfilter caps="video/x-raw, %s; image/jpeg, %s" ! '
+        "decodebin ! " % (place, size, size),
         "rtsp": 'rtspsrc location="rtsp://%s" latency=200 ! decodebin ! %s' % (place, fetch),
         "file": 'filesrc location="%s" ! decodebin ! %s' % (place, fetch),
     }[scheme]
@@ -105,8 +106,10 @@ def open_capture(source, camera):
         capture = cv2.VideoCapture(place if scheme == "file" else source)
     if not capture.isOpened():
         capture.release()
+        hint = "is another program using it, and does it offer --camera %dx%d@%d?" % tuple(camera)
         raise StreamError(
-            "%s: cannot be opened as a video; is another program using it?" % (source,)
+            "%s: cannot be opened as a video%s"
+            % (source, "; " + hint if scheme in ("csi", "v4l2") else "")
         )
     return capture
 

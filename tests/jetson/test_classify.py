@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle
+from jetson.__main__ import main
 from jetson.classify import Progress, classify, top_classes
 from jetson.errors import StreamError
 from jetson.manifest import read_manifest
@@ -49,8 +50,9 @@ def write_video(path, frames=12):
         ),
         (
             "v4l2:///dev/video0", True,
-            "v4l2src device=/dev/video0 ! video/x-raw, width=(int)1280, height=(int)720, "
-            "framerate=(fraction)30/1 ! " + BGR,
+            'v4l2src device=/dev/video0 ! capsfilter caps="video/x-raw, width=(int)1280, '
+            "height=(int)720, framerate=(fraction)30/1; image/jpeg, width=(int)1280, "
+            'height=(int)720, framerate=(fraction)30/1" ! decodebin ! ' + BGR,
         ),
         (
             "rtsp://user:pw@host:554/live?a=1&b=2", True,
@@ -247,6 +249,30 @@ def test_stats_that_fail_later_complain_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("cannot be written") == 1
 
 
+def test_a_camera_that_vanishes_is_one_line_and_exit_code_one(bundle, monkeypatch, capsys):
+    monkeypatch.setattr("jetson.classify.open_capture", lambda *_: Camera(3))
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        code = main(["classify", "--bundle", bundle, "--backend", "onnxruntime", "csi://0"])
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before):
+            signal.signal(number, handler)
+    out, error = capsys.readouterr()
+    assert code == 1
+    assert error.count("\n") == 1
+    assert "csi://0: gives no more frames after 3; was it unplugged?" in error
+    assert json.loads(out.splitlines()[-1])["verb"] == "classify"
+
+
+def test_opencv_reads_into_the_array_that_it_is_given(tmp_path):
+    capture = cv2.VideoCapture(write_video(tmp_path / "v.avi"))
+    first = capture.read()[1]
+    there, second = capture.read(first)
+    capture.release()
+    assert there
+    assert np.shares_memory(first, second)
+
+
 def test_a_reader_that_goes_away_is_no_traceback(bundle, tmp_path):
     video = write_video(tmp_path / "v.avi", frames=3000)
     process = subprocess.Popen(
@@ -274,8 +300,10 @@ def test_a_signal_finishes_the_line_and_exits_with_zero(bundle, tmp_path, number
     )  # fmt: skip
     process.stdout.readline()
     process.send_signal(number)
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
+    out, error = process.stdout.read(), process.stderr.read()  # communicate would lose the buffer
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(60) == 0, error
     summary = json.loads(out.splitlines()[-1])
     assert summary["stopped"] is True
     assert 0 < summary["frames"] < 3000
