@@ -127,10 +127,14 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         ImageError, StreamError: one line; what was classified before has been printed.
     """
     out = out or sys.stdout
-    if overlay is not None and not all(is_stream(source) for source in sources):
-        raise StreamError("--overlay %s: expected videos or cameras only, got images" % (overlay,))
+    if overlay is not None and (len(sources) > 1 or not is_stream(sources[0])):
+        raise StreamError(
+            "--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources))
+        )
     known = [source if is_stream(source) else image_files(source) for source in sources]
     for source in known:
+        if progress.stopped:
+            return
         if isinstance(source, list):
             _images(source, manifest, runner, top, progress, out)
         else:

@@ -89,7 +89,9 @@ def warnings(found):
             % ", ".join(signs)
         ]
     if state == "unlocked":
-        return ["clocks were not locked: run sudo jetson_clocks, then time it again"]
+        board = found["clocks_mhz"]["gpu"] is not None
+        mend = ": run sudo jetson_clocks, then time it again" if board else ""
+        return ["clocks were not locked" + mend]
     if state == "unknown":
         return ["clocks and power mode were not read or locked"]
     return []
@@ -110,5 +112,5 @@ def _absent(sampler, clocks, power_mode):
     if sampler.most_nvmap_mib is None:
         found["nvmap"] = "no NvMapMemUsed in /proc/meminfo"
     if sampler.trouble:
-        found["telemetry"] = "stopped early: %s" % (sampler.trouble,)
+        found["telemetry"] = "incomplete: %s" % (sampler.trouble,)
     return found

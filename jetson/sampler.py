@@ -62,22 +62,25 @@ class Sampler(object):
     def mean_mw(self, start, end):
         """Mean of each rail between two readings of the clock: ({rail: mW}, number of samples)."""
         inside = [rails for moment, rails in list(self.power) if start <= moment <= end]
-        names = {name for rails in inside for name in rails}
-        return {
-            name: sum(rails.get(name, 0.0) for rails in inside) / len(inside) for name in names
-        }, len(inside)
+        values = {}
+        for rails in inside:
+            for name, power in rails.items():
+                values.setdefault(name, []).append(power)
+        means = {name: sum(known) / len(known) for name, known in values.items()}
+        return means, len(inside)
 
     def _run(self):
-        while not self._stop.is_set() and self.trouble is None:
-            self.tick()
+        while not self._stop.is_set() and self.tick():
             self._stop.wait(self._period_s)
 
     def tick(self):
-        """Read everything once; `trouble` says what went wrong."""
+        """Read everything once; False when that failed, `trouble` says why."""
         try:
             self._read()
         except Exception as error:  # whatever a driver answers, the measurement goes on
             self.trouble = "%s: %s" % (type(error).__name__, error)
+            return False
+        return True
 
     def _read(self):
         rails = sysfs.rails_mw(self._root)

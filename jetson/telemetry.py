@@ -115,10 +115,13 @@ def clocks_from_text(text):
 def locked(clocks):
     """True when every online core and the GPU have min = max, as after `jetson_clocks`.
 
-    None when neither could be read. The memory clock is left out: its readings differ by release.
+    False when one has not; None when none has but the GPU or the cores could not be read. The
+    memory clock is left out: its readings differ by release.
     """
     known = list(clocks["cpu"]) + ([clocks["gpu"]] if clocks["gpu"] else [])
-    return all(low == high for low, high, _ in known) if known else None
+    if any(low != high for low, high, _ in known):
+        return False
+    return True if clocks["cpu"] and clocks["gpu"] else None
 
 
 def memory():

@@ -122,8 +122,12 @@ def test_jetson_clocks():
     orin = clocks_from_text(sample("jetson_clocks_orin_nano_free.txt"))
     assert len(orin["cpu"]) == 6
     assert locked(orin) is False
-    offline = "cpu0: Online=1 MinFreq=5 MaxFreq=5 CurrentFreq=5\ncpu1: Online=0 MinFreq=1 MaxFreq=5 CurrentFreq=1"
-    assert locked(clocks_from_text(offline)) is True
+    still = "cpu0: Online=1 MinFreq=5 MaxFreq=5 CurrentFreq=5\n"
+    gpu = "GPU MinFreq=9 MaxFreq=9 CurrentFreq=9\n"
+    offline = "cpu1: Online=0 MinFreq=1 MaxFreq=5 CurrentFreq=1\n"
+    assert locked(clocks_from_text(still + offline + gpu)) is True
+    assert locked(clocks_from_text(still)) is None  # the GPU could be anything
+    assert locked(clocks_from_text(offline.replace("Online=0", "Online=1"))) is False
     assert locked(clocks_from_text("")) is None
 
 
@@ -209,6 +213,8 @@ def test_energy_is_input_power_by_time_by_image(tmp_path):
         == "2 power samples, expected at least 3"
     )
     assert conditions.energy(watch, 9.0, 10.0, images=30)["reason"].startswith("0 power samples")
+    watch.power = [(0.0, {"VDD_IN": 10.0}), (1.0, {"VDD_IN": 20.0}), (2.0, {"VDD_SOC": 7.0})]
+    assert watch.mean_mw(0.0, 2.0) == ({"VDD_IN": 15, "VDD_SOC": 7}, 3)
     watch.power = [(float(second), {"VDD_SOC": 10.0}) for second in range(6)]
     assert "no rail of the whole input" in conditions.energy(watch, 0.0, 5.0, images=30)["reason"]
 

@@ -140,7 +140,7 @@ def test_tensorrt_says_plainly_that_it_is_not_available(bundle, verb):
         (["classify", "--backend", "onnxruntime", "none.mp4"], "none.mp4: no such file"),
         (
             ["classify", "--backend", "onnxruntime", "--overlay", "o.mp4", "golden/images"],
-            "--overlay o.mp4: expected videos or cameras only, got images",
+            "--overlay o.mp4: expected one video or camera, got golden/images",
         ),
         (
             ["classify", "--backend", "onnxruntime", "--stats", "no/folder/s.json", "golden"],
