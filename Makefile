@@ -31,9 +31,10 @@ lint: install  ## ruff, and Python 3.6 for the board's code
 	$(BIN)/ruff check .
 	$(BIN)/vermin --quiet -t=3.6- --violations --eval-annotations --backport typing jetson calibration
 
-bench: install  ## throughput (this loop with and without a teacher, timm), cost of calibration
+bench: install  ## throughput (this loop with and without a teacher, timm), calibration, the board's Python
 	$(BIN)/python benchmarks/distill_throughput.py
 	$(BIN)/python benchmarks/calibration_speed.py
+	$(BIN)/python benchmarks/device_overhead.py
 
 assets: install  ## the README's pictures, from the last quickstart
 	$(BIN)/python assets/make.py runs/quickstart/report/report.html

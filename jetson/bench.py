@@ -1,22 +1,36 @@
-"""How long one image takes: warm-up outside, raw samples kept, nearest-rank percentiles."""
+"""How long one image takes: warm-up outside, raw samples kept, nearest-rank percentiles.
+
+The method is MLPerf Inference's SingleStream (inference_rules.adoc) in this: one image at a time,
+the next is given when the last has come back, latencies are percentiles of all of them, accuracy is
+checked in a run of its own (`verify`). It is not in this: we take `--runs` calls and not 600 s, a
+percentile needs only as many runs that one lies beyond it (MLPerf's early stopping wants many more),
+LoadGen does not choose the images, and nothing is audited.
+"""
 
 import json
 import math
 import os
+import queue
+import threading
 import time
 
-from jetson import benchreport, telemetry
-from jetson.errors import BenchError
-from jetson.preprocess import read_image, to_input, view
+from jetson import benchreport, sampler, telemetry
+from jetson.conditions import conditions, energy, warnings
+from jetson.errors import BenchError, ImageError
+from jetson.preprocess import Preparer, read_image
 
 WARMUP = 20
 PERCENTILES = (50, 90, 95, 99)
+BUFFERS = 3  # inputs in flight when pipelined: one decoded, one waiting, one in the network
+POWER_SECONDS = 3.0  # the pipelined run lasts at least that where power can be read
+NO_COMPUTE = "this backend does not time its own computing"
 
 
-def measure_ms(call, warmup, runs, clock=time.perf_counter):
+def measure_ms(call, warmup, runs, clock=time.perf_counter, also=None):
     """Wall times of `runs` calls after `warmup` more, in ms.
 
-    `call` must return only when its result is in host memory, or this times the launch.
+    `call` must return only when its result is in host memory, or this times the launch. `also` is
+    called after each timed call, outside the timing.
     """
     for _ in range(warmup):
         call()
@@ -25,7 +39,14 @@ def measure_ms(call, warmup, runs, clock=time.perf_counter):
         start = clock()
         call()
         samples.append((clock() - start) * 1e3)
+        if also is not None:
+            also()
     return samples
+
+
+def runs_for(percentile):
+    """Fewest runs of which one lies beyond the percentile: 100 for 99."""
+    return int(math.ceil(100.0 / (100 - percentile)))
 
 
 def summary_ms(samples):
@@ -39,69 +60,170 @@ def summary_ms(samples):
     ordered = sorted(samples)
     found = {"runs": len(ordered), "max_ms": ordered[-1], "mean_ms": sum(ordered) / len(ordered)}
     for percentile in PERCENTILES:
-        enough = len(ordered) * (100 - percentile) >= 100
         rank = max(0, int(math.ceil(percentile * len(ordered) / 100.0)) - 1)
+        enough = len(ordered) >= runs_for(percentile)
         found["p%d_ms" % percentile] = ordered[rank] if enough else None
     return found
 
 
-def bench(folder, manifest, runner, images, runs, warmup=WARMUP, clock=time.perf_counter):
-    """Time the network alone and the whole way from an image file.
+def pipelined(fill, infer, buffers, images, seconds, clock=time.perf_counter):
+    """Throughput with a thread that prepares inputs while the network works.
+
+    Args:
+        fill: fill(buffer) prepares the next image into it.
+        infer: infer(buffer) returns when its result is in host memory.
+        buffers: arrays in flight, at least two.
+        images: at least so many.
+        seconds: and at least so long.
+
+    Returns:
+        images done, start and end by the clock; as many images as there are buffers went before.
+
+    Raises:
+        whatever `fill` raised, here.
+    """
+    free, ready = queue.Queue(), queue.Queue()
+
+    def prepare():
+        buffer = free.get()
+        while buffer is not None:
+            try:
+                fill(buffer)
+            except Exception as error:  # raised again where it can be answered
+                ready.put((None, error))
+                return
+            ready.put((buffer, None))
+            buffer = free.get()
+
+    thread = threading.Thread(target=prepare, name="prepare", daemon=True)
+    thread.start()
+    for buffer in buffers:
+        free.put(buffer)
+    done, start = -len(buffers), None
+    try:
+        while done < images or clock() - start < seconds:
+            buffer, error = ready.get()
+            if error is not None:
+                raise error
+            infer(buffer)
+            free.put(buffer)
+            done += 1
+            if done == 0:
+                start = clock()
+        end = clock()
+    finally:
+        free.put(None)
+        thread.join()
+    return done, start, end
+
+
+def bench(
+    folder, manifest, runner, images, runs, warmup=WARMUP, clock=time.perf_counter, baseline=None,
+    root="/",
+):  # fmt: skip
+    """Time the network alone and the whole way from an image file, one by one and pipelined.
 
     Args:
         folder: the bundle; raw samples go into its `work` folder.
         manifest: Manifest.
-        runner: entered.
+        runner: entered. Where it has `last_compute_ms`, the device's own timing of the last
+            `infer`, that is a third scope.
         images: paths of image files, taken in turn.
         runs: timed calls of each scope, at least 10.
+        baseline: `telemetry.memory()` from before the runner was entered; now, when None.
+        root: where /sys and /proc hang.
 
     Returns:
-        JSON-able, see benchreport.KEYS. One image at a time, the next one after the last has
-        ended, as in MLPerf SingleStream; unlike there, for `runs` calls and not for 600 seconds.
+        JSON-able, see benchreport.KEYS.
     """
     if runs < 10:
         raise BenchError("--runs %d: expected at least 10" % (runs,))
-    before = telemetry.memory()
-    spec = manifest.preprocess
-    batch = to_input(view(read_image(images[0]), spec), spec)
-    host = measure_ms(lambda: runner.infer(batch), warmup, runs, clock)
-    turn = iter(images * ((warmup + runs) // len(images) + 1))
-    whole = measure_ms(
-        lambda: runner.infer(to_input(view(read_image(next(turn)), spec), spec)),
-        warmup, runs, clock,
+    baseline = baseline or telemetry.memory()
+    clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
+    samples = _one_by_one(manifest.preprocess, runner, images, runs, warmup, clock, watch)
+    seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
+    prepare, turn = Preparer(manifest.preprocess), _Turn(images)
+    buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
+    with watch:
+        done, start, end = pipelined(
+            lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds
+        )
+    watch.finish()
+    scopes = {name: summary_ms(values) for name, values in samples.items()}
+    found = conditions(watch, clocks, mode)
+    if "compute_ms" not in scopes:
+        found["absent"]["compute_ms"] = NO_COMPUTE
+    few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs)
+           for p in PERCENTILES if runs < runs_for(p)]  # fmt: skip
+    return dict(
+        found,
+        version=benchreport.VERSION, verb="bench", model=manifest.model,
+        backend=type(runner).__name__, provenance=runner.provenance,
+        requested=manifest.precision_requested, executed=runner.executed,
+        machine=telemetry.machine(), compute_ms=scopes.get("compute_ms"),
+        host_ms=scopes["host_ms"], end_to_end_ms=scopes["end_to_end_ms"],
+        fps={
+            "host": 1e3 / scopes["host_ms"]["p50_ms"],
+            "end_to_end": 1e3 / scopes["end_to_end_ms"]["p50_ms"],
+            "pipelined": done / (end - start),
+        },
+        memory=_memory(baseline, watch), power=energy(watch, start, end, done), warmup=warmup,
+        samples_file=_keep(folder, samples), trtexec=None, warnings=warnings(found) + few,
     )  # fmt: skip
+
+
+def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
+    """Raw samples of each scope; telemetry is read between the loops, not inside them."""
+    prepare, turn, compute = Preparer(spec), _Turn(images), []
+    prepare(turn.read())
+
+    def note():
+        compute.append(runner.last_compute_ms)
+
+    runner.infer(prepare.batch)
+    has_compute = getattr(runner, "last_compute_ms", None) is not None
+    host = measure_ms(
+        lambda: runner.infer(prepare.batch), warmup, runs, clock, note if has_compute else None
+    )
+    watch.tick()
+    whole = measure_ms(lambda: runner.infer(prepare(turn.read())), warmup, runs, clock)
+    watch.tick()
+    samples = {"host_ms": host, "end_to_end_ms": whole}
+    return dict(samples, compute_ms=compute) if has_compute else samples
+
+
+class _Turn(object):
+    """Image files in turn, for ever."""
+
+    def __init__(self, images):
+        if not images:
+            raise ImageError("bench needs at least one image file, the bundle has none")
+        self._images, self._next = images, 0
+
+    def read(self):
+        path = self._images[self._next % len(self._images)]
+        self._next += 1
+        return read_image(path)
+
+
+def _memory(before, watch):
     after = telemetry.memory()
-    host_ms, end_to_end_ms = summary_ms(host), summary_ms(whole)
     return {
-        "version": benchreport.VERSION,
-        "verb": "bench",
-        "model": manifest.model,
-        "backend": type(runner).__name__,
-        "provenance": runner.provenance,
-        "requested": manifest.precision_requested,
-        "executed": runner.executed,
-        "machine": telemetry.machine(),
-        "host_ms": host_ms,
-        "end_to_end_ms": end_to_end_ms,
-        "fps": {"host": 1e3 / host_ms["p50_ms"], "end_to_end": 1e3 / end_to_end_ms["p50_ms"]},
-        "memory": _memory(before, after),
-        "warmup": warmup,
-        "samples_file": _keep(folder, {"host_ms": host, "end_to_end_ms": whole}),
-        "warnings": ["clocks and power mode were not read or locked"],
-    }
-
-
-def _memory(before, after):
-    delta = None
-    if before["available_mib"] is not None and after["available_mib"] is not None:
-        delta = round(before["available_mib"] - after["available_mib"], 1)
-    return {
+        "process_before_mib": before["process_peak_mib"],
         "process_peak_mib": after["process_peak_mib"],
         "available_before_mib": before["available_mib"],
-        "available_after_mib": after["available_mib"],
-        "available_delta_mib": delta,
-        "method": "VmHWM of this process, Python and libraries included; MemAvailable of the system",
+        "available_least_mib": watch.least_available_mib,
+        "available_delta_mib": _delta(watch.least_available_mib, before["available_mib"]),
+        "nvmap_before_mib": before["nvmap_mib"],
+        "nvmap_most_mib": watch.most_nvmap_mib,
+        "nvmap_delta_mib": _delta(before["nvmap_mib"], watch.most_nvmap_mib),
+        "method": "VmHWM of this process, Python and libraries included; MemAvailable and "
+        "NvMapMemUsed of the system, from before the network was loaded",
     }
+
+
+def _delta(low, high):
+    return None if low is None or high is None else round(high - low, 1)
 
 
 def _keep(folder, samples):

@@ -1,11 +1,18 @@
-"""Images in, one JSON line an image out."""
+"""Images, videos or cameras in, one JSON line a frame out, a summary line at the end."""
 
+import json
 import os
+import signal
+import sys
+import time
 
 import numpy as np
 
-from jetson.errors import ImageError
-from jetson.preprocess import read_image, to_input, view
+from jetson.errors import ImageError, StreamError
+from jetson.preprocess import Preparer, read_image
+from jetson.video import Frames, is_stream, open_capture
+
+STATS_PERIOD_S = 1.0
 
 
 def image_files(path):
@@ -25,21 +32,181 @@ def image_files(path):
     return [path]
 
 
-def classify(path, manifest, runner, top):
-    """One image's most likely classes.
+def top_classes(logits, classes, top):
+    """The most likely classes of one image.
+
+    Args:
+        logits: (classes,) float.
+        classes: their names.
 
     Returns:
-        {"path", "top": [{"class", "probability"}, ...]}, most likely first.
+        [{"class", "probability"}, ...], most likely first.
     """
-    logits = runner.infer(
-        to_input(view(read_image(path), manifest.preprocess), manifest.preprocess)
-    )
-    shifted = np.exp(logits[0] - logits[0].max())
+    shifted = np.exp(logits - logits.max())
     probabilities = shifted / shifted.sum()
     order = np.argsort(-probabilities, kind="stable")[:top]
-    return {
-        "path": path,
-        "top": [
-            {"class": manifest.classes[i], "probability": float(probabilities[i])} for i in order
-        ],
-    }
+    return [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
+
+
+class Progress(object):
+    """Counts what was done, answers SIGTERM and SIGINT, and writes `--stats` once a second."""
+
+    def __init__(self, stats=None, clock=time.perf_counter):
+        self.stopped, self.frames, self.dropped = False, 0, 0
+        self._stats, self._clock = stats, clock
+        self._start = self._written = clock()
+        self._frames_written, self._top, self._complained = 0, None, False
+        if stats is not None and not self._write(0.0):
+            raise StreamError("--stats %s: cannot be written" % (stats,))
+
+    def begin(self):
+        """The clock starts; from now on SIGTERM and SIGINT let the frame in hand be finished."""
+        self._start = self._written = self._clock()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.stop)
+
+    def stop(self, *_):
+        self.stopped = True
+
+    def one(self, top):
+        self.frames, self._top = self.frames + 1, top
+        self.tick()
+
+    def tick(self):
+        """Write the stats when it is time; True when asked to stop."""
+        now = self._clock()
+        if self._stats is not None and now - self._written >= STATS_PERIOD_S:
+            fps = (self.frames - self._frames_written) / (now - self._written)
+            self._written, self._frames_written = now, self.frames
+            if not self._write(fps) and not self._complained:
+                sys.stderr.write(
+                    "jetson classify: --stats %s: cannot be written\n" % (self._stats,)
+                )
+                self._complained = True
+        return self.stopped
+
+    def summary(self, provenance):
+        """JSON-able totals; fps counts from `begin`."""
+        seconds = max(self._clock() - self._start, 1e-9)
+        if self._stats is not None:
+            self._write(self.frames / seconds)
+        return {
+            "verb": "classify", "frames": self.frames, "dropped": self.dropped,
+            "seconds": round(seconds, 3), "fps": round(self.frames / seconds, 2),
+            "stopped": self.stopped, "provenance": provenance,
+        }  # fmt: skip
+
+    def _write(self, fps):
+        """Beside, then renamed: a reader never sees half a file. False when that fails."""
+        content = {
+            "pid": os.getpid(), "unix_time": round(time.time(), 3), "frames": self.frames,
+            "dropped": self.dropped, "fps": round(fps, 2), "top": self._top,
+        }  # fmt: skip
+        try:
+            with open(self._stats + ".tmp", "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            os.replace(self._stats + ".tmp", self._stats)
+        except (IOError, OSError):
+            return False
+        return True
+
+
+def classify(sources, manifest, runner, top, camera, overlay, progress, out=None):
+    """Classify every image or frame of every source, a JSON line each, until the end or a signal.
+
+    Args:
+        sources: image files, folders, videos, or `csi://`, `v4l2://`, `rtsp://`, `file://`.
+        runner: entered.
+        top: classes in a line.
+        camera: (width_px, height_px, frames a second).
+        overlay: video file for frames with their class drawn in, or None.
+        progress: Progress.
+        out: where the lines go; None is stdout.
+
+    Raises:
+        ImageError, StreamError: one line; what was classified before has been printed.
+    """
+    out = out or sys.stdout
+    if overlay is not None and (len(sources) > 1 or not is_stream(sources[0])):
+        raise StreamError(
+            "--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources))
+        )
+    known = [source if is_stream(source) else image_files(source) for source in sources]
+    for source in known:
+        if progress.stopped:
+            return
+        if isinstance(source, list):
+            _images(source, manifest, runner, top, progress, out)
+        else:
+            _stream(source, manifest, runner, top, camera, overlay, progress, out)
+
+
+def _images(paths, manifest, runner, top, progress, out):
+    prepare = Preparer(manifest.preprocess)
+    for path in paths:
+        if progress.stopped:
+            return
+        found = top_classes(runner.infer(prepare(read_image(path)))[0], manifest.classes, top)
+        _say(out, {"path": path, "top": found})
+        progress.one(found)
+
+
+def _stream(source, manifest, runner, top, camera, overlay, progress, out):
+    capture = open_capture(source, camera)
+    prepare = Preparer(manifest.preprocess, bgr=True)
+    frames, before = Frames(source, capture, progress.tick), progress.dropped
+    drawing = Overlay(overlay, capture) if overlay is not None else None
+    try:
+        for number, frame in frames:
+            start = time.perf_counter()
+            found = top_classes(runner.infer(prepare(frame))[0], manifest.classes, top)
+            taken_ms = round((time.perf_counter() - start) * 1e3, 3)
+            progress.dropped = before + frames.dropped
+            _say(out, {"source": source, "frame": number, "ms": taken_ms, "top": found})
+            if drawing is not None:
+                drawing.write(frame, found[0])
+            progress.one(found)
+    finally:
+        frames.close()
+        if drawing is not None:
+            drawing.close()
+
+
+class Overlay(object):
+    """A video of the frames with their class written in; MPEG-4, at the source's rate or 30."""
+
+    def __init__(self, path, capture):
+        import cv2
+
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self._rate = rate if 1 <= rate <= 240 else 30.0
+        self._path, self._writer = path, None
+
+    def write(self, frame, best):
+        """Draws into `frame`."""
+        import cv2
+
+        if self._writer is None:
+            size = (frame.shape[1], frame.shape[0])
+            four = "MJPG" if self._path.lower().endswith(".avi") else "mp4v"
+            self._writer = cv2.VideoWriter(
+                self._path, cv2.VideoWriter_fourcc(*four), self._rate, size
+            )
+            if not self._writer.isOpened():
+                raise StreamError("--overlay %s: cannot be written as .mp4 or .avi" % (self._path,))
+        text = "%s %.0f%%" % (best["class"], 100 * best["probability"])
+        scale = frame.shape[0] / 480.0
+        place = (int(10 * scale) + 1, int(30 * scale) + 8)
+        for colour, thick in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # a dark rim, light inside
+            width = max(1, int(thick * scale))
+            cv2.putText(frame, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width)
+        self._writer.write(frame)
+
+    def close(self):
+        if self._writer is not None:
+            self._writer.release()
+
+
+def _say(out, line):
+    out.write(json.dumps(line) + "\n")
+    out.flush()  # a reader behind a pipe sees each frame when it is done

@@ -7,7 +7,8 @@ JetsonError
 |-- EngineError      an engine that is missing, altered, or another board's
 |-- BuildError       a build that cannot start, or that ended without an engine
 |-- VerifyError      an engine that does not agree with the goldens
-`-- BenchError       a measurement that would mean nothing
+|-- BenchError       a measurement that would mean nothing
+`-- StreamError      a camera, video or output file that cannot be opened or went away
 """
 
 
@@ -40,4 +41,8 @@ class VerifyError(JetsonError):
 
 
 class BenchError(JetsonError):
+    pass
+
+
+class StreamError(JetsonError):
     pass

@@ -108,10 +108,10 @@ def decode_image(content, name):
         image = (image // 257).astype(np.uint8)
     if image.dtype != np.uint8:
         raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (name, image.dtype))
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def resize_short_side(image, resize_px, interpolation):
+def resize_short_side(image, resize_px, interpolation, out=None):
     """Resize so that the short side is `resize_px`, aspect kept.
 
     Args:
@@ -119,6 +119,7 @@ def resize_short_side(image, resize_px, interpolation):
         resize_px: pixels.
         interpolation: `area` averages when shrinking and is bilinear when enlarging; the others
             alias when shrinking by more than two.
+        out: filled and returned when it has the right shape; else the result is a new array.
 
     Returns:
         (h, w, 3) uint8 with min(h, w) == resize_px; the image itself when it fits already.
@@ -139,34 +140,45 @@ def resize_short_side(image, resize_px, interpolation):
         "bilinear": cv2.INTER_LINEAR,
         "bicubic": cv2.INTER_CUBIC,
     }[interpolation]
-    return cv2.resize(image, size, interpolation=method)
+    if out is None or out.shape != (size[1], size[0], 3):
+        out = np.empty((size[1], size[0], 3), np.uint8)
+    return cv2.resize(image, size, dst=out, interpolation=method)
 
 
 def centre_crop(image, image_px):
-    """The middle (image_px, image_px, 3) of an image whose sides are at least that."""
+    """The middle (image_px, image_px, 3) of an image whose sides are at least that, copied."""
+    return np.ascontiguousarray(_middle(image, image_px))
+
+
+def _middle(image, image_px):
     height, width = image.shape[:2]
     if min(height, width) < image_px:
         raise ValueError(
             "expected at least %d pixels a side, got %dx%d" % (image_px, height, width)
         )
     top, left = (height - image_px) // 2, (width - image_px) // 2
-    return np.ascontiguousarray(image[top : top + image_px, left : left + image_px])
+    return image[top : top + image_px, left : left + image_px]
 
 
-def view(image, spec):
-    """Resize and crop: (height, width, 3) uint8 -> (image_px, image_px, 3) uint8."""
-    return centre_crop(resize_short_side(image, spec.resize_px, spec.interpolation), spec.image_px)
+def view(image, spec, out=None):
+    """Resize and crop: (height, width, 3) uint8 -> (image_px, image_px, 3) uint8, into `out` if given."""
+    resized = resize_short_side(image, spec.resize_px, spec.interpolation)
+    if out is None:
+        return centre_crop(resized, spec.image_px)
+    np.copyto(out, _middle(resized, spec.image_px))
+    return out
 
 
-def to_input(image, spec):
+def to_input(image, spec, out=None):
     """Turn one framed image into a batch of one.
 
     Args:
         image: (image_px, image_px, 3) uint8, RGB, from `view`.
         spec: Preprocess.
+        out: (1, 3, image_px, image_px) float32 to fill, or None for a new array; the bits are equal.
 
     Returns:
-        (1, 3, image_px, image_px) float32, C-contiguous.
+        (1, 3, image_px, image_px) float32, C-contiguous; `out` when it was given.
 
     Raises:
         ValueError: wrong dtype or shape. Nothing is resized here.
@@ -174,9 +186,41 @@ def to_input(image, spec):
     expected = (spec.image_px, spec.image_px, 3)
     if image.dtype != np.uint8 or image.shape != expected:
         raise ValueError("image must be uint8 %s, got %s %s" % (expected, image.dtype, image.shape))
-    scaled = image.astype(np.float32) / np.float32(255)
-    normal = (scaled - np.array(spec.mean, np.float32)) / np.array(spec.std, np.float32)
-    return np.ascontiguousarray(normal.transpose(2, 0, 1)[np.newaxis])
+    if out is None:
+        out = np.empty((1, 3) + expected[:2], np.float32)
+    elif out.dtype != np.float32 or out.shape != (1, 3) + expected[:2]:
+        raise ValueError(
+            "out must be float32 %s, got %s %s" % ((1, 3) + expected[:2], out.dtype, out.shape)
+        )
+    # A channel at a time: numpy is slow along an innermost axis of three.
+    for channel in range(3):
+        plane = out[0, channel]
+        np.copyto(plane, image[:, :, channel])
+        plane /= np.float32(255)
+        plane -= np.float32(spec.mean[channel])
+        plane /= np.float32(spec.std[channel])
+    return out
+
+
+class Preparer(object):
+    """Decoded frames to input batches without a new array a frame; bits as `to_input(view(...))`."""
+
+    def __init__(self, spec, bgr=False):
+        """`bgr`: frames come from OpenCV in blue, green, red; the crop is turned, not the frame."""
+        self._spec, self._bgr = spec, bgr
+        self._resized = None
+        self.batch = np.empty((1, 3, spec.image_px, spec.image_px), np.float32)
+
+    def __call__(self, frame, out=None):
+        """(height, width, 3) uint8 -> (1, 3, px, px) float32: `out`, or `batch`, filled anew each call."""
+        spec = self._spec
+        resized = resize_short_side(frame, spec.resize_px, spec.interpolation, self._resized)
+        if resized is not frame:
+            self._resized = resized
+        crop = _middle(resized, spec.image_px)
+        if self._bgr:
+            crop = crop[:, :, ::-1]
+        return to_input(crop, spec, self.batch if out is None else out)
 
 
 def _refuse_truncated(name, content):

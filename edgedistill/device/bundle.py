@@ -90,7 +90,7 @@ def write_bundle(
 
 
 def _copy_sources(package: Path, to: Path) -> None:
-    for source in sorted(package.rglob("*.py")):
+    for source in sorted([*package.rglob("*.py"), *package.rglob("*.service")]):
         copy = to / source.relative_to(package)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)

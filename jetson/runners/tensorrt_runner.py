@@ -1,5 +1,7 @@
 """TensorRT: the engine that `build` made on this board, and no other."""
 
+import os
+
 import numpy as np
 
 from jetson import cuda_memory, engine_file, trt_api
@@ -16,6 +18,8 @@ class TensorRTRunner(object):
 
     executed = None
     engine_sha256 = None
+    engine_path = None  # for the board's own trtexec
+    last_compute_ms = None
     provenance = "TensorRT"
 
     def __init__(self, folder, manifest):
@@ -36,6 +40,7 @@ class TensorRTRunner(object):
             self._close()
             raise
         self.executed, self.engine_sha256 = record["executed"], record["engine_sha256"]
+        self.engine_path = os.path.join(engine_file.engine_folder(self._folder), record["engine"])
         self.provenance = "measured: TensorRT %s on %s, memory by %s" % (
             trt.__version__, record["board"], self._device.by)  # fmt: skip
         return self
@@ -44,17 +49,10 @@ class TensorRTRunner(object):
         self._close()
 
     def infer(self, batch):
-        """(1, 3, H, W) float32 in, (1, classes) float32 logits out, a fresh array each call."""
-        self._fill(batch)
-        self._copy_in()
-        if not self._launch():
-            raise BackendError("TensorRT did not start the inference; the lines above say why")
-        self._copy_out()
-        self._device.synchronize()
-        return self._output.copy()
+        """(1, 3, H, W) float32 in, (1, classes) float32 logits out, a fresh array each call.
 
-    def infer_timed(self, batch):
-        """(logits, ms on the GPU between two CUDA events, copies left out)."""
+        `last_compute_ms` is then what the GPU took between two CUDA events, copies left out.
+        """
         self._fill(batch)
         self._copy_in()
         start, end = self._events
@@ -64,7 +62,8 @@ class TensorRTRunner(object):
         self._device.record(end)
         self._copy_out()
         self._device.synchronize()
-        return self._output.copy(), self._device.elapsed_ms(start, end)
+        self.last_compute_ms = self._device.elapsed_ms(start, end)
+        return self._output.copy()
 
     def _fill(self, batch):
         if batch.shape != self._input.shape or batch.dtype != self._input.dtype:

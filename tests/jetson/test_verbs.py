@@ -91,6 +91,9 @@ def test_bench(bundle):
         <= report["host_ms"]["max_ms"]
     )
     assert report["end_to_end_ms"]["p50_ms"] > report["host_ms"]["p50_ms"]
+    assert report["fps"]["pipelined"] > 0
+    assert report["compute_ms"] is None
+    assert report["trtexec"] is None
     assert report["memory"]["process_peak_mib"] > 10
     assert report["requested"] == "fp16"
     assert report["executed"] == "fp32"
@@ -101,8 +104,19 @@ def test_bench(bundle):
 
 def test_classify(bundle):
     image = os.path.join("golden", "images")
-    lines = jetson(bundle, "classify", "--backend", "onnxruntime", "--top", "1", image)
-    assert json.loads(lines)["top"][0]["class"] == "green"  # the last of the four
+    stats = os.path.join(bundle, "work", "stats.json")
+    os.makedirs(os.path.dirname(stats))
+    line = jetson(
+        bundle, "classify", "--backend", "onnxruntime", "--top", "1", "--stats", stats, image
+    )
+    summary = json.loads(line)
+    assert (summary["frames"], summary["dropped"], summary["stopped"]) == (4, 0, False)
+    assert summary["fps"] > 0
+    with open(stats) as file:
+        stored = json.load(file)
+    assert stored["frames"] == 4
+    assert stored["top"][0]["class"] == "green"  # the last of the four
+    assert os.listdir(os.path.dirname(stats)) == ["stats.json"]
 
 
 def test_build_without_tensorrt_is_nothing_but_a_proof_that_the_model_opens(bundle):
@@ -120,6 +134,24 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
     ("words", "line"),
     [
         (["bench", "--backend", "onnxruntime", "--runs", "3"], "--runs 3: expected at least 10"),
+        (
+            ["bench", "--backend", "onnxruntime", "--runs", "50", "--percentile", "99"],
+            "--percentile 99 needs --runs of at least 100, got 50",
+        ),
+        (["classify", "--backend", "onnxruntime", "csi://front"], "expected csi:// and the sensor"),
+        (
+            ["classify", "--backend", "onnxruntime", "v4l2:///dev/video99"],
+            "no such device; is the camera plugged in?",
+        ),
+        (["classify", "--backend", "onnxruntime", "none.mp4"], "none.mp4: no such file"),
+        (
+            ["classify", "--backend", "onnxruntime", "--overlay", "o.mp4", "golden/images"],
+            "--overlay o.mp4: expected one video or camera, got golden/images",
+        ),
+        (
+            ["classify", "--backend", "onnxruntime", "--stats", "no/folder/s.json", "golden"],
+            "--stats no/folder/s.json: cannot be written",
+        ),
         (
             ["classify", "--backend", "onnxruntime", "nowhere.jpg"],
             "nowhere.jpg: no such file or folder",

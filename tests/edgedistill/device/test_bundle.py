@@ -38,11 +38,9 @@ def test_the_device_code_in_it_is_the_repositorys(finished_run):
     import jetson
 
     ours = os.path.dirname(jetson.__file__)
-    assert filecmp.cmp(
-        os.path.join(ours, "bench.py"),
-        bundle_of(finished_run) / "jetson" / "bench.py",
-        shallow=False,
-    )
+    for name in ("bench.py", "classify.service"):
+        theirs = bundle_of(finished_run) / "jetson" / name
+        assert filecmp.cmp(os.path.join(ours, name), theirs, shallow=False)
 
 
 def test_no_machine_and_no_clock_is_in_the_bundle(finished_run):

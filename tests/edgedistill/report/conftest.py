@@ -71,7 +71,11 @@ def deployed() -> dict:
     provenance = "stand-in: ONNX Runtime on x86_64, not the board's TensorRT"
     bench = {
         "host_ms": host_ms, "end_to_end_ms": end_to_end_ms, "executed": "fp32",
-        "fps": {"host": 1e3 / host_ms["p50_ms"], "end_to_end": 1e3 / end_to_end_ms["p50_ms"]},
+        "compute_ms": None,
+        "fps": {"host": 1e3 / host_ms["p50_ms"], "end_to_end": 1e3 / end_to_end_ms["p50_ms"],
+                "pipelined": 240.0},
+        "power": {"energy_mj": None}, "state": "unknown", "clocks_mhz": {}, "throttle": {},
+        "power_mode": {"name": None, "number": None}, "temperatures_c": {}, "absent": {},
         "machine": {"machine": "x86_64", "cpu": "Example CPU 9000"},
         "memory": {"process_peak_mib": 131.4, "method": "VmHWM of this process"},
         "warnings": ["clocks and power mode were not read or locked"],

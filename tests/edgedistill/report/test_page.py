@@ -153,6 +153,20 @@ def test_page_without_raw_samples_or_enough_runs(stages, recipe):
     assert page.count("<svg") == 5
 
 
+def test_what_a_board_says_of_its_run_is_on_the_page(stages, recipe):
+    bench = stages["deploy"]["hosts"][0]["bench"]
+    bench["compute_ms"] = dict(bench["host_ms"], p50_ms=1.25)
+    bench |= {"state": "throttled", "power_mode": {"name": "MAXN<b>", "number": 0},
+              "power": {"energy_mj": 17.4},
+              "warnings": ["the board throttled (oc3 +2): check supply and cooling"]}  # fmt: skip
+    report = report_from_stages(stages, recipe)
+    assert report["device"]["conditions"]["state"] == "throttled"
+    text = " ".join(Tags(html_from_report(report)).text.split())
+    for expected in (r"computing, as the device times it ?1\.25", "240 FPS", "17 mJ ?an image",
+                     r"Clocks: throttled, power mode MAXN<b>\.", r"The board throttled \(oc3 \+2\)"):  # fmt: skip
+        assert re.search(expected, text), expected
+
+
 def test_a_teacher_taken_as_it_is_has_no_history(stages, recipe):
     stages["teacher"]["history"] = []
     assert html_from_report(report_from_stages(stages, recipe)).count("<svg") == 6

@@ -1,0 +1,100 @@
+"""The board's sensors and clocks as files under /sys, one function a kind; absent things are empty.
+
+`root` stands for `/`, so that a test can lay out the files of another board. Paths: L4T's
+ina3221x driver (JetPack 4, IIO), Linux's ina3221 (JetPack 5 on, hwmon), soctherm_oc (Orin),
+devfreq; as read by jetson_stats and in L4T's developer guide, not seen on a board by us.
+"""
+
+import glob
+import os
+import re
+
+from jetson.telemetry import temperatures_c, text_of
+
+_GPU = re.compile(r"gpu|gv11b|gp10b|ga10b|gm20b")
+_THROTTLING = re.compile(r"balanced|throttle|emergency|heavy|critical")  # not pwm-fan
+
+
+def rails_mw(root="/"):
+    """{rail: mW} now, of every labelled INA3221 channel, in either layout."""
+    found = {}
+    for path in _glob(root, "sys/bus/i2c/drivers/ina3221x/*/iio[:_]device*/in_power*_input"):
+        number = re.search(r"in_power(\d+)_input$", path).group(1)
+        name = text_of(os.path.join(os.path.dirname(path), "rail_name_" + number)).strip()
+        power = _number(path)
+        if name and power is not None:
+            found[name] = power
+    for path in _glob(root, "sys/class/hwmon/hwmon*/curr*_input"):
+        folder, number = os.path.split(path)[0], re.search(r"curr(\d+)_input$", path).group(1)
+        if not text_of(os.path.join(folder, "name")).startswith("ina3221"):
+            continue
+        name = text_of(os.path.join(folder, "in%s_label" % number)).strip()
+        millivolt = _number(os.path.join(folder, "in%s_input" % number))
+        milliampere = _number(path)
+        if name and name != "NC" and millivolt is not None and milliampere is not None:
+            found[name] = millivolt * milliampere / 1e3
+    return found
+
+
+def zones_c(root="/"):
+    """{thermal zone: degrees C} now."""
+    zones = []
+    for folder in _glob(root, "sys/class/thermal/thermal_zone*"):
+        name = text_of(os.path.join(folder, "type")).strip()
+        millidegrees = _number(os.path.join(folder, "temp"))
+        if name and millidegrees is not None:
+            zones.append((name, "%.3f" % (millidegrees / 1e3)))
+    return temperatures_c(zones)
+
+
+def cooling_active(root="/"):
+    """Names of the cooling devices that hold a clock back at this moment; fans are not among them."""
+    active = set()
+    for folder in _glob(root, "sys/class/thermal/cooling_device*"):
+        name = text_of(os.path.join(folder, "type")).strip()
+        if _THROTTLING.search(name) and (_number(os.path.join(folder, "cur_state")) or 0) > 0:
+            active.add(name)
+    return sorted(active)
+
+
+def over_current_events(root="/"):
+    """{"oc1": count since boot, ...}: under-voltage and over-current throttling of Orin boards."""
+    found = {}
+    for path in _glob(root, "sys/class/hwmon/hwmon*/oc*_event_cnt"):
+        count = _number(path)
+        if count is not None:
+            found[os.path.basename(path).split("_")[0]] = int(count)
+    return found
+
+
+def clocks_mhz(root="/"):
+    """Clocks in the shape of `telemetry.clocks_from_text`; the memory clock needs root, so it is None."""
+    cpu = []
+    for folder in _glob(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
+        values = [
+            _number(os.path.join(folder, "scaling_%s_freq" % w)) for w in ("min", "max", "cur")
+        ]
+        if None not in values:
+            cpu.append(tuple(value / 1e3 for value in values))
+    return {"cpu": cpu, "gpu": gpu_mhz(root), "emc": None, "emc_locked": None}
+
+
+def gpu_mhz(root="/"):
+    """(min, max, now) MHz of the GPU, or None."""
+    for folder in _glob(root, "sys/class/devfreq/*"):
+        if _GPU.search(os.path.basename(folder)):
+            values = [_number(os.path.join(folder, w + "_freq")) for w in ("min", "max", "cur")]
+            if None not in values:
+                return tuple(value / 1e6 for value in values)
+    return None
+
+
+def _glob(root, pattern):
+    return sorted(glob.glob(os.path.join(root, pattern)))
+
+
+def _number(path):
+    try:
+        return float(text_of(path))
+    except ValueError:
+        return None
