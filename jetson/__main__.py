@@ -8,8 +8,7 @@ import sys
 
 from jetson import benchreport, telemetry, trtexec
 from jetson.bench import PERCENTILES, bench, runs_for
-from jetson.build import TIMEOUT_S, build
-from jetson.classify import Progress, classify
+from jetson.board import BUILD_TIMEOUT_S
 from jetson.engine_file import require_verified
 from jetson.errors import BenchError, JetsonError
 from jetson.manifest import read_manifest
@@ -34,7 +33,7 @@ def build_parser():
             "--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt"
         )
     made["build"].add_argument(
-        "--timeout-s", type=int, default=TIMEOUT_S, help="give up after (default %d)" % (TIMEOUT_S,)
+        "--timeout-s", type=int, default=BUILD_TIMEOUT_S, help="give up after (default %d)" % (BUILD_TIMEOUT_S,)
     )
     made["build"].add_argument(
         "--workspace-mib", type=int, help="of the first attempt (default: from what is free)"
@@ -107,6 +106,8 @@ def _line(args):
 
 def _build(args, manifest):
     if args.backend == "tensorrt":
+        from jetson.build import build  # here, as no other verb needs its modules
+
         record = build(args.bundle, manifest, workspace_mib=args.workspace_mib, timeout_s=args.timeout_s)
         print("%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record)
         return json.dumps(dict(record, verb="build"), sort_keys=True)
@@ -139,6 +140,8 @@ def _bench(args, manifest):
 
 
 def _classify(args, manifest):
+    from jetson.classify import Progress, classify
+
     progress = Progress(args.stats)
     with open_runner(args.backend, args.bundle, manifest) as runner:
         progress.begin()

@@ -15,6 +15,7 @@ BASE_MIB = 350
 EXTERNAL_TACTICS_MIB = 700
 # 1024 killed builds on a Nano where 256 did not (jkjung-avt/tensorrt_demos issues 293 and 344).
 SMALLEST_WORKSPACE_MIB, LARGEST_WORKSPACE_MIB = 16, 512
+BUILD_TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 SHORT_SWAP_MIB = 1024  # below this much memory and swap together a build is at risk
 
 Attempt = NamedTuple("Attempt", [("workspace_mib", int), ("external_tactics", bool)])

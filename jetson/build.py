@@ -10,16 +10,22 @@ import sys
 import time
 
 from jetson import build_child, engine_file
-from jetson.board import attempts, board_name, check_disk, memory_mib, memory_warnings
+from jetson.board import (
+    BUILD_TIMEOUT_S,
+    attempts,
+    board_name,
+    check_disk,
+    memory_mib,
+    memory_warnings,
+)
 from jetson.errors import BuildError
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
-TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 _LOOK_S, _TALK_S = 0.1, 15.0
 _KILLED, _SHELL_KILLED, _TIMED_OUT = -signal.SIGKILL, 137, 124
 
 
-def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=TIMEOUT_S):
+def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S):
     """Build, retried smaller when memory runs out; the engine before stays until the end.
 
     Args:

@@ -210,15 +210,9 @@ def test_trtexec_that_is_missing_or_fails_is_a_reason(program, monkeypatch):
     assert "no trtexec in " in trtexec.compare("e")["reason"]
 
 
-def test_importing_jetson_is_quick():
-    """CPU time after numpy, the best of three: 50 ms at most, and no cv2, ONNX Runtime or TensorRT."""
-    code = (
-        "import sys, time, numpy; t = time.process_time(); import jetson.__main__; "
-        "print(time.process_time() - t, set(sys.modules) & {'cv2', 'onnxruntime', 'tensorrt'})"
-    )
-    taken = []
-    for _ in range(3):
-        said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT).decode().split()
-        assert said[1] == "set()"
-        taken.append(float(said[0]))
-    assert min(taken) < 0.05
+def test_importing_jetson_takes_nothing_that_a_verb_may_not_need():
+    """What it costs is printed by benchmarks/device_overhead.py."""
+    heavy = {"cv2", "onnxruntime", "tensorrt", "pycuda", "jetson.build", "jetson.classify"}
+    code = "import sys, jetson.__main__; print(sorted(set(sys.modules) & %r))" % (heavy,)
+    said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT).decode()
+    assert said.strip() == "[]"
