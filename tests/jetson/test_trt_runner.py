@@ -204,7 +204,8 @@ def cudart(tmp_path, monkeypatch):
         pytest.skip("no C compiler")
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
     path = str(tmp_path / "libcudart.so")
-    subprocess.check_call([compiler, "-shared", "-fPIC", "-o", path, source])
+    # symbolic: where torch is loaded, its own libcudart must not answer for this one
+    subprocess.check_call([compiler, "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", path, source])
     monkeypatch.setattr(cuda_memory, "LIBRARIES", (path,))
     return ctypes.CDLL(path)
 
