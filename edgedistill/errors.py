@@ -10,6 +10,7 @@
     |-- PreflightError          an ONNX file that the target's TensorRT will not take
     |-- QuantizeError           calibration or INT8 that cannot be trusted
     |-- BundleError             a bundle that is incomplete or does not agree with its manifest
+    |-- SigningError            a key, or a program that signs, that does not give a good signature
     |-- DeviceError             a board, or its stand-in, that failed
     `-- RunFolderError          a run folder that is locked, full, or not ours
 
@@ -54,6 +55,10 @@ class QuantizeError(EdgeDistillError):
 
 
 class BundleError(EdgeDistillError):
+    pass
+
+
+class SigningError(EdgeDistillError):
     pass
 
 

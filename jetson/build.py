@@ -154,7 +154,7 @@ def _keep(folder, stage, manifest, result, code, memory, ended, warnings):
         raise BuildError("%s: nothing can be written there any more; is the disk full?" % (stage,))
     if code or not result or "error" in result:
         raise BuildError(result.get("error", "the build ended with exit code %d" % (code,)))
-    if manifest.files.get(result["onnx"]) != result["onnx_sha256"]:
+    if manifest.files[result["onnx"]].sha256 != result["onnx_sha256"]:
         raise BuildError("%s changed while it was built; copy the bundle again" % (result["onnx"],))
     memory["process_peak_mib"] = result.pop("process_peak_mib")
     memory["method"] = "VmHWM of the build process; MemAvailable of the system every 0.1 s"

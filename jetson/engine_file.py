@@ -91,7 +91,8 @@ def read_engine(bundle, manifest):
             "the engine has sha256 %s..., its sidecar says %.12s...: truncated or not ours; %s"
             % (found[:12], record["engine_sha256"], _AGAIN)
         )
-    if manifest.files.get(record["onnx"]) != record["onnx_sha256"]:
+    onnx = manifest.files.get(record["onnx"])
+    if onnx is None or onnx.sha256 != record["onnx_sha256"]:
         raise EngineError(
             "the engine was built from another %s than this bundle's; %s" % (record["onnx"], _AGAIN)
         )

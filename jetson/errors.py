@@ -3,6 +3,8 @@
 JetsonError
 |-- ImageError       a file that is no usable image
 |-- ManifestError    a bundle that is incomplete, altered or of another version
+|-- SignatureError   a bundle that is unsigned, altered, or signed by a key not trusted here
+|-- ReleaseError     a release that must not be taken, made current, or that failed its check
 |-- BackendError     a runner that is not there or does not take the model
 |-- EngineError      an engine that is missing, altered, or another board's
 |-- BuildError       a build that cannot start, or that ended without an engine
@@ -21,6 +23,14 @@ class ImageError(JetsonError):
 
 
 class ManifestError(JetsonError):
+    pass
+
+
+class SignatureError(JetsonError):
+    pass
+
+
+class ReleaseError(JetsonError):
     pass
 
 

@@ -1,6 +1,7 @@
-"""The bundle's manifest, version 1: one writer, one reader, no tolerance for the unknown.
+"""The bundle's manifest, version 2: one writer, one reader, no tolerance for the unknown.
 
-bundle/ manifest.json   written last: every other file with its SHA-256
+bundle/ manifest.json   written last: every other file with its SHA-256 and its size
+        manifest.json.sig   where the bundle is signed, see jetson/signature.py
         model.onnx  model_int8.onnx  calibration.json  classes.txt
         golden/inputs.npy (n, px, px, 3) uint8   golden/logits.npy (n, classes) float32
         golden/labels.json   golden/images/NNNN.*
@@ -10,19 +11,28 @@ bundle/ manifest.json   written last: every other file with its SHA-256
 import hashlib
 import json
 import os
-from typing import Any, Dict, NamedTuple, Tuple
+import re
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from jetson.errors import ManifestError
 from jetson.preprocess import Preprocess, dict_from_preprocess, preprocess_from_dict
 
-VERSION = 1
+VERSION = 2
 NAME = "manifest.json"
+SIGNATURE = NAME + ".sig"
 MAX_BYTES = 4 << 20
+MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
+# One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
+_NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*(/[A-Za-z0-9_][A-Za-z0-9_.+=@-]*)*\Z")
+_SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
+
+Entry = NamedTuple("Entry", [("sha256", str), ("bytes", int)])  # sha256 in hex
 
 Manifest = NamedTuple(
     "Manifest",
     [
         ("version", int),
+        ("serial", int),  # rises from bundle to bundle: a board refuses a lower one
         ("model", str),
         ("target", str),
         ("target_sm", int),  # compute capability, 53 for 5.3; 0: any
@@ -34,10 +44,18 @@ Manifest = NamedTuple(
         ("classes", Tuple[str, ...]),  # index = logit position
         ("preprocess", Preprocess),
         ("tolerance", Dict[str, float]),  # precision -> max logit difference / largest logit
+        ("latency_budget_ms", Optional[float]),  # median from the file, for the health check
         ("provenance", Dict[str, Any]),
-        ("files", Dict[str, str]),  # path inside the bundle -> sha256, hex
+        ("files", Dict[str, Entry]),  # path inside the bundle, "/" between folders -> Entry
     ],
 )
+
+_KINDS = (
+    ("classes", list), ("files", dict), ("input_shape", list), ("tolerance", dict), ("serial", int),
+    ("provenance", dict), ("model", str), ("target", str), ("target_sm", int), ("input_name", str),
+    ("target_tensorrt", str), ("precision_requested", str), ("output_name", str),
+    ("latency_budget_ms", (int, float, type(None))),
+)  # fmt: skip
 
 
 def write_manifest(folder, manifest):
@@ -47,7 +65,10 @@ def write_manifest(folder, manifest):
         folder: the bundle.
         manifest: its `files` is filled in here from what lies in the folder.
     """
-    files = {name: sha256_of(os.path.join(folder, name)) for name in _names_in(folder)}
+    files = {
+        name: {"sha256": sha256_of(path), "bytes": os.path.getsize(path)}
+        for name, path in ((name, os.path.join(folder, name)) for name in names_in(folder))
+    }
     stored = manifest._replace(
         files=files, preprocess=dict_from_preprocess(manifest.preprocess)
     )._asdict()
@@ -67,17 +88,39 @@ def read_manifest(folder):
     """
     path = os.path.join(str(folder), NAME)
     try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise ManifestError("%s: larger than %d bytes, not ours" % (path, MAX_BYTES))
-        with open(path, encoding="utf-8") as file:
-            stored = json.load(file)
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except (IOError, OSError):
         raise ManifestError("%s: no manifest; run this from the bundle's folder" % (path,))
-    except ValueError as error:
-        raise ManifestError("%s: not JSON (%s); copy the bundle again" % (path, error))
-    manifest = _manifest_from_dict(stored, path)
-    _check_files(str(folder), manifest.files)
+    manifest = manifest_from_bytes(content, path)
+    check_files(str(folder), manifest.files)
     return manifest
+
+
+def manifest_from_bytes(content, path=NAME):
+    """The manifest alone; the files it names are not looked at.
+
+    Raises:
+        ManifestError: too large, not JSON, a key twice, a key or a value that is not ours.
+    """
+    if len(content) > MAX_BYTES:
+        raise ManifestError("%s: larger than %d bytes, not ours" % (path, MAX_BYTES))
+    try:
+        stored = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_finite)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError("%s: not JSON (%s); copy the bundle again" % (path, error))
+    return _manifest_from_dict(stored, path)
+
+
+def _once(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _finite(word):
+    raise ValueError("%s is no JSON number" % (word,))
 
 
 def sha256_of(path):
@@ -102,38 +145,66 @@ def _manifest_from_dict(stored, path):
             "%s: keys missing %s, unknown %s"
             % (path, sorted(expected - got), sorted(got - expected))
         )
-    for key, kind in (("classes", list), ("files", dict), ("input_shape", list),
-                      ("tolerance", dict), ("provenance", dict), ("model", str),
-                      ("target", str), ("target_sm", int), ("target_tensorrt", str),
-                      ("precision_requested", str)):  # fmt: skip
-        if not isinstance(stored[key], kind):
-            raise ManifestError(
-                "%s: %s must be a %s, got %r" % (path, key, kind.__name__, stored[key])
-            )
+    for key, kind in _KINDS:
+        if not isinstance(stored[key], kind) or isinstance(stored[key], bool):
+            raise ManifestError("%s: %s is %.80r, which no bundle of ours has" % (path, key, stored[key]))
     try:
         stored["preprocess"] = preprocess_from_dict(stored["preprocess"])
     except (ValueError, TypeError) as error:
         raise ManifestError("%s: %s" % (path, error))
+    stored["files"] = _entries(stored["files"], path)
     stored["input_shape"] = tuple(stored["input_shape"])
     stored["classes"] = tuple(stored["classes"])
     return Manifest(**stored)
 
 
-def _check_files(folder, files):
+def _entries(stored, path):
+    if len(stored) > MAX_FILES:
+        raise ManifestError("%s: %d files, at most %d are ours" % (path, len(stored), MAX_FILES))
+    entries = {}
+    for name, entry in stored.items():
+        if not _NAME.match(name) or name in (NAME, SIGNATURE):
+            raise ManifestError("%s: %.80r is no name of a file in a bundle; refused" % (path, name))
+        if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
+            raise ManifestError("%s: %s: expected sha256 and bytes, got %.80r" % (path, name, entry))
+        digest, size = entry["sha256"], entry["bytes"]
+        if not isinstance(digest, str) or not _SHA256.match(digest) or type(size) is not int:
+            raise ManifestError("%s: %s: sha256 or bytes is malformed" % (path, name))
+        if not 0 <= size <= MAX_FILE_BYTES:
+            raise ManifestError("%s: %s: %d bytes, at most %d are ours" % (path, name, size, MAX_FILE_BYTES))
+        entries[name] = Entry(digest, size)
+    return entries
+
+
+def check_files(folder, files):
+    """Every listed file is there, a plain file, of its size and hash; no other file is.
+
+    Args:
+        files: `Manifest.files`.
+
+    Raises:
+        ManifestError: the first that is not.
+    """
     root = os.path.realpath(folder)
-    for name, expected in sorted(files.items()):
-        path = os.path.realpath(os.path.join(root, name))
-        if os.path.isabs(name) or not path.startswith(root + os.sep):
-            raise ManifestError("%s: %r lies outside the bundle; refused" % (NAME, name))
+    for name, entry in sorted(files.items()):
+        path = os.path.join(root, name)
+        if os.path.realpath(path) != path:
+            raise ManifestError("bundle: %s is a link or lies behind one; refused" % (name,))
         if not os.path.isfile(path):
             raise ManifestError("bundle: %s is missing; copy the bundle again" % (name,))
+        size = os.path.getsize(path)
+        if size != entry.bytes:
+            raise ManifestError(
+                "bundle: %s has %d bytes, manifest says %d; copy the bundle again"
+                % (name, size, entry.bytes)
+            )
         found = sha256_of(path)
-        if found != expected:
+        if found != entry.sha256:
             raise ManifestError(
                 "bundle: %s has sha256 %s..., manifest says %s...; copy the bundle again"
-                % (name, found[:12], str(expected)[:12])
+                % (name, found[:12], entry.sha256[:12])
             )
-    unlisted = sorted(set(_names_in(folder)) - set(files))
+    unlisted = sorted(set(names_in(folder)) - set(files))
     if unlisted:
         raise ManifestError(
             "bundle: %s is not in the manifest; copy the bundle again into an empty folder"
@@ -141,13 +212,14 @@ def _check_files(folder, files):
         )
 
 
-def _names_in(folder):
-    """All files but the manifest and what Python and the verbs leave behind, sorted."""
+def names_in(folder):
+    """All files but the manifest, its signature and what Python and the verbs leave, sorted."""
     names = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(str(folder)):
+        links = [f for f in folders if os.path.islink(os.path.join(place, f))]
         folders[:] = [f for f in folders if f not in ("__pycache__", "work")]
-        for name in files:
-            relative = os.path.relpath(os.path.join(place, name), folder)
-            if relative not in (NAME, NAME + ".tmp"):
+        for name in files + links:
+            relative = os.path.relpath(os.path.join(place, name), str(folder))
+            if relative not in (NAME, NAME + ".tmp", SIGNATURE):
                 names.append(relative.replace(os.sep, "/"))
     return sorted(names)

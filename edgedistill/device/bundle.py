@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from edgedistill.onnx_model.export import INPUT, OUTPUT
 from edgedistill.run_folder import write_bytes, write_json
 from edgedistill.target import Target
 from jetson.errors import ManifestError
-from jetson.manifest import NAME, VERSION, Manifest, sha256_of, write_manifest
+from jetson.manifest import NAME, VERSION, Manifest, manifest_from_bytes, sha256_of, write_manifest
 from jetson.preprocess import Preprocess
 
 
@@ -32,10 +35,12 @@ def write_bundle(
     golden_inputs: np.ndarray,
     golden_logits: np.ndarray,
     golden_labels: np.ndarray,
+    before: Path,
     model: str,
     target: Target,
     precision_requested: str,
     tolerance: dict[str, float],
+    latency_budget_ms: float | None,
     provenance: dict[str, Any],
 ) -> dict[str, Any]:
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
@@ -45,10 +50,12 @@ def write_bundle(
         golden_inputs: (n, px, px, 3) uint8, those images as the workstation framed them.
         golden_logits: (n, classes) float32 of the workstation's ONNX Runtime.
         golden_labels: (n,) int.
+        before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
+        latency_budget_ms: median from the image file that the board's health check allows.
 
     Returns:
-        file_count, bytes, manifest_sha256.
+        file_count, bytes, manifest_sha256, serial, signed.
 
     Raises:
         BundleError: what was written does not agree with its own manifest.
@@ -70,14 +77,12 @@ def write_bundle(
     for package in (jetson, calibration):
         _copy_sources(Path(package.__file__).parent, out / package.__name__)
     px = preprocess.image_px
+    manifest = Manifest(
+        VERSION, 0, model, target.name, target.sm, target.tensorrt, precision_requested, INPUT, OUTPUT,
+        (1, 3, px, px), tuple(classes), preprocess, tolerance, latency_budget_ms, provenance, files={},
+    )  # fmt: skip
     try:
-        write_manifest(
-            str(out),
-            Manifest(
-                VERSION, model, target.name, target.sm, target.tensorrt, precision_requested,
-                INPUT, OUTPUT, (1, 3, px, px), tuple(classes), preprocess, tolerance, provenance, files={},
-            ),
-        )  # fmt: skip
+        serial = _write_numbered(out, manifest, before)
     except ManifestError as error:
         raise BundleError(f"the bundle does not agree with its manifest: {error}") from None
     files = [path for path in out.rglob("*") if path.is_file()]
@@ -85,8 +90,30 @@ def write_bundle(
         "file_count": len(files),
         "bytes": sum(path.stat().st_size for path in files),
         "manifest_sha256": sha256_of(out / NAME),
+        "serial": serial,
         "signed": False,
     }
+
+
+def _write_numbered(out: Path, manifest: Manifest, before: Path) -> int:
+    """Write the manifest under a serial that rises whenever the content changes.
+
+    It is the time in seconds, so that two workstations need no common counter; SOURCE_DATE_EPOCH
+    (reproducible-builds.org) stands for the time where it is set.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not epoch.isdecimal():
+        raise BundleError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}")
+    known = before / NAME
+    if epoch is None and known.is_file():
+        with contextlib.suppress(ManifestError):  # one of an older version has no say
+            serial = manifest_from_bytes(known.read_bytes()).serial
+            write_manifest(str(out), manifest._replace(serial=serial))
+            if (out / NAME).read_bytes() == known.read_bytes():
+                return serial
+    serial = int(time.time()) if epoch is None else int(epoch)
+    write_manifest(str(out), manifest._replace(serial=serial))
+    return serial
 
 
 def _copy_sources(package: Path, to: Path) -> None:

@@ -35,7 +35,7 @@ def run(context: StageContext) -> Result:
     frames = np.stack([centre_crop(images.pixels[int(rows[i])], spec.image_px) for i in chosen])
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
-    quantized = context.values("quantize")
+    quantized, fps = context.values("quantize"), recipe.target.fps
     values = write_bundle(
         context.out / "bundle",
         onnx=model,
@@ -47,10 +47,12 @@ def run(context: StageContext) -> Result:
         golden_inputs=frames,
         golden_logits=logits,
         golden_labels=labels[chosen],
+        before=context.file("bundle", "bundle"),
         model=recipe.student.model,
         target=load_target(recipe.target.device),
         precision_requested=quantized["requested"],
         tolerance=_tolerance(quantized["ladder"]),
+        latency_budget_ms=1e3 / fps if fps else None,
         provenance=_provenance(context),
     )
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())

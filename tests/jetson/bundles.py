@@ -47,7 +47,7 @@ def make_bundle(folder):
     for package in ("jetson", "calibration"):
         shutil.copytree(
             os.path.join(ROOT, package), os.path.join(folder, package),
-            ignore=shutil.ignore_patterns("__pycache__", "*.toml"),
+            ignore=shutil.ignore_patterns("__pycache__", "*.toml", ".*"),
         )  # fmt: skip
     sign(folder)
     return folder
@@ -56,7 +56,7 @@ def make_bundle(folder):
 def sign(folder, **changes):
     """Write the manifest anew over what lies there."""
     manifest = Manifest(
-        VERSION, "tiny", "local", 0, "", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
-        SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, {}, {},
+        VERSION, 1, "tiny", "local", 0, "", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
+        SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, None, {}, {},
     )  # fmt: skip
     write_manifest(folder, manifest._replace(**changes))

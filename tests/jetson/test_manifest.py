@@ -8,6 +8,8 @@ from bundles import make_bundle, sign
 from jetson.errors import ManifestError
 from jetson.manifest import read_manifest
 
+ENTRY = {"sha256": "0" * 64, "bytes": 1}
+
 
 @pytest.fixture
 def bundle(tmp_path):
@@ -33,14 +35,24 @@ def test_equal_folders_give_equal_manifests(tmp_path, bundle):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"version": 2}, "version 2, this code reads 1"),
+        ({"version": 1}, "version 1, this code reads 2"),
         ({"model": "DROP"}, "keys missing ['model'], unknown []"),
         ({"extra": 1}, "unknown ['extra']"),
-        ({"classes": "red"}, "classes must be a list"),
+        ({"classes": "red"}, "classes is 'red', which no bundle of ours has"),
+        ({"serial": True}, "serial is True"),
+        ({"serial": 1.5}, "serial is 1.5"),
         ({"preprocess": {}}, "preprocess: expected the keys"),
-        ({"files": {"../secret": "00"}}, "lies outside the bundle"),
-        ({"files": {"/etc/passwd": "00"}}, "lies outside the bundle"),
-        ({"files": {"none.bin": "00"}}, "none.bin is missing"),
+        ({"files": {"../secret": ENTRY}}, "'../secret' is no name of a file in a bundle"),
+        ({"files": {"/etc/passwd": ENTRY}}, "is no name of a file"),
+        ({"files": {"a//b": ENTRY}}, "is no name of a file"),
+        ({"files": {"a/./b": ENTRY}}, "is no name of a file"),
+        ({"files": {"a\\b": ENTRY}}, "is no name of a file"),
+        ({"files": {"a\n": ENTRY}}, "is no name of a file"),
+        ({"files": {"manifest.json.sig": ENTRY}}, "is no name of a file"),
+        ({"files": {"none.bin": ENTRY}}, "none.bin is missing"),
+        ({"files": {"none.bin": "00"}}, "expected sha256 and bytes"),
+        ({"files": {"none.bin": dict(ENTRY, bytes=-1)}}, "-1 bytes"),
+        ({"files": {"none.bin": dict(ENTRY, bytes=True)}}, "malformed"),
     ],
 )
 def test_a_manifest_that_is_not_ours_is_refused(bundle, changes, line):
@@ -54,7 +66,7 @@ def test_every_byte_of_every_file_counts(bundle):
     path = os.path.join(bundle, "jetson", "bench.py")
     with open(path, "a") as file:
         file.write("#")
-    with pytest.raises(ManifestError, match="jetson/bench.py has sha256 .*copy the bundle again"):
+    with pytest.raises(ManifestError, match="jetson/bench.py has .*copy the bundle again"):
         read_manifest(bundle)
 
 
@@ -68,11 +80,14 @@ def test_a_file_more_is_refused(bundle):
 def test_a_link_out_of_the_bundle_is_refused(bundle, tmp_path):
     (tmp_path / "outside.txt").write_text("x")
     os.symlink(str(tmp_path / "outside.txt"), os.path.join(bundle, "link.txt"))
-    with pytest.raises(ManifestError, match="lies outside"):
+    with pytest.raises(ManifestError, match="is a link"):
         sign(bundle)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'{"version": 2, "version": 2}', b'{"version": NaN}', b"\xff", b"[" * 100000],
+)
 def test_damaged_json_is_refused(bundle, content):
     with open(os.path.join(bundle, "manifest.json"), "wb") as file:
         file.write(content)

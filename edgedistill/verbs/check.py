@@ -1,0 +1,42 @@
+"""check: a pre-flight of one ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "will the board's TensorRT take this ONNX file?"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    parser.add_argument("--tensorrt", metavar="RELEASE",
+                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
+    parser.add_argument("--fix", type=Path, metavar="OUT.onnx",
+                       help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
+    parser.add_argument("--compile", action="store_true",
+                       help="also parse and build it with a TensorRT of this computer")  # fmt: skip
+    parser.add_argument("--compile-seconds", type=float, default=300, metavar="N",
+                       help="stop the compiler after this (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--compile-mib", type=int, default=4096, metavar="N",
+                       help="stop the compiler at this memory (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgedistill.check import check, fix, text_from_check
+
+    if args.fix:
+        result = fix(args.model, args.target, args.fix, args.tensorrt)
+    else:
+        result = check(args.model, args.target, args.tensorrt)
+    if args.compile:
+        from edgedistill.onnx_model.compile import compile_onnx
+
+        compiled = compile_onnx(args.fix or args.model, args.compile_seconds, args.compile_mib)
+        result["compile"] = compiled
+    print(json.dumps(result, indent=1) if args.json else text_from_check(result))
+    compiles = "compile" not in result or result["compile"]["verdict"] == "builds"
+    return 0 if result["fits"] and compiles else 1

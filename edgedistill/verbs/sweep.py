@@ -1,0 +1,34 @@
+"""sweep: settings of the student, on one teacher."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgedistill.verbs.recipe_run import overrides_from_args, run_options
+
+HELP = "try settings of the student on one cached teacher"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+    parser.add_argument("--over", nargs="+", required=True, metavar="section.key=a,b,c",
+                       help="keys of [distill] and the values to try")  # fmt: skip
+    parser.add_argument("--trials", type=int, metavar="N",
+                       help="try N combinations, chosen by TPE, instead of all")  # fmt: skip
+    parser.add_argument("--storage", metavar="URL",
+                       help="Optuna storage that several machines share (default: a file)")  # fmt: skip
+    run_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgedistill.sweep import Sweep, text_from_sweep
+    from edgedistill.talk import Talk
+
+    run_dir = args.run_dir or Path("runs") / args.recipe.stem
+    sweep = Sweep(args.recipe, overrides_from_args(args), args.over, run_dir, Talk(args.quiet))
+    path = sweep.run(args.storage, args.trials)
+    text = path.read_text(encoding="utf-8")
+    print(text if args.json else text_from_sweep(json.loads(text), path.parent))
+    return 0

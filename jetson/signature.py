@@ -1,0 +1,119 @@
+"""Who made this bundle? ECDSA P-256 over the raw bytes of its manifest, checked before they are parsed.
+
+ROOT/trusted.d/*.pem   public keys that were put there at enrolment
+ROOT/revoked           key ids, one a line: trusted no more, whatever lies in trusted.d
+
+The check is `openssl dgst -sha256 -verify`, which JetPack 4.6 (OpenSSL 1.1.1) has out of the box.
+A key's id is the first 16 hex digits of the SHA-256 of its DER form (RFC 5280's SubjectPublicKeyInfo).
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+
+from jetson.errors import SignatureError
+from jetson.manifest import MAX_BYTES, NAME, SIGNATURE
+
+TRUSTED, REVOKED = "trusted.d", "revoked"
+MAX_SIGNATURE_BYTES = 256  # DER of P-256 has at most 72
+_P256_DER_START = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_TIMEOUT_S = 60
+
+
+def signed_manifest_bytes(folder, root):
+    """(bytes of the manifest, id of the key that signed them); nothing of them was parsed.
+
+    Args:
+        folder: where manifest.json and manifest.json.sig lie.
+        root: the board's folder, with trusted.d.
+
+    Raises:
+        SignatureError: unsigned, altered, or signed by a key that is not trusted here.
+    """
+    content = _read(os.path.join(str(folder), NAME), MAX_BYTES, "the bundle has no %s" % (NAME,))
+    signature = _read(
+        os.path.join(str(folder), SIGNATURE), MAX_SIGNATURE_BYTES,
+        "the bundle is not signed; on the workstation: edgedistill keys new, then make it again",
+    )  # fmt: skip
+    keys = trusted_keys(root)
+    if not keys:
+        raise SignatureError("no key is trusted on this board; on the workstation: edgedistill enrol")
+    for key_id, path in sorted(keys.items()):
+        if _verifies(content, signature, path):
+            return content, key_id
+    raise SignatureError(
+        "the signature fits none of the keys trusted here (%s): the manifest was altered, or "
+        "another key signed it" % (", ".join(sorted(keys)),)
+    )
+
+
+def trusted_keys(root):
+    """{key id: path} of trusted.d, less what is revoked.
+
+    Raises:
+        SignatureError: a file there that is no P-256 public key, or no openssl.
+    """
+    folder, revoked = os.path.join(str(root), TRUSTED), _revoked(root)
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".pem"))
+    except (IOError, OSError):
+        return {}
+    found = {key_id_of(os.path.join(folder, name)): os.path.join(folder, name) for name in names}
+    return {key_id: path for key_id, path in found.items() if key_id not in revoked}
+
+
+def key_id_of(path):
+    """Id of the P-256 public key in a PEM file.
+
+    Raises:
+        SignatureError: it holds something else.
+    """
+    done = _openssl(["pkey", "-pubin", "-in", str(path), "-outform", "DER"], b"")
+    if done.returncode != 0 or not done.stdout.startswith(_P256_DER_START):
+        raise SignatureError("%s: expected a P-256 public key in PEM form" % (path,))
+    return hashlib.sha256(done.stdout).hexdigest()[:16]
+
+
+def _revoked(root):
+    try:
+        with open(os.path.join(str(root), REVOKED), encoding="ascii") as file:
+            return set(file.read().split())
+    except (IOError, OSError):
+        return set()
+
+
+def _verifies(content, signature, public_pem):
+    # The bytes that are checked are the bytes that are used: they go in by stdin, from memory.
+    with tempfile.NamedTemporaryFile(prefix="edgedistill-", suffix=".sig") as file:
+        file.write(signature)
+        file.flush()
+        command = ["dgst", "-sha256", "-verify", public_pem, "-signature", file.name]
+        done = _openssl(command, content)
+    # Both: a wrapper that always ends with 0 must not pass.
+    return done.returncode == 0 and done.stdout.strip() == b"Verified OK"
+
+
+def _openssl(arguments, stdin):
+    program = shutil.which("openssl")
+    if program is None:
+        raise SignatureError("no openssl on this board, so no bundle can be trusted: sudo apt install openssl")
+    try:
+        return subprocess.run(
+            [program] + arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            timeout=_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SignatureError("openssl gave no answer: %s" % (error,))
+
+
+def _read(path, limit, absent):
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            content = file.read(limit + 1)
+    except (IOError, OSError):
+        raise SignatureError(absent)
+    if len(content) > limit:
+        raise SignatureError("%s: larger than %d bytes, not ours" % (path, limit))
+    return content

@@ -1,0 +1,80 @@
+"""bench: how fast, in how much memory, at what power."""
+
+from jetson import benchreport, telemetry, trtexec
+from jetson.bench import PERCENTILES, bench, runs_for
+from jetson.engine_file import require_verified
+from jetson.errors import BenchError
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+from jetson.verbs import bundle_options
+from jetson.verify import golden_images
+
+HELP = "time it"
+
+
+def options(parser):
+    bundle_options(parser)
+    parser.add_argument("--runs", type=int, default=200, help="timed calls (default 200)")
+    parser.add_argument(
+        "--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs"
+    )
+    parser.add_argument(
+        "--compare", choices=("trtexec",), help="run the board's own trtexec beside it"
+    )
+
+
+def run(args):
+    manifest = read_manifest(args.bundle)
+    needed = runs_for(args.percentile) if args.percentile else 0
+    if args.runs < needed:
+        raise BenchError(
+            "--percentile %d needs --runs of at least %d, got %d"
+            % (args.percentile, needed, args.runs)
+        )
+    if args.backend == "tensorrt":
+        require_verified(args.bundle)
+    baseline = telemetry.memory()
+    with open_runner(args.backend, args.bundle, manifest) as runner:
+        images = golden_images(args.bundle)
+        report = bench(args.bundle, manifest, runner, images, args.runs, baseline=baseline)
+        engine = getattr(runner, "engine_path", None)
+    if args.compare:  # after ours has given the memory back
+        report["trtexec"] = trtexec.compare(engine)
+    _table(report)
+    return benchreport.line_from_report(report)
+
+
+def _table(report):
+    if report["state"] in ("throttled", "unlocked"):
+        print("%s: do not quote these figures" % (report["state"].upper(),))
+    for line in report["warnings"]:
+        print(line)
+    print("%s, %s" % (report["model"], report["provenance"]))
+    print("%-12s %8s %8s %8s %8s %8s" % ("ms", "p50", "p90", "p95", "p99", "max"))
+    for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
+        row = report[scope]
+        if row is None:
+            continue
+        values = [row[key] for key in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")]
+        shown = ["%8.2f" % value if value is not None else "%8s" % "-" for value in values]
+        print("%-12s %s" % (scope[:-3], " ".join(shown)))
+    print("FPS: %(host).1f the network alone, %(end_to_end).1f from the file, "
+          "%(pipelined).1f pipelined" % report["fps"])  # fmt: skip
+    if report["power"]["energy_mj"] is not None:
+        print("%.1f mJ an image, pipelined, of %s" % (
+            report["power"]["energy_mj"], report["power"]["input_rail"]))  # fmt: skip
+    for name, reason in sorted(report["absent"].items()):
+        print("no %s: %s" % (name, reason))
+    if report["trtexec"] is not None:
+        _trtexec_rows(report["trtexec"])
+
+
+def _trtexec_rows(found):
+    if found["summary"] is None:
+        print("no trtexec: %s" % (found["reason"],))
+        return
+    for scope in ("compute_ms", "latency_ms"):
+        row = found["summary"].get(scope, {})
+        if row:
+            print("trtexec %s: p50 %.2f ms, p99 %.2f ms" % (scope[:-3], row["p50_ms"], row["p99_ms"]))
+    print("trtexec throughput: %.1f a second" % (found["summary"]["throughput_qps"],))

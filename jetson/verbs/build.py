@@ -1,0 +1,36 @@
+"""build: the TensorRT engine, on this board."""
+
+import json
+
+from jetson.board import BUILD_TIMEOUT_S
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+from jetson.verbs import bundle_options
+
+HELP = "build the TensorRT engine on this board"
+
+
+def options(parser):
+    bundle_options(parser)
+    parser.add_argument(
+        "--timeout-s", type=int, default=BUILD_TIMEOUT_S, help="give up after (default %d)" % (BUILD_TIMEOUT_S,)
+    )
+    parser.add_argument(
+        "--workspace-mib", type=int, help="of the first attempt (default: from what is free)"
+    )
+
+
+def run(args):
+    manifest = read_manifest(args.bundle)
+    if args.backend == "tensorrt":
+        from jetson.build import build
+
+        record = build(args.bundle, manifest, workspace_mib=args.workspace_mib, timeout_s=args.timeout_s)
+        print("%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record)
+        return json.dumps(dict(record, verb="build"), sort_keys=True)
+    with open_runner(args.backend, args.bundle, manifest) as runner:  # that it opens is all there is
+        print("ONNX Runtime loads model.onnx and needs no engine")
+        return json.dumps(
+            {"verb": "build", "engine": None, "requested": manifest.precision_requested,
+             "executed": runner.executed, "provenance": runner.provenance}, sort_keys=True,
+        )  # fmt: skip

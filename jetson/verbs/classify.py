@@ -1,0 +1,52 @@
+"""classify: images in, classes out."""
+
+import argparse
+import json
+import re
+import sys
+
+from jetson.errors import JetsonError
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+from jetson.verbs import bundle_options
+
+HELP = "images in, classes out"
+
+
+def options(parser):
+    bundle_options(parser)
+    parser.add_argument(
+        "sources", nargs="+", metavar="SOURCE",
+        help="image, folder, video, csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, file://PATH",
+    )  # fmt: skip
+    parser.add_argument("--top", type=int, default=5, help="classes shown (default 5)")
+    parser.add_argument("--overlay", metavar="FILE", help="video file with the class drawn in")
+    parser.add_argument("--stats", metavar="FILE", help="small JSON, written anew each second")
+    parser.add_argument(
+        "--camera", type=_camera, default=(1280, 720, 30), metavar="WxH@FPS",
+        help="asked of a CSI or USB camera (default 1280x720@30)",
+    )  # fmt: skip
+
+
+def _camera(text):
+    match = re.match(r"^(\d+)x(\d+)@(\d+)$", text)
+    if not match:
+        raise argparse.ArgumentTypeError("expected WIDTHxHEIGHT@FPS, got %r" % (text,))
+    return tuple(int(value) for value in match.groups())
+
+
+def run(args):
+    from jetson.classify import Progress, classify
+
+    manifest = read_manifest(args.bundle)
+    progress = Progress(args.stats)
+    with open_runner(args.backend, args.bundle, manifest) as runner:
+        progress.begin()
+        try:
+            classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress)
+        except JetsonError:
+            print(json.dumps(progress.summary(runner.provenance)))
+            raise
+        summary = progress.summary(runner.provenance)
+    sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary)
+    return json.dumps(summary)

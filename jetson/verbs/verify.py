@@ -1,0 +1,22 @@
+"""verify: does this board give what the workstation gave?"""
+
+import json
+
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+from jetson.verbs import bundle_options as options  # noqa: F401
+from jetson.verify import verify
+
+HELP = "compare with the workstation's outputs"
+
+
+def run(args):
+    manifest = read_manifest(args.bundle)
+    with open_runner(args.backend, args.bundle, manifest) as runner:
+        found = verify(args.bundle, manifest, runner)
+        print("agrees with the workstation on %(images)d images" % found)
+        return json.dumps(
+            dict(found, verb="verify", model=manifest.model, executed=runner.executed,
+                 requested=manifest.precision_requested, provenance=runner.provenance),
+            sort_keys=True,
+        )  # fmt: skip

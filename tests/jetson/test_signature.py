@@ -1,0 +1,108 @@
+import os
+import subprocess
+
+import pytest
+
+from bundles import make_bundle
+from jetson import signature
+from jetson.errors import SignatureError
+
+
+def openssl(*arguments):
+    subprocess.check_call(("openssl",) + arguments, stderr=subprocess.DEVNULL)
+
+
+def new_key(folder, name, curve="P-256"):
+    """(private, public) PEM files."""
+    private, public = str(folder / (name + ".key")), str(folder / (name + ".pem"))
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + curve, "-out", private)
+    openssl("pkey", "-in", private, "-pubout", "-out", public)
+    return private, public
+
+
+@pytest.fixture
+def board(tmp_path):
+    """(bundle signed by `ours`, board's root that trusts it, sign(bundle, key))."""
+    root, keys = tmp_path / "root", tmp_path / "keys"
+    (root / "trusted.d").mkdir(parents=True)
+    keys.mkdir()
+    private, public = new_key(keys, "ours")
+    os.rename(public, str(root / "trusted.d" / "ours.pem"))
+    bundle = make_bundle(tmp_path / "bundle")
+    sign(bundle, private)
+    return bundle, root
+
+
+def sign(bundle, private):
+    manifest = os.path.join(bundle, "manifest.json")
+    openssl("dgst", "-sha256", "-sign", private, "-out", manifest + ".sig", manifest)
+
+
+def test_what_a_trusted_key_signed_is_given_back(board):
+    bundle, root = board
+    content, key_id = signature.signed_manifest_bytes(bundle, root)
+    with open(os.path.join(bundle, "manifest.json"), "rb") as file:
+        assert file.read() == content
+    assert key_id == signature.key_id_of(root / "trusted.d" / "ours.pem")
+
+
+def test_a_byte_more_in_the_manifest_is_refused(board):
+    bundle, root = board
+    with open(os.path.join(bundle, "manifest.json"), "ab") as file:
+        file.write(b"\n")
+    with pytest.raises(SignatureError, match="fits none of the keys"):
+        signature.signed_manifest_bytes(bundle, root)
+
+
+def test_an_unsigned_bundle_is_refused(board):
+    bundle, root = board
+    os.remove(os.path.join(bundle, "manifest.json.sig"))
+    with pytest.raises(SignatureError, match="not signed"):
+        signature.signed_manifest_bytes(bundle, root)
+
+
+def test_another_key_is_refused_until_it_is_trusted_too(board, tmp_path):
+    bundle, root = board
+    private, public = new_key(tmp_path, "theirs")
+    sign(bundle, private)
+    with pytest.raises(SignatureError, match="fits none"):
+        signature.signed_manifest_bytes(bundle, root)
+    os.rename(public, str(root / "trusted.d" / "theirs.pem"))
+    assert signature.signed_manifest_bytes(bundle, root)
+
+
+def test_a_revoked_key_is_refused(board):
+    bundle, root = board
+    (root / "revoked").write_text(signature.key_id_of(root / "trusted.d" / "ours.pem") + "\n")
+    with pytest.raises(SignatureError, match="no key is trusted"):
+        signature.signed_manifest_bytes(bundle, root)
+
+
+def test_a_key_of_another_curve_is_no_key_of_ours(board, tmp_path):
+    bundle, root = board
+    os.rename(new_key(tmp_path, "p384", "P-384")[1], str(root / "trusted.d" / "p384.pem"))
+    with pytest.raises(SignatureError, match="P-256"):
+        signature.signed_manifest_bytes(bundle, root)
+
+
+def test_a_link_is_no_manifest(board, tmp_path):
+    bundle, root = board
+    manifest = os.path.join(bundle, "manifest.json")
+    os.rename(manifest, str(tmp_path / "elsewhere"))
+    os.symlink(str(tmp_path / "elsewhere"), manifest)
+    with pytest.raises(SignatureError, match="has no manifest.json"):
+        signature.signed_manifest_bytes(bundle, root)
+
+
+@pytest.mark.parametrize("script", [None, "exit 0", "echo Verified OK; exit 1", "echo Verification Failure"])
+def test_without_an_openssl_that_says_yes_nothing_is_trusted(board, tmp_path, monkeypatch, script):
+    """A program that ends with 0, or only prints the words, is not enough: key_id_of refuses first."""
+    bundle, root = board
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    if script is not None:
+        program = tmp_path / "bin" / "openssl"
+        program.write_text("#!/bin/sh\n" + script + "\n")
+        program.chmod(0o755)
+    with pytest.raises(SignatureError):
+        signature.signed_manifest_bytes(bundle, root)
