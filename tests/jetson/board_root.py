@@ -29,9 +29,11 @@ class BoardRoot(object):
         self.bundle = make_bundle(os.path.join(str(folder), "bundle"))
 
     def small(self):
-        """The bundle without its code: for what runs none of it."""
-        for package in ("jetson", "calibration"):
-            shutil.rmtree(os.path.join(self.bundle, package))
+        """The bundle with a model and one golden file left, for what runs none of it."""
+        for name in ("jetson", "calibration", os.path.join("golden", "images")):
+            shutil.rmtree(os.path.join(self.bundle, name))
+        for name in ("inputs.npy", "logits.npy"):
+            os.remove(os.path.join(self.bundle, "golden", name))
         return self
 
     def path(self, *names):

@@ -97,9 +97,8 @@ def nothing_served(root):
 def half_a_copy(root):
     (release,) = os.listdir(os.path.join(root, "incoming"))
     folder = os.path.join(root, "incoming", release)
-    shutil.rmtree(os.path.join(folder, "golden", "images"))
-    for name in ("model.onnx", os.path.join("golden", "logits.npy")):
-        os.remove(os.path.join(folder, name))
+    shutil.rmtree(os.path.join(folder, "golden"))
+    os.remove(os.path.join(folder, "model.onnx"))
     for name in ("extra.py", os.path.join("work", "engine", "verified.json")):
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         with open(os.path.join(folder, name), "w") as file:
@@ -169,7 +168,7 @@ def test_after_a_power_cut_the_old_or_the_new_is_served_and_a_rerun_completes(
         if code == DONE:
             break
     assert code == DONE
-    assert number > 10
+    assert number > 8
 
 
 def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
