@@ -278,7 +278,7 @@ def test_a_damaged_release_gives_nothing_away_and_is_replaced(board):
     assert (left["release_exists"], [f["name"] for f in left["files"]]) == (False, ["model.onnx"])
     shutil.copy(os.path.join(board.bundle, "model.onnx"), board.path("incoming", release))
     assert accept(board.root, release)["already"] is False
-    assert not os.path.exists(board.path("trash"))
+    assert os.listdir(board.path("releases")) == [release]
 
 
 def test_a_damaged_release_in_force_stays_where_it_is(served):
@@ -384,19 +384,27 @@ def test_what_does_not_prove_itself_is_taken_back(able, monkeypatch, harm, words
     for release in (good, bad):
         accept(able.root, release)
         able.pretend_verified(release)
-    with pytest.raises(ReleaseError) as error:
-        activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
-    assert words in str(error.value)
-    assert str(error.value).endswith("; no release is served")
-    assert (current(able), os.path.exists(able.path("live"))) == (None, False)
     with monkeypatch.context() as patch:
         patch.setattr(releases, "ask_current", lambda *_: {})
         activate(able.root, good)
-    with pytest.raises(ReleaseError, match="; %s is served again" % good):
+    with pytest.raises(ReleaseError) as error:
         activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
+    assert words in str(error.value)
+    assert str(error.value).endswith("; %s is served again" % good)
     found = status(able.root)
     assert (found["current"], found["previous"], found["proven"]) == (good, None, True)
     assert current(able) == good
+
+
+def test_after_a_first_release_that_does_not_prove_itself_none_is_served(able):
+    release = able.send(latency_budget_ms=1e-6)
+    accept(able.root, release)
+    able.verify(release)
+    with pytest.raises(ReleaseError, match="; no release is served$"):
+        activate(able.root, release)
+    assert (current(able), os.path.lexists(able.path("live"))) == (None, False)
+    found = status(able.root)
+    assert (found["current"], found["previous"], found["proven"]) == (None, None, False)
 
 
 def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, capsys):
@@ -483,7 +491,6 @@ def test_prune_keeps_what_is_in_force_and_the_newest(served):
     rollback(board.root)  # the older of the two is current now, and still stays
     assert prune(board.root, keep=0)["removed"] == [later[2]]
     assert sorted(os.listdir(board.path("releases"))) == sorted([first, second])
-    assert not os.path.exists(board.path("trash"))
     with pytest.raises(ReleaseError, match="--keep -1"):
         prune(board.root, keep=-1)
 
