@@ -435,6 +435,44 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
         assert current(board) == second
 
 
+def test_a_killed_agent_leaves_neither_lock_nor_child(able, tmp_path, monkeypatch):
+    said_pid = tmp_path / "pid"
+    monkeypatch.setenv("SAID_PID", str(said_pid))
+    health_that("with open(os.environ['SAID_PID'], 'w') as file: file.write(str(os.getpid()))",
+                "time.sleep(60)")(able)  # fmt: skip
+    release = able.send()
+    accept(able.root, release)
+    able.pretend_verified(release)
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "jetson", "activate", release, "--root", able.root], cwd=ROOT,
+        env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
+    )  # fmt: skip
+    until(lambda: said_pid.exists() and said_pid.read_text())
+    assert status(able.root)["proven"] is False
+    with pytest.raises(ReleaseError, match="another command is at work"):
+        prune(able.root)
+    agent.kill()
+    agent.wait()
+    until(lambda: not alive(said_pid.read_text()))
+    assert status(able.root, recover=True)["current"] is None
+    assert current(able) is None
+
+
+def until(seen, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        with open("/proc/%s/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (IOError, OSError):
+        return False
+
+
 def test_back_and_no_further(served):
     board, (first, second) = served
     for _ in range(2):  # a connection that broke makes a user say it twice
