@@ -63,8 +63,9 @@ def said(capsys):
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-def test_the_whole_road_as_a_user_takes_it(able, capsys):
-    root, ids = ["--root", able.root], []
+def test_the_whole_road_as_a_user_takes_it(able, tmp_path, capsys):
+    os.symlink(able.root, str(tmp_path / "on-another-disk"))
+    root, ids = ["--root", str(tmp_path / "on-another-disk")], []
     for serial in (7, 8):
         release = able.send(serial=serial)
         os.remove(able.path("incoming", release, "model.onnx"))
