@@ -111,3 +111,10 @@ def test_without_a_key_nothing_is_exported(finished_run, tmp_path, capsys):
     assert main(words) == 1
     assert "what leaves this computer is signed: edgedistill keys new" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_a_key_that_is_not_there_stops_a_run_before_its_first_stage(finished_run, tmp_path, capsys):
+    words = ["run", str(finished_run / "r.toml"), "--run-dir", str(tmp_path / "r"), "--set"]
+    assert main([*words, "deploy.sign_key=relaese"]) == 1
+    assert "no key 'relaese' in" in capsys.readouterr().err
+    assert not (tmp_path / "r" / "data").exists()
