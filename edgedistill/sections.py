@@ -260,6 +260,11 @@ class DeployConfig(Section):
     """test images that travel in the bundle with the workstation's logits"""
     bench_runs: Annotated[int, Field(ge=10)] = 200
     """timed inferences, after warm-up"""
+    sign_key: str | None = None
+    """key that signs the bundle, by its name: `edgedistill keys new`; not signed when absent"""
+    sign_command: Annotated[tuple[str, ...], Field(exclude=True)] = ()
+    """program and arguments that sign instead of the key's private half (KMS, PKCS#11, cosign):
+    manifest on stdin, signature on stdout; may hold a secret, so it is copied into no artifact"""
 
 
 class RunConfig(Section):
