@@ -13,11 +13,22 @@ from pathlib import Path
 
 from edgedistill import __version__
 from edgedistill.errors import EdgeDistillError
-from edgedistill.verbs import check, doctor, new, quickstart, run, students, sweep
+from edgedistill.verbs import (
+    check,
+    choose,
+    doctor,
+    new,
+    predict,
+    quickstart,
+    run,
+    students,
+    sweep,
+)
 from edgedistill.verbs.recipe_run import run_options
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
-AFTER_STAGES = {"sweep": sweep, "check": check, "students": students, "doctor": doctor}
+AFTER_STAGES = {"sweep": sweep, "check": check, "students": students,
+                "choose": choose, "predict": predict, "doctor": doctor}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

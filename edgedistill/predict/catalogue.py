@@ -30,7 +30,6 @@ from edgedistill.students import STUDENTS
 
 SIZES = (96, 128, 160, 192, 224, 256, 288)
 CLASSES = (10, 1000)
-MORE_STUDENTS = ("resnet10t", "resnet14t", "resnet26")  # beside those of `edgedistill students`
 
 
 def network(name: str, classes: int) -> nn.Module:
@@ -110,7 +109,7 @@ def count_network(name: str, sizes: tuple[int, ...], classes: int) -> dict[int, 
 
 def wanted() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Network -> (sizes, numbers of classes)."""
-    students = dict.fromkeys((*STUDENTS, *MORE_STUDENTS), (SIZES, CLASSES))
+    students = dict.fromkeys(STUDENTS, (SIZES, CLASSES))
     published: dict[str, set[int]] = {}
     for row in used():
         if row.network not in students or row.image_px not in SIZES:

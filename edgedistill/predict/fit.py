@@ -130,3 +130,14 @@ def _residual(
     position = np.array([terms + len(GAINS) + methods.index(row.method) for row in rows])
     jacobian[np.arange(len(rows)), position] = 1
     return np.log(total) + values[position] - observed, jacobian
+
+
+def main() -> None:
+    """Fit, validate, store, print; docs/predict.md holds what it printed."""
+    from edgedistill.predict.validation_table import report_and_store
+
+    report_and_store()
+
+
+if __name__ == "__main__":
+    main()

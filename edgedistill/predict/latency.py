@@ -70,27 +70,35 @@ def data_sheet_ms(
             f.kernels / 1000, 1.0, float(in_python))  # fmt: skip
 
 
-def latency_ms(
+def shares(
     features: Features, target: str, precision: str, fitted: dict[str, Any], in_python: bool = False
-) -> float:
-    """
+) -> dict[str, float]:
+    """Term -> its ms.
+
     Args:
-        fitted: one board's entry of `constants()`.
+        fitted: `constants` and `gains` of one board.
     """
     gains = fitted["gains"] if precision == HARDWARE[target].other else dict.fromkeys(GAINS, 1.0)
-    total = 0.0
+    found = {}
     for position, value in enumerate(data_sheet_ms(features, target, precision, in_python)):
         gain = gains["compute"] if position in COMPUTE else 1.0
         gain = gains["depthwise"] if position == DEPTHWISE else gain
-        total += fitted["constants"][TERMS[position]] * gain * value
-    return total
+        found[TERMS[position]] = fitted["constants"][TERMS[position]] * gain * value
+    return found
+
+
+def latency_ms(
+    features: Features, target: str, precision: str, fitted: dict[str, Any], in_python: bool = False
+) -> float:
+    """The sum of `shares`."""
+    return sum(shares(features, target, precision, fitted, in_python).values())
 
 
 @cache
 def constants() -> dict[str, Any]:
-    """Target -> constants, gains, interval, error, as the last fit stored them."""
+    """Target -> what the last fit stored: constants, gains, errors, interval."""
     text = (resources.files("edgedistill.predict") / STORED).read_text(encoding="utf-8")
-    return json.loads(text)
+    return json.loads(text)["targets"]
 
 
 def refuse_unless_fitted(target: str, precision: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -40,13 +39,13 @@ class Held:
         return self.log_error + math.log(self.factor)
 
 
-def held_out(rows: list[Row], target: str, group: Callable[[Row], str]) -> list[Held]:
-    """Each row predicted by a fit to the rows of all other groups."""
+def held_out(rows: list[Row], target: str, group: str) -> list[Held]:
+    """Each row predicted by a fit to the rows of all other groups, `network` or `family`."""
     found = []
-    for name in dict.fromkeys(map(group, rows)):
-        without = fit([row for row in rows if group(row) != name], target)
+    for name in dict.fromkeys(getattr(row, group) for row in rows):
+        without = fit([row for row in rows if getattr(row, group) != name], target)
         for row in rows:
-            if group(row) == name:
+            if getattr(row, group) == name:
                 predicted = latency_ms(
                     features_of(row), target, row.precision, without.stored, row.in_python
                 )
@@ -89,10 +88,15 @@ def half_width(log_errors: list[float], share: float = SHARE) -> float:
     return ordered[min(rank, len(ordered)) - 1]
 
 
-def coverage(held: list[Held], errors_of: Callable[[Held], float]) -> float:
-    """Share of rows inside the interval that the rows of all other networks give."""
+def coverage(held: list[Held], group: str) -> float:
+    """Share of rows inside the interval that the rows of all other groups give.
+
+    Args:
+        group: `network` or `family`, as the rows were held out.
+    """
     inside = 0
     for one in held:
-        others = [errors_of(h) for h in held if h.row.network != one.row.network]
-        inside += abs(errors_of(one)) <= half_width(others)
+        name = getattr(one.row, group)
+        others = [other.log_error for other in held if getattr(other.row, group) != name]
+        inside += abs(one.log_error) <= half_width(others)
     return inside / len(held)
