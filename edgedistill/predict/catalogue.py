@@ -70,7 +70,9 @@ def exported(model: nn.Module, image_px: int) -> onnx.ModelProto:
                               do_constant_folding=True, dynamo=False)  # fmt: skip
     except Exception as error:  # the exporter raises dozens of types for one reason
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"{image_px} px: the exporter cannot write this model: {reason}") from error
+        raise ExportError(
+            f"{image_px} px: the exporter cannot write this model: {reason}"
+        ) from error
     return onnxslim.slim(onnx.load_from_string(buffer.getvalue()))
 
 
@@ -114,7 +116,10 @@ def wanted() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     for row in used():
         if row.network not in students or row.image_px not in SIZES:
             published.setdefault(row.network, set()).add(row.image_px)
-    return {**students, **{name: (tuple(sorted(sizes)), CLASSES[1:]) for name, sizes in published.items()}}
+    return {
+        **students,
+        **{name: (tuple(sorted(sizes)), CLASSES[1:]) for name, sizes in published.items()},
+    }
 
 
 def main() -> None:

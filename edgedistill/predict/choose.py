@@ -136,7 +136,9 @@ def accuracies() -> dict[str, Accuracy]:
     """Model -> published ImageNet accuracy; what was not found is not there."""
     text = (resources.files("edgedistill.predict") / "accuracy.csv").read_text(encoding="utf-8")
     return {
-        row["model"]: Accuracy(row["weights"], float(row["top1_percent"]), int(row["image_px"]), row["source"])
+        row["model"]: Accuracy(
+            row["weights"], float(row["top1_percent"]), int(row["image_px"]), row["source"]
+        )
         for row in csv.DictReader(text.splitlines())
     }
 

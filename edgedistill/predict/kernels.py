@@ -98,7 +98,9 @@ class _Fusion:
     def kernels(self) -> list[Kernel]:
         constants = set(self._graph.constants)
         for node in self._graph.nodes:
-            if node.op_type in {"Constant", "Shape"} or all(n in constants for n in node.input if n):
+            if node.op_type in {"Constant", "Shape"} or all(
+                n in constants for n in node.input if n
+            ):
                 constants.update(node.output)
                 continue
             self._add(node, [name for name in node.input if name and name not in constants],
@@ -138,7 +140,9 @@ class _Fusion:
         before = [self._maker[name] for name in dict.fromkeys(sources)
                   if name in self._maker and self._maker[name].output == name
                   and self._readers[name] == sources.count(name)]  # fmt: skip
-        computing = [kernel for kernel in before if kernel.kind in COMPUTING and not kernel.activated]
+        computing = [
+            kernel for kernel in before if kernel.kind in COMPUTING and not kernel.activated
+        ]
         if computing and self._taken_in(node, computing[0], sources, constants):
             return
         chain = [kernel for kernel in before if kernel.kind == "elementwise"]

@@ -47,7 +47,9 @@ class Hardware:
 # NVIDIA's figures: 472 GFLOPS FP16 and 25.6 GB/s; 67 TOPS INT8 with sparsity, of which a dense network
 # has half, and FP16 half of that; 102 GB/s.
 HARDWARE = {
-    "jetson-nano": Hardware("MAXN (10 W), clocks locked", {"fp16": 236, "fp32": 118}, 25.6, "fp16", "fp32"),
+    "jetson-nano": Hardware(
+        "MAXN (10 W), clocks locked", {"fp16": 236, "fp32": 118}, 25.6, "fp16", "fp32"
+    ),
     "orin-nano-8gb": Hardware("Super (MAXN)", {"fp16": 8375, "int8": 16750}, 102, "fp16", "int8"),
 }
 

@@ -90,7 +90,9 @@ def measured_from_report(path: Path) -> Measured:
         raise DeviceError(f"{path}: not a readable report: {error}") from None
     report = _parsed(lines) or _parsed(lines.splitlines()[-1] if lines else "")
     if report is None:
-        raise DeviceError(f"{path}: expected the JSON of `python3 -m jetson bench` or a run's report.json")
+        raise DeviceError(
+            f"{path}: expected the JSON of `python3 -m jetson bench` or a run's report.json"
+        )
     values, model, px = report, report.get("model"), None
     if isinstance(report.get("device"), dict):  # a run's report
         recipe = report["provenance"]["recipe"]
@@ -101,13 +103,17 @@ def measured_from_report(path: Path) -> Measured:
     try:
         provenance, board = values["provenance"], values["machine"]["board"]
         scope = values["compute_ms"] or values["host_ms"]
-        found = Measured(model, px, values["executed"], float(scope["p50_ms"]), board, values["state"])
+        found = Measured(
+            model, px, values["executed"], float(scope["p50_ms"]), board, values["state"]
+        )
     except (KeyError, TypeError) as error:
         raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
     if not str(provenance).startswith("measured") or not board:
         raise DeviceError(f"{path}: {provenance}; only what a board measured can be learned from")
     if found.state == "throttled":
-        raise DeviceError(f"{path}: the board throttled while it was measured; cool it and bench again")
+        raise DeviceError(
+            f"{path}: the board throttled while it was measured; cool it and bench again"
+        )
     return found
 
 

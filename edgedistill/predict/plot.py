@@ -18,7 +18,9 @@ def plot_candidates(candidates: list[Candidate], fps: float | None, path: Path) 
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    shown = [c for c in candidates if c.comparable_top1 is not None and c.preflight != "does not fit"]
+    shown = [
+        c for c in candidates if c.comparable_top1 is not None and c.preflight != "does not fit"
+    ]
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "edgedistill", "font.size": 9}):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.add_subplot()
@@ -38,7 +40,9 @@ def plot_candidates(candidates: list[Candidate], fps: float | None, path: Path) 
                           (candidate.prediction.fps, candidate.comparable_top1), xytext=(4, 5),
                           textcoords="offset points", fontsize=8)  # fmt: skip
         if fps:
-            axes.axvline(fps, color="#333333", linestyle=":", linewidth=1.2, label=f"{fps:g} FPS wanted")
+            axes.axvline(
+                fps, color="#333333", linestyle=":", linewidth=1.2, label=f"{fps:g} FPS wanted"
+            )
         axes.set_xscale("log")
         axes.set_xlabel(f"predicted FPS on {candidates[0].prediction.target}, with its interval")
         axes.set_ylabel("published ImageNet top-1, %")

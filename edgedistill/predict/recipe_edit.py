@@ -52,7 +52,9 @@ def _with_value(text: str, section: str, key: str, value: str) -> str:
         if match := _SECTION.match(line):
             current = match.group(1).strip()
             header = position if current == section else header
-        elif current == section and (match := re.match(rf"(\s*{key}\s*=\s*){_VALUE}(.*)", line, re.DOTALL)):
+        elif current == section and (
+            match := re.match(rf"(\s*{key}\s*=\s*){_VALUE}(.*)", line, re.DOTALL)
+        ):
             lines[position] = match.group(1) + value + match.group(3)
             return "".join(lines)
     if header is not None:

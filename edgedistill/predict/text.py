@@ -60,7 +60,9 @@ def text_from_candidates(
     )
     used = sorted({c.accuracy.source for c in candidates[:rows] if c.accuracy})
     lines += [f"ImageNet figures: {SOURCES[source]}" for source in used]
-    notes = sorted({n for c in candidates[:rows] for n in c.prediction.notes if not n.startswith("extra")})
+    notes = sorted(
+        {n for c in candidates[:rows] for n in c.prediction.notes if not n.startswith("extra")}
+    )
     return "\n".join([*lines, *notes, first.provenance])
 
 

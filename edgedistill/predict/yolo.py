@@ -17,7 +17,9 @@ SCALES = {  # YOLO11: depth, width, most channels
 _DISTANCE_BINS = 16  # a box side is read off a distribution over these
 
 
-def conv(c_in: int, c_out: int, k: int = 1, stride: int = 1, groups: int = 1, act=True) -> nn.Module:
+def conv(
+    c_in: int, c_out: int, k: int = 1, stride: int = 1, groups: int = 1, act=True
+) -> nn.Module:
     layers = [nn.Conv2d(c_in, c_out, k, stride, k // 2, groups=groups, bias=False),
               nn.BatchNorm2d(c_out)]  # fmt: skip
     return nn.Sequential(*layers, *([nn.SiLU()] if act else []))

@@ -23,7 +23,9 @@ def options(parser: argparse.ArgumentParser) -> None:
                         help="of the student (default: %(default)s)")  # fmt: skip
     parser.add_argument("--rows", type=int, default=15, metavar="N",
                         help="of the table (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="accuracy over speed as a picture")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.svg", help="accuracy over speed as a picture"
+    )
     parser.add_argument("--into", type=Path, metavar="RECIPE.toml",
                         help="write the first into this recipe: student.model and data.image_px")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -57,5 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
         best = found[0].prediction
         write_choice(args.into, best.model, best.image_px)
-        talk.say(f"wrote student.model = {best.model}, data.image_px = {best.image_px} into {args.into}")
+        talk.say(
+            f"wrote student.model = {best.model}, data.image_px = {best.image_px} into {args.into}"
+        )
     return 0

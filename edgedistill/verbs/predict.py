@@ -53,7 +53,9 @@ def _learned(args: argparse.Namespace) -> tuple[str, int | None, str]:
     if is_file(model):
         features = features_from_file(Path(model))
     elif image_px is None:
-        raise RecipeError(f"{args.learn} does not say the input's size; give --image-px or the .onnx file")
+        raise RecipeError(
+            f"{args.learn} does not say the input's size; give --image-px or the .onnx file"
+        )
     else:
         features = features_of_name(model.partition(".")[0], image_px, args.classes)
     count = learn(measured, args.target, features)
