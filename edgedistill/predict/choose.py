@@ -11,6 +11,7 @@ from typing import Any
 from edgedistill.errors import RecipeError
 from edgedistill.predict.features import catalogue, with_classes
 from edgedistill.predict.latency import refuse_unless_fitted
+from edgedistill.predict.memory import BOARDS_WITH_MEMORY
 from edgedistill.predict.model import Prediction, prediction_of
 from edgedistill.students import STUDENTS, stored
 from edgedistill.target import executed_precision, load_target
@@ -87,11 +88,15 @@ def choose(
         classes: of the head.
 
     Raises:
-        RecipeError: nothing is predicted for this board, or a size is not in the catalogue.
+        RecipeError: nothing is predicted for this board, its memory neither, or a size is not in the
+            catalogue.
     """
     board = load_target(target)
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
+    if memory_mib is not None and target not in BOARDS_WITH_MEMORY:
+        raise RecipeError(f"what the libraries take on {target} is not published, so a memory budget "
+                          "cannot be checked; leave it out")  # fmt: skip
     verdicts = {row["model"]: row["preflight"].get(board.tensorrt) for row in stored()["rows"]}
     found = []
     for image_px in sizes:

@@ -20,7 +20,9 @@ from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.findings import Graph, attribute, given
 
 COMPUTING = ("dense3x3", "dense", "pointwise", "depthwise", "grouped", "gemm", "matmul")
-_FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"}
+# Quantization is part of the kernels around it: what it saves is in the precision.
+_FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast",
+         "QuantizeLinear", "DequantizeLinear"}  # fmt: skip
 _FUSED_ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}
 _POINTWISE = {
     "Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish",
@@ -57,7 +59,7 @@ class Kernel:
 def kernels_from_file(path: Path) -> list[Kernel]:
     """
     Raises:
-        PreflightError: not a readable ONNX file, or shapes that are not static.
+        PreflightError: not a readable ONNX file, shapes that are not static, more than one image.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -68,7 +70,13 @@ def kernels_from_file(path: Path) -> list[Kernel]:
         raise PreflightError(f"{path}: not a readable ONNX model: {reason}") from None
     if not model.graph.node:
         raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
-    return kernels_from_graph(Graph(model, 0, path))
+    graph = Graph(model, 0, path)
+    batches = [graph.shapes.get(value.name, (1,))[:1] for value in graph.inputs()]
+    if any(batch > (1,) for batch in batches):
+        raise PreflightError(
+            f"{path}: takes {max(batches)[0]} images at once; export it for one, as the board runs it"
+        )
+    return kernels_from_graph(graph)
 
 
 def kernels_from_graph(graph: Graph) -> list[Kernel]:

@@ -75,7 +75,7 @@ def factor_of(target: str) -> Learned:
     means = [sum(values) / len(values) for values in by_network.values()]
     factor = math.exp(sum(means) / (len(means) + 1))
     return Learned(factor, f"; times {factor:.3f} from your own measurements of {len(means)} "
-                           f"network{'s' if len(means) > 1 else ''} ({store()})")  # fmt: skip
+                           f"network{'s' if len(means) > 1 else ''}")  # fmt: skip
 
 
 def measured_from_report(path: Path) -> Measured:
@@ -93,28 +93,34 @@ def measured_from_report(path: Path) -> Measured:
         raise DeviceError(
             f"{path}: expected the JSON of `python3 -m jetson bench` or a run's report.json"
         )
-    values, model, px = report, report.get("model"), None
-    if isinstance(report.get("device"), dict):  # a run's report
-        recipe = report["provenance"]["recipe"]
-        device, values = report["device"], dict(report["device"])
-        model, px = recipe["student"]["model"], recipe["data"]["image_px"]
-        values.update(device["latency_ms"], compute_ms=device["latency_ms"]["compute"],
-                      host_ms=device["latency_ms"]["host"], state=device["conditions"]["state"])  # fmt: skip
     try:
-        provenance, board = values["provenance"], values["machine"]["board"]
-        scope = values["compute_ms"] or values["host_ms"]
-        found = Measured(
-            model, px, values["executed"], float(scope["p50_ms"]), board, values["state"]
-        )
-    except (KeyError, TypeError) as error:
+        found, provenance = _figures(report)
+    except (KeyError, TypeError, ValueError) as error:
         raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
-    if not str(provenance).startswith("measured") or not board:
+    if not provenance.startswith("measured") or not found.board:
         raise DeviceError(f"{path}: {provenance}; only what a board measured can be learned from")
+    if not 0 < found.latency_ms < math.inf:
+        raise DeviceError(f"{path}: a latency of {found.latency_ms} ms was not measured")
     if found.state == "throttled":
         raise DeviceError(
             f"{path}: the board throttled while it was measured; cool it and bench again"
         )
     return found
+
+
+def _figures(report: dict[str, Any]) -> tuple[Measured, str]:
+    """What is read of either report, and its provenance."""
+    if "device" not in report:
+        scope = report["compute_ms"] or report["host_ms"]
+        found = Measured(report["model"], None, report["executed"], float(scope["p50_ms"]),
+                         report["machine"]["board"], report["state"])  # fmt: skip
+        return found, str(report["provenance"])
+    device, recipe = report["device"], report["provenance"]["recipe"]
+    scope = device["latency_ms"]["compute"] or device["latency_ms"]["host"]
+    found = Measured(recipe["student"]["model"], recipe["data"]["image_px"], device["executed"],
+                     float(scope["p50_ms"]), device["machine"]["board"],
+                     device["conditions"]["state"])  # fmt: skip
+    return found, str(device["provenance"])
 
 
 def learn(measured: Measured, target: str, features: Features) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from edgedistill.predict.features import Features
 
 _BASE_MIB = {"jetson-nano": 260}  # the process with CUDA and TensorRT, before a network
+BOARDS_WITH_MEMORY = frozenset(_BASE_MIB)
 _LIBRARIES_MIB = {"jetson-nano": 241 + 406}  # cuBLAS and cuDNN
 _ENGINE_BY_WEIGHTS = 19 / 14  # transformed copies of some weights, and the kernels
 _CONTEXT_BY_LARGEST = 4.0  # context and workspace over the largest kernel's input and output

@@ -56,7 +56,7 @@ class Prediction:
     memory_with_libraries_mib: float | None
     network_mib: float
     parameters: int
-    macs: int
+    macs_beside_depthwise: int
     kernels: int
     notes: tuple[str, ...]
     provenance: str

@@ -17,8 +17,8 @@ def text_from_prediction(found: Prediction) -> str:
         f"held {100 * found.interval_share:.0f} % of networks of families that were left out)",
         f"  FPS      {found.fps:.0f} ({found.fps_low:.0f} to {found.fps_high:.0f})",
         f"  memory   {_memory(found)}",
-        f"  network  {found.parameters / 1e6:.2f} M parameters, {found.macs / 1e6:.0f} M multiply-adds "
-        f"beside depthwise, {found.kernels} kernels after fusion",
+        f"  network  {found.parameters / 1e6:.2f} M parameters, {found.kernels} kernels after fusion, "
+        f"{found.macs_beside_depthwise / 1e6:.0f} M multiply-adds beside depthwise",
     ]
     lines += [f"  note     {note}" for note in found.notes]
     return "\n".join([*lines, f"  {found.provenance}"])

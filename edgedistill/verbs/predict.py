@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from edgedistill.errors import RecipeError
@@ -58,7 +59,7 @@ def _learned(args: argparse.Namespace) -> tuple[str, int | None, str]:
         )
     else:
         features = features_of_name(model.partition(".")[0], image_px, args.classes)
-    count = learn(measured, args.target, features)
+    count = learn(replace(measured, image_px=image_px), args.target, features)
     Talk().say(f"kept {measured.latency_ms:.2f} ms of {measured.model} on {measured.board}; "
                f"{count} measurements of {args.target}")  # fmt: skip
     return model, image_px, measured.precision

@@ -134,6 +134,8 @@ def test_a_budget_that_nothing_meets_exits_1_with_the_nearest(capsys):
     assert "does not fit" in out
     assert "no student fits" in err
     assert main(["choose", "--fps", "-3"]) == 1
+    assert main(["choose", "--target", "orin-nano-8gb", "--memory-mib", "500"]) == 1
+    assert "cannot be checked" in capsys.readouterr().err
     assert main(["choose", "--image-px", "200"]) == 1
     assert "counted at 96, 128" in capsys.readouterr().err
 

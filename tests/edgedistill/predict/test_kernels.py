@@ -94,6 +94,17 @@ def test_reshapes_are_free_and_a_transpose_is_a_copy():
     assert found[1].macs == 100 * 5 * 8
 
 
+def test_quantization_is_no_kernel_and_hides_no_fusion():
+    found = counted(
+        [("QuantizeLinear", ["x", "scale", "zero"], "q", {}),
+         ("DequantizeLinear", ["q", "scale", "zero"], "d", {}), ("Conv", ["d", "w"], "c", {}),
+         ("QuantizeLinear", ["c", "scale", "zero"], "q2", {}),
+         ("DequantizeLinear", ["q2", "scale", "zero"], "d2", {}), ("Relu", ["d2"], "y", {})],
+        {"w": (8, 8, 1, 1), "scale": (), "zero": ()}, "y",
+    )  # fmt: skip
+    assert [(k.kind, k.moved) for k in found] == [("pointwise", 1600)]
+
+
 @pytest.mark.parametrize(("network", "published_gmacs", "published_parameters"), [
     ("mobilenetv2_100", 0.300, 3.50e6),  # Sandler et al. 2018, table 4: 300 M multiply-adds
     ("resnet50", 4.09, 25.56e6), ("resnet18", 1.81, 11.69e6), ("vgg16", 15.47, 138.36e6),  # torchvision
@@ -113,6 +124,10 @@ def test_what_cannot_be_counted_is_refused_in_one_line(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     with pytest.raises(PreflightError, match="not a readable ONNX model"):
         kernels_from_file(tmp_path / "bad.onnx")
+    pair = graph([("Conv", ["x", "w"], "y", {})], {"w": (8, 8, 1, 1)}, "y", (2, 8, 4, 4))
+    onnx.save(pair, tmp_path / "pair.onnx")
+    with pytest.raises(PreflightError, match="takes 2 images at once"):
+        kernels_from_file(tmp_path / "pair.onnx")
     free = graph([("Conv", ["x", "w"], "y", {})], {"w": (8, 8, 1, 1)}, "y", ("n", 8, "h", "w"))
     with pytest.raises(PreflightError, match="no static shape"):
         kernels_from_graph(Graph(onnx.shape_inference.infer_shapes(free), 0))

@@ -118,7 +118,7 @@ def test_own_measurements_move_later_predictions_and_are_named(tmp_path, capsys)
     found = json.loads(capsys.readouterr().out.split("\n}\n")[0] + "}")
     # One network counts half: the geometric mean of 1.5 and of a second that agreed.
     assert found["latency_ms"] == pytest.approx(1.5**0.5 * before.latency_ms)
-    assert "your own measurements of 1 network " in found["provenance"]
+    assert "your own measurements of 1 network" in found["provenance"]
     assert predict("resnet18", "orin-nano-8gb").provenance.endswith("on a family"), "another board"
     assert len(json.loads(store().read_text())["measurements"]) == 1
 
@@ -141,7 +141,7 @@ def test_a_run_s_report_is_learned_from_too(tmp_path):
     ({"provenance": "stand-in: ONNX Runtime on this computer, not the board"}, "stand-in"),
     ({"machine": {"board": None}}, "only what a board measured"),
     ({"machine": {"board": "NVIDIA Jetson Orin Nano Developer Kit"}}, "not on Jetson Nano 4GB"),
-    ({"state": "throttled"}, "throttled"), ({"executed": "int8"}, "no prediction for jetson-nano in INT8"),
+    ({"compute_ms": {"p50_ms": 0}}, "was not measured"), ({"state": "throttled"}, "throttled"), ({"executed": "int8"}, "no prediction for jetson-nano in INT8"),
     ({"compute_ms": None, "host_ms": None}, "not a report of this project's bench"),
 ])  # fmt: skip
 def test_what_is_not_learned_from(tmp_path, capsys, changed, said):
