@@ -32,7 +32,9 @@ GAIN_PRIOR = {
     "jetson-nano": {"compute": (1.0, 0.15), "depthwise": (0.5, 0.2)},
     "orin-nano-8gb": {"compute": (1.3, 0.3), "depthwise": (1.3, 0.3)},
 }
-ORIN_PRIOR = {"kernels": (3.0, 0.7), "network": (0.1, 0.7)}  # a faster CPU and GPU launch faster
+BOARD_PRIOR = {  # instead of PRIOR: a faster CPU and GPU launch faster
+    "orin-nano-8gb": {"kernels": (3.0, 0.7), "network": (0.1, 0.7)},
+}
 _STEPS = 60
 
 
@@ -50,14 +52,14 @@ class Fit:
         found = np.exp(self.values)
         return {
             "constants": dict(zip(TERMS, map(float, found[: len(TERMS)]), strict=True)),
-            "gains": dict(zip(GAINS, map(float, found[len(TERMS) : len(TERMS) + 2]), strict=True)),
+            "gains": dict(zip(GAINS, map(float, found[len(TERMS) : len(TERMS) + len(GAINS)]), strict=True)),
         }
 
     def factor(self, method: str) -> float:
         """Of a method; 1 for one that was not seen."""
         if method not in self.methods:
             return 1.0
-        return float(np.exp(self.values[len(TERMS) + 2 + self.methods.index(method)]))
+        return float(np.exp(self.values[len(TERMS) + len(GAINS) + self.methods.index(method)]))
 
 
 def features_of(row: Row) -> Features:
@@ -67,7 +69,7 @@ def features_of(row: Row) -> Features:
 
 def prior(target: str) -> tuple[np.ndarray, np.ndarray]:
     """(mean, standard deviation) of the logarithms of TERMS and GAINS."""
-    terms = {**PRIOR, **(ORIN_PRIOR if target == "orin-nano-8gb" else {})}
+    terms = {**PRIOR, **BOARD_PRIOR.get(target, {})}
     pairs = [*(terms[name] for name in TERMS), *(GAIN_PRIOR[target][name] for name in GAINS)]
     return np.log([mean for mean, _ in pairs]), np.array([deviation for _, deviation in pairs])
 

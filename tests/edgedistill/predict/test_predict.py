@@ -141,7 +141,8 @@ def test_a_run_s_report_is_learned_from_too(tmp_path):
     ({"provenance": "stand-in: ONNX Runtime on this computer, not the board"}, "stand-in"),
     ({"machine": {"board": None}}, "only what a board measured"),
     ({"machine": {"board": "NVIDIA Jetson Orin Nano Developer Kit"}}, "not on Jetson Nano 4GB"),
-    ({"compute_ms": {"p50_ms": 0}}, "was not measured"), ({"state": "throttled"}, "throttled"), ({"executed": "int8"}, "no prediction for jetson-nano in INT8"),
+    ({"compute_ms": {"p50_ms": 0}}, "was not measured"), ({"state": "throttled"}, "throttled"),
+    ({"executed": "int8"}, "no prediction for jetson-nano in INT8"),
     ({"compute_ms": None, "host_ms": None}, "not a report of this project's bench"),
 ])  # fmt: skip
 def test_what_is_not_learned_from(tmp_path, capsys, changed, said):
