@@ -20,15 +20,15 @@ BOARDS = {  # the table's names of a board, in the mode that the model is for
 PRECISIONS = {"jetson-nano": ("fp32", "fp16"), "orin-nano-8gb": ("fp16", "int8")}
 _METHODS = ("torch2trt", "kentaroy47", "NobuoTsukamoto", "onnx-tensorrt", "efficientvit", "zainmk",
              "ultralytics", "hcbf", "TFM", "MobileNet v2 on Jetson Nano", "hokwangchoi")  # fmt: skip
-_NETWORKS = {  # the table's name -> ours, where they differ
+NETWORKS = {  # the table's name -> ours, where they differ
     "mobilenetv2-1.0 (ONNX zoo)": "mobilenetv2_100", "MobileNetV2 (ONNX zoo)": "mobilenetv2_100",
-    "MobileNetV2": "mobilenetv2_100", "ShuffleNetV2-x1.0": "shufflenet_v2_x1_0",
+    "MobileNetV2": "mobilenetv2_100", "mobilenetv2-7": "mobilenetv2_100", "ShuffleNetV2-x1.0": "shufflenet_v2_x1_0",
     "EfficientNet-B0": "efficientnet_b0", "RepViT-M1.0": "repvit_m1_0",
     "EfficientFormer-L1": "efficientformer_l1", "EfficientViT-B1": "efficientvit_b1",
     "EfficientViT-B2": "efficientvit_b2", "EfficientViT-B3": "efficientvit_b3",
     "CoAtNet-0": "coatnet_0_224", "CoAtNet-1": "coatnet_1_224", "CoAtNet-2": "coatnet_2_224",
     "ConvNeXt-T": "convnext_tiny", "ConvNeXt-S": "convnext_small", "ConvNeXt-B": "convnext_base",
-    "yolov8n-cls": "yolov8n_cls",
+    "yolov8n-cls": "yolov8n_cls", "efficientformer_l1": "efficientformer_l1",
     **{f"YOLO11{size}": f"yolo11{size}" for size in "nsmlx"},
     **{name: name for name in (
         "alexnet", "squeezenet1_1", "resnet18", "resnet50", "resnet101", "resnet152", "densenet121",
@@ -99,7 +99,7 @@ def reason(row: dict[str, str]) -> str:
         return "a transformer: TensorRT fuses attention in ways that are not counted here"
     if "second model" in model or "compression" in model:
         return "the network's structure is not stated"
-    if model not in _NETWORKS:
+    if model not in NETWORKS:
         return "a detector, or a network that cannot be built here"
     return ""
 
@@ -108,5 +108,5 @@ def _row(row: dict[str, str]) -> Row:
     target = BOARDS[row["device"]]
     latency_ms = float(row["latency_ms"]) if row["latency_ms"] else 1000 / float(row["fps"])
     method = next((name for name in _METHODS if name in row["source"]), "other")
-    return Row(target, row["precision"].lower(), _NETWORKS[row["model"]],
+    return Row(target, row["precision"].lower(), NETWORKS[row["model"]],
                int(row["input_hw"].partition("x")[0]), latency_ms, method, row["source"])  # fmt: skip

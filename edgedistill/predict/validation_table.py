@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.predict.features import catalogue
 from edgedistill.predict.fit import Fit, features_of, fit
-from edgedistill.predict.latency import HARDWARE, STORED, TERMS, shares
-from edgedistill.predict.rows import Row, left_out, used
+from edgedistill.predict.latency import HARDWARE, STORED, TERMS, latency_ms, shares
+from edgedistill.predict.rows import BOARDS, NETWORKS, PRECISIONS, Row, left_out, used
 from edgedistill.predict.validate import (
     SHARE,
     Held,
@@ -37,11 +38,12 @@ def report_and_store() -> None:
         rows, fitted, by = validated(target)
         stored["targets"][target] = entry(rows, fitted, by)
         for name, held in by.items():
-            print(_summary(target, rows, name, held))
+            print(summary(target, rows, name, held))
         tables.append((target, by["network"], fitted))
     for target, held, fitted in tables:
         _print_rows(target, held, fitted)
     _print_left_out()
+    _print_against_left_out({target: fitted for target, _, fitted in tables})
     write_json(Path(__file__).with_name(STORED), stored)
 
 
@@ -77,7 +79,8 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: float(f"{value:.{_DIGITS}g}") for name, value in values.items()}
 
 
-def _summary(target: str, rows: list[Row], name: str, held: list[Held]) -> str:
+def summary(target: str, rows: list[Row], name: str, held: list[Held]) -> str:
+    """One line of the first table."""
     log_errors = [one.log_error for one in held]
     error, order = errors(log_errors), pairs_in_order(held)
     inside = coverage(held, name)
@@ -109,3 +112,22 @@ def _print_left_out() -> None:
     for why, count in Counter(why for _, why in gone).most_common():
         names = sorted({row["model"] for row, other in gone if other == why})
         print(f"| {count} | {why} | {', '.join(names)} |")
+
+
+def _print_against_left_out(fits: dict[str, Fit]) -> None:
+    """What the model says of rows that it was not given, where network and size are known."""
+    print("\nnot fitted, and what the model says\n")
+    print("| network | px | published ms | precision | predicted ms | why it was left out |")
+    print("|---|---|---|---|---|---|")
+    for row, why in left_out():
+        place = (NETWORKS.get(row["model"], ""), int(row["input_hw"].partition("x")[0] or 0)
+                 if row["input_hw"][0].isdigit() else 0)  # fmt: skip
+        target = BOARDS.get(row["device"], "")
+        known = PRECISIONS.get(target, ())
+        asked = known if row["precision"] == "not stated" else (row["precision"].lower(),)
+        if place not in catalogue() or not set(asked) <= set(known):
+            continue
+        counted = catalogue()[place]
+        said = (latency_ms(counted[max(counted)], target, p, fits[target].stored) for p in asked)
+        print(f"| {place[0]} | {place[1]} | {row['latency_ms']} | {' or '.join(map(str.upper, asked))} | "
+              f"{' or '.join(f'{value:.1f}' for value in said)} | {why} |")  # fmt: skip

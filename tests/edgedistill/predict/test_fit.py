@@ -20,7 +20,8 @@ from edgedistill.predict.validate import (
     held_out,
     pairs_in_order,
 )
-from edgedistill.predict.validation_table import entry, validated
+from edgedistill.predict.validation_table import entry, summary, validated
+from road import ROOT
 
 NANO = [row for row in used() if row.target == "jetson-nano"]
 
@@ -96,6 +97,13 @@ def test_the_stored_constants_are_what_the_command_finds(nano):
         assert made[name] == pytest.approx(stored[name], rel=1e-3, abs=1e-6), name
     for name in ("half_width", "interval_share", "rows", "networks"):
         assert made[name] == pytest.approx(stored[name], rel=1e-3), name
+
+
+def test_the_page_shows_what_the_command_prints(nano):
+    rows, _, by = nano
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    for name, held in by.items():
+        assert summary("jetson-nano", rows, name, held) in page
 
 
 def test_errors_meet_the_aim_on_networks_that_were_left_out(nano):
