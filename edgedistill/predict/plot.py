@@ -17,6 +17,7 @@ def plot_candidates(candidates: list[Candidate], fps: float | None, path: Path) 
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     shown = [
         c for c in candidates if c.comparable_top1 is not None and c.preflight != "does not fit"
@@ -44,6 +45,10 @@ def plot_candidates(candidates: list[Candidate], fps: float | None, path: Path) 
                 fps, color="#333333", linestyle=":", linewidth=1.2, label=f"{fps:g} FPS wanted"
             )
         axes.set_xscale("log")
+        axes.margins(x=0.12)  # room for the names
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(f"predicted FPS on {candidates[0].prediction.target}, with its interval")
         axes.set_ylabel("published ImageNet top-1, %")
         axes.grid(visible=True, color="#dddddd", linewidth=0.6)
