@@ -22,7 +22,7 @@ SOURCES = {
     "torchvision": "metadata of torchvision's weights",
 }
 # A published accuracy says nothing of the same network on far smaller images.
-LARGER_PX = 1.15
+LARGER_PX = 1.1
 _TIERS = ("fits", "fits in the middle of the interval", "does not fit")
 
 
@@ -80,7 +80,7 @@ def choose(
     target: str, precision: str = "fp16", fps: float | None = None, memory_mib: float | None = None,
     sizes: tuple[int, ...] = (224,), classes: int = 1000,
 ) -> list[Candidate]:  # fmt: skip
-    """Every student at every size, those that fit first, then larger images, then published accuracy.
+    """Every student at every size, those that fit first, then larger images, then accuracy.
 
     Args:
         fps, memory_mib: the budget; None is no limit.
@@ -132,8 +132,10 @@ def _candidate(
 def _rank(candidate: Candidate) -> tuple:
     if candidate.tier == 2:  # nearest to the budget first
         return (2, 0, -(candidate.fps_ratio or 0), -(candidate.spare_mib or 0))
-    top1 = candidate.comparable_top1
-    return (candidate.tier, -candidate.prediction.image_px, -(top1 or 0), -candidate.prediction.fps)
+    known, prediction = candidate.accuracy, candidate.prediction
+    return (candidate.tier, -prediction.image_px, prediction.extrapolated,
+            candidate.comparable_top1 is None, -(known.top1_percent if known else 0),
+            -prediction.fps)  # fmt: skip
 
 
 @cache

@@ -62,6 +62,11 @@ class Prediction:
     provenance: str
 
     @property
+    def extrapolated(self) -> bool:
+        """Whether the network is unlike those that the model was fitted to; the notes say how."""
+        return any(note.startswith("extrapolated") for note in self.notes)
+
+    @property
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "notes": list(self.notes)}
 
@@ -117,7 +122,7 @@ def prediction_of(
         latency * spread, fitted["interval_share"], 1000 / latency, 1000 / (latency * spread),
         1000 * spread / latency, memory.lean, memory.full, memory.network, round(features.parameters),
         round(features.macs), round(features.kernels),
-        (*notes, *_beyond(by_term, fitted)), provenance,
+        (*notes, *_beyond(features, by_term, fitted)), provenance,
     )  # fmt: skip
 
 
@@ -150,10 +155,15 @@ def features_of_name(name: str, image_px: int, classes: int) -> Features:
     return with_classes(counted, classes)
 
 
-def _beyond(by_term: dict[str, float], fitted: dict[str, Any]) -> tuple[str, ...]:
+def _beyond(
+    features: Features, by_term: dict[str, float], fitted: dict[str, Any]
+) -> tuple[str, ...]:
     """Where the network is unlike every one that the model was fitted to."""
     total = sum(by_term.values())
-    return tuple(
+    attention = () if features.matmul_macs == 0 else (
+        "extrapolated: it has attention, which TensorRT fuses in ways that are not counted; a transformer "
+        "in FP16 on a Nano is known to have given NaN",)  # fmt: skip
+    return attention + tuple(
         f"extrapolated: {term.replace('_', ' ')} takes {100 * cost / total:.0f} % of this prediction, "
         f"in the published networks at most {100 * fitted['seen'][term]:.0f} %; the interval may not hold"
         for term, cost in by_term.items()

@@ -55,8 +55,8 @@ def text_from_candidates(
     )
     lines.append(
         "FPS and interval: see provenance; MiB: an estimate, engine built without cuBLAS and cuDNN; ImageNet: "
-        "top-1 in % of published weights, in brackets where measured on larger images; pre-flight: stored "
-        "verdict of `edgedistill students`; * extrapolated beyond the published networks"
+        "top-1 in % of published weights, in brackets where measured on larger images, which ranks after; "
+        "pre-flight: stored verdict of `edgedistill students`; * extrapolated beyond the published networks"
     )
     used = sorted({c.accuracy.source for c in candidates[:rows] if c.accuracy})
     lines += [f"ImageNet figures: {SOURCES[source]}" for source in used]
@@ -72,7 +72,7 @@ def _line(candidate: Candidate) -> str:
     if known:
         top1 = f"{known.top1_percent:.1f}"
         top1 = top1 if candidate.comparable_top1 is not None else f"({top1})"
-    star = "*" if any(note.startswith("extrapolated") for note in p.notes) else ""
+    star = "*" if p.extrapolated else ""
     ratio = f"{candidate.fps_ratio:.2f}" if candidate.fps_ratio is not None else ""
     memory = f"{p.memory_mib:.0f}" if p.memory_mib is not None else ""
     spare = f"{candidate.spare_mib:+.0f}" if candidate.spare_mib is not None else ""

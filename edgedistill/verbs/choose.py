@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         from edgedistill.predict.plot import plot_candidates
 
-        talk.say(f"{plot_candidates(found, args.fps, args.plot)} students are in {args.plot}")
+        shown = plot_candidates(found, args.fps, args.plot)
+        talk.say(f"{args.plot} shows {shown} students: those with a published accuracy for such images")
     if found[0].tier == 2:
         raise RecipeError("no student fits this budget; try fewer pixels (--image-px 160 128), fewer FPS or "
                           "more memory")  # fmt: skip

@@ -48,9 +48,8 @@ def test_what_fits_meets_every_part_of_the_budget():
 
 def test_order_is_verdict_size_published_accuracy():
     found = choose("jetson-nano", fps=60, sizes=(128, 224))
-    keys = [
-        (c.tier, -c.prediction.image_px, -(c.comparable_top1 or 0)) for c in found if c.tier < 2
-    ]
+    keys = [(c.tier, -c.prediction.image_px, c.prediction.extrapolated, c.comparable_top1 is None,
+             -(c.accuracy.top1_percent if c.accuracy else 0)) for c in found if c.tier < 2]  # fmt: skip
     assert keys == sorted(keys)
     last = [c.fps_ratio for c in found if c.tier == 2]
     assert last == sorted(last, reverse=True), "the nearest to the budget first"

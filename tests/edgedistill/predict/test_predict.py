@@ -89,6 +89,8 @@ def test_precisions():
 
 def test_a_network_unlike_the_published_ones_is_marked():
     assert predict("resnet18", "orin-nano-8gb").notes == ()
+    assert not predict("efficientnet_b0", "jetson-nano").extrapolated
+    assert "attention" in predict("mobilenetv4_hybrid_medium", "jetson-nano").notes[0]
     notes = predict("mobilenetv2_100", "orin-nano-8gb").notes
     assert any(note.startswith("extrapolated: depthwise") for note in notes)
 
