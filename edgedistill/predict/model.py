@@ -20,6 +20,7 @@ from edgedistill.predict.learned import factor_of
 from edgedistill.predict.memory import memory_of
 from edgedistill.target import executed_precision, load_target
 
+_SMALL = 0.05  # share of a prediction below which a term cannot spoil it
 _BEYOND = 1.25  # times the largest share of a term in any fitted network, from which we say so
 
 
@@ -167,5 +168,5 @@ def _beyond(
         f"extrapolated: {term.replace('_', ' ')} takes {100 * cost / total:.0f} % of this prediction, "
         f"in the published networks at most {100 * fitted['seen'][term]:.0f} %; the interval may not hold"
         for term, cost in by_term.items()
-        if cost / total > 0.05 and cost / total > _BEYOND * fitted["seen"][term]
+        if cost / total > _SMALL and cost / total > _BEYOND * fitted["seen"][term]
     )
