@@ -13,12 +13,25 @@ from pathlib import Path
 
 from edgedistill import __version__
 from edgedistill.errors import EdgeDistillError
-from edgedistill.verbs import bundle, check, doctor, keys, new, quickstart, run, students, sweep
+from edgedistill.verbs import (
+    bundle,
+    check,
+    choose,
+    doctor,
+    keys,
+    new,
+    predict,
+    quickstart,
+    run,
+    students,
+    sweep,
+)
 from edgedistill.verbs.recipe_run import run_options
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
 STAGE_MODULES = {"bundle": bundle}  # stages whose verb takes more than a recipe
-AFTER_STAGES = {"keys": keys, "sweep": sweep, "check": check, "students": students, "doctor": doctor}
+AFTER_STAGES = {"keys": keys, "sweep": sweep, "check": check, "students": students,
+                "choose": choose, "predict": predict, "doctor": doctor}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

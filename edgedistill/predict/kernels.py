@@ -1,0 +1,233 @@
+"""The kernels that TensorRT launches for an ONNX graph: its layers after fusion, and what each costs.
+
+Followed (NVIDIA, TensorRT 8.2 Developer Guide, "Types of Fusions"): a convolution takes in its bias,
+BatchNormalization, one addition of a tensor (residual) and one ReLU, Clip or LeakyReLU; every other
+chain of pointwise operations becomes one kernel; reshapes are free, and so is a concatenation, whose
+inputs are written where it wants them. What is not in that guide (other activations after a convolution,
+splits) is counted as a kernel of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import onnx
+
+from edgedistill.errors import PreflightError
+from edgedistill.onnx_model.findings import Graph, attribute, given
+
+COMPUTING = ("dense3x3", "dense", "pointwise", "depthwise", "grouped", "gemm", "matmul")
+# Quantization is part of the kernels around it: what it saves is in the precision.
+_FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast",
+         "QuantizeLinear", "DequantizeLinear"}  # fmt: skip
+_FUSED_ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}
+_POINTWISE = {
+    "Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish",
+    "Tanh", "Softplus", "Softsign", "Erf", "Gelu", "Mish", "Add", "Sub", "Mul", "Div", "Pow", "Sqrt",
+    "Exp", "Log", "Abs", "Neg", "Min", "Max", "Reciprocal", "Floor", "Ceil", "Round", "Where",
+    "BatchNormalization",
+}  # fmt: skip
+_POOLS = {"MaxPool", "AveragePool", "LpPool"}
+_SOFTMAX = {"Softmax", "LogSoftmax"}
+_CONVOLUTIONS = {"Conv", "ConvTranspose"}
+_NORMS = {"LayerNormalization", "InstanceNormalization", "GroupNormalization"}
+
+
+@dataclass
+class Kernel:
+    """One launch, one image.
+
+    Attributes:
+        kind: of COMPUTING, or elementwise, pool, reduce, softmax, copy.
+        macs: multiply-accumulates.
+        weights: elements of constants read.
+        moved: elements of activations read and written.
+    """
+
+    kind: str
+    macs: int = 0
+    weights: int = 0
+    output: str = ""
+    inputs: set[str] = field(default_factory=set)
+    activated: bool = False
+    moved: int = 0
+
+
+def kernels_from_file(path: Path) -> list[Kernel]:
+    """
+    Raises:
+        PreflightError: not a readable ONNX file, shapes that are not static, more than one image.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except FileNotFoundError:
+        raise PreflightError(f"{path}: no such file") from None
+    except Exception as error:  # protobuf and OSError: both mean a bad file
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise PreflightError(f"{path}: not a readable ONNX model: {reason}") from None
+    if not model.graph.node:
+        raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
+    graph = Graph(model, 0, path)
+    batches = [graph.shapes.get(value.name, (1,))[:1] for value in graph.inputs()]
+    if any(batch > (1,) for batch in batches):
+        raise PreflightError(
+            f"{path}: takes {max(batches)[0]} images at once; export it for one, as the board runs it"
+        )
+    return kernels_from_graph(graph)
+
+
+def kernels_from_graph(graph: Graph) -> list[Kernel]:
+    """
+    Raises:
+        PreflightError: a shape that is not static, because then nothing can be counted.
+    """
+    return _Fusion(graph).kernels()
+
+
+class _Fusion:
+    """One pass over the nodes in their order, each joined to the kernel before it or opening one."""
+
+    def __init__(self, graph: Graph):
+        self._graph = graph
+        self._alias: dict[str, str] = {}  # a reshaped tensor -> the tensor whose memory it is
+        self._maker: dict[str, Kernel] = {}
+        self._made: list[Kernel] = []
+        self._readers = Counter(
+            name for node in graph.nodes for name in node.input if node.op_type not in _FREE
+        )
+        self._readers.update(value.name for value in graph.model.graph.output)
+        for node in reversed(graph.nodes):  # who reads a reshape reads what was reshaped
+            if node.op_type in _FREE and node.input:
+                self._readers[node.input[0]] += self._readers[node.output[0]]
+
+    def kernels(self) -> list[Kernel]:
+        constants = set(self._graph.constants)
+        for node in self._graph.nodes:
+            if node.op_type in {"Constant", "Shape"} or all(
+                n in constants for n in node.input if n
+            ):
+                constants.update(node.output)
+                continue
+            self._add(node, [name for name in node.input if name and name not in constants],
+                      [name for name in node.input if name and name in constants])  # fmt: skip
+        for kernel in self._made:
+            kernel.moved += sum(map(self._size, {*kernel.inputs, kernel.output}))
+        return self._made
+
+    def _add(self, node: onnx.NodeProto, inputs: list[str], constants: list[str]) -> None:
+        kind, out = node.op_type, node.output[0]
+        sources = [self._alias.get(name, name) for name in inputs]
+        if kind in _FREE:
+            self._alias[out] = sources[0]
+        elif kind in _POINTWISE:
+            self._pointwise(node, sources, constants)
+        elif kind == "Concat":
+            self._maker.pop(out, None)  # its inputs were written there
+        elif kind in {"Split", "Slice"}:
+            for part in node.output:
+                self._open(Kernel("copy"), part, sources=[], moved=2 * self._size(part))
+        else:
+            weights = sum(prod(self._graph.shapes.get(name, ())) for name in constants)
+            kernel = Kernel(self._kind(node, constants), self._macs(node), weights)
+            self._open(kernel, out, sources)
+
+    def _open(self, kernel: Kernel, out: str, sources: list[str], moved: int = 0) -> Kernel:
+        kernel.inputs, kernel.output = set(sources), out
+        if moved:
+            kernel.output, kernel.moved = "", moved
+        self._made.append(kernel)
+        self._maker[out] = kernel
+        return kernel
+
+    def _pointwise(self, node: onnx.NodeProto, sources: list[str], constants: list[str]) -> None:
+        out = node.output[0]
+        # Only a kernel whose result nobody else reads can take in the operation on it.
+        before = [self._maker[name] for name in dict.fromkeys(sources)
+                  if name in self._maker and self._maker[name].output == name
+                  and self._readers[name] == sources.count(name)]  # fmt: skip
+        computing = [
+            kernel for kernel in before if kernel.kind in COMPUTING and not kernel.activated
+        ]
+        if computing and self._taken_in(node, computing[0], sources, constants):
+            return
+        chain = [kernel for kernel in before if kernel.kind == "elementwise"]
+        weights = sum(prod(self._graph.shapes.get(name, ())) for name in constants)
+        joined = Kernel("elementwise", weights=weights + sum(kernel.weights for kernel in chain))
+        for kernel in chain:
+            self._made = [other for other in self._made if other is not kernel]
+        inner = {kernel.output for kernel in chain}
+        outer = {name for kernel in chain for name in kernel.inputs} | (set(sources) - inner)
+        self._open(joined, out, sorted(outer))
+
+    def _taken_in(
+        self, node: onnx.NodeProto, kernel: Kernel, sources: list[str], constants: list[str]
+    ) -> bool:
+        """Whether a computing kernel absorbs this operation on its result."""
+        activation = node.op_type in _FUSED_ACTIVATIONS
+        residual = node.op_type == "Add" and len(set(sources)) == 2
+        per_channel = node.op_type == "BatchNormalization" or (
+            node.op_type in {"Add", "Mul"} and len(sources) == 1
+            and all(self._size(name) < self._size(kernel.output) for name in constants)
+        )  # fmt: skip
+        if residual and self._size(node.output[0]) != self._size(kernel.output):
+            return False
+        if not (activation or residual or per_channel):
+            return False
+        kernel.activated = activation or kernel.activated
+        kernel.inputs |= {name for name in sources if name != kernel.output}
+        kernel.output = node.output[0]
+        self._maker[kernel.output] = kernel
+        return True
+
+    def _kind(self, node: onnx.NodeProto, constants: list[str]) -> str:
+        if node.op_type in _CONVOLUTIONS:
+            return self._convolution(node)
+        if node.op_type == "Gemm" or (node.op_type == "MatMul" and constants):
+            return "gemm"
+        if node.op_type in {"MatMul", "Einsum"}:
+            return "matmul"
+        if node.op_type in _POOLS:
+            return "pool"
+        if node.op_type in _SOFTMAX:
+            return "softmax"
+        if node.op_type in _NORMS or node.op_type.startswith(("Reduce", "Global", "Arg")):
+            return "reduce"
+        return "copy"
+
+    def _convolution(self, node: onnx.NodeProto) -> str:
+        groups = attribute(node, "group", 1)
+        kernel = self._shape(node.input[1])[2:]
+        if groups == 1:
+            strided = prod(attribute(node, "strides", [1])) > 1 or node.op_type != "Conv"
+            if tuple(kernel) == (3, 3) and not strided:
+                return "dense3x3"  # the one shape that Winograd's algorithm is for
+            return "pointwise" if prod(kernel) == 1 else "dense"
+        return "depthwise" if groups == self._shape(node.input[0])[1] else "grouped"
+
+    def _macs(self, node: onnx.NodeProto) -> int:
+        if node.op_type == "Conv":
+            # Each output is a sum over channels / groups x kernel: that is the weight's shape.
+            return self._size(node.output[0]) * prod(self._shape(node.input[1])[1:])
+        if node.op_type == "ConvTranspose":
+            return self._size(node.input[0]) * prod(self._shape(node.input[1])[1:])
+        if node.op_type == "Gemm":
+            flipped = attribute(node, "transA", 0)
+            return self._size(node.output[0]) * self._shape(node.input[0])[0 if flipped else 1]
+        if node.op_type == "MatMul":
+            return self._size(node.output[0]) * self._shape(given(node, 0))[-1]
+        return 0
+
+    def _size(self, name: str) -> int:
+        return prod(self._shape(name)) if name else 0
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = self._graph.shapes.get(name)
+        if shape is None or 0 in shape:
+            raise PreflightError(
+                f"tensor {name!r} has no static shape, so its cost cannot be counted; "
+                "`edgedistill check MODEL.onnx --fix OUT.onnx` folds shapes where it can"
+            )
+        return shape
