@@ -5,9 +5,16 @@ import os
 import sys
 
 from jetson.errors import JetsonError
-from jetson.verbs import bench, build, classify, verify
 
-VERBS = (("build", build), ("verify", verify), ("bench", bench), ("classify", classify))
+try:
+    from jetson.verbs import bench, build, classify, doctor, verify
+except ImportError as failure:  # numpy, which all verbs but one need
+    sys.exit("jetson: %s; run: python3 -m jetson.doctor" % (failure,))
+
+VERBS = (
+    ("build", build), ("verify", verify), ("bench", bench), ("classify", classify),
+    ("doctor", doctor),
+)  # fmt: skip
 
 
 def build_parser():
