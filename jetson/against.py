@@ -132,8 +132,9 @@ def ratio(first, second):
 
 def _check_room(folder):
     """On a Jetson too little is no error but the kernel's OOM killer: ask before."""
-    name = engine_file.read_record(folder)["engine"]
-    size = os.path.getsize(os.path.join(engine_file.engine_folder(folder), name))
+    name = str(engine_file.read_record(folder)["engine"])
+    path = os.path.join(engine_file.engine_folder(folder), name)
+    size = os.path.getsize(path) if os.path.isfile(path) else 0  # then the runner says so
     need = ROOM_MIB + 2 * (size >> 20)  # its bytes as they are read, and again on the GPU
     available = telemetry.memory()["available_mib"]
     if available is not None and available < need:

@@ -1,7 +1,7 @@
 """What this board lacks: every check that the other verbs rely on, each with what to do.
 
-Only Python's own library is imported here, so that it also answers where numpy is missing:
-python3 -m jetson.doctor
+Only Python's own library is imported here, so that it also answers where numpy is missing or ends
+the process: python3 -m jetson.doctor [ROOT]
 """
 
 import importlib
@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 
 from jetson import power, telemetry
@@ -38,6 +40,7 @@ def checks(folder=".", root="/"):
     packages = packages_from_text(said_by(_DPKG)) if root == "/" else {}
     board = board_name()
     jetson = bool(release)
+    numpy = numpy_check()  # before anything that imports it
     tensorrt = tensorrt_check(packages, jetson)
     found = [
         jetpack_check(release, packages, board),
@@ -45,7 +48,7 @@ def checks(folder=".", root="/"):
         cuda_check(packages, jetson),
         onnxruntime_check(required=not jetson and not tensorrt.ok),
         python_check(sys.version_info),
-        _module("numpy", "numpy", "sudo apt install python3-numpy"),
+        numpy,
         _module("OpenCV", "cv2", "sudo apt install python3-opencv"),
         gstreamer_check(),
         openssl_check(said_by(["openssl", "version"])),
@@ -154,6 +157,17 @@ def python_check(version):
     return Check("Python", False, True, found, "Python %d.%d or newer is needed" % OLDEST_PYTHON)
 
 
+def numpy_check():
+    """numpy 1.19.5 dies of an illegal instruction on Jetson boards (numpy issue 18131): ask a child."""
+    ended = _signal_of([sys.executable, "-c", "import numpy"])
+    if ended is None:
+        return _module("numpy", "numpy", "sudo apt install python3-numpy")
+    sys.modules["numpy"] = None  # whatever imports it from here on fails and does not die
+    return Check("numpy", False, True, "importing it dies of " + ended,
+                 "export OPENBLAS_CORETYPE=ARMV8 (numpy issue 18131), or use the system's: "
+                 "python3 -m pip uninstall numpy; sudo apt install python3-numpy")  # fmt: skip
+
+
 def gstreamer_check():
     """CSI cameras need an OpenCV with GStreamer; nothing else does."""
     try:
@@ -219,6 +233,15 @@ def _imported(name):
         return None, _one_line(error)
 
 
+def _signal_of(command):
+    """The name of the signal that a command dies of, or None."""
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    code = process.wait()
+    return signal.Signals(-code).name if code < 0 else None
+
+
 def _version_of(packages, pattern):
     """Version of the first package of that name, without Debian's revision."""
     names = sorted(name for name in packages if re.match(pattern, name))
@@ -230,12 +253,12 @@ def _one_line(error):
     return said.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def main():
+def main(argv):
     """Without the other verbs, which import numpy."""
-    found = checks()
+    found = checks(argv[0] if argv else ".")
     show(found)
     print(json.dumps(report(found), sort_keys=True))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -91,6 +91,8 @@ def mode_check(root="/"):
         name = name or modes.get(number)
     if number is None and name is None:
         return Check("power mode", True, False, "no nvpmodel here", "")
+    if number is None:
+        number = next((n for n, known in modes.items() if known == name), None)
     best = fastest_mode(modes)
     found = "%s (%s)" % (name or "unnamed", "?" if number is None else number)
     if best is None or number in (None, best):

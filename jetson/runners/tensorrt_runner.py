@@ -33,8 +33,8 @@ class TensorRTRunner(object):
         engine_file.check_machine(record, tensorrt=trt.__version__)
         self._device = cuda_memory.find_device()
         engine_file.check_machine(record, sm=self._device.facts()["sm"])
-        self._device.open()
         try:
+            self._device.open()
             self._load(trt, content)
         except BaseException:  # a half-loaded engine must not keep the GPU
             self._close()

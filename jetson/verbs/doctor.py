@@ -2,8 +2,6 @@
 
 import json
 
-from jetson import doctor
-
 HELP = "what this board has and lacks"
 
 
@@ -14,6 +12,8 @@ def options(parser):
 
 
 def run(args):
+    from jetson import doctor
+
     found = doctor.checks(args.root)
     doctor.show(found)
     return json.dumps(doctor.report(found), sort_keys=True)

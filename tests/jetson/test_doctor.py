@@ -139,6 +139,16 @@ def test_without_numpy_one_verb_still_answers(tmp_path):
                    "advice": "sudo apt install python3-numpy"}  # fmt: skip
 
 
+def test_a_numpy_that_ends_the_process_is_said(tmp_path):
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
+    code, out, error = last_line(["-m", "jetson.doctor", str(tmp_path)], PYTHONPATH=str(tmp_path))
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out[0])["checks"]}
+    assert rows["numpy"]["found"] == "importing it dies of SIGILL"
+    assert rows["numpy"]["advice"].startswith("export OPENBLAS_CORETYPE=ARMV8")
+    assert not rows["OpenCV"]["ok"]
+
+
 def test_only_what_is_required_makes_it_not_ok():
     note = board.Check("a", False, False, "b", "c")
     assert doctor.report([note])["ok"] is True
