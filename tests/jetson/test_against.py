@@ -103,28 +103,35 @@ def test_too_few_rounds_are_refused(bundles):
         against.ratio([[1.0]] * 5, [[1.0]] * 5)
 
 
+@pytest.fixture
+def verified(bundles):
+    for bundle in bundles:
+        assert main(["verify", "--backend", "onnxruntime", "--bundle", bundle]) == 0
+    return bundles
+
+
 def last_line(capsys):
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
 
-def test_the_verb(bundles, capsys):
-    words = ["bench", "--backend", "onnxruntime", "--runs", "12", "--bundle", bundles[0]]
-    assert main(words + ["--against", bundles[1]]) == 0
+def test_the_verb(verified, capsys):
+    words = ["bench", "--backend", "onnxruntime", "--runs", "12", "--bundle", verified[0]]
+    assert main(words + ["--against", verified[1]]) == 0
     report = last_line(capsys)
     assert (report["verb"], report["order"], report["rounds"]) == ("bench", "ABBA", 6)
     assert report["ratio"]["compute_ms"] is report["a"]["compute_ms"] is None
     assert report["a"]["model"] == report["b"]["model"] == "tiny"
     assert report["b"]["provenance"].startswith("stand-in")
-    read_manifest(bundles[0])  # still the same bundle
+    read_manifest(verified[0])  # still the same bundle
 
 
-def test_mistakes(bundles, capsys, tmp_path):
-    words = ["bench", "--backend", "onnxruntime", "--bundle", bundles[0], "--against"]
+def test_mistakes(verified, capsys, tmp_path):
+    words = ["bench", "--backend", "onnxruntime", "--bundle", verified[0], "--against"]
     assert main(words + [str(tmp_path / "none")]) == 1
     assert "jetson bench: --against " in capsys.readouterr().err
-    assert main(words + [bundles[1], "--compare", "trtexec"]) == 1
+    assert main(words + [verified[1], "--compare", "trtexec"]) == 1
     assert "two questions" in capsys.readouterr().err
-    assert main(words + [bundles[1], "--runs", "4"]) == 1
+    assert main(words + [verified[1], "--runs", "4"]) == 1
     assert "--against needs --runs of at least 12, got 4" in capsys.readouterr().err
 
 
