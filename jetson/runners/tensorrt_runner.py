@@ -6,7 +6,7 @@ import numpy as np
 
 from jetson import cuda_memory, engine_file, trt_api
 from jetson.board import board_name
-from jetson.errors import BackendError, EngineError
+from jetson.errors import BackendError, DeviceMemoryError, EngineError
 
 
 class TensorRTRunner(object):
@@ -33,8 +33,8 @@ class TensorRTRunner(object):
         engine_file.check_machine(record, tensorrt=trt.__version__)
         self._device = cuda_memory.find_device()
         engine_file.check_machine(record, sm=self._device.facts()["sm"])
-        self._device.open()
         try:
+            self._device.open()
             self._load(trt, content)
         except BaseException:  # a half-loaded engine must not keep the GPU
             self._close()
@@ -76,7 +76,7 @@ class TensorRTRunner(object):
         self._runtime, self._engine = trt_api.load_engine(trt, log, content)
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise BackendError(
+            raise DeviceMemoryError(
                 "TensorRT has no memory for this engine's context; stop other programs"
             )
         found = trt_api.tensors(trt, self._engine)
