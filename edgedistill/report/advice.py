@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.config import Recipe
-from edgedistill.report.devices import is_stand_in, place_of
+from edgedistill.report.devices import is_stand_in, spot_of
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
@@ -28,7 +28,7 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
     several = len(report["devices"]) > 1
     for host in report["devices"]:
-        where = f" ({place_of(host)})" if several else ""
+        where = f" ({spot_of(host)})" if several else ""
         found += [f"{line[0].upper()}{line[1:]}{where}." for line in host["warnings"]]
     found += _about_precision(report)
     preflight = report["preflight"]

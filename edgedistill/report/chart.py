@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # sentinel -> CSS variable of style.css
 _COLOURS = {
@@ -39,6 +40,14 @@ def new_figure(height: float) -> tuple[Figure, Any]:
     """A figure of 5.4 x `height` inches, which the page scales to a column."""
     figure = Figure(figsize=(5.4, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def plain_decades(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10, 20, ..., written out."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", size=0)
 
 
 def svg_of(figure: Figure, name: str, title: str) -> str:

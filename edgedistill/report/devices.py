@@ -30,12 +30,15 @@ def is_stand_in(device: dict[str, Any]) -> bool:
     return device["provenance"].startswith(STAND_IN)
 
 
+def spot_of(device: dict[str, Any]) -> str:
+    """`this computer`, or the host's name."""
+    return "this computer" if device["host"] == "local" else device["host"]
+
+
 def place_of(device: dict[str, Any]) -> str:
-    """`this computer`, or the board's own name with the host's."""
-    if device["host"] == "local":
-        return "this computer"
+    """`spot_of`, and what the board calls itself."""
     board = device["machine"].get("board")
-    return f"{device['host']} ({board})" if board else device["host"]
+    return f"{spot_of(device)} ({board})" if board else spot_of(device)
 
 
 def board_mib(device: dict[str, Any]) -> float | None:

@@ -9,11 +9,11 @@ from importlib import resources
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from edgedistill.report import accuracy_figures, device_figures, ladder_figures, training_figures
 from edgedistill.report.chart import short
-from edgedistill.report.devices import board_mib, is_stand_in, place_of
+from edgedistill.report.devices import board_mib, is_stand_in, place_of, spot_of
 from edgedistill.report.disagreements import MOST
 from edgedistill.report.pareto_figure import pareto_figure
 from edgedistill.report.provenance import toml_from_recipe
@@ -74,9 +74,9 @@ def rendered(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, words, points, kind, millions, times, megabytes, fps, short)
+    filters = (percent, words, points, kind, millions, times, megabytes, fps, short, breakable)
     environment.filters |= {function.__name__: function for function in filters}
-    environment.filters |= {"place": place_of, "mib": board_mib}
+    environment.filters |= {"place": place_of, "spot": spot_of, "mib": board_mib}
     script = (resources.files("edgedistill.report") / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
@@ -119,6 +119,11 @@ def words(metric: str) -> str:
     return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1 accuracy")
 
 
+def breakable(name: str) -> Markup:
+    """A long name may break after its underscores."""
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))
+
+
 def kind(provenance: str) -> str:
     """`stand-in: ONNX Runtime ...` -> `stand-in`."""
     return provenance.partition(":")[0]
@@ -143,7 +148,7 @@ def _figures(report: dict[str, Any]) -> dict[str, Markup]:
 def network_points(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Every network of the run that was tested: by parameters, in millions."""
     metric = report["metric"]
-    nets = [{"name": f"{name}: {report[name]['model']}", "role": name, **report[name]}
+    nets = [{"name": name, "role": name, **report[name]}
             for name in ("teacher", "baseline", "student")]  # fmt: skip
     nets += [{"name": link["model"], "role": "link", **link}
              for link in report["links"] if link["parameters"]]  # fmt: skip

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-from edgedistill.report.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, short, svg_of
+from edgedistill.report.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
 
 
 def pareto_front(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -35,7 +33,9 @@ def pareto_figure(points: list[dict[str, Any]], metric: str, size: str) -> str |
         return None
     figure, axes = new_figure(3.2)
     front = pareto_front(points)
-    axes.step([p["size"] for p in front], [100 * p["value"] for p in front], where="post",
+    end = {"size": max(point["size"] for point in points), "value": front[-1]["value"]}
+    line = [*front, end]
+    axes.step([p["size"] for p in line], [100 * p["value"] for p in line], where="post",
               color=LINE, linewidth=3, zorder=1)  # fmt: skip
     for number, point in enumerate(points):
         colour, marker = NETS.get(point["role"], (MUTED, "o"))
@@ -44,10 +44,7 @@ def pareto_figure(points: list[dict[str, Any]], metric: str, size: str) -> str |
         axes.annotate(short(point["name"]), place, xytext=(0, 9 if number % 2 else -16), ha="center",
                       color=INK, fontsize=8.5, textcoords="offset points")  # fmt: skip
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_tick_params(which="minor", size=0)
+    plain_decades(axes.xaxis)
     axes.margins(x=0.25, y=0.3)
     axes.set_xlabel(f"{size}, million")
     axes.set_ylabel(f"{metric}, test images, %")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgedistill.report.devices import board_mib, is_stand_in, place_of
+from edgedistill.report.devices import board_mib, is_stand_in, spot_of
 
 MET, MISSED, OPEN = "met", "missed", "not measured"
+_LIMITS = {
+    "target.fps": "wanted_fps",
+    "target.memory_mib": "wanted_memory_mib",
+    "target.min_retention_fraction": "wanted_retention_fraction",
+}
 
 
 def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str, float]) -> dict[str, Any]:
@@ -21,19 +26,23 @@ def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str,
         gates: least value of the teacher's metric on validation images, by metric; 0 is no gate.
 
     Returns:
-        outcome: `met`, `missed`, `not measured`, or None when the recipe limits nothing; sentence;
+        outcome: `met`, `missed`, `open` (something was not measured), or None when the recipe limits nothing; sentence;
         rows of what, limit, found (both text, found None when not measured), outcome, provenance.
     """
     rows = [*_quality(report), *_on_boards(report), *_teacher(teacher, gates)]
     outcomes = [row["outcome"] for row in rows]
     if not rows:
         return {"outcome": None, "rows": [],
-                "sentence": "The recipe sets no budget, so there is nothing to hold this against: "
-                            "target.fps, target.memory_mib, target.min_retention_fraction."}  # fmt: skip
-    outcome = next(o for o in (MISSED, OPEN, MET) if o in outcomes)
+                "sentence": "The recipe sets no limit to hold this against; it may set "
+                            f"{', '.join(_LIMITS)}."}  # fmt: skip
+    outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
     count = f"{outcomes.count(MET)} of {len(rows)} limits of the recipe are met"
     rest = [f"{outcomes.count(o)} {o}" for o in (MISSED, OPEN) if o in outcomes]
-    return {"outcome": outcome, "rows": rows, "sentence": ", ".join([count, *rest]) + "."}
+    sentence = ", ".join([count, *rest]) + "."
+    unasked = [key for key, name in _LIMITS.items() if report["target"][name] is None]
+    if unasked:
+        sentence += f" It sets none for {', '.join(unasked)}."
+    return {"outcome": outcome, "rows": rows, "sentence": sentence}
 
 
 def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
@@ -50,11 +59,11 @@ def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
     rows.append({"what": "time of each layer", "why": "bench times the network as a whole"})
     rows.append({"what": "temperature and clocks from call to call",
                  "why": "they are read before, between and after the timed calls, not inside them"})  # fmt: skip
-    for device in report["devices"]:
+    for device in boards:
         absent = {**device["conditions"]["absent"]}
         if device["power"]["energy_mj"] is None and device["power"].get("reason"):
             absent["energy"] = device["power"]["reason"]
-        rows += [{"what": f"{name.replace('_', ' ')} on {place_of(device)}", "why": why}
+        rows += [{"what": f"{name.replace('_', ' ')} on {spot_of(device)}", "why": why}
                  for name, why in absent.items()]  # fmt: skip
     if report["running_cost"] is None:
         rows.append({"what": "cost and saving", "why": "the recipe has no [cost]"})
@@ -72,7 +81,7 @@ def _quality(report: dict[str, Any]) -> list[dict[str, Any]]:
     if least is not None:
         kept = report["retention_fraction"]
         rows.append(_row(
-            "retention", f"at least {least:.1%}", None if kept is None else f"{kept:.1%}",
+            "retention", f"at least {_percent(least)}", None if kept is None else _percent(kept),
             kept is not None and kept >= least, report["student"]["provenance"],
         ))  # fmt: skip
     gate = report["int8_gate"]
@@ -94,15 +103,15 @@ def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
     boards = [device for device in report["devices"] if not is_stand_in(device)]
     unmeasured = f"not measured on a board: {_instead(report)}"
     if fps is not None:
-        what, limit = "images a second from the image file", f"at least {fps:g} FPS"
-        rows += [_row(f"{what}, {place_of(board)}", limit, f"{board['fps']['end_to_end']:.1f} FPS",
+        what, limit = "FPS from the image file", f"at least {fps:g} FPS"
+        rows += [_row(f"{what} on {spot_of(board)}", limit, f"{board['fps']['end_to_end']:.1f} FPS",
                       board["fps"]["end_to_end"] >= fps, board["provenance"])
                  for board in boards] or [_row(what, limit, None, False, unmeasured)]  # fmt: skip
     if mib is not None:
-        what, limit = "memory of the process and the GPU's driver", f"at most {mib:g} MiB"
+        what, limit = "memory of process and GPU driver", f"at most {mib:g} MiB"
         for board in boards:
             used = board_mib(board)
-            rows.append(_row(f"{what}, {place_of(board)}", limit,
+            rows.append(_row(f"{what} on {spot_of(board)}", limit,
                              None if used is None else f"{used:.1f} MiB",
                              used is not None and used <= mib, board["provenance"]))  # fmt: skip
         if not boards:
@@ -123,7 +132,11 @@ def _teacher(teacher: dict[str, Any], gates: dict[str, float]) -> list[dict[str,
     found = teacher["validation"]
     words = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy"}
     return [
-        _row(f"teacher's {words[metric]}", f"at least {least:.1%}", f"{found[metric]:.1%}",
+        _row(f"teacher's {words[metric]}", f"at least {_percent(least)}", _percent(found[metric]),
              found[metric] >= least, "measured: PyTorch on this computer, validation images")
         for metric, least in gates.items() if least > 0
     ]  # fmt: skip
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
