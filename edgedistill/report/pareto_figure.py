@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgedistill.report.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
+from edgedistill.report.chart import (
+    INK,
+    LINE,
+    MUTED,
+    NETS,
+    STYLED,
+    new_figure,
+    plain_decades,
+    short,
+    svg_of,
+)
 
 
 def pareto_front(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
