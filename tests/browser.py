@@ -57,7 +57,9 @@ class Browser:
         os.close(self._read)
         os.close(self._write)
 
-    def open(self, path: Path, width: int = 1000, height: int = 900, **media: str) -> "Tab":
+    def open(
+        self, path: Path, width: int = 1000, height: int = 900, scripts: bool = True, **media: str
+    ) -> "Tab":
         """A new tab that has loaded a file; `media`: prefers_color_scheme="dark", or type="print"."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -67,6 +69,7 @@ class Browser:
         tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                  deviceScaleFactor=1, mobile=width < 500)  # fmt: skip
         tab.media(**media)
+        tab.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         tab.call("Page.navigate", url=path.as_uri())
         tab.wait_for("Page.loadEventFired")
         return tab

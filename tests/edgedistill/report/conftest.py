@@ -211,13 +211,19 @@ def stages():
     return copy.deepcopy(_STAGES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def stages_to_read():
+    """The same for what is made once of them; not to be changed."""
+    return copy.deepcopy(_STAGES)
+
+
+@pytest.fixture(scope="session")
 def board():
     """The function that turns the stand-in's answer into a board's."""
     return on_board
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe():
     table = {
         "data": {"train": "/somewhere/of/mine/parts"},
