@@ -87,10 +87,14 @@ def report_from_stages(
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe),
     }  # fmt: skip
+    return {**report, **_judged(report, stages, recipe)}
+
+
+def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """What follows from the figures."""
     gates = {name: getattr(recipe.teacher, f"min_{name}")
              for name in ("top1_fraction", "balanced_accuracy_fraction")}  # fmt: skip
     return {
-        **report,
         "verdict": verdict_of(report, stages["teacher"], gates),
         "absent": absent_of(report),
         "warnings": [*warnings_of(report), *guards_of(stages, recipe)],

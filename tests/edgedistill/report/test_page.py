@@ -12,11 +12,12 @@ from html.parser import HTMLParser
 import markupsafe
 import pytest
 
-from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.accuracy_figures import WORST
+from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.page import html_from_report
 from report_pages import HOSTILE, renamed
 from road import ROOT
+
 
 class Tags(HTMLParser):
     """Every tag with its attributes, and the text outside of <style> and <script>."""
