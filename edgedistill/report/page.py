@@ -20,6 +20,7 @@ from edgedistill.report.provenance import toml_from_recipe
 
 MATRIX_CLASSES = 12  # with more, the confusions are a list
 CONFUSIONS = 20  # of that list
+EMBEDDED = 100  # classes whose confusion counts stand in the page; 1000 would weigh 6 MB
 _SECTIONS = (
     ("budget", "Budget"), ("ladder", "Precision"), ("training", "Training"),
     ("recall", "Accuracy and classes"), ("confusion", "Confusion"),
@@ -39,8 +40,8 @@ def html_from_report(
     reading needs no script.
 
     Args:
-        report: as `report_from_stages` makes it; it also stands whole in the page, as JSON in the
-            element `#report`.
+        report: as `report_from_stages` makes it; it also stands in the page, as JSON in the element
+            `#report`, whole but for the confusion counts of very many classes.
         synthesised: PNG of the images that a data-free student was taught on.
         thumbnails: sha256 of a test image -> JPEG, of those in report["disagreements"].
     """
@@ -56,7 +57,7 @@ def html_from_report(
         sections=[one for one in _SECTIONS if one[0] not in absent],
         matrices=few,
         confused=[] if few else _confused(report),
-        raw=json_in_html(report),
+        raw=json_in_html(report if len(report["data"]["classes"]) <= EMBEDDED else _small(report)),
         worst=accuracy_figures.WORST,
         most=MOST,
         recipe_toml=toml_from_recipe(report["provenance"]["recipe"]),
@@ -86,7 +87,7 @@ def rendered(template: str, **values: Any) -> str:
 
 def json_in_html(value: Any) -> Markup:
     """JSON that no value can break out of: `</script>` and `<!--` need a `<`."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
@@ -183,6 +184,13 @@ def _confused(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"label": classes[i], "said": classes[j],
              **{name: report[name]["confusion"][i][j] for name in ("teacher", "baseline", "student")}}
             for _, i, j in pairs[:CONFUSIONS]]  # fmt: skip
+
+
+def _small(report: dict[str, Any]) -> dict[str, Any]:
+    """Without the counts that grow with the square of the classes; report.json has them."""
+    nets = ("teacher", "baseline", "student")
+    return {**report, **{name: {key: value for key, value in report[name].items()
+                                if key != "confusion"} for name in nets}}  # fmt: skip
 
 
 def _base64(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from edgedistill.verbs.recipe_run import run_options
@@ -29,7 +30,8 @@ def _serve(folder: Path, port: int) -> None:
     from edgedistill.report.serve import ADDRESS, server_of
 
     with server_of(folder, port) as server:
-        print(f"serving http://{ADDRESS}:{server.server_address[1]}/ (Ctrl-C ends)", flush=True)
+        url = f"http://{ADDRESS}:{server.server_address[1]}/"
+        print(f"serving {url} (Ctrl-C ends)", file=sys.stderr, flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:

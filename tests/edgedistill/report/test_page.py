@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 
 import markupsafe
+import numpy as np
 import pytest
 
 from edgedistill.report.accuracy_figures import WORST
@@ -191,6 +192,14 @@ def test_many_classes_show_the_worst_and_list_them_all(stages, recipe):
     figure = next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "Recall" in svg)
     assert re.findall(r"kind \d+", figure) == names[:WORST]
     assert all(f'<th scope="row" dir="auto">{name}</th>' in page for name in names)
+    raw = json.loads(re.search(r' id="report">(.*?)</script>', page, re.DOTALL)[1])
+    assert "confusion" not in raw["student"], "it grows with the square of the classes"
+    assert raw["student"]["per_class_recall"] == recalls
+    counts = np.array(stages["evaluate"]["student"]["confusion"])
+    np.fill_diagonal(counts, 0)
+    label, said = np.unravel_index(counts.argmax(), counts.shape)
+    first = page[page.index('aria-label="Confusions"') :]
+    assert re.findall(r"(?<=>)kind \d+", first)[:2] == [names[label], names[said]]
 
 
 def test_hostile_class_names_are_text(stages, recipe):

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_it(finished_run):
         cwd=finished_run, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    line = next(line for line in process.stdout if line.startswith("serving "))
+    line = next(line for line in process.stderr if line.startswith("serving "))
     answer, body = ask(int(line.split(":")[2].split("/")[0]), "/")
     assert answer.status == 200
     assert body.startswith(b"<!doctype html>")
