@@ -102,6 +102,7 @@ def _thumbnail(pixels: np.ndarray) -> bytes:
 
 
 def _confidence(logits: np.ndarray) -> np.ndarray:
-    """(N,) softmax probability of the class that is named."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted.max(axis=1) / shifted.sum(axis=1)
+    """(N,) softmax probability of the class that is named; 0 where the logits are not finite."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.nan_to_num(shifted.max(axis=1) / shifted.sum(axis=1))

@@ -1,6 +1,7 @@
 """Where networks part: counted by hand, and pictures that stay small and tell nothing but pixels."""
 
 import itertools
+import json
 
 import cv2
 import numpy as np
@@ -36,6 +37,13 @@ def test_the_clearest_disagreement_comes_first():
     row = found["shown"][0]
     assert (row["label"], row["first"]["class"], row["second"]["class"]) == ("b", "a", "c")
     assert abs(row["first"]["probability"] - np.exp(5) / (np.exp(5) + 2)) < 1e-12
+
+
+def test_a_network_that_overflowed_is_unsure_and_still_json():
+    broken = np.array([[np.nan, 1.0, 0], [np.inf, 0, 0]])
+    found = disagreement(("float", np.eye(3)[1:]), ("int8", broken), np.array([1, 2]), CLASSES, ["h", "i"])
+    assert [row["second"]["probability"] for row in found["shown"]] == [0.0, 0.0]
+    json.dumps(found, allow_nan=False)
 
 
 def test_networks_that_agree_show_nothing():
