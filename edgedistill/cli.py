@@ -17,11 +17,13 @@ from edgedistill.verbs import (
     bundle,
     check,
     choose,
+    compare,
     doctor,
     keys,
     new,
     predict,
     quickstart,
+    report,
     run,
     students,
     sweep,
@@ -29,9 +31,11 @@ from edgedistill.verbs import (
 from edgedistill.verbs.recipe_run import run_options
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
-STAGE_MODULES = {"bundle": bundle}  # stages whose verb takes more than a recipe
-AFTER_STAGES = {"keys": keys, "sweep": sweep, "check": check, "students": students,
-                "choose": choose, "predict": predict, "doctor": doctor}  # fmt: skip
+STAGE_MODULES = {"bundle": bundle, "report": report}  # stages whose verb takes more than a recipe
+AFTER_STAGES = {
+    "keys": keys, "sweep": sweep, "compare": compare, "check": check, "students": students,
+    "choose": choose, "predict": predict, "doctor": doctor,
+}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

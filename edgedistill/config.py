@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, model_validator
 
 from edgedistill.errors import RecipeError
+from edgedistill.prices import CostConfig
 from edgedistill.sections import (
     AugmentConfig,
     DataConfig,
@@ -43,6 +44,7 @@ class Recipe(Section):
     quantize: QuantizeConfig = QuantizeConfig()
     target: TargetConfig = TargetConfig()
     deploy: DeployConfig = DeployConfig()
+    cost: CostConfig = CostConfig()
     run: RunConfig = RunConfig()
 
     @model_validator(mode="after")

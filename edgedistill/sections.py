@@ -249,6 +249,8 @@ class TargetConfig(Section):
     """wanted frames per second"""
     memory_mib: Positive | None = None
     """memory the process may take on the board, MiB"""
+    min_retention_fraction: Fraction | None = None
+    """share of the teacher's data.metric that the student is to keep; the report judges it"""
 
 
 class DeployConfig(Section):

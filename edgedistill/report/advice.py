@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.config import Recipe
+from edgedistill.report.devices import is_stand_in, spot_of
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
@@ -23,9 +24,12 @@ def warnings_of(report: dict[str, Any]) -> list[str]:
         found.append(f"{target['reason']}.")
     if device is None:
         found.append("Nothing was timed: deploy.hosts is empty.")
-    elif device["provenance"].startswith("stand-in"):
+    elif is_stand_in(device):
         found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
-    found += [f"{line[0].upper()}{line[1:]}." for line in (device or {}).get("warnings", [])]
+    several = len(report["devices"]) > 1
+    for host in report["devices"]:
+        where = f" ({spot_of(host)})" if several else ""
+        found += [f"{line[0].upper()}{line[1:]}{where}." for line in host["warnings"]]
     found += _about_precision(report)
     preflight = report["preflight"]
     if preflight["findings"]:

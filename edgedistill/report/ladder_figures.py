@@ -1,22 +1,22 @@
-"""Pictures of what each precision costs, in the style of `figures`."""
+"""Pictures of what each precision costs, in the style of `chart`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from edgedistill.report.figures import _STUDENT, _STYLED, _TEACHER, _figure, _svg
+from edgedistill.report.chart import STUDENT, STYLED, TEACHER, new_figure, svg_of
 
 
-@_STYLED
+@STYLED
 def ladder_figure(report: dict[str, Any]) -> str:
     """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
     ladder = report["accuracy_ladder"]
     low, high = (100 * value for value in report["student"]["top1_interval"])
-    figure, axes = _figure(2.9)
-    axes.axhspan(low, high, color=_STUDENT, alpha=0.12, linewidth=0)
+    figure, axes = new_figure(2.9)
+    axes.axhspan(low, high, color=STUDENT, alpha=0.12, linewidth=0)
     shown = [low, high]
-    series = [("top1_fraction", _STUDENT, "o", "top-1"),
-              ("balanced_accuracy_fraction", _TEACHER, "s", "balanced accuracy")]  # fmt: skip
+    series = [("top1_fraction", STUDENT, "o", "top-1"),
+              ("balanced_accuracy_fraction", TEACHER, "s", "balanced accuracy")]  # fmt: skip
     series.sort(key=lambda one: sum(step[one[0]] for step in ladder.values()))
     for (key, colour, marker, name), drop in zip(series, (-15, 8), strict=True):
         heights = [100 * step[key] for step in ladder.values()]
@@ -34,24 +34,24 @@ def ladder_figure(report: dict[str, Any]) -> str:
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test images, %")
     axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))
-    return _svg(figure, "ladder", "Accuracy of the student at each precision")
+    return svg_of(figure, "ladder", "Accuracy of the student at each precision")
 
 
-@_STYLED
+@STYLED
 def rescue_figure(report: dict[str, Any]) -> str | None:
     """What INT8 costs with k layers left in float; None when the gate asked for none."""
     gate = report["int8_gate"]
     if len(gate["curve"]) < 2:
         return None
-    figure, axes = _figure(2.9)
+    figure, axes = new_figure(2.9)
     places = range(len(gate["curve"]))
     drops = [step["drop_points"] for step in gate["curve"]]
     axes.errorbar(places, drops, [step["drop_standard_error_points"] for step in gate["curve"]],
-                  color=_STUDENT, marker="o", capsize=3)  # fmt: skip
-    axes.axhline(gate["max_drop_points"], color=_TEACHER, linestyle=(0, (3, 3)))
-    axes.annotate("gate", (0, gate["max_drop_points"]), xytext=(0, 4), color=_TEACHER,
+                  color=STUDENT, marker="o", capsize=3)  # fmt: skip
+    axes.axhline(gate["max_drop_points"], color=TEACHER, linestyle=(0, (3, 3)))
+    axes.annotate("gate", (0, gate["max_drop_points"]), xytext=(0, 4), color=TEACHER,
                   textcoords="offset points")  # fmt: skip
     axes.set_xticks(places, [str(step["float_layers"]) for step in gate["curve"]])
     axes.set_xlabel("most sensitive layers left in float")
     axes.set_ylabel("points lost, validation")
-    return _svg(figure, "rescue", "Accuracy lost by INT8 with layers left in float")
+    return svg_of(figure, "rescue", "Accuracy lost by INT8 with layers left in float")

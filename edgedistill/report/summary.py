@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from edgedistill.report.devices import spot_of
+
 WIDTH = 100  # columns
 
 
@@ -22,8 +24,9 @@ def summary_table(report: dict[str, Any]) -> str:
         ("smaller", f"file {report['size_ratio']:.1f} x, MACs {report['macs_ratio']:.1f} x, "
                     "teacher over student (counted)"),
         ("precision", _ladder(report)),
-        ("here", _here(report)),
-        (target["title"], _board(report)),
+        *_hosts(report),
+        (target["title"], _published(report)),
+        ("budget", report["verdict"]["sentence"]),
         ("time", _time(report["cost"])),
     ]  # fmt: skip
     notes = [("note", line) for line in report["warnings"]]
@@ -85,20 +88,23 @@ def _ladder(report: dict[str, Any]) -> str:
             f"{int8['drop_standard_error_points']:.1f} points (standard error)")  # fmt: skip
 
 
-def _here(report: dict[str, Any]) -> str:
-    device = report["device"]
-    if device is None:
-        return "unknown: nothing was timed, deploy.hosts is empty"
-    text = (f"{device['fps']['host']:.0f} FPS the network alone, "
-            f"{device['fps']['end_to_end']:.0f} FPS from the image file")  # fmt: skip
-    ratio = report["speedup"]["ratio"]
-    if ratio is not None:
-        text += f", {ratio:.1f} x the teacher's speed"
-    return f"{text} ({device['provenance']})"
+def _hosts(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """A row for each host; the teacher was timed on this computer alone."""
+    if not report["devices"]:
+        return [("speed", "unknown: nothing was timed, deploy.hosts is empty")]
+    rows = []
+    for device in report["devices"]:
+        here = spot_of(device) == "this computer"
+        text = (f"{device['fps']['host']:.0f} FPS the network alone, "
+                f"{device['fps']['end_to_end']:.0f} FPS from the image file")  # fmt: skip
+        if here and report["speedup"]["ratio"] is not None:
+            text += f", {report['speedup']['ratio']:.1f} x the teacher's speed"
+        rows.append(("here" if here else spot_of(device), f"{text} ({device['provenance']})"))
+    return rows
 
 
-def _board(report: dict[str, Any]) -> str:
-    """What is known of the board's speed; where it is published, by whom."""
+def _published(report: dict[str, Any]) -> str:
+    """What others measured of this network on the board, by whom."""
     published = report["published"]
     if not published["rows"]:
         return published["reason"]

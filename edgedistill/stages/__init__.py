@@ -94,7 +94,7 @@ STAGES = (
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device", "export"), 2,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
-    Stage("quantize", ("data", "distill", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 2,
+    Stage("quantize", ("data", "distill", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 3,
           "take INT8 scales and measure what each precision costs", gate=int8_is_good_enough,
           applies=_classifies),
     Stage("bundle", ("data", "teacher", "distill", "export", "quantize", "evaluate"),
@@ -103,7 +103,8 @@ STAGES = (
     Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.bench_runs"), 1,
           "verify and time the bundle on each host", applies=_classifies),
     Stage("report", ("data", "teacher", "synthesise", "logits", "baseline", "assist", "distill", "evaluate",
-                     "export", "quantize", "bundle", "deploy"), ("data.metric", "target"), 3,
+                     "export", "quantize", "bundle", "deploy"), ("data.metric", "target", "cost",
+          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 4,
           "one page and one JSON of what came out", applies=_classifies),
 )  # fmt: skip
 

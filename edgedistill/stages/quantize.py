@@ -27,6 +27,7 @@ from edgedistill.training_stage import WEIGHTS
 from jetson.preprocess import centre_crop, to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
+LOGITS = "test_logits.npz"  # of each precision, for whoever asks on which images they part
 CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told and made again
 
 
@@ -68,6 +69,7 @@ def run(context: StageContext) -> Result:
         context.talk.say(f"  test images through {path.name}")
         with OnnxSession(path) as session:
             logits[name] = session.logits(Inputs(images, "test", spec))
+    np.savez(context.out / LOGITS, **logits)
     executed, reason = executed_precision(target, recipe.target.precision)
     widest = max(ranges.kept, key=ranges.kept.__getitem__)
     return Result(
@@ -85,7 +87,7 @@ def run(context: StageContext) -> Result:
             "fp16_file_bytes": (context.out / FP16).stat().st_size,
             "widest_range": {"tensor": widest, "amax": ranges.kept[widest]},
         },
-        (AMAX, CHOSEN, INT8, FP16),
+        (AMAX, CHOSEN, INT8, FP16, LOGITS),
     )
 
 

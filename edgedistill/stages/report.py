@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from edgedistill.images import Images, open_images
 from edgedistill.pipeline import StageContext
 from edgedistill.report.assemble import report_from_stages
+from edgedistill.report.disagreements import disagreement, thumbnails
 from edgedistill.report.page import html_from_report
 from edgedistill.run_folder import Result, write_bytes
 from edgedistill.stages import stage_named, stages_read
+from edgedistill.stages.quantize import LOGITS
 from edgedistill.stages.synthesise import SHEET
+from jetson.preprocess import centre_crop
 
 
 def run(context: StageContext) -> Result:
     names = stages_read(stage_named("report"), context.recipe)
     stages = {name: context.values(name) for name in names}
-    report = report_from_stages(stages, context.recipe)
+    images = open_images(context)
+    parted = _disagreements(context, images)
+    report = report_from_stages(stages, context.recipe, parted)
     sheet = context.file("synthesise", SHEET).read_bytes() if "synthesise" in stages else None
-    write_bytes(context.out / "report.html", html_from_report(report, sheet).encode())
+    rows, px = images.rows("test"), context.recipe.data.image_px
+    pictures = thumbnails(parted, lambda place: centre_crop(images.pixels[int(rows[place])], px))
+    write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures).encode())
     return Result(report, ("report.html",))
+
+
+def _disagreements(context: StageContext, images: Images) -> list[dict[str, Any]]:
+    """Student and teacher, INT8 and float, on the same test images."""
+    nets = np.load(context.file("evaluate", "test_logits.npz"))
+    steps = np.load(context.file("quantize", LOGITS))
+    hashes = [images.table.sha256[row] for row in images.rows("test")]
+    pairs = [(("teacher", nets["teacher"]), ("student", nets["student"])),
+             (("float", steps["float"]), ("int8", steps["int8"]))]  # fmt: skip
+    return [disagreement(first, second, nets["labels"], images.classes, hashes)
+            for first, second in pairs]  # fmt: skip

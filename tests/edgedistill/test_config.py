@@ -62,8 +62,6 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
         "run.checkpoint_seconds",  # these change no artifact
         "run.tensorboard",
         "run.cache_dir",
-        "teacher.min_top1_fraction",  # gates are asked of the artifact, see gates.py
-        "teacher.min_balanced_accuracy_fraction",
     }
     assert every - used - in_data - in_teacher - in_distill == on_purpose
 

@@ -180,7 +180,8 @@ def test_a_gate_on_int8_and_training_for_it_leave_their_marks(finished_run, tmp_
     chosen = json.loads((tmp_path / "r" / "quantize" / "calibration_images.json").read_text())
     assert len(chosen["images"]) == 16
     files = {path.name for path in (tmp_path / "r" / "quantize").iterdir()}
-    assert files == {"amax.json", "calibration_images.json", "quantize.json", "student_fp16.onnx", "student_int8.onnx"}
+    assert files == {"amax.json", "calibration_images.json", "quantize.json", "student_fp16.onnx",
+                     "student_int8.onnx", "test_logits.npz"}
 
 
 @pytest.mark.parametrize("verb", ["verify", "bench"])

@@ -7,6 +7,7 @@ import pytest
 
 from edgedistill.config import recipe_from_table
 from edgedistill.measure import measures, paired
+from jetson import benchreport
 
 CLASSES = ["crease", "dent", "good", "oil spot", "scratch", "weld porosity"]
 COUNTS = [60, 48, 210, 36, 90, 24]  # test images of each
@@ -70,16 +71,31 @@ def deployed() -> dict:
     host_ms, end_to_end_ms = (percentiles(samples[scope]) for scope in samples)
     provenance = "stand-in: ONNX Runtime on x86_64, not the board's TensorRT"
     bench = {
+        "version": benchreport.VERSION, "verb": "bench", "model": "squeezenet1_1",
+        "backend": "OnnxRuntimeRunner", "provenance": provenance, "requested": "int8",
         "host_ms": host_ms, "end_to_end_ms": end_to_end_ms, "executed": "fp32",
-        "compute_ms": None,
+        "compute_ms": None, "trtexec": None, "warmup": 20, "samples_file": None,
         "fps": {"host": 1e3 / host_ms["p50_ms"], "end_to_end": 1e3 / end_to_end_ms["p50_ms"],
                 "pipelined": 240.0},
-        "power": {"energy_mj": None}, "state": "unknown", "clocks_mhz": {}, "throttle": {},
-        "power_mode": {"name": None, "number": None}, "temperatures_c": {}, "absent": {},
-        "machine": {"machine": "x86_64", "cpu": "Example CPU 9000"},
-        "memory": {"process_peak_mib": 131.4, "method": "VmHWM of this process"},
+        "power": {"mean_mw": {}, "samples": 0, "input_rail": None, "energy_mj": None,
+                  "reason": "no power rail under /sys and no tegrastats"},
+        "state": "unknown",
+        "clocks_mhz": {"cpu": [], "gpu": None, "emc": None, "emc_locked": None},
+        "throttle": {"below_its_lock": False, "cooling": [], "over_current_events": {},
+                     "slowest_gpu_mhz": None},
+        "power_mode": {"name": None, "number": None},
+        "temperatures_c": {"before": {}, "peak": {}, "after": {}},
+        "absent": {"gpu_clock": "no GPU under /sys/class/devfreq"},
+        "machine": {"machine": "x86_64", "system": "Linux", "python": "3.11.7",
+                    "cpu": "Example CPU 9000", "board": None, "l4t": None},
+        "memory": {"process_before_mib": 40.0, "process_peak_mib": 131.4,
+                   "available_before_mib": 9000.0, "available_least_mib": 8900.0,
+                   "available_delta_mib": 100.0, "nvmap_before_mib": None,
+                   "nvmap_most_mib": None, "nvmap_delta_mib": None,
+                   "method": "VmHWM of this process"},
         "warnings": ["clocks and power mode were not read or locked"],
     }  # fmt: skip
+    benchreport.line_from_report(bench)  # a bench report that the workstation would take
     verify = {"images": 32, "max_relative_difference": 2.2e-6, "tolerance": 1e-3,
               "top1_agreement_fraction": 1.0}  # fmt: skip
     return {
@@ -89,6 +105,32 @@ def deployed() -> dict:
         "speedup_here": {"teacher_p50_ms": 21.7, "student_p50_ms": 3.1, "ratio": 7.0,
                          "provenance": "stand-in: ONNX Runtime on this computer"},
     }  # fmt: skip
+
+
+def on_board(host: dict, name: str = "nano-3") -> dict:
+    """The same host as a Jetson Nano would have answered: slower, FP16, its own power and heat."""
+    host = copy.deepcopy(host)
+    bench, provenance = host["bench"], "measured: TensorRT 8.2.1 on NVIDIA Jetson Nano, memory by pycuda"
+    host |= {"host": name, "backend": "tensorrt", "provenance": provenance, "executed": "fp16"}
+    host["samples_ms"] = {
+        scope: [3 * value for value in values] for scope, values in host["samples_ms"].items()
+    }
+    host["samples_ms"]["compute_ms"] = [0.8 * value for value in host["samples_ms"]["host_ms"]]
+    scopes = {scope: percentiles(values) for scope, values in host["samples_ms"].items()}
+    mode = {"name": "MAXN", "number": 0}
+    bench |= {**scopes, "provenance": provenance, "backend": "TensorRTRunner", "executed": "fp16",
+              "state": "locked", "power_mode": mode, "warnings": [],
+              "fps": {"host": 107.0, "end_to_end": 64.0, "pipelined": 90.0},
+              "absent": {"over_current_events": "no soctherm counters"}}  # fmt: skip
+    bench["machine"] |= {"machine": "aarch64", "cpu": None, "board": "NVIDIA Jetson Nano Developer Kit"}
+    bench["memory"] |= {"process_peak_mib": 300.0, "nvmap_before_mib": 20.0, "nvmap_most_mib": 170.5,
+                        "nvmap_delta_mib": 150.5}  # fmt: skip
+    bench["power"] = {"mean_mw": {"POM_5V_IN": 6500.0}, "samples": 15, "input_rail": "POM_5V_IN",
+                      "energy_mj": 74.0, "reason": None}  # fmt: skip
+    bench["clocks_mhz"] |= {"cpu": [[1479, 1479, 1479]] * 4, "gpu": [921.6, 921.6, 921.6]}
+    bench["temperatures_c"] = {"before": {"cpu": 41.0}, "peak": {"cpu": 52.5}, "after": {"cpu": 51.0}}
+    benchreport.line_from_report(bench)
+    return host
 
 
 def evaluated(labels: np.ndarray, skills: dict[str, float]) -> dict:
@@ -169,7 +211,19 @@ def stages():
     return copy.deepcopy(_STAGES)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def stages_to_read():
+    """The same for what is made once of them; not to be changed."""
+    return copy.deepcopy(_STAGES)
+
+
+@pytest.fixture(scope="session")
+def board():
+    """The function that turns the stand-in's answer into a board's."""
+    return on_board
+
+
+@pytest.fixture(scope="session")
 def recipe():
     table = {
         "data": {"train": "/somewhere/of/mine/parts"},

@@ -1,11 +1,17 @@
 """report.json from the stages: the arithmetic, what is unknown, what is warned of and advised."""
 
 import json
+import os
+import tomllib
+from importlib import metadata, resources
 
+import numpy as np
 import pytest
 
-from edgedistill.config import Recipe
-from edgedistill.report.assemble import report_from_stages
+from edgedistill.config import Recipe, recipe_from_table
+from edgedistill.report.assemble import VERSION, report_from_stages
+from edgedistill.report.disagreements import disagreement
+from edgedistill.report.provenance import toml_from_recipe
 from edgedistill.report.summary import WIDTH, summary_table
 
 
@@ -191,3 +197,63 @@ def test_names_of_a_user_do_not_break_the_summary(stages, recipe):
     stages["evaluate"]["chance"]["majority_class"] = "x\n\x1b[31m" * 30
     stages["evaluate"]["student"]["top1_fraction"] = 0.0
     assert "\x1b" not in summary_table(report_from_stages(stages, recipe))
+
+
+def validator():
+    try:
+        import jsonschema
+    except ImportError:
+        if os.environ.get("EDGEDISTILL_CI") == "1":
+            raise
+        pytest.skip("jsonschema is not installed: pip install -e '.[dev]'")
+    text = (resources.files("edgedistill.report") / "report.schema.json").read_text(encoding="utf-8")
+    schema = json.loads(text)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board):
+    check = validator()
+    assert check.schema["properties"]["version"] == {"const": VERSION}
+    check.validate(report_from_stages(stages, recipe))
+    with_cost = with_keys(recipe, cost={"currency": "EUR", "cloud_price_per_hour": 1})
+    pair = disagreement(("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6),
+                        stages["data"]["classes"], [f"{i}" for i in range(6)])  # fmt: skip
+    stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
+    check.validate(report_from_stages(stages, with_cost, [pair]))
+    stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
+    report = report_from_stages(stages, recipe)
+    check.validate(report)
+    for fault in ({"version": 1}, {"surprise": 1}, {"retention_fraction": "high"}):
+        assert not check.is_valid({**report, **fault}), fault
+
+
+def test_the_report_of_a_real_run_is_what_the_schema_says(finished_run):
+    path = finished_run / "runs" / "r" / "report" / "report.json"
+    report = json.loads(path.read_text(encoding="utf-8"))
+    validator().validate(report)
+    for pair in report["disagreements"]:
+        parts = ("both_right", "first_only_right", "second_only_right", "both_wrong_alike",
+                 "both_wrong_apart")  # fmt: skip
+        assert sum(pair[part] for part in parts) == report["test_images"]
+    teacher_and_student = report["disagreements"][0]
+    alike = 1 - teacher_and_student["apart"] / report["test_images"]
+    assert alike == pytest.approx(report["teacher_agreement_fraction"])
+    int8 = report["disagreements"][1]
+    assert 1 - int8["apart"] / report["test_images"] == pytest.approx(
+        report["accuracy_ladder"]["int8"]["agreement_fraction"]
+    )
+
+
+def test_the_recipe_on_the_page_is_a_recipe(recipe):
+    hard = with_keys(recipe, data={"group_pattern": 'a"b\\d\n\N{SNOWMAN}\x7f'})
+    values = hard.model_dump(mode="json")
+    again = recipe_from_table(tomllib.loads(toml_from_recipe(values)), "page")
+    assert again == hard
+
+
+def test_the_dependency_list_holds_what_direct_ones_require(stages, recipe):
+    found = report_from_stages(stages, recipe)["provenance"]["dependencies"]
+    assert found["torch"] == metadata.version("torch")
+    assert found["markupsafe"] == metadata.version("markupsafe"), "required by jinja2"
+    assert "pytest" not in found

@@ -1,0 +1,176 @@
+"""Several finished runs side by side: one table of students, one of hosts, one picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import RunFolderError
+from edgedistill.report.assemble import VERSION as REPORT_VERSION
+from edgedistill.report.devices import board_mib, place_of
+from edgedistill.report.pareto_figure import pareto_front
+
+VERSION = 1  # of the comparison's JSON
+
+
+def load_report(path: Path) -> dict[str, Any]:
+    """report.json of a run folder, or the file itself.
+
+    Raises:
+        RunFolderError: no report there, or of another version.
+    """
+    file = path / "report" / "report.json" if path.is_dir() else path
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunFolderError(
+            f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"{file} is no report ({error}); name a run folder or a report.json") from None
+    version = report.get("version") if isinstance(report, dict) else None
+    if version != REPORT_VERSION:
+        raise RunFolderError(
+            f"{file} is a report of version {version}, this edgedistill reads {REPORT_VERSION}; "
+            "make it anew with `edgedistill report RECIPE.toml`"
+        )
+    return report
+
+
+def load_sweep(path: Path) -> dict[str, Any] | None:
+    """sweep.json of a run folder; None where there was no sweep."""
+    file = path / "sweep" / "sweep.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def compared(
+    reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any] | None]
+) -> dict[str, Any]:
+    """
+    Args:
+        reports: name -> report.json, in the order that they are shown in.
+        sweeps: name -> sweep.json or None.
+
+    Returns:
+        JSON-able: version; caveats, sentences on what must not be compared; runs, a row each;
+        hosts, a row for each run and host; front, names of the runs that no other one beats in
+        multiply-adds and accuracy alike; trials of the sweeps, on validation images.
+    """
+    runs = [_run(name, report) for name, report in reports.items()]
+    caveats = _caveats(reports)
+    points = [{"name": row["name"], "size": row["macs"], "value": row["student_fraction"]} for row in runs]
+    return {
+        "version": VERSION,
+        "caveats": caveats,
+        "runs": runs,
+        "hosts": [_host(name, device) for name, report in reports.items()
+                  for device in report["devices"]],
+        "front": [point["name"] for point in pareto_front(points)],
+        "trials": [{"name": name, "metric": sweep["metric"], **trial}
+                   for name, sweep in sweeps.items() if sweep for trial in sweep["trials"]],
+    }  # fmt: skip
+
+
+def text_from_comparison(comparison: dict[str, Any]) -> str:
+    """The table of runs as plain text, caveats below."""
+    rows = [("run", "student", "target", "teacher", "baseline", "student", "kept", "gain, 95 %",
+             "int8", "MACs", "file")]  # fmt: skip
+    for run in comparison["runs"]:
+        low, high = run["gain_interval_points"]
+        kept = run["retention_fraction"]
+        rows.append((
+            run["name"], run["model"], run["target"],
+            *(f"{run[f'{net}_fraction']:.1%}" for net in ("teacher", "baseline", "student")),
+            "unknown" if kept is None else f"{kept:.1%}",
+            f"{run['gain_points']:+.1f} ({low:+.1f} to {high:+.1f})",
+            f"{run['int8_top1_fraction']:.1%}", f"{run['macs'] / 1e6:.1f} M",
+            f"{run['file_bytes'] / 1e6:.1f} MB",
+        ))  # fmt: skip
+    hosts = [("run", "host", "executed", "network p50", "from file p50", "FPS", "memory", "how")]
+    for host in comparison["hosts"]:
+        memory = "unknown" if host["memory_mib"] is None else f"{host['memory_mib']:.0f} MiB"
+        hosts.append((
+            host["name"], host["place"], host["executed"], f"{host['host_p50_ms']:.2f} ms",
+            f"{host['end_to_end_p50_ms']:.2f} ms", f"{host['fps']:.1f}", memory,
+            host["provenance"].partition(":")[0],
+        ))  # fmt: skip
+    notes = [f"note: {line}" for line in comparison["caveats"]]
+    return "\n".join([*_columns(rows), "", *_columns(hosts), *notes])
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows]  # fmt: skip
+
+
+def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:
+    metric, gain, student = report["metric"], report["gain"], report["student"]
+    ladder = report["accuracy_ladder"]
+    return {
+        "name": name,
+        "model": student["model"],
+        "teacher_model": report["teacher"]["model"],
+        "method": report["method"],
+        "image_px": report["provenance"]["recipe"]["data"]["image_px"],
+        "target": report["target"]["title"],
+        "executed_on_target": report["target"]["executed"],
+        "metric": metric,
+        "test_images": report["test_images"],
+        **{f"{net}_fraction": report[net][metric] for net in ("teacher", "baseline", "student")},
+        "retention_fraction": report["retention_fraction"],
+        "gain_points": gain["points"],
+        "gain_interval_points": gain["interval_points"],
+        "seeds": gain["seeds"],
+        "fp16_top1_fraction": ladder["fp16"]["top1_fraction"],
+        "int8_top1_fraction": ladder["int8"]["top1_fraction"],
+        "int8_drop_points": ladder["int8"]["drop_points"],
+        "parameters": student["parameters"],
+        "macs": student["macs"],
+        "file_bytes": student["file_bytes"],
+        "budget": report["verdict"]["outcome"],
+        "date": report["provenance"]["date"],
+        "provenance": student["provenance"],
+    }
+
+
+def _host(name: str, device: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "host": device["host"],
+        "place": place_of(device),
+        "executed": device["executed"],
+        "host_p50_ms": device["latency_ms"]["host"]["p50_ms"],
+        "end_to_end_p50_ms": device["latency_ms"]["end_to_end"]["p50_ms"],
+        "end_to_end_p99_ms": device["latency_ms"]["end_to_end"]["p99_ms"],
+        "fps": device["fps"]["end_to_end"],
+        "memory_mib": board_mib(device),
+        "energy_mj": device["power"]["energy_mj"],
+        "state": device["conditions"]["state"],
+        "provenance": device["provenance"],
+    }
+
+
+def _caveats(reports: dict[str, dict[str, Any]]) -> list[str]:
+    """What differs between the runs besides what a comparison is about."""
+    found = []
+    for what, values in (
+        ("images or splits", [r["provenance"]["artifacts"]["data"] for r in reports.values()]),
+        ("metrics", [r["metric"] for r in reports.values()]),
+        ("boards", [r["target"]["name"] for r in reports.values()]),
+    ):
+        if len(set(values)) > 1:
+            found.append(f"The runs have different {what}: "
+                         f"{_CONSEQUENCE[what]}.")  # fmt: skip
+    machines = {str(d["machine"]) for r in reports.values() for d in r["devices"] if d["host"] == "local"}
+    if len(machines) > 1:
+        found.append("The stand-in times were taken on different computers: compare none of them.")
+    return found
+
+
+_CONSEQUENCE = {
+    "images or splits": "their accuracies are not of the same test images",
+    "metrics": "retention and gain are not of the same figure",
+    "boards": "pre-flight and executed precision are each board's own",
+}

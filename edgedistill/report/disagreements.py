@@ -1,0 +1,108 @@
+"""Where two networks part on the test images: how often, who is right, and the clearest cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+MOST = 12  # images shown of one pair
+SIDE_PX = 96  # of a thumbnail
+QUALITY = 80  # JPEG
+MOST_BYTES = 200_000  # of all thumbnails of a page
+
+
+def disagreement(
+    first: tuple[str, np.ndarray],
+    second: tuple[str, np.ndarray],
+    labels: np.ndarray,
+    classes: list[str],
+    sha256: list[str],
+) -> dict[str, Any]:
+    """
+    Args:
+        first, second: name and (N, C) logits of the two.
+        labels: (N,) int.
+        classes: C names.
+        sha256: N hex hashes of the image files; a path would tell of this computer.
+
+    Returns:
+        names; images, N; both_right, first_only_right, second_only_right, both_wrong_alike,
+        both_wrong_apart: counts that add up to N; apart: images with different classes; shown: at
+        most MOST of those, the ones that both are surest of first, each with its position among
+        the test images, sha256, label, and class and probability of each.
+    """
+    (first_name, a), (second_name, b) = first, second
+    ours, theirs = a.argmax(1), b.argmax(1)
+    right, also, apart = ours == labels, theirs == labels, ours != theirs
+    sure, surer = _confidence(a), _confidence(b)
+    found = np.flatnonzero(apart)
+    order = found[np.argsort(-np.minimum(sure, surer)[found], kind="stable")][:MOST]
+    return {
+        "names": [first_name, second_name],
+        "images": len(labels),
+        "apart": len(found),
+        "both_right": int((right & also).sum()),
+        "first_only_right": int((right & ~also).sum()),
+        "second_only_right": int((~right & also).sum()),
+        "both_wrong_alike": int((~right & ~also & ~apart).sum()),
+        "both_wrong_apart": int((~right & ~also & apart).sum()),
+        "shown": [
+            {
+                "position": int(i),
+                "sha256": sha256[i],
+                "label": classes[labels[i]],
+                "first": {"class": classes[ours[i]], "probability": float(sure[i])},
+                "second": {"class": classes[theirs[i]], "probability": float(surer[i])},
+            }
+            for i in order
+        ],
+    }
+
+
+def thumbnails(
+    found: list[dict[str, Any]], frame: Callable[[int], np.ndarray]
+) -> dict[str, bytes]:
+    """sha256 -> JPEG of the images that `disagreement` chose, while MOST_BYTES last.
+
+    They are encoded anew, so nothing but the pixels of a file gets onto the page.
+
+    Args:
+        found: what `disagreement` gave.
+        frame: position among the test images -> (H, W, 3) uint8 RGB, as the network sees it.
+    """
+    kept: dict[str, bytes] = {}
+    total = 0
+    for row in _in_turn([pair["shown"] for pair in found]):
+        if row["sha256"] in kept:
+            continue
+        encoded = _thumbnail(frame(row["position"]))
+        if total + len(encoded) > MOST_BYTES:
+            break
+        kept[row["sha256"]] = encoded
+        total += len(encoded)
+    return kept
+
+
+def _in_turn(lists: list[list[dict]]) -> list[dict]:
+    """First of each, second of each, ...: so that a small budget serves all of them."""
+    return [rows[i] for i in range(max(map(len, lists), default=0)) for rows in lists if i < len(rows)]
+
+
+def _thumbnail(pixels: np.ndarray) -> bytes:
+    height, width = pixels.shape[:2]
+    scale = SIDE_PX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    small = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method)
+    _, encoded = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return encoded.tobytes()
+
+
+def _confidence(logits: np.ndarray) -> np.ndarray:
+    """(N,) softmax probability of the class that is named; 0 where the logits are not finite."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.nan_to_num(shifted.max(axis=1) / shifted.sum(axis=1))

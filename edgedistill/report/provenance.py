@@ -1,0 +1,100 @@
+"""What a report was made from: code, recipe, artifacts, every package with its version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgedistill import __version__
+from edgedistill.config import Recipe
+
+_PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python", "onnx",
+             "onnxruntime", "onnxslim", "numpy", "pydantic", "rich", "jinja2", "matplotlib",
+             "safetensors")  # fmt: skip
+
+
+def provenance_of(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
+    """Names of files without their folders: a path would tell of this computer, and of no other.
+
+    Args:
+        stages: stage name -> its JSON.
+        recipe: of the run.
+    """
+    values = {section: {key: _name_only(value) for key, value in keys.items()}
+              for section, keys in recipe.model_dump(mode="json").items()}  # fmt: skip
+    return {
+        "edgedistill": __version__,
+        "commit": _commit(Path(__file__).parents[2]),
+        "date": max(values["artifact"]["finished"] for values in stages.values()),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "dependencies": _dependencies(_PACKAGES),
+        "recipe": values,
+        "recipe_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
+        "artifacts": {name: values["artifact"]["digest"] for name, values in stages.items()},
+        "bundle_manifest_sha256": stages["bundle"]["manifest_sha256"],
+        "bundle_signed": stages["bundle"]["signed"],
+    }
+
+
+def toml_from_recipe(values: dict[str, dict[str, Any]]) -> str:
+    """A recipe file with every key that has a value, defaults included."""
+    lines = []
+    for section, keys in values.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _name_only(value: Any) -> Any:
+    """A path without its folders; anything else as it is."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _toml(value: Any) -> str:
+    """JSON and TOML agree on numbers, booleans and, but for DEL, on strings."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items() if item is not None)
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _dependencies(roots: tuple[str, ...]) -> dict[str, str]:
+    """Name -> version of these packages and of all that they require here, extras left out."""
+    found: dict[str, str] = {}
+    waiting = list(roots)
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        try:
+            package = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # required for another platform
+        found[name] = package.version
+        for requirement in package.requires or []:
+            needed, _, condition = requirement.partition(";")
+            if "extra" not in condition:
+                waiting.append(re.match(r"[\w.-]+", needed).group())
+    return dict(sorted(found.items()))
+
+
+def _commit(checkout: Path) -> str | None:
+    """Of the git checkout that this code runs from; None when it is installed or has none."""
+    head = checkout / ".git" / "HEAD"
+    try:
+        text = head.read_text(encoding="ascii").strip()
+        if text.startswith("ref: "):
+            text = (head.parent / text.removeprefix("ref: ")).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None  # no checkout, a worktree, or packed refs
+    return text if len(text) in {40, 64} else None

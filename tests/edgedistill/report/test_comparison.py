@@ -1,0 +1,87 @@
+"""compare: rows, the front, caveats, and refusals; through the command line too."""
+
+import copy
+import json
+
+import pytest
+
+from edgedistill.cli import main
+from edgedistill.errors import RunFolderError
+from edgedistill.report.assemble import report_from_stages
+from edgedistill.report.compare_page import html_from_comparison
+from edgedistill.report.comparison import compared, load_report
+from edgedistill.report.pareto_figure import pareto_front
+
+
+@pytest.fixture
+def reports(stages, recipe, board):
+    stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
+    first = report_from_stages(stages, recipe)
+    second = copy.deepcopy(first)
+    second["student"] |= {"model": "mobilenetv2_100", "macs": 500_000_000, "top1_fraction": 0.5}
+    return {"small": first, "big": second}
+
+
+def test_a_row_for_each_run_and_for_each_host(reports):
+    found = compared(reports, {})
+    assert [row["name"] for row in found["runs"]] == ["small", "big"]
+    assert [(row["name"], row["host"]) for row in found["hosts"]] == [
+        ("small", "nano-3"), ("small", "local"), ("big", "nano-3"), ("big", "local")]  # fmt: skip
+    assert found["hosts"][0]["memory_mib"] == 450.5
+    assert found["front"] == ["small"], "the big one is worse and bigger"
+    assert found["caveats"] == []
+
+
+def test_the_front_is_what_comparing_all_pairs_gives(rng):
+    points = [{"size": float(x), "value": float(y)} for x, y in rng.random((60, 2)).round(1)]
+    front = {(p["size"], p["value"]) for p in pareto_front(points)}
+    for p in points:
+        beaten = any(q["size"] <= p["size"] and q["value"] >= p["value"]
+                     and (q["size"], q["value"]) != (p["size"], p["value"]) for q in points)  # fmt: skip
+        assert ((p["size"], p["value"]) in front) != beaten
+
+
+def test_what_must_not_be_compared_is_said(reports):
+    other = reports["big"]
+    other["metric"] = "balanced_accuracy_fraction"
+    other["provenance"]["artifacts"]["data"] = "f" * 64
+    other["devices"][1]["machine"]["cpu"] = "another"
+    said = " ".join(compared(reports, {})["caveats"])
+    for part in ("different images or splits", "different metrics", "on different computers"):
+        assert part in said
+    assert "<svg" not in html_from_comparison(compared(reports, {})), "two metrics, no common axis"
+
+
+def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, report in reports.items():
+        (tmp_path / name / "report").mkdir(parents=True)
+        (tmp_path / name / "report" / "report.json").write_text(json.dumps(report))
+    (tmp_path / "big" / "sweep").mkdir()
+    trial = {"settings": {"distill.temperature": 2}, "value": 0.75, "state": "complete", "epochs": 3}
+    sweep = {"metric": "validation top1_fraction", "trials": [trial]}
+    (tmp_path / "big" / "sweep" / "sweep.json").write_text(json.dumps(sweep))
+    single = tmp_path / "small" / "report" / "report.json"
+    assert main(["compare", "small", "big", str(single), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["runs"]] == ["small", "big", "report"]
+    assert found["trials"] == [{"name": "big", "metric": "validation top1_fraction", **trial}]
+    page = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert "distill.temperature 2" in page
+    assert main(["compare", "small", "small", "--out", "two.html"]) == 0
+    said = capsys.readouterr().out
+    assert "small (2)" in said
+    assert "450 MiB" in said
+    assert said.endswith("comparison: two.html\n")
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (None, "finish the run"), ("{", "is no report"), ('{"version": 1}', "report of version 1"),
+    ("[]", "report of version None"),
+])  # fmt: skip
+def test_what_is_no_report_is_refused(tmp_path, content, said):
+    (tmp_path / "report").mkdir()
+    if content is not None:
+        (tmp_path / "report" / "report.json").write_text(content)
+    with pytest.raises(RunFolderError, match=said):
+        load_report(tmp_path)
