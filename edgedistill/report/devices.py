@@ -1,10 +1,13 @@
-"""What each host said of the bundle: latency, FPS, memory, conditions; and what others published."""
+"""What each host said of the bundle; what others published, and what is predicted."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from edgedistill.config import Recipe
+from edgedistill.errors import PreflightError, RecipeError
+from edgedistill.predict.model import predict
 from edgedistill.predict.published import published_rows
 from edgedistill.target import load_target
 
@@ -81,6 +84,22 @@ def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
     what = f"{model} at {px} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
     reason = "" if rows else f"unknown: no published measurement for {what}"
     return {"of": what, "rows": rows, "reason": reason}
+
+
+def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
+    """What the model of `edgedistill predict` expects of this network on the board, or why it says nothing.
+
+    Returns:
+        fps, fps_low, fps_high, interval_share, memory_mib (all None when nothing is said), notes,
+        provenance, reason.
+    """
+    keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
+    try:
+        found = predict(model, recipe.target.device, recipe.target.precision)
+    except (RecipeError, PreflightError) as error:
+        return {**dict.fromkeys(keys), "notes": [], "provenance": "unknown", "reason": str(error)}
+    return {**{key: getattr(found, key) for key in keys}, "notes": list(found.notes),
+            "provenance": found.provenance, "reason": ""}  # fmt: skip
 
 
 def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import numpy as np
 from edgedistill.images import Images, open_images
 from edgedistill.pipeline import StageContext
 from edgedistill.report.assemble import report_from_stages
+from edgedistill.report.devices import predicted_of
 from edgedistill.report.disagreements import disagreement, thumbnails
 from edgedistill.report.page import html_from_report
 from edgedistill.run_folder import Result, write_bytes
 from edgedistill.stages import stage_named, stages_read
+from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import LOGITS
 from edgedistill.stages.synthesise import SHEET
 from jetson.preprocess import centre_crop
@@ -23,7 +25,8 @@ def run(context: StageContext) -> Result:
     stages = {name: context.values(name) for name in names}
     images = open_images(context)
     parted = _disagreements(context, images)
-    report = report_from_stages(stages, context.recipe, parted)
+    predicted = predicted_of(context.file("export", STUDENT), context.recipe)
+    report = report_from_stages(stages, context.recipe, parted, predicted)
     sheet = context.file("synthesise", SHEET).read_bytes() if "synthesise" in stages else None
     rows, px = images.rows("test"), context.recipe.data.image_px
     pictures = thumbnails(parted, lambda place: centre_crop(images.pixels[int(rows[place])], px))
