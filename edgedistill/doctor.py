@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from edgedistill.callable_module import call_as_verb
+
+call_as_verb(__name__)
+
 PYTHON_MINIMUM = "3.11"
 FREE_DISK_GIB, FREE_MEMORY_GIB = 2.0, 4.0  # the quickstart: below 1 GiB of disk, 2.6 GiB of memory
 

@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from edgedistill.callable_module import call_as_verb
 from edgedistill.config import Recipe
 from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.run_folder import RunFolder
 from edgedistill.stages import Stage, recipe_values, stages_of, stages_read
+
+call_as_verb(__name__)
+
+
+Action = Literal["run", "perhaps", "keep"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Planned:
     """
 
     stage: str
-    action: Literal["run", "perhaps", "keep"]
+    action: Action
     reason: str
     last_seconds: float | None
 
@@ -94,6 +100,7 @@ def plan_stages(
         def digest(name: str, known: dict[str, Any] = known) -> Any:
             return known[name] if name in known else run.digest(name)
 
+        action: Action
         inputs = inputs_of(stage, recipe, digest, source_files)
         reason = "asked for" if stage.name in set(force) else run.why_stale(stage.name, inputs)
         if reason is not None:
@@ -112,8 +119,8 @@ def plan_stages(
 def text_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
     """A line for neighbours with one fate, with the seconds that they took the last time."""
     lines = [f"plan for {run_dir}"]
-    for (action, reason), rows in itertools.groupby(planned, key=lambda r: (r.action, r.reason)):
-        rows = list(rows)
+    for (action, reason), group in itertools.groupby(planned, lambda row: (row.action, row.reason)):
+        rows = list(group)
         seconds = [row.last_seconds for row in rows if row.last_seconds is not None]
         last = f" (last time {sum(seconds):.0f} s)" if seconds and action != "keep" else ""
         lines.append(f"  {action:<7}  {', '.join(row.stage for row in rows)}: {reason}{last}")

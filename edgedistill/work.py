@@ -109,10 +109,9 @@ class Work:
         terms = ", ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
         line = (f"{self.title} epoch {row['epoch']}/{self.epochs}: {terms}, validation top-1 "
                 f"{row['eval_top1_fraction']:.3f}, balanced {row['eval_balanced_accuracy_fraction']:.3f}")  # fmt: skip
-        older = best is not None and best.value > best.last
-        return (
-            f"{line} (best {best.metric} {best.value:.3f}, epoch {best.epoch})" if older else line
-        )
+        if best is not None and best.value > best.last:
+            line += f" (best {best.metric} {best.value:.3f}, epoch {best.epoch})"
+        return line
 
 
 def _duration(seconds: float) -> str:
