@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -14,20 +15,11 @@ import edgedistill
 from edgedistill import api, api_types
 from edgedistill.cli import build_parser
 from edgedistill.config import Recipe
-from road import ROOT, write_images
+from road import RECIPE, ROOT
 
 EXAMPLES = ROOT / "docs" / "examples"
 PUBLIC = {name for name, value in vars(api).items() if inspect.isfunction(value)
           and not name.startswith("_") and value.__module__ == "edgedistill.api"}  # fmt: skip
-TINY = {
-    "data": {"image_px": 32, "crop_fraction": 1.0},
-    "teacher": {"model": "resnet10t", "weights": "scratch", "epochs": 1, "batch_size": 16},
-    "student": {"model": "mobilenetv3_small_050", "weights": "scratch"},
-    "distill": {"epochs": 1, "views": 2, "batch_size": 16},
-    "quantize": {"calibration_images": 8},
-    "deploy": {"golden_images": 2, "bench_runs": 10},
-    "run": {"threads": 1, "tensorboard": False},
-}
 
 
 @pytest.fixture
@@ -111,12 +103,17 @@ def example(name):
     return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
 
 
-def test_example_images_to_student(tmp_path, monkeypatch, capsys):
-    write_images(tmp_path / "images", per_class=12)
-    monkeypatch.chdir(tmp_path)
-    values = example("images_to_student")("images", "parts.toml", **TINY)
+def test_example_images_to_student(copy, finished_run, tmp_path, capsys):
+    """With the finished run's own settings on top of the new recipe, so that nothing is trained."""
+    (tmp_path / "runs" / "r").rename(tmp_path / "runs" / "parts")
+    settings = tomllib.loads(RECIPE)
+    settings["data"].pop("train")
+    settings["distill"]["peak_lr"] = edgedistill.recipe(copy).distill.peak_lr
+    values = example("images_to_student")(str(finished_run / "images"), "parts.toml", **settings)
     assert set(values["accuracy_ladder"]) == {"float", "onnx", "fp16", "int8"}
-    assert "the page: runs/parts/report/report.html" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert said.err.count("up to date") == 11
+    assert "the page: runs/parts/report/report.html" in said.out
 
 
 def test_example_watch_training(copy):
