@@ -46,9 +46,10 @@ def plan_run(
     Raises:
         EdgeDistillError: as `run_stages`, before any stage.
     """
+    force = tuple(force)
     sources = functools.partial(_source_files, recipe)
     with RunFolder(run_dir, lock=run_dir.exists()) as run:
-        return plan_stages(wanted_stages(recipe, only), recipe, run, force, sources)
+        return plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
 
 
 def run_stages(
@@ -76,12 +77,13 @@ def run_stages(
     Raises:
         EdgeDistillError: whatever a stage refuses.
     """
-    wanted = wanted_stages(recipe, only)
+    force = tuple(force)
+    wanted = wanted_stages(recipe, only, force)
     with ranks.joined(recipe.run.device), RunFolder(run_dir, lock=ranks.is_first()) as run:
         if not ranks.is_first():
             talk = Talk(quiet=True)
         try:
-            _walk(wanted, recipe, run, talk, tuple(force))
+            _walk(wanted, recipe, run, talk, force)
         except BaseException as error:
             talk.event("run_stopped", reason=_why_stopped(error), text=str(error))
             raise

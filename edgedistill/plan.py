@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from edgedistill.callable_module import call_as_verb
 from edgedistill.config import Recipe
-from edgedistill.errors import RecipeError, RunFolderError
+from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.run_folder import RunFolder
-from edgedistill.stages import Stage, recipe_values, stages_of, stages_read
+from edgedistill.stages import STAGES, Stage, recipe_values, stages_of, stages_read
 
 call_as_verb(__name__)
 
@@ -39,12 +39,17 @@ class Planned:
     last_seconds: float | None
 
 
-def wanted_stages(recipe: Recipe, only: str | None) -> tuple[Stage, ...]:
+def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tuple[Stage, ...]:
     """All stages of the recipe, or one and those that it reads, even indirectly.
 
     Raises:
         RecipeError: the recipe has no stage `only`.
+        UsageError: `force` names what is no stage of any recipe.
     """
+    known = [stage.name for stage in STAGES]
+    for name in force:
+        if name not in known:
+            raise UsageError(f"--force {name}: no such stage; there are: {', '.join(known)}")
     stages = stages_of(recipe)
     if only is None:
         return stages

@@ -86,6 +86,8 @@ def test_recipes_from_a_file_from_keywords_and_from_both(tmp_path, monkeypatch):
     assert edgedistill.recipe(data={"train": "y"}).data.train == str(tmp_path / "y")
     with pytest.raises(edgedistill.EdgeDistillError, match="did you mean 'distill'"):
         edgedistill.run("there/r.toml", distil={"views": 2})
+    with pytest.raises(edgedistill.EdgeDistillError, match="no such stage; there are: data"):
+        edgedistill.plan("there/r.toml", force=["distil"])
     with pytest.raises(edgedistill.EdgeDistillError, match="say run_dir="):
         edgedistill.run(data={"train": "y"})
 
