@@ -82,6 +82,7 @@ def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path
         "distill.loss=cosine",
         "target.device=agx-xavier",
         "distill.epochs=1",
+        "run.tensorboard=false",
     ):
         words += ["--set", value]
     shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")

@@ -24,10 +24,12 @@ PUBLIC = {name for name, value in vars(api).items() if inspect.isfunction(value)
 
 @pytest.fixture
 def copy(finished_run, tmp_path, monkeypatch):
-    """The finished run's recipe and a copy of its folder; the working directory."""
+    """The finished run's recipe beside a copy of its folder, in the working directory."""
     shutil.copytree(finished_run / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
-    return str(finished_run / "r.toml")
+    text = RECIPE.replace('"images"', f'"{finished_run / "images"}"') + "tensorboard = false\n"
+    (tmp_path / "r.toml").write_text(text)
+    return "r.toml"
 
 
 def test_importing_is_light_and_naming_a_verb_nearly_so():
