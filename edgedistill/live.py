@@ -21,7 +21,7 @@ BAR_WIDTH = 24  # characters
 
 
 class LiveView:
-    """Stage and time; bar, epoch, images/s, time left; loss terms; the best validation so far."""
+    """Stage, time, images/s, time left; bar and epoch; loss terms; the best validation so far."""
 
     def __init__(self) -> None:
         self._console = Console(
@@ -75,27 +75,27 @@ class LiveView:
                 self._live = None
 
     def _picture(self) -> RenderableType:
-        lines: list[RenderableType] = []
-        if self._title:
-            lines.append(
-                Text(f"{self._title}  {time.monotonic() - self._since:.0f} s", no_wrap=True)
-            )
         work = self._work
+        head = [f"{self._title}  {time.monotonic() - self._since:.0f} s"] if self._title else []
+        lines: list[RenderableType] = [_line(", ".join([*head, *(work.figures() if work else [])]))]
         if work is not None:
             lines.append(_bar(work))
             best, losses = work.best, work.losses()
             if losses:
-                lines.append(Text(f"  {losses}", no_wrap=True))
+                lines.append(_line(f"  {losses}"))
             if best is not None:
-                lines.append(Text(f"  validation {best.metric} {best.last:.3f}, best so far {best.value:.3f} "
-                                  f"(epoch {best.epoch})", no_wrap=True))  # fmt: skip
+                lines.append(_line(f"  validation {best.metric} {best.last:.3f}, best so far {best.value:.3f} "
+                                   f"(epoch {best.epoch})"))  # fmt: skip
         return Group(*lines)
 
 
 def _bar(work: Work) -> Table:
     row = Table.grid(padding=(0, 1))
-    epoch = [f"epoch {work.epoch}/{work.epochs}"] if work.epochs else []
-    facts = ", ".join([*epoch, f"{work.done}/{work.total}", *work.figures()])
+    epoch = f"epoch {work.epoch}/{work.epochs}, " if work.epochs else ""
     bar = ProgressBar(total=work.total, completed=work.done, width=BAR_WIDTH)
-    row.add_row(Text(f"  {work.title}", no_wrap=True), bar, Text(facts, no_wrap=True))
+    row.add_row(_line(f"  {work.title}"), bar, _line(f"{epoch}{work.done}/{work.total}"))
     return row
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")

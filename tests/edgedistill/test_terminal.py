@@ -23,7 +23,7 @@ def events_of(text):
 def test_live_view_ctrl_c_and_the_command_that_goes_on(finished_run, tmp_path):
     words = ["baseline", finished_run / "r.toml", "--run-dir", tmp_path / "a b", "--set", "distill.epochs=4000",
              "--set", "run.tensorboard=false", "--events", tmp_path / "events.jsonl"]  # fmt: skip
-    terminal = Terminal(*words, cwd=tmp_path, columns=120)
+    terminal = Terminal(*words, cwd=tmp_path, columns=60)
     terminal.until(r"epoch ([3-9]|\d\d+)/4000[\s\S]+best so far [\d.]+ \(epoch \d+\)")
     terminal.type(CTRL_C)
     assert terminal.exit_code() == 130
