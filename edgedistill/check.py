@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgedistill.callable_module import call_as_verb
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.equal import prove_equal
 from edgedistill.onnx_model.mend import mended
@@ -14,6 +15,8 @@ from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
 from edgedistill.run_folder import write_bytes
 from edgedistill.target import load_target
+
+call_as_verb(__name__)
 
 
 def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[str, Any]:

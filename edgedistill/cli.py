@@ -1,6 +1,7 @@
 """The command line: parse, call one verb, exit.
 
-stdout is results, stderr is talk. Exit code 0 done, 1 refused in one line, 2 wrong usage.
+stdout is results, stderr is talk. Exit code 0 done, 1 refused in one line, 2 wrong usage, 130
+stopped by Ctrl-C.
 Nothing heavy is imported before a verb runs.
 """
 
@@ -8,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
 from edgedistill import __version__
-from edgedistill.errors import EdgeDistillError
+from edgedistill.errors import EdgeDistillError, UsageError
 from edgedistill.verbs import (
     bundle,
     check,
     choose,
     compare,
+    completion,
     doctor,
     keys,
     new,
@@ -34,7 +37,7 @@ BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
 STAGE_MODULES = {"bundle": bundle, "report": report}  # stages whose verb takes more than a recipe
 AFTER_STAGES = {
     "keys": keys, "sweep": sweep, "compare": compare, "check": check, "students": students,
-    "choose": choose, "predict": predict, "doctor": doctor,
+    "choose": choose, "predict": predict, "doctor": doctor, "completion": completion,
 }  # fmt: skip
 
 
@@ -71,15 +74,19 @@ def _add(verbs: argparse._SubParsersAction, modules: dict) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
+    args.command = shlex.join(["edgedistill", *argv])  # for whoever says how to go on
     # PyTorch's OpenMP threads spin while they wait; on a shared machine, or beside our own image
     # threads, that starves whoever holds the work. Read when torch is imported, so set here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return args.call(args)
     except EdgeDistillError as error:
-        print(f"edgedistill {args.verb}: {error}", file=sys.stderr)
-        return 1
+        from edgedistill.talk import painted
+
+        print(painted(f"edgedistill {args.verb}:", "error"), error, file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print(f"edgedistill {args.verb}: stopped; run it again to go on from here", file=sys.stderr)
-        return 1
+        print(f"edgedistill {args.verb}: stopped", file=sys.stderr)
+        return 130

@@ -7,8 +7,9 @@ each.
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +135,40 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         RecipeError: unreadable file, unknown key, value out of range.
     """
+    table = _table_from_file(path)
+    base = path.parent.resolve()
+    for override in overrides:
+        apply_override(table, override)
+    return recipe_from_table(_with_absolute_paths(table, base), source=str(path))
+
+
+def recipe_from_sections(sections: Mapping[str, Any], file: Path | None) -> Recipe:
+    """Sections as Python values, on top of a file when there is one.
+
+    Args:
+        sections: name -> keys; relative paths in them mean: relative to the working directory.
+        file: a recipe, whose own paths are relative to itself.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    table = {} if file is None else _with_absolute_paths(_table_from_file(file), file.parent.resolve())
+    given = {name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value
+                    for key, value in keys.items()} for name, keys in sections.items()}  # fmt: skip
+    for name, keys in _with_absolute_paths(given, Path.cwd()).items():
+        table[name] = {**table.get(name, {}), **keys}
+    return recipe_from_table(table, source="recipe" if file is None else str(file))
+
+
+def _table_from_file(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(
             f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
-    base = path.parent.resolve()
-    for override in overrides:
-        apply_override(table, override)
-    return recipe_from_table(_with_absolute_paths(table, base), source=str(path))
 
 
 def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:

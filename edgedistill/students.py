@@ -16,9 +16,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from edgedistill.callable_module import call_as_verb
 from edgedistill.errors import EdgeDistillError
 from edgedistill.run_folder import write_json
 from edgedistill.target import load_target, releases
+
+call_as_verb(__name__)
 
 STORED = "students.json"
 IMAGE_PX, CLASSES, SEED = 224, 1000, 0

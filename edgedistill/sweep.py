@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgedistill.callable_module import call_as_verb
 from edgedistill.config import Recipe, load_recipe
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline import StageContext, run_stages
@@ -29,6 +30,8 @@ from edgedistill.run_folder import RunFolder, write_bytes, write_json
 from edgedistill.stages import recipe_values, stage_named, stages_of
 from edgedistill.sweep_plot import plot_trials
 from edgedistill.talk import Talk
+
+call_as_verb(__name__)
 
 Settings = dict[str, Any]
 

@@ -173,7 +173,7 @@ def _train(
         checkpoint=place / "checkpoint.pt",
         checkpoint_seconds=context.recipe.run.checkpoint_seconds,
         on_epoch=tell, extra=lesson.extra or nn.Identity(), read=lesson.read,
-        precision=context.recipe.run.precision,
+        precision=context.recipe.run.precision, metric=context.recipe.data.metric,
     )  # fmt: skip
     start = time.monotonic()
     rows = training.run(context.talk, subject.title or context.out.name.removesuffix(".partial"))

@@ -107,6 +107,7 @@ class Training:
         extra: modules that are trained along and thrown away (projectors).
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
         precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
+        metric: by which the view names the best epoch so far; nothing is chosen by it.
     """
 
     model: nn.Module
@@ -123,6 +124,7 @@ class Training:
     extra: nn.Module = field(default_factory=nn.Identity)
     read: Callable[[nn.Module, Tensor], Any] = outputs
     precision: str = "fp32"
+    metric: str = "top1_fraction"
     speed: Speed = field(default=FIXED, init=False)
 
     def run(self, talk: Talk, title: str) -> list[dict[str, Any]]:
@@ -146,16 +148,17 @@ class Training:
         steps = ((positions[own], views[own])
                  for positions, views in self.order.steps(state.step, total))  # fmt: skip
         saved_at = time.monotonic()
-        with talk.progress(title, total, state.step) as show:
+        about = {"images_each": min(self.config.batch_size, self.order.epoch_images),
+                 "epochs": self.config.epochs, "history": state.history, "metric": self.metric}  # fmt: skip
+        with talk.progress(title, total, state.step, **about) as show:
             for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
                 self._step(network, batch, optimizer, state, total)
                 state.step += 1
-                show(
-                    state.step,
-                    f"loss {state.sums['loss'] / (1 + (state.step - 1) % per_epoch):.3f}",
-                )
+                in_epoch = 1 + (state.step - 1) % per_epoch
+                show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
                 if state.step % per_epoch == 0:
-                    self._end_epoch(state, per_epoch, talk, title)
+                    self._end_epoch(state, per_epoch)
+                    show.end_epoch()
                 if time.monotonic() - saved_at >= self.checkpoint_seconds:
                     self._save(optimizer, state)
                     saved_at = time.monotonic()
@@ -226,7 +229,7 @@ class Training:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= ranks.world()
 
-    def _end_epoch(self, state: _State, per_epoch: int, talk: Talk, title: str) -> None:
+    def _end_epoch(self, state: _State, per_epoch: int) -> None:
         epoch = state.step // per_epoch
         means = {name: ranks.mean_over_ranks(value / per_epoch)
                  for name, value in state.sums.items()}  # fmt: skip
@@ -238,9 +241,6 @@ class Training:
         state.sums = {}
         state.history.append(row)
         self.on_epoch(row)
-        terms = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-        talk.say(f"  {title} epoch {epoch}/{self.config.epochs}: {terms}, validation top-1 "
-                 f"{row['eval_top1_fraction']:.3f}, balanced {row['eval_balanced_accuracy_fraction']:.3f}")  # fmt: skip
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Weight decay on matrices and kernels, not on biases and norms."""

@@ -69,7 +69,7 @@ def cache_teacher(
         probe = teacher(torch.zeros(1, 3, spec.image_px, spec.image_px, dtype=torch.uint8))
     widths = (probe[0].shape[1], probe[1].shape[1])
     views = context.recipe.distill.views
-    with context.talk.progress(f"outputs of {about['model']}", views * len(taught)) as show:
+    with context.talk.progress(f"outputs of {about['model']}", views * len(taught), images_each=1) as show:
         return write_cache(folder, taught, teacher, views, owner, widths, show, with_features)
 
 

@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
         raise BundleError("what leaves this computer is signed: edgedistill keys new, then "
                           '--set deploy.sign_key=NAME or sign_key = "NAME" in [deploy]')  # fmt: skip
     path = run_asked(args, recipe, name)
-    if path is None:
-        return 2
+    if isinstance(path, int):
+        return path
     if os.environ.get("RANK", "0") == "0":  # under torchrun the first process speaks for all
         _export(args, path.parent / "bundle", name)
     return 0

@@ -8,8 +8,11 @@ import os
 import sys
 from pathlib import Path
 
+from edgedistill.errors import UsageError
 
-def run_options(parser: argparse.ArgumentParser) -> None:
+
+def recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Of every verb that trains: where, with what, and how loud."""
     parser.add_argument("--run-dir", type=Path, metavar="DIR",
                         help="where artifacts go (default: runs/RECIPE)")  # fmt: skip
     parser.add_argument("--set", dest="overrides", action="append", default=[],
@@ -19,7 +22,16 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="append", default=[], metavar="STAGE",
                         help="redo this stage although it is up to date")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--events", metavar="FILE",
+                        help="add JSON lines about the work to this file; - is stdout")  # fmt: skip
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """Of `run` and of each stage's own verb."""
+    recipe_options(parser)
+    parser.add_argument("--dry-run", action="store_true",
+                        help="print what would be done, what is kept and why, and stop")  # fmt: skip
 
 
 def overrides_from_args(args: argparse.Namespace) -> list[str]:
@@ -27,30 +39,59 @@ def overrides_from_args(args: argparse.Namespace) -> list[str]:
     return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
 
 
-def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | None:
-    """Run `args.stage`, or every stage: the JSON of the last one; None after a wrong --force."""
-    from edgedistill.pipeline import run_stages
-    from edgedistill.stages import STAGES
+def talk_from_args(args: argparse.Namespace):
+    """The voice that the options ask for.
+
+    Raises:
+        UsageError: --json and --events - would share stdout.
+        RunFolderError: the events' file cannot be written.
+    """
+    from edgedistill.events import EventLog
     from edgedistill.talk import Talk
 
-    known = [stage.name for stage in STAGES]
-    unknown = [stage for stage in args.force if stage not in known]
-    if unknown:
-        print(f"edgedistill {args.verb}: --force {unknown[0]}: no such stage; "
-              f"there are: {', '.join(known)}", file=sys.stderr)  # fmt: skip
-        return None
+    if args.events == "-" and args.json:
+        raise UsageError("--events - and --json both want stdout; name a file: --events events.jsonl")
+    return Talk(args.quiet, EventLog(args.events) if args.events and _speaks() else None)
+
+
+def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | int:
+    """Run `args.stage`, or every stage: the JSON of the last one, or the exit code where there is
+    none, after a dry run or Ctrl-C."""
+    from edgedistill.pipeline import plan_run, run_stages
+
     run_dir = args.run_dir or Path("runs") / name
-    return run_stages(recipe, run_dir, Talk(args.quiet), only=args.stage, force=args.force)
+    if args.dry_run:
+        from edgedistill.plan import json_from_plan, text_from_plan
+
+        planned = plan_run(recipe, run_dir, args.stage, args.force)
+        print((json_from_plan if args.json else text_from_plan)(planned, run_dir))
+        return 0
+    talk = talk_from_args(args)
+    try:
+        return run_stages(recipe, run_dir, talk, only=args.stage, force=args.force)
+    except KeyboardInterrupt:
+        return interrupted(args, f" in stage {talk.stage}" if talk.stage else "")
 
 
 def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
     """Run what was asked for, and print what came of it."""
     path = run_asked(args, recipe, name)
-    if path is None:
-        return 2
-    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
-        return 0
-    if args.json:
+    if isinstance(path, int):
+        return path
+    if _speaks() and args.events != "-":
+        _print_result(path, args.json)
+    return 0
+
+
+def interrupted(args: argparse.Namespace, where: str = "") -> int:
+    """Say how to go on after Ctrl-C; gives the exit code that shells expect of it."""
+    print(f"edgedistill {args.verb}: stopped{where}; what is finished and the last checkpoint are kept; "
+          f"go on with: {args.command}", file=sys.stderr)  # fmt: skip
+    return 130
+
+
+def _print_result(path: Path, as_json: bool) -> None:
+    if as_json:
         print(path.read_text(encoding="utf-8"), end="")
     elif path.stem == "report":
         from edgedistill.report.summary import summary_table
@@ -59,4 +100,8 @@ def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
         print(f"report: {path.with_suffix('.html')}")
     else:
         print(path)
-    return 0
+
+
+def _speaks() -> bool:
+    """Under torchrun the first process speaks for all."""
+    return os.environ.get("RANK", "0") == "0"

@@ -21,7 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     code = run_stage(args)
-    if code == 0 and args.serve:
+    if code == 0 and args.serve and not args.dry_run:
         _serve((args.run_dir or Path("runs") / args.recipe.stem) / "report", args.port)
     return code
 

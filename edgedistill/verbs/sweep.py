@@ -6,7 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-from edgedistill.verbs.recipe_run import overrides_from_args, run_options
+from edgedistill.verbs.recipe_run import (
+    interrupted,
+    overrides_from_args,
+    recipe_options,
+    talk_from_args,
+)
 
 HELP = "try settings of the student on one cached teacher"
 
@@ -19,16 +24,20 @@ def options(parser: argparse.ArgumentParser) -> None:
                        help="try N combinations, chosen by TPE, instead of all")  # fmt: skip
     parser.add_argument("--storage", metavar="URL",
                        help="Optuna storage that several machines share (default: a file)")  # fmt: skip
-    run_options(parser)
+    recipe_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.sweep import Sweep, text_from_sweep
-    from edgedistill.talk import Talk
 
     run_dir = args.run_dir or Path("runs") / args.recipe.stem
-    sweep = Sweep(args.recipe, overrides_from_args(args), args.over, run_dir, Talk(args.quiet))
-    path = sweep.run(args.storage, args.trials)
+    talk = talk_from_args(args)
+    sweep = Sweep(args.recipe, overrides_from_args(args), args.over, run_dir, talk)
+    try:
+        path = sweep.run(args.storage, args.trials)
+    except KeyboardInterrupt:
+        return interrupted(args)
     text = path.read_text(encoding="utf-8")
-    print(text if args.json else text_from_sweep(json.loads(text), path.parent))
+    if args.events != "-":
+        print(text if args.json else text_from_sweep(json.loads(text), path.parent))
     return 0

@@ -167,6 +167,6 @@ def test_ctrl_c_is_one_line(folder):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[1]
-    assert process.returncode == 1
-    assert "stopped; run it again to go on from here" in rest
+    assert process.returncode == 130
+    assert "stopped in stage distill; what is finished and the last checkpoint are kept; go on with: " in rest
     assert "Traceback" not in rest

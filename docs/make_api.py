@@ -1,0 +1,74 @@
+"""Print docs/api.md from docstrings, without importing anything: python docs/make_api.py > docs/api.md"""
+
+import ast
+import re
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "edgedistill"
+PAGES = (  # heading, module
+    ("Verbs", "api.py"),
+    ("What they take and give", "api_types.py"),
+    ("Losses", "distill/losses.py"),
+)
+HEAD = """# Python
+
+Made by `python docs/make_api.py > docs/api.md`; do not edit. [examples/](examples/) has a script for each
+task, all of them executed by a test."""
+SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Source):\s*(.*)$")
+
+LISTED = ("Args", "Raises", "Attributes")
+
+
+def markdown(docstring: str) -> str:
+    """Sections as bold words, their entries as a list."""
+    lines, inside = [], ""
+    for line in docstring.splitlines():
+        section = SECTION.match(line)
+        if section:
+            inside = section[1]
+            lines.append(f"**{section[1]}**: {section[2]}".rstrip(": "))
+            if not section[2]:
+                lines[-1] = f"**{section[1]}**\n"
+        elif inside in LISTED and re.match(r"^    \w+(, \w+)*: ", line):
+            name, _, text = line.strip().partition(": ")
+            lines.append(f"- `{name}`: {text}")
+        else:
+            lines.append(line.strip() if inside else line)
+    return "\n".join(lines)
+
+
+def signature(node: ast.FunctionDef) -> str:
+    given = ast.unparse(node.args)
+    return f"{node.name}({given}) -> {ast.unparse(node.returns)}"
+
+
+def entries(path: Path) -> list[str]:
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        title = signature(node) if isinstance(node, ast.FunctionDef) else f"class {node.name}"
+        found.append(
+            f"### {node.name}\n\n```python\n{title}\n```\n\n{markdown(ast.get_docstring(node))}"
+        )
+        for part in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(part, ast.FunctionDef):
+                returns = ast.unparse(part.returns)
+                found.append(f"`{node.name}.{part.name}`: `{returns}`. {ast.get_docstring(part)}")
+    return found
+
+
+def main() -> None:
+    print(HEAD)
+    for heading, module in PAGES:
+        path = PACKAGE / module
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        about = re.sub(r"(?m)^    (.+(?:\n    .+)*)", r"```python\n\g<0>\n```", about)
+        about = re.sub(r"(?m)^    ", "", about)
+        print(f"\n## {heading}: `edgedistill/{module}`\n\n{about}")
+        for entry in entries(path):
+            print(f"\n{entry}")
+
+
+if __name__ == "__main__":
+    main()

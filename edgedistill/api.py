@@ -1,0 +1,308 @@
+"""The verbs of the command line as Python functions, with the same words: `edgedistill.run(...)`.
+
+Every function that takes a recipe takes it in one of three ways: a file, as the command line does;
+sections as keyword arguments; or a file with sections that go on top of it. Paths in a file are
+relative to that file, paths in keyword arguments to the working directory.
+
+    edgedistill.distill("parts.toml", distill={"temperature": 2.0})
+    edgedistill.run(data={"train": "images"}, target={"device": "orin-nano-8gb"}, run_dir="runs/parts")
+
+What the command line refuses in one line is raised as an `EdgeDistillError`. A verb whose name is a
+module's too has `call_as_verb(__name__)` at the top of that module; `edgedistill/__init__.py` lists
+all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from edgedistill.api_types import OWN_OPTIONS, Artifact, Options, PathLike, Sections
+
+if TYPE_CHECKING:
+    from edgedistill.config import Recipe
+    from edgedistill.doctor import Check
+    from edgedistill.plan import Planned
+
+
+def recipe(file: PathLike | None = None, /, **sections: Unpack[Sections]) -> Recipe:
+    """A validated recipe, from a file, from sections, or from a file with sections on top.
+
+    Raises:
+        RecipeError: unknown key, value out of range, unreadable file.
+    """
+    from edgedistill.config import recipe_from_sections
+
+    return recipe_from_sections(sections, None if file is None else Path(file))
+
+
+def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """Any stage by name, and first whatever it reads that is not up to date.
+
+    Args:
+        name: as of `edgedistill NAME`.
+        file: a recipe.
+        options: sections of the recipe on top of `file`, and `run_dir`, `force`, `quiet`, `events`.
+
+    Returns:
+        What the stage left, also when there was nothing to do.
+
+    Raises:
+        EdgeDistillError: whatever the stage refuses; RecipeError without a `file` and a `run_dir`.
+    """
+    return _run_stages(name, file, options)
+
+
+def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """Every stage in turn; finished ones are skipped. Arguments as of `stage`.
+
+    Returns:
+        The last stage's artifact: `report`, whose values are report.json, where there is one.
+    """
+    return _run_stages(None, file, options)
+
+
+def plan(
+    file: PathLike | None = None, /, *, run_dir: PathLike | None = None, only: str | None = None,
+    force: Sequence[str] = (), **sections: Unpack[Sections],
+) -> tuple[Planned, ...]:  # fmt: skip
+    """What `run`, or `stage(only, ...)`, would do: `edgedistill run --dry-run`. Nothing is made.
+
+    Returns:
+        For each stage `stage`, `action` (`run`, `perhaps`, `keep`), `reason`, `last_seconds`.
+    """
+    from edgedistill.pipeline import plan_run
+
+    return plan_run(recipe(file, **sections), _run_dir(file, run_dir), only, force)
+
+
+def train_teacher(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `teacher`: fine-tune a timm network. Arguments as of `stage`.
+
+    Returns:
+        Values `model`, `parameters`, `epochs`, `steps`, `preprocess`, `validation` (`top1_fraction`,
+        `balanced_accuracy_fraction`, ...), `history`; file `weights.safetensors`.
+
+    Raises:
+        TeacherError: weaker than `teacher.min_top1_fraction` asks for.
+    """
+    return stage("teacher", file, **options)
+
+
+def distill(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `distill`: train the student against the cached teacher. Arguments as of `stage`.
+
+    Returns:
+        Values as of `train_teacher`, and `seeds`, one row a training; file `weights.safetensors`.
+    """
+    return stage("distill", file, **options)
+
+
+def evaluate(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `evaluate`: teacher, baseline and student on test images. Arguments as of `stage`.
+
+    Returns:
+        Values of each network, `top1_fraction` and others, and what the teacher brought.
+    """
+    return stage("evaluate", file, **options)
+
+
+def export(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `export`: ONNX, proved against PyTorch. Arguments as of `stage`.
+
+    Returns:
+        Values with the proof and the findings for the board; file `student.onnx`.
+
+    Raises:
+        ExportError: the file does not say what the network says; it is removed.
+        PreflightError: the target's TensorRT will not take it.
+    """
+    return stage("export", file, **options)
+
+
+def quantize(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `quantize`: INT8 ranges and the accuracy ladder. Arguments as of `stage`.
+
+    Returns:
+        Values `ladder` (`float`, `onnx`, `fp16`, `int8`), `requested`, `executed`, `reason`, ...;
+        files `amax.json`, `student_int8.onnx`, `student_fp16.onnx`.
+
+    Raises:
+        QuantizeError: INT8 costs more than `quantize.max_int8_drop_points`.
+    """
+    return stage("quantize", file, **options)
+
+
+def bundle(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `bundle`: one folder with all that the board needs. Arguments as of `stage`.
+
+    Returns:
+        Values `file_count`, `bytes`, `manifest_sha256`, ...; the bundle is `folder / "bundle"`.
+    """
+    return stage("bundle", file, **options)
+
+
+def report(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `report`: one page and one JSON of what came out. Arguments as of `stage`.
+
+    Returns:
+        Values: report.json; the page is `folder / "report.html"`.
+    """
+    return stage("report", file, **options)
+
+
+def sweep(
+    file: PathLike, /, over: Mapping[str, Sequence[Any]], *, run_dir: PathLike | None = None,
+    trials: int | None = None, storage: str | None = None, quiet: bool = False,
+    events: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Settings of the student on one cached teacher: `edgedistill sweep`.
+
+    Args:
+        over: key -> values to try, like `{"distill.temperature": [1, 4]}`.
+        trials: how many combinations TPE chooses; all of them when None.
+        storage: Optuna storage that several machines share; a file when None.
+
+    Returns:
+        sweep.json: `metric`, `trials`, best first, and `best`, with `settings` and `value` each.
+    """
+    from edgedistill.sweep import Sweep
+    from edgedistill.talk import Talk
+
+    axes = [
+        f"{key}={','.join(json.dumps(value) for value in values)}" for key, values in over.items()
+    ]
+    made = Sweep(Path(file), [], axes, _run_dir(file, run_dir), Talk(quiet, events))
+    return json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
+
+
+def new(
+    train: PathLike, file: PathLike, /, *, val: PathLike | None = None,
+    unlabelled: PathLike | None = None, target: str = "jetson-nano",
+) -> dict[str, Any]:  # fmt: skip
+    """Look at images and write a commented recipe for them: `edgedistill new`.
+
+    Args:
+        train: a folder per class, CSV, parquet, or .tar shards.
+        file: the recipe to write; must not exist.
+
+    Returns:
+        What was found: `counts`, `imbalance`, `unreadable`, `exact_duplicates`, `leaks`, ...
+    """
+    from edgedistill.new import inspect_and_write
+
+    paths = [None if path is None else Path(path) for path in (val, unlabelled)]
+    return inspect_and_write(Path(train), paths[0], target, Path(file), lambda line: None, paths[1])
+
+
+def check(
+    model: PathLike, target: str = "jetson-nano", *, tensorrt: str | None = None,
+    fix: PathLike | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Whether the board's TensorRT will take an ONNX file: `edgedistill check`.
+
+    Args:
+        tensorrt: release of another JetPack than the target's, like "8.6".
+        fix: a file to write a mended copy to, proved equal in ONNX Runtime.
+
+    Returns:
+        `fits`, `findings` (`level`, `node`, `why`, `mend` each), `target`, `tensorrt`, `basis`; of a
+        mended file `fix` too.
+
+    Raises:
+        RecipeError: no such target or release.
+        PreflightError: not an ONNX file, or one that cannot be mended.
+    """
+    from edgedistill.check import check as check_file
+    from edgedistill.check import fix as fix_file
+
+    if fix is not None:
+        return fix_file(Path(model), target, Path(fix), tensorrt)
+    return check_file(Path(model), target, tensorrt)
+
+
+def students(target: str = "jetson-nano") -> dict[str, Any]:
+    """Networks that can be students: `edgedistill students`.
+
+    Returns:
+        `rows` with `model`, `parameters`, `macs`, and verdicts `export`, `preflight`, `compile`; and
+        when and with what they were made. No board was asked.
+    """
+    from edgedistill.students import students as table
+
+    return table(target)
+
+
+def predict(
+    model: PathLike, target: str, precision: str = "fp16", *, image_px: int | None = None,
+    classes: int = 1000,
+) -> dict[str, Any]:  # fmt: skip
+    """How fast a network would be on a board, without the board: `edgedistill predict`.
+
+    Args:
+        model: an ONNX file, or the name of a network of the catalogue.
+        precision: asked for.
+        image_px: of a named network, 224 when None; a file knows its own.
+        classes: of a named network.
+
+    Returns:
+        `latency_ms` with its interval `latency_ms_low` and `latency_ms_high`, `fps`, `memory_mib`,
+        `provenance`, ...
+
+    Raises:
+        RecipeError: no such network, board or size, or nothing published to predict from.
+    """
+    from edgedistill.predict.model import predict as predict_network
+
+    return predict_network(model, target, precision, image_px, classes).as_dict
+
+
+def choose(
+    target: str, precision: str = "fp16", *, fps: float | None = None, memory_mib: float | None = None,
+    sizes: Sequence[int] = (224,), classes: int = 1000,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Students for a board and a budget, best first: `edgedistill choose`.
+
+    Args:
+        fps, memory_mib: the budget; None is no limit.
+        sizes: image_px.
+
+    Raises:
+        RecipeError: nothing is predicted for this board, or a size is not in the catalogue.
+    """
+    from edgedistill.predict.choose import choose as choose_students
+
+    found = choose_students(target, precision, fps, memory_mib, tuple(sizes), classes)
+    return [candidate.as_dict for candidate in found]
+
+
+def doctor() -> list[Check]:
+    """What of the toolchain is here, and what a missing part costs: `edgedistill doctor`."""
+    from edgedistill.doctor import examine
+
+    return examine()
+
+
+def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Artifact:
+    from edgedistill.pipeline import run_stages
+    from edgedistill.talk import Talk
+
+    sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
+    folder = _run_dir(file, options.get("run_dir"))
+    talk = Talk(options.get("quiet", False), options.get("events"))
+    path = run_stages(
+        recipe(file, **sections), folder, talk, only=only, force=options.get("force", ())
+    )
+    return Artifact(path.stem, path.parent, json.loads(path.read_text(encoding="utf-8")))
+
+
+def _run_dir(file: PathLike | None, run_dir: PathLike | None) -> Path:
+    from edgedistill.errors import RecipeError
+
+    if run_dir is not None:
+        return Path(run_dir)
+    if file is None:
+        raise RecipeError("a recipe without a file has no name: say run_dir='runs/NAME'")
+    return Path("runs") / Path(file).stem

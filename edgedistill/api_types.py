@@ -1,0 +1,76 @@
+"""What the functions of `edgedistill` take and give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+PathLike = str | os.PathLike[str]
+
+
+class Sections(TypedDict, total=False):
+    """The sections of a recipe, each a table of its keys: docs/recipe.md."""
+
+    data: Mapping[str, Any]
+    augment: Mapping[str, Any]
+    teacher: Mapping[str, Any]
+    student: Mapping[str, Any]
+    distill: Mapping[str, Any]
+    export: Mapping[str, Any]
+    quantize: Mapping[str, Any]
+    target: Mapping[str, Any]
+    deploy: Mapping[str, Any]
+    run: Mapping[str, Any]
+    cost: Mapping[str, Any]
+
+
+class Options(Sections, total=False):
+    """What every function that runs stages takes besides the recipe's sections.
+
+    Attributes:
+        run_dir: where artifacts go; `runs/` and the recipe's name when absent, as on the command line.
+        force: stages to redo although they are up to date.
+        quiet: nothing on stderr.
+        events: called with each event of docs/events.md.
+    """
+
+    run_dir: PathLike | None
+    force: Sequence[str]
+    quiet: bool
+    events: Callable[[dict[str, Any]], None] | None
+
+
+OWN_OPTIONS = frozenset(("run_dir", "force", "quiet", "events"))  # the others are sections
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage left in the run folder.
+
+    Attributes:
+        stage: its name.
+        folder: where it is.
+        values: its JSON, as it was written; each stage's own keys, and `artifact`.
+    """
+
+    stage: str
+    folder: Path
+    values: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The JSON file."""
+        return self.folder / f"{self.stage}.json"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Name -> path of the files that later stages read, weights and models among them."""
+        return {name: self.folder / name for name in self.values["artifact"]["files"]}
+
+    @property
+    def seconds(self) -> float:
+        """How long the stage took when it was last run."""
+        return self.values["artifact"]["seconds"]

@@ -1,0 +1,122 @@
+"""One long piece of work as those see it who show it: how far, how fast, how good so far."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+PACE_SECONDS = 15.0  # the speed shown is that of the last so many seconds
+_METRICS = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy"}
+
+
+class Best(NamedTuple):
+    """The best validation figure so far, and the newest one."""
+
+    metric: str
+    value: float
+    epoch: int
+    last: float
+
+
+class Work:
+    """A counter from `done` to `total`; call it with the new count.
+
+    Args:
+        title: for people.
+        total: counts at the end.
+        done: counts that an earlier run did.
+        images_each: images that one count stands for; None where images are not what is counted.
+        epochs: passes in all, of a training.
+        history: rows of finished epochs, a list that the training goes on to fill.
+        metric: key of the rows, without `eval_`, that decides which epoch was best.
+        on_change: told after each change: `progress`, or `epoch` when a row was added.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, title: str, total: int, done: int = 0, *, images_each: int | None = None,
+        epochs: int | None = None, history: Sequence[dict[str, Any]] = (),
+        metric: str = "top1_fraction", on_change: Callable[[str], None] = lambda what: None,
+        clock: Callable[[], float] = time.monotonic,
+    ):  # fmt: skip
+        self.title, self.total, self.done = title, total, done
+        self.epochs, self.history, self.metric = epochs, history, metric
+        self.terms: dict[str, float] = {}
+        self._images_each, self._on_change, self._clock = images_each, on_change, clock
+        self._first, self._start = done, clock()
+        self._marks: deque[tuple[float, int]] = deque([(self._start, done)])
+
+    def __call__(self, count: int, terms: dict[str, float] | None = None) -> None:
+        """The new count and, of a training, each loss term's mean over the epoch so far."""
+        now = self._clock()
+        self.done = count
+        if terms is not None:
+            self.terms = terms
+        self._marks.append((now, count))
+        while len(self._marks) > 2 and now - self._marks[1][0] > PACE_SECONDS:
+            self._marks.popleft()
+        self._on_change("progress")
+
+    def end_epoch(self) -> None:
+        """Say so after a row was added to `history`."""
+        self._on_change("epoch")
+
+    @property
+    def counts_per_second(self) -> float | None:
+        """Of the last seconds; None before anything can be said."""
+        (start, first), (end, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (end - start) if last > first and end > start else None
+
+    @property
+    def images_per_second(self) -> float | None:
+        pace = self.counts_per_second
+        return None if pace is None or self._images_each is None else pace * self._images_each
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the mean speed since the start, which knows the pauses between epochs."""
+        done, spent = self.done - self._first, self._clock() - self._start
+        return (self.total - self.done) * spent / done if done > 0 else None
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch under way, from 1; None where there are none."""
+        return None if self.epochs is None else min(len(self.history) + 1, self.epochs)
+
+    @property
+    def best(self) -> Best | None:
+        """None before the first validation."""
+        if not self.history:
+            return None
+        key = f"eval_{self.metric}"
+        row = max(self.history, key=lambda row: row[key])  # the first of equals
+        return Best(_METRICS[self.metric], row[key], row["epoch"], self.history[-1][key])
+
+    def figures(self) -> list[str]:
+        """`812 images/s`, `133 s left`: what is known of the speed."""
+        pace, left = self.images_per_second, self.seconds_left
+        return [*([f"{pace:.0f} images/s"] if pace is not None else []),
+                *([f"{_duration(left)} left"] if left is not None else [])]  # fmt: skip
+
+    def losses(self) -> str:
+        return ", ".join(f"{name} {value:.3f}" for name, value in self.terms.items())
+
+    def epoch_line(self) -> str:
+        """What the newest row of the history says, in one line."""
+        row, best = self.history[-1], self.best
+        terms = ", ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
+        line = (f"{self.title} epoch {row['epoch']}/{self.epochs}: {terms}, validation top-1 "
+                f"{row['eval_top1_fraction']:.3f}, balanced {row['eval_balanced_accuracy_fraction']:.3f}")  # fmt: skip
+        if best is not None and best.value > best.last:
+            line += f" (best {best.metric} {best.value:.3f}, epoch {best.epoch})"
+        return line
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

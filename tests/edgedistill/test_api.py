@@ -1,0 +1,153 @@
+"""`edgedistill.VERB(...)`: light to import, the CLI's words, and every example script executed."""
+
+import importlib.util
+import inspect
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import edgedistill
+from edgedistill import api, api_types
+from edgedistill.cli import build_parser
+from edgedistill.config import Recipe
+from road import RECIPE, ROOT
+
+EXAMPLES = ROOT / "docs" / "examples"
+PUBLIC = {name for name, value in vars(api).items() if inspect.isfunction(value)
+          and not name.startswith("_") and value.__module__ == "edgedistill.api"}  # fmt: skip
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path, monkeypatch):
+    """The finished run's recipe beside a copy of its folder, in the working directory."""
+    shutil.copytree(finished_run / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    text = RECIPE.replace('"images"', f'"{finished_run / "images"}"') + "tensorboard = false\n"
+    (tmp_path / "r.toml").write_text(text)
+    return "r.toml"
+
+
+def test_importing_is_light_and_naming_a_verb_nearly_so():
+    program = ("import sys, edgedistill; edgedistill.run; edgedistill.distill; edgedistill.EdgeDistillError\n"
+               "print([m for m in ('torch', 'numpy', 'pydantic', 'onnx', 'rich') if m in sys.modules])")  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_function_is_offered_typed_and_documented():
+    assert set(edgedistill.__all__) > PUBLIC
+    assert (ROOT / "edgedistill" / "py.typed").exists()
+    source = (ROOT / "edgedistill" / "__init__.py").read_text(encoding="utf-8")
+    for name in PUBLIC:
+        function = getattr(api, name)
+        assert inspect.getdoc(function), name
+        signature = inspect.signature(function)
+        assert inspect.signature(getattr(edgedistill, name)) == signature
+        assert signature.return_annotation is not inspect.Signature.empty
+        assert all(
+            p.annotation is not inspect.Parameter.empty for p in signature.parameters.values()
+        )
+        assert f"import {name} as {name}" in source, f"type checkers do not see {name}"
+    with pytest.raises(AttributeError, match="has no attribute 'fly'; it has: "):
+        edgedistill.fly  # noqa: B018
+
+
+def test_a_module_that_bears_a_verbs_name_is_called_like_it():
+    for name in PUBLIC:
+        if importlib.util.find_spec(f"edgedistill.{name}"):
+            module = importlib.import_module(f"edgedistill.{name}")
+            assert callable(module), f"edgedistill/{name} lacks call_as_verb(__name__)"
+            assert getattr(edgedistill, name) is module
+
+
+def test_the_words_are_those_of_the_command_line_and_of_the_recipe():
+    parsers = next(a for a in build_parser()._actions if a.dest == "verb").choices
+    ours = {"train_teacher": "teacher", "plan": "run", "recipe": "run", "stage": "run"}
+    assert {ours.get(name, name) for name in PUBLIC} <= set(parsers)
+    assert set(api_types.Sections.__annotations__) == set(Recipe.model_fields)
+
+
+def test_recipes_from_a_file_from_keywords_and_from_both(tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "r.toml").write_text(
+        '[data]\ntrain = "x"\n[distill]\ntemperature = 2\nviews = 3\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    made = edgedistill.recipe(
+        "there/r.toml", distill={"temperature": 5.0}, data={"val": ROOT / "v"}
+    )
+    assert (made.distill.temperature, made.distill.views) == (5.0, 3)
+    assert (made.data.train, made.data.val) == (str(tmp_path / "there" / "x"), str(ROOT / "v"))
+    assert edgedistill.recipe(data={"train": "y"}).data.train == str(tmp_path / "y")
+    with pytest.raises(edgedistill.EdgeDistillError, match="did you mean 'distill'"):
+        edgedistill.run("there/r.toml", distil={"views": 2})
+    with pytest.raises(edgedistill.EdgeDistillError, match="no such stage; there are: data"):
+        edgedistill.plan("there/r.toml", force=["distil"])
+    with pytest.raises(edgedistill.EdgeDistillError, match="say run_dir="):
+        edgedistill.run(data={"train": "y"})
+
+
+def test_an_artifact_is_what_the_stage_left(copy):
+    report = edgedistill.run(copy, quiet=True)
+    assert report.stage == "report"
+    assert report.values == json.loads(report.path.read_text())
+    student = edgedistill.distill(copy, quiet=True)
+    assert student.files["weights.safetensors"].stat().st_size > 1e6
+    assert student.seconds > 0
+
+
+def example(name):
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+
+
+def test_example_images_to_student(copy, finished_run, tmp_path, capsys):
+    """With the finished run's own settings on top of the new recipe, so that nothing is trained."""
+    (tmp_path / "runs" / "r").rename(tmp_path / "runs" / "parts")
+    settings = tomllib.loads(RECIPE)
+    settings["data"].pop("train")
+    settings["distill"]["peak_lr"] = edgedistill.recipe(copy).distill.peak_lr
+    values = example("images_to_student")(str(finished_run / "images"), "parts.toml", **settings)
+    assert set(values["accuracy_ladder"]) == {"float", "onnx", "fp16", "int8"}
+    said = capsys.readouterr()
+    assert said.err.count("up to date") == 11
+    assert "the page: runs/parts/report/report.html" in said.out
+
+
+def test_example_watch_training(copy):
+    curve = example("watch_training")(copy, "runs/r", distill={"temperature": 1.5})
+    assert len(curve) == 4
+
+
+def test_example_sweep(copy):
+    best = example("sweep_settings")(copy, "runs/r", {"distill.temperature": [1.0, 2.0]})
+    assert best["distill.temperature"] in {1.0, 2.0}
+
+
+def test_examples_that_only_look(copy, finished_run, tmp_path, capsys):
+    assert example("what_would_be_redone")(copy, "1.5") > 0
+    assert "keep     teacher" in capsys.readouterr().out
+    assert example("cost_of_int8")(copy).keys() == {"float", "onnx", "fp16", "int8"}
+    assert "executed as fp16" in capsys.readouterr().out
+    int8 = finished_run / "runs" / "r" / "quantize" / "student_int8.onnx"
+    assert (
+        example("check_and_mend_onnx")(str(int8), "jetson-nano", str(tmp_path / "m.onnx")) is False
+    )
+    onnx = finished_run / "runs" / "r" / "export" / "student.onnx"
+    assert (
+        example("check_and_mend_onnx")(str(onnx), "jetson-nano", str(tmp_path / "m.onnx")) is True
+    )
+    assert "mobilenetv3_small_050" in example("pick_a_student")("jetson-nano", "2.0")
+    assert (example("bundle_for_a_board")(copy) / "manifest.json").exists()
+
+
+def test_no_example_is_left_out():
+    tests = (ROOT / "tests" / "edgedistill" / "test_api.py").read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        assert f'example("{path.stem}")' in tests, path.name
