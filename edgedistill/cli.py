@@ -13,11 +13,25 @@ from pathlib import Path
 
 from edgedistill import __version__
 from edgedistill.errors import EdgeDistillError
-from edgedistill.verbs import check, doctor, new, quickstart, run, students, sweep
+from edgedistill.verbs import (
+    check,
+    deploy,
+    doctor,
+    enrol,
+    new,
+    quickstart,
+    rollback,
+    run,
+    status,
+    students,
+    sweep,
+)
 from edgedistill.verbs.recipe_run import run_options
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
-AFTER_STAGES = {"sweep": sweep, "check": check, "students": students, "doctor": doctor}
+STAGE_MODULES = {"deploy": deploy}  # stages whose verb takes more than a recipe
+AFTER_STAGES = {"enrol": enrol, "status": status, "rollback": rollback, "sweep": sweep, "check": check,
+                "students": students, "doctor": doctor}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,9 +47,13 @@ def build_parser() -> argparse.ArgumentParser:
     _add(verbs, BEFORE_STAGES)
     for stage in STAGES:
         verb = verbs.add_parser(stage.name, help=f"stage: {stage.help}")
-        verb.add_argument("recipe", type=Path, metavar="RECIPE.toml")
-        verb.set_defaults(call=run.run, stage=stage.name)
-        run_options(verb)
+        module = STAGE_MODULES.get(stage.name)
+        if module is None:
+            verb.add_argument("recipe", type=Path, metavar="RECIPE.toml")
+            run_options(verb)
+        else:
+            module.options(verb)
+        verb.set_defaults(call=(module or run).run, stage=stage.name)
     _add(verbs, AFTER_STAGES)
     return parser
 
