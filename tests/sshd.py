@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -44,7 +45,7 @@ class Sshd:
 
     Args:
         folder: for keys, configs and the log.
-        shell_limits: words of `ulimit` that its processes run under, such as "-f 8".
+        limits: words of `ulimit` that it and its sessions run under, such as "-f 8".
     """
 
     def __init__(self, folder, limits=""):
@@ -85,9 +86,9 @@ class Sshd:
             os.makedirs("/run/sshd", exist_ok=True)  # its privilege separation, for root only
         command = f"ulimit {self.limits}; exec " if self.limits else "exec "
         command += f"{PROGRAM} -D -e -f {self.folder}/sshd_config"
-        self._log = open(self.folder / "sshd.log", "ab")
-        self._server = subprocess.Popen(["sh", "-c", command], stderr=self._log,
-                                        stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        with open(self.folder / "sshd.log", "ab") as log:
+            self._server = subprocess.Popen(["sh", "-c", command], stderr=log,
+                                            stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
@@ -103,8 +104,10 @@ class Sshd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self._server.wait()
-        self._log.close()
         self._server = None
+
+    def log(self):
+        return (self.folder / "sshd.log").read_text()
 
     def write_config(self, hosts, known=None, extra=""):
         """The client's: {alias: port}, all with this server's host key unless `known` is given."""
@@ -123,6 +126,59 @@ Host *
   UserKnownHostsFile {self.folder}/known_hosts
   GlobalKnownHostsFile /dev/null
 """)
+
+
+class Cut:
+    """A cable that breaks: forwards a port, and cuts everything after so many bytes to the server.
+
+    `with Cut(port, after) as cable: connect to cable.port`; it stays broken until it is left.
+    """
+
+    def __init__(self, port, after):
+        self._to, self._left, self._sockets, self._threads = port, after, [], []
+        self._broken = threading.Event()
+
+    def __enter__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, *error):
+        self._break()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, call, *words):
+        self._threads.append(threading.Thread(target=call, args=words, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while not self._broken.is_set():
+                here, _ = self._listener.accept()
+                there = socket.create_connection(("127.0.0.1", self._to))
+                self._sockets += [here, there]
+                self._start(self._pump, here, there, True)
+                self._start(self._pump, there, here, False)
+
+    def _pump(self, source, sink, counts):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(1 << 14):
+                if counts:
+                    piece = piece[: max(0, self._left)]
+                    self._left -= len(piece)
+                sink.sendall(piece)
+                if self._left <= 0:
+                    return self._break()
+            sink.shutdown(socket.SHUT_WR)
+
+    def _break(self):
+        self._broken.set()
+        for each in [self._listener, *self._sockets]:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
 
 def descendants(pid):

@@ -17,7 +17,6 @@ from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
 from edgedistill.stages.export import STUDENT, TEACHER
 
-
 LOCAL = "local"
 _BOARDS = "boards"
 
