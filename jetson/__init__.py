@@ -1,4 +1,4 @@
 """What runs on the board, from the bundle's folder: Python 3.6 and numpy, nothing installed.
 
-python3 -m jetson verify | bench | classify | build; the last line on stdout is one JSON.
+python3 -m jetson VERB, see jetson/verbs; the last line on stdout is one JSON.
 """

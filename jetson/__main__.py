@@ -1,13 +1,33 @@
-"""python3 -m jetson VERB, from the bundle's folder. The last line on stdout is one JSON."""
+"""python3 -m jetson VERB. The last line on stdout is one JSON.
+
+build, verify, bench, classify and health work on the bundle whose folder they are run from; the
+others on the board's own folder, --root.
+"""
 
 import argparse
 import os
 import sys
 
 from jetson.errors import JetsonError
-from jetson.verbs import bench, build, classify, verify
+from jetson.verbs import (
+    accept,
+    activate,
+    bench,
+    build,
+    classify,
+    health,
+    prune,
+    rollback,
+    status,
+    verify,
+    want,
+)
 
-VERBS = (("build", build), ("verify", verify), ("bench", bench), ("classify", classify))
+VERBS = (
+    ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
+    ("want", want), ("accept", accept), ("activate", activate), ("rollback", rollback),
+    ("status", status), ("prune", prune),
+)  # fmt: skip
 
 
 def build_parser():

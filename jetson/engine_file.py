@@ -4,6 +4,7 @@ work/engine/ <hash>.engine    what TensorRT built here
              engine.json      written last, by rename: names the engine, its hash, the ONNX file's
                               hash, TensorRT, CUDA, SM, board, flags, seconds, memory
              verified.json    what `verify` found, and for which engine hash
+             verified-onnxruntime.json   the same of the stand-in, whose "engine" is model.onnx
 
 An engine is code that runs on this machine: nothing is loaded whose hash is not the sidecar's.
 """
@@ -16,7 +17,8 @@ from jetson.errors import EngineError, VerifyError
 from jetson.manifest import sha256_of
 
 VERSION = 1
-SIDECAR, VERIFIED = "engine.json", "verified.json"
+SIDECAR = "engine.json"
+VERIFIED = {"tensorrt": "verified.json", "onnxruntime": "verified-onnxruntime.json"}
 KEYS = (
     "version", "engine", "engine_sha256", "onnx", "onnx_sha256", "compiler", "tensorrt", "cuda",
     "sm", "board", "requested", "executed", "reasons", "int8_by", "flags", "workspace_mib",
@@ -116,9 +118,9 @@ def check_machine(record, **here):
             )
 
 
-def forget_verified(bundle):
+def forget_verified(bundle, backend):
     """Called before verifying: a pass of yesterday must not outlive a failure of today."""
-    path = os.path.join(engine_folder(bundle), VERIFIED)
+    path = os.path.join(engine_folder(bundle), VERIFIED[backend])
     try:
         if os.path.exists(path):
             os.remove(path)
@@ -126,25 +128,35 @@ def forget_verified(bundle):
         raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
 
 
-def write_verified(bundle, engine_sha256, found):
+def write_verified(bundle, backend, engine_sha256, found):
     """Keep what `verify` found, for this engine only."""
-    _write(engine_folder(bundle), VERIFIED, dict(found, engine_sha256=engine_sha256))
+    folder = engine_folder(bundle)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise EngineError("%s cannot be made: %s" % (folder, error))
+    _write(folder, VERIFIED[backend], dict(found, engine_sha256=engine_sha256))
 
 
-def require_verified(bundle):
-    """What `verify` found for the engine that is in force.
+def require_verified(bundle, backend="tensorrt"):
+    """What `verify` found for the engine that is in force: of ONNX Runtime, model.onnx itself.
 
     Raises:
         VerifyError: it has not passed.
     """
-    record = read_record(bundle)
+    if backend == "tensorrt":
+        in_force, what, words = read_record(bundle)["engine_sha256"], "this engine", ""
+    else:
+        in_force, what = sha256_of(os.path.join(str(bundle), "model.onnx")), "model.onnx"
+        words = " --backend " + backend
     try:
-        with open(os.path.join(engine_folder(bundle), VERIFIED), encoding="utf-8") as file:
+        path = os.path.join(engine_folder(bundle), VERIFIED[backend])
+        with open(path, encoding="utf-8") as file:
             found = json.load(file)
     except (IOError, OSError, ValueError):
         found = None
-    if not isinstance(found, dict) or found.get("engine_sha256") != record["engine_sha256"]:
-        raise VerifyError("this engine has not passed; run: python3 -m jetson verify")
+    if not isinstance(found, dict) or found.get("engine_sha256") != in_force:
+        raise VerifyError("%s has not passed; run: python3 -m jetson verify%s" % (what, words))
     return found
 
 

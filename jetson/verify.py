@@ -13,18 +13,25 @@ MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ 
 
 
 def verify(folder, manifest, runner):
-    """Run every golden through an entered runner; a pass is kept for `engine_file.require_verified`.
+    """`compare`, and a pass is kept for `engine_file.require_verified`."""
+    engine_file.forget_verified(folder, runner.backend)
+    found = compare(folder, manifest, runner)
+    engine_file.write_verified(folder, runner.backend, runner.engine_sha256, found)
+    return found
+
+
+def compare(folder, manifest, runner):
+    """Run every golden through an entered runner; nothing is written.
 
     Returns:
-        JSON-able: images, max_relative_difference (largest logit difference / largest logit) and
-        its tolerance, top1_agreement_fraction with the workstation, top1_fraction against the
-        labels, mean_pixel_difference of decoding and framing the image files here.
+        JSON-able: images, executed (precision), max_relative_difference (largest logit difference /
+        largest logit) and its tolerance, top1_agreement_fraction with the workstation,
+        top1_fraction against the labels, mean_pixel_difference of decoding and framing the image
+        files here.
 
     Raises:
         VerifyError: NaN, constant output, or a difference beyond its tolerance.
     """
-    if runner.engine_sha256:
-        engine_file.forget_verified(folder)
     golden = os.path.join(str(folder), "golden")
     inputs = np.load(os.path.join(golden, "inputs.npy"), allow_pickle=False)
     expected = np.load(os.path.join(golden, "logits.npy"), allow_pickle=False)
@@ -51,17 +58,15 @@ def verify(folder, manifest, runner):
             "images decoded here differ by %.1f grey levels on average, limit %.1f; is this "
             "OpenCV's resize another one?" % (pixels, MAX_MEAN_PIXEL_DIFFERENCE)
         )
-    found = {
+    return {
         "images": len(logits),
+        "executed": runner.executed,
         "max_relative_difference": worst,
         "tolerance": tolerance,
         "top1_agreement_fraction": float((logits.argmax(1) == expected.argmax(1)).mean()),
         "top1_fraction": float((logits.argmax(1) == labels).mean()),
         "mean_pixel_difference": pixels,
     }
-    if runner.engine_sha256:
-        engine_file.write_verified(folder, runner.engine_sha256, found)
-    return found
 
 
 def golden_images(folder):

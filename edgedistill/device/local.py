@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,11 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
     try:
         verified = json.loads(_last_line(python, bundle, "verify"))
         report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+        samples = _samples(bundle, report["samples_file"])
     except (ValueError, BenchError) as error:
         raise DeviceError(f"on this computer: not the line that was expected: {error}") from None
+    finally:  # a bundle holds nothing of one machine
+        shutil.rmtree(bundle / "work", ignore_errors=True)
     return {
         "backend": "onnxruntime",
         "provenance": report["provenance"],
@@ -42,7 +46,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
         "executed": report["executed"],
         "verify": verified,
         "bench": report,
-        "samples_ms": _samples(bundle, report["samples_file"]),
+        "samples_ms": samples,
     }
 
 
@@ -65,11 +69,8 @@ def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
 
 
 def _samples(bundle: Path, name: str | None) -> dict[str, list[float]] | None:
-    """Raw samples of the bench; taken out of the bundle, which holds nothing of one machine."""
+    """Raw samples of the bench."""
     if name is None:
         return None
-    path = bundle / name
-    samples = json.loads(path.read_text(encoding="utf-8"))
-    path.unlink()
-    path.parent.rmdir()
+    samples = json.loads((bundle / name).read_text(encoding="utf-8"))
     return {scope: [round(value, 4) for value in values] for scope, values in samples.items()}

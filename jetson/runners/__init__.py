@@ -12,8 +12,9 @@ def open_runner(backend, folder, manifest):
         manifest: Manifest.
 
     Returns:
-        A context manager with `infer((1, 3, H, W) float32) -> (1, classes) float32`, `executed`
-        (precision), `engine_sha256` (None without an engine) and `provenance` (a line for reports).
+        A context manager with `infer((1, 3, H, W) float32) -> (1, classes) float32`, `backend`,
+        `executed` (precision), `engine_sha256` (of model.onnx where that is the engine) and
+        `provenance` (a line for reports).
     """
     if backend == "onnxruntime":
         from jetson.runners.onnxruntime_runner import OnnxRuntimeRunner

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: a stand-in for the board's TensorRT that runs on any computer."""
 
+import hashlib
 import os
 import platform
 
@@ -9,8 +10,8 @@ from jetson.errors import BackendError
 class OnnxRuntimeRunner(object):
     """One ONNX model, one input, one output, batch of one. Importing this needs no ONNX Runtime."""
 
-    executed = "fp32"
-    engine_sha256 = None  # it has no engine of its own
+    backend, executed = "onnxruntime", "fp32"
+    engine_sha256 = None  # of model.onnx as it was loaded: what stands in for the engine
 
     def __init__(self, folder, manifest):
         self._path = os.path.join(str(folder), "model.onnx")
@@ -31,14 +32,17 @@ class OnnxRuntimeRunner(object):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
+            with open(self._path, "rb") as file:
+                content = file.read()
             self._session = onnxruntime.InferenceSession(
-                self._path, options, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exception types differ between releases
             raise BackendError(
                 "ONNX Runtime %s does not take %s: %s"
                 % (onnxruntime.__version__, self._path, str(error).splitlines()[0])
             )
+        self.engine_sha256 = hashlib.sha256(content).hexdigest()
         return self
 
     def __exit__(self, *error):

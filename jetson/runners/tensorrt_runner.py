@@ -16,7 +16,7 @@ class TensorRTRunner(object):
     context, engine, CUDA context.
     """
 
-    executed = None
+    backend, executed = "tensorrt", None
     engine_sha256 = None
     engine_path = None  # for the board's own trtexec
     last_compute_ms = None

@@ -4,6 +4,9 @@ Each has HELP (one line), options(parser), and run(args), which prints for peopl
 returns the last line of stdout, one JSON. What only that verb needs is imported inside run.
 """
 
+import os
+
+from jetson import root
 from jetson.runners import BACKENDS
 
 
@@ -12,4 +15,22 @@ def bundle_options(parser):
     parser.add_argument("--bundle", default=".", help="folder (default: this one)")
     parser.add_argument(
         "--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt"
+    )
+
+
+def root_options(parser, release=False):
+    """Of the agent's verbs, which work on the board's folder; `release`: and on one id."""
+    parser.add_argument(
+        "--root", default=os.path.expanduser(root.DEFAULT), type=os.path.abspath,
+        help="the board's folder (default: edgedistill in the home folder)",
+    )  # fmt: skip
+    if release:
+        parser.add_argument("release", metavar="ID", help="16 hex digits of the manifest's SHA-256")
+
+
+def admission_options(parser):
+    """Of the verbs that let a bundle in."""
+    root_options(parser, release=True)
+    parser.add_argument(
+        "--allow-downgrade", action="store_true", help="take one that is older than one taken before"
     )

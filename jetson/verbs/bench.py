@@ -31,8 +31,7 @@ def run(args):
             "--percentile %d needs --runs of at least %d, got %d"
             % (args.percentile, needed, args.runs)
         )
-    if args.backend == "tensorrt":
-        require_verified(args.bundle)
+    require_verified(args.bundle, args.backend)
     baseline = telemetry.memory()
     with open_runner(args.backend, args.bundle, manifest) as runner:
         images = golden_images(args.bundle)

@@ -16,7 +16,7 @@ def run(args):
         found = verify(args.bundle, manifest, runner)
         print("agrees with the workstation on %(images)d images" % found)
         return json.dumps(
-            dict(found, verb="verify", model=manifest.model, executed=runner.executed,
+            dict(found, verb="verify", model=manifest.model,
                  requested=manifest.precision_requested, provenance=runner.provenance),
             sort_keys=True,
         )  # fmt: skip

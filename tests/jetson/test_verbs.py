@@ -82,6 +82,10 @@ def test_verify_catches_another_preprocessing(bundle):
 
 
 def test_bench(bundle):
+    assert "model.onnx has not passed; run: python3 -m jetson verify --backend onnxruntime" in jetson(
+        bundle, "bench", "--backend", "onnxruntime", "--runs", "120", code=1
+    )
+    jetson(bundle, "verify", "--backend", "onnxruntime")
     report = json.loads(jetson(bundle, "bench", "--backend", "onnxruntime", "--runs", "120"))
     assert report["host_ms"]["runs"] == 120
     assert (
@@ -160,6 +164,8 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
     ],
 )
 def test_mistakes_are_one_line(bundle, words, line):
+    if words[0] == "bench":
+        jetson(bundle, "verify", "--backend", "onnxruntime")
     assert line in jetson(bundle, *words, code=1)
 
 

@@ -1,0 +1,95 @@
+"""Is what is served now in order? Asked by `activate`, answered by the release's own code.
+
+The agent starts `python3 -m jetson health` in ROOT/current, a process of its own: native code that
+crashes or hangs there is a failed check and not the end of the agent.
+"""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from jetson.bench import measure_ms, summary_ms
+from jetson.errors import ReleaseError, VerifyError
+from jetson.preprocess import Preparer, read_image
+from jetson.switch import CURRENT
+from jetson.verify import compare, golden_images
+
+RUNS, WARMUP = 30, 10
+TIMEOUT_S = 180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
+
+
+def examine(folder, manifest, runner):
+    """Goldens, then the median time from an image file to its logits.
+
+    Args:
+        runner: entered.
+
+    Returns:
+        JSON-able: what `verify.compare` gives, end_to_end_ms (see bench.summary_ms) and
+        latency_budget_ms.
+
+    Raises:
+        VerifyError: the outputs differ, or the median is above the manifest's budget.
+    """
+    found = compare(folder, manifest, runner)
+    paths, prepare = itertools.cycle(golden_images(folder)), Preparer(manifest.preprocess)
+    samples = measure_ms(lambda: runner.infer(prepare(read_image(next(paths)))), WARMUP, RUNS)
+    summary, budget = summary_ms(samples), manifest.latency_budget_ms
+    if budget is not None and summary["p50_ms"] > budget:
+        raise VerifyError(
+            "the median from the image file is %.2f ms, the bundle's budget is %g ms; is the board "
+            "in its full power mode, and nothing else at work?" % (summary["p50_ms"], budget)
+        )
+    return dict(found, end_to_end_ms=summary, latency_budget_ms=budget)
+
+
+def ask_current(root, backend, timeout_s):
+    """What `health` says of what ROOT/current is at this moment.
+
+    Args:
+        backend: of board.json.
+
+    Returns:
+        The dict of its last line.
+
+    Raises:
+        ReleaseError: it refused, crashed, took too long, or said something else.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    # The working folder comes before PYTHONPATH: what is imported is the release's own code.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "jetson", "health", "--backend", backend],
+        cwd=os.path.join(root, CURRENT), env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, said = child.communicate(timeout=timeout_s)
+    except BaseException as error:  # a Ctrl-C too; and its children too, or they keep the GPU
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise ReleaseError("health check: no answer within %g s" % (timeout_s,))
+    if child.returncode < 0:
+        number = -child.returncode
+        raise ReleaseError(
+            "health check: died of signal %d (%s)" % (number, signal.Signals(number).name)
+        )
+    if child.returncode:
+        raise ReleaseError("health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,))
+    try:
+        found = json.loads(_last_line(out))
+        if found.pop("verb") != "health":
+            raise KeyError("verb")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ReleaseError("health check: expected its JSON, got %.80r" % (_last_line(out),))
+    return found
+
+
+def _last_line(content):
+    lines = content.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""

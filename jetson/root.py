@@ -1,0 +1,190 @@
+"""ROOT, the board's own folder: what lies where, one writer at a time, and its two small files.
+
+agent/          the device code that was put there at enrolment; it runs every verb that has --root
+trusted.d/ revoked   keys, see jetson/signature.py
+board.json      what this board is: pinned at enrolment
+state.json      the highest serial accepted of each key, against replay
+incoming/<id>/  a bundle under way       releases/<id>/  a whole one; what verbs make is in its work/
+switches/ live current previous   see jetson/switch.py
+trash/          what is being removed    lock  held by the one verb that writes
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import tempfile
+from typing import NamedTuple
+
+from jetson.errors import ReleaseError
+from jetson.runners import BACKENDS
+
+DEFAULT = os.path.join("~", "edgedistill")
+INCOMING, RELEASES, TRASH = "incoming", "releases", "trash"
+BOARD, STATE, AGENT, LOCK = "board.json", "state.json", os.path.join("agent", "agent.json"), "lock"
+_VERSION = 1
+_MAX_JSON_BYTES = 1 << 20
+_ID = re.compile(r"^[0-9a-f]{16}\Z")
+
+Board = NamedTuple("Board", [("target", str), ("backend", str)])
+
+
+def folder_of(root, kind, release):
+    """ROOT/kind/release; `kind` is INCOMING or RELEASES.
+
+    Raises:
+        ReleaseError: that is no id, so nothing else may become a path.
+    """
+    if not _ID.match(release):
+        raise ReleaseError("%.40r is no id of a release; expected 16 hex digits" % (release,))
+    return os.path.join(root, kind, release)
+
+
+def ids_in(root, kind):
+    """Ids of the folders there, sorted; links and other names are not looked at."""
+    try:
+        names = os.listdir(os.path.join(root, kind))
+    except (IOError, OSError):
+        return []
+    return sorted(n for n in names if _ID.match(n) and is_folder(os.path.join(root, kind, n)))
+
+
+def is_folder(path):
+    """A folder itself, not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except (IOError, OSError):
+        return False
+
+
+@contextlib.contextmanager
+def locked(root):
+    """Only one process is in here for one ROOT; the lock goes when the process does.
+
+    Raises:
+        ReleaseError: ROOT is not there, another process is in, or the disk refuses.
+    """
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        handle = os.open(os.path.join(root, LOCK), flags, 0o600)
+    except (IOError, OSError) as error:
+        raise ReleaseError("%s: %s; on the workstation: edgedistill enrol" % (root, error.strerror))
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (IOError, OSError):
+            raise ReleaseError("another command is at work in %s; wait for it to end" % (root,))
+        try:
+            yield
+        except (IOError, OSError) as error:
+            raise ReleaseError("%s; nothing is half done: repeat the command" % (error,))
+    finally:
+        os.close(handle)
+
+
+def read_board(root):
+    """What was pinned at enrolment.
+
+    Raises:
+        ReleaseError: absent, or not one of ours.
+    """
+    stored = read_json(root, BOARD)
+    if stored is None:
+        raise ReleaseError("%s has no %s; on the workstation: edgedistill enrol" % (root, BOARD))
+    if set(stored) != {"version", "target", "backend"} or stored["backend"] not in BACKENDS:
+        raise ReleaseError("%s: %.80r is not ours; on the workstation: edgedistill enrol" % (BOARD, stored))
+    return Board(stored["target"], stored["backend"])
+
+
+def highest_serials(root):
+    """{key id: highest serial that was accepted}."""
+    stored = read_json(root, STATE)
+    return {} if stored is None else dict(stored["highest_serial"])
+
+
+def note_serial(root, key_id, serial):
+    """Remember a serial; the highest stays, whatever order bundles come in."""
+    known = highest_serials(root)
+    if serial > known.get(key_id, -1):
+        write_json(root, STATE, {"version": _VERSION, "highest_serial": dict(known, **{key_id: serial})})
+
+
+def read_json(root, name):
+    """One of ROOT's small JSON files as a dict, or None if there is none.
+
+    Raises:
+        ReleaseError: not an object of version 1.
+    """
+    try:
+        with open(os.path.join(root, name), "rb") as file:
+            content = file.read(_MAX_JSON_BYTES)
+    except (IOError, OSError):
+        return None
+    try:
+        stored = json.loads(content.decode("utf-8"))
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict) or stored.get("version") != _VERSION:
+        raise ReleaseError(
+            "%s is not of version %d; on the workstation: edgedistill enrol"
+            % (os.path.join(root, name), _VERSION)
+        )
+    return stored
+
+
+def write_json(root, name, values):
+    """Beside, onto the disk, renamed: a power cut leaves the old or the new."""
+    path = os.path.join(root, name)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        json.dump(values, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".tmp", path)
+    sync(root)
+
+
+def sync(path):
+    """Onto the disk: a file's content, or which names a folder has."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder):
+    """Everything below onto the disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(place, name)
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                sync(path)
+        sync(place)
+
+
+def bytes_in(folder):
+    """Bytes of all files below; links are not followed."""
+    return sum(
+        os.lstat(os.path.join(place, name)).st_size
+        for place, _, names in os.walk(folder) for name in names
+    )  # fmt: skip
+
+
+def discard(root, kind, release):
+    """Take a folder away by one rename, then remove it: half of it is never seen."""
+    folder = folder_of(root, kind, release)
+    if not os.path.lexists(folder):
+        return
+    trash = os.path.join(root, TRASH)
+    os.makedirs(trash, exist_ok=True)
+    os.rename(folder, os.path.join(tempfile.mkdtemp(dir=trash), release))
+    sync(os.path.dirname(folder))
+    empty_trash(root)
+
+
+def empty_trash(root):
+    """Also what a command that was killed left there."""
+    shutil.rmtree(os.path.join(root, TRASH), ignore_errors=True)

@@ -1,0 +1,15 @@
+"""accept: make a release of what came."""
+
+import json
+
+from jetson.verbs import admission_options as options  # noqa: F401
+
+HELP = "make a release of incoming/ID when every byte of it is what was signed"
+
+
+def run(args):
+    from jetson.incoming import accept
+
+    found = accept(args.root, args.release, args.allow_downgrade)
+    print("%s, serial %d, signed by %s" % (found["id"], found["serial"], found["key_id"]))
+    return json.dumps(found, sort_keys=True)

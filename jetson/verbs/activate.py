@@ -1,0 +1,23 @@
+"""activate: serve a release, if it proves itself."""
+
+import json
+
+from jetson.verbs import root_options
+
+HELP = "serve release ID; back to the one before when its health check fails"
+
+
+def options(parser):
+    root_options(parser, release=True)
+    parser.add_argument(
+        "--health-timeout-s", type=float, metavar="S", help="no answer within is a failure (default 180)"
+    )
+
+
+def run(args):
+    from jetson.health import TIMEOUT_S
+    from jetson.releases import activate
+
+    found = activate(args.root, args.release, args.health_timeout_s or TIMEOUT_S)
+    print("%s is current, previous: %s" % (found["id"], found["previous"]))
+    return json.dumps(found, sort_keys=True)

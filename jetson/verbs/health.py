@@ -1,0 +1,21 @@
+"""health: what `activate` asks of what it has just made current."""
+
+import json
+
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+from jetson.verbs import bundle_options as options  # noqa: F401
+
+HELP = "goldens and latency budget in one go; nothing is written"
+
+
+def run(args):
+    from jetson.health import examine
+
+    manifest = read_manifest(args.bundle)
+    with open_runner(args.backend, args.bundle, manifest) as runner:
+        found = examine(args.bundle, manifest, runner)
+        print("%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"]))
+        return json.dumps(
+            dict(found, verb="health", model=manifest.model, provenance=runner.provenance), sort_keys=True
+        )

@@ -1,0 +1,23 @@
+"""prune: make room."""
+
+import json
+
+from jetson.verbs import root_options
+
+HELP = "remove old releases and copies that were given up"
+
+
+def options(parser):
+    root_options(parser)
+    parser.add_argument(
+        "--keep", type=int, default=3, metavar="N",
+        help="releases that stay, newest first; current and previous always (default 3)",
+    )  # fmt: skip
+
+
+def run(args):
+    from jetson.releases import prune
+
+    found = prune(args.root, args.keep)
+    print("%d releases removed, %d MiB freed" % (len(found["removed"]), found["freed_bytes"] >> 20))
+    return json.dumps(found, sort_keys=True)

@@ -1,0 +1,22 @@
+"""rollback: serve the previous release again."""
+
+import json
+
+from jetson.verbs import root_options
+
+HELP = "serve the previous release again"
+
+
+def options(parser):
+    root_options(parser)
+    parser.add_argument(
+        "--leave", metavar="ID", help="only if this one is current: a repeated command does nothing more"
+    )
+
+
+def run(args):
+    from jetson.releases import rollback
+
+    found = rollback(args.root, args.leave)
+    print("%s is current, previous: %s" % (found["id"], found["previous"]))
+    return json.dumps(found, sort_keys=True)

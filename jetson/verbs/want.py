@@ -1,0 +1,15 @@
+"""want: may this bundle come, and what of it is left to send?"""
+
+import json
+
+from jetson.verbs import admission_options as options  # noqa: F401
+
+HELP = "check the manifest in incoming/ID and tell which files to send"
+
+
+def run(args):
+    from jetson.incoming import want
+
+    found = want(args.root, args.release, args.allow_downgrade)
+    print("%d files to send" % (len(found["files"]),))
+    return json.dumps(found, sort_keys=True)
