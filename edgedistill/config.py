@@ -98,6 +98,13 @@ class Recipe(Section):
                              "relational, distill.method to kd or data_free")  # fmt: skip
         return self
 
+    @model_validator(mode="after")
+    def _a_command_signs_with_a_known_key(self) -> Recipe:
+        if self.deploy.sign_command and self.deploy.sign_key is None:
+            raise ValueError("deploy.sign_command needs deploy.sign_key: the public key that its "
+                             "signature is checked with; edgedistill keys add NAME PUBLIC.pem")  # fmt: skip
+        return self
+
     @property
     def teaching(self) -> dict[str, Any]:
         """What the first teacher's weights depend on: all of [teacher] but the gates.

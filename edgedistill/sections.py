@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -271,6 +272,17 @@ class DeployConfig(Section):
     """test images that travel in the bundle with the workstation's logits"""
     bench_runs: Annotated[int, Field(ge=10)] = 200
     """timed inferences, after warm-up"""
+    sign_key: str | None = None
+    """key that signs the bundle, by its name: `edgedistill keys new`; not signed when absent"""
+    sign_command: Annotated[tuple[str, ...], Field(exclude=True)] = ()
+    """program and arguments that sign instead of the key's private half (KMS, PKCS#11, cosign):
+    manifest on stdin, signature on stdout; copied into no artifact and no report"""
+
+    @property
+    def signing(self) -> dict[str, Any]:
+        """What the signature depends on; of the command only a hash, for it may hold a secret."""
+        command = hashlib.sha256("\0".join(self.sign_command).encode()).hexdigest()[:8]
+        return {"key": self.sign_key, "command": command if self.sign_command else None}
 
 
 class RunConfig(Section):

@@ -41,7 +41,7 @@ def signed_manifest_bytes(folder, root):
     if not keys:
         raise SignatureError("no key is trusted on this board; on the workstation: edgedistill enrol")
     for key_id, path in sorted(keys.items()):
-        if _verifies(content, signature, path):
+        if verifies(content, signature, path):
             return content, key_id
     raise SignatureError(
         "the signature fits none of the keys trusted here (%s): the manifest was altered, or "
@@ -84,7 +84,12 @@ def _revoked(root):
         return set()
 
 
-def _verifies(content, signature, public_pem):
+def verifies(content, signature, public_pem):
+    """Whether a DER signature over `content` (both bytes) is of the key in a PEM file.
+
+    Raises:
+        SignatureError: no openssl.
+    """
     # The bytes that are checked are the bytes that are used: they go in by stdin, from memory.
     with tempfile.NamedTemporaryFile(prefix="edgedistill-", suffix=".sig") as file:
         file.write(signature)

@@ -200,11 +200,15 @@ def test_a_stage_is_a_file_with_run():
 
 
 def test_a_stage_reads_what_its_row_says():
-    """A read that the row does not name would not make the artifact stale."""
+    """A read that the row does not name would not make the artifact stale.
+
+    Its own former artifact a stage may read: what it keeps of it changes nothing.
+    """
     for stage in STAGES:
         text = (ROOT / "edgedistill" / "stages" / f"{stage.name}.py").read_text(encoding="utf-8")
         named = set(re.findall(r'\.(?:values|file|folder)\("(\w+)"', text))
-        assert named <= set(stage.reads), f"{stage.name} reads {named - set(stage.reads)}"
+        unnamed = named - set(stage.reads) - {stage.name}
+        assert not unnamed, f"{stage.name} reads {unnamed}"
 
 
 def verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

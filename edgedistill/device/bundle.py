@@ -1,4 +1,4 @@
-"""Write a bundle: what the board needs, its own device code included. Not signed yet."""
+"""Write a bundle: what the board needs, its own device code included."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def write_bundle(
     tolerance: dict[str, float],
     latency_budget_ms: float | None,
     provenance: dict[str, Any],
+    documents: dict[str, str],
 ) -> dict[str, Any]:
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
@@ -52,9 +53,10 @@ def write_bundle(
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
         latency_budget_ms: median from the image file that the board's health check allows.
+        documents: further files, name -> text, for people.
 
     Returns:
-        file_count, bytes, manifest_sha256, serial, signed.
+        file_count, bytes, manifest_sha256, serial.
 
     Raises:
         BundleError: what was written does not agree with its own manifest.
@@ -73,6 +75,8 @@ def write_bundle(
     np.save(out / "golden" / "inputs.npy", golden_inputs)
     np.save(out / "golden" / "logits.npy", golden_logits)
     write_json(out / "golden" / "labels.json", [int(label) for label in golden_labels])
+    for name, text in documents.items():
+        write_bytes(out / name, text.encode())
     copy_device_code(out)
     px = preprocess.image_px
     manifest = Manifest(
@@ -89,7 +93,6 @@ def write_bundle(
         "bytes": sum(path.stat().st_size for path in files),
         "manifest_sha256": sha256_of(out / NAME),
         "serial": serial,
-        "signed": False,
     }
 
 

@@ -82,8 +82,8 @@ def deploy(
 
     Returns:
         JSON-able: host, id, serial, model, target, backend, until, doctor, status (before), accept,
-        build and, as far as it came, verify, bench, samples_ms, provenance, requested, executed,
-        activate.
+        build, provenance, requested, executed and, as far as it came, verify, bench, samples_ms,
+        activate, prune.
 
     Raises:
         BoardError: the board refuses, in its own words.
@@ -118,8 +118,8 @@ class _Road:
             raise BoardError(f"{self._name}: it is enrolled as {pinned.get('target')!r}, this bundle is for "
                              f"{self._bundle.manifest.target!r}; nothing was copied")  # fmt: skip
         self._backend = pinned["backend"]
-        doctor = self._board.agent("doctor")
-        if not doctor.get("ok"):
+        doctor = self._board.doctor()
+        if not doctor["ok"]:
             line = f"{self._name}: doctor: {failed_check(doctor)}"
             if self._backend == "tensorrt":
                 raise BoardError(f"{line}; nothing was copied")
@@ -163,6 +163,7 @@ class _Road:
         self._talk.say(f"{self._name}: {name}")
         if name == "activate":
             self._keep(name, self._board.agent("activate", self._bundle.id))
+            self._keep("prune", self._board.agent("prune"))
             return
         words = ["--backend", self._backend]
         release = self._board.release(self._bundle.id)

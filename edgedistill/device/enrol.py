@@ -55,7 +55,7 @@ def enrol(
         public_pem: the public key.
 
     Returns:
-        JSON-able: host, target, backend, key, agent (version, sha256), doctor (what it said there).
+        JSON-able: host, target, backend, key, agent (agent.json), doctor (what it said there).
 
     Raises:
         BoardError: it is enrolled as another board, or refuses a step.
@@ -68,7 +68,7 @@ def enrol(
     with tempfile.TemporaryDirectory(prefix="edgedistill-enrol-") as place:
         stage = Path(place)
         copy_device_code(stage)
-        agent = {"version": __version__, "sha256": device_code_sha256()}
+        agent = {"version": 1, "edgedistill": __version__, "sha256": device_code_sha256()}
         write_bytes(stage / "agent.json", json.dumps(agent).encode() + b"\n")
         write_bytes(stage / "board.json", json.dumps(wanted).encode() + b"\n")
         shutil.copyfile(public_pem, stage / f"{key_name}.pem")
@@ -84,7 +84,7 @@ def enrol(
         raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; "
                          "run it again")  # fmt: skip
     return {"host": board.machine.name, "target": target, "backend": backend, "key": key_name,
-            "agent": agent, "doctor": board.agent("doctor")}  # fmt: skip
+            "agent": agent, "doctor": board.doctor()}  # fmt: skip
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """The verbs of one board: `python3 -m jetson VERB` there, its last line here.
 
 The agent's verbs run the code that enrolment put there, a bundle's verbs the code of that bundle.
-What runs in the board's shell is one of two constant scripts; paths, names and options reach it
+What runs in the board's shell is one of three constant scripts; paths, names and options reach it
 as its arguments.
 """
 
@@ -18,8 +18,9 @@ from edgedistill.device.streams import Answer, Say, clean, object_from_line
 from edgedistill.errors import BoardError
 
 # In their own folder, so that no `jetson` of the login's home is found first.
-_AGENT = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
-          'export PYTHONPATH="$root/agent" PYTHONDONTWRITEBYTECODE=1; exec "$@" --root "$root"')  # fmt: skip
+_DOCTOR = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
+           'export PYTHONPATH="$root/agent" PYTHONDONTWRITEBYTECODE=1; exec "$@"')  # fmt: skip
+_AGENT = _DOCTOR + ' --root "$root"'
 _BUNDLE = ('unset CDPATH; cd "$1" 2>/dev/null || exit 3; shift; export PYTHONPATH="$PWD" '
            'PYTHONDONTWRITEBYTECODE=1; exec "$@" --bundle "$PWD"')  # fmt: skip
 _NO_FOLDER, _USAGE, _NOT_FOUND = 3, 2, (126, 127)
@@ -70,8 +71,21 @@ class Board:
             BoardError: it refused, in its own words.
             SshError: the connection ended.
         """
-        absent = f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
-        return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, absent)
+        return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, self._absent())
+
+    def doctor(self) -> dict[str, Any]:
+        """The board's own checks: ok, checks (name, ok, required, found, advice).
+
+        Raises:
+            BoardError: no answer, or one that is not of that form.
+            SshError: the connection ended.
+        """
+        found = self._verb(["sh", "-c", _DOCTOR, "sh", self.root], "doctor", (), self._absent())
+        checks = found.get("checks")
+        keys = {"name", "ok", "required", "found", "advice"}
+        if not isinstance(checks, list) or not all(isinstance(c, dict) and keys <= set(c) for c in checks):
+            raise BoardError(f"{self.machine.name}: jetson doctor: its checks are not of our form")
+        return {**found, "ok": found.get("ok") is True}
 
     def bundle(self, folder: str, verb: str, *words: str) -> dict[str, Any]:
         """A verb of a bundle that lies there: build, verify, bench.
@@ -89,6 +103,9 @@ class Board:
 
     def release(self, bundle_id: str) -> str:
         return f"{self.root}/releases/{bundle_id}"
+
+    def _absent(self) -> str:
+        return f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
 
     def _verb(
         self, script: list[str], verb: str, words: Sequence[str], absent: str

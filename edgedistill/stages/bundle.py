@@ -1,14 +1,20 @@
-"""Stage `bundle`: one folder with all that the board needs, and proof to check itself against."""
+"""Stage `bundle`: one folder with all that the board needs, proof to check itself against, signed."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calibration.select import choose
 from edgedistill import __version__
 from edgedistill.device.bundle import write_bundle
+from edgedistill.device.model_card import model_card
+from edgedistill.device.provenance import recipe_without_paths, statement
+from edgedistill.device.signing import sign_bundle
 from edgedistill.images import open_images
 from edgedistill.onnx_model.export import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
@@ -17,6 +23,8 @@ from edgedistill.run_folder import Result, sha256_of
 from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import AMAX, INT8
 from edgedistill.target import load_target
+from edgedistill.training_stage import WEIGHTS
+from jetson.manifest import SIGNATURE
 from jetson.preprocess import centre_crop, to_input
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
@@ -36,8 +44,9 @@ def run(context: StageContext) -> Result:
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
     quantized, fps = context.values("quantize"), recipe.target.fps
+    bundle, target = context.out / "bundle", load_target(recipe.target.device)
     values = write_bundle(
-        context.out / "bundle",
+        bundle,
         onnx=model,
         int8_onnx=context.file("quantize", INT8),
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
@@ -49,15 +58,17 @@ def run(context: StageContext) -> Result:
         golden_labels=labels[chosen],
         before=context.file("bundle", "bundle"),
         model=recipe.student.model,
-        target=load_target(recipe.target.device),
+        target=target,
         precision_requested=quantized["requested"],
         tolerance=_tolerance(quantized["ladder"]),
         latency_budget_ms=1e3 / fps if fps else None,
         provenance=_provenance(context),
+        documents=_documents(context, target.title),
     )
+    signature = _signature(context, bundle)
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
     return Result(
-        {**values, "target": recipe.target.device, "precision_requested": quantized["requested"]},
+        {**values, **signature, "target": recipe.target.device, "precision_requested": quantized["requested"]},
         tuple(name for name in names if name.startswith("bundle/")),
     )
 
@@ -67,13 +78,36 @@ def _tolerance(ladder: dict) -> dict[str, float]:
     return {**TOLERANCE, "int8": max(TOLERANCE["fp16"], round(INT8_MARGIN * simulated, 3))}
 
 
+def _documents(context: StageContext, title: str) -> dict[str, str]:
+    """For people: they travel in the bundle, and the board reads none of them."""
+    made = {"model.onnx": context.file("export", STUDENT), "model_int8.onnx": context.file("quantize", INT8)}
+    of = {"images.csv": context.file("data", "images.csv"),
+          "teacher weights": context.file("teacher", WEIGHTS),
+          "student weights": context.file("distill", WEIGHTS)}  # fmt: skip
+    card = model_card(context.recipe, title, context.values("evaluate"), context.values("quantize"),
+                      context.values("distill")["training_images"])  # fmt: skip
+    provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)
+    return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}
+
+
+def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
+    """Sign when the recipe names a key; a good signature of the bundle before is kept."""
+    deploy = context.recipe.deploy
+    if deploy.sign_key is None:
+        return {"signed": False, "key_id": None}
+    before = context.file("bundle", "bundle") / SIGNATURE
+    if before.is_file():
+        shutil.copyfile(before, bundle / SIGNATURE)
+    return {"signed": True, "key_id": sign_bundle(bundle, deploy.sign_key, deploy.sign_command)}
+
+
 def _provenance(context: StageContext) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
     evaluated = context.values("evaluate")["student"]
     return {
         "edgedistill": __version__,
-        "recipe": context.recipe.model_dump(mode="json", exclude={"data", "run", "deploy"}),
+        "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),
-        "student_weights_sha256": sha256_of(context.file("distill", "weights.safetensors")),
+        "student_weights_sha256": sha256_of(context.file("distill", WEIGHTS)),
         "test": {"images": evaluated["images"], "top1_fraction": evaluated["top1_fraction"]},
     }

@@ -1,0 +1,96 @@
+"""What a bundle was made from, as an in-toto Statement v1 with SLSA's provenance predicate v1.
+
+No clock and no path of this computer: equal inputs give equal bytes.
+
+Sources: https://in-toto.io/Statement/v1, https://slsa.dev/spec/v1.0/provenance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from edgedistill import __version__
+from edgedistill.config import Recipe
+from edgedistill.run_folder import sha256_of
+
+_PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python", "onnx", "onnxruntime",
+             "onnxslim", "numpy")  # fmt: skip
+_HERE = "urn:edgedistill"  # in-toto wants URIs; these name things, and lead nowhere
+
+
+def statement(
+    subjects: dict[str, Path], recipe: Recipe, materials: dict[str, Path]
+) -> dict[str, Any]:
+    """The statement, JSON-able.
+
+    Args:
+        subjects: name in the bundle -> file: what was made.
+        recipe: what it was made by.
+        materials: what it was made from: data and weights.
+    """
+    values = recipe_without_paths(recipe)
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [_descriptor(name, path) for name, path in sorted(subjects.items())],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": f"{_HERE}:bundle:1",
+                "externalParameters": {"recipe": values},
+                "resolvedDependencies": [
+                    {"name": "recipe", "digest": {"sha256": hashlib.sha256(canonical.encode()).hexdigest()}},
+                    *(_descriptor(name, path) for name, path in sorted(materials.items())),
+                    _code(Path(__file__).parents[2]),
+                    *({"uri": f"pkg:pypi/{name}@{metadata.version(name)}"} for name in _PACKAGES),
+                ],
+            },
+            "runDetails": {
+                "builder": {
+                    "id": f"{_HERE}:workstation",
+                    "version": {"edgedistill": __version__, "python": platform.python_version()},
+                },
+            },
+        },
+    }  # fmt: skip
+
+
+def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
+    """The recipe, less what tells of one computer: where images lie, hosts, keys, threads."""
+    values = recipe.model_dump(mode="json", exclude={"run", "deploy"})
+    for key in ("train", "val", "test", "unlabelled"):
+        del values["data"][key]
+    distill = values["distill"]
+    for net in (values["teacher"], values["student"], *distill["teachers"], *distill["assistants"]):
+        net["weights"] = Path(net["weights"]).name
+    return values
+
+
+def _descriptor(name: str, path: Path) -> dict[str, Any]:
+    return {"name": name, "digest": {"sha256": sha256_of(path)}}
+
+
+def _code(checkout: Path) -> dict[str, Any]:
+    """The commit when this code runs from a checkout, else the package's version."""
+    commit = _git(checkout, "rev-parse", "HEAD")
+    if commit is None:
+        return {"uri": f"pkg:pypi/edgedistill@{__version__}"}
+    changed = bool(_git(checkout, "status", "--porcelain", "--untracked-files=no"))
+    return {"name": "edgedistill", "digest": {"gitCommit": commit},
+            "annotations": {"changed_since": changed}}  # fmt: skip
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    program = shutil.which("git")
+    if program is None or not (checkout / ".git").exists():
+        return None
+    done = subprocess.run([program, "-C", str(checkout), *arguments], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    return done.stdout.strip() if done.returncode == 0 else None
