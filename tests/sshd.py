@@ -80,6 +80,8 @@ class Sshd:
             MaxSessions 100
             PrintMotd no
             Subsystem sftp internal-sftp
+            # with it, bash does not read the .bashrc of whoever runs the tests
+            SetEnv SHLVL=3
         """
         (self.folder / "sshd_config").write_text(settings)
         if os.getuid() == 0:
@@ -135,7 +137,8 @@ class Cut:
     """
 
     def __init__(self, port, after):
-        self._to, self._left, self._sockets, self._threads = port, after, [], []
+        self._to, self._after, self._left = port, after, after
+        self._sockets, self._threads = [], []
         self._broken = threading.Event()
 
     def __enter__(self):
@@ -143,6 +146,11 @@ class Cut:
         self.port = self._listener.getsockname()[1]
         self._start(self._accept)
         return self
+
+    @property
+    def carried(self):
+        """Bytes to the server so far."""
+        return self._after - self._left
 
     def __exit__(self, *error):
         self._break()
@@ -170,8 +178,11 @@ class Cut:
                     self._left -= len(piece)
                 sink.sendall(piece)
                 if self._left <= 0:
-                    return self._break()
-            sink.shutdown(socket.SHUT_WR)
+                    break
+            if self._left <= 0:
+                self._break()
+            else:
+                sink.shutdown(socket.SHUT_WR)
 
     def _break(self):
         self._broken.set()

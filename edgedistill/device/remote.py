@@ -19,7 +19,7 @@ from edgedistill.errors import BoardError
 
 # In their own folder, so that no `jetson` of the login's home is found first.
 _DOCTOR = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
-           'export PYTHONPATH="$root/agent" PYTHONDONTWRITEBYTECODE=1; exec "$@"')  # fmt: skip
+           'export PYTHONPATH="$root/agent"; exec "$@"')  # fmt: skip
 _AGENT = _DOCTOR + ' --root "$root"'
 _BUNDLE = ('unset CDPATH; cd "$1" 2>/dev/null || exit 3; shift; export PYTHONPATH="$PWD" '
            'PYTHONDONTWRITEBYTECODE=1; exec "$@" --bundle "$PWD"')  # fmt: skip
@@ -27,6 +27,10 @@ _NO_FOLDER, _USAGE, _NOT_FOUND = 3, 2, (126, 127)
 TIMEOUT_S = {"build": 2 * 3600, "bench": 3600}  # of others: ten minutes
 # A verb whose connection was cut notices when it next speaks, which a build does every 15 s.
 BUSY, BUSY_WAIT_S, _BUSY_LOOK_S = "is at work in", 60.0, 1.0
+
+
+class UnknownVerb(BoardError):
+    """The code there is older than this one."""
 
 
 class Machine(Protocol):
@@ -80,7 +84,12 @@ class Board:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        found = self._verb(["sh", "-c", _DOCTOR, "sh", self.root], "doctor", (), self._absent())
+        try:
+            found = self._verb(["sh", "-c", _DOCTOR, "sh", self.root], "doctor", (), self._absent())
+        except UnknownVerb as error:
+            return {"verb": "doctor", "ok": False, "checks": [{
+                "name": "agent", "ok": False, "required": True, "found": "one without a doctor",
+                "advice": str(error)}]}  # fmt: skip
         checks = found.get("checks")
         keys = {"name", "ok", "required", "found", "advice"}
         if not isinstance(checks, list) or not all(isinstance(c, dict) and keys <= set(c) for c in checks):
@@ -116,7 +125,7 @@ class Board:
         if answer.code in _NOT_FOUND:
             raise BoardError(f"{name}: no {self.python} there; name it with --python ({answer.error})")
         if answer.code == _USAGE:
-            raise BoardError(f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} "
+            raise UnknownVerb(f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} "
                              f"({answer.error})")  # fmt: skip
         if answer.code != 0 and not (verb == "doctor" and answer.line):
             raise BoardError(f"{name}: {answer.error or f'jetson {verb}: exit code {answer.code}'}")

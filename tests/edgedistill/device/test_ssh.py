@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -52,8 +53,10 @@ def test_hanging_up_leaves_nothing(server, monkeypatch, tmp_path):
 def test_without_multiplexing_each_command_connects(server, monkeypatch, tmp_path):
     """Some ssh clients cannot share a connection: here, one that says so."""
     shim = tmp_path / "ssh"
-    real = next(f"{p}/ssh" for p in os.environ["PATH"].split(":") if os.path.exists(f"{p}/ssh"))
-    shim.write_text(f'#!/bin/sh\ncase "$*" in *ControlMaster=yes*) echo "muxserver_listen: no" >&2; exit 255;; esac\nexec {real} "$@"\n')
+    shim.write_text(f"""#!/bin/sh
+case "$*" in *ControlMaster=yes*) echo "muxserver_listen: no" >&2; exit 255;; esac
+exec {shutil.which("ssh")} "$@"
+""")
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "f").write_text("content")
