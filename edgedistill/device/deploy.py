@@ -23,6 +23,7 @@ from jetson.manifest import NAME, SIGNATURE, Manifest, read_manifest, sha256_of
 
 UNTIL = ("build", "verify", "bench", "activate")
 VERSION = 1  # of a receipt
+KEEP = 3  # releases on a board: current, previous, and one more
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,6 @@ class _Road:
         self._key = {"version": VERSION, "host": self._name, "root": board.root, "id": bundle.id}
         self._steps = self._known()
         self._backend = "tensorrt"
-        self._options: tuple[str, ...] = ()
 
     def look(self) -> None:
         """The board's own checks, before anything is copied."""
@@ -161,19 +161,23 @@ class _Road:
             self._talk.say(f"{self._name}: {name} was done before")
             return
         self._talk.say(f"{self._name}: {name}")
-        if name == "activate":
-            self._keep(name, self._board.agent("activate", self._bundle.id))
-            self._keep("prune", self._board.agent("prune"))
-            return
-        words = ["--backend", self._backend]
-        release = self._board.release(self._bundle.id)
         try:
-            said = self._board.bundle(release, name, *words, *self._runs(name))
+            self._activate() if name == "activate" else self._bundle_verb(name)
         except BoardError:
-            if name != "build":  # whatever was built is not to be trusted: the rerun builds again
-                self._steps.pop("build", None)
-                self._write()
+            # A file or an engine may have been damaged since: the rerun looks at all of it again.
+            self._steps = {}
+            self._write()
             raise
+
+    def _activate(self) -> None:
+        self._keep("activate", self._board.agent("activate", self._bundle.id))
+        if len(self._steps["status"].get("releases", [])) >= KEEP:
+            self._keep("prune", self._board.agent("prune", "--keep", str(KEEP)))
+
+    def _bundle_verb(self, name: str) -> None:
+        release = self._board.release(self._bundle.id)
+        runs = ("--runs", str(self._wanted.runs)) if name == "bench" else ()
+        said = self._board.bundle(release, name, "--backend", self._backend, *runs)
         self._keep(name, _checked_bench(said, self._name) if name == "bench" else said)
         if name == "bench":
             self._keep("samples_ms", samples_of(self._board.text(f"{release}/work/bench_samples.json")))
@@ -186,9 +190,6 @@ class _Road:
             "requested": manifest.precision_requested, "executed": last.get("executed"),
             "provenance": _provenance(self._backend, self._name, last), **self._steps,
         }  # fmt: skip
-
-    def _runs(self, name: str) -> list[str]:
-        return ["--runs", str(self._wanted.runs)] if name == "bench" else []
 
     def _known(self) -> dict[str, Any]:
         try:
