@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from board_behind_sshd import TestBoard, id_of, make_keys, next_release, sign_again, signed
+from edgedistill.device.enrol import enrol
 from edgedistill.device.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
 from road import ROOT
@@ -62,8 +63,8 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
         assert board.on(machine).agent("rollback")["id"] == id_of(first)
     assert board.served_equals(first)
 
+    older = sign_again(second, keys, serial=1, model="older")
     with pytest.raises(BoardError, match="serial 1, and 2 of the same key was accepted before"):
-        older = sign_again(second, keys, serial=1, model="older")
         board.deploy(server.config, older, tmp_path / "r.json")
     found = board.deploy(server.config, older, tmp_path / "r.json", allow_downgrade=True, until="bench")
     assert "activate" not in found
@@ -105,8 +106,6 @@ def test_what_is_refused_before_anything_is_copied(server, tmp_path, board, keys
     with pytest.raises(BoardError, match="enrolled as 'local', this bundle is for 'jetson-nano'; nothing was copied"):
         board.deploy(server.config, nano, tmp_path / "r.json")
     with Connection("board", server.config) as machine, pytest.raises(BoardError, match="enrolled with target 'local'"):
-        from edgedistill.device.enrol import enrol
-
         enrol(board.on(machine), "jetson-nano", "onnxruntime", keys.name, keys.public)
     assert not list((board.root / "incoming").iterdir())
 
