@@ -18,7 +18,9 @@ from jetson.switch import CURRENT
 from jetson.verify import compare, golden_images
 
 RUNS, WARMUP = 30, 10
-TIMEOUT_S = 180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
+TIMEOUT_S = (
+    180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
+)
 
 
 def examine(folder, manifest, runner):
@@ -80,7 +82,9 @@ def ask_current(root, backend, timeout_s):
             "health check: died of signal %d (%s)" % (number, signal.Signals(number).name)
         )
     if child.returncode:
-        raise ReleaseError("health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,))
+        raise ReleaseError(
+            "health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,)
+        )
     try:
         found = json.loads(_last_line(out))
         if found.pop("verb") != "health":

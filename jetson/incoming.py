@@ -182,7 +182,8 @@ def _reuse(root, release, folder, manifest):
         if _size(path) == entry.bytes:
             continue
         if entry.bytes == 0 or any(
-            _copied(source, os.path.join(folder, _COPYING), entry) for source in known.get(entry, ())
+            _copied(source, os.path.join(folder, _COPYING), entry)
+            for source in known.get(entry, ())
         ):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if entry.bytes == 0:

@@ -142,13 +142,20 @@ def rollback(root, leave=None):
         if found is not None and leave not in (None, found.current) and leave == found.previous:
             return {"verb": "rollback", "id": found.current, "previous": leave, "already": True}
         if found is None or leave not in (None, found.current):
-            raise ReleaseError("current is %s, nothing to go back from" % (found and found.current,))
+            raise ReleaseError(
+                "current is %s, nothing to go back from" % (found and found.current,)
+            )
         if found.previous is None:
             raise ReleaseError("%s has no previous release to go back to" % (found.current,))
         _require_servable(root, read_board(root), found.previous)
         sync_tree(folder_of(root, RELEASES, found.previous))
         switch(root, found.previous, found.current, proven=True)
-        return {"verb": "rollback", "id": found.previous, "previous": found.current, "already": False}
+        return {
+            "verb": "rollback",
+            "id": found.previous,
+            "previous": found.current,
+            "already": False,
+        }
 
 
 def prune(root, keep=3, now_s=None):

@@ -95,7 +95,9 @@ def read_board(root):
     if stored is None:
         raise ReleaseError("%s has no %s; on the workstation: edgedistill enrol" % (root, BOARD))
     if set(stored) != {"version", "target", "backend"} or stored["backend"] not in BACKENDS:
-        raise ReleaseError("%s: %.80r is not ours; on the workstation: edgedistill enrol" % (BOARD, stored))
+        raise ReleaseError(
+            "%s: %.80r is not ours; on the workstation: edgedistill enrol" % (BOARD, stored)
+        )
     return Board(stored["target"], stored["backend"])
 
 
@@ -109,7 +111,9 @@ def note_serial(root, key_id, serial):
     """Remember a serial; the highest stays, whatever order bundles come in."""
     known = highest_serials(root)
     if serial > known.get(key_id, -1):
-        write_json(root, STATE, {"version": _VERSION, "highest_serial": dict(known, **{key_id: serial})})
+        write_json(
+            root, STATE, {"version": _VERSION, "highest_serial": dict(known, **{key_id: serial})}
+        )
 
 
 def read_json(root, name):

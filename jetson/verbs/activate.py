@@ -10,7 +10,10 @@ HELP = "serve release ID; back to the one before when its health check fails"
 def options(parser):
     root_options(parser, release=True)
     parser.add_argument(
-        "--health-timeout-s", type=float, metavar="S", help="no answer within is a failure (default 180)"
+        "--health-timeout-s",
+        type=float,
+        metavar="S",
+        help="no answer within is a failure (default 180)",
     )
 
 

@@ -15,7 +15,10 @@ def run(args):
     manifest = read_manifest(args.bundle)
     with open_runner(args.backend, args.bundle, manifest) as runner:
         found = examine(args.bundle, manifest, runner)
-        print("%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"]))
+        print(
+            "%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"])
+        )
         return json.dumps(
-            dict(found, verb="health", model=manifest.model, provenance=runner.provenance), sort_keys=True
+            dict(found, verb="health", model=manifest.model, provenance=runner.provenance),
+            sort_keys=True,
         )

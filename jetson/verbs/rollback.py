@@ -10,7 +10,9 @@ HELP = "serve the previous release again"
 def options(parser):
     root_options(parser)
     parser.add_argument(
-        "--leave", metavar="ID", help="only if this one is current: a repeated command does nothing more"
+        "--leave",
+        metavar="ID",
+        help="only if this one is current: a repeated command does nothing more",
     )
 
 

@@ -1,41 +1,24 @@
 import os
-import subprocess
 
 import pytest
 
 from bundles import make_bundle
 from jetson import signature
 from jetson.errors import SignatureError
-
-
-def openssl(*arguments):
-    subprocess.check_call(("openssl",) + arguments, stderr=subprocess.DEVNULL)
-
-
-def new_key(folder, name, curve="P-256"):
-    """(private, public) PEM files."""
-    private, public = str(folder / (name + ".key")), str(folder / (name + ".pem"))
-    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + curve, "-out", private)
-    openssl("pkey", "-in", private, "-pubout", "-out", public)
-    return private, public
+from keys import new_key, sign_manifest
 
 
 @pytest.fixture
 def board(tmp_path):
-    """(bundle signed by `ours`, board's root that trusts it, sign(bundle, key))."""
+    """(bundle signed by `ours`, board's root that trusts it)."""
     root, keys = tmp_path / "root", tmp_path / "keys"
     (root / "trusted.d").mkdir(parents=True)
     keys.mkdir()
     private, public = new_key(keys, "ours")
     os.rename(public, str(root / "trusted.d" / "ours.pem"))
     bundle = make_bundle(tmp_path / "bundle")
-    sign(bundle, private)
+    sign_manifest(bundle, private)
     return bundle, root
-
-
-def sign(bundle, private):
-    manifest = os.path.join(bundle, "manifest.json")
-    openssl("dgst", "-sha256", "-sign", private, "-out", manifest + ".sig", manifest)
 
 
 def test_what_a_trusted_key_signed_is_given_back(board):
@@ -64,7 +47,7 @@ def test_an_unsigned_bundle_is_refused(board):
 def test_another_key_is_refused_until_it_is_trusted_too(board, tmp_path):
     bundle, root = board
     private, public = new_key(tmp_path, "theirs")
-    sign(bundle, private)
+    sign_manifest(bundle, private)
     with pytest.raises(SignatureError, match="fits none"):
         signature.signed_manifest_bytes(bundle, root)
     os.rename(public, str(root / "trusted.d" / "theirs.pem"))

@@ -1,0 +1,93 @@
+"""A board's folder with a trusted key, and signed bundles to bring to it."""
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+
+from bundles import make_bundle, sign
+from jetson import engine_file, signature
+from jetson.manifest import read_manifest
+from jetson.runners import open_runner
+from jetson.verify import verify
+from keys import new_key, sign_manifest
+
+
+class BoardRoot(object):
+    """`root` is ROOT. Bundles are signed by the key that it trusts."""
+
+    def __init__(self, folder, backend="onnxruntime"):
+        self.root, self._keys = os.path.join(str(folder), "root"), os.path.join(str(folder), "keys")
+        os.makedirs(os.path.join(self.root, "trusted.d"))
+        os.mkdir(self._keys)
+        self.private, public = new_key(self._keys, "ours")
+        os.rename(public, os.path.join(self.root, "trusted.d", "ours.pem"))
+        self.key_id = signature.key_id_of(os.path.join(self.root, "trusted.d", "ours.pem"))
+        with open(os.path.join(self.root, "board.json"), "w") as file:
+            json.dump({"version": 1, "target": "local", "backend": backend}, file)
+        self.bundle = make_bundle(os.path.join(str(folder), "bundle"))
+
+    def small(self):
+        """The bundle with a model and one golden file left, for what runs none of it."""
+        for name in ("jetson", "calibration", os.path.join("golden", "images")):
+            shutil.rmtree(os.path.join(self.bundle, name))
+        for name in ("inputs.npy", "logits.npy"):
+            os.remove(os.path.join(self.bundle, "golden", name))
+        return self
+
+    def path(self, *names):
+        return os.path.join(self.root, *names)
+
+    def send(self, private=None, files=(), **changes):
+        """Put the bundle, changed and signed, into incoming; its id.
+
+        Args:
+            files: {name: bytes} written into the bundle before it is signed.
+            changes: of the manifest.
+        """
+        for name, content in dict(files).items():
+            with open(os.path.join(self.bundle, name), "wb") as file:
+                file.write(content)
+        sign(self.bundle, **changes)
+        return self.send_as_it_is(private)
+
+    def send_as_it_is(self, private=None):
+        """Sign the manifest that lies there, whatever it says."""
+        sign_manifest(self.bundle, private or self.private)
+        with open(os.path.join(self.bundle, "manifest.json"), "rb") as file:
+            release = hashlib.sha256(file.read()).hexdigest()[:16]
+        shutil.copytree(self.bundle, self.path("incoming", release))
+        return release
+
+    def verify(self, release):
+        """What `python3 -m jetson verify` does there."""
+        folder = self.path("releases", release)
+        manifest = read_manifest(folder)
+        with open_runner("onnxruntime", folder, manifest) as runner:
+            verify(folder, manifest, runner)
+
+    def pretend_verified(self, release):
+        """The record of a pass, for a release that need not run."""
+        folder = self.path("releases", release)
+        digest = read_manifest(folder).files["model.onnx"].sha256
+        engine_file.write_verified(folder, "onnxruntime", digest, {"executed": "fp32"})
+
+
+def snapshot(root):
+    """{path: (kind, content)} of all that lies there, but the lock."""
+    found = {}
+    for place, folders, names in os.walk(root):
+        for name in folders + names:
+            path = os.path.join(place, name)
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                content = os.readlink(path)
+            elif stat.S_ISREG(mode):
+                with open(path, "rb") as file:
+                    content = file.read()
+            else:
+                content = None
+            found[os.path.relpath(path, root)] = (stat.S_IFMT(mode), content)
+    found.pop("lock", None)
+    return found

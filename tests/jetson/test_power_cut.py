@@ -1,0 +1,210 @@
+"""The power goes at every single change of the disk, one after the other.
+
+A forked process runs the command and dies (os._exit) just before its n-th call that changes the
+disk or brings it onto the disk; then the board is looked at, and the command repeated. That the
+calls before were enough on a real disk is `test_the_switch_comes_after_all_it_needs`.
+"""
+
+import os
+import shutil
+import warnings
+
+import pytest
+
+from board_root import BoardRoot
+from jetson import engine_file, releases
+from jetson.incoming import accept, want
+from jetson.manifest import read_manifest
+from jetson.releases import activate, prune, rollback, status
+from jetson.root import ids_in
+
+CHANGES = ("replace", "rename", "symlink", "fsync", "mkdir", "remove", "unlink", "rmdir")
+DIED, DONE = 9, 0
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """(board, ids): releases 0 (previous), 1 (current), 2 (verified), 3; 4 has just come."""
+    board = BoardRoot(tmp_path_factory.mktemp("template")).small()
+    patch, ids = pytest.MonkeyPatch(), []
+    patch.setattr(releases, "ask_current", lambda *_: {})
+    for serial in range(1, 6):
+        ids.append(board.send(serial=serial))
+        if serial < 5:
+            accept(board.root, ids[-1])
+        if serial < 4:
+            board.pretend_verified(ids[-1])
+        if serial < 3:
+            activate(board.root, ids[-1])
+    patch.undo()
+    status(board.root, recover=True)
+    return board.root, ids
+
+
+def dies_at(number, verb, root, *arguments):
+    """Exit code of a process that runs the verb and dies before its `number`th change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 3.12 warns of fork beside threads: ours only waits
+        child = os.fork()
+    if child == 0:
+        try:
+            count = [0]
+
+            def counted(call):
+                def wrapper(*args, **named):
+                    count[0] += 1
+                    if count[0] == number:
+                        os._exit(DIED)
+                    return call(*args, **named)
+
+                return wrapper
+
+            for name in CHANGES:
+                setattr(os, name, counted(getattr(os, name)))
+            releases.ask_current = counted(lambda *_: {})  # also in the middle of the health check
+            verb(root, *arguments)
+            os._exit(DONE)
+        finally:
+            os._exit(1)
+    code = os.waitpid(child, 0)[1]
+    return code >> 8
+
+
+def look(root):
+    """Id that is current, after everything that lies there was found whole."""
+    for release in ids_in(root, "releases"):
+        read_manifest(os.path.join(root, "releases", release))
+    found = status(root)
+    for link in ("current", "previous"):
+        path = os.path.join(root, link)
+        seen = os.path.basename(os.path.realpath(path)) if os.path.exists(path) else None
+        assert seen == found[link]
+        if seen is not None:
+            engine_file.require_verified(path, "onnxruntime")
+    return found
+
+
+def unsigned_manifest_bytes(folder, root):
+    """The signature has its own tests; here openssl would be most of the time."""
+    with open(os.path.join(folder, "manifest.json"), "rb") as file:
+        return file.read(), "key"
+
+
+def nothing_served(root):
+    os.remove(os.path.join(root, "live"))
+
+
+def half_a_copy(root):
+    (release,) = os.listdir(os.path.join(root, "incoming"))
+    folder = os.path.join(root, "incoming", release)
+    shutil.rmtree(os.path.join(folder, "golden"))
+    os.remove(os.path.join(folder, "model.onnx"))
+    for name in ("extra.py", os.path.join("work", "engine", "verified.json")):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), "w") as file:
+            file.write("x")
+
+
+def unproven(root):
+    with open(os.path.join(root, "switches", "0002", "unproven"), "w") as file:
+        file.write("0001")
+    shutil.copytree(
+        os.path.join(root, "switches", "0002"), os.path.join(root, "switches", "0001"), symlinks=True
+    )
+    for name in ("unproven", "previous", "current"):
+        os.remove(os.path.join(root, "switches", "0001", name))
+    previous = os.readlink(os.path.join(root, "switches", "0002", "previous"))
+    os.symlink(previous, os.path.join(root, "switches", "0001", "current"))
+
+
+# (verb, index of its release or None, what the disk is like before, current before and after)
+CASES = [
+    (want, 4, half_a_copy, 1, 1),
+    (accept, 4, None, 1, 1),
+    (activate, 2, None, 1, 2),
+    (activate, 2, nothing_served, None, 2),
+    (rollback, None, None, 1, 0),
+    (prune, None, None, 1, 1),
+    (activate, 2, unproven, 1, 2),
+]
+NAMES = ["want", "accept", "activate", "activate-first", "rollback", "prune", "activate-unproven"]
+
+
+@pytest.mark.parametrize(("verb", "which", "prepare", "old", "new"), CASES, ids=NAMES)
+def test_after_a_power_cut_the_old_or_the_new_is_served_and_a_rerun_completes(
+    template, tmp_path, monkeypatch, verb, which, prepare, old, new
+):
+    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
+    monkeypatch.setattr(releases, "signed_manifest_bytes", unsigned_manifest_bytes)
+    original, ids = template
+    known = dict(enumerate(ids))
+    arguments = [] if which is None else [ids[which]]
+    if verb is rollback:
+        arguments = [ids[1]]
+    if verb is prune:
+        arguments = [2]
+    for number in range(1, 200):
+        root = str(tmp_path / str(number))
+        shutil.copytree(original, root, symlinks=True)
+        if prepare is not None:
+            prepare(root)
+        code = dies_at(number, verb, root, *arguments)
+        assert code in (DIED, DONE)
+        found = look(root)
+        allowed = {known.get(old), known[new]} | ({ids[0]} if prepare is unproven else set())
+        assert found["current"] in allowed
+        if code == DIED:
+            settled = status(root, recover=True)
+            assert settled["current"] in allowed
+            assert settled["proven"] == (settled["current"] is not None)
+            look(root)
+            verb(root, *arguments)
+        found = look(root)
+        assert (found["current"], found["proven"]) == (known[new], True)
+        assert (ids[4] in ids_in(root, "releases")) == (verb is accept)
+        if verb is prune:
+            assert ids_in(root, "releases") == sorted(ids[:2])
+        shutil.rmtree(root)
+        if code == DONE:
+            break
+    assert code == DONE
+    assert number > 8
+
+
+def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
+    """What the rename makes visible lies on the disk before it; the rename, before it is proved."""
+    root, ids = str(tmp_path / "root"), template[1]
+    shutil.copytree(template[0], root, symlinks=True)
+    happened, fsync, replace, remove = [], os.fsync, os.replace, os.remove
+
+    def say(what, path):
+        happened.append((what, os.path.relpath(path, root)))
+
+    def noted_fsync(handle):
+        say("fsync", os.readlink("/proc/self/fd/%d" % handle))
+        fsync(handle)
+
+    def noted_replace(source, to):
+        say("replace", to)
+        replace(source, to)
+
+    def noted_remove(path):
+        say("remove", path)
+        remove(path)
+
+    def asked(*_):
+        say("health", root)
+        return {}
+
+    for name, call in (("fsync", noted_fsync), ("replace", noted_replace), ("remove", noted_remove)):
+        monkeypatch.setattr(os, name, call)
+    monkeypatch.setattr(releases, "ask_current", asked)
+    activate(root, ids[2])
+    at = happened.index(("replace", "live"))
+    before, after = happened[:at], happened[at + 1 :]
+    release = "releases/" + ids[2]
+    needed = ["switches", "switches/0003", "switches/0003/unproven", release + "/work/engine",
+              release + "/work/engine/verified-onnxruntime.json", release + "/model.onnx"]  # fmt: skip
+    assert {("fsync", path) for path in needed} <= set(before)
+    assert after == [("fsync", "."), ("health", "."), ("remove", "switches/0003/unproven"),
+                     ("fsync", "switches/0003")]  # fmt: skip

@@ -1,0 +1,546 @@
+"""The board's side of flashing: what is let in, what is served, and the way back."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import fakes
+from board_root import BoardRoot, snapshot
+from bundles import BIAS, ROOT, WEIGHT
+from jetson import releases
+from jetson.__main__ import build_parser, main
+from jetson.errors import EngineError, JetsonError, ManifestError, ReleaseError, VerifyError
+from jetson.incoming import RESERVE_BYTES, accept, want
+from jetson.releases import activate, prune, rollback, status
+from jetson.root import bytes_in, locked
+from keys import new_key
+from tiny_onnx import model_bytes
+
+
+@pytest.fixture
+def board(tmp_path):
+    """Its bundle is for taking in, not for running."""
+    return BoardRoot(tmp_path).small()
+
+
+@pytest.fixture
+def able(tmp_path):
+    """Its bundle runs."""
+    return BoardRoot(tmp_path)
+
+
+@pytest.fixture
+def served(board, monkeypatch):
+    """(board, [first, second]): both accepted and verified, both were current, second is."""
+    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
+    found = []
+    for serial in (1, 2):
+        found.append(board.send(serial=serial))
+        accept(board.root, found[-1])
+        board.pretend_verified(found[-1])
+        activate(board.root, found[-1])
+    monkeypatch.undo()
+    status(board.root, recover=True)  # sweeps away the switch before
+    return board, found
+
+
+def current(board):
+    """As a program sees it that knows nothing of switches."""
+    path = board.path("current")
+    return os.path.basename(os.path.realpath(path)) if os.path.exists(path) else None
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_whole_road_as_a_user_takes_it(able, capsys):
+    root, ids = ["--root", able.root], []
+    for serial in (7, 8):
+        release = able.send(serial=serial)
+        os.remove(able.path("incoming", release, "model.onnx"))
+        assert main(["want", release] + root) == 0
+        left = said(capsys)
+        assert left["release_exists"] is False
+        # what the first release has is copied from there; the model is of both
+        assert [f["name"] for f in left["files"]] == (["model.onnx"] if serial == 7 else [])
+        if serial == 7:
+            shutil.copy(os.path.join(able.bundle, "model.onnx"), able.path("incoming", release))
+        assert main(["accept", release] + root) == 0
+        assert said(capsys) == {"verb": "accept", "id": release, "serial": serial,
+                                "key_id": able.key_id, "already": False}  # fmt: skip
+        able.verify(release)
+        assert main(["activate", release] + root) == 0
+        found = said(capsys)
+        assert (found["id"], found["previous"], found["already"]) == (
+            release,
+            (ids or [None])[-1],
+            False,
+        )
+        assert found["health"]["images"] == 4
+        assert found["health"]["end_to_end_ms"]["p50_ms"] > 0
+        assert current(able) == release
+        ids.append(release)
+    assert main(["status"] + root) == 0
+    found = said(capsys)
+    assert (found["current"], found["previous"], found["proven"]) == (ids[1], ids[0], True)
+    assert found["board"]["backend"] == "onnxruntime"
+    assert found["highest_serial"] == {able.key_id: 8}
+    row = next(row for row in found["releases"] if row["id"] == ids[0])
+    assert (row["model"], row["serial"], row["verified"], row["executed"]) == (
+        "tiny",
+        7,
+        True,
+        "fp32",
+    )
+    assert main(["rollback"] + root) == 0
+    assert said(capsys) == {"verb": "rollback", "id": ids[0], "previous": ids[1], "already": False}
+    assert current(able) == ids[0]
+    assert main(["prune", "--keep", "1"] + root) == 0
+    assert said(capsys)["removed"] == []
+
+
+def refused(board, words, verb, *arguments, **options):
+    """The verb is refused in those words, and nothing on the disk has changed."""
+    before = snapshot(board.root)
+    with pytest.raises(JetsonError) as error:
+        verb(board.root, *arguments, **options)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert snapshot(board.root) == before
+
+
+def unsigned(board, folder):
+    os.remove(os.path.join(folder, "manifest.json.sig"))
+
+
+def tampered(board, folder):
+    with open(os.path.join(folder, "manifest.json"), "ab") as file:
+        file.write(b" ")
+
+
+def link(board, folder):
+    path = os.path.join(folder, "golden", "labels.json")
+    os.remove(path)
+    os.symlink(os.path.join(board.bundle, "golden", "labels.json"), path)
+
+
+def linked_folder(board, folder):
+    shutil.rmtree(os.path.join(folder, "golden"))
+    os.symlink(os.path.join(board.bundle, "golden"), os.path.join(folder, "golden"))
+
+
+def second_name(board, folder):
+    os.link(os.path.join(folder, "model.onnx"), board.path("model.onnx"))
+
+
+def fifo(board, folder):
+    os.mkfifo(os.path.join(folder, "pipe"))
+
+
+def not_enrolled(board, folder):
+    os.remove(board.path("board.json"))
+
+
+REFUSED = [
+    (unsigned, "is not signed"),
+    (tampered, "fits none of the keys"),
+    (link, "golden/labels.json is a link or no plain file"),
+    (linked_folder, "golden is a link or no plain file"),
+    (second_name, "model.onnx is a link or no plain file"),
+    (fifo, "pipe is a link or no plain file"),
+    (not_enrolled, "has no board.json; on the workstation: edgedistill enrol"),
+]
+
+
+@pytest.mark.parametrize(("harm", "words"), REFUSED, ids=[r[0].__name__ for r in REFUSED])
+def test_what_must_not_come_in_is_refused_and_nothing_changes(board, harm, words):
+    release = board.send()
+    harm(board, board.path("incoming", release))
+    for verb in (want, accept):
+        refused(board, words, verb, release)
+
+
+def test_another_boards_bundle_and_another_name_are_refused(board, tmp_path):
+    release = board.send(target="orin-nano-8gb")
+    other = "0" * 16
+    shutil.copytree(board.path("incoming", release), board.path("incoming", other))
+    for verb in (want, accept):
+        refused(board, "is for orin-nano-8gb and this board is local", verb, release)
+        refused(board, "holds the bundle " + release, verb, other)
+        refused(board, "is not there; copy the bundle first", verb, "1" * 16)
+        for name in ("../../etc", "A" * 16, "0" * 16 + "\n", "0" * 15):
+            refused(board, "is no id of a release", verb, name)
+    stranger = board.send(private=new_key(tmp_path, "theirs")[0], serial=5)
+    refused(board, "fits none of the keys", accept, stranger)
+
+
+def test_an_older_bundle_needs_to_be_asked_for(board):
+    new, old = board.send(serial=9), board.send(serial=8)
+    accept(board.root, new)
+    for verb in (want, accept):
+        refused(board, "has serial 8, and 9 of the same key", verb, old)
+    assert accept(board.root, old, allow_downgrade=True)["already"] is False
+    assert status(board.root)["highest_serial"] == {board.key_id: 9}
+    refused(board, "needs --allow-downgrade", accept, old)
+
+
+def test_the_state_that_was_damaged_is_not_taken_for_a_new_one(board):
+    release = board.send()
+    with open(board.path("state.json"), "w") as file:
+        file.write("{")
+    refused(board, "state.json is not of version 1", accept, release)
+
+
+def test_nothing_comes_in_beside_what_was_signed(able):
+    """Compiled code that Python would prefer to ours, and the proof of an engine nobody verified."""
+    release = able.send()
+    folder = able.path("incoming", release)
+    for name in (
+        "jetson/__pycache__/bench.cpython-36.pyc",
+        "work/engine/verified.json",
+        "extra.py",
+    ):
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), "w") as file:
+            file.write("x")
+    accept(able.root, release)
+    there = snapshot(able.path("releases", release))
+    assert not [name for name in there if re.search("pycache|work|extra", name)]
+
+
+def test_a_bundle_does_not_bring_a_work_folder(board):
+    path = os.path.join(board.bundle, "manifest.json")
+    with open(path) as file:
+        manifest = json.load(file)
+    manifest["files"]["work/engine/verified.json"] = manifest["files"]["model.onnx"]
+    with open(path, "w") as file:
+        json.dump(manifest, file)
+    release = board.send_as_it_is()
+    refused(board, "work/ belongs to the board", want, release)
+
+
+def test_a_copy_goes_on_where_it_stopped_and_a_wrong_byte_is_sent_again(board):
+    release = board.send()
+    model = board.path("incoming", release, "model.onnx")
+    with open(model, "rb+") as file:
+        size = len(file.read())
+        file.truncate(10)
+    assert want(board.root, release)["files"] == [{"name": "model.onnx", "bytes": size, "have": 10}]
+    with pytest.raises(ReleaseError, match="model.onnx: 10 of %d bytes have come" % size):
+        accept(board.root, release)
+    with open(model, "ab") as file:
+        file.write(b"x" * (size - 10))
+    assert want(board.root, release)["files"] == []  # `accept` reads them all, once
+    with pytest.raises(ReleaseError, match="it was removed, copy it again"):
+        accept(board.root, release)
+    assert want(board.root, release)["files"] == [{"name": "model.onnx", "bytes": size, "have": 0}]
+    with open(model, "wb") as file:
+        file.write(b"x" * (size + 1))  # too long is nothing to go on from
+    assert want(board.root, release)["files"][0]["have"] == 0
+    shutil.copy(os.path.join(board.bundle, "model.onnx"), model)
+    assert accept(board.root, release)["already"] is False
+
+
+def test_only_what_no_release_has_is_sent(board):
+    accept(board.root, board.send(serial=1))
+    again = board.send(serial=2, files={"model.onnx": model_bytes(WEIGHT, [0.5, 0.5], 24)})
+    folder = board.path("incoming", again)
+    for name in os.listdir(folder):
+        if not name.startswith("manifest.json"):
+            path = os.path.join(folder, name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+    assert [f["name"] for f in want(board.root, again)["files"]] == ["model.onnx"]
+    shutil.copy(os.path.join(board.bundle, "model.onnx"), folder)
+    assert accept(board.root, again)["id"] == again
+
+
+def test_a_damaged_release_gives_nothing_away_and_is_replaced(board):
+    release = board.send(serial=1)
+    accept(board.root, release)
+    assert want(board.root, release) == {
+        "verb": "want", "id": release, "release_exists": True, "files": []}  # fmt: skip
+    assert accept(board.root, release)["already"] is True
+    with open(board.path("releases", release, "model.onnx"), "rb+") as file:
+        file.write(b"?")
+    assert board.send(serial=1) == release
+    os.remove(board.path("incoming", release, "model.onnx"))
+    left = want(board.root, release)
+    assert (left["release_exists"], [f["name"] for f in left["files"]]) == (False, ["model.onnx"])
+    shutil.copy(os.path.join(board.bundle, "model.onnx"), board.path("incoming", release))
+    assert accept(board.root, release)["already"] is False
+    assert not os.path.exists(board.path("trash"))
+
+
+def test_a_damaged_release_in_force_stays_where_it_is(served):
+    board, (first, second) = served
+    os.remove(board.path("releases", second, "model.onnx"))
+    assert board.send(serial=2) == second
+    with pytest.raises(ReleaseError, match="it is current or previous: activate another one"):
+        accept(board.root, second)
+    assert current(board) == second
+    assert rollback(board.root)["id"] == first
+
+
+def test_a_full_disk_is_seen_before_the_copy(board, monkeypatch):
+    release = board.send()
+    size = os.path.getsize(os.path.join(board.bundle, "model.onnx"))
+    os.remove(board.path("incoming", release, "model.onnx"))
+    usage = namedtuple("usage", "total used free")
+    for free, enough in ((RESERVE_BYTES + size - 1, False), (RESERVE_BYTES + size, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(1 << 40, 0, free))
+        if enough:
+            assert len(want(board.root, release)["files"]) == 1
+        else:
+            refused(board, "run: python3 -m jetson prune", want, release)
+
+
+def test_one_writes_at_a_time(board, capsys):
+    release = board.send()
+    with locked(board.root):
+        for words in (["want", release], ["accept", release], ["activate", release], ["rollback"],
+                      ["prune"], ["status", "--recover"]):  # fmt: skip
+            assert main(words + ["--root", board.root]) == 1
+            error = capsys.readouterr().err
+            assert "another command is at work in " in error
+            assert error.count("\n") == 1
+        assert main(["status", "--root", board.root]) == 0  # who only looks need not wait
+    assert accept(board.root, release)["already"] is False
+
+
+def test_without_a_root_every_verb_names_enrol(tmp_path, capsys):
+    for words in (["want", "0" * 16], ["rollback"], ["prune"], ["status"]):
+        assert main(words + ["--root", str(tmp_path / "none")]) == 1
+        assert "on the workstation: edgedistill enrol" in capsys.readouterr().err
+
+
+def test_only_a_whole_verified_release_becomes_current(board):
+    release = board.send()
+    refused(board, "releases/%s is not there" % release, activate, release)
+    accept(board.root, release)
+    refused(board, "model.onnx has not passed; run: ", activate, release)
+    board.pretend_verified(release)
+    with open(board.path("releases", release, "classes.py"), "w") as file:
+        file.write("")
+    refused(board, "classes.py is not in the manifest", activate, release)
+    assert current(board) is None
+
+
+def test_activate_again_asks_again_and_changes_nothing(able):
+    release = able.send()
+    accept(able.root, release)
+    able.verify(release)
+    assert activate(able.root, release)["already"] is False
+    before = snapshot(able.root)
+    found = activate(able.root, release)
+    assert (found["already"], found["previous"], found["health"]["images"]) == (True, None, 4)
+    assert snapshot(able.root) == before
+
+
+def wrong_goldens(board):
+    path = os.path.join(board.bundle, "golden", "logits.npy")
+    np.save(path, np.load(path) + 3)
+    return {}
+
+
+def impossible_budget(board):
+    return {"latency_budget_ms": 1e-6}
+
+
+def health_that(*lines):
+    def change(board):
+        with open(os.path.join(board.bundle, "jetson", "verbs", "health.py"), "a") as file:
+            file.write("\n\ndef run(args):\n    import os, sys, time\n")
+            file.writelines("    %s\n" % line for line in lines)
+        return {}
+
+    return change
+
+
+SICK = [
+    (wrong_goldens, "health check: jetson health: logits differ"),
+    (impossible_budget, "ms, the bundle's budget is 1e-06 ms"),
+    (health_that("os.kill(os.getpid(), 11)"), "health check: died of signal 11 (SIGSEGV)"),
+    (health_that("time.sleep(60)"), "health check: no answer within 1.5 s"),
+    (health_that("return 'fine'"), "health check: expected its JSON, got 'fine'"),
+    (health_that("os._exit(3)"), "health check: exit code 3"),
+]
+NAMES = ["goldens", "budget", "crash", "hang", "nonsense", "exit"]
+
+
+@pytest.mark.parametrize(("harm", "words"), SICK, ids=NAMES)
+def test_what_does_not_prove_itself_is_taken_back(able, monkeypatch, harm, words):
+    good = able.send(serial=1)
+    bad = able.send(serial=2, **harm(able))
+    for release in (good, bad):
+        accept(able.root, release)
+        able.pretend_verified(release)
+    with pytest.raises(ReleaseError) as error:
+        activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
+    assert words in str(error.value)
+    assert str(error.value).endswith("; no release is served")
+    assert (current(able), os.path.exists(able.path("live"))) == (None, False)
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "ask_current", lambda *_: {})
+        activate(able.root, good)
+    with pytest.raises(ReleaseError, match="; %s is served again" % good):
+        activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
+    found = status(able.root)
+    assert (found["current"], found["previous"], found["proven"]) == (good, None, True)
+    assert current(able) == good
+
+
+def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, capsys):
+    board, (first, second) = served
+
+    class PowerCut(BaseException):
+        pass
+
+    def cut(*_):
+        monkeypatch.setattr(releases, "settle", lambda root: None)  # nothing runs any more
+        raise PowerCut
+
+    third = board.send(serial=3)
+    accept(board.root, third)
+    board.pretend_verified(third)
+    for recover in (lambda: status(board.root, recover=True), lambda: prune(board.root)):
+        with monkeypatch.context() as patch:
+            patch.setattr(releases, "ask_current", cut)
+            with pytest.raises(PowerCut):
+                activate(board.root, third)
+        monkeypatch.undo()
+        found = status(board.root)
+        assert (found["current"], found["previous"], found["proven"]) == (third, second, False)
+        recover()
+        assert "%s was never proved" % third in capsys.readouterr().err
+        found = status(board.root)
+        assert (found["current"], found["previous"], found["proven"]) == (second, first, True)
+        assert current(board) == second
+
+
+def test_back_and_no_further(served):
+    board, (first, second) = served
+    for _ in range(2):  # a connection that broke makes a user say it twice
+        found = rollback(board.root, leave=second)
+        assert (found["id"], found["previous"], current(board)) == (first, second, first)
+    refused(board, "current is %s" % first, rollback, leave="0" * 16)
+    assert rollback(board.root)["id"] == second
+
+
+def test_back_to_what_no_longer_fits_is_refused(served):
+    board, (first, _) = served
+    record = board.path("releases", first, "work", "engine", "verified-onnxruntime.json")
+    os.rename(record, record + "~")
+    refused(board, "has not passed", rollback)
+    os.rename(record + "~", record)
+    with open(board.path("releases", first, "golden", "labels.json"), "a") as file:
+        file.write(" ")
+    refused(board, "golden/labels.json has ", rollback)
+
+
+def test_back_from_the_first_there_is_nothing(board, monkeypatch):
+    refused(board, "current is None, nothing to go back from", rollback)
+    release = board.send()
+    accept(board.root, release)
+    board.pretend_verified(release)
+    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
+    activate(board.root, release)
+    refused(board, "has no previous release", rollback)
+
+
+def test_links_that_were_not_made_here_are_not_followed(served, tmp_path):
+    board, _ = served
+    os.remove(board.path("live"))
+    os.symlink(str(tmp_path), board.path("live"))
+    refused(board, "is not a link that was made here", rollback)
+
+
+def test_prune_keeps_what_is_in_force_and_the_newest(served):
+    board, (first, second) = served
+    later = [board.send(serial=serial) for serial in (3, 4, 5)]
+    for release in later:
+        accept(board.root, release)
+    half, old = board.send(serial=6), board.send(serial=7)
+    day_s = 86400
+    for place, folders, names in os.walk(board.path("incoming", old)):
+        for path in [place] + [os.path.join(place, name) for name in folders + names]:
+            os.utime(path, (time.time() - 2 * day_s,) * 2)
+    before = bytes_in(board.root)
+    found = prune(board.root, keep=3)
+    assert found["removed"] == later[:2]
+    assert found["incoming"] == [old]
+    assert found["freed_bytes"] == before - bytes_in(board.root) > 0
+    assert os.listdir(board.path("incoming")) == [half]
+    rollback(board.root)  # the older of the two is current now, and still stays
+    assert prune(board.root, keep=0)["removed"] == [later[2]]
+    assert sorted(os.listdir(board.path("releases"))) == sorted([first, second])
+    assert not os.path.exists(board.path("trash"))
+    with pytest.raises(ReleaseError, match="--keep -1"):
+        prune(board.root, keep=-1)
+
+
+def test_a_tensorrt_engine_is_served_only_after_it_was_verified(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", fakes.write_modules(tmp_path / "fake", "8.2", sm=53))
+    board = BoardRoot(tmp_path, backend="tensorrt")
+    release = board.send()
+    accept(board.root, release)
+    folder = board.path("releases", release)
+
+    def jetson(verb):
+        subprocess.check_output(
+            [sys.executable, "-m", "jetson", verb], cwd=folder, stderr=subprocess.STDOUT
+        )
+
+    with pytest.raises(EngineError, match="no engine was built here"):
+        activate(board.root, release)
+    jetson("build")
+    board.pretend_verified(release)  # a pass of the stand-in is none of the engine's
+    with pytest.raises(VerifyError, match="this engine has not passed"):
+        activate(board.root, release)
+    assert current(board) is None
+    jetson("verify")
+    found = activate(board.root, release)
+    assert found["health"]["executed"] == "fp16"
+    assert found["health"]["provenance"].startswith("measured: TensorRT 8.2.1.8 on ")
+    engine = next(
+        n for n in os.listdir(os.path.join(folder, "work", "engine")) if n.endswith(".engine")
+    )
+    with open(os.path.join(folder, "work", "engine", engine), "ab") as file:
+        file.write(b"x")
+    with pytest.raises(EngineError, match="truncated or not ours"):
+        activate(board.root, release)
+    assert current(board) == release
+
+
+def test_a_pass_is_of_one_model_only(able):
+    release = able.send()
+    accept(able.root, release)
+    able.verify(release)
+    with open(able.path("releases", release, "model.onnx"), "wb") as file:
+        file.write(model_bytes(WEIGHT, [b + 1 for b in BIAS], 24))
+    with pytest.raises(ManifestError, match="model.onnx has "):
+        activate(able.root, release)
+    with pytest.raises(VerifyError, match="model.onnx has not passed"):
+        releases.engine_file.require_verified(able.path("releases", release), "onnxruntime")
+
+
+def test_the_service_says_what_the_commands_take():
+    with open(os.path.join(ROOT, "jetson", "classify.service"), encoding="ascii") as file:
+        lines = dict(line.rstrip("\n").split("=", 1) for line in file if re.match(r"^\w+=", line))
+    before, serve = (shlex.split(lines[key]) for key in ("ExecStartPre", "ExecStart"))
+    args = build_parser().parse_args(before[before.index("jetson") + 1 :])
+    assert (args.verb, args.recover) == ("status", True)
+    assert lines["WorkingDirectory"] == args.root + "/current"
+    assert args.root in lines["ReadWritePaths"].split()
+    assert before[1] == "--chdir=" + args.root + "/agent"
+    assert build_parser().parse_args(serve[serve.index("jetson") + 1 :]).verb == "classify"
