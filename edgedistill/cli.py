@@ -14,10 +14,13 @@ from pathlib import Path
 from edgedistill import __version__
 from edgedistill.errors import EdgeDistillError
 from edgedistill.verbs import (
+    bench,
+    bundle,
     check,
     deploy,
     doctor,
     enrol,
+    keys,
     new,
     quickstart,
     rollback,
@@ -29,9 +32,9 @@ from edgedistill.verbs import (
 from edgedistill.verbs.recipe_run import run_options
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
-STAGE_MODULES = {"deploy": deploy}  # stages whose verb takes more than a recipe
-AFTER_STAGES = {"enrol": enrol, "status": status, "rollback": rollback, "sweep": sweep, "check": check,
-                "students": students, "doctor": doctor}  # fmt: skip
+STAGE_MODULES = {"bundle": bundle, "deploy": deploy}  # stages whose verb takes more than a recipe
+AFTER_STAGES = {"keys": keys, "enrol": enrol, "status": status, "rollback": rollback, "bench": bench,
+                "sweep": sweep, "check": check, "students": students, "doctor": doctor}  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from jetson.verbs import (
     prune,
     rollback,
     status,
+    unpack,
     verify,
     want,
 )
@@ -26,7 +27,7 @@ from jetson.verbs import (
 VERBS = (
     ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
     ("want", want), ("accept", accept), ("activate", activate), ("rollback", rollback),
-    ("status", status), ("prune", prune),
+    ("status", status), ("prune", prune), ("unpack", unpack),
 )  # fmt: skip
 
 

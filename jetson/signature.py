@@ -37,12 +37,21 @@ def signed_manifest_bytes(folder, root):
         os.path.join(str(folder), SIGNATURE), MAX_SIGNATURE_BYTES,
         "the bundle is not signed; on the workstation: edgedistill keys new, then make it again",
     )  # fmt: skip
+    return content, key_that_signed(content, signature, root)
+
+
+def key_that_signed(content, signature, root):
+    """Id of the trusted key that a DER signature over `content` (both bytes) is of.
+
+    Raises:
+        SignatureError: no key that is trusted here.
+    """
     keys = trusted_keys(root)
     if not keys:
         raise SignatureError("no key is trusted on this board; on the workstation: edgedistill enrol")
     for key_id, path in sorted(keys.items()):
         if verifies(content, signature, path):
-            return content, key_id
+            return key_id
     raise SignatureError(
         "the signature fits none of the keys trusted here (%s): the manifest was altered, or "
         "another key signed it" % (", ".join(sorted(keys)),)

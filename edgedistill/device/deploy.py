@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedistill.device.archive import require_signature
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Upload
 from edgedistill.device.streams import object_from_line
@@ -64,11 +65,7 @@ def signed_bundle(folder: Path) -> SignedBundle:
         manifest = read_manifest(folder)
     except ManifestError as error:
         raise BundleError(str(error)) from None
-    if not (folder / SIGNATURE).is_file():
-        raise BundleError(
-            f"{folder} is not signed, and boards take signed bundles only; make a key with `edgedistill keys new "
-            "NAME`, then `edgedistill bundle RECIPE.toml --set deploy.sign_key=NAME`"
-        )
+    require_signature(folder)
     return SignedBundle(folder, sha256_of(folder / NAME)[:16], manifest)
 
 
@@ -178,7 +175,7 @@ class _Road:
         release = self._board.release(self._bundle.id)
         runs = ("--runs", str(self._wanted.runs)) if name == "bench" else ()
         said = self._board.bundle(release, name, "--backend", self._backend, *runs)
-        self._keep(name, _checked_bench(said, self._name) if name == "bench" else said)
+        self._keep(name, checked_bench(said, self._name) if name == "bench" else said)
         if name == "bench":
             self._keep("samples_ms", samples_of(self._board.text(f"{release}/work/bench_samples.json")))
 
@@ -244,7 +241,12 @@ def samples_of(line: str | None) -> dict[str, list[float]] | None:
         return None
 
 
-def _checked_bench(said: dict[str, Any], name: str) -> dict[str, Any]:
+def checked_bench(said: dict[str, Any], name: str) -> dict[str, Any]:
+    """The last line of `bench`, held against the form that all of ours have.
+
+    Raises:
+        BoardError: it has another.
+    """
     try:
         return report_from_line(json.dumps(said))
     except BenchError as error:

@@ -64,9 +64,8 @@ class Board:
     say: Say
 
     def __post_init__(self) -> None:
-        for name, value in (("root", self.root), ("python", self.python)):
-            if not PLAIN_PATH.match(value):
-                raise BoardError(f"{name} {clean(value)!r}: expected a path of letters, digits and . _ + = @ - /")
+        if not PLAIN_PATH.match(self.root):  # sftp reads it too; python only ever is an argument
+            raise BoardError(f"root {clean(self.root)!r}: expected a path of letters, digits and . _ + = @ - /")
 
     def agent(self, verb: str, *words: str) -> dict[str, Any]:
         """A verb of the board itself: want, accept, activate, rollback, status, prune, doctor.

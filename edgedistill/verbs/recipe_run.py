@@ -27,8 +27,8 @@ def overrides_from_args(args: argparse.Namespace) -> list[str]:
     return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
 
 
-def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
-    """Run `args.stage`, or every stage, and print what came of it."""
+def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | None:
+    """Run `args.stage`, or every stage: the JSON of the last one; None after a wrong --force."""
     from edgedistill.pipeline import run_stages
     from edgedistill.stages import STAGES
     from edgedistill.talk import Talk
@@ -38,9 +38,16 @@ def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
     if unknown:
         print(f"edgedistill {args.verb}: --force {unknown[0]}: no such stage; "
               f"there are: {', '.join(known)}", file=sys.stderr)  # fmt: skip
-        return 2
+        return None
     run_dir = args.run_dir or Path("runs") / name
-    path = run_stages(recipe, run_dir, Talk(args.quiet), only=args.stage, force=args.force)
+    return run_stages(recipe, run_dir, Talk(args.quiet), only=args.stage, force=args.force)
+
+
+def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
+    """Run what was asked for, and print what came of it."""
+    path = run_asked(args, recipe, name)
+    if path is None:
+        return 2
     if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
         return 0
     if args.json:

@@ -97,7 +97,7 @@ def test_an_agent_that_arrives_damaged_is_not_installed(server, board, keys, mon
 def test_what_is_refused_before_anything_is_copied(server, tmp_path, board, keys, first):
     unsigned = next_release(first, tmp_path / "unsigned", keys, serial=3)
     (unsigned / "manifest.json.sig").unlink()
-    with pytest.raises(BundleError, match="is not signed.*edgedistill keys new"):
+    with pytest.raises(BundleError, match="is not signed, and no board takes it so: edgedistill keys new"):
         board.deploy(server.config, unsigned, tmp_path / "r.json")
     (tmp_path / "unsigned" / "classes.txt").write_text("altered")
     with pytest.raises(BundleError, match="classes.txt has"):

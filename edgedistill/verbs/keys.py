@@ -1,0 +1,100 @@
+"""keys: make, list and show the keys that sign bundles."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgedistill.device.keys import KeyInfo
+
+HELP = "keys that sign bundles"
+DEFAULT = "release"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show")
+    new = verbs.add_parser("new", help="make a key pair; never over an existing one")
+    new.add_argument(
+        "name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s"
+    )
+    new.add_argument("--no-passphrase", action="store_true", help="do not ask for one")
+    add = verbs.add_parser(
+        "add", help="take in the public half of a key that a KMS or a token holds"
+    )
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("pem", type=Path, metavar="PUBLIC.pem")
+    every = verbs.add_parser("list", help="all keys of this user")
+    show = verbs.add_parser("show", help="one key: its id, its files, its public half")
+    show.add_argument("name", metavar="NAME")
+    for verb in (new, add, every, show):
+        verb.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgedistill.device.keys import add_public_key, keys_folder, list_keys, load_key, new_key
+
+    if args.what == "list":
+        found = list_keys()
+        if args.json:
+            print(json.dumps([_values(key) for key in found], indent=1))
+        elif found:
+            print("\n".join(f"{key.key_id}  {key.name}  {_private(key)}" for key in found))
+        else:
+            print(f"no key in {keys_folder()}; make one: edgedistill keys new")
+        return 0
+    if args.what == "new":
+        key = new_key(args.name, passphrase=_new_passphrase(args))
+    elif args.what == "add":
+        key = add_public_key(args.name, args.pem)
+    else:
+        key = load_key(args.name)
+    print(json.dumps(_values(key), indent=1) if args.json else _text(key))
+    return 0
+
+
+def _new_passphrase(args: argparse.Namespace) -> str | None:
+    from edgedistill.device.keys import PASSPHRASE
+    from edgedistill.errors import SigningError
+
+    if args.no_passphrase:
+        return None
+    if PASSPHRASE in os.environ:
+        return os.environ[PASSPHRASE]
+    if not sys.stdin.isatty():
+        return None
+    first = getpass.getpass("passphrase of the new key (empty: none): ")
+    if first and getpass.getpass("once more: ") != first:
+        raise SigningError("the two passphrases differ; no key was made")
+    return first
+
+
+def _private(key: KeyInfo) -> str:
+    from edgedistill.device.keys import is_encrypted
+
+    if key.private is None:
+        return "private half elsewhere"
+    return "with a passphrase" if is_encrypted(key.private) else "without a passphrase"
+
+
+def _values(key: KeyInfo) -> dict[str, Any]:
+    return {**key._asdict(), "private": key.private and str(key.private), "public": str(key.public),
+            "about": _private(key)}  # fmt: skip
+
+
+def _text(key: KeyInfo) -> str:
+    return "\n".join(
+        [
+            f"key      {key.name}, {_private(key)}",
+            f"id       {key.key_id}   (as a line of `revoked` on a board it ends the trust there)",
+            f"private  {key.private or 'not here: deploy.sign_command signs'}",
+            f"public   {key.public}",
+            f'next     [deploy] sign_key = "{key.name}", and edgedistill enrol HOST --key {key.name}',
+            key.public.read_text(encoding="ascii").strip(),
+        ]
+    )

@@ -1,0 +1,21 @@
+"""unpack: a bundle that came as one file."""
+
+import json
+
+from jetson.verbs import root_options
+
+HELP = "check the signature of an archive and unpack it into incoming/ID"
+
+
+def options(parser):
+    root_options(parser)
+    parser.add_argument("archive", metavar="ARCHIVE", help="NAME.edb.tar, or - for stdin")
+
+
+def run(args):
+    from jetson.unpack import open_archive, unpack
+
+    with open_archive(args.archive) as file:
+        found = unpack(file, args.root)
+    print("%(files)d files, %(bytes)d bytes; next: accept %(id)s" % found)
+    return json.dumps(found, sort_keys=True)

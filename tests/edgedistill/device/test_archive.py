@@ -1,0 +1,264 @@
+"""The bundle as others carry it; oracles: GNU tar, sha256 by hand, mender-artifact, skopeo."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from edgedistill.device import formats
+from edgedistill.device.archive import unpack_archive, write_archive
+from edgedistill.device.formats import export_bundle
+from edgedistill.device.keys import new_key
+from edgedistill.device.signing import sign_bundle
+from edgedistill.errors import BundleError
+from jetson.manifest import NAME, SIGNATURE, read_manifest
+from road import ROOT
+
+KINDS = ["archive", "folder", "oci"]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    new_key("release", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def signed(finished_run, tmp_path_factory, keys):
+    """The finished run's bundle, signed; only read."""
+    bundle = tmp_path_factory.mktemp("signed") / "bundle"
+    shutil.copytree(finished_run / "runs" / "r" / "bundle" / "bundle", bundle)
+    sign_bundle(bundle, "release", keys=keys)
+    return bundle
+
+
+@pytest.fixture
+def mine(signed, tmp_path):
+    """A copy to break."""
+    return shutil.copytree(signed, tmp_path / "mine")
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def content_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file()}  # fmt: skip
+
+
+def test_the_archive_is_what_gnu_tar_makes(signed, tmp_path):
+    made = write_archive(signed, tmp_path / "b.edb.tar")
+    names = [NAME, SIGNATURE, *sorted(read_manifest(signed).files)]
+    theirs = subprocess.run(
+        ["tar", "-C", signed, "--format=ustar", "--owner=0", "--group=0", "--numeric-owner",
+         "--mode=0644", "--mtime=@0", "-b", "1", "-cf", "-", *names],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    ours = (tmp_path / "b.edb.tar").read_bytes()
+    assert ours == theirs
+    assert made == {"bytes": len(ours), "sha256": sha256(ours)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_bundles_give_equal_bytes(signed, mine, tmp_path, kind):
+    """Neither what verbs left nor times, modes and order on the disk go in."""
+    (mine / "work").mkdir()
+    (mine / "work" / "bench.json").write_text("{}")
+    (mine / "jetson" / "__pycache__").mkdir()
+    (mine / "jetson" / "__pycache__" / "x.pyc").write_bytes(b"x")
+    for path in mine.rglob("*"):
+        os.utime(path, (1, 1))
+    (mine / "classes.txt").chmod(0o600)
+    first, second = (export_bundle(bundle, kind, tmp_path / name)
+                     for bundle, name in ((signed, "a"), (mine, "b")))  # fmt: skip
+    assert {**first, "path": ""} == {**second, "path": ""}
+    if kind == "archive":
+        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    else:
+        assert content_of(tmp_path / "a") == content_of(tmp_path / "b")
+
+
+def test_an_archive_becomes_the_bundle_again(signed, tmp_path):
+    write_archive(signed, tmp_path / "b.edb.tar")
+    again = unpack_archive(tmp_path / "b.edb.tar", tmp_path)
+    assert again == tmp_path / "b"
+    assert content_of(again) == content_of(signed)
+    read_manifest(again)
+
+
+def test_a_broken_archive_is_refused_and_leaves_nothing(signed, tmp_path):
+    write_archive(signed, tmp_path / "b.edb.tar")
+    raw = (tmp_path / "b.edb.tar").read_bytes()
+    (tmp_path / "empty").mkdir()
+    for broken in (raw[:-1500], raw[:-2000] + b"x" + raw[-1999:], raw + b"x", b"", b"PK" * 1000):
+        (tmp_path / "b.edb.tar").write_bytes(broken)
+        with pytest.raises(BundleError, match="b.edb.tar: archive: ") as caught:
+            unpack_archive(tmp_path / "b.edb.tar", tmp_path / "empty")
+        assert "\n" not in str(caught.value)
+        assert os.listdir(tmp_path / "empty") == []
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "mender"])
+def test_what_is_not_signed_or_not_whole_goes_nowhere(mine, tmp_path, kind):
+    (tmp_path / "out").mkdir()
+    (mine / "classes.txt").write_text("other\n")
+    with pytest.raises(BundleError, match=r"classes\.txt has .*copy the bundle again"):
+        export_bundle(mine, kind, tmp_path / "out" / "b")
+    (mine / SIGNATURE).unlink()
+    with pytest.raises(BundleError, match="is not signed, and no board takes it so"):
+        export_bundle(mine, kind, tmp_path / "out" / "b")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_folder_of_something_else_is_never_replaced(signed, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    for kind in KINDS:
+        with pytest.raises(BundleError, match="is a folder that is no .* of ours"):
+            export_bundle(signed, kind, tmp_path / "thesis")
+    assert content_of(tmp_path) == {"thesis/chapter.txt": b"years of work"}
+    export_bundle(signed, "folder", tmp_path / "b.edb")
+    export_bundle(signed, "folder", tmp_path / "b.edb")  # its own kind is
+
+
+def test_an_export_that_fails_leaves_the_one_before(signed, tmp_path, monkeypatch):
+    export_bundle(signed, "archive", tmp_path / "b.edb.tar")
+    before = (tmp_path / "b.edb.tar").read_bytes()
+
+    def full(bundle, out):
+        out.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(formats.FORMATS, "archive", formats.FORMATS["archive"]._replace(write=full))
+    with pytest.raises(BundleError, match="No space left on device"):
+        export_bundle(signed, "archive", tmp_path / "b.edb.tar")
+    assert content_of(tmp_path) == {"b.edb.tar": before}
+
+
+def blob(layout, descriptor):
+    """A blob of an OCI layout, its digest and size checked."""
+    algorithm, digest = descriptor["digest"].split(":")
+    content = (layout / "blobs" / algorithm / digest).read_bytes()
+    assert (sha256(content), len(content)) == (digest, descriptor["size"])
+    return content
+
+
+def test_the_oci_layout_holds_the_archive_as_its_one_layer(signed, tmp_path):
+    made = export_bundle(signed, "oci", tmp_path / "b.oci")
+    write_archive(signed, tmp_path / "b.edb.tar")
+    layout = tmp_path / "b.oci"
+    assert json.loads((layout / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    (image,) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert made["digest"] == image["digest"]
+    manifest = json.loads(blob(layout, image))
+    (layer,) = manifest["layers"]
+    assert blob(layout, layer) == (tmp_path / "b.edb.tar").read_bytes()
+    config = json.loads(blob(layout, manifest["config"]))
+    assert config["rootfs"]["diff_ids"] == [layer["digest"]]
+    assert len(os.listdir(layout / "blobs" / "sha256")) == 3
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
+def test_skopeo_reads_the_oci_layout(signed, tmp_path):
+    made = export_bundle(signed, "oci", tmp_path / "b.oci")
+    done = subprocess.run(["skopeo", "inspect", f"oci:{tmp_path / 'b.oci'}:{made['tag']}"],
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert json.loads(done.stdout)["Digest"] == made["digest"]
+
+
+def test_without_mender_artifact_it_says_how_to_get_it(signed, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BundleError, match="apt install mender-artifact"):
+        export_bundle(signed, "mender", tmp_path / "b.mender")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(
+    shutil.which("mender-artifact") is None, reason="mender-artifact is not installed"
+)
+def test_mender_artifact_validates_what_it_packed(signed, tmp_path):
+    made = export_bundle(signed, "mender", tmp_path / "b.mender")
+    subprocess.run(
+        ["mender-artifact", "validate", tmp_path / "b.mender"], capture_output=True, check=True
+    )
+    said = subprocess.run(["mender-artifact", "read", tmp_path / "b.mender"], capture_output=True,
+                          text=True, check=True).stdout  # fmt: skip
+    assert f"Name: mobilenetv3_small_050-{made['id']}" in said
+    assert "Compatible devices: '[jetson-nano]'" in said
+    assert write_archive(signed, tmp_path / "b.edb.tar")["sha256"] in said
+    assert sorted(os.listdir(tmp_path)) == ["b.edb.tar", "b.mender", "edgedistill-bundle"]
+
+
+@pytest.fixture
+def board(tmp_path, keys):
+    """A stand-in's ROOT after enrolment, and a call of the update module as Mender makes it."""
+    root = tmp_path / "root"
+    (root / "trusted.d").mkdir(parents=True)
+    shutil.copy(keys / "release.pem", root / "trusted.d")
+    for package in ("jetson", "calibration"):
+        shutil.copytree(ROOT / package, root / "agent" / package,
+                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+    pinned = {"version": 1, "target": "jetson-nano", "backend": "onnxruntime"}
+    (root / "board.json").write_text(json.dumps(pinned))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python3").chmod(0o755)
+    module = ROOT / "edgedistill" / "device" / "mender_module.sh"
+
+    def call(state, files):
+        environment = {**os.environ, "EDGEDISTILL_ROOT": str(root), "PYTHONDONTWRITEBYTECODE": "1",
+                       "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}  # fmt: skip
+        return subprocess.run(["sh", module, state, files], env=environment, capture_output=True,
+                              text=True, check=False)  # fmt: skip
+
+    return root, call
+
+
+def files_of_mender(folder, bundle, name):
+    """The folder that Mender's client hands to a module."""
+    for part in ("files", "tmp"):
+        (folder / part).mkdir(parents=True)
+    write_archive(bundle, folder / "files" / f"{name}.edb.tar")
+    return folder
+
+
+def current(root):
+    return os.path.basename(os.path.realpath(root / "current"))
+
+
+def test_the_update_module_installs_commits_and_goes_back(signed, board, tmp_path, keys):
+    root, call = board
+    first = files_of_mender(tmp_path / "first", signed, "a")
+    assert call("SupportsRollback", first).stdout == "Yes\n"
+    done = call("ArtifactInstall", first)
+    assert done.returncode == 0, done.stderr
+    assert call("ArtifactCommit", first).returncode == 0
+    served = sha256((signed / NAME).read_bytes())[:16]
+    assert current(root) == served
+
+    newer = shutil.copytree(signed, tmp_path / "newer")
+    stored = json.loads((newer / NAME).read_text())
+    (newer / NAME).write_text(json.dumps({**stored, "serial": stored["serial"] + 1}))
+    sign_bundle(newer, "release", keys=keys)
+    second = files_of_mender(tmp_path / "second", newer, "b")
+    assert call("ArtifactInstall", second).returncode == 0
+    assert current(root) == sha256((newer / NAME).read_bytes())[:16]
+    assert call("ArtifactRollback", second).returncode == 0
+    assert current(root) == served
+    assert call("ArtifactCommit", second).returncode == 1
+
+    forged = files_of_mender(tmp_path / "third", newer, "c")
+    with open(forged / "files" / "c.edb.tar", "r+b") as file:
+        file.seek(700)
+        file.write(b"x")
+    done = call("ArtifactInstall", forged)
+    assert done.returncode == 1
+    assert "the signature fits none of the keys" in done.stderr
+    assert call("ArtifactRollback", forged).returncode == 0
+    assert current(root) == served
