@@ -59,9 +59,9 @@ exec {python} "$@"
     def on(self, machine, said=None):
         return Board(machine, str(self.root), str(self.python), ([] if said is None else said).append)
 
-    def enrol(self, config, keys, host="board"):
+    def enrol(self, config, keys, host="board", target="local"):
         with Connection(host, config) as machine:
-            return enrol(self.on(machine), "local", "onnxruntime", keys.name, keys.public)
+            return enrol(self.on(machine), target, "onnxruntime", keys.name, keys.public)
 
     def deploy(self, config, bundle, receipt, host="board", said=None, **wanted):
         talk = Talk(quiet=True)

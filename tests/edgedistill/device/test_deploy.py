@@ -2,16 +2,19 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from board_behind_sshd import TestBoard, id_of, make_keys, next_release, sign_again, signed
+from edgedistill.device.archive import write_archive
 from edgedistill.device.enrol import enrol
 from edgedistill.device.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
 from road import ROOT
+from road import edgedistill as command
 from sshd import Cut
 from test_ssh import config_with
 
@@ -180,6 +183,33 @@ def test_the_command_line(server, tmp_path, board_python):
     assert receipt["steps"]["activate"]["verb"] == "activate"
     said = edgedistill("status", "board", *there)
     assert f"current: {id_of(bundle)}\n" in said
+    archive = tmp_path / "tiny.edb.tar"
+    write_archive(bundle, archive)
+    said = edgedistill("deploy", archive, "--host", "board", "--runs", "10", "--json", *there)
+    assert json.loads(said)["activate"]["already"]
     said = edgedistill("rollback", "board", *there, code=1)
     assert "has no previous release to go back to" in said
     assert "goes where? Give --host HOST" in edgedistill("deploy", bundle, code=2)
+
+
+def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, tmp_path, board_python, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    keys = make_keys(tmp_path / "config" / "edgedistill" / "keys")
+    board = TestBoard(tmp_path / "board", board_python)
+    board.enrol(server.config, keys, target="jetson-nano")
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "run")
+    deploy = {"hosts": '["local", "board"]', "root": board.root, "python": board.python,
+              "ssh_config": server.config}  # fmt: skip
+    words = ["run", finished_run / "r.toml", "--run-dir", tmp_path / "run",
+             *(word for key, value in deploy.items() for word in ("--set", f"deploy.{key}={value}"))]  # fmt: skip
+    done = command(*words, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "is not signed, and no board takes it so: edgedistill keys new" in done.stderr
+    command(*words, "--set", "deploy.sign_key=ours", cwd=tmp_path)
+    hosts = json.loads((tmp_path / "run" / "deploy" / "deploy.json").read_text())["hosts"]
+    assert [host["host"] for host in hosts] == ["local", "board"]
+    keys_of_local = {"host", "backend", "provenance", "requested", "executed", "verify", "bench", "samples_ms"}
+    assert keys_of_local == set(hosts[0]) < set(hosts[1])
+    assert hosts[1]["activate"]["id"] == board.current()
+    assert board.served_equals(tmp_path / "run" / "bundle" / "bundle")
+    assert json.loads((tmp_path / "run" / "report" / "report.json").read_text())["device"]["host"] == "local"
