@@ -9,25 +9,30 @@ import os
 import sys
 
 from jetson.errors import JetsonError
-from jetson.verbs import (
-    accept,
-    activate,
-    bench,
-    build,
-    classify,
-    health,
-    prune,
-    rollback,
-    status,
-    unpack,
-    verify,
-    want,
-)
+
+try:
+    from jetson.verbs import (
+        accept,
+        activate,
+        bench,
+        build,
+        classify,
+        doctor,
+        health,
+        prune,
+        rollback,
+        status,
+        unpack,
+        verify,
+        want,
+    )
+except ImportError as failure:  # numpy, which all verbs but one need
+    sys.exit("jetson: %s; run: python3 -m jetson.doctor" % (failure,))
 
 VERBS = (
     ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
     ("want", want), ("accept", accept), ("activate", activate), ("rollback", rollback),
-    ("status", status), ("prune", prune), ("unpack", unpack),
+    ("status", status), ("prune", prune), ("unpack", unpack), ("doctor", doctor),
 )  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def bench(
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
     samples = _one_by_one(manifest.preprocess, runner, images, runs, warmup, clock, watch)
     seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
-    prepare, turn = Preparer(manifest.preprocess), _Turn(images)
+    prepare, turn = Preparer(manifest.preprocess), Turn(images)
     buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
     with watch:
         done, start, end = pipelined(
@@ -168,13 +168,13 @@ def bench(
             "pipelined": done / (end - start),
         },
         memory=_memory(baseline, watch), power=energy(watch, start, end, done), warmup=warmup,
-        samples_file=_keep(folder, samples), trtexec=None, warnings=warnings(found) + few,
+        samples_file=keep_samples(folder, "bench_samples.json", samples), trtexec=None, warnings=warnings(found) + few,
     )  # fmt: skip
 
 
 def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
     """Raw samples of each scope; telemetry is read between the loops, not inside them."""
-    prepare, turn, compute = Preparer(spec), _Turn(images), []
+    prepare, turn, compute = Preparer(spec), Turn(images), []
     prepare(turn.read())
 
     def note():
@@ -192,7 +192,7 @@ def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
     return dict(samples, compute_ms=compute) if has_compute else samples
 
 
-class _Turn(object):
+class Turn(object):
     """Image files in turn, for ever."""
 
     def __init__(self, images):
@@ -226,9 +226,9 @@ def _delta(low, high):
     return None if low is None or high is None else round(high - low, 1)
 
 
-def _keep(folder, samples):
+def keep_samples(folder, name, samples):
     """Raw samples in `work/`, which is no part of the bundle; its name, or None if read-only."""
-    name = os.path.join("work", "bench_samples.json")
+    name = os.path.join("work", name)
     path = os.path.join(str(folder), name)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -19,6 +19,11 @@ BUILD_TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 SHORT_SWAP_MIB = 1024  # below this much memory and swap together a build is at risk
 
 Attempt = NamedTuple("Attempt", [("workspace_mib", int), ("external_tactics", bool)])
+# What `doctor` looked at. Nothing works without a required one; advice is "" when ok.
+Check = NamedTuple(
+    "Check",
+    [("name", str), ("ok", bool), ("required", bool), ("found", str), ("advice", str)],
+)
 
 
 def board_name():

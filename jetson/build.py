@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from jetson import build_child, engine_file
+from jetson import build_child, engine_file, power
 from jetson.board import (
     BUILD_TIMEOUT_S,
     attempts,
@@ -21,11 +21,13 @@ from jetson.board import (
 from jetson.errors import BuildError
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
-_LOOK_S, _TALK_S = 0.1, 15.0
+_LOOK_S, _SUPPLY_S, _TALK_S = 0.1, 1.0, 15.0
 _KILLED, _SHELL_KILLED, _TIMED_OUT = -signal.SIGKILL, 137, 124
 
 
-def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S):
+def build(
+    folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/"
+):  # fmt: skip
     """Build, retried smaller when memory runs out; the engine before stays until the end.
 
     Args:
@@ -34,6 +36,7 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
         compiler: Python module of TensorRT; `tensorrt_rtx` compiles without a GPU.
         workspace_mib: scratch memory of the first attempt; None: from what is free.
         timeout_s: of all attempts together.
+        root: where /sys hangs.
 
     Returns:
         The sidecar, see engine_file.KEYS.
@@ -45,21 +48,25 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
     stage = os.path.join(folder, "work", "build")
     memory = memory_mib()
     planned = attempts(memory, workspace_mib)
-    warnings = memory_warnings(memory)
+    board = board_name()
+    warnings = memory_warnings(memory) + power.warnings(root, board)
     for line in warnings:
         _say("warning: " + line)
+    supply = power.SupplyWatch(root, board)
     try:
         check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
         with _lock(folder):
             try:
-                return _build(folder, stage, manifest, compiler, planned, warnings, timeout_s)
+                return _build(
+                    folder, stage, manifest, compiler, planned, warnings, timeout_s, supply
+                )
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
     except (IOError, OSError) as error:
         raise BuildError("the engine cannot be kept: %s" % (error,))
 
 
-def _build(folder, stage, manifest, compiler, planned, warnings, timeout_s):
+def _build(folder, stage, manifest, compiler, planned, warnings, timeout_s, supply):
     deadline, ended = time.monotonic() + timeout_s, []
     for number, attempt in enumerate(planned, start=1):
         shutil.rmtree(stage, ignore_errors=True)  # of a build that was killed
@@ -68,11 +75,12 @@ def _build(folder, stage, manifest, compiler, planned, warnings, timeout_s):
             number, len(planned), attempt.workspace_mib,
             "with" if attempt.external_tactics else "without"))  # fmt: skip
         spec = _spec(folder, stage, manifest, compiler, attempt)
-        code, memory = _run(spec, deadline, timeout_s)
+        code, memory = _run(spec, deadline, timeout_s, supply)
         result = _result(stage)
         why = _out_of_memory(code, result)
         ended.append(why or "built")
         if why is None:
+            warnings = warnings + supply.warnings()
             return _keep(folder, stage, manifest, result, code, memory, ended, warnings)
         _say("attempt %d: %s" % (number, why))
     raise BuildError(
@@ -91,7 +99,7 @@ def _spec(folder, stage, manifest, compiler, attempt):
     }  # fmt: skip
 
 
-def _run(spec, deadline, timeout_s):
+def _run(spec, deadline, timeout_s, supply):
     """(exit code, memory): the child's end, and what the system had least meanwhile.
 
     Raises:
@@ -101,7 +109,7 @@ def _run(spec, deadline, timeout_s):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(spec, file)
     before = least = memory_mib()["available"]
-    started = told = time.monotonic()
+    started = told = looked = time.monotonic()
     # In this package's own folder, so that no other package called jetson is found first.
     child = subprocess.Popen(
         [sys.executable, "-m", "jetson.build_child", path], stdin=subprocess.DEVNULL, stdout=2,
@@ -116,6 +124,9 @@ def _run(spec, deadline, timeout_s):
                     "no engine within %d s (exit code %d); give it more with --timeout-s"
                     % (timeout_s, _TIMED_OUT)
                 )
+            if now - looked >= _SUPPLY_S:
+                looked = now
+                supply.look()
             if now - told >= _TALK_S:
                 told = now
                 _say("%d s, %d MiB of memory available" % (now - started, available))

@@ -8,12 +8,13 @@ from functools import partial
 
 import numpy as np
 
-from jetson.errors import BackendError
+from jetson.errors import BackendError, DeviceMemoryError
 
 LIBRARIES = ("libcudart.so", "libcudart.so.10.2", "libcudart.so.11.0", "libcudart.so.12",
              "libcudart.so.13")  # fmt: skip
 _COMPUTE_CAPABILITY = (75, 76)  # cudaDevAttrComputeCapabilityMajor, ...Minor
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyKind
+_NO_MEMORY = 2  # cudaErrorMemoryAllocation
 
 
 def find_device():
@@ -30,12 +31,17 @@ def find_device():
 
 
 class PycudaDevice(object):
-    """See CudartDevice: the same methods by pycuda."""
+    """See CudartDevice: the same methods by pycuda.
+
+    All open devices of a process share one context, as with libcudart: whichever is used, the
+    current context is the right one, and CUDA's own memory is taken once.
+    """
 
     by = "pycuda"
+    _context, _users = None, 0  # of the process
 
     def __init__(self, driver):
-        self._driver, self._context = driver, None
+        self._driver, self._open = driver, False
         try:
             driver.init()
             self._device = driver.Device(0)
@@ -48,7 +54,10 @@ class PycudaDevice(object):
         return {"sm": 10 * major + minor, "cuda": cuda, "by": self.by}
 
     def open(self):
-        self._context = self._device.make_context()
+        if PycudaDevice._users == 0:
+            PycudaDevice._context = self._device.make_context()
+        PycudaDevice._users += 1
+        self._open = True
         self._stream = self._driver.Stream()
         self.stream = self._stream.handle
         self._held = []
@@ -60,7 +69,7 @@ class PycudaDevice(object):
         try:
             self._held.append(self._driver.mem_alloc(size))
         except self._driver.MemoryError as error:
-            raise BackendError("no GPU memory for %d bytes: %s" % (size, error))
+            raise DeviceMemoryError("no GPU memory for %d bytes: %s" % (size, error))
         return int(self._held[-1])
 
     def copy_in(self, address, host):
@@ -82,9 +91,12 @@ class PycudaDevice(object):
         return start.time_till(end)
 
     def close(self):
-        if self._context is not None:
-            self._stream, self._held, context = None, [], self._context
-            self._context = None
+        if not self._open:
+            return
+        self._stream, self._held, self._open = None, [], False
+        PycudaDevice._users -= 1
+        if PycudaDevice._users == 0:
+            context, PycudaDevice._context = PycudaDevice._context, None
             context.pop()
             context.detach()
 
@@ -183,7 +195,8 @@ class CudartDevice(object):
         code = getattr(self._library, name)(*words)
         if code:
             said = self._library.cudaGetErrorString(code).decode("ascii", "replace")
-            raise BackendError("%s: CUDA error %d, %s" % (name, code, said))
+            kind = DeviceMemoryError if code == _NO_MEMORY else BackendError
+            raise kind("%s: CUDA error %d, %s" % (name, code, said))
 
 
 def _cudart(why):

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 
-from jetson.telemetry import temperatures_c, text_of
+from jetson.telemetry import TOTAL_RAILS, temperatures_c, text_of
 
 _GPU = re.compile(r"gpu|gv11b|gp10b|ga10b|gm20b")
 _THROTTLING = re.compile(r"balanced|throttle|emergency|heavy|critical")  # not pwm-fan
@@ -34,6 +34,17 @@ def rails_mw(root="/"):
         if name and name != "NC" and millivolt is not None and milliampere is not None:
             found[name] = millivolt * milliampere / 1e3
     return found
+
+
+def input_millivolt(root="/"):
+    """Voltage of the whole input (telemetry.TOTAL_RAILS) now, or None."""
+    for path in _glob(root, "sys/bus/i2c/drivers/ina3221x/*/iio[:_]device*/rail_name_*"):
+        if text_of(path).strip() in TOTAL_RAILS:
+            return _number(path.replace("rail_name_", "in_voltage") + "_input")
+    for path in _glob(root, "sys/class/hwmon/hwmon*/in*_label"):
+        if text_of(path).strip() in TOTAL_RAILS:
+            return _number(path.replace("_label", "_input"))
+    return None
 
 
 def zones_c(root="/"):

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from jetson.errors import BackendError, BuildError, EngineError
+from jetson.errors import BackendError, BuildError, DeviceMemoryError, EngineError
 
 MODULES = ("tensorrt", "tensorrt_rtx")
 EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
@@ -225,11 +225,15 @@ def load_engine(trt, log, content):
     """(runtime, engine); the runtime must outlive the engine.
 
     Raises:
+        DeviceMemoryError: they do not fit.
         EngineError: TensorRT does not take these bytes.
     """
     runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
+        memory = lacked_memory(log.errors)
+        if memory:
+            raise DeviceMemoryError("TensorRT has no memory for this engine: %s" % _one_line(memory))
         said = log.errors[-1] if log.errors else "no reason given"
         raise EngineError(
             "TensorRT %s cannot load this engine (%s); run: python3 -m jetson build"

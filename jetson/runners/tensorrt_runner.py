@@ -6,7 +6,7 @@ import numpy as np
 
 from jetson import cuda_memory, engine_file, trt_api
 from jetson.board import board_name
-from jetson.errors import BackendError, EngineError
+from jetson.errors import BackendError, DeviceMemoryError, EngineError
 
 
 class TensorRTRunner(object):
@@ -76,7 +76,7 @@ class TensorRTRunner(object):
         self._runtime, self._engine = trt_api.load_engine(trt, log, content)
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise BackendError(
+            raise DeviceMemoryError(
                 "TensorRT has no memory for this engine's context; stop other programs"
             )
         found = trt_api.tensors(trt, self._engine)

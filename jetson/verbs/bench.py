@@ -1,9 +1,11 @@
 """bench: how fast, in how much memory, at what power."""
 
+import json
+
 from jetson import benchreport, telemetry, trtexec
 from jetson.bench import PERCENTILES, bench, runs_for
 from jetson.engine_file import require_verified
-from jetson.errors import BenchError
+from jetson.errors import BenchError, JetsonError
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options
@@ -19,6 +21,9 @@ def options(parser):
         "--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs"
     )
     parser.add_argument(
+        "--against", metavar="BUNDLE", help="another bundle: both in memory, in turns, and the ratio"
+    )
+    parser.add_argument(
         "--compare", choices=("trtexec",), help="run the board's own trtexec beside it"
     )
 
@@ -32,6 +37,8 @@ def run(args):
             % (args.percentile, needed, args.runs)
         )
     require_verified(args.bundle, args.backend)
+    if args.against is not None:
+        return _against(args, manifest)
     baseline = telemetry.memory()
     with open_runner(args.backend, args.bundle, manifest) as runner:
         images = golden_images(args.bundle)
@@ -41,6 +48,40 @@ def run(args):
         report["trtexec"] = trtexec.compare(engine)
     _table(report)
     return benchreport.line_from_report(report)
+
+
+def _against(args, manifest):
+    from jetson import against
+
+    if args.compare:
+        raise BenchError("--against and --compare are two questions; ask one at a time")
+    try:
+        other = read_manifest(args.against)
+        require_verified(args.against, args.backend)
+    except JetsonError as error:
+        raise BenchError("--against %s: %s" % (args.against, error))
+    folders = (args.bundle, manifest), (args.against, other)
+    with against.both(args.backend, *folders) as (one, two):
+        report = against.compare(
+            args.bundle, (manifest, one), (other, two), golden_images(args.bundle), args.runs
+        )
+    for line in report["warnings"]:
+        print(line)
+    for letter in "ab":
+        side = report[letter]
+        print("%s: %s, %s, host p50 %.3f ms, end to end p50 %.3f ms" % (
+            letter, side["model"], side["provenance"], side["host_ms"]["p50_ms"],
+            side["end_to_end_ms"]["p50_ms"]))  # fmt: skip
+    for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
+        if report["ratio"][scope] is not None:
+            _ratio_row(scope[:-3], report["ratio"][scope])
+    return json.dumps(report, sort_keys=True)
+
+
+def _ratio_row(scope, found):
+    word = {"a": "a is faster", "b": "b is faster", None: "no difference was seen"}
+    print("%-12s a / b = %.3f (%.3f to %.3f): %s" % (
+        scope, found["a_over_b"], found["low"], found["high"], word[found["faster"]]))  # fmt: skip
 
 
 def _table(report):

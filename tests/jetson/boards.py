@@ -3,6 +3,12 @@
 import os
 
 
+def sample(name):
+    """Text that a board printed: see samples/README.md."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples", name)) as file:
+        return file.read()
+
+
 def write(root, path, text):
     path = os.path.join(str(root), path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -10,7 +16,7 @@ def write(root, path, text):
         file.write(text)
 
 
-def nano(root, minimum=921600000, now=921600000):
+def nano(root, minimum=921600000, now=921600000, mode=0, millivolt=5040):
     """JetPack 4: power as IIO in mW, GPU at 57000000."""
     rails = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/"
     for number, (name, power) in enumerate(
@@ -18,6 +24,9 @@ def nano(root, minimum=921600000, now=921600000):
     ):
         write(root, rails + "rail_name_%d" % number, name + "\n")
         write(root, rails + "in_power%d_input" % number, "%d\n" % power)
+        write(root, rails + "in_voltage%d_input" % number, "%d\n" % millivolt)
+    write(root, "etc/nvpmodel.conf", sample("nvpmodel_nano.conf"))
+    write(root, "var/lib/nvpmodel/status", "pmode:%04d fmode:quiet\n" % mode)
     for number, (name, degrees) in enumerate(
         [("AO-therm", 41500), ("CPU-therm", 36000), ("GPU-therm", 35500), ("PMIC-Die", 100000)]
     ):

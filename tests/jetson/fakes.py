@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import time
+import weakref
 
 import numpy as np
 
@@ -33,6 +34,7 @@ BEHAVIOUR = {
     "parser_error": None,  # what the parser complains of
     "nan": False,  # the engine gives NaN
     "float_layers": False,  # the builder chooses FP32 for every layer
+    "engines_that_fit": None,  # how many can be loaded before memory runs out
     "no_pycuda": False,
 }
 
@@ -104,6 +106,8 @@ class World(object):
     def __init__(self, release, does):
         self.release, self.does = release, does
         self.version = RELEASES[release]
+        self.engines = weakref.WeakSet()  # loaded now
+        self.contexts = []  # CUDA contexts, the current one last
         self.sm = does["sm"] or SM[release]
         capable = self.sm >= 61 and self.sm != 62
         self.fast_int8 = capable if does["fast_int8"] is None else does["fast_int8"]
@@ -328,7 +332,11 @@ class Runtime(object):
         if header["version"] != self.world.version or header["sm"] != self.world.sm:
             self._log.log(error, "6: The engine plan file is not compatible with this version")
             return None
+        if len(self.world.engines) == self.world.does["engines_that_fit"]:
+            self._log.log(error, "1: [defaultAllocator.cpp] Cuda Runtime (out of memory)")
+            return None
         engine = self.world.only(ICudaEngine)()
+        self.world.engines.add(engine)
         engine._header, engine._session = header, session(onnx)
         engine._tensors = [(t, True) for t in engine._session.get_inputs()]
         engine._tensors += [(t, False) for t in engine._session.get_outputs()]
@@ -429,7 +437,10 @@ class Device(object):
         return self.world.sm // 10, self.world.sm % 10
 
     def make_context(self):
-        return type("Context", (object,), {"pop": lambda this: None, "detach": lambda this: None})()
+        context, contexts = type("Context", (object,), {"detach": lambda this: None})(), self.world.contexts
+        context.pop = contexts.pop
+        contexts.append(context)
+        return context
 
 
 class Stream(object):

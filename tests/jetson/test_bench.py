@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import boards
+from boards import sample
 from bundles import ROOT, make_bundle
 from jetson import benchreport, trtexec
 from jetson.bench import bench, measure_ms, pipelined, runs_for, summary_ms
@@ -15,7 +16,6 @@ from jetson.errors import BenchError, ImageError
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verify import golden_images
-from test_telemetry import sample
 
 
 def test_percentiles_are_nearest_rank():

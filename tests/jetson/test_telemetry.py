@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import boards
+from boards import sample
 from jetson import conditions, sampler, sysfs
 from jetson.telemetry import (
     clocks_from_text,
@@ -17,11 +18,6 @@ from jetson.telemetry import (
 )
 
 SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
-
-
-def sample(name):
-    with open(os.path.join(SAMPLES, name)) as file:
-        return file.read()
 
 
 def lines():

@@ -1,0 +1,188 @@
+"""bench --against: two bundles in turns."""
+
+import itertools
+import json
+import sys
+
+import pytest
+
+import fakes
+from bundles import BIAS, make_bundle, sign
+from jetson import against, cuda_memory
+from jetson.__main__ import main
+from jetson.errors import BenchError
+from jetson.manifest import read_manifest
+from jetson.verify import golden_images
+from tiny_onnx import model_bytes
+
+
+@pytest.fixture
+def bundles(tmp_path):
+    return make_bundle(tmp_path / "one"), make_bundle(tmp_path / "two")
+
+
+class Slow(object):
+    """A runner whose calls take `share` of a time that grows with every call of any of them."""
+
+    executed, provenance, engine_sha256, last_compute_ms = "fp32", "made up", None, None
+
+    def __init__(self, world, name, share):
+        self._world, self._name, self._share = world, name, share
+
+    def infer(self, batch):
+        self._world["order"].append(self._name)
+        self._world["calls"] += 1
+        taken = self._share * (1 + 0.01 * self._world["calls"])
+        self._world["now"] += taken
+        self.last_compute_ms = 500 * taken
+
+
+def slow_pair(first, second):
+    world = {"now": 0.0, "calls": 0, "order": []}
+    return world, Slow(world, "a", first), Slow(world, "b", second)
+
+
+def compared(bundles, one, two, world, runs):
+    manifest = read_manifest(bundles[0])
+    return against.compare(
+        bundles[0], (manifest, one), (manifest, two), golden_images(bundles[0]), runs,
+        clock=lambda: world["now"], root=bundles[1],
+    )  # fmt: skip
+
+
+def test_steady_drift_leaves_the_ratio_alone(bundles):
+    world, one, two = slow_pair(1.0, 2.0)
+    found = compared(bundles, one, two, world, 80)
+    assert (found["rounds"], found["calls"]) == (20, 2)
+    for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
+        row = found["ratio"][scope]
+        assert row["a_over_b"] == pytest.approx(0.5, rel=0.02)
+        assert row["low"] <= row["a_over_b"] <= row["high"] < 1
+        assert row["faster"] == "a"
+        assert found["a"][scope]["runs"] == found["b"][scope]["runs"] == 80
+    # Timed as two runs one after the other, the second would have paid for the drift: in the raw
+    # samples the last round takes far longer than the first.
+    with open("%s/%s" % (bundles[0], found["samples_file"])) as file:
+        rounds = json.load(file)["a"]["host_ms"]
+    assert min(rounds[-1]) > 2 * max(rounds[0])
+
+
+def test_blocks_come_in_the_order_a_b_b_a(bundles):
+    world, one, two = slow_pair(1.0, 1.0)
+    compared(bundles, one, two, world, 24)
+    timed = world["order"][20 : 20 + 12 * 4 * 3]  # after ten calls each: 12 rounds, blocks of 2 + 1
+    assert [set(timed[n : n + 3]) for n in range(0, len(timed), 3)] == [{n} for n in "abba" * 12]
+
+
+def test_equal_ones_have_no_winner():
+    same = [[1.0, 1.1], [1.2, 1.0], [0.9, 1.0], [1.0, 1.3], [1.1, 1.2], [1.0, 0.8]]
+    found = against.ratio(same, same[::-1])
+    assert found["faster"] is None
+    assert found["low"] <= 1 <= found["high"]
+
+
+@pytest.mark.parametrize("rounds", range(6, 15))
+def test_the_interval_covers_the_median_as_often_as_it_says(rounds):
+    """Every pattern of above and below the true median, each as likely."""
+    row = against.ratio([[float(n)] for n in range(1, rounds + 1)], [[1.0]] * rounds)
+    place = int(row["low"])  # of the sorted ratios, 1 .. rounds
+    assert row["high"] == rounds + 1 - place
+    inside = sum(
+        place <= sum(pattern) <= rounds - place
+        for pattern in itertools.product((0, 1), repeat=rounds)
+    )
+    assert row["coverage_fraction"] == pytest.approx(inside / 2.0**rounds, abs=1e-12)
+    assert row["coverage_fraction"] >= 0.95
+
+
+def test_too_few_rounds_are_refused(bundles):
+    world, one, two = slow_pair(1.0, 1.0)
+    with pytest.raises(BenchError, match="at least 12, got 11"):
+        compared(bundles, one, two, world, 11)
+    with pytest.raises(BenchError, match="5 rounds give no interval"):
+        against.ratio([[1.0]] * 5, [[1.0]] * 5)
+
+
+def last_line(capsys):
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def test_the_verb(bundles, capsys):
+    words = ["bench", "--backend", "onnxruntime", "--runs", "12", "--bundle", bundles[0]]
+    assert main(words + ["--against", bundles[1]]) == 0
+    report = last_line(capsys)
+    assert (report["verb"], report["order"], report["rounds"]) == ("bench", "ABBA", 6)
+    assert report["ratio"]["compute_ms"] is report["a"]["compute_ms"] is None
+    assert report["a"]["model"] == report["b"]["model"] == "tiny"
+    assert report["b"]["provenance"].startswith("stand-in")
+    read_manifest(bundles[0])  # still the same bundle
+
+
+def test_mistakes(bundles, capsys, tmp_path):
+    words = ["bench", "--backend", "onnxruntime", "--bundle", bundles[0], "--against"]
+    assert main(words + [str(tmp_path / "none")]) == 1
+    assert "jetson bench: --against " in capsys.readouterr().err
+    assert main(words + [bundles[1], "--compare", "trtexec"]) == 1
+    assert "two questions" in capsys.readouterr().err
+    assert main(words + [bundles[1], "--runs", "4"]) == 1
+    assert "--against needs --runs of at least 12, got 4" in capsys.readouterr().err
+
+
+@pytest.fixture
+def tensorrt(tmp_path, monkeypatch):
+    """tensorrt("8.2"): that release for this process and its children."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def switch(release, **does):
+        folder = fakes.write_modules(tmp_path / "fake", release, **does)
+        monkeypatch.setenv("PYTHONPATH", folder)
+        monkeypatch.setattr(sys, "path", [folder] + [p for p in sys.path if p != folder])
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
+            monkeypatch.delitem(sys.modules, name)
+
+    yield switch
+    for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("release", ["8.2", "11"])
+def test_both_engines_share_one_context(bundles, tensorrt, capsys, release):
+    """The second bundle's network differs, so that an engine run in the other's place is seen."""
+    with open(bundles[1] + "/model.onnx", "wb") as file:
+        file.write(model_bytes([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], BIAS, 24))
+    sign(bundles[1], tolerance={"fp32": 9.0, "fp16": 9.0, "int8": 9.0})
+    tensorrt(release)
+    for bundle in bundles:
+        assert main(["build", "--bundle", bundle]) == 0
+        if bundle == bundles[0]:
+            assert main(["verify", "--bundle", bundle]) == 0
+    words = ["bench", "--runs", "12", "--bundle", bundles[0], "--against", bundles[1]]
+    assert main(words) == 1
+    assert "has not passed" in capsys.readouterr().err
+    assert main(["verify", "--bundle", bundles[1]]) == 0
+    assert main(words) == 0
+    report = last_line(capsys)
+    assert report["ratio"]["compute_ms"]["a_over_b"] > 0
+    assert report["a"]["engine_sha256"] != report["b"]["engine_sha256"]
+    import pycuda.driver
+
+    assert pycuda.driver.Device.world.contexts == []
+    assert cuda_memory.PycudaDevice._users == 0
+    with against.both("tensorrt", *[(b, read_manifest(b)) for b in bundles]):
+        assert len(pycuda.driver.Device.world.contexts) == 1
+
+
+def test_engines_that_do_not_fit_together_say_so(bundles, tensorrt, capsys, monkeypatch):
+    tensorrt("8.6", engines_that_fit=1)
+    for bundle in bundles:
+        assert main(["build", "--bundle", bundle]) == 0
+        assert main(["verify", "--bundle", bundle]) == 0
+    words = ["bench", "--runs", "12", "--bundle", bundles[0], "--against", bundles[1]]
+    assert main(words) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "both engines do not fit into the memory together (TensorRT has no memory" in said
+    tensorrt("8.6")
+    monkeypatch.setattr(against.telemetry, "memory", lambda: {"available_mib": 20.0})
+    assert main(words) == 1
+    assert "together (20 MiB are available, 64 needed)" in capsys.readouterr().err

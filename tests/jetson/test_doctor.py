@@ -1,0 +1,145 @@
+"""doctor: text of real boards in, checks with advice out; and the verb on this computer."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import boards
+import fakes
+from bundles import ROOT
+from jetson import board, doctor
+
+
+def test_packages_of_two_boards():
+    nano = doctor.packages_from_text(boards.sample("dpkg_nano_jp4.txt"))
+    assert nano["libnvinfer8"] == "8.2.1-1+cuda10.2"
+    assert nano["libnvidia-container0"] == "0.10.0+jetpack"  # without its architecture
+    assert nano["nvidia-l4t-core"] == "32.7.4-20230608212426"
+    assert doctor.packages_from_text("rc  old  1.0  arm64\nDesired=Unknown/Install\n") == {}
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no dpkg on this computer")
+def test_packages_of_this_computer():
+    """The same by dpkg's own status file, read another way."""
+    found = doctor.packages_from_text(doctor.said_by(doctor._DPKG))
+    with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as file:
+        blocks = file.read().split("\n\n")
+    for name in ("dpkg", "bash", "libc-bin"):
+        (block,) = [b for b in blocks if b.startswith("Package: %s\n" % name)]
+        version = [line for line in block.splitlines() if line.startswith("Version: ")][0]
+        assert found[name] == version[len("Version: ") :]
+
+
+@pytest.mark.parametrize(
+    ("release", "packages", "expected"),
+    [
+        ("nv_tegra_release_nano.txt", "dpkg_nano_jp4.txt", "Board, L4T 32.7.6"),
+        ("nv_tegra_release_orin.txt", "dpkg_orin_jp6.txt", "Board, L4T 36.4.3, JetPack 6.2.1"),
+        (None, "dpkg_nano_jp4.txt", "Board, L4T 32.7.4"),
+        (None, None, "Board, not a Jetson"),
+    ],
+)
+def test_which_jetpack(release, packages, expected):
+    text = boards.sample(release) if release else ""
+    known = doctor.packages_from_text(boards.sample(packages)) if packages else {}
+    assert doctor.jetpack_check(text, known, "Board").found == expected
+    assert doctor.jetpack_check("", {"nvidia-l4t-core": "36.4.3-2025", "nvidia-jetpack": "6.2+b77"},
+                                "Board").found == "Board, L4T 36.4.3, JetPack 6.2"  # fmt: skip
+
+
+def test_swap_on_disk_is_told_from_zram():
+    text = boards.sample("swaps_linux.txt")
+    assert doctor.swaps_from_text(text) == (0, 4 * 1499588 // 1024)
+    file = text + "/swapfile                               file\t\t4194300\t0\t\t-2\n"
+    assert doctor.swaps_from_text(file) == (4095, 4 * 1499588 // 1024)
+    assert doctor.swaps_from_text("") == (0, 0)
+
+
+def test_memory_and_swap_say_what_a_build_would():
+    memory, swap = doctor.memory_checks({"available": 300, "swap_free": 0}, "", True)
+    assert (memory.ok, memory.required, swap.ok) == (False, True, False)
+    assert "a build needs 366 MiB; stop the desktop" in memory.advice
+    assert "sudo fallocate -l 4G /swapfile" in swap.advice
+    assert all(c.ok and not c.advice for c in
+               doctor.memory_checks({"available": 3000, "swap_free": 0}, "", True))  # fmt: skip
+
+
+def test_versions():
+    assert doctor.python_check((3, 6, 9, "final", 0)).ok
+    assert not doctor.python_check((3, 5, 2)).ok
+    assert doctor.openssl_check("OpenSSL 1.1.1  11 Sep 2018\n").found == "OpenSSL 1.1.1"
+    assert doctor.openssl_check("").required
+
+
+def test_a_python_that_does_not_see_tensorrt(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    nano = doctor.packages_from_text(boards.sample("dpkg_nano_jp4.txt"))
+    row = doctor.tensorrt_check(nano, True)
+    assert row.found.startswith("libraries 8.2.1, but ")
+    assert row.advice.endswith("use /usr/bin/python3")
+    assert "python3-libnvinfer" in doctor.tensorrt_check({}, True).advice
+    assert doctor.tensorrt_check({}, False).advice.startswith("only --backend onnxruntime")
+
+
+def test_no_room_on_the_disk(tmp_path, monkeypatch):
+    row = doctor.disk_check(str(tmp_path / "not" / "there" / "yet"))
+    assert row.ok
+    assert row.found.endswith("MiB free at %s" % (tmp_path,))
+    monkeypatch.setattr(doctor, "DISK_MIB", 1 << 40)
+    assert "python3 -m jetson prune" in doctor.disk_check(str(tmp_path)).advice
+
+
+def last_line(words, **changes):
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C", **changes)
+    process = subprocess.Popen(
+        [sys.executable] + words, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, universal_newlines=True,
+    )  # fmt: skip
+    out, error = process.communicate()
+    return process.returncode, out.strip().splitlines()[-1:], error.strip().splitlines()
+
+
+def test_the_verb_on_this_computer_with_a_board_beside_it(tmp_path):
+    folder = fakes.write_modules(tmp_path / "fake", "8.2", sm=53)
+    code, out, error = last_line(
+        ["-m", "jetson", "doctor", "--root", str(tmp_path)], PYTHONPATH=folder
+    )
+    assert (code, error) == (0, [])
+    report = json.loads(out[0])
+    assert set(report) == {"verb", "ok", "checks"}
+    assert (report["verb"], report["ok"]) == ("doctor", True)
+    for row in report["checks"]:
+        assert set(row) == {"name", "ok", "required", "found", "advice"}
+        assert row["found"]
+        assert not (row["ok"] and row["advice"])
+    rows = {row["name"]: row for row in report["checks"]}
+    assert rows["TensorRT"]["found"].startswith("8.2.1.8")
+    assert rows["CUDA"]["found"] == "10.2, sm_53, memory by pycuda"
+    assert set(rows) == {
+        "JetPack", "TensorRT", "CUDA", "ONNX Runtime", "Python", "numpy", "OpenCV", "GStreamer",
+        "openssl", "disk", "memory", "swap", "power mode", "clocks", "power supply",
+    }  # fmt: skip
+
+
+def test_without_numpy_one_verb_still_answers(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')\n")
+    code, out, error = last_line(["-m", "jetson", "bench"], PYTHONPATH=str(tmp_path))
+    assert (code, out) == (1, [])
+    assert error == ["jetson: no numpy here; run: python3 -m jetson.doctor"]
+    code, out, error = last_line(["-m", "jetson.doctor"], PYTHONPATH=str(tmp_path))
+    assert code == 0
+    report = json.loads(out[0])
+    assert report["ok"] is False
+    (row,) = [row for row in report["checks"] if row["name"] == "numpy"]
+    assert row == {"name": "numpy", "ok": False, "required": True, "found": "no numpy here",
+                   "advice": "sudo apt install python3-numpy"}  # fmt: skip
+
+
+def test_only_what_is_required_makes_it_not_ok():
+    note = board.Check("a", False, False, "b", "c")
+    assert doctor.report([note])["ok"] is True
+    assert doctor.report([note, note._replace(required=True)])["ok"] is False
