@@ -14,7 +14,6 @@
     |-- DeviceError             a board, or its stand-in, that failed
     |   |-- SshError            no connection to it, or one that ended
     |   `-- BoardError          it refused, in its own words, or said what none of ours says
-    |-- BenchmarkError          a comparison that would show nothing
     |-- InventoryError          a fleet's file: a key, a value, a board that it does not have
     `-- RunFolderError          a run folder that is locked, full, or not ours
 
@@ -75,10 +74,6 @@ class SshError(DeviceError):
 
 
 class BoardError(DeviceError):
-    pass
-
-
-class BenchmarkError(EdgeDistillError):
     pass
 
 

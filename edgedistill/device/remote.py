@@ -1,7 +1,7 @@
 """The verbs of one board: `python3 -m jetson VERB` there, its last line here.
 
 The agent's verbs run the code that enrolment put there, a bundle's verbs the code of that bundle.
-What runs in the board's shell is one of three constant scripts; paths, names and options reach it
+What runs in the board's shell is one of two constant scripts; paths, names and options reach it
 as its arguments.
 """
 
@@ -18,19 +18,14 @@ from edgedistill.device.streams import Answer, Say, clean, object_from_line
 from edgedistill.errors import BoardError
 
 # In their own folder, so that no `jetson` of the login's home is found first.
-_DOCTOR = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
-           'export PYTHONPATH="$root/agent"; exec "$@"')  # fmt: skip
-_AGENT = _DOCTOR + ' --root "$root"'
+_AGENT = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
+          'export PYTHONPATH="$root/agent"; exec "$@" --root "$root"')  # fmt: skip
 _BUNDLE = ('unset CDPATH; cd "$1" 2>/dev/null || exit 3; shift; export PYTHONPATH="$PWD" '
            'PYTHONDONTWRITEBYTECODE=1; exec "$@" --bundle "$PWD"')  # fmt: skip
 _NO_FOLDER, _USAGE, _NOT_FOUND = 3, 2, (126, 127)
 TIMEOUT_S = {"build": 2 * 3600, "bench": 3600}  # of others: ten minutes
 # A verb whose connection was cut notices when it next speaks, which a build does every 15 s.
 BUSY, BUSY_WAIT_S, _BUSY_LOOK_S = "is at work in", 60.0, 1.0
-
-
-class UnknownVerb(BoardError):
-    """The code there is older than this one."""
 
 
 class Machine(Protocol):
@@ -74,7 +69,8 @@ class Board:
             BoardError: it refused, in its own words.
             SshError: the connection ended.
         """
-        return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, self._absent())
+        absent = f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
+        return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, absent)
 
     def doctor(self) -> dict[str, Any]:
         """The board's own checks: ok, checks (name, ok, required, found, advice).
@@ -83,12 +79,7 @@ class Board:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        try:
-            found = self._verb(["sh", "-c", _DOCTOR, "sh", self.root], "doctor", (), self._absent())
-        except UnknownVerb as error:
-            return {"verb": "doctor", "ok": False, "checks": [{
-                "name": "agent", "ok": False, "required": True, "found": "one without a doctor",
-                "advice": str(error)}]}  # fmt: skip
+        found = self.agent("doctor")
         checks = found.get("checks")
         keys = {"name", "ok", "required", "found", "advice"}
         if not isinstance(checks, list) or not all(isinstance(c, dict) and keys <= set(c) for c in checks):
@@ -112,9 +103,6 @@ class Board:
     def release(self, bundle_id: str) -> str:
         return f"{self.root}/releases/{bundle_id}"
 
-    def _absent(self) -> str:
-        return f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
-
     def _verb(
         self, script: list[str], verb: str, words: Sequence[str], absent: str
     ) -> dict[str, Any]:
@@ -124,7 +112,7 @@ class Board:
         if answer.code in _NOT_FOUND:
             raise BoardError(f"{name}: no {self.python} there; name it with --python ({answer.error})")
         if answer.code == _USAGE:
-            raise UnknownVerb(f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} "
+            raise BoardError(f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} "
                              f"({answer.error})")  # fmt: skip
         if answer.code != 0 and not (verb == "doctor" and answer.line):
             raise BoardError(f"{name}: {answer.error or f'jetson {verb}: exit code {answer.code}'}")

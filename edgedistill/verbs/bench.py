@@ -18,14 +18,13 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", type=Path, nargs="?", metavar="WHAT",
                         help="MODEL.onnx, a run folder, or a bundle folder")  # fmt: skip
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"),
-                        help="two of them in turn: medians, their ratio and its interval")  # fmt: skip
+                        help="two of them in turns: medians, their ratio and its interval")  # fmt: skip
     parser.add_argument("--host", help="the board, any word that ssh accepts (default: this computer)")
     parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"),
                         help="default: tensorrt on a board, onnxruntime here, a stand-in")  # fmt: skip
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp16",
                         help="asked for a bare ONNX file (default: %(default)s)")  # fmt: skip
     parser.add_argument("--runs", type=int, default=200, help="timed inferences (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=6, help="of --compare (default: %(default)s)")
     parser.add_argument("--python", help="interpreter there (default: python3)")
     ssh_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         python = args.python or ("python3" if args.host else sys.executable)
         board = Board(machine, "edgedistill", python, Talk(args.quiet).say)
         if args.compare:
-            found = compare(board, *bundles, backend, args.runs, args.pairs)
+            found = compare(board, *bundles, backend, args.runs)
         else:
             found = bench(board, *bundles, backend, args.runs)
     if args.json:
@@ -91,14 +90,15 @@ def text_from_bench(found: dict) -> str:
 
 def text_from_compare(found: dict) -> str:
     """The same for two."""
-    a, b = found["models"]
-    lines = [f"A {a} ({found['executed'][0]}), B {b} ({found['executed'][1]}) on {found['host']}, "
-             f"{found['provenance']}; {found['pairs']} pairs in turn",
-             f"clocks {', '.join(found['states'])}"]  # fmt: skip
-    for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
-        if scope in found:
-            row = found[scope]
-            lines.append(f"  {scope.removesuffix('_ms'):10} A {row['p50_ms'][0]:.2f} ms, B {row['p50_ms'][1]:.2f} ms, "
-                         f"A/B {row['ratio']:.3f}, {100 * row['coverage']:.0f} % interval "
-                         f"{row['interval'][0]:.3f} to {row['interval'][1]:.3f}")  # fmt: skip
+    a, b = found["a"], found["b"]
+    lines = [f"A {a['model']} ({a['executed']}), B {b['model']} ({b['executed']}) on {found['host']}, "
+             f"{a['provenance']}; {found['rounds']} rounds {found['order']}"]  # fmt: skip
+    if found["state"] != "locked":
+        lines.append(f"clocks {found['state']}: the ratio is fair, do not quote the times")
+    for scope, row in found["ratio"].items():
+        if row is not None:
+            faster = {"a": "A is faster", "b": "B is faster"}.get(row["faster"], "no difference was seen")
+            p50 = f"A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms"
+            lines.append(f"  {scope.removesuffix('_ms'):10} {p50}, A/B {row['a_over_b']:.3f} ({row['low']:.3f} to {row['high']:.3f}, "
+                         f"{100 * row['coverage_fraction']:.0f} %): {faster}")  # fmt: skip
     return "\n".join(lines)

@@ -2,16 +2,12 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from edgedistill.device.bench import compare, interval_of_median
-from edgedistill.device.here import Here
-from edgedistill.device.remote import Board
 from edgedistill.device.throwaway import write_throwaway
-from edgedistill.errors import BenchmarkError, BundleError, ExportError
+from edgedistill.errors import BundleError, ExportError
 from jetson.manifest import read_manifest
 from road import edgedistill
 from tiny_onnx import model_bytes
@@ -45,29 +41,12 @@ def test_a_bare_onnx_file_is_timed_on_the_board_and_leaves_nothing(server, tmp_p
 def test_two_side_by_side_on_this_computer(tmp_path, model):
     larger = tmp_path / "larger.onnx"
     larger.write_bytes(model_bytes(WEIGHT, BIAS, 512))
-    done = edgedistill("bench", "--compare", larger, model, "--runs", "20", "--json", cwd=tmp_path)
-    found = json.loads(done.stdout)
-    assert found["models"] == ["larger", "net"]
-    row = found["end_to_end_ms"]
-    assert row["interval"][0] <= row["ratio"] <= row["interval"][1]
-    assert row["interval"][0] > 2  # 256 times the pixels
-    assert row["coverage"] == pytest.approx(1 - 2 / 64)
-    assert "compute_ms" not in found
-
-
-def test_too_few_pairs(tmp_path):
-    with Here() as machine, pytest.raises(BenchmarkError, match="5 pairs: expected at least 6"):
-        compare(Board(machine, "x", sys.executable, print), tmp_path, tmp_path, "onnxruntime", 10, pairs=5)
-
-
-def test_the_interval_covers_the_median_as_often_as_it_says(rng):
-    """Oracle: draw from a skewed distribution of known median, many times."""
-    for count in (6, 9, 15):
-        draws = [list(rng.exponential(size=count)) for _ in range(4000)]
-        low, high, coverage = zip(*(interval_of_median(values) for values in draws), strict=True)
-        inside = np.mean((np.array(low) <= np.log(2)) & (np.log(2) <= np.array(high)))
-        assert coverage[0] >= 0.95
-        assert inside == pytest.approx(coverage[0], abs=0.012)
+    done = edgedistill("bench", "--compare", larger, model, "--runs", "12", cwd=tmp_path)
+    said = done.stdout.splitlines()
+    assert said[0].startswith("A larger (fp32), B net (fp32) on this computer, stand-in: ONNX Runtime")
+    host, end_to_end = (line for line in said if "A/B" in line)
+    assert host.endswith("B is faster")  # the other one decodes the same image files, mostly
+    assert end_to_end.split()[0] == "end_to_end"
 
 
 def test_a_throwaway_bundle_is_whole_unsigned_and_says_what_it_is(tmp_path, model):
