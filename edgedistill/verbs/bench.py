@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgedistill.verbs.board_options import ssh_options
 
+SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
 HELP = "a board's figures for an ONNX file or a run, without deploying it"
 
 
@@ -79,7 +80,7 @@ def text_from_bench(found: dict) -> str:
     lines = [f"{report['model']} on {found['host']}: {found['executed']}, {found['provenance']}"]
     if report["state"] != "locked":
         lines.append(f"clocks {report['state']}: do not quote these figures")
-    for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
+    for scope in SCOPES:
         if report[scope] is not None:
             p99 = report[scope]["p99_ms"]
             tail = "" if p99 is None else f", p99 {p99:.2f}"
@@ -95,10 +96,11 @@ def text_from_compare(found: dict) -> str:
              f"{a['provenance']}; {found['rounds']} rounds {found['order']}"]  # fmt: skip
     if found["state"] != "locked":
         lines.append(f"clocks {found['state']}: the ratio is fair, do not quote the times")
-    for scope, row in found["ratio"].items():
+    for scope in SCOPES:
+        row = found["ratio"][scope]
         if row is not None:
             faster = {"a": "A is faster", "b": "B is faster"}.get(row["faster"], "no difference was seen")
-            p50 = f"A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms"
-            lines.append(f"  {scope.removesuffix('_ms'):10} {p50}, A/B {row['a_over_b']:.3f} ({row['low']:.3f} to {row['high']:.3f}, "
-                         f"{100 * row['coverage_fraction']:.0f} %): {faster}")  # fmt: skip
+            interval = f"{row['low']:.3f} to {row['high']:.3f}, {100 * row['coverage_fraction']:.0f} %"
+            lines.append(f"  {scope.removesuffix('_ms'):10} A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms, "
+                         f"A/B {row['a_over_b']:.3f} ({interval}): {faster}")  # fmt: skip
     return "\n".join(lines)
