@@ -10,6 +10,7 @@ from typing import Any
 
 from edgedistill import ranks
 from edgedistill.config import Recipe
+from edgedistill.device.signing import require_signer
 from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
 from edgedistill.stages import Stage, recipe_values, stages_of, stages_read
@@ -77,6 +78,8 @@ def run_stages(
         _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
         if instead:
             talk.say(f"target.precision = {recipe.target.precision!r}: {instead}")
+        if "bundle" in wanted:
+            ranks.agreed(lambda: _require_signer(recipe, run))
         for number, stage in enumerate(stages, start=1):
             if stage.name in wanted:
                 _run_stage(stage, f"[{number}/{len(stages)}] {stage.name}", recipe, run, talk,
@@ -98,6 +101,13 @@ def _run_stage(
         ranks.wait_for_all()
     if stage.gate is not None:
         stage.gate(recipe, run.artifact(stage.name))
+
+
+def _require_signer(recipe: Recipe, run: RunFolder) -> None:
+    """Now, and not after hours of training; a bundle that was made needs its key no more."""
+    deploy = recipe.deploy
+    if deploy.sign_key is not None and not run.folder("bundle").exists():
+        require_signer(deploy.sign_key, deploy.sign_command)
 
 
 def _why(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -276,13 +275,7 @@ class DeployConfig(Section):
     """key that signs the bundle, by its name: `edgedistill keys new`; not signed when absent"""
     sign_command: Annotated[tuple[str, ...], Field(exclude=True)] = ()
     """program and arguments that sign instead of the key's private half (KMS, PKCS#11, cosign):
-    manifest on stdin, signature on stdout; copied into no artifact and no report"""
-
-    @property
-    def signing(self) -> dict[str, Any]:
-        """What the signature depends on; of the command only a hash, for it may hold a secret."""
-        command = hashlib.sha256("\0".join(self.sign_command).encode()).hexdigest()[:8]
-        return {"key": self.sign_key, "command": command if self.sign_command else None}
+    manifest on stdin, signature on stdout; may hold a secret, so it is copied into no artifact"""
 
 
 class RunConfig(Section):

@@ -12,10 +12,11 @@ if [ -z "$root" ]; then
     read -r root < /etc/edgedistill.root || { echo "/etc/edgedistill.root: expected a folder" >&2; exit 1; }
 fi
 
-as_owner() {
+as_owner() ( # from / because `python3 -m` looks in the folder that it is called from first
     owner=$(stat -c %U "$root")
+    cd /
     if [ "$owner" = "$(id -un)" ]; then "$@"; else runuser -u "$owner" -- "$@"; fi
-}
+)
 agent() { # VERB [WORD...]: the trusted code that was put there at enrolment
     verb=$1
     shift
@@ -47,7 +48,9 @@ ArtifactInstall)
     agent activate "$id"
     ;;
 ArtifactCommit)
-    test "$(current)" = "$(installed)"
+    id=$(installed)
+    test -n "$id"
+    test "$(current)" = "$id"
     ;;
 ArtifactRollback)
     # Only what this update switched to is taken back; `activate` may have done so by itself.

@@ -54,6 +54,7 @@ def sign_bundle(
             f"{folder / NAME}: {error.strerror}; a bundle is what can be signed"
         ) from None
     if not has_good_signature(folder, known):
+        require_signer(key, command, keys)
         signature = _by_command(content, command) if command else _by_key(content, known)
         if not _confirmed(content, signature, known):
             raise SigningError(
@@ -63,6 +64,21 @@ def sign_bundle(
             )  # fmt: skip
         write_bytes(folder / SIGNATURE, signature)
     return known.key_id
+
+
+def require_signer(key: str, command: Sequence[str] = (), keys: Path | None = None) -> KeyInfo:
+    """What will sign is there: to be asked before a long work whose end is a signature.
+
+    Raises:
+        SigningError: no such key, or neither its private half nor a program.
+    """
+    known = load_key(key, keys)
+    if command:
+        _program(command)
+    elif known.private is None:
+        raise SigningError(f"key {key!r} has no private half here: set deploy.sign_command, or make a "
+                           "key with `edgedistill keys new`")  # fmt: skip
+    return known
 
 
 def has_good_signature(folder: Path, key: KeyInfo) -> bool:
@@ -82,11 +98,6 @@ def _confirmed(content: bytes, signature: bytes, key: KeyInfo) -> bool:
 
 
 def _by_key(content: bytes, key: KeyInfo) -> bytes:
-    if key.private is None:
-        raise SigningError(
-            f"key {key.name!r} has no private half here: set deploy.sign_command, or make a key "
-            "with `edgedistill keys new`"
-        )
     passphrase = passphrase_of(key)
     done = run_openssl(
         "dgst", "-sha256", "-sign", str(key.private), stdin=content, passin=passphrase
@@ -99,12 +110,9 @@ def _by_key(content: bytes, key: KeyInfo) -> bytes:
 
 def _by_command(content: bytes, command: Sequence[str]) -> bytes:
     """stderr is the command's own: it may ask for a PIN there, and nothing of it is kept."""
-    program = shutil.which(command[0])
-    if program is None:
-        raise SigningError(f"deploy.sign_command: no program {command[0]!r}; is it installed?")
     try:
         done = subprocess.run(
-            [program, *command[1:]], input=content, stdout=subprocess.PIPE, check=False,
+            [_program(command), *command[1:]], input=content, stdout=subprocess.PIPE, check=False,
             timeout=_COMMAND_TIMEOUT_S, env=environment_without_secrets(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -118,6 +126,13 @@ def _by_command(content: bytes, command: Sequence[str]) -> bytes:
             f"deploy.sign_command: {command[0]} ended with exit code {done.returncode}"
         )
     return der_from_output(done.stdout)
+
+
+def _program(command: Sequence[str]) -> str:
+    program = shutil.which(command[0])
+    if program is None:
+        raise SigningError(f"deploy.sign_command: no program {command[0]!r}; is it installed?")
+    return program
 
 
 def der_from_output(output: bytes) -> bytes:

@@ -98,7 +98,7 @@ STAGES = (
           "take INT8 scales and measure what each precision costs", gate=int8_is_good_enough,
           applies=_classifies),
     Stage("bundle", ("data", "teacher", "distill", "export", "quantize", "evaluate"),
-          ("target.device", "target.precision", "deploy.golden_images", "deploy.signing"), 2,
+          ("target.device", "target.precision", "deploy.golden_images", "deploy.sign_key"), 2,
           "gather all that the board needs in one folder", applies=_classifies),
     Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.until",
           "deploy.root", "deploy.python", "deploy.bench_runs"), 1,

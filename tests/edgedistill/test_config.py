@@ -68,6 +68,22 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     assert every - used - in_data - in_teacher - in_distill == on_purpose
 
 
+def test_a_signing_command_is_written_nowhere():
+    """The bundle does not depend on it: whoever signs, the key's public half judges."""
+    deploy = {"sign_key": "release", "sign_command": ["kms", "--pin", "1234"]}
+    recipe = recipe_from_table({"data": {"train": "x"}, "deploy": deploy}, "r")
+    values = [recipe_values(stage, recipe) for stage in STAGES]
+    for text in (str(values), recipe.model_dump_json()):
+        assert "release" in text
+        assert "1234" not in text
+        assert "kms" not in text
+
+
+def test_a_signing_command_needs_a_key_to_be_checked_with():
+    with pytest.raises(RecipeError, match=r"deploy\.sign_command needs deploy\.sign_key"):
+        recipe_from_table({"data": {"train": "x"}, "deploy": {"sign_command": ["kms"]}}, "r")
+
+
 def test_every_key_is_documented():
     for section in Recipe.model_fields.values():
         for name, field in section.annotation.model_fields.items():
