@@ -4,6 +4,7 @@ The agent starts `python3 -m jetson health` in ROOT/current, a process of its ow
 crashes or hangs there is a failed check and not the end of the agent.
 """
 
+import ctypes
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ from jetson.switch import CURRENT
 from jetson.verify import compare, golden_images
 
 RUNS, WARMUP = 30, 10
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TIMEOUT_S = (
     180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
 )
@@ -67,6 +69,7 @@ def ask_current(root, backend, timeout_s):
         [sys.executable, "-m", "jetson", "health", "--backend", backend],
         cwd=os.path.join(root, CURRENT), env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=_die_with_agent(),
     )  # fmt: skip
     try:
         out, said = child.communicate(timeout=timeout_s)
@@ -92,6 +95,14 @@ def ask_current(root, backend, timeout_s):
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ReleaseError("health check: expected its JSON, got %.80r" % (_last_line(out),))
     return found
+
+
+def _die_with_agent():
+    """What the child calls before it starts: an agent that is killed leaves no one on the GPU."""
+    libc = ctypes.CDLL(None)  # loaded before the fork
+    if not hasattr(libc, "prctl"):  # only Linux has it
+        return None
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _last_line(content):

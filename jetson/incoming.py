@@ -51,7 +51,7 @@ def want(root, release, allow_downgrade=False):
             found = _entries(folder)
             _require_room(root, folder, manifest)
             _clear(folder, manifest, found)
-            _reuse(root, release, folder, manifest)
+            _reuse(root, folder, manifest)
             sizes = {name: _size(os.path.join(folder, name)) for name in manifest.files}
             left = [
                 {"name": name, "bytes": entry.bytes, "have": sizes[name] or 0}
@@ -126,7 +126,7 @@ def _entries(folder):
         ReleaseError: a link, a second name of a file, a device: no copy of ours makes one.
     """
     found = {}
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_raise):
         for name in folders + names:
             path = os.path.join(place, name)
             info, inside = os.lstat(path), os.path.relpath(path, folder).replace(os.sep, "/")
@@ -137,6 +137,11 @@ def _entries(folder):
                 )
             found[inside] = info
     return found
+
+
+def _raise(error):
+    """What cannot be looked into must not be passed over."""
+    raise error
 
 
 def _clear(folder, manifest, found):
@@ -174,7 +179,7 @@ def _require_room(root, folder, manifest):
         )
 
 
-def _reuse(root, release, folder, manifest):
+def _reuse(root, folder, manifest):
     """Copy files that another release has, and make the empty ones."""
     known = _known_files(root)
     for name, entry in sorted(manifest.files.items()):

@@ -90,7 +90,10 @@ def activate(root, release, timeout_s=TIMEOUT_S):
         board, before = read_board(root), in_force(root)
         _require_servable(root, board, release)
         if before is not None and before.current == release:
-            health = ask_current(root, board.backend, timeout_s)
+            try:
+                health = ask_current(root, board.backend, timeout_s)
+            except ReleaseError as error:
+                raise ReleaseError("%s; it was current before and still is" % (error,))
             return _activated(release, before.previous, health, already=True)
         previous = before and before.current
         sync_tree(folder_of(root, RELEASES, release))  # the engine too, which no copy brings back

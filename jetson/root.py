@@ -6,7 +6,7 @@ board.json      what this board is: pinned at enrolment
 state.json      the highest serial accepted of each key, against replay
 incoming/<id>/  a bundle under way       releases/<id>/  a whole one; what verbs make is in its work/
 switches/ live current previous   see jetson/switch.py
-trash/          what is being removed    lock  held by the one verb that writes
+lock            held by the one verb that writes
 """
 
 import contextlib
@@ -16,16 +16,16 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from typing import NamedTuple
 
 from jetson.errors import ReleaseError
 from jetson.runners import BACKENDS
 
 DEFAULT = os.path.join("~", "edgedistill")
-INCOMING, RELEASES, TRASH = "incoming", "releases", "trash"
+INCOMING, RELEASES = "incoming", "releases"
 BOARD, STATE, AGENT, LOCK = "board.json", "state.json", os.path.join("agent", "agent.json"), "lock"
 _VERSION = 1
+_TRASH = ".trash."  # before an id: what is being removed
 _MAX_JSON_BYTES = 1 << 20
 _ID = re.compile(r"^[0-9a-f]{16}\Z")
 
@@ -102,9 +102,18 @@ def read_board(root):
 
 
 def highest_serials(root):
-    """{key id: highest serial that was accepted}."""
+    """{key id: highest serial that was accepted}.
+
+    Raises:
+        ReleaseError: not one of ours; a damaged one must not count as a new one.
+    """
     stored = read_json(root, STATE)
-    return {} if stored is None else dict(stored["highest_serial"])
+    if stored is None:
+        return {}
+    known = stored.get("highest_serial")
+    if not isinstance(known, dict) or not all(isinstance(n, int) for n in known.values()):
+        raise ReleaseError("%s: no serials in it; on the workstation: edgedistill enrol" % (STATE,))
+    return known
 
 
 def note_serial(root, key_id, serial):
@@ -170,25 +179,33 @@ def sync_tree(folder):
 
 
 def bytes_in(folder):
-    """Bytes of all files below; links are not followed."""
-    return sum(
-        os.lstat(os.path.join(place, name)).st_size
-        for place, _, names in os.walk(folder) for name in names
-    )  # fmt: skip
+    """Bytes of all files below; links are not followed, what goes meanwhile is not counted."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 def discard(root, kind, release):
-    """Take a folder away by one rename, then remove it: half of it is never seen."""
+    """Rename a folder to what is no id, then remove it: half of it is never seen.
+
+    It needs no room, so that a full disk can be helped.
+    """
     folder = folder_of(root, kind, release)
-    if not os.path.lexists(folder):
-        return
-    trash = os.path.join(root, TRASH)
-    os.makedirs(trash, exist_ok=True)
-    os.rename(folder, os.path.join(tempfile.mkdtemp(dir=trash), release))
-    sync(os.path.dirname(folder))
-    empty_trash(root)
+    if is_folder(folder):
+        os.rename(folder, os.path.join(root, kind, _TRASH + release))
+        sync(os.path.join(root, kind))
+        empty_trash(root)
+    elif os.path.lexists(folder):
+        os.remove(folder)
 
 
 def empty_trash(root):
     """Also what a command that was killed left there."""
-    shutil.rmtree(os.path.join(root, TRASH), ignore_errors=True)
+    for kind in (INCOMING, RELEASES):
+        folder = os.path.join(root, kind)
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            if name.startswith(_TRASH):
+                shutil.rmtree(os.path.join(folder, name))

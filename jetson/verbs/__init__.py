@@ -21,7 +21,7 @@ def bundle_options(parser):
 def root_options(parser, release=False):
     """Of the agent's verbs, which work on the board's folder; `release`: and on one id."""
     parser.add_argument(
-        "--root", default=os.path.expanduser(root.DEFAULT), type=os.path.abspath,
+        "--root", default=os.path.expanduser(root.DEFAULT), type=os.path.realpath,
         help="the board's folder (default: edgedistill in the home folder)",
     )  # fmt: skip
     if release:

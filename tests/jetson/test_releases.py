@@ -63,8 +63,9 @@ def said(capsys):
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-def test_the_whole_road_as_a_user_takes_it(able, capsys):
-    root, ids = ["--root", able.root], []
+def test_the_whole_road_as_a_user_takes_it(able, tmp_path, capsys):
+    os.symlink(able.root, str(tmp_path / "on-another-disk"))
+    root, ids = ["--root", str(tmp_path / "on-another-disk")], []
     for serial in (7, 8):
         release = able.send(serial=serial)
         os.remove(able.path("incoming", release, "model.onnx"))
@@ -278,7 +279,7 @@ def test_a_damaged_release_gives_nothing_away_and_is_replaced(board):
     assert (left["release_exists"], [f["name"] for f in left["files"]]) == (False, ["model.onnx"])
     shutil.copy(os.path.join(board.bundle, "model.onnx"), board.path("incoming", release))
     assert accept(board.root, release)["already"] is False
-    assert not os.path.exists(board.path("trash"))
+    assert os.listdir(board.path("releases")) == [release]
 
 
 def test_a_damaged_release_in_force_stays_where_it_is(served):
@@ -384,19 +385,27 @@ def test_what_does_not_prove_itself_is_taken_back(able, monkeypatch, harm, words
     for release in (good, bad):
         accept(able.root, release)
         able.pretend_verified(release)
-    with pytest.raises(ReleaseError) as error:
-        activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
-    assert words in str(error.value)
-    assert str(error.value).endswith("; no release is served")
-    assert (current(able), os.path.exists(able.path("live"))) == (None, False)
     with monkeypatch.context() as patch:
         patch.setattr(releases, "ask_current", lambda *_: {})
         activate(able.root, good)
-    with pytest.raises(ReleaseError, match="; %s is served again" % good):
+    with pytest.raises(ReleaseError) as error:
         activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
+    assert words in str(error.value)
+    assert str(error.value).endswith("; %s is served again" % good)
     found = status(able.root)
     assert (found["current"], found["previous"], found["proven"]) == (good, None, True)
     assert current(able) == good
+
+
+def test_after_a_first_release_that_does_not_prove_itself_none_is_served(able):
+    release = able.send(latency_budget_ms=1e-6)
+    accept(able.root, release)
+    able.verify(release)
+    with pytest.raises(ReleaseError, match="; no release is served$"):
+        activate(able.root, release)
+    assert (current(able), os.path.lexists(able.path("live"))) == (None, False)
+    found = status(able.root)
+    assert (found["current"], found["previous"], found["proven"]) == (None, None, False)
 
 
 def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, capsys):
@@ -425,6 +434,44 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
         found = status(board.root)
         assert (found["current"], found["previous"], found["proven"]) == (second, first, True)
         assert current(board) == second
+
+
+def test_a_killed_agent_leaves_neither_lock_nor_child(able, tmp_path, monkeypatch):
+    said_pid = tmp_path / "pid"
+    monkeypatch.setenv("SAID_PID", str(said_pid))
+    health_that("with open(os.environ['SAID_PID'], 'w') as file: file.write(str(os.getpid()))",
+                "time.sleep(60)")(able)  # fmt: skip
+    release = able.send()
+    accept(able.root, release)
+    able.pretend_verified(release)
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "jetson", "activate", release, "--root", able.root], cwd=ROOT,
+        env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
+    )  # fmt: skip
+    until(lambda: said_pid.exists() and said_pid.read_text())
+    assert status(able.root)["proven"] is False
+    with pytest.raises(ReleaseError, match="another command is at work"):
+        prune(able.root)
+    agent.kill()
+    agent.wait()
+    until(lambda: not alive(said_pid.read_text()))
+    assert status(able.root, recover=True)["current"] is None
+    assert current(able) is None
+
+
+def until(seen, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        with open("/proc/%s/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (IOError, OSError):
+        return False
 
 
 def test_back_and_no_further(served):
@@ -483,7 +530,6 @@ def test_prune_keeps_what_is_in_force_and_the_newest(served):
     rollback(board.root)  # the older of the two is current now, and still stays
     assert prune(board.root, keep=0)["removed"] == [later[2]]
     assert sorted(os.listdir(board.path("releases"))) == sorted([first, second])
-    assert not os.path.exists(board.path("trash"))
     with pytest.raises(ReleaseError, match="--keep -1"):
         prune(board.root, keep=-1)
 
