@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from jetson.errors import ImageError, StreamError
+from jetson.overlay import Overlay
 from jetson.preprocess import Preparer, read_image
 from jetson.video import Frames, is_stream, open_capture
 
@@ -119,7 +120,7 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         runner: entered.
         top: classes in a line.
         camera: (width_px, height_px, frames a second).
-        overlay: video file for frames with their class drawn in, or None.
+        overlay: video file or rtp://HOST:PORT for frames with their class drawn in, or None.
         progress: Progress.
         out: where the lines go; None is stdout.
 
@@ -155,8 +156,9 @@ def _stream(source, manifest, runner, top, camera, overlay, progress, out):
     capture = open_capture(source, camera)
     prepare = Preparer(manifest.preprocess, bgr=True)
     frames, before = Frames(source, capture, progress.tick), progress.dropped
-    drawing = Overlay(overlay, capture) if overlay is not None else None
+    drawing = None
     try:
+        drawing = Overlay(overlay, capture) if overlay is not None else None
         for number, frame in frames:
             start = time.perf_counter()
             found = top_classes(runner.infer(prepare(frame))[0], manifest.classes, top)
@@ -170,41 +172,6 @@ def _stream(source, manifest, runner, top, camera, overlay, progress, out):
         frames.close()
         if drawing is not None:
             drawing.close()
-
-
-class Overlay(object):
-    """A video of the frames with their class written in; MPEG-4, at the source's rate or 30."""
-
-    def __init__(self, path, capture):
-        import cv2
-
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        self._rate = rate if 1 <= rate <= 240 else 30.0
-        self._path, self._writer = path, None
-
-    def write(self, frame, best):
-        """Draws into `frame`."""
-        import cv2
-
-        if self._writer is None:
-            size = (frame.shape[1], frame.shape[0])
-            four = "MJPG" if self._path.lower().endswith(".avi") else "mp4v"
-            self._writer = cv2.VideoWriter(
-                self._path, cv2.VideoWriter_fourcc(*four), self._rate, size
-            )
-            if not self._writer.isOpened():
-                raise StreamError("--overlay %s: cannot be written as .mp4 or .avi" % (self._path,))
-        text = "%s %.0f%%" % (best["class"], 100 * best["probability"])
-        scale = frame.shape[0] / 480.0
-        place = (int(10 * scale) + 1, int(30 * scale) + 8)
-        for colour, thick in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # a dark rim, light inside
-            width = max(1, int(thick * scale))
-            cv2.putText(frame, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width)
-        self._writer.write(frame)
-
-    def close(self):
-        if self._writer is not None:
-            self._writer.release()
 
 
 def _say(out, line):

@@ -71,6 +71,13 @@ def pipeline(source, camera, nvidia):
     return begin + "videoconvert ! " + _SINK
 
 
+def has_gstreamer():
+    """Whether this OpenCV was built with GStreamer: JetPack's and Debian's are, pip's is not."""
+    import cv2
+
+    return bool(re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()))
+
+
 def open_capture(source, camera):
     """An opened `cv2.VideoCapture`.
 
@@ -88,8 +95,7 @@ def open_capture(source, camera):
     if scheme == "v4l2" and not os.path.exists(place):
         raise StreamError("%s: no such device; is the camera plugged in? ls /dev/video*" % (place,))
     nvidia = os.path.exists("/etc/nv_tegra_release")
-    has_gstreamer = bool(re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()))
-    if has_gstreamer:
+    if has_gstreamer():
         capture = cv2.VideoCapture(pipeline(source, camera, nvidia), cv2.CAP_GSTREAMER)
     elif scheme == "csi":
         raise StreamError(

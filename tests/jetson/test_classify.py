@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle
+from jetson import overlay
 from jetson.__main__ import main
 from jetson.classify import Progress, classify, top_classes
 from jetson.errors import StreamError
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
-from jetson.video import Frames, is_stream, open_capture, parse_source, pipeline
+from jetson.video import Frames, has_gstreamer, is_stream, open_capture, parse_source, pipeline
 
 CAMERA = (1280, 720, 30)
 BGR = "videoconvert ! video/x-raw, format=BGR ! appsink max-buffers=4 sync=false"
@@ -115,9 +116,9 @@ def test_a_video_file_is_classified_frame_by_frame(bundle, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
 def test_the_overlay_has_every_frame_with_text(bundle, tmp_path, suffix):
-    video, overlay = write_video(tmp_path / "v.avi"), str(tmp_path / ("o" + suffix))
-    run(bundle, [video], overlay=overlay)
-    before, after = cv2.VideoCapture(video), cv2.VideoCapture(overlay)
+    video, target = write_video(tmp_path / "v.avi"), str(tmp_path / ("o" + suffix))
+    run(bundle, [video], overlay=target)
+    before, after = cv2.VideoCapture(video), cv2.VideoCapture(target)
     assert after.get(cv2.CAP_PROP_FPS) == 10
     frames = 0
     while True:
@@ -128,6 +129,43 @@ def test_the_overlay_has_every_frame_with_text(bundle, tmp_path, suffix):
         frames += 1
         assert np.abs(drawn.astype(int) - plain).max() > 60  # white and black letters
     assert frames == 12
+
+
+END = "rtph264pay config-interval=1 pt=96 ! udpsink host=laptop.local port=5000 sync=false"
+
+
+def test_rtp_pipelines():
+    (plain,) = overlay.rtp_pipelines("rtp://laptop.local:5000", nvidia=False)
+    x264 = ("video/x-raw, format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast "
+            "key-int-max=30 bitrate=4000 ! ")  # fmt: skip
+    assert plain == "appsrc ! videoconvert ! " + x264 + END
+    nvmm = ("appsrc ! videoconvert ! video/x-raw, format=BGRx ! nvvidconv ! "
+            "video/x-raw(memory:NVMM), format=NV12 ! ")  # fmt: skip
+    assert overlay.rtp_pipelines("rtp://laptop.local:5000", nvidia=True) == [
+        nvmm + "nvv4l2h264enc bitrate=4000000 insert-sps-pps=true ! " + END,
+        nvmm + "omxh264enc bitrate=4000000 ! " + END,
+        plain,
+    ]
+    assert overlay.parse_rtp("rtp://[fe80::1]:5000") == ("fe80::1", 5000)
+
+
+@pytest.mark.parametrize("address", [
+    "rtp://laptop", "rtp://laptop:0", "rtp://laptop:70000", "rtp://:5000", "rtp://a b:5000",
+    "rtp://x port=1 ! filesink location=y:5000", "rtp://laptop:5000/path", "rtp://-x:5000",
+    "rtp://laptop:5000\n",
+])  # fmt: skip
+def test_addresses_that_are_refused(address):
+    with pytest.raises(StreamError, match="expected rtp://HOST:PORT"):
+        overlay.parse_rtp(address)
+
+
+def test_an_overlay_that_this_opencv_cannot_send(bundle, tmp_path):
+    video = write_video(tmp_path / "v.avi")
+    with pytest.raises(StreamError, match="for RTSP, let a server such as MediaMTX take the RTP"):
+        run(bundle, [video], overlay="rtsp://laptop:8554/x")
+    if not has_gstreamer():
+        with pytest.raises(StreamError, match="was built without GStreamer, which sends RTP"):
+            run(bundle, [video], overlay="rtp://127.0.0.1:5000")
 
 
 def test_an_overlay_that_cannot_be_written(bundle, tmp_path):
