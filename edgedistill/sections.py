@@ -265,7 +265,7 @@ class DeployConfig(Section):
     """folder on the boards, relative to the login's home"""
     python: PlainPath = "python3"
     """interpreter on the boards"""
-    ssh_config: str | None = None
+    ssh_config: Annotated[str | None, Field(exclude=True)] = None
     """file that `ssh` reads instead of the user's own"""
     golden_images: Annotated[int, Field(ge=1, le=512)] = 32
     """test images that travel in the bundle with the workstation's logits"""

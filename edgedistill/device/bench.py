@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgedistill.device.deploy import checked_bench, samples_of
+from edgedistill.device.deploy import SAMPLES, checked_bench, samples_of
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Upload
 from edgedistill.errors import BoardError, SshError
@@ -34,7 +34,7 @@ def bench(board: Board, bundle: Path, backend: str, runs: int) -> dict[str, Any]
         build, verify = (board.bundle(there, verb, "--backend", backend) for verb in ("build", "verify"))
         said = board.bundle(there, "bench", "--backend", backend, "--runs", str(runs))
         report = checked_bench(said, board.machine.name)
-        samples = samples_of(board.text(f"{there}/work/bench_samples.json"))
+        samples = samples_of(board.text(f"{there}/{SAMPLES}"))
     return {
         "host": board.machine.name, "backend": backend, "provenance": report["provenance"],
         "requested": report["requested"], "executed": report["executed"], "build": build,

@@ -24,6 +24,7 @@ from jetson.manifest import NAME, SIGNATURE, Manifest, read_manifest, sha256_of
 
 UNTIL = ("build", "verify", "bench", "activate")
 VERSION = 1  # of a receipt
+SAMPLES = "work/bench_samples.json"  # of the last bench, in a bundle's folder
 KEEP = 3  # releases on a board: current, previous, and one more
 
 
@@ -177,7 +178,7 @@ class _Road:
         said = self._board.bundle(release, name, "--backend", self._backend, *runs)
         self._keep(name, checked_bench(said, self._name) if name == "bench" else said)
         if name == "bench":
-            self._keep("samples_ms", samples_of(self._board.text(f"{release}/work/bench_samples.json")))
+            self._keep("samples_ms", samples_of(self._board.text(f"{release}/{SAMPLES}")))
 
     def found(self) -> dict[str, Any]:
         manifest, last = self._bundle.manifest, self._steps.get("bench") or self._steps["build"]
