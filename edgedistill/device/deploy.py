@@ -108,10 +108,8 @@ class _Road:
 
     def look(self) -> None:
         """The board's own checks, before anything is copied."""
-        status = self._board.agent("status")
-        pinned = status.get("board")
-        if not isinstance(pinned, dict) or pinned.get("backend") not in ("tensorrt", "onnxruntime"):
-            raise BoardError(f"{self._name}: its board.json is none of ours; edgedistill enrol {self._name}")
+        status = self._board.status()
+        pinned = status["board"]
         if pinned.get("target") != self._bundle.manifest.target:
             raise BoardError(f"{self._name}: it is enrolled as {pinned.get('target')!r}, this bundle is for "
                              f"{self._bundle.manifest.target!r}; nothing was copied")  # fmt: skip
@@ -122,8 +120,7 @@ class _Road:
             if self._backend == "tensorrt":
                 raise BoardError(f"{line}; nothing was copied")
             self._talk.say(f"{line} (it is a stand-in, so that does not stop it)")
-        rows = {row["id"]: row for row in status.get("releases", []) if isinstance(row, dict) and "id" in row}
-        row = rows.get(self._bundle.id)
+        row = {row["id"]: row for row in status["releases"]}.get(self._bundle.id)
         if row is None:
             self._steps = {}
         elif not row.get("verified"):
@@ -169,7 +166,7 @@ class _Road:
 
     def _activate(self) -> None:
         self._keep("activate", self._board.agent("activate", self._bundle.id))
-        if len(self._steps["status"].get("releases", [])) >= KEEP:
+        if len(self._steps["status"]["releases"]) >= KEEP:
             self._keep("prune", self._board.agent("prune", "--keep", str(KEEP)))
 
     def _bundle_verb(self, name: str) -> None:
@@ -249,9 +246,16 @@ def checked_bench(said: dict[str, Any], name: str) -> dict[str, Any]:
         BoardError: it has another.
     """
     try:
-        return report_from_line(json.dumps(said))
+        report = report_from_line(json.dumps(said))
     except BenchError as error:
         raise BoardError(f"{name}: {error}") from None
+    for key, least in (("host_ms", "p50_ms"), ("end_to_end_ms", "p50_ms"), ("fps", "pipelined")):
+        row = report[key]
+        if not isinstance(row, dict) or not isinstance(row.get(least), int | float) or not all(
+            value is None or isinstance(value, int | float) for value in row.values()
+        ):  # fmt: skip
+            raise BoardError(f"{name}: its benchmark says {key} is {str(row)[:80]!r}, which are no figures")
+    return report
 
 
 def _provenance(backend: str, host: str, said: dict[str, Any]) -> str:

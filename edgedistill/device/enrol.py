@@ -26,7 +26,6 @@ from edgedistill.errors import BoardError
 from edgedistill.run_folder import sha256_of, write_bytes
 from edgedistill.target import load_target
 
-BACKENDS = ("tensorrt", "onnxruntime")
 # sha256sum is asked before anything is renamed: a copy that was cut or altered becomes no agent.
 _INSTALL = """
 set -eu

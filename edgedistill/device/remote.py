@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from edgedistill.device.ssh import PLAIN_PATH, Sent, Upload
 from edgedistill.device.streams import Answer, Say, clean, object_from_line
 from edgedistill.errors import BoardError
+from jetson.runners import BACKENDS
 
 # In their own folder, so that no `jetson` of the login's home is found first.
 _AGENT = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
@@ -71,6 +72,21 @@ class Board:
         """
         absent = f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
         return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, absent)
+
+    def status(self) -> dict[str, Any]:
+        """What it serves and has: current, previous, proven, board, agent, releases (id, ...).
+
+        Raises:
+            BoardError: no answer, or one that is not of that form.
+            SshError: the connection ended.
+        """
+        found = self.agent("status")
+        rows, pinned = found.get("releases"), found.get("board")
+        fits = isinstance(rows, list) and all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows)
+        if not fits or not isinstance(pinned, dict) or pinned.get("backend") not in BACKENDS:
+            raise BoardError(f"{self.machine.name}: jetson status: not of our form, or without a board.json of ours; "
+                             f"edgedistill enrol {self.machine.name} mends that")  # fmt: skip
+        return found
 
     def doctor(self) -> dict[str, Any]:
         """The board's own checks: ok, checks (name, ok, required, found, advice).

@@ -101,6 +101,6 @@ def text_from_compare(found: dict) -> str:
         if row is not None:
             faster = {"a": "A is faster", "b": "B is faster"}.get(row["faster"], "no difference was seen")
             interval = f"{row['low']:.3f} to {row['high']:.3f}, {100 * row['coverage_fraction']:.0f} %"
-            lines.append(f"  {scope.removesuffix('_ms'):10} A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms, "
-                         f"A/B {row['a_over_b']:.3f} ({interval}): {faster}")  # fmt: skip
+            times = f"A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms"
+            lines.append(f"  {scope.removesuffix('_ms'):10} {times}, A/B {row['a_over_b']:.3f} ({interval}): {faster}")
     return "\n".join(lines)

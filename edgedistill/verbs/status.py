@@ -13,16 +13,20 @@ HELP = "what a board serves, and what it has"
 
 def run(args: argparse.Namespace) -> int:
     with board_from_args(args) as board:
-        found = board.agent("status")
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    pinned, agent = found.get("board") or {}, found.get("agent") or {}
-    print(f"{args.host}: {pinned.get('target')}, {pinned.get('backend')}, agent {agent.get('version')}")
+        found = board.status()
+    print(json.dumps(found, indent=1) if args.json else text_from_status(found, args.host))
+    return 0
+
+
+def text_from_status(found: dict, host: str) -> str:
+    """For a terminal."""
+    agent = found.get("agent")
+    version = agent.get("edgedistill") if isinstance(agent, dict) else None
+    lines = [f"{host}: {found['board'].get('target')}, {found['board']['backend']}, agent {version}"]
     for name in ("current", "previous"):
         unproven = name == "current" and found.get(name) and not found.get("proven")
-        print(f"  {name}: {found.get(name) or 'none'}{' (not proven yet)' if unproven else ''}")
-    for row in found.get("releases", []):
-        verified = f"verified as {row['executed']}" if row["verified"] else "not verified"
-        print(f"  {row['id']}  serial {row['serial']}  {row['model']}, {verified}, {row['bytes'] / 1e6:.1f} MB")
-    return 0
+        lines.append(f"  {name}: {found.get(name) or 'none'}{' (not proven yet)' if unproven else ''}")
+    for row in found["releases"]:
+        verified = f"verified as {row.get('executed')}" if row.get("verified") else "not verified"
+        lines.append(f"  {row['id']}  serial {row.get('serial')}  {row.get('model')}, {verified}")
+    return "\n".join(lines)
