@@ -147,8 +147,8 @@ class _Road:
                        f"{(total - have) / 1e6:.1f} MB")  # fmt: skip
         left = [upload for upload in uploads if upload.have != upload.bytes or upload.bytes == 0]
         if left:
-            with self._talk.progress(f"{self._name}: copying", total, have) as sent:
-                board.machine.put(bundle.folder, left, incoming, lambda count: sent(count, "bytes"))
+            with self._talk.progress(f"{self._name}: bytes copied", total, have) as sent:
+                board.machine.put(bundle.folder, left, incoming, sent)
         self._keep("accept", board.agent("accept", bundle.id, *downgrade))
 
     def step(self, name: str) -> None:

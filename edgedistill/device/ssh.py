@@ -20,7 +20,7 @@ from pathlib import Path
 from edgedistill.device.streams import Answer, Say, ask, clean
 from edgedistill.errors import BoardError, SshError
 
-CONNECT_TIMEOUT_S = 15
+CONNECT_TIMEOUT_S, LOGIN_TIMEOUT_S = 15, 60
 ALIVE_INTERVAL_S, ALIVE_COUNT = 5, 3  # a board that lost its power is noticed after their product
 LOST = 255  # ssh's own exit code: no connection, or one that ended
 _LONGEST_FOLDER = 45  # of a socket's 107 characters, ssh takes 40 for %C and 17 while it makes it
@@ -149,20 +149,23 @@ class Connection:
     def _open_master(self) -> None:
         """Connect once for all commands, or find that each can connect for itself."""
         flags = ["-oControlMaster=yes", "-oControlPersist=60", "-N", "-f"]  # first value wins
+        words = ["ssh", *flags, *self._options(), "--", self.name]
         with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as the connection
-            words = ["ssh", *flags, *self._options(), "--", self.name]
-            code = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                                  env=_environment(), check=False).returncode  # fmt: skip
+            try:
+                done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+                                      env=_environment(), timeout=LOGIN_TIMEOUT_S, check=False)  # fmt: skip
+            except subprocess.TimeoutExpired:
+                raise SshError(f"{self.name}: no login within {LOGIN_TIMEOUT_S} s; try: ssh {self.name}") from None
             said.seek(0)
             text = said.read(1 << 16).decode("utf-8", "replace")
-        if code == 0:
+        if done.returncode == 0:
             return
         reason = reason_of(self.name, text)
         if reason is not None:
             raise SshError(reason)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None  # without multiplexing
-        self.run(["true"], timeout_s=4 * CONNECT_TIMEOUT_S)
+        self.run(["true"], timeout_s=LOGIN_TIMEOUT_S)
 
     def _check_connected(self, answer: Answer) -> None:
         if answer.code == LOST:

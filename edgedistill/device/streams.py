@@ -52,7 +52,8 @@ def ask(
 ) -> Answer:
     """Run a command here and pass on what it says while it says it.
 
-    The last line of either stream is held back: of stdout it is the result, of stderr the refusal.
+    The last line of either stream is held back: of stdout it is the result, of stderr, where the
+    command fails, the refusal.
 
     Args:
         say: gets each other line, fit for a terminal.
@@ -77,6 +78,8 @@ def ask(
                 process.wait()
             process.stdout.close()
             process.stderr.close()
+    if code == 0 and say is not None and error.last:  # a remark then, and no refusal
+        say(clean(error.last))
     return Answer(code, out.last, clean(error.last), "\n".join(map(clean, error.tail())))
 
 

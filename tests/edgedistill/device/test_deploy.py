@@ -10,6 +10,7 @@ import pytest
 
 from board_behind_sshd import TestBoard, id_of, make_keys, next_release, sign_again, signed
 from edgedistill.device.archive import write_archive
+from edgedistill.device.deploy import checked_bench
 from edgedistill.device.enrol import enrol
 from edgedistill.device.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
@@ -48,6 +49,8 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     assert found["verify"]["top1_agreement_fraction"] == 1
     assert found["bench"]["host_ms"]["runs"] == len(found["samples_ms"]["host_ms"]) == 10
     assert found["provenance"].startswith("stand-in: ONNX Runtime on")
+    with pytest.raises(BoardError, match="says fps is 'fast', which are no figures"):
+        checked_bench({**found["bench"], "fps": "fast"}, "board")
     assert board.current() == id_of(first)
     assert board.served_equals(first)
     assert any("files to copy" in line for line in said)
@@ -142,6 +145,21 @@ def test_a_board_that_asks_for_our_files_gets_none(server, tmp_path, board, firs
     board.fault("want", 'echo \'{"verb": "want", "id": "x", "files": [{"name": "../../secret", "have": 0}]}\'; exit 0')
     with pytest.raises(BoardError, match="which is no file of this bundle; refused"):
         board.deploy(server.config, first, tmp_path / "r.json")
+
+
+def test_what_the_doctor_misses_stops_a_board_before_the_copy_and_not_a_stand_in(server, tmp_path, board, first):
+    check = {"name": "disk", "ok": False, "required": True, "found": "3 MiB free", "advice": "free some"}
+    line = json.dumps({"verb": "doctor", "ok": False, "checks": [check]})
+    board.fault("doctor", f"echo '{line}'; exit 0")
+    said = []
+    board.deploy(server.config, first, tmp_path / "r.json", said=said, until="build")
+    assert "board: doctor: disk: 3 MiB free; free some (it is a stand-in, so that does not stop it)" in said
+    (board.root / "board.json").write_text('{"version": 1, "target": "local", "backend": "tensorrt"}')
+    shutil.rmtree(board.root / "releases")
+    board.fault("doctor", f"echo '{line}'; exit 0")
+    with pytest.raises(BoardError, match="doctor: disk: 3 MiB free; free some; nothing was copied"):
+        board.deploy(server.config, first, tmp_path / "r.json")
+    assert not list((board.root / "incoming").iterdir())
 
 
 def test_a_failed_verify_is_told_and_nothing_is_switched(server, tmp_path, board, keys, first):

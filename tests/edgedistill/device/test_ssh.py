@@ -37,6 +37,10 @@ def test_lines_come_live_and_the_last_ones_are_kept(server):
         answer = board.run(["sh", "-c", "echo one; echo two >&2; echo three; echo four >&2; exit 7"], said.append)
     assert (answer.code, answer.line, answer.error) == (7, "three", "four")
     assert sorted(said) == ["one", "two"]
+    said.clear()
+    with Connection("board", server.config) as board:
+        assert board.run(["sh", "-c", "echo remark >&2; echo {}"], said.append).line == "{}"
+    assert said == ["remark"]
 
 
 def test_hanging_up_leaves_nothing(server, monkeypatch, tmp_path):
