@@ -126,7 +126,7 @@ class _Road:
         elif not row.get("verified"):
             self._steps = {name: said for name, said in self._steps.items() if name in ("accept", "build")}
         timed = self._steps.get("bench")
-        if timed and timed["host_ms"]["runs"] != self._wanted.runs:
+        if timed and timed["host_ms"].get("runs") != self._wanted.runs:
             del self._steps["bench"]
         self._steps |= {"status": status, "doctor": doctor}
 
@@ -209,8 +209,8 @@ def uploads_of(want: dict[str, Any], bundle: SignedBundle) -> list[Upload]:
     Raises:
         BoardError: a name that the bundle does not have, or a size that is no size.
     """
-    uploads = []
-    for row in want.get("files", [None]):
+    uploads, rows = [], want.get("files")
+    for row in rows if isinstance(rows, list) else [rows]:
         name = row.get("name") if isinstance(row, dict) else None
         entry = bundle.manifest.files.get(name) if isinstance(name, str) else None
         have = row.get("have") if entry else None
