@@ -72,7 +72,7 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     older = sign_again(second, keys, serial=1, model="older")
     with pytest.raises(BoardError, match="serial 1, and 2 of the same key was accepted before"):
         board.deploy(server.config, older, tmp_path / "r.json")
-    found = board.deploy(server.config, older, tmp_path / "r.json", allow_downgrade=True, until="bench")
+    found = board.deploy(server.config, older, tmp_path / "r.json", allow_downgrade=True, until="build")
     assert "activate" not in found
     assert board.current() == id_of(first)
 
