@@ -134,7 +134,7 @@ def full(world, rng, bundle, *points):
     fill = f"head -c {DISK_MIB}M /dev/zero > {filler} 2>/dev/null"
     if not world.disk:
         point = "want" if point == "copy" else point
-        fill = f"ulimit -f {rng.randrange(3)}"
+        fill = "ulimit -f 0"
     elif point == "copy":
         fill = f'{world.python} "$@"; code=$?; {fill}; exit $code'
     world.board.fault("want" if point == "copy" else point, fill)

@@ -120,7 +120,7 @@ Host board
   HostName 127.0.0.1
   Port {server.port}
   IdentityFile {server.folder}/user_key
-  ProxyCommand ssh -F {tmp_path}/config -W %h:%p gate
+  ProxyJump gate
 Host *
   BatchMode yes
   IdentitiesOnly yes
