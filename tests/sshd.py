@@ -108,6 +108,11 @@ class Sshd:
         self._server.wait()
         self._server = None
 
+    def freeze(self):
+        """Connections stay open, and nobody answers."""
+        for process in descendants(self._server.pid):
+            os.kill(process, signal.SIGSTOP)
+
     def log(self):
         return (self.folder / "sshd.log").read_text()
 

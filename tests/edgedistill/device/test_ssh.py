@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import sys
+import threading
 
 import pytest
 
+from edgedistill.device import ssh
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Connection, Upload
 from edgedistill.device.streams import MAX_LINE_BYTES, object_from_line
@@ -150,6 +152,17 @@ def test_a_copy_that_was_cut_is_gone_on_with(server, tmp_path, rng):
         board.put(source, [Upload(names[1], len(big), half)], str(there), sent.append)
     assert sent[-1] == len(big)
     assert filecmp.cmpfiles(source, there, names, shallow=False) == (names, [], [])
+
+
+def test_a_board_that_falls_silent_is_noticed(tmp_path, monkeypatch):
+    """As when its power goes: nothing is closed, nothing answers."""
+    need_sshd()
+    monkeypatch.setattr(ssh, "ALIVE_INTERVAL_S", 1)
+    monkeypatch.setattr(ssh, "ALIVE_COUNT", 1)
+    with Sshd(tmp_path / "sshd") as silent, Connection("board", silent.config) as board:
+        threading.Timer(0.5, silent.freeze).start()
+        with pytest.raises(SshError, match="the connection ended.*run it again"):
+            board.run(["sleep", "30"])
 
 
 def test_what_the_board_does_not_take(server, tmp_path):
