@@ -134,6 +134,13 @@ Host *
   GlobalKnownHostsFile /dev/null
 """)
 
+    def config_with(self, folder, **settings):
+        """The client's config with some settings before it: ssh takes the first of each."""
+        lines = [f"  {name} {value}" for name, value in settings.items()]
+        path = folder / "changed_config"
+        path.write_text("Host board\n" + "\n".join(lines) + "\n" + self.config.read_text())
+        return path
+
 
 class Cut:
     """A cable that breaks: forwards a port, and cuts everything after so many bytes to the server.

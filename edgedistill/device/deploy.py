@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.device.archive import require_signature
+from edgedistill.device.code import device_code_sha256
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Upload
 from edgedistill.device.streams import object_from_line
@@ -114,6 +115,9 @@ class _Road:
             raise BoardError(f"{self._name}: it is enrolled as {pinned.get('target')!r}, this bundle is for "
                              f"{self._bundle.manifest.target!r}; nothing was copied")  # fmt: skip
         self._backend = pinned["backend"]
+        agent = status.get("agent")
+        if not isinstance(agent, dict) or agent.get("sha256") != device_code_sha256():
+            self._talk.say(f"{self._name}: its agent is another edgedistill's; to bring it up to date: edgedistill enrol")
         doctor = self._board.doctor()
         if not doctor["ok"]:
             line = f"{self._name}: doctor: {failed_check(doctor)}"

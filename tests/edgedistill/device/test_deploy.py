@@ -17,7 +17,6 @@ from edgedistill.errors import BoardError, BundleError, SshError
 from road import ROOT
 from road import edgedistill as command
 from sshd import Cut
-from test_ssh import config_with
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +54,7 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     assert board.served_equals(first)
     assert any("files to copy" in line for line in said)
     assert "agrees with the workstation on 4 images" in said
+    assert not any("its agent" in line for line in said)
 
     second, said = next_release(first, tmp_path / "second", keys, serial=2), []
     found = board.deploy(server.config, second, tmp_path / "r.json", said=said)
@@ -129,13 +129,13 @@ def test_a_copy_that_was_cut_resumes_in_the_middle_of_a_file(server, tmp_path, b
     (big / "model_int8.onnx").write_bytes(rng.bytes(4_000_000))
     sign_again(big, keys, serial=2)
     with Cut(server.port, after=2_000_000) as cable:
-        config = config_with(server, tmp_path, Port=cable.port, HostKeyAlias=f"[127.0.0.1]:{server.port}")
+        config = server.config_with(tmp_path, Port=cable.port, HostKeyAlias=f"[127.0.0.1]:{server.port}")
         with pytest.raises(SshError, match="run it again"):
             board.deploy(config, big, tmp_path / "r.json")
     half = (board.root / "incoming" / id_of(big) / "model_int8.onnx").stat().st_size
     assert 0 < half < 4_000_000
     with Cut(server.port, after=1 << 40) as cable:
-        config = config_with(server, tmp_path, Port=cable.port, HostKeyAlias=f"[127.0.0.1]:{server.port}")
+        config = server.config_with(tmp_path, Port=cable.port, HostKeyAlias=f"[127.0.0.1]:{server.port}")
         board.deploy(config, big, tmp_path / "r.json")
         assert cable.carried < 4_000_000 - half + 100_000  # the rest of it, and what the verbs say
     assert board.current() == id_of(big)
@@ -151,8 +151,10 @@ def test_what_the_doctor_misses_stops_a_board_before_the_copy_and_not_a_stand_in
     check = {"name": "disk", "ok": False, "required": True, "found": "3 MiB free", "advice": "free some"}
     line = json.dumps({"verb": "doctor", "ok": False, "checks": [check]})
     board.fault("doctor", f"echo '{line}'; exit 0")
+    (board.root / "agent" / "agent.json").write_text('{"version": 1, "sha256": "an older one"}')
     said = []
     board.deploy(server.config, first, tmp_path / "r.json", said=said, until="build")
+    assert "board: its agent is another edgedistill's; to bring it up to date: edgedistill enrol" in said
     assert "board: doctor: disk: 3 MiB free; free some (it is a stand-in, so that does not stop it)" in said
     (board.root / "board.json").write_text('{"version": 1, "target": "local", "backend": "tensorrt"}')
     shutil.rmtree(board.root / "releases")

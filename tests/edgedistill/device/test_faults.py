@@ -24,7 +24,6 @@ from bundles import SPEC, expected_logits
 from edgedistill.errors import DeviceError
 from jetson.preprocess import to_input
 from sshd import Cut, Sshd, need_sshd
-from test_ssh import config_with
 
 FAULTS = int(os.environ.get("EDGEDISTILL_FAULTS", "20"))
 COPY_BYTES, TALK_BYTES, ROAD_SECONDS = 25_000, 8_000, 2.5  # to the board; about, so that all of it is hit
@@ -102,7 +101,7 @@ def cable(world, rng, bundle, most):
     after = rng.randrange(most)
     with Cut(world.server.port, after) as broken:
         alias = f"[127.0.0.1]:{world.server.port}"
-        config = config_with(world.server, world.folder, Port=broken.port, HostKeyAlias=alias)
+        config = world.server.config_with(world.folder, Port=broken.port, HostKeyAlias=alias)
         yield f"cable, after {after} bytes", config
 
 

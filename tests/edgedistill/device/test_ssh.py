@@ -77,7 +77,7 @@ def test_a_changed_host_key_stops_it(server, tmp_path):
     other = " ".join((tmp_path / "other.pub").read_text().split()[:2])
     known = tmp_path / "known_hosts"
     known.write_text(f"[127.0.0.1]:{server.port} {other}\n")
-    config = config_with(server, tmp_path, UserKnownHostsFile=known)
+    config = server.config_with(tmp_path, UserKnownHostsFile=known)
     assert "its host key is NOT the one that is known here, and nothing was sent" in refusal("board", config)
     known.write_text("")
     line = refusal("board", config)
@@ -91,9 +91,9 @@ def test_a_key_that_is_not_theirs(server, tmp_path):
 
 
 def test_nobody_there_and_no_such_name(server, tmp_path):
-    config = config_with(server, tmp_path, Port=free_port())
+    config = server.config_with(tmp_path, Port=free_port())
     assert "nobody listens there" in refusal("board", config)
-    config = config_with(server, tmp_path, HostName="no-such-host.invalid")
+    config = server.config_with(tmp_path, HostName="no-such-host.invalid")
     assert "no such host name" in refusal("board", config)
     (tmp_path / "bad").write_text("NoSuchOption yes\n")
     assert "ssh does not take its configuration" in refusal("board", tmp_path / "bad")
@@ -142,7 +142,7 @@ def test_a_copy_that_was_cut_is_gone_on_with(server, tmp_path, rng):
     (source / "a+b=c@d").write_bytes(b"x")
     names = ["a+b=c@d", "deep/er/big.bin"]
     with Cut(server.port, after=1_500_000) as cable:
-        config = config_with(server, tmp_path, Port=cable.port, HostKeyAlias=f"[127.0.0.1]:{server.port}")
+        config = server.config_with(tmp_path, Port=cable.port, HostKeyAlias=f"[127.0.0.1]:{server.port}")
         with pytest.raises(SshError, match="run it again"), Connection("board", config) as board:
             board.put(source, [Upload(name, (source / name).stat().st_size) for name in names], str(there))
     half = (there / names[1]).stat().st_size
@@ -218,11 +218,3 @@ def test_a_board_that_is_not_enrolled(server, tmp_path):
             Board(machine, str(tmp_path / "none"), "python3", print).agent("status")
         with pytest.raises(BoardError, match="root .*: expected a path of letters"):
             Board(machine, "a; id", "python3", print)
-
-
-def config_with(server, tmp_path, **settings):
-    """The server's client config with some settings before it: ssh takes the first of each."""
-    lines = [f"  {name} {value}" for name, value in settings.items()]
-    path = tmp_path / "changed_config"
-    path.write_text("Host board\n" + "\n".join(lines) + "\n" + server.config.read_text())
-    return path
