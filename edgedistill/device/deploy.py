@@ -117,7 +117,7 @@ class _Road:
         self._backend = pinned["backend"]
         agent = status.get("agent")
         if not isinstance(agent, dict) or agent.get("sha256") != device_code_sha256():
-            self._talk.say(f"{self._name}: its agent is another edgedistill's; to bring it up to date: edgedistill enrol")
+            self._talk.say(f"{self._name}: its agent is another edgedistill's; for this one's: edgedistill enrol")
         doctor = self._board.doctor()
         if not doctor["ok"]:
             line = f"{self._name}: doctor: {failed_check(doctor)}"

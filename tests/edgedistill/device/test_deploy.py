@@ -154,7 +154,7 @@ def test_what_the_doctor_misses_stops_a_board_before_the_copy_and_not_a_stand_in
     (board.root / "agent" / "agent.json").write_text('{"version": 1, "sha256": "an older one"}')
     said = []
     board.deploy(server.config, first, tmp_path / "r.json", said=said, until="build")
-    assert "board: its agent is another edgedistill's; to bring it up to date: edgedistill enrol" in said
+    assert "board: its agent is another edgedistill's; for this one's: edgedistill enrol" in said
     assert "board: doctor: disk: 3 MiB free; free some (it is a stand-in, so that does not stop it)" in said
     (board.root / "board.json").write_text('{"version": 1, "target": "local", "backend": "tensorrt"}')
     shutil.rmtree(board.root / "releases")
