@@ -16,28 +16,35 @@ from pathlib import Path
 from edgedistill import __version__
 from edgedistill.errors import EdgeDistillError, UsageError
 from edgedistill.verbs import (
+    bench,
     bundle,
     check,
     choose,
     compare,
     completion,
+    deploy,
     doctor,
+    enrol,
     keys,
     new,
     predict,
     quickstart,
     report,
+    rollback,
     run,
+    status,
     students,
     sweep,
 )
 from edgedistill.verbs.recipe_run import run_options
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
-STAGE_MODULES = {"bundle": bundle, "report": report}  # stages whose verb takes more than a recipe
+# Stages whose verb takes more than a recipe.
+STAGE_MODULES = {"bundle": bundle, "deploy": deploy, "report": report}
 AFTER_STAGES = {
-    "keys": keys, "sweep": sweep, "compare": compare, "check": check, "students": students,
-    "choose": choose, "predict": predict, "doctor": doctor, "completion": completion,
+    "keys": keys, "enrol": enrol, "status": status, "rollback": rollback, "bench": bench, "sweep": sweep,
+    "compare": compare, "check": check, "students": students, "choose": choose, "predict": predict,
+    "doctor": doctor, "completion": completion,
 }  # fmt: skip
 
 

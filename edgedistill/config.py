@@ -200,7 +200,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
 def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Recipe paths are relative to the recipe file, so that a run can be started anywhere."""
     paths = {"data": ("train", "val", "test", "unlabelled"), "run": ("cache_dir",),
-             "teacher": ("weights",), "student": ("weights",)}  # fmt: skip
+             "teacher": ("weights",), "student": ("weights",), "deploy": ("ssh_config",)}  # fmt: skip
     for section, keys in paths.items():
         values = table.get(section)
         if not isinstance(values, dict):
@@ -208,7 +208,7 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
         for key in keys:
             value = values.get(key)
             names_a_file = isinstance(value, str) and (
-                section in {"data", "run"} or Path(value).suffix in {".safetensors", ".pth", ".pt", ".bin"}
+                section in {"data", "run", "deploy"} or Path(value).suffix in {".safetensors", ".pth", ".pt", ".bin"}
             )
             if names_a_file and value:
                 values[key] = str((base / Path(value).expanduser()).resolve())

@@ -13,6 +13,9 @@
     |-- BundleError             a bundle that is incomplete or does not agree with its manifest
     |-- SigningError            a key, or a program that signs, that does not give a good signature
     |-- DeviceError             a board, or its stand-in, that failed
+    |   |-- SshError            no connection to it, or one that ended
+    |   `-- BoardError          it refused, in its own words, or said what none of ours says
+    |-- InventoryError          a fleet's file: a key, a value, a board that it does not have
     `-- RunFolderError          a run folder that is locked, full, or not ours
 
 Each message says what was expected, what came, and what to do.
@@ -68,6 +71,18 @@ class SigningError(EdgeDistillError):
 
 
 class DeviceError(EdgeDistillError):
+    pass
+
+
+class SshError(DeviceError):
+    pass
+
+
+class BoardError(DeviceError):
+    pass
+
+
+class InventoryError(EdgeDistillError):
     pass
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}$")]
+PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+=@/][A-Za-z0-9_.+=@/-]{0,200}$")]
 Metric = Literal["top1_fraction", "balanced_accuracy_fraction"]
 
 
@@ -256,8 +258,17 @@ class TargetConfig(Section):
 class DeployConfig(Section):
     """Where the bundle is verified and timed."""
 
-    hosts: tuple[Literal["local"], ...] = ("local",)
-    """`local`: this computer with ONNX Runtime, a stand-in that is labelled as one"""
+    hosts: tuple[Host, ...] = ("local",)
+    """`local`: this computer with ONNX Runtime, a stand-in that is labelled as one; or boards, by any
+    name that `ssh` accepts"""
+    until: Literal["bench", "activate"] = "activate"
+    """where a board stops: timed, or serving the student"""
+    root: PlainPath = "edgedistill"
+    """folder on the boards, relative to the login's home"""
+    python: PlainPath = "python3"
+    """interpreter on the boards"""
+    ssh_config: Annotated[str | None, Field(exclude=True)] = None
+    """file that `ssh` reads instead of the user's own"""
     golden_images: Annotated[int, Field(ge=1, le=512)] = 32
     """test images that travel in the bundle with the workstation's logits"""
     bench_runs: Annotated[int, Field(ge=10)] = 200

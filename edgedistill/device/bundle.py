@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-import calibration
-import jetson
 from edgedistill.data.shards import read_bytes
+from edgedistill.device.code import copy_device_code
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.export import INPUT, OUTPUT
 from edgedistill.run_folder import write_bytes, write_json
@@ -78,8 +77,7 @@ def write_bundle(
     write_json(out / "golden" / "labels.json", [int(label) for label in golden_labels])
     for name, text in documents.items():
         write_bytes(out / name, text.encode())
-    for package in (jetson, calibration):
-        _copy_sources(Path(package.__file__).parent, out / package.__name__)
+    copy_device_code(out)
     px = preprocess.image_px
     manifest = Manifest(
         VERSION, 0, model, target.name, target.sm, target.tensorrt, precision_requested, INPUT, OUTPUT,
@@ -117,10 +115,3 @@ def _write_numbered(out: Path, manifest: Manifest, before: Path) -> int:
     serial = int(time.time()) if epoch is None else int(epoch)
     write_manifest(str(out), manifest._replace(serial=serial))
     return serial
-
-
-def _copy_sources(package: Path, to: Path) -> None:
-    for source in sorted([*package.rglob("*.py"), *package.rglob("*.service")]):
-        copy = to / source.relative_to(package)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, copy)

@@ -1,25 +1,48 @@
-"""Stage `deploy`: verify and time the bundle on each host; today that is this computer."""
+"""Stage `deploy`: verify and time the bundle on each host, and make each board serve it."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from edgedistill.device.deploy import SignedBundle, Wanted, deploy, signed_bundle
 from edgedistill.device.local import verify_and_bench
+from edgedistill.device.remote import Board
+from edgedistill.device.ssh import Connection
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
 from edgedistill.stages.export import STUDENT, TEACHER
 
+LOCAL = "local"
+_BOARDS = "boards"
+
 
 def run(context: StageContext) -> Result:
-    deploy = context.recipe.deploy
+    wanted = context.recipe.deploy
+    folder = context.file("bundle", "bundle")
+    boards = [host for host in wanted.hosts if host != LOCAL]
+    bundle = signed_bundle(folder) if boards else None  # refused before anything is timed or copied
     hosts = []
-    for host in deploy.hosts:
-        found = verify_and_bench(context.file("bundle", "bundle"), deploy.bench_runs)
-        hosts.append({"host": host, **found})
-    return Result({"hosts": hosts, "speedup_here": _speedup_here(context, deploy.bench_runs)})
+    for host in wanted.hosts:
+        if host == LOCAL:
+            hosts.append({"host": host, **verify_and_bench(folder, wanted.bench_runs)})
+        else:
+            hosts.append(_on_board(context, host, bundle))
+    values = {"hosts": hosts, "speedup_here": _speedup_here(context, wanted.bench_runs)}
+    return Result(values, tuple(f"{_BOARDS}/{host}.json" for host in boards))
+
+
+def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> dict[str, Any]:
+    wanted = context.recipe.deploy
+    config = Path(wanted.ssh_config) if wanted.ssh_config else None
+    receipt = context.out / _BOARDS / f"{host}.json"
+    with Connection(host, config) as machine:
+        board = Board(machine, wanted.root, wanted.python, context.talk.say)
+        return deploy(board, bundle, Wanted(wanted.until, wanted.bench_runs), receipt, context.talk)
 
 
 def _speedup_here(context: StageContext, runs: int) -> dict:

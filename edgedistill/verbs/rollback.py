@@ -1,0 +1,24 @@
+"""rollback: a board serves again what it served before."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from edgedistill.verbs.board_options import board_from_args, one_host
+
+HELP = "make a board serve again what it served before"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    one_host(parser)
+    parser.add_argument("--leave", metavar="ID",
+                        help="only if it serves this one: said twice, it does not go forth again")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    with board_from_args(args) as board:
+        found = board.agent("rollback", *(("--leave", args.leave) if args.leave else ()))
+    print(json.dumps(found, indent=1) if args.json
+          else f"{args.host}: serves {found.get('id')} again; before, it was {found.get('previous')}")  # fmt: skip
+    return 0

@@ -1,0 +1,111 @@
+"""A board behind a real sshd: its own root, a python that can be told to fail, bundles small enough to send often."""
+
+import shutil
+from pathlib import Path
+
+from bundles import make_bundle, sign
+from edgedistill.device.deploy import Wanted, deploy, signed_bundle
+from edgedistill.device.enrol import enrol
+from edgedistill.device.keys import new_key
+from edgedistill.device.remote import Board
+from edgedistill.device.signing import sign_bundle
+from edgedistill.device.ssh import Connection
+from edgedistill.talk import Talk
+
+RUNS = 10
+
+
+class TestBoard:
+    """One ROOT on this computer, reached by ssh.
+
+    Args:
+        folder: for the root and the python.
+        python: the interpreter behind it.
+
+    `fault(verb, script)` makes the next `python -m jetson VERB` there run a line of shell first;
+    in it, $$ is the process that then becomes Python.
+    """
+
+    __test__ = False
+
+    def __init__(self, folder, python):
+        self.folder, self.root = folder, folder / "root"
+        self._interpreter = python
+        self.root.mkdir(parents=True)
+        self.python = folder / "python"
+        self.python.write_text(f"""#!/bin/sh
+if [ -e {folder}/fault-"$3" ]; then
+    mv {folder}/fault-"$3" {folder}/happened
+    . {folder}/happened
+fi
+exec {python} "$@"
+""")
+        self.python.chmod(0o755)
+
+    def copy(self, folder):
+        """Another board in the same state."""
+        board = TestBoard(folder, self._interpreter)
+        board.root.rmdir()
+        shutil.copytree(self.root, board.root, symlinks=True)
+        return board
+
+    def fault(self, verb, script):
+        (self.folder / f"fault-{verb}").write_text(script + "\n")
+
+    def forget_faults(self):
+        for path in self.folder.glob("fault-*"):
+            path.unlink()
+
+    def on(self, machine, said=None):
+        return Board(machine, str(self.root), str(self.python), ([] if said is None else said).append)
+
+    def enrol(self, config, keys, host="board", target="local"):
+        with Connection(host, config) as machine:
+            return enrol(self.on(machine), target, "onnxruntime", keys.name, keys.public)
+
+    def deploy(self, config, bundle, receipt, host="board", said=None, **wanted):
+        talk = Talk(quiet=True)
+        if said is not None:
+            talk.say = said.append
+        with Connection(host, config) as machine:
+            board = self.on(machine, said)
+            return deploy(board, signed_bundle(bundle), Wanted(**{"runs": RUNS, **wanted}), receipt, talk)
+
+    def current(self):
+        """Id of the release that is served, read from the links; "" when none."""
+        path = self.root / "current"
+        return path.resolve().name if path.exists() else ""
+
+    def served_equals(self, bundle):
+        """Every file of what is served is the bundle's, byte for byte."""
+        there = self.root / "current"
+        names = [str(p.relative_to(bundle)) for p in sorted(bundle.rglob("*")) if p.is_file()]
+        return all((there / name).read_bytes() == (bundle / name).read_bytes() for name in names)
+
+
+def signed(folder, keys, serial=1, model="tiny", **changes):
+    """A bundle of four images, signed."""
+    folder = Path(make_bundle(folder))
+    return sign_again(folder, keys, serial=serial, model=model, **changes)
+
+
+def next_release(bundle, folder, keys, serial, **changes):
+    """The same bundle with another class list: one file differs."""
+    shutil.copytree(bundle, folder)
+    (folder / "classes.txt").write_text(f"red\ngreen\n# {serial}\n")
+    return sign_again(folder, keys, serial=serial, **changes)
+
+
+def sign_again(folder, keys, **changes):
+    sign(str(folder), **changes)
+    (folder / "manifest.json.sig").unlink(missing_ok=True)
+    sign_bundle(folder, keys.name, keys=keys.public.parent)
+    return folder
+
+
+def make_keys(folder, name="ours"):
+    return new_key(name, folder)
+
+
+def id_of(bundle):
+    return signed_bundle(bundle).id

@@ -1,0 +1,20 @@
+import os
+import sys
+
+import pytest
+
+from sshd import Sshd, need_sshd
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """One sshd for all tests that do not break it."""
+    need_sshd()
+    with Sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def board_python():
+    """The Nano's Python 3.6 with ONNX Runtime, made by tests/device_test.sh; else this one."""
+    return os.environ.get("EDGEDISTILL_PYTHON36") or sys.executable
