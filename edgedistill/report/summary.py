@@ -25,7 +25,7 @@ def summary_table(report: dict[str, Any]) -> str:
                     "teacher over student (counted)"),
         ("precision", _ladder(report)),
         *_hosts(report),
-        (target["title"], _published(report)),
+        (target["title"], _on_target(report)),
         ("budget", report["verdict"]["sentence"]),
         ("time", _time(report["cost"])),
     ]  # fmt: skip
@@ -103,9 +103,12 @@ def _hosts(report: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _published(report: dict[str, Any]) -> str:
-    """What others measured of this network on the board, by whom."""
-    published = report["published"]
+def _on_target(report: dict[str, Any]) -> str:
+    """What others measured of this network on the board, by whom; else what is predicted."""
+    published, predicted = report["published"], report["predicted"]
+    if not published["rows"] and predicted and predicted["fps"]:
+        return (f"{predicted['fps']:.0f} FPS, {predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}, the "
+                f"network alone ({predicted['provenance']})")  # fmt: skip
     if not published["rows"]:
         return published["reason"]
     return "; ".join(
