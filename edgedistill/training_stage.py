@@ -18,6 +18,7 @@ from edgedistill import ranks
 from edgedistill.config import Recipe
 from edgedistill.distill.batches import Order, TrainingSet, normalised
 from edgedistill.distill.loop import Term, Training
+from edgedistill.errors import TrainingError
 from edgedistill.history import HistoryWriter
 from edgedistill.images import Images
 from edgedistill.measure import calibration_error, measures
@@ -185,6 +186,8 @@ def _train(
     cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9),
             "processes": ranks.world(), "speed": str(training.speed)}  # fmt: skip
     values = _described(context, images, subject, config, order, rows, device)
+    if training.went_back is not None:
+        values["went_back"] = training.went_back
     write_json(record, {"values": values, "cost": cost})
     training.checkpoint.unlink(missing_ok=True)
 
@@ -257,8 +260,16 @@ def new_network(
 def _validation(
     model: nn.Module, spec: Preprocess, images: Images, device: torch.device
 ) -> dict[str, Any]:
-    """On validation images; of an embedding, by each image's nearest other one."""
+    """On validation images; of an embedding, by each image's nearest other one.
+
+    Raises:
+        TrainingError: outputs that are not finite.
+    """
     logits, labels = logits_of(model, spec, images.frames("val"), device), images.labels("val")
+    if not np.isfinite(logits).all():
+        raise TrainingError(
+            "the outputs on validation images are not finite; lower peak_lr, or take other weights"
+        )
     if is_embedding(model):
         scores = nearest_other_scores(logits, labels, len(images.classes))
         return {"loss": None, **measures(scores, labels, images.classes)}
