@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from edgedistill import __version__
-from edgedistill.errors import EdgeDistillError
+from edgedistill.errors import EdgeDistillError, RecipeError, is_out_of_memory, printable
 from edgedistill.verbs import check, doctor, new, quickstart, run, students, sweep
 from edgedistill.verbs.recipe_run import run_options
 
@@ -56,7 +56,16 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.call(args)
     except EdgeDistillError as error:
-        print(f"edgedistill {args.verb}: {error}", file=sys.stderr)
+        lines = [printable(line) for line in str(error).split("\n")]
+        if not isinstance(error, RecipeError):  # a recipe's faults are told all, a line each
+            lines = ["\\n".join(lines)]
+        print(f"edgedistill {args.verb}: " + "\n".join(lines), file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"edgedistill {args.verb}: out of memory; close programs or set a smaller batch_size, "
+              "and run it again to go on from here", file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped; run it again to go on from here", file=sys.stderr)

@@ -22,6 +22,19 @@ class EdgeDistillError(Exception):
     """Base of the tree above."""
 
 
+def printable(text: str) -> str:
+    """One line for a terminal: a file may be called by newlines, escapes and bytes of no script."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an exception means; PyTorch, OpenCV and ONNX Runtime have their own."""
+    said = str(error)
+    return isinstance(error, MemoryError) or any(words in said for words in (
+        "not enough memory", "out of memory", "Insufficient memory", "bad_alloc", "bad allocation",
+        "Failed to allocate memory", "Cannot allocate memory", "can't start new thread"))  # fmt: skip
+
+
 class RecipeError(EdgeDistillError):
     pass
 

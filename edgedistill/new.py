@@ -14,7 +14,7 @@ from edgedistill.data.grouping import group
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_items, list_pool
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, printable
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
@@ -58,7 +58,7 @@ def inspect_and_write(
         data = data.model_copy(update={"near_duplicate_similarity": 0.0})
     found = _findings(data)
     for line in _lines(found):
-        say(line)
+        say(printable(line))
     text = _recipe_text(found, data, target, recipe_path.name)
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(recipe_path, text.encode())

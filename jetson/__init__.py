@@ -2,3 +2,8 @@
 
 python3 -m jetson verify | bench | classify | build; the last line on stdout is one JSON.
 """
+
+import os
+
+MOST_PIXELS = 1 << 27  # of one image, 400 MB decoded: a small file can claim any number of them
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))  # read when cv2 is loaded

@@ -1,5 +1,6 @@
 """From an image file to the network's input: one function for the board and the workstation."""
 
+import os
 from typing import NamedTuple, Tuple
 
 import numpy as np
@@ -79,8 +80,8 @@ def decode_image(content, name):
     """Decode the bytes of an image file.
 
     Grey becomes three equal channels, alpha is dropped, 16-bit integers are divided by 257, EXIF
-    orientation is applied. A truncated JPEG or PNG is refused: OpenCV fills the rest with grey
-    and reports nothing.
+    orientation is applied, an animation gives its first frame. A truncated JPEG or PNG is refused:
+    OpenCV fills the rest with grey and reports nothing.
 
     Args:
         content: of a file that OpenCV reads.
@@ -90,7 +91,8 @@ def decode_image(content, name):
         (height, width, 3) uint8, RGB.
 
     Raises:
-        ImageError: truncated, no image, CMYK, or neither 8 nor 16 bits a channel.
+        ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, or larger than
+            OpenCV is let (`jetson.MOST_PIXELS`).
     """
     import cv2
 
@@ -101,6 +103,11 @@ def decode_image(content, name):
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
+        if "MAX_IMAGE" in str(error):
+            raise ImageError(
+                "%s: claims more than %s pixels (OPENCV_IO_MAX_IMAGE_PIXELS); make it smaller"
+                % (name, os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "OpenCV's limit of"))
+            )
         raise ImageError("%s: cannot be decoded: %s" % (name, str(error).splitlines()[0]))
     if image is None:
         raise ImageError("%s: not an image that OpenCV can decode" % (name,))

@@ -1,0 +1,62 @@
+"""What the torture tests share: a finished small run, commands by fork, and the ledger."""
+
+import shutil
+
+import pytest
+from forks import Forks
+from knobs import MODE, SEED
+
+from road import RECIPE, write_images
+
+SMALL = {  # the road in few seconds; a checkpoint after every step
+    'model = "resnet10t"': 'model = "mobilenetv3_small_050"', "epochs = 3": "epochs = 2",
+    "epochs = 4": "epochs = 2", "calibration_images = 16": "calibration_images = 8",
+    "golden_images = 6": "golden_images = 2", "bench_runs = 20": "bench_runs = 10",
+    "checkpoint_seconds = 0.1": "checkpoint_seconds = 0.001", "threads = 1": "threads = 1\ntensorboard = false",
+}  # fmt: skip
+
+
+def small_recipe():
+    text = RECIPE
+    for old, new in SMALL.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+@pytest.fixture(scope="session")
+def forks():
+    with Forks() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def small_run(forks, tmp_path_factory):
+    """A folder with images/, r.toml and run/: every stage done, undisturbed."""
+    folder = tmp_path_factory.mktemp("small")
+    write_images(folder / "images", per_class=12)
+    (folder / "r.toml").write_text(small_recipe())
+    done = forks.run("run", "r.toml", "--run-dir", "run", cwd=folder)
+    assert done.code == 0, done.err
+    return folder
+
+
+@pytest.fixture
+def copy_of_run(small_run, tmp_path):
+    """A copy of the finished run's artifacts; the images and the recipe stay where they are."""
+    shutil.copytree(small_run / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def tried(record_property):
+    """`tried(subject, what, times, lost=0)` writes a row of the table at the end."""
+
+    def note(subject, what, times, lost=0):
+        record_property("torture", [subject, what, times, lost])
+
+    return note
+
+
+def pytest_report_header():
+    return f"torture: TORTURE={MODE} TORTURE_SEED={SEED}"
