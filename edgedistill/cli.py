@@ -50,6 +50,8 @@ def _add(verbs: argparse._SubParsersAction, modules: dict) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     args = build_parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8
+        sys.stdout.reconfigure(errors="surrogateescape")
     # PyTorch's OpenMP threads spin while they wait; on a shared machine, or beside our own image
     # threads, that starves whoever holds the work. Read when torch is imported, so set here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -1,6 +1,7 @@
 """From an image file to the network's input: one function for the board and the workstation."""
 
 import os
+import stat
 from typing import NamedTuple, Tuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from jetson.errors import ImageError
 
 INTERPOLATIONS = ("area", "bilinear", "bicubic")
+MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
 
 Preprocess = NamedTuple(
     "Preprocess",
@@ -69,6 +71,8 @@ def read_image(path):
         ImageError: unreadable, or what `decode_image` refuses.
     """
     try:
+        if not stat.S_ISREG(os.stat(str(path)).st_mode):  # a pipe or a device may never end
+            raise ImageError("%s: not a regular file" % (path,))
         with open(str(path), "rb") as file:
             content = file.read()
     except (IOError, OSError) as error:
@@ -91,8 +95,8 @@ def decode_image(content, name):
         (height, width, 3) uint8, RGB.
 
     Raises:
-        ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, or larger than
-            OpenCV is let (`jetson.MOST_PIXELS`).
+        ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, a strip, or larger
+            than OpenCV is let (`jetson.MOST_PIXELS`).
     """
     import cv2
 
@@ -115,6 +119,12 @@ def decode_image(content, name):
         image = (image // 257).astype(np.uint8)
     if image.dtype != np.uint8:
         raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (name, image.dtype))
+    height, width = image.shape[:2]
+    if max(height, width) > MOST_ASPECT * min(height, width):
+        raise ImageError(
+            "%s: %dx%d is a strip; expected a long side of at most %d times the short one"
+            % (name, height, width, MOST_ASPECT)
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -115,7 +115,7 @@ def _classes(found: Scan) -> list[str]:
     if len(classes) < 2:
         raise DataError(f"expected at least two classes, got {classes}")
     for name in classes:
-        if len(name.splitlines()) != 1 or any(category(c) in {"Cc", "Cs"} for c in name):
+        if name.splitlines() != [name] or any(category(c) in {"Cc", "Cs"} for c in name):
             raise DataError(
                 f"class names must be one line of text in any script, got {name!r}; rename it"
             )

@@ -5,23 +5,9 @@ import shutil
 import pytest
 from forks import Forks
 from knobs import MODE, SEED
+from small import small_recipe
 
-from road import RECIPE, write_images
-
-SMALL = {  # the road in few seconds; a checkpoint after every step
-    'model = "resnet10t"': 'model = "mobilenetv3_small_050"', "epochs = 3": "epochs = 2",
-    "epochs = 4": "epochs = 2", "calibration_images = 16": "calibration_images = 8",
-    "golden_images = 6": "golden_images = 2", "bench_runs = 20": "bench_runs = 10",
-    "checkpoint_seconds = 0.1": "checkpoint_seconds = 0.001", "threads = 1": "threads = 1\ntensorboard = false",
-}  # fmt: skip
-
-
-def small_recipe():
-    text = RECIPE
-    for old, new in SMALL.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
+from road import write_images
 
 
 @pytest.fixture(scope="session")

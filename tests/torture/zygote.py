@@ -103,10 +103,10 @@ def _there_now(reader):
 
 
 def serve():
+    import edgedistill  # first, as on the command line: it says what OpenCV may decode
+
     for name in HEAVY:
         importlib.import_module(name)
-    import edgedistill
-
     for module in pkgutil.walk_packages(edgedistill.__path__, "edgedistill."):
         if module.name.rpartition(".")[2] not in {"__main__", "compile_child"}:
             importlib.import_module(module.name)
