@@ -10,7 +10,7 @@ import numpy as np
 
 from jetson.errors import ImageError, StreamError
 from jetson.preprocess import Preparer, read_image
-from jetson.video import Frames, is_stream, open_capture
+from jetson.video import Frames, is_stream, name_for_opencv, open_capture
 
 STATS_PERIOD_S = 1.0
 
@@ -180,7 +180,7 @@ class Overlay(object):
 
         rate = capture.get(cv2.CAP_PROP_FPS)
         self._rate = rate if 1 <= rate <= 240 else 30.0
-        self._path, self._writer = path, None
+        self._path, self._writer = name_for_opencv(path), None
 
     def write(self, frame, best):
         """Draws into `frame`."""

@@ -55,6 +55,11 @@ def preprocess_from_dict(stored):
         raise ValueError(
             "preprocess: expected one of %s, got %r" % (INTERPOLATIONS, spec.interpolation)
         )
+    numbers = spec.mean + spec.std
+    if type(spec.image_px) is not int or type(spec.resize_px) is not int or not all(
+        isinstance(number, (int, float)) and abs(number) < 1e6 for number in numbers
+    ):
+        raise ValueError("preprocess: expected whole pixels and finite means and stds")
     if not 0 < spec.image_px <= spec.resize_px:
         raise ValueError(
             "preprocess: expected 0 < image_px <= resize_px, got %r" % (spec.image_px,)

@@ -53,7 +53,11 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         )
     embeds = about.get("output") == "embedding"
     model = build_model(about["model"], 0 if embeds else len(about["classes"]))
-    model.load_state_dict(_state_dict(path))
+    try:
+        model.load_state_dict(_state_dict(path))
+    except RuntimeError as error:  # keys or shapes
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{path} was damaged or altered: {reason}") from None
     return model.eval(), about
 
 
@@ -66,7 +70,16 @@ def about_of(path: Path) -> dict[str, Any] | None:
             noted = (file.metadata() or {}).get(_META)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-    return json.loads(noted) if noted else None
+    if not noted:
+        return None
+    try:
+        about = json.loads(noted)
+    except (ValueError, RecursionError):
+        about = None
+    if not (isinstance(about, dict) and isinstance(about.get("model"), str)
+            and isinstance(about.get("classes"), list) and "preprocess" in about):  # fmt: skip
+        raise WeightsError(f"{path}: what edgedistill noted in it is damaged; copy it again")
+    return about
 
 
 def model_from_weights(
