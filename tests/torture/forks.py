@@ -47,10 +47,17 @@ class Forks:
 
     def run(self, *words, cwd, **job):
         """`job`: env, kill_after_s, faults (of faults.Faults), limits, deadline_s."""
-        job |= {"words": [*map(str, words)], "cwd": str(cwd)}
-        self._process.stdin.write(json.dumps(job) + "\n")
+        return self.run_all(job | {"words": words}, cwd=cwd)[0]
+
+    def run_all(self, *jobs, cwd):
+        """Jobs with `words`, at the same time."""
+        first, *others = [{**job, "words": [*map(str, job["words"])]} for job in jobs]
+        sent = {**first, "cwd": str(cwd), "beside": others}
+        self._process.stdin.write(json.dumps(sent) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        assert not answer["late"], f"{words} hung; it said:\n{answer['err']}"
-        events = int(answer["events"]) if answer["events"] else None
-        return Outcome(answer["code"], answer["out"], answer["err"], answer["seconds"], events)
+        outcomes = []
+        for job, answer in zip(jobs, json.loads(self._process.stdout.readline()), strict=True):
+            assert not answer["late"], f"{job} hung; it said:\n{answer['err']}"
+            events = int(answer["events"]) if answer["events"] else None
+            outcomes.append(Outcome(answer["code"], answer["out"], answer["err"], answer["seconds"], events))
+        return outcomes

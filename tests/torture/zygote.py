@@ -65,6 +65,12 @@ def _child(job, Faults):
 
 
 def run(job):
+    """The job, and those of `beside` at the same time."""
+    jobs = [job, *({**other, "cwd": job["cwd"]} for other in job.pop("beside", ()))]
+    return [waited(start) for start in [started(each) for each in jobs]]
+
+
+def started(job):
     readers = {}
     for name in ("out", "err", "events"):  # pipes: a limit on files must not meet what is said
         readers[name], job[name] = os.pipe()
@@ -75,6 +81,11 @@ def run(job):
         child(job)
     for name in readers:
         os.close(job[name])
+    return job, pid, start, readers
+
+
+def waited(begun):
+    job, pid, start, readers = begun
     kill_at = start + job["kill_after_s"] if "kill_after_s" in job else None
     late, killed = start + job.get("deadline_s", 240), False
     while True:
