@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
+
 from forks import Forks
 from knobs import MODE, SEED
-from small import small_recipe
-
 from road import write_images
+from small import small_recipe
 
 
 @pytest.fixture(scope="session")

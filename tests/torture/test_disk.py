@@ -5,9 +5,10 @@ import shutil
 import subprocess
 
 import pytest
+from test_kill import NAMES, QUICK, without
+
 from artifacts import bits_of, left_over
 from knobs import chance, rounds
-from test_kill import NAMES, QUICK, without
 
 SAID = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}
 

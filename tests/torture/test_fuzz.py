@@ -14,8 +14,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from knobs import SEED, chance, rounds
-from small import small_recipe
 
 from bundles import BIAS, SPEC, WEIGHT, sign
 from calibration.cache import amax_from_text, text_from_amax
@@ -32,7 +30,9 @@ from jetson.benchreport import KEYS, report_from_line
 from jetson.errors import BenchError, ImageError, ManifestError
 from jetson.manifest import manifest_from_bytes
 from jetson.preprocess import decode_image
+from knobs import SEED, chance, rounds
 from road import ROOT
+from small import small_recipe
 from tiny_onnx import model_bytes
 
 HANG_S = 10

@@ -11,14 +11,14 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from knobs import rounds
 from PIL import Image
-from small import small_recipe
 
 from edgedistill.data.table import read_table
 from jetson.errors import ImageError
 from jetson.preprocess import decode_image, read_image
+from knobs import rounds
 from road import write_images
+from small import small_recipe
 
 RNG = np.random.default_rng(5)
 BASE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from knobs import rounds
 
 from bundles import make_bundle
+from knobs import rounds
 
 PYTHON = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
 FRAMES, CLIPS_A_SECOND = 300, 5  # of the video, which is given more often than it can be played

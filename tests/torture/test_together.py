@@ -3,9 +3,10 @@
 import shutil
 import signal
 
+from test_kill import NAMES, without
+
 from artifacts import bits_of, left_over
 from knobs import chance, rounds
-from test_kill import NAMES, without
 
 
 def one_gives_way(outcomes):
