@@ -167,7 +167,12 @@ class RunFolder:
             if done.exists():
                 shutil.rmtree(old, ignore_errors=True)
                 os.replace(done, old)
-            os.replace(partial, done)
+            try:
+                os.replace(partial, done)
+            except OSError:  # the disk: the previous one serves on
+                if old.exists():
+                    os.replace(old, done)
+                raise
         shutil.rmtree(old, ignore_errors=True)
 
 
