@@ -66,8 +66,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        print(f"edgedistill {args.verb}: out of memory; close programs or set a smaller batch_size, "
-              "and run it again to go on from here", file=sys.stderr)  # fmt: skip
+        said = printable(str(error).split("\n")[0]) or type(error).__name__
+        print(f"edgedistill {args.verb}: out of memory ({said}); close programs or set a smaller "
+              "batch_size, and run it again to go on from here", file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped; run it again to go on from here", file=sys.stderr)

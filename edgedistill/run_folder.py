@@ -156,23 +156,24 @@ class RunFolder:
         }
         with _as_run_folder_error(f"cannot finish {partial}"):
             write_json(partial / f"{stage}.json", {**result.values, "artifact": stamp})
-            self._finish_swap(stage)
+        self._finish_swap(stage)
 
     def _finish_swap(self, stage: str) -> None:
         """Put a whole partial folder into its place; also after a kill in the middle of it."""
         partial, done = self.path / f"{stage}.partial", self.folder(stage)
         old = self.path / f"{stage}.old"
         if (partial / f"{stage}.json").exists():
-            (partial / _INPUTS).unlink(missing_ok=True)
-            if done.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                os.replace(done, old)
-            try:
-                os.replace(partial, done)
-            except OSError:  # the disk: the previous one serves on
-                if old.exists():
-                    os.replace(old, done)
-                raise
+            with _as_run_folder_error(f"cannot finish {partial}"):
+                (partial / _INPUTS).unlink(missing_ok=True)
+                if done.exists():
+                    shutil.rmtree(old, ignore_errors=True)
+                    os.replace(done, old)
+                try:
+                    os.replace(partial, done)
+                except OSError:  # the disk: the previous one serves on
+                    if old.exists():
+                        os.replace(old, done)
+                    raise
         shutil.rmtree(old, ignore_errors=True)
 
 
