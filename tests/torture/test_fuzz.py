@@ -78,8 +78,8 @@ def mutated(draw, corpus):
 
 
 def attacked(name, corpus, target, allowed, times):
-    """Run `target` on mutations; gives the inputs that ended in something else than `allowed`."""
-    draw, lost = chance(f"fuzz {name}"), []
+    """Run `target` on mutations; how many, and those that ended in something else than `allowed`."""
+    draw, done, lost = chance(f"fuzz {name}"), 0, []
 
     def alarm(*_):
         raise Hang
@@ -98,9 +98,10 @@ def attacked(name, corpus, target, allowed, times):
                 lost.append((content[:2000], type(error).__name__, str(error)[:300]))
             finally:
                 signal.alarm(0)
+                done += 1
     finally:
         signal.signal(signal.SIGALRM, before)
-    return lost
+    return done, lost
 
 
 def text_of(content):
@@ -224,8 +225,8 @@ NAMES = ("telemetry", "trtexec", "calibration cache", "manifest", "benchmark rep
 @pytest.mark.timeout(3600)
 def test_wounded_bytes(name, tmp_path, tried):
     corpus, target, allowed, times = targets(tmp_path)[name]
-    lost = attacked(name, corpus, target, allowed, rounds(*times))
-    tried("fuzz", name, rounds(*times), len(lost))
+    done, lost = attacked(name, corpus, target, allowed, rounds(*times))
+    tried("fuzz", name, done, len(lost))
     kinds = {(kind, said[:100]): content for content, kind, said in lost}
     assert not lost, "\n".join(f"{key}: {content!r}" for key, content in list(kinds.items())[:8])
 
@@ -246,58 +247,68 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=6,
 )
-MANIFEST_KEYS = sorted(MANIFEST)
-RECIPE_KEYS = [(section, key) for section, keys in json.loads(
-    json.dumps(recipe_from_table({"data": {"train": "x"}}, "x").model_dump(mode="json"))).items()
-    for key in keys]  # fmt: skip
 
 
-@PROPERTY
-@seed(SEED)
-@given(st.dictionaries(st.sampled_from(MANIFEST_KEYS) | st.text(max_size=9), VALUES, max_size=4))
-def test_a_manifest_of_other_values_is_refused_or_is_one(changes):
-    content = json.dumps({**MANIFEST, **changes}).encode()
-    found, refusal = attempt(lambda: manifest_from_bytes(content), ManifestError)
-    if refusal is not None:
-        assert len(refusal.split("\n")) == 1
-    else:
-        assert set(found._fields) == set(MANIFEST)
-        assert all(isinstance(name, str) for name in found.classes)
+def held(tried, name, strategy, check):
+    """`check` on that many values of `strategy`; counted as they are tried."""
+    times = []
+
+    @PROPERTY
+    @seed(SEED)
+    @given(strategy)
+    def holds(value):
+        times.append(1)
+        check(value)
+
+    holds()
+    tried("fuzz", f"{name} (hypothesis)", len(times))
 
 
-@PROPERTY
-@seed(SEED)
-@given(st.dictionaries(st.sampled_from(RECIPE_KEYS), VALUES, max_size=4))
-def test_a_recipe_of_other_values_is_refused_or_is_one(changes):
-    table = {"data": {"train": "x"}}
-    for (section, key), value in changes.items():
-        table.setdefault(section, {})[key] = value
-    recipe, refusal = attempt(lambda: recipe_from_table(table, "r.toml"), EdgeDistillError)
-    if refusal is not None:
-        assert all(line.startswith("r.toml: ") for line in refusal.split("\n"))
-    else:
-        assert recipe_from_table(json.loads(json.dumps(recipe.model_dump(mode="json"))), "again") == recipe
+def test_a_manifest_of_other_values_is_refused_or_is_one(tried):
+    def check(changes):
+        content = json.dumps({**MANIFEST, **changes}).encode()
+        found, refusal = attempt(lambda: manifest_from_bytes(content), ManifestError)
+        if refusal is not None:
+            assert len(refusal.split("\n")) == 1
+        else:
+            assert set(found._fields) == set(MANIFEST)
+            assert all(isinstance(name, str) for name in found.classes)
+
+    keys = st.sampled_from(sorted(MANIFEST)) | st.text(max_size=9)
+    held(tried, "manifest values", st.dictionaries(keys, VALUES, max_size=4), check)
 
 
-@PROPERTY
-@seed(SEED)
-@given(st.text(alphabet=string.printable + "٣\x85\u2028"))
-def test_no_text_hurts_a_telemetry_parser(text):
-    every_telemetry_parser(text.encode())
-    trtexec.summary_from_text("[I] Throughput: " + text)
+def test_a_recipe_of_other_values_is_refused_or_is_one(tried):
+    def check(changes):
+        table = {"data": {"train": "x"}}
+        for (section, key), value in changes.items():
+            table.setdefault(section, {})[key] = value
+        recipe, refusal = attempt(lambda: recipe_from_table(table, "r.toml"), EdgeDistillError)
+        if refusal is not None:
+            assert all(line.startswith("r.toml: ") for line in refusal.split("\n"))
+        else:
+            stored = json.loads(json.dumps(recipe.model_dump(mode="json")))
+            assert recipe_from_table(stored, "again") == recipe
+
+    whole = recipe_from_table({"data": {"train": "x"}}, "x").model_dump(mode="json")
+    keys = st.sampled_from([(section, key) for section, found in whole.items() for key in found])
+    held(tried, "recipe values", st.dictionaries(keys, VALUES, max_size=4), check)
 
 
-@PROPERTY
-@seed(SEED)
-@given(st.dictionaries(st.text(alphabet=st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"))),
-                       st.floats(0, 2.0**100, width=32)))  # fmt: skip
-def test_a_calibration_cache_gives_back_what_was_written(amax):
-    text = text_from_amax(amax, "8.2.1")
-    _, found = amax_from_text(text)
-    assert set(found) == set(amax)
-    assert all(found[name] == pytest.approx(value, rel=1e-6) for name, value in amax.items())
+def test_no_text_hurts_a_telemetry_parser(tried):
+    def check(text):
+        every_telemetry_parser(text.encode())
+        trtexec.summary_from_text("[I] Throughput: " + text)
+
+    held(tried, "telemetry text", st.text(alphabet=string.printable + "\u0663\x85\u2028"), check)
 
 
-def test_the_properties_are_counted(tried):
-    for name in ("manifest values", "recipe values", "telemetry text", "calibration cache round trip"):
-        tried("fuzz", f"{name} (hypothesis)", EXAMPLES)
+def test_a_calibration_cache_gives_back_what_was_written(tried):
+    def check(amax):
+        _, found = amax_from_text(text_from_amax(amax, "8.2.1"))
+        assert set(found) == set(amax)
+        assert all(found[name] == pytest.approx(value, rel=1e-6) for name, value in amax.items())
+
+    names = st.text(alphabet=st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")))
+    scales = st.floats(0, 2.0**100, width=32)
+    held(tried, "calibration cache round trip", st.dictionaries(names, scales), check)

@@ -17,7 +17,7 @@ from knobs import rounds
 
 PYTHON = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
 FRAMES, CLIPS_A_SECOND = 300, 5  # of the video, which is given more often than it can be played
-SECONDS = rounds(4, 60, 1800)
+SECONDS = rounds(2, 60, 1800)
 MOST_GROWTH_MIB = 4.0  # from a fifth of the time to the end: allocators settle late
 MOST_SLOWER = 1.5  # CPU time a frame, last third over first
 
