@@ -36,7 +36,7 @@ from edgedistill.run_folder import Result, write_json
 from edgedistill.sections import RunConfig, TrainingConfig
 from jetson.preprocess import Preprocess, dict_from_preprocess
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
 
 
 def spec_for(name: str, recipe: Recipe) -> Preprocess:
@@ -139,22 +139,24 @@ def train_and_save(
     all ranks train, the first one writes, and all get the same result.
     """
     record = context.out / f"trained-{subject.number}.json"
+    place = context.out / f"training-{subject.number}" if subject.number else context.out
     if not ranks.agreed(record.exists):
-        _train(context, images, subject, config, views, device, record, on_epoch)
+        _train(context, images, subject, config, views, device, record, place, on_epoch)
+    if ranks.is_first():  # here: a kill may come between the record and this
+        (place / CHECKPOINT).unlink(missing_ok=True)
     kept = ranks.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
     return Result(kept["values"], (subject.file,), kept["cost"])  # the record holds times
 
 
 def _train(
     context: StageContext, images: Images, subject: Subject, config: TrainingConfig,
-    views: int | None, device: torch.device, record: Path,
+    views: int | None, device: torch.device, record: Path, place: Path,
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
-    """Leaves the weights and, last, `record`."""
+    """Leaves the weights and, last, `record`; checkpoint and history in `place`."""
     spec, lesson = spec_for(subject.name, context.recipe), subject.lesson
     order = Order(len(lesson.images), config.batch_size, config.seed, views,
                   images.drawn(lesson.images), lesson.draws)  # fmt: skip
-    place = context.out / f"training-{subject.number}" if subject.number else context.out
     place.mkdir(exist_ok=True)
     history = HistoryWriter(place, context.recipe.run.tensorboard) if ranks.is_first() else None
 
@@ -170,7 +172,7 @@ def _train(
 
     training = Training(
         subject.model, spec, lesson.images, order, lesson.terms, config, validate, device,
-        checkpoint=place / "checkpoint.pt",
+        checkpoint=place / CHECKPOINT,
         checkpoint_seconds=context.recipe.run.checkpoint_seconds,
         on_epoch=tell, extra=lesson.extra or nn.Identity(), read=lesson.read,
         precision=context.recipe.run.precision,
@@ -188,7 +190,6 @@ def _train(
     if training.went_back is not None:
         values["went_back"] = training.went_back
     write_json(record, {"values": values, "cost": cost})
-    training.checkpoint.unlink(missing_ok=True)
 
 
 def _described(

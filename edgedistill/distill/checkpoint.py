@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedistill.distill.speed import Speed
-from edgedistill.errors import TrainingError
+from edgedistill.errors import TrainingError, is_out_of_memory
 from edgedistill.run_folder import write_bytes
 
 
@@ -83,6 +83,8 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
         Speed(*saved["speed"])
         saved["epoch_start"] = _copied(saved["epoch_start"])
     except Exception as error:  # torch raises a dozen types here, all mean the same to the user
+        if isinstance(error, OSError) or is_out_of_memory(error):
+            raise  # nothing is wrong with the file: do not have it removed
         raise misfit(path, error) from None
     return saved
 

@@ -21,7 +21,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from edgedistill.errors import TeacherError, WeightsError
+from edgedistill.errors import TeacherError, WeightsError, is_out_of_memory
 from edgedistill.models.build import TORCHVISION, build_model, head_names
 from edgedistill.run_folder import sha256_of, write_bytes
 
@@ -174,6 +174,8 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types here, all mean the same to the user
+        if is_out_of_memory(error):
+            raise
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path} holds no loadable weights: {first_line}") from None
     for key in ("state_dict_ema", "state_dict", "model"):  # timm's and torchvision's checkpoints

@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgedistill import ranks
 from edgedistill.distill.batches import Order, TrainingSet
 from edgedistill.distill.checkpoint import load
+from edgedistill.distill.divergence import OTHERS, what_is_wrong
 from edgedistill.distill.loop import Term, Training
 from edgedistill.distill.losses import label_losses
 from edgedistill.errors import TrainingError
@@ -131,3 +133,27 @@ def test_killed_before_or_after_going_back_it_ends_with_the_same_bits(tmp_path, 
     again.run(Talk(quiet=True), "net")
     assert again.went_back == whole.went_back
     assert same(bits(again.model), bits(whole.model))
+
+
+@pytest.mark.parametrize(("loss", "others_whole", "said"), [
+    (1.0, True, None), (1.0, False, OTHERS), (torch.nan, False, "loss"), (-torch.inf, False, "loss"),
+])  # fmt: skip
+def test_what_one_process_meets_all_go_back_for(monkeypatch, loss, others_whole, said):
+    monkeypatch.setattr(ranks, "world", lambda: 2)
+    monkeypatch.setattr(ranks, "mean_over_ranks", lambda own: (own + others_whole) / 2)
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    assert what_is_wrong(torch.tensor(loss), [weight]) == said
+
+
+def test_a_damaged_checkpoint_is_named_and_a_full_memory_is_not_blamed_on_it(tmp_path, monkeypatch):
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK")
+    with pytest.raises(TrainingError, match="does not fit this training"):
+        load(tmp_path / "checkpoint.pt", torch.device("cpu"))
+
+    def full(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        load(tmp_path / "checkpoint.pt", torch.device("cpu"))
