@@ -18,7 +18,7 @@ from knobs import rounds
 PYTHON = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
 FRAMES, CLIPS_A_SECOND = 300, 5  # of the video, which is given more often than it can be played
 SECONDS = rounds(2, 60, 1800)
-MOST_GROWTH_MIB = 4.0  # from a fifth of the time to the end: allocators settle late
+MOST_GROWTH_MIB = 4.0  # from a fifth of the time on: allocators settle late
 MOST_SLOWER = 1.5  # CPU time a frame, last third over first
 
 
@@ -63,17 +63,19 @@ def test_it_classifies_on_and_on_and_ends_when_told(tmp_path, number, tried):
     process.send_signal(number)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 0, errors
-    *said, summary = [json.loads(line) for line in lines.read_text().splitlines()]
+    with open(lines, encoding="utf-8") as file:
+        rows = (json.loads(line) for line in file)
+        *numbers, summary = [row.get("frame", row) for row in rows]
     assert summary["stopped"]
     assert summary["dropped"] == 0
-    lost = summary["frames"] - len(said)
-    per_clip = [row["frame"] for row in said]
-    assert per_clip[:FRAMES] == [*range(min(FRAMES, len(said)))], "frames out of order"
+    lost = summary["frames"] - len(numbers)
+    assert all(number == place % FRAMES for place, number in enumerate(numbers)), "out of order"
     tried("soak", f"frames on {Path(PYTHON).name} {python_version()}, {signal.Signals(number).name} at the end",
           summary["frames"], abs(lost))  # fmt: skip
     assert lost == 0
     resident = [mib for _, mib, _ in seen]
-    assert resident[-1] - resident[len(resident) // 5] < MOST_GROWTH_MIB, resident
+    growth_mib = resident[-1] - resident[len(resident) // 5]
+    assert growth_mib < (MOST_GROWTH_MIB if seconds >= 60 else 8 * MOST_GROWTH_MIB), resident
     if seconds >= 60:  # shorter, a clock tick decides
         third = len(seen) // 3
         cost = [(seen[b][2] - seen[a][2]) / max(1, seen[b][0] - seen[a][0])
