@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test device-test lint bench assets clean
+.PHONY: help install quickstart test torture device-test lint bench assets clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +23,10 @@ quickstart: install  ## the whole road on real images, on this computer
 
 test: install  ## all tests that this machine can run
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+TORTURE ?= minutes
+torture: install  ## tests that try to break it, a table at the end; TORTURE=short, minutes or long
+	TORTURE=$(TORTURE) $(BIN)/python -m pytest tests/torture --timeout 7200
 
 device-test:  ## the board's code on the Nano's own Python 3.6 (needs pyenv's 3.6.15 or PYTHON36)
 	bash tests/device_test.sh

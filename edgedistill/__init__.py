@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jetson  # noqa: F401  it bounds what OpenCV decodes, which must be said before cv2 is loaded
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -71,7 +72,8 @@ def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -
         result = check(beside, target_name, tensorrt)
         os.replace(beside, out)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only folder refuses even what is not there
+            beside.unlink()
     fixed = {"file": str(out), "mended": done, "not_mended": failed, "proof": proof}
     return {**result, "model": str(model), "fix": fixed}
 

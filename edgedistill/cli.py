@@ -14,7 +14,13 @@ import sys
 from pathlib import Path
 
 from edgedistill import __version__
-from edgedistill.errors import EdgeDistillError, UsageError
+from edgedistill.errors import (
+    EdgeDistillError,
+    RecipeError,
+    UsageError,
+    is_out_of_memory,
+    printable,
+)
 from edgedistill.verbs import (
     bench,
     bundle,
@@ -84,6 +90,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     args.command = shlex.join(["edgedistill", *argv])  # for whoever says how to go on
+    if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8
+        sys.stdout.reconfigure(errors="surrogateescape")
     # PyTorch's OpenMP threads spin while they wait; on a shared machine, or beside our own image
     # threads, that starves whoever holds the work. Read when torch is imported, so set here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -92,8 +100,18 @@ def main(argv: list[str] | None = None) -> int:
     except EdgeDistillError as error:
         from edgedistill.talk import painted
 
-        print(painted(f"edgedistill {args.verb}:", "error"), error, file=sys.stderr)
+        lines = [printable(line) for line in str(error).split("\n")]
+        if not isinstance(error, RecipeError):  # a recipe's faults are told all, a line each
+            lines = ["\\n".join(lines)]
+        print(painted(f"edgedistill {args.verb}:", "error"), "\n".join(lines), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        said = printable(str(error).split("\n")[0]) or type(error).__name__
+        print(f"edgedistill {args.verb}: out of memory ({said}); close programs or set a smaller "
+              "batch_size, and run it again to go on from here", file=sys.stderr)  # fmt: skip
+        return 1
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped", file=sys.stderr)
         return 130

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, printable
 from edgedistill.prices import CostConfig
 from edgedistill.sections import (
     AugmentConfig,
@@ -167,7 +167,7 @@ def _table_from_file(path: Path) -> dict[str, Any]:
         raise RecipeError(
             f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
 
 
@@ -189,7 +189,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     table.setdefault(section, {})
     if not isinstance(table[section], dict):
@@ -211,12 +211,19 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
                 section in {"data", "run", "deploy"} or Path(value).suffix in {".safetensors", ".pth", ".pt", ".bin"}
             )
             if names_a_file and value:
-                values[key] = str((base / Path(value).expanduser()).resolve())
+                try:
+                    values[key] = str((base / Path(value).expanduser()).resolve())
+                except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
+                    raise RecipeError(f"{section}.{key} = {value!r} is no path: {error}") from None
     return table
 
 
 def _fault_line(fault: Any) -> str:
     """One line for a person from one pydantic error."""
+    return printable(_fault_text(fault))
+
+
+def _fault_text(fault: Any) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         *parents, key = (str(part) for part in fault["loc"])

@@ -15,7 +15,7 @@ from edgedistill.data.grouping import group
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_items, list_pool
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, printable
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
@@ -61,10 +61,14 @@ def inspect_and_write(
         data = data.model_copy(update={"near_duplicate_similarity": 0.0})
     found = _findings(data)
     for line in _lines(found):
-        say(line)
+        say(printable(line))
     text = _recipe_text(found, data, target, recipe_path.name)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise RecipeError(f"{train}: a recipe is UTF-8 and cannot name this folder; rename it") from None
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(recipe_path, text.encode())
+    write_bytes(recipe_path, content)
     return found
 
 
@@ -138,11 +142,16 @@ def _lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _toml_text(text: str) -> str:
+    """A TOML string: JSON's, which leaves one control character as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
     imbalanced = found["imbalance"] > IMBALANCED
     image_px = int(min(224, max(64, found["side_px"][1] // 32 * 32)))
     epochs = int(np.clip(TRAINING_VIEWS // max(found["images"], 1), 10, 100))
-    val = f"val = {json.dumps(data.val, ensure_ascii=False)}\n" if data.val else (
+    val = f"val = {_toml_text(data.val)}\n" if data.val else (
         "# val = \"DIR\"               # split off train when absent, look-alikes kept together\n"
     )  # fmt: skip
     more = "" if found["look_alikes_searched"] else (
@@ -150,13 +159,13 @@ def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str
         "store = \"files\"            # decode at each access; \"decoded\" keeps pixels on the disk\n"
     )  # fmt: skip
     if data.unlabelled:
-        more += f"unlabelled = {json.dumps(data.unlabelled, ensure_ascii=False)}\n"
+        more += f"unlabelled = {_toml_text(data.unlabelled)}\n"
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
     return f"""# edgedistill run {name}
 # Hardware and result: none yet; `edgedistill run` writes them to runs/{Path(name).stem}/report/.
 
 [data]
-train = {json.dumps(data.train, ensure_ascii=False)}
+train = {_toml_text(data.train)}
 {val}# test = "DIR"              # never trained or chosen on; split off train when absent
 {more}image_px = {image_px:<15} # input side; median short side of your images: {found["side_px"][1]}
 crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNet

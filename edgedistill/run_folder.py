@@ -61,25 +61,26 @@ class RunFolder:
             return self
         with _as_run_folder_error(f"cannot use the run folder {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a+")
+            self._lock = open(self.path / ".lock", "ab+", buffering=0)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock.seek(0)
-            owner = self._lock.read().strip() or "another process"
+            owner = self._lock.read().decode("ascii", "replace").strip() or "another process"
             self._lock.close()
             raise RunFolderError(
                 f"{self.path} is in use by {owner}; wait for it, or choose another --run-dir"
             ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()}")
-        self._lock.flush()
+        with contextlib.suppress(OSError):  # a full disk has room for the lock, not for the name
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()}".encode())
         return self
 
     def __exit__(self, *_: object) -> None:
         if not self._locks:
             return
-        self._lock.truncate(0)
+        with contextlib.suppress(OSError):
+            self._lock.truncate(0)
         self._lock.close()
 
     def folder(self, stage: str) -> Path:
@@ -123,6 +124,9 @@ class RunFolder:
         for name, known in stamp["files"].items():
             if not _is_same_file(self.folder(stage) / name, known):
                 return f"{stage}/{name} is missing or was changed"
+        partial = self.path / f"{stage}.partial"
+        if _json_or_none(partial / _INPUTS) == inputs:  # a redoing that was asked for and killed
+            shutil.rmtree(partial, ignore_errors=True)
         return None
 
     def is_begun(self, stage: str, inputs: dict[str, Any]) -> bool:
@@ -133,6 +137,7 @@ class RunFolder:
         """The folder to work in: what an interrupted run with the same inputs left, or a new one."""
         partial = self.path / f"{stage}.partial"
         inputs_path = partial / _INPUTS
+        self._finish_swap(stage)  # else a kill now would pass a half for the whole that lies there
         with _as_run_folder_error(f"cannot write to {partial}"):
             if partial.exists() and not self.is_begun(stage, inputs):
                 shutil.rmtree(partial)
@@ -148,31 +153,37 @@ class RunFolder:
         stamp = {
             "inputs": inputs,
             "files": files,
-            "digest": hashlib.sha256(_canonical(content).encode()).hexdigest(),
+            "digest": hashlib.sha256(_encoded(_canonical(content))).hexdigest(),
             "seconds": round(seconds, 2),
             "cost": result.cost,
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         with _as_run_folder_error(f"cannot finish {partial}"):
-            (partial / _INPUTS).unlink(missing_ok=True)
             write_json(partial / f"{stage}.json", {**result.values, "artifact": stamp})
-            self._finish_swap(stage)
+        self._finish_swap(stage)
 
     def _finish_swap(self, stage: str) -> None:
         """Put a whole partial folder into its place; also after a kill in the middle of it."""
         partial, done = self.path / f"{stage}.partial", self.folder(stage)
         old = self.path / f"{stage}.old"
         if (partial / f"{stage}.json").exists():
-            if done.exists():
-                shutil.rmtree(old, ignore_errors=True)
-                os.replace(done, old)
-            os.replace(partial, done)
+            with _as_run_folder_error(f"cannot finish {partial}"):
+                (partial / _INPUTS).unlink(missing_ok=True)
+                if done.exists():
+                    shutil.rmtree(old, ignore_errors=True)
+                    os.replace(done, old)
+                try:
+                    os.replace(partial, done)
+                except OSError:  # the disk: the previous one serves on
+                    if old.exists():
+                        os.replace(old, done)
+                    raise
         shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write beside and rename, so that the file is whole whenever it exists."""
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, _encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -190,7 +201,8 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(beside, path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what made the write fail may make this fail too
+                beside.unlink()
             raise
 
 
@@ -241,6 +253,11 @@ def _json_or_none(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; bytes of a file name that are no UTF-8 become JSON's own escape, which reads back."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _canonical(value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}$")]
@@ -14,7 +15,9 @@ Metric = Literal["top1_fraction", "balanced_accuracy_fraction"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class DataConfig(Section):
@@ -47,7 +50,7 @@ class DataConfig(Section):
     """share of `train` split off when `val` is absent"""
     test_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     """share of `train` split off when `test` is absent"""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """changes which images are split off"""
     skip_unreadable: bool = False
     """leave unreadable images out (they are listed) instead of stopping"""
@@ -98,7 +101,7 @@ class TrainingConfig(Section):
     """AdamW's, on weights but not on biases and norms"""
     warmup_fraction: Fraction = 0.1
     """share of the steps in which the learning rate rises; it then falls as a cosine"""
-    seed: int = 0
+    seed: Seed = 0
     """of initialisation, order of images and views"""
 
 
@@ -232,7 +235,7 @@ class QuantizeConfig(Section):
     """how a range is cut"""
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     """of |x|, for threshold = "percentile\""""
-    seed: int = 0
+    seed: Seed = 0
     """chooses the calibration images"""
     max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
     """top-1 on validation images that INT8 may cost; above it layers are left in float"""

@@ -18,6 +18,7 @@ from edgedistill import ranks
 from edgedistill.config import Recipe
 from edgedistill.distill.batches import Order, TrainingSet, normalised
 from edgedistill.distill.loop import Term, Training
+from edgedistill.errors import TrainingError
 from edgedistill.history import HistoryWriter
 from edgedistill.images import Images
 from edgedistill.measure import calibration_error, measures
@@ -35,7 +36,7 @@ from edgedistill.run_folder import Result, write_json
 from edgedistill.sections import RunConfig, TrainingConfig
 from jetson.preprocess import Preprocess, dict_from_preprocess
 
-WEIGHTS = "weights.safetensors"
+WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
 
 
 def spec_for(name: str, recipe: Recipe) -> Preprocess:
@@ -138,23 +139,24 @@ def train_and_save(
     all ranks train, the first one writes, and all get the same result.
     """
     record = context.out / f"trained-{subject.number}.json"
-    files = (subject.file, record.name)
+    place = context.out / f"training-{subject.number}" if subject.number else context.out
     if not ranks.agreed(record.exists):
-        _train(context, images, subject, config, views, device, record, on_epoch)
+        _train(context, images, subject, config, views, device, record, place, on_epoch)
+    if ranks.is_first():  # here: a kill may come between the record and this
+        (place / CHECKPOINT).unlink(missing_ok=True)
     kept = ranks.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
-    return Result(kept["values"], files, kept["cost"])
+    return Result(kept["values"], (subject.file,), kept["cost"])  # the record holds times
 
 
 def _train(
     context: StageContext, images: Images, subject: Subject, config: TrainingConfig,
-    views: int | None, device: torch.device, record: Path,
+    views: int | None, device: torch.device, record: Path, place: Path,
     on_epoch: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
-    """Leaves the weights and, last, `record`."""
+    """Leaves the weights and, last, `record`; checkpoint and history in `place`."""
     spec, lesson = spec_for(subject.name, context.recipe), subject.lesson
     order = Order(len(lesson.images), config.batch_size, config.seed, views,
                   images.drawn(lesson.images), lesson.draws)  # fmt: skip
-    place = context.out / f"training-{subject.number}" if subject.number else context.out
     place.mkdir(exist_ok=True)
     history = HistoryWriter(place, context.recipe.run.tensorboard) if ranks.is_first() else None
 
@@ -170,7 +172,7 @@ def _train(
 
     training = Training(
         subject.model, spec, lesson.images, order, lesson.terms, config, validate, device,
-        checkpoint=place / "checkpoint.pt",
+        checkpoint=place / CHECKPOINT,
         checkpoint_seconds=context.recipe.run.checkpoint_seconds,
         on_epoch=tell, extra=lesson.extra or nn.Identity(), read=lesson.read,
         precision=context.recipe.run.precision, metric=context.recipe.data.metric,
@@ -185,8 +187,9 @@ def _train(
     cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9),
             "processes": ranks.world(), "speed": str(training.speed)}  # fmt: skip
     values = _described(context, images, subject, config, order, rows, device)
+    if training.went_back is not None:
+        values["went_back"] = training.went_back
     write_json(record, {"values": values, "cost": cost})
-    training.checkpoint.unlink(missing_ok=True)
 
 
 def _described(
@@ -257,8 +260,16 @@ def new_network(
 def _validation(
     model: nn.Module, spec: Preprocess, images: Images, device: torch.device
 ) -> dict[str, Any]:
-    """On validation images; of an embedding, by each image's nearest other one."""
+    """On validation images; of an embedding, by each image's nearest other one.
+
+    Raises:
+        TrainingError: outputs that are not finite.
+    """
     logits, labels = logits_of(model, spec, images.frames("val"), device), images.labels("val")
+    if not np.isfinite(logits).all():
+        raise TrainingError(
+            "the outputs on validation images are not finite; lower peak_lr, or take other weights"
+        )
     if is_embedding(model):
         scores = nearest_other_scores(logits, labels, len(images.classes))
         return {"loss": None, **measures(scores, labels, images.classes)}

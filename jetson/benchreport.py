@@ -34,7 +34,7 @@ def report_from_line(line):
     """
     try:
         report = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError("benchmark report: not JSON: %s" % (error,))
     if not isinstance(report, dict) or report.get("version") != VERSION:
         raise BenchError("benchmark report: expected version %d, got %.60r" % (VERSION, line))

@@ -50,7 +50,7 @@ def top_classes(logits, classes, top):
 
 
 class Progress(object):
-    """Counts what was done, answers SIGTERM and SIGINT, and writes `--stats` once a second."""
+    """Counts what was done, answers SIGTERM, SIGINT and SIGHUP, and writes `--stats` once a second."""
 
     def __init__(self, stats=None, clock=time.perf_counter):
         self.stopped, self.frames, self.dropped = False, 0, 0
@@ -61,10 +61,12 @@ class Progress(object):
             raise StreamError("--stats %s: cannot be written" % (stats,))
 
     def begin(self):
-        """The clock starts; from now on SIGTERM and SIGINT let the frame in hand be finished."""
+        """The clock starts; from now on SIGTERM, SIGINT and a lost terminal let the frame in hand be
+        finished. Under nohup a lost terminal stays without effect."""
         self._start = self._written = self._clock()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.stop)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self.stop)
 
     def stop(self, *_):
         self.stopped = True

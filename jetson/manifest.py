@@ -148,6 +148,11 @@ def _manifest_from_dict(stored, path):
     for key, kind in _KINDS:
         if not isinstance(stored[key], kind) or isinstance(stored[key], bool):
             raise ManifestError("%s: %s is %.80r, which no bundle of ours has" % (path, key, stored[key]))
+    inside = (("classes", str), ("input_shape", int), ("tolerance", (int, float)))
+    for key, kind in inside:
+        values = stored[key].values() if isinstance(stored[key], dict) else stored[key]
+        if not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
+            raise ManifestError("%s: %s is %.80r, which no bundle of ours has" % (path, key, stored[key]))
     try:
         stored["preprocess"] = preprocess_from_dict(stored["preprocess"])
     except (ValueError, TypeError) as error:

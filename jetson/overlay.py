@@ -8,7 +8,7 @@ import os
 import re
 
 from jetson.errors import StreamError
-from jetson.video import has_gstreamer
+from jetson.video import has_gstreamer, name_for_opencv
 
 RTP = "rtp://"
 BITRATE = 4000000  # a second, as jetson-inference's default
@@ -106,8 +106,9 @@ class Overlay(object):
                 "--overlay %s: no H.264 encoder opens; GStreamer's own is in gstreamer1.0-plugins-ugly"
                 % (self._target,)
             )
+        path = name_for_opencv(self._target)
         four = "MJPG" if self._target.lower().endswith(".avi") else "mp4v"
-        writer = cv2.VideoWriter(self._target, cv2.VideoWriter_fourcc(*four), self._rate, size)
+        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*four), self._rate, size)
         if not writer.isOpened():
             raise StreamError("--overlay %s: cannot be written as .mp4 or .avi" % (self._target,))
         return writer

@@ -1,5 +1,7 @@
 """From an image file to the network's input: one function for the board and the workstation."""
 
+import os
+import stat
 from typing import NamedTuple, Tuple
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from jetson.errors import ImageError
 
 INTERPOLATIONS = ("area", "bilinear", "bicubic")
+MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
 
 Preprocess = NamedTuple(
     "Preprocess",
@@ -52,6 +55,11 @@ def preprocess_from_dict(stored):
         raise ValueError(
             "preprocess: expected one of %s, got %r" % (INTERPOLATIONS, spec.interpolation)
         )
+    numbers = spec.mean + spec.std
+    if type(spec.image_px) is not int or type(spec.resize_px) is not int or not all(
+        isinstance(number, (int, float)) and abs(number) < 1e6 for number in numbers
+    ):
+        raise ValueError("preprocess: expected whole pixels and finite means and stds")
     if not 0 < spec.image_px <= spec.resize_px:
         raise ValueError(
             "preprocess: expected 0 < image_px <= resize_px, got %r" % (spec.image_px,)
@@ -68,6 +76,8 @@ def read_image(path):
         ImageError: unreadable, or what `decode_image` refuses.
     """
     try:
+        if not stat.S_ISREG(os.stat(str(path)).st_mode):  # a pipe or a device may never end
+            raise ImageError("%s: not a regular file" % (path,))
         with open(str(path), "rb") as file:
             content = file.read()
     except (IOError, OSError) as error:
@@ -79,8 +89,8 @@ def decode_image(content, name):
     """Decode the bytes of an image file.
 
     Grey becomes three equal channels, alpha is dropped, 16-bit integers are divided by 257, EXIF
-    orientation is applied. A truncated JPEG or PNG is refused: OpenCV fills the rest with grey
-    and reports nothing.
+    orientation is applied, an animation gives its first frame. A truncated JPEG or PNG is refused:
+    OpenCV fills the rest with grey and reports nothing.
 
     Args:
         content: of a file that OpenCV reads.
@@ -90,7 +100,8 @@ def decode_image(content, name):
         (height, width, 3) uint8, RGB.
 
     Raises:
-        ImageError: truncated, no image, CMYK, or neither 8 nor 16 bits a channel.
+        ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, a strip, or larger
+            than OpenCV is let (`jetson.MOST_PIXELS`).
     """
     import cv2
 
@@ -101,6 +112,11 @@ def decode_image(content, name):
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
+        if "MAX_IMAGE" in str(error):
+            raise ImageError(
+                "%s: claims more than %s pixels (OPENCV_IO_MAX_IMAGE_PIXELS); make it smaller"
+                % (name, os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "OpenCV's limit of"))
+            )
         raise ImageError("%s: cannot be decoded: %s" % (name, str(error).splitlines()[0]))
     if image is None:
         raise ImageError("%s: not an image that OpenCV can decode" % (name,))
@@ -108,6 +124,12 @@ def decode_image(content, name):
         image = (image // 257).astype(np.uint8)
     if image.dtype != np.uint8:
         raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (name, image.dtype))
+    height, width = image.shape[:2]
+    if max(height, width) > MOST_ASPECT * min(height, width):
+        raise ImageError(
+            "%s: %dx%d is a strip; expected a long side of at most %d times the short one"
+            % (name, height, width, MOST_ASPECT)
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -6,6 +6,7 @@ devfreq; as read by jetson_stats and in L4T's developer guide, not seen on a boa
 """
 
 import glob
+import math
 import os
 import re
 
@@ -106,6 +107,7 @@ def _glob(root, pattern):
 
 def _number(path):
     try:
-        return float(text_of(path))
+        value = float(text_of(path))
     except ValueError:
         return None
+    return value if math.isfinite(value) else None

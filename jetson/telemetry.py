@@ -1,6 +1,7 @@
 """What the machine says of itself: pure parsers of text, and the few files they read.
 
 Formats as the boards print them: tests/jetson/samples has real lines of each, with their sources.
+What has another form is left out, never an error: numbers of more than 15 digits, too.
 """
 
 import platform
@@ -15,7 +16,7 @@ def kibibytes_from_text(text):
     """{name: KiB} of /proc/meminfo or /proc/self/status; lines of other shapes are left out."""
     found = {}
     for line in text.splitlines():
-        match = re.match(r"^(\w+):\s+(\d+) kB$", line)
+        match = re.match(r"^(\w+):\s+(\d{1,15}) kB$", line)
         if match:
             found[match.group(1)] = int(match.group(2))
     return found
@@ -42,14 +43,14 @@ def tegrastats_from_line(line):
         gpu_percent, gpu_mhz (the slowest of several); emc_percent;
         temperatures_c {zone in lower case: degrees}; power_mw {rail: now, not the average}.
     """
-    ram = re.search(r"\bRAM (\d+)/(\d+)MB", line)
+    ram = re.search(r"\bRAM (\d{1,15})/(\d{1,15})MB", line)
     if not ram:
         return None
-    swap = re.search(r"\bSWAP (\d+)/\d+MB", line)
+    swap = re.search(r"\bSWAP (\d{1,15})/\d+MB", line)
     cores = re.search(r"\bCPU \[([^\]]*)\]", line)
-    online = re.findall(r"(\d+)%@(\d+)", cores.group(1)) if cores else []
-    gpu = re.search(r"\bGR3D_FREQ (\d+)%(?:@\[?([\d,]+))?", line)
-    emc = re.search(r"\bEMC_FREQ (\d+)%", line)
+    online = re.findall(r"(\d{1,15})%@(\d{1,15})", cores.group(1)) if cores else []
+    gpu = re.search(r"\bGR3D_FREQ (\d{1,15})%(?:@\[?(\d{1,15}(?:,\d{1,15})*))?", line)
+    emc = re.search(r"\bEMC_FREQ (\d{1,15})%", line)
     return {
         "ram_used_mib": int(ram.group(1)),
         "ram_total_mib": int(ram.group(2)),
@@ -60,11 +61,11 @@ def tegrastats_from_line(line):
         "gpu_mhz": min(int(mhz) for mhz in gpu.group(2).split(",")) if gpu and gpu.group(2) else None,
         "emc_percent": int(emc.group(1)) if emc else None,
         "temperatures_c": temperatures_c(
-            re.findall(r"\b(\w+)@(-?[\d.]+)C(?:/-?[\d.]+C)?(?=\s|$)", line)
+            re.findall(r"\b(\w+)@(-?\d+(?:\.\d*)?)C(?:/-?[\d.]+C)?(?=\s|$)", line)
         ),
         "power_mw": {
             rail: int(now)
-            for rail, now in re.findall(r"\b([A-Z][A-Z0-9_]+) (\d+)(?:mW)?/\d+(?:mW)?(?=[\s/]|$)", line)
+            for rail, now in re.findall(r"\b([A-Z][A-Z0-9_]+) (\d{1,15})(?:mW)?/\d+(?:mW)?(?=[\s/]|$)", line)
         },
     }  # fmt: skip
 
@@ -81,7 +82,7 @@ def temperatures_c(zones):
 
 def power_mode_from_text(text):
     """(name, number) from `nvpmodel -q`: `NV Power Mode: MAXN`, a line, `0`; None when absent."""
-    match = re.search(r"^NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d+)\s*$)?", text, re.MULTILINE)
+    match = re.search(r"^NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d{1,15})\s*$)?", text, re.MULTILINE)
     if not match:
         return None, None
     return match.group(1), int(match.group(2)) if match.group(2) else None
@@ -94,7 +95,7 @@ def clocks_from_text(text):
         {"cpu": [(min, max, now) of each online core], "gpu": (min, max, now) or None,
         "emc": the same, and "emc_locked": bool or None}, in MHz.
     """
-    triple = r"MinFreq=(\d+) MaxFreq=(\d+) CurrentFreq=(\d+)"
+    triple = r"MinFreq=(\d{1,15}) MaxFreq=(\d{1,15}) CurrentFreq=(\d{1,15})"
     found = {"cpu": [], "gpu": None, "emc": None, "emc_locked": None}
     for line in text.splitlines():
         match = re.search(triple, line)

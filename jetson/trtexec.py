@@ -11,7 +11,8 @@ _SCOPES = {
     "Latency": "latency_ms", "GPU Compute Time": "compute_ms", "H2D Latency": "host_to_device_ms",
     "D2H Latency": "device_to_host_ms", "Enqueue Time": "enqueue_ms",
 }  # fmt: skip
-_VALUE = r"(\w+(?:\(\d+%\))?) = ([\d.e+-]+) ms"
+_NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
+_VALUE = r"(\w+(?:\(\d+%\))?) = " + _NUMBER + " ms"
 
 
 def summary_from_text(text):
@@ -22,7 +23,7 @@ def summary_from_text(text):
         host_to_device_ms, device_to_host_ms and enqueue_ms those that it printed, each with
         min_ms, max_ms, mean_ms, p50_ms (its median) and the percentiles of that release.
     """
-    throughput = re.search(r"\bThroughput: ([\d.e+]+) qps", text)
+    throughput = re.search(r"\bThroughput: " + _NUMBER + " qps", text)
     if not throughput:
         return None
     found = {"throughput_qps": float(throughput.group(1))}

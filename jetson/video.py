@@ -78,6 +78,18 @@ def has_gstreamer():
     return bool(re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()))
 
 
+def name_for_opencv(path):
+    """The same name as text; of bytes that are no UTF-8, OpenCV does not complain, it dies.
+
+    Raises:
+        StreamError: such bytes.
+    """
+    try:  # without a locale, Python 3.6 holds every other byte as a surrogate
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeError:
+        raise StreamError("%r: OpenCV opens names in UTF-8 only; rename it" % (path,))
+
+
 def open_capture(source, camera):
     """An opened `cv2.VideoCapture`.
 
@@ -96,7 +108,9 @@ def open_capture(source, camera):
         raise StreamError("%s: no such device; is the camera plugged in? ls /dev/video*" % (place,))
     nvidia = os.path.exists("/etc/nv_tegra_release")
     if has_gstreamer():
-        capture = cv2.VideoCapture(pipeline(source, camera, nvidia), cv2.CAP_GSTREAMER)
+        capture = cv2.VideoCapture(
+            name_for_opencv(pipeline(source, camera, nvidia)), cv2.CAP_GSTREAMER
+        )
     elif scheme == "csi":
         raise StreamError(
             "%s: this OpenCV (%s) was built without GStreamer, which CSI cameras need; JetPack's "
@@ -109,7 +123,7 @@ def open_capture(source, camera):
         ):
             capture.set(key, value)
     else:
-        capture = cv2.VideoCapture(place if scheme == "file" else source)
+        capture = cv2.VideoCapture(name_for_opencv(place if scheme == "file" else source))
     if not capture.isOpened():
         capture.release()
         hint = "is another program using it, and does it offer --camera %dx%d@%d?" % tuple(camera)

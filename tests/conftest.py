@@ -24,3 +24,15 @@ def finished_run(tmp_path_factory):
     folder_run = edgedistill("run", "r.toml", cwd=folder)
     (folder / "said.txt").write_text(folder_run.stdout)
     return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the torture suite tried, in one table at the end."""
+    from torture.ledger import table
+
+    rows = [row for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])
+            for name, row in report.user_properties if name == "torture"]  # fmt: skip
+    if rows:
+        terminalreporter.section("torture: what was tried, what was lost")
+        for line in table(rows):
+            terminalreporter.write_line(line)

@@ -151,13 +151,15 @@ def dangers(node: ast.AST) -> str | None:
     """What is wrong with a call or an import, or None."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         names = {name.name.split(".")[0] for name in node.names} | {getattr(node, "module", None)}
-        banned = names & {"pickle", "cPickle", "dill", "marshal", "shelve"}
+        banned = names & {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
         return f"imports {banned.pop()}" if banned else None
     if not isinstance(node, ast.Call):
         return None
     called = ast.unparse(node.func)
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-    if called in {"eval", "exec", "os.system", "os.popen"}:
+    if called in {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput",
+                  "subprocess.getstatusoutput", "torch.hub.load", "yaml.load", "tempfile.mktemp",
+                  "shutil.unpack_archive"} or called.endswith(".extractall"):  # fmt: skip
         return f"calls {called}"
     if given.get("shell", "False") != "False":
         return f"{called} with shell=True"
@@ -176,7 +178,8 @@ def test_nothing_runs_code_from_data():
 @pytest.mark.parametrize("text", [
     "import pickle", "from pickle import loads", "eval('1')", "os.system('ls')",
     "subprocess.run('ls', shell=True)", "torch.load(path)", "torch.load(path, weights_only=False)",
-    "np.load(path, allow_pickle=True)",
+    "np.load(path, allow_pickle=True)", "yaml.load(text)", "tar.extractall(path)", "__import__(name)",
+    "subprocess.getoutput('ls')", "torch.hub.load('x', 'y')",
 ])  # fmt: skip
 def test_the_search_for_dangers_finds(text):
     assert any(dangers(node) for node in ast.walk(ast.parse(text)))

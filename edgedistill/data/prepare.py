@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from edgedistill.data.summary import (
     summary_of_pool,
 )
 from edgedistill.data.table import ImageTable, write_table
-from edgedistill.errors import DataError
+from edgedistill.errors import DataError, printable
 from edgedistill.sections import DataConfig
 
 
@@ -70,7 +71,7 @@ def _prepare(
         lines.append(line_from_pool(summary))
     write_table(out, _table(found, grouped, classes, labels, splits, pool))
     for line in lines:
-        say("  " + line)
+        say("  " + printable(line))
     return summary
 
 
@@ -113,9 +114,11 @@ def _classes(found: Scan) -> list[str]:
             )
     if len(classes) < 2:
         raise DataError(f"expected at least two classes, got {classes}")
-    newlines = [name for name in classes if len(name.splitlines()) != 1]
-    if newlines:
-        raise DataError(f"class names must be one line each, got {newlines[0]!r}")
+    for name in classes:
+        if name.splitlines() != [name] or any(category(c) in {"Cc", "Cs"} for c in name):
+            raise DataError(
+                f"class names must be one line of text in any script, got {name!r}; rename it"
+            )
     return classes
 
 

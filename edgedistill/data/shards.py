@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
@@ -61,6 +62,8 @@ def read_bytes(path: Path) -> bytes:
         if not os.path.isdir(shard):  # a folder may be called x.tar
             with open(shard, "rb") as file:
                 return _pread(file.fileno(), int(place[1]), int(place[2]), shard)
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device may never end
+        raise OSError(errno.EINVAL, "not a regular file", text)
     return path.read_bytes()
 
 

@@ -215,6 +215,8 @@ def _items_of_rows(
         path, label = row[data.path_column], row[data.label_column] if labelled else ""
         if not path or (labelled and not label):
             raise DataError(f"{source}, line {number}: the path or the label is empty")
+        if "\0" in path:
+            raise DataError(f"{source}, line {number}: {path!r} is no path")
         group = row[data.group_column] if labelled and data.group_column else None
         found.append(Item(Path(os.path.abspath(source.parent / path)), label or "", group or None))
     return found

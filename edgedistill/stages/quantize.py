@@ -13,7 +13,11 @@ from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.export import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
-from edgedistill.quantize.fp16_range import fp16_findings, largest_of_every_tensor
+from edgedistill.quantize.fp16_range import (
+    fp16_findings,
+    largest_of_every_tensor,
+    lines_from_findings,
+)
 from edgedistill.quantize.half import fp16_from_onnx
 from edgedistill.quantize.ladder import ladder_of
 from edgedistill.quantize.qdq import qdq_from_onnx
@@ -48,6 +52,9 @@ def run(context: StageContext) -> Result:
     )  # fmt: skip
     largest = largest_of_every_tensor(model, image, len(chosen))
     largest |= {name: max(value, largest[name]) for name, value in ranges.largest.items()}
+    overflows = fp16_findings(model, largest)
+    for line in lines_from_findings(overflows):
+        context.talk.say(f"  {line}")
     write_json(context.out / AMAX, ranges.kept)
     gate = _gate(context, images, model, ranges.kept, np.concatenate(
         [image(number) for number in range(min(RANKED_ON, len(chosen)))]))  # fmt: skip
@@ -79,7 +86,7 @@ def run(context: StageContext) -> Result:
             "ladder": ladder_of(logits, stored["labels"], images.classes),
             "int8_gate": gate,
             "qad": retrained,
-            "fp16_findings": fp16_findings(model, largest),
+            "fp16_findings": overflows,
             "requested": recipe.target.precision,
             "executed": executed,
             "reason": reason,

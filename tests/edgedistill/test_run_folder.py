@@ -1,10 +1,13 @@
 import errno
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from edgedistill.errors import RunFolderError
-from edgedistill.run_folder import Result, RunFolder, write_bytes
+from edgedistill.run_folder import Result, RunFolder, write_bytes, write_json
 
 INPUTS = {"recipe": {"distill.temperature": 2.0}, "artifacts": {}}
 
@@ -79,3 +82,31 @@ def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path, monkeypa
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_killed_just_before_the_swap_and_asked_for_again_no_half_passes_for_a_whole(tmp_path):
+    """The whole one is put into its place first; the half of the second is not taken for it."""
+    with RunFolder(tmp_path) as run:
+        make(run, "whole")
+        os.replace(tmp_path / "distill", tmp_path / "distill.partial")  # as the kill left it
+        out = run.begin("distill", INPUTS)  # --force: nobody asked whether it is fresh
+        (out / "w.bin").write_text("half")
+        assert run.why_stale("distill", INPUTS) is None
+        assert (tmp_path / "distill" / "w.bin").read_text() == "whole"
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "distill"]
+
+
+def test_bytes_of_a_file_name_that_are_no_text_come_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_json(tmp_path / "x.json", {"path": name})
+    assert json.loads((tmp_path / "x.json").read_text(encoding="utf-8")) == {"path": name}
+
+
+def test_a_full_disk_has_room_for_the_lock(tmp_path):
+    with RunFolder(tmp_path):
+        pass
+    code = ("import resource, sys; from pathlib import Path; from edgedistill.run_folder import RunFolder\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+            "with RunFolder(Path(sys.argv[1])): print('held')")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("held\n", "")

@@ -17,7 +17,15 @@ from jetson.classify import Progress, classify, top_classes
 from jetson.errors import StreamError
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
-from jetson.video import Frames, has_gstreamer, is_stream, open_capture, parse_source, pipeline
+from jetson.video import (
+    Frames,
+    has_gstreamer,
+    is_stream,
+    name_for_opencv,
+    open_capture,
+    parse_source,
+    pipeline,
+)
 
 CAMERA = (1280, 720, 30)
 BGR = "videoconvert ! video/x-raw, format=BGR ! appsink max-buffers=4 sync=false"
@@ -84,6 +92,13 @@ def test_sources_that_are_refused(source, line):
     with pytest.raises(StreamError) as error:
         parse_source(source)
     assert line in str(error.value)
+
+
+def test_a_name_that_is_no_utf8_never_reaches_opencv():
+    """It would end in a segmentation fault."""
+    assert name_for_opencv("clip.mp4") == "clip.mp4"
+    with pytest.raises(StreamError, match="names in UTF-8 only"):
+        name_for_opencv(os.fsdecode(b"caf\xe9.mp4"))
 
 
 def test_what_is_a_stream():
@@ -289,11 +304,11 @@ def test_stats_that_fail_later_complain_once(tmp_path, capsys):
 
 def test_a_camera_that_vanishes_is_one_line_and_exit_code_one(bundle, monkeypatch, capsys):
     monkeypatch.setattr("jetson.classify.open_capture", lambda *_: Camera(3))
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     try:
         code = main(["classify", "--bundle", bundle, "--backend", "onnxruntime", "csi://0"])
     finally:
-        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before):
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), before):
             signal.signal(number, handler)
     out, error = capsys.readouterr()
     assert code == 1
@@ -327,7 +342,7 @@ def test_a_reader_that_goes_away_is_no_traceback(bundle, tmp_path):
     assert b"BrokenPipeError" not in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_finishes_the_line_and_exits_with_zero(bundle, tmp_path, number):
     """The video is long: the process is in the middle of it when the signal comes."""
     video = write_video(tmp_path / "v.avi", frames=3000)

@@ -255,3 +255,12 @@ def test_commands_that_are_missing_or_hang_say_nothing(tmp_path, monkeypatch):
     assert sampler.said_by([str(slow)], timeout_s=0.2) == ""
     assert sampler.said_by(["no-such-program-here"]) == ""
     assert re.match("x", sampler.said_by(["echo", "x"]))
+
+
+@pytest.mark.parametrize("line", [
+    "RAM 1/2MB cpu@46.12..5C", "RAM 1/2MB GR3D_FREQ 0%@[,5]", "RAM 1/" + "9" * 5000 + "MB",
+    "RAM 1/2MB CPU [1%@" + "9" * 5000 + "]",
+])  # fmt: skip
+def test_numbers_of_no_form_are_left_out(line):
+    found = tegrastats_from_line(line)
+    assert found is None or (found["temperatures_c"] == {} and found["gpu_mhz"] is None)

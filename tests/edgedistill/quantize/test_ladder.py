@@ -9,7 +9,11 @@ from edgedistill.config import recipe_from_table
 from edgedistill.errors import QuantizeError
 from edgedistill.gates import int8_is_good_enough
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.quantize.fp16_range import fp16_findings, largest_of_every_tensor
+from edgedistill.quantize.fp16_range import (
+    fp16_findings,
+    largest_of_every_tensor,
+    lines_from_findings,
+)
 from edgedistill.quantize.ladder import sqnr_db, standard_error_points, step_of
 from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.quantize.rescue import fewest_float_layers, int8_logits, sensitivity
@@ -124,3 +128,8 @@ def test_the_layer_that_overflows_float16_is_named(tmp_path, images, factor, lev
     if factor == 1e6:
         assert found[0]["layer"] == "Conv conv1"
         assert "keep Conv conv1 in FP32" in found[0]["mend"]
+    said = lines_from_findings(found)
+    assert any("FP16 OVERFLOW in Conv conv1: |x| reaches" in line for line in said) == (factor == 1e6)
+    assert len(said) == (1 if levels and factor != 1e6 else len(wanted))
+    assert lines_from_findings(found[:1] * 9)[5:] == (
+        ["FP16 OVERFLOW in 4 more tensors: see fp16_findings"] if factor == 1e6 else [])  # fmt: skip

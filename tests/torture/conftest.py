@@ -1,0 +1,48 @@
+"""What the torture tests share: a finished small run, commands by fork, and the ledger."""
+
+import shutil
+
+import pytest
+
+from forks import Forks
+from knobs import MODE, SEED
+from road import write_images
+from small import small_recipe
+
+
+@pytest.fixture(scope="session")
+def forks():
+    with Forks() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def small_run(forks, tmp_path_factory):
+    """A folder with images/, r.toml and run/: every stage done, undisturbed."""
+    folder = tmp_path_factory.mktemp("small")
+    write_images(folder / "images", per_class=12)
+    (folder / "r.toml").write_text(small_recipe())
+    done = forks.run("run", "r.toml", "--run-dir", "run", cwd=folder)
+    assert done.code == 0, done.err
+    return folder
+
+
+@pytest.fixture
+def copy_of_run(small_run, tmp_path):
+    """A copy of the finished run's artifacts; the images and the recipe stay where they are."""
+    shutil.copytree(small_run / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def tried(record_property):
+    """`tried(subject, what, times, lost=0)` writes a row of the table at the end."""
+
+    def note(subject, what, times, lost=0):
+        record_property("torture", [subject, what, times, lost])
+
+    return note
+
+
+def pytest_report_header():
+    return f"torture: TORTURE={MODE} TORTURE_SEED={SEED}"

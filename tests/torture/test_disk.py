@@ -1,0 +1,138 @@
+"""A full or broken disk, a read-only folder, no memory: one line, exit code 1, the previous artifact intact."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from test_kill import NAMES, QUICK, without
+
+from artifacts import bits_of, left_over
+from knobs import chance, rounds
+
+SAID = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}
+
+
+def refused(done, words):
+    """Whether a command ended as one that a person can mend."""
+    return done.code == 1 and "Traceback" not in done.err and any(w in done.last_line for w in words)
+
+
+@pytest.mark.parametrize("stage", [name for name in NAMES if rounds(name in QUICK, True, True)])
+def test_an_error_at_any_file_operation_leaves_the_previous_artifact(
+    forks, small_run, copy_of_run, tried, stage
+):
+    """The stage is asked for again: at the failure its artifact is there and must stay there."""
+    run, draw = copy_of_run, chance(f"disk {stage}")
+    words = (stage, "r.toml", "--run-dir", run, "--force", stage)
+    before = bits_of(run)
+    whole = forks.run(*words, cwd=small_run, faults={"under": str(run)})
+    assert whole.code == 0, whole.err
+    assert bits_of(run) == before
+    count = min(whole.events, rounds(2, 8, 40))
+    lost, failed = [], 0
+    for at in draw.sample(range(1, whole.events + 1), count):
+        error = draw.choice(sorted(SAID))
+        done = forks.run(*words, cwd=small_run, faults={"under": str(run), "at": at, "error": error})
+        if done.code == 0:  # what clears away may fail in silence: the artifact is whole
+            bad = bits_of(run) != before
+        else:
+            failed += 1
+            bad = not refused(done, [SAID[error]]) or bits_of(run) != before
+        if bad:
+            lost.append((at, error, done.err))
+    again = forks.run(*words, cwd=small_run)
+    assert again.code == 0, again.err
+    tried("disk", f"ENOSPC or EIO, stage {stage}", count, len(lost))
+    assert not lost, lost
+    assert bits_of(run) == before
+    assert not left_over(run)
+
+
+def test_a_limit_on_the_size_of_files_is_met_in_c_too(forks, small_run, copy_of_run, tried):
+    """RLIMIT_FSIZE: every write beyond it fails, whoever makes it."""
+    run, draw, lost = copy_of_run, chance("size"), []
+    sizes = [0, *(draw.randrange(1, 2_500_000) for _ in range(rounds(1, 8, 40)))]
+    for size in sizes:
+        stage = draw.choice(NAMES[:-2])
+        without(run, stage)
+        done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_FSIZE": size})
+        if done.code != 0 and not refused(done, ["File too large"]):
+            lost.append((size, stage, done.err))
+        assert not list(run.rglob("*.tmp"))
+    done = forks.run("quantize", "r.toml", "--run-dir", run, cwd=small_run)
+    tried("disk", "file size limit", len(sizes), len(lost))
+    assert not lost, lost
+    assert done.code == 0, done.err
+    assert bits_of(run)["quantize"] == bits_of(small_run / "run")["quantize"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """`small_disk(mib)` mounts a tmpfs; needs root."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("cannot mount a tmpfs here")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True)
+
+
+def test_a_disk_that_fills_up(forks, small_run, small_disk, tried):
+    """A whole run on a disk of few MiB, which grows until it fits: every refusal is one line."""
+    place = small_disk("size=64k")
+    lost, sizes = [], [64, *range(1024, 20480, rounds(8192, 2048, 512))]
+    for size in sizes:
+        subprocess.run(["mount", "-o", f"remount,size={size}k", str(place)], check=True)
+        done = forks.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
+        if done.code != 0 and not refused(done, ["No space left on device"]):
+            lost.append((size, done.err))
+        assert not list(place.rglob("*.tmp"))
+    subprocess.run(["mount", "-o", "remount,size=256m", str(place)], check=True)
+    done = forks.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
+    tried("disk", "tmpfs that fills up", len(sizes), len(lost))
+    assert not lost, lost
+    assert done.code == 0, done.err
+    whole = bits_of(small_run / "run")
+    assert bits_of(place / "run") == {name: whole[name] for name in NAMES[: NAMES.index("bundle") + 1]}
+
+
+def test_a_read_only_folder(forks, small_run, copy_of_run, small_disk, tried):
+    place = small_disk("size=64m")
+    shutil.copytree(copy_of_run, place / "run")
+    subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    lost, commands = [], [
+        ("run", "r.toml", "--run-dir", place / "run"),
+        ("distill", "r.toml", "--run-dir", place / "new"),
+        ("sweep", "r.toml", "--run-dir", place / "run", "--over", "distill.kd_weight=0.5"),
+        ("new", "--train", small_run / "images", place / "new.toml"),
+        ("check", place / "run/export/student.onnx", "--fix", place / "fixed.onnx"),
+    ]  # fmt: skip
+    for words in commands:
+        done = forks.run(*words, cwd=small_run)
+        if not refused(done, ["Read-only file system"]):
+            lost.append((words, done.code, done.err))
+    tried("disk", "read-only folder", len(commands), len(lost))
+    assert not lost, lost
+
+
+@pytest.mark.parametrize("stage", [name for name in NAMES[:-3] if rounds(name == "data", True, True)])
+def test_too_little_memory(forks, small_run, copy_of_run, tried, stage):
+    """RLIMIT_AS above what the imports take; whatever the kernel's answer, it is told in one line."""
+    run, draw, lost = copy_of_run, chance(f"memory {stage}"), []
+    limits = [draw.randrange(1 << 20, 1 << 28) for _ in range(rounds(2, 3, 10))]
+    for limit in limits:
+        without(run, stage)
+        done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_AS": limit})
+        if done.code != 0 and not refused(done, ["memory"]):
+            lost.append((limit, done.code, done.err[-1500:]))
+    done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run)
+    tried("memory", f"RLIMIT_AS, stage {stage}", len(limits), len(lost))
+    assert not lost, lost
+    assert done.code == 0, done.err
+    assert bits_of(run)[stage] == bits_of(small_run / "run")[stage]
