@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 install: $(VENV)/.installed  ## make .venv with everything but the board's TensorRT
 
 quickstart: install  ## the whole road on real images, on this computer
-	$(BIN)/edgedistill quickstart
+	$(BIN)/edgedistill quickstart $(QUICKSTART)
 
 test: install  ## all tests that this machine can run
 	$(BIN)/python -m pytest -n 2 --dist loadfile

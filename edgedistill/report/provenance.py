@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgedistill import __version__
 from edgedistill.config import Recipe
+from edgedistill.dependencies import dependencies
 
 _PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python", "onnx",
              "onnxruntime", "onnxslim", "numpy", "pydantic", "rich", "jinja2", "matplotlib",
@@ -34,7 +34,7 @@ def provenance_of(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str
         "python": platform.python_version(),
         "machine": platform.machine(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
-        "dependencies": _dependencies(_PACKAGES),
+        "dependencies": dependencies()["packages"],
         "recipe": values,
         "recipe_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "artifacts": {name: values["artifact"]["digest"] for name, values in stages.items()},
@@ -66,26 +66,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _dependencies(roots: tuple[str, ...]) -> dict[str, str]:
-    """Name -> version of these packages and of all that they require here, extras left out."""
-    found: dict[str, str] = {}
-    waiting = list(roots)
-    while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in found:
-            continue
-        try:
-            package = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue  # required for another platform
-        found[name] = package.version
-        for requirement in package.requires or []:
-            needed, _, condition = requirement.partition(";")
-            if "extra" not in condition:
-                waiting.append(re.match(r"[\w.-]+", needed).group())
-    return dict(sorted(found.items()))
 
 
 def _commit(checkout: Path) -> str | None:

@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ from edgedistill.talk import Talk
 from edgedistill.work import Work
 from road import ROOT, edgedistill
 from terminals import COLOURS, CTRL_C, Terminal
+from tools import needs
 
 
 def events_of(text):
@@ -171,8 +171,7 @@ OFFERED = {
 
 @pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_completion_by_the_shell_itself(tmp_path, shell):
-    if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
+    needs(shell, shell)
     script = tmp_path / f"edgedistill.{shell}"
     script.write_text(edgedistill("completion", shell, cwd=tmp_path).stdout)
     for line, word in OFFERED.items():
@@ -191,8 +190,7 @@ def test_completion_by_the_shell_itself(tmp_path, shell):
 
 
 def test_completion_by_typing_tab_in_zsh(tmp_path):
-    if shutil.which("zsh") is None:
-        pytest.skip("no zsh here")
+    needs("zsh", "zsh")
     (tmp_path / "_edgedistill").write_text(edgedistill("completion", "zsh", cwd=tmp_path).stdout)
     shell = Terminal("-f", "-i", program=("zsh",), cwd=tmp_path, columns=200)
     shell.type(b"PS1='> '; fpath+=$PWD; autoload -U compinit; compinit -D -u; echo re''ady\n")

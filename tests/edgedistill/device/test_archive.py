@@ -17,6 +17,7 @@ from edgedistill.device.signing import sign_bundle
 from edgedistill.errors import BundleError
 from jetson.manifest import NAME, SIGNATURE, read_manifest
 from road import ROOT
+from tools import needs
 
 KINDS = ["archive", "folder", "oci"]
 
@@ -164,8 +165,8 @@ def test_the_oci_layout_holds_the_archive_as_its_one_layer(signed, tmp_path):
     assert len(os.listdir(layout / "blobs" / "sha256")) == 3
 
 
-@pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
 def test_skopeo_reads_the_oci_layout(signed, tmp_path):
+    needs("skopeo", "skopeo")
     made = export_bundle(signed, "oci", tmp_path / "b.oci")
     done = subprocess.run(["skopeo", "inspect", f"oci:{tmp_path / 'b.oci'}:{made['tag']}"],
                           capture_output=True, text=True, check=True)  # fmt: skip
@@ -179,10 +180,8 @@ def test_without_mender_artifact_it_says_how_to_get_it(signed, tmp_path, monkeyp
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(
-    shutil.which("mender-artifact") is None, reason="mender-artifact is not installed"
-)
 def test_mender_artifact_validates_what_it_packed(signed, tmp_path):
+    needs("mender-artifact", "mender-artifact")
     made = export_bundle(signed, "mender", tmp_path / "b.mender")
     subprocess.run(
         ["mender-artifact", "validate", tmp_path / "b.mender"], capture_output=True, check=True
