@@ -137,6 +137,12 @@ def test_files_and_functions_are_short():
     none(offenders)
 
 
+def test_no_two_test_modules_have_one_name():
+    """pytest imports them by their bare name, and two of one name not at all."""
+    names = [path.name for path in sources("tests") if path.name.startswith("test_")]
+    none([name for name in sorted(set(names)) if names.count(name) > 1])
+
+
 def test_no_module_is_a_drawer_for_everything():
     none(
         [

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 import weakref
 
@@ -89,6 +90,31 @@ def write_modules(folder, release, **behaviour):
                     % (os.path.dirname(os.path.abspath(__file__)), release, behaviour)
                 )
     return str(folder)
+
+
+def switching(tmp_path, monkeypatch):
+    """Body of a fixture: gives switch("8.2", ...), that release for this process and its children.
+
+    What was imported of them before is there again afterwards, and nothing of ours.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = _forgotten()
+
+    def switch(release, **does):
+        folder = write_modules(tmp_path / "fake", release, **does)
+        monkeypatch.setenv("PYTHONPATH", folder)
+        monkeypatch.setattr(sys, "path", [folder] + [p for p in sys.path if p != folder])
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the folder is written again
+        _forgotten()
+
+    yield switch
+    _forgotten()
+    sys.modules.update(before)
+
+
+def _forgotten():
+    names = [name for name in sys.modules if name.split(".")[0] in ("tensorrt", "pycuda")]
+    return {name: sys.modules.pop(name) for name in names}
 
 
 def fill(names, release, behaviour):

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import sys
 
 import pytest
 
@@ -137,20 +136,8 @@ def test_mistakes(verified, capsys, tmp_path):
 
 @pytest.fixture
 def tensorrt(tmp_path, monkeypatch):
-    """tensorrt("8.2"): that release for this process and its children."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def switch(release, **does):
-        folder = fakes.write_modules(tmp_path / "fake", release, **does)
-        monkeypatch.setenv("PYTHONPATH", folder)
-        monkeypatch.setattr(sys, "path", [folder] + [p for p in sys.path if p != folder])
-        monkeypatch.setattr(sys, "dont_write_bytecode", True)
-        for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
-            monkeypatch.delitem(sys.modules, name)
-
-    yield switch
-    for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
-        del sys.modules[name]
+    for switch in fakes.switching(tmp_path, monkeypatch):
+        yield switch
 
 
 @pytest.mark.parametrize("release", ["8.2", "11"])

@@ -31,20 +31,8 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def use(tmp_path, monkeypatch):
-    """use("8.2"): that TensorRT for this process and its children."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def switch(release, **does):
-        folder = fakes.write_modules(tmp_path / "fake", release, **does)
-        monkeypatch.setenv("PYTHONPATH", folder)
-        monkeypatch.setattr(sys, "path", [folder] + [p for p in sys.path if p != folder])
-        monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the folder is written again
-        for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
-            monkeypatch.delitem(sys.modules, name)
-
-    yield switch
-    for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "pycuda")]:
-        del sys.modules[name]
+    for switch in fakes.switching(tmp_path, monkeypatch):
+        yield switch
 
 
 def runner_of(bundle):
