@@ -90,16 +90,17 @@ def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
     """What the model of `edgedistill predict` expects of this network on the board, or why it says nothing.
 
     Returns:
-        fps, fps_low, fps_high, interval_share, memory_mib (all None when nothing is said), notes,
-        provenance, reason.
+        fps, fps_low, fps_high, interval_share, memory_mib (all None when nothing is said),
+        extrapolated, notes, provenance, reason.
     """
     keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
     try:
         found = predict(model, recipe.target.device, recipe.target.precision)
     except (RecipeError, PreflightError) as error:
-        return {**dict.fromkeys(keys), "notes": [], "provenance": "unknown", "reason": str(error)}
+        return {**dict.fromkeys(keys), "extrapolated": False, "notes": [], "provenance": "unknown",
+                "reason": str(error)}  # fmt: skip
     return {**{key: getattr(found, key) for key in keys}, "notes": list(found.notes),
-            "provenance": found.provenance, "reason": ""}  # fmt: skip
+            "extrapolated": found.extrapolated, "provenance": found.provenance, "reason": ""}  # fmt: skip
 
 
 def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -107,7 +107,8 @@ def _on_target(report: dict[str, Any]) -> str:
     """What others measured of this network on the board, by whom; else what is predicted."""
     published, predicted = report["published"], report["predicted"]
     if not published["rows"] and predicted and predicted["fps"]:
-        return (f"{predicted['fps']:.0f} FPS, {predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}, the "
+        beyond = ", extrapolated" if predicted["extrapolated"] else ""
+        return (f"{predicted['fps']:.0f} FPS, {predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}{beyond}, the "
                 f"network alone ({predicted['provenance']})")  # fmt: skip
     if not published["rows"]:
         return published["reason"]

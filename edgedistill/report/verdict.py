@@ -123,8 +123,9 @@ def _instead(report: dict[str, Any]) -> str:
     """What there is in place of a board's own figure."""
     rows, predicted = report["published"]["rows"], report["predicted"]
     if not rows and predicted and predicted["fps"]:
-        return (f"predicted {predicted['fps']:.0f} FPS ({predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}) "
-                "for the network alone")  # fmt: skip
+        beyond = ", extrapolated" if predicted["extrapolated"] else ""
+        interval = f"{predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}{beyond}"
+        return f"predicted {predicted['fps']:.0f} FPS ({interval}) for the network alone"
     if not rows:
         return report["published"]["reason"].removeprefix("unknown: ")
     shown = " and ".join(f"{row['fps']} FPS" for row in rows)

@@ -27,6 +27,10 @@ def test_a_prediction_is_a_card_with_its_interval_and_answers_no_budget(stages, 
     words = " ".join(re.sub("<[^>]*>", " ", page).split())
     said = f"{fps(predicted['fps'])} FPS predicted are expected of the network alone"
     assert f"{said} ({fps(low)} to {fps(high)})" in words
+    beyond = html_from_report(report_from_stages(stages, recipe, predicted={**predicted, "extrapolated": True}))
+    assert not predicted["extrapolated"]
+    assert beyond.count("extrapolated") > page.count("extrapolated")
+    assert "the interval may not hold" in beyond
     assert "mean error on a network that was left out" in words
     report = report_from_stages(stages, with_target(recipe, fps=1.0), predicted=predicted)
     (row,) = [row for row in report["verdict"]["rows"] if row["what"].startswith("FPS")]
