@@ -32,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {key.name} ({key.key_id})")
     for check in found["doctor"].get("checks", []):
         print(f"  {'ok' if check['ok'] else 'NOT OK':7}{check['name']}: {check['found']}"
-              + ("" if check["ok"] else f"; {check['advice']}"))  # fmt: skip
+              + (f"; {check['advice']}" if check["advice"] and not check["ok"] else ""))  # fmt: skip
     return 0
