@@ -21,6 +21,7 @@ class TestBoard:
     Args:
         folder: for the root and the python.
         python: the interpreter behind it.
+        modules: a folder of modules that it has besides, such as fakes of TensorRT.
 
     `fault(verb, script)` makes the next `python -m jetson VERB` there run a line of shell first;
     in it, $$ is the process that then becomes Python.
@@ -28,9 +29,10 @@ class TestBoard:
 
     __test__ = False
 
-    def __init__(self, folder, python):
+    def __init__(self, folder, python, modules=None):
         self.folder, self.root = folder, folder / "root"
         self._interpreter = python
+        more = "" if modules is None else f'export PYTHONPATH="$PYTHONPATH:{modules}" XDG_CACHE_HOME={folder}/cache'
         self.root.mkdir(parents=True)
         self.python = folder / "python"
         self.python.write_text(f"""#!/bin/sh
@@ -38,6 +40,7 @@ if [ -e {folder}/fault-"$3" ]; then
     mv {folder}/fault-"$3" {folder}/happened
     . {folder}/happened
 fi
+{more}
 exec {python} "$@"
 """)
         self.python.chmod(0o755)
@@ -59,9 +62,9 @@ exec {python} "$@"
     def on(self, machine, said=None):
         return Board(machine, str(self.root), str(self.python), ([] if said is None else said).append)
 
-    def enrol(self, config, keys, host="board", target="local"):
+    def enrol(self, config, keys, host="board", target="local", backend="onnxruntime"):
         with Connection(host, config) as machine:
-            return enrol(self.on(machine), target, "onnxruntime", keys.name, keys.public)
+            return enrol(self.on(machine), target, backend, keys.name, keys.public)
 
     def deploy(self, config, bundle, receipt, host="board", said=None, **wanted):
         talk = Talk(quiet=True)
