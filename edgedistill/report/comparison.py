@@ -75,7 +75,7 @@ def compared(
 def text_from_comparison(comparison: dict[str, Any]) -> str:
     """The table of runs as plain text, caveats below."""
     rows = [("run", "student", "target", "teacher", "baseline", "student", "kept", "gain, 95 %",
-             "int8", "MACs", "file")]  # fmt: skip
+             "int8 top-1", "MACs", "file")]  # fmt: skip
     for run in comparison["runs"]:
         low, high = run["gain_interval_points"]
         kept = run["retention_fraction"]
