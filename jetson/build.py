@@ -1,6 +1,5 @@
 """Build the engine on this board: checks, a child under a memory guard, one rename at the end."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from jetson.board import (
     memory_warnings,
 )
 from jetson.errors import BuildError
+from jetson.lock import held
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
 _LOOK_S, _SUPPLY_S, _TALK_S = 0.1, 1.0, 15.0
@@ -53,9 +53,11 @@ def build(
     for line in warnings:
         _say("warning: " + line)
     supply = power.SupplyWatch(root, board)
+    busy = BuildError("another build is at work in this bundle; wait for it to end")
     try:
         check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
-        with _lock(folder):
+        os.makedirs(os.path.join(folder, "work"), exist_ok=True)
+        with held(os.path.join(folder, "work", "build.lock"), busy):
             try:
                 return _build(
                     folder, stage, manifest, compiler, planned, warnings, timeout_s, supply
@@ -189,25 +191,6 @@ def _cache_folder():
     """Of this board, not of the bundle: the next bundle builds faster."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(home, "edgedistill", "timing")
-
-
-class _lock(object):
-    """One build at a time in a bundle; the lock goes when the process does, however it ends."""
-
-    def __init__(self, folder):
-        os.makedirs(os.path.join(folder, "work"), exist_ok=True)
-        self._path = os.path.join(folder, "work", "build.lock")
-
-    def __enter__(self):
-        self._file = open(self._path, "w", encoding="ascii")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (IOError, OSError):
-            self._file.close()
-            raise BuildError("another build is at work in this bundle; wait for it to end")
-
-    def __exit__(self, *error):
-        self._file.close()
 
 
 def _say(text):

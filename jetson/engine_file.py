@@ -5,20 +5,24 @@ work/engine/ <hash>.engine    what TensorRT built here
                               hash, TensorRT, CUDA, SM, board, flags, seconds, memory
              verified.json    what `verify` found, and for which engine hash
              verified-onnxruntime.json   the same of the stand-in, whose "engine" is model.onnx
+             verify.lock      held while `verify` is at work
 
 An engine is code that runs on this machine: nothing is loaded whose hash is not the sidecar's.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 
 from jetson.errors import EngineError, VerifyError
+from jetson.lock import held
 from jetson.manifest import sha256_of
 
 VERSION = 1
 SIDECAR = "engine.json"
 VERIFIED = {"tensorrt": "verified.json", "onnxruntime": "verified-onnxruntime.json"}
+VERIFYING = "verify.lock"
 KEYS = (
     "version", "engine", "engine_sha256", "onnx", "onnx_sha256", "compiler", "tensorrt", "cuda",
     "sm", "board", "requested", "executed", "reasons", "int8_by", "flags", "workspace_mib",
@@ -128,41 +132,60 @@ def forget_verified(bundle, backend):
         raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
 
 
+@contextlib.contextmanager
+def verifying(bundle):
+    """Around `verify`, which takes the pass away for a while: who asks for it meanwhile is told so.
+
+    Raises:
+        VerifyError: another one is at work.
+        EngineError: the disk refuses.
+    """
+    folder = engine_folder(bundle)
+    with contextlib.ExitStack() as stack:
+        try:
+            os.makedirs(folder, exist_ok=True)
+            stack.enter_context(held(os.path.join(folder, VERIFYING), _busy()))
+        except (IOError, OSError) as error:
+            raise EngineError("%s cannot be written: %s" % (folder, error))
+        yield
+
+
 def write_verified(bundle, backend, engine_sha256, found):
     """Keep what `verify` found, for this engine only."""
-    folder = engine_folder(bundle)
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise EngineError("%s cannot be made: %s" % (folder, error))
-    _write(folder, VERIFIED[backend], dict(found, engine_sha256=engine_sha256))
+    _write(engine_folder(bundle), VERIFIED[backend], dict(found, engine_sha256=engine_sha256))
 
 
 def require_verified(bundle, backend="tensorrt"):
     """What `verify` found for the engine that is in force: of ONNX Runtime, model.onnx itself.
 
     Raises:
-        VerifyError: it has not passed.
+        VerifyError: it has not passed, or is just being verified.
     """
     if backend == "tensorrt":
         in_force, what, words = read_record(bundle)["engine_sha256"], "this engine", ""
     else:
         in_force, what = sha256_of(os.path.join(str(bundle), "model.onnx")), "model.onnx"
         words = " --backend " + backend
-    try:
-        path = os.path.join(engine_folder(bundle), VERIFIED[backend])
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (IOError, OSError, ValueError):
-        found = None
+    folder, found = engine_folder(bundle), None
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(IOError, OSError):  # without the file none was ever at work
+            stack.enter_context(held(os.path.join(folder, VERIFYING), _busy(), shared=True))
+        with contextlib.suppress(IOError, OSError, ValueError):
+            with open(os.path.join(folder, VERIFIED[backend]), encoding="utf-8") as file:
+                found = json.load(file)
     if not isinstance(found, dict) or found.get("engine_sha256") != in_force:
         raise VerifyError("%s has not passed; run: python3 -m jetson verify%s" % (what, words))
     return found
 
 
+def _busy():
+    return VerifyError("another verify is at work in this bundle; wait for it to end")
+
+
 def _write(folder, name, values):
     beside = os.path.join(folder, name + ".tmp")
     try:
+        os.makedirs(folder, exist_ok=True)
         with open(beside, "w", encoding="utf-8") as file:
             json.dump(values, file, indent=1, sort_keys=True)
             file.flush()

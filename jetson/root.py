@@ -10,7 +10,6 @@ lock            held by the one verb that writes
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import stat
 from typing import NamedTuple
 
 from jetson.errors import ReleaseError
+from jetson.lock import held
 from jetson.runners import BACKENDS
 
 DEFAULT = os.path.join("~", "edgedistill")
@@ -67,22 +67,18 @@ def locked(root):
     Raises:
         ReleaseError: ROOT is not there, another process is in, or the disk refuses.
     """
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        handle = os.open(os.path.join(root, LOCK), flags, 0o600)
-    except (IOError, OSError) as error:
-        raise ReleaseError("%s: %s; on the workstation: edgedistill enrol" % (root, error.strerror))
-    try:
+    busy = ReleaseError("another command is at work in %s; wait for it to end" % (root,))
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (IOError, OSError):
-            raise ReleaseError("another command is at work in %s; wait for it to end" % (root,))
+            stack.enter_context(held(os.path.join(root, LOCK), busy))
+        except (IOError, OSError) as error:
+            raise ReleaseError(
+                "%s: %s; on the workstation: edgedistill enrol" % (root, error.strerror)
+            )
         try:
             yield
         except (IOError, OSError) as error:
             raise ReleaseError("%s; nothing is half done: repeat the command" % (error,))
-    finally:
-        os.close(handle)
 
 
 def read_board(root):

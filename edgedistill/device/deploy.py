@@ -142,6 +142,16 @@ class _Road:
             return
         incoming = f"{board.root}/incoming/{bundle.id}"
         downgrade = ("--allow-downgrade",) if self._wanted.allow_downgrade else ()
+        try:
+            self._send(incoming, downgrade)
+        except BoardError:
+            # Another deployment of the same bundle may have made a release of what both copied into.
+            if all(row["id"] != bundle.id for row in board.status()["releases"]):
+                raise
+        self._keep("accept", board.agent("accept", bundle.id, *downgrade))
+
+    def _send(self, incoming: str, downgrade: tuple[str, ...]) -> None:
+        bundle, board = self._bundle, self._board
         first = [Upload(name, (bundle.folder / name).stat().st_size) for name in (NAME, SIGNATURE)]
         board.machine.put(bundle.folder, first, incoming)
         uploads = uploads_of(board.agent("want", bundle.id, *downgrade), bundle)
@@ -153,7 +163,6 @@ class _Road:
         if left:
             with self._talk.progress(f"{self._name}: bytes copied", total, have) as sent:
                 board.machine.put(bundle.folder, left, incoming, sent)
-        self._keep("accept", board.agent("accept", bundle.id, *downgrade))
 
     def step(self, name: str) -> None:
         if name in self._steps and name != "activate":  # that is asked, the board may have gone back

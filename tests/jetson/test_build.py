@@ -13,6 +13,7 @@ import fakes
 from bundles import BIAS, WEIGHT, make_bundle, sign
 from jetson import board, build, engine_file, precision
 from jetson.errors import BuildError
+from jetson.lock import held
 from jetson.manifest import read_manifest, sha256_of
 from tiny_onnx import model_bytes
 
@@ -197,7 +198,9 @@ def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monk
 def test_two_builds_at_once_are_refused(bundle, use):
     use("8.2")
     manifest = read_manifest(bundle)
-    with build._lock(bundle), pytest.raises(BuildError, match="another build is at work"):
+    os.makedirs(os.path.join(bundle, "work"))
+    path = os.path.join(bundle, "work", "build.lock")
+    with held(path, None), pytest.raises(BuildError, match="another build is at work"):
         build.build(bundle, manifest)
 
 

@@ -35,6 +35,18 @@ def use(tmp_path, monkeypatch):
         yield switch
 
 
+def test_who_asks_for_a_pass_while_verify_is_at_work_is_told_so(bundle, use, capsys):
+    use("8.2")
+    build(bundle, read_manifest(bundle))
+    with engine_file.verifying(bundle):
+        with pytest.raises(VerifyError, match="another verify is at work in this bundle"):
+            engine_file.require_verified(bundle)
+        assert main(["verify", "--bundle", bundle]) == 1
+        assert "another verify is at work in this bundle" in capsys.readouterr().err
+    with pytest.raises(VerifyError, match="has not passed"):
+        engine_file.require_verified(bundle)
+
+
 def runner_of(bundle):
     return open_runner("tensorrt", bundle, read_manifest(bundle))
 
