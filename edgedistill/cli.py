@@ -100,10 +100,10 @@ def main(argv: list[str] | None = None) -> int:
     except EdgeDistillError as error:
         from edgedistill.talk import painted
 
-        lines = [printable(line) for line in str(error).split("\n")]
-        if not isinstance(error, RecipeError):  # a recipe's faults are told all, a line each
-            lines = ["\\n".join(lines)]
-        print(painted(f"edgedistill {args.verb}:", "error"), "\n".join(lines), file=sys.stderr)
+        said = printable(str(error))
+        if isinstance(error, RecipeError):  # its faults are told all, a line each
+            said = "\n".join(printable(line) for line in str(error).split("\n"))
+        print(painted(f"edgedistill {args.verb}:", "error"), said, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if not is_out_of_memory(error):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from edgedistill.verbs.board_options import ssh_options
+from edgedistill.errors import BundleError, UsageError
+from edgedistill.verbs.board_options import bundle_in, ssh_options
 
 SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
 HELP = "a board's figures for an ONNX file or a run, without deploying it"
@@ -34,8 +34,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if (args.what is None) == (args.compare is None):
-        print("edgedistill bench: expected one WHAT, or --compare A B", file=sys.stderr)
-        return 2
+        raise UsageError("expected one WHAT, or --compare A B")
     from edgedistill.device.bench import bench, compare
     from edgedistill.device.here import Here
     from edgedistill.device.remote import Board
@@ -60,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bundle(path: Path, precision: str, stack: ExitStack) -> Path:
-    from edgedistill.errors import BundleError
+    import tempfile
 
-    for folder in (path / "bundle" / "bundle", path):
-        if (folder / "manifest.json").is_file():
-            return folder
+    found = bundle_in(path)
+    if found is not None:
+        return found
     if path.suffix != ".onnx" or not path.is_file():
         raise BundleError(f"{path}: expected a MODEL.onnx, a run folder with a bundle, or a bundle folder")
     from edgedistill.device.throwaway import write_throwaway

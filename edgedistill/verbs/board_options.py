@@ -24,6 +24,12 @@ def ssh_options(parser: argparse.ArgumentParser) -> None:
                         help="what ssh reads instead of your ~/.ssh/config")  # fmt: skip
 
 
+def bundle_in(path: Path) -> Path | None:
+    """The bundle of a run folder, or of a bundle's own; None when it is neither."""
+    folders = (path / "bundle" / "bundle", path)
+    return next((folder for folder in folders if (folder / "manifest.json").is_file()), None)
+
+
 def one_host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("host", metavar="HOST", help="any word that `ssh` accepts")
     board_options(parser)

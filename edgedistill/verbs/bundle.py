@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
-from edgedistill.verbs.recipe_run import overrides_from_args, run_asked, run_options, run_recipe
+from edgedistill.verbs.recipe_run import (
+    overrides_from_args,
+    run_asked,
+    run_options,
+    run_recipe,
+    speaks,
+)
 
 FORMATS = ("folder", "archive", "mender", "oci")
 
@@ -36,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     path = run_asked(args, recipe, name)
     if isinstance(path, int):
         return path
-    if os.environ.get("RANK", "0") == "0":  # under torchrun the first process speaks for all
+    if speaks():
         _export(args, path.parent / "bundle", name)
     return 0
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedistill.verbs.board_options import board_options
-from edgedistill.verbs.recipe_run import overrides_from_args, run_options, run_recipe
+from edgedistill.errors import BundleError, UsageError
+from edgedistill.verbs.board_options import board_options, bundle_in
+from edgedistill.verbs.recipe_run import overrides_from_args, run_asked, run_options, run_recipe
 
 if TYPE_CHECKING:
     from edgedistill.device.deploy import SignedBundle, Wanted
@@ -39,18 +39,20 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     if args.hosts and args.fleet:
-        return _usage("--host and --fleet: one of them")
+        raise UsageError("--host and --fleet: one of them")
     if args.group and not args.fleet:
-        return _usage("--group needs --fleet")
+        raise UsageError("--group needs --fleet")
     if args.fleet and (args.root or args.python):
-        return _usage("--root and --python of a fleet's boards stand in its file")
-    to_boards = bool(args.hosts or args.fleet)
-    if args.what.suffix == ".toml" and not to_boards:
-        return _stage(args)
+        raise UsageError("--root and --python of a fleet's boards stand in its file")
+    to_boards, is_recipe = bool(args.hosts or args.fleet), args.what.suffix == ".toml"
     if not to_boards:
-        return _usage(f"{args.what} goes where? Give --host HOST or --fleet boards.toml")
+        if is_recipe:
+            return _stage(args)
+        raise UsageError(f"{args.what} goes where? Give --host HOST or --fleet boards.toml")
+    if is_recipe:
+        return _recipe_to_boards(args)
     with ExitStack() as stack:
-        return _to_boards(args, *_bundle_and_reports(args, stack))
+        return _to_boards(args, *_bundle_and_reports(args.what, stack))
 
 
 def _stage(args: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def _stage(args: argparse.Namespace) -> int:
     from edgedistill.config import load_recipe
 
     if args.allow_downgrade:
-        return _usage("--allow-downgrade is for --host and --fleet")
+        raise UsageError("--allow-downgrade is for --host and --fleet")
     config = args.ssh_config and args.ssh_config.absolute()
     given = {"until": args.until, "bench_runs": args.runs, "root": args.root, "python": args.python,
              "ssh_config": config}  # fmt: skip
@@ -67,30 +69,28 @@ def _stage(args: argparse.Namespace) -> int:
     return run_recipe(args, recipe, args.what.stem)
 
 
-def _usage(line: str) -> int:
-    print(f"edgedistill deploy: {line}", file=sys.stderr)
-    return 2
+def _recipe_to_boards(args: argparse.Namespace) -> int:
+    """Its bundle, made first where it is not there."""
+    from edgedistill.config import load_recipe
+
+    recipe = load_recipe(args.what, overrides_from_args(args))
+    args.stage = "bundle"
+    made = run_asked(args, recipe, args.what.stem)
+    if isinstance(made, int):
+        return made
+    return _to_boards(args, made.parent / "bundle", made.parents[1] / "deployments", recipe.deploy)
 
 
-def _bundle_and_reports(args: argparse.Namespace, stack: ExitStack) -> tuple[Path, Path, DeployConfig]:
-    """The bundle's folder, made first when a recipe is given; where to keep what boards say; settings."""
-    from edgedistill.errors import BundleError
+def _bundle_and_reports(what: Path, stack: ExitStack) -> tuple[Path, Path, DeployConfig]:
+    """The bundle's folder; where to keep what boards say; settings."""
     from edgedistill.sections import DeployConfig
 
-    what = args.what
-    if what.suffix == ".toml":
-        from edgedistill.config import load_recipe
-        from edgedistill.pipeline import run_stages
-        from edgedistill.talk import Talk
-
-        recipe, run_dir = load_recipe(what, overrides_from_args(args)), args.run_dir or Path("runs") / what.stem
-        run_stages(recipe, run_dir, Talk(args.quiet), "bundle", args.force)
-        return run_dir / "bundle" / "bundle", run_dir / "deployments", recipe.deploy
-    if (what / "bundle" / "bundle" / "manifest.json").is_file():
-        return what / "bundle" / "bundle", what / "deployments", DeployConfig()
-    if (what / "manifest.json").is_file():
-        return what, Path("deployments"), DeployConfig()
+    found = bundle_in(what)
+    if found is not None:
+        return found, Path("deployments") if found == what else what / "deployments", DeployConfig()
     if what.is_file():
+        import tempfile
+
         from edgedistill.device.archive import unpack_archive
 
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgedistill-")))

@@ -39,6 +39,11 @@ def overrides_from_args(args: argparse.Namespace) -> list[str]:
     return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
 
 
+def run_dir_of(args: argparse.Namespace, name: str) -> Path:
+    """Where the run of the recipe `name`.toml lies."""
+    return args.run_dir or Path("runs") / name
+
+
 def talk_from_args(args: argparse.Namespace):
     """The voice that the options ask for.
 
@@ -51,7 +56,7 @@ def talk_from_args(args: argparse.Namespace):
 
     if args.events == "-" and args.json:
         raise UsageError("--events - and --json both want stdout; name a file: --events events.jsonl")
-    return Talk(args.quiet, EventLog(args.events) if args.events and _speaks() else None)
+    return Talk(args.quiet, EventLog(args.events) if args.events and speaks() else None)
 
 
 def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | int:
@@ -59,7 +64,7 @@ def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | int:
     none, after a dry run or Ctrl-C."""
     from edgedistill.pipeline import plan_run, run_stages
 
-    run_dir = args.run_dir or Path("runs") / name
+    run_dir = run_dir_of(args, name)
     if args.dry_run:
         from edgedistill.plan import json_from_plan, text_from_plan
 
@@ -78,7 +83,7 @@ def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
     path = run_asked(args, recipe, name)
     if isinstance(path, int):
         return path
-    if _speaks() and args.events != "-":
+    if speaks() and args.events != "-":
         _print_result(path, args.json)
     return 0
 
@@ -102,6 +107,6 @@ def _print_result(path: Path, as_json: bool) -> None:
         print(path)
 
 
-def _speaks() -> bool:
+def speaks() -> bool:
     """Under torchrun the first process speaks for all."""
     return os.environ.get("RANK", "0") == "0"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from edgedistill.verbs.recipe_run import run_options
+from edgedistill.verbs.recipe_run import run_dir_of, run_options
 from edgedistill.verbs.run import run as run_stage
 
 
@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     code = run_stage(args)
     if code == 0 and args.serve and not args.dry_run:
-        _serve((args.run_dir or Path("runs") / args.recipe.stem) / "report", args.port)
+        _serve(run_dir_of(args, args.recipe.stem) / "report", args.port)
     return code
 
 

@@ -10,6 +10,7 @@ from edgedistill.verbs.recipe_run import (
     interrupted,
     overrides_from_args,
     recipe_options,
+    run_dir_of,
     talk_from_args,
 )
 
@@ -30,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgedistill.sweep import Sweep, text_from_sweep
 
-    run_dir = args.run_dir or Path("runs") / args.recipe.stem
+    run_dir = run_dir_of(args, args.recipe.stem)
     talk = talk_from_args(args)
     sweep = Sweep(args.recipe, overrides_from_args(args), args.over, run_dir, talk)
     try:

@@ -228,3 +228,10 @@ def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, 
     assert hosts[1]["activate"]["id"] == board.current()
     assert board.served_equals(tmp_path / "run" / "bundle" / "bundle")
     assert json.loads((tmp_path / "run" / "report" / "report.json").read_text())["device"]["host"] == "local"
+
+
+def test_a_dry_run_of_a_recipe_makes_nothing_and_asks_no_board(finished_run):
+    words = ("deploy", "r.toml", "--host", "nobody.invalid", "--dry-run")
+    said = command(*words, "--set", "deploy.golden_images=3", cwd=finished_run)
+    assert "run      bundle: " in said.stdout
+    assert not (finished_run / "runs" / "r" / "bundle.partial").exists()
