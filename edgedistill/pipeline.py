@@ -145,7 +145,10 @@ def _why(
 ) -> tuple[dict[str, Any], str | None]:
     """What a stage's artifact is to be made from, and why the one that is there will not do."""
     inputs = inputs_of(stage, recipe, run.digest, sources)
-    return inputs, "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
+    reason = "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
+    if reason is None:
+        run.forget_begun(stage.name, inputs)
+    return inputs, reason
 
 
 def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any]) -> None:

@@ -124,10 +124,12 @@ class RunFolder:
         for name, known in stamp["files"].items():
             if not _is_same_file(self.folder(stage) / name, known):
                 return f"{stage}/{name} is missing or was changed"
-        partial = self.path / f"{stage}.partial"
-        if _json_or_none(partial / _INPUTS) == inputs:  # a redoing that was asked for and killed
-            shutil.rmtree(partial, ignore_errors=True)
         return None
+
+    def forget_begun(self, stage: str, inputs: dict[str, Any]) -> None:
+        """Of a fresh artifact: remove a redoing that was asked for and killed."""
+        if self.is_begun(stage, inputs):
+            shutil.rmtree(self.path / f"{stage}.partial", ignore_errors=True)
 
     def is_begun(self, stage: str, inputs: dict[str, Any]) -> bool:
         """Whether an interrupted run with the same inputs left work that `begin` takes up."""

@@ -92,6 +92,8 @@ def test_killed_just_before_the_swap_and_asked_for_again_no_half_passes_for_a_wh
         out = run.begin("distill", INPUTS)  # --force: nobody asked whether it is fresh
         (out / "w.bin").write_text("half")
         assert run.why_stale("distill", INPUTS) is None
+        assert (out / "w.bin").read_text() == "half"  # a question removes nothing
+        run.forget_begun("distill", INPUTS)
         assert (tmp_path / "distill" / "w.bin").read_text() == "whole"
         assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "distill"]
 
