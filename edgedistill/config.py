@@ -32,6 +32,10 @@ from edgedistill.sections import (
     TrainingConfig,
 )
 
+# Keys that name files: relative to the recipe's own folder.
+PATHS = {"data": ("train", "val", "test", "unlabelled"), "run": ("cache_dir",),
+         "teacher": ("weights",), "student": ("weights",), "deploy": ("ssh_config",)}  # fmt: skip
+
 
 class Recipe(Section):
     """One whole road."""
@@ -187,21 +191,23 @@ def apply_override(table: dict[str, Any], override: str) -> None:
         raise RecipeError(
             f"--set {override}: expected section.key=value, like distill.temperature=2"
         )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        value = text
     table.setdefault(section, {})
     if not isinstance(table[section], dict):
         raise RecipeError(f"--set {override}: [{section}] is not a section of the recipe")
-    table[section][key] = value
+    table[section][key] = value_from_text(text)
+
+
+def value_from_text(text: str) -> Any:
+    """A TOML value; what is none is the text itself, so that words need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
 
 
 def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
     """Recipe paths are relative to the recipe file, so that a run can be started anywhere."""
-    paths = {"data": ("train", "val", "test", "unlabelled"), "run": ("cache_dir",),
-             "teacher": ("weights",), "student": ("weights",), "deploy": ("ssh_config",)}  # fmt: skip
-    for section, keys in paths.items():
+    for section, keys in PATHS.items():
         values = table.get(section)
         if not isinstance(values, dict):
             continue

@@ -15,7 +15,6 @@ import hashlib
 import io
 import itertools
 import json
-import tomllib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.callable_module import call_as_verb
-from edgedistill.config import Recipe, load_recipe
+from edgedistill.config import PATHS, Recipe, load_recipe, value_from_text
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline import StageContext, run_stages
 from edgedistill.run_folder import RunFolder, write_bytes, write_json
@@ -183,13 +182,15 @@ class Sweep:
         import tomlkit
 
         document = tomlkit.parse(self.recipe_path.read_text(encoding="utf-8"))
-        recipe = self.recipe_of(best["settings"]).model_dump(mode="json")
+        recipe = self.recipe_of(best["settings"])
+        values = recipe.model_dump(mode="json")
+        values["deploy"]["ssh_config"] = recipe.deploy.ssh_config  # of this computer: no dump has it
         given = [text.partition("=")[0].strip() for text in self.overrides]
-        paths = ["data.train", "data.val", "data.test", "teacher.weights", "student.weights"]
-        stated = [key for key in paths if key.split(".")[1] in document.get(key.split(".")[0], {})]
+        stated = [f"{section}.{key}" for section, keys in PATHS.items() for key in keys
+                  if key in document.get(section, {})]  # fmt: skip
         for name in [*stated, *given, *best["settings"]]:
             section, _, key = name.partition(".")
-            document.setdefault(section, tomlkit.table())[key] = recipe[section][key]
+            document.setdefault(section, tomlkit.table())[key] = values[section][key]
         head = (f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, "
                 "one seed\n")  # fmt: skip
         return head + tomlkit.dumps(document)
@@ -256,14 +257,7 @@ def _axis(text: str) -> tuple[str, list[Any]]:
         raise RecipeError(
             f"--over {text}: expected distill.key=a,b,c, like distill.temperature=2,4"
         )
-    return name.strip(), [_value(value) for value in values.split(",")]
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text.strip()
+    return name.strip(), [value_from_text(value.strip()) for value in values.split(",")]
 
 
 def _words(settings: Settings) -> str:
