@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgedistill.errors import PreflightError
 from edgedistill.target import Target
 
 
@@ -24,6 +26,38 @@ class Finding:
     node: str
     why: str
     mend: str
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around whatever opens and parses a file.
+
+    Raises:
+        PreflightError: it is not there, or no ONNX file.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise PreflightError(f"{path}: no such file") from None
+    except Exception as error:  # protobuf and OSError: both mean a bad file
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise PreflightError(f"{path}: not a readable ONNX model: {reason}") from None
+
+
+@contextmanager
+def looking_into(model: onnx.ModelProto, path: Path) -> Iterator[None]:
+    """Around whatever looks at the nodes of a model that was read.
+
+    Raises:
+        PreflightError: it has none, or they are malformed.
+    """
+    if not model.graph.node:  # protobuf reads many a foreign file, an empty one too, as nothing
+        raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:160]  # names that are no text, tensors without data
+        raise PreflightError(f"{path}: a malformed ONNX model: {reason}") from error
 
 
 class Graph:

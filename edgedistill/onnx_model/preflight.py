@@ -10,8 +10,7 @@ from pathlib import Path
 
 import onnx
 
-from edgedistill.errors import PreflightError
-from edgedistill.onnx_model.findings import Finding, Graph
+from edgedistill.onnx_model.findings import Finding, Graph, looking_into, reading
 from edgedistill.onnx_model.rules import RULES
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
 from edgedistill.target import Target
@@ -25,24 +24,14 @@ def check_onnx(path: Path, target: Target) -> list[Finding]:
     Raises:
         PreflightError: not a readable ONNX file.
     """
-    try:
+    with reading(path):
         file_bytes = path.stat().st_size
         if file_bytes > MAX_BYTES:  # protobuf itself reads no more
             why = f"{file_bytes / 2**30:.1f} GiB; a parser reads at most 2 GiB"
             return [Finding("error", "size", "model", why, "take a smaller model")]
         model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError:
-        raise PreflightError(f"{path}: no such file") from None
-    except Exception as error:  # protobuf and OSError: both mean a bad file
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise PreflightError(f"{path}: not a readable ONNX model: {reason}") from None
-    if not model.graph.node:  # protobuf reads many a foreign file, an empty one too, as nothing
-        raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
-    try:
+    with looking_into(model, path):
         return check_graph(Graph(model, file_bytes, path), target)
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:160]  # names that are no text, tensors without data
-        raise PreflightError(f"{path}: a malformed ONNX model: {reason}") from error
 
 
 def check_graph(graph: Graph, target: Target) -> list[Finding]:

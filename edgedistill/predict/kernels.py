@@ -17,7 +17,7 @@ from pathlib import Path
 import onnx
 
 from edgedistill.errors import PreflightError
-from edgedistill.onnx_model.findings import Graph, attribute, given
+from edgedistill.onnx_model.findings import Graph, attribute, given, looking_into, reading
 
 COMPUTING = ("dense3x3", "dense", "pointwise", "depthwise", "grouped", "gemm", "matmul")
 # Quantization is part of the kernels around it: what it saves is in the precision.
@@ -61,22 +61,19 @@ def kernels_from_file(path: Path) -> list[Kernel]:
     Raises:
         PreflightError: not a readable ONNX file, shapes that are not static, more than one image.
     """
-    try:
+    with reading(path):
         model = onnx.load(str(path), load_external_data=False)
-    except FileNotFoundError:
-        raise PreflightError(f"{path}: no such file") from None
-    except Exception as error:  # protobuf and OSError: both mean a bad file
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise PreflightError(f"{path}: not a readable ONNX model: {reason}") from None
-    if not model.graph.node:
-        raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
-    graph = Graph(model, 0, path)
-    batches = [graph.shapes.get(value.name, (1,))[:1] for value in graph.inputs()]
-    if any(batch > (1,) for batch in batches):
-        raise PreflightError(
-            f"{path}: takes {max(batches)[0]} images at once; export it for one, as the board runs it"
-        )
-    return kernels_from_graph(graph)
+    with looking_into(model, path):
+        graph = Graph(model, 0, path)
+        batches = [graph.shapes.get(value.name, (1,))[:1] for value in graph.inputs()]
+        if any(batch > (1,) for batch in batches):
+            raise PreflightError(
+                f"{path}: takes {max(batches)[0]} images at once; export it for one, as the board runs it"
+            )
+        kernels = kernels_from_graph(graph)
+    if not kernels:
+        raise PreflightError(f"{path}: nothing in it computes, so there is nothing to count")
+    return kernels
 
 
 def kernels_from_graph(graph: Graph) -> list[Kernel]:

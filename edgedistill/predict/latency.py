@@ -22,7 +22,7 @@ TERMS = ("dense3x3", "dense", "pointwise", "gemm", "matmul", "moved", "depthwise
          "kernels", "network", "python_call")  # fmt: skip
 COMPUTE, DEPTHWISE = range(5), 6  # positions in TERMS that a precision changes
 GAINS = ("compute", "depthwise")
-_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def data_sheet_ms(
     """
     board = HARDWARE[target]
     peak = board.peak_gmacs[precision] * 1e6  # per ms
-    bandwidth = board.gigabytes * 1e6 / _BYTES[precision]  # elements per ms
+    bandwidth = board.gigabytes * 1e6 / ELEMENT_BYTES[precision]  # elements per ms
     f = features
     macs = (f.dense3x3_macs, f.dense_macs, f.pointwise_macs, f.gemm_macs, f.matmul_macs)
     moved = (f.moved, f.depthwise_moved, f.other_moved)

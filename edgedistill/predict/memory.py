@@ -12,13 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgedistill.predict.features import Features
+from edgedistill.predict.latency import ELEMENT_BYTES
 
 _BASE_MIB = {"jetson-nano": 260}  # the process with CUDA and TensorRT, before a network
 BOARDS_WITH_MEMORY = frozenset(_BASE_MIB)
 _LIBRARIES_MIB = {"jetson-nano": 241 + 406}  # cuBLAS and cuDNN
 _ENGINE_BY_WEIGHTS = 19 / 14  # transformed copies of some weights, and the kernels
 _CONTEXT_BY_LARGEST = 4.0  # context and workspace over the largest kernel's input and output
-_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Memory:
 
 def memory_of(features: Features, target: str, precision: str) -> Memory:
     """The estimate for one image at a time."""
-    width = _BYTES[precision] / 2**20
+    width = ELEMENT_BYTES[precision] / 2**20
     network = (
         _ENGINE_BY_WEIGHTS * features.parameters + _CONTEXT_BY_LARGEST * features.peak
     ) * width

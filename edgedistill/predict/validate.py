@@ -22,21 +22,14 @@ class Held:
 
     Attributes:
         predicted_ms: for somebody whose way of measuring is unknown.
-        factor: of the row's method, from its other rows; 1 without any.
     """
 
     row: Row
     predicted_ms: float
-    factor: float
 
     @property
     def log_error(self) -> float:
         return math.log(self.predicted_ms / self.row.latency_ms)
-
-    @property
-    def log_error_within(self) -> float:
-        """The same, given how the method measures other networks."""
-        return self.log_error + math.log(self.factor)
 
 
 def held_out(rows: list[Row], target: str, group: str) -> list[Held]:
@@ -49,7 +42,7 @@ def held_out(rows: list[Row], target: str, group: str) -> list[Held]:
                 predicted = latency_ms(
                     features_of(row), target, row.precision, without.stored, row.in_python
                 )
-                found.append(Held(row, predicted, without.factor(row.method)))
+                found.append(Held(row, predicted))
     return found
 
 

@@ -151,10 +151,10 @@ def test_pairs_count_each_two_networks_once():
         next(r for r in NANO if r.network == name)
         for name in ("squeezenet1_1", "resnet18", "vgg16")
     ]
-    right = [Held(row, row.latency_ms, 1.0) for row in rows]
+    right = [Held(row, row.latency_ms) for row in rows]
     assert pairs_in_order(right)["all_pairs"] == 3
     assert pairs_in_order(right)["all_fraction"] == 1.0
-    turned = [Held(row, 1 / row.latency_ms, 1.0) for row in rows]
+    turned = [Held(row, 1 / row.latency_ms) for row in rows]
     assert pairs_in_order(turned)["all_fraction"] == 0.0
 
 

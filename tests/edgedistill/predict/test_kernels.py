@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.findings import Graph
-from edgedistill.predict.features import catalogue
+from edgedistill.predict.features import catalogue, features_from_file
 from edgedistill.predict.kernels import kernels_from_file, kernels_from_graph
 
 
@@ -131,3 +131,17 @@ def test_what_cannot_be_counted_is_refused_in_one_line(tmp_path):
     free = graph([("Conv", ["x", "w"], "y", {})], {"w": (8, 8, 1, 1)}, "y", ("n", 8, "h", "w"))
     with pytest.raises(PreflightError, match="no static shape"):
         kernels_from_graph(Graph(onnx.shape_inference.infer_shapes(free), 0))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([("Identity", ["x"], "y", {})], "nothing in it computes"),
+        ([("Conv", ["x"], "y", {})], "a malformed ONNX model"),
+    ],
+)
+def test_a_file_with_nothing_to_count_is_refused_in_one_line(tmp_path, nodes, said):
+    onnx.save(graph(nodes, {}, "y"), tmp_path / "m.onnx")
+    with pytest.raises(PreflightError, match=said) as refused:
+        features_from_file(tmp_path / "m.onnx")
+    assert "\n" not in str(refused.value)
