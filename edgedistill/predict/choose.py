@@ -11,6 +11,7 @@ from typing import Any
 from edgedistill.errors import RecipeError
 from edgedistill.predict.features import catalogue, with_classes
 from edgedistill.predict.latency import refuse_unless_fitted
+from edgedistill.predict.learned import factor_of
 from edgedistill.predict.memory import BOARDS_WITH_MEMORY
 from edgedistill.predict.model import Prediction, prediction_of
 from edgedistill.students import STUDENTS, stored
@@ -98,7 +99,7 @@ def choose(
         raise RecipeError(f"what the libraries take on {target} is not published, so a memory budget "
                           "cannot be checked; leave it out")  # fmt: skip
     verdicts = {row["model"]: row["preflight"].get(board.tensorrt) for row in stored()["rows"]}
-    found = []
+    found, learned = [], factor_of(target)
     for image_px in sizes:
         known = [name for name in STUDENTS if (name, image_px) in catalogue()]
         if not known:
@@ -108,7 +109,7 @@ def choose(
         for name in known:
             features = with_classes(catalogue()[(name, image_px)], classes)
             prediction = prediction_of(
-                features, target, executed, model=name, requested=precision, image_px=image_px,
+                features, target, executed, learned, model=name, requested=precision, image_px=image_px,
                 classes=classes, notes=(reason,) if reason else (),
             )  # fmt: skip
             verdict = (verdicts.get(name) or {}).get("verdict", "unknown")

@@ -54,6 +54,9 @@ class Measured:
     state: str
 
 
+NOTHING = Learned(1.0, "")
+
+
 def store() -> Path:
     """$XDG_DATA_HOME/edgedistill/measurements.json."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
@@ -71,7 +74,7 @@ def factor_of(target: str) -> Learned:
         predicted = latency_ms(features, target, entry["precision"], fitted)
         by_network[entry["model"]].append(math.log(entry["latency_ms"] / predicted))
     if not by_network:
-        return Learned(1.0, "")
+        return NOTHING
     means = [sum(values) / len(values) for values in by_network.values()]
     factor = math.exp(sum(means) / (len(means) + 1))
     return Learned(factor, f"; times {factor:.3f} from your own measurements of {len(means)} "

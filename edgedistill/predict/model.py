@@ -16,7 +16,7 @@ from edgedistill.predict.features import (
     with_classes,
 )
 from edgedistill.predict.latency import HARDWARE, constants, refuse_unless_fitted, shares
-from edgedistill.predict.learned import factor_of
+from edgedistill.predict.learned import Learned, factor_of
 from edgedistill.predict.memory import memory_of
 from edgedistill.target import executed_precision, load_target
 
@@ -74,7 +74,7 @@ class Prediction:
 
 def predict(
     model: Path | str, target: str, precision: str = "fp16", image_px: int | None = None,
-    classes: int = 1000,
+    classes: int = 1000, learned: Learned | None = None,
 ) -> Prediction:  # fmt: skip
     """
     Args:
@@ -83,6 +83,7 @@ def predict(
         precision: asked for.
         image_px: of a named network, 224 when None; a file knows its own.
         classes: of a named network.
+        learned: instead of what the user's own measurements say.
 
     Raises:
         RecipeError: no such network, board or size, or nothing published to predict from.
@@ -98,18 +99,18 @@ def predict(
     else:
         name, px, number = str(model).partition(".")[0], image_px or 224, classes
         features = features_of_name(name, px, classes)
-    return prediction_of(features, target, executed, model=name, requested=precision, image_px=px,
-                         classes=number, notes=(reason,) if reason else ())  # fmt: skip
+    return prediction_of(features, target, executed, learned or factor_of(target), model=name,
+                         requested=precision, image_px=px, classes=number,
+                         notes=(reason,) if reason else ())  # fmt: skip
 
 
 def prediction_of(
-    features: Features, target: str, precision: str, *, model: str, requested: str,
+    features: Features, target: str, precision: str, learned: Learned, *, model: str, requested: str,
     image_px: int | None, classes: int | None, notes: tuple[str, ...] = (),
 ) -> Prediction:  # fmt: skip
     """The prediction for a network that is counted already; `precision` is what is executed."""
     fitted = constants()[target]
     by_term = shares(features, target, precision, fitted)
-    learned = factor_of(target)
     latency = sum(by_term.values()) * learned.factor
     spread = math.exp(fitted["half_width"])
     memory = memory_of(features, target, precision)

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgedistill.config import Recipe
 from edgedistill.errors import PreflightError, RecipeError
+from edgedistill.predict.learned import NOTHING
 from edgedistill.predict.model import predict
 from edgedistill.predict.published import published_rows
 from edgedistill.target import load_target
@@ -89,13 +90,15 @@ def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
 def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
     """What the model of `edgedistill predict` expects of this network on the board, or why it says nothing.
 
+    The user's own measurements have no say: equal runs give equal reports on every computer.
+
     Returns:
         fps, fps_low, fps_high, interval_share, memory_mib (all None when nothing is said),
         extrapolated, notes, provenance, reason.
     """
     keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
     try:
-        found = predict(model, recipe.target.device, recipe.target.precision)
+        found = predict(model, recipe.target.device, recipe.target.precision, learned=NOTHING)
     except (RecipeError, PreflightError) as error:
         return {**dict.fromkeys(keys), "extrapolated": False, "notes": [], "provenance": "unknown",
                 "reason": str(error)}  # fmt: skip

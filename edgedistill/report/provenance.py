@@ -25,8 +25,7 @@ def provenance_of(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str
         stages: stage name -> its JSON.
         recipe: of the run.
     """
-    values = {section: {key: _name_only(value) for key, value in keys.items()}
-              for section, keys in recipe.model_dump(mode="json").items()}  # fmt: skip
+    values = _name_only(recipe.model_dump(mode="json"))
     return {
         "edgedistill": __version__,
         "commit": _commit(Path(__file__).parents[2]),
@@ -54,7 +53,11 @@ def toml_from_recipe(values: dict[str, dict[str, Any]]) -> str:
 
 
 def _name_only(value: Any) -> Any:
-    """A path without its folders; anything else as it is."""
+    """A path without its folders, in lists and tables too; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: _name_only(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_name_only(item) for item in value]
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 

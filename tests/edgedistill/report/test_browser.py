@@ -1,7 +1,6 @@
 """The pages in a real browser: nothing fetched, sorting, themes, print, narrow screens, axe-core."""
 
 import importlib.util
-import os
 import re
 from pathlib import Path
 
@@ -16,19 +15,13 @@ from edgedistill.report.comparison import compared
 from edgedistill.report.disagreements import disagreement, thumbnails
 from edgedistill.report.page import html_from_report
 from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
-
-
-def missing(what: str) -> None:
-    """In CI nothing may be missing; elsewhere the test is left out."""
-    if os.environ.get("EDGEDISTILL_CI") == "1":
-        pytest.fail(f"CI needs {what}")
-    pytest.skip(f"{what} is not installed")
+from tools import lacking
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     if chromium() is None:
-        missing("Chromium (apt-get install chromium)")
+        lacking("Chromium", "apt install chromium")
     with Browser(tmp_path_factory.mktemp("profile")) as found:
         yield found
 
@@ -37,7 +30,7 @@ def browser(tmp_path_factory):
 def axe() -> str:
     spec = importlib.util.find_spec("axe_core_python")
     if spec is None:
-        missing("axe-core (pip install -e '.[dev]')")
+        lacking("axe-core", "pip install -e '.[dev]'")
     return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
