@@ -161,7 +161,8 @@ class Training:
                     if state.step % per_epoch == 0:
                         self._end_epoch(state, per_epoch)
                         show.end_epoch()
-                        epoch_start = {} if state.went_back else parts.copied()
+                        ended = state.step == total  # from there nothing goes back
+                        epoch_start = {} if state.went_back or ended else parts.copied()
                     if time.monotonic() - saved_at >= self.checkpoint_seconds:
                         self._save(parts, state, epoch_start)
                         saved_at = time.monotonic()
