@@ -14,18 +14,15 @@ import subprocess
 import threading
 import time
 
-import pytest
+from tools import lacking
 
 PROGRAM = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
 
 
 def need_sshd():
     """Skip without Debian's openssh-server; in CI that is a failure."""
-    if PROGRAM and shutil.which("ssh") and shutil.which("sftp"):
-        return
-    if os.environ.get("EDGEDISTILL_CI"):
-        pytest.fail("CI installs openssh-server and openssh-client, and they are not here")
-    pytest.skip("no sshd on this computer: apt install openssh-server")
+    if not (PROGRAM and shutil.which("ssh") and shutil.which("sftp")):
+        lacking("sshd", "apt install openssh-server openssh-client")
 
 
 def free_port():

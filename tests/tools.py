@@ -1,4 +1,4 @@
-"""Programs that some tests need: `.ci/run` installs them, elsewhere the test is skipped."""
+"""What some tests need and not every computer has: `.ci/run` installs it, elsewhere they are skipped."""
 
 import os
 import shutil
@@ -7,9 +7,13 @@ import pytest
 
 
 def needs(program: str, package: str) -> None:
-    """Skip without it; in CI, where it must be, fail."""
-    if shutil.which(program) is not None:
-        return
+    """Skip without a program of Debian's; in CI, where it must be, fail."""
+    if shutil.which(program) is None:
+        lacking(program, f"apt install {package}")
+
+
+def lacking(what: str, mend: str) -> None:
+    """It is not here: skip, and in CI fail."""
     if os.environ.get("EDGEDISTILL_CI"):
-        pytest.fail(f"CI installs {package}, and {program} is not here")
-    pytest.skip(f"no {program} here: apt install {package}")
+        pytest.fail(f"CI runs without {what}: {mend}")
+    pytest.skip(f"no {what} here: {mend}")

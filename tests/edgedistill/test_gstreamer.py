@@ -18,6 +18,7 @@ import pytest
 
 from jetson.overlay import rtp_pipelines
 from jetson.video import pipeline
+from tools import lacking
 
 ROOT = Path(__file__).parents[2]
 SIZE = (320, 240)
@@ -44,10 +45,7 @@ def gstreamer() -> None:
         name for name in NEEDED if subprocess.run(["gst-inspect-1.0", "--exists", name]).returncode
     ]
     if missing:
-        assert not os.environ.get("EDGEDISTILL_CI"), (
-            f"CI runs without {missing}: apt install {DEBIAN}"
-        )
-        pytest.skip(f"no {', '.join(missing)} here: apt install {DEBIAN}")
+        lacking(", ".join(missing), f"apt install {DEBIAN}")
 
 
 def stand_in(text: str) -> str:

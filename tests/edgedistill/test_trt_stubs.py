@@ -6,7 +6,6 @@ answered from the stub, and what remains is type-checked by mypy: names, numbers
 
 import ast
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fakes
+from tools import lacking
 
 ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "tests" / "jetson" / "stubs"
@@ -164,8 +164,7 @@ MISTAKES = [
 def found(tmp_path_factory) -> dict[str, dict[str, list[str]]]:
     """What mypy says of trt_api.py ("ours"), and of it with each of the mistakes: one run."""
     if importlib.util.find_spec("mypy") is None:
-        assert not os.environ.get("EDGEDISTILL_CI"), "CI runs without mypy"
-        pytest.skip("mypy is not installed: make install")
+        lacking("mypy", "make install")
     source = SOURCE.read_text(encoding="utf-8")
     assert all(right in source for right, _, _ in MISTAKES)
     wrongs = {wrong: source.replace(right, wrong) for right, wrong, _ in MISTAKES}

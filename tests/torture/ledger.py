@@ -3,10 +3,6 @@
 HEAD = ("subject", "what was tried", "times", "lost")
 
 
-def row(subject, what, times, lost=0):
-    return [subject, what, times, lost]
-
-
 def table(rows):
     """Lines of a table with a sum; rows of one subject and deed are added up."""
     sums = {}

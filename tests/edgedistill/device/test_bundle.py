@@ -14,6 +14,7 @@ from edgedistill.errors import DeviceError
 from jetson import build, engine_file
 from jetson.errors import BuildError
 from jetson.manifest import read_manifest, write_manifest
+from tools import lacking
 
 
 def bundle_of(run):
@@ -82,9 +83,7 @@ def test_the_nanos_python_runs_the_bundle(finished_run):
     """Python 3.6.15 with numpy 1.19.5 and ONNX Runtime 1.10.0, made by tests/device_test.sh."""
     python = os.environ.get("EDGEDISTILL_PYTHON36")
     if not python:
-        if os.environ.get("EDGEDISTILL_CI"):
-            pytest.fail("CI must set EDGEDISTILL_PYTHON36")
-        pytest.skip("EDGEDISTILL_PYTHON36 names no interpreter; `make device-test` makes one")
+        lacking("interpreter in EDGEDISTILL_PYTHON36", "`make device-test` makes one")
     version = subprocess.run(
         [python, "--version"], capture_output=True, text=True, check=True
     ).stdout
@@ -100,9 +99,7 @@ def test_the_nanos_python_runs_the_bundle(finished_run):
 def real_compiler():
     """TensorRT for RTX, NVIDIA's own parser and builder; it compiles without a GPU."""
     if find_spec("tensorrt_rtx") is None:
-        if os.environ.get("EDGEDISTILL_CI"):
-            pytest.fail("CI installs the extra `compile`, and tensorrt_rtx is not here")
-        pytest.skip("tensorrt_rtx is not installed: pip install 'edgedistill[compile]'")
+        lacking("tensorrt_rtx", "pip install -e '.[compile]'")
     return "tensorrt_rtx"
 
 

@@ -1,7 +1,6 @@
 """The compile check with the real compiler, and the watch over it with real processes."""
 
 import json
-import os
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ from edgedistill.errors import PreflightError
 from edgedistill.onnx_model import compile as compiling
 from edgedistill.onnx_model.compile import compile_onnx, compiler_here, watched
 from hand_made import array, node, save
+from tools import lacking
 
 WEIGHT = array("w", np.ones((2, 3, 1, 1)))
 
@@ -19,9 +19,7 @@ WEIGHT = array("w", np.ones((2, 3, 1, 1)))
 @pytest.fixture
 def compiler():
     if compiler_here() is None:
-        if os.environ.get("EDGEDISTILL_CI"):
-            pytest.fail("CI installs the extra `compile`, and no compiler is here")
-        pytest.skip("neither tensorrt nor tensorrt_rtx is installed")
+        lacking("tensorrt or tensorrt_rtx", "pip install -e '.[compile]'")
 
 
 def test_a_network_builds(tmp_path, compiler):
