@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from documents import FENCE, Reader, shell_blocks
+from edgedistill.cli import build_parser
+from jetson.__main__ import VERBS
 from road import ROOT, edgedistill, write_images
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,6 +48,20 @@ def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+?)(?:#[\w-]*)?\)", text):
         if not link.startswith(("http", "mailto")):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_the_index_has_a_page_for_every_verb():
+    """A row of docs/README.md names it, and a page of that row is about it."""
+    rows = re.findall(r"^\| (`.*`) \| (\[.*) \|$", (ROOT / "docs" / "README.md").read_text("utf-8"), re.M)
+    pages = {}
+    for names, links in rows:
+        for name in re.findall(r"`([\w-]+)`", names):
+            pages.setdefault(name, []).append(re.search(r"\(([^)#]+)", links)[1])
+    ours = next(action for action in build_parser()._actions if action.dest == "verb").choices
+    assert pages.keys() == {*ours, *dict(VERBS)}
+    for name, links in pages.items():
+        for link in links:
+            assert re.search(rf"`?\b{name}\b", (ROOT / "docs" / link).read_text("utf-8")), (name, link)
 
 
 @pytest.mark.parametrize("name", ["cli", "api"])
