@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, contextmanager
 
 from jetson import engine_file, sampler, telemetry
-from jetson.bench import Turn, keep_samples, measure_ms, summary_ms
+from jetson.bench import SETTLE, Turn, keep_samples, measure_ms, summary_ms
 from jetson.conditions import conditions, warnings
 from jetson.errors import BenchError, DeviceMemoryError
 from jetson.preprocess import Preparer
@@ -19,9 +19,6 @@ from jetson.runners import open_runner
 
 VERSION = 1
 MOST_ROUNDS, FEWEST_ROUNDS = 20, 6  # with five, even the widest interval covers less than 95 %
-SETTLE = (
-    2  # calls at the start of a block that are not timed: the other one's data lies in the caches
-)
 CONFIDENCE = 0.95
 ROOM_MIB = 64  # for the second one's buffers, beside its engine
 _NO_ROOM = (

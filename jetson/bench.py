@@ -14,23 +14,25 @@ import queue
 import threading
 import time
 
-from jetson import benchreport, sampler, telemetry
+from jetson import benchreport, layer_times, sampler, telemetry, trace
 from jetson.conditions import conditions, energy, warnings
 from jetson.errors import BenchError, ImageError
 from jetson.preprocess import Preparer, read_image
 
 WARMUP = 20
+SETTLE = 2  # calls that are not timed after something else ran: its data lies in the caches
 PERCENTILES = (50, 90, 95, 99)
 BUFFERS = 3  # inputs in flight when pipelined: one decoded, one waiting, one in the network
 POWER_SECONDS = 3.0  # the pipelined run lasts at least that where power can be read
 NO_COMPUTE = "this backend does not time its own computing"
 
 
-def measure_ms(call, warmup, runs, clock=time.perf_counter, also=None):
+def measure_ms(call, warmup, runs, clock=time.perf_counter, also=None, starts=None):
     """Wall times of `runs` calls after `warmup` more, in ms.
 
     `call` must return only when its result is in host memory, or this times the launch. `also` is
-    called after each timed call, outside the timing.
+    called after each timed call, outside the timing; if it returns true, it did work of its own, and
+    SETTLE calls follow that are not timed. `starts` gets the clock at the start of each timed call.
     """
     for _ in range(warmup):
         call()
@@ -39,8 +41,11 @@ def measure_ms(call, warmup, runs, clock=time.perf_counter, also=None):
         start = clock()
         call()
         samples.append((clock() - start) * 1e3)
-        if also is not None:
-            also()
+        if starts is not None:
+            starts.append(start)
+        if also is not None and also():
+            for _ in range(SETTLE):
+                call()
     return samples
 
 
@@ -139,15 +144,11 @@ def bench(
     if runs < 10:
         raise BenchError("--runs %d: expected at least 10" % (runs,))
     baseline = baseline or telemetry.memory()
-    clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
-    samples = _one_by_one(manifest.preprocess, runner, images, runs, warmup, clock, watch)
-    seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
-    prepare, turn = Preparer(manifest.preprocess), Turn(images)
-    buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
-    with watch:
-        done, start, end = pipelined(
-            lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds
-        )
+    clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root, clock=clock)
+    zero = clock()
+    spec = manifest.preprocess
+    samples, starts = _one_by_one(spec, runner, images, runs, warmup, clock, watch)
+    done, start, end = _in_a_stream(spec, runner, images, runs, clock, watch)
     watch.finish()
     scopes = {name: summary_ms(values) for name, values in samples.items()}
     found = conditions(watch, clocks, mode)
@@ -155,7 +156,8 @@ def bench(
         found["absent"]["compute_ms"] = NO_COMPUTE
     few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs)
            for p in PERCENTILES if runs < runs_for(p)]  # fmt: skip
-    return dict(
+    loops = _loops(samples, starts) + [("pipelined", start, end)]
+    report = dict(
         found,
         version=benchreport.VERSION, verb="bench", model=manifest.model,
         backend=type(runner).__name__, provenance=runner.provenance,
@@ -168,28 +170,65 @@ def bench(
             "pipelined": done / (end - start),
         },
         memory=_memory(baseline, watch), power=energy(watch, start, end, done), warmup=warmup,
-        samples_file=keep_samples(folder, "bench_samples.json", samples), trtexec=None, warnings=warnings(found) + few,
+        samples_file=keep_samples(folder, "bench_samples.json", _rounded(samples, starts, zero)),
+        trace=trace.trace(watch.readings, zero, loops), trtexec=None, warnings=warnings(found) + few,
     )  # fmt: skip
+    batch = Preparer(spec)(Turn(images).read())
+    report["layer_times"], reason = layer_times.layer_times(runner, batch)
+    if reason:
+        report["absent"]["layer_times"] = reason
+    return report
 
 
 def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
-    """Raw samples of each scope; telemetry is read between the loops, not inside them."""
+    """Raw samples of each scope, and the clock at the start of each call of `host` and `end_to_end`."""
     prepare, turn, compute = Preparer(spec), Turn(images), []
     prepare(turn.read())
+    starts = {"host": [], "end_to_end": []}
 
     def note():
         compute.append(runner.last_compute_ms)
+        return watch.tick_if_due()
 
     runner.infer(prepare.batch)
     has_compute = getattr(runner, "last_compute_ms", None) is not None
     host = measure_ms(
-        lambda: runner.infer(prepare.batch), warmup, runs, clock, note if has_compute else None
-    )
+        lambda: runner.infer(prepare.batch), warmup, runs, clock,
+        note if has_compute else watch.tick_if_due, starts["host"],
+    )  # fmt: skip
     watch.tick()
-    whole = measure_ms(lambda: runner.infer(prepare(turn.read())), warmup, runs, clock)
+    whole = measure_ms(
+        lambda: runner.infer(prepare(turn.read())), warmup, runs, clock, watch.tick_if_due,
+        starts["end_to_end"],
+    )  # fmt: skip
     watch.tick()
     samples = {"host_ms": host, "end_to_end_ms": whole}
-    return dict(samples, compute_ms=compute) if has_compute else samples
+    return dict(samples, compute_ms=compute) if has_compute else samples, starts
+
+
+def _in_a_stream(spec, runner, images, runs, clock, watch):
+    """What `pipelined` gives, with telemetry read all the time."""
+    seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
+    prepare, turn = Preparer(spec), Turn(images)
+    buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
+    with watch:
+        return pipelined(
+            lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds, clock
+        )
+
+
+def _loops(samples, starts):
+    """(scope, clock at its start, clock at its end) of the loops of single calls."""
+    return [(scope, begun[0], begun[-1] + samples[scope + "_ms"][-1] / 1e3)
+            for scope, begun in starts.items()]  # fmt: skip
+
+
+def _rounded(samples, starts, zero):
+    """What is kept: ms of each call, and when it began, in seconds of the bench; to 0.1 us and 0.1 ms."""
+    kept = {scope: [round(ms, 4) for ms in values] for scope, values in samples.items()}
+    for scope, begun in starts.items():
+        kept[scope + "_start_s"] = [round(start - zero, 4) for start in begun]
+    return kept
 
 
 class Turn(object):

@@ -5,12 +5,27 @@ import shutil
 import subprocess
 import threading
 import time
+from typing import Dict, NamedTuple, Optional
 
 from jetson import sysfs, telemetry
 
 PERIOD_S = 0.2
+BETWEEN_CALLS_S = 0.5
 FEWEST_POWER_SAMPLES = 3
 TEGRASTATS = ["tegrastats", "--interval", "500"]
+
+
+Reading = NamedTuple(
+    "Reading",
+    [
+        ("at", float),  # by the sampler's clock
+        ("zones_c", Dict[str, float]),
+        ("gpu_mhz", Optional[float]),
+        ("cpu_mhz", Optional[float]),  # of the fastest core
+        ("input_mw", Optional[float]),  # of the whole input
+        ("available_mib", Optional[float]),
+    ],
+)
 
 
 class Sampler(object):
@@ -18,14 +33,16 @@ class Sampler(object):
 
     Inside `with`, a thread reads memory, temperatures, power, the GPU's clock and throttling every
     `period_s`. It shares Python's lock with the measurement, so it is for throughput; around
-    timed single calls use `tick`. Where the kernel shows no power rail but `tegrastats` exists,
-    that is started and read instead.
+    timed single calls use `tick`, between two of them `tick_if_due`. Where the kernel shows no
+    power rail but `tegrastats` exists, that is started and read instead.
     """
 
     def __init__(self, root="/", period_s=PERIOD_S, clock=time.perf_counter):
         self._root, self._period_s, self._clock = root, period_s, clock
         self._stop = threading.Event()
         self._thread = self._tegrastats = None
+        self._ticked = float("-inf")
+        self.readings = []  # Reading
         self.power = []  # (clock, {rail: mW})
         self.gpu_mhz = []
         self.cooling = set()
@@ -80,22 +97,35 @@ class Sampler(object):
         except Exception as error:  # whatever a driver answers, the measurement goes on
             self.trouble = "%s: %s" % (type(error).__name__, error)
             return False
+        finally:
+            self._ticked = self._clock()
         return True
 
+    def tick_if_due(self):
+        """`tick`, when the last one is BETWEEN_CALLS_S ago; whether it was."""
+        due = self._clock() - self._ticked >= BETWEEN_CALLS_S
+        if due:
+            self.tick()
+        return due
+
     def _read(self):
-        rails = sysfs.rails_mw(self._root)
+        now, rails = self._clock(), sysfs.rails_mw(self._root)
         if rails:
-            self.power.append((self._clock(), rails))
-        self._warmer(sysfs.zones_c(self._root))
-        gpu = sysfs.gpu_mhz(self._root)
+            self.power.append((now, rails))
+        zones, gpu = sysfs.zones_c(self._root), sysfs.gpu_mhz(self._root)
+        self._warmer(zones)
         if gpu:
             self.gpu_mhz.append(gpu[2])
         self.cooling.update(sysfs.cooling_active(self._root))
-        now = telemetry.memory()
-        if now["available_mib"] is not None:
-            self.least_available_mib = min(now["available_mib"], self.least_available_mib or 1e12)
-        if now["nvmap_mib"] is not None:
-            self.most_nvmap_mib = max(now["nvmap_mib"], self.most_nvmap_mib or 0.0)
+        memory = telemetry.memory()
+        free, nvmap = memory["available_mib"], memory["nvmap_mib"]
+        if free is not None:
+            self.least_available_mib = min(free, self.least_available_mib or 1e12)
+        if nvmap is not None:
+            self.most_nvmap_mib = max(nvmap, self.most_nvmap_mib or 0.0)
+        self.readings.append(Reading(
+            now, zones, gpu and gpu[2], sysfs.cpu_mhz(self._root), telemetry.input_mw(rails), free
+        ))  # fmt: skip
 
     def _warmer(self, zones):
         for name, degrees in zones.items():
@@ -119,11 +149,16 @@ class Sampler(object):
             for line in lines:
                 found = telemetry.tegrastats_from_line(line)
                 if found:
-                    self._warmer(found["temperatures_c"])
-                    if found["power_mw"]:
-                        self.power.append((self._clock(), found["power_mw"]))
+                    now, zones, rails = self._clock(), found["temperatures_c"], found["power_mw"]
+                    self._warmer(zones)
+                    if rails:
+                        self.power.append((now, rails))
                     if found["gpu_mhz"]:
                         self.gpu_mhz.append(float(found["gpu_mhz"]))
+                    self.readings.append(Reading(
+                        now, zones, found["gpu_mhz"], max(found["cpu_mhz"] or [0]) or None,
+                        telemetry.input_mw(rails), None,
+                    ))  # fmt: skip
 
 
 def power_mode():

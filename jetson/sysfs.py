@@ -101,6 +101,16 @@ def gpu_mhz(root="/"):
     return None
 
 
+def cpu_mhz(root="/"):
+    """MHz now of the fastest core, which is one that works, or None."""
+    folders = _glob(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")
+    # Cores of one cluster link to one folder; some drivers wake a core to read its clock.
+    once = {os.path.realpath(folder) for folder in folders}
+    known = [_number(os.path.join(folder, "scaling_cur_freq")) for folder in sorted(once)]
+    known = [kilohertz for kilohertz in known if kilohertz is not None]
+    return max(known) / 1e3 if known else None
+
+
 def _glob(root, pattern):
     return sorted(glob.glob(os.path.join(root, pattern)))
 

@@ -80,6 +80,11 @@ def temperatures_c(zones):
     return found
 
 
+def input_mw(rails):
+    """What the whole input takes of {rail: mW}, or None."""
+    return next((rails[name] for name in TOTAL_RAILS if name in rails), None)
+
+
 def power_mode_from_text(text):
     """(name, number) from `nvpmodel -q`: `NV Power Mode: MAXN`, a line, `0`; None when absent."""
     match = re.search(r"^NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d{1,15})\s*$)?", text, re.MULTILINE)

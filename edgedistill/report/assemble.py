@@ -122,7 +122,8 @@ def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
 
 def _without_samples(device: dict[str, Any]) -> dict[str, Any]:
     """They stand once, in `devices`."""
-    return {key: value for key, value in device.items() if key != "samples_ms"}
+    return {key: value for key, value in device.items()
+            if key not in ("samples_ms", "samples_start_s", "trace")}  # fmt: skip
 
 
 def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -42,6 +42,13 @@ def new_figure(height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
+def new_panels(heights: list[float]) -> tuple[Figure, list[Any]]:
+    """Panels of these heights in inches, one below the other, over one horizontal axis."""
+    figure = Figure(figsize=(5.4, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
+    return figure, list(axes[:, 0])
+
+
 def plain_decades(axis: Any) -> None:
     """Ticks of a logarithmic axis at 1, 2, 5, 10, 20, ..., written out."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -11,9 +11,12 @@ from edgedistill.predict.learned import NOTHING
 from edgedistill.predict.model import predict
 from edgedistill.predict.published import published_rows
 from edgedistill.target import load_target
+from jetson.benchreport import LATER
 
 STAND_IN = "stand-in"
 _CONDITIONS = ("state", "clocks_mhz", "power_mode", "temperatures_c", "throttle", "absent")
+_STARTS = "_start_s"
+_OLDER = "its bench did not take them yet; make and time the bundle again"
 
 
 def devices_of(
@@ -108,6 +111,8 @@ def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
 
 def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     bench = host["bench"]
+    older = {name: _OLDER for name in LATER if name not in bench}
+    samples = host.get("samples_ms") or {}
     return {
         "target": recipe.target.device,
         "requested": quantized["requested"],
@@ -121,10 +126,14 @@ def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> 
                        "end_to_end": bench["end_to_end_ms"]},
         "fps": bench["fps"],
         "memory": bench["memory"],
-        "conditions": {key: bench[key] for key in _CONDITIONS},
+        "conditions": {**{key: bench[key] for key in _CONDITIONS}, "absent": {**bench["absent"], **older}},
         "power": bench["power"],
         "verify": host["verify"],
-        "samples_ms": host.get("samples_ms"),
+        "layer_times": bench.get("layer_times"),
+        "trace": bench.get("trace"),
+        "samples_ms": {name: values for name, values in samples.items() if not name.endswith(_STARTS)} or None,
+        "samples_start_s": {name.removesuffix(_STARTS): values for name, values in samples.items()
+                            if name.endswith(_STARTS)} or None,
         "provenance": host["provenance"],
         "warnings": bench["warnings"],
     }  # fmt: skip

@@ -11,7 +11,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from edgedistill.report import accuracy_figures, device_figures, ladder_figures, training_figures
+from edgedistill.report import (
+    accuracy_figures,
+    device_figures,
+    device_tables,
+    ladder_figures,
+    training_figures,
+)
 from edgedistill.report.chart import short
 from edgedistill.report.devices import board_mib, is_stand_in, place_of, spot_of
 from edgedistill.report.disagreements import MOST
@@ -172,6 +178,8 @@ def _host(device: dict[str, Any], number: int) -> dict[str, Any]:
     return {
         **{name: svg and Markup(svg) for name, svg in drawn.items()},
         "memory": [row for row in rows if any(value is not None for value in row[1:])],
+        "layers": device_tables.layer_rows(device),
+        "loops": device_tables.loop_rows(device),
     }
 
 

@@ -56,9 +56,6 @@ def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
     else:
         rows.append({"what": "speed-up over the teacher on the board",
                      "why": "only the student goes there"})  # fmt: skip
-    rows.append({"what": "time of each layer", "why": "bench times the network as a whole"})
-    rows.append({"what": "temperature and clocks from call to call",
-                 "why": "they are read before, between and after the timed calls, not inside them"})  # fmt: skip
     for device in boards:
         absent = {**device["conditions"]["absent"]}
         if device["power"]["energy_mj"] is None and device["power"].get("reason"):

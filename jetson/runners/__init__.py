@@ -13,8 +13,8 @@ def open_runner(backend, folder, manifest):
 
     Returns:
         A context manager with `infer((1, 3, H, W) float32) -> (1, classes) float32`, `backend`,
-        `executed` (precision), `engine_sha256` (of model.onnx where that is the engine) and
-        `provenance` (a line for reports).
+        `executed` (precision), `engine_sha256` (of model.onnx where that is the engine),
+        `provenance` (a line for reports) and `profile` (see layer_times.py).
     """
     if backend == "onnxruntime":
         from jetson.runners.onnxruntime_runner import OnnxRuntimeRunner

@@ -7,6 +7,7 @@ import numpy as np
 from jetson import cuda_memory, engine_file, trt_api
 from jetson.board import board_name
 from jetson.errors import BackendError, DeviceMemoryError, EngineError
+from jetson.layer_times import kinds_from_text
 
 
 class TensorRTRunner(object):
@@ -65,6 +66,13 @@ class TensorRTRunner(object):
         self.last_compute_ms = self._device.elapsed_ms(start, end)
         return self._output.copy()
 
+    def profile(self, batch, runs):
+        """[[(layer, type or None, ms)]], run by run; slower than `infer`, so after all that is timed."""
+        self.infer(batch)
+        found = trt_api.profiled(self._trt, self._context, self._addresses, runs)
+        kinds = kinds_from_text(trt_api.layers_text(self._trt, self._engine))
+        return [[(name, kinds.get(name), ms) for name, ms in run] for run in found]
+
     def _fill(self, batch):
         if batch.shape != self._input.shape or batch.dtype != self._input.dtype:
             raise ValueError("expected %s %s, got %s %s" % (
@@ -88,7 +96,7 @@ class TensorRTRunner(object):
             raise EngineError(
                 "the engine has the tensors %s, the manifest says %s" % (found, expected)
             )
-        device, addresses = self._device, []
+        device, addresses, self._trt = self._device, [], trt
         for name, is_input, shape, dtype in found:
             host = device.pinned(shape, dtype)
             address = device.allocate(host.nbytes)
@@ -98,6 +106,7 @@ class TensorRTRunner(object):
             else:
                 self._output, self._copy_out = host, device.copy_out(host, address)
         self._events = device.event(), device.event()
+        self._addresses = addresses
         self._launch = trt_api.launcher(self._context, addresses, device.stream)
 
     def _close(self):

@@ -12,6 +12,7 @@ from jetson.verbs import bundle_options
 from jetson.verify import golden_images
 
 HELP = "time it"
+SLOWEST = 3  # layers that the table names
 
 
 def options(parser):
@@ -103,10 +104,21 @@ def _table(report):
     if report["power"]["energy_mj"] is not None:
         print("%.1f mJ an image, pipelined, of %s" % (
             report["power"]["energy_mj"], report["power"]["input_rail"]))  # fmt: skip
+    if report["layer_times"] is not None:
+        _slowest(report["layer_times"])
     for name, reason in sorted(report["absent"].items()):
         print("no %s: %s" % (name, reason))
     if report["trtexec"] is not None:
         _trtexec_rows(report["trtexec"])
+
+
+def _slowest(found):
+    ordered = sorted(found["layers"], key=lambda layer: -layer["median_ms"])[:SLOWEST]
+    shown = ", ".join(
+        "%s %.3f ms" % (layer["name"].encode("ascii", "replace").decode()[:40], layer["median_ms"])
+        for layer in ordered
+    )
+    print("%d layers, profiled apart; the slowest: %s" % (len(found["layers"]), shown))
 
 
 def _trtexec_rows(found):

@@ -155,6 +155,8 @@ MISTAKES = [
     ("flag.STRONGLY_TYPED)", "flag.STRONG_TYPED)", {"11", "11.4"}),
     ("config.max_workspace_size = size", "config.workspace_size = size", {"8.2"}),
     ("trt.Runtime(log)", "trt.Runtime(log, 1)", set(STUB_OF)),
+    ("context.execute_v2(", "context.execute_v2(1, ", set(STUB_OF)),
+    ("class Times(trt.IProfiler)", "class Times(trt.Profilers)", set(STUB_OF)),
     ("return builder.create_network(bits)", "return builder.create_network('x')", set(STUB_OF)),
     ('if hasattr(config, "set_memory_pool_limit"):', "if False:", {"10.3", "10.13", "11", "11.4"}),
 ]  # fmt: skip

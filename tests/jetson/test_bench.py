@@ -10,7 +10,7 @@ import pytest
 import boards
 from boards import sample
 from bundles import ROOT, make_bundle
-from jetson import benchreport, trtexec
+from jetson import benchreport, layer_times, sampler, trace, trtexec
 from jetson.bench import bench, measure_ms, pipelined, runs_for, summary_ms
 from jetson.errors import BenchError, ImageError
 from jetson.manifest import read_manifest
@@ -46,6 +46,17 @@ def test_the_warm_up_is_outside_the_samples():
     assert samples == [1000.0, 1000.0, 1000.0]
 
 
+def test_calls_after_other_work_are_not_timed():
+    """`also` works after the second timed call: two calls follow that are in no sample."""
+    ticks, calls, starts = iter(range(100)), [], []
+    worked = iter([False, True, False, False])
+    samples = measure_ms(
+        lambda: calls.append(1), 0, 4, lambda: next(ticks), lambda: next(worked), starts
+    )
+    assert len(calls) == 4 + 2
+    assert (samples, starts) == ([1000.0] * 4, [0, 2, 4, 6])
+
+
 def test_a_percentile_needs_one_sample_beyond_it():
     assert [runs_for(p) for p in (50, 90, 95, 99)] == [2, 10, 20, 100]
     for percentile in (50, 90, 95, 99):
@@ -65,6 +76,20 @@ def test_the_report_refuses_what_is_not_its_version():
     report = dict.fromkeys(benchreport.KEYS)
     with pytest.raises(BenchError, match="expected state"):
         benchreport.report_from_line(json.dumps(dict(report, version=2, state="fine")))
+    older = dict(report, version=2, state="locked")  # of a bundle from before there were such keys
+    assert benchreport.report_from_line(json.dumps(older)) == older
+    layer = {"name": "a", "kind": None, "median_ms": 1.0, "share": 1.0}
+    newer = dict(older, trace=trace.trace([], 0.0, [("host", 0.0, 1.0)]),
+                 layer_times={"layers": [layer], "sum_ms": 1.0, "runs": 20})  # fmt: skip
+    assert benchreport.report_from_line(json.dumps(newer)) == newer
+    for changed in (
+        {"trace": []}, {"trace": dict(newer["trace"], at_s=[1.0], gpu_mhz=[])},
+        {"trace": dict(newer["trace"], at_s=[float("nan")])}, {"layer_times": {"layers": 3}},
+        {"layer_times": dict(newer["layer_times"], layers=[dict(layer, name=5)])},
+        {"layer_times": dict(newer["layer_times"], runs=10**400)},
+    ):  # fmt: skip
+        with pytest.raises(BenchError, match="has another form: "):
+            benchreport.report_from_line(json.dumps(dict(newer, **changed)))
 
 
 def test_pipelined_overlaps_and_hands_every_image_on_once():
@@ -113,6 +138,10 @@ class Timed(object):
         self._runner, self.last_compute_ms = runner, None
         self.executed, self.provenance = runner.executed, runner.provenance
 
+    def profile(self, batch, runs):  # the tiny model's layers take less than a microsecond
+        found = self._runner.profile(batch, runs)
+        return [[(name, kind, ms + 1.0) for name, kind, ms in run] for run in found]
+
     def infer(self, batch):
         self.last_compute_ms = 0.25
         return self._runner.infer(batch)
@@ -138,9 +167,94 @@ def test_bench_on_a_locked_nano(bundle, tmp_path, monkeypatch):
     )
     assert report["warnings"] == ["p95 needs 20 runs, got 12", "p99 needs 100 runs, got 12"]
     with open(os.path.join(bundle, report["samples_file"])) as file:
-        assert {name: len(values) for name, values in json.load(file).items()} == {
-            "compute_ms": 12, "host_ms": 12, "end_to_end_ms": 12,
-        }  # fmt: skip
+        samples = json.load(file)
+    assert {name: len(values) for name, values in samples.items()} == {
+        "compute_ms": 12, "host_ms": 12, "end_to_end_ms": 12, "host_start_s": 12,
+        "end_to_end_start_s": 12,
+    }  # fmt: skip
+    found, readings = report["layer_times"], report["trace"]
+    assert [layer["kind"] for layer in found["layers"]] == ["GlobalAveragePool", "Flatten", "Gemm"]
+    assert found["runs"] == 20
+    assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1, abs=1e-5)
+    assert [loop["scope"] for loop in readings["loops"]] == ["host", "end_to_end", "pipelined"]
+    at = readings["at_s"]
+    assert 0 <= at[0] <= readings["loops"][0]["end_s"], "the first reading is under load"
+    assert at == sorted(at)
+    assert readings["temperatures_c"]["gpu"] == [35.5] * len(at)
+    assert readings["gpu_mhz"] == [921.6] * len(at)
+    assert readings["cpu_mhz"] == [1479.0] * len(at)
+    assert readings["input_mw"] == [4200.0] * len(at)
+    for loop in readings["loops"][:2]:
+        begun = samples[loop["scope"] + "_start_s"]
+        assert begun == sorted(begun)
+        assert loop["start_s"] == pytest.approx(begun[0], abs=1e-3)
+
+
+def test_readings_between_calls_are_rare(tmp_path):
+    now = [0.0]
+    watch = sampler.Sampler(str(tmp_path), clock=lambda: now[0])
+    read = []
+    for _ in range(40):
+        read.append(watch.tick_if_due())
+        now[0] += 0.125
+    assert [place for place, due in enumerate(read) if due] == list(range(0, 40, 4))
+    assert len(watch.readings) == 10
+
+
+def test_a_trace_is_thinned_and_says_null_where_nothing_was_read():
+    readings = [sampler.Reading(0.1 * number, {"cpu": 40.0} if number % 2 else {}, None, 1500.04,
+                                None, 900.0) for number in range(3 * trace.MOST)]  # fmt: skip
+    found = trace.trace(reversed(readings), 0.0, [("host", 1.0, 2.5)])
+    assert found["loops"] == [{"scope": "host", "start_s": 1.0, "end_s": 2.5}]
+    assert len(found["at_s"]) == trace.MOST
+    assert found["at_s"][:3] == [0.0, 0.3, 0.6]
+    assert found["temperatures_c"]["cpu"][:3] == [None, 40.0, None]
+    assert found["cpu_mhz"][0] == 1500.0
+    assert found["gpu_mhz"] is None
+    nothing = trace.trace([], 0.0, [])
+    assert (nothing["at_s"], nothing["temperatures_c"], nothing["cpu_mhz"]) == ([], {}, None)
+
+
+class Profiled(object):
+    """A runner whose profiler says what it is told."""
+
+    def __init__(self, said):
+        self._said = said
+
+    def profile(self, batch, runs):
+        return self._said
+
+
+@pytest.mark.parametrize(("said", "why"), [
+    ([[]] * 3, "the profiler named no layer"),
+    ([[("a", None, 1.0)]], "the profiler named no layer"),  # the warm-up alone
+    ([[("a", None, 1.0)], [("a", None, 1.0)], [("b", None, 1.0)]],
+     "the profiler named other layers from run to run"),
+    ([[("a", None, 0.0)]] * 3, "the profiler's times come to 0.0 ms in sum"),
+    ([[("a", None, float("nan"))]] * 3, "the profiler's times come to nan ms in sum"),
+    (None, "profiling failed: TypeError: 'NoneType' object is not subscriptable"),
+])  # fmt: skip
+def test_a_profile_that_makes_no_sense_is_a_reason(said, why):
+    assert layer_times.layer_times(Profiled(said), None) == (None, why)
+
+
+def test_the_median_of_each_layer_without_the_warm_up():
+    runs = [[("a" * 400, "Conv", a), ("b", None, b)] for a, b in
+            ((90.0, 90.0), (1.0, 6.0), (3.0, 2.0), (2.0, 50.0))]  # fmt: skip
+    found, why = layer_times.layer_times(Profiled(runs), None)
+    assert why is None
+    assert found["layers"] == [
+        {"name": "a" * 300, "kind": "Conv", "median_ms": 2.0, "share": 0.25},
+        {"name": "b", "kind": None, "median_ms": 6.0, "share": 0.75},
+    ]
+    assert (found["sum_ms"], found["runs"]) == (8.0, 3)
+
+
+def test_kinds_of_an_engine_with_names_alone_are_unknown():
+    detailed = {"Layers": [{"Name": "conv", "LayerType": "CaskConvolution"}, {"Name": "x"}]}
+    assert layer_times.kinds_from_text(json.dumps(detailed)) == {"conv": "CaskConvolution"}
+    for text in (None, "", "{}", '{"Layers": ["conv"]}'):
+        assert layer_times.kinds_from_text(text) == {}
 
 
 def test_bench_says_throttled_first(bundle, tmp_path, monkeypatch):

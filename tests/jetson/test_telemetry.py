@@ -146,6 +146,21 @@ def test_zones_that_are_off_or_constant_are_left_out(tmp_path):
     assert sysfs.zones_c(str(tmp_path / "orin")) == {"cpu": 50.468, "tj": 51}
 
 
+def test_the_clock_of_the_fastest_core_is_read_once_a_cluster(tmp_path, monkeypatch):
+    root = str(tmp_path)
+    assert sysfs.cpu_mhz(root) is None
+    boards.cpufreq(root, 0, 102000, 1510400, 729600)
+    boards.cpufreq(root, 4, 102000, 1510400, 883200)
+    for core in (1, 5):  # as the kernel links the cores of one policy
+        os.makedirs(os.path.join(root, "sys/devices/system/cpu/cpu%d" % core))
+        os.symlink("../cpu%d/cpufreq" % (core - 1),
+                   os.path.join(root, "sys/devices/system/cpu/cpu%d/cpufreq" % core))  # fmt: skip
+    read, really = [], sysfs.text_of
+    monkeypatch.setattr(sysfs, "text_of", lambda path: read.append(path) or really(path))
+    assert sysfs.cpu_mhz(root) == 883.2
+    assert len(read) == 2
+
+
 def watched(root, between=None):
     watch = sampler.Sampler(str(root), period_s=0.01)
     with watch:
@@ -245,6 +260,8 @@ def test_tegrastats_is_read_where_the_kernel_shows_no_rail(tmp_path, monkeypatch
     watch = watched("/")
     assert watch.power[0][1] == {"VDD_IN": 4067, "VDD_CPU_GPU_CV": 738, "VDD_SOC": 1353}
     assert 306 in watch.gpu_mhz
+    told = [reading for reading in watch.readings if reading.input_mw is not None]
+    assert told[0][2:] == (306, 1267, 4067, None)
     assert watch.peak_c["gpu"] >= 43
 
 

@@ -16,6 +16,7 @@ from jetson import cuda_memory, engine_file, verify
 from jetson.__main__ import main
 from jetson.build import build
 from jetson.errors import BackendError, EngineError, VerifyError
+from jetson.layer_times import layer_times
 from jetson.manifest import read_manifest
 from jetson.preprocess import to_input
 from jetson.runners import open_runner
@@ -270,6 +271,25 @@ def test_bench_times_only_what_has_passed_and_tells_the_gpus_own_time(
     assert "this engine has not passed; run: python3 -m jetson verify" in capsys.readouterr().err
     assert main(["verify"] + words) == 0
     assert main(bench) == 0
-    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    out = capsys.readouterr().out.splitlines()
+    assert "2 layers, profiled apart; the slowest: gemm 0.750 ms, pool 0.250 ms" in out
+    report = json.loads(out[-1])
+    assert report["layer_times"] == {"sum_ms": 1.0, "runs": 20, "layers": [
+        {"name": "pool", "kind": "Reduce", "median_ms": 0.25, "share": 0.25},
+        {"name": "gemm", "kind": "CaskConvolution", "median_ms": 0.75, "share": 0.75},
+    ]}  # fmt: skip
     assert report["compute_ms"]["p50_ms"] > 0
     assert report["provenance"].startswith("measured: TensorRT " + fakes.RELEASES[release])
+
+
+def test_a_profiler_that_fails_is_left_out_and_takes_nothing_with_it(bundle, use):
+    use("8.2", no_profile=True)
+    manifest = read_manifest(bundle)
+    build(bundle, manifest)
+    batch = to_input(goldens(bundle)[0], SPEC)
+    with runner_of(bundle) as runner:
+        found, why = layer_times(runner, batch)
+        assert found is None
+        assert why == "profiling failed: BackendError: TensorRT did not run with its profiler attached"
+        assert runner._context.profiler is None, "what is timed after this is not slowed"
+        assert np.allclose(runner.infer(batch)[0], expected_logits(goldens(bundle)[0]), atol=1e-5)

@@ -64,11 +64,46 @@ def percentiles(samples: list[float]) -> dict:
     }
 
 
+def begun_s(samples: dict[str, list[float]]) -> dict[str, list[float]]:
+    """When each call began, the second loop half a second after the first."""
+    found, now = {}, 0.2
+    for loop in ("host", "end_to_end"):
+        ends = now + np.cumsum(samples[f"{loop}_ms"]) / 1e3
+        found[f"{loop}_start_s"] = [now, *ends[:-1].tolist()]
+        now = float(ends[-1]) + 0.5
+    return found
+
+
+def traced(begun: dict[str, list[float]], board: bool) -> dict:
+    """What a board, or a computer that shows its memory alone, told meanwhile."""
+    loops = [{"scope": name.removesuffix("_start_s"), "start_s": starts[0], "end_s": starts[-1] + 0.01}
+             for name, starts in begun.items()]  # fmt: skip
+    loops.append({"scope": "pipelined", "start_s": loops[-1]["end_s"] + 0.1, "end_s": loops[-1]["end_s"] + 3.1})
+    at = np.arange(0.2, loops[-1]["end_s"], 0.3).round(3).tolist()
+    warm = [round(41 + 3 * np.sqrt(second), 1) for second in at]
+    return {
+        "loops": loops, "at_s": at,
+        "temperatures_c": {"cpu": warm, "gpu": [None, *(c - 1.5 for c in warm[1:])]} if board else {},
+        "gpu_mhz": [921.6] * len(at) if board else None, "cpu_mhz": [1479.0] * len(at) if board else None,
+        "input_mw": [6500.0] * len(at) if board else None,
+        "available_mib": [8900.0 + number for number in range(len(at))],
+    }  # fmt: skip
+
+
+def layer_times(count: int) -> dict:
+    """Convolutions, each a tenth faster than the one before."""
+    ms = [0.9**number for number in range(count)]
+    return {"sum_ms": sum(ms), "runs": 20, "layers": [
+        {"name": f"fire{number}_conv" + "+relu" * number, "kind": "Conv" if number else None,
+         "median_ms": value, "share": value / sum(ms)} for number, value in enumerate(ms)]}  # fmt: skip
+
+
 def deployed() -> dict:
     rng = np.random.default_rng(7)
     samples = {"host_ms": (3.1 * rng.lognormal(sigma=0.06, size=200)).tolist(),
                "end_to_end_ms": (5.2 * rng.lognormal(sigma=0.1, size=200)).tolist()}  # fmt: skip
     host_ms, end_to_end_ms = (percentiles(samples[scope]) for scope in samples)
+    begun = begun_s(samples)
     provenance = "stand-in: ONNX Runtime on x86_64, not the board's TensorRT"
     bench = {
         "version": benchreport.VERSION, "verb": "bench", "model": "squeezenet1_1",
@@ -94,6 +129,7 @@ def deployed() -> dict:
                    "nvmap_most_mib": None, "nvmap_delta_mib": None,
                    "method": "VmHWM of this process"},
         "warnings": ["clocks and power mode were not read or locked"],
+        "layer_times": layer_times(40), "trace": traced(begun, board=False),
     }  # fmt: skip
     benchreport.line_from_report(bench)  # a bench report that the workstation would take
     verify = {"images": 32, "max_relative_difference": 2.2e-6, "tolerance": 1e-3,
@@ -101,7 +137,7 @@ def deployed() -> dict:
     return {
         "hosts": [{"host": "local", "backend": "onnxruntime", "provenance": provenance,
                    "requested": "int8", "executed": "fp32", "verify": verify, "bench": bench,
-                   "samples_ms": samples}],
+                   "samples_ms": {**samples, **begun}}],
         "speedup_here": {"teacher_p50_ms": 21.7, "student_p50_ms": 3.1, "ratio": 7.0,
                          "provenance": "stand-in: ONNX Runtime on this computer"},
     }  # fmt: skip
@@ -112,11 +148,11 @@ def on_board(host: dict, name: str = "nano-3") -> dict:
     host = copy.deepcopy(host)
     bench, provenance = host["bench"], "measured: TensorRT 8.2.1 on NVIDIA Jetson Nano, memory by pycuda"
     host |= {"host": name, "backend": "tensorrt", "provenance": provenance, "executed": "fp16"}
-    host["samples_ms"] = {
-        scope: [3 * value for value in values] for scope, values in host["samples_ms"].items()
-    }
-    host["samples_ms"]["compute_ms"] = [0.8 * value for value in host["samples_ms"]["host_ms"]]
-    scopes = {scope: percentiles(values) for scope, values in host["samples_ms"].items()}
+    samples = {scope: [3 * value for value in host["samples_ms"][scope]] for scope in ("host_ms", "end_to_end_ms")}
+    begun = begun_s(samples)
+    samples["compute_ms"] = [0.8 * value for value in samples["host_ms"]]
+    scopes = {scope: percentiles(values) for scope, values in samples.items()}
+    host["samples_ms"] = {**samples, **begun}
     mode = {"name": "MAXN", "number": 0}
     bench |= {**scopes, "provenance": provenance, "backend": "TensorRTRunner", "executed": "fp16",
               "state": "locked", "power_mode": mode, "warnings": [],
@@ -128,6 +164,7 @@ def on_board(host: dict, name: str = "nano-3") -> dict:
     bench["power"] = {"mean_mw": {"POM_5V_IN": 6500.0}, "samples": 15, "input_rail": "POM_5V_IN",
                       "energy_mj": 74.0, "reason": None}  # fmt: skip
     bench["clocks_mhz"] |= {"cpu": [[1479, 1479, 1479]] * 4, "gpu": [921.6, 921.6, 921.6]}
+    bench["trace"] = traced(begun, board=True)
     bench["temperatures_c"] = {"before": {"cpu": 41.0}, "peak": {"cpu": 52.5}, "after": {"cpu": 51.0}}
     benchreport.line_from_report(bench)
     return host

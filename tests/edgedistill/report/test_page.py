@@ -166,6 +166,46 @@ def test_what_a_board_says_of_its_run_is_on_the_page(stages, recipe):
         assert re.search(expected, text), expected
 
 
+def figure(page: str, name: str) -> str:
+    return next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if name in svg)
+
+
+def test_layers_and_readings_of_a_board_and_of_this_computer(stages, recipe, board):
+    stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
+    page = html_from_report(report_from_stages(stages, recipe))
+    text = " ".join(Tags(page).text.split())
+    there, here = text.index("On nano-3 ("), text.index("On this computer")
+    assert re.search(r"fire1_conv\+relu ?Conv ?0\.900 ?9\.\d %", text[there:here])
+    assert "medians of 20 profiled runs after the timed ones" in text[there:here]
+    assert "25 more layers" in text[there:here]
+    assert "fire15_conv" not in text
+    assert re.search(r"network alone ?1\.8 ?7 ?42\.\d to 45\.\d ?922 ?1479 ?6\.5", text[there:here])
+    drawn = figure(page, "Latency of every timed call, nano-3")
+    for words in ("hottest zone, \N{DEGREE SIGN}C", "GPU, MHz; CPU, MHz (dashed)", "input, W",
+                  "available, MiB", "seconds since the benchmark began", "pipelined"):  # fmt: skip
+        assert words in drawn, words
+    assert "Not read on this machine: temperature, GPU clock, CPU clock, input power." in text[here:]
+    drawn = figure(page, "Latency of every timed call, local")
+    assert "available, MiB" in drawn
+    assert "MHz" not in drawn
+    assert "zone" not in drawn
+
+
+def test_a_bench_from_before_there_were_layers_and_readings(stages, recipe):
+    host = stages["deploy"]["hosts"][0]
+    del host["bench"]["layer_times"], host["bench"]["trace"]
+    host["samples_ms"] = {scope: host["samples_ms"][scope] for scope in ("host_ms", "end_to_end_ms")}
+    page = html_from_report(report_from_stages(stages, recipe))
+    text = " ".join(Tags(page).text.split())
+    assert "Time of each layer: not measured; its bench did not take them yet" in text
+    assert "Temperature and clocks over time: not read; its bench did not" in text
+    assert "timed call, each scope in a loop of its own" in figure(page, "Latency of every timed call")
+    host["bench"] |= {"layer_times": None, "trace": None}
+    host["bench"]["absent"]["layer_times"] = "the profiler named no layer"
+    page = html_from_report(report_from_stages(stages, recipe))
+    assert "not measured; the profiler named no layer." in page
+
+
 def test_a_teacher_taken_as_it_is_has_no_history(stages, recipe):
     stages["teacher"]["history"] = []
     assert html_from_report(report_from_stages(stages, recipe)).count("<svg") == 8

@@ -16,7 +16,7 @@ import sys
 CLASSES = (
     "ILogger", "Builder", "IBuilderConfig", "INetworkDefinition", "OnnxParser", "ParserError",
     "Runtime", "ICudaEngine", "IExecutionContext", "EngineInspector", "ITimingCache",
-    "IHostMemory", "IInt8EntropyCalibrator2", "BuilderFlag", "NetworkDefinitionCreationFlag",
+    "IHostMemory", "IInt8EntropyCalibrator2", "IProfiler", "BuilderFlag", "NetworkDefinitionCreationFlag",
     "MemoryPoolType", "TensorIOMode", "TacticSource", "ProfilingVerbosity",
     "LayerInformationFormat", "DataType",
 )  # fmt: skip

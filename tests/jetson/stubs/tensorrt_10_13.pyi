@@ -662,6 +662,13 @@ class IInt8EntropyCalibrator2:
 
     def write_calibration_cache(self, cache: typing_extensions.Buffer) -> None:
         ...
+class IProfiler:
+
+    def __init__(self) -> None:
+        ...
+
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        ...
 class BuilderFlag:
     BF16: typing.ClassVar[BuilderFlag]
     DEBUG: typing.ClassVar[BuilderFlag]

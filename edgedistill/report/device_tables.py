@@ -1,0 +1,88 @@
+"""Tables of what was timed on a host: its slowest layers, and what was read while it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+MOST_LAYERS = 15  # in the page; report.json has them all
+MOST_LETTERS = 90  # of a layer's name; a fused one is named after all that is in it
+LOOPS = {"host": "network alone", "end_to_end": "from the image file", "pipelined": "pipelined"}
+
+_Column = list[float | None]
+
+
+def layer_rows(device: dict[str, Any]) -> dict[str, Any] | None:
+    """The slowest layers, and the others in one line; None when none was profiled.
+
+    Args:
+        device: of the report's `devices`.
+
+    Returns:
+        rows of name, kind, ms, share (of all layers' time) and bar (of the slowest one's); rest: the
+        same of all others, named by their number, or None; sum_ms; runs.
+    """
+    found = device["layer_times"]
+    if not found:
+        return None
+    ordered = sorted(found["layers"], key=lambda layer: -layer["median_ms"])
+    most = ordered[0]["median_ms"]
+    rows = [{"name": _clipped(layer["name"]), "kind": layer["kind"] or "not known", "ms": layer["median_ms"],
+             "share": layer["share"], "bar": layer["median_ms"] / most if most else 0.0}
+            for layer in ordered[:MOST_LAYERS]]  # fmt: skip
+    others = ordered[MOST_LAYERS:]
+    rest = {"name": f"{len(others)} more layers", "ms": sum(layer["median_ms"] for layer in others),
+            "share": sum(layer["share"] for layer in others)} if others else None  # fmt: skip
+    return {"rows": rows, "rest": rest, "sum_ms": found["sum_ms"], "runs": found["runs"]}
+
+
+def columns_of(trace: dict[str, Any]) -> dict[str, _Column]:
+    """What was read over time, by name with unit; None at a reading that lacks it. Never read: not in it."""
+    known = {
+        "hottest zone, \N{DEGREE SIGN}C": _hottest(trace["temperatures_c"].values()),
+        "GPU, MHz": trace["gpu_mhz"],
+        "CPU, MHz": trace["cpu_mhz"],
+        "input, W": trace["input_mw"] and [None if mw is None else mw / 1e3 for mw in trace["input_mw"]],
+        "available, MiB": trace["available_mib"],
+    }
+    return {name: values for name, values in known.items() if values}
+
+
+def loop_rows(device: dict[str, Any]) -> dict[str, Any] | None:
+    """What was read during each loop: lowest to highest; None when there is no trace.
+
+    Returns:
+        names of the columns; rows of loop, seconds, readings and cells, a text for each column; unread:
+        names of what this machine does not show.
+    """
+    trace = device["trace"]
+    if not trace:
+        return None
+    columns, rows = columns_of(trace), []
+    for loop in trace["loops"]:
+        inside = [place for place, at in enumerate(trace["at_s"])
+                  if loop["start_s"] <= at <= loop["end_s"]]  # fmt: skip
+        cells = [_span([values[place] for place in inside]) for values in columns.values()]
+        rows.append({"loop": LOOPS.get(loop["scope"], loop["scope"]), "readings": len(inside),
+                     "seconds": loop["end_s"] - loop["start_s"], "cells": cells})  # fmt: skip
+    names = {"hottest zone, \N{DEGREE SIGN}C": "temperature", "GPU, MHz": "GPU clock",
+             "CPU, MHz": "CPU clock", "input, W": "input power", "available, MiB": "memory"}  # fmt: skip
+    unread = [word for name, word in names.items() if name not in columns]
+    return {"names": list(columns), "rows": rows, "unread": unread}
+
+
+def _hottest(zones: Iterable[_Column | None]) -> _Column:
+    at_once = zip(*[zone for zone in zones if zone], strict=True)
+    return [max((c for c in degrees if c is not None), default=None) for degrees in at_once]
+
+
+def _span(values: _Column) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "no reading"
+    low, high = (f"{value:.0f}" if value >= 100 else f"{value:.1f}" for value in (min(known), max(known)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else name[: MOST_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"

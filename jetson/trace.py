@@ -1,0 +1,40 @@
+"""What the board told while it was timed, on one axis with the timed calls: seconds since the bench began."""
+
+import math
+
+MOST = 500  # readings in a report; of more, every second, third, ... is kept
+
+
+def trace(readings, zero, loops):
+    """Columns for a picture over time.
+
+    Args:
+        readings: of `sampler.Sampler`.
+        zero: the clock when the bench began.
+        loops: [(scope, clock at its start, clock at its end)].
+
+    Returns:
+        JSON-able: loops (scope, start_s, end_s); at_s, and as long as it temperatures_c {zone: degrees},
+        gpu_mhz, cpu_mhz (the fastest core), input_mw (the whole input), available_mib. A value is None
+        where one reading lacks it, a column where all do: that was not read here.
+    """
+    rows = sorted(readings, key=lambda reading: reading.at)  # two threads may write
+    rows = rows[:: int(math.ceil(len(rows) / float(MOST))) or 1]
+    zones = sorted({zone for row in rows for zone in row.zones_c})
+    return {
+        "loops": [
+            {"scope": scope, "start_s": round(start - zero, 3), "end_s": round(end - zero, 3)}
+            for scope, start, end in loops
+        ],
+        "at_s": [round(row.at - zero, 3) for row in rows],
+        "temperatures_c": {zone: _column(row.zones_c.get(zone) for row in rows) for zone in zones},
+        "gpu_mhz": _column(row.gpu_mhz for row in rows),
+        "cpu_mhz": _column(row.cpu_mhz for row in rows),
+        "input_mw": _column(row.input_mw for row in rows),
+        "available_mib": _column(row.available_mib for row in rows),
+    }
+
+
+def _column(values):
+    kept = [None if value is None else round(value, 1) for value in values]
+    return None if all(value is None for value in kept) else kept
