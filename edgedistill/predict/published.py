@@ -1,25 +1,10 @@
-"""Measurements that others published: exact matches only, never a guess.
-
-published_fps.csv: one row per measurement of one image at a time in TensorRT on a Jetson Nano or
-Orin Nano, as it stands in the source named in that row. Rows that contradict each other are kept.
-"""
+"""What others published of a network on a board: exact matches, and how the other rows of it differ."""
 
 from __future__ import annotations
 
-import csv
-from importlib import resources
+from collections.abc import Iterator
 
-_DEVICES = {  # target -> the table's names of it; a name that leaves the board open is not here
-    "jetson-nano": {"Jetson Nano 4GB (Maxwell sm_53)"},
-    "orin-nano-8gb": {
-        "Jetson Orin Nano Super", "Jetson Orin Nano 8GB Super (MAXN)",
-        "Jetson Orin Nano 8GB Super (15W)", "Jetson Orin Nano 8GB Super (7W)",
-    },
-}  # fmt: skip
-_ALIASES = {  # our model name -> the table's other names of the same network
-    "mobilenetv2_100": {"MobileNetV2", "MobileNetV2 (ONNX zoo)", "mobilenetv2-1.0 (ONNX zoo)"},
-    "efficientnet_b0": {"EfficientNet-B0"},
-}
+from edgedistill.predict.rows import BOARDS, NETWORKS, SLOWER_MODES, published
 
 
 def published_rows(target: str, model: str, precision: str, image_px: int) -> list[dict[str, str]]:
@@ -35,14 +20,33 @@ def published_rows(target: str, model: str, precision: str, image_px: int) -> li
         Rows of the table, all values as text: device, model, input_hw, batch, precision, runtime,
         runtime_version, fps, latency_ms ("" where not stated), source.
     """
-    path = resources.files("edgedistill.predict") / "published_fps.csv"
-    architecture = model.partition(".")[0]
-    names = {architecture, *_ALIASES.get(architecture, ())}
+    return [row for row, differs in _of(target, model, precision, image_px) if not differs]
+
+
+def other_rows(target: str, model: str, precision: str, image_px: int) -> list[dict[str, str]]:
+    """Rows of this network on this board that answer another question; arguments as above.
+
+    Returns:
+        Rows of the table with one more value, `differs`: `256x256, FP32`, what was not asked.
+    """
     return [
-        row
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-        if row["device"] in _DEVICES.get(target, ())
-        and row["model"] in names
-        and row["precision"] == precision.upper()
-        and row["input_hw"] == f"{image_px}x{image_px}"
+        {**row, "differs": ", ".join(differs)}
+        for row, differs in _of(target, model, precision, image_px)
+        if differs
     ]
+
+
+def _of(
+    target: str, model: str, precision: str, image_px: int
+) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """Rows of this network on this board, each with how it differs from what is asked."""
+    network = model.partition(".")[0]
+    for row in published():
+        board, mode = SLOWER_MODES.get(row["device"], (BOARDS.get(row["device"]), ""))
+        if board != target or NETWORKS.get(row["model"]) != network:
+            continue
+        differs = [f"{what} not stated" if row[key] == "not stated" else row[key]
+                   for key, what, asked in (("input_hw", "size", f"{image_px}x{image_px}"),
+                                            ("precision", "precision", precision.upper()))
+                   if row[key] != asked]  # fmt: skip
+        yield row, [*differs, *([f"power mode {mode}"] if mode else [])]

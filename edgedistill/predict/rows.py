@@ -1,8 +1,9 @@
-"""Which published measurements the model is fitted to, and why the others are not.
+"""Measurements that others published: what the table says, which rows the model is fitted to, and why not the others.
 
-The table is published_fps.csv, as its sources state it. A row is used when the board, the precision that
-the hardware computed in, the input's size and the network are known, the network can be built here, and
-the figure is TensorRT's own time for one image and not a whole application's.
+published_fps.csv: one row per measurement of one image at a time in TensorRT, as it stands in the source
+named in that row; rows that contradict each other are kept. A row is used for the fit when the board, the
+precision that the hardware computed in, the input's size and the network are known, the network can be
+built here, and the figure is TensorRT's own time for one image and not a whole application's.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-BOARDS = {  # the table's names of a board, in the mode that the model is for
+BOARDS = {  # the table's names of a board, in the mode that the model is for; a name that leaves it open is not here
     "Jetson Nano 4GB (Maxwell sm_53)": "jetson-nano",
     "Jetson Orin Nano 8GB Super (MAXN)": "orin-nano-8gb",
     "Jetson Orin Nano Super": "orin-nano-8gb",
 }
+SLOWER_MODES = {  # its names of a board in another mode -> ours and the mode
+    "Jetson Orin Nano 8GB Super (15W)": ("orin-nano-8gb", "15 W"),
+    "Jetson Orin Nano 8GB Super (7W)": ("orin-nano-8gb", "7 W"),
+}
 PRECISIONS = {"jetson-nano": ("fp32", "fp16"), "orin-nano-8gb": ("fp16", "int8")}
 _METHODS = ("torch2trt", "kentaroy47", "NobuoTsukamoto", "onnx-tensorrt", "efficientvit", "zainmk",
              "ultralytics", "hcbf", "TFM", "MobileNet v2 on Jetson Nano", "hokwangchoi")  # fmt: skip
-NETWORKS = {  # the table's name -> ours, where they differ
+NETWORKS = {  # the table's name -> ours
     "mobilenetv2-1.0 (ONNX zoo)": "mobilenetv2_100", "MobileNetV2 (ONNX zoo)": "mobilenetv2_100",
     "MobileNetV2": "mobilenetv2_100", "mobilenetv2-7": "mobilenetv2_100", "ShuffleNetV2-x1.0": "shufflenet_v2_x1_0",
     "EfficientNet-B0": "efficientnet_b0", "RepViT-M1.0": "repvit_m1_0",
@@ -29,6 +34,9 @@ NETWORKS = {  # the table's name -> ours, where they differ
     "CoAtNet-0": "coatnet_0_224", "CoAtNet-1": "coatnet_1_224", "CoAtNet-2": "coatnet_2_224",
     "ConvNeXt-T": "convnext_tiny", "ConvNeXt-S": "convnext_small", "ConvNeXt-B": "convnext_base",
     "yolov8n-cls": "yolov8n_cls", "efficientformer_l1": "efficientformer_l1",
+    "efficientformer_l3": "efficientformer_l3", "MobileNetV2-1.4x": "mobilenetv2_140",
+    "MobileNetV3-Large": "mobilenetv3_large_100", "ResNet50": "resnet50",
+    "DeiT-Tiny": "deit_tiny_patch16_224", "Swin-B": "swin_base_patch4_window7_224",
     **{f"YOLO11{size}": f"yolo11{size}" for size in "nsmlx"},
     **{name: name for name in (
         "alexnet", "squeezenet1_1", "resnet18", "resnet50", "resnet101", "resnet152", "densenet121",

@@ -9,7 +9,7 @@ from edgedistill.config import Recipe
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.predict.learned import NOTHING
 from edgedistill.predict.model import predict
-from edgedistill.predict.published import published_rows
+from edgedistill.predict.published import other_rows, published_rows
 from edgedistill.target import load_target
 from jetson.benchreport import LATER
 
@@ -82,12 +82,17 @@ def target_of(quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 
 def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
-    """Rows that others published for this network, size, precision and board, or why there are none."""
+    """Rows that others published for this network, size, precision and board, or why there are none.
+
+    Returns:
+        of; rows; others, rows of this network on this board that differ, each with `differs`; reason.
+    """
     target, model, px = recipe.target.device, recipe.student.model, recipe.data.image_px
-    rows = published_rows(target, model, executed, px)
+    asked = (target, model, executed, px)
+    rows = published_rows(*asked)
     what = f"{model} at {px} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
     reason = "" if rows else f"unknown: no published measurement for {what}"
-    return {"of": what, "rows": rows, "reason": reason}
+    return {"of": what, "rows": rows, "others": other_rows(*asked), "reason": reason}
 
 
 def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:

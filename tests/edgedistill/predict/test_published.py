@@ -5,7 +5,8 @@ from importlib import resources
 
 import pytest
 
-from edgedistill.predict.published import published_rows
+from edgedistill.predict.published import other_rows, published_rows
+from edgedistill.predict.rows import BOARDS, NETWORKS, SLOWER_MODES
 from edgedistill.target import target_names
 
 TABLE = resources.files("edgedistill.predict") / "published_fps.csv"
@@ -70,8 +71,24 @@ def test_precision_is_the_hardware_s_not_the_label_s():
     assert not any(published_rows("jetson-nano", m, "int8", px) for m in models for px in sizes)
 
 
-def test_boards_are_known_targets():
-    from edgedistill.predict.published import _DEVICES
+@pytest.mark.parametrize(("target", "model", "precision", "px", "expected"), [
+    ("jetson-nano", "resnet18", "fp16", 256, {"90.2": "224x224", "87.6": "224x224", "38.5": "FP32"}),
+    ("orin-nano-8gb", "resnet50.a1_in1k", "int8", 224, {
+        "272.7": "FP32", "533.6": "FP16", "548": "power mode 15 W", "267": "power mode 7 W"}),
+    ("jetson-nano", "mobilenetv2_140", "fp16", 224, {"17.3": "320x320, precision not stated"}),
+    ("jetson-nano", "mobilenetv3_large_100", "fp16", 224, {
+        "54.46": 'size not stated, "INT8" as labelled by authors (no HW INT8)'}),
+    ("jetson-nano", "mobilenetv3_small_100", "fp16", 224, {}),
+    ("xavier-nx", "resnet18", "fp16", 256, {}),
+])  # fmt: skip
+def test_other_rows_of_the_network_say_how_they_differ(target, model, precision, px, expected):
+    rows = other_rows(target, model, precision, px)
+    assert {row["fps"]: row["differs"] for row in rows} == expected
+    exact = published_rows(target, model, precision, px)
+    assert not {row["fps"] for row in exact} & set(expected)
 
-    assert set(_DEVICES) <= set(target_names())
-    assert set().union(*_DEVICES.values()) <= {row["device"] for row in ROWS}
+
+def test_boards_and_networks_are_those_of_the_table():
+    assert {*BOARDS.values(), *(target for target, _ in SLOWER_MODES.values())} <= set(target_names())
+    assert {*BOARDS, *SLOWER_MODES} <= {row["device"] for row in ROWS}
+    assert set(NETWORKS) <= {row["model"] for row in ROWS}

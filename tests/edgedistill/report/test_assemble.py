@@ -86,6 +86,7 @@ def test_published_rows_stand_with_their_source_and_a_gap_is_told(stages, recipe
     assert sorted(row["fps"] for row in known["rows"]) == ["229", "248"]
     gap = report_from_stages(stages, with_keys(recipe, data={"image_px": 128}))["published"]
     assert gap["rows"] == []
+    assert {row["differs"] for row in gap["others"]} == {"224x224"}
     assert gap["reason"] == (
         "unknown: no published measurement for squeezenet1_1 at 128 px, FP16, TensorRT, on Jetson "
         "Nano 4GB"

@@ -133,6 +133,7 @@ def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
     assert re.search(r"Its speed on Jetson Nano 4GB is\s+unknown", page)
     assert "no published measurement for squeezenet1_1" in page
     assert "248 FPS" not in page
+    assert re.search(r"248\s*4\.34\s*FP16", page), "the row of another precision says so"
 
 
 def test_page_without_a_host_and_without_speed(stages, recipe):
