@@ -59,13 +59,9 @@ def onnx_from_model(
     net = copy.deepcopy(model).cpu().eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         expected = np.concatenate([net(torch.from_numpy(p[np.newaxis])).numpy() for p in probe])
-    net = reparameterize_model(net)  # after the proof's outputs, so that it is proved too
-    for module in net.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = False  # the fused operator needs opset 14; timm asks once, when built
     if pixels is not None:
         net, probe = _FromPixels(net, pixels), pixels.images
-    proto = _folded(_exported(net, torch.from_numpy(probe[:1])), path.name)
+    proto = graph_from_model(net, torch.from_numpy(probe[:1]), path.name)
     left = leftovers(proto) if for_board else []
     if left:
         raise ExportError(f"{path.name}: {left[0]}; the board would compute what is constant")
@@ -111,6 +107,24 @@ class _FromPixels(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.net((image - self.shift) * self.factor)
+
+
+def graph_from_model(model: nn.Module, image: torch.Tensor, name: str) -> onnx.ModelProto:
+    """The folded graph for one image, its branches merged; not proved.
+
+    Args:
+        model: in eval mode; left as it was.
+        image: (1, 3, H, W) float32.
+        name: for messages.
+
+    Raises:
+        ExportError: the exporter cannot write this model.
+    """
+    net = reparameterize_model(model)
+    for module in net.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # the fused operator needs opset 14; timm asks once, when built
+    return _folded(_exported(net, image), name)
 
 
 def leftovers(proto: onnx.ModelProto) -> list[str]:

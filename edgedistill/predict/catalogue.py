@@ -11,7 +11,6 @@ import io
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 
 import onnx
@@ -19,9 +18,9 @@ import torch
 import torchvision
 from torch import nn
 
-from edgedistill.errors import EdgeDistillError, ExportError
+from edgedistill.errors import EdgeDistillError
 from edgedistill.models.build import build_model
-from edgedistill.onnx_model.export import OPSET
+from edgedistill.onnx_model.export import graph_from_model
 from edgedistill.predict.features import NAMES, STORED, Features, features_from_file
 from edgedistill.predict.rows import used
 from edgedistill.predict.yolo import Yolo11, yolov8n_cls
@@ -33,47 +32,18 @@ CLASSES = (10, 1000)
 
 
 def network(name: str, classes: int) -> nn.Module:
-    """Random weights, eval mode, branches merged as the export merges them.
+    """Random weights, eval mode.
 
     Raises:
         EdgeDistillError: no such network.
     """
-    from timm.utils import reparameterize_model
-
     if name.startswith("yolo11"):
         return Yolo11(name.removeprefix("yolo11")).eval()
     if name == "yolov8n_cls":
         return yolov8n_cls(classes).eval()
     if name.startswith(("vgg", "alexnet")):  # timm writes their head as convolutions
         return getattr(torchvision.models, name)(weights=None, num_classes=classes).eval()
-    model = reparameterize_model(build_model(name, classes).eval())
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = False
-    return model
-
-
-def exported(model: nn.Module, image_px: int) -> onnx.ModelProto:
-    """The folded graph for one image.
-
-    Raises:
-        ExportError: the exporter cannot write this model.
-    """
-    import onnxslim
-
-    buffer = io.BytesIO()
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # the tracer's, about shapes that are fixed here
-            torch.onnx.export(model, (torch.zeros(1, 3, image_px, image_px),), buffer,
-                              opset_version=OPSET, input_names=["image"], output_names=["logits"],
-                              do_constant_folding=True, dynamo=False)  # fmt: skip
-    except Exception as error:  # the exporter raises dozens of types for one reason
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(
-            f"{image_px} px: the exporter cannot write this model: {reason}"
-        ) from error
-    return onnxslim.slim(onnx.load_from_string(buffer.getvalue()))
+    return build_model(name, classes).eval()
 
 
 def resized(graph: onnx.ModelProto, image_px: int) -> onnx.ModelProto | None:
@@ -101,11 +71,15 @@ def counted(graph: onnx.ModelProto) -> Features:
 def count_network(name: str, sizes: tuple[int, ...], classes: int) -> dict[int, Features]:
     """image_px -> features."""
     model = network(name, classes)
-    first = exported(model, sizes[0])
+
+    def exported(image_px: int) -> onnx.ModelProto:
+        return graph_from_model(model, torch.zeros(1, 3, image_px, image_px), f"{name} at {image_px} px")
+
+    first = exported(sizes[0])
     found = {sizes[0]: counted(first)}
     for image_px in sizes[1:]:
         graph = resized(first, image_px)
-        found[image_px] = counted(graph if graph is not None else exported(model, image_px))
+        found[image_px] = counted(graph if graph is not None else exported(image_px))
     return found
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import onnx
 
 from edgedistill.errors import PreflightError
-from edgedistill.onnx_model.findings import Graph, attribute, given, looking_into, reading
+from edgedistill.onnx_model.findings import Graph, attribute, looking_into, reading
+from edgedistill.onnx_model.graph import macs_of
 
 COMPUTING = ("dense3x3", "dense", "pointwise", "depthwise", "grouped", "gemm", "matmul")
 # Quantization is part of the kernels around it: what it saves is in the precision.
@@ -128,7 +129,7 @@ class _Fusion:
                 self._open(Kernel("copy"), part, sources=[], moved=2 * self._size(part))
         else:
             weights = sum(prod(self._graph.shapes.get(name, ())) for name in constants)
-            kernel = Kernel(self._kind(node, constants), self._macs(node), weights)
+            kernel = Kernel(self._kind(node, constants), macs_of(node, self._shape), weights)
             self._open(kernel, out, sources)
 
     def _open(self, kernel: Kernel, out: str, sources: list[str], moved: int = 0) -> Kernel:
@@ -203,19 +204,6 @@ class _Fusion:
                 return "dense3x3"  # the one shape that Winograd's algorithm is for
             return "pointwise" if prod(kernel) == 1 else "dense"
         return "depthwise" if groups == self._shape(node.input[0])[1] else "grouped"
-
-    def _macs(self, node: onnx.NodeProto) -> int:
-        if node.op_type == "Conv":
-            # Each output is a sum over channels / groups x kernel: that is the weight's shape.
-            return self._size(node.output[0]) * prod(self._shape(node.input[1])[1:])
-        if node.op_type == "ConvTranspose":
-            return self._size(node.input[0]) * prod(self._shape(node.input[1])[1:])
-        if node.op_type == "Gemm":
-            flipped = attribute(node, "transA", 0)
-            return self._size(node.output[0]) * self._shape(node.input[0])[0 if flipped else 1]
-        if node.op_type == "MatMul":
-            return self._size(node.output[0]) * self._shape(given(node, 0))[-1]
-        return 0
 
     def _size(self, name: str) -> int:
         return prod(self._shape(name)) if name else 0
