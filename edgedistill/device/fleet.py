@@ -26,6 +26,7 @@ from edgedistill.device.ssh import Connection
 from edgedistill.errors import EdgeDistillError, InventoryError
 from edgedistill.run_folder import write_bytes, write_json
 from edgedistill.talk import Talk
+from edgedistill.text_table import table_lines
 
 VERSION = 1
 DONE, FAILED, WAITING = "done", "failed", "waiting"
@@ -158,10 +159,7 @@ def table_from_fleet(report: dict[str, Any]) -> str:
     for row in report["boards"]:
         p50 = "" if row["p50_ms"] is None else f"{row['p50_ms']:.2f}"
         rows.append((row["name"], row["state"], p50, row["executed"] or "", row["reason"] or row["provenance"] or ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        "  ".join([*(row[column].ljust(widths[column]) for column in range(4)), row[4]]).rstrip() for row in rows
-    )
+    return "\n".join(table_lines(rows))
 
 
 def _row(board: FleetBoard, state: str, **figures: Any) -> dict[str, Any]:

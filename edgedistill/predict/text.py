@@ -6,6 +6,10 @@ from edgedistill.predict.choose import SOURCES, Candidate
 from edgedistill.predict.latency import HARDWARE
 from edgedistill.predict.model import Prediction
 from edgedistill.target import load_target
+from edgedistill.text_table import table_lines
+
+_HEAD = ("", "model", "px", "FPS", "interval", "of wanted", "MiB", "spare", "M params", "ImageNet",
+         "pre-flight", "verdict")  # fmt: skip
 
 
 def text_from_prediction(found: Prediction) -> str:
@@ -43,11 +47,9 @@ def text_from_candidates(
     lines = [
         f"{title}, {first.precision.upper()}, {HARDWARE[first.target].mode}, {first.classes} classes; "
         f"budget: {budget}",
-        f"{'':3}{'model':33}{'px':>4}{'FPS':>6}{'interval':>12}{'of wanted':>10}{'MiB':>6}{'spare':>7}"
-        f"{'M params':>9}{'ImageNet':>10}  {'pre-flight':13}verdict",
-    ]
-    for place, candidate in enumerate(candidates[:rows], start=1):
-        lines.append(f"{place:<3}{_line(candidate)}")
+        *table_lines([_HEAD, *(_cells(place, one) for place, one in enumerate(candidates[:rows], start=1))],
+                     right=range(2, 10)),
+    ]  # fmt: skip
     counts = [sum(c.tier == tier for c in candidates) for tier in range(3)]
     lines.append(
         f"{len(candidates)} candidates: {counts[0]} fit with the slow end of the interval, {counts[1]} with its "
@@ -66,7 +68,7 @@ def text_from_candidates(
     return "\n".join([*lines, *notes, first.provenance])
 
 
-def _line(candidate: Candidate) -> str:
+def _cells(place: int, candidate: Candidate) -> tuple[str, ...]:
     p, known = candidate.prediction, candidate.accuracy
     top1 = ""
     if known:
@@ -77,5 +79,5 @@ def _line(candidate: Candidate) -> str:
     memory = f"{p.memory_mib:.0f}" if p.memory_mib is not None else ""
     spare = f"{candidate.spare_mib:+.0f}" if candidate.spare_mib is not None else ""
     interval = f"{p.fps_low:.0f} to {p.fps_high:.0f}"
-    return (f"{p.model + star:33}{p.image_px:>4}{p.fps:>6.0f}{interval:>12}{ratio:>10}{memory:>6}{spare:>7}"
-            f"{p.parameters / 1e6:>9.2f}{top1:>10}  {candidate.preflight:13}{candidate.verdict}")  # fmt: skip
+    return (str(place), p.model + star, str(p.image_px), f"{p.fps:.0f}", interval, ratio, memory, spare,
+            f"{p.parameters / 1e6:.2f}", top1, candidate.preflight, candidate.verdict)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgedistill.config import Recipe
 from edgedistill.report.devices import is_stand_in, spot_of
+from edgedistill.report.formats import percent
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
@@ -86,7 +87,7 @@ def _about_networks(report: dict[str, Any]) -> list[str]:
         if report[name][metric] <= chance[metric]:
             found.append(
                 f"The {name} is no better than always saying {chance['majority_class']!r} "
-                f"({100 * chance[metric]:.1f} %)."
+                f"({percent(chance[metric])})."
             )
     if report["teacher"][metric] < report["baseline"][metric]:
         found.append("The teacher is worse than the student trained without it: little to learn.")

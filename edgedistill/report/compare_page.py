@@ -6,7 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edgedistill.report.page import json_in_html, rendered, words
+from edgedistill.report.formats import words
+from edgedistill.report.page import json_in_html, rendered
 from edgedistill.report.pareto_figure import pareto_figure
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from edgedistill.errors import RunFolderError
 from edgedistill.report.assemble import VERSION as REPORT_VERSION
 from edgedistill.report.devices import board_mib, place_of
+from edgedistill.report.formats import kind
 from edgedistill.report.pareto_figure import pareto_front
+from edgedistill.text_table import table_lines
 
 VERSION = 1  # of the comparison's JSON
 
@@ -93,16 +95,10 @@ def text_from_comparison(comparison: dict[str, Any]) -> str:
         hosts.append((
             host["name"], host["place"], host["executed"], f"{host['host_p50_ms']:.2f} ms",
             f"{host['end_to_end_p50_ms']:.2f} ms", f"{host['fps']:.1f}", memory,
-            host["provenance"].partition(":")[0],
+            kind(host["provenance"]),
         ))  # fmt: skip
     notes = [f"note: {line}" for line in comparison["caveats"]]
-    return "\n".join([*_columns(rows), "", *_columns(hosts), *notes])
-
-
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows]  # fmt: skip
+    return "\n".join([*table_lines(rows), "", *table_lines(hosts), *notes])
 
 
 def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:

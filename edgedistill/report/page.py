@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 
 import jinja2
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from edgedistill.report import (
     accuracy_figures,
@@ -21,6 +21,17 @@ from edgedistill.report import (
 from edgedistill.report.chart import short
 from edgedistill.report.devices import board_mib, is_stand_in, place_of, spot_of
 from edgedistill.report.disagreements import MOST
+from edgedistill.report.formats import (
+    breakable,
+    fps,
+    kind,
+    megabytes,
+    millions,
+    percent,
+    points,
+    times,
+    words,
+)
 from edgedistill.report.pareto_figure import pareto_figure
 from edgedistill.report.provenance import toml_from_recipe
 
@@ -95,45 +106,6 @@ def json_in_html(value: Any) -> Markup:
     """JSON that no value can break out of: `</script>` and `<!--` need a `<`."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def percent(fraction: float | None) -> str:
-    return "unknown" if fraction is None else f"{100 * fraction:.1f} %"
-
-
-def points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def times(ratio: float | None) -> str:
-    return "unknown" if ratio is None else f"{ratio:.1f}\N{MULTIPLICATION SIGN}"
-
-
-def millions(count: float) -> str:
-    return f"{count / 1e6:.2f} M" if count < 1e8 else f"{count / 1e6:.0f} M"
-
-
-def megabytes(count: float) -> str:
-    return f"{count / 1e6:.1f} MB"
-
-
-def fps(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def words(metric: str) -> str:
-    """`balanced_accuracy_fraction` -> `balanced accuracy`."""
-    return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1 accuracy")
-
-
-def breakable(name: str) -> Markup:
-    """A long name may break after its underscores."""
-    return Markup(str(escape(name)).replace("_", "_<wbr>"))
-
-
-def kind(provenance: str) -> str:
-    """`stand-in: ONNX Runtime ...` -> `stand-in`."""
-    return provenance.partition(":")[0]
 
 
 def _figures(report: dict[str, Any]) -> dict[str, Markup]:

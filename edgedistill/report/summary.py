@@ -6,6 +6,8 @@ import textwrap
 from typing import Any
 
 from edgedistill.report.devices import spot_of
+from edgedistill.report.formats import kind, words
+from edgedistill.text_table import table_lines
 
 WIDTH = 100  # columns
 
@@ -13,7 +15,7 @@ WIDTH = 100  # columns
 def summary_table(report: dict[str, Any]) -> str:
     """Plain text, at most WIDTH columns: what came out, each figure with where it comes from."""
     gain, target = report["gain"], report["target"]
-    metric, retained = _words(report["metric"]), report["retention_fraction"]
+    metric, retained = words(report["metric"]), report["retention_fraction"]
     facts = [
         ("retention", "unknown: the teacher has none right" if retained is None else
          f"{retained:.1%} of the teacher's {metric} (measured)"),
@@ -46,10 +48,7 @@ def _networks(report: dict[str, Any]) -> list[str]:
             f"{net['balanced_accuracy_fraction']:.1%}", f"{net['parameters'] / 1e6:.2f} M",
             f"{net['macs'] / 1e6:.1f} M", f"{net['file_bytes'] / 1e6:.1f} MB",
         ))  # fmt: skip
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
-                      for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-            for row in rows]  # fmt: skip
+    return table_lines(rows, right=range(2, len(rows[0])))
 
 
 def _seeds(count: int) -> str:
@@ -71,7 +70,7 @@ def _over_seeds(gain: dict[str, Any]) -> list[tuple[str, str]]:
 def _links(report: dict[str, Any]) -> list[tuple[str, str]]:
     metric = report["metric"]
     shown = ", ".join(f"{link['model']} {link[metric]:.1%}" for link in report["links"])
-    return [(report["method"], f"{shown} {_words(metric)} (measured)")] if shown else []
+    return [(report["method"], f"{shown} {words(metric)} (measured)")] if shown else []
 
 
 def _time(cost: dict[str, Any]) -> str:
@@ -81,7 +80,7 @@ def _time(cost: dict[str, Any]) -> str:
 
 
 def _ladder(report: dict[str, Any]) -> str:
-    steps = [f"{name} {step['top1_fraction']:.1%} ({step['provenance'].partition(':')[0]})"
+    steps = [f"{name} {step['top1_fraction']:.1%} ({kind(step['provenance'])})"
              for name, step in report["accuracy_ladder"].items()]  # fmt: skip
     int8 = report["accuracy_ladder"]["int8"]
     return (f"top-1: {', '.join(steps)}; int8 costs {int8['drop_points']:.1f} +- "
@@ -122,7 +121,3 @@ def _wrapped(name: str, text: str, indent: int) -> str:
     first, later = name.ljust(indent), " " * indent
     return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=later,
                          break_on_hyphens=False)  # fmt: skip
-
-
-def _words(metric: str) -> str:
-    return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1 accuracy")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.report.devices import board_mib, is_stand_in, spot_of
+from edgedistill.report.formats import percent, words
 
 MET, MISSED, OPEN = "met", "missed", "not measured"
 _LIMITS = {
@@ -78,7 +79,7 @@ def _quality(report: dict[str, Any]) -> list[dict[str, Any]]:
     if least is not None:
         kept = report["retention_fraction"]
         rows.append(_row(
-            "retention", f"at least {_percent(least)}", None if kept is None else _percent(kept),
+            "retention", f"at least {percent(least)}", None if kept is None else percent(kept),
             kept is not None and kept >= least, report["student"]["provenance"],
         ))  # fmt: skip
     gate = report["int8_gate"]
@@ -131,13 +132,8 @@ def _instead(report: dict[str, Any]) -> str:
 
 def _teacher(teacher: dict[str, Any], gates: dict[str, float]) -> list[dict[str, Any]]:
     found = teacher["validation"]
-    words = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy"}
     return [
-        _row(f"teacher's {words[metric]}", f"at least {_percent(least)}", _percent(found[metric]),
+        _row(f"teacher's {words(metric)}", f"at least {percent(least)}", percent(found[metric]),
              found[metric] >= least, "measured: PyTorch on this computer, validation images")
         for metric, least in gates.items() if least > 0
     ]  # fmt: skip
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

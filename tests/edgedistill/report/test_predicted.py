@@ -9,7 +9,8 @@ import pytest
 from edgedistill.config import Recipe
 from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.devices import predicted_of
-from edgedistill.report.page import fps, html_from_report
+from edgedistill.report.formats import fps
+from edgedistill.report.page import html_from_report
 
 
 def with_target(recipe, **keys):
