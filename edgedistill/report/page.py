@@ -19,7 +19,7 @@ from edgedistill.report import (
     training_figures,
 )
 from edgedistill.report.chart import short
-from edgedistill.report.devices import board_mib, is_stand_in, place_of, spot_of
+from edgedistill.report.devices import board_mib, place_of, spot_of
 from edgedistill.report.disagreements import MOST
 from edgedistill.report.formats import (
     breakable,
@@ -34,6 +34,7 @@ from edgedistill.report.formats import (
 )
 from edgedistill.report.pareto_figure import pareto_figure
 from edgedistill.report.provenance import toml_from_recipe
+from edgedistill.report.target_speed import target_speed
 
 MATRIX_CLASSES = 12  # with more, the confusions are a list
 CONFUSIONS = 20  # of that list
@@ -68,7 +69,7 @@ def html_from_report(
     return rendered(
         "page.html.j2",
         report=report,
-        boards=[device for device in report["devices"] if not is_stand_in(device)],
+        on_target=target_speed(report),
         figures=_figures(report),
         hosts=[_host(device, number) for number, device in enumerate(report["devices"])],
         sections=[one for one in _SECTIONS if one[0] not in absent],

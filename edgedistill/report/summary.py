@@ -6,7 +6,8 @@ import textwrap
 from typing import Any
 
 from edgedistill.report.devices import spot_of
-from edgedistill.report.formats import kind, words
+from edgedistill.report.formats import fps, kind, words
+from edgedistill.report.target_speed import target_speed
 from edgedistill.text_table import table_lines
 
 WIDTH = 100  # columns
@@ -14,7 +15,7 @@ WIDTH = 100  # columns
 
 def summary_table(report: dict[str, Any]) -> str:
     """Plain text, at most WIDTH columns: what came out, each figure with where it comes from."""
-    gain, target = report["gain"], report["target"]
+    gain = report["gain"]
     metric, retained = words(report["metric"]), report["retention_fraction"]
     facts = [
         ("retention", "unknown: the teacher has none right" if retained is None else
@@ -27,7 +28,7 @@ def summary_table(report: dict[str, Any]) -> str:
                     "teacher over student (counted)"),
         ("precision", _ladder(report)),
         *_hosts(report),
-        (target["title"], _on_target(report)),
+        *_on_target(report),
         ("budget", report["verdict"]["sentence"]),
         ("time", _time(report["cost"])),
     ]  # fmt: skip
@@ -102,19 +103,21 @@ def _hosts(report: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _on_target(report: dict[str, Any]) -> str:
-    """What others measured of this network on the board, by whom; else what is predicted."""
-    published, predicted = report["published"], report["predicted"]
-    if not published["rows"] and predicted and predicted["fps"]:
-        beyond = ", extrapolated" if predicted["extrapolated"] else ""
-        return (f"{predicted['fps']:.0f} FPS, {predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}{beyond}, the "
-                f"network alone ({predicted['provenance']})")  # fmt: skip
-    if not published["rows"]:
-        return published["reason"]
-    return "; ".join(
-        f"{row['fps']} FPS (published: {row['source'].partition(' (')[0]})"
-        for row in published["rows"]
-    )
+def _on_target(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is known of the board where none was timed: the rows of the hosts have the others."""
+    speed, title = target_speed(report), report["target"]["title"]
+    if speed.kind == "measured":
+        return []
+    if speed.kind == "unknown":
+        return [(title, f"unknown: {speed.reason}")]
+    if speed.kind == "published":
+        found = [f"{fps(figure.fps)} FPS (published: {figure.source.partition(' (')[0]})"
+                 for figure in speed.figures]  # fmt: skip
+        return [(title, "; ".join(found))]
+    (figure,) = speed.figures
+    beyond = ", extrapolated" if speed.extrapolated else ""
+    return [(title, f"{fps(figure.fps)} FPS, {fps(figure.low)} to {fps(figure.high)}{beyond}, the network "
+             f"alone ({figure.provenance})")]  # fmt: skip
 
 
 def _wrapped(name: str, text: str, indent: int) -> str:

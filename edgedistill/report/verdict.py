@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgedistill.report.devices import board_mib, is_stand_in, spot_of
-from edgedistill.report.formats import percent, words
+from edgedistill.report.devices import board_mib, spot_of
+from edgedistill.report.formats import fps, percent, words
+from edgedistill.report.target_speed import boards_of, target_speed
 
 MET, MISSED, OPEN = "met", "missed", "not measured"
 _LIMITS = {
@@ -48,7 +49,7 @@ def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str,
 
 def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
     """What a reader may look for and nobody measured: rows of what and why."""
-    boards = [device for device in report["devices"] if not is_stand_in(device)]
+    boards = boards_of(report)
     title, rows = report["target"]["title"], []
     if not boards:
         why = "deploy.hosts names no board"
@@ -97,13 +98,13 @@ def _quality(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
     target = report["target"]
-    fps, mib, rows = target["wanted_fps"], target["wanted_memory_mib"], []
-    boards = [device for device in report["devices"] if not is_stand_in(device)]
+    wanted, mib, rows = target["wanted_fps"], target["wanted_memory_mib"], []
+    boards = boards_of(report)
     unmeasured = f"not measured on a board: {_instead(report)}"
-    if fps is not None:
-        what, limit = "FPS from the image file", f"at least {fps:g} FPS"
+    if wanted is not None:
+        what, limit = "FPS from the image file", f"at least {wanted:g} FPS"
         rows += [_row(f"{what} on {spot_of(board)}", limit, f"{board['fps']['end_to_end']:.1f} FPS",
-                      board["fps"]["end_to_end"] >= fps, board["provenance"])
+                      board["fps"]["end_to_end"] >= wanted, board["provenance"])
                  for board in boards] or [_row(what, limit, None, False, unmeasured)]  # fmt: skip
     if mib is not None:
         what, limit = "memory of process and GPU driver", f"at most {mib:g} MiB"
@@ -119,15 +120,16 @@ def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _instead(report: dict[str, Any]) -> str:
     """What there is in place of a board's own figure."""
-    rows, predicted = report["published"]["rows"], report["predicted"]
-    if not rows and predicted and predicted["fps"]:
-        beyond = ", extrapolated" if predicted["extrapolated"] else ""
-        interval = f"{predicted['fps_low']:.0f} to {predicted['fps_high']:.0f}{beyond}"
-        return f"predicted {predicted['fps']:.0f} FPS ({interval}) for the network alone"
-    if not rows:
-        return report["published"]["reason"].removeprefix("unknown: ")
-    shown = " and ".join(f"{row['fps']} FPS" for row in rows)
-    return f"others published {shown} for this network with other weights, decoding left out"
+    speed = target_speed(report)
+    if speed.kind == "predicted":
+        (figure,) = speed.figures
+        beyond = ", extrapolated" if speed.extrapolated else ""
+        interval = f"{fps(figure.low)} to {fps(figure.high)}{beyond}"
+        return f"predicted {fps(figure.fps)} FPS ({interval}) for the network alone"
+    if speed.kind == "published":
+        shown = " and ".join(f"{fps(figure.fps)} FPS" for figure in speed.figures)
+        return f"others published {shown} for this network with other weights, decoding left out"
+    return speed.reason
 
 
 def _teacher(teacher: dict[str, Any], gates: dict[str, float]) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.devices import predicted_of
 from edgedistill.report.formats import fps
 from edgedistill.report.page import html_from_report
+from edgedistill.report.summary import summary_table
+from edgedistill.report.target_speed import target_speed
 
 
 def with_target(recipe, **keys):
@@ -40,6 +42,45 @@ def test_a_prediction_is_a_card_with_its_interval_and_answers_no_budget(stages, 
     schema = json.loads((resources.files("edgedistill.report") / "report.schema.json").read_text())
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.Draft202012Validator(schema).validate(report)
+
+
+def test_a_board_s_own_figure_goes_before_a_published_one_and_that_before_a_prediction(stages, recipe, board):
+    """One answer, and the page, the summary and the verdict give it alike."""
+    predicted = predicted_of(recipe.student.model, recipe)
+
+    def found(guess=predicted):
+        report = report_from_stages(stages, with_target(recipe, fps=1.0), predicted=guess)
+        row = next(row for row in report["verdict"]["rows"] if row["what"].startswith("FPS"))
+        page = " ".join(re.sub("<[^>]*>", " ", html_from_report(report)).split())
+        summary = " ".join(summary_table(report).split())
+        return target_speed(report), row["provenance"], summary, page
+
+    speed, verdict, summary, page = found()
+    assert (speed.kind, [one.fps for one in speed.figures]) == ("published", [248.0, 229.0])
+    assert "others published 248 FPS and 229 FPS" in verdict
+    assert "Jetson Nano 4GB 248 FPS (published: https://" in summary
+    assert "others published 248 FPS published and 229 FPS" in page
+    stages["quantize"]["executed"] = "fp32"  # nothing is published for it
+    speed, verdict, summary, page = found()
+    assert (speed.kind, speed.reason.split()[0]) == ("predicted", "no")
+    assert speed.figures[0].low < speed.figures[0].fps < speed.figures[0].high
+    assert f"predicted {fps(predicted['fps'])} FPS" in verdict
+    assert f"Jetson Nano 4GB {fps(predicted['fps'])} FPS, " in summary
+    assert f"{fps(predicted['fps'])} FPS predicted are expected" in page
+    speed, verdict, summary, page = found(None)
+    assert (speed.kind, speed.figures) == ("unknown", ())
+    assert "no published measurement" in verdict
+    assert "Jetson Nano 4GB unknown: no published measurement" in summary
+    assert "Its speed on Jetson Nano 4GB is unknown" in page
+    stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
+    speed, verdict, summary, page = found()
+    assert (speed.kind, [one.fps for one in speed.figures]) == ("measured", [107.0])
+    assert verdict.startswith("measured")
+    assert "Jetson Nano 4GB unknown" not in summary
+    assert "predicted" not in summary
+    assert "107 FPS the network alone" in summary
+    assert "Its speed on" not in page
+    assert "are expected of" not in page
 
 
 def test_a_board_that_nobody_published_for_has_no_prediction(recipe):
