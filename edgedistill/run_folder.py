@@ -55,6 +55,7 @@ class RunFolder:
 
     def __init__(self, path: Path, lock: bool = True):
         self.path, self._locks = path, lock
+        self._hashes: dict[tuple[Path, int, int, int, int], str] = {}  # a file as it stood -> SHA-256
 
     def __enter__(self) -> RunFolder:
         if not self._locks:
@@ -122,7 +123,7 @@ class RunFolder:
         if changed:
             return changed
         for name, known in stamp["files"].items():
-            if not _is_same_file(self.folder(stage) / name, known):
+            if not self._is_same_file(self.folder(stage) / name, known):
                 return f"{stage}/{name} is missing or was changed"
         return None
 
@@ -163,6 +164,25 @@ class RunFolder:
         with _as_run_folder_error(f"cannot finish {partial}"):
             write_json(partial / f"{stage}.json", {**result.values, "artifact": stamp})
         self._finish_swap(stage)
+
+    def _is_same_file(self, path: Path, known: dict[str, Any]) -> bool:
+        """By size and time first; by content when only the time differs (a copied folder).
+
+        A run asks twice, for its plan and for each stage: what did not change in between is read once.
+        """
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        if stat.st_size != known["bytes"]:
+            return False
+        if stat.st_mtime_ns == known["mtime_ns"]:
+            return True
+        # The time of the last change of the inode cannot be set back, as a file's own time can.
+        state = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        if state not in self._hashes:
+            self._hashes[state] = sha256_of(path)
+        return self._hashes[state] == known["sha256"]
 
     def _finish_swap(self, stage: str) -> None:
         """Put a whole partial folder into its place; also after a kill in the middle of it."""
@@ -237,17 +257,6 @@ def _as_run_folder_error(what: str) -> Iterator[None]:
 def _file_stamp(path: Path) -> dict[str, Any]:
     stat = path.stat()
     return {"sha256": sha256_of(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-
-
-def _is_same_file(path: Path, known: dict[str, Any]) -> bool:
-    """By size and time first; by content when only the time differs (a copied folder)."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    if stat.st_size != known["bytes"]:
-        return False
-    return stat.st_mtime_ns == known["mtime_ns"] or sha256_of(path) == known["sha256"]
 
 
 def _json_or_none(path: Path) -> Any:

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from edgedistill import run_folder
 from edgedistill.errors import RunFolderError
-from edgedistill.run_folder import Result, RunFolder, write_bytes, write_json
+from edgedistill.run_folder import Result, RunFolder, sha256_of, write_bytes, write_json
 
 INPUTS = {"recipe": {"distill.temperature": 2.0}, "artifacts": {}}
 
@@ -29,11 +30,20 @@ def test_an_artifact_is_fresh_until_what_it_was_made_from_changes(tmp_path):
         assert "w.bin is missing or was changed" in run.why_stale("distill", INPUTS)
 
 
-def test_a_touched_but_equal_file_is_still_fresh(tmp_path):
+def test_a_touched_but_equal_file_is_still_fresh_and_read_once(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(run_folder, "sha256_of", lambda path: (read.append(path), sha256_of(path))[1])
     with RunFolder(tmp_path) as run:
         make(run)
-        os.utime(tmp_path / "distill" / "w.bin", (1, 1))
+        read.clear()
+        file = tmp_path / "distill" / "w.bin"
+        os.utime(file, (1, 1))
         assert run.why_stale("distill", INPUTS) is None
+        assert run.why_stale("distill", INPUTS) is None
+        assert read == [file]
+        file.write_text("WEIGHTS")  # as long as before, and its time set back
+        os.utime(file, (1, 1))
+        assert "w.bin is missing or was changed" in run.why_stale("distill", INPUTS)
 
 
 def test_the_digest_tells_content_not_time(tmp_path):
