@@ -43,7 +43,7 @@ class Options(Sections, total=False):
     events: Callable[[dict[str, Any]], None] | None
 
 
-OWN_OPTIONS = frozenset(("run_dir", "force", "quiet", "events"))  # the others are sections
+OWN_OPTIONS = Options.__annotations__.keys() - Sections.__annotations__.keys()  # the others are sections
 
 
 @dataclass(frozen=True)

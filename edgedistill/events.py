@@ -33,19 +33,15 @@ class EventLog:
             raise RunFolderError(
                 f"--events {where}: {error.strerror or error}; name a file that can be written"
             ) from None
-        self._gone = False
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if self._gone:
+        if self._file.closed:
             return
         try:
             self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:  # a reader that left must not end hours of training
-            self._gone = True
+            with contextlib.suppress(OSError):  # what it still holds has nowhere to go
+                self._file.close()
             print(painted(f"--events {self._where}: {error.strerror or error}; going on without",
                           "note"), file=sys.stderr)  # fmt: skip
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()

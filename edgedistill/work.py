@@ -64,15 +64,12 @@ class Work:
         self._on_change("epoch")
 
     @property
-    def counts_per_second(self) -> float | None:
-        """Of the last seconds; None before anything can be said."""
-        (start, first), (end, last) = self._marks[0], self._marks[-1]
-        return (last - first) / (end - start) if last > first and end > start else None
-
-    @property
     def images_per_second(self) -> float | None:
-        pace = self.counts_per_second
-        return None if pace is None or self._images_each is None else pace * self._images_each
+        """Of the last seconds; None before anything can be said, and where no images are counted."""
+        (start, first), (end, last) = self._marks[0], self._marks[-1]
+        if self._images_each is None or last <= first or end <= start:
+            return None
+        return self._images_each * (last - first) / (end - start)
 
     @property
     def seconds_left(self) -> float | None:

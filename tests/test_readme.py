@@ -4,22 +4,19 @@ import re
 
 import pytest
 
+from documents import shell_blocks
 from road import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line
-]
 
 
 def test_make_commands_are_run_by_ci():
     steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for command in COMMANDS:
-        if command.startswith("make "):
-            assert re.search(rf"^{command}$", steps, re.MULTILINE), command
+    commands = [line for block in shell_blocks(ROOT / "README.md") for line in block.commands]
+    made = [command for command in commands if command.startswith("make ")]
+    assert made
+    for command in made:
+        assert re.search(rf"^{command}$", steps, re.MULTILINE), command
 
 
 @pytest.mark.parametrize(

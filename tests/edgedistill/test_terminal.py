@@ -121,14 +121,12 @@ def test_dry_run_says_what_and_why_and_touches_nothing(finished_run, tmp_path):
 def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    log = EventLog(str(tmp_path / "pipe"))
-    talk = Talk(quiet=True, tell=log)
+    talk = Talk(quiet=True, tell=EventLog(str(tmp_path / "pipe")))
     talk.say("one")
     assert events_of(os.read(reader, 1000).decode())[0]["text"] == "one"
     os.close(reader)
     talk.say("two")
     talk.say("three")
-    log.close()
     assert capsys.readouterr().err.count("Broken pipe; going on without") == 1
 
 
