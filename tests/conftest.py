@@ -21,7 +21,7 @@ def finished_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("road")
     write_images(folder / "images", per_class=30)
     (folder / "r.toml").write_text(RECIPE)
-    folder_run = edgedistill("run", "r.toml", cwd=folder)
+    folder_run = edgedistill("run", "r.toml", cwd=folder, fresh=True)
     (folder / "said.txt").write_text(folder_run.stdout)
     return folder
 

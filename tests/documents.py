@@ -2,11 +2,12 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from typing import NamedTuple
 
-from road import ROOT
+from road import ROOT, forked
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXCUSE = re.compile(r"<!-- not executed: ([^>]{10,}) -->\n$")
@@ -55,8 +56,8 @@ class Reader:
         self._folder = self._place = folder
         shims = folder / "bin"
         shims.mkdir()
-        for name, words in (("edgedistill", "-m edgedistill"), ("python3", "")):
-            (shims / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        for name, words in (("edgedistill", forked()), ("python3", (sys.executable,))):
+            (shims / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             (shims / name).chmod(0o755)
         self._environment = {**os.environ, "PATH": f"{shims}:{os.environ['PATH']}",
                              "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip

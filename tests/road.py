@@ -1,8 +1,12 @@
 """Images that the tests draw themselves, a recipe for them, and the command line as a process."""
 
+import atexit
+import functools
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import cv2
@@ -80,9 +84,31 @@ def write_images(folder, per_class, seed=0, kinds=("disc", "square", "stripes"))
     return folder
 
 
-def edgedistill(*words, cwd, check=True, timeout=240):
-    """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "edgedistill", *map(str, words)]
+@functools.cache
+def forked():
+    """What stands for `python -m edgedistill` without importing torch anew: words of a command."""
+    folder = tempfile.TemporaryDirectory(prefix="forked-")
+    place = Path(folder.name) / "socket"
+    program = Path(__file__).with_name("forked.py")
+    server = subprocess.Popen([sys.executable, program, "serve", place], stdin=subprocess.PIPE,
+                              env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    while not place.exists():
+        assert server.poll() is None
+        time.sleep(0.02)
+
+    def end():
+        server.stdin.close()
+        server.wait()
+        folder.cleanup()
+
+    atexit.register(end)
+    return sys.executable, "-S", str(program), str(place)
+
+
+def edgedistill(*words, cwd, check=True, timeout=240, fresh=False):
+    """Run the command line in a process of its own; `fresh`: one that imports everything itself."""
+    start = (sys.executable, "-m", "edgedistill") if fresh else forked()
+    command = [*start, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment

@@ -1,5 +1,6 @@
 """The latency model: its fit against one written another way, its errors, its intervals."""
 
+import functools
 import json
 import math
 from importlib import resources
@@ -27,8 +28,14 @@ NANO = [row for row in used() if row.target == "jetson-nano"]
 
 
 @pytest.fixture(scope="module")
-def nano():
-    return validated("jetson-nano")
+def fitted():
+    """The function that fits and validates a board, each once."""
+    return functools.cache(validated)
+
+
+@pytest.fixture(scope="module")
+def nano(fitted):
+    return fitted("jetson-nano")
 
 
 def test_every_published_row_is_used_or_left_out_with_a_reason():
@@ -132,8 +139,8 @@ def test_a_group_that_is_held_out_has_no_say():
 
 
 @pytest.mark.parametrize("target", sorted(HARDWARE))
-def test_an_interval_holds_the_share_that_it_states(target):
-    _, _, by = validated(target)
+def test_an_interval_holds_the_share_that_it_states(fitted, target):
+    _, _, by = fitted(target)
     stated = constants()[target]["interval_share"]
     width = constants()[target]["half_width"]
     inside = [abs(one.log_error) <= width for one in by["network"]]

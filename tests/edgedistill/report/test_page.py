@@ -44,9 +44,14 @@ class Tags(HTMLParser):
             self.text += data
 
 
-@pytest.fixture
-def report(stages, recipe):
-    return report_from_stages(stages, recipe)
+@pytest.fixture(scope="module")
+def report(stages_to_read, recipe):
+    return report_from_stages(stages_to_read, recipe)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return html_from_report(report)
 
 
 def test_page_of_a_real_run(finished_run):
@@ -60,22 +65,21 @@ def test_page_of_a_real_run(finished_run):
     assert page.count("data:image/jpeg;base64,") >= len(shown)
 
 
-def test_nothing_is_fetched(report):
-    found = Tags(html_from_report(report)).tags
+def test_nothing_is_fetched(page):
+    found = Tags(page).tags
     for tag, attributes in found:
         assert tag not in {"link", "img", "iframe", "object", "embed", "base", "form"}
         for name in ("src", "href", "xlink:href", "srcset", "action"):
             assert (attributes.get(name) or "#").startswith("#"), (tag, attributes)
         assert not any(name.startswith("on") for name in attributes)
-    style = re.search(r"<style>(.*?)</style>", html_from_report(report), re.DOTALL)[1]
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
     assert "url(" not in style
     assert "@import" not in style
     scripts = [attributes for tag, attributes in found if tag == "script"]
     assert scripts == [{"type": "application/json", "id": "report"}, {}]
 
 
-def test_the_policy_allows_the_page_s_own_script_and_nothing_else(report):
-    page = html_from_report(report)
+def test_the_policy_allows_the_page_s_own_script_and_nothing_else(page):
     policy = next(a["content"] for tag, a in Tags(page).tags if "http-equiv" in a)
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -83,8 +87,7 @@ def test_the_policy_allows_the_page_s_own_script_and_nothing_else(report):
                                   f"script-src 'sha256-{digest}'"]  # fmt: skip
 
 
-def test_ids_are_unique_and_every_reference_has_its_target(report):
-    page = html_from_report(report)
+def test_ids_are_unique_and_every_reference_has_its_target(page):
     ids = [attributes["id"] for _, attributes in Tags(page).tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)|aria-labelledby="([^"]+)"', page)
@@ -92,7 +95,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(report):
     assert {one for found in references for one in found if one} <= set(ids)
 
 
-def test_equal_reports_give_equal_pages_in_another_process(report, tmp_path):
+def test_equal_reports_give_equal_pages_in_another_process(report, page, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
     code = (
         "import json, sys; from edgedistill.report.page import html_from_report\n"
@@ -103,18 +106,18 @@ def test_equal_reports_give_equal_pages_in_another_process(report, tmp_path):
         encoding="utf-8", env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"},
         check=True,
     )  # fmt: skip
-    assert done.stdout == html_from_report(report)
+    assert done.stdout == page
 
 
-def test_figures_use_the_page_s_colours_only(report):
-    for svg in re.findall(r"<svg.*?</svg>", html_from_report(report), re.DOTALL):
+def test_figures_use_the_page_s_colours_only(page):
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         assert not re.search(r"(?:fill|stroke): #", svg), "a colour that dark mode cannot change"
         assert "font-family" not in svg
         assert 'role="img" aria-label="' in svg
 
 
-def test_every_figure_stands_beside_where_it_comes_from(report):
-    text = Tags(html_from_report(report)).text
+def test_every_figure_stands_beside_where_it_comes_from(page):
+    text = Tags(page).text
     verdict = text[text.index("The student keeps") : text.index("Retention of")]
     numbers = re.findall(
         r"([\d.]+ %|[\d.]+\u00d7|[\d.]+ points|[\d.]+ ms|\d+ FPS)\s+(\S+)", verdict

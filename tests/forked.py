@@ -1,0 +1,118 @@
+"""The command line as a process of its own that need not import torch and its like each time.
+
+    python forked.py serve SOCKET     imports them once and forks for each command; ends with its stdin
+    python -S forked.py SOCKET WORDS  stands for `python -m edgedistill WORDS`: same folder, environment,
+                                      streams and exit code; when it is killed, so is the command
+
+Our own modules are imported anew by every command.
+"""
+
+import array
+import json
+import os
+import select
+import signal
+import socket
+import sys
+
+HEAVY = ("torch", "timm", "torchvision", "cv2", "albumentations", "onnx", "onnxruntime", "onnxslim",
+         "matplotlib.figure", "jinja2", "optuna", "rich.live", "pydantic", "torch.onnx", "safetensors.torch",
+         "torch.utils.tensorboard")  # fmt: skip
+STREAMS = (0, 1, 2)
+
+
+def ask(path, words):
+    """The exit code of the command."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        job = json.dumps({"words": words, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
+        connection.sendmsg([len(job).to_bytes(4, "big")],
+                           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))])  # fmt: skip
+        connection.sendall(job)
+        code = int(connection.recv(16) or b"70")
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def serve(path):
+    before = set(os.environ)
+    import importlib
+
+    import edgedistill  # noqa: F401  first, as on the command line: it says what OpenCV may decode
+
+    for name in HEAVY:
+        importlib.import_module(name)
+    ours = {name: value for name, value in os.environ.items() if name not in before}
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who watches a command is not waited for
+        while True:
+            ready, _, _ = select.select([server, 0], [], [])
+            if 0 in ready:
+                return
+            connection, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                watch(connection, ours)
+            connection.close()
+
+
+def watch(connection, ours):
+    """Fork the command, pass its exit code on; kill it when who asked is gone."""
+    try:
+        size, streams, _, _ = socket.recv_fds(connection, 4, len(STREAMS))
+        with connection.makefile("rb") as incoming:
+            job = json.loads(incoming.read(int.from_bytes(size, "big")))
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            command(job, streams, ours)
+        for stream in streams:
+            os.close(stream)
+        ended = os.pidfd_open(pid)
+        ready, _, _ = select.select([ended, connection], [], [])
+        if ended not in ready:
+            os.kill(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        connection.sendall(str(code).encode())
+    finally:
+        os._exit(0)
+
+
+def command(job, streams, ours):
+    import traceback
+
+    code = 70
+    try:
+        os.chdir(job["cwd"])
+        os.environ.clear()
+        os.environ.update({**ours, **job["env"]})
+        for stream, number in zip(streams, STREAMS, strict=True):
+            os.dup2(stream, number)
+            os.close(stream)
+        sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+        sys.argv = ["edgedistill", *job["words"]]
+        from edgedistill.cli import main
+
+        code = main(job["words"])
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:  # whatever happened, this is no server
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "serve":
+        serve(sys.argv[2])
+    else:
+        sys.exit(ask(sys.argv[1], sys.argv[2:]))
