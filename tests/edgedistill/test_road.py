@@ -57,16 +57,17 @@ def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promis
 
 def test_with_the_normalisation_in_the_graph_the_board_only_resizes(finished_run, tmp_path):
     """Manifest, goldens and INT8 ranges follow the file; the accuracy is what it was."""
-    shutil.copytree(finished_run, tmp_path / "copy")
-    place = tmp_path / "copy"
-    edgedistill("run", "r.toml", "--set", "export.normalise_in_graph=true", cwd=place)
-    before, after = (json.loads((folder / "runs/r/report/report.json").read_text())
-                     for folder in (finished_run, place))  # fmt: skip
-    bundle = place / "runs/r/bundle/bundle"
+    known, ours = finished_run / "runs" / "r", tmp_path / "r"
+    shutil.copytree(known, ours)
+    done = edgedistill("run", finished_run / "r.toml", "--run-dir", ours, "--set", "export.normalise_in_graph=true",
+                       cwd=tmp_path)  # fmt: skip
+    assert "] distill: up to date" in done.stderr
+    before, after = (json.loads((run / "report/report.json").read_text()) for run in (known, ours))
+    bundle = ours / "bundle" / "bundle"
     spec = json.loads((bundle / "manifest.json").read_text())["preprocess"]
     assert (spec["mean"], spec["std"]) == ([0, 0, 0], [1 / 255] * 3)
     assert json.loads((bundle / "calibration.json").read_text())["image"] > 100
-    old = json.loads((finished_run / "runs/r/bundle/bundle/calibration.json").read_text())
+    old = json.loads((known / "bundle/bundle/calibration.json").read_text())
     assert old["image"] < 5
     ladders = before["accuracy_ladder"], after["accuracy_ladder"]
     assert [ladder["onnx"]["agreement_fraction"] for ladder in ladders] == [1, 1]
