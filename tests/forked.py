@@ -30,8 +30,7 @@ def ask(path, words):
                            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))])  # fmt: skip
         connection.sendall(job)
         code = int(connection.recv(16) or b"70")
-    if code < 0:
-        signal.signal(-code, signal.SIG_DFL) if -code not in (signal.SIGKILL, signal.SIGSTOP) else None
+    if code < 0:  # by a signal: so must this be
         os.kill(os.getpid(), -code)
     return code
 
