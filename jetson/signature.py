@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 
 from jetson.errors import SignatureError
 from jetson.manifest import MAX_BYTES, NAME, SIGNATURE
@@ -99,24 +98,28 @@ def verifies(content, signature, public_pem):
     Raises:
         SignatureError: no openssl.
     """
-    # The bytes that are checked are the bytes that are used: they go in by stdin, from memory.
-    with tempfile.NamedTemporaryFile(prefix="edgedistill-", suffix=".sig") as file:
-        file.write(signature)
-        file.flush()
-        command = ["dgst", "-sha256", "-verify", public_pem, "-signature", file.name]
-        done = _openssl(command, content)
+    # The bytes that are checked are the bytes that are used: they go in from memory, by stdin and by
+    # a pipe, which holds 4096 bytes at least and leaves no file behind whatever ends this process.
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as file:
+            file.write(signature)
+        command = ["dgst", "-sha256", "-verify", public_pem, "-signature", "/dev/fd/%d" % reading]
+        done = _openssl(command, content, (reading,))
+    finally:
+        os.close(reading)
     # Both: a wrapper that always ends with 0 must not pass.
     return done.returncode == 0 and done.stdout.strip() == b"Verified OK"
 
 
-def _openssl(arguments, stdin):
+def _openssl(arguments, stdin, descriptors=()):
     program = shutil.which("openssl")
     if program is None:
         raise SignatureError("no openssl on this board, so no bundle can be trusted: sudo apt install openssl")
     try:
         return subprocess.run(
             [program] + arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=_TIMEOUT_S, check=False,
+            timeout=_TIMEOUT_S, check=False, pass_fds=descriptors,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SignatureError("openssl gave no answer: %s" % (error,))

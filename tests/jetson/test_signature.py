@@ -1,4 +1,6 @@
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -89,3 +91,17 @@ def test_without_an_openssl_that_says_yes_nothing_is_trusted(board, tmp_path, mo
         program.chmod(0o755)
     with pytest.raises(SignatureError):
         signature.signed_manifest_bytes(bundle, root)
+
+
+def test_no_file_lies_anywhere_while_openssl_is_at_work(board, tmp_path, monkeypatch):
+    """Who is killed then leaves nothing behind."""
+    bundle, root = board
+    place, program, seen = tmp_path / "tmp", tmp_path / "bin" / "openssl", tmp_path / "seen"
+    place.mkdir()
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nls %s >> %s\nexec %s "$@"\n' % (place, seen, shutil.which("openssl")))
+    program.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setenv("PATH", str(program.parent) + ":" + os.environ["PATH"])
+    assert signature.signed_manifest_bytes(bundle, root)
+    assert seen.read_text() == ""
