@@ -11,7 +11,15 @@ import shutil
 import stat
 
 from jetson.errors import JetsonError, ReleaseError
-from jetson.manifest import NAME, SIGNATURE, manifest_from_bytes, sha256_of
+from jetson.manifest import (
+    NAME,
+    SIGNATURE,
+    Entry,
+    check_files,
+    manifest_from_bytes,
+    names_in,
+    sha256_of,
+)
 from jetson.releases import require_target, signed_manifest, whole_release
 from jetson.root import (
     INCOMING,
@@ -20,12 +28,13 @@ from jetson.root import (
     folder_of,
     highest_serials,
     ids_in,
+    is_folder,
     note_serial,
     read_board,
     sync,
     sync_tree,
 )
-from jetson.switch import in_force, writing
+from jetson.switch import writing
 
 RESERVE_BYTES = 64 << 20  # stays free, for the system and for the engine's build to begin with
 _COPYING = ".copying"  # no name in a bundle begins with a dot
@@ -51,7 +60,7 @@ def want(root, release, allow_downgrade=False):
             found = _entries(folder)
             _require_room(root, folder, manifest)
             _clear(folder, manifest, found)
-            _reuse(root, folder, manifest)
+            _reuse(root, folder, manifest, folder_of(root, RELEASES, release))
             sizes = {name: _size(os.path.join(folder, name)) for name in manifest.files}
             left = [
                 {"name": name, "bytes": entry.bytes, "have": sizes[name] or 0}
@@ -61,7 +70,9 @@ def want(root, release, allow_downgrade=False):
 
 
 def accept(root, release, allow_downgrade=False):
-    """Make a release of a bundle that has come whole. A second time it changes nothing.
+    """Make a release of a bundle that has come whole, or mend a damaged one with it.
+
+    A second time it changes nothing.
 
     Returns:
         JSON-able: id, serial, key_id, already.
@@ -86,7 +97,7 @@ def accept(root, release, allow_downgrade=False):
         if exists:
             discard(root, INCOMING, release)
         else:
-            _publish(root, release)
+            _publish(root, release, manifest)
         return {"verb": "accept", "id": release, "serial": manifest.serial, "key_id": key_id,
                 "already": exists}  # fmt: skip
 
@@ -179,8 +190,8 @@ def _require_room(root, folder, manifest):
         )
 
 
-def _reuse(root, folder, manifest):
-    """Copy files that another release has, and make the empty ones."""
+def _reuse(root, folder, manifest, damaged):
+    """Copy files that another release has, or what is whole of this one, and make the empty ones."""
     known = _known_files(root)
     for name, entry in sorted(manifest.files.items()):
         path = os.path.join(folder, name)
@@ -188,7 +199,7 @@ def _reuse(root, folder, manifest):
             continue
         if entry.bytes == 0 or any(
             _copied(source, os.path.join(folder, _COPYING), entry)
-            for source in known.get(entry, ())
+            for source in known.get(entry, []) + [os.path.join(damaged, name)]
         ):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if entry.bytes == 0:
@@ -244,20 +255,45 @@ def _check_each(folder, manifest):
             )
 
 
-def _publish(root, release):
-    """One rename. A damaged release of this id makes room first, unless it is in force."""
-    found, to = in_force(root), folder_of(root, RELEASES, release)
-    if os.path.lexists(to):
-        if found is not None and release in (found.current, found.previous):
-            raise ReleaseError(
-                "releases/%s is damaged, and it is current or previous: activate another one, then "
-                "accept it again" % (release,)
-            )
-        discard(root, RELEASES, release)
+def _publish(root, release, manifest):
+    """One rename; a damaged release of this id, which may be the one in force, is mended where it lies."""
+    to = folder_of(root, RELEASES, release)
+    if is_folder(to):
+        _mend(folder_of(root, INCOMING, release), to, manifest)
+        discard(root, INCOMING, release)
+        return
+    discard(root, RELEASES, release)  # a link or a file of that name
     os.makedirs(os.path.dirname(to), exist_ok=True)
     os.rename(folder_of(root, INCOMING, release), to)
     sync(os.path.dirname(to))
     sync(os.path.join(root, INCOMING))
+
+
+def _mend(whole, damaged, manifest):
+    """File by file, so that at every instant it is this release, each time less damaged.
+
+    work/ stays: engine and proof are bound to the model by hashes of their own.
+    """
+    for name in set(names_in(damaged)) - set(manifest.files):
+        os.remove(os.path.join(damaged, name))
+    signed = [(n, Entry(sha256_of(os.path.join(whole, n)), None)) for n in (NAME, SIGNATURE)]
+    beside = os.path.join(damaged, _COPYING)
+    for name, entry in sorted(manifest.files.items()) + signed:
+        path = os.path.join(damaged, name)
+        if _size(path) is not None and sha256_of(path) == entry.sha256:
+            continue
+        if is_folder(path):
+            shutil.rmtree(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            _copied(os.path.join(whole, name), beside, entry)
+            sync(beside)
+            os.replace(beside, path)
+        finally:
+            if os.path.lexists(beside):  # the disk was full
+                os.remove(beside)
+    sync_tree(damaged)
+    check_files(damaged, manifest.files)
 
 
 def _size(path):

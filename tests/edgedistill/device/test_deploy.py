@@ -77,6 +77,19 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     assert board.current() == id_of(first)
 
 
+def test_a_damaged_current_release_is_restored_by_the_same_deployment(server, tmp_path, board, keys, first):
+    board.deploy(server.config, first, tmp_path / "r.json")
+    current = (board.root / "current").resolve()
+    (current / "manifest.json").write_text("{}")
+    (current / "golden" / "images" / "0001.png").unlink()
+    said = []
+    found = board.deploy(server.config, first, tmp_path / "r.json", said=said)
+    assert f"board: {id_of(first)} is damaged there, and is mended" in said
+    assert any(line.startswith("board: 1 of ") for line in said)  # the rest is taken from what lies there
+    assert found["activate"]["already"]
+    assert board.served_equals(first)
+
+
 def test_enrolling_twice_brings_the_agent_up_to_date_and_keeps_keys(server, board, keys, tmp_path):
     (before,) = (board.root / "agents").iterdir()
     assert json.loads((board.root / "agent" / "agent.json").read_text())["version"] == 1
