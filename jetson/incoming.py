@@ -103,12 +103,18 @@ def accept(root, release, allow_downgrade=False):
 
 
 def _stands(root, release):
-    """Is it a whole release here already?"""
+    """Is it a whole release here already? One that is damaged needs a copy to be mended with.
+
+    Raises:
+        JetsonError: what is wrong with it, where no copy has come.
+    """
     if not os.path.lexists(folder_of(root, RELEASES, release)):
         return False
     try:
         whole_release(root, release)
     except JetsonError:
+        if not is_folder(folder_of(root, INCOMING, release)):
+            raise
         return False
     return True
 

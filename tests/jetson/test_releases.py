@@ -312,6 +312,8 @@ def test_a_damaged_release_in_force_is_mended_where_it_lies(served, harm):
     release = board.path("releases", second)
     before = snapshot(release)
     harm(release)
+    for verb in (want, accept):
+        refused(board, "the bundle has no" if harm is nothing_left else "bundle: ", verb, second)
     assert board.send(serial=2) == second
     assert accept(board.root, second)["already"] is False
     after = snapshot(release)  # the proof in work/ too
