@@ -47,7 +47,7 @@ def build(
     folder = os.path.abspath(str(folder))
     stage = os.path.join(folder, "work", "build")
     memory = memory_mib()
-    planned = attempts(memory, workspace_mib)
+    planned = attempts(memory, workspace_mib, manifest.memory_budget_mib)
     board = board_name()
     warnings = memory_warnings(memory) + power.warnings(root, board)
     for line in warnings:

@@ -57,7 +57,7 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
     copy_device_code(out)
     manifest = Manifest(
         VERSION, 0, model.stem, "any", 0, "", precision, name, output, (1, 3, px, px),
-        tuple(str(number) for number in range(classes)), spec, TOLERANCE, None,
+        tuple(str(number) for number in range(classes)), spec, TOLERANCE, None, None,
         {"goldens": "random images, outputs of ONNX Runtime: for timing only"}, files={},
     )  # fmt: skip
     return write_manifest(str(out), manifest)

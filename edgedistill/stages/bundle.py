@@ -62,6 +62,7 @@ def run(context: StageContext) -> Result:
         precision_requested=quantized["requested"],
         tolerance=_tolerance(quantized["ladder"]),
         latency_budget_ms=1e3 / fps if fps else None,
+        memory_budget_mib=recipe.target.memory_mib,
         provenance=_provenance(context),
         documents=_documents(context, target.title),
     )

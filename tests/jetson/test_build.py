@@ -251,6 +251,23 @@ def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
     assert first == board.Attempt(workspace_mib, external)
 
 
+def test_a_memory_budget_leaves_libraries_and_workspace_out():
+    plenty = {"available": 3500}
+    assert board.attempts(plenty, budget_mib=500) == [(64, False), (16, False)]
+    assert board.attempts(plenty, budget_mib=100.5)[0] == (16, False)  # as little as there is
+    assert board.attempts(plenty, budget_mib=1305)[0] == (256, False)
+    assert board.attempts(plenty, budget_mib=1306)[0] == (128, True)
+    assert board.attempts(plenty, workspace_mib=512, budget_mib=1000)[0] == (512, False)
+    assert board.attempts({"available": 700}, budget_mib=9000)[0] == (128, False)
+
+
+def test_the_bundles_budget_is_what_the_build_plans_by(bundle, use):
+    sign(bundle, memory_budget_mib=500)
+    use("8.2")
+    record = built(bundle)
+    assert (record["workspace_mib"], record["tactic_sources"]) == (64, [])
+
+
 def test_each_attempt_is_smaller_and_without_libraries():
     plan = board.attempts({"available": 3500})
     assert plan == [(512, True), (128, False), (32, False)]
