@@ -72,9 +72,9 @@ def locked(root):
         try:
             stack.enter_context(held(os.path.join(root, LOCK), busy))
         except (IOError, OSError) as error:
-            raise ReleaseError(
-                "%s: %s; on the workstation: edgedistill enrol" % (root, error.strerror)
-            )
+            mend = ("is it another login's, or its disk read-only?" if os.path.isdir(root) else
+                    "on the workstation: edgedistill enrol")  # fmt: skip
+            raise ReleaseError("%s: %s; %s" % (root, error.strerror, mend))
         try:
             yield
         except (IOError, OSError) as error:

@@ -126,8 +126,10 @@ class Connection:
         answer = ask(command, say, batch.encode("ascii"), cwd=folder, env=_environment())
         self._check_connected(answer)
         if answer.code != 0:
-            raise BoardError(f"{self.name}: the copy failed: {answer.error or 'sftp said nothing'}; is the disk "
-                             "there full or read-only? A rerun goes on from here")  # fmt: skip
+            denied = [line for line in answer.errors.splitlines() if "ermission denied" in line]
+            said = denied[0] if denied else answer.error or "sftp said nothing"
+            raise BoardError(f"{self.name}: the copy failed: {said}; is the disk there full or read-only, or the "
+                             "folder another login's? A rerun goes on from here")  # fmt: skip
 
     def _options(self) -> list[str]:
         multiplex = "none" if self._folder is None else f"{self._folder}/%C"
@@ -204,6 +206,9 @@ _REASONS = (
     (("could not resolve hostname", "name or service not known"),
      "no such host name; is it in ~/.ssh/config or on this network? ({said})"),
     (("connection refused",), "nobody listens there; is the board up, is its sshd on, is the port right? ({said})"),
+    (("produces no output for non-interactive", "received message too long"),
+     "its login shell prints something, which spoils every copy; in ~/.bashrc there, nothing may print before "
+     "the line that ends non-interactive shells ({said})"),
     (("timed out", "timeout", "no route to host", "network is unreachable"),
      "no answer; is the board on and on this network? ({said})"),
     (("bad configuration option", "can't open user config file", "bad owner or permissions on"),
