@@ -165,6 +165,17 @@ def test_a_board_that_falls_silent_is_noticed(tmp_path, monkeypatch):
             board.run(["sleep", "30"])
 
 
+def test_a_login_shell_that_prints_and_a_folder_of_another_login(server, tmp_path, monkeypatch):
+    said = "Received message too long 1466720356\nEnsure the remote shell produces no output for non-interactive sessions."
+    assert "its login shell prints something" in ssh.reason_of("board", said)
+    (tmp_path / "f").write_text("x")
+    lines = 'remote mkdir "/opt/x": Permission denied\nrealpath /opt/x/y: No such file'
+    with Connection("board", server.config) as board:
+        monkeypatch.setattr(ssh, "ask", lambda *_, **__: ssh.Answer(1, "", lines.splitlines()[1], lines))
+        with pytest.raises(BoardError, match=r'remote mkdir "/opt/x": Permission denied; .* another login'):
+            board.put(tmp_path, [Upload("f", 1)], "/opt/x/y")
+
+
 def test_what_the_board_does_not_take(server, tmp_path):
     (tmp_path / "f").write_text("x")
     with Connection("board", server.config) as board:
