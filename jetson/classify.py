@@ -135,9 +135,8 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         raise StreamError(
             "--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources))
         )
-    if overlay is not None and os.path.exists(overlay):
-        if os.path.realpath(overlay) == os.path.realpath(parse_source(sources[0])[1]):
-            raise StreamError("--overlay %s: that is the source, name another file" % (overlay,))
+    if overlay and os.path.realpath(overlay) == os.path.realpath(parse_source(sources[0])[1]):
+        raise StreamError("--overlay %s: that is the source, name another file" % (overlay,))
     known = [source if is_stream(source) else image_files(source) for source in sources]
     for source in known:
         if progress.stopped:
