@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from edgedistill.device import ssh
+from edgedistill.device import ssh, streams
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Connection, Upload
 from edgedistill.device.streams import MAX_LINE_BYTES, object_from_line
@@ -152,6 +152,23 @@ def test_a_copy_that_was_cut_is_gone_on_with(server, tmp_path, rng):
         board.put(source, [Upload(names[1], len(big), half)], str(there), sent.append)
     assert sent[-1] == len(big)
     assert filecmp.cmpfiles(source, there, names, shallow=False) == (names, [], [])
+
+
+def test_a_large_file_is_told_while_it_is_under_way(server, tmp_path, monkeypatch):
+    there, sent, asked = tmp_path / "there", [], ssh.ask
+    there.mkdir()
+
+    def sftp_stops_at_700(command, *words, tick=None, **named):
+        if command[0] != "sftp":
+            return asked(command, *words, **named)
+        (there / "f").write_bytes(bytes(700))
+        return asked(["sleep", "0.2"], tick=tick)
+
+    monkeypatch.setattr(streams, "TICK_S", 0.05)
+    monkeypatch.setattr(ssh, "ask", sftp_stops_at_700)
+    with Connection("board", server.config) as board:
+        board.put(tmp_path, [Upload("f", 1000, have=300), Upload("g", 50, have=20)], str(there), sent.append)
+    assert set(sent) == {300 + 20 + 400}
 
 
 def test_a_board_that_falls_silent_is_noticed(tmp_path, monkeypatch):
