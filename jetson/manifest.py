@@ -83,6 +83,11 @@ def write_manifest(folder, manifest):
     return read_manifest(folder)
 
 
+def id_of(content):
+    """The name of a bundle on every board, of the bytes of its manifest."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def read_manifest(folder):
     """Check the whole bundle: every key, every file, nothing more.
 

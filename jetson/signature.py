@@ -61,7 +61,8 @@ def trusted_keys(root):
     """{key id: path} of trusted.d, less what is revoked.
 
     Raises:
-        SignatureError: a file there that is no P-256 public key, or no openssl.
+        SignatureError: a file there that is no P-256 public key, `revoked` that cannot be read, or
+        no openssl.
     """
     folder, revoked = os.path.join(str(root), TRUSTED), _revoked(root)
     try:
@@ -85,11 +86,14 @@ def key_id_of(path):
 
 
 def _revoked(root):
+    path = os.path.join(str(root), REVOKED)
     try:
-        with open(os.path.join(str(root), REVOKED), encoding="ascii") as file:
-            return set(file.read().split())
-    except (IOError, OSError):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return set(file.read().lower().split())
+    except FileNotFoundError:
         return set()
+    except (IOError, OSError) as error:  # must not count as none
+        raise SignatureError("%s: %s; which keys are revoked is not known" % (path, error.strerror))
 
 
 def verifies(content, signature, public_pem):

@@ -21,7 +21,7 @@ from edgedistill.run_folder import write_json
 from edgedistill.talk import Talk
 from jetson.benchreport import report_from_line
 from jetson.errors import BenchError, ManifestError
-from jetson.manifest import NAME, SIGNATURE, Manifest, read_manifest, sha256_of
+from jetson.manifest import NAME, SIGNATURE, Manifest, id_of, read_manifest
 
 UNTIL = ("build", "verify", "bench", "activate")
 VERSION = 1  # of a receipt
@@ -69,7 +69,7 @@ def signed_bundle(folder: Path) -> SignedBundle:
     except ManifestError as error:
         raise BundleError(str(error)) from None
     require_signature(folder)
-    return SignedBundle(folder, sha256_of(folder / NAME)[:16], manifest)
+    return SignedBundle(folder, id_of((folder / NAME).read_bytes()), manifest)
 
 
 def deploy(

@@ -200,6 +200,9 @@ def test_the_state_that_was_damaged_is_not_taken_for_a_new_one(board):
     with open(board.path("state.json"), "w") as file:
         file.write("{")
     refused(board, "state.json is not of version 1", accept, release)
+    os.remove(board.path("state.json"))
+    os.mkdir(board.path("state.json"))  # there, and not to be read
+    refused(board, "state.json: Is a directory", accept, release)
 
 
 def test_nothing_comes_in_beside_what_was_signed(able):
@@ -347,6 +350,12 @@ def test_one_writes_at_a_time(board, capsys):
             assert error.count("\n") == 1
         assert main(["status", "--root", board.root]) == 0  # who only looks need not wait
     assert accept(board.root, release)["already"] is False
+
+
+def test_a_root_of_another_login_is_not_mended_by_enrolling(board):
+    os.mkdir(board.path("lock"))  # a lock that cannot be opened
+    with pytest.raises(ReleaseError, match="is it another login's, or its disk read-only"):
+        prune(board.root)
 
 
 def test_without_a_root_every_verb_names_enrol(tmp_path, capsys):

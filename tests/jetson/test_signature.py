@@ -58,8 +58,14 @@ def test_another_key_is_refused_until_it_is_trusted_too(board, tmp_path):
 
 def test_a_revoked_key_is_refused(board):
     bundle, root = board
-    (root / "revoked").write_text(signature.key_id_of(root / "trusted.d" / "ours.pem") + "\n")
-    with pytest.raises(SignatureError, match="no key is trusted"):
+    key_id = signature.key_id_of(root / "trusted.d" / "ours.pem")
+    for text in (key_id, "caf\u00e9 \u2013 lost laptop\r\n%s\r\n" % (key_id.upper(),)):
+        (root / "revoked").write_bytes(text.encode("utf-8"))
+        with pytest.raises(SignatureError, match="no key is trusted"):
+            signature.signed_manifest_bytes(bundle, root)
+    (root / "revoked").unlink()
+    (root / "revoked").mkdir()  # there, and not to be read
+    with pytest.raises(SignatureError, match="which keys are revoked is not known"):
         signature.signed_manifest_bytes(bundle, root)
 
 

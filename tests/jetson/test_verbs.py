@@ -68,6 +68,15 @@ def test_verify_catches_a_wrong_network(bundle, weight, bias, line):
     assert line in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
 
 
+def test_verify_passes_nothing_against_goldens_that_are_no_numbers(bundle):
+    path = os.path.join(bundle, "golden", "logits.npy")
+    np.save(path, np.load(path) * np.nan)
+    sign(bundle)
+    assert "differ from the workstation's by nan" in jetson(
+        bundle, "verify", "--backend", "onnxruntime", code=1
+    )
+
+
 def test_verify_catches_another_preprocessing(bundle):
     path = os.path.join(bundle, "golden", "inputs.npy")
     inputs = np.load(path)

@@ -100,6 +100,12 @@ def test_enrolling_twice_brings_the_agent_up_to_date_and_keeps_keys(server, boar
     (after,) = (board.root / "agents").iterdir()
     assert after != before
     assert (after / "jetson" / "errors.py").read_bytes() == (ROOT / "jetson" / "errors.py").read_bytes()
+    stranger = make_keys(tmp_path / "stranger", "ours")  # as two workstations that both have a `release`
+    with pytest.raises(BoardError, match="another key of the name ours is trusted there"):
+        board.enrol(server.config, stranger)
+    assert (board.root / "trusted.d" / "ours.pem").read_bytes() == keys.public.read_bytes()
+    assert (after / "jetson" / "errors.py").is_file()
+    assert [path.name for path in (board.root / "agents").iterdir()] == [after.name]
     assert found["agent"]["sha256"] == json.loads((board.root / "agent" / "agent.json").read_text())["sha256"]
 
 
