@@ -78,6 +78,8 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
 
 
 def test_a_damaged_current_release_is_restored_by_the_same_deployment(server, tmp_path, board, keys, first):
+    proof = board.root / "releases" / id_of(first) / "work" / "engine" / "verified-onnxruntime.json"
+    board.fault("activate", f"rm {proof}")  # as another deployment at work there, which builds again
     board.deploy(server.config, first, tmp_path / "r.json")
     current = (board.root / "current").resolve()
     (current / "manifest.json").write_text("{}")
