@@ -6,15 +6,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-HERE = Path(__file__).parents[1]
+CHECKOUT = Path(__file__).parents[1]
 
 
-def commit_of(checkout: Path = HERE) -> str | None:
+def commit_of(checkout: Path = CHECKOUT) -> str | None:
     """Its commit in hex; None where there is no checkout or no git."""
     return _git(checkout, "rev-parse", "HEAD")
 
 
-def is_changed(checkout: Path = HERE) -> bool:
+def is_changed(checkout: Path = CHECKOUT) -> bool:
     """Whether a file that git knows differs from that commit."""
     return bool(_git(checkout, "status", "--porcelain", "--untracked-files=no"))
 

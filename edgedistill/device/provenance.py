@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill import __version__
-from edgedistill.checkout import HERE, commit_of, is_changed
+from edgedistill.checkout import CHECKOUT, commit_of, is_changed
 from edgedistill.config import Recipe
 from edgedistill.dependencies import packages
 from edgedistill.run_folder import sha256_of
@@ -45,7 +45,7 @@ def statement(
                 "resolvedDependencies": [
                     {"name": "recipe", "digest": {"sha256": hashlib.sha256(canonical.encode()).hexdigest()}},
                     *(_descriptor(name, path) for name, path in sorted(materials.items())),
-                    _code(HERE),
+                    _code(CHECKOUT),
                     *({"uri": f"pkg:pypi/{name}@{version}"} for name, version in packages().items()),
                 ],
             },
