@@ -213,15 +213,5 @@ def test_a_stdout_that_is_full_or_closed_is_no_traceback(bundle, place):
     assert "ignored" not in error
 
 
-def test_without_numpy_it_is_named_and_the_doctor_answers(bundle):
-    words = [sys.executable, "-S", "-m", "jetson"]
-    for verb, code, expected in (("verify", 1, "sudo apt install python3-numpy"), ("doctor", 0, '"verb": "doctor"')):
-        process = subprocess.Popen(words + [verb], cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""))  # fmt: skip
-        said = process.communicate()[0].decode("ascii")
-        assert process.returncode == code
-        assert expected in said.splitlines()[-1]
-
-
 def test_weights_are_the_tiny_models(bundle):
     assert len(WEIGHT) == len(BIAS) == len(read_manifest(bundle).classes)
