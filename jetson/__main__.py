@@ -86,7 +86,7 @@ def _open_streams():
         )
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="ascii"))  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
             "--stats no/folder/s.json: cannot be written",
         ),
         (
-            ["classify", "--backend", "onnxruntime", "--overlay", "work/a.avi", "file://work/a.avi"],
+            ["classify", "--backend", "onnxruntime", "--overlay", "work/a.avi", "work/a.avi"],
             "--overlay work/a.avi: that is the source, name another file",
         ),
         (
