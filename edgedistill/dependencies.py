@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 from importlib import metadata
 from typing import Any
 
 from edgedistill.doctor import EXTRAS, PACKAGES
+
+
+def packages() -> dict[str, str]:
+    """{name: version} of edgedistill's own requirements, without theirs."""
+    found: dict[str, str] = {}
+    for name, *_ in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def dependencies() -> dict[str, Any]:

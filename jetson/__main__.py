@@ -5,6 +5,7 @@ others on the board's own folder, --root.
 """
 
 import argparse
+import io
 import os
 import sys
 
@@ -27,7 +28,12 @@ try:
         want,
     )
 except ImportError as failure:  # numpy, which all verbs but one need
-    sys.exit("jetson: %s; run: python3 -m jetson.doctor" % (failure,))
+    if sys.argv[1:2] == ["doctor"]:
+        from jetson import doctor
+
+        sys.exit(doctor.main(sys.argv[3:4]))  # `doctor --root ROOT` as the workstation asks it
+    sys.exit("jetson: %s; on the board: sudo apt install python3-numpy; python3 -m jetson.doctor "
+             "says more" % (failure,))  # fmt: skip
 
 VERBS = (
     ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
@@ -51,11 +57,14 @@ def main(argv=None):
     args = build_parser().parse_args(argv)
     try:
         print(args.run(args))
+        sys.stdout.flush()
     except JetsonError as error:
         sys.stderr.write("jetson %s: %s\n" % (args.verb, _ascii(str(error))))
         return 1
-    except BrokenPipeError:  # who read our lines has gone; Python's last flush must not say so again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # who read our lines has gone
+        return 1
+    except (IOError, OSError) as error:  # a full disk, stdout's perhaps
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, _ascii(str(error))))
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("jetson %s: stopped\n" % (args.verb,))
@@ -68,5 +77,23 @@ def _ascii(text):
     return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
+def _open_streams():
+    """Streams that take every character and are there: ssh may bring no locale, a daemon none of them."""
+    out = sys.stdout
+    if out is not None:
+        sys.stdout = io.TextIOWrapper(
+            out.buffer, out.encoding, "backslashreplace", line_buffering=out.line_buffering
+        )
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="ascii"))  # noqa: SIM115
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _open_streams()
+    code = main()
+    try:
+        sys.stdout.flush()
+    except (IOError, OSError):  # it was said; Python's own last flush must not say so again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -57,7 +57,7 @@ def check_disk(folder, model_bytes):
         )
 
 
-def attempts(memory, workspace_mib=None):
+def attempts(memory, workspace_mib=None, budget_mib=None):
     """What to try, each after the one before ran out of memory.
 
     Half of what stays after the libraries becomes workspace, in powers of two; cuBLAS and cuDNN
@@ -66,6 +66,8 @@ def attempts(memory, workspace_mib=None):
     Args:
         memory: of memory_mib.
         workspace_mib: for the first attempt, instead of what is planned here.
+        budget_mib: what the process may take when it serves, where both come with the engine; None:
+            no limit.
 
     Raises:
         BuildError: not even the smallest would fit.
@@ -81,6 +83,7 @@ def attempts(memory, workspace_mib=None):
             "(sudo systemctl isolate multi-user.target) and other programs, then build again"
             % (available, BASE_MIB + SMALLEST_WORKSPACE_MIB)
         )
+    available = min(available, budget_mib or available)
     external = available >= BASE_MIB + EXTERNAL_TACTICS_MIB + 256
     room = (available - BASE_MIB - (EXTERNAL_TACTICS_MIB if external else 0)) // 2
     planned = LARGEST_WORKSPACE_MIB

@@ -1,5 +1,6 @@
 """Build the engine on this board: checks, a child under a memory guard, one rename at the end."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from jetson.board import (
     memory_mib,
     memory_warnings,
 )
-from jetson.errors import BuildError
+from jetson.errors import BuildError, EngineError
 from jetson.lock import held
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
@@ -30,12 +31,14 @@ def build(
 ):  # fmt: skip
     """Build, retried smaller when memory runs out; the engine before stays until the end.
 
+    While another build is at work in this bundle it is waited for, and its engine is taken.
+
     Args:
         folder: the bundle.
         manifest: Manifest, just read: its hashes were compared with the files.
         compiler: Python module of TensorRT; `tensorrt_rtx` compiles without a GPU.
         workspace_mib: scratch memory of the first attempt; None: from what is free.
-        timeout_s: of all attempts together.
+        timeout_s: of all attempts together, and of the wait before.
         root: where /sys hangs.
 
     Returns:
@@ -44,32 +47,68 @@ def build(
     Raises:
         BuildError: what stopped it and what to do.
     """
-    folder = os.path.abspath(str(folder))
+    folder, deadline = os.path.abspath(str(folder)), time.monotonic() + timeout_s
+    before = _engine_in_force(folder, manifest)
+    try:
+        os.makedirs(os.path.join(folder, "work"), exist_ok=True)
+        with _alone(folder, deadline) as waited:
+            made = _engine_in_force(folder, manifest)
+            if waited and made not in (None, before) and workspace_mib is None and made["compiler"] == compiler:
+                _say("the engine of the other build is taken")
+                return made
+            return _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root)
+    except (IOError, OSError) as error:
+        raise BuildError("the engine cannot be kept: %s" % (error,))
+
+
+@contextlib.contextmanager
+def _alone(folder, deadline):
+    """The lock of the one build in this bundle; gives whether another one was waited for."""
+    busy = BuildError("another build is at work in this bundle; wait for it to end")
+    told, waited = time.monotonic() - _TALK_S, False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(os.path.join(folder, "work", "build.lock"), busy))
+                break
+            except BuildError:
+                now, waited = time.monotonic(), True
+                if now > deadline:
+                    raise
+                if now - told >= _TALK_S:
+                    told = now
+                    _say("another build is at work in this bundle, waiting for its engine")
+                time.sleep(_LOOK_S)
+        yield waited
+
+
+def _engine_in_force(folder, manifest):
+    """The sidecar of a whole engine of this bundle's model, or None."""
+    try:
+        return engine_file.read_engine(folder, manifest)[0]
+    except EngineError:
+        return None
+
+
+def _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root):
+    """What is free is looked at with the lock held: another build has given its memory back by then."""
     stage = os.path.join(folder, "work", "build")
     memory = memory_mib()
-    planned = attempts(memory, workspace_mib)
+    planned = attempts(memory, workspace_mib, manifest.memory_budget_mib)
     board = board_name()
     warnings = memory_warnings(memory) + power.warnings(root, board)
     for line in warnings:
         _say("warning: " + line)
     supply = power.SupplyWatch(root, board)
-    busy = BuildError("another build is at work in this bundle; wait for it to end")
+    check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
     try:
-        check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
-        os.makedirs(os.path.join(folder, "work"), exist_ok=True)
-        with held(os.path.join(folder, "work", "build.lock"), busy):
-            try:
-                return _build(
-                    folder, stage, manifest, compiler, planned, warnings, timeout_s, supply
-                )
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
-    except (IOError, OSError) as error:
-        raise BuildError("the engine cannot be kept: %s" % (error,))
+        return _build(folder, stage, manifest, compiler, planned, warnings, deadline, timeout_s, supply)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
 
 
-def _build(folder, stage, manifest, compiler, planned, warnings, timeout_s, supply):
-    deadline, ended = time.monotonic() + timeout_s, []
+def _build(folder, stage, manifest, compiler, planned, warnings, deadline, timeout_s, supply):
+    ended = []
     for number, attempt in enumerate(planned, start=1):
         shutil.rmtree(stage, ignore_errors=True)  # of a build that was killed
         os.makedirs(stage)

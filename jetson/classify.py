@@ -11,7 +11,7 @@ import numpy as np
 from jetson.errors import ImageError, StreamError
 from jetson.overlay import Overlay
 from jetson.preprocess import Preparer, read_image
-from jetson.video import Frames, is_stream, open_capture
+from jetson.video import Frames, is_stream, open_capture, parse_source
 
 STATS_PERIOD_S = 1.0
 
@@ -29,7 +29,8 @@ def image_files(path):
             raise ImageError("%s: no files in this folder" % (path,))
         return files
     if not os.path.isfile(path):
-        raise ImageError("%s: no such file or folder" % (path,))
+        camera = "; a camera is v4l2://%s" % (path,) if path.startswith("/dev/video") else ""
+        raise ImageError("%s: no such file or folder%s" % (path, camera))
     return [path]
 
 
@@ -134,6 +135,8 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         raise StreamError(
             "--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources))
         )
+    if overlay and os.path.realpath(overlay) == os.path.realpath(parse_source(sources[0])[1]):
+        raise StreamError("--overlay %s: that is the source, name another file" % (overlay,))
     known = [source if is_stream(source) else image_files(source) for source in sources]
     for source in known:
         if progress.stopped:

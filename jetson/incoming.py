@@ -5,13 +5,13 @@ in it counts before `accept` has looked at all of it: signature first, then ever
 byte. Nothing is executed or loaded from there.
 """
 
-import hashlib
 import os
 import shutil
 import stat
 
+from jetson.at_hand import mend, reuse, size_of
 from jetson.errors import JetsonError, ReleaseError
-from jetson.manifest import NAME, SIGNATURE, manifest_from_bytes, sha256_of
+from jetson.manifest import NAME, SIGNATURE, sha256_of
 from jetson.releases import require_target, signed_manifest, whole_release
 from jetson.root import (
     INCOMING,
@@ -19,16 +19,15 @@ from jetson.root import (
     discard,
     folder_of,
     highest_serials,
-    ids_in,
+    is_folder,
     note_serial,
     read_board,
     sync,
     sync_tree,
 )
-from jetson.switch import in_force, writing
+from jetson.switch import writing
 
 RESERVE_BYTES = 64 << 20  # stays free, for the system and for the engine's build to begin with
-_COPYING = ".copying"  # no name in a bundle begins with a dot
 
 
 def want(root, release, allow_downgrade=False):
@@ -49,10 +48,10 @@ def want(root, release, allow_downgrade=False):
         else:
             folder = folder_of(root, INCOMING, release)
             found = _entries(folder)
-            _require_room(root, folder, manifest)
+            require_room(root, _missing_bytes(folder, manifest))
             _clear(folder, manifest, found)
-            _reuse(root, folder, manifest)
-            sizes = {name: _size(os.path.join(folder, name)) for name in manifest.files}
+            reuse(root, folder, manifest, folder_of(root, RELEASES, release))
+            sizes = {name: size_of(os.path.join(folder, name)) for name in manifest.files}
             left = [
                 {"name": name, "bytes": entry.bytes, "have": sizes[name] or 0}
                 for name, entry in sorted(manifest.files.items()) if sizes[name] != entry.bytes
@@ -61,7 +60,9 @@ def want(root, release, allow_downgrade=False):
 
 
 def accept(root, release, allow_downgrade=False):
-    """Make a release of a bundle that has come whole. A second time it changes nothing.
+    """Make a release of a bundle that has come whole, or mend a damaged one with it.
+
+    A second time it changes nothing.
 
     Returns:
         JSON-able: id, serial, key_id, already.
@@ -78,7 +79,7 @@ def accept(root, release, allow_downgrade=False):
         if not exists:
             folder = folder_of(root, INCOMING, release)
             found = _entries(folder)
-            _require_room(root, folder, manifest)
+            require_room(root, _missing_bytes(folder, manifest))
             _clear(folder, manifest, found)
             _check_each(folder, manifest)
             sync_tree(folder)
@@ -86,18 +87,24 @@ def accept(root, release, allow_downgrade=False):
         if exists:
             discard(root, INCOMING, release)
         else:
-            _publish(root, release)
+            _publish(root, release, manifest)
         return {"verb": "accept", "id": release, "serial": manifest.serial, "key_id": key_id,
                 "already": exists}  # fmt: skip
 
 
 def _stands(root, release):
-    """Is it a whole release here already?"""
+    """Is it a whole release here already? One that is damaged needs a copy to be mended with.
+
+    Raises:
+        JetsonError: what is wrong with it, where no copy has come.
+    """
     if not os.path.lexists(folder_of(root, RELEASES, release)):
         return False
     try:
         whole_release(root, release)
     except JetsonError:
+        if not is_folder(folder_of(root, INCOMING, release)):
+            raise
         return False
     return True
 
@@ -165,11 +172,19 @@ def _parents(name):
     return ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
 
 
-def _require_room(root, folder, manifest):
-    missing = sum(
-        max(0, entry.bytes - (_size(os.path.join(folder, name)) or 0))
+def _missing_bytes(folder, manifest):
+    return sum(
+        max(0, entry.bytes - (size_of(os.path.join(folder, name)) or 0))
         for name, entry in manifest.files.items()
     )
+
+
+def require_room(root, missing):
+    """Refuse what would leave less than RESERVE_BYTES on the disk.
+
+    Raises:
+        ReleaseError.
+    """
     free = shutil.disk_usage(root).free
     if free < missing + RESERVE_BYTES:
         raise ReleaseError(
@@ -179,57 +194,10 @@ def _require_room(root, folder, manifest):
         )
 
 
-def _reuse(root, folder, manifest):
-    """Copy files that another release has, and make the empty ones."""
-    known = _known_files(root)
-    for name, entry in sorted(manifest.files.items()):
-        path = os.path.join(folder, name)
-        if _size(path) == entry.bytes:
-            continue
-        if entry.bytes == 0 or any(
-            _copied(source, os.path.join(folder, _COPYING), entry)
-            for source in known.get(entry, ())
-        ):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if entry.bytes == 0:
-                open(path, "wb").close()
-            else:
-                os.replace(os.path.join(folder, _COPYING), path)
-
-
-def _known_files(root):
-    """{Entry: paths} of all releases here. The hash is checked when one is used."""
-    known = {}
-    for release in ids_in(root, RELEASES):
-        place = folder_of(root, RELEASES, release)
-        try:
-            with open(os.path.join(place, NAME), "rb") as file:
-                files = manifest_from_bytes(file.read()).files
-        except (IOError, OSError, JetsonError):  # damaged: it has nothing to give
-            continue
-        for name, entry in files.items():
-            known.setdefault(entry, []).append(os.path.join(place, name))
-    return known
-
-
-def _copied(source, to, entry):
-    """Copy a file; True when what was written has the hash of `entry`."""
-    try:
-        reading = os.fdopen(os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
-    except (IOError, OSError):
-        return False
-    digest = hashlib.sha256()
-    with reading, open(to, "wb") as writing_to:
-        for piece in iter(lambda: reading.read(1 << 20), b""):
-            digest.update(piece)
-            writing_to.write(piece)
-    return digest.hexdigest() == entry.sha256
-
-
 def _check_each(folder, manifest):
     for name, entry in sorted(manifest.files.items()):
         path = os.path.join(folder, name)
-        size = _size(path)
+        size = size_of(path)
         if size != entry.bytes:
             raise ReleaseError(
                 "%s: %s of %d bytes have come; copy the rest, see: python3 -m jetson want"
@@ -244,26 +212,15 @@ def _check_each(folder, manifest):
             )
 
 
-def _publish(root, release):
-    """One rename. A damaged release of this id makes room first, unless it is in force."""
-    found, to = in_force(root), folder_of(root, RELEASES, release)
-    if os.path.lexists(to):
-        if found is not None and release in (found.current, found.previous):
-            raise ReleaseError(
-                "releases/%s is damaged, and it is current or previous: activate another one, then "
-                "accept it again" % (release,)
-            )
-        discard(root, RELEASES, release)
+def _publish(root, release, manifest):
+    """One rename; a damaged release of this id, which may be the one in force, is mended where it lies."""
+    to = folder_of(root, RELEASES, release)
+    if is_folder(to):
+        mend(folder_of(root, INCOMING, release), to, manifest)
+        discard(root, INCOMING, release)
+        return
+    discard(root, RELEASES, release)  # a link or a file of that name
     os.makedirs(os.path.dirname(to), exist_ok=True)
     os.rename(folder_of(root, INCOMING, release), to)
     sync(os.path.dirname(to))
     sync(os.path.join(root, INCOMING))
-
-
-def _size(path):
-    """Bytes of a plain file; None where there is none."""
-    try:
-        info = os.lstat(path)
-    except (IOError, OSError):
-        return None
-    return info.st_size if stat.S_ISREG(info.st_mode) else None

@@ -45,6 +45,7 @@ Manifest = NamedTuple(
         ("preprocess", Preprocess),
         ("tolerance", Dict[str, float]),  # precision -> max logit difference / largest logit
         ("latency_budget_ms", Optional[float]),  # median from the file, for the health check
+        ("memory_budget_mib", Optional[float]),  # of the process; the key is left out without one
         ("provenance", Dict[str, Any]),
         ("files", Dict[str, Entry]),  # path inside the bundle, "/" between folders -> Entry
     ],
@@ -54,7 +55,7 @@ _KINDS = (
     ("classes", list), ("files", dict), ("input_shape", list), ("tolerance", dict), ("serial", int),
     ("provenance", dict), ("model", str), ("target", str), ("target_sm", int), ("input_name", str),
     ("target_tensorrt", str), ("precision_requested", str), ("output_name", str),
-    ("latency_budget_ms", (int, float, type(None))),
+    ("latency_budget_ms", (int, float, type(None))), ("memory_budget_mib", (int, float, type(None))),
 )  # fmt: skip
 
 
@@ -72,12 +73,19 @@ def write_manifest(folder, manifest):
     stored = manifest._replace(
         files=files, preprocess=dict_from_preprocess(manifest.preprocess)
     )._asdict()
+    if manifest.memory_budget_mib is None:  # so that agents of before the key was there read it
+        del stored["memory_budget_mib"]
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     beside = os.path.join(folder, NAME + ".tmp")
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(beside, os.path.join(folder, NAME))
     return read_manifest(folder)
+
+
+def id_of(content):
+    """The name of a bundle on every board, of the bytes of its manifest."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def read_manifest(folder):
@@ -139,6 +147,7 @@ def _manifest_from_dict(stored, path):
             "%s: version %r, this code reads %d; deploy bundle and jetson/ from the same commit"
             % (path, version, VERSION)
         )
+    stored.setdefault("memory_budget_mib", None)
     expected, got = set(Manifest._fields), set(stored)
     if expected != got:
         raise ManifestError(

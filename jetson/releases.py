@@ -4,14 +4,13 @@ A release is served only when its signature, its files, its engine and what `ver
 after the switch it has to prove itself once more, through ROOT/current, or it is taken back.
 """
 
-import hashlib
 import os
 import time
 
 from jetson import engine_file
 from jetson.errors import JetsonError, ReleaseError
 from jetson.health import TIMEOUT_S, ask_current
-from jetson.manifest import check_files, manifest_from_bytes
+from jetson.manifest import check_files, id_of, manifest_from_bytes
 from jetson.root import (
     AGENT,
     BOARD,
@@ -44,7 +43,7 @@ def signed_manifest(root, kind, release):
     if not is_folder(folder):
         raise ReleaseError("%s/%s is not there; copy the bundle first" % (kind, release))
     content, key_id = signed_manifest_bytes(folder, root)
-    found = hashlib.sha256(content).hexdigest()[:16]
+    found = id_of(content)
     if found != release:
         raise ReleaseError("%s/%s holds the bundle %s; copy it again" % (kind, release, found))
     return manifest_from_bytes(content), key_id

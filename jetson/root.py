@@ -72,9 +72,9 @@ def locked(root):
         try:
             stack.enter_context(held(os.path.join(root, LOCK), busy))
         except (IOError, OSError) as error:
-            raise ReleaseError(
-                "%s: %s; on the workstation: edgedistill enrol" % (root, error.strerror)
-            )
+            mend = ("is it another login's, or its disk read-only?" if os.path.isdir(root) else
+                    "on the workstation: edgedistill enrol")  # fmt: skip
+            raise ReleaseError("%s: %s; %s" % (root, error.strerror, mend))
         try:
             yield
         except (IOError, OSError) as error:
@@ -125,13 +125,15 @@ def read_json(root, name):
     """One of ROOT's small JSON files as a dict, or None if there is none.
 
     Raises:
-        ReleaseError: not an object of version 1.
+        ReleaseError: not an object of version 1, or there and not to be read.
     """
     try:
         with open(os.path.join(root, name), "rb") as file:
             content = file.read(_MAX_JSON_BYTES)
-    except (IOError, OSError):
+    except FileNotFoundError:
         return None
+    except (IOError, OSError) as error:  # must not count as none: no serial would be too low then
+        raise ReleaseError("%s: %s" % (os.path.join(root, name), error.strerror))
     try:
         stored = json.loads(content.decode("utf-8"))
     except ValueError:

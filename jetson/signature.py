@@ -11,7 +11,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 
 from jetson.errors import SignatureError
 from jetson.manifest import MAX_BYTES, NAME, SIGNATURE
@@ -62,7 +61,8 @@ def trusted_keys(root):
     """{key id: path} of trusted.d, less what is revoked.
 
     Raises:
-        SignatureError: a file there that is no P-256 public key, or no openssl.
+        SignatureError: a file there that is no P-256 public key, `revoked` that cannot be read, or
+        no openssl.
     """
     folder, revoked = os.path.join(str(root), TRUSTED), _revoked(root)
     try:
@@ -86,11 +86,14 @@ def key_id_of(path):
 
 
 def _revoked(root):
+    path = os.path.join(str(root), REVOKED)
     try:
-        with open(os.path.join(str(root), REVOKED), encoding="ascii") as file:
-            return set(file.read().split())
-    except (IOError, OSError):
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return set(file.read().lower().split())
+    except FileNotFoundError:
         return set()
+    except (IOError, OSError) as error:  # must not count as none
+        raise SignatureError("%s: %s; which keys are revoked is not known" % (path, error.strerror))
 
 
 def verifies(content, signature, public_pem):
@@ -99,24 +102,28 @@ def verifies(content, signature, public_pem):
     Raises:
         SignatureError: no openssl.
     """
-    # The bytes that are checked are the bytes that are used: they go in by stdin, from memory.
-    with tempfile.NamedTemporaryFile(prefix="edgedistill-", suffix=".sig") as file:
-        file.write(signature)
-        file.flush()
-        command = ["dgst", "-sha256", "-verify", public_pem, "-signature", file.name]
-        done = _openssl(command, content)
+    # The bytes that are checked are the bytes that are used: they go in from memory, by stdin and by
+    # a pipe, which holds 4096 bytes at least and leaves no file behind whatever ends this process.
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as file:
+            file.write(signature)
+        command = ["dgst", "-sha256", "-verify", public_pem, "-signature", "/dev/fd/%d" % reading]
+        done = _openssl(command, content, (reading,))
+    finally:
+        os.close(reading)
     # Both: a wrapper that always ends with 0 must not pass.
     return done.returncode == 0 and done.stdout.strip() == b"Verified OK"
 
 
-def _openssl(arguments, stdin):
+def _openssl(arguments, stdin, descriptors=()):
     program = shutil.which("openssl")
     if program is None:
         raise SignatureError("no openssl on this board, so no bundle can be trusted: sudo apt install openssl")
     try:
         return subprocess.run(
             [program] + arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=_TIMEOUT_S, check=False,
+            timeout=_TIMEOUT_S, check=False, pass_fds=descriptors,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SignatureError("openssl gave no answer: %s" % (error,))

@@ -1,14 +1,13 @@
 """A bundle that came as one file, by USB stick or by an updater: check it, lay it out in incoming/."""
 
-import hashlib
 import os
 import shutil
 import sys
 
 from jetson.archive import Source, extract, head_of, new_file
-from jetson.errors import ManifestError, ReleaseError
-from jetson.incoming import RESERVE_BYTES
-from jetson.manifest import NAME, SIGNATURE, manifest_from_bytes
+from jetson.errors import ManifestError
+from jetson.incoming import require_room
+from jetson.manifest import NAME, SIGNATURE, id_of, manifest_from_bytes
 from jetson.releases import require_target
 from jetson.root import INCOMING, discard, folder_of, read_board
 from jetson.signature import key_that_signed
@@ -32,14 +31,14 @@ def unpack(file, root):
     source = Source(file)
     content, signature = head_of(source)
     key_that_signed(content, signature, root)
-    release = hashlib.sha256(content).hexdigest()[:16]
+    release = id_of(content)
     manifest = manifest_from_bytes(content)
     with writing(root):
         require_target(read_board(root), manifest)
         discard(root, INCOMING, release)
         folder = folder_of(root, INCOMING, release)
         total = sum(entry.bytes for entry in manifest.files.values())
-        _require_room(root, total)
+        require_room(root, total)
         try:
             os.makedirs(folder)
             for name, small in ((NAME, content), (SIGNATURE, signature)):
@@ -64,12 +63,3 @@ def open_archive(path):
         return open(path, "rb")
     except (IOError, OSError) as error:
         raise ManifestError("%s: %s" % (path, error.strerror))
-
-
-def _require_room(root, needed):
-    free = shutil.disk_usage(root).free
-    if free < needed + RESERVE_BYTES:
-        raise ReleaseError(
-            "the bundle needs %d MiB and %d MiB of reserve, %s has %d MiB free; remove old ones: "
-            "python3 -m jetson prune" % (needed >> 20, RESERVE_BYTES >> 20, root, free >> 20)
-        )

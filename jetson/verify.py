@@ -48,7 +48,7 @@ def compare(folder, manifest, runner):
         raise VerifyError("the network gives the same output for every image")
     worst = float(np.abs(logits - expected).max() / np.abs(expected).max())
     tolerance = manifest.tolerance[runner.executed]
-    if worst > tolerance:
+    if not worst <= tolerance:  # NaN is neither
         raise VerifyError(
             "logits differ from the workstation's by %.2g of the largest, limit %.2g for %s"
             % (worst, tolerance, runner.executed)

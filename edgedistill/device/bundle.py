@@ -21,6 +21,10 @@ from jetson.errors import ManifestError
 from jetson.manifest import NAME, VERSION, Manifest, manifest_from_bytes, sha256_of, write_manifest
 from jetson.preprocess import Preprocess
 
+# Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
+# mantissa bits through some 50 layers. int8: see stages/bundle.py.
+TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}
+
 
 def write_bundle(
     out: Path,
@@ -40,6 +44,7 @@ def write_bundle(
     precision_requested: str,
     tolerance: dict[str, float],
     latency_budget_ms: float | None,
+    memory_budget_mib: float | None,
     provenance: dict[str, Any],
     documents: dict[str, str],
 ) -> dict[str, Any]:
@@ -53,6 +58,7 @@ def write_bundle(
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
         latency_budget_ms: median from the image file that the board's health check allows.
+        memory_budget_mib: what the process may take there; the board plans its build by it.
         documents: further files, name -> text, for people.
 
     Returns:
@@ -81,7 +87,8 @@ def write_bundle(
     px = preprocess.image_px
     manifest = Manifest(
         VERSION, 0, model, target.name, target.sm, target.tensorrt, precision_requested, INPUT, OUTPUT,
-        (1, 3, px, px), tuple(classes), preprocess, tolerance, latency_budget_ms, provenance, files={},
+        (1, 3, px, px), tuple(classes), preprocess, tolerance, latency_budget_ms, memory_budget_mib, provenance,
+        files={},
     )  # fmt: skip
     try:
         serial = _write_numbered(out, manifest, before)

@@ -21,12 +21,13 @@ from edgedistill.run_folder import write_json
 from edgedistill.talk import Talk
 from jetson.benchreport import report_from_line
 from jetson.errors import BenchError, ManifestError
-from jetson.manifest import NAME, SIGNATURE, Manifest, read_manifest, sha256_of
+from jetson.manifest import NAME, SIGNATURE, Manifest, id_of, read_manifest
 
 UNTIL = ("build", "verify", "bench", "activate")
 VERSION = 1  # of a receipt
 SAMPLES = "work/bench_samples.json"  # of the last bench, in a bundle's folder
 KEEP = 3  # releases on a board: current, previous, and one more
+ASKS_AGAIN = "run: python3 -m jetson "  # how a board's refusal ends when a step has to be done (again)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def signed_bundle(folder: Path) -> SignedBundle:
     except ManifestError as error:
         raise BundleError(str(error)) from None
     require_signature(folder)
-    return SignedBundle(folder, sha256_of(folder / NAME)[:16], manifest)
+    return SignedBundle(folder, id_of((folder / NAME).read_bytes()), manifest)
 
 
 def deploy(
@@ -90,10 +91,13 @@ def deploy(
         SshError: the connection ended; the rerun goes on from there.
     """
     road = _Road(board, bundle, wanted, receipt, talk)
-    road.look()
-    road.copy()
-    for step in UNTIL[: UNTIL.index(wanted.until) + 1]:
-        road.step(step)
+    try:
+        road.go()
+    except BoardError as error:
+        if not road.believed or ASKS_AGAIN not in str(error):
+            raise
+        talk.say(f"{error}: what was done before no longer holds, and is done again")
+        road.go()
     return road.found()
 
 
@@ -106,6 +110,13 @@ class _Road:
         self._key = {"version": VERSION, "host": self._name, "root": board.root, "id": bundle.id}
         self._steps = self._known()
         self._backend = "tensorrt"
+        self.believed = False  # a step is done: the receipt says so, or verify did here; others work there too
+
+    def go(self) -> None:
+        self.look()
+        self.copy()
+        for step in UNTIL[: UNTIL.index(self._wanted.until) + 1]:
+            self.step(step)
 
     def look(self) -> None:
         """The board's own checks, before anything is copied."""
@@ -135,26 +146,35 @@ class _Road:
         self._steps |= {"status": status, "doctor": doctor}
 
     def copy(self) -> None:
-        """Only what no release there has; a copy that was cut is gone on with."""
+        """Only what no release there has; a copy that was cut is gone on with, a damaged release mended.
+
+        The board's own agent looks at each byte of a release before anything of it runs.
+        """
         bundle, board = self._bundle, self._board
-        if "accept" in self._steps:
-            self._talk.say(f"{self._name}: {bundle.id} is there")
-            return
         incoming = f"{board.root}/incoming/{bundle.id}"
         downgrade = ("--allow-downgrade",) if self._wanted.allow_downgrade else ()
         try:
-            self._send(incoming, downgrade)
+            if self._send(incoming, downgrade) and "accept" in self._steps:
+                self._talk.say(f"{self._name}: {bundle.id} is there")
+                return
         except BoardError:
             # Another deployment of the same bundle may have made a release of what both copied into.
-            if all(row["id"] != bundle.id for row in board.status()["releases"]):
+            if _has(self._steps["status"], bundle.id) or not _has(board.status(), bundle.id):
                 raise
         self._keep("accept", board.agent("accept", bundle.id, *downgrade))
 
-    def _send(self, incoming: str, downgrade: tuple[str, ...]) -> None:
+    def _send(self, incoming: str, downgrade: tuple[str, ...]) -> bool:
+        """Whether it was there, whole; else it is in `incoming` now."""
         bundle, board = self._bundle, self._board
         first = [Upload(name, (bundle.folder / name).stat().st_size) for name in (NAME, SIGNATURE)]
         board.machine.put(bundle.folder, first, incoming)
-        uploads = uploads_of(board.agent("want", bundle.id, *downgrade), bundle)
+        want = board.agent("want", bundle.id, *downgrade)
+        if want.get("release_exists") is True:
+            return True
+        if "accept" in self._steps:
+            self._talk.say(f"{self._name}: {bundle.id} is damaged there, and is mended")
+            self._steps = {name: self._steps[name] for name in ("status", "doctor")}
+        uploads = uploads_of(want, bundle)
         total = sum(upload.bytes for upload in uploads)
         have = sum(upload.have for upload in uploads)
         self._talk.say(f"{self._name}: {len(uploads)} of {len(bundle.manifest.files)} files to copy, "
@@ -163,10 +183,12 @@ class _Road:
         if left:
             with self._talk.progress(f"{self._name}: bytes copied", total, have) as sent:
                 board.machine.put(bundle.folder, left, incoming, sent)
+        return False
 
     def step(self, name: str) -> None:
         if name in self._steps and name != "activate":  # that is asked, the board may have gone back
             self._talk.say(f"{self._name}: {name} was done before")
+            self.believed = True
             return
         self._talk.say(f"{self._name}: {name}")
         try:
@@ -176,6 +198,7 @@ class _Road:
             self._steps = {}
             self._write()
             raise
+        self.believed |= name == "verify"
 
     def _activate(self) -> None:
         self._keep("activate", self._board.agent("activate", self._bundle.id))
@@ -214,6 +237,10 @@ class _Road:
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self._path, {"key": self._key, "steps": self._steps})
+
+
+def _has(status: dict[str, Any], release: str) -> bool:
+    return any(row["id"] == release for row in status["releases"])
 
 
 def uploads_of(want: dict[str, Any], bundle: SignedBundle) -> list[Upload]:

@@ -32,6 +32,7 @@ set -eu
 unset CDPATH
 cd "$1"
 mkdir -p incoming releases switches trusted.d
+if [ -e "trusted.d/$3" ] && ! cmp -s "$2/$3" "trusted.d/$3"; then rm -rf "$2"; exit 4; fi
 (cd "$2" && sha256sum --check --strict --quiet sums)
 mv "$2/$3" trusted.d/
 mv "$2/board.json" board.json
@@ -40,6 +41,7 @@ ln -s "$2" agent.new
 mv -T agent.new agent
 for old in agents/*; do [ "$old" = "$2" ] || rm -rf "$old"; done
 """
+_TAKEN = 4  # exit code: a key of that name is there, and it is another one
 
 
 def enrol(
@@ -57,7 +59,7 @@ def enrol(
         JSON-able: host, target, backend, key, agent (agent.json), doctor (what it said there).
 
     Raises:
-        BoardError: it is enrolled as another board, or refuses a step.
+        BoardError: it is enrolled as another board, trusts another key of that name, or refuses a step.
         SshError: the connection ended; run it again.
         RecipeError: no such target.
     """
@@ -79,6 +81,10 @@ def enrol(
         board.machine.put(stage, uploads, f"{board.root}/{there}")
     command = ["sh", "-c", _INSTALL, "sh", board.root, there, f"{key_name}.pem"]
     answer = board.machine.run(command, board.say, 600)
+    if answer.code == _TAKEN:
+        raise BoardError(f"{board.machine.name}: another key of the name {key_name} is trusted there, perhaps that of "
+                         f"another workstation; nothing was changed: give yours another name, or to replace that "
+                         f"one, remove {board.root}/trusted.d/{key_name}.pem there")  # fmt: skip
     if answer.code != 0:
         raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; "
                          "run it again")  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from edgedistill.device.oci import write_layout
 from edgedistill.errors import BundleError
 from jetson.archive import SUFFIX
 from jetson.errors import ManifestError
-from jetson.manifest import NAME, SIGNATURE, read_manifest
+from jetson.manifest import NAME, SIGNATURE, id_of, read_manifest
 
 
 class Format(NamedTuple):
@@ -65,8 +64,7 @@ def export_bundle(bundle: Path, kind: str, out: Path) -> dict[str, Any]:
         raise BundleError(f"{bundle}: {error}") from None
     except OSError as error:
         raise BundleError(f"{out}: {error.strerror or error}") from None
-    release = hashlib.sha256((bundle / NAME).read_bytes()).hexdigest()[:16]
-    return {"format": kind, "path": str(out), "id": release, **facts}
+    return {"format": kind, "path": str(out), "id": id_of((bundle / NAME).read_bytes()), **facts}
 
 
 def _copy(bundle: Path, out: Path) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def load_fleet(path: Path, group: str | None = None) -> Fleet:
     except (OSError, ValueError) as error:
         raise InventoryError(f"{path}: not a readable TOML file: {error}") from None
     for name, board in inventory.boards.items():
+        if name.lower() == "fleet":
+            raise InventoryError(f"{path}: boards.{name}: the roll-out's own report has that name; choose another")
         if board.group is not None and board.group not in inventory.groups:
             raise InventoryError(f"{path}: boards.{name}: there is no [groups.{board.group}]; "
                                  f"there are: {', '.join(inventory.groups) or 'none'}")  # fmt: skip

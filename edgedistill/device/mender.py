@@ -6,7 +6,6 @@ Source: https://docs.mender.io/artifact-creation/create-a-custom-update-module
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ from edgedistill.device.archive import write_archive
 from edgedistill.errors import BundleError
 from edgedistill.run_folder import write_bytes
 from jetson.archive import SUFFIX
-from jetson.manifest import NAME, manifest_from_bytes
+from jetson.manifest import NAME, id_of, manifest_from_bytes
 
 MODULE = "edgedistill-bundle"
 _SCRIPT = Path(__file__).with_name("mender_module.sh")
@@ -34,7 +33,7 @@ def write_artifact(bundle: Path, out: Path) -> dict[str, Any]:
         BundleError: no mender-artifact here, or it refuses.
     """
     content = (bundle / NAME).read_bytes()
-    manifest, release = manifest_from_bytes(content), hashlib.sha256(content).hexdigest()[:16]
+    manifest, release = manifest_from_bytes(content), id_of(content)
     name = f"{manifest.model}-{release}"
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         archive = Path(folder) / f"{release}{SUFFIX}"

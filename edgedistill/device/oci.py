@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.device.archive import write_archive
-from jetson.manifest import NAME, manifest_from_bytes
+from jetson.manifest import NAME, id_of, manifest_from_bytes
 
 _TYPE = "application/vnd.oci.image."
 
@@ -32,7 +32,7 @@ def write_layout(bundle: Path, out: Path) -> dict[str, Any]:
     layer = write_archive(bundle, out / "layer")
     os.replace(out / "layer", blobs / layer["sha256"])
     content = (bundle / NAME).read_bytes()
-    manifest, tag = manifest_from_bytes(content), hashlib.sha256(content).hexdigest()[:16]
+    manifest, tag = manifest_from_bytes(content), id_of(content)
     about = {
         "org.opencontainers.image.title": manifest.model,
         "org.opencontainers.image.version": str(manifest.serial),

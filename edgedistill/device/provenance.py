@@ -10,18 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shutil
-import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgedistill import __version__
+from edgedistill.checkout import CHECKOUT, commit_of, is_changed
 from edgedistill.config import Recipe
+from edgedistill.dependencies import packages
 from edgedistill.run_folder import sha256_of
 
-_PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python", "onnx", "onnxruntime",
-             "onnxslim", "numpy")  # fmt: skip
 _HERE = "urn:edgedistill"  # in-toto wants URIs; these name things, and lead nowhere
 
 
@@ -48,8 +45,8 @@ def statement(
                 "resolvedDependencies": [
                     {"name": "recipe", "digest": {"sha256": hashlib.sha256(canonical.encode()).hexdigest()}},
                     *(_descriptor(name, path) for name, path in sorted(materials.items())),
-                    _code(Path(__file__).parents[2]),
-                    *({"uri": f"pkg:pypi/{name}@{metadata.version(name)}"} for name in _PACKAGES),
+                    _code(CHECKOUT),
+                    *({"uri": f"pkg:pypi/{name}@{version}"} for name, version in packages().items()),
                 ],
             },
             "runDetails": {
@@ -79,18 +76,8 @@ def _descriptor(name: str, path: Path) -> dict[str, Any]:
 
 def _code(checkout: Path) -> dict[str, Any]:
     """The commit when this code runs from a checkout, else the package's version."""
-    commit = _git(checkout, "rev-parse", "HEAD")
+    commit = commit_of(checkout)
     if commit is None:
         return {"uri": f"pkg:pypi/edgedistill@{__version__}"}
-    changed = bool(_git(checkout, "status", "--porcelain", "--untracked-files=no"))
     return {"name": "edgedistill", "digest": {"gitCommit": commit},
-            "annotations": {"changed_since": changed}}  # fmt: skip
-
-
-def _git(checkout: Path, *arguments: str) -> str | None:
-    program = shutil.which("git")
-    if program is None or not (checkout / ".git").exists():
-        return None
-    done = subprocess.run([program, "-C", str(checkout), *arguments], capture_output=True, text=True,
-                          check=False)  # fmt: skip
-    return done.stdout.strip() if done.returncode == 0 else None
+            "annotations": {"changed_since": is_changed(checkout)}}  # fmt: skip

@@ -7,6 +7,7 @@ that cannot be, each opens its own. Agent, X11 and port forwarding are off: a bo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -106,7 +107,7 @@ class Connection:
         Args:
             folder: here.
             there: the folder on the board, made with those below it; relative to the login's home.
-            sent: told after each file.
+            sent: told after each file, and now and then within a large one.
 
         Raises:
             SshError: the connection ended.
@@ -114,6 +115,7 @@ class Connection:
         """
         total = sum(upload.have for upload in uploads)
         sizes = {upload.name: upload.bytes - upload.have for upload in uploads}
+        had = {upload.name: upload.have for upload in uploads}
 
         def say(line: str) -> None:
             nonlocal total
@@ -121,13 +123,26 @@ class Connection:
             if sent is not None:
                 sent(total)
 
+        def look() -> None:
+            """How much of the file under way lies there; over the open connection that costs little."""
+            name = next(iter(sizes), None)
+            if sent is None or name is None or self._folder is None:
+                return
+            with contextlib.suppress(BoardError):
+                words = shlex.join(["stat", "-c", "%s", f"{there}/{name}"])
+                answer = self._ssh([], [words], timeout_s=CONNECT_TIMEOUT_S)
+                there_now = int(answer.line) if answer.code == 0 and answer.line.isdecimal() else 0
+                sent(total + min(max(0, there_now - had[name]), sizes[name]))
+
         batch = "\n".join(_batch(uploads, there)) + "\npwd\n"  # a last line, so that all puts are said
         command = ["sftp", *self._options(), "-q", "-b", "-", "--", self.name]
-        answer = ask(command, say, batch.encode("ascii"), cwd=folder, env=_environment())
+        answer = ask(command, say, batch.encode("ascii"), tick=look, cwd=folder, env=_environment())
         self._check_connected(answer)
         if answer.code != 0:
-            raise BoardError(f"{self.name}: the copy failed: {answer.error or 'sftp said nothing'}; is the disk "
-                             "there full or read-only? A rerun goes on from here")  # fmt: skip
+            denied = [line for line in answer.errors.splitlines() if "ermission denied" in line]
+            said = denied[0] if denied else answer.error or "sftp said nothing"
+            raise BoardError(f"{self.name}: the copy failed: {said}; is the disk there full or read-only, or the "
+                             "folder another login's? A rerun goes on from here")  # fmt: skip
 
     def _options(self) -> list[str]:
         multiplex = "none" if self._folder is None else f"{self._folder}/%C"
@@ -204,6 +219,9 @@ _REASONS = (
     (("could not resolve hostname", "name or service not known"),
      "no such host name; is it in ~/.ssh/config or on this network? ({said})"),
     (("connection refused",), "nobody listens there; is the board up, is its sshd on, is the port right? ({said})"),
+    (("produces no output for non-interactive", "received message too long"),
+     "its login shell prints something, which spoils every copy; in ~/.bashrc there, nothing may print before "
+     "the line that ends non-interactive shells ({said})"),
     (("timed out", "timeout", "no route to host", "network is unreachable"),
      "no answer; is the board on and on this network? ({said})"),
     (("bad configuration option", "can't open user config file", "bad owner or permissions on"),

@@ -21,6 +21,7 @@ from edgedistill.errors import BoardError
 MAX_LINE_BYTES = 4 << 20  # the raw samples of 50,000 benchmark runs
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 20
+TICK_S = 2.0
 MAX_SHOWN = 400  # characters of one line for a terminal or a message
 
 Say = Callable[[str], None]
@@ -48,6 +49,7 @@ def ask(
     say: Say | None = None,
     stdin: bytes = b"",
     timeout_s: float | None = None,
+    tick: Callable[[], None] | None = None,
     **places: Any,
 ) -> Answer:
     """Run a command here and pass on what it says while it says it.
@@ -58,6 +60,7 @@ def ask(
     Args:
         say: gets each other line, fit for a terminal.
         timeout_s: then the command is killed.
+        tick: called every TICK_S seconds in which it says nothing.
         places: cwd, env of the process.
 
     Raises:
@@ -70,7 +73,7 @@ def ask(
                                    stderr=subprocess.PIPE, **places)  # fmt: skip
         out, error = _Lines(say), _Lines(say)
         try:
-            _pump(process, out, error, timeout_s)
+            _pump(process, out, error, timeout_s, tick)
             code = process.wait()
         finally:
             if process.poll() is None:
@@ -83,7 +86,9 @@ def ask(
     return Answer(code, out.last, clean(error.last), "\n".join(map(clean, error.tail())))
 
 
-def _pump(process: subprocess.Popen, out: _Lines, error: _Lines, timeout_s: float | None) -> None:
+def _pump(
+    process: subprocess.Popen, out: _Lines, error: _Lines, timeout_s: float | None, tick: Callable[[], None] | None
+) -> None:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with selectors.DefaultSelector() as ready:
         ready.register(process.stdout, selectors.EVENT_READ, out)
@@ -92,7 +97,10 @@ def _pump(process: subprocess.Popen, out: _Lines, error: _Lines, timeout_s: floa
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise BoardError(f"no end within {timeout_s:.0f} s; is the board overloaded?")
-            for key, _ in ready.select(left):
+            waking = ready.select(left if tick is None else min(TICK_S, left or TICK_S))
+            if tick is not None and not waking:
+                tick()
+            for key, _ in waking:
                 piece = os.read(key.fd, 1 << 16)
                 if piece:
                     key.data.take(piece)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import onnx
 
+from edgedistill.device.bundle import TOLERANCE
 from edgedistill.device.code import copy_device_code
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.session import OnnxSession
@@ -22,7 +23,6 @@ from jetson.manifest import VERSION, Manifest, write_manifest
 from jetson.preprocess import Preprocess, preprocess_from_dict, read_image, to_input, view
 
 IMAGES = 4
-TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1.0}  # as stages/bundle.py; INT8 has no scales here
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -57,7 +57,7 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
     copy_device_code(out)
     manifest = Manifest(
         VERSION, 0, model.stem, "any", 0, "", precision, name, output, (1, 3, px, px),
-        tuple(str(number) for number in range(classes)), spec, TOLERANCE, None,
+        tuple(str(number) for number in range(classes)), spec, {**TOLERANCE, "int8": 1.0}, None, None,
         {"goldens": "random images, outputs of ONNX Runtime: for timing only"}, files={},
     )  # fmt: skip
     return write_manifest(str(out), manifest)

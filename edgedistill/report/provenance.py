@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edgedistill import __version__
+from edgedistill.checkout import commit_of
 from edgedistill.config import Recipe
-from edgedistill.dependencies import dependencies
-
-_PACKAGES = ("torch", "torchvision", "timm", "albumentations", "opencv-python", "onnx",
-             "onnxruntime", "onnxslim", "numpy", "pydantic", "rich", "jinja2", "matplotlib",
-             "safetensors")  # fmt: skip
+from edgedistill.dependencies import dependencies, packages
 
 
 def provenance_of(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
@@ -28,11 +24,11 @@ def provenance_of(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str
     values = _name_only(recipe.model_dump(mode="json"))
     return {
         "edgedistill": __version__,
-        "commit": _commit(Path(__file__).parents[2]),
+        "commit": commit_of(),
         "date": max(values["artifact"]["finished"] for values in stages.values()),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": packages(),
         "dependencies": dependencies()["packages"],
         "recipe": values,
         "recipe_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
@@ -69,15 +65,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _commit(checkout: Path) -> str | None:
-    """Of the git checkout that this code runs from; None when it is installed or has none."""
-    head = checkout / ".git" / "HEAD"
-    try:
-        text = head.read_text(encoding="ascii").strip()
-        if text.startswith("ref: "):
-            text = (head.parent / text.removeprefix("ref: ")).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return None  # no checkout, a worktree, or packed refs
-    return text if len(text) in {40, 64} else None

@@ -31,7 +31,7 @@ def options(parser):
 
 def run(args):
     manifest = read_manifest(args.bundle)
-    needed = runs_for(args.percentile) if args.percentile else 0
+    needed = runs_for(args.percentile) if args.percentile else args.runs
     if args.runs < needed:
         raise BenchError(
             "--percentile %d needs --runs of at least %d, got %d"

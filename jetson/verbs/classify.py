@@ -19,7 +19,7 @@ def options(parser):
         "sources", nargs="+", metavar="SOURCE",
         help="image, folder, video, csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, file://PATH",
     )  # fmt: skip
-    parser.add_argument("--top", type=int, default=5, help="classes shown (default 5)")
+    parser.add_argument("--top", type=_count, default=5, help="classes shown (default 5)")
     parser.add_argument(
         "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
     )
@@ -28,6 +28,12 @@ def options(parser):
         "--camera", type=_camera, default=(1280, 720, 30), metavar="WxH@FPS",
         help="asked of a CSI or USB camera (default 1280x720@30)",
     )  # fmt: skip
+
+
+def _count(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more, got %r" % (text,))
+    return int(text)
 
 
 def _camera(text):

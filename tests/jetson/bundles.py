@@ -57,6 +57,6 @@ def sign(folder, **changes):
     """Write the manifest anew over what lies there."""
     manifest = Manifest(
         VERSION, 1, "tiny", "local", 0, "", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
-        SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, None, {}, {},
+        SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, None, None, {}, {},
     )  # fmt: skip
     write_manifest(folder, manifest._replace(**changes))

@@ -129,14 +129,16 @@ def test_without_numpy_one_verb_still_answers(tmp_path):
     (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')\n")
     code, out, error = last_line(["-m", "jetson", "bench"], PYTHONPATH=str(tmp_path))
     assert (code, out) == (1, [])
-    assert error == ["jetson: no numpy here; run: python3 -m jetson.doctor"]
-    code, out, error = last_line(["-m", "jetson.doctor"], PYTHONPATH=str(tmp_path))
-    assert code == 0
-    report = json.loads(out[0])
-    assert report["ok"] is False
-    (row,) = [row for row in report["checks"] if row["name"] == "numpy"]
-    assert row == {"name": "numpy", "ok": False, "required": True, "found": "no numpy here",
-                   "advice": "sudo apt install python3-numpy"}  # fmt: skip
+    assert error == ["jetson: no numpy here; on the board: sudo apt install python3-numpy; "
+                     "python3 -m jetson.doctor says more"]  # fmt: skip
+    for words in (["jetson.doctor"], ["jetson", "doctor", "--root", str(tmp_path)]):
+        code, out, error = last_line(["-m"] + words, PYTHONPATH=str(tmp_path))
+        assert code == 0
+        report = json.loads(out[0])
+        assert report["ok"] is False
+        (row,) = [row for row in report["checks"] if row["name"] == "numpy"]
+        assert row == {"name": "numpy", "ok": False, "required": True, "found": "no numpy here",
+                       "advice": "sudo apt install python3-numpy"}  # fmt: skip
 
 
 def test_a_numpy_that_ends_the_process_is_said(tmp_path):

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -195,13 +196,24 @@ def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monk
         built(bundle)
 
 
-def test_two_builds_at_once_are_refused(bundle, use):
+def test_of_two_builds_at_once_the_second_takes_the_firsts_engine(bundle, use, tmp_path, monkeypatch):
+    """Twice the minutes, and an engine that is another than the one just verified, help nobody."""
     use("8.2")
-    manifest = read_manifest(bundle)
-    os.makedirs(os.path.join(bundle, "work"))
-    path = os.path.join(bundle, "work", "build.lock")
-    with held(path, None), pytest.raises(BuildError, match="another build is at work"):
-        build.build(bundle, manifest)
+    record, kept = built(bundle), str(tmp_path / "kept")
+    os.rename(engine_file.engine_folder(bundle), kept)
+    manifest, ends, said = read_manifest(bundle), [], threading.Event()
+    monkeypatch.setattr(build, "_say", lambda text: said.set() if "waiting for its engine" in text else None)
+    second = threading.Thread(target=lambda: ends.append(build.build(bundle, manifest)))
+    with held(os.path.join(bundle, "work", "build.lock"), None):
+        with pytest.raises(BuildError, match="another build is at work in this bundle; wait"):
+            build.build(bundle, manifest, timeout_s=0)
+        said.clear()
+        second.start()
+        assert said.wait(60)
+        os.rename(kept, engine_file.engine_folder(bundle))  # the first one is done
+    second.join()
+    assert ends == [record]
+    assert built(bundle) != record  # without another at work, who asks for a build gets one
 
 
 def test_a_model_that_changes_under_the_build_is_not_kept(bundle, use):
@@ -249,6 +261,23 @@ def alive(pid):
 def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
     first = board.attempts({"available": available})[0]
     assert first == board.Attempt(workspace_mib, external)
+
+
+def test_a_memory_budget_leaves_libraries_and_workspace_out():
+    plenty = {"available": 3500}
+    assert board.attempts(plenty, budget_mib=500) == [(64, False), (16, False)]
+    assert board.attempts(plenty, budget_mib=100.5)[0] == (16, False)  # as little as there is
+    assert board.attempts(plenty, budget_mib=1305)[0] == (256, False)
+    assert board.attempts(plenty, budget_mib=1306)[0] == (128, True)
+    assert board.attempts(plenty, workspace_mib=512, budget_mib=1000)[0] == (512, False)
+    assert board.attempts({"available": 700}, budget_mib=9000)[0] == (128, False)
+
+
+def test_the_bundles_budget_is_what_the_build_plans_by(bundle, use):
+    sign(bundle, memory_budget_mib=500)
+    use("8.2")
+    record = built(bundle)
+    assert (record["workspace_mib"], record["tactic_sources"]) == (64, [])
 
 
 def test_each_attempt_is_smaller_and_without_libraries():

@@ -41,6 +41,7 @@ def test_equal_folders_give_equal_manifests(tmp_path, bundle):
         ({"classes": "red"}, "classes is 'red', which no bundle of ours has"),
         ({"serial": True}, "serial is True"),
         ({"serial": 1.5}, "serial is 1.5"),
+        ({"memory_budget_mib": "little"}, "memory_budget_mib is 'little'"),
         ({"preprocess": {}}, "preprocess: expected the keys"),
         ({"files": {"../secret": ENTRY}}, "'../secret' is no name of a file in a bundle"),
         ({"files": {"/etc/passwd": ENTRY}}, "is no name of a file"),
@@ -60,6 +61,15 @@ def test_a_manifest_that_is_not_ours_is_refused(bundle, changes, line):
     with pytest.raises(ManifestError) as error:
         read_manifest(bundle)
     assert line in str(error.value)
+
+
+def test_a_memory_budget_is_a_key_only_where_there_is_one(bundle):
+    """Manifests of before it stay valid, and agents of before it read those without."""
+    for budget in (None, 500):
+        sign(bundle, memory_budget_mib=budget)
+        with open(os.path.join(bundle, "manifest.json"), encoding="utf-8") as file:
+            assert json.load(file).get("memory_budget_mib", "no key") == (budget or "no key")
+        assert read_manifest(bundle).memory_budget_mib == budget
 
 
 def test_every_byte_of_every_file_counts(bundle):

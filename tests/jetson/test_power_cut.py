@@ -183,6 +183,33 @@ def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, 
     assert len(ended) > 8
 
 
+@pytest.mark.parametrize("trouble", [power_cut, full_disk])
+def test_mending_what_is_served_can_be_repeated(template, tmp_path, monkeypatch, trouble):
+    """At every instant each file of it is what was signed or what was damaged, and nothing else."""
+    monkeypatch.setattr(releases, "signed_manifest_bytes", unsigned_manifest_bytes)
+    release, ended, root = template[1][1], [], str(tmp_path / "root")
+    served, model = os.path.join(root, "current"), os.path.join(root, "current", "model.onnx")
+    while DONE not in ended:
+        shutil.copytree(template[0], root, symlinks=True)
+        shutil.copytree(served, os.path.join(root, "incoming", release))
+        shutil.rmtree(os.path.join(root, "incoming", release, "work"))
+        with open(model, "rb+") as file:
+            good = file.read()
+            file.truncate(9)
+        os.remove(os.path.join(served, "golden", "labels.json"))
+        ended.append(at_change(len(ended) + 1, trouble, accept, root, release))
+        found = status(root)
+        assert (found["current"], found["proven"]) == (release, True)
+        with open(model, "rb") as file:
+            assert file.read() in (good, good[:9])
+        if ended[-1] not in (DONE, LATE):
+            accept(root, release)
+        look(root)
+        assert release not in ids_in(root, "incoming")
+        shutil.rmtree(root)
+    assert len(ended) > 8
+
+
 def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
     """What the rename makes visible lies on the disk before it; the rename, before it is proved."""
     root, ids = str(tmp_path / "root"), template[1]

@@ -21,7 +21,7 @@ from jetson.__main__ import build_parser, main
 from jetson.errors import EngineError, JetsonError, ManifestError, ReleaseError, VerifyError
 from jetson.incoming import RESERVE_BYTES, accept, want
 from jetson.releases import activate, prune, rollback, status
-from jetson.root import bytes_in, locked
+from jetson.root import bytes_in, ids_in, locked
 from keys import new_key
 from tiny_onnx import model_bytes
 
@@ -200,6 +200,9 @@ def test_the_state_that_was_damaged_is_not_taken_for_a_new_one(board):
     with open(board.path("state.json"), "w") as file:
         file.write("{")
     refused(board, "state.json is not of version 1", accept, release)
+    os.remove(board.path("state.json"))
+    os.mkdir(board.path("state.json"))  # there, and not to be read
+    refused(board, "state.json: Is a directory", accept, release)
 
 
 def test_nothing_comes_in_beside_what_was_signed(able):
@@ -282,14 +285,45 @@ def test_a_damaged_release_gives_nothing_away_and_is_replaced(board):
     assert os.listdir(board.path("releases")) == [release]
 
 
-def test_a_damaged_release_in_force_stays_where_it_is(served):
+def cut_short(folder):
+    with open(os.path.join(folder, "model.onnx"), "rb+") as file:
+        file.truncate(3)
+
+
+def nothing_left(folder):
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name != "work":
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def other_kinds(folder):
+    """A folder is a link, a file is a folder, and there is one file too many."""
+    golden = os.path.join(folder, "golden")
+    os.rename(golden, folder + ".golden")
+    os.symlink(folder + ".golden", golden)
+    os.remove(os.path.join(folder, "model.onnx"))
+    os.makedirs(os.path.join(folder, "model.onnx", "inside"))
+    for name in ("extra.py", ".copying"):
+        with open(os.path.join(folder, name), "w") as file:
+            file.write("x")
+
+
+@pytest.mark.parametrize("harm", [cut_short, nothing_left, other_kinds])
+def test_a_damaged_release_in_force_is_mended_where_it_lies(served, harm):
     board, (first, second) = served
-    os.remove(board.path("releases", second, "model.onnx"))
+    release = board.path("releases", second)
+    before = snapshot(release)
+    harm(release)
+    for verb in (want, accept):
+        refused(board, "the bundle has no" if harm is nothing_left else "bundle: ", verb, second)
     assert board.send(serial=2) == second
-    with pytest.raises(ReleaseError, match="it is current or previous: activate another one"):
-        accept(board.root, second)
-    assert current(board) == second
-    assert rollback(board.root)["id"] == first
+    assert accept(board.root, second)["already"] is False
+    after = snapshot(release)  # the proof in work/ too
+    assert before.pop("manifest.json.sig") != after.pop("manifest.json.sig")  # signed once more
+    assert after == before
+    assert (current(board), ids_in(board.root, "incoming")) == (second, [])
+    assert accept(board.root, second)["already"] is True
 
 
 def test_a_full_disk_is_seen_before_the_copy(board, monkeypatch):
@@ -316,6 +350,12 @@ def test_one_writes_at_a_time(board, capsys):
             assert error.count("\n") == 1
         assert main(["status", "--root", board.root]) == 0  # who only looks need not wait
     assert accept(board.root, release)["already"] is False
+
+
+def test_a_root_of_another_login_is_not_mended_by_enrolling(board):
+    os.mkdir(board.path("lock"))  # a lock that cannot be opened
+    with pytest.raises(ReleaseError, match="is it another login's, or its disk read-only"):
+        prune(board.root)
 
 
 def test_without_a_root_every_verb_names_enrol(tmp_path, capsys):

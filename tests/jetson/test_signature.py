@@ -1,4 +1,6 @@
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -56,8 +58,14 @@ def test_another_key_is_refused_until_it_is_trusted_too(board, tmp_path):
 
 def test_a_revoked_key_is_refused(board):
     bundle, root = board
-    (root / "revoked").write_text(signature.key_id_of(root / "trusted.d" / "ours.pem") + "\n")
-    with pytest.raises(SignatureError, match="no key is trusted"):
+    key_id = signature.key_id_of(root / "trusted.d" / "ours.pem")
+    for text in (key_id, "caf\u00e9 \u2013 lost laptop\r\n%s\r\n" % (key_id.upper(),)):
+        (root / "revoked").write_bytes(text.encode("utf-8"))
+        with pytest.raises(SignatureError, match="no key is trusted"):
+            signature.signed_manifest_bytes(bundle, root)
+    (root / "revoked").unlink()
+    (root / "revoked").mkdir()  # there, and not to be read
+    with pytest.raises(SignatureError, match="which keys are revoked is not known"):
         signature.signed_manifest_bytes(bundle, root)
 
 
@@ -89,3 +97,17 @@ def test_without_an_openssl_that_says_yes_nothing_is_trusted(board, tmp_path, mo
         program.chmod(0o755)
     with pytest.raises(SignatureError):
         signature.signed_manifest_bytes(bundle, root)
+
+
+def test_no_file_lies_anywhere_while_openssl_is_at_work(board, tmp_path, monkeypatch):
+    """Who is killed then leaves nothing behind."""
+    bundle, root = board
+    place, program, seen = tmp_path / "tmp", tmp_path / "bin" / "openssl", tmp_path / "seen"
+    place.mkdir()
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nls %s >> %s\nexec %s "$@"\n' % (place, seen, shutil.which("openssl")))
+    program.chmod(0o755)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setenv("PATH", str(program.parent) + ":" + os.environ["PATH"])
+    assert signature.signed_manifest_bytes(bundle, root)
+    assert seen.read_text() == ""

@@ -20,7 +20,7 @@ def bundle(tmp_path):
 def jetson(bundle, *words, code=0):
     """The verb as the board runs it: own process, own folder, a locale without Unicode."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment.update(LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
+    environment.update(LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
         [sys.executable, "-m", "jetson"] + list(words), cwd=bundle, env=environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
@@ -68,6 +68,15 @@ def test_verify_catches_a_wrong_network(bundle, weight, bias, line):
     assert line in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
 
 
+def test_verify_passes_nothing_against_goldens_that_are_no_numbers(bundle):
+    path = os.path.join(bundle, "golden", "logits.npy")
+    np.save(path, np.load(path) * np.nan)
+    sign(bundle)
+    assert "differ from the workstation's by nan" in jetson(
+        bundle, "verify", "--backend", "onnxruntime", code=1
+    )
+
+
 def test_verify_catches_another_preprocessing(bundle):
     path = os.path.join(bundle, "golden", "inputs.npy")
     inputs = np.load(path)
@@ -82,6 +91,7 @@ def test_verify_catches_another_preprocessing(bundle):
 
 
 def test_bench(bundle):
+    sign(bundle, model="mod\u00e8le")
     assert "model.onnx has not passed; run: python3 -m jetson verify --backend onnxruntime" in jetson(
         bundle, "bench", "--backend", "onnxruntime", "--runs", "120", code=1
     )
@@ -137,7 +147,7 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["bench", "--backend", "onnxruntime", "--runs", "3"], "--runs 3: expected at least 10"),
+        (["bench", "--backend", "onnxruntime", "--runs", "-3"], "--runs -3: expected at least 10"),
         (
             ["bench", "--backend", "onnxruntime", "--runs", "50", "--percentile", "99"],
             "--percentile 99 needs --runs of at least 100, got 50",
@@ -157,6 +167,14 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
             "--stats no/folder/s.json: cannot be written",
         ),
         (
+            ["classify", "--backend", "onnxruntime", "--overlay", "work/a.avi", "work/a.avi"],
+            "--overlay work/a.avi: that is the source, name another file",
+        ),
+        (
+            ["classify", "--backend", "onnxruntime", "/dev/video99"],
+            "no such file or folder; a camera is v4l2:///dev/video99",
+        ),
+        (
             ["classify", "--backend", "onnxruntime", "nowhere.jpg"],
             "nowhere.jpg: no such file or folder",
         ),
@@ -166,11 +184,33 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
 def test_mistakes_are_one_line(bundle, words, line):
     if words[0] == "bench":
         jetson(bundle, "verify", "--backend", "onnxruntime")
+    os.makedirs(os.path.join(bundle, "work"), exist_ok=True)
+    open(os.path.join(bundle, "work", "a.avi"), "w").close()
     assert line in jetson(bundle, *words, code=1)
 
 
 def test_wrong_usage_is_exit_code_two(bundle):
     jetson(bundle, "fly", code=2)
+    jetson(bundle, "classify", "--top", "0", "golden/images", code=2)
+
+
+@pytest.mark.parametrize("place", ["/dev/full", None])
+def test_a_stdout_that_is_full_or_closed_is_no_traceback(bundle, place):
+    close = None if place else lambda: os.close(1)
+    with open(place or os.devnull, "w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", "golden/images"],
+            cwd=bundle, stdout=out, stderr=subprocess.PIPE, preexec_fn=close,
+            env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""),
+        )  # fmt: skip
+        error = process.communicate()[1].decode("ascii")
+    assert process.returncode == (1 if place else 0)
+    assert error.splitlines()[-1:] == (
+        ["jetson classify: [Errno 28] No space left on device"] if place else
+        [line for line in error.splitlines() if line.startswith("4 frames")]
+    )  # fmt: skip
+    assert "Traceback" not in error
+    assert "ignored" not in error
 
 
 def test_weights_are_the_tiny_models(bundle):

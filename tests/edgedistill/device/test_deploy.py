@@ -77,6 +77,21 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     assert board.current() == id_of(first)
 
 
+def test_a_damaged_current_release_is_restored_by_the_same_deployment(server, tmp_path, board, keys, first):
+    proof = board.root / "releases" / id_of(first) / "work" / "engine" / "verified-onnxruntime.json"
+    board.fault("activate", f"rm {proof}")  # as another deployment at work there, which builds again
+    board.deploy(server.config, first, tmp_path / "r.json")
+    current = (board.root / "current").resolve()
+    (current / "manifest.json").write_text("{}")
+    (current / "golden" / "images" / "0001.png").unlink()
+    said = []
+    found = board.deploy(server.config, first, tmp_path / "r.json", said=said)
+    assert f"board: {id_of(first)} is damaged there, and is mended" in said
+    assert any(line.startswith("board: 1 of ") for line in said)  # the rest is taken from what lies there
+    assert found["activate"]["already"]
+    assert board.served_equals(first)
+
+
 def test_enrolling_twice_brings_the_agent_up_to_date_and_keeps_keys(server, board, keys, tmp_path):
     (before,) = (board.root / "agents").iterdir()
     assert json.loads((board.root / "agent" / "agent.json").read_text())["version"] == 1
@@ -87,6 +102,12 @@ def test_enrolling_twice_brings_the_agent_up_to_date_and_keeps_keys(server, boar
     (after,) = (board.root / "agents").iterdir()
     assert after != before
     assert (after / "jetson" / "errors.py").read_bytes() == (ROOT / "jetson" / "errors.py").read_bytes()
+    stranger = make_keys(tmp_path / "stranger", "ours")  # as two workstations that both have a `release`
+    with pytest.raises(BoardError, match="another key of the name ours is trusted there"):
+        board.enrol(server.config, stranger)
+    assert (board.root / "trusted.d" / "ours.pem").read_bytes() == keys.public.read_bytes()
+    assert (after / "jetson" / "errors.py").is_file()
+    assert [path.name for path in (board.root / "agents").iterdir()] == [after.name]
     assert found["agent"]["sha256"] == json.loads((board.root / "agent" / "agent.json").read_text())["sha256"]
 
 
@@ -232,6 +253,6 @@ def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, 
 
 def test_a_dry_run_of_a_recipe_makes_nothing_and_asks_no_board(finished_run):
     words = ("deploy", "r.toml", "--host", "nobody.invalid", "--dry-run")
-    said = command(*words, "--set", "deploy.golden_images=3", cwd=finished_run)
+    said = command(*words, "--set", "target.memory_mib=500", cwd=finished_run)  # the board plans by it
     assert "run      bundle: " in said.stdout
     assert not (finished_run / "runs" / "r" / "bundle.partial").exists()

@@ -108,6 +108,7 @@ def test_boards_of_another_kind_are_refused_before_anything_starts(fleet, tmp_pa
     ("text", "line"),
     [
         ("[boards.a]\ntarget = 'local'\nhosst = 'x'", "boards.a.hosst: no such key"),
+        ("[boards.Fleet]\ntarget = 'local'", "boards.Fleet: the roll-out's own report has that name"),
         ("[boards.a]\nhost = '-oProxyCommand=id'\ntarget = 'local'", "boards.a.host: string should match"),
         ("[boards.a]\nroot = '../$(id)'\ntarget = 'local'", "boards.a.root: string should match"),
         ("[boards.'../a']\ntarget = 'local'", "boards.../a"),

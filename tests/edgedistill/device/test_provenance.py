@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from edgedistill import __version__
+from edgedistill.checkout import commit_of
 from edgedistill.config import recipe_from_table
 from edgedistill.device import provenance
 from edgedistill.device.model_card import model_card
@@ -79,6 +80,8 @@ def test_the_code_is_named_by_its_commit_or_by_its_version(statement, tmp_path, 
     if head.returncode == 0:
         (code,) = [one for one in dependencies(statement) if one.get("name") == "edgedistill"]
         assert code["digest"] == {"gitCommit": head.stdout.strip()}
+        assert commit_of() == head.stdout.strip()  # what the report says; also of a worktree and of packed refs
+    assert commit_of(tmp_path) is None
     assert provenance._code(tmp_path) == {"uri": f"pkg:pypi/edgedistill@{__version__}"}
     monkeypatch.setenv("PATH", "")
     assert provenance._code(ROOT) == {"uri": f"pkg:pypi/edgedistill@{__version__}"}

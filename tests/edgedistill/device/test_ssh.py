@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from edgedistill.device import ssh
+from edgedistill.device import ssh, streams
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Connection, Upload
 from edgedistill.device.streams import MAX_LINE_BYTES, object_from_line
@@ -154,6 +154,23 @@ def test_a_copy_that_was_cut_is_gone_on_with(server, tmp_path, rng):
     assert filecmp.cmpfiles(source, there, names, shallow=False) == (names, [], [])
 
 
+def test_a_large_file_is_told_while_it_is_under_way(server, tmp_path, monkeypatch):
+    there, sent, asked = tmp_path / "there", [], ssh.ask
+    there.mkdir()
+
+    def sftp_stops_at_700(command, *words, tick=None, **named):
+        if command[0] != "sftp":
+            return asked(command, *words, **named)
+        (there / "f").write_bytes(bytes(700))
+        return asked(["sleep", "0.2"], tick=tick)
+
+    monkeypatch.setattr(streams, "TICK_S", 0.05)
+    monkeypatch.setattr(ssh, "ask", sftp_stops_at_700)
+    with Connection("board", server.config) as board:
+        board.put(tmp_path, [Upload("f", 1000, have=300), Upload("g", 50, have=20)], str(there), sent.append)
+    assert set(sent) == {300 + 20 + 400}
+
+
 def test_a_board_that_falls_silent_is_noticed(tmp_path, monkeypatch):
     """As when its power goes: nothing is closed, nothing answers."""
     need_sshd()
@@ -163,6 +180,17 @@ def test_a_board_that_falls_silent_is_noticed(tmp_path, monkeypatch):
         threading.Timer(0.5, silent.freeze).start()
         with pytest.raises(SshError, match="the connection ended.*run it again"):
             board.run(["sleep", "30"])
+
+
+def test_a_login_shell_that_prints_and_a_folder_of_another_login(server, tmp_path, monkeypatch):
+    said = ssh.reason_of("board", "Received message too long 1466720356\nEnsure the remote shell produces no output")
+    assert "its login shell prints something" in said
+    (tmp_path / "f").write_text("x")
+    lines = 'remote mkdir "/opt/x": Permission denied\nrealpath /opt/x/y: No such file'
+    with Connection("board", server.config) as board:
+        monkeypatch.setattr(ssh, "ask", lambda *_, **__: ssh.Answer(1, "", lines.splitlines()[1], lines))
+        with pytest.raises(BoardError, match=r'remote mkdir "/opt/x": Permission denied; .* another login'):
+            board.put(tmp_path, [Upload("f", 1)], "/opt/x/y")
 
 
 def test_what_the_board_does_not_take(server, tmp_path):
