@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.callable_module import call_as_verb
-from edgedistill.errors import PreflightError
+from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.onnx_model.equal import prove_equal
 from edgedistill.onnx_model.mend import mended
 from edgedistill.onnx_model.preflight import check_onnx
@@ -71,6 +71,8 @@ def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -
         proof = prove_equal(model, beside)
         result = check(beside, target_name, tensorrt)
         os.replace(beside, out)
+    except OSError as error:
+        raise RunFolderError(f"cannot write {out}: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):  # a read-only folder refuses even what is not there
             beside.unlink()

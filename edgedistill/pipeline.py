@@ -120,8 +120,12 @@ def _walk(
                 talk.event("stage_started", help=stage.help, reason=reason)
                 talk.show(f"{title}: {stage.help} ({reason})")
                 out = ranks.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
-                if ranks.is_first() or stage.shared:
-                    _work(stage, title, StageContext(recipe, run, out, talk), inputs)
+                context = StageContext(recipe, run, out, talk)
+                if stage.shared:
+                    _work(stage, title, context, inputs)
+                elif ranks.is_first():
+                    with ranks.alone():
+                        _work(stage, title, context, inputs)
                 ranks.wait_for_all()
             if stage.gate is not None:
                 stage.gate(recipe, run.artifact(stage.name))
@@ -161,6 +165,7 @@ def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any
             f"{stage.name}: {error.filename or context.out}: {error.strerror or error}; mend that "
             "and run again, finished stages are kept"
         ) from error
+    ranks.wait_for_all()  # who still reads the folder must not find it renamed
     if ranks.is_first():
         context.run.finish(stage.name, inputs, result, seconds[0])
         context.talk.event("stage_finished", seconds=round(seconds[0], 2))

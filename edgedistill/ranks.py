@@ -19,6 +19,7 @@ from edgedistill.errors import RecipeError
 
 Value = TypeVar("Value")
 _GROUPS = itertools.count()  # that this process has joined
+_alone = False  # inside `alone`
 PATIENCE = datetime.timedelta(hours=12)  # the other ranks wait while the first decodes or exports
 
 
@@ -39,6 +40,17 @@ def is_first() -> bool:
 def local_rank() -> int:
     """Position on this machine: which of its GPUs."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """For what one rank does while the others wait: in here it is the only process."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
 
 
 @contextmanager
@@ -97,6 +109,17 @@ def agreed(decide: Callable[[], Value]) -> Value:
     return answer[0]
 
 
+def all_of(value: Value) -> list[Value]:
+    """What each rank has, in their order, on every rank; also a barrier."""
+    if world() == 1:
+        return [value]
+    import torch.distributed as distributed
+
+    values: list[Any] = [None] * world()
+    distributed.all_gather_object(values, value)
+    return values
+
+
 def wait_for_all() -> None:
     agreed(lambda: None)
 
@@ -138,5 +161,5 @@ def gathered(values: Any) -> Any:
 
 def _joined() -> bool:
     """Asked without importing torch: a run that finds all stages up to date needs none."""
-    distributed = sys.modules.get("torch.distributed")
+    distributed = None if _alone else sys.modules.get("torch.distributed")
     return distributed is not None and distributed.is_available() and distributed.is_initialized()

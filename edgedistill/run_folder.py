@@ -209,13 +209,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename.
+    """Write beside, flush to the disk, rename. Of two processes that write one file, the last one's stays.
 
     Raises:
         RunFolderError: the disk is full or refuses; the previous file is intact.
     """
     beside = path.with_name(path.name + ".tmp")
-    with _as_run_folder_error(f"cannot write {path}"):
+    with _as_run_folder_error(f"cannot write {path}"), _one_writer_in(path.parent):
         try:
             with open(beside, "wb") as file:
                 file.write(content)
@@ -226,6 +226,17 @@ def write_bytes(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):  # what made the write fail may make this fail too
                 beside.unlink()
             raise
+
+
+@contextlib.contextmanager
+def _one_writer_in(folder: Path) -> Iterator[None]:
+    """Others wait, as all write beside under one name; nothing is left of this lock. Not every disk has it."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def sha256_of(path: Path) -> str:

@@ -30,9 +30,10 @@ def pytest_terminal_summary(terminalreporter):
     """What the torture suite tried, in one table at the end."""
     from torture.ledger import table
 
-    rows = [row for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])
-            for name, row in report.user_properties if name == "torture"]  # fmt: skip
+    noted = [pair for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])
+             for pair in report.user_properties]  # fmt: skip
+    rows = [row for name, row in noted if name == "torture"]
     if rows:
         terminalreporter.section("torture: what was tried, what was lost")
-        for line in table(rows):
+        for line in [*table(rows), *(line for name, line in noted if name == "torture said")]:
             terminalreporter.write_line(line)

@@ -56,8 +56,7 @@ def export_bundle(bundle: Path, kind: str, out: Path) -> dict[str, Any]:
         _remove(beside)
         try:
             facts = form.write(bundle, beside)
-            _remove(out)
-            os.replace(beside, out)
+            _put_in_place(beside, out)
         finally:
             _remove(beside)
     except ManifestError as error:
@@ -73,6 +72,21 @@ def _copy(bundle: Path, out: Path) -> dict[str, Any]:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle / name, out / name)
     return {"files": len(names)}
+
+
+def _put_in_place(beside: Path, out: Path) -> None:
+    """No name can be given to a folder while another folder has it: that one goes back if this fails."""
+    old = out.with_name(f".{out.name}.old")
+    if out.is_dir() and not out.is_symlink():
+        _remove(old)
+        os.replace(out, old)
+    try:
+        os.replace(beside, out)
+    except OSError:
+        if not os.path.lexists(out) and old.exists():
+            os.replace(old, out)
+        raise
+    _remove(old)  # also one that a kill left
 
 
 def _remove(path: Path) -> None:

@@ -68,7 +68,11 @@ def new_key(name: str, folder: Path | None = None, passphrase: str | None = None
         pem = _made("pkcs8", "-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256",
                     "-iter", _ITERATIONS, stdin=pem, passout=passphrase)  # fmt: skip
     _write_new(private, pem, 0o600)
-    _write_new(public, public_pem, 0o644)
+    try:
+        _write_new(public, public_pem, 0o644)
+    except BaseException:
+        private.unlink()  # half a pair would keep the name
+        raise
     return load_key(name, folder)
 
 
@@ -235,7 +239,8 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
     except OSError as error:
         raise SigningError(f"{path}: {error.strerror}") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what made the write fail may make this fail too
+            beside.unlink()
 
 
 def _key_id(public: Path) -> str:

@@ -25,20 +25,25 @@ OTHERS = "loss of another process"
 
 
 def what_is_wrong(loss: Tensor, parameters: Iterable[nn.Parameter]) -> str | None:
-    """`loss`, `gradient` or OTHERS that is not finite, or None on all ranks.
+    """`loss` (under torchrun: of which process), `gradient` or OTHERS that is not finite, or None on all ranks.
 
     Ask after the backward pass and before the optimizer's step: the weights are whole then.
+    Gradients are means over ranks, so one rank's loss spoils them on all: OTHERS says that it was not
+    this one's.
 
     Args:
         loss: () of this rank's part of the batch.
         parameters: with their gradients; one that overflows in norm counts as not finite.
     """
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    wrong = [name for name, value in (("loss", loss), ("gradient", norm))
-             if not torch.isfinite(value)]  # fmt: skip
-    if ranks.world() > 1 and ranks.mean_over_ranks(float(not wrong)) < 1:
-        wrong.append(OTHERS)
-    return wrong[0] if wrong else None
+    own_loss = "loss" if ranks.world() == 1 else f"loss of process {ranks.rank()}"
+    wrong = next((name for name, value in ((own_loss, loss), ("gradient", norm))
+                  if not torch.isfinite(value)), None)  # fmt: skip
+    if ranks.world() == 1 or ranks.mean_over_ranks(float(wrong is None)) == 1:
+        return wrong
+    found = ranks.all_of(wrong)
+    spoiled = wrong != own_loss and any(name not in (None, "gradient") for name in found)
+    return OTHERS if wrong is None or spoiled else wrong
 
 
 def keep_batch(folder: Path, step: int, batch: Batch, sha256s: Sequence[str]) -> Path:
@@ -71,12 +76,24 @@ def keep_batch(folder: Path, step: int, batch: Batch, sha256s: Sequence[str]) ->
     return path
 
 
-def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Path | None) -> str:
+def told_alike(wrong: str, kept: Path | None) -> tuple[str, list[Path]]:
+    """The words of the first rank that is to blame, and the batches of all that are; equal on all ranks.
+
+    Args:
+        wrong: what is not finite here, and where; begins with OTHERS where nothing is.
+        kept: the batch here, if it was.
+    """
+    found = ranks.all_of((wrong, kept))
+    words = [said for said, _ in found if not said.startswith(OTHERS)]
+    return words[0], [path for _, path in found if path]
+
+
+def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Sequence[Path]) -> str:
     """Set `state` to where the epoch began; the caller puts the weights of there back.
 
     Args:
         wrong: what is not finite, and where.
-        kept: the batch, if it was.
+        kept: the batch, if it was: one part of each rank that is to blame.
 
     Returns:
         One line for a person.
@@ -84,7 +101,7 @@ def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Path | None) -
     Raises:
         TrainingError: it went back before.
     """
-    look = f"its batch is in {kept}" if kept else "its batch was not kept"
+    look = f"its batch is in {' and '.join(map(str, kept))}" if kept else "its batch was not kept"
     if state.went_back is not None:
         raise TrainingError(
             f"the {wrong} again, with {LR_AFTER:g} of the learning rate since step "
@@ -92,7 +109,7 @@ def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Path | None) -
         )
     first = state.step - state.step % steps_per_epoch
     state.went_back = {"from_step": state.step, "to_step": first, "why": wrong,
-                       "batch": kept.name if kept else None, "lr_scale": LR_AFTER}  # fmt: skip
+                       "batch": ", ".join(path.name for path in kept) or None, "lr_scale": LR_AFTER}  # fmt: skip
     state.lr_scale, state.step, state.sums = LR_AFTER, first, {}
     return (f"the {wrong}; {look}; back to step {first}, once, and on with {LR_AFTER:g} of the "
             "learning rate")  # fmt: skip

@@ -31,7 +31,7 @@ from edgedistill.distill.batches import (
     normalised,
 )
 from edgedistill.distill.checkpoint import Parts, State
-from edgedistill.distill.divergence import OTHERS, go_back, keep_batch, what_is_wrong
+from edgedistill.distill.divergence import OTHERS, go_back, keep_batch, told_alike, what_is_wrong
 from edgedistill.distill.speed import FIXED, Speed, fastest
 from edgedistill.models.build import outputs
 from edgedistill.sections import TrainingConfig
@@ -239,9 +239,9 @@ class Training:
 
     def _gone_back(self, wrong: str, batch: Batch, state: State) -> str:
         kept = None
-        if self.checkpoint is not None and OTHERS not in wrong:
+        if self.checkpoint is not None and not wrong.startswith(OTHERS):
             kept = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
-        return go_back(state, self.order.steps_per_epoch, wrong, kept)
+        return go_back(state, self.order.steps_per_epoch, *told_alike(wrong, kept))
 
     def _end_epoch(self, state: State, per_epoch: int) -> None:
         epoch = state.step // per_epoch

@@ -1,22 +1,23 @@
 """Two processes under `torchrun` (gloo, CPU) against one: same trajectory, same files, after a kill too."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgedistill import ranks
 from edgedistill.errors import RecipeError
-from road import RECIPE, ROOT, edgedistill, write_images
+from road import RECIPE, edgedistill, write_images
+from torchrun import kill_one_worker, torchrun
 
 # DIST looks at the whole batch, the projector stands beside DDP, the pool makes label counts differ.
 SETTINGS = ("--set", "distill.loss=dist", "--set", "teacher.epochs=1", "--set", "distill.epochs=4",
             "--set", "distill.batch_size=30", "--set", "distill.mixup_alpha=0.4")  # fmt: skip
+
+PLANTED = Path(__file__).parent / "planted"
 
 
 @pytest.fixture(scope="module")
@@ -27,38 +28,13 @@ def place(tmp_path_factory):
     return folder
 
 
-def torchrun(place, *words):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-               "--max-restarts", "1", "-m", "edgedistill", *map(str, words)]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def workers_of(process):
-    listed = subprocess.run(
-        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-    )
-    return [int(pid) for pid in listed.stdout.split()]
-
-
-def kill_one_worker(process, sign, seconds=200):
-    """SIGKILL one of the two once `sign` is there."""
-    deadline = time.monotonic() + seconds
-    while not sign.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"{sign} never came"
-        time.sleep(0.01)
-    os.kill(workers_of(process)[1], signal.SIGKILL)
-
-
 def test_two_processes_follow_one_even_after_a_kill(place):
     """The elastic agent starts both anew; they go on from the last step of the checkpoint."""
     edgedistill("distill", "r.toml", "--run-dir", "one", *SETTINGS, cwd=place)
-    process = torchrun(place, "distill", "r.toml", "--run-dir", "two", *SETTINGS)
-    kill_one_worker(process, place / "two" / "distill.partial" / "checkpoint.pt")
+    process = torchrun("distill", "r.toml", "--run-dir", "two", *SETTINGS, cwd=place)
+    killed = kill_one_worker(process, (place / "two" / "distill.partial" / "checkpoint.pt").exists)
     said, errors = process.communicate(timeout=280)
+    assert killed, errors
     assert process.returncode == 0, errors
     assert said.strip() == "two/distill/distill.json"
     assert errors.count("] distill: ") >= 3, "it was not started anew"
@@ -76,6 +52,42 @@ def test_two_processes_follow_one_even_after_a_kill(place):
               for run in ("two", "one")]  # fmt: skip
     assert np.abs(logits[0] - logits[1]).max() < 2e-2 * np.abs(logits[1]).max()
     assert not list((place / "two").rglob("*.tmp")) + list((place / "two").glob("*.partial"))
+
+
+def test_a_loss_that_is_no_number_on_one_process_only_sends_both_back_and_then_stops_both(place):
+    """The teacher meets it once and ends; the student meets it twice."""
+    process = torchrun("distill", "r.toml", "--run-dir", "sick", *SETTINGS, cwd=place, restarts=0,
+                       module="sick_rank", path=[PLANTED])  # fmt: skip
+    said, errors = process.communicate(timeout=280)
+    assert process.returncode == 1, errors
+    assert not said
+    lines = errors.splitlines()
+    assert [line for line in lines if "teacher: the loss of process 1 is not finite at step 1 (" in line], errors
+    went_back = json.loads((place / "sick/teacher/teacher.json").read_text())["went_back"]
+    assert (went_back["from_step"], went_back["batch"]) == (1, "bad_batch-1-rank1.npz")
+    one, other = (place / f"teacher-{rank}.sha256" for rank in (0, 1))
+    assert one.read_text() == other.read_text()
+    refusals = {line for line in lines if line.startswith("edgedistill distill: ")}
+    assert len(refusals) == 1, refusals
+    assert "the loss of process 1 is not finite at step 3 (" in refusals.pop()
+    partial = place / "sick" / "distill.partial"
+    assert sorted(path.name for path in partial.glob("bad_batch-*")) == [
+        "bad_batch-1-rank1.npz", "bad_batch-3-rank1.npz"]  # fmt: skip
+    with np.load(partial / "bad_batch-3-rank1.npz") as batch:
+        assert len(batch["images"]) == len(batch["sha256"]) == 15
+
+
+def test_what_the_first_does_alone_waits_for_nobody(monkeypatch):
+    """Quantization-aware distillation trains in a stage that the others only wait for."""
+    group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2,
+                            get_rank=lambda: 0)  # fmt: skip
+    monkeypatch.setitem(sys.modules, "torch.distributed", group)
+    assert ranks.world() == 2
+    with ranks.alone():
+        assert ranks.world() == 1
+        assert ranks.share_of(15) == slice(0, 15)
+        ranks.wait_for_all()
+    assert ranks.world() == 2
 
 
 def test_a_batch_that_does_not_divide_is_one_line(monkeypatch):

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -91,6 +92,15 @@ def test_a_failed_write_leaves_the_previous_file_and_no_other(tmp_path, monkeypa
     with pytest.raises(RunFolderError, match="No space left on device; free some space"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_of_two_that_write_one_file_both_succeed_and_one_stays(tmp_path):
+    """As two deployments to one board do with its receipt."""
+    path, contents = tmp_path / "x.json", [bytes([65 + n]) * 200_000 for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda content: [write_bytes(path, content) for _ in range(10)], contents))
+    assert path.read_bytes() in contents
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 

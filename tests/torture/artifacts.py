@@ -27,5 +27,4 @@ def left_over(run):
         str(path.relative_to(run)) for path in run.rglob("*")
         if path.suffix in {".tmp", ".partial", ".old"} or ".partial" in path.name
         or path.name in {"checkpoint.pt", "qad.pt", "histograms.npz", "inputs.json"}
-        or path.name.startswith("training-")
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """What the torture tests share: a finished small run, commands by fork, and the ledger."""
 
+import json
 import shutil
 
 import pytest
@@ -40,6 +41,16 @@ def tried(record_property):
 
     def note(subject, what, times, lost=0):
         record_property("torture", [subject, what, times, lost])
+
+    return note
+
+
+@pytest.fixture
+def said(record_property):
+    """`said(what, figures)` writes a line below the table."""
+
+    def note(what, figures):
+        record_property("torture said", f"{what}: {json.dumps(figures)}")
 
     return note
 

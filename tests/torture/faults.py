@@ -55,9 +55,9 @@ class Faults:
         self.tick("fsync", f"descriptor {descriptor}")
         self._fsync(descriptor)
 
-    def _opened(self, file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, *rest):
-        if not set(mode) & set("wax+") or rest or buffering != -1 or not self.mine(file):
-            return self._open(file, mode, buffering, encoding, errors, newline, *rest)
+    def _opened(self, file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, *rest, **more):
+        if not set(mode) & set("wax+") or rest or more or buffering != -1 or not self.mine(file):
+            return self._open(file, mode, buffering, encoding, errors, newline, *rest, **more)
         raw = _Counted(file, mode.replace("b", "").replace("t", ""))
         raw.faults = self
         buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)

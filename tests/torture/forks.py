@@ -46,7 +46,7 @@ class Forks:
         self._process.stdout.close()
 
     def run(self, *words, cwd, **job):
-        """`job`: env, kill_after_s, faults (of faults.Faults), limits, deadline_s."""
+        """`job`: env, kill_after_s, faults (of faults.Faults), limits, constants, deadline_s."""
         return self.run_all(job | {"words": words}, cwd=cwd)[0]
 
     def run_all(self, *jobs, cwd):

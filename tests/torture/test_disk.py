@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from test_kill import NAMES, QUICK, without
@@ -10,6 +11,7 @@ from test_kill import NAMES, QUICK, without
 from artifacts import bits_of, left_over
 from knobs import chance, rounds
 
+SIGNED = ("--run-dir", "RUN", "--set", "deploy.sign_key=signer")
 SAID = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}
 
 
@@ -29,7 +31,7 @@ def test_an_error_at_any_file_operation_leaves_the_previous_artifact(
     whole = forks.run(*words, cwd=small_run, faults={"under": str(run)})
     assert whole.code == 0, whole.err
     assert bits_of(run) == before
-    count = min(whole.events, rounds(2, 8, 40))
+    count = min(whole.events, rounds(2, 8, whole.events))
     lost, failed = [], 0
     for at in draw.sample(range(1, whole.events + 1), count):
         error = draw.choice(sorted(SAID))
@@ -47,6 +49,60 @@ def test_an_error_at_any_file_operation_leaves_the_previous_artifact(
     assert not lost, lost
     assert bits_of(run) == before
     assert not left_over(run)
+
+
+# Words of a command, and the folder in which it writes.
+COMMANDS = {
+    "new": (("new", "--train", "images", "OUT/r.toml"), "OUT"),
+    "keys new": (("keys", "new", "mine", "--no-passphrase"), "KEYS"),
+    "bundle --format archive": (("bundle", "--format", "archive", "--out", "OUT/b", "r.toml", *SIGNED), "OUT"),
+    "bundle --format oci": (("bundle", "--format", "oci", "--out", "OUT/b", "r.toml", *SIGNED), "OUT"),
+    "check --fix": (("check", "RUN/export/student.onnx", "--fix", "OUT/fixed.onnx"), "OUT"),
+    "compare": (("compare", "RUN", "--out", "OUT/compare.html"), "OUT"),
+    "choose --plot": (("choose", "--plot", "OUT/plot.svg"), "OUT"),
+    "sweep": (("sweep", "r.toml", "--run-dir", "RUN", "--over", "distill.kd_weight=0.5"), "RUN/sweep"),
+}
+NEVER_OVER = {"new", "keys new"}  # what is there
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if rounds(name == "new", True, True)])
+def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_run, tmp_path, tried, command):
+    """Outside the stages: what it wrote the time before is there, or nothing; half of it never is."""
+    places = {"RUN": copy_of_run, "OUT": tmp_path / "out", "KEYS": tmp_path / "edgedistill"}
+    words, under = COMMANDS[command]
+    for name, place in places.items():
+        words, under = [word.replace(name, str(place)) for word in words], under.replace(name, str(place))
+    under, draw, lost, failed = Path(under), chance(command), [], 0
+    job = {"cwd": small_run, "env": {"XDG_CONFIG_HOME": str(tmp_path)}}
+    if command.startswith("bundle"):
+        assert forks.run("keys", "new", "signer", "--no-passphrase", **job).code == 0
+
+    def again(**faults):
+        if command in NEVER_OVER:
+            shutil.rmtree(under, ignore_errors=True)
+        places["OUT"].mkdir(exist_ok=True)
+        before = files_in(under) if under.exists() else {}
+        return before, forks.run(*words, **job, faults={"under": str(under), **faults})
+
+    first = again()[1]
+    assert first.code == 0, first.err
+    whole = again()[1]
+    assert whole.code == 0, whole.err
+    for at in draw.sample(range(1, whole.events + 1), min(whole.events, rounds(4, 8, whole.events))):
+        error = draw.choice(sorted(SAID))
+        before, done = again(at=at, error=error)
+        failed += done.code != 0
+        if done.code and not (refused(done, [SAID[error]]) and files_in(under) == before):
+            lost.append((at, error, done.code, done.err, sorted(files_in(under)), sorted(before)))
+    done = again()[1]
+    tried("disk", f"ENOSPC or EIO, {command}", failed, len(lost))
+    assert not lost, lost
+    assert done.code == 0, done.err
+    assert not [name for name in files_in(under) if name.endswith((".tmp", ".partial"))]
 
 
 def test_a_limit_on_the_size_of_files_is_met_in_c_too(forks, small_run, copy_of_run, tried):

@@ -1,50 +1,58 @@
 """SIGKILL at random instants and at single file operations; run again, everything is there, bit for bit."""
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
 from artifacts import bits_of, left_over
 from edgedistill.stages import STAGES
 from knobs import chance, rounds
-from road import ROOT
+from torchrun import kill_one_worker, torchrun
 
 NAMES = [stage.name for stage in STAGES if stage.name not in {"synthesise", "assist"}]
+SHARED = [stage.name for stage in STAGES if stage.shared and stage.name in NAMES]
+# Stages that only other methods have.
+METHODS = {
+    "synthesise": ("distill.method=data_free", "distill.synthetic_images=6", "distill.synthetic_steps=3"),
+    "assist": ("distill.method=ensemble", "distill.feature_weight=0.0",
+               'distill.teachers=[{model = "resnet10t", weights = "scratch"}]'),
+}  # fmt: skip
+# A teacher of two epochs does not know what it dreams of.
+CONSTANTS = {"edgedistill.stages.synthesise.MIN_WANTED_FRACTION": 0.0}
+LAUNCH_SECONDS = 1200  # an end, should it hang
 QUICK = ("data", "logits", "distill", "quantize", "bundle")  # in the short mode
 
 
 def without(run, stage):
     """Take away a stage's artifact and all that comes after it."""
-    for name in NAMES[NAMES.index(stage) :]:
+    for name in NAMES[NAMES.index(stage) :] if stage in NAMES else [stage]:
         shutil.rmtree(run / name, ignore_errors=True)
 
 
-@pytest.mark.parametrize("stage", [name for name in NAMES if rounds(name in QUICK, True, True)])
+@pytest.mark.parametrize("stage", [name for name in [*NAMES, *METHODS] if rounds(name in QUICK, True, True)])
 def test_a_stage_killed_anywhere_is_made_anew_with_the_same_bits(forks, small_run, copy_of_run, tried, stage):
     """At instants drawn over the stage's duration, and at single writes, renames and flushes."""
-    run, draw, words = copy_of_run, chance(stage), (stage, "r.toml", "--run-dir", copy_of_run)
-    expected = bits_of(small_run / "run")[stage]
+    run, draw = copy_of_run, chance(stage)
+    settings = [word for setting in METHODS.get(stage, ()) for word in ("--set", setting)]
+    words = (stage, "r.toml", "--run-dir", run, *settings)
+    job = {"cwd": small_run, "constants": CONSTANTS}
     without(run, stage)
-    whole = forks.run(*words, cwd=small_run, faults={"under": str(run)})
+    whole = forks.run(*words, **job, faults={"under": str(run)})
     assert whole.code == 0, whole.err
+    expected = bits_of(run if settings else small_run / "run")[stage]
     by_time = [{"kill_after_s": draw.uniform(0, whole.seconds)} for _ in range(rounds(0, 3, 6))]
     by_event = [{"faults": {"under": str(run), "at": at, "kill": True}}
                 for at in draw.sample(range(1, whole.events + 1), min(whole.events, rounds(1, 3, 10)))]  # fmt: skip
     kills, lost = 0, []
     for how in by_time + by_event:
         without(run, stage)
-        killed = forks.run(*words, cwd=small_run, **how)
+        killed = forks.run(*words, **job, **how)
         assert killed.code in {0, -signal.SIGKILL}, killed.err
         kills += killed.code != 0
-        again = forks.run(*words, cwd=small_run)
+        again = forks.run(*words, **job)
         if again.code != 0 or bits_of(run)[stage] != expected or left_over(run):
             lost.append((how, again.err, left_over(run)))
     tried("kill", f"stage {stage}", kills, len(lost))
@@ -55,17 +63,18 @@ def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, cop
     """--force, killed; then run without it: the artifact of before serves, no half is kept or taken."""
     run, draw, lost = copy_of_run, chance("force"), []
     before = bits_of(run)
-    count = rounds(2, 6, 30)
-    for _ in range(count):
+    kills = 0
+    for _ in range(rounds(2, 6, 30)):
         stage = draw.choice(["data", "logits", "distill", "quantize", "bundle"])
         words = (stage, "r.toml", "--run-dir", run)
         for _ in range(draw.choice((1, 2))):
-            forks.run(*words, "--force", stage, cwd=small_run,
-                      faults={"under": str(run), "at": draw.randrange(1, 40), "kill": True})  # fmt: skip
+            killed = forks.run(*words, "--force", stage, cwd=small_run,
+                               faults={"under": str(run), "at": draw.randrange(1, 40), "kill": True})  # fmt: skip
+            kills += killed.code == -signal.SIGKILL
         again = forks.run(*words, cwd=small_run)
         if again.code != 0 or bits_of(run) != before or left_over(run):
             lost.append((stage, again.err, left_over(run)))
-    tried("kill", "a stage under --force", count, len(lost))
+    tried("kill", "a stage under --force", kills, len(lost))
     assert not lost, lost
 
 
@@ -116,36 +125,27 @@ def test_a_sweep_killed_anywhere_finds_the_same(forks, small_run, copy_of_run, t
     assert not lost, lost
 
 
-def torchrun(folder, run, kill=None):
-    """Two processes; `kill(workers)` is called once training has begun. Gives (exit code, stderr)."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2",
-               "-m", "edgedistill", "distill", "r.toml", "--run-dir", str(run)]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with open(run.with_suffix(".said"), "w") as said:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
-    if kill is not None:
-        while not list(run.glob("*.partial/checkpoint.pt")) and process.poll() is None:
-            time.sleep(0.02)
-        listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout
-        kill([int(pid) for pid in listed.split()])
-    return process.wait(timeout=280), run.with_suffix(".said").read_text()
-
-
 @pytest.mark.skipif(rounds(True, False, False), reason="TORTURE=short; tests/edgedistill/test_ranks.py has one")
-def test_a_worker_of_two_killed_anywhere_ends_with_the_same_bits(small_run, tmp_path, tried):
-    draw, lost, kills = chance("ranks"), [], rounds(0, 1, 5)
-    code, said = torchrun(small_run, tmp_path / "whole")
-    assert code == 0, said
+def test_a_worker_of_two_killed_anywhere_ends_with_the_same_bits(small_run, tmp_path, tried, monkeypatch):
+    """To the end of quantize, which one process trains in while the other waits."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    draw, lost, kills = chance("ranks"), [], 0
+
+    def launch(run):
+        return torchrun("quantize", "r.toml", "--run-dir", run, "--set", "quantize.qad_epochs=1",
+                        cwd=small_run, restarts=2)  # fmt: skip
+
+    process = launch(tmp_path / "whole")
+    said = process.communicate(timeout=LAUNCH_SECONDS)[1]
+    assert process.returncode == 0, said
     expected = bits_of(tmp_path / "whole")
-
-    def kill(workers):
-        time.sleep(draw.uniform(0, 2))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(draw.choice(workers), signal.SIGKILL)
-
-    for number in range(kills):
-        code, said = torchrun(small_run, tmp_path / f"run{number}", kill)
-        if code != 0 or bits_of(tmp_path / f"run{number}") != expected or left_over(tmp_path / f"run{number}"):
-            lost.append((code, said[-3000:]))
+    for number in range(rounds(0, 2, 10)):
+        run = tmp_path / f"run{number}"
+        process = launch(run)
+        partial = draw.choice([*SHARED, "quantize"]) + ".partial"
+        kills += kill_one_worker(process, (run / partial).exists, draw.randrange(2), draw.uniform(0, 1))
+        said = process.communicate(timeout=LAUNCH_SECONDS)[1]
+        if process.returncode != 0 or bits_of(run) != expected or left_over(run):
+            lost.append((process.returncode, left_over(run), said[-3000:]))
     tried("kill", "one of two workers under torchrun", kills, len(lost))
     assert not lost, lost

@@ -1,6 +1,6 @@
 """A process that has imported everything heavy once and forks a command line for each job.
 
-One JSON job a line on stdin: words, cwd, and perhaps env, kill_after_s, faults, limits. One JSON
+One JSON job a line on stdin: words, cwd, and perhaps env, kill_after_s, faults, limits, constants. One JSON
 answer a line on stdout: code (negative: the signal), seconds, out, err, events. The child is the real
 command line: it only saves the imports.
 """
@@ -50,6 +50,9 @@ def _child(job, Faults):
                 mapped = Path("/proc/self/statm").read_text().split()[0]
                 value += int(mapped) * resource.getpagesize()
             resource.setrlimit(getattr(resource, name), (value, value))
+        for name, value in job.get("constants", {}).items():
+            module, _, constant = name.rpartition(".")
+            setattr(sys.modules[module], constant, value)
         from edgedistill.cli import main
 
         code = main(job["words"])

@@ -142,6 +142,22 @@ def test_an_export_that_fails_leaves_the_one_before(signed, tmp_path, monkeypatc
     assert content_of(tmp_path) == {"b.edb.tar": before}
 
 
+@pytest.mark.parametrize("kind", ["archive", "folder"])
+def test_an_export_that_cannot_be_put_in_place_leaves_the_one_before(signed, tmp_path, monkeypatch, kind):
+    export_bundle(signed, kind, tmp_path / "b")
+    before, replace = content_of(tmp_path), os.replace
+
+    def broken(source, to):
+        if source.name.endswith(".partial"):
+            raise OSError(5, "Input/output error")
+        replace(source, to)
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(BundleError, match="Input/output error"):
+        export_bundle(signed, kind, tmp_path / "b")
+    assert content_of(tmp_path) == before
+
+
 def blob(layout, descriptor):
     """A blob of an OCI layout, its digest and size checked."""
     algorithm, digest = descriptor["digest"].split(":")

@@ -80,6 +80,19 @@ def test_of_two_that_make_one_name_at_once_one_wins(tmp_path, monkeypatch):
     assert openssl("pkey", "-in", key.private, "-pubout").stdout == key.public.read_bytes()
 
 
+def test_half_a_pair_does_not_keep_the_name(tmp_path, monkeypatch):
+    def full_for_the_second(source, to, link=os.link):
+        if to.suffix == ".pem":
+            raise OSError(28, "No space left on device")
+        link(source, to)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", full_for_the_second)
+        with pytest.raises(SigningError, match="No space left on device"):
+            new_key("a", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["", "../a", "a/b", ".a", "-a", "a\n", "a b", "x" * 65])
 def test_a_name_that_is_none_is_refused(tmp_path, name):
     with pytest.raises(SigningError, match="expected letters, digits"):

@@ -135,14 +135,17 @@ def test_killed_before_or_after_going_back_it_ends_with_the_same_bits(tmp_path, 
     assert same(bits(again.model), bits(whole.model))
 
 
-@pytest.mark.parametrize(("loss", "others_whole", "said"), [
-    (1.0, True, None), (1.0, False, OTHERS), (torch.nan, False, "loss"), (-torch.inf, False, "loss"),
+@pytest.mark.parametrize(("loss", "gradient", "other", "said"), [
+    (1.0, 1.0, None, None), (1.0, 1.0, "gradient", OTHERS), (torch.nan, 1.0, None, "loss of process 0"),
+    (-torch.inf, torch.nan, "gradient", "loss of process 0"), (1.0, torch.nan, "loss of process 1", OTHERS),
+    (1.0, torch.nan, "gradient", "gradient"),
 ])  # fmt: skip
-def test_what_one_process_meets_all_go_back_for(monkeypatch, loss, others_whole, said):
+def test_what_one_process_meets_all_go_back_for(monkeypatch, loss, gradient, other, said):
     monkeypatch.setattr(ranks, "world", lambda: 2)
-    monkeypatch.setattr(ranks, "mean_over_ranks", lambda own: (own + others_whole) / 2)
+    monkeypatch.setattr(ranks, "mean_over_ranks", lambda own: (own + (other is None)) / 2)
+    monkeypatch.setattr(ranks, "all_of", lambda own: [own, other])
     weight = torch.nn.Parameter(torch.ones(2))
-    weight.grad = torch.ones(2)
+    weight.grad = torch.tensor([1.0, gradient])
     assert what_is_wrong(torch.tensor(loss), [weight]) == said
 
 

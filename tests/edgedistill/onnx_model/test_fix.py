@@ -1,6 +1,7 @@
 """`check --fix`: what it mends, that the result is the same network, and what it leaves alone."""
 
 import json
+import os
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.check import check, fix
 from edgedistill.cli import main
-from edgedistill.errors import PreflightError
+from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.models.weights import model_from_weights
 from edgedistill.onnx_model import equal, mend
 from hand_made import array, model, node
@@ -187,6 +188,22 @@ def test_nothing_is_written_when_nothing_can_be_proved(tmp_path):
     refused(tmp_path, model([node("Relu", "x")]), "is a folder", out=".")
     with pytest.raises(PreflightError, match="no such file"):
         fix(tmp_path / "none.onnx", "jetson-nano", tmp_path / "out.onnx")
+
+
+def test_a_disk_that_refuses_the_last_rename_leaves_the_file_of_before(tmp_path, monkeypatch):
+    fixed(tmp_path, model([node("Relu", "x")]))
+    before, replace = (tmp_path / "out.onnx").read_bytes(), os.replace
+
+    def broken(source, to):
+        if to.suffix == ".onnx":
+            raise OSError(5, "Input/output error")
+        replace(source, to)
+
+    monkeypatch.setattr(os, "replace", broken)
+    with pytest.raises(RunFolderError, match=r"cannot write .*out.onnx: Input/output error"):
+        fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx")
+    assert (tmp_path / "out.onnx").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "out.onnx"]
 
 
 def test_a_mend_that_changes_the_network_is_thrown_away(tmp_path, monkeypatch):
