@@ -134,7 +134,7 @@ def read_json(root, name):
         return None
     try:
         stored = json.loads(content.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict) or stored.get("version") != _VERSION:
         raise ReleaseError(

@@ -62,7 +62,8 @@ def trusted_keys(root):
     """{key id: path} of trusted.d, less what is revoked.
 
     Raises:
-        SignatureError: a file there that is no P-256 public key, or no openssl.
+        SignatureError: a file there that is no P-256 public key, a damaged list of the revoked ones, or
+            no openssl.
     """
     folder, revoked = os.path.join(str(root), TRUSTED), _revoked(root)
     try:
@@ -91,6 +92,8 @@ def _revoked(root):
             return set(file.read().split())
     except (IOError, OSError):
         return set()
+    except ValueError:  # what it revoked must not be trusted again
+        raise SignatureError("%s: not text of ours; on the workstation: edgedistill enrol" % (REVOKED,))
 
 
 def verifies(content, signature, public_pem):

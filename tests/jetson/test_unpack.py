@@ -286,9 +286,11 @@ def test_the_verb_from_a_file_and_from_stdin_then_accept(made, root, tmp_path):
 
 def test_the_verb_refuses_in_one_line(root, tmp_path):
     (tmp_path / "b.edb.tar").write_bytes(gzip.compress(b"x"))
-    for path in (str(tmp_path / "b.edb.tar"), str(tmp_path), str(tmp_path / "none")):
+    nowhere = [str(tmp_path / name) for name in ("none", "no\nsuch\x1b[2Jfile")]
+    for path in [str(tmp_path / "b.edb.tar"), str(tmp_path)] + nowhere:
         done = run_verb("unpack", "--root", root, path)
         assert done.returncode == 1
         assert done.stdout == b""
         assert done.stderr.startswith(b"jetson unpack: ")
         assert done.stderr.count(b"\n") == 1
+        assert b"\x1b" not in done.stderr
