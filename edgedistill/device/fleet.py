@@ -28,6 +28,7 @@ from edgedistill.run_folder import write_bytes, write_json
 from edgedistill.talk import Talk
 
 VERSION = 1
+_EMPTY = ("reason", "executed", "provenance", "p50_ms", "fps", "seconds", "finished")  # of a board not done
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 
 
@@ -120,7 +121,7 @@ class _RollOut:
             "stopped": self._stopped, "boards": list(self._rows.values()),
         }  # fmt: skip
         write_json(self._folder / "fleet.json", report)
-        write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode())
+        write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode("utf-8", "backslashreplace"))
         return report
 
 
@@ -165,9 +166,8 @@ def table_from_fleet(report: dict[str, Any]) -> str:
 
 
 def _row(board: FleetBoard, state: str, **figures: Any) -> dict[str, Any]:
-    empty = dict.fromkeys(("reason", "executed", "provenance", "p50_ms", "fps", "seconds", "finished"))
     place = {"name": board.name, "host": board.host, "group": board.group, "canary": board.canary}
-    return {**place, "state": state, **empty, **figures}
+    return {**place, "state": state, **dict.fromkeys(_EMPTY), **figures}
 
 
 def _figures(found: dict[str, Any]) -> dict[str, Any]:
@@ -183,6 +183,15 @@ def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, Any]:
         same = stored["version"] == VERSION and stored["id"] == bundle_id
         if not same or UNTIL.index(stored["until"]) < UNTIL.index(until):
             return {}
-        return {row["name"]: row for row in stored["boards"] if row["state"] == DONE}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {row["name"]: row for row in stored["boards"] if row["state"] == DONE and _is_ours(row)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def _is_ours(row: dict[str, Any]) -> bool:
+    """Whether a table can be made of it."""
+    figures = ("p50_ms", "fps", "seconds")
+    return set(row) == {"name", "host", "group", "canary", "state", *_EMPTY} and all(
+        value is None or isinstance(value, int | float if name in (*figures, "canary") else str)
+        for name, value in row.items()
+    )
