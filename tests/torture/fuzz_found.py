@@ -7,6 +7,9 @@ _BENCH, _BUILD = 18, 12  # in the corpus of protocol lines, with exit code 0
 # target -> (number in its corpus, what there is replaced, by what) or a whole input
 FOUND = {
     "trtexec": [b"[I] Throughput: 1 qps\n[I] Latency: min = " + b"9" * 200_000 + b" ms\n"],
+    "telemetry": [b"\n/dev/x file " + b"9" * 5000, "\n/dev/x file \u00b2".encode(), b"pmode:" + b"9" * 5000,
+                  b"< POWER_MODEL ID=0 NAME=" + b"9" * 5000 + b"W >",
+                  b"< POWER_MODEL ID=" + b"9" * 5000 + b" NAME=x >"],
     "engine layers": [DEEPLY, b'{"Layers": -1}', b'{"Layers": [{"Outputs": ["x"]}]}',
                       b'{"Layers": [{"Outputs": null}]}', b'{"Layers": [{"Weights": {"Type": 1}}]}'],
     "engine record": [b"\0" + DEEPLY, b"\1" + DEEPLY, (0, b"x.engine", b"x.engine\\u0000"),

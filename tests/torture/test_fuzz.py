@@ -1,8 +1,13 @@
 """Bytes that nobody would send, into everything that reads bytes: only our own one-line refusals come out."""
 
+import contextlib
 import itertools
 import json
+import os
+import shutil
 import string
+import subprocess
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
@@ -18,7 +23,7 @@ from jetson import trtexec
 from jetson.errors import ManifestError
 from jetson.manifest import manifest_from_bytes
 from knobs import SEED, chance, rounds
-from watch import finding_of
+from watch import Target, finding_of
 
 MANIFEST = sample_manifest()
 
@@ -40,6 +45,40 @@ def test_wounded_bytes(name, tmp_path, tried):
             found.setdefault(finding[0], (finding[1], content[:2000]))
     tried("fuzz", name, done, lost)
     assert not found, "\n".join(f"{kind}: {words}: {content!r}" for kind, (words, content) in found.items())
+
+
+def swallowed(inside):
+    with contextlib.suppress(Exception):
+        (inside.parent / "x").write_bytes(b"")
+
+
+MISDEEDS = {
+    "write": lambda inside: (inside.parent / "x").write_bytes(b""),
+    "write through a link": lambda inside: (inside / "up" / "x").write_bytes(b""),
+    "write by the system's call": lambda inside: os.open(inside.parent / "x", os.O_WRONLY | os.O_CREAT),
+    "rename": lambda inside: os.replace(inside / "a", inside.parent / "x"),
+    "link": lambda inside: (inside.parent / "x").symlink_to("a"),
+    "folder": lambda inside: os.makedirs(inside.parent / "x" / "y"),
+    "removal": lambda inside: shutil.rmtree(inside.parent / "kept"),
+    "program": lambda inside: subprocess.run(["touch", str(inside.parent / "x")], check=True),
+    "swallowed": swallowed,
+    "hang": lambda _: time.sleep(20),
+    "changed bundle": lambda _: pytest.fail("taken"),
+}
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_the_watch_sees_and_stops(misdeed, tmp_path, monkeypatch):
+    monkeypatch.setattr("watch.HANG_S", 1)
+    inside = tmp_path / "inside"
+    for folder in (inside, tmp_path / "kept" / "below"):
+        folder.mkdir(parents=True)
+    (inside / "a").write_bytes(b"")
+    (inside / "up").symlink_to("..")
+    target = Target([b""], lambda _: MISDEEDS[misdeed](inside), (), inside)
+    assert finding_of(target, b"") is not None
+    assert {path.name for path in tmp_path.rglob("*")} == {"inside", "kept", "below", "a", "up"}
+    assert finding_of(target._replace(call=lambda _: (inside / "b").write_bytes(b"")), b"") is None
 
 
 def attempt(call, kind):
