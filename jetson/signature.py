@@ -93,7 +93,7 @@ def _revoked(root):
     except (IOError, OSError):
         return set()
     except ValueError:  # what it revoked must not be trusted again
-        raise SignatureError("%s: not text of ours; on the workstation: edgedistill enrol" % (REVOKED,))
+        raise SignatureError("%s: expected ids of keys in ASCII, one a line; write it anew" % (REVOKED,))
 
 
 def verifies(content, signature, public_pem):

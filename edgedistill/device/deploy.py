@@ -206,7 +206,9 @@ class _Road:
         except (OSError, ValueError, RecursionError):
             return {}
         steps = stored.get("steps") if isinstance(stored, dict) and stored.get("key") == self._key else None
-        if not isinstance(steps, dict) or not all(isinstance(said, dict) or said is None for said in steps.values()):
+        if not isinstance(steps, dict) or not all(
+            isinstance(said, dict) or (said is None and name == "samples_ms") for name, said in steps.items()
+        ):
             return {}
         try:
             return steps if "bench" not in steps else steps | {"bench": checked_bench(steps["bench"], self._name)}

@@ -190,8 +190,9 @@ def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, Any]:
 
 def _is_ours(row: dict[str, Any]) -> bool:
     """Whether a table can be made of it."""
-    figures = ("p50_ms", "fps", "seconds")
-    return set(row) == {"name", "host", "group", "canary", "state", *_EMPTY} and all(
-        value is None or isinstance(value, int | float if name in (*figures, "canary") else str)
-        for name, value in row.items()
+    figures = {name: row.get(name) or 0 for name in ("p50_ms", "fps", "seconds", "canary")}
+    return (
+        set(row) == {"name", "host", "group", "canary", "state", *_EMPTY}
+        and all(isinstance(value, int | float) and abs(value) < 1e300 for value in figures.values())
+        and all(value is None or isinstance(value, str) for name, value in row.items() if name not in figures)
     )
