@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from calibration.cache import amax_from_text, text_from_amax
 from edgedistill.config import recipe_from_table
 from edgedistill.errors import EdgeDistillError
-from fuzz_board import every_telemetry_parser, sample_manifest
+from fuzz_board import sample_manifest
 from fuzz_found import found_once
+from fuzz_machine import every_telemetry_parser
 from fuzz_targets import TARGETS
 from jetson import trtexec
 from jetson.errors import ManifestError
