@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test torture device-test lint bench assets clean
+.PHONY: help install quickstart test torture fuzz device-test lint bench assets clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,11 @@ test: install  ## all tests that this machine can run
 TORTURE ?= minutes
 torture: install  ## tests that try to break it, a table at the end; TORTURE=short, minutes or long
 	TORTURE=$(TORTURE) $(BIN)/python -m pytest tests/torture --timeout 7200
+
+FUZZ ?= long
+fuzz: install  ## search by coverage for inputs that break a reader; FUZZ=short, minutes or long
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[fuzz]'
+	TORTURE=$(FUZZ) $(BIN)/python tests/torture/guided.py
 
 device-test:  ## the board's code on the Nano's own Python 3.6 (needs pyenv's 3.6.15 or PYTHON36)
 	bash tests/device_test.sh

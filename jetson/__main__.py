@@ -59,7 +59,7 @@ def main(argv=None):
         print(args.run(args))
         sys.stdout.flush()
     except JetsonError as error:
-        sys.stderr.write("jetson %s: %s\n" % (args.verb, _ascii(str(error))))
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, _plain(str(error))))
         return 1
     except BrokenPipeError:  # who read our lines has gone
         return 1
@@ -72,9 +72,9 @@ def main(argv=None):
     return 0
 
 
-def _ascii(text):
-    """ssh without a locale gives Python 3.6 an ASCII stderr."""
-    return text.encode("ascii", "backslashreplace").decode("ascii")
+def _plain(text):
+    """One line of ASCII: a name may hold anything, and Python 3.6 over ssh has an ASCII stderr."""
+    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _open_streams():

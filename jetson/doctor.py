@@ -88,7 +88,7 @@ def swaps_from_text(text):
     disk = compressed = 0
     for line in text.splitlines()[1:]:
         words = line.split()
-        if len(words) >= 3 and words[2].isdigit():
+        if len(words) >= 3 and re.match(r"[0-9]{1,15}\Z", words[2]):
             if words[0].startswith("/dev/zram"):
                 compressed += int(words[2])
             else:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 
 from jetson.errors import EngineError, VerifyError
 from jetson.lock import held
@@ -29,6 +30,7 @@ KEYS = (
     "tactic_sources", "layers", "attempts", "build_seconds", "memory", "timing_cache_used",
     "warnings",
 )  # fmt: skip
+_ENGINE = re.compile(r"^[0-9A-Za-z]+\.engine\Z")
 _AGAIN = "run: python3 -m jetson build"
 
 
@@ -69,7 +71,7 @@ def read_record(bundle):
             record = json.load(file)
     except (IOError, OSError):
         raise EngineError("no engine was built here; %s" % (_AGAIN,))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise EngineError("%s is not JSON; %s" % (path, _AGAIN))
     if not isinstance(record, dict) or set(record) != set(KEYS) or record["version"] != VERSION:
         raise EngineError("%s is not a sidecar of version %d; %s" % (path, VERSION, _AGAIN))
@@ -84,7 +86,7 @@ def read_engine(bundle, manifest):
     """
     record = read_record(bundle)
     name = record["engine"]
-    if not isinstance(name, str) or os.path.basename(name) != name:
+    if not isinstance(name, str) or not _ENGINE.match(name):
         raise EngineError("the sidecar names %r, which is no file beside it; %s" % (name, _AGAIN))
     try:
         with open(os.path.join(engine_folder(bundle), name), "rb") as file:
@@ -97,7 +99,7 @@ def read_engine(bundle, manifest):
             "the engine has sha256 %s..., its sidecar says %.12s...: truncated or not ours; %s"
             % (found[:12], record["engine_sha256"], _AGAIN)
         )
-    onnx = manifest.files.get(record["onnx"])
+    onnx = manifest.files.get(record["onnx"]) if isinstance(record["onnx"], str) else None
     if onnx is None or onnx.sha256 != record["onnx_sha256"]:
         raise EngineError(
             "the engine was built from another %s than this bundle's; %s" % (record["onnx"], _AGAIN)
@@ -170,7 +172,7 @@ def require_verified(bundle, backend="tensorrt"):
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(IOError, OSError):  # without the file none was ever at work
             stack.enter_context(held(os.path.join(folder, VERIFYING), _busy(), shared=True))
-        with contextlib.suppress(IOError, OSError, ValueError):
+        with contextlib.suppress(IOError, OSError, ValueError, RecursionError):
             with open(os.path.join(folder, VERIFIED[backend]), encoding="utf-8") as file:
                 found = json.load(file)
     if not isinstance(found, dict) or found.get("engine_sha256") != in_force:

@@ -56,13 +56,13 @@ class SupplyWatch(object):
 
 def modes_from_text(text):
     """{number: name} of /etc/nvpmodel.conf (`< POWER_MODEL ID=0 NAME=MAXN >`); comments are left out."""
-    found = re.findall(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", text, re.MULTILINE)
+    found = re.findall(r"^\s*<\s*POWER_MODEL\s+ID=(\d{1,15})\s+NAME=(\S+)\s*>", text, re.MULTILINE)
     return {int(number): name for number, name in found}
 
 
 def mode_number_from_text(text):
     """The number in /var/lib/nvpmodel/status (`pmode:0002 fmode:quiet`), or None."""
-    match = re.search(r"\bpmode:(\d+)", text)
+    match = re.search(r"\bpmode:(\d{1,15})", text)
     return int(match.group(1)) if match else None
 
 
@@ -73,8 +73,8 @@ def fastest_mode(modes):
     """
 
     def rank(number):
-        watts = re.search(r"(\d+)W", modes[number])
-        cores = re.search(r"(\d+)CORE", modes[number])
+        watts = re.search(r"(\d{1,15})W", modes[number])
+        cores = re.search(r"(\d{1,15})CORE", modes[number])
         return ("MAXN" in modes[number], "SUPER" in modes[number],
                 int(watts.group(1)) if watts else 0, int(cores.group(1)) if cores else 0, -number)  # fmt: skip
 

@@ -70,16 +70,19 @@ def layer_counts(text):
     """
     try:
         layers = json.loads(text)["Layers"]
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, RecursionError):
         return None
     counts = {}
-    for layer in layers:
+    for layer in layers if isinstance(layers, list) else [None]:
         if not isinstance(layer, dict):  # names only: not built with detail
             return None
         weights = layer.get("Weights")
-        words = weights.get("Type", "") if isinstance(weights, dict) else ""
+        words = str(weights.get("Type", "")) if isinstance(weights, dict) else ""
+        outputs = layer.get("Outputs")
         words = words or " ".join(
-            str(out.get("Format/Datatype", "")) for out in layer.get("Outputs", [])
+            str(out.get("Format/Datatype", ""))
+            for out in (outputs if isinstance(outputs, list) else ())
+            if isinstance(out, dict)
         )
         precision = _precision_of(words)
         counts[precision] = counts.get(precision, 0) + 1

@@ -136,7 +136,7 @@ def read_json(root, name):
         raise ReleaseError("%s: %s" % (os.path.join(root, name), error.strerror))
     try:
         stored = json.loads(content.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict) or stored.get("version") != _VERSION:
         raise ReleaseError(

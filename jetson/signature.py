@@ -62,7 +62,7 @@ def trusted_keys(root):
 
     Raises:
         SignatureError: a file there that is no P-256 public key, `revoked` that cannot be read, or
-        no openssl.
+            no openssl.
     """
     folder, revoked = os.path.join(str(root), TRUSTED), _revoked(root)
     try:
@@ -88,10 +88,12 @@ def key_id_of(path):
 def _revoked(root):
     path = os.path.join(str(root), REVOKED)
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8") as file:
             return set(file.read().lower().split())
     except FileNotFoundError:
         return set()
+    except ValueError:  # what it revoked must not be trusted again
+        raise SignatureError("%s: expected ids of keys in UTF-8, one a line; write it anew" % (REVOKED,))
     except (IOError, OSError) as error:  # must not count as none
         raise SignatureError("%s: %s; which keys are revoked is not known" % (path, error.strerror))
 

@@ -106,7 +106,7 @@ def settle(root):
     found = in_force(root)
     if found is None or found.proven:
         return None
-    with open(os.path.join(root, SWITCHES, found.name, UNPROVEN), encoding="ascii") as file:
+    with open(os.path.join(root, SWITCHES, found.name, UNPROVEN), encoding="ascii", errors="replace") as file:
         before = file.read(16)
     if before:
         target = "%s/%s" % (SWITCHES, before)

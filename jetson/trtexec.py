@@ -12,7 +12,7 @@ _SCOPES = {
     "D2H Latency": "device_to_host_ms", "Enqueue Time": "enqueue_ms",
 }  # fmt: skip
 _NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
-_VALUE = r"(\w+(?:\(\d+%\))?) = " + _NUMBER + " ms"
+_VALUE = r"\b(\w+(?:\(\d+%\))?) = " + _NUMBER + " ms"
 
 
 def summary_from_text(text):

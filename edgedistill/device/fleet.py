@@ -29,6 +29,7 @@ from edgedistill.talk import Talk
 from edgedistill.text_table import table_lines
 
 VERSION = 1
+_EMPTY = ("reason", "executed", "provenance", "p50_ms", "fps", "seconds", "finished")  # of a board not done
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 
 
@@ -121,7 +122,7 @@ class _RollOut:
             "stopped": self._stopped, "boards": list(self._rows.values()),
         }  # fmt: skip
         write_json(self._folder / "fleet.json", report)
-        write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode())
+        write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode("utf-8", "backslashreplace"))
         return report
 
 
@@ -163,9 +164,8 @@ def table_from_fleet(report: dict[str, Any]) -> str:
 
 
 def _row(board: FleetBoard, state: str, **figures: Any) -> dict[str, Any]:
-    empty = dict.fromkeys(("reason", "executed", "provenance", "p50_ms", "fps", "seconds", "finished"))
     place = {"name": board.name, "host": board.host, "group": board.group, "canary": board.canary}
-    return {**place, "state": state, **empty, **figures}
+    return {**place, "state": state, **dict.fromkeys(_EMPTY), **figures}
 
 
 def _figures(found: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +181,16 @@ def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, Any]:
         same = stored["version"] == VERSION and stored["id"] == bundle_id
         if not same or UNTIL.index(stored["until"]) < UNTIL.index(until):
             return {}
-        return {row["name"]: row for row in stored["boards"] if row["state"] == DONE}
-    except (OSError, ValueError, KeyError, TypeError):
+        return {row["name"]: row for row in stored["boards"] if row["state"] == DONE and _is_ours(row)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def _is_ours(row: dict[str, Any]) -> bool:
+    """Whether a table can be made of it."""
+    figures = {name: row.get(name) or 0 for name in ("p50_ms", "fps", "seconds", "canary")}
+    return (
+        set(row) == {"name", "host", "group", "canary", "state", *_EMPTY}
+        and all(isinstance(value, int | float) and abs(value) < 1e300 for value in figures.values())
+        and all(value is None or isinstance(value, str) for name, value in row.items() if name not in figures)
+    )

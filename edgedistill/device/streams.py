@@ -22,6 +22,7 @@ MAX_LINE_BYTES = 4 << 20  # the raw samples of 50,000 benchmark runs
 MAX_BYTES = 64 << 20
 MAX_DEPTH = 20
 TICK_S = 2.0
+_LARGEST = 1e300
 MAX_SHOWN = 400  # characters of one line for a terminal or a message
 
 Say = Callable[[str], None]
@@ -188,6 +189,8 @@ def _plain(value: Any, depth: int) -> Any:
         raise ValueError(f"it nests more than {MAX_DEPTH} deep")
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, int | float) and abs(value) > _LARGEST:  # 1e999 is read as infinity
+        raise ValueError("a number in it is no figure")
     if isinstance(value, list):
         return [_plain(item, depth - 1) for item in value]
     if isinstance(value, Mapping):

@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Measured:
 
 
 NOTHING = Learned(1.0, "")
+_KEYS = {field.name for field in fields(Measured)} | {"target", "date", "features"}  # of a kept measurement
 
 
 def store() -> Path:
@@ -69,10 +70,13 @@ def factor_of(target: str) -> Learned:
     for entry in _entries():
         if entry["target"] != target:
             continue
-        features = Features(**entry["features"])
-        fitted = constants()[target]
-        predicted = latency_ms(features, target, entry["precision"], fitted)
-        by_network[entry["model"]].append(math.log(entry["latency_ms"] / predicted))
+        try:
+            features = Features(**entry["features"])
+            fitted = constants()[target]
+            predicted = latency_ms(features, target, entry["precision"], fitted)
+            by_network[entry["model"]].append(math.log(entry["latency_ms"] / predicted))
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise _not_readable(store()) from None
     if not by_network:
         return NOTHING
     means = [sum(values) / len(values) for values in by_network.values()]
@@ -98,8 +102,10 @@ def measured_from_report(path: Path) -> Measured:
         )
     try:
         found, provenance = _figures(report)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
+    if not all(isinstance(word, str) for word in (found.model, found.precision, found.board or "", found.state)):
+        raise DeviceError(f"{path}: not a report of this project's bench: model, precision, board or state is no text")
     if not provenance.startswith("measured") or not found.board:
         raise DeviceError(f"{path}: {provenance}; only what a board measured can be learned from")
     if not 0 < found.latency_ms < math.inf:
@@ -158,16 +164,21 @@ def _entries() -> list[dict[str, Any]]:
     if not path.exists():
         return []
     stored = _parsed(path.read_text(encoding="utf-8", errors="replace"))
-    if stored is None or stored.get("version") != VERSION:
-        raise RecipeError(f"{path}: not readable here, expected version {VERSION}; remove it to go on "
-                          "without your measurements")  # fmt: skip
-    return stored["measurements"]
+    rows = stored.get("measurements") if stored and stored.get("version") == VERSION else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == _KEYS for row in rows):
+        raise _not_readable(path)
+    return rows
+
+
+def _not_readable(path: Path) -> RecipeError:
+    return RecipeError(f"{path}: not readable here, expected version {VERSION}; remove it to go on without your "
+                       "measurements")  # fmt: skip
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

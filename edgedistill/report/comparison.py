@@ -14,6 +14,10 @@ from edgedistill.report.pareto_figure import pareto_front
 from edgedistill.text_table import table_lines
 
 VERSION = 1  # of the comparison's JSON
+_TEXTS = {"name", "model", "teacher_model", "method", "target", "executed_on_target", "metric", "budget", "date",
+          "provenance", "host", "place", "executed", "state"}  # fmt: skip
+_TRIAL = ("settings", "value", "state", "epochs")
+_MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "energy_mj"}
 
 
 def load_report(path: Path) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def load_report(path: Path) -> dict[str, Any]:
         raise RunFolderError(
             f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is no report ({error}); name a run folder or a report.json") from None
     version = report.get("version") if isinstance(report, dict) else None
     if version != REPORT_VERSION:
@@ -41,9 +45,16 @@ def load_report(path: Path) -> dict[str, Any]:
 
 
 def load_sweep(path: Path) -> dict[str, Any] | None:
-    """sweep.json of a run folder; None where there was no sweep."""
+    """sweep.json of a run folder; None where there was no sweep.
+
+    Raises:
+        RunFolderError: it cannot be read.
+    """
     file = path / "sweep" / "sweep.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{file} is no sweep ({error}); make it anew with `edgedistill sweep`") from None
 
 
 def compared(
@@ -58,20 +69,32 @@ def compared(
         JSON-able: version; caveats, sentences on what must not be compared; runs, a row each;
         hosts, a row for each run and host; front, names of the runs that no other one beats in
         multiply-adds and accuracy alike; trials of the sweeps, on validation images.
+
+    Raises:
+        RunFolderError: a report or a sweep lacks a value that is read here, or has another kind of it.
     """
-    runs = [_run(name, report) for name, report in reports.items()]
-    caveats = _caveats(reports)
+    try:
+        runs = [_run(name, report) for name, report in reports.items()]
+        hosts = [_host(name, device) for name, report in reports.items() for device in report["devices"]]
+        trials = [{"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
+                  for name, sweep in sweeps.items() if sweep is not None for trial in sweep["trials"]]  # fmt: skip
+        caveats = _caveats(reports)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"a report or a sweep of {', '.join(reports)} is not of our form ({type(error).__name__}: {error}); "
+            "make it anew with `edgedistill report RECIPE.toml`"
+        ) from None
+    for row in [*runs, *hosts, *trials]:
+        _require_our_values(row)
     points = [{"name": row["name"], "size": row["macs"], "value": row["student_fraction"]} for row in runs]
     return {
         "version": VERSION,
         "caveats": caveats,
         "runs": runs,
-        "hosts": [_host(name, device) for name, report in reports.items()
-                  for device in report["devices"]],
+        "hosts": hosts,
         "front": [point["name"] for point in pareto_front(points)],
-        "trials": [{"name": name, "metric": sweep["metric"], **trial}
-                   for name, sweep in sweeps.items() if sweep for trial in sweep["trials"]],
-    }  # fmt: skip
+        "trials": trials,
+    }
 
 
 def text_from_comparison(comparison: dict[str, Any]) -> str:
@@ -146,6 +169,24 @@ def _host(name: str, device: dict[str, Any]) -> dict[str, Any]:
         "state": device["conditions"]["state"],
         "provenance": device["provenance"],
     }
+
+
+def _require_our_values(row: dict[str, Any]) -> None:
+    """Raises RunFolderError: a page or a table cannot be made of a value."""
+    for key, value in row.items():
+        if key == "settings":
+            fits = isinstance(value, dict) and "Infinity" not in json.dumps(value)
+        elif key == "gain_interval_points":
+            fits = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+        else:
+            fits = isinstance(value, str) if key in _TEXTS else _is_number(value)
+        if not fits and not (value is None and key in _MAYBE):
+            raise RunFolderError(f"{row['name']}: {key} is {str(value)[:80]!r}, which no report of ours says; "
+                                 "make it anew with `edgedistill report RECIPE.toml`")  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _caveats(reports: dict[str, dict[str, Any]]) -> list[str]:

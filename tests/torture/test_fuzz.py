@@ -1,234 +1,85 @@
 """Bytes that nobody would send, into everything that reads bytes: only our own one-line refusals come out."""
 
-import io
+import contextlib
+import itertools
 import json
-import signal
+import os
+import shutil
 import string
-import tarfile
-import tempfile
-from pathlib import Path
+import subprocess
+import time
 
-import cv2
-import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from bundles import BIAS, SPEC, WEIGHT, sign
 from calibration.cache import amax_from_text, text_from_amax
-from edgedistill.config import load_recipe, recipe_from_table
-from edgedistill.data.shards import read_bytes
-from edgedistill.data.sources import list_items, list_pool
-from edgedistill.errors import DataError, EdgeDistillError, PreflightError, WeightsError
-from edgedistill.models.weights import about_of, load_weights, model_from_weights, save_weights
-from edgedistill.onnx_model.preflight import check_onnx
-from edgedistill.sections import DataConfig
-from edgedistill.target import load_target
-from jetson import telemetry, trtexec
-from jetson.benchreport import KEYS, report_from_line
-from jetson.errors import BenchError, ImageError, ManifestError
+from edgedistill.config import recipe_from_table
+from edgedistill.errors import EdgeDistillError
+from fuzz_board import sample_manifest
+from fuzz_found import found_once
+from fuzz_machine import every_telemetry_parser
+from fuzz_targets import TARGETS
+from jetson import trtexec
+from jetson.errors import ManifestError
 from jetson.manifest import manifest_from_bytes
-from jetson.preprocess import decode_image
 from knobs import SEED, chance, rounds
-from road import ROOT
-from small import small_recipe
-from tiny_onnx import model_bytes
-
-HANG_S = 10
-
-
-def sample_manifest():
-    """As `write_manifest` writes it, of a folder with one file."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "model.onnx").write_bytes(b"x")
-        sign(folder)
-        return json.loads(Path(folder, "manifest.json").read_text(encoding="utf-8"))
-
+from watch import Target, finding_of
 
 MANIFEST = sample_manifest()
-INTERESTING = [b"\0", b"\xff", b"\n", b"\r", b'"', b"'", b",", b"[", b"{", b"}", b"nan", b"inf", b"-1", b"1e999",
-               b"9" * 30, b"9" * 5000, b"..", b"/", b"\\", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"%s", b"{}", b"true",
-               b"null", b"[" * 3000, b"\xff\xff\xff\xff", b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"]  # fmt: skip
 
 
-class Hang(Exception):
-    pass
-
-
-def mutated(draw, corpus):
-    """One of the corpus with one to eight wounds."""
-    content = bytearray(draw.choice(corpus))
-    for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
-        at = draw.randrange(len(content) + 1)
-        deed = draw.randrange(6)
-        if deed == 0 and content:
-            content[at % len(content)] ^= 1 << draw.randrange(8)
-        elif deed == 1:
-            content[at:at] = draw.choice(INTERESTING)
-        elif deed == 2:
-            del content[at : at + draw.choice((1, 4, 64))]
-        elif deed == 3:
-            content[at:at] = content[at : at + draw.choice((4, 64, 512))]
-        elif deed == 4 and draw.random() < 0.3:
-            del content[at:]
-        elif content:
-            content[at % len(content)] = draw.randrange(256)
-    return bytes(content)
-
-
-def attacked(name, corpus, target, allowed, times):
-    """Run `target` on mutations; how many, and those that ended in something else than `allowed`."""
-    draw, done, lost = chance(f"fuzz {name}"), 0, []
-
-    def alarm(*_):
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, alarm)
-    try:
-        for _ in range(times):
-            content = mutated(draw, corpus)
-            signal.alarm(HANG_S)
-            try:
-                target(content)
-            except allowed as error:
-                if len(str(error).split("\n")) > 1 and not isinstance(error, EdgeDistillError):
-                    lost.append((content[:2000], "more than a line", str(error)))
-            except (Exception, Hang) as error:
-                lost.append((content[:2000], type(error).__name__, str(error)[:300]))
-            finally:
-                signal.alarm(0)
-                done += 1
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    return done, lost
-
-
-def text_of(content):
-    return content.decode("utf-8", "replace")
-
-
-def sample_texts():
-    folder = ROOT / "tests" / "jetson" / "samples"
-    return [path.read_bytes()[:6000] for path in sorted(folder.iterdir()) if path.is_file()]
-
-
-def every_telemetry_parser(content):
-    text = text_of(content)
-    telemetry.kibibytes_from_text(text)
-    telemetry.cpu_model_from_text(text)
-    telemetry.l4t_release_from_text(text)
-    telemetry.power_mode_from_text(text)
-    telemetry.clocks_from_text(text)
-    for line in text.splitlines():
-        telemetry.tegrastats_from_line(line)
-
-
-def onnx_bytes():
-    return [model_bytes(WEIGHT, BIAS, SPEC.image_px)]
-
-
-def tar_bytes():
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        for name, body in (("a.png", b"x" * 90), ("a.cls", b"1"), ("b.jpg", b"y" * 9), ("b.json", b'{"label": "z"}')):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(body)
-            tar.addfile(entry, io.BytesIO(body))
-    return content.getvalue()
-
-
-def image_bytes():
-    rng = np.random.default_rng(2)
-    image = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    kinds = (".png", ".jpg", ".webp", ".bmp", ".tiff", ".jp2", ".ppm", ".gif", ".avif")
-    return [cv2.imencode(kind, image)[1].tobytes() for kind in kinds]
-
-
-def parquet_bytes():
-    pyarrow, parquet = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
-    content = io.BytesIO()
-    parquet.write_table(pyarrow.table({"path": ["a.png", "b.png"], "label": ["x", "y"]}), content)
-    return content.getvalue()
-
-
-CSV = b'path,label,group\na.png,x,1\n"b, c.png",y,2\nd.png,x,\n'
-DATA = DataConfig(train="x", group_column="group")
-TRTEXEC = (b"[I] Throughput: 100.5 qps\n[I] Latency: min = 1.1 ms, max = 2 ms, mean = 1.5 ms, median = 1.4 ms, "
-           b"percentile(99%) = 1.9 ms\n[I] GPU Compute Time: min = 1 ms, max = 2e0 ms\n")  # fmt: skip
-
-
-def through_a_file(path, read):
-    def target(content):
-        path.write_bytes(content)
-        read(path)
-
-    return target
-
-
-def listed(path):
-    for item in [*list_items(path, DATA if path.suffix == ".csv" else DataConfig(train="x"))]:
-        if path.suffix == ".tar":
-            read_bytes(item.path)
-    list_pool(path, DATA)
-
-
-def weights(path):
-    about_of(path)
-    try:
-        load_weights(path)
-    except WeightsError:
-        model_from_weights("mobilenetv3_small_050", str(path), ["a", "b"], will_train=True)
-
-
-class Tiny(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = torch.nn.Linear(2, 2)
-
-
-def targets(folder):
-    """name -> (corpus, target, allowed, times in the three modes)."""
-    save_weights(Tiny(), folder / "seed.safetensors", {"model": "mobilenetv3_small_050", "classes": ["a", "b"],
-                                                       "preprocess": {}})  # fmt: skip
-    torch.save({"state_dict": {"x": torch.zeros(2)}}, folder / "seed.pth")
-    nano = load_target("jetson-nano")
-    manifest = json.dumps(MANIFEST).encode()
-    report = json.dumps({**dict.fromkeys(KEYS), "version": 2, "state": "locked"}).encode()
-    cache = text_from_amax({"a": 1.0, "b: c": 0.5, "": 3.0}, "8.2.1").encode()
-    return {
-        "telemetry": ([*sample_texts(), b""], every_telemetry_parser, (), (300, 6000, 40_000)),
-        "trtexec": ([TRTEXEC], lambda c: trtexec.summary_from_text(text_of(c)), (), (300, 3000, 20_000)),
-        "calibration cache": ([cache], lambda c: amax_from_text(text_of(c)), ValueError, (300, 5000, 30_000)),
-        "manifest": ([manifest], manifest_from_bytes, ManifestError, (300, 5000, 30_000)),
-        "benchmark report": ([report], lambda c: report_from_line(text_of(c)), BenchError, (300, 5000, 30_000)),
-        "recipe": ([small_recipe().encode(), b'[data]\ntrain = "~x/\\u0000"\n[distill]\nseed = -1\n'],
-                   through_a_file(folder / "r.toml", load_recipe), EdgeDistillError, (100, 2000, 10_000)),
-        "csv": ([CSV], through_a_file(folder / "t.csv", listed), DataError, (150, 3000, 15_000)),
-        "parquet": ([parquet_bytes()], through_a_file(folder / "t.parquet", listed), DataError, (60, 1000, 6000)),
-        "shard": ([tar_bytes()], through_a_file(folder / "t.tar", listed), (DataError, OSError), (100, 2000, 10_000)),
-        "image": (image_bytes(), lambda c: decode_image(c, "x"), ImageError, (150, 3000, 20_000)),
-        "onnx": (onnx_bytes(), through_a_file(folder / "m.onnx", lambda p: check_onnx(p, nano)),
-                 PreflightError, (60, 1000, 5000)),
-        "safetensors": ([(folder / "seed.safetensors").read_bytes()],
-                        through_a_file(folder / "w.safetensors", weights), EdgeDistillError, (20, 300, 3000)),
-        "torch file": ([(folder / "seed.pth").read_bytes()], through_a_file(folder / "w.pth", weights),
-                       EdgeDistillError, (10, 200, 1000)),
-    }  # fmt: skip
-
-
-NAMES = ("telemetry", "trtexec", "calibration cache", "manifest", "benchmark report", "recipe", "csv", "parquet",
-         "shard", "image", "onnx", "safetensors", "torch file")  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.timeout(7200)
 def test_wounded_bytes(name, tmp_path, tried):
-    corpus, target, allowed, times = targets(tmp_path)[name]
-    done, lost = attacked(name, corpus, target, allowed, rounds(*times))
-    tried("fuzz", name, done, len(lost))
-    kinds = {(kind, said[:100]): content for content, kind, said in lost}
-    assert not lost, "\n".join(f"{key}: {content!r}" for key, content in list(kinds.items())[:8])
+    make, times = TARGETS[name]
+    target, draw, found = make(tmp_path), chance(f"fuzz {name}"), {}
+    if name not in ("safetensors", "torch file"):  # of no network that there is
+        target.call(target.corpus[0])  # its own kind passes, and what is imported late is there
+    done = lost = 0
+    wounds = (target.wounds(draw, target.corpus) for _ in range(rounds(*times)))
+    for content in itertools.chain(found_once(name, target.corpus), wounds):
+        finding = finding_of(target, content)
+        done += 1
+        if finding is not None:
+            lost += 1
+            found.setdefault(finding[0], (finding[1], content[:2000]))
+    tried("fuzz", name, done, lost)
+    assert not found, "\n".join(f"{kind}: {words}: {content!r}" for kind, (words, content) in found.items())
+
+
+def swallowed(inside):
+    with contextlib.suppress(Exception):
+        (inside.parent / "x").write_bytes(b"")
+
+
+MISDEEDS = {
+    "write": lambda inside: (inside.parent / "x").write_bytes(b""),
+    "write through a link": lambda inside: (inside / "up" / "x").write_bytes(b""),
+    "write by the system's call": lambda inside: os.open(inside.parent / "x", os.O_WRONLY | os.O_CREAT),
+    "rename": lambda inside: os.replace(inside / "a", inside.parent / "x"),
+    "link": lambda inside: (inside.parent / "x").symlink_to("a"),
+    "folder": lambda inside: os.makedirs(inside.parent / "x" / "y"),
+    "removal": lambda inside: shutil.rmtree(inside.parent / "kept"),
+    "program": lambda inside: subprocess.run(["touch", str(inside.parent / "x")], check=True),
+    "swallowed": swallowed,
+    "hang": lambda _: time.sleep(20),
+    "changed bundle": lambda _: pytest.fail("taken"),
+}
+
+
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_the_watch_sees_and_stops(misdeed, tmp_path, monkeypatch):
+    monkeypatch.setattr("watch.HANG_S", 1)
+    inside = tmp_path / "inside"
+    for folder in (inside, tmp_path / "kept" / "below"):
+        folder.mkdir(parents=True)
+    (inside / "a").write_bytes(b"")
+    (inside / "up").symlink_to("..")
+    target = Target([b""], lambda _: MISDEEDS[misdeed](inside), (), inside)
+    assert finding_of(target, b"") is not None
+    assert {path.name for path in tmp_path.rglob("*")} == {"inside", "kept", "below", "a", "up"}
+    assert finding_of(target._replace(call=lambda _: (inside / "b").write_bytes(b"")), b"") is None
 
 
 def attempt(call, kind):
