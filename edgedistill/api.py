@@ -171,10 +171,7 @@ def sweep(
     from edgedistill.sweep import Sweep
     from edgedistill.talk import Talk
 
-    axes = [
-        f"{key}={','.join(json.dumps(value) for value in values)}" for key, values in over.items()
-    ]
-    made = Sweep(Path(file), [], axes, _run_dir(file, run_dir), Talk(quiet, events))
+    made = Sweep(Path(file), [], over, _run_dir(file, run_dir), Talk(quiet, events))
     return json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
 
 
