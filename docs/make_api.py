@@ -6,14 +6,20 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedistill"
 PAGES = (  # heading, module
-    ("Verbs", "api.py"),
+    ("A recipe", "api.py"),
+    ("Boards", "api_board.py"),
+    ("Questions", "api_questions.py"),
     ("What they take and give", "api_types.py"),
     ("Losses", "distill/losses.py"),
 )
 HEAD = """# Python
 
 Made by `python docs/make_api.py > docs/api.md`; do not edit. [examples/](examples/) has a script for each
-task, all of them executed by a test."""
+task, all of them executed by a test.
+
+Every verb of the command line is a function of `edgedistill` with the same words. `teacher` is called
+`train_teacher`; `data`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`; the verbs of `keys` are
+functions of `edgedistill.device.keys`; `quickstart` and `completion` are for a terminal."""
 SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Source):\s*(.*)$")
 
 LISTED = ("Args", "Raises", "Attributes")
@@ -43,11 +49,16 @@ def signature(node: ast.FunctionDef) -> str:
 
 
 def entries(path: Path) -> list[str]:
-    found = []
+    found: list[str] = []
+    titles: list[str] = []  # of one function, as often as it is overloaded
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
             continue
-        title = signature(node) if isinstance(node, ast.FunctionDef) else f"class {node.name}"
+        titles.append(signature(node) if isinstance(node, ast.FunctionDef) else f"class {node.name}")
+        if any(ast.unparse(mark) == "overload" for mark in node.decorator_list):
+            continue  # its text stands at the last one
+        title = "\n".join(titles[:-1] or titles)
+        titles.clear()
         found.append(
             f"### {node.name}\n\n```python\n{title}\n```\n\n{markdown(ast.get_docstring(node))}"
         )

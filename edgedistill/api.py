@@ -1,4 +1,4 @@
-"""The verbs of the command line as Python functions, with the same words: `edgedistill.run(...)`.
+"""The verbs that work on a recipe as Python functions, with the same words: `edgedistill.run(...)`.
 
 Every function that takes a recipe takes it in one of three ways: a file, as the command line does;
 sections as keyword arguments; or a file with sections that go on top of it. Paths in a file are
@@ -7,9 +7,9 @@ relative to that file, paths in keyword arguments to the working directory.
     edgedistill.distill("parts.toml", distill={"temperature": 2.0})
     edgedistill.run(data={"train": "images"}, target={"device": "orin-nano-8gb"}, run_dir="runs/parts")
 
-What the command line refuses in one line is raised as an `EdgeDistillError`. A verb whose name is a
-module's too has `call_as_verb(__name__)` at the top of that module; `edgedistill/__init__.py` lists
-all of them.
+What the command line refuses in one line is raised as an `EdgeDistillError`. Boards are in
+`api_board.py`, questions that need no run in `api_questions.py`. A verb whose name is a module's too
+has `call_as_verb(__name__)` at the top of that module; `edgedistill/__init__.py` lists all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from edgedistill.api_types import OWN_OPTIONS, Artifact, Options, PathLike, Sect
 
 if TYPE_CHECKING:
     from edgedistill.config import Recipe
-    from edgedistill.doctor import Check
     from edgedistill.plan import Planned
 
 
@@ -89,6 +88,24 @@ def train_teacher(file: PathLike | None = None, /, **options: Unpack[Options]) -
         TeacherError: weaker than `teacher.min_top1_fraction` asks for.
     """
     return stage("teacher", file, **options)
+
+
+def logits(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `logits`: the teacher's outputs for every training view. Arguments as of `stage`.
+
+    Returns:
+        Values `images`, `views`, ...; the cache is read by `edgedistill.distill.logit_cache`.
+    """
+    return stage("logits", file, **options)
+
+
+def baseline(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `baseline`: the student without a teacher, for comparison. Arguments as of `stage`.
+
+    Returns:
+        Values and file as of `distill`.
+    """
+    return stage("baseline", file, **options)
 
 
 def distill(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
@@ -158,24 +175,56 @@ def sweep(
     trials: int | None = None, storage: str | None = None, quiet: bool = False,
     events: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Settings of the student on one cached teacher: `edgedistill sweep`.
+    """Settings of the student, or students, on one cached teacher: `edgedistill sweep`.
 
     Args:
-        over: key -> values to try, like `{"distill.temperature": [1, 4]}`.
+        over: key -> values to try, like `{"distill.temperature": [1, 4]}`: keys of [distill],
+            `student.model`, `student.weights`.
         trials: how many combinations TPE chooses; all of them when None.
         storage: Optuna storage that several machines share; a file when None.
 
     Returns:
-        sweep.json: `metric`, `trials`, best first, and `best`, with `settings` and `value` each.
+        sweep.json: `metric`, `trials`, best first, and `best`, with `settings`, `model` and `value`
+        each. The report of the run, made again, shows them.
+
+    Raises:
+        RecipeError: a key that the cached teacher depends on, or a value out of range.
     """
     from edgedistill.sweep import Sweep
     from edgedistill.talk import Talk
 
-    axes = [
-        f"{key}={','.join(json.dumps(value) for value in values)}" for key, values in over.items()
-    ]
-    made = Sweep(Path(file), [], axes, _run_dir(file, run_dir), Talk(quiet, events))
-    return json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
+    made = Sweep(Path(file), [], over, _run_dir(file, run_dir), Talk(quiet, events))
+    found: dict[str, Any] = json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
+    return found
+
+
+def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
+    """Several finished runs side by side: `edgedistill compare`.
+
+    Args:
+        runs: run folders, or report.json files.
+        out: where the page goes; no page when None.
+
+    Returns:
+        `runs` and `hosts`, a row each, `front` (names of the runs that no other one beats in
+        multiply-adds and accuracy alike), `trials` of their sweeps, and `caveats`.
+
+    Raises:
+        RunFolderError: no report there, or one of another version.
+        UsageError: no run.
+    """
+    from edgedistill.errors import UsageError
+    from edgedistill.report.comparison import comparison_of
+
+    if not runs:
+        raise UsageError("expected at least one run to compare")
+    found = comparison_of([Path(run) for run in runs])
+    if out is not None:
+        from edgedistill.report.compare_page import html_from_comparison
+        from edgedistill.run_folder import write_bytes
+
+        write_bytes(Path(out), html_from_comparison(found).encode())
+    return found
 
 
 def new(
@@ -195,94 +244,6 @@ def new(
 
     paths = [None if path is None else Path(path) for path in (val, unlabelled)]
     return inspect_and_write(Path(train), paths[0], target, Path(file), lambda line: None, paths[1])
-
-
-def check(
-    model: PathLike, target: str = "jetson-nano", *, tensorrt: str | None = None,
-    fix: PathLike | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Whether the board's TensorRT will take an ONNX file: `edgedistill check`.
-
-    Args:
-        tensorrt: release of another JetPack than the target's, like "8.6".
-        fix: a file to write a mended copy to, proved equal in ONNX Runtime.
-
-    Returns:
-        `fits`, `findings` (`level`, `node`, `why`, `mend` each), `target`, `tensorrt`, `basis`; of a
-        mended file `fix` too.
-
-    Raises:
-        RecipeError: no such target or release.
-        PreflightError: not an ONNX file, or one that cannot be mended.
-    """
-    from edgedistill.check import check as check_file
-    from edgedistill.check import fix as fix_file
-
-    if fix is not None:
-        return fix_file(Path(model), target, Path(fix), tensorrt)
-    return check_file(Path(model), target, tensorrt)
-
-
-def students(target: str = "jetson-nano") -> dict[str, Any]:
-    """Networks that can be students: `edgedistill students`.
-
-    Returns:
-        `rows` with `model`, `parameters`, `macs`, and verdicts `export`, `preflight`, `compile`; and
-        when and with what they were made. No board was asked.
-    """
-    from edgedistill.students import students as table
-
-    return table(target)
-
-
-def predict(
-    model: PathLike, target: str, precision: str = "fp16", *, image_px: int | None = None,
-    classes: int = 1000,
-) -> dict[str, Any]:  # fmt: skip
-    """How fast a network would be on a board, without the board: `edgedistill predict`.
-
-    Args:
-        model: an ONNX file, or the name of a network of the catalogue.
-        precision: asked for.
-        image_px: of a named network, 224 when None; a file knows its own.
-        classes: of a named network.
-
-    Returns:
-        `latency_ms` with its interval `latency_ms_low` and `latency_ms_high`, `fps`, `memory_mib`,
-        `provenance`, ...
-
-    Raises:
-        RecipeError: no such network, board or size, or nothing published to predict from.
-    """
-    from edgedistill.predict.model import predict as predict_network
-
-    return predict_network(model, target, precision, image_px, classes).as_dict
-
-
-def choose(
-    target: str, precision: str = "fp16", *, fps: float | None = None, memory_mib: float | None = None,
-    sizes: Sequence[int] = (224,), classes: int = 1000,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Students for a board and a budget, best first: `edgedistill choose`.
-
-    Args:
-        fps, memory_mib: the budget; None is no limit.
-        sizes: image_px.
-
-    Raises:
-        RecipeError: nothing is predicted for this board, or a size is not in the catalogue.
-    """
-    from edgedistill.predict.choose import choose as choose_students
-
-    found = choose_students(target, precision, fps, memory_mib, tuple(sizes), classes)
-    return [candidate.as_dict for candidate in found]
-
-
-def doctor() -> list[Check]:
-    """What of the toolchain is here, and what a missing part costs: `edgedistill doctor`."""
-    from edgedistill.doctor import examine
-
-    return examine()
 
 
 def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Artifact:

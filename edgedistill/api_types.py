@@ -46,6 +46,31 @@ class Options(Sections, total=False):
 OWN_OPTIONS = Options.__annotations__.keys() - Sections.__annotations__.keys()  # the others are sections
 
 
+class DeployOptions(Options, total=False):
+    """What `deploy` takes besides; what is not said stands in the recipe's [deploy], or is its default.
+
+    Attributes:
+        group: only these boards of the fleet.
+        until: the last step: `build`, `verify`, `bench`, `activate`.
+        runs: timed inferences.
+        allow_downgrade: let boards take an older serial.
+        root: folder there, relative to the login's home.
+        python: interpreter there.
+        ssh_config: what `ssh` reads instead of your ~/.ssh/config.
+    """
+
+    group: str | None
+    until: str | None
+    runs: int | None
+    allow_downgrade: bool
+    root: str | None
+    python: str | None
+    ssh_config: PathLike | None
+
+
+DEPLOY_OPTIONS = DeployOptions.__annotations__.keys() - Sections.__annotations__.keys()
+
+
 @dataclass(frozen=True)
 class Artifact:
     """What a stage left in the run folder.
@@ -73,4 +98,4 @@ class Artifact:
     @property
     def seconds(self) -> float:
         """How long the stage took when it was last run."""
-        return self.values["artifact"]["seconds"]
+        return float(self.values["artifact"]["seconds"])

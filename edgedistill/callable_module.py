@@ -15,7 +15,7 @@ from typing import Any
 
 
 def call_as_verb(module: str) -> None:
-    """Let the module `edgedistill.NAME` be called: `edgedistill.api.NAME` does it.
+    """Let the module `edgedistill.NAME` be called: the function NAME of the Python API does it.
 
     Args:
         module: its `__name__`; call this at its top.
@@ -25,7 +25,10 @@ def call_as_verb(module: str) -> None:
 
 class _Verb(ModuleType):
     def _function(self) -> Any:
-        return getattr(import_module("edgedistill.api"), self.__name__.rpartition(".")[2])
+        from edgedistill import HOMES
+
+        name = self.__name__.rpartition(".")[2]
+        return getattr(import_module(f"edgedistill.{HOMES[name]}"), name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function()(*args, **kwargs)

@@ -131,8 +131,10 @@ class Recipe(Section):
                              **schedule, **gates)  # fmt: skip
 
 
-def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe file and apply `section.key=value` overrides on top.
+def load_recipe(
+    path: Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Read a recipe file and apply `section.key=value` overrides on top, then `section.key` -> value.
 
     Paths in [data], [teacher] and [student] that are relative mean: relative to the recipe.
 
@@ -143,6 +145,8 @@ def load_recipe(path: Path, overrides: Iterable[str] = ()) -> Recipe:
     base = path.parent.resolve()
     for override in overrides:
         apply_override(table, override)
+    for name, value in (settings or {}).items():
+        _set_key(table, name, value, f"{name} = {value!r}")
     return recipe_from_table(_with_absolute_paths(table, base), source=str(path))
 
 
@@ -158,9 +162,11 @@ def recipe_from_sections(sections: Mapping[str, Any], file: Path | None) -> Reci
     """
     table = {} if file is None else _with_absolute_paths(_table_from_file(file), file.parent.resolve())
     given = {name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value
-                    for key, value in keys.items()} for name, keys in sections.items()}  # fmt: skip
+                    for key, value in keys.items()} if isinstance(keys, Mapping) else keys
+             for name, keys in sections.items()}  # fmt: skip
     for name, keys in _with_absolute_paths(given, Path.cwd()).items():
-        table[name] = {**table.get(name, {}), **keys}
+        below = table.get(name, {})
+        table[name] = {**below, **keys} if isinstance(below, dict) and isinstance(keys, dict) else keys
     return recipe_from_table(table, source="recipe" if file is None else str(file))
 
 
@@ -186,15 +192,20 @@ def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:
 
 def apply_override(table: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    section, dot, key = name.strip().partition(".")
+    _, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
         raise RecipeError(
             f"--set {override}: expected section.key=value, like distill.temperature=2"
         )
+    _set_key(table, name.strip(), value_from_text(text), f"--set {override}")
+
+
+def _set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:
+    section, _, key = name.partition(".")
     table.setdefault(section, {})
     if not isinstance(table[section], dict):
-        raise RecipeError(f"--set {override}: [{section}] is not a section of the recipe")
-    table[section][key] = value_from_text(text)
+        raise RecipeError(f"{said}: [{section}] is not a section of the recipe")
+    table[section][key] = value
 
 
 def value_from_text(text: str) -> Any:

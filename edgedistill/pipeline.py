@@ -148,7 +148,7 @@ def _why(
     stage: Stage, recipe: Recipe, run: RunFolder, force: tuple[str, ...], sources: Any
 ) -> tuple[dict[str, Any], str | None]:
     """What a stage's artifact is to be made from, and why the one that is there will not do."""
-    inputs = inputs_of(stage, recipe, run.digest, sources)
+    inputs = inputs_of(stage, recipe, run, sources)
     reason = "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
     if reason is None:
         run.forget_begun(stage.name, inputs)

@@ -67,19 +67,22 @@ def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tup
 
 
 def inputs_of(
-    stage: Stage, recipe: Recipe, digest: Callable[[str], str], source_files: Callable[[], str]
-) -> dict[str, Any]:
+    stage: Stage, recipe: Recipe, run: RunFolder, source_files: Callable[[], str],
+    digest: Callable[[str], str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What a stage's artifact is to be made from.
 
     Args:
-        digest: of the artifact of a stage that it reads.
+        digest: of the artifact of a stage that it reads, where the run's own is not the one to take.
         source_files: fingerprint of the user's images, asked for by the stage `data`.
     """
     inputs: dict[str, Any] = {
         "stage version": stage.version,
         "recipe": recipe_values(stage, recipe),
-        "artifacts": {name: digest(name) for name in stages_read(stage, recipe)},
+        "artifacts": {name: (digest or run.digest)(name) for name in stages_read(stage, recipe)},
     }
+    if stage.files:
+        inputs["files"] = {name: run.file_digest(name) for name in stage.files}
     if stage.name == "data":
         inputs["source files"] = source_files()
     return inputs
@@ -106,7 +109,7 @@ def plan_stages(
             return known[name] if name in known else run.digest(name)
 
         action: Action
-        inputs = inputs_of(stage, recipe, digest, source_files)
+        inputs = inputs_of(stage, recipe, run, source_files, digest)
         reason = "asked for" if stage.name in set(force) else run.why_stale(stage.name, inputs)
         if reason is not None:
             if not moved and run.is_begun(stage.name, inputs):

@@ -109,6 +109,11 @@ class RunFolder:
         """SHA-256 over the stage's values and files: equal content, equal digest."""
         return self.artifact(stage)["artifact"]["digest"]
 
+    def file_digest(self, name: str) -> str | None:
+        """First digits of the SHA-256 of a file that no stage made; None where there is none."""
+        path = self.path / name
+        return sha256_of(path)[:16] if path.is_file() else None
+
     def why_stale(self, stage: str, inputs: dict[str, Any]) -> str | None:
         """None when the stored artifact was made from `inputs` and is intact, else the reason."""
         self._finish_swap(stage)

@@ -5,6 +5,7 @@
     DIR/sweep/sweep.json      all trials, best first; also table.csv, sweep.png, best.toml
 
 No teacher runs in a trial, and test images are never looked at: trials are compared on validation.
+A trial of another teacher or of other images than the run has now is left out, and trained anew.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ import io
 import itertools
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.callable_module import call_as_verb
-from edgedistill.config import PATHS, Recipe, load_recipe, value_from_text
+from edgedistill.config import PATHS, Recipe, load_recipe
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline import StageContext, run_stages
 from edgedistill.run_folder import RunFolder, write_bytes, write_json
-from edgedistill.stages import recipe_values, stage_named, stages_of
+from edgedistill.stages import recipe_values, stage_named
+from edgedistill.sweep_axes import STUDENT, checked_values, refuse_other_teachers
 from edgedistill.sweep_plot import plot_trials
 from edgedistill.talk import Talk
+
+if TYPE_CHECKING:
+    from edgedistill.images import Images
+    from edgedistill.training_stage import Subject
 
 call_as_verb(__name__)
 
@@ -41,7 +47,7 @@ class Sweep:
     Args:
         recipe_path: TOML.
         overrides: `section.key=value`, for all trials.
-        over: `section.key=a,b,c` each.
+        over: `section.key` -> values to try: keys of [distill], student.model and student.weights.
         run_dir: of the recipe; its teacher and cache are used, or made first.
         talk: where lines go.
 
@@ -50,32 +56,36 @@ class Sweep:
     """
 
     def __init__(
-        self, recipe_path: Path, overrides: list[str], over: list[str], run_dir: Path, talk: Talk
-    ):
+        self, recipe_path: Path, overrides: list[str], over: Mapping[str, Sequence[Any]],
+        run_dir: Path, talk: Talk,
+    ):  # fmt: skip
         self.recipe_path, self.overrides = recipe_path, overrides
         self.run_dir, self.talk = run_dir, talk
         self.folder = run_dir / "sweep"
-        self.axes = dict(_axis(text) for text in over)
+        self.axes = {key: checked_values(key, values) for key, values in over.items()}
         self.grid = [dict(zip(self.axes, values, strict=True))
                      for values in itertools.product(*self.axes.values())]  # fmt: skip
         recipes = [self.recipe_of(settings) for settings in self.grid]
-        self._refuse_other_teachers(recipes)
-        # Features are cached for all trials when one of them matches features.
-        self._first = max(recipes, key=lambda recipe: recipe.distill.cache_features)
+        # Features are cached for all trials when one of them matches features. The run's own student
+        # stays, so that its images are not decoded anew.
+        shared = [{key: value for key, value in settings.items() if key not in STUDENT}
+                  for settings in self.grid]  # fmt: skip
+        self._first = max(map(self.recipe_of, shared), key=lambda recipe: recipe.distill.cache_features)
+        refuse_other_teachers([self._first, *recipes])
         self.metric = self._first.data.metric
 
     def recipe_of(self, settings: Settings) -> Recipe:
-        own = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-        return load_recipe(self.recipe_path, [*self.overrides, *own])
+        return load_recipe(self.recipe_path, self.overrides, settings)
 
     def run(self, storage: str | None, trials: int | None) -> Path:
         """Train what has not been trained yet; returns sweep.json."""
         optuna = _optuna()
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
         run_stages(self._first, self.run_dir, self.talk, only=before)
+        self._artifacts = artifacts_of(RunFolder(self.run_dir), self._first)
         (self.folder / "trials").mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
-            study_name="sweep", direction="maximize", load_if_exists=True,
+            study_name=self._study_name(), direction="maximize", load_if_exists=True,
             storage=storage or f"sqlite:///{self.folder.resolve() / 'study.db'}",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
         )  # fmt: skip
@@ -87,7 +97,8 @@ class Sweep:
             study.sampler = optuna.samplers.TPESampler(seed=self._first.distill.seed)
             for _ in range(trials):
                 trial = study.ask(self._distributions())
-                self._train(study, trial, trial.params)
+                settings = {key: json.loads(label) for key, label in trial.params.items()}
+                self._train(study, trial, settings)
         return self._write()
 
     def _grid_trial(self, study: Any, settings: Settings) -> None:
@@ -98,14 +109,17 @@ class Sweep:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            labels = {key: json.dumps(value) for key, value in settings.items()}
             study.sampler = optuna.samplers.PartialFixedSampler(
-                settings, optuna.samplers.RandomSampler(seed=0)
+                labels, optuna.samplers.RandomSampler(seed=0)
             )
         self._train(study, study.ask(self._distributions()), settings)
 
     def _train(self, study: Any, trial: Any, settings: Settings) -> None:
         """One training, told to the study epoch by epoch; pruned when below the median."""
         import optuna
+
+        from edgedistill.models.build import parameter_count
 
         known = self._result(settings)
         if known is not None:
@@ -128,22 +142,28 @@ class Sweep:
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
+            work = self._begun(settings, out)
             try:
-                value, epochs, state = *self._trained(settings, out, told), "complete"
+                value, epochs, state = *self._trained(*work, told), "complete"
             except optuna.TrialPruned:
                 value, epochs, state = last[f"eval_{self.metric}"], last["epoch"], "pruned"
-            write_json(out / "trial.json", {"settings": settings, "value": value, "state": state,
-                                            "epochs": epochs})  # fmt: skip
+            subject = work[2]
+            write_json(out / "trial.json", {
+                "settings": settings, "value": value, "state": state, "epochs": epochs,
+                "model": subject.name, "parameters": parameter_count(subject.model),
+                "artifacts": self._artifacts,
+            })  # fmt: skip
             (out / "checkpoint.pt").unlink(missing_ok=True)
             pruned = state == "pruned"
             study.tell(trial, None if pruned else value,
                        optuna.trial.TrialState.PRUNED if pruned else None)  # fmt: skip
         self.talk.say(f"  {_words(settings)}: {value:.4f} after {epochs} epochs ({state})")
 
-    def _trained(self, settings: Settings, out: Path, told) -> tuple[float, int]:
+    def _begun(self, settings: Settings, out: Path) -> tuple[StageContext, Images, Subject]:
+        """The network of a trial and what it is trained on, before its first step."""
         from edgedistill.images import open_images
         from edgedistill.stages.distill import last_teacher, student_lesson
-        from edgedistill.training_stage import Subject, device_of, new_network, train_and_save
+        from edgedistill.training_stage import Subject, device_of, new_network
 
         recipe = self.recipe_of(settings)
         context = StageContext(recipe, RunFolder(self.run_dir), out, self.talk)
@@ -153,14 +173,21 @@ class Sweep:
                             student.output)  # fmt: skip
         cache = last_teacher(context, images)
         lesson = student_lesson(context, images, cache, model, distill.seed, device)
-        subject = Subject(student.model, student.weights, model, lesson, 0, f"trial {out.name}")
+        title = f"trial {out.name}"
+        return context, images, Subject(student.model, student.weights, model, lesson, 0, title)
+
+    def _trained(self, context: StageContext, images: Images, subject: Subject, told) -> tuple[float, int]:
+        from edgedistill.training_stage import device_of, train_and_save
+
+        distill, device = context.recipe.distill, device_of(context.recipe.run)
         result = train_and_save(context, images, subject, distill, distill.views, device, told)
         return result.values["validation"][self.metric], distill.epochs
 
     def _write(self) -> Path:
         """Everything that is known, best first; sweep.json last."""
-        rows = [json.loads(path.read_text(encoding="utf-8"))
-                for path in (self.folder / "trials").glob("*/trial.json")]  # fmt: skip
+        found = (_trial(path) for path in (self.folder / "trials").glob("*/trial.json"))
+        rows = [{key: value for key, value in row.items() if key != "artifacts"}
+                for row in found if row and row["artifacts"] == self._artifacts]  # fmt: skip
         rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], str(row["settings"])))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -173,7 +200,7 @@ class Sweep:
         write_bytes(self.folder / "best.toml", self._best_toml(rows[0]).encode())
         plot_trials(rows, keys, self.metric, self.folder / "sweep.png")
         result = {"metric": f"validation {self.metric}", "images": "validation, never test",
-                  "seeds": 1, "trials": rows, "best": rows[0]}  # fmt: skip
+                  "seeds": 1, "artifacts": self._artifacts, "trials": rows, "best": rows[0]}  # fmt: skip
         write_json(self.folder / "sweep.json", result)
         return self.folder / "sweep.json"
 
@@ -195,27 +222,16 @@ class Sweep:
                 "one seed\n")  # fmt: skip
         return head + tomlkit.dumps(document)
 
-    def _refuse_other_teachers(self, recipes: list[Recipe]) -> None:
-        """Every stage before the student must come out the same for all trials."""
-        for recipe in recipes[1:]:
-            for stage in stages_of(recipe):
-                if stage.name not in {"data", "teacher", "synthesise", "logits", "assist"}:
-                    continue
-                ours, theirs = (recipe_values(stage, r) for r in (recipes[0], recipe))
-                differing = [key for key in ours if ours[key] != theirs.get(key)
-                             and key != "distill.cache_features"]  # fmt: skip
-                if differing:
-                    raise RecipeError(
-                        f"--over: the stage {stage.name!r} depends on {differing[0]}; a sweep tries "
-                        "what one cached teacher can serve: loss, temperature, weights, learning "
-                        "rate, epochs; run this one as recipes of their own"
-                    )
-
     def _distributions(self) -> dict[str, Any]:
+        """Values as JSON text: Optuna's storage takes no lists."""
         import optuna
 
-        return {key: optuna.distributions.CategoricalDistribution(values)
+        return {key: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
                 for key, values in self.axes.items()}  # fmt: skip
+
+    def _study_name(self) -> str:
+        """One study for one grid on one teacher: Optuna refuses other values of a key in the same one."""
+        return f"sweep-{_digest([self.axes, self._artifacts])}"
 
     def _forget_killed(self, study: Any) -> None:
         """Trials that were under way when their process was killed: their lock is free."""
@@ -233,14 +249,21 @@ class Sweep:
         recipe = self.recipe_of(settings)
         with_all = {stage: recipe_values(stage_named(stage), recipe)
                     for stage in ("data", "teacher", "distill")}  # fmt: skip
-        digest = hashlib.sha256(json.dumps(with_all, sort_keys=True).encode()).hexdigest()
-        return self.folder / "trials" / digest[:16]
+        return self.folder / "trials" / _digest(with_all)
 
     def _result(self, settings: Settings) -> dict[str, Any] | None:
-        try:
-            return json.loads((self._place(settings) / "trial.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
+        found = _trial(self._place(settings) / "trial.json")
+        return found if found is not None and found["artifacts"] == self._artifacts else None
+
+
+def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
+    """Digests of what all trials of a sweep have in common: their images and whoever teaches them.
+
+    Raises:
+        RunFolderError: one of them is not there.
+    """
+    common = (stage_named(name) for name in ("data", "teacher", "synthesise", "assist"))
+    return {stage.name: run.digest(stage.name) for stage in common if stage.applies(recipe)}
 
 
 def text_from_sweep(result: dict[str, Any], folder: Path) -> str:
@@ -251,13 +274,17 @@ def text_from_sweep(result: dict[str, Any], folder: Path) -> str:
     return "\n".join([head, *lines, f"best: {folder / 'best.toml'}"])
 
 
-def _axis(text: str) -> tuple[str, list[Any]]:
-    name, equals, values = text.partition("=")
-    if not (equals and values and name.startswith("distill.")):
-        raise RecipeError(
-            f"--over {text}: expected distill.key=a,b,c, like distill.temperature=2,4"
-        )
-    return name.strip(), [value_from_text(value.strip()) for value in values.split(",")]
+def _trial(path: Path) -> dict[str, Any] | None:
+    """trial.json; None where there is none, or one that does not say what it was taught by."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found if "artifacts" in found else None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _words(settings: Settings) -> str:

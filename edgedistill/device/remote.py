@@ -8,12 +8,13 @@ as its arguments.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgedistill.device.ssh import PLAIN_PATH, Sent, Upload
+from edgedistill.device.ssh import PLAIN_PATH, Connection, Sent, Upload
 from edgedistill.device.streams import Answer, Say, clean, object_from_line
 from edgedistill.errors import BoardError
 from jetson.runners import BACKENDS
@@ -102,6 +103,17 @@ class Board:
             raise BoardError(f"{self.machine.name}: jetson doctor: its checks are not of our form")
         return {**found, "ok": found.get("ok") is True}
 
+    def rollback(self, leave: str | None = None) -> dict[str, Any]:
+        """Serve again what it served before: id, previous.
+
+        Args:
+            leave: only if it serves this one: said twice, it does not go forth again.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self.agent("rollback", *(() if leave is None else ("--leave", leave)))
+
     def bundle(self, folder: str, verb: str, *words: str) -> dict[str, Any]:
         """A verb of a bundle that lies there: build, verify, bench.
 
@@ -146,3 +158,14 @@ class Board:
                 return answer
             self.say(f"{answer.error}: waiting")
             time.sleep(_BUSY_LOOK_S)
+
+
+@contextmanager
+def connected(host: str, root: str, python: str, ssh_config: Path | None, say: Say) -> Iterator[Board]:
+    """The board behind a word that `ssh` accepts, while the block lasts.
+
+    Raises:
+        SshError: no connection.
+    """
+    with Connection(host, ssh_config) as machine:
+        yield Board(machine, root, python, say)

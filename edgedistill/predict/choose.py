@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from edgedistill.errors import RecipeError
+from edgedistill.pareto import pareto_front
 from edgedistill.predict.features import catalogue, with_classes
 from edgedistill.predict.latency import refuse_unless_fitted
 from edgedistill.predict.learned import factor_of
@@ -153,10 +154,7 @@ def accuracies() -> dict[str, Accuracy]:
 
 def pareto(candidates: list[Candidate]) -> list[Candidate]:
     """Those that no other beats in both speed and comparable accuracy, slowest first."""
-    rated = sorted((c for c in candidates if c.comparable_top1 is not None and c.preflight != "does not fit"),
-                   key=lambda c: (c.prediction.fps, c.comparable_top1), reverse=True)  # fmt: skip
-    front: list[Candidate] = []
-    for candidate in rated:
-        if not front or candidate.comparable_top1 > front[-1].comparable_top1:
-            front.append(candidate)
-    return front[::-1]
+    rated = [(c, c.comparable_top1) for c in candidates if c.preflight != "does not fit"]
+    known = [(c, top1) for c, top1 in rated if top1 is not None]
+    front = pareto_front(known, lambda pair: -pair[0].prediction.fps, lambda pair: pair[1])
+    return [candidate for candidate, _ in reversed(front)]

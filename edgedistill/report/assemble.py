@@ -23,6 +23,7 @@ def report_from_stages(
     recipe: Recipe,
     disagreements: list[dict[str, Any]] | None = None,
     predicted: dict[str, Any] | None = None,
+    swept: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Gather and compare.
 
@@ -31,6 +32,7 @@ def report_from_stages(
         recipe: of the run.
         disagreements: of `disagreements.disagreement`, a pair of networks each.
         predicted: of `devices.predicted_of`.
+        swept: of `swept.swept_of`.
 
     Returns:
         JSON-able, as report.schema.json describes it. Fractions are in 0..1, points are of 100,
@@ -73,7 +75,7 @@ def report_from_stages(
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,
         "published": published_of(recipe, stages["quantize"]["executed"]),
-        "predicted": predicted,
+        "predicted": predicted, "swept": swept,
         "preflight": exported["preflight"],
         "proof": {key: exported["student"][key] for key in (
             "max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset",

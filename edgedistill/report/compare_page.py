@@ -24,7 +24,7 @@ def html_from_comparison(comparison: dict[str, Any]) -> str:
     figure = None
     if len(metrics) == 1:  # on one axis there is one metric
         metric = words(runs[0]["metric"]).removesuffix(" accuracy")
-        figure = pareto_figure(points, metric, "multiply-adds")
+        figure = pareto_figure(points, metric, "multiply-adds, million")
     return rendered(
         "compare.html.j2",
         comparison=comparison,

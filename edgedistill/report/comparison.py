@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import RunFolderError
+from edgedistill.pareto import pareto_front
 from edgedistill.report.assemble import VERSION as REPORT_VERSION
 from edgedistill.report.devices import board_mib, place_of
 from edgedistill.report.formats import kind
-from edgedistill.report.pareto_figure import pareto_front
+from edgedistill.report.swept import load_sweep
 from edgedistill.text_table import table_lines
 
 VERSION = 1  # of the comparison's JSON
@@ -44,17 +46,17 @@ def load_report(path: Path) -> dict[str, Any]:
     return report
 
 
-def load_sweep(path: Path) -> dict[str, Any] | None:
-    """sweep.json of a run folder; None where there was no sweep.
+def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
+    """`compared` of run folders, or report.json files; each is called by its folder's name.
 
     Raises:
-        RunFolderError: it cannot be read.
+        RunFolderError: no report there, or one of another version; a sweep that is damaged.
     """
-    file = path / "sweep" / "sweep.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"{file} is no sweep ({error}); make it anew with `edgedistill sweep`") from None
+    named = _names(paths)
+    return compared(
+        {name: load_report(path) for name, path in named.items()},
+        {name: load_sweep(path) if path.is_dir() else None for name, path in named.items()},
+    )
 
 
 def compared(
@@ -86,13 +88,13 @@ def compared(
         ) from None
     for row in [*runs, *hosts, *trials]:
         _require_our_values(row)
-    points = [{"name": row["name"], "size": row["macs"], "value": row["student_fraction"]} for row in runs]
+    front = pareto_front(runs, lambda row: row["macs"], lambda row: row["student_fraction"])
     return {
         "version": VERSION,
         "caveats": caveats,
         "runs": runs,
         "hosts": hosts,
-        "front": [point["name"] for point in pareto_front(points)],
+        "front": [row["name"] for row in front],
         "trials": trials,
     }
 
@@ -122,6 +124,18 @@ def text_from_comparison(comparison: dict[str, Any]) -> str:
         ))  # fmt: skip
     notes = [f"note: {line}" for line in comparison["caveats"]]
     return "\n".join([*table_lines(rows), "", *table_lines(hosts), *notes])
+
+
+def _names(paths: Iterable[Path]) -> dict[str, Path]:
+    """A short name for each path: its folder's, with a number where two would be alike."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = path.resolve().name if path.is_dir() else path.resolve().stem
+        unique, number = name, 2
+        while unique in named:
+            unique, number = f"{name} ({number})", number + 1
+        named[unique] = path
+    return named
 
 
 def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:

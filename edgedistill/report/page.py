@@ -32,7 +32,7 @@ from edgedistill.report.formats import (
     times,
     words,
 )
-from edgedistill.report.pareto_figure import pareto_figure
+from edgedistill.report.pareto_figure import pareto_figure, students_figure
 from edgedistill.report.provenance import toml_from_recipe
 from edgedistill.report.target_speed import target_speed
 
@@ -41,7 +41,7 @@ CONFUSIONS = 20  # of that list
 EMBEDDED = 100  # classes whose confusion counts stand in the page; 1000 would weigh 6 MB
 _SECTIONS = (
     ("budget", "Budget"), ("ladder", "Precision"), ("training", "Training"),
-    ("recall", "Accuracy and classes"), ("confusion", "Confusion"),
+    ("recall", "Accuracy and classes"), ("students", "Students"), ("confusion", "Confusion"),
     ("disagreements", "Disagreements"), ("speed", "Speed and memory"), ("cost", "Cost"),
     ("advice", "What to try"), ("data", "Data"), ("provenance", "Provenance"), ("labels", "Labels"),
 )  # fmt: skip
@@ -65,6 +65,7 @@ def html_from_report(
     """
     absent = {"cost"} if report["running_cost"] is None else set()
     absent |= set() if report["advice"] else {"advice"}
+    absent |= {"students"} if report["swept"] is None else set()
     few = len(report["data"]["classes"]) <= MATRIX_CLASSES
     return rendered(
         "page.html.j2",
@@ -111,6 +112,7 @@ def json_in_html(value: Any) -> Markup:
 
 def _figures(report: dict[str, Any]) -> dict[str, Markup]:
     """matplotlib escapes the text in its SVG; what there is nothing to draw of is left out."""
+    metric = words(report["metric"]).removesuffix(" accuracy")
     drawn = {
         "accuracy": accuracy_figures.accuracy_figure(report),
         "recall": accuracy_figures.recall_figure(report),
@@ -118,9 +120,8 @@ def _figures(report: dict[str, Any]) -> dict[str, Markup]:
         "rescue": ladder_figures.rescue_figure(report),
         "curves": training_figures.curves_figure(report),
         "terms": training_figures.terms_figure(report),
-        "pareto": pareto_figure(
-            network_points(report), words(report["metric"]).removesuffix(" accuracy"), "parameters"
-        ),
+        "pareto": pareto_figure(network_points(report), metric, "parameters, million"),
+        "students": students_figure(report["swept"], metric),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg}
 

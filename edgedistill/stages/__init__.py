@@ -28,6 +28,7 @@ class Stage:
         gate: asked with the recipe and the artifact's values before any later stage runs; raises.
         applies: whether a recipe has this stage at all.
         shared: whether all ranks work on it under `torchrun`; else the first one alone does.
+        files: files of the run folder that no stage makes, and that it reads where there are any.
     """
 
     name: str
@@ -38,8 +39,10 @@ class Stage:
     gate: Callable[[Recipe, dict[str, Any]], None] | None = None
     applies: Callable[[Recipe], bool] = lambda recipe: True
     shared: bool = False
+    files: tuple[str, ...] = ()
 
 
+SWEEP = "sweep/sweep.json"  # in a run folder, of `edgedistill sweep`
 _TRAINING = ("augment", "data.balance", "run.device", "run.threads", "run.precision")
 _SCHEDULE = ("distill.epochs", "distill.batch_size", "distill.peak_lr", "distill.weight_decay",
              "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
@@ -106,8 +109,8 @@ STAGES = (
           "verify and time the bundle on each host", applies=_classifies),
     Stage("report", ("data", "teacher", "synthesise", "logits", "baseline", "assist", "distill", "evaluate",
                      "export", "quantize", "bundle", "deploy"), ("data.metric", "target", "cost",
-          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 6,
-          "one page and one JSON of what came out", applies=_classifies),
+          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 7,
+          "one page and one JSON of what came out", applies=_classifies, files=(SWEEP,)),
 )  # fmt: skip
 
 

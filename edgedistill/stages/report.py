@@ -12,11 +12,13 @@ from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.devices import predicted_of
 from edgedistill.report.disagreements import disagreement, thumbnails
 from edgedistill.report.page import html_from_report
+from edgedistill.report.swept import load_sweep, swept_of
 from edgedistill.run_folder import Result, write_bytes
 from edgedistill.stages import stage_named, stages_read
 from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import LOGITS
 from edgedistill.stages.synthesise import SHEET
+from edgedistill.sweep import artifacts_of
 from jetson.preprocess import centre_crop
 
 
@@ -26,7 +28,9 @@ def run(context: StageContext) -> Result:
     images = open_images(context)
     parted = _disagreements(context, images)
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
-    report = report_from_stages(stages, context.recipe, parted, predicted)
+    taught_by = artifacts_of(context.run, context.recipe)
+    swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
+    report = report_from_stages(stages, context.recipe, parted, predicted, swept)
     sheet = context.file("synthesise", SHEET).read_bytes() if "synthesise" in stages else None
     rows, px = images.rows("test"), context.recipe.data.image_px
     pictures = thumbnails(parted, lambda place: centre_crop(images.pixels[int(rows[place])], px))

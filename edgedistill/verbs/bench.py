@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
-from edgedistill.errors import BundleError, UsageError
-from edgedistill.verbs.board_options import bundle_in, ssh_options
+from edgedistill.errors import UsageError
+from edgedistill.verbs.board_options import ssh_options
 
 SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
 HELP = "a board's figures for an ONNX file or a run, without deploying it"
@@ -35,42 +33,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if (args.what is None) == (args.compare is None):
         raise UsageError("expected one WHAT, or --compare A B")
-    from edgedistill.device.bench import bench, compare
-    from edgedistill.device.here import Here
-    from edgedistill.device.remote import Board
-    from edgedistill.device.ssh import Connection
+    from edgedistill.device.timing import timed
     from edgedistill.talk import Talk
 
-    backend = args.backend or ("tensorrt" if args.host else "onnxruntime")
-    with ExitStack() as stack:
-        bundles = [_bundle(path, args.precision, stack) for path in args.compare or [args.what]]
-        machine = stack.enter_context(Connection(args.host, args.ssh_config) if args.host else Here())
-        python = args.python or ("python3" if args.host else sys.executable)
-        board = Board(machine, "edgedistill", python, Talk(args.quiet).say)
-        if args.compare:
-            found = compare(board, *bundles, backend, args.runs)
-        else:
-            found = bench(board, *bundles, backend, args.runs)
+    found = timed(args.compare or [args.what], args.host, args.backend, args.precision, args.runs,
+                  args.python, args.ssh_config, Talk(args.quiet).say)  # fmt: skip
     if args.json:
         print(json.dumps(found, indent=1))
     else:
         print(text_from_compare(found) if args.compare else text_from_bench(found))
     return 0
-
-
-def _bundle(path: Path, precision: str, stack: ExitStack) -> Path:
-    import tempfile
-
-    found = bundle_in(path)
-    if found is not None:
-        return found
-    if path.suffix != ".onnx" or not path.is_file():
-        raise BundleError(f"{path}: expected a MODEL.onnx, a run folder with a bundle, or a bundle folder")
-    from edgedistill.device.throwaway import write_throwaway
-
-    place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgedistill-")))
-    write_throwaway(path, place / "bundle", precision)
-    return place / "bundle"
 
 
 def text_from_bench(found: dict) -> str:

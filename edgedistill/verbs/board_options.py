@@ -24,12 +24,6 @@ def ssh_options(parser: argparse.ArgumentParser) -> None:
                         help="what ssh reads instead of your ~/.ssh/config")  # fmt: skip
 
 
-def bundle_in(path: Path) -> Path | None:
-    """The bundle of a run folder, or of a bundle's own; None when it is neither."""
-    folders = (path / "bundle" / "bundle", path)
-    return next((folder for folder in folders if (folder / "manifest.json").is_file()), None)
-
-
 def one_host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("host", metavar="HOST", help="any word that `ssh` accepts")
     board_options(parser)
@@ -40,9 +34,8 @@ def one_host(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def board_from_args(args: argparse.Namespace) -> Iterator[Board]:
     """The connected board of `one_host`."""
-    from edgedistill.device.remote import Board
-    from edgedistill.device.ssh import Connection
+    from edgedistill.device.remote import connected
     from edgedistill.talk import Talk
 
-    with Connection(args.host, args.ssh_config) as machine:
-        yield Board(machine, args.root, args.python, Talk(args.quiet).say)
+    with connected(args.host, args.root, args.python, args.ssh_config, Talk(args.quiet).say) as board:
+        yield board

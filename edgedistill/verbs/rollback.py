@@ -18,7 +18,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with board_from_args(args) as board:
-        found = board.agent("rollback", *(("--leave", args.leave) if args.leave else ()))
+        found = board.rollback(args.leave)
     print(json.dumps(found, indent=1) if args.json
           else f"{args.host}: serves {found.get('id')} again; before, it was {found.get('previous')}")  # fmt: skip
     return 0

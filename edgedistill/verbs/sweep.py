@@ -20,7 +20,7 @@ HELP = "try settings of the student on one cached teacher"
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     parser.add_argument("--over", nargs="+", required=True, metavar="section.key=a,b,c",
-                       help="keys of [distill] and the values to try")  # fmt: skip
+                       help="keys of [distill], student.model or student.weights, and the values to try")  # fmt: skip
     parser.add_argument("--trials", type=int, metavar="N",
                        help="try N combinations, chosen by TPE, instead of all")  # fmt: skip
     parser.add_argument("--storage", metavar="URL",
@@ -30,10 +30,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.sweep import Sweep, text_from_sweep
+    from edgedistill.sweep_axes import axes_from_text
 
     run_dir = run_dir_of(args, args.recipe.stem)
     talk = talk_from_args(args)
-    sweep = Sweep(args.recipe, overrides_from_args(args), args.over, run_dir, talk)
+    sweep = Sweep(args.recipe, overrides_from_args(args), axes_from_text(args.over), run_dir,
+                  talk)  # fmt: skip
     try:
         path = sweep.run(args.storage, args.trials)
     except KeyboardInterrupt:

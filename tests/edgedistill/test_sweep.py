@@ -12,7 +12,9 @@ import tomllib
 
 import pytest
 
+from edgedistill.errors import RecipeError
 from edgedistill.sweep import Sweep
+from edgedistill.sweep_axes import axes_from_text
 from edgedistill.talk import Talk
 from road import ROOT, edgedistill
 
@@ -79,14 +81,14 @@ def test_killed_and_run_again_it_finishes(finished_run, run):
 def test_a_hopeless_trial_is_pruned(finished_run, run, monkeypatch):
     """Four trials start the median rule; the fifth's curve lies below it. The curves are drawn."""
 
-    def drawn(self, settings, out, told):
-        top = 0.2 if settings["distill.peak_lr"] < 1e-6 else 0.8
+    def drawn(self, context, images, subject, told):
+        top = 0.2 if context.recipe.distill.peak_lr < 1e-6 else 0.8
         for epoch in range(1, 9):
             told({"epoch": epoch, "eval_top1_fraction": top * epoch / 8})
         return top, 8
 
     monkeypatch.setattr(Sweep, "_trained", drawn)
-    over = ["distill.peak_lr=3e-3,4e-3,5e-3,6e-3,1e-9"]
+    over = {"distill.peak_lr": [3e-3, 4e-3, 5e-3, 6e-3, 1e-9]}
     path = Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True)).run(None, None)
     *whole, pruned = json.loads(path.read_text())["trials"]
     assert [row["state"] for row in whole] == ["complete"] * 4
@@ -100,9 +102,63 @@ def test_tpe_tries_as_many_as_asked(finished_run, run):
     assert 1 <= len(json.loads((run / "sweep" / "sweep.json").read_text())["trials"]) <= 2
 
 
+def test_values_keep_their_commas_and_lists_stay_lists(finished_run, tmp_path):
+    over = {"distill.student_taps": [["blocks.1", "blocks.3"], ["blocks.2", "blocks.4"]],
+            "student.weights": ["scratch", "mine, the second.safetensors"]}  # fmt: skip
+    text = ['distill.student_taps=["blocks.1", "blocks.3"], ["blocks.2", "blocks.4"]',
+            'student.weights="scratch", "mine, the second.safetensors"']  # fmt: skip
+    assert axes_from_text(text) == over
+    assert axes_from_text(["distill.loss=kd, dist", "distill.epochs=1,2"]) == {
+        "distill.loss": ["kd", "dist"], "distill.epochs": [1, 2]}  # fmt: skip
+    (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text())
+    made = Sweep(tmp_path / "r.toml", [], over, tmp_path / "r", Talk(quiet=True))
+    recipes = [made.recipe_of(settings) for settings in made.grid]
+    assert [(recipe.distill.student_taps, recipe.student.weights) for recipe in recipes] == [
+        (tuple(taps), weights) for taps in over["distill.student_taps"]
+        for weights in ("scratch", str(tmp_path / "mine, the second.safetensors"))]  # fmt: skip
+    (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text().replace("crop_fraction = 1.0", ""))
+    with pytest.raises(RecipeError, match="mobilenetv3_small_050 from 37 px, tf_efficientnet_lite1 from 36 px"):
+        Sweep(tmp_path / "r.toml", [], {"student.model": ["tf_efficientnet_lite1"]}, tmp_path / "r", Talk(True))
+    for wrong in ("kd", [], None):
+        with pytest.raises(RecipeError, match="distill.loss: expected a list of values to try, got"):
+            Sweep(tmp_path / "r.toml", [], {"distill.loss": wrong}, tmp_path / "r", Talk(quiet=True))
+
+
+def test_students_on_one_teacher_lists_and_another_grid_in_the_same_folder(finished_run, run, monkeypatch):
+    """Optuna refuses other values of a key, and lists, in one study; the curves are drawn."""
+
+    def drawn(self, context, images, subject, told):
+        told({"epoch": 1, "eval_top1_fraction": 0.5})
+        return 0.5 + len(context.recipe.distill.student_taps) / 10, 1
+
+    monkeypatch.setattr(Sweep, "_trained", drawn)
+    before = (run / "data" / "data.json").read_bytes()
+
+    def sweep(over):
+        made = Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True))
+        return json.loads(made.run(None, None).read_text())
+
+    found = sweep({"student.model": ["mobilenetv3_small_050", "lcnet_035"]})
+    assert {row["model"]: row["parameters"] > 1e5 for row in found["trials"]} == {
+        "mobilenetv3_small_050": True, "lcnet_035": True}  # fmt: skip
+    assert (run / "data" / "data.json").read_bytes() == before, "the images were decoded again"
+    assert len(sweep({"student.model": ["lcnet_035", "lcnet_050"]})["trials"]) == 3
+    found = sweep({"distill.student_taps": [[], ["blocks.1"]], "distill.teacher_taps": [[], ["layer1"]]})
+    assert found["best"]["value"] == 0.6
+    assert len(found["trials"]) == 6, "without taps, the trial is the one that the first sweep made"
+    other = json.loads((run / "teacher" / "teacher.json").read_text())
+    other["artifact"]["digest"] = "0" * 64
+    (run / "teacher" / "teacher.json").write_text(json.dumps(other))
+    assert [row["settings"] for row in sweep({"distill.temperature": [2.0]})["trials"]] == [
+        {"distill.temperature": 2.0}], "trials of another teacher"  # fmt: skip
+
+
 @pytest.mark.parametrize(("over", "said"), [
     ("distill.views=1,2", "the stage 'logits' depends on distill.views"),
-    ("teacher.epochs=1,2", "expected distill.key=a,b,c"),
+    ("teacher.epochs=1,2", "expected a key of [distill], student.model or student.weights"),
+    ("distill.temperature", "expected section.key=a,b,c"),
+    ("distill.temperature= []", "distill.temperature: input should be a valid number, got []"),
+    ("student.model=mobilenetv3_small_050,resnet50", "'resnet50' is not a student family"),
     ("distill.temperature=0,1", "distill.temperature"),
     ("distill.temprature=1,2", "did you mean 'temperature'"),
 ])  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from edgedistill.config import recipe_from_table
 from edgedistill.measure import measures, paired
+from edgedistill.report.swept import swept_of
 from jetson import benchreport
 
 CLASSES = ["crease", "dent", "good", "oil spot", "scratch", "weld porosity"]
@@ -258,6 +259,26 @@ def stages_to_read():
 def board():
     """The function that turns the stand-in's answer into a board's."""
     return on_board
+
+
+def swept_by(recipe, stages) -> dict:
+    """Four networks on the run's own teacher, one of them stopped early, as `swept.swept_of` gives them."""
+    trials = [
+        ({"student.model": "mobilenetv3_small_050"}, 0.74, "complete", 8, 1_600_000),
+        ({"student.model": "mobilenetv3_large_100"}, 0.93, "complete", 30, 4_210_000),
+        ({"student.model": "efficientnet_b0", "distill.temperature": 4.0}, 0.7, "pruned", 3, 4_010_000),
+        ({"student.model": "squeezenet1_1", "distill.loss": "dist"}, 0.80, "complete", 30, 725_600),
+    ]  # fmt: skip
+    rows = [{"settings": settings, "value": value, "state": state, "epochs": epochs, "parameters": parameters,
+             "model": settings["student.model"]} for settings, value, state, epochs, parameters in trials]  # fmt: skip
+    sweep = {"metric": "validation top1_fraction", "artifacts": {"teacher": "1"}, "trials": rows}
+    return swept_of(sweep, {"teacher": "1"}, stages, recipe)
+
+
+@pytest.fixture(scope="session")
+def swept():
+    """The function that makes the students of a sweep."""
+    return swept_by
 
 
 @pytest.fixture(scope="session")

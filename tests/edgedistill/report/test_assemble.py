@@ -218,7 +218,7 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board):
+def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swept):
     check = validator()
     assert check.schema["properties"]["version"] == {"const": VERSION}
     check.validate(report_from_stages(stages, recipe))
@@ -226,7 +226,7 @@ def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board):
     pair = disagreement(("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6),
                         stages["data"]["classes"], [f"{i}" for i in range(6)])  # fmt: skip
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    check.validate(report_from_stages(stages, with_cost, [pair]))
+    check.validate(report_from_stages(stages, with_cost, [pair], swept=swept(recipe, stages)))
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
     report = report_from_stages(stages, recipe)
     check.validate(report)

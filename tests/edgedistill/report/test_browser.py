@@ -35,7 +35,7 @@ def axe() -> str:
 
 
 @pytest.fixture(scope="module")
-def made_report(stages_to_read, recipe, board):
+def made_report(stages_to_read, recipe, board, swept):
     """Everything a report can have: hostile names, a board, prices, pictures; and its pictures."""
     names = [*HOSTILE[:5], RIGHT_TO_LEFT]
     stages = renamed(stages_to_read, names)
@@ -48,7 +48,7 @@ def made_report(stages_to_read, recipe, board):
     hashes = [f"{i:064x}" for i in range(60)]
     pairs = [disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes)
              for first, second in (("teacher", "student"), ("float", "int8"))]  # fmt: skip
-    report = report_from_stages(stages, type(recipe).model_validate(table), pairs)
+    report = report_from_stages(stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages))
     frame = np.full((64, 64, 3), 128, np.uint8)
     return report, thumbnails(pairs, lambda position: frame)
 

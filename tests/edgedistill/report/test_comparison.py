@@ -10,7 +10,6 @@ from edgedistill.errors import RunFolderError
 from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.compare_page import html_from_comparison
 from edgedistill.report.comparison import compared, load_report
-from edgedistill.report.pareto_figure import pareto_front
 
 
 @pytest.fixture
@@ -30,15 +29,6 @@ def test_a_row_for_each_run_and_for_each_host(reports):
     assert found["hosts"][0]["memory_mib"] == 450.5
     assert found["front"] == ["small"], "the big one is worse and bigger"
     assert found["caveats"] == []
-
-
-def test_the_front_is_what_comparing_all_pairs_gives(rng):
-    points = [{"size": float(x), "value": float(y)} for x, y in rng.random((60, 2)).round(1)]
-    front = {(p["size"], p["value"]) for p in pareto_front(points)}
-    for p in points:
-        beaten = any(q["size"] <= p["size"] and q["value"] >= p["value"]
-                     and (q["size"], q["value"]) != (p["size"], p["value"]) for q in points)  # fmt: skip
-        assert ((p["size"], p["value"]) in front) != beaten
 
 
 def test_what_must_not_be_compared_is_said(reports):
