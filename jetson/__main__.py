@@ -64,7 +64,7 @@ def main(argv=None):
     except BrokenPipeError:  # who read our lines has gone
         return 1
     except (IOError, OSError) as error:  # a full disk, stdout's perhaps
-        sys.stderr.write("jetson %s: %s\n" % (args.verb, _ascii(str(error))))
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, _plain(str(error))))
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("jetson %s: stopped\n" % (args.verb,))

@@ -28,7 +28,7 @@ def load_sweep(run_dir: Path) -> dict[str, Any] | None:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is no sweep ({error}); remove it, and run the sweep again") from None
     if not isinstance(found, dict) or not isinstance(found.get("trials"), list):
         raise RunFolderError(f"{file} is no sweep; remove it, and run the sweep again")

@@ -109,7 +109,7 @@ STAGES = (
           "verify and time the bundle on each host", applies=_classifies),
     Stage("report", ("data", "teacher", "synthesise", "logits", "baseline", "assist", "distill", "evaluate",
                      "export", "quantize", "bundle", "deploy"), ("data.metric", "target", "cost",
-          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 7,
+          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 6,
           "one page and one JSON of what came out", applies=_classifies, files=(SWEEP,)),
 )  # fmt: skip
 
