@@ -8,6 +8,7 @@ Our own modules are imported anew by every command.
 """
 
 import array
+import contextlib
 import json
 import os
 import select
@@ -42,11 +43,13 @@ def serve(path):
     import edgedistill  # noqa: F401  first, as on the command line: it says what OpenCV may decode
 
     for name in HEAVY:
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # an extra that is not here
+            importlib.import_module(name)
     ours = {name: value for name, value in os.environ.items() if name not in before}
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+        server.bind(f"{path}.new")
         server.listen()
+        os.rename(f"{path}.new", path)  # who sees it is let in
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who watches a command is not waited for
         while True:
             ready, _, _ = select.select([server, 0], [], [])
