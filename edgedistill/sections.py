@@ -253,7 +253,7 @@ class TargetConfig(Section):
     fps: Positive | None = None
     """wanted frames per second"""
     memory_mib: Positive | None = None
-    """memory the process may take on the board, MiB"""
+    """memory the process may take on the board, MiB; below 1306 its engine is built without cuBLAS and cuDNN"""
     min_retention_fraction: Fraction | None = None
     """share of the teacher's data.metric that the student is to keep; the report judges it"""
 
