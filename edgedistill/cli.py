@@ -103,7 +103,8 @@ def main(argv: list[str] | None = None) -> int:
         said = printable(str(error))
         if isinstance(error, RecipeError):  # its faults are told all, a line each
             said = "\n".join(printable(line) for line in str(error).split("\n"))
-        print(painted(f"edgedistill {args.verb}:", "error"), said, file=sys.stderr)
+        # One write, and print makes several: under torchrun other processes say theirs at the same moment.
+        sys.stderr.write(painted(f"edgedistill {args.verb}:", "error") + f" {said}\n")
         return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if not is_out_of_memory(error):

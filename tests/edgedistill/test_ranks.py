@@ -68,7 +68,7 @@ def test_a_loss_that_is_no_number_on_one_process_only_sends_both_back_and_then_s
     one, other = (place / f"teacher-{rank}.sha256" for rank in (0, 1))
     assert one.read_text() == other.read_text()
     refusals = {line for line in lines if line.startswith("edgedistill distill: ")}
-    assert len(refusals) == 1, refusals
+    assert len(refusals) == 1, errors
     assert "the loss of process 1 is not finite at step 3 (" in refusals.pop()
     partial = place / "sick" / "distill.partial"
     assert sorted(path.name for path in partial.glob("bad_batch-*")) == [
