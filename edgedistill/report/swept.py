@@ -50,17 +50,17 @@ def swept_of(
 
     Returns:
         JSON-able: metric and images (whose: validation), cost (`latency_ms` or `parameters`),
-        cost_provenance, provenance (of the values), reason (why there are no students, or ""), and
-        students, a row each, best first: own, front (whether no other is cheaper and as good),
-        settings, model, value, state, epochs, parameters, latency_ms, latency_ms_low and
-        latency_ms_high (None when not predicted), extrapolated.
+        cost_provenance, not_predicted (why the cost is not the time, or ""), provenance (of the
+        values), reason (why there are no students, or ""), and students, a row each, best first: own,
+        front (whether no other is cheaper and as good), settings, model, value, state, epochs, parameters,
+        latency_ms, latency_ms_low and latency_ms_high (None when not predicted), extrapolated.
     """
     if sweep is None:
         return None
     metric = recipe.data.metric
     found: dict[str, Any] = {
         "metric": metric, "images": stages["data"]["images"]["val"], "cost": "parameters",
-        "cost_provenance": COUNTED, "reason": "", "students": [],
+        "cost_provenance": COUNTED, "not_predicted": "", "reason": "", "students": [],
         "provenance": "measured: PyTorch on this computer, validation images, one seed each",
     }  # fmt: skip
     if sweep.get("artifacts") != artifacts or sweep.get("metric") != f"validation {metric}":
@@ -68,13 +68,16 @@ def swept_of(
                                    "another metric than this run's; run the sweep again"}  # fmt: skip
     classes = len(stages["data"]["classes"])
     rows = [_own(stages["distill"], metric), *({**trial, "own": False} for trial in sweep["trials"])]
-    predictions = {model: _predicted(model, classes, recipe) for model in {row["model"] for row in rows}}
+    predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
     for row in rows:
         prediction = predictions[row["model"]]
         row |= {key: getattr(prediction, key, None) for key in _TIMES}
-        row["extrapolated"] = prediction is not None and prediction.extrapolated
+        row["extrapolated"] = isinstance(prediction, Prediction) and prediction.extrapolated
     first = predictions[rows[0]["model"]]
-    if first is not None and None not in predictions.values():
+    reasons = [why for why in predictions.values() if isinstance(why, str)]
+    if reasons:
+        found["not_predicted"] = reasons[0]
+    elif isinstance(first, Prediction):
         found |= {"cost": "latency_ms", "cost_provenance": first.provenance}
     whole = [row for row in rows if row["state"] == "complete"]
     front = pareto_front(whole, lambda row: row[found["cost"]], lambda row: row["value"])
@@ -91,9 +94,10 @@ def _own(distilled: dict[str, Any], metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _predicted(model: str, classes: int, recipe: Recipe) -> Prediction | None:
+def _predicted(model: str, classes: int, recipe: Recipe) -> Prediction | str:
+    """By its name, or why not."""
     target = recipe.target
     try:
         return predict(model, target.device, target.precision, recipe.data.image_px, classes, NOTHING)
-    except RecipeError:
-        return None
+    except RecipeError as error:
+        return str(error)

@@ -25,7 +25,7 @@ def test_the_front_is_what_comparing_all_pairs_gives(rng):
 
 def test_trials_and_the_run_s_own_student_by_predicted_time(stages, recipe, swept):
     found = swept(recipe, stages)
-    assert (found["cost"], found["reason"]) == ("latency_ms", "")
+    assert (found["cost"], found["not_predicted"], found["reason"]) == ("latency_ms", "", "")
     assert found["cost_provenance"].startswith("predicted: ")
     rows = found["students"]
     (own,) = (row for row in rows if row["own"])
@@ -49,7 +49,10 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
     assert (found["cost"], found["cost_provenance"]) == ("parameters", COUNTED)
     assert {row["latency_ms"] for row in found["students"]} == {None}
     page = html_from_report(report_from_stages(stages, recipe, swept=found))
-    assert "parameters, million" in page[page.index('id="students"') :]
+    section = page[page.index('id="students"') :]
+    assert "parameters, million" in section
+    assert "px, not at 32" in found["not_predicted"]
+    assert f"not predicted for all of them: {found['not_predicted']}" in section
 
 
 def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
