@@ -11,7 +11,7 @@ def bits_of(run):
     found = {}
     for path in sorted(run.glob("*/*.json")):
         stage = path.parent.name
-        if path.stem != stage:
+        if path.stem != stage or stage == "sweep":  # which is no stage: its folder has no stamp
             continue
         stamp = json.loads(path.read_text(encoding="utf-8"))["artifact"]
         files = {name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
