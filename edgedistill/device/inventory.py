@@ -93,7 +93,7 @@ def load_fleet(path: Path, group: str | None = None) -> Fleet:
     except ValidationError as error:
         lines = [_fault_line(fault) for fault in error.errors(include_url=False)]
         raise InventoryError("\n".join(f"{path}: {line}" for line in lines)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InventoryError(f"{path}: not a readable TOML file: {error}") from None
     for name, board in inventory.boards.items():
         if name.lower() == "fleet":

@@ -31,6 +31,7 @@ def load_report(path: Path) -> dict[str, Any]:
     file = path / "report" / "report.json" if path.is_dir() else path
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(report, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
     except FileNotFoundError:
         raise RunFolderError(
             f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`"

@@ -26,6 +26,7 @@ def load_sweep(run_dir: Path) -> dict[str, Any] | None:
     file = run_dir / SWEEP
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
