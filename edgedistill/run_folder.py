@@ -213,6 +213,17 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, _encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n"))
 
 
+def read_json(path: Path) -> Any:
+    """JSON that may come from elsewhere, and may be shown on a page.
+
+    Raises:
+        OSError, ValueError, RecursionError: unreadable, no JSON, nested too deep, or text that is no UTF-8.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))
+    json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
+    return found
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write beside, flush to the disk, rename. Of two processes that write one file, the last one's stays.
 

@@ -52,8 +52,8 @@ def build(
     try:
         os.makedirs(os.path.join(folder, "work"), exist_ok=True)
         with _alone(folder, deadline) as waited:
-            made = _engine_in_force(folder, manifest)
-            if waited and made not in (None, before) and workspace_mib is None and made["compiler"] == compiler:
+            made = _engine_in_force(folder, manifest) if waited and workspace_mib is None else None
+            if made not in (None, before) and made["compiler"] == compiler:
                 _say("the engine of the other build is taken")
                 return made
             return _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root)

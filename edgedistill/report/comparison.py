@@ -13,6 +13,7 @@ from edgedistill.report.assemble import VERSION as REPORT_VERSION
 from edgedistill.report.devices import board_mib, place_of
 from edgedistill.report.formats import kind
 from edgedistill.report.swept import load_sweep
+from edgedistill.run_folder import read_json
 from edgedistill.text_table import table_lines
 
 VERSION = 1  # of the comparison's JSON
@@ -30,8 +31,7 @@ def load_report(path: Path) -> dict[str, Any]:
     """
     file = path / "report" / "report.json" if path.is_dir() else path
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(report, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
+        report = read_json(file)
     except FileNotFoundError:
         raise RunFolderError(
             f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`"

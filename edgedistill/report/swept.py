@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.pareto import pareto_front
 from edgedistill.predict.learned import NOTHING
 from edgedistill.predict.model import Prediction, predict
+from edgedistill.run_folder import read_json
 from edgedistill.stages import SWEEP
 
 COUNTED = "counted: parameters of the network"
@@ -25,8 +25,7 @@ def load_sweep(run_dir: Path) -> dict[str, Any] | None:
     """
     file = run_dir / SWEEP
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
+        found = read_json(file)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
