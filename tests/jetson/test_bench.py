@@ -10,7 +10,7 @@ import pytest
 import boards
 from boards import sample
 from bundles import ROOT, make_bundle
-from jetson import benchreport, layer_times, sampler, trace, trtexec
+from jetson import benchreport, sampler, trace, trtexec
 from jetson.bench import bench, measure_ms, pipelined, runs_for, summary_ms
 from jetson.errors import BenchError, ImageError
 from jetson.manifest import read_manifest
@@ -199,62 +199,6 @@ def test_readings_between_calls_are_rare(tmp_path):
         now[0] += 0.125
     assert [place for place, due in enumerate(read) if due] == list(range(0, 40, 4))
     assert len(watch.readings) == 10
-
-
-def test_a_trace_is_thinned_and_says_null_where_nothing_was_read():
-    readings = [sampler.Reading(0.1 * number, {"cpu": 40.0} if number % 2 else {}, None, 1500.04,
-                                None, 900.0) for number in range(3 * trace.MOST)]  # fmt: skip
-    found = trace.trace(reversed(readings), 0.0, [("host", 1.0, 2.5)])
-    assert found["loops"] == [{"scope": "host", "start_s": 1.0, "end_s": 2.5}]
-    assert len(found["at_s"]) == trace.MOST
-    assert found["at_s"][:3] == [0.0, 0.3, 0.6]
-    assert found["temperatures_c"]["cpu"][:3] == [None, 40.0, None]
-    assert found["cpu_mhz"][0] == 1500.0
-    assert found["gpu_mhz"] is None
-    nothing = trace.trace([], 0.0, [])
-    assert (nothing["at_s"], nothing["temperatures_c"], nothing["cpu_mhz"]) == ([], {}, None)
-
-
-class Profiled(object):
-    """A runner whose profiler says what it is told."""
-
-    def __init__(self, said):
-        self._said = said
-
-    def profile(self, batch, runs):
-        return self._said
-
-
-@pytest.mark.parametrize(("said", "why"), [
-    ([[]] * 3, "the profiler named no layer"),
-    ([[("a", None, 1.0)]], "the profiler named no layer"),  # the warm-up alone
-    ([[("a", None, 1.0)], [("a", None, 1.0)], [("b", None, 1.0)]],
-     "the profiler named other layers from run to run"),
-    ([[("a", None, 0.0)]] * 3, "the profiler's times come to 0.0 ms in sum"),
-    ([[("a", None, float("nan"))]] * 3, "the profiler's times come to nan ms in sum"),
-    (None, "profiling failed: TypeError: 'NoneType' object is not subscriptable"),
-])  # fmt: skip
-def test_a_profile_that_makes_no_sense_is_a_reason(said, why):
-    assert layer_times.layer_times(Profiled(said), None) == (None, why)
-
-
-def test_the_median_of_each_layer_without_the_warm_up():
-    runs = [[("a" * 400, "Conv", a), ("b", None, b)] for a, b in
-            ((90.0, 90.0), (1.0, 6.0), (3.0, 2.0), (2.0, 50.0))]  # fmt: skip
-    found, why = layer_times.layer_times(Profiled(runs), None)
-    assert why is None
-    assert found["layers"] == [
-        {"name": "a" * 300, "kind": "Conv", "median_ms": 2.0, "share": 0.25},
-        {"name": "b", "kind": None, "median_ms": 6.0, "share": 0.75},
-    ]
-    assert (found["sum_ms"], found["runs"]) == (8.0, 3)
-
-
-def test_kinds_of_an_engine_with_names_alone_are_unknown():
-    detailed = {"Layers": [{"Name": "conv", "LayerType": "CaskConvolution"}, {"Name": "x"}]}
-    assert layer_times.kinds_from_text(json.dumps(detailed)) == {"conv": "CaskConvolution"}
-    for text in (None, "", "{}", '{"Layers": ["conv"]}'):
-        assert layer_times.kinds_from_text(text) == {}
 
 
 def test_bench_says_throttled_first(bundle, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 import fakes
 from bundles import BIAS, WEIGHT, make_bundle, sign
-from jetson import board, build, engine_file, precision
+from jetson import board, build, engine_file
 from jetson.errors import BuildError
 from jetson.lock import held
 from jetson.manifest import read_manifest, sha256_of
@@ -254,76 +254,8 @@ def alive(pid):
         return False
 
 
-@pytest.mark.parametrize(
-    ("available", "workspace_mib", "external"),
-    [(366, 16, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 512, True)],
-)  # fmt: skip
-def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
-    first = board.attempts({"available": available})[0]
-    assert first == board.Attempt(workspace_mib, external)
-
-
-def test_a_memory_budget_leaves_libraries_and_workspace_out():
-    plenty = {"available": 3500}
-    assert board.attempts(plenty, budget_mib=500) == [(64, False), (16, False)]
-    assert board.attempts(plenty, budget_mib=100.5)[0] == (16, False)  # as little as there is
-    assert board.attempts(plenty, budget_mib=1305)[0] == (256, False)
-    assert board.attempts(plenty, budget_mib=1306)[0] == (128, True)
-    assert board.attempts(plenty, workspace_mib=512, budget_mib=1000)[0] == (512, False)
-    assert board.attempts({"available": 700}, budget_mib=9000)[0] == (128, False)
-
-
 def test_the_bundles_budget_is_what_the_build_plans_by(bundle, use):
     sign(bundle, memory_budget_mib=500)
     use("8.2")
     record = built(bundle)
     assert (record["workspace_mib"], record["tactic_sources"]) == (64, [])
-
-
-def test_each_attempt_is_smaller_and_without_libraries():
-    plan = board.attempts({"available": 3500})
-    assert plan == [(512, True), (128, False), (32, False)]
-    assert board.attempts({"available": 366}) == [(16, False)]
-    assert board.attempts({"available": 3500}, workspace_mib=32) == [(32, True), (16, False)]
-
-
-def test_a_workspace_that_means_nothing_is_refused():
-    with pytest.raises(BuildError, match="--workspace-mib 0: expected at least 16"):
-        board.attempts({"available": 3500}, workspace_mib=0)
-
-
-def test_short_memory_without_swap_is_a_warning():
-    assert board.memory_warnings({"available": 600, "swap_free": 4000}) == []
-    (line,) = board.memory_warnings({"available": 600, "swap_free": 0})
-    assert "sudo swapon /swapfile" in line
-
-
-def test_the_inspectors_words():
-    """Excerpts in the shape of NVIDIA's developer guide, and what releases write otherwise."""
-    layers = [
-        {
-            "Name": "a",
-            "Weights": {"Type": "Int8", "Count": 1},
-            "Outputs": [{"Format/Datatype": "Half"}],
-        },
-        {
-            "Name": "b",
-            "Outputs": [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
-        },
-        {"Name": "c", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]},
-        {"Name": "d", "Outputs": [{"Format/Datatype": "Row major linear INT32"}]},
-        {"Name": "e"},
-    ]
-    counts = precision.layer_counts(json.dumps({"Layers": layers}))
-    assert counts == {"int8": 1, "fp16": 1, "fp32": 1, "unknown": 2}
-    assert precision.layer_counts(json.dumps({"Layers": ["a", "b"]})) is None
-    assert precision.layer_counts("no JSON") is None
-    assert precision.layer_counts(None) is None
-
-
-@pytest.mark.parametrize(
-    ("sm", "fast", "expected"),
-    [(53, True, False), (61, None, True), (62, True, False), (72, True, True), (87, False, False)],
-)
-def test_int8_hardware(sm, fast, expected):
-    assert precision.has_int8(sm, fast) is expected
