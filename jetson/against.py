@@ -38,11 +38,11 @@ def both(backend, first, second):
         BenchError: they do not fit into the memory together.
     """
     with ExitStack() as opened:
-        one = opened.enter_context(open_runner(backend, *first))
+        one = opened.enter_context(open_runner(backend, *first, verified=True))
         if backend == "tensorrt":
             _check_room(second[0])
         try:
-            two = opened.enter_context(open_runner(backend, *second))
+            two = opened.enter_context(open_runner(backend, *second, verified=True))
         except (MemoryError, DeviceMemoryError) as error:
             raise BenchError(_NO_ROOM % (error,))
         yield one, two

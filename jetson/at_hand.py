@@ -12,8 +12,8 @@ from jetson.manifest import (
     Entry,
     check_files,
     manifest_from_bytes,
-    names_in,
     sha256_of,
+    unlisted,
 )
 from jetson.root import RELEASES, folder_of, ids_in, is_folder, sync, sync_tree
 
@@ -84,8 +84,9 @@ def mend(whole, damaged, manifest):
     Raises:
         ReleaseError, ManifestError: somebody else writes there too.
     """
-    for name in set(names_in(damaged)) - set(manifest.files):
-        os.remove(os.path.join(damaged, name))
+    for name in unlisted(damaged, manifest.files):
+        path = os.path.join(damaged, name)
+        shutil.rmtree(path) if is_folder(path) else os.remove(path)
     signed = [(n, Entry(sha256_of(os.path.join(whole, n)), None)) for n in (NAME, SIGNATURE)]
     beside = os.path.join(damaged, _COPYING)
     for name, entry in sorted(manifest.files.items()) + signed:

@@ -7,7 +7,6 @@ percentile needs only as many runs that one lies beyond it (MLPerf's early stopp
 LoadGen does not choose the images, and nothing is audited.
 """
 
-import json
 import math
 import os
 import queue
@@ -17,6 +16,7 @@ import time
 from jetson import benchreport, layer_times, sampler, telemetry, trace
 from jetson.conditions import conditions, energy, warnings
 from jetson.errors import BenchError, ImageError
+from jetson.json_text import json_text
 from jetson.preprocess import Preparer, read_image
 
 WARMUP = 20
@@ -272,7 +272,7 @@ def keep_samples(folder, name, samples):
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path + ".tmp", "w", encoding="utf-8") as file:
-            json.dump(samples, file)
+            file.write(json_text(samples))
         os.replace(path + ".tmp", path)
     except (IOError, OSError):
         return None

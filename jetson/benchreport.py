@@ -10,6 +10,7 @@ import json
 import math
 
 from jetson.errors import BenchError
+from jetson.json_text import json_text
 
 VERSION = 2
 STATES = ("locked", "unlocked", "throttled", "unknown")
@@ -24,7 +25,7 @@ LATER = ("layer_times", "trace")  # keys that a report of this version may lack:
 
 def line_from_report(report):
     """One line of JSON; ends by reading it back."""
-    line = json.dumps(report, sort_keys=True)
+    line = json_text(report)
     report_from_line(line)
     return line
 

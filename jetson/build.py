@@ -19,6 +19,7 @@ from jetson.board import (
     memory_warnings,
 )
 from jetson.errors import BuildError, EngineError
+from jetson.json_text import json_text
 from jetson.lock import held
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
@@ -148,7 +149,7 @@ def _run(spec, deadline, timeout_s, supply):
     """
     path = os.path.join(spec["stage"], "spec.json")
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(spec, file)
+        file.write(json_text(spec))
     before = least = memory_mib()["available"]
     started = told = looked = time.monotonic()
     # In this package's own folder, so that no other package called jetson is found first.

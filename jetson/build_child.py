@@ -16,6 +16,7 @@ import traceback
 from calibration.cache import text_from_amax
 from jetson import cuda_memory, precision, telemetry, trt_api
 from jetson.errors import BackendError, BuildError, JetsonError
+from jetson.json_text import json_text
 from jetson.manifest import sha256_of
 
 OUT_OF_MEMORY, NO_DISK = 3, 4  # exit codes
@@ -40,7 +41,7 @@ def main(argv):
     path = os.path.join(spec["stage"], RESULT)
     try:
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(result, file)
+            file.write(json_text(result))
     except (IOError, OSError):
         return NO_DISK
     return code

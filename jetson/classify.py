@@ -1,6 +1,5 @@
 """Images, videos or cameras in, one JSON line a frame out, a summary line at the end."""
 
-import json
 import os
 import signal
 import sys
@@ -8,7 +7,8 @@ import time
 
 import numpy as np
 
-from jetson.errors import ImageError, StreamError
+from jetson.errors import BackendError, ImageError, StreamError
+from jetson.json_text import json_text
 from jetson.overlay import Overlay
 from jetson.preprocess import Preparer, read_image
 from jetson.video import Frames, is_stream, open_capture, parse_source
@@ -43,7 +43,14 @@ def top_classes(logits, classes, top):
 
     Returns:
         [{"class", "probability"}, ...], most likely first.
+
+    Raises:
+        BackendError: a logit is NaN or infinite, so that no class is likely at all.
     """
+    if not np.isfinite(logits).all():
+        raise BackendError(
+            "the network gives NaN or infinity here, which is no class; run: python3 -m jetson verify"
+        )
     shifted = np.exp(logits - logits.max())
     probabilities = shifted / shifted.sum()
     order = np.argsort(-probabilities, kind="stable")[:top]
@@ -108,7 +115,7 @@ class Progress(object):
         }  # fmt: skip
         try:
             with open(self._stats + ".tmp", "w", encoding="utf-8") as file:
-                json.dump(content, file)
+                file.write(json_text(content, sort_keys=False))
             os.replace(self._stats + ".tmp", self._stats)
         except (IOError, OSError):
             return False
@@ -180,5 +187,5 @@ def _stream(source, manifest, runner, top, camera, overlay, progress, out):
 
 
 def _say(out, line):
-    out.write(json.dumps(line) + "\n")
+    out.write(json_text(line, sort_keys=False) + "\n")
     out.flush()  # a reader behind a pipe sees each frame when it is done

@@ -5,7 +5,6 @@ the process: python3 -m jetson.doctor [ROOT]
 """
 
 import importlib
-import json
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from jetson.board import (
     memory_mib,
     memory_warnings,
 )
+from jetson.json_text import json_text
 from jetson.sampler import said_by
 
 OLDEST_PYTHON = (3, 6)
@@ -257,7 +257,7 @@ def main(argv):
     """Without the other verbs, which import numpy."""
     found = checks(argv[0] if argv else ".")
     show(found)
-    print(json.dumps(report(found), sort_keys=True))
+    print(json_text(report(found)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The engine and its sidecar, version 1: one writer, one reader, bound by hashes.
 
 work/engine/ <hash>.engine    what TensorRT built here
-             engine.json      written last, by rename: names the engine, its hash, the ONNX file's
-                              hash, TensorRT, CUDA, SM, board, flags, seconds, memory
-             verified.json    what `verify` found, and for which engine hash
+             engine.json      the last build, written by rename: names the engine, its hash, the ONNX
+                              file's hash, TensorRT, CUDA, SM, board, flags, seconds, memory
+             verified.json    the engine in force: what `verify` found, the hashes of the engine and
+                              of the manifest (so of model, goldens and tolerances), its sidecar
              verified-onnxruntime.json   the same of the stand-in, whose "engine" is model.onnx
              verify.lock      held while `verify` is at work
 
-An engine is code that runs on this machine: nothing is loaded whose hash is not the sidecar's.
+An engine is code that runs on this machine: nothing is loaded whose hash is not its sidecar's, and
+nothing but `verify` loads one that has not passed. A new build waits until it passes: until then the
+engine that passed before stays in force.
 """
 
 import contextlib
@@ -17,8 +20,9 @@ import os
 import re
 
 from jetson.errors import EngineError, VerifyError
+from jetson.json_text import json_text
 from jetson.lock import held
-from jetson.manifest import sha256_of
+from jetson.manifest import NAME, sha256_of
 
 VERSION = 1
 SIDECAR = "engine.json"
@@ -30,6 +34,7 @@ KEYS = (
     "tactic_sources", "layers", "attempts", "build_seconds", "memory", "timing_cache_used",
     "warnings",
 )  # fmt: skip
+_MANIFEST, _SIDECAR = "manifest_sha256", "sidecar"  # of a pass; absent in those of older code
 _ENGINE = re.compile(r"^[0-9A-Za-z]+\.engine\Z")
 _AGAIN = "run: python3 -m jetson build"
 
@@ -39,7 +44,7 @@ def engine_folder(bundle):
 
 
 def publish(bundle, staged, record):
-    """Make a staged engine the bundle's: until the last rename the one before is in force.
+    """Make a staged engine the last build; the one that passed stays in force, and on the disk.
 
     Args:
         staged: path of the engine, on the same disk.
@@ -53,14 +58,15 @@ def publish(bundle, staged, record):
     name = digest[:16] + ".engine"
     os.replace(staged, os.path.join(folder, name))
     _write(folder, SIDECAR, dict(record, version=VERSION, engine=name, engine_sha256=digest))
+    in_force = (_read_pass(bundle, "tensorrt") or {}).get("engine_sha256")
     for other in os.listdir(folder):
-        if other.endswith(".engine") and other != name:
+        if other.endswith(".engine") and other not in (name, "%.16s.engine" % (in_force,)):
             os.remove(os.path.join(folder, other))
     return read_record(bundle)
 
 
 def read_record(bundle):
-    """The sidecar.
+    """The sidecar of the last build.
 
     Raises:
         EngineError: none, or not one of this version.
@@ -73,18 +79,43 @@ def read_record(bundle):
         raise EngineError("no engine was built here; %s" % (_AGAIN,))
     except (ValueError, RecursionError):
         raise EngineError("%s is not JSON; %s" % (path, _AGAIN))
+    return _checked(record, path)
+
+
+def _checked(record, path):
     if not isinstance(record, dict) or set(record) != set(KEYS) or record["version"] != VERSION:
         raise EngineError("%s is not a sidecar of version %d; %s" % (path, VERSION, _AGAIN))
     return record
 
 
 def read_engine(bundle, manifest):
-    """(record, bytes) of the engine; the bytes that were hashed are those that are returned.
+    """(record, bytes) of the last build, verified or not.
 
     Raises:
         EngineError: missing, altered or truncated, or built from another ONNX file.
     """
-    record = read_record(bundle)
+    return _with_bytes(bundle, manifest, read_record(bundle))
+
+
+def read_verified_engine(bundle, manifest):
+    """(record, bytes) of the engine in force: the one that passed, whatever was built since.
+
+    Raises:
+        VerifyError: none has passed, or it is just being verified.
+        EngineError: missing, altered or truncated, or built from another ONNX file.
+    """
+    found = _passed(bundle, "tensorrt")
+    if found is None:
+        raise _not_passed(bundle, "tensorrt")
+    record = found.get(_SIDECAR) or read_record(bundle)
+    _checked(record, os.path.join(engine_folder(bundle), VERIFIED["tensorrt"]))
+    if record["engine_sha256"] != found["engine_sha256"]:
+        raise _not_passed(bundle, "tensorrt")
+    return _with_bytes(bundle, manifest, record)
+
+
+def _with_bytes(bundle, manifest, record):
+    """The bytes that were hashed are those that are returned."""
     name = record["engine"]
     if not isinstance(name, str) or not _ENGINE.match(name):
         raise EngineError("the sidecar names %r, which is no file beside it; %s" % (name, _AGAIN))
@@ -124,11 +155,15 @@ def check_machine(record, **here):
             )
 
 
-def forget_verified(bundle, backend):
-    """Called before verifying: a pass of yesterday must not outlive a failure of today."""
+def forget_verified(bundle, backend, engine_sha256):
+    """Called before verifying an engine: its pass of yesterday must not outlive a failure of today.
+
+    The pass of another engine stays, and that engine in force.
+    """
     path = os.path.join(engine_folder(bundle), VERIFIED[backend])
+    other = (_read_pass(bundle, backend) or {}).get("engine_sha256") not in (None, engine_sha256)
     try:
-        if os.path.exists(path):
+        if os.path.lexists(path) and not (other and backend == "tensorrt"):
             os.remove(path)
     except OSError as error:
         raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
@@ -153,31 +188,77 @@ def verifying(bundle):
 
 
 def write_verified(bundle, backend, engine_sha256, found):
-    """Keep what `verify` found, for this engine only."""
-    _write(engine_folder(bundle), VERIFIED[backend], dict(found, engine_sha256=engine_sha256))
-
-
-def require_verified(bundle, backend="tensorrt"):
-    """What `verify` found for the engine that is in force: of ONNX Runtime, model.onnx itself.
+    """Keep what `verify` found, for this engine and this manifest only; it is in force from now on.
 
     Raises:
+        VerifyError: meanwhile another engine was built.
+    """
+    values = dict(found, engine_sha256=engine_sha256)
+    values[_MANIFEST] = sha256_of(os.path.join(str(bundle), NAME))
+    if backend == "tensorrt":
+        values[_SIDECAR] = read_record(bundle)
+        if values[_SIDECAR]["engine_sha256"] != engine_sha256:
+            raise VerifyError("another engine was built meanwhile; run: python3 -m jetson verify")
+    _write(engine_folder(bundle), VERIFIED[backend], values)
+
+
+def require_verified(bundle, backend="tensorrt", engine_sha256=None):
+    """What `verify` found for one engine: of ONNX Runtime, model.onnx itself.
+
+    Args:
+        engine_sha256: of the bytes that are to be loaded; None: of the last build.
+
+    Raises:
+        EngineError: no engine was built.
         VerifyError: it has not passed, or is just being verified.
     """
+    if engine_sha256 is None and backend == "tensorrt":
+        engine_sha256 = read_record(bundle)["engine_sha256"]
+    elif engine_sha256 is None:
+        engine_sha256 = sha256_of(os.path.join(str(bundle), "model.onnx"))
+    found = _passed(bundle, backend, engine_sha256)
+    if found is None:
+        raise _not_passed(bundle, backend)
+    return {key: value for key, value in found.items() if key not in (_MANIFEST, _SIDECAR)}
+
+
+def _not_passed(bundle, backend):
+    """The error to raise: what is to be done first."""
     if backend == "tensorrt":
-        in_force, what, words = read_record(bundle)["engine_sha256"], "this engine", ""
-    else:
-        in_force, what = sha256_of(os.path.join(str(bundle), "model.onnx")), "model.onnx"
-        words = " --backend " + backend
-    folder, found = engine_folder(bundle), None
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(IOError, OSError):  # without the file none was ever at work
-            stack.enter_context(held(os.path.join(folder, VERIFYING), _busy(), shared=True))
-        with contextlib.suppress(IOError, OSError, ValueError, RecursionError):
-            with open(os.path.join(folder, VERIFIED[backend]), encoding="utf-8") as file:
-                found = json.load(file)
-    if not isinstance(found, dict) or found.get("engine_sha256") != in_force:
-        raise VerifyError("%s has not passed; run: python3 -m jetson verify%s" % (what, words))
+        read_record(bundle)  # without one, `build` comes first
+        return VerifyError("this engine has not passed; run: python3 -m jetson verify")
+    return VerifyError("model.onnx has not passed; run: python3 -m jetson verify --backend " + backend)
+
+
+def _passed(bundle, backend, engine_sha256=None):
+    """The pass of an engine, None: of any; None when there is none.
+
+    Raises:
+        VerifyError: `verify`, which takes the pass away for a while, is at work.
+    """
+    found = _read_pass(bundle, backend)
+    if found is None or engine_sha256 not in (None, found["engine_sha256"]):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(IOError, OSError):  # without the file none was ever at work
+                path = os.path.join(engine_folder(bundle), VERIFYING)
+                stack.enter_context(held(path, _busy(), shared=True))
+            found = _read_pass(bundle, backend)
+    if found is None or engine_sha256 not in (None, found["engine_sha256"]):
+        return None
     return found
+
+
+def _read_pass(bundle, backend):
+    """What lies there if it is of this bundle's manifest, else None."""
+    try:
+        with open(os.path.join(engine_folder(bundle), VERIFIED[backend]), encoding="utf-8") as file:
+            found = json.load(file)
+        manifest = sha256_of(os.path.join(str(bundle), NAME))
+    except (IOError, OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("engine_sha256"), str):
+        return None
+    return found if found.get(_MANIFEST, manifest) == manifest else None
 
 
 def _busy():
@@ -189,7 +270,7 @@ def _write(folder, name, values):
     try:
         os.makedirs(folder, exist_ok=True)
         with open(beside, "w", encoding="utf-8") as file:
-            json.dump(values, file, indent=1, sort_keys=True)
+            file.write(json_text(values, indent=1))
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, os.path.join(folder, name))

@@ -1,10 +1,12 @@
 """Is what is served now in order? Asked by `activate`, answered by the release's own code.
 
-The agent starts `python3 -m jetson health` in ROOT/current, a process of its own: native code that
-crashes or hangs there is a failed check and not the end of the agent.
+The agent starts `python3 -m jetson health` in the folder of the release that `live` leads to, never
+in whatever ROOT/current names. It is a process of its own: native code that crashes or hangs there
+is a failed check and not the end of the agent.
 """
 
 import ctypes
+import io
 import itertools
 import json
 import os
@@ -13,9 +15,11 @@ import subprocess
 import sys
 
 from jetson.bench import measure_ms, summary_ms
+from jetson.classify import Progress, classify
 from jetson.errors import ReleaseError, VerifyError
 from jetson.preprocess import Preparer, read_image
-from jetson.switch import CURRENT
+from jetson.root import RELEASES, folder_of
+from jetson.switch import in_force
 from jetson.verify import compare, golden_images
 
 RUNS, WARMUP = 30, 10
@@ -26,19 +30,20 @@ TIMEOUT_S = (
 
 
 def examine(folder, manifest, runner):
-    """Goldens, then the median time from an image file to its logits.
+    """Goldens, then what `classify` prints of their files, then the median time from file to logits.
 
     Args:
         runner: entered.
 
     Returns:
-        JSON-able: what `verify.compare` gives, end_to_end_ms (see bench.summary_ms) and
-        latency_budget_ms.
+        JSON-able: what `verify.compare` gives, classified (images that `classify` printed a line of),
+        end_to_end_ms (see bench.summary_ms) and latency_budget_ms.
 
     Raises:
         VerifyError: the outputs differ, or the median is above the manifest's budget.
+        JetsonError: `classify` refuses an image.
     """
-    found = compare(folder, manifest, runner)
+    found = dict(compare(folder, manifest, runner), classified=_classified(folder, manifest, runner))
     paths, prepare = itertools.cycle(golden_images(folder)), Preparer(manifest.preprocess)
     samples = measure_ms(lambda: runner.infer(prepare(read_image(next(paths)))), WARMUP, RUNS)
     summary, budget = summary_ms(samples), manifest.latency_budget_ms
@@ -50,8 +55,15 @@ def examine(folder, manifest, runner):
     return dict(found, end_to_end_ms=summary, latency_budget_ms=budget)
 
 
+def _classified(folder, manifest, runner):
+    """How many golden images the service's own code prints a line of; it prints into memory here."""
+    printed = io.StringIO()
+    classify(golden_images(folder), manifest, runner, 1, None, None, Progress(), printed)
+    return printed.getvalue().count("\n")
+
+
 def ask_current(root, backend, timeout_s):
-    """What `health` says of what ROOT/current is at this moment.
+    """What `health` says of the release that `live` leads to at this moment.
 
     Args:
         backend: of board.json.
@@ -67,7 +79,7 @@ def ask_current(root, backend, timeout_s):
     # The working folder comes before PYTHONPATH: what is imported is the release's own code.
     child = subprocess.Popen(
         [sys.executable, "-m", "jetson", "health", "--backend", backend],
-        cwd=os.path.join(root, CURRENT), env=environment, stdin=subprocess.DEVNULL,
+        cwd=folder_of(root, RELEASES, in_force(root).current), env=environment, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         preexec_fn=_die_with_agent(),
     )  # fmt: skip

@@ -11,7 +11,7 @@ import stat
 
 from jetson.at_hand import mend, reuse, size_of
 from jetson.errors import JetsonError, ReleaseError
-from jetson.manifest import NAME, SIGNATURE, sha256_of
+from jetson.manifest import COMPILED, NAME, SIGNATURE, WORK, sha256_of
 from jetson.releases import require_target, signed_manifest, whole_release
 from jetson.root import (
     INCOMING,
@@ -114,9 +114,12 @@ def _admitted(root, kind, release, allow_downgrade):
     board = read_board(root)
     manifest, key_id = signed_manifest(root, kind, release)
     require_target(board, manifest)
-    work = [name for name in sorted(manifest.files) if name.split("/")[0] == "work"]
+    work = [name for name in sorted(manifest.files) if name.split("/")[0] == WORK]
     if work:  # there lies what this board made itself, the proof of an engine above all
         raise ReleaseError("the bundle brings %s; work/ belongs to the board, refused" % (work[0],))
+    compiled = [name for name in sorted(manifest.files) if COMPILED in name.split("/")]
+    if compiled:
+        raise ReleaseError("the bundle brings %s; only sources are taken, refused" % (compiled[0],))
     highest = highest_serials(root).get(key_id, -1)
     if manifest.serial < highest and not allow_downgrade:
         raise ReleaseError(

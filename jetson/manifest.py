@@ -20,6 +20,7 @@ from jetson.preprocess import Preprocess, dict_from_preprocess, preprocess_from_
 VERSION = 2
 NAME = "manifest.json"
 SIGNATURE = NAME + ".sig"
+WORK, COMPILED = "work", "__pycache__"
 MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
@@ -88,8 +89,12 @@ def id_of(content):
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def read_manifest(folder):
-    """Check the whole bundle: every key, every file, nothing more.
+def read_manifest(folder, compiled=False):
+    """Check the whole bundle: every key, every file, nothing more but one `work` folder at the top.
+
+    Args:
+        compiled: pass over `__pycache__`, which a workstation's Python leaves in a folder of its own;
+            for who copies files by their names and runs none.
 
     Raises:
         ManifestError: what is wrong and what to do, in one line.
@@ -101,7 +106,7 @@ def read_manifest(folder):
     except (IOError, OSError):
         raise ManifestError("%s: no manifest; run this from the bundle's folder" % (path,))
     manifest = manifest_from_bytes(content, path)
-    check_files(str(folder), manifest.files)
+    check_files(str(folder), manifest.files, compiled)
     return manifest
 
 
@@ -190,11 +195,12 @@ def _entries(stored, path):
     return entries
 
 
-def check_files(folder, files):
-    """Every listed file is there, a plain file, of its size and hash; no other file is.
+def check_files(folder, files, compiled=False):
+    """Every listed file is there, a plain file, of its size and hash; nothing else is.
 
     Args:
         files: `Manifest.files`.
+        compiled: as of `read_manifest`.
 
     Raises:
         ManifestError: the first that is not.
@@ -218,22 +224,54 @@ def check_files(folder, files):
                 "bundle: %s has sha256 %s..., manifest says %s...; copy the bundle again"
                 % (name, found[:12], entry.sha256[:12])
             )
-    unlisted = sorted(set(names_in(folder)) - set(files))
-    if unlisted:
-        raise ManifestError(
-            "bundle: %s is not in the manifest; copy the bundle again into an empty folder"
-            % (unlisted[0],)
-        )
+    for name in unlisted(folder, files):
+        if not (compiled and os.path.basename(name) == COMPILED):
+            raise ManifestError(
+                "bundle: %s is not in the manifest; remove it, or copy the bundle again into an empty "
+                "folder" % (name,)
+            )
 
 
 def names_in(folder):
-    """All files but the manifest, its signature and what Python and the verbs leave, sorted."""
+    """What a manifest lists of a folder: all files but itself, its signature, `work` and what is compiled."""
     names = []
-    for place, folders, files in os.walk(str(folder)):
-        links = [f for f in folders if os.path.islink(os.path.join(place, f))]
-        folders[:] = [f for f in folders if f not in ("__pycache__", "work")]
-        for name in files + links:
-            relative = os.path.relpath(os.path.join(place, name), str(folder))
-            if relative not in (NAME, NAME + ".tmp", SIGNATURE):
-                names.append(relative.replace(os.sep, "/"))
+    for name, is_folder in _below(str(folder)):
+        if not is_folder and COMPILED not in name.split("/") and name != NAME + ".tmp":
+            names.append(name)
     return sorted(names)
+
+
+def unlisted(folder, files):
+    """Names of what lies there and must not, sorted: files, links, and folders without a listed file.
+
+    One `work` folder at the top is the board's own; a `__pycache__` holds code that nobody signed.
+
+    Args:
+        files: `Manifest.files`.
+
+    Raises:
+        OSError: a folder that cannot be looked into must not be passed over.
+    """
+    parents = {name[:at] for name in files for at, letter in enumerate(name) if letter == "/"}
+    found = [name for name, is_folder in _below(str(folder))
+             if name not in (parents if is_folder else files)]  # fmt: skip
+    inside = tuple(name + "/" for name in found)
+    return sorted(name for name in found if not name.startswith(inside))
+
+
+def _below(folder):
+    """(name, whether it is a folder) of all below but manifest, signature and the top's `work` folder."""
+    for place, folders, files in os.walk(folder, onerror=_raise):
+        above = os.path.relpath(place, folder).replace(os.sep, "/") + "/"
+        above = "" if above == "./" else above
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        folders[:] = [name for name in folders if name not in links and above + name != WORK]
+        for name in folders:
+            yield above + name, True
+        for name in files + links:
+            if above + name not in (NAME, SIGNATURE):
+                yield above + name, False
+
+
+def _raise(error):
+    raise error

@@ -27,7 +27,7 @@ from jetson.root import (
     sync_tree,
 )
 from jetson.signature import signed_manifest_bytes
-from jetson.switch import in_force, prove, settle, switch, writing
+from jetson.switch import in_force, prove, settle, strays, switch, writing
 
 STALE_S = 24 * 3600.0  # a copy that nothing was added to for so long has been given up
 
@@ -88,6 +88,7 @@ def activate(root, release, timeout_s=TIMEOUT_S):
     with writing(root):
         board, before = read_board(root), in_force(root)
         _require_servable(root, board, release)
+        engine_file.require_verified(folder_of(root, RELEASES, release), board.backend)  # the last build
         if before is not None and before.current == release:
             try:
                 health = ask_current(root, board.backend, timeout_s)
@@ -119,12 +120,19 @@ def _now(previous):
 
 
 def _require_servable(root, board, release):
-    """Whole, for this board, built, and verified for the engine that is in force."""
-    manifest, folder = whole_release(root, release), folder_of(root, RELEASES, release)
+    """Whole, for this board, and with an engine in force that was verified."""
+    manifest = whole_release(root, release)
     require_target(board, manifest)
+    _require_engine(root, board, release, manifest)
+
+
+def _require_engine(root, board, release, manifest):
+    """What `classify` would load there has passed `verify`: an engine's bytes, the model by its hash."""
+    folder = folder_of(root, RELEASES, release)
     if board.backend == "tensorrt":
-        engine_file.read_engine(folder, manifest)  # its bytes are what the sidecar says
-    engine_file.require_verified(folder, board.backend)
+        engine_file.read_verified_engine(folder, manifest)
+    else:
+        engine_file.require_verified(folder, board.backend, manifest.files["model.onnx"].sha256)
 
 
 def rollback(root, leave=None):
@@ -201,26 +209,33 @@ def status(root, recover=False):
     """What is served and what lies there. Without `recover` nothing is written and no lock is taken.
 
     Args:
-        recover: first go back from a switch that was never proved.
+        recover: first go back from a switch that was never proved, and put links right that lead
+            elsewhere; then refuse what must not be served, as a service asks before it starts.
 
     Returns:
-        JSON-able: current, previous (ids or None), proven, releases, incoming, board, agent,
-        highest_serial.
+        JSON-able: current, previous (ids or None), proven (its health was asked, its engine is the
+        verified one, and ROOT/current leads to it), problems (lines: why it is not, and more),
+        releases, incoming, board, agent, highest_serial.
 
     Raises:
         ReleaseError: no ROOT, or one that this code did not make.
+        JetsonError: with `recover`, why what is current must not be served.
     """
     if recover:
         with writing(root):
-            pass
+            found = in_force(root)
+            if found is not None:
+                _require_servable(root, read_board(root), found.current)
     if not is_folder(root):
         raise ReleaseError("%s: no such folder; on the workstation: edgedistill enrol" % (root,))
-    found, board = in_force(root), read_json(root, BOARD)
+    board = read_json(root, BOARD)
+    found, problems = _looked_at(root)
     return {
         "verb": "status",
         "current": found and found.current,
         "previous": found and found.previous,
-        "proven": found is not None and found.proven,
+        "proven": found is not None and found.proven and not problems,
+        "problems": problems,
         "releases": [_row(root, release) for release in ids_in(root, RELEASES)],
         "incoming": [
             {"id": release, "bytes": bytes_in(folder_of(root, INCOMING, release))}
@@ -232,12 +247,32 @@ def status(root, recover=False):
     }
 
 
+def _looked_at(root):
+    """(Switch or None, what is wrong with what is served, a line each)."""
+    try:
+        found, problems = in_force(root), strays(root)
+    except ReleaseError as error:
+        return None, [str(error)]
+    if found is not None:
+        if not found.proven:
+            problems.append("%s has not passed its health check yet" % (found.current,))
+        try:
+            manifest, _ = signed_manifest(root, RELEASES, found.current)
+            _require_engine(root, read_board(root), found.current, manifest)
+        except JetsonError as error:
+            problems.append("%s: %s" % (found.current, error))
+    return found, problems
+
+
 def _row(root, release):
-    """One release for people: its manifest is read, its files are not hashed."""
+    """One release for people: its manifest is read, of its files the engine alone is hashed."""
     folder, manifest, passed = folder_of(root, RELEASES, release), None, {}
     try:
         manifest, _ = signed_manifest(root, RELEASES, release)
-        passed = engine_file.require_verified(folder, read_board(root).backend)
+        board = read_board(root)
+        if board.backend == "tensorrt":
+            engine_file.read_engine(folder, manifest)
+        passed = engine_file.require_verified(folder, board.backend)
     except JetsonError:  # which of them is for `activate` to say
         pass
     return {

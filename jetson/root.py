@@ -18,6 +18,7 @@ import stat
 from typing import NamedTuple
 
 from jetson.errors import ReleaseError
+from jetson.json_text import json_text
 from jetson.lock import held
 from jetson.runners import BACKENDS
 
@@ -150,7 +151,7 @@ def write_json(root, name, values):
     """Beside, onto the disk, renamed: a power cut leaves the old or the new."""
     path = os.path.join(root, name)
     with open(path + ".tmp", "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1, sort_keys=True)
+        file.write(json_text(values, indent=1))
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + ".tmp", path)

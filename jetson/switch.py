@@ -3,14 +3,19 @@
 switches/0007/current -> ../../releases/<id>    never changed once `live` has named it
              /previous -> ../../releases/<id>   absent with the first release
              /unproven    there until the health check has passed; holds the switch before, or nothing
-live -> switches/0007       replaced by rename: this is the switch
+live -> switches/0007       replaced by rename: this is the switch, and the one fact
 current -> live/current     previous -> live/previous
+
+The last two only repeat it for programs that know nothing of switches. One that leads elsewhere
+(`ln -sfn releases/OLD current`) counts for nothing here: `status` tells of it, and the next command
+that writes puts it right.
 
 Whatever instant the power goes, `live` names the old switch or the new one, and the new one says
 itself that it is not proven yet. The next command that writes goes back from such a one.
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -40,6 +45,8 @@ def writing(root):
         failed = settle(root)
         if failed is not None:
             sys.stderr.write("jetson: %s was never proved (a power cut?); went back\n" % (failed,))
+        for line in mend(root):
+            sys.stderr.write("jetson: %s; put right\n" % (line,))
         _sweep(root)
         yield
 
@@ -50,15 +57,52 @@ def in_force(root):
     Raises:
         ReleaseError: a link that this code did not make.
     """
-    name = _target(os.path.join(root, LIVE), _TO_SWITCH)
+    name = _target(root, os.path.join(root, LIVE), _TO_SWITCH)
     if name is None:
         return None
     folder = os.path.join(root, SWITCHES, name)
-    current = _target(os.path.join(folder, CURRENT), _TO_RELEASE)
+    current = _target(root, os.path.join(folder, CURRENT), _TO_RELEASE)
     if current is None:
-        raise ReleaseError("%s names no release; remove %s/live and activate one" % (folder, root))
+        raise ReleaseError("%s names no release; %s" % (folder, _anew(root)))
     proven = not os.path.lexists(os.path.join(folder, UNPROVEN))
-    return Switch(name, current, _target(os.path.join(folder, PREVIOUS), _TO_RELEASE), proven)
+    return Switch(name, current, _target(root, os.path.join(folder, PREVIOUS), _TO_RELEASE), proven)
+
+
+def strays(root):
+    """Which of `current` and `previous` does not lead where `live` says, a line each.
+
+    Raises:
+        ReleaseError: as `in_force`.
+    """
+    live, lines = in_force(root), []
+    served = "no release is served" if live is None else "%s is served" % (live.current,)
+    for name in (CURRENT, PREVIOUS):
+        path = os.path.join(root, name)
+        link = os.readlink(path) if os.path.islink(path) else None
+        there = os.path.lexists(path)
+        if link == "%s/%s" % (LIVE, name) or (live is None and not there):
+            continue  # before the first switch there is none
+        leads = "leads to %.200s" % (link,) if link else "is no link" if there else "is missing"
+        lines.append("%s %s, and %s" % (path, leads, served))
+    return lines
+
+
+def mend(root):
+    """Make both links lead where `live` says; the caller holds the lock.
+
+    A folder or file in a link's place is moved to ROOT/stray-N: nothing is lost that is not ours.
+
+    Returns:
+        As `strays`, from before.
+    """
+    lines = strays(root)
+    for link in (CURRENT, PREVIOUS) if lines else ():
+        path = os.path.join(root, link)
+        if os.path.lexists(path) and not os.path.islink(path):
+            aside = (os.path.join(root, "stray-%d" % number) for number in itertools.count(1))
+            os.rename(path, next(name for name in aside if not os.path.lexists(name)))
+        _link(root, link, "%s/%s" % (LIVE, link))
+    return lines
 
 
 def switch(root, current, previous, proven):
@@ -69,7 +113,7 @@ def switch(root, current, previous, proven):
         previous: id, or None.
         proven: False until `prove`; until then `settle` goes back to what is live now.
     """
-    before = _target(os.path.join(root, LIVE), _TO_SWITCH)
+    before = _target(root, os.path.join(root, LIVE), _TO_SWITCH)
     switches = os.path.join(root, SWITCHES)
     os.makedirs(switches, exist_ok=True)
     name = "%04d" % (1 + max([0] + [int(n) for n in os.listdir(switches) if n.isdigit()]),)
@@ -131,14 +175,18 @@ def _link(root, name, target):
     sync(root)
 
 
-def _target(path, pattern):
+def _target(root, path, pattern):
     """What a link of ours names, None where there is none. The link is read, never followed."""
     if not os.path.lexists(path):
         return None
     match = pattern.match(os.readlink(path)) if os.path.islink(path) else None
     if match is None:
-        raise ReleaseError("%s is not a link that was made here; refused" % (path,))
+        raise ReleaseError("%s is not a link that was made here; %s" % (path, _anew(root)))
     return match.group(1)
+
+
+def _anew(root):
+    return "refused: move %s away and activate a release" % (os.path.join(root, LIVE),)
 
 
 def _sweep(root):

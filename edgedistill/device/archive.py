@@ -88,7 +88,7 @@ def require_signature(bundle: Path) -> None:
 
 def _pieces(bundle: Path) -> Iterator[bytes]:
     require_signature(bundle)
-    files = sorted(read_manifest(bundle).files)
+    files = sorted(read_manifest(bundle, compiled=True).files)
     for name in (NAME, SIGNATURE, *files):
         size = (bundle / name).stat().st_size
         yield header(name, size)

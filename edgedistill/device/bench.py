@@ -67,7 +67,7 @@ def compare(board: Board, first: Path, second: Path, backend: str, runs: int) ->
 def visiting(board: Board, bundle: Path) -> Iterator[str]:
     """A copy of a bundle in a folder of its own in the login's home, removed whatever happens."""
     there = f"edgedistill-bench-{secrets.token_hex(8)}"
-    names = [NAME, *sorted(read_manifest(bundle).files)]
+    names = [NAME, *sorted(read_manifest(bundle, compiled=True).files)]
     uploads = [Upload(name, (bundle / name).stat().st_size) for name in names]
     try:
         board.machine.put(bundle, uploads, there)

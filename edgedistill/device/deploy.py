@@ -65,7 +65,7 @@ def signed_bundle(folder: Path) -> SignedBundle:
         BundleError: not whole, or not signed.
     """
     try:
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder, compiled=True)
     except ManifestError as error:
         raise BundleError(str(error)) from None
     require_signature(folder)
@@ -201,9 +201,20 @@ class _Road:
         self.believed |= name == "verify"
 
     def _activate(self) -> None:
-        self._keep("activate", self._board.agent("activate", self._bundle.id))
+        said = self._board.agent("activate", self._bundle.id)
+        self._read_back()
+        self._keep("activate", said)
         if len(self._steps["status"]["releases"]) >= KEEP:
             self._keep("prune", self._board.agent("prune", "--keep", str(KEEP)))
+
+    def _read_back(self) -> None:
+        """Nothing is said of what is served but what the board says afterwards, when asked anew."""
+        status = self._board.status()
+        current, lines = status.get("current"), status.get("problems")
+        if current != self._bundle.id or status.get("proven") is not True:
+            why = "; ".join(map(str, lines)) if isinstance(lines, list) and lines else "it does not say why"
+            raise BoardError(f"{self._name}: {self._bundle.id} was activated, and now the board says that it serves "
+                             f"{current}, not proven: {why}")  # fmt: skip
 
     def _bundle_verb(self, name: str) -> None:
         release = self._board.release(self._bundle.id)

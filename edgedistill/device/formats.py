@@ -51,7 +51,7 @@ def export_bundle(bundle: Path, kind: str, out: Path) -> dict[str, Any]:
         raise BundleError(f"{out} is a folder that is no {kind} of ours; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        read_manifest(bundle)
+        read_manifest(bundle, compiled=True)
         beside = out.with_name(out.name + ".partial")
         _remove(beside)
         try:
@@ -67,7 +67,7 @@ def export_bundle(bundle: Path, kind: str, out: Path) -> dict[str, Any]:
 
 
 def _copy(bundle: Path, out: Path) -> dict[str, Any]:
-    names = [*read_manifest(bundle).files, NAME, SIGNATURE]
+    names = [*read_manifest(bundle, compiled=True).files, NAME, SIGNATURE]
     for name in names:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(bundle / name, out / name)

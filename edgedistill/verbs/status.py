@@ -25,7 +25,9 @@ def text_from_status(found: dict, host: str) -> str:
     lines = [f"{host}: {found['board'].get('target')}, {found['board']['backend']}, agent {version}"]
     for name in ("current", "previous"):
         unproven = name == "current" and found.get(name) and not found.get("proven")
-        lines.append(f"  {name}: {found.get(name) or 'none'}{' (not proven yet)' if unproven else ''}")
+        lines.append(f"  {name}: {found.get(name) or 'none'}{' (not proven)' if unproven else ''}")
+    problems = found.get("problems")
+    lines += [f"  problem: {line}" for line in (problems if isinstance(problems, list) else [])]
     for row in found["releases"]:
         verified = f"verified as {row.get('executed')}" if row.get("verified") else "not verified"
         lines.append(f"  {row['id']}  serial {row.get('serial')}  {row.get('model')}, {verified}")

@@ -3,13 +3,15 @@
 BACKENDS = ("tensorrt", "onnxruntime")
 
 
-def open_runner(backend, folder, manifest):
+def open_runner(backend, folder, manifest, verified=False):
     """A runner for the bundle's model; entering it takes the device, leaving gives it back.
 
     Args:
         backend: one of BACKENDS.
         folder: the bundle.
         manifest: Manifest.
+        verified: enter with the engine that `verify` has passed, and no other: all that serves or
+            times asks for it. Else with the last build, for `verify` to look at.
 
     Returns:
         A context manager with `infer((1, 3, H, W) float32) -> (1, classes) float32`, `backend`,
@@ -19,7 +21,7 @@ def open_runner(backend, folder, manifest):
     if backend == "onnxruntime":
         from jetson.runners.onnxruntime_runner import OnnxRuntimeRunner
 
-        return OnnxRuntimeRunner(folder, manifest)
+        return OnnxRuntimeRunner(folder, manifest, verified)
     from jetson.runners.tensorrt_runner import TensorRTRunner
 
-    return TensorRTRunner(folder, manifest)
+    return TensorRTRunner(folder, manifest, verified)

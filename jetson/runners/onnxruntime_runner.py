@@ -7,7 +7,8 @@ import platform
 import shutil
 import tempfile
 
-from jetson.errors import BackendError
+from jetson.engine_file import require_verified
+from jetson.errors import BackendError, JetsonError
 from jetson.layer_times import rows_from_events
 
 
@@ -17,9 +18,9 @@ class OnnxRuntimeRunner(object):
     backend, executed = "onnxruntime", "fp32"
     engine_sha256 = None  # of model.onnx as it was loaded: what stands in for the engine
 
-    def __init__(self, folder, manifest):
-        self._path = os.path.join(str(folder), "model.onnx")
-        self._manifest = manifest
+    def __init__(self, folder, manifest, verified=False):
+        self._folder, self._path = folder, os.path.join(str(folder), "model.onnx")
+        self._manifest, self._verified = manifest, verified
         self._session = None
 
     @property
@@ -36,13 +37,18 @@ class OnnxRuntimeRunner(object):
         try:
             with open(self._path, "rb") as file:
                 content = file.read()
+            digest = hashlib.sha256(content).hexdigest()
+            if self._verified:
+                require_verified(self._folder, self.backend, digest)
             self._session = _session(onnxruntime, content)
+        except JetsonError:
+            raise
         except Exception as error:  # its exception types differ between releases
             raise BackendError(
                 "ONNX Runtime %s does not take %s: %s"
                 % (onnxruntime.__version__, self._path, str(error).splitlines()[0])
             )
-        self.engine_sha256 = hashlib.sha256(content).hexdigest()
+        self.engine_sha256 = digest
         return self
 
     def __exit__(self, *error):

@@ -23,12 +23,13 @@ class TensorRTRunner(object):
     last_compute_ms = None
     provenance = "TensorRT"
 
-    def __init__(self, folder, manifest):
-        self._folder, self._manifest = folder, manifest
+    def __init__(self, folder, manifest, verified=False):
+        self._folder, self._manifest, self._verified = folder, manifest, verified
         self._device = self._engine = self._context = self._runtime = None
 
     def __enter__(self):
-        record, content = engine_file.read_engine(self._folder, self._manifest)
+        read = engine_file.read_verified_engine if self._verified else engine_file.read_engine
+        record, content = read(self._folder, self._manifest)
         engine_file.check_machine(record, board=board_name())
         trt = trt_api.load(record["compiler"])
         engine_file.check_machine(record, tensorrt=trt.__version__)

@@ -1,7 +1,7 @@
 """accept: make a release of what came."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import admission_options as options  # noqa: F401
 
 HELP = "make a release of incoming/ID when every byte of it is what was signed"
@@ -12,4 +12,4 @@ def run(args):
 
     found = accept(args.root, args.release, args.allow_downgrade)
     print("%s, serial %d, signed by %s" % (found["id"], found["serial"], found["key_id"]))
-    return json.dumps(found, sort_keys=True)
+    return json_text(found)

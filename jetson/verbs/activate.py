@@ -1,7 +1,7 @@
 """activate: serve a release, if it proves itself."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import root_options
 
 HELP = "serve release ID; back to the one before when its health check fails"
@@ -23,4 +23,4 @@ def run(args):
 
     found = activate(args.root, args.release, args.health_timeout_s or TIMEOUT_S)
     print("%s is current, previous: %s" % (found["id"], found["previous"]))
-    return json.dumps(found, sort_keys=True)
+    return json_text(found)

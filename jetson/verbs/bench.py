@@ -1,11 +1,11 @@
 """bench: how fast, in how much memory, at what power."""
 
-import json
 
 from jetson import benchreport, telemetry, trtexec
 from jetson.bench import PERCENTILES, bench, runs_for
 from jetson.engine_file import require_verified
 from jetson.errors import BenchError, JetsonError
+from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options
@@ -41,7 +41,7 @@ def run(args):
     if args.against is not None:
         return _against(args, manifest)
     baseline = telemetry.memory()
-    with open_runner(args.backend, args.bundle, manifest) as runner:
+    with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
         images = golden_images(args.bundle)
         report = bench(args.bundle, manifest, runner, images, args.runs, baseline=baseline)
         engine = getattr(runner, "engine_path", None)
@@ -76,7 +76,7 @@ def _against(args, manifest):
     for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
         if report["ratio"][scope] is not None:
             _ratio_row(scope[:-3], report["ratio"][scope])
-    return json.dumps(report, sort_keys=True)
+    return json_text(report)
 
 
 def _ratio_row(scope, found):

@@ -1,8 +1,8 @@
 """build: the TensorRT engine, on this board."""
 
-import json
 
 from jetson.board import BUILD_TIMEOUT_S
+from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options
@@ -27,10 +27,10 @@ def run(args):
 
         record = build(args.bundle, manifest, workspace_mib=args.workspace_mib, timeout_s=args.timeout_s)
         print("%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record)
-        return json.dumps(dict(record, verb="build"), sort_keys=True)
+        return json_text(dict(record, verb="build"))
     with open_runner(args.backend, args.bundle, manifest) as runner:  # that it opens is all there is
         print("ONNX Runtime loads model.onnx and needs no engine")
-        return json.dumps(
+        return json_text(
             {"verb": "build", "engine": None, "requested": manifest.precision_requested,
-             "executed": runner.executed, "provenance": runner.provenance}, sort_keys=True,
+             "executed": runner.executed, "provenance": runner.provenance}
         )  # fmt: skip

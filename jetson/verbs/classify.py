@@ -1,11 +1,11 @@
 """classify: images in, classes out."""
 
 import argparse
-import json
 import re
 import sys
 
 from jetson.errors import JetsonError
+from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options
@@ -48,13 +48,13 @@ def run(args):
 
     manifest = read_manifest(args.bundle)
     progress = Progress(args.stats)
-    with open_runner(args.backend, args.bundle, manifest) as runner:
+    with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
         progress.begin()
         try:
             classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress)
         except JetsonError:
-            print(json.dumps(progress.summary(runner.provenance)))
+            print(json_text(progress.summary(runner.provenance), sort_keys=False))
             raise
         summary = progress.summary(runner.provenance)
     sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary)
-    return json.dumps(summary)
+    return json_text(summary, sort_keys=False)

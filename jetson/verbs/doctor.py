@@ -1,6 +1,6 @@
 """doctor: what this board has, what it lacks, and what to do; on any computer, without a bundle."""
 
-import json
+from jetson.json_text import json_text
 
 HELP = "what this board has and lacks"
 
@@ -16,4 +16,4 @@ def run(args):
 
     found = doctor.checks(args.root)
     doctor.show(found)
-    return json.dumps(doctor.report(found), sort_keys=True)
+    return json_text(doctor.report(found))

@@ -1,7 +1,7 @@
 """health: what `activate` asks of what it has just made current."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options as options  # noqa: F401
@@ -13,12 +13,11 @@ def run(args):
     from jetson.health import examine
 
     manifest = read_manifest(args.bundle)
-    with open_runner(args.backend, args.bundle, manifest) as runner:
+    with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
         found = examine(args.bundle, manifest, runner)
         print(
             "%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"])
         )
-        return json.dumps(
+        return json_text(
             dict(found, verb="health", model=manifest.model, provenance=runner.provenance),
-            sort_keys=True,
         )

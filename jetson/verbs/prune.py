@@ -1,7 +1,7 @@
 """prune: make room."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import root_options
 
 HELP = "remove old releases and copies that were given up"
@@ -20,4 +20,4 @@ def run(args):
 
     found = prune(args.root, args.keep)
     print("%d releases removed, %d MiB freed" % (len(found["removed"]), found["freed_bytes"] >> 20))
-    return json.dumps(found, sort_keys=True)
+    return json_text(found)

@@ -1,7 +1,7 @@
 """rollback: serve the previous release again."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import root_options
 
 HELP = "serve the previous release again"
@@ -21,4 +21,4 @@ def run(args):
 
     found = rollback(args.root, args.leave)
     print("%s is current, previous: %s" % (found["id"], found["previous"]))
-    return json.dumps(found, sort_keys=True)
+    return json_text(found)

@@ -1,7 +1,7 @@
 """status: what is served, and what lies on the board."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import root_options
 
 HELP = "what is served and what lies here"
@@ -24,5 +24,7 @@ def run(args):
             row["id"], marks.get(row["id"], ""), row["model"], row["serial"],
             row["executed"] if row["verified"] else "not verified"))  # fmt: skip
     if found["current"] is not None and not found["proven"]:
-        print("current has not been proved yet")
-    return json.dumps(found, sort_keys=True)
+        print("current is not proved")
+    for line in found["problems"]:
+        print(line)
+    return json_text(found)

@@ -1,7 +1,7 @@
 """unpack: a bundle that came as one file."""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import root_options
 
 HELP = "check the signature of an archive and unpack it into incoming/ID"
@@ -18,4 +18,4 @@ def run(args):
     with open_archive(args.archive) as file:
         found = unpack(file, args.root)
     print("%(files)d files, %(bytes)d bytes; next: accept %(id)s" % found)
-    return json.dumps(found, sort_keys=True)
+    return json_text(found)

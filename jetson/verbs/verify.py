@@ -1,7 +1,7 @@
 """verify: does this board give what the workstation gave?"""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options as options  # noqa: F401
@@ -15,8 +15,7 @@ def run(args):
     with open_runner(args.backend, args.bundle, manifest) as runner:
         found = verify(args.bundle, manifest, runner)
         print("agrees with the workstation on %(images)d images" % found)
-        return json.dumps(
+        return json_text(
             dict(found, verb="verify", model=manifest.model,
                  requested=manifest.precision_requested, provenance=runner.provenance),
-            sort_keys=True,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """want: may this bundle come, and what of it is left to send?"""
 
-import json
 
+from jetson.json_text import json_text
 from jetson.verbs import admission_options as options  # noqa: F401
 
 HELP = "check the manifest in incoming/ID and tell which files to send"
@@ -12,4 +12,4 @@ def run(args):
 
     found = want(args.root, args.release, args.allow_downgrade)
     print("%d files to send" % (len(found["files"]),))
-    return json.dumps(found, sort_keys=True)
+    return json_text(found)

@@ -1,13 +1,15 @@
 """A board's folder with a trusted key, and signed bundles to bring to it."""
 
+import copy
 import hashlib
 import json
 import os
 import shutil
 import stat
 
-from bundles import make_bundle, sign
-from jetson import engine_file, signature
+from bundles import make_bundle, pretend_verified, sign
+from jetson import releases, signature
+from jetson.incoming import accept
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from jetson.verify import verify
@@ -69,9 +71,31 @@ class BoardRoot(object):
 
     def pretend_verified(self, release):
         """The record of a pass, for a release that need not run."""
-        folder = self.path("releases", release)
-        digest = read_manifest(folder).files["model.onnx"].sha256
-        engine_file.write_verified(folder, "onnxruntime", digest, {"executed": "fp32"})
+        pretend_verified(self.path("releases", release))
+
+
+def served_twice(folder):
+    """(board, previous, current): bundles that run, both verified; nobody asked for their health."""
+    board, ids, asked = BoardRoot(folder), [], releases.ask_current
+    releases.ask_current = lambda *_: {}
+    try:
+        for serial in (1, 2):
+            ids.append(board.send(serial=serial))
+            accept(board.root, ids[-1])
+            board.verify(ids[-1])
+            releases.activate(board.root, ids[-1])
+    finally:
+        releases.ask_current = asked
+    releases.status(board.root, recover=True)  # sweeps away the switch before
+    return board, ids[0], ids[1]
+
+
+def copied(served, folder):
+    """Another board in the same state, of what `served_twice` gives."""
+    board = copy.copy(served[0])
+    board.root = os.path.join(str(folder), "root")
+    shutil.copytree(served[0].root, board.root, symlinks=True)
+    return (board,) + served[1:]
 
 
 def snapshot(root):

@@ -7,7 +7,8 @@ import shutil
 import cv2
 import numpy as np
 
-from jetson.manifest import VERSION, Manifest, write_manifest
+from jetson import engine_file
+from jetson.manifest import VERSION, Manifest, read_manifest, write_manifest
 from jetson.preprocess import Preprocess, read_image, to_input, view
 from tiny_onnx import model_bytes
 
@@ -50,6 +51,13 @@ def make_bundle(folder):
             ignore=shutil.ignore_patterns("__pycache__", "*.toml", ".*"),
         )  # fmt: skip
     sign(folder)
+    return folder
+
+
+def pretend_verified(folder):
+    """The record of a pass with ONNX Runtime, for what is not about verifying."""
+    digest = read_manifest(folder).files["model.onnx"].sha256
+    engine_file.write_verified(folder, "onnxruntime", digest, {"executed": "fp32"})
     return folder
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bundles import make_bundle
+from bundles import make_bundle, pretend_verified
 from jetson import overlay
 from jetson.__main__ import main
 from jetson.classify import Progress, classify, top_classes
@@ -33,7 +33,7 @@ BGR = "videoconvert ! video/x-raw, format=BGR ! appsink max-buffers=4 sync=false
 
 @pytest.fixture
 def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
+    return pretend_verified(make_bundle(tmp_path / "bundle"))
 
 
 def write_video(path, frames=12):

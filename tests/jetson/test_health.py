@@ -1,0 +1,61 @@
+"""The health check runs what is served: `classify`'s own way from a file to a line."""
+
+import os
+
+import numpy as np
+import pytest
+
+from board_root import BoardRoot
+from bundles import make_bundle
+from jetson import health
+from jetson.errors import BackendError, ReleaseError
+from jetson.incoming import accept
+from jetson.manifest import read_manifest
+from jetson.releases import activate, status
+from jetson.runners import open_runner
+
+
+def test_health_classifies_every_golden_image(tmp_path):
+    bundle = make_bundle(tmp_path / "bundle")
+    manifest = read_manifest(bundle)
+    with open_runner("onnxruntime", bundle, manifest) as runner:
+        assert health.examine(bundle, manifest, runner)["classified"] == 4
+
+
+def test_what_classify_cannot_do_on_this_board_fails_the_check(tmp_path, monkeypatch):
+    """As numpy 1.13, to which `classify` said a word that it did not know."""
+    bundle = make_bundle(tmp_path / "bundle")
+    manifest = read_manifest(bundle)
+    with open_runner("onnxruntime", bundle, manifest) as runner:
+        class OnlyFilesGiveNaN(object):
+            calls = 0
+
+            def infer(self, batch):
+                self.calls += 1
+                found = runner.infer(batch)
+                return found if self.calls <= 4 else found * np.nan
+
+            def __getattr__(self, name):
+                return getattr(runner, name)
+
+        with pytest.raises(BackendError, match="gives NaN or infinity here"):
+            health.examine(bundle, manifest, OnlyFilesGiveNaN())
+        monkeypatch.setattr("jetson.classify.top_classes", lambda *_: {}["no such word"])
+        with pytest.raises(KeyError):
+            health.examine(bundle, manifest, runner)
+
+
+@pytest.mark.parametrize("broken", ["top_classes", "_say", "classify"])
+def test_a_release_whose_classify_cannot_serve_is_not_switched_to(tmp_path, broken):
+    board = BoardRoot(tmp_path)
+    good = board.send(serial=1)
+    with open(os.path.join(board.bundle, "jetson", "classify.py"), "a") as file:
+        file.write("\n\ndef %s(*_):\n    raise TypeError('no such keyword')\n" % broken)
+    bad = board.send(serial=2)
+    for release in (good, bad):
+        accept(board.root, release)
+        board.verify(release)
+    activate(board.root, good)
+    with pytest.raises(ReleaseError, match="no such keyword; %s is served again$" % good):
+        activate(board.root, bad)
+    assert (status(board.root)["current"], status(board.root)["proven"]) == (good, True)
