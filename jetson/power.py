@@ -126,7 +126,9 @@ def supply_check(root="/", board=""):
     said += [
         "%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n
     ]
-    said += ["held back by " + ", ".join(cooling)] if cooling else []
+    held = [name for name in cooling if name not in sysfs.NOTICES]
+    said += ["held back by " + ", ".join(held)] if held else []
+    said += [name for name in cooling if name in sysfs.NOTICES]
     if not said and not events:
         return Check("power supply", True, False, "the board shows nothing of it", "")
     found = ", ".join(said) or "no under-voltage or over-current since boot"
@@ -151,6 +153,8 @@ def supply_advice(millivolt, events, cooling, board):
     if any(events.values()):
         names = ", ".join(EVENTS.get(name, name) for name in sorted(events) if events[name])
         return "the board throttled itself (%s): %s, or choose a lower power mode" % (names, mend)
-    if cooling:
+    if any(name not in sysfs.NOTICES for name in cooling):
         return "clocks are held back: fit or clear the fan, and %s" % (mend,)
+    if cooling:
+        return "the module is hot to the touch (%s): fit or clear the fan" % (", ".join(cooling),)
     return ""
