@@ -13,8 +13,10 @@ from jetson.telemetry import kibibytes_from_text
 # to 280, cuDNN 241 to 414, and a MobileNet's own tens of MiB.
 BASE_MIB = 350
 EXTERNAL_TACTICS_MIB = 700
+WITH_LIBRARIES_MIB = BASE_MIB + EXTERNAL_TACTICS_MIB + 256  # with less, a build is without cuBLAS and cuDNN
 # 1024 killed builds on a Nano where 256 did not (jkjung-avt/tensorrt_demos issues 293 and 344).
-SMALLEST_WORKSPACE_MIB, LARGEST_WORKSPACE_MIB = 16, 512
+# With 16, a first convolution of 7x7 finds no kernel; 32 mended it (dusty-nv/jetson-inference issue 1499).
+SMALLEST_WORKSPACE_MIB, LARGEST_WORKSPACE_MIB = 32, 512
 BUILD_TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 SHORT_SWAP_MIB = 1024  # below this much memory and swap together a build is at risk
 
@@ -61,7 +63,8 @@ def attempts(memory, workspace_mib=None, budget_mib=None):
     """What to try, each after the one before ran out of memory.
 
     Half of what stays after the libraries becomes workspace, in powers of two; cuBLAS and cuDNN
-    take part only where there is room, and never in a second attempt.
+    take part only where there is room, and never in a second attempt. Then W/2, W/4 and the smallest:
+    each is minutes on a board, and fewer steps leave a network between two of them without an engine.
 
     Args:
         memory: of memory_mib.
@@ -84,17 +87,42 @@ def attempts(memory, workspace_mib=None, budget_mib=None):
             % (available, BASE_MIB + SMALLEST_WORKSPACE_MIB)
         )
     available = min(available, budget_mib or available)
-    external = available >= BASE_MIB + EXTERNAL_TACTICS_MIB + 256
+    external = available >= WITH_LIBRARIES_MIB
     room = (available - BASE_MIB - (EXTERNAL_TACTICS_MIB if external else 0)) // 2
     planned = LARGEST_WORKSPACE_MIB
     while planned > max(room, SMALLEST_WORKSPACE_MIB):
         planned //= 2
     found = [Attempt(workspace_mib or planned, external)]
-    for divisor in (4, 16):
-        smaller = max(SMALLEST_WORKSPACE_MIB, found[0].workspace_mib // divisor)
-        if Attempt(smaller, False) != found[-1] and smaller <= found[-1].workspace_mib:
-            found.append(Attempt(smaller, False))
+    for smaller in (found[0].workspace_mib // 2, found[0].workspace_mib // 4, SMALLEST_WORKSPACE_MIB):
+        attempt = Attempt(max(SMALLEST_WORKSPACE_MIB, smaller), False)
+        if attempt != found[-1] and attempt.workspace_mib <= found[-1].workspace_mib:
+            found.append(attempt)
     return found
+
+
+def with_more(failed, ran_out, memory, budget_mib=None):
+    """The one attempt after a layer found no kernel: cuBLAS and cuDNN come back, and workspace with them.
+
+    Args:
+        failed: the Attempt in which it found none.
+        ran_out: Attempts before it that ran out of memory; this one stays below them.
+        memory, budget_mib: as for `attempts`.
+
+    Returns:
+        An Attempt that gives more than `failed`, or None: there is none.
+    """
+    tight = min([a.workspace_mib for a in ran_out if not a.external_tactics] or [0])
+    if tight:  # without the libraries there was too little memory already
+        between = Attempt((failed.workspace_mib + tight) // 2, False)
+        return between if between.workspace_mib > failed.workspace_mib else None
+    available = min(memory["available"], budget_mib or memory["available"])
+    external = failed.external_tactics or budget_mib is None or budget_mib >= WITH_LIBRARIES_MIB
+    room = available - BASE_MIB - (EXTERNAL_TACTICS_MIB if external else 0)
+    below = min([a.workspace_mib for a in ran_out if a.external_tactics and external] or [room + 1])
+    sizes = [failed.workspace_mib * factor for factor in (4, 2)] + [failed.workspace_mib]
+    larger = next((s for s in sizes if s <= room and s < below), failed.workspace_mib)
+    more = Attempt(larger, external)
+    return more if more != failed else None
 
 
 def memory_warnings(memory):

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,14 +16,17 @@ from jetson.board import (
     check_disk,
     memory_mib,
     memory_warnings,
+    with_more,
 )
+from jetson.build_end import CRASH, DONE, MEMORY, NO_KERNEL, OTHER, ending, gave_up
+from jetson.build_log import Heard
 from jetson.errors import BuildError, EngineError
 from jetson.json_text import json_text
 from jetson.lock import held
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
 _LOOK_S, _SUPPLY_S, _TALK_S = 0.1, 1.0, 15.0
-_KILLED, _SHELL_KILLED, _TIMED_OUT = -signal.SIGKILL, 137, 124
+_TIMED_OUT = 124
 
 
 def build(
@@ -101,48 +103,55 @@ def _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, roo
     for line in warnings:
         _say("warning: " + line)
     supply = power.SupplyWatch(root, board)
+    spec = dict(_spec(folder, stage, manifest, compiler), board=board, clocks=power.timing_conditions(root))
     check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
     try:
-        return _build(folder, stage, manifest, compiler, planned, warnings, deadline, timeout_s, supply)
+        return _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, supply)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _build(folder, stage, manifest, compiler, planned, warnings, deadline, timeout_s, supply):
-    ended = []
-    for number, attempt in enumerate(planned, start=1):
-        shutil.rmtree(stage, ignore_errors=True)  # of a build that was killed
-        os.makedirs(stage)
+def _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, supply):
+    left, tried = list(planned), []  # of tried: (Attempt, Ending)
+    while left:
+        attempt = left.pop(0)
+        shutil.rmtree(spec["stage"], ignore_errors=True)  # of a build that was killed
+        os.makedirs(spec["stage"])
         _say("attempt %d of %d: workspace %d MiB, %s cuBLAS and cuDNN" % (
-            number, len(planned), attempt.workspace_mib,
+            len(tried) + 1, len(tried) + 1 + len(left), attempt.workspace_mib,
             "with" if attempt.external_tactics else "without"))  # fmt: skip
-        spec = _spec(folder, stage, manifest, compiler, attempt)
-        code, memory = _run(spec, deadline, timeout_s, supply)
-        result = _result(stage)
-        why = _out_of_memory(code, result)
-        ended.append(why or "built")
-        if why is None:
-            warnings = warnings + supply.warnings()
-            return _keep(folder, stage, manifest, result, code, memory, ended, warnings)
-        _say("attempt %d: %s" % (number, why))
-    raise BuildError(
-        "out of memory in all %d attempts, the last with %d MiB of workspace: %s; stop the desktop "
-        "(sudo systemctl isolate multi-user.target), close other programs, and build again"
-        % (len(planned), planned[-1].workspace_mib, ended[-1])
-    )
+        code, used, heard = _run(dict(spec, **attempt._asdict()), deadline, timeout_s, supply)
+        result = _result(spec["stage"])
+        end = ending(code, result, heard)
+        tried.append((attempt, end))
+        if end.kind in (DONE, OTHER):
+            ended = [end.line or "built" for _, end in tried]
+            return _keep(spec, manifest, result, code, used, ended, warnings + supply.warnings())
+        _say("attempt %d: %s" % (len(tried), end.line))
+        left = _next(tried, left, memory, manifest.memory_budget_mib)
+    raise BuildError(gave_up(tried))
 
 
-def _spec(folder, stage, manifest, compiler, attempt):
+def _next(tried, left, memory, budget_mib):
+    """The attempts that are worth their minutes after how the last one ended."""
+    kinds = [end.kind for _, end in tried]
+    if kinds[-1] == NO_KERNEL:  # less would find none either
+        ran_out = [attempt for attempt, end in tried if end.kind == MEMORY]
+        more = with_more(tried[-1][0], ran_out, memory, budget_mib) if kinds.count(NO_KERNEL) == 1 else None
+        return [more] if more else []
+    return [] if NO_KERNEL in kinds or kinds.count(CRASH) > 1 else left
+
+
+def _spec(folder, stage, manifest, compiler):
     return {
         "bundle": folder, "stage": stage, "cache_folder": _cache_folder(), "compiler": compiler,
-        "board": board_name(), "requested": manifest.precision_requested,
-        "target_sm": manifest.target_sm, "target_tensorrt": manifest.target_tensorrt,
-        "workspace_mib": attempt.workspace_mib, "external_tactics": attempt.external_tactics,
+        "requested": manifest.precision_requested, "target_sm": manifest.target_sm,
+        "target_tensorrt": manifest.target_tensorrt,
     }  # fmt: skip
 
 
 def _run(spec, deadline, timeout_s, supply):
-    """(exit code, memory): the child's end, and what the system had least meanwhile.
+    """(exit code, memory, Heard): the child's end, what the system had least meanwhile, what it said.
 
     Raises:
         BuildError: it took too long, and was killed.
@@ -154,9 +163,11 @@ def _run(spec, deadline, timeout_s, supply):
     started = told = looked = time.monotonic()
     # In this package's own folder, so that no other package called jetson is found first.
     child = subprocess.Popen(
-        [sys.executable, "-m", "jetson.build_child", path], stdin=subprocess.DEVNULL, stdout=2,
+        [sys.executable, "-m", "jetson.build_child", path], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
     )  # fmt: skip
+    heard = Heard(child.stdout, _show)
     try:
         while child.poll() is None:
             now, available = time.monotonic(), memory_mib()["available"]
@@ -177,8 +188,9 @@ def _run(spec, deadline, timeout_s, supply):
         if child.poll() is None:
             child.kill()
         child.wait()
-    return child.returncode, {"available_before_mib": before, "available_least_mib": least,
-                              "delta_mib": before - least}  # fmt: skip
+        heard.end()
+    used = {"available_before_mib": before, "available_least_mib": least, "delta_mib": before - least}
+    return child.returncode, used, heard
 
 
 def _result(stage):
@@ -190,19 +202,8 @@ def _result(stage):
         return {}
 
 
-def _out_of_memory(code, result):
-    """One line if it was memory, else None. SIGKILL that is not ours is the kernel's OOM killer."""
-    if code in (_KILLED, _SHELL_KILLED):
-        return "killed (exit code 137): the system ran out of memory"
-    if code == build_child.OUT_OF_MEMORY:
-        return result.get("error", "out of memory")
-    return None
-
-
-def _keep(folder, stage, manifest, result, code, memory, ended, warnings):
-    if code < 0:
-        raise BuildError("the build died of signal %d (%s); the last lines above say where"
-                         % (-code, signal.Signals(-code).name))  # fmt: skip
+def _keep(spec, manifest, result, code, memory, ended, warnings):
+    folder, stage = spec["bundle"], spec["stage"]
     if code == build_child.NO_DISK:
         raise BuildError("%s: nothing can be written there any more; is the disk full?" % (stage,))
     if code or not result or "error" in result:
@@ -213,7 +214,7 @@ def _keep(folder, stage, manifest, result, code, memory, ended, warnings):
     memory["method"] = "VmHWM of the build process; MemAvailable of the system every 0.1 s"
     _keep_timing_cache(os.path.join(stage, build_child.TIMING_CACHE), result.pop("timing_cache"))
     result["warnings"] = warnings + result["warnings"]
-    record = dict(result, board=board_name(), attempts=ended, memory=memory)
+    record = dict(result, board=spec["board"], attempts=ended, memory=memory)
     return engine_file.publish(folder, os.path.join(stage, build_child.ENGINE), record)
 
 
@@ -234,5 +235,9 @@ def _cache_folder():
 
 
 def _say(text):
-    sys.stderr.write("build: %s\n" % (text,))
+    _show("build: %s\n" % (text,))
+
+
+def _show(text):
+    sys.stderr.write(text)
     sys.stderr.flush()

@@ -15,7 +15,7 @@ import traceback
 
 from calibration.cache import text_from_amax
 from jetson import cuda_memory, precision, telemetry, trt_api
-from jetson.errors import BackendError, BuildError, JetsonError
+from jetson.errors import BackendError, BuildError, DeviceMemoryError, JetsonError
 from jetson.json_text import json_text
 from jetson.manifest import sha256_of
 
@@ -30,7 +30,7 @@ def main(argv):
         spec = json.load(file)
     try:
         result, code = build_engine(spec), 0
-    except MemoryError as error:
+    except (MemoryError, DeviceMemoryError) as error:
         result, code = {"error": "out of memory: %s" % (error,)}, OUT_OF_MEMORY
     except (JetsonError, IOError, OSError) as error:
         result, code = {"error": str(error)}, 1
@@ -52,7 +52,8 @@ def build_engine(spec):
 
     Args:
         spec: bundle, stage and cache_folder (paths), compiler (module name), board, requested,
-            target_sm and target_tensorrt (of the manifest), workspace_mib, external_tactics.
+            target_sm and target_tensorrt (of the manifest), workspace_mib, external_tactics, clocks
+            (of power.timing_conditions).
 
     Returns:
         What the sidecar says of the build, JSON-able. The engine lies in the stage folder.
@@ -112,6 +113,7 @@ def build_engine(spec):
 def _configure(trt, config, spec, choice):
     trt_api.set_workspace(trt, config, spec["workspace_mib"] << 20)
     trt_api.set_detailed(trt, config)
+    trt_api.set_timing_iterations(config)
     flags = trt_api.set_precision(trt, config, choice.executed)
     sources = None  # TensorRT's default
     if not spec["external_tactics"]:
@@ -158,7 +160,11 @@ def _layers(trt, log, stage):
 
 
 def _timing_cache_path(spec, here, version):
-    words = "%s-sm%d-%s-%s" % (spec["board"], here["sm"], spec["compiler"], version)
+    """One cache for all that a kernel's time depends on and that TensorRT itself does not check."""
+    words = "%s-sm%d-%s-%s-cuda%s-%s-avg%d" % (
+        spec["board"], here["sm"], spec["compiler"], version, here["cuda"], spec["clocks"],
+        trt_api.TIMING_ITERATIONS,
+    )  # fmt: skip
     name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in words)
     return os.path.join(spec["cache_folder"], name + ".cache")
 

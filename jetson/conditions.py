@@ -1,7 +1,8 @@
 """Under which conditions a figure was taken: clocks, power mode, temperatures, throttling, power."""
 
 from jetson.sampler import FEWEST_POWER_SAMPLES
-from jetson.telemetry import TOTAL_RAILS, locked
+from jetson.sysfs import NOTICES
+from jetson.telemetry import input_mw, input_rail, locked
 
 HELD_BACK = 0.98  # of a locked clock; below that something held the GPU back
 
@@ -32,7 +33,7 @@ def conditions(sampler, clocks, power_mode):
         "slowest_gpu_mhz": slowest,
         "below_its_lock": held,
     }
-    if events or sampler.cooling or held:
+    if events or sampler.cooling.difference(NOTICES) or held:
         state = "throttled"
     else:
         state = {True: "locked", False: "unlocked", None: "unknown"}[is_locked]
@@ -52,33 +53,39 @@ def energy(sampler, start, end, images):
     """Power and energy of the images done between two readings of the clock.
 
     Returns:
-        mean_mw {rail: mW}, samples, input_rail, energy_mj (millijoule an image of the whole input
-        rail, idle power included) and `reason`; what cannot be said is None and reason says why.
+        mean_mw {rail: mW}, samples, input_rail (of `telemetry.input_rail`: a sum where the board has no
+        rail of the whole), input_mw, energy_mj (millijoule an image of the whole input, idle power
+        included) and `reason`; what cannot be said is None and reason says why.
     """
     rails, samples = sampler.mean_mw(start, end)
     found = {
         "mean_mw": {name: round(power, 1) for name, power in sorted(rails.items())},
-        "samples": samples, "input_rail": None, "energy_mj": None, "reason": None,
+        "samples": samples, "input_rail": None, "input_mw": None, "energy_mj": None, "reason": None,
     }  # fmt: skip
-    total = [name for name in TOTAL_RAILS if name in rails]
     if samples == 0 and not (sampler.has_rails or sampler.has_tegrastats):
         found["reason"] = "no power rail under /sys and no tegrastats"
     elif samples < FEWEST_POWER_SAMPLES:
         found["reason"] = "%d power samples, expected at least %d" % (samples, FEWEST_POWER_SAMPLES)
-    elif not total:
-        found["reason"] = "no rail of the whole input (%s)" % (", ".join(TOTAL_RAILS),)
     else:
-        found["input_rail"] = total[0]
-        found["energy_mj"] = rails[total[0]] * (end - start) / images
+        found["input_rail"], found["input_mw"] = input_rail(rails), input_mw(rails)
+        found["energy_mj"] = found["input_mw"] * (end - start) / images
     return found
 
 
 def warnings(found):
     """Lines for the top of a report, the worst first."""
+    notices = [name for name in found["throttle"]["cooling"] if name in NOTICES]
+    return _state_warnings(found) + [
+        "%s: the module is hot to the touch, which slows nothing down yet; check the cooling" % (name,)
+        for name in notices
+    ]
+
+
+def _state_warnings(found):
     state, throttle = found["state"], found["throttle"]
     if state == "throttled":
         signs = ["%s +%d" % item for item in sorted(throttle["over_current_events"].items())]
-        signs += throttle["cooling"]
+        signs += [name for name in throttle["cooling"] if name not in NOTICES]
         if throttle["below_its_lock"]:
             signs.append(
                 "GPU at %.0f of %.0f MHz"

@@ -81,18 +81,38 @@ def fastest_mode(modes):
     return max(modes, key=rank) if modes else None
 
 
-def mode_check(root="/"):
-    """The power mode that is set against the fastest of the board's own list."""
+def power_mode(root="/"):
+    """(name, number) of the mode that is set: of nvpmodel, else of its files; None for what is unknown."""
     modes = modes_from_text(telemetry.text_of(os.path.join(root, "etc/nvpmodel.conf")))
     name, number = sampler.power_mode() if root == "/" else (None, None)
     if number is None:
         status = telemetry.text_of(os.path.join(root, "var/lib/nvpmodel/status"))
         number = mode_number_from_text(status)
         name = name or modes.get(number)
-    if number is None and name is None:
-        return Check("power mode", True, False, "no nvpmodel here", "")
     if number is None:
         number = next((n for n, known in modes.items() if known == name), None)
+    return name, number
+
+
+def timing_conditions(root="/"):
+    """Under what a kernel is timed now, in words for a file's name: `MAXN-gpu922-locked`, `5W-gpu640-free`.
+
+    The memory clock is not among them: it takes root to read.
+    """
+    name, number = power_mode(root)
+    clocks = sampler.clocks(root)
+    highest = "gpu%.0f" % clocks["gpu"][1] if clocks["gpu"] else "gpu"
+    state = {True: "locked", False: "free", None: "unread"}[telemetry.locked(clocks)]
+    mode = name if name is not None else "mode" if number is None else "mode%d" % number
+    return "-".join((mode, highest, state))
+
+
+def mode_check(root="/"):
+    """The power mode that is set against the fastest of the board's own list."""
+    modes = modes_from_text(telemetry.text_of(os.path.join(root, "etc/nvpmodel.conf")))
+    name, number = power_mode(root)
+    if number is None and name is None:
+        return Check("power mode", True, False, "no nvpmodel here", "")
     best = fastest_mode(modes)
     found = "%s (%s)" % (name or "unnamed", "?" if number is None else number)
     if best is None or number in (None, best):
@@ -126,7 +146,9 @@ def supply_check(root="/", board=""):
     said += [
         "%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n
     ]
-    said += ["held back by " + ", ".join(cooling)] if cooling else []
+    held = [name for name in cooling if name not in sysfs.NOTICES]
+    said += ["held back by " + ", ".join(held)] if held else []
+    said += [name for name in cooling if name in sysfs.NOTICES]
     if not said and not events:
         return Check("power supply", True, False, "the board shows nothing of it", "")
     found = ", ".join(said) or "no under-voltage or over-current since boot"
@@ -151,6 +173,8 @@ def supply_advice(millivolt, events, cooling, board):
     if any(events.values()):
         names = ", ".join(EVENTS.get(name, name) for name in sorted(events) if events[name])
         return "the board throttled itself (%s): %s, or choose a lower power mode" % (names, mend)
-    if cooling:
+    if any(name not in sysfs.NOTICES for name in cooling):
         return "clocks are held back: fit or clear the fan, and %s" % (mend,)
+    if cooling:
+        return "the module is hot to the touch (%s): fit or clear the fan" % (", ".join(cooling),)
     return ""

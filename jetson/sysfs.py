@@ -1,8 +1,8 @@
 """The board's sensors and clocks as files under /sys, one function a kind; absent things are empty.
 
 `root` stands for `/`, so that a test can lay out the files of another board. Paths: L4T's
-ina3221x driver (JetPack 4, IIO), Linux's ina3221 (JetPack 5 on, hwmon), soctherm_oc (Orin),
-devfreq; as read by jetson_stats and in L4T's developer guide, not seen on a board by us.
+ina3221x driver (JetPack 4, IIO), Linux's ina3221 and ina238 (JetPack 5 on, hwmon), soctherm_oc (Orin,
+Thor), devfreq; as read by jetson_stats and in L4T's developer guide, not seen on a board by us.
 """
 
 import glob
@@ -10,31 +10,47 @@ import math
 import os
 import re
 
-from jetson.telemetry import TOTAL_RAILS, temperatures_c, text_of
+from jetson.telemetry import TOTAL_RAILS, is_connected, temperatures_c, text_of
 
-_GPU = re.compile(r"gpu|gv11b|gp10b|ga10b|gm20b")
-_THROTTLING = re.compile(r"balanced|throttle|emergency|heavy|critical")  # not pwm-fan
+# Thor has gpu-gpc-0, and gpu-nvd-0 for the video engines.
+_GPU = re.compile(r"gpu(?!-nvd)|gv11b|gp10b|ga10b|gm20b")
+_THROTTLING = re.compile(r"balanced|throttle|emergency|heavy|critical|-alert$")  # not pwm-fan
+# Of the alerts, the one that says that a finger would burn: its trip point at 70 degrees holds no clock back.
+NOTICES = ("hot-surface-alert",)
 
 
 def rails_mw(root="/"):
-    """{rail: mW} now, of every labelled INA3221 channel, in either layout."""
+    """{rail: mW} now, of every labelled INA3221 channel in either layout, and of chips that give power."""
     found = {}
     for path in _glob(root, "sys/bus/i2c/drivers/ina3221x/*/iio[:_]device*/in_power*_input"):
         number = re.search(r"in_power(\d+)_input$", path).group(1)
         name = text_of(os.path.join(os.path.dirname(path), "rail_name_" + number)).strip()
         power = _number(path)
-        if name and power is not None:
+        if name and is_connected(name) and power is not None:
             found[name] = power
-    for path in _glob(root, "sys/class/hwmon/hwmon*/curr*_input"):
+    # Three channels; what Linux numbers on from 4 are sums and shunts of the same.
+    for path in _glob(root, "sys/class/hwmon/hwmon*/curr[123]_input"):
         folder, number = os.path.split(path)[0], re.search(r"curr(\d+)_input$", path).group(1)
         if not text_of(os.path.join(folder, "name")).startswith("ina3221"):
             continue
         name = text_of(os.path.join(folder, "in%s_label" % number)).strip()
         millivolt = _number(os.path.join(folder, "in%s_input" % number))
         milliampere = _number(path)
-        if name and name != "NC" and millivolt is not None and milliampere is not None:
+        if name and is_connected(name) and millivolt is not None and milliampere is not None:
             found[name] = millivolt * milliampere / 1e3
+    for path in _glob(root, "sys/class/hwmon/hwmon*/power1_input"):
+        name, microwatt = _one_rail(os.path.dirname(path)), _number(path)
+        if name and is_connected(name) and microwatt is not None:
+            found[name] = microwatt / 1e3
     return found
+
+
+def _one_rail(folder):
+    """What an INA2xx (Thor: ina238) measures, by its device tree's label; empty for other chips."""
+    if not text_of(os.path.join(folder, "name")).startswith("ina2"):
+        return ""
+    label = text_of(os.path.join(folder, "power1_label")) or text_of(os.path.join(folder, "label"))
+    return label.strip()
 
 
 def input_millivolt(root="/"):
@@ -45,6 +61,9 @@ def input_millivolt(root="/"):
     for path in _glob(root, "sys/class/hwmon/hwmon*/in*_label"):
         if text_of(path).strip() in TOTAL_RAILS:
             return _number(path.replace("_label", "_input"))
+    for path in _glob(root, "sys/class/hwmon/hwmon*/in1_input"):  # in0 is the shunt's
+        if _one_rail(os.path.dirname(path)) in TOTAL_RAILS:
+            return _number(path)
     return None
 
 
@@ -60,7 +79,7 @@ def zones_c(root="/"):
 
 
 def cooling_active(root="/"):
-    """Names of the cooling devices that hold a clock back at this moment; fans are not among them."""
+    """Names of the cooling devices that hold a clock back at this moment, or only warn (NOTICES); no fans."""
     active = set()
     for folder in _glob(root, "sys/class/thermal/cooling_device*"):
         name = text_of(os.path.join(folder, "type")).strip()

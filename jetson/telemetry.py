@@ -7,7 +7,12 @@ What has another form is left out, never an error: numbers of more than 15 digit
 import platform
 import re
 
-TOTAL_RAILS = ("VDD_IN", "POM_5V_IN")  # what the module or the Nano's board takes in altogether
+# What the module (Xavier NX, TX2, Orin), the Nano's board or Thor's board takes in altogether. An AGX
+# Xavier or AGX Orin has no such rail: there jtop adds up all rails, and so does `input_mw`.
+TOTAL_RAILS = ("VDD_IN", "POM_5V_IN", "VIN")
+_UNIT_KIB = {"k": 1, "M": 1024, "G": 1024 * 1024}
+_NUMBER = r"(\d{1,15})"
+_RAIL = r"(?<!\S)([A-Za-z]\w*) " + _NUMBER + r"(?:mW(?!/)|(?:mW)?(?:/\d{1,15}(?:mW)?)+)(?!\S)"
 _NOT_SENSORS = "pmic"  # it always reads 50 or 100 degrees
 _COLDEST_C = -40.0  # a switched-off sensor reads -256
 
@@ -35,39 +40,67 @@ def l4t_release_from_text(text):
 
 
 def tegrastats_from_line(line):
-    """One line of `tegrastats`, JetPack 4 to 7.
+    """One line of `tegrastats`, JetPack 3 to 7 and DRIVE OS.
 
     Returns:
         None when it is no such line; else a dict, with None or {} for what the line lacks:
         ram_used_mib, ram_total_mib, swap_used_mib; cpu_percent (one an online core), cpu_mhz;
-        gpu_percent, gpu_mhz (the slowest of several); emc_percent;
+        gpu_percent, gpu_mhz (of several the slowest that runs, 0 when none does); emc_percent;
         temperatures_c {zone in lower case: degrees}; power_mw {rail: now, not the average}.
+
+    Source: Jetson Linux Developer Guide, tegrastats utility; samples of tests/jetson/samples.
     """
-    ram = re.search(r"\bRAM (\d{1,15})/(\d{1,15})MB", line)
+    ram = re.search(r"\bRAM %s/%s([kMG])B" % (_NUMBER, _NUMBER), line)
     if not ram:
         return None
-    swap = re.search(r"\bSWAP (\d{1,15})/\d+MB", line)
-    cores = re.search(r"\bCPU \[([^\]]*)\]", line)
-    online = re.findall(r"(\d{1,15})%@(\d{1,15})", cores.group(1)) if cores else []
-    gpu = re.search(r"\bGR3D_FREQ (\d{1,15})%(?:@\[?(\d{1,15}(?:,\d{1,15})*))?", line)
-    emc = re.search(r"\bEMC_FREQ (\d{1,15})%", line)
+    swap = re.search(r"\bSWAP %s/\d+([kMG])B" % _NUMBER, line)
+    cores = _cores(line)
+    gpu_percent, gpu_mhz = _load(line, "GR3D")
     return {
-        "ram_used_mib": int(ram.group(1)),
-        "ram_total_mib": int(ram.group(2)),
-        "swap_used_mib": int(swap.group(1)) if swap else None,
-        "cpu_percent": [int(percent) for percent, _ in online],
-        "cpu_mhz": [int(mhz) for _, mhz in online],
-        "gpu_percent": int(gpu.group(1)) if gpu else None,
-        "gpu_mhz": min(int(mhz) for mhz in gpu.group(2).split(",")) if gpu and gpu.group(2) else None,
-        "emc_percent": int(emc.group(1)) if emc else None,
+        "ram_used_mib": int(ram.group(1)) * _UNIT_KIB[ram.group(3)] // 1024,
+        "ram_total_mib": int(ram.group(2)) * _UNIT_KIB[ram.group(3)] // 1024,
+        "swap_used_mib": int(swap.group(1)) * _UNIT_KIB[swap.group(2)] // 1024 if swap else None,
+        "cpu_percent": [percent for percent, _ in cores],
+        "cpu_mhz": [mhz for _, mhz in cores if mhz is not None],
+        "gpu_percent": gpu_percent,
+        "gpu_mhz": gpu_mhz,
+        "emc_percent": _load(line, "EMC")[0],
         "temperatures_c": temperatures_c(
-            re.findall(r"\b(\w+)@(-?\d+(?:\.\d*)?)C(?:/-?[\d.]+C)?(?=\s|$)", line)
+            re.findall(r"(?<!\S)([\w-]+)@(-?\d+(?:\.\d*)?)C(?:/-?[\d.]+C)?(?!\S)", line)
         ),
         "power_mw": {
-            rail: int(now)
-            for rail, now in re.findall(r"\b([A-Z][A-Z0-9_]+) (\d{1,15})(?:mW)?/\d+(?:mW)?(?=[\s/]|$)", line)
+            rail: int(now) for rail, now in re.findall(_RAIL, line) if is_connected(rail)
         },
     }  # fmt: skip
+
+
+def _cores(line):
+    """[(percent, MHz or None)] of the cores online: `[1%@345,off]`, or `[1%,off]@345` before JetPack 4."""
+    found = re.search(r"\bCPU \[([^\]]*)\](?:@%s)?" % _NUMBER, line, re.IGNORECASE)
+    if not found:
+        return []
+    cores = [re.match(r"%s%%(?:@%s)?$" % (_NUMBER, _NUMBER), core.strip())
+             for core in found.group(1).split(",")]  # fmt: skip
+    clocks = [core and (core.group(2) or found.group(2)) for core in cores]
+    return [(int(core.group(1)), int(clock) if clock else None)
+            for core, clock in zip(cores, clocks) if core]  # fmt: skip
+
+
+def _load(line, name):
+    """(percent, MHz) of an engine: `X%`, `@Y`, `X%@Y`, `@[Y,Y]` or `X%@[Y,Y]`; None for what is not there."""
+    found = re.search(
+        r"(?<!\S)%s(?:_FREQ)?\s+(?:%s\s?%%)?(?:@(?:%s(?!\S)|\[([^\]]*)\]))?" % (name, _NUMBER, _NUMBER), line
+    )
+    if not found:
+        return None, None
+    percent, one, several = found.groups()
+    clocks = [word.strip() for word in (one or several or "").split(",")]
+    known = [int(word) for word in clocks if re.match(_NUMBER + "$", word)]
+    if not known or len(known) + clocks.count("off") != len(clocks):
+        mhz = None
+    else:
+        mhz = min([clock for clock in known if clock] or [0])  # a cluster that is off says 0
+    return None if percent is None else int(percent), mhz
 
 
 def temperatures_c(zones):
@@ -80,14 +113,34 @@ def temperatures_c(zones):
     return found
 
 
+def is_connected(rail):
+    """False for a channel that measures nothing, which boards call NC."""
+    return re.match(r"NC\d*$", rail) is None
+
+
+def input_rail(rails):
+    """What stands for the whole input among {rail: mW}: a rail's name, `sum of A, B`, or None without any.
+
+    Source: jetson_stats, jtop/core/power.py (total_power).
+    """
+    total = next((name for name in TOTAL_RAILS if name in rails), None)
+    return total or ("sum of " + ", ".join(sorted(rails)) if rails else None)
+
+
 def input_mw(rails):
-    """What the whole input takes of {rail: mW}, or None."""
-    return next((rails[name] for name in TOTAL_RAILS if name in rails), None)
+    """What the whole input takes of {rail: mW}, by `input_rail`; None without rails."""
+    name = input_rail(rails)
+    return rails[name] if name in rails else sum(rails.values()) if rails else None
 
 
 def power_mode_from_text(text):
-    """(name, number) from `nvpmodel -q`: `NV Power Mode: MAXN`, a line, `0`; None when absent."""
-    match = re.search(r"^NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d{1,15})\s*$)?", text, re.MULTILINE)
+    """(name, number) from `nvpmodel -q`: `NV Power Mode: MAXN`, a line, `0`; None when absent.
+
+    With --verbose other words stand before it; without root, errors about what it cannot read follow.
+    """
+    match = re.search(
+        r"^(?:NVPM .*: )?NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d{1,15})\s*$)?", text, re.MULTILINE
+    )
     if not match:
         return None, None
     return match.group(1), int(match.group(2)) if match.group(2) else None
@@ -104,14 +157,15 @@ def clocks_from_text(text):
     found = {"cpu": [], "gpu": None, "emc": None, "emc_locked": None}
     for line in text.splitlines():
         match = re.search(triple, line)
-        if not match:
+        name = re.match(r"\s*(cpu\d|EMC|GPU|gpu)", line)  # Thor: gpu-gpc-0
+        if not match or not name or "gpu-nvd" in line:  # the video engines' clock
             continue
-        values = [int(value) for value in match.groups()]
-        if line.startswith("cpu"):
+        name, values = name.group(1), [int(value) for value in match.groups()]
+        if name.startswith("cpu"):
             if "Online=0" not in line:
                 found["cpu"].append(tuple(value / 1e3 for value in values))  # kHz
-        elif line.startswith(("GPU", "EMC")):
-            found[line[:3].lower()] = tuple(value / 1e6 for value in values)  # Hz
+        elif found[name.lower()] is None:
+            found[name.lower()] = tuple(value / 1e6 for value in values)  # Hz
             override = re.search(r"FreqOverride=(\d)", line)
             if override:
                 found["emc_locked"] = override.group(1) == "1"

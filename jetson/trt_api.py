@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from jetson.build_log import ERROR, WARNING, found_no_kernel, lacked_memory, memory_line
 from jetson.errors import BackendError, BuildError, DeviceMemoryError, EngineError
 
 MODULES = ("tensorrt", "tensorrt_rtx")
@@ -17,8 +18,7 @@ EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 # Not trt.nptype: that of 8.2 to 8.5 asks numpy for np.bool, which 1.24 took away.
 _NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32,
           "BOOL": np.bool_}  # fmt: skip
-_NO_MEMORY = ("out of memory", "outofmemory", "bad_alloc", "memoryallocation",
-              "insufficient memory")  # fmt: skip
+TIMING_ITERATIONS = 8  # what trtexec takes; TensorRT's own default, 1, chooses by a single time
 
 
 def load(name="tensorrt"):
@@ -39,28 +39,23 @@ def load(name="tensorrt"):
 
 
 def make_log(trt, talk=None):
-    """A logger that keeps errors (`errors`, list of text) and shows warnings on `talk`."""
+    """A logger that keeps `errors` and `warnings`, lists of text, and shows both on `talk`."""
     severity = trt.ILogger.Severity
     grave = (severity.INTERNAL_ERROR, severity.ERROR)
 
     class Log(trt.ILogger):
         def __init__(self):
             trt.ILogger.__init__(self)
-            self.errors = []
+            self.errors, self.warnings = [], []
 
         def log(self, level, message):
-            text = message.encode("ascii", "backslashreplace").decode("ascii")
-            if level in grave:
-                self.errors.append(text)
-            if level in grave or level == severity.WARNING:
-                (talk or sys.stderr).write("tensorrt: %s\n" % (text,))
+            if level not in grave and level != severity.WARNING:
+                return
+            text = " ".join(message.encode("ascii", "backslashreplace").decode("ascii").split())
+            (self.errors if level in grave else self.warnings).append(text)
+            (talk or sys.stderr).write("%s%s\n" % (ERROR if level in grave else WARNING, text))
 
     return Log()
-
-
-def lacked_memory(messages):
-    """The first of TensorRT's complaints that says that memory ran out, or None."""
-    return next((m for m in messages if any(word in m.lower() for word in _NO_MEMORY)), None)
 
 
 def features(trt, builder):
@@ -143,6 +138,12 @@ def leave_out_external_tactics(trt, config):
     return kept
 
 
+def set_timing_iterations(config):
+    """Time each kernel TIMING_ITERATIONS times and take the mean, where the release has that setting."""
+    if hasattr(config, "avg_timing_iterations"):
+        config.avg_timing_iterations = TIMING_ITERATIONS
+
+
 def set_detailed(trt, config):
     """Let the engine know its layers' types, for `layers_text`; costs nothing when it runs."""
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -208,10 +209,11 @@ def serialized_engine(builder, network, config, log):
     """
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        memory = lacked_memory(log.errors)
+        memory = memory_line(log.errors, log.warnings)
         if memory:
             raise MemoryError(_one_line(memory))
-        said = log.errors[-1] if log.errors else "no reason given"
+        last = log.errors[-1] if log.errors else "no reason given"
+        said = found_no_kernel(log.errors) or last
         raise BuildError("TensorRT built no engine: %s" % (_one_line(said),))
     return engine
 

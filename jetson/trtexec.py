@@ -21,7 +21,9 @@ def summary_from_text(text):
     Returns:
         None without one; else throughput_qps, and of latency_ms (H2D + compute + D2H), compute_ms,
         host_to_device_ms, device_to_host_ms and enqueue_ms those that it printed, each with
-        min_ms, max_ms, mean_ms, p50_ms (its median) and the percentiles of that release.
+        min_ms, max_ms, mean_ms, p50_ms (its median) and the percentiles of that release; warnings,
+        what it says after `[W] *`; enqueue_bound, whether one is that queueing the kernels takes
+        longer than the kernels: then the GPU waits for the CPU, and compute_ms is no limit.
     """
     throughput = re.search(r"\bThroughput: " + _NUMBER + " qps", text)
     if not throughput:
@@ -32,6 +34,8 @@ def summary_from_text(text):
             found[_SCOPES[title]] = {
                 _key(name): float(value) for name, value in re.findall(_VALUE, values)
             }
+    found["warnings"] = re.findall(r"^\[[^\]]*\] \[W\] \* (.+?)\s*$", text, re.MULTILINE)
+    found["enqueue_bound"] = any("bound by Enqueue Time" in line for line in found["warnings"])
     return found
 
 

@@ -75,7 +75,9 @@ def _power(cost: CostConfig, devices: list[dict[str, Any]]) -> tuple[float | Non
     for device in devices:
         rail = device["power"].get("input_rail")
         if rail and not is_stand_in(device):
-            return device["power"]["mean_mw"][rail] / 1e3, f"measured: {rail} of {place_of(device)}"
+            power = device["power"].get("input_mw")  # an older report lacks it: then rail is one rail
+            milliwatt = device["power"]["mean_mw"][rail] if power is None else power
+            return milliwatt / 1e3, f"measured: {rail} of {place_of(device)}"
     return cost.board_power_w, GIVEN
 
 

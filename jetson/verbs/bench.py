@@ -130,3 +130,5 @@ def _trtexec_rows(found):
         if row:
             print("trtexec %s: p50 %.2f ms, p99 %.2f ms" % (scope[:-3], row["p50_ms"], row["p99_ms"]))
     print("trtexec throughput: %.1f a second" % (found["summary"]["throughput_qps"],))
+    for line in found["summary"]["warnings"]:
+        print("trtexec: " + line)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import fakes
+from jetson import trt_api
 from tools import lacking
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,10 @@ OF_PARAMETER = {  # what a parameter or a variable of trt_api.py holds
 }  # fmt: skip
 # Called only where features() says so: see precision.choose.
 ONLY_WITH = {"set_calibration_cache": "IInt8EntropyCalibrator2"}
-HEAD = "from typing import Any\nimport {module} as trt\nclass _Log(trt.ILogger):\n    errors: list[str]\n"
+HEAD = (
+    "from typing import Any\nimport {module} as trt\n"
+    "class _Log(trt.ILogger):\n    errors: list[str]\n    warnings: list[str]\n"
+)
 
 
 def names_of(stub: str) -> dict[str, set[str]]:
@@ -251,3 +255,12 @@ def test_the_stub_of_an_installed_module_is_made_the_same_way():
         real = set(dir(getattr(module, name)))
         assert {m for m in members if m and m[0] != "_"} <= real
     assert {"set_memory_pool_limit", "set_timing_cache"} <= classes["IBuilderConfig"]
+
+
+def test_an_installed_module_takes_the_timing_iterations():
+    trt = pytest.importorskip("tensorrt_rtx")
+    log = trt_api.make_log(trt)
+    builder = trt.Builder(log)
+    config = builder.create_builder_config()
+    trt_api.set_timing_iterations(config)
+    assert config.avg_timing_iterations == trt_api.TIMING_ITERATIONS == 8

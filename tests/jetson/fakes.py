@@ -29,6 +29,13 @@ BEHAVIOUR = {
     "no_memory_above_mib": None,  # the build says "out of memory" with more workspace
     "killed_above_mib": None,  # the build is killed by SIGKILL with more workspace
     "dies": False,  # the build aborts
+    "crashes_above_mib": None,  # the build dies of SIGSEGV with more workspace
+    "says": (),  # [level, text]: lines of its log, before it ends as told
+    "writes": None,  # what a library below it writes to stderr, past the log
+    "no_engine_above_mib": None,  # the build gives None with more workspace
+    "no_kernel_below_mib": None,  # a layer finds no kernel with less workspace,
+    "no_kernel_without_libraries": False,  # or without cuBLAS and cuDNN
+    "no_builder": False,  # the builder's constructor gives up
     "hangs": False,  # the build does not end
     "ignores_cache": False,  # the calibration cache is skipped whatever its header
     "disk_full": False,  # nothing can be written once the engine is built
@@ -212,6 +219,16 @@ class World(object):
 class Builder(object):
     def __init__(self, log):
         self._log = log
+        if self.world.does["no_builder"]:
+            self._speak()
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    def _speak(self):
+        levels = self.world.ILogger.Severity
+        for level, text in self.world.does["says"]:
+            self._log.log(getattr(levels, level), text)
+        if self.world.does["writes"]:
+            os.write(2, self.world.does["writes"].encode())
 
     @property
     def platform_has_fast_fp16(self):
@@ -239,6 +256,17 @@ class Builder(object):
         error = world.ILogger.Severity.ERROR
         workspace = getattr(config, "max_workspace_size", None) or config._workspace
         assert workspace, "no workspace was set"
+        self._speak()
+        if does["crashes_above_mib"] is not None and workspace > does["crashes_above_mib"] << 20:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if does["no_engine_above_mib"] is not None and workspace > does["no_engine_above_mib"] << 20:
+            return None
+        too_little = does["no_kernel_below_mib"] is not None and workspace < does["no_kernel_below_mib"] << 20
+        if too_little or (does["no_kernel_without_libraries"] and config._sources is not None):
+            log.log(error, "10: Could not find any implementation for node conv1/7x7_s2 + conv1/relu_7x7.")
+            log.log(error, "2: [builder.cpp::buildSerializedNetwork::609] Error Code 2: Internal Error "
+                           "(Assertion enginePtr != nullptr failed. )")  # fmt: skip
+            return None
         if does["killed_above_mib"] is not None and workspace > does["killed_above_mib"] << 20:
             os.kill(os.getpid(), signal.SIGKILL)
         if (
@@ -268,7 +296,8 @@ class Builder(object):
                 return None
             precision = "int8" if world.fast_int8 else precision
         header = {"version": world.version, "sm": world.sm, "precision": precision,
-                  "detailed": config.profiling_verbosity.name == "DETAILED"}  # fmt: skip
+                  "detailed": config.profiling_verbosity.name == "DETAILED",
+                  "timed": config.avg_timing_iterations}  # fmt: skip
         if does["disk_full"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         config._cache += b"measured;"
@@ -292,6 +321,7 @@ class INetworkDefinition(object):
 
 
 class IBuilderConfig(object):
+    avg_timing_iterations = 1
     max_workspace_size = 0
     int8_calibrator = None
     profiling_verbosity = None

@@ -8,7 +8,7 @@ from jetson.errors import BuildError
 
 @pytest.mark.parametrize(
     ("available", "workspace_mib", "external"),
-    [(366, 16, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 512, True)],
+    [(382, 32, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 512, True)],
 )  # fmt: skip
 def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
     first = board.attempts({"available": available})[0]
@@ -17,8 +17,8 @@ def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
 
 def test_a_memory_budget_leaves_libraries_and_workspace_out():
     plenty = {"available": 3500}
-    assert board.attempts(plenty, budget_mib=500) == [(64, False), (16, False)]
-    assert board.attempts(plenty, budget_mib=100.5)[0] == (16, False)  # as little as there is
+    assert board.attempts(plenty, budget_mib=500) == [(64, False), (32, False)]
+    assert board.attempts(plenty, budget_mib=100.5)[0] == (32, False)  # as little as there is
     assert board.attempts(plenty, budget_mib=1305)[0] == (256, False)
     assert board.attempts(plenty, budget_mib=1306)[0] == (128, True)
     assert board.attempts(plenty, workspace_mib=512, budget_mib=1000)[0] == (512, False)
@@ -27,13 +27,15 @@ def test_a_memory_budget_leaves_libraries_and_workspace_out():
 
 def test_each_attempt_is_smaller_and_without_libraries():
     plan = board.attempts({"available": 3500})
-    assert plan == [(512, True), (128, False), (32, False)]
-    assert board.attempts({"available": 366}) == [(16, False)]
-    assert board.attempts({"available": 3500}, workspace_mib=32) == [(32, True), (16, False)]
+    assert plan == [(512, True), (256, False), (128, False), (32, False)]
+    assert board.attempts({"available": 382}) == [(32, False)]
+    assert board.attempts({"available": 700}) == [(128, False), (64, False), (32, False)]
+    assert board.attempts({"available": 3500}, workspace_mib=48) == [(48, True), (32, False)]
+    assert board.attempts({"available": 3500}, workspace_mib=32) == [(32, True), (32, False)]
 
 
 def test_a_workspace_that_means_nothing_is_refused():
-    with pytest.raises(BuildError, match="--workspace-mib 0: expected at least 16"):
+    with pytest.raises(BuildError, match="--workspace-mib 0: expected at least 32"):
         board.attempts({"available": 3500}, workspace_mib=0)
 
 

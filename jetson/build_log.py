@@ -1,0 +1,79 @@
+"""What TensorRT and the libraries below it say when no engine comes: memory, or no kernel that fits.
+
+The lines and where they were reported: tests/jetson/samples/field/logs_oom.json and docs/build.md.
+"""
+
+import re
+import threading
+from collections import deque
+
+ERROR, WARNING = "tensorrt: [E] ", "tensorrt: [W] "  # how the child's logger begins its lines
+_MOST_LINES = 4000
+# Spellings are theirs: TensorRT 8 has "insuficient".
+_NO_MEMORY = re.compile(
+    r"out[ _]?of[ _]?(?:\w+ )?memory|memory (?:is )?exhausted|bad_alloc|MemoryAllocation\b|_STATUS_ALLOC_FAILED"
+    r"|insuf+icient (?:\w+ )?memory(?! bandwidth)|\bmemory is insuf+icient"
+    r"|not (?:be )?enough (?:free |available |device |gpu |host |system )*memory"
+    r"|cannot allocate memory|user allocator error allocating"
+    r"|(?:could not|unable to|failed to|cannot|can't) (?:be )?(?:allocated?|reserve) (?!.*(?:file|disk|event|stream))"
+    r"|could not be allocated|memory allocation (?:failed|failure|error)|allocation of \d+ bytes failed"
+    r"|NvMap\w*: .*\berror 12\b|NvMapMem\w*Alloc\w*[:,]? .*\berror\b"
+    r"|CUDA (?:initialization )?(?:error|failure)(?: in [\w:<>~]+)?(?: with error)?:? ?2\b(?!\.?\d)",
+    re.IGNORECASE,
+)
+# What those words also stand in: a kernel's own memory, the loader's, and advice that good builds print.
+_NOT_THAT = re.compile(
+    r"illegal memory access|shared memory|texture memory|workspace memory|static TLS block", re.IGNORECASE
+)
+_NO_KERNEL = re.compile(r"could not find any implementation for node", re.IGNORECASE)
+_NO_OBJECT = "factory function returned nullptr"  # pybind11's words when a constructor gave up
+
+
+def lacked_memory(messages):
+    """The first of these lines that says that memory ran out, or None."""
+    return next((m for m in messages if _NO_MEMORY.search(m) and not _NOT_THAT.search(m)), None)
+
+
+def found_no_kernel(messages):
+    """The first of these lines that says that a layer fits no kernel, or None."""
+    return next((m for m in messages if _NO_KERNEL.search(m)), None)
+
+
+def memory_line(errors, warnings, died=False):
+    """The line that shows that a build without an engine lacked memory, or None.
+
+    Warnings of skipped tactics come in builds that succeed, too. They count where the errors name no
+    other cause: none at all, no kernel for a layer, an object that was not made, a process that died.
+    """
+    line = lacked_memory(errors)
+    silent = died or not errors or found_no_kernel(errors) or any(_NO_OBJECT in e for e in errors)
+    return lacked_memory(warnings) if line is None and silent else line
+
+
+class Heard(object):
+    """The lines of a child, shown as they come and kept: they are there when it has died."""
+
+    def __init__(self, stream, show):
+        """`stream` gives bytes; `show` takes text, whole lines."""
+        self._lines, self._stream, self._show = deque(maxlen=_MOST_LINES), stream, show
+        self._thread = threading.Thread(target=self._follow, name="child's lines", daemon=True)
+        self._thread.start()
+
+    def _follow(self):
+        with self._stream:
+            for line in iter(self._stream.readline, b""):
+                text = line.decode("utf-8", "replace").rstrip()
+                self._lines.append(text)
+                self._show(text + "\n")
+
+    def end(self):
+        """Wait for the last lines of a child that has ended; a process of its own may hold them open."""
+        self._thread.join(5)
+
+    def errors(self):
+        """What TensorRT called an error, and what libraries wrote past it."""
+        return [line[len(ERROR):] if line.startswith(ERROR) else line for line in list(self._lines)
+                if not line.startswith((WARNING, "build: "))]  # fmt: skip
+
+    def warnings(self):
+        return [line[len(WARNING):] for line in list(self._lines) if line.startswith(WARNING)]  # fmt: skip
