@@ -46,7 +46,8 @@ def top_classes(logits, classes, top):
     """
     shifted = np.exp(logits - logits.max())
     probabilities = shifted / shifted.sum()
-    order = np.argsort(-probabilities, kind="stable")[:top]
+    # The stable sort by its old name: numpy 1.13, JetPack 4's, has no "stable".
+    order = np.argsort(-probabilities, kind="mergesort")[:top]
     return [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
 
 
