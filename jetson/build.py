@@ -15,6 +15,7 @@ from jetson.board import (
     attempts,
     board_name,
     check_disk,
+    hidden_identity,
     memory_mib,
     memory_warnings,
 )
@@ -96,7 +97,9 @@ def _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, roo
     memory = memory_mib()
     planned = attempts(memory, workspace_mib, manifest.memory_budget_mib)
     board = board_name()
-    warnings = memory_warnings(memory) + power.warnings(root, board)
+    hidden = hidden_identity()
+    warnings = ["the board's name is not known: " + hidden] if hidden else []
+    warnings += memory_warnings(memory) + power.warnings(root, board)
     for line in warnings:
         _say("warning: " + line)
     supply = power.SupplyWatch(root, board)
