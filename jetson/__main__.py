@@ -7,11 +7,13 @@ others on the board's own folder, --root.
 import argparse
 import importlib
 import io
+import json
 import os
 import sys
 
 from jetson import imports
 from jetson.errors import JetsonError
+from jetson.text import json_line, plain
 
 VERBS = ("build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
          "status", "prune", "unpack", "doctor")  # fmt: skip
@@ -53,25 +55,20 @@ def main(argv=None):
         return 1
     args = parser.parse_args(argv)
     try:
-        print(args.run(args))
+        print(json_line(json.loads(args.run(args))))  # a verb's names may be any bytes
         sys.stdout.flush()
     except JetsonError as error:
-        sys.stderr.write("jetson %s: %s\n" % (args.verb, _plain(str(error))))
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, plain(str(error))))
         return 1
     except BrokenPipeError:  # who read our lines has gone
         return 1
     except (IOError, OSError) as error:  # a full disk, stdout's perhaps
-        sys.stderr.write("jetson %s: %s\n" % (args.verb, _plain(str(error))))
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, plain(str(error))))
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("jetson %s: stopped\n" % (args.verb,))
         return 1
     return 0
-
-
-def _plain(text):
-    """One line of ASCII: a name may hold anything, and Python 3.6 over ssh has an ASCII stderr."""
-    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _open_streams():

@@ -20,6 +20,7 @@ from jetson.board import (
     memory_warnings,
 )
 from jetson.errors import BuildError, EngineError
+from jetson.home import user_folder
 from jetson.lock import held
 
 # time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
@@ -221,6 +222,9 @@ def _keep(folder, stage, manifest, result, code, memory, ended, warnings):
 
 def _keep_timing_cache(staged, path):
     """Beside, then renamed; a board that cannot keep it only builds more slowly next time."""
+    if path is None:
+        _say("warning: the timing cache was not kept: this user has no home folder; set XDG_CACHE_HOME")
+        return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.copyfile(staged, path + ".tmp")
@@ -230,9 +234,9 @@ def _keep_timing_cache(staged, path):
 
 
 def _cache_folder():
-    """Of this board, not of the bundle: the next bundle builds faster."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "edgedistill", "timing")
+    """Of this board, not of the bundle: the next bundle builds faster. None where the user has no home."""
+    caches = user_folder("XDG_CACHE_HOME", ".cache")
+    return os.path.join(caches, "edgedistill", "timing") if caches else None
 
 
 def _say(text):

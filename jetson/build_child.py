@@ -157,12 +157,16 @@ def _layers(trt, log, stage):
 
 
 def _timing_cache_path(spec, here, version):
+    if spec["cache_folder"] is None:
+        return None
     words = "%s-sm%d-%s-%s" % (spec["board"], here["sm"], spec["compiler"], version)
     name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in words)
     return os.path.join(spec["cache_folder"], name + ".cache")
 
 
 def _bytes_of(path):
+    if path is None:
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -1,6 +1,5 @@
 """Images, videos or cameras in, one JSON line a frame out, a summary line at the end."""
 
-import json
 import os
 import signal
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 from jetson.errors import ImageError, StreamError
 from jetson.overlay import Overlay
 from jetson.preprocess import Preparer, read_image
+from jetson.text import json_line, plain
 from jetson.video import Frames, is_stream, open_capture, parse_source
 
 STATS_PERIOD_S = 1.0
@@ -85,7 +85,7 @@ class Progress(object):
             self._written, self._frames_written = now, self.frames
             if not self._write(fps) and not self._complained:
                 sys.stderr.write(
-                    "jetson classify: --stats %s: cannot be written\n" % (self._stats,)
+                    plain("jetson classify: --stats %s: cannot be written" % (self._stats,)) + "\n"
                 )
                 self._complained = True
         return self.stopped
@@ -109,7 +109,7 @@ class Progress(object):
         }  # fmt: skip
         try:
             with open(self._stats + ".tmp", "w", encoding="utf-8") as file:
-                json.dump(content, file)
+                file.write(json_line(content))
             os.replace(self._stats + ".tmp", self._stats)
         except (IOError, OSError):
             return False
@@ -181,5 +181,5 @@ def _stream(source, manifest, runner, top, camera, overlay, progress, out):
 
 
 def _say(out, line):
-    out.write(json.dumps(line) + "\n")
+    out.write(json_line(line) + "\n")
     out.flush()  # a reader behind a pipe sees each frame when it is done

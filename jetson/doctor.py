@@ -4,7 +4,6 @@ Only Python's own library is imported here, so that it also answers where numpy 
 the process: python3 -m jetson.doctor [ROOT]
 """
 
-import json
 import os
 import re
 import shutil
@@ -30,6 +29,7 @@ from jetson.doctor_packages import (
     tensorrt_check,
 )
 from jetson.sampler import said_by
+from jetson.text import json_line
 
 OLDEST_PYTHON = (3, 6)
 DISK_MIB = 512  # some bundles of tens of MiB, their engines, and a build
@@ -175,7 +175,7 @@ def main(argv):
     """Without the other verbs, which import numpy."""
     found = checks(argv[0] if argv else ".")
     show(found)
-    print(json.dumps(report(found), sort_keys=True))
+    print(json_line(report(found), sort_keys=True))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from jetson.errors import ReleaseError
 from jetson.lock import held
 from jetson.runners import BACKENDS
 
-DEFAULT = os.path.join("~", "edgedistill")
+DEFAULT = "edgedistill"  # in the home folder
 INCOMING, RELEASES = "incoming", "releases"
 BOARD, STATE, AGENT, LOCK = "board.json", "state.json", os.path.join("agent", "agent.json"), "lock"
 _VERSION = 1

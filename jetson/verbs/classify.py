@@ -8,6 +8,7 @@ import sys
 from jetson.errors import JetsonError
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
+from jetson.text import json_line
 from jetson.verbs import bundle_options
 
 HELP = "images in, classes out"
@@ -53,7 +54,7 @@ def run(args):
         try:
             classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress)
         except JetsonError:
-            print(json.dumps(progress.summary(runner.provenance)))
+            print(json_line(progress.summary(runner.provenance)))
             raise
         summary = progress.summary(runner.provenance)
     sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary)
