@@ -33,7 +33,7 @@ fuzz: install  ## search by coverage for inputs that break a reader; FUZZ=short,
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[fuzz]'
 	TORTURE=$(FUZZ) $(BIN)/python tests/torture/guided.py
 
-device-test:  ## the board's code on the Nano's own Python 3.6 (needs pyenv's 3.6.15 or PYTHON36)
+device-test:  ## the board's code on JetPack 4's and 7's Python, numpy and OpenCV (needs 3.6.15 and 3.12: pyenv, or PYTHON36 and PYTHON312)
 	bash tests/device_test.sh
 
 lint: install  ## ruff, and Python 3.6 for the board's code
@@ -49,4 +49,4 @@ assets: install  ## the README's pictures, from the last quickstart
 	$(BIN)/python assets/make.py runs/quickstart/report/report.html
 
 clean:  ## remove .venv and caches, not your runs
-	rm -rf $(VENV) .venv36 .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv36 .venv36-nano .venv312 .pytest_cache .ruff_cache

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgedistill.callable_module import call_as_verb
+from jetson.imports import line_of
 
 call_as_verb(__name__)
 
@@ -69,11 +70,11 @@ PROGRAMS = (
 )
 BOARD = (
     ("board", "a Jetson Nano, Xavier NX or Orin Nano", "connect one; nothing else needs it"),
-    ("JetPack", "4.6.x on a Nano; 5.x or 6.x on the others", "flash it with NVIDIA's SDK Manager"),
-    ("JetPack's TensorRT", "8.2.1 or newer, with its Python bindings",
+    ("JetPack", "4.6.1 or newer on a Nano; 5.x or 6.x on the others", "flash it with NVIDIA's SDK Manager"),
+    ("JetPack's TensorRT", "8.2.1 or newer (not 4.6's 8.0.1), with its Python bindings",
      "apt-get install python3-libnvinfer"),
     ("JetPack's numpy", "1.13 or newer, for the system's python3", "apt-get install python3-numpy"),
-    ("JetPack's cv2", "OpenCV for the system's python3", "apt-get install python3-opencv"),
+    ("JetPack's cv2", "OpenCV 4.1.1 or newer, with GStreamer", "apt-get install libopencv-python"),
     ("its sftp server", "in sshd, the default", "apt-get install openssh-sftp-server"),
     ("its openssl", "1.1.1 or newer, the default", "apt-get install openssl"),
 )  # fmt: skip
@@ -169,8 +170,8 @@ def _two_opencvs() -> Check:
     try:
         cv2 = importlib.import_module("cv2")
         cv2.getBuildInformation()
-    except (ImportError, AttributeError) as error:
-        ok, found = False, f"cv2 does not answer: {error}"
+    except Exception as error:  # one built for another numpy raises many things
+        ok, found = False, f"cv2 does not answer: {line_of(error)}"
     wanted = versions["opencv-python"] or versions["opencv-python-headless"] or "5.0.0.93"
     return Check(
         "packages", "cv2", ok, True, found, "no image can be read",

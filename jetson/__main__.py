@@ -5,76 +5,69 @@ others on the board's own folder, --root.
 """
 
 import argparse
+import importlib
 import io
 import os
 import sys
 
+from jetson import imports
 from jetson.errors import JetsonError
+from jetson.text import plain
 
-try:
-    from jetson.verbs import (
-        accept,
-        activate,
-        bench,
-        build,
-        classify,
-        doctor,
-        health,
-        prune,
-        rollback,
-        status,
-        unpack,
-        verify,
-        want,
-    )
-except ImportError as failure:  # numpy, which all verbs but one need
-    if sys.argv[1:2] == ["doctor"]:
-        from jetson import doctor
-
-        sys.exit(doctor.main(sys.argv[3:4]))  # `doctor --root ROOT` as the workstation asks it
-    sys.exit("jetson: %s; on the board: sudo apt install python3-numpy; python3 -m jetson.doctor "
-             "says more" % (failure,))  # fmt: skip
-
-VERBS = (
-    ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
-    ("want", want), ("accept", accept), ("activate", activate), ("rollback", rollback),
-    ("status", status), ("prune", prune), ("unpack", unpack), ("doctor", doctor),
-)  # fmt: skip
+VERBS = ("build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
+         "status", "prune", "unpack", "doctor")  # fmt: skip
 
 
-def build_parser():
+def import_verbs(argv):
+    """[(name, module)] of all verbs; of doctor alone where it is asked, for it must also answer where numpy
+    is broken or ends the process.
+
+    Raises:
+        PackageError: numpy is absent or broken.
+    """
+    names = VERBS
+    if argv[:1] == ["doctor"]:
+        names = ("doctor",)
+    else:
+        imports.load("numpy", imports.NUMPY_MEND)
+    return [(name, importlib.import_module("jetson.verbs." + name)) for name in names]
+
+
+def build_parser(argv=()):
+    """For these words; raises as `import_verbs`."""
     parser = argparse.ArgumentParser(prog="python3 -m jetson", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    verbs.required = True  # not an argument of add_subparsers on Python 3.6
-    for name, module in VERBS:
-        verb = verbs.add_parser(name, help=module.HELP)
+    parsers = parser.add_subparsers(dest="verb", metavar="VERB")
+    parsers.required = True  # not an argument of add_subparsers on Python 3.6
+    for name, module in import_verbs(list(argv)):
+        verb = parsers.add_parser(name, help=module.HELP)
         module.options(verb)
         verb.set_defaults(run=module.run)
     return parser
 
 
 def main(argv=None):
-    args = build_parser().parse_args(argv)
+    try:
+        parser = build_parser(sys.argv[1:] if argv is None else argv)
+    except imports.PackageError as error:
+        sys.stderr.write("jetson: %s; on the board: %s; python3 -m jetson.doctor says more\n" % (
+            error.why, error.mend))  # fmt: skip
+        return 1
+    args = parser.parse_args(argv)
     try:
         print(args.run(args))
         sys.stdout.flush()
     except JetsonError as error:
-        sys.stderr.write("jetson %s: %s\n" % (args.verb, _plain(str(error))))
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, plain(str(error))))
         return 1
     except BrokenPipeError:  # who read our lines has gone
         return 1
     except (IOError, OSError) as error:  # a full disk, stdout's perhaps
-        sys.stderr.write("jetson %s: %s\n" % (args.verb, _plain(str(error))))
+        sys.stderr.write("jetson %s: %s\n" % (args.verb, plain(str(error))))
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("jetson %s: stopped\n" % (args.verb,))
         return 1
     return 0
-
-
-def _plain(text):
-    """One line of ASCII: a name may hold anything, and Python 3.6 over ssh has an ASCII stderr."""
-    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _open_streams():

@@ -1,12 +1,14 @@
 """What the board has: its name, its memory, its disk; and how much of it a build may plan with."""
 
+import glob
+import grp
 import os
 import platform
 import shutil
 from typing import NamedTuple
 
 from jetson.errors import BuildError
-from jetson.telemetry import kibibytes_from_text
+from jetson.telemetry import board_model, kibibytes_from_text, text_of
 
 # What a build needs before it holds a byte of the network. Logs of trtexec 8.0.1 on a Nano
 # (NobuoTsukamoto/benchmarks) and wang-xinyu/tensorrtx issue 1160: CUDA 203 to 225 MiB, cuBLAS 156
@@ -19,6 +21,13 @@ WITH_LIBRARIES_MIB = BASE_MIB + EXTERNAL_TACTICS_MIB + 256  # with less, a build
 SMALLEST_WORKSPACE_MIB, LARGEST_WORKSPACE_MIB = 32, 512
 BUILD_TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 SHORT_SWAP_MIB = 1024  # below this much memory and swap together a build is at risk
+MODEL_FILE, RELEASE_FILE = "proc/device-tree/model", "etc/nv_tegra_release"
+MOUNTS = "-v /proc/device-tree:/proc/device-tree:ro -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
+GROUPS_MEND = ("this user must be in the groups video and, on JetPack 6 and newer, render: sudo usermod -aG "
+               "video,render $USER, then log in again")  # fmt: skip
+_TEGRA_DEVICES = ("dev/nvmap", "dev/nvhost-ctrl")
+_GPU_DEVICES = _TEGRA_DEVICES + ("dev/nvhost-*gpu", "dev/nvgpu/*/ctrl", "dev/dri/renderD*")
+_CONTAINER_FILES = (".dockerenv", "run/.containerenv")
 
 Attempt = NamedTuple("Attempt", [("workspace_mib", int), ("external_tactics", bool)])
 # What `doctor` looked at. Nothing works without a required one; advice is "" when ok.
@@ -28,13 +37,53 @@ Check = NamedTuple(
 )
 
 
-def board_name():
-    """`NVIDIA Jetson Nano Developer Kit`, from the device tree; elsewhere the processor's kind."""
+def board_name(root="/"):
+    """`NVIDIA Jetson Nano Developer Kit`, as telemetry.board_model; elsewhere the processor's kind."""
+    return board_model(root) or platform.machine()
+
+
+def is_jetson(root="/"):
+    """Whether this is a Jetson, also in a container that hides the files that say so."""
+    return bool(text_of(os.path.join(root, RELEASE_FILE)) or _any_there(root, _TEGRA_DEVICES))
+
+
+def hidden_identity(root="/"):
+    """What a container hides of the board it runs on, and how to show it; "" when the board is known.
+
+    A container has no name of its board unless the device tree is mounted: /proc/device-tree leads to
+    /sys/firmware, which Docker masks. The engine's sidecar holds the host's name.
+    """
+    if board_model(root):
+        return ""
+    contained = _any_there(root, _CONTAINER_FILES)
+    if not is_jetson(root) and not (contained and platform.machine() == "aarch64"):
+        return ""
+    missing = [name for name in (MODEL_FILE, RELEASE_FILE) if not text_of(os.path.join(root, name))]
+    return "%s %s not there%s: docker run %s" % (
+        " and ".join("/" + name for name in missing), "are" if len(missing) > 1 else "is",
+        " in this container" if contained else "", MOUNTS)  # fmt: skip
+
+
+def closed_devices(root="/"):
+    """Device files of the GPU that are there and not for this user, each with its group's name."""
+    found = []
+    for pattern in _GPU_DEVICES:
+        for path in sorted(glob.glob(os.path.join(root, pattern))):
+            if not os.access(path, os.R_OK | os.W_OK):
+                found.append("%s (group %s)" % (path, _group_of(path)))
+    return found
+
+
+def _any_there(root, names):
+    return any(os.path.exists(os.path.join(root, name)) for name in names)
+
+
+def _group_of(path):
+    number = os.stat(path).st_gid
     try:
-        with open("/proc/device-tree/model", encoding="utf-8", errors="replace") as file:
-            return file.read().strip("\0\n ") or platform.machine()
-    except (IOError, OSError):
-        return platform.machine()
+        return grp.getgrgid(number).gr_name
+    except KeyError:  # a container's /etc/group is not the host's
+        return str(number)
 
 
 def memory_mib():

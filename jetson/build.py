@@ -14,6 +14,7 @@ from jetson.board import (
     attempts,
     board_name,
     check_disk,
+    hidden_identity,
     memory_mib,
     memory_warnings,
     with_more,
@@ -21,6 +22,7 @@ from jetson.board import (
 from jetson.build_end import CRASH, DONE, MEMORY, NO_KERNEL, OTHER, ending, gave_up
 from jetson.build_log import Heard
 from jetson.errors import BuildError, EngineError
+from jetson.home import user_folder
 from jetson.json_text import json_text
 from jetson.lock import held
 
@@ -99,7 +101,9 @@ def _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, roo
     memory = memory_mib()
     planned = attempts(memory, workspace_mib, manifest.memory_budget_mib)
     board = board_name()
-    warnings = memory_warnings(memory) + power.warnings(root, board)
+    hidden = hidden_identity()
+    warnings = ["the board's name is not known: " + hidden] if hidden else []
+    warnings += memory_warnings(memory) + power.warnings(root, board)
     for line in warnings:
         _say("warning: " + line)
     supply = power.SupplyWatch(root, board)
@@ -220,6 +224,9 @@ def _keep(spec, manifest, result, code, memory, ended, warnings):
 
 def _keep_timing_cache(staged, path):
     """Beside, then renamed; a board that cannot keep it only builds more slowly next time."""
+    if path is None:
+        _say("warning: the timing cache was not kept: this user has no home folder; set XDG_CACHE_HOME")
+        return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.copyfile(staged, path + ".tmp")
@@ -229,9 +236,9 @@ def _keep_timing_cache(staged, path):
 
 
 def _cache_folder():
-    """Of this board, not of the bundle: the next bundle builds faster."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "edgedistill", "timing")
+    """Of this board, not of the bundle: the next bundle builds faster. None where the user has no home."""
+    caches = user_folder("XDG_CACHE_HOME", ".cache")
+    return os.path.join(caches, "edgedistill", "timing") if caches else None
 
 
 def _say(text):

@@ -161,6 +161,8 @@ def _layers(trt, log, stage):
 
 def _timing_cache_path(spec, here, version):
     """One cache for all that a kernel's time depends on and that TensorRT itself does not check."""
+    if spec["cache_folder"] is None:
+        return None
     words = "%s-sm%d-%s-%s-cuda%s-%s-avg%d" % (
         spec["board"], here["sm"], spec["compiler"], version, here["cuda"], spec["clocks"],
         trt_api.TIMING_ITERATIONS,
@@ -170,6 +172,8 @@ def _timing_cache_path(spec, here, version):
 
 
 def _bytes_of(path):
+    if path is None:
+        return b""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -11,6 +11,7 @@ from jetson.errors import BackendError, ImageError, StreamError
 from jetson.json_text import json_text
 from jetson.overlay import Overlay
 from jetson.preprocess import Preparer, read_image
+from jetson.text import plain
 from jetson.video import Frames, is_stream, open_capture, parse_source
 
 STATS_PERIOD_S = 1.0
@@ -53,7 +54,8 @@ def top_classes(logits, classes, top):
         )
     shifted = np.exp(logits - logits.max())
     probabilities = shifted / shifted.sum()
-    order = np.argsort(-probabilities, kind="stable")[:top]
+    # The stable sort by its old name: numpy 1.13, JetPack 4's, has no "stable".
+    order = np.argsort(-probabilities, kind="mergesort")[:top]
     return [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
 
 
@@ -91,7 +93,7 @@ class Progress(object):
             self._written, self._frames_written = now, self.frames
             if not self._write(fps) and not self._complained:
                 sys.stderr.write(
-                    "jetson classify: --stats %s: cannot be written\n" % (self._stats,)
+                    plain("jetson classify: --stats %s: cannot be written" % (self._stats,)) + "\n"
                 )
                 self._complained = True
         return self.stopped

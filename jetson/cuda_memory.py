@@ -1,13 +1,16 @@
-"""The GPU's memory and stream, by pycuda or, where it is missing, by ctypes on libcudart.
+"""The GPU's memory and stream, by pycuda or, where it is missing or broken, by ctypes on libcudart.
 
 JetPack brings libcudart and no pycuda, which must be compiled on the board; both do the same here.
 """
 
 import ctypes
+import re
 from functools import partial
 
 import numpy as np
 
+from jetson import imports
+from jetson.board import GROUPS_MEND
 from jetson.errors import BackendError, DeviceMemoryError
 
 LIBRARIES = ("libcudart.so", "libcudart.so.10.2", "libcudart.so.11.0", "libcudart.so.12",
@@ -15,6 +18,8 @@ LIBRARIES = ("libcudart.so", "libcudart.so.10.2", "libcudart.so.11.0", "libcudar
 _COMPUTE_CAPABILITY = (75, 76)  # cudaDevAttrComputeCapabilityMajor, ...Minor
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyKind
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
+# 801, cudaErrorNotSupported, is what JetPack 6 answers to who may not open /dev/dri/renderD128.
+_NO_ACCESS = re.compile(r"CUDA error 801\b|not supported|not permitted", re.IGNORECASE)
 
 
 def find_device():
@@ -24,10 +29,20 @@ def find_device():
         BackendError: no device, or nothing to reach it with.
     """
     try:
-        import pycuda.driver as driver
-    except ImportError as error:
-        return CudartDevice(_cudart("pycuda: %s" % (error,)))
-    return PycudaDevice(driver)
+        device = PycudaDevice(imports.load("pycuda.driver", "libcudart does the same"))
+        device.facts()
+        return device
+    except Exception as error:  # of a pycuda for another CUDA or numpy, or no driver to start
+        why = "pycuda: " + (error.why if isinstance(error, imports.PackageError) else imports.line_of(error))
+    try:
+        return CudartDevice(_cudart())
+    except BackendError as error:
+        raise BackendError("%s (%s)%s" % (error, why, access_hint("%s %s" % (error, why))))
+
+
+def access_hint(text):
+    """`; this user must be in ...` where CUDA's words mean that the device files are not this user's."""
+    return "; " + GROUPS_MEND if _NO_ACCESS.search(text) else ""
 
 
 class PycudaDevice(object):
@@ -42,11 +57,8 @@ class PycudaDevice(object):
 
     def __init__(self, driver):
         self._driver, self._open = driver, False
-        try:
-            driver.init()
-            self._device = driver.Device(0)
-        except driver.Error as error:
-            raise BackendError("no CUDA device: %s" % (error,))
+        driver.init()
+        self._device = driver.Device(0)
 
     def facts(self):
         major, minor = self._device.compute_capability()
@@ -55,31 +67,28 @@ class PycudaDevice(object):
 
     def open(self):
         if PycudaDevice._users == 0:
-            PycudaDevice._context = self._device.make_context()
+            PycudaDevice._context = self._call(self._device.make_context)
         PycudaDevice._users += 1
         self._open = True
-        self._stream = self._driver.Stream()
+        self._stream = self._call(self._driver.Stream)
         self.stream = self._stream.handle
         self._held = []
 
     def pinned(self, shape, dtype):
-        return self._driver.pagelocked_empty(shape, dtype)
+        return self._call(self._driver.pagelocked_empty, shape, dtype)
 
     def allocate(self, size):
-        try:
-            self._held.append(self._driver.mem_alloc(size))
-        except self._driver.MemoryError as error:
-            raise DeviceMemoryError("no GPU memory for %d bytes: %s" % (size, error))
+        self._held.append(self._call(self._driver.mem_alloc, size))
         return int(self._held[-1])
 
     def copy_in(self, address, host):
-        return partial(self._driver.memcpy_htod_async, address, host, self._stream)
+        return partial(self._call, self._driver.memcpy_htod_async, address, host, self._stream)
 
     def copy_out(self, host, address):
-        return partial(self._driver.memcpy_dtoh_async, host, address, self._stream)
+        return partial(self._call, self._driver.memcpy_dtoh_async, host, address, self._stream)
 
     def synchronize(self):
-        self._stream.synchronize()
+        self._call(self._stream.synchronize)
 
     def event(self):
         return self._driver.Event()
@@ -99,6 +108,15 @@ class PycudaDevice(object):
             context, PycudaDevice._context = PycudaDevice._context, None
             context.pop()
             context.detach()
+
+    def _call(self, function, *words):
+        driver = self._driver
+        try:
+            return function(*words)
+        except driver.MemoryError as error:
+            raise DeviceMemoryError("no GPU memory: %s" % (error,))
+        except driver.Error as error:
+            raise BackendError("pycuda: %s%s" % (error, access_hint(str(error))))
 
 
 class CudartDevice(object):
@@ -199,13 +217,13 @@ class CudartDevice(object):
             raise kind("%s: CUDA error %d, %s" % (name, code, said))
 
 
-def _cudart(why):
+def _cudart():
     for name in LIBRARIES:
         try:
             return ctypes.CDLL(name)
         except OSError:
             continue
     raise BackendError(
-        "neither pycuda nor libcudart was found (%s); add CUDA's library folder: "
-        "export LD_LIBRARY_PATH=/usr/local/cuda/lib64" % (why,)
+        "neither pycuda nor libcudart was found; add CUDA's library folder: "
+        "export LD_LIBRARY_PATH=/usr/local/cuda/lib64"
     )

@@ -19,6 +19,7 @@ import json
 import os
 import re
 
+from jetson.board import hidden_identity
 from jetson.errors import EngineError, VerifyError
 from jetson.json_text import json_text
 from jetson.lock import held
@@ -149,10 +150,12 @@ def check_machine(record, **here):
     """
     for key in sorted(here):
         if record[key] != here[key]:
+            hidden = hidden_identity() if key == "board" else ""
             raise EngineError(
-                "the engine was built for %s %s, this is %s: engines run only on the board and the "
-                "TensorRT that built them; %s" % (key, record[key], here[key], _AGAIN)
-            )
+                "the engine was built for %s %s, this is %s%s: engines run only on the board and the "
+                "TensorRT that built them; %s" % (
+                    key, record[key], here[key], " (%s)" % (hidden,) if hidden else "", _AGAIN)
+            )  # fmt: skip
 
 
 def forget_verified(bundle, backend, engine_sha256):

@@ -6,7 +6,8 @@ JetsonError
 |-- SignatureError   a bundle that is unsigned, altered, or signed by a key not trusted here
 |-- ReleaseError     a release that must not be taken, made current, or that failed its check
 |-- BackendError     a runner that is not there or does not take the model
-|   `-- DeviceMemoryError  no memory on the device for what it should hold
+|   |-- DeviceMemoryError  no memory on the device for what it should hold
+|   `-- PackageError  a Python package that is absent, broken or too old, see imports.py
 |-- EngineError      an engine that is missing, altered, or another board's
 |-- BuildError       a build that cannot start, or that ended without an engine
 |-- VerifyError      an engine that does not agree with the goldens

@@ -4,9 +4,10 @@ RTP is one-way UDP: nobody has to listen, and nobody is told. RTSP would need a 
 (gst-rtsp-server, which JetPack does not bring to Python): see docs/board.md.
 """
 
-import os
 import re
 
+from jetson import imports
+from jetson.board import is_jetson
 from jetson.errors import StreamError
 from jetson.video import has_gstreamer, name_for_opencv
 
@@ -57,7 +58,7 @@ class Overlay(object):
     """Where the frames go: .mp4 (MPEG-4), .avi (Motion JPEG) or RTP, at the source's rate or 30."""
 
     def __init__(self, target, capture):
-        import cv2
+        cv2 = imports.opencv()
 
         rate = capture.get(cv2.CAP_PROP_FPS)
         self._rate = rate if 1 <= rate <= 240 else 30.0
@@ -77,7 +78,7 @@ class Overlay(object):
 
     def write(self, frame, best):
         """Draws into `frame`."""
-        import cv2
+        cv2 = imports.opencv()
 
         if self._writer is None:
             self._writer = self._open((frame.shape[1], frame.shape[0]))
@@ -94,10 +95,10 @@ class Overlay(object):
             self._writer.release()
 
     def _open(self, size):
-        import cv2
+        cv2 = imports.opencv()
 
         if self._target.startswith(RTP):
-            nvidia = os.path.exists("/etc/nv_tegra_release")
+            nvidia = is_jetson()
             for pipeline in rtp_pipelines(self._target, nvidia):
                 writer = cv2.VideoWriter(pipeline, cv2.CAP_GSTREAMER, 0, self._rate, size)
                 if writer.isOpened():

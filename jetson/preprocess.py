@@ -6,6 +6,7 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
+from jetson import imports
 from jetson.errors import ImageError
 
 INTERPOLATIONS = ("area", "bilinear", "bicubic")
@@ -103,7 +104,7 @@ def decode_image(content, name):
         ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, a strip, or larger
             than OpenCV is let (`jetson.MOST_PIXELS`).
     """
-    import cv2
+    cv2 = imports.opencv()
 
     _refuse_truncated(name, content)
     if _jpeg_channels(content) == 4:
@@ -146,7 +147,7 @@ def resize_short_side(image, resize_px, interpolation, out=None):
     Returns:
         (h, w, 3) uint8 with min(h, w) == resize_px; the image itself when it fits already.
     """
-    import cv2
+    cv2 = imports.opencv()
 
     height, width = image.shape[:2]
     short = min(height, width)

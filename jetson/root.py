@@ -22,7 +22,7 @@ from jetson.json_text import json_text
 from jetson.lock import held
 from jetson.runners import BACKENDS
 
-DEFAULT = os.path.join("~", "edgedistill")
+DEFAULT = "edgedistill"  # in the home folder
 INCOMING, RELEASES = "incoming", "releases"
 BOARD, STATE, AGENT, LOCK = "board.json", "state.json", os.path.join("agent", "agent.json"), "lock"
 _VERSION = 1

@@ -4,6 +4,7 @@ Formats as the boards print them: tests/jetson/samples has real lines of each, w
 What has another form is left out, never an error: numbers of more than 15 digits, too.
 """
 
+import os
 import platform
 import re
 
@@ -195,15 +196,27 @@ def memory():
     }
 
 
+def board_model(root="/"):
+    """`NVIDIA Jetson Nano Developer Kit` from the device tree, or None.
+
+    In a container of jetson-containers, which hides the device tree, from the copy in /tmp that its start
+    script makes.
+    """
+    for name in ("proc/device-tree/model", "sys/firmware/devicetree/base/model", "tmp/nv_jetson_model"):
+        model = text_of(os.path.join(root, name)).replace("\0", "").strip()
+        if model:
+            return model
+    return None
+
+
 def machine():
     """What ran: JSON-able, without host names."""
-    board = text_of("/proc/device-tree/model").replace("\0", "").strip()
     return {
         "machine": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
         "cpu": cpu_model_from_text(text_of("/proc/cpuinfo")),
-        "board": board or None,
+        "board": board_model(),
         "l4t": l4t_release_from_text(text_of("/etc/nv_tegra_release")),
     }
 

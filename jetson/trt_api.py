@@ -5,11 +5,11 @@ importing this needs no TensorRT. Names and releases: the pybind sources of NVID
 python/src at 8.2.1, 8.6.1, 10.3.0 and 11.0.
 """
 
-import importlib
 import sys
 
 import numpy as np
 
+from jetson import imports
 from jetson.build_log import ERROR, WARNING, found_no_kernel, lacked_memory, memory_line
 from jetson.errors import BackendError, BuildError, DeviceMemoryError, EngineError
 
@@ -25,17 +25,11 @@ def load(name="tensorrt"):
     """TensorRT's Python module, one of MODULES.
 
     Raises:
-        BackendError: it is not there, or its libraries are not.
+        BackendError: it is not there, its libraries are not, or it is older than 8.2.
     """
     if name not in MODULES:
         raise BackendError("expected a compiler of %s, got %r" % (", ".join(MODULES), name))
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        raise BackendError(
-            "the Python module %s cannot be imported (%s); on JetPack use the system's python3 "
-            "and: sudo apt install python3-libnvinfer" % (name, error)
-        )
+    return imports.tensorrt(name)
 
 
 def make_log(trt, talk=None):

@@ -7,6 +7,8 @@ import os
 import re
 import threading
 
+from jetson import imports
+from jetson.board import is_jetson
 from jetson.errors import StreamError
 
 SCHEMES = ("csi", "v4l2", "rtsp", "file")
@@ -73,9 +75,7 @@ def pipeline(source, camera, nvidia):
 
 def has_gstreamer():
     """Whether this OpenCV was built with GStreamer: JetPack's and Debian's are, pip's is not."""
-    import cv2
-
-    return bool(re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()))
+    return imports.gstreamer_of(imports.opencv()).startswith("YES")
 
 
 def name_for_opencv(path):
@@ -99,14 +99,13 @@ def open_capture(source, camera):
     Raises:
         StreamError: no such file, OpenCV without GStreamer for CSI, or nothing that opens.
     """
-    import cv2
-
+    cv2 = imports.opencv()
     scheme, place = parse_source(source)
     if scheme == "file" and not os.path.isfile(place):
         raise StreamError("%s: no such file" % (place,))
     if scheme == "v4l2" and not os.path.exists(place):
         raise StreamError("%s: no such device; is the camera plugged in? ls /dev/video*" % (place,))
-    nvidia = os.path.exists("/etc/nv_tegra_release")
+    nvidia = is_jetson()
     if has_gstreamer():
         capture = cv2.VideoCapture(
             name_for_opencv(pipeline(source, camera, nvidia)), cv2.CAP_GSTREAMER
@@ -114,7 +113,8 @@ def open_capture(source, camera):
     elif scheme == "csi":
         raise StreamError(
             "%s: this OpenCV (%s) was built without GStreamer, which CSI cameras need; JetPack's "
-            "own OpenCV has it: remove opencv-python from pip" % (source, cv2.__version__)
+            "own OpenCV has it: python3 -m pip uninstall opencv-python; sudo apt install libopencv-python"
+            % (source, cv2.__version__)
         )
     elif scheme == "v4l2":
         capture = cv2.VideoCapture(int(place[len("/dev/video"):]), cv2.CAP_V4L2)  # fmt: skip

@@ -1,28 +1,85 @@
 #!/usr/bin/env bash
-# The board's code on the Nano's Python: 3.6.15, numpy 1.19.5, ONNX Runtime 1.10.0. Makes .venv36 once.
-# usage: tests/device_test.sh [BUNDLE]    with a bundle, also verifies and times that one
+# The board's code on three sets of packages, each in a virtual environment of its own, made once:
+#   .venv36       Python 3.6.15, numpy 1.19.5, ONNX Runtime 1.10.0, OpenCV 4.5.5
+#   .venv36-nano  Python 3.6.15, numpy 1.13.3, OpenCV 4.1.1: what JetPack 4 brings. ONNX Runtime does not
+#                 import under this numpy: .venv36 computes for it (tests/jetson/other_python)
+#   .venv312      Python 3.12, numpy 2, OpenCV 5, ONNX Runtime: as JetPack 7
+# A Python that is not there fails in CI (EDGEDISTILL_CI), elsewhere its sets are left out.
+# usage: tests/device_test.sh [BUNDLE]    with a bundle, each set also verifies, times and serves that one
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${VENV36:-.venv36}
-if [ ! -e "$venv/.installed" ]; then
-    python36=${PYTHON36:-$(pyenv root 2>/dev/null)/versions/3.6.15/bin/python3}
-    if [ ! -x "$python36" ]; then
-        echo "device_test: no Python 3.6 at '$python36'; install it with pyenv or set PYTHON36" >&2
-        exit 1
-    fi
-    "$python36" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check pip==21.3.1
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check numpy==1.19.5 \
-        onnxruntime==1.10.0 opencv-python-headless==4.5.5.64 pytest==7.0.1
-    touch "$venv/.installed"
-fi
-python=$(cd "$venv/bin" && pwd)/python
 export PYTHONDONTWRITEBYTECODE=1
-PYTHONPATH=$PWD:$PWD/tests/jetson "$python" -m pytest -c tests/device_pytest.ini -q \
-    --noconftest tests/jetson tests/calibration
-if [ $# -gt 0 ]; then
-    cd "$1"
-    "$python" -m jetson verify --backend onnxruntime
-    "$python" -m jetson bench --backend onnxruntime --runs 100
-    rm -rf work
+bundle=${1:-}
+# newest_of VERSION: the newest such interpreter that pyenv has, or nothing.
+newest_of() {
+    find "$(pyenv root 2>/dev/null || echo /nowhere)/versions" -maxdepth 3 -path "*/$1/bin/python3" 2>/dev/null | sort -V | tail -n 1 || true
+}
+python36=${PYTHON36:-$(newest_of '3.6.15')}
+python312=${PYTHON312:-$(newest_of '3.12.*')}
+
+# make_venv FOLDER PYTHON REQUIREMENT...
+make_venv() {
+    local folder=$1 python=$2
+    shift 2
+    [ ! -e "$folder/.installed" ] || return 0
+    if [ ! -x "$python" ]; then
+        echo "device_test: no interpreter at '$python' for $folder; install Python 3.6.15 and 3.12 with pyenv, or set PYTHON36 and PYTHON312" >&2
+        [ -z "${EDGEDISTILL_CI:-}" ] || exit 1
+        return 1
+    fi
+    "$python" -m venv "$folder"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check 'pip>=21.3'  # 3.6 brings 18
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    touch "$folder/.installed"
+}
+
+# device_suite FOLDER: the tests with that environment's Python, and the bundle's verbs.
+device_suite() {
+    local python
+    python=$(cd "$1/bin" && pwd)/python
+    "$python" -c 'import sys, numpy, cv2, onnxruntime as ort; print("Python", sys.version.split()[0],
+        "numpy", numpy.__version__, "OpenCV", cv2.__version__, "ONNX Runtime", ort.__version__)'
+    PYTHONPATH=$PWD:$PWD/tests/jetson "$python" -m pytest -c tests/device_pytest.ini -q \
+        --noconftest tests/jetson tests/calibration
+    if [ -n "$bundle" ]; then
+        local copy
+        copy=$(mktemp -d)
+        cp -r "$bundle/." "$copy"
+        rm -rf "$copy/work"
+        (cd "$copy" && "$python" -m jetson verify --backend onnxruntime &&
+            "$python" -m jetson bench --backend onnxruntime --runs 100 &&
+            "$python" -m jetson classify --backend onnxruntime golden/images | tail -n 1)
+        rm -rf "$copy"
+    fi
+}
+
+venv36=${VENV36:-.venv36} nano=${VENV36_NANO:-.venv36-nano} venv312=${VENV312:-.venv312}
+sets=()
+if make_venv "$venv36" "$python36" numpy==1.19.5 onnxruntime==1.10.0 \
+    opencv-python-headless==4.5.5.64 pytest==7.0.1; then
+    sets+=("$venv36")
+    make_venv "$nano" "$python36" numpy==1.13.3 opencv-python-headless==4.1.1.26 pytest==7.0.1
+    printf '%s\n' "$PWD/tests/jetson/other_python" > "$nano/lib/python3.6/site-packages/other_python.pth"
+    EDGEDISTILL_ORT_PYTHON=$(cd "$venv36/bin" && pwd)/python
+    export EDGEDISTILL_ORT_PYTHON
+    sets+=("$nano")
 fi
+if make_venv "$venv312" "$python312" 'numpy>=2' 'opencv-python-headless>=5' onnxruntime pytest; then
+    sets+=("$venv312")
+fi
+
+# Two at a time: as many as CI has cores.
+logs=$(mktemp -d)
+failed=0
+for number in "${!sets[@]}"; do
+    device_suite "${sets[$number]}" > "$logs/$number" 2>&1 &
+    pids[number]=$!
+    [ "$(jobs -rp | wc -l)" -lt 2 ] || wait -n || true
+done
+for number in "${!sets[@]}"; do
+    wait "${pids[$number]}" || failed=1
+    echo "-- ${sets[$number]}"
+    cat "$logs/$number"
+done
+rm -rf "$logs"
+exit "$failed"

@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from edgedistill.errors import SigningError
 from jetson.errors import SignatureError
+from jetson.home import user_folder
 from jetson.signature import key_id_of
 
 PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"
@@ -46,7 +47,9 @@ class KeyInfo(NamedTuple):
 
 def keys_folder() -> Path:
     """Where keys lie when no folder is given."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    config = user_folder("XDG_CONFIG_HOME", ".config")
+    if config is None:
+        raise SigningError("this user has no home folder to keep keys in; set XDG_CONFIG_HOME or HOME")
     return Path(config) / "edgedistill" / "keys"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import os
 from collections import defaultdict
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from edgedistill.predict.features import Features
 from edgedistill.predict.latency import constants, latency_ms, refuse_unless_fitted
 from edgedistill.run_folder import write_json
 from edgedistill.target import load_target, target_names
+from jetson.home import user_folder
 
 VERSION = 1
 
@@ -58,10 +58,10 @@ NOTHING = Learned(1.0, "")
 _KEYS = {field.name for field in fields(Measured)} | {"target", "date", "features"}  # of a kept measurement
 
 
-def store() -> Path:
-    """$XDG_DATA_HOME/edgedistill/measurements.json."""
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(home) / "edgedistill" / "measurements.json"
+def store() -> Path | None:
+    """$XDG_DATA_HOME/edgedistill/measurements.json; None for a user without a home folder."""
+    data = user_folder("XDG_DATA_HOME", ".local", "share")
+    return Path(data) / "edgedistill" / "measurements.json" if data else None
 
 
 def factor_of(target: str) -> Learned:
@@ -154,6 +154,8 @@ def learn(measured: Measured, target: str, features: Features) -> int:
     key = ("target", "model", "image_px", "precision")
     kept = [old for old in _entries() if any(old[name] != entry[name] for name in key)] + [entry]
     path = store()
+    if path is None:
+        raise RecipeError("this user has no home folder to keep measurements in; set XDG_DATA_HOME or HOME")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"version": VERSION, "measurements": kept})
     return sum(one["target"] == target for one in kept)
@@ -161,7 +163,7 @@ def learn(measured: Measured, target: str, features: Features) -> int:
 
 def _entries() -> list[dict[str, Any]]:
     path = store()
-    if not path.exists():
+    if path is None or not path.exists():
         return []
     stored = _parsed(path.read_text(encoding="utf-8", errors="replace"))
     rows = stored.get("measurements") if stored and stored.get("version") == VERSION else None

@@ -7,6 +7,7 @@ import platform
 import shutil
 import tempfile
 
+from jetson import imports
 from jetson.engine_file import require_verified
 from jetson.errors import BackendError, JetsonError
 from jetson.layer_times import rows_from_events
@@ -28,12 +29,7 @@ class OnnxRuntimeRunner(object):
         return "stand-in: ONNX Runtime on %s, not the board's TensorRT" % (platform.machine(),)
 
     def __enter__(self):
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise BackendError(
-                "ONNX Runtime is missing (%s): python3 -m pip install onnxruntime" % (error,)
-            )
+        onnxruntime = imports.load("onnxruntime", "python3 -m pip install onnxruntime")
         try:
             with open(self._path, "rb") as file:
                 content = file.read()

@@ -7,6 +7,7 @@ returns the last line of stdout, one JSON. What only that verb needs is imported
 import os
 
 from jetson import root
+from jetson.home import home_folder
 from jetson.runners import BACKENDS
 
 
@@ -20,8 +21,10 @@ def bundle_options(parser):
 
 def root_options(parser, release=False):
     """Of the agent's verbs, which work on the board's folder; `release`: and on one id."""
+    home = home_folder()
     parser.add_argument(
-        "--root", default=os.path.expanduser(root.DEFAULT), type=os.path.realpath,
+        "--root", default=os.path.join(home, root.DEFAULT) if home else None, type=os.path.realpath,
+        required=home is None,
         help="the board's folder (default: edgedistill in the home folder)",
     )  # fmt: skip
     if release:
