@@ -171,8 +171,10 @@ def dangers(node: ast.AST) -> str | None:
         return f"{called} with shell=True"
     if called == "torch.load" and given.get("weights_only") != "True":
         return "torch.load without weights_only=True"
-    if called in {"np.load", "numpy.load"} and given.get("allow_pickle", "False") != "False":
-        return "np.load with allow_pickle"
+    if called in {"np.load", "numpy.load"} and given.get("allow_pickle") != "False":  # True until numpy 1.16.3
+        return "np.load without allow_pickle=False"
+    if called.endswith((".get_state_dict", ".load_state_dict_from_url")):  # torchvision's default is pickle
+        return f"calls {called}"
     return None
 
 
@@ -184,7 +186,8 @@ def test_nothing_runs_code_from_data():
 @pytest.mark.parametrize("text", [
     "import pickle", "from pickle import loads", "eval('1')", "os.system('ls')",
     "subprocess.run('ls', shell=True)", "torch.load(path)", "torch.load(path, weights_only=False)",
-    "np.load(path, allow_pickle=True)", "yaml.load(text)", "tar.extractall(path)", "__import__(name)",
+    "np.load(path, allow_pickle=True)", "np.load(path)", "get_model_weights(name).DEFAULT.get_state_dict()",
+    "yaml.load(text)", "tar.extractall(path)", "__import__(name)",
     "subprocess.getoutput('ls')", "torch.hub.load('x', 'y')",
 ])  # fmt: skip
 def test_the_search_for_dangers_finds(text):
