@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgedistill.callable_module import call_as_verb
+from edgedistill.secret_values import child_environment
 
 call_as_verb(__name__)
 
@@ -196,7 +197,7 @@ def _program(name: str, command: tuple[str, ...] | None, cost: str, cure: str) -
         if command is not None:
             try:
                 done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=10, check=False
+                    command, capture_output=True, text=True, timeout=10, check=False, env=child_environment()
                 )
                 ok = done.returncode == 0
                 found = (done.stdout + done.stderr).strip().partition("\n")[0]

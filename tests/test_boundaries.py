@@ -183,6 +183,20 @@ def test_nothing_runs_code_from_data():
           for node in ast.walk(tree(path)) if (why := dangers(node))])  # fmt: skip
 
 
+def test_every_program_is_started_without_the_passphrase():
+    """Of all environments only one function makes one."""
+    started = [(path, node) for path in sources("edgedistill") for node in ast.walk(tree(path))
+               if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+                   "subprocess.run", "subprocess.Popen", "subprocess.check_output", "subprocess.call", "os.execv",
+                   "os.execvp", "os.posix_spawn", "subprocess.check_call"}]  # fmt: skip
+    assert started
+    none([f"{path.relative_to(ROOT)}:{node.lineno}" for path, node in started
+          if not any(keyword.arg == "env" for keyword in node.keywords)])  # fmt: skip
+    none([f"{path.relative_to(ROOT)}:{node.lineno}" for path in sources("edgedistill") for node in ast.walk(tree(path))
+          if path.name != "secret_values.py" and ast.unparse(node) in {
+              "{**os.environ}", "dict(os.environ)", "os.environ.copy()", "os.environ.items()"}])  # fmt: skip
+
+
 @pytest.mark.parametrize("text", [
     "import pickle", "from pickle import loads", "eval('1')", "os.system('ls')",
     "subprocess.run('ls', shell=True)", "torch.load(path)", "torch.load(path, weights_only=False)",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgedistill.device.streams import Answer, Say, ask, clean
 from edgedistill.errors import BoardError, SshError
+from edgedistill.secret_values import child_environment
 
 CONNECT_TIMEOUT_S, LOGIN_TIMEOUT_S = 15, 60
 ALIVE_INTERVAL_S, ALIVE_COUNT = 5, 3  # a board that lost its power is noticed after their product
@@ -257,4 +258,4 @@ def _private_folder() -> Path:
 
 def _environment() -> dict[str, str]:
     """Messages in English, so that they can be told apart; no window that asks for a password."""
-    return {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+    return child_environment(LC_ALL="C", SSH_ASKPASS_REQUIRE="never")

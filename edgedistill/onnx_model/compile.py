@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import PreflightError
+from edgedistill.secret_values import child_environment
 
 COMPILERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}  # the first that is here
 LIMIT_SECONDS, LIMIT_MIB = 300.0, 4096
@@ -73,7 +74,8 @@ def watched(command: list[str], limit_seconds: float, limit_mib: int) -> dict[st
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started, peak, stopped = time.monotonic(), 0.0, None
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                 env=child_environment())  # fmt: skip
         try:
             while child.poll() is None:
                 peak = max(peak, _resident_mib(child.pid))

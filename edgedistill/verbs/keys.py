@@ -6,7 +6,6 @@ import argparse
 import getpass
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s"
     )
-    new.add_argument("--no-passphrase", action="store_true", help="do not ask for one")
+    new.add_argument("--no-passphrase", action="store_true", help="leave the private key unencrypted")
     add = verbs.add_parser(
         "add", help="take in the public half of a key that a KMS or a token holds"
     )
@@ -59,15 +58,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _new_passphrase(args: argparse.Namespace) -> str | None:
-    from edgedistill.device.keys import PASSPHRASE
+    from edgedistill.device.keys import has_terminal
     from edgedistill.errors import SigningError
+    from edgedistill.secret_values import PASSPHRASE
 
     if args.no_passphrase:
         return None
-    if PASSPHRASE in os.environ:
+    if os.environ.get(PASSPHRASE):
         return os.environ[PASSPHRASE]
-    if not sys.stdin.isatty():
-        return None
+    if not has_terminal():
+        raise SigningError(f"a passphrase is expected, and there is no terminal to ask for it: set {PASSPHRASE}, or "
+                           "give --no-passphrase for a key that whoever reads its file can use")  # fmt: skip
     first = getpass.getpass("passphrase of the new key (empty: none): ")
     if first and getpass.getpass("once more: ") != first:
         raise SigningError("the two passphrases differ; no key was made")
