@@ -19,8 +19,8 @@ from edgedistill.errors import (
     RecipeError,
     UsageError,
     is_out_of_memory,
-    printable,
 )
+from edgedistill.printable import printable, printable_lines
 from edgedistill.secret_values import without_secrets
 from edgedistill.verbs import (
     bench,
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
         said = printable(str(error))
         if isinstance(error, RecipeError):  # its faults are told all, a line each
-            said = "\n".join(printable(line) for line in str(error).split("\n"))
+            said = printable_lines(str(error))
         # One write, and print makes several: under torchrun other processes say theirs at the same moment.
         sys.stderr.write(painted(f"edgedistill {args.verb}:", "error") + f" {said}\n")
         return 2 if isinstance(error, UsageError) else 1

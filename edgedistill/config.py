@@ -15,8 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from edgedistill.errors import RecipeError, printable
+from edgedistill.errors import RecipeError
 from edgedistill.prices import CostConfig
+from edgedistill.printable import printable
 from edgedistill.secret_values import shown_value, without_secrets
 from edgedistill.sections import (
     AugmentConfig,
@@ -188,7 +189,7 @@ def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         faults = [_fault_line(fault) for fault in error.errors(include_url=False)]
-        raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
+        raise RecipeError("\n".join(f"{printable(source)}: {fault}" for fault in faults)) from None
 
 
 def apply_override(table: dict[str, Any], override: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import BoardError
+from edgedistill.printable import printable
 from edgedistill.secret_values import child_environment
 
 MAX_LINE_BYTES = 4 << 20  # the raw samples of 50,000 benchmark runs
@@ -152,8 +153,7 @@ class _Lines:
 
 def clean(text: str) -> str:
     """Fit for a terminal: no escape, no control or direction character, not endless."""
-    shown = text[:MAX_SHOWN] + ("..." if len(text) > MAX_SHOWN else "")
-    return "".join(char if char.isprintable() else "?" for char in shown)
+    return printable(text, most=MAX_SHOWN, instead="?")
 
 
 def object_from_line(line: str, verb: str | None = None) -> dict[str, Any]:

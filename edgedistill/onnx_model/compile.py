@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import PreflightError
+from edgedistill.printable import printable_values
 from edgedistill.secret_values import child_environment
 
 COMPILERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}  # the first that is here
@@ -57,7 +58,7 @@ def compile_onnx(
             last = (child["stderr"].strip().splitlines() or ["nothing"])[-1]
             found["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
     return {
-        "compiler": COMPILERS[name], **found, "seconds": round(child["seconds"], 3),
+        "compiler": COMPILERS[name], **printable_values(found), "seconds": round(child["seconds"], 3),
         "peak_mib": child["peak_mib"],
         "basis": "a compiler on this computer; not the board's parser, which may refuse what this one takes",
     }  # fmt: skip
