@@ -1,4 +1,4 @@
-"""keys: make, list and show the keys that sign bundles."""
+"""keys: make, list, show and reset the keys that sign bundles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT = "release"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show|reset")
     new = verbs.add_parser("new", help="make a key pair; never over an existing one")
     new.add_argument(
         "name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s"
@@ -31,12 +31,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     every = verbs.add_parser("list", help="all keys of this user")
     show = verbs.add_parser("show", help="one key: its id, its files, its public half")
     show.add_argument("name", metavar="NAME")
-    for verb in (new, add, every, show):
+    reset = verbs.add_parser(
+        "reset", help="forget the serials that this key signed here, when the clock was wrong"
+    )
+    reset.add_argument("name", metavar="NAME")
+    for verb in (new, add, every, show, reset):
         verb.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.device.keys import add_public_key, keys_folder, list_keys, load_key, new_key
+    from edgedistill.device.serials import forget
 
     if args.what == "list":
         found = list_keys()
@@ -53,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         key = add_public_key(args.name, args.pem)
     else:
         key = load_key(args.name)
+        if args.what == "reset":
+            forget(key)
     print(json.dumps(_values(key), indent=1) if args.json else _text(key))
     return 0
 

@@ -121,6 +121,28 @@ def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(
             assert SECRET.encode() not in path.read_bytes(), path
 
 
+def test_a_serial_rises_and_a_recipe_that_names_a_program_is_said_to_run_it(
+    finished_run, tmp_path, monkeypatch, capsys
+):
+    assert main(["keys", "new", "--no-passphrase"]) == 0
+    key = load_key("release")
+    signer = tmp_path / "signer"
+    signer.write_text(f"#!/bin/sh\nexec openssl dgst -sha256 -sign {key.private}\n")
+    signer.chmod(0o755)
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
+    words = ["bundle", str(finished_run / "r.toml"), "--run-dir", str(tmp_path / "r"), "--force", "bundle", "--set",
+             "deploy.sign_key=release", "--set", f'deploy.sign_command=["{signer}", "1234"]']  # fmt: skip
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert f"the recipe's deploy.sign_command runs {signer} to sign\n" in said
+    assert "1234" not in said
+    assert main([*words, "--set", "deploy.golden_images=5"]) == 1
+    assert "boards take no serial that does not rise" in capsys.readouterr().err
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000001")
+    assert main([*words, "--set", "deploy.golden_images=5"]) == 0
+
+
 def test_without_a_key_nothing_is_exported(finished_run, tmp_path, capsys):
     words = [
         "bundle",
