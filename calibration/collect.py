@@ -94,7 +94,7 @@ class Collector(object):
         self._saved_at = self._clock()
 
     def _load(self):
-        with np.load(str(self._path)) as state:
+        with np.load(str(self._path), allow_pickle=False) as state:  # numpy below 1.16.3 says True
             if str(state["key"]) != self._key:
                 return
             self.images = int(state["images"])

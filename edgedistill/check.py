@@ -14,6 +14,7 @@ from edgedistill.onnx_model.equal import prove_equal
 from edgedistill.onnx_model.mend import mended
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
+from edgedistill.printable import printable, printable_values
 from edgedistill.run_folder import write_bytes
 from edgedistill.target import load_target
 
@@ -76,7 +77,8 @@ def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -
     finally:
         with contextlib.suppress(OSError):  # a read-only folder refuses even what is not there
             beside.unlink()
-    fixed = {"file": str(out), "mended": done, "not_mended": failed, "proof": proof}
+    fixed = {"file": str(out), "mended": printable_values(done), "not_mended": printable_values(failed),
+             "proof": proof}  # fmt: skip
     return {**result, "model": str(model), "fix": fixed}
 
 
@@ -87,7 +89,7 @@ def text_from_check(result: dict[str, Any]) -> str:
     ]
     verdict = "fits" if result["fits"] else "does not fit"
     release = f"TensorRT {result['tensorrt']}" if result["tensorrt"] else "no TensorRT"
-    file = result["fix"]["file"] if "fix" in result else result["model"]
+    file = printable(result["fix"]["file"] if "fix" in result else result["model"])
     if "fix" in result:
         lines = [*_lines_of_fix(result["fix"]), *lines]
     if "compile" in result:

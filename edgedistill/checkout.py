@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from edgedistill.secret_values import child_environment
+
 CHECKOUT = Path(__file__).parents[1]
 
 
@@ -24,5 +26,5 @@ def _git(checkout: Path, *arguments: str) -> str | None:
     if program is None or not (checkout / ".git").exists():  # that of another project around it says nothing
         return None
     done = subprocess.run([program, "-C", str(checkout), *arguments], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+                          check=False, env=child_environment())  # fmt: skip
     return done.stdout.strip() if done.returncode == 0 else None

@@ -19,8 +19,9 @@ from edgedistill.errors import (
     RecipeError,
     UsageError,
     is_out_of_memory,
-    printable,
 )
+from edgedistill.printable import printable, printable_lines
+from edgedistill.secret_values import without_secrets
 from edgedistill.verbs import (
     bench,
     bundle,
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
-    args.command = shlex.join(["edgedistill", *argv])  # for whoever says how to go on
+    args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for whoever says how to go on
     if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8
         sys.stdout.reconfigure(errors="surrogateescape")
     # PyTorch's OpenMP threads spin while they wait; on a shared machine, or beside our own image
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
         said = printable(str(error))
         if isinstance(error, RecipeError):  # its faults are told all, a line each
-            said = "\n".join(printable(line) for line in str(error).split("\n"))
+            said = printable_lines(str(error))
         # One write, and print makes several: under torchrun other processes say theirs at the same moment.
         sys.stderr.write(painted(f"edgedistill {args.verb}:", "error") + f" {said}\n")
         return 2 if isinstance(error, UsageError) else 1

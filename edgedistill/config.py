@@ -15,8 +15,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError, model_validator
 
-from edgedistill.errors import RecipeError, printable
+from edgedistill.errors import RecipeError
 from edgedistill.prices import CostConfig
+from edgedistill.printable import printable
+from edgedistill.secret_values import shown_value, without_secrets
 from edgedistill.sections import (
     AugmentConfig,
     DataConfig,
@@ -187,17 +189,16 @@ def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:
         return Recipe.model_validate(table)
     except ValidationError as error:
         faults = [_fault_line(fault) for fault in error.errors(include_url=False)]
-        raise RecipeError("\n".join(f"{source}: {fault}" for fault in faults)) from None
+        raise RecipeError("\n".join(f"{printable(source)}: {fault}" for fault in faults)) from None
 
 
 def apply_override(table: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     _, dot, key = name.strip().partition(".")
+    (shown,) = without_secrets([override])
     if not (equals and dot and key):
-        raise RecipeError(
-            f"--set {override}: expected section.key=value, like distill.temperature=2"
-        )
-    _set_key(table, name.strip(), value_from_text(text), f"--set {override}")
+        raise RecipeError(f"--set {shown}: expected section.key=value, like distill.temperature=2")
+    _set_key(table, name.strip(), value_from_text(text), f"--set {shown}")
 
 
 def _set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:
@@ -254,7 +255,7 @@ def _fault_text(fault: Any) -> str:
     if fault["type"] == "value_error":
         return f"{fault['ctx']['error']}"
     message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{where}: {message}, got {fault['input']!r}"
+    return f"{where}: {message}, got {shown_value(where, fault['input'])}"
 
 
 def _keys_of(parents: list[str]) -> list[str]:

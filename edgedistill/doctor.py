@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgedistill.callable_module import call_as_verb
+from edgedistill.secret_values import child_environment
 from jetson.imports import line_of
 
 call_as_verb(__name__)
@@ -197,7 +199,7 @@ def _program(name: str, command: tuple[str, ...] | None, cost: str, cure: str) -
         if command is not None:
             try:
                 done = subprocess.run(
-                    command, capture_output=True, text=True, timeout=10, check=False
+                    command, capture_output=True, text=True, timeout=10, check=False, env=child_environment()
                 )
                 ok = done.returncode == 0
                 found = (done.stdout + done.stderr).strip().partition("\n")[0]
@@ -237,16 +239,21 @@ def _memory() -> Check:
     if match is None:
         return Check("computer", "memory", None, False, "this system does not tell", "", "")
     free = int(match.group(1)) / 2**20
-    return Check("computer", "memory", free >= FREE_MEMORY_GIB, False, f"{free:.1f} GiB available",
+    return Check("computer", "memory", free >= FREE_MEMORY_GIB, False, f"{_below(free):.1f} GiB available",
                  f"with less than {FREE_MEMORY_GIB:.0f} GiB a training may be killed",
                  "close programs, or lower distill.batch_size and teacher.batch_size")  # fmt: skip
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(".").free / 2**30
-    return Check("computer", "disk", free >= FREE_DISK_GIB, False, f"{free:.1f} GiB free here",
+    return Check("computer", "disk", free >= FREE_DISK_GIB, False, f"{_below(free):.1f} GiB free here",
                  f"with less than {FREE_DISK_GIB:.0f} GiB decoded images may not fit",
                  "free some space, or put --run-dir on another disk")  # fmt: skip
+
+
+def _below(gib: float) -> float:
+    """Rounded down, so that less than the limit never reads like the limit."""
+    return math.floor(10 * gib) / 10
 
 
 def _version(distribution: str) -> str | None:

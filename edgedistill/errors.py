@@ -26,11 +26,6 @@ class EdgeDistillError(Exception):
     """Base of the tree above."""
 
 
-def printable(text: str) -> str:
-    """One line for a terminal: a file may be called by newlines, escapes and bytes of no script."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an exception means; PyTorch, oneDNN, OpenCV, ONNX Runtime have their own."""
     said = str(error)

@@ -15,7 +15,8 @@ from edgedistill.data.grouping import group
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_items, list_pool
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import RecipeError, printable
+from edgedistill.errors import RecipeError
+from edgedistill.printable import printable
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
 from edgedistill.target import load_target

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import RunFolderError
+from edgedistill.printable import printable_values
 
 _INPUTS = "inputs.json"  # in a partial folder: what the work under way depends on
 
@@ -214,14 +215,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """JSON that may come from elsewhere, and may be shown on a page.
+    """JSON that may come from elsewhere and is shown on a page or a terminal: every text in it is made printable.
 
     Raises:
         OSError, ValueError, RecursionError: unreadable, no JSON, nested too deep, or text that is no UTF-8.
     """
     found = json.loads(path.read_text(encoding="utf-8"))
     json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
-    return found
+    return printable_values(found)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

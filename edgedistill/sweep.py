@@ -27,6 +27,7 @@ from edgedistill.config import PATHS, Recipe, load_recipe
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline import StageContext, run_stages
 from edgedistill.run_folder import RunFolder, write_bytes, write_json
+from edgedistill.secret_values import SIGN_COMMAND
 from edgedistill.stages import recipe_values, stage_named
 from edgedistill.sweep_axes import STUDENT, checked_values, refuse_other_teachers
 from edgedistill.sweep_plot import plot_trials
@@ -205,7 +206,7 @@ class Sweep:
         return self.folder / "sweep.json"
 
     def _best_toml(self, best: dict[str, Any]) -> str:
-        """The recipe's own text with the best settings in it, its paths made absolute."""
+        """The recipe's own text with the best settings in it, its paths made absolute; secrets are left out."""
         import tomlkit
 
         document = tomlkit.parse(self.recipe_path.read_text(encoding="utf-8"))
@@ -217,9 +218,14 @@ class Sweep:
                   if key in document.get(section, {})]  # fmt: skip
         for name in [*stated, *given, *best["settings"]]:
             section, _, key = name.partition(".")
-            document.setdefault(section, tomlkit.table())[key] = values[section][key]
+            if name != SIGN_COMMAND:
+                document.setdefault(section, tomlkit.table())[key] = values[section][key]
+        section, _, key = SIGN_COMMAND.partition(".")
         head = (f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, "
                 "one seed\n")  # fmt: skip
+        if getattr(recipe.deploy, key):
+            document.get(section, {}).pop(key, None)
+            head += f"# {SIGN_COMMAND} is left out, since it may hold a secret: give it again, by --set or here\n"
         return head + tomlkit.dumps(document)
 
     def _distributions(self) -> dict[str, Any]:

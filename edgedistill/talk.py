@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from edgedistill.printable import printable_lines
 from edgedistill.work import Work
 
 PLAIN_SECONDS = 10.0  # between two progress lines when stderr is not a terminal
@@ -41,6 +42,7 @@ class Talk:
 
     def say(self, line: str, tone: str = "") -> None:
         """One line, to people and as the event `message`."""
+        line = printable_lines(line)
         self.show(line, tone)
         if line.strip():
             self.event("message", text=line.strip())
@@ -48,7 +50,7 @@ class Talk:
     def show(self, line: str, tone: str = "") -> None:
         """One line to people alone; `tone` colours it: done, kept, note, error."""
         if self._view is not None:
-            self._view.say(line, tone)
+            self._view.say(printable_lines(line), tone)
 
     def event(self, name: str, **facts: Any) -> None:
         if self._tell is not None:

@@ -104,7 +104,7 @@ def check_disk(folder, model_bytes):
     if free < need:
         raise BuildError(
             "%s: %d MiB of disk are free and a build needs %d; remove something and build again"
-            % (os.path.abspath(folder), free >> 20, need >> 20)
+            % (os.path.abspath(folder), free >> 20, -(-need >> 20))  # rounded up, so that the two differ
         )
 
 

@@ -193,7 +193,7 @@ def require_room(root, missing):
         raise ReleaseError(
             "%s: %d MiB of disk are free, and %d are needed with %d MiB that stay free; run: "
             "python3 -m jetson prune"
-            % (root, free >> 20, (missing + RESERVE_BYTES) >> 20, RESERVE_BYTES >> 20)
+            % (root, free >> 20, -(-(missing + RESERVE_BYTES) >> 20), RESERVE_BYTES >> 20)  # up: it differs
         )
 
 

@@ -43,10 +43,11 @@ class Sshd:
     Args:
         folder: for keys, configs and the log.
         limits: words of `ulimit` that it and its sessions run under, such as "-f 8".
+        shell: what the login has for a shell, instead of its own.
     """
 
-    def __init__(self, folder, limits=""):
-        self.folder, self.limits, self.port = folder, limits, free_port()
+    def __init__(self, folder, limits="", shell=None):
+        self.folder, self.limits, self.port, self.shell = folder, limits, free_port(), shell
         folder.mkdir(parents=True, exist_ok=True)
         make_key(folder / "host_key")
         make_key(folder / "user_key")
@@ -80,6 +81,9 @@ class Sshd:
             # with it, bash does not read the .bashrc of whoever runs the tests
             SetEnv SHLVL=3
         """
+        if self.shell is not None:
+            settings = settings.replace("internal-sftp", "/usr/lib/openssh/sftp-server")
+            settings += f'\nForceCommand exec {self.shell} -c "$SSH_ORIGINAL_COMMAND"\n'
         (self.folder / "sshd_config").write_text(settings)
         if os.getuid() == 0:
             os.makedirs("/run/sshd", exist_ok=True)  # its privilege separation, for root only

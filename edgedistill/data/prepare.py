@@ -22,7 +22,8 @@ from edgedistill.data.summary import (
     summary_of_pool,
 )
 from edgedistill.data.table import ImageTable, write_table
-from edgedistill.errors import DataError, printable
+from edgedistill.errors import DataError
+from edgedistill.printable import printable
 from edgedistill.sections import DataConfig
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,14 @@ import numpy as np
 
 from edgedistill.data.shards import read_bytes
 from edgedistill.device.code import copy_device_code
+from edgedistill.device.keys import KeyInfo
+from edgedistill.device.serials import numbered
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.export import INPUT, OUTPUT
 from edgedistill.run_folder import write_bytes, write_json
 from edgedistill.target import Target
 from jetson.errors import ManifestError
-from jetson.manifest import NAME, VERSION, Manifest, manifest_from_bytes, sha256_of, write_manifest
+from jetson.manifest import NAME, VERSION, Manifest, sha256_of, write_manifest
 from jetson.preprocess import Preprocess
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
@@ -47,6 +46,7 @@ def write_bundle(
     memory_budget_mib: float | None,
     provenance: dict[str, Any],
     documents: dict[str, str],
+    key: KeyInfo | None,
 ) -> dict[str, Any]:
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
@@ -60,12 +60,13 @@ def write_bundle(
         latency_budget_ms: median from the image file that the board's health check allows.
         memory_budget_mib: what the process may take there; the board plans its build by it.
         documents: further files, name -> text, for people.
+        key: what will sign it, whose serials rise; None when nothing does.
 
     Returns:
         file_count, bytes, manifest_sha256, serial.
 
     Raises:
-        BundleError: what was written does not agree with its own manifest.
+        BundleError: what was written does not agree with its own manifest, or its serial does not rise.
     """
     shutil.rmtree(out, ignore_errors=True)
     images = out / "golden" / "images"
@@ -91,7 +92,7 @@ def write_bundle(
         files={},
     )  # fmt: skip
     try:
-        serial = _write_numbered(out, manifest, before)
+        serial = _write_numbered(out, manifest, before, key)
     except ManifestError as error:
         raise BundleError(f"the bundle does not agree with its manifest: {error}") from None
     files = [path for path in out.rglob("*") if path.is_file()]
@@ -103,22 +104,9 @@ def write_bundle(
     }
 
 
-def _write_numbered(out: Path, manifest: Manifest, before: Path) -> int:
-    """Write the manifest under a serial that rises whenever the content changes.
+def _write_numbered(out: Path, manifest: Manifest, before: Path, key: KeyInfo | None) -> int:
+    def write(serial: int) -> bytes:
+        write_manifest(str(out), manifest._replace(serial=serial))
+        return (out / NAME).read_bytes()
 
-    It is the time in seconds, so that two workstations need no common counter; SOURCE_DATE_EPOCH
-    (reproducible-builds.org) stands for the time where it is set.
-    """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not epoch.isdecimal():
-        raise BundleError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}")
-    known = before / NAME
-    if epoch is None and known.is_file():
-        with contextlib.suppress(ManifestError):  # one of an older version has no say
-            serial = manifest_from_bytes(known.read_bytes()).serial
-            write_manifest(str(out), manifest._replace(serial=serial))
-            if (out / NAME).read_bytes() == known.read_bytes():
-                return serial
-    serial = int(time.time()) if epoch is None else int(epoch)
-    write_manifest(str(out), manifest._replace(serial=serial))
-    return serial
+    return numbered(write, before, key)

@@ -17,7 +17,8 @@ from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Upload
 from edgedistill.device.streams import object_from_line
 from edgedistill.errors import BoardError, BundleError
-from edgedistill.run_folder import write_json
+from edgedistill.printable import printable
+from edgedistill.run_folder import read_json, write_json
 from edgedistill.talk import Talk
 from jetson.benchreport import report_from_line
 from jetson.errors import BenchError, ManifestError
@@ -228,7 +229,7 @@ class _Road:
         manifest, last = self._bundle.manifest, self._steps.get("bench") or self._steps["build"]
         executed = last.get("executed")
         return {
-            "host": self._name, "id": self._bundle.id, "serial": manifest.serial, "model": manifest.model,
+            "host": self._name, "id": self._bundle.id, "serial": manifest.serial, "model": printable(manifest.model),
             "target": manifest.target, "backend": self._backend, "until": self._wanted.until,
             "requested": manifest.precision_requested, "executed": executed if isinstance(executed, str) else None,
             "provenance": _provenance(self._backend, self._name, last), **self._steps,
@@ -236,7 +237,7 @@ class _Road:
 
     def _known(self) -> dict[str, Any]:
         try:
-            stored = json.loads(self._path.read_text(encoding="utf-8"))
+            stored = read_json(self._path)
         except (OSError, ValueError, RecursionError):
             return {}
         steps = stored.get("steps") if isinstance(stored, dict) and stored.get("key") == self._key else None

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +23,8 @@ from edgedistill.device.inventory import Fleet, FleetBoard
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Connection
 from edgedistill.errors import EdgeDistillError, InventoryError
-from edgedistill.run_folder import write_bytes, write_json
+from edgedistill.printable import on_page
+from edgedistill.run_folder import read_json, write_bytes, write_json
 from edgedistill.talk import Talk
 from edgedistill.text_table import table_lines
 
@@ -145,6 +145,7 @@ def html_from_fleet(report: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgedistill.device", "."),
         autoescape=True,
+        finalize=on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -177,7 +178,7 @@ def _figures(found: dict[str, Any]) -> dict[str, Any]:
 def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, Any]:
     """Rows of the boards that an earlier roll-out of this bundle brought at least as far."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         same = stored["version"] == VERSION and stored["id"] == bundle_id
         if not same or UNTIL.index(stored["until"]) < UNTIL.index(until):
             return {}

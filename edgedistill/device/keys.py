@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgedistill.errors import SigningError
+from edgedistill.secret_values import PASSPHRASE, child_environment
 from jetson.errors import SignatureError
 from jetson.home import user_folder
 from jetson.signature import key_id_of
 
-PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 # Of PBKDF2-HMAC-SHA256; OpenSSL's own default of 2048 gives in to a guesser. OWASP Password
 # Storage Cheat Sheet, 2023.
@@ -129,6 +129,11 @@ def is_encrypted(private: Path) -> bool:
     return b"ENCRYPTED" in private.read_bytes()[:200]
 
 
+def has_terminal() -> bool:
+    """Whether somebody is there to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()  # None: started with stdin closed
+
+
 def passphrase_of(key: KeyInfo) -> str | None:
     """What opens the private half; None when it is plain.
 
@@ -139,7 +144,7 @@ def passphrase_of(key: KeyInfo) -> str | None:
         return None
     if PASSPHRASE in os.environ:
         return os.environ[PASSPHRASE]
-    if not sys.stdin.isatty():
+    if not has_terminal():
         raise SigningError(
             f"key {key.name!r} has a passphrase: set {PASSPHRASE}, or run this in a terminal"
         )
@@ -171,16 +176,11 @@ def run_openssl(
         try:
             return subprocess.run(
                 command, input=stdin, capture_output=True, timeout=_TIMEOUT_S, check=False,
-                pass_fds=descriptors, env=environment_without_secrets(),
+                pass_fds=descriptors, env=child_environment(),
                 start_new_session=True,  # without a terminal openssl cannot ask: it fails instead
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SigningError(f"openssl gave no answer: {error}") from None
-
-
-def environment_without_secrets() -> dict[str, str]:
-    """For the programs that are called: they have no business with the passphrase."""
-    return {name: value for name, value in os.environ.items() if name != PASSPHRASE}
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import DeviceError
+from edgedistill.secret_values import child_environment
 from jetson.benchreport import report_from_line
 from jetson.errors import BenchError
 
@@ -53,8 +53,8 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
 def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
     command = [python, "-m", "jetson", verb, "--backend", "onnxruntime", *options]
     # A PYTHONPATH of the workstation would let another jetson package win over the bundle's.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment = child_environment(PYTHONDONTWRITEBYTECODE="1")
+    environment.pop("PYTHONPATH", None)
     try:
         done = subprocess.run(
             command, cwd=bundle, env=environment, capture_output=True, text=True,

@@ -15,6 +15,7 @@ from typing import Any
 from edgedistill.device.archive import write_archive
 from edgedistill.errors import BundleError
 from edgedistill.run_folder import write_bytes
+from edgedistill.secret_values import child_environment
 from jetson.archive import SUFFIX
 from jetson.manifest import NAME, id_of, manifest_from_bytes
 
@@ -55,7 +56,7 @@ def _mender_artifact(*arguments: str) -> None:
                           "mender-artifact, others: https://docs.mender.io/downloads")  # fmt: skip
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, errors="replace",
-                              timeout=_TIMEOUT_S, check=False)  # fmt: skip
+                              timeout=_TIMEOUT_S, check=False, env=child_environment())  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BundleError(f"mender-artifact {arguments[0]} gave no answer: {error}") from None
     if done.returncode != 0:

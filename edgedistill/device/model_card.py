@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgedistill.config import Recipe
+from edgedistill.printable import printable
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
@@ -131,4 +132,4 @@ def _interval(found: dict[str, Any]) -> str:
 
 def _plain(name: str) -> str:
     """A user's word in a line of Markdown: no line break, no end of a cell or of a code span."""
-    return " ".join(name.split()).replace("`", "'").replace("|", "/")
+    return printable(" ".join(name.split())).replace("`", "'").replace("|", "/")

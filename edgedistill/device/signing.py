@@ -15,13 +15,13 @@ from pathlib import Path
 
 from edgedistill.device.keys import (
     KeyInfo,
-    environment_without_secrets,
     load_key,
     passphrase_of,
     run_openssl,
 )
 from edgedistill.errors import SigningError
 from edgedistill.run_folder import write_bytes
+from edgedistill.secret_values import child_environment
 from jetson.errors import SignatureError
 from jetson.manifest import NAME, SIGNATURE
 from jetson.signature import MAX_SIGNATURE_BYTES, verifies
@@ -113,7 +113,7 @@ def _by_command(content: bytes, command: Sequence[str]) -> bytes:
     try:
         done = subprocess.run(
             [_program(command), *command[1:]], input=content, stdout=subprocess.PIPE, check=False,
-            timeout=_COMMAND_TIMEOUT_S, env=environment_without_secrets(),
+            timeout=_COMMAND_TIMEOUT_S, env=child_environment(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SigningError(

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgedistill.device.streams import Answer, Say, ask, clean
 from edgedistill.errors import BoardError, SshError
+from edgedistill.secret_values import child_environment
 
 CONNECT_TIMEOUT_S, LOGIN_TIMEOUT_S = 15, 60
 ALIVE_INTERVAL_S, ALIVE_COUNT = 5, 3  # a board that lost its power is noticed after their product
@@ -63,7 +64,8 @@ class Connection:
             raise SshError(f"{clean(host)!r} is no host for ssh: expected letters, digits, and . _ @ -; give "
                            "ports, IPv6 addresses and jump hosts a name in ~/.ssh/config")  # fmt: skip
         self.name = host
-        self._config = [] if ssh_config is None else ["-F", str(ssh_config)]
+        # Absolute: sftp runs in the folder that it copies from.
+        self._config = [] if ssh_config is None else ["-F", str(ssh_config.absolute())]
         self._folder: Path | None = None
 
     def __enter__(self) -> Connection:
@@ -95,7 +97,7 @@ class Connection:
             SshError: the connection ended, or the command was killed there.
             BoardError: see `ask`.
         """
-        answer = self._ssh([], [shlex.join(words)], say, timeout_s)
+        answer = self._ssh([], [command_line(words)], say, timeout_s)
         self._check_connected(answer)
         return answer
 
@@ -129,7 +131,7 @@ class Connection:
             if sent is None or name is None or self._folder is None:
                 return
             with contextlib.suppress(BoardError):
-                words = shlex.join(["stat", "-c", "%s", f"{there}/{name}"])
+                words = command_line(["stat", "-c", "%s", f"{there}/{name}"])
                 answer = self._ssh([], [words], timeout_s=CONNECT_TIMEOUT_S)
                 there_now = int(answer.line) if answer.code == 0 and answer.line.isdecimal() else 0
                 sent(total + min(max(0, there_now - had[name]), sizes[name]))
@@ -229,6 +231,26 @@ _REASONS = (
 )  # fmt: skip
 
 
+def command_line(words: Sequence[str]) -> str:
+    """What sshd hands to the login's shell there, whichever that is, so that each word arrives as it is.
+
+    Within single quotes sh, bash, zsh, csh, tcsh and fish agree on all but four characters: csh expands
+    `!` and ends a line where it ends, fish reads `\\` and `\'`. Words with one of them, and what is not
+    ASCII, go in octal, and a POSIX sh that is started there makes words of it.
+    """
+    if not any(_SHELLS_DIFFER.search(word) for word in words):
+        return " ".join(f"'{word}'" for word in words)
+    octal = (_SHELLS_DIFFER.sub(lambda found: "".join(f"\\0{byte:03o}" for byte in os.fsencode(found.group())), word)
+             for word in words)  # fmt: skip
+    return " ".join(f"'{word}'" for word in ("sh", "-c", _FROM_OCTAL, "sh", *octal))
+
+
+_SHELLS_DIFFER = re.compile(r"[^ -~]|[!'\\]")
+# "x" guards a line break at the end of a word, which $( ) would take.
+_FROM_OCTAL = ('n=$#; while [ $n -gt 0 ]; do w=$(printf %bx "$1"); shift; set -- "$@" "${w%x}"; '
+               'n=$((n - 1)); done; exec "$@"')  # fmt: skip
+
+
 def _batch(uploads: Sequence[Upload], there: str) -> list[str]:
     """Lines for `sftp -b`. Nothing is quoted: no name has a character that sftp would read."""
     for name in [there, *(upload.name for upload in uploads)]:
@@ -247,8 +269,8 @@ def _batch(uploads: Sequence[Upload], there: str) -> list[str]:
 def _private_folder() -> Path:
     """For the socket: ours alone, with a short name."""
     for place in (os.environ.get("XDG_RUNTIME_DIR"), None, "/tmp"):
-        if place is None or os.access(place, os.W_OK | os.X_OK):
-            folder = Path(tempfile.mkdtemp(prefix="edgedistill-", dir=place))  # 0700
+        if place is None or os.path.isabs(place) and os.access(place, os.W_OK | os.X_OK):
+            folder = Path(tempfile.mkdtemp(prefix="edgedistill-", dir=place)).absolute()  # 0700
             if len(str(folder)) <= _LONGEST_FOLDER:
                 return folder
             folder.rmdir()
@@ -257,4 +279,4 @@ def _private_folder() -> Path:
 
 def _environment() -> dict[str, str]:
     """Messages in English, so that they can be told apart; no window that asks for a password."""
-    return {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+    return child_environment(LC_ALL="C", SSH_ASKPASS_REQUIRE="never")

@@ -14,9 +14,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import BoardError
+from edgedistill.printable import printable
+from edgedistill.secret_values import child_environment
 
 MAX_LINE_BYTES = 4 << 20  # the raw samples of 50,000 benchmark runs
 MAX_BYTES = 64 << 20
@@ -51,7 +54,8 @@ def ask(
     stdin: bytes = b"",
     timeout_s: float | None = None,
     tick: Callable[[], None] | None = None,
-    **places: Any,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Answer:
     """Run a command here and pass on what it says while it says it.
 
@@ -62,7 +66,8 @@ def ask(
         say: gets each other line, fit for a terminal.
         timeout_s: then the command is killed.
         tick: called every TICK_S seconds in which it says nothing.
-        places: cwd, env of the process.
+        cwd: folder that the command runs in.
+        env: its environment; that of `child_environment` when None.
 
     Raises:
         BoardError: too much output, or no end in time.
@@ -70,8 +75,8 @@ def ask(
     with tempfile.TemporaryFile() as given:
         given.write(stdin)
         given.seek(0)
-        process = subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, **places)  # fmt: skip
+        process = subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=child_environment() if env is None else env, cwd=cwd)  # fmt: skip
         out, error = _Lines(say), _Lines(say)
         try:
             _pump(process, out, error, timeout_s, tick)
@@ -148,8 +153,7 @@ class _Lines:
 
 def clean(text: str) -> str:
     """Fit for a terminal: no escape, no control or direction character, not endless."""
-    shown = text[:MAX_SHOWN] + ("..." if len(text) > MAX_SHOWN else "")
-    return "".join(char if char.isprintable() else "?" for char in shown)
+    return printable(text, most=MAX_SHOWN, instead="?")
 
 
 def object_from_line(line: str, verb: str | None = None) -> dict[str, Any]:

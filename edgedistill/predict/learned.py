@@ -17,6 +17,7 @@ from typing import Any
 from edgedistill.errors import DeviceError, RecipeError
 from edgedistill.predict.features import Features
 from edgedistill.predict.latency import constants, latency_ms, refuse_unless_fitted
+from edgedistill.printable import printable_values
 from edgedistill.run_folder import write_json
 from edgedistill.target import load_target, target_names
 from jetson.home import user_folder
@@ -179,7 +180,7 @@ def _not_readable(path: Path) -> RecipeError:
 
 def _parsed(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
+        value = printable_values(json.loads(text))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgedistill.predict.choose import SOURCES, Candidate
 from edgedistill.predict.latency import HARDWARE
 from edgedistill.predict.model import Prediction
+from edgedistill.printable import printable
 from edgedistill.target import load_target
 from edgedistill.text_table import table_lines
 
@@ -16,7 +17,7 @@ def text_from_prediction(found: Prediction) -> str:
     size = f" at {found.image_px} px, {found.classes} classes" if found.image_px else ""
     title, mode = load_target(found.target).title, HARDWARE[found.target].mode
     lines = [
-        f"{found.model}{size} on {title}, {found.precision.upper()}, TensorRT, {mode}",
+        f"{printable(found.model)}{size} on {title}, {found.precision.upper()}, TensorRT, {mode}",
         f"  latency  {found.latency_ms:.1f} ms ({found.latency_ms_low:.1f} to {found.latency_ms_high:.1f}: "
         f"held {100 * found.interval_share:.0f} % of networks of families that were left out)",
         f"  FPS      {found.fps:.0f} ({found.fps_low:.0f} to {found.fps_high:.0f})",
@@ -24,7 +25,7 @@ def text_from_prediction(found: Prediction) -> str:
         f"  network  {found.parameters / 1e6:.2f} M parameters, {found.kernels} kernels after fusion, "
         f"{found.macs_beside_depthwise / 1e6:.0f} M multiply-adds beside depthwise",
     ]
-    lines += [f"  note     {note}" for note in found.notes]
+    lines += [f"  note     {printable(note)}" for note in found.notes]
     return "\n".join([*lines, f"  {found.provenance}"])
 
 

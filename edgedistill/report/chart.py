@@ -16,6 +16,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from edgedistill.printable import printable
+
 # sentinel -> CSS variable of style.css
 _COLOURS = {
     "#010101": "var(--ink)", "#020202": "var(--line)", "#030303": "var(--teacher)",
@@ -84,6 +86,6 @@ def _own_tag(tag: str, name: str) -> str:
 
 
 def short(name: str) -> str:
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    shown = printable(name, instead="\N{REPLACEMENT CHARACTER}")
     return shown if len(shown) <= 28 else shown[:27] + "\N{HORIZONTAL ELLIPSIS}"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgedistill.errors import RunFolderError
 from edgedistill.pareto import pareto_front
+from edgedistill.printable import printable
 from edgedistill.report.assemble import VERSION as REPORT_VERSION
 from edgedistill.report.devices import board_mib, place_of
 from edgedistill.report.formats import kind
@@ -131,7 +132,7 @@ def _names(paths: Iterable[Path]) -> dict[str, Path]:
     """A short name for each path: its folder's, with a number where two would be alike."""
     named: dict[str, Path] = {}
     for path in paths:
-        name = path.resolve().name if path.is_dir() else path.resolve().stem
+        name = printable(path.resolve().name if path.is_dir() else path.resolve().stem)
         unique, number = name, 2
         while unique in named:
             unique, number = f"{name} ({number})", number + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup, escape
 
+from edgedistill.printable import printable
+
 
 def percent(fraction: float | None) -> str:
     return "unknown" if fraction is None else f"{100 * fraction:.1f} %"
@@ -36,7 +38,7 @@ def words(metric: str) -> str:
 
 def breakable(name: str) -> Markup:
     """A long name may break after its underscores."""
-    return Markup(str(escape(name)).replace("_", "_<wbr>"))
+    return Markup(str(escape(printable(name))).replace("_", "_<wbr>"))
 
 
 def kind(provenance: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from calibration.select import choose
 from edgedistill import __version__
 from edgedistill.device.bundle import TOLERANCE, write_bundle
+from edgedistill.device.keys import load_key
 from edgedistill.device.model_card import model_card
 from edgedistill.device.provenance import recipe_without_paths, statement
 from edgedistill.device.signing import sign_bundle
@@ -62,6 +63,7 @@ def run(context: StageContext) -> Result:
         memory_budget_mib=recipe.target.memory_mib,
         provenance=_provenance(context),
         documents=_documents(context, target.title),
+        key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
     signature = _signature(context, bundle)
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
@@ -96,6 +98,9 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
     before = context.file("bundle", "bundle") / SIGNATURE
     if before.is_file():
         shutil.copyfile(before, bundle / SIGNATURE)
+    if deploy.sign_command:  # the recipe may be somebody else's
+        program = shutil.which(deploy.sign_command[0]) or deploy.sign_command[0]
+        context.talk.say(f"  the recipe's deploy.sign_command runs {Path(program).absolute()} to sign")
     return {"signed": True, "key_id": sign_bundle(bundle, deploy.sign_key, deploy.sign_command)}
 
 

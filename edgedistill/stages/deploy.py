@@ -40,6 +40,8 @@ def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> dict[st
     wanted = context.recipe.deploy
     config = Path(wanted.ssh_config) if wanted.ssh_config else None
     receipt = context.out / _BOARDS / f"{host}.json"
+    if config is not None:  # the recipe may be somebody else's
+        context.talk.say(f"  ssh reads the recipe's deploy.ssh_config, {config}, and runs what that names")
     with Connection(host, config) as machine:
         board = Board(machine, wanted.root, wanted.python, context.talk.say)
         return deploy(board, bundle, Wanted(wanted.until, wanted.bench_runs), receipt, context.talk)

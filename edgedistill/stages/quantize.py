@@ -70,7 +70,7 @@ def run(context: StageContext) -> Result:
             drop, limit = retrained["after"]["drop_points"], gate["max_drop_points"]
             gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}
 
-    stored = np.load(context.file("evaluate", "test_logits.npz"))
+    stored = np.load(context.file("evaluate", "test_logits.npz"), allow_pickle=False)
     logits = {"float": stored["student"]}
     for name, path in (("onnx", model), ("fp16", context.out / FP16), ("int8", context.out / INT8)):
         context.talk.say(f"  test images through {path.name}")

@@ -40,8 +40,8 @@ def run(context: StageContext) -> Result:
 
 def _disagreements(context: StageContext, images: Images) -> list[dict[str, Any]]:
     """Student and teacher, INT8 and float, on the same test images."""
-    nets = np.load(context.file("evaluate", "test_logits.npz"))
-    steps = np.load(context.file("quantize", LOGITS))
+    nets = np.load(context.file("evaluate", "test_logits.npz"), allow_pickle=False)
+    steps = np.load(context.file("quantize", LOGITS), allow_pickle=False)
     hashes = [images.table.sha256[row] for row in images.rows("test")]
     pairs = [(("teacher", nets["teacher"]), ("student", nets["student"])),
              (("float", steps["float"]), ("int8", steps["int8"]))]  # fmt: skip

@@ -1,4 +1,4 @@
-"""keys: make, list and show the keys that sign bundles."""
+"""keys: make, list, show and reset the keys that sign bundles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import getpass
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,12 @@ DEFAULT = "release"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show")
+    verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show|reset")
     new = verbs.add_parser("new", help="make a key pair; never over an existing one")
     new.add_argument(
         "name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s"
     )
-    new.add_argument("--no-passphrase", action="store_true", help="do not ask for one")
+    new.add_argument("--no-passphrase", action="store_true", help="leave the private key unencrypted")
     add = verbs.add_parser(
         "add", help="take in the public half of a key that a KMS or a token holds"
     )
@@ -32,12 +31,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     every = verbs.add_parser("list", help="all keys of this user")
     show = verbs.add_parser("show", help="one key: its id, its files, its public half")
     show.add_argument("name", metavar="NAME")
-    for verb in (new, add, every, show):
+    reset = verbs.add_parser(
+        "reset", help="forget the serials that this key signed here, when the clock was wrong"
+    )
+    reset.add_argument("name", metavar="NAME")
+    for verb in (new, add, every, show, reset):
         verb.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.device.keys import add_public_key, keys_folder, list_keys, load_key, new_key
+    from edgedistill.device.serials import forget
 
     if args.what == "list":
         found = list_keys()
@@ -54,20 +58,24 @@ def run(args: argparse.Namespace) -> int:
         key = add_public_key(args.name, args.pem)
     else:
         key = load_key(args.name)
+        if args.what == "reset":
+            forget(key)
     print(json.dumps(_values(key), indent=1) if args.json else _text(key))
     return 0
 
 
 def _new_passphrase(args: argparse.Namespace) -> str | None:
-    from edgedistill.device.keys import PASSPHRASE
+    from edgedistill.device.keys import has_terminal
     from edgedistill.errors import SigningError
+    from edgedistill.secret_values import PASSPHRASE
 
     if args.no_passphrase:
         return None
-    if PASSPHRASE in os.environ:
+    if os.environ.get(PASSPHRASE):
         return os.environ[PASSPHRASE]
-    if not sys.stdin.isatty():
-        return None
+    if not has_terminal():
+        raise SigningError(f"a passphrase is expected, and there is no terminal to ask for it: set {PASSPHRASE}, or "
+                           "give --no-passphrase for a key that whoever reads its file can use")  # fmt: skip
     first = getpass.getpass("passphrase of the new key (empty: none): ")
     if first and getpass.getpass("once more: ") != first:
         raise SigningError("the two passphrases differ; no key was made")

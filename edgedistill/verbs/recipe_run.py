@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -100,8 +99,9 @@ def _print_result(path: Path, as_json: bool) -> None:
         print(path.read_text(encoding="utf-8"), end="")
     elif path.stem == "report":
         from edgedistill.report.summary import summary_table
+        from edgedistill.run_folder import read_json
 
-        print(summary_table(json.loads(path.read_text(encoding="utf-8"))))
+        print(summary_table(read_json(path)))
         print(f"report: {path.with_suffix('.html')}")
     else:
         print(path)

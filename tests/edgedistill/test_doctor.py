@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -132,3 +133,14 @@ def test_command_line_and_no_heavy_import():
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads(done.stdout)
     assert {row["name"] for row in rows} >= {"Python", "torch", "ssh", "disk"}
+
+
+def test_less_than_the_limit_never_reads_like_the_limit(monkeypatch):
+    from edgedistill import doctor
+
+    usage = shutil.disk_usage(".")
+    usage = usage.__class__(usage.total, usage.used, int(doctor.FREE_DISK_GIB * 2**30) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    check = doctor._disk()
+    assert check.ok is False
+    assert f"{doctor.FREE_DISK_GIB:.1f} GiB" not in check.found

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -16,7 +15,6 @@ from edgedistill.device.keys import new_key
 from edgedistill.device.signing import sign_bundle
 from edgedistill.errors import BundleError
 from jetson.manifest import NAME, SIGNATURE, read_manifest
-from road import ROOT
 from tools import needs
 
 KINDS = ["archive", "folder", "oci"]
@@ -208,72 +206,3 @@ def test_mender_artifact_validates_what_it_packed(signed, tmp_path):
     assert "Compatible devices: '[jetson-nano]'" in said
     assert write_archive(signed, tmp_path / "b.edb.tar")["sha256"] in said
     assert sorted(os.listdir(tmp_path)) == ["b.edb.tar", "b.mender", "edgedistill-bundle"]
-
-
-@pytest.fixture
-def board(tmp_path, keys):
-    """A stand-in's ROOT after enrolment, and a call of the update module as Mender makes it."""
-    root = tmp_path / "root"
-    (root / "trusted.d").mkdir(parents=True)
-    shutil.copy(keys / "release.pem", root / "trusted.d")
-    for package in ("jetson", "calibration"):
-        shutil.copytree(ROOT / package, root / "agent" / package,
-                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
-    pinned = {"version": 1, "target": "jetson-nano", "backend": "onnxruntime"}
-    (root / "board.json").write_text(json.dumps(pinned))
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (tmp_path / "bin" / "python3").chmod(0o755)
-    module = ROOT / "edgedistill" / "device" / "mender_module.sh"
-
-    def call(state, files):
-        environment = {**os.environ, "EDGEDISTILL_ROOT": str(root), "PYTHONDONTWRITEBYTECODE": "1",
-                       "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}  # fmt: skip
-        return subprocess.run(["sh", module, state, files], env=environment, capture_output=True,
-                              text=True, check=False)  # fmt: skip
-
-    return root, call
-
-
-def files_of_mender(folder, bundle, name):
-    """The folder that Mender's client hands to a module."""
-    for part in ("files", "tmp"):
-        (folder / part).mkdir(parents=True)
-    write_archive(bundle, folder / "files" / f"{name}.edb.tar")
-    return folder
-
-
-def current(root):
-    return os.path.basename(os.path.realpath(root / "current"))
-
-
-def test_the_update_module_installs_commits_and_goes_back(signed, board, tmp_path, keys):
-    root, call = board
-    first = files_of_mender(tmp_path / "first", signed, "a")
-    assert call("SupportsRollback", first).stdout == "Yes\n"
-    done = call("ArtifactInstall", first)
-    assert done.returncode == 0, done.stderr
-    assert call("ArtifactCommit", first).returncode == 0
-    served = sha256((signed / NAME).read_bytes())[:16]
-    assert current(root) == served
-
-    newer = shutil.copytree(signed, tmp_path / "newer")
-    stored = json.loads((newer / NAME).read_text())
-    (newer / NAME).write_text(json.dumps({**stored, "serial": stored["serial"] + 1}))
-    sign_bundle(newer, "release", keys=keys)
-    second = files_of_mender(tmp_path / "second", newer, "b")
-    assert call("ArtifactInstall", second).returncode == 0
-    assert current(root) == sha256((newer / NAME).read_bytes())[:16]
-    assert call("ArtifactRollback", second).returncode == 0
-    assert current(root) == served
-    assert call("ArtifactCommit", second).returncode == 1
-
-    forged = files_of_mender(tmp_path / "third", newer, "c")
-    with open(forged / "files" / "c.edb.tar", "r+b") as file:
-        file.seek(700)
-        file.write(b"x")
-    done = call("ArtifactInstall", forged)
-    assert done.returncode == 1
-    assert "the signature fits none of the keys" in done.stderr
-    assert call("ArtifactRollback", forged).returncode == 0
-    assert current(root) == served

@@ -6,15 +6,18 @@ import os
 import shutil
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from board_behind_sshd import TestBoard, make_keys
 from edgedistill.device import ssh, streams
 from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Connection, Upload
 from edgedistill.device.streams import MAX_LINE_BYTES, object_from_line
 from edgedistill.errors import BoardError, SshError
 from sshd import Cut, Sshd, free_port, make_key, need_sshd
+from tools import needs
 
 
 def refusal(host, config):
@@ -31,6 +34,62 @@ def test_every_word_arrives_as_it_is(server):
     with Connection("board", server.config) as board:
         answer = board.run([sys.executable, "-c", script, *words])
     assert json.loads(answer.line) == words
+
+
+WORDS = ["a b", "$HOME", "`id`", "'\"", "a;b|c&", "*", "", "two\nlines", "-n", "caf\u00e9", "!!", "a!b", "!", "\\",
+         "\\\\", "\\'", "\\n", "\\0101", "ends\n", "\n\n", "\t", "%s %b", "~", "{a,b}", "^a^b", "#", "$(id)", "\udcff",
+         "x" * 900, "=ls"]  # fmt: skip
+
+
+@pytest.fixture(params=["dash", "bash", "zsh", "tcsh", "fish"])
+def of_shell(request, tmp_path):
+    """A server whose login has that shell."""
+    need_sshd()
+    needs(request.param, request.param)
+    with Sshd(tmp_path / "sshd", shell=shutil.which(request.param)) as server:
+        yield server
+
+
+def test_every_word_arrives_in_every_shell(of_shell):
+    script = "import json, os, sys; print(json.dumps([os.fsencode(word).hex() for word in sys.argv[1:]]))"
+    with Connection("board", of_shell.config) as board:
+        found = board.run([sys.executable, "-c", script, *WORDS])
+        assert [bytes.fromhex(word) for word in json.loads(found.line)] == [*map(os.fsencode, WORDS)]
+        for word in WORDS:  # also alone: one that needs no care beside one that does would hide it
+            found = board.run([sys.executable, "-c", script, word])
+            assert [bytes.fromhex(word) for word in json.loads(found.line)] == [os.fsencode(word)]
+        assert board.run(["sh", "-c", "exit 7"]).code == 7
+        assert board.run(["sh", "-c", "exit 9 # it's\n"]).code == 9
+        assert board.run(["no-such-program"]).code in (127, 1)  # 1: tcsh
+
+
+def test_a_board_is_enrolled_and_asked_whatever_the_shell_of_its_login(of_shell, tmp_path, board_python):
+    keys = make_keys(tmp_path / "keys")
+    board = TestBoard(tmp_path / "board", board_python)
+    board.enrol(of_shell.config, keys)
+    with Connection("board", of_shell.config) as machine:
+        assert Board(machine, str(board.root), str(board.python), print).status()["current"] is None
+
+
+def test_a_relative_configuration_serves_commands_and_copies(server, tmp_path, monkeypatch):
+    """sftp runs elsewhere: the copy of all things failed, and the advice was to run it again."""
+    monkeypatch.chdir(server.config.parent)
+    (tmp_path / "f").write_bytes(b"content")
+    with Connection("board", Path(server.config.name)) as board:
+        monkeypatch.chdir(tmp_path)
+        board.put(tmp_path, [Upload("f", 7)], str(tmp_path / "there"))
+        assert board.run(["cat", str(tmp_path / "there" / "f")]).line == "content"
+
+
+def test_a_relative_runtime_folder_is_none(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", ".")
+    (tmp_path / "f").write_bytes(b"content")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "f").write_bytes(b"content")
+    with Connection("board", server.config) as board:
+        board.put(tmp_path / "sub", [Upload("f", 7)], str(tmp_path / "there"))
+    assert (tmp_path / "there" / "f").read_bytes() == b"content"
 
 
 def test_lines_come_live_and_the_last_ones_are_kept(server):

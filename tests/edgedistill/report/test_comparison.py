@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+from fit import FORGED, fit
 
 from edgedistill.cli import main
 from edgedistill.errors import RunFolderError
@@ -75,3 +76,37 @@ def test_what_is_no_report_is_refused(tmp_path, content, said):
         (tmp_path / "report" / "report.json").write_text(content)
     with pytest.raises(RunFolderError, match=said):
         load_report(tmp_path)
+
+
+@pytest.fixture
+def run_of_somebody(stages, recipe, tmp_path):
+    """The folder of a run from elsewhere: every text of its report forges a line."""
+    report = report_from_stages(stages, recipe)
+
+    def forged(value, key=None):
+        if isinstance(value, dict):
+            return {name: forged(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [forged(inner) for inner in value]
+        return f"{value}{FORGED}\n{FORGED}\u202e" if isinstance(value, str) and key not in {"metric"} else value
+
+    folder = tmp_path / "\x1b[1Arun"
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "report.json").write_text(json.dumps(forged(report)))
+    (folder / "sweep").mkdir()
+    trial = {"settings": {f"distill.loss{FORGED}": FORGED}, "value": 0.75, "state": f"complete{FORGED}", "epochs": 3}
+    sweep = {"metric": f"validation top1_fraction{FORGED}", "trials": [trial]}
+    (folder / "sweep" / "sweep.json").write_text(json.dumps(sweep))
+    return folder
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_compare_repeats_no_text_of_a_report_as_it_is(run_of_somebody, tmp_path, capsys, words):
+    page = tmp_path / "c.html"
+    assert main(["compare", str(run_of_somebody), "--out", str(page), *words]) == 0
+    said = capsys.readouterr()
+    assert "\\x1b" in said.out
+    fit(said.out)
+    fit(said.err, lines=0)
+    shown = page.read_text(encoding="utf-8")
+    assert not set(shown) & {"\x1b", "\r", "\u202e"}

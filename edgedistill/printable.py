@@ -1,0 +1,45 @@
+"""Text that was written elsewhere, made fit for a terminal and for a page: the one place of this computer.
+
+A report, an ONNX file, a board, a file name may hold terminal escapes, which move the cursor and repaint
+what we said, direction overrides, which reorder it, and line breaks, which add a line in our name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def printable(text: str, most: int | None = None, instead: str | None = None) -> str:
+    """One line without control, format and direction characters, in any script.
+
+    Args:
+        most: characters of `text` that are shown; "..." tells of more.
+        instead: what stands for each of those characters; its escape in Python's notation when None.
+    """
+    shown = text if most is None or len(text) <= most else text[:most] + "..."
+    if shown.isprintable():
+        return shown
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() if instead is None else instead for c in shown
+    )
+
+
+def printable_lines(text: str) -> str:
+    """The same of several lines that are ours."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def printable_values(value: Any) -> Any:
+    """JSON of which every text, keys too, is one printable line."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_values(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_values(item) for key, item in value.items()}
+    return value
+
+
+def on_page(value: Any) -> Any:
+    """`finalize` of Jinja's environments: text may have several lines there, and markup is ours."""
+    return printable_lines(value) if isinstance(value, str) and not hasattr(value, "__html__") else value

@@ -1,0 +1,45 @@
+"""The two secrets that pass through here, and where they are kept out: the passphrase of a signing key, and
+`deploy.sign_command`, which may hold a PIN.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"
+SIGN_COMMAND = "deploy.sign_command"
+HIDDEN = "(not shown)"
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment of every program that is started here: ours, without the passphrase.
+
+    ssh runs what its configuration names, a bundle that came from elsewhere is code, and any program
+    may log its environment.
+
+    Args:
+        changes: variables that the program needs besides, or with another value.
+    """
+    return {**{name: value for name, value in os.environ.items() if name != PASSPHRASE}, **changes}
+
+
+def without_secrets(words: Iterable[str]) -> list[str]:
+    """Words of a command line, fit to be shown: without the value of deploy.sign_command, and the password in an
+    address such as `sweep --storage` takes.
+    """
+    shown = [f"{word.partition(SIGN_COMMAND)[0]}{SIGN_COMMAND}={HIDDEN}" if SIGN_COMMAND in word else word
+             for word in words]  # fmt: skip
+    return [_PASSWORD.sub(rf"\1{HIDDEN}@", word) for word in shown]
+
+
+def shown_value(key: str, value: object) -> str:
+    """A recipe's value as a message may repeat it.
+
+    Args:
+        key: `section.key`, `section`, or a place within a key.
+    """
+    within = f"{key}.".startswith(f"{SIGN_COMMAND}.") or f"{SIGN_COMMAND}.".startswith(f"{key}.")
+    return HIDDEN if within else repr(value)
