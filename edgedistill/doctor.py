@@ -33,6 +33,7 @@ PACKAGES = (
     ("opencv-python", "cv2", "4.9", "no image can be read"),
     ("opencv-python-headless", "cv2", "4.9", "albumentations does not import"),
     ("numpy", "numpy", "1.26", "nothing works"),
+    ("scipy", "scipy", "1.11", "no look-alikes are found, no report"),
     ("onnx", "onnx", "1.17", "no export, no pre-flight"),
     (
         "onnxruntime",

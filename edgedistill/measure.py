@@ -73,7 +73,8 @@ def wilson_interval(hits: int, images: int, z: float = 1.959964) -> tuple[float,
     centre = fraction + z * z / (2 * images)
     half = z * math.sqrt(fraction * (1 - fraction) / images + z * z / (4 * images * images))
     scale = 1 + z * z / images
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # Rounding must not leave the fraction itself outside where all or none are right.
+    return max(0.0, min(fraction, (centre - half) / scale)), min(1.0, max(fraction, (centre + half) / scale))
 
 
 def paired(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

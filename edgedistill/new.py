@@ -84,8 +84,7 @@ def _findings(data: DataConfig) -> dict[str, Any]:
     names = [str(item.path) for item in scanned.items]
     conflicts = [[names[i], names[j]] for i, j in grouped.exact
                  if scanned.items[i].label != scanned.items[j].label]  # fmt: skip
-    leaks = [[names[i], names[j]] for i, j, _ in grouped.near
-             if scanned.given[i] != scanned.given[j]]  # fmt: skip
+    leaks = [[names[i], names[j]] for i, j, _ in grouped.leaks]
     totals = [sum(of_class.values()) for of_class in counts.values()]
     return {
         "counts": dict(sorted(counts.items())),
@@ -101,6 +100,7 @@ def _findings(data: DataConfig) -> dict[str, Any]:
         "images_in_groups": int(sizes[sizes > 1].sum()),
         "label_conflicts": conflicts,
         "leaks": leaks,
+        "leak_count": sum(grouped.leak_counts.values()),
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
     }
 

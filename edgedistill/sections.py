@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -42,7 +42,10 @@ class DataConfig(Section):
     group_column: str | None = None
     """CSV / parquet: images with the same value never fall into different splits"""
     group_pattern: str | None = None
-    """regular expression on the file name; images with the same first group stay together"""
+    """regular expression, searched for in the path below the source; images with the same first group
+    stay together"""
+    group_by: Literal["folder"] | None = None
+    """`folder`: images of one folder below the class folder stay together, as in CLASS/PART/image.jpg"""
     near_duplicate_similarity: Fraction = 0.9
     """correlation from which two images count as one and stay in one split; 0 turns it off, which
     more than 50,000 labelled images need"""
@@ -65,13 +68,19 @@ class DataConfig(Section):
     metric: Metric = "top1_fraction"
     """what retention and gain are computed from"""
 
+    @model_validator(mode="after")
+    def _groups_are_named_in_one_way(self) -> DataConfig:
+        if self.group_by and (self.group_pattern is not None or self.group_column is not None):
+            raise ValueError("data.group_by names groups by folder: leave data.group_pattern and data.group_column out")
+        return self
+
     @property
     def images(self) -> dict[str, Any]:
         """What the decoded and split images depend on: all but how they are used later.
 
         Keys that came later are left out at their default, so that older artifacts stay fresh.
         """
-        newer = {name for name in ("unlabelled", "store")
+        newer = {name for name in ("unlabelled", "store", "group_by")
                  if getattr(self, name) == type(self).model_fields[name].default}  # fmt: skip
         return self.model_dump(mode="json", exclude={"balance", "metric", *newer})
 

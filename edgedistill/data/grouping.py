@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from edgedistill.data.duplicates import alike_pairs, groups_from_pairs
+from edgedistill.data.duplicates import LookAlikes, groups_from_pairs, look_alikes
 from edgedistill.data.scan import Scan
 from edgedistill.sections import DataConfig
 
 GIANT_FRACTION = 0.1  # a near-duplicate group above this share is a look-alike family, not copies
+# Units of images that a chain of look-alikes may always join; where the user named groups, two of them
+# may be one thing twice, more are a scene that all of them share.
+JOINED, JOINED_NAMES = 8, 2
 
 
 @dataclass(frozen=True)
@@ -19,36 +24,106 @@ class Grouping:
 
     Attributes:
         groups: (N,) numbers.
+        named: (N,) whether the user named something in the image's group.
         exact: pairs of equal files.
-        near: alike pairs (i, j, similarity), exact ones among them.
+        leak_counts: pairs of alike images that were given in different splits, by names like
+            `test/train`; equal files are among them.
+        leaks: the first of those pairs, (i, j, similarity), most alike first.
+        torn: names of groups that were given in several splits, and those splits.
         similarity: the bar that was used in the end.
     """
 
     groups: np.ndarray
+    named: np.ndarray
     exact: list[tuple[int, int]]
-    near: list[tuple[int, int, float]]
+    leak_counts: Counter
+    leaks: list[tuple[int, int, float]]
+    torn: list[tuple[str, list[str]]]
     similarity: float
 
 
 def group(found: Scan, data: DataConfig) -> Grouping:
-    """Join exact copies, near-duplicates, and what the user's group column or pattern names.
+    """Join exact copies, near-duplicates, and what the user names as groups.
 
     Where near-duplicates would chain more than a tenth of all images into one group, the images
-    are a family of look-alikes: the bar is raised until they do not.
+    are a family of look-alikes: the bar is raised until they do not. What belongs together
+    anyway, copies and named groups, counts as one there.
     """
-    exact = _pairs_of_equals(found.sha256)
-    named = _pairs_of_equals([item.group for item in found.items])
-    similarity = data.near_duplicate_similarity
-    near = alike_pairs(found.signatures, similarity) if similarity > 0 else []
-    while True:
-        close = [(i, j) for i, j, _ in near]
-        chained = groups_from_pairs(len(found.items), close)
-        if not close or np.bincount(chained).max() <= max(8, GIANT_FRACTION * len(found.items)):
-            break
-        similarity += (1 - similarity) / 4
-        near = [pair for pair in near if pair[2] >= similarity] if similarity < 0.9999 else []
-    groups = groups_from_pairs(len(found.items), [*exact, *named, *close])
-    return Grouping(groups, exact, near, similarity)
+    count, names = len(found.items), [item.group for item in found.items]
+    exact, named = _pairs_of_equals(found.sha256), _pairs_of_equals(names)
+    alike = LookAlikes(data.near_duplicate_similarity, [], Counter(), [])
+    if data.near_duplicate_similarity > 0:
+        units = groups_from_pairs(count, [*exact, *named])
+        weights = 1 / np.bincount(units, minlength=count)[units]
+        always = JOINED_NAMES if any(names) else JOINED
+        largest = max(always, GIANT_FRACTION * len(np.unique(units)))
+        alike = look_alikes(found.signatures, data.near_duplicate_similarity, found.given, weights, largest)
+    groups = groups_from_pairs(count, [*exact, *named, *alike.pairs])
+    of_names = {int(number) for number, name in zip(groups, names, strict=True) if name is not None}
+    leak_counts, leaks = _with_copies(alike, exact, found)
+    return Grouping(groups, np.isin(groups, list(of_names)), exact, leak_counts, leaks,
+                    _torn(names, found.given), alike.similarity)  # fmt: skip
+
+
+def _with_copies(alike: LookAlikes, exact: list[tuple[int, int]], found: Scan) -> tuple[Counter, list]:
+    """Leaks by appearance, and equal files that have none: flat images, or all where none was asked for."""
+    counts, leaks = Counter(alike.leak_counts), list(alike.leaks)
+    searched = len(found.signatures) > 0 and alike.similarity > 0
+    for i, j in exact:
+        splits = sorted((found.given[i], found.given[j]))
+        if splits[0] == splits[1]:
+            continue
+        likeness = found.signatures[i] @ found.signatures[j] if searched else 0.0
+        if not (alike.leak_counts and likeness >= np.float32(alike.similarity)):
+            counts["/".join(splits)] += 1
+            leaks.append((i, j, 1.0))
+    return counts, sorted(leaks, key=lambda pair: -pair[2])
+
+
+def _torn(names: list[str | None], given: list[str]) -> list[tuple[str, list[str]]]:
+    splits: dict[str, set[str]] = {}
+    for name, split in zip(names, given, strict=True):
+        if name is not None:
+            splits.setdefault(name, set()).add(split)
+    return [(name, sorted(where)) for name, where in splits.items() if len(where) > 1]
+
+
+def summary_of_groups(found: Scan, grouped: Grouping) -> dict[str, Any]:
+    """What the user named, JSON-able; empty when nothing was.
+
+    Returns:
+        named_images, named_groups; unnamed_first: path of the first image without a name, or None;
+        torn_groups: how many stand in several given splits; torn_first: one of them as text.
+    """
+    names = [item.group for item in found.items]
+    if not any(names):
+        return {}
+    unnamed = [str(item.path) for item in found.items if item.group is None]
+    return {
+        "named_images": len(names) - len(unnamed),
+        "named_groups": len(set(names) - {None}),
+        "unnamed_first": unnamed[0] if unnamed else None,
+        "torn_groups": len(grouped.torn),
+        "torn_first": f"{grouped.torn[0][0]!r} ({' and '.join(grouped.torn[0][1])})" if grouped.torn else None,
+    }
+
+
+def lines_of_groups(summary: dict[str, Any], images: int) -> list[str]:
+    """What a person should know of the groups that were named, from `summary_of_groups`.
+
+    Args:
+        images: all labelled ones.
+    """
+    if not summary.get("named_images"):
+        return []
+    line = f"{summary['named_groups']} named groups hold {summary['named_images']} of {images} images"
+    if summary["unnamed_first"]:
+        line += f"; each other image counts as a group of its own, first {summary['unnamed_first']}"
+    lines = [line]
+    if summary["torn_groups"]:
+        lines.append(f"LEAKS: {summary['torn_groups']} named groups stand in several given splits, first "
+                     f"{summary['torn_first']}")  # fmt: skip
+    return lines
 
 
 def _pairs_of_equals(keys: list[str | None]) -> list[tuple[int, int]]:

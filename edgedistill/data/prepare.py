@@ -17,6 +17,7 @@ from edgedistill.data.scan import Keep, Scan, scan
 from edgedistill.data.splits import split
 from edgedistill.data.summary import (
     line_from_pool,
+    line_of_uneven_classes,
     lines_from_summary,
     summary_of,
     summary_of_pool,
@@ -58,13 +59,12 @@ def _prepare(
     found = scan(data, resize_px, keep)
     _refuse_unreadable(found.unreadable, data)
     grouped = group(found, data)
-    classes = _classes(found)
-    number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([number[item.label] for item in found.items], dtype=np.int64)
-    splits = _splits(found, labels, grouped.groups, data, classes)
+    classes, labels, splits = splits_of(found, grouped, data)
     _refuse_conflicts(found, grouped.exact)
     summary = summary_of(found, grouped, classes, labels, splits)
     lines, pool = lines_from_summary(summary), Pool()
+    uneven = line_of_uneven_classes(summary["counts"], fractions_of(data))
+    lines += [uneven] if uneven else []
     if data.unlabelled is not None:
         pool = scan_pool(data, resize_px, found, splits, grouped.similarity, keep)
         _refuse_unreadable(pool.unreadable, data)
@@ -123,17 +123,27 @@ def _classes(found: Scan) -> list[str]:
     return classes
 
 
-def _splits(
-    found: Scan, labels: np.ndarray, groups: np.ndarray, data: DataConfig, classes: list[str]
-) -> np.ndarray:
-    splits = np.array(found.given, dtype=object)
-    fractions = {name: getattr(data, f"{name}_fraction")
-                 for name in ("val", "test") if getattr(data, name) is None}  # fmt: skip
+def fractions_of(data: DataConfig) -> dict[str, float]:
+    """Split -> share, of those that are split off `train`."""
+    return {name: getattr(data, f"{name}_fraction") for name in ("val", "test") if getattr(data, name) is None}
+
+
+def splits_of(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Class names, and of each image the class's number and the split.
+
+    Raises:
+        DataError: classes that differ between given splits, or that cannot be split.
+    """
+    classes = _classes(found)
+    number = {name: index for index, name in enumerate(classes)}
+    labels = np.array([number[item.label] for item in found.items], dtype=np.int64)
+    splits, fractions = np.array(found.given, dtype=object), fractions_of(data)
     if fractions:
         own = np.flatnonzero(splits == "train")
         keys = [found.sha256[i] for i in own]
-        splits[own] = split(labels[own], groups[own], keys, fractions, data.split_seed, classes)
-    return splits.astype(str)
+        splits[own] = split(labels[own], grouped.groups[own], keys, fractions, data.split_seed, classes,
+                            grouped.named[own])  # fmt: skip
+    return classes, labels, splits.astype(str)
 
 
 def _refuse_conflicts(found: Scan, exact: list[tuple[int, int]]) -> None:

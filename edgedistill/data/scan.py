@@ -12,6 +12,7 @@ import numpy as np
 
 from edgedistill.ahead import made_ahead
 from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
+from edgedistill.data.group_names import refuse_unnamed
 from edgedistill.data.shards import read_bytes
 from edgedistill.data.sources import Item, list_items
 from edgedistill.data.table import SPLITS
@@ -78,6 +79,7 @@ def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = Non
     """
     sources = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
     jobs = [(name, item) for name, path in sources.items() for item in list_items(Path(path), data)]
+    refuse_unnamed((item.group for _, item in jobs), data)
     searched = data.near_duplicate_similarity > 0
     if searched and len(jobs) > MOST_IMAGES:
         raise DataError(

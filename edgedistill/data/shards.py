@@ -50,6 +50,15 @@ class Sample(NamedTuple):
     label: str | None
 
 
+def member_of(path: Path) -> str | None:
+    """The name of an image inside its shard; None for a file."""
+    text = str(path)
+    for place in _PLACE.finditer(text):
+        if os.path.isfile(text[: place.start()]):  # a folder may be called x.tar
+            return text[place.end() :]
+    return None
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of an image, whether a file or in a shard. Safe to call from many threads.
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgedistill.data.shards import class_lists_beside, samples_of, shards_of
+from edgedistill.data.group_names import group_names
+from edgedistill.data.shards import class_lists_beside, member_of, samples_of, shards_of
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
 
@@ -71,9 +71,25 @@ def list_items(source: Path, data: DataConfig) -> list[Item]:
         found = _items_of_rows(source, _rows(source), data)
     if not found:
         raise DataError(f"{source}: no images listed")
-    if data.group_pattern is not None:
-        found = [_with_group_from_name(item, data.group_pattern) for item in found]
+    names = group_names([below(item.path, source) for item in found], data, source.is_dir() and not shards)
+    if names is not None:
+        found = [replace(item, group=name or item.group) for item, name in zip(found, names, strict=True)]
     return found if shards else sorted(found, key=lambda item: str(item.path))
+
+
+def below(path: Path, source: Path) -> str:
+    """The path of an image below its source, parts joined by "/".
+
+    Of an image in a shard it is the member's name; of a row in a CSV it is below the CSV's folder, or
+    the whole path where it lies elsewhere.
+    """
+    if (member := member_of(path)) is not None:
+        return member
+    folder = source if source.is_dir() else source.parent
+    try:
+        return path.relative_to(os.path.abspath(folder)).as_posix()
+    except ValueError:
+        return path.as_posix()
 
 
 def list_pool(source: Path, data: DataConfig) -> list[Item]:
@@ -220,15 +236,3 @@ def _items_of_rows(
         group = row[data.group_column] if labelled and data.group_column else None
         found.append(Item(Path(os.path.abspath(source.parent / path)), label or "", group or None))
     return found
-
-
-def _with_group_from_name(item: Item, pattern: str) -> Item:
-    try:
-        match = re.search(pattern, item.path.name)
-    except re.error as error:
-        raise DataError(
-            f"data.group_pattern {pattern!r}: not a regular expression: {error}"
-        ) from None
-    if match is None:
-        return item
-    return Item(item.path, item.label, match.group(1) if match.groups() else match.group(0))

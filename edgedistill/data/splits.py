@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
 from edgedistill.errors import DataError
 
-# A group larger than this share of the smallest split goes to `train`: a family of a hundred
-# look-alikes would make up a third of the validation images and decide every figure there.
+# A group of look-alikes larger than this share of the smallest split goes to `train`: a family of a
+# hundred would make up a third of the validation images and decide every figure there. What the user
+# named as a group is no such family.
 LARGEST_GROUP_FRACTION = 0.05
+LEAST_TRAIN = 3  # images of each class that are left to learn from
+SWAPS = 100_000  # of two groups that are compared in one step of the repair
 
 
 def split(
@@ -21,12 +24,15 @@ def split(
     fractions: dict[str, float],
     seed: int,
     classes: list[str],
+    named: np.ndarray | None = None,
 ) -> np.ndarray:
     """Assign every image to `train` or to one of the splits in `fractions`.
 
     Big groups come first, equal ones in an order given by the hash of their content; each goes
-    into the split that lacks most of what it holds. So the outcome depends on the images and the
-    seed, not on file names or order.
+    into the split that lacks most of what it holds. Where that leaves a split without a class, groups
+    move or change places until none lacks any; the rule for big groups of look-alikes is given up
+    before a split stays without a class. The outcome depends on the images and the seed, not on file
+    names or order.
 
     Args:
         labels: (N,) int class indices.
@@ -35,40 +41,146 @@ def split(
         fractions: split name -> share wanted, their sum below 1.
         seed: changes the order.
         classes: names, for messages.
+        named: (N,) whether the user named the image's group: its size is then no reason to keep it
+            out of a split.
 
     Returns:
         (N,) array of split names.
 
     Raises:
-        DataError: a class would be missing from a split.
+        DataError: a class is too small, or would be missing from a split.
     """
+    _refuse_small(labels, groups, fractions, classes)
+    members = _in_order(groups, keys, seed)
+    held = np.array([np.bincount(labels[indices], minlength=len(classes)) for indices in members])
+    limit = max(8.0, LARGEST_GROUP_FRACTION * min(fractions.values()) * len(labels))
+    families = np.array([len(indices) > limit and not (named is not None and named[indices].any())
+                         for indices in members])  # fmt: skip
+    wanted = {**fractions, "train": 1 - sum(fractions.values())}
+    for bound in (families, np.zeros(len(members), bool)):
+        where = _placed(held, bound, wanted)
+        if _repaired(where, held, bound, wanted):
+            break
+    result = np.empty(len(labels), dtype=object)
+    for indices, name in zip(members, where, strict=True):
+        result[indices] = name
+    _refuse_missing(result, labels, groups, wanted, classes)
+    return result
+
+
+def _in_order(groups: np.ndarray, keys: list[str], seed: int) -> list[list[int]]:
+    """The images of each group; big groups first, they are the hard ones to place."""
     members: dict[int, list[int]] = {}
     for index, group in enumerate(groups):
         members.setdefault(int(group), []).append(index)
-    wanted = {**fractions, "train": 1 - sum(fractions.values())}
-    totals = np.bincount(labels, minlength=len(classes))
-    room = {name: totals * share for name, share in wanted.items()}
-    result = np.empty(len(labels), dtype=object)
 
     def order(indices: list[int]) -> tuple[int, str]:
         first = min(keys[i] for i in indices)
-        # Big groups first: they are the hard ones to place.
         return -len(indices), hashlib.sha256(f"{seed}:{first}".encode()).hexdigest()
 
-    largest = max(8.0, LARGEST_GROUP_FRACTION * min(fractions.values()) * len(labels))
-    for indices in sorted(members.values(), key=order):
-        held = np.bincount(labels[indices], minlength=len(classes))
+    return sorted(members.values(), key=order)
+
+
+def _placed(held: np.ndarray, bound: np.ndarray, wanted: dict[str, float]) -> list[str]:
+    """A split for each group.
+
+    Args:
+        held: (groups, classes) images.
+        bound: (groups,) to `train`.
+        wanted: share of each split.
+    """
+    totals = held.sum(axis=0)
+    room = {name: totals * share for name, share in wanted.items()}
+    where = []
+    for number, of_group in enumerate(held):
         # The split with the largest unfilled share of what this group holds; ties by name.
         best = max(
-            sorted(wanted) if len(indices) <= largest else ["train"],
+            ["train"] if bound[number] else sorted(wanted),
             key=lambda name: float(
-                (room[name] / np.maximum(totals * wanted[name], 1e-9) * held).sum()
+                (room[name] / np.maximum(totals * wanted[name], 1e-9) * of_group).sum()
             ),
         )
-        room[best] = room[best] - held
-        result[indices] = best
-    _refuse_missing(result, labels, groups, wanted, classes)
-    return result
+        room[best] = room[best] - of_group
+        where.append(best)
+    return where
+
+
+def _repaired(where: list[str], held: np.ndarray, bound: np.ndarray, wanted: dict[str, float]) -> bool:
+    """Move groups, in place, until every split has every class; False where no single step helps."""
+    names = sorted(wanted)
+    place = np.array([names.index(name) for name in where])
+    shares = np.array([wanted[name] for name in names])[:, None] * held.sum(axis=0)
+    free = np.flatnonzero(~bound)
+
+    def badness(counts: np.ndarray) -> np.ndarray:
+        """(...,) of (..., splits, classes): classes that are missing first, then how uneven they are."""
+        missing = (counts == 0).sum(axis=(-1, -2))
+        return 1e9 * missing + ((counts - shares) ** 2 / np.maximum(shares, 1e-9)).sum(axis=(-1, -2))
+
+    counts = np.array([held[place == number].sum(axis=0) for number in range(len(names))])
+    while missing := list(zip(*np.nonzero(counts == 0), strict=True)):
+        split, klass = min(missing, key=lambda pair: (held[:, pair[1]] > 0).sum())
+        holders = free[(held[free, klass] > 0) & (place[free] != split)]
+        step = _best_step(holders, free[place[free] == split], split, place, held, counts, badness)
+        if step is None:
+            return False
+        for group, target in step:
+            counts[place[group]] -= held[group]
+            counts[target] += held[group]
+            place[group] = target
+    where[:] = [names[number] for number in place]
+    return True
+
+
+def _best_step(
+    holders: np.ndarray, inside: np.ndarray, split: int, place: np.ndarray, held: np.ndarray,
+    counts: np.ndarray, badness: Callable[[np.ndarray], np.ndarray],
+) -> list[tuple[int, int]] | None:  # fmt: skip
+    """(group, its new split) of one move into `split`, or of one exchange, whichever leaves it best.
+
+    None where none leaves fewer classes missing.
+    """
+    best, step = float(badness(counts)) - 5e8, None
+    inside = inside[: max(1, SWAPS // max(1, len(holders)))]
+    for group in holders:
+        after = counts.copy()
+        after[place[group]] -= held[group]
+        after[split] += held[group]
+        found = float(badness(after))
+        if found < best:
+            best, step = found, [(int(group), split)]
+        if len(inside):
+            swapped = np.repeat(after[None], len(inside), axis=0)
+            swapped[:, split] -= held[inside]
+            swapped[:, place[group]] += held[inside]
+            scores = badness(swapped)
+            if scores.min() < best:
+                best, other = float(scores.min()), int(inside[scores.argmin()])
+                step = [(int(group), split), (other, int(place[group]))]
+    return step
+
+
+def least_images(fractions: dict[str, float]) -> int:
+    """Images of a class below which splitting it off is refused: LEAST_TRAIN to learn from, one for each split."""
+    return LEAST_TRAIN + len(fractions)
+
+
+def _refuse_small(
+    labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], classes: list[str]
+) -> None:
+    counts, least = np.bincount(labels, minlength=len(classes)), least_images(fractions)
+    small = np.flatnonzero(counts < least)
+    if len(small) == 0:
+        return
+    first = int(counts[small].argmin())
+    count, kinds = int(counts[small[first]]), len(set(groups[labels == small[first]].tolist()))
+    more = f" ({len(small)} classes are that small)" if len(small) > 1 else ""
+    raise DataError(
+        f"class {classes[small[first]]!r} has {count} images in {kinds} groups, too few for a "
+        f"{' and a '.join(sorted(fractions))} split of its own{more}: at least {least} are needed, {LEAST_TRAIN} to "
+        "train on and one for each split; add images, leave the class out or merge it into another, or give data.val "
+        "and data.test"
+    )
 
 
 def _refuse_missing(
@@ -81,18 +193,8 @@ def _refuse_missing(
             count, kinds = int(of_class.sum()), len(set(groups[of_class]))
             raise DataError(
                 f"class {name!r} has {count} images in {kinds} groups, too few for a "
-                f"{' and a '.join(missing)} split; add images, or give data.val and data.test"
+                f"{' and a '.join(missing)} split: images of one group, named or alike, stay in one split, and each of "
+                f"{len(wanted)} splits needs a group of every class; add images of other groups, raise "
+                "data.near_duplicate_similarity or set it to 0 if what looks alike is not the same, or give data.val "
+                "and data.test"
             )
-
-
-def leaks_between(
-    splits: np.ndarray, pairs: list[tuple[int, int, float]]
-) -> tuple[Counter, list[tuple[int, int, float]]]:
-    """Alike pairs whose images stand in different splits.
-
-    Returns:
-        Counts by "train/test"-like names, and the pairs, most alike first.
-    """
-    found = [pair for pair in pairs if splits[pair[0]] != splits[pair[1]]]
-    found.sort(key=lambda pair: -pair[2])
-    return Counter("/".join(sorted((splits[i], splits[j]))) for i, j, _ in found), found

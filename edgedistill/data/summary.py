@@ -7,31 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.data.grouping import Grouping
+from edgedistill.data.duplicates import LISTED
+from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_groups
 from edgedistill.data.pool import POOL, Pool
 from edgedistill.data.scan import Scan
-from edgedistill.data.splits import leaks_between
-from edgedistill.data.table import SPLITS
+from edgedistill.data.table import MEASURED, SPLITS, first_of_copies
 
-LISTED = 50  # leaks and unreadable files named in the summary; the counts are whole
+CLASSES_LISTED = 30  # each with a line; of more only the smallest have one
+UNEVEN = 0.1  # of a class that its training share may lie off what was asked for
 
 
 def summary_of(
     found: Scan, grouped: Grouping, classes: list[str], labels: np.ndarray, splits: np.ndarray
 ) -> dict[str, Any]:
     """Classes, counts, duplicates, groups, leaks, unreadable files of the labelled images."""
-    counts = {}
+    counts, copies, groups = {}, {}, {}
     for name in SPLITS:
-        of_class = np.bincount(labels[splits == name], minlength=len(classes))
+        rows = np.flatnonzero(splits == name)
+        groups[name] = len(np.unique(grouped.groups[rows]))
+        if name in MEASURED:
+            first = first_of_copies(found.sha256, rows)
+            copies[name], rows = int((~first).sum()), rows[first]
+        of_class = np.bincount(labels[rows], minlength=len(classes))
         counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
-    pairs = grouped.near + [(i, j, 1.0) for i, j in grouped.exact]
-    leak_counts, leaks = leaks_between(splits, sorted(set(pairs)))
     sizes = Counter(grouped.groups.tolist())
     test = counts["test"]
     return {
         "classes": classes,
         "images": {name: sum(of.values()) for name, of in counts.items()},
         "counts": counts,
+        "copies_left_out": copies,
+        "groups": groups,
         "majority_fraction": max(test.values()) / sum(test.values()),
         "unreadable_count": len(found.unreadable),
         "unreadable": found.unreadable[:LISTED],
@@ -39,13 +45,14 @@ def summary_of(
         "near_duplicate_groups": sum(1 for size in sizes.values() if size > 1),
         "images_in_groups": sum(size for size in sizes.values() if size > 1),
         "near_duplicate_similarity": grouped.similarity,
-        "leak_count": len(leaks),
-        "leak_counts": dict(leak_counts),
+        "leak_count": sum(grouped.leak_counts.values()),
+        "leak_counts": dict(grouped.leak_counts),
         "leaks": [[str(found.items[i].path), str(found.items[j].path), round(s, 4)]
-                  for i, j, s in leaks[:LISTED]],
+                  for i, j, s in grouped.leaks[:LISTED]],
         "grey_images": found.grey,
         "height_px": _spread(found.sizes[:, 0]),
         "width_px": _spread(found.sizes[:, 1]),
+        **summary_of_groups(found, grouped),
     }  # fmt: skip
 
 
@@ -75,7 +82,11 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
     lines = [f"{len(classes)} classes, " + ", ".join(
         f"{summary['images'][split]} {split}" for split in SPLITS) + " images"]  # fmt: skip
-    lines += [f"  {name}: {total}" for name, total in totals.items()]
+    lines += lines_of_classes(counts)
+    copies = {name: count for name, count in summary["copies_left_out"].items() if count}
+    if copies:
+        lines.append("exact copies count once in figures: " + " and ".join(
+            f"{count} left out of {name}" for name, count in copies.items()))  # fmt: skip
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
     if totals[most] > 2 * totals[least]:
         lines.append(
@@ -87,6 +98,8 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
         f"{summary['near_duplicate_groups']} groups that stay in one split "
         f"(similarity >= {summary['near_duplicate_similarity']:.3f})"
     )
+    lines += lines_of_groups(summary, sum(totals.values()) + sum(copies.values()))
+    lines += _lines_of_dependence(summary)
     if summary["leak_count"]:
         first = summary["leaks"][0]
         lines.append(
@@ -96,6 +109,49 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     if summary["unreadable_count"]:
         lines.append(f"{summary['unreadable_count']} unreadable, first: {summary['unreadable'][0]}")
     return lines
+
+
+def lines_of_classes(counts: dict[str, dict[str, int]]) -> list[str]:
+    """What each class got, a line each; of many classes only the smallest.
+
+    Args:
+        counts: split -> class -> images.
+    """
+    names = list(next(iter(counts.values())))
+    shown = sorted(names, key=lambda name: sum(counts[split][name] for split in SPLITS))[:CLASSES_LISTED]
+    lines = [f"  {name}: " + ", ".join(f"{counts[split][name]} {split}" for split in SPLITS)
+             for name in names if name in set(shown)]  # fmt: skip
+    if len(names) > len(shown):
+        lines.append(f"  and {len(names) - len(shown)} larger classes")
+    return lines
+
+
+def _lines_of_dependence(summary: dict[str, Any]) -> list[str]:
+    """Splits whose images are shots of few things."""
+    return [f"{split}: {summary['images'][split]} images of {summary['groups'][split]} groups; figures on them "
+            "are about as sure as on that many images"
+            for split in MEASURED if 2 * summary["groups"][split] <= summary["images"][split]]  # fmt: skip
+
+
+def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[str, float]) -> str | None:
+    """One line when classes are too small, or in too few groups, for the shares that were asked for.
+
+    Args:
+        counts: split -> class -> images.
+        fractions: split -> share asked for, of those that are split off `train`.
+    """
+    train, uneven = 1 - sum(fractions.values()), []
+    for name in counts["train"]:
+        total = counts["train"][name] + sum(counts[split][name] for split in fractions)
+        if abs(counts["train"][name] / total - train) > UNEVEN:
+            uneven.append(name)
+    if not fractions or not uneven:
+        return None
+    first = min(uneven, key=lambda name: counts["train"][name])
+    got = "/".join(str(counts[split][first]) for split in ("train", *fractions))
+    asked = "/".join(f"{100 * share:.0f}" for share in (train, *fractions.values()))
+    return (f"{len(uneven)} of {len(counts['train'])} classes are too small, or in too few groups, for {asked} % "
+            f"({'/'.join(('train', *fractions))}): {first} got {got} images")  # fmt: skip
 
 
 def line_from_pool(summary: dict[str, Any]) -> str:

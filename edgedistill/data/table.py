@@ -14,6 +14,14 @@ from edgedistill.run_folder import write_bytes
 
 COLUMNS = ("path", "label", "split", "sha256", "group")
 SPLITS = ("train", "val", "test")  # of labelled images; `unlabelled` is the pool
+MEASURED = ("val", "test")  # splits that figures come from: an image that lies there twice counts once
+
+
+def first_of_copies(sha256: list[str], rows: np.ndarray) -> np.ndarray:
+    """(n,) of (n,) positions: False for a file whose bytes stand there before."""
+    seen: set[str] = set()
+    # `add` gives None, so that a new hash is True and goes into the set.
+    return np.array([sha256[row] not in seen and not seen.add(sha256[row]) for row in rows], dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,9 @@ class ImageTable:
     groups: np.ndarray
 
     def rows(self, split: str) -> np.ndarray:
-        """Positions of a split's images."""
-        return np.flatnonzero(self.splits == split)
+        """Positions of a split's images; an exact copy in one that is measured on is left out."""
+        found = np.flatnonzero(self.splits == split)
+        return found if split not in MEASURED else found[first_of_copies(self.sha256, found)]
 
 
 def write_table(folder: Path, table: ImageTable) -> None:

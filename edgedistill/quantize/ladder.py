@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.measure import measures, paired
+from edgedistill.report.uncertainty import paired_interval
 
 PROVENANCE = {
     "float": "measured: PyTorch on this computer",
@@ -41,9 +42,10 @@ def step_of(
 
     Returns:
         top1_fraction with its 95 % Wilson interval, balanced_accuracy_fraction; drop_points, top-1
-        of float minus this, with the standard error of that paired difference; agreement_fraction,
-        images with the same class; sqnr_db of the logits, None when they are equal or not finite;
-        max_relative_logit_difference; finite.
+        of float minus this, with the standard error and the 95 % interval of that paired difference
+        (the error is 0 where the two never differ in being right, the interval is not of width
+        zero); agreement_fraction, images with the same class; sqnr_db of the logits, None when they
+        are equal or not finite; max_relative_logit_difference; finite.
     """
     measured, other = measures(found, labels, classes), measures(reference, labels, classes)
     finite = bool(np.isfinite(found).all())
@@ -54,6 +56,7 @@ def step_of(
         "balanced_accuracy_fraction": measured["balanced_accuracy_fraction"],
         "drop_points": 100 * (other["top1_fraction"] - measured["top1_fraction"]),
         "drop_standard_error_points": standard_error_points(reference, found, labels),
+        "drop_interval_points": drop_interval_points(reference, found, labels),
         "agreement_fraction": float((found.argmax(axis=1) == reference.argmax(axis=1)).mean()),
         "sqnr_db": sqnr_db(reference, found) if finite else None,
         "max_relative_logit_difference": None if apart is None else float(apart),
@@ -78,3 +81,10 @@ def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndar
     found, images = paired(first, second, labels), len(labels)
     b, c = found["first_only_correct"] / images, found["second_only_correct"] / images
     return 100 * math.sqrt(max(0.0, b + c - (b - c) ** 2) / images)
+
+
+def drop_interval_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> list[float]:
+    """95 % interval of the same difference, in points; see `paired_interval`."""
+    found = paired(first, second, labels)
+    interval = paired_interval(found["first_only_correct"], found["second_only_correct"], len(labels))
+    return [100 * end for end in interval]

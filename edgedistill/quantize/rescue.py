@@ -58,7 +58,7 @@ def fewest_float_layers(
 
     Returns:
         The layers left in float, or None when no k passes; and the curve, one row for each k tried,
-        0 first: float_layers, drop_points, drop_standard_error_points, agreement_fraction, sqnr_db.
+        0 first: float_layers, then the keys of `step_of`.
     """
     images, labels, classes = validation
     with OnnxSession(path) as session:
@@ -68,8 +68,8 @@ def fewest_float_layers(
         found = int8_logits(path, amax, images, ranked[:count])
         step = step_of(found, reference, labels, classes)
         curve.append({"float_layers": count, **{key: step[key] for key in (
-            "top1_fraction", "drop_points", "drop_standard_error_points", "agreement_fraction",
-            "sqnr_db")}})  # fmt: skip
+            "top1_fraction", "drop_points", "drop_standard_error_points", "drop_interval_points",
+            "agreement_fraction", "sqnr_db")}})  # fmt: skip
         say(
             f"  {count} layers in float: INT8 costs {step['drop_points']:+.2f} points on validation images"
         )

@@ -93,8 +93,8 @@ def trained_for_int8(
         with OnnxSession(path) as session:
             step = step_of(session.logits(inputs), reference, labels, images.classes)
         rows[name] = {key: step[key] for key in (
-            "top1_fraction", "drop_points", "drop_standard_error_points", "agreement_fraction",
-            "sqnr_db")}  # fmt: skip
+            "top1_fraction", "drop_points", "drop_standard_error_points", "drop_interval_points",
+            "agreement_fraction", "sqnr_db")}  # fmt: skip
     kept = rows["after"]["top1_fraction"] > rows["before"]["top1_fraction"]
     context.talk.say(f"  quantization-aware distillation: validation top-1 {rows['before']['top1_fraction']:.3f} "
                      f"-> {rows['after']['top1_fraction']:.3f}, {'kept' if kept else 'not kept'}")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from edgedistill.report.uncertainty import balanced_interval, over_seeds, paired_interval
@@ -19,9 +20,12 @@ def gain_of(evaluated: dict[str, Any], metric: str) -> dict[str, Any]:
     top1_interval = [100 * v for v in paired_interval(better, worse, evaluated["images"])]
     if metric == "top1_fraction":
         interval, method = top1_interval, "paired, from the images on which the two differ"
+        step = 100 / evaluated["images"]
     else:
         interval = [100 * v for v in balanced_interval(evaluated["only_correct_by_class"])]
         method = "paired, from the images of each class on which the two differ"
+        step = 100 * fmean(1 / images for *_, images in evaluated["only_correct_by_class"] if images)
+        step /= sum(1 for *_, images in evaluated["only_correct_by_class"] if images)
     points = 100 * (student[metric] - baseline[metric])
     return {
         "metric": metric,
@@ -36,7 +40,7 @@ def gain_of(evaluated: dict[str, Any], metric: str) -> dict[str, Any]:
         "baseline_only_correct": worse,
         "mcnemar_p": evaluated["mcnemar_p"],
         "seeds": len(evaluated["seeds"]),
-        "over_seeds": over_seeds(evaluated["seeds"], metric),
+        "over_seeds": over_seeds(evaluated["seeds"], metric, step),
     }
 
 

@@ -46,8 +46,7 @@ def rescue_figure(report: dict[str, Any]) -> str | None:
     figure, axes = new_figure(2.9)
     places = range(len(gate["curve"]))
     drops = [step["drop_points"] for step in gate["curve"]]
-    axes.errorbar(places, drops, [step["drop_standard_error_points"] for step in gate["curve"]],
-                  color=STUDENT, marker="o", capsize=3)  # fmt: skip
+    axes.errorbar(places, drops, _bars(gate["curve"]), color=STUDENT, marker="o", capsize=3)
     axes.axhline(gate["max_drop_points"], color=TEACHER, linestyle=(0, (3, 3)))
     axes.annotate("gate", (0, gate["max_drop_points"]), xytext=(0, 4), color=TEACHER,
                   textcoords="offset points")  # fmt: skip
@@ -55,3 +54,12 @@ def rescue_figure(report: dict[str, Any]) -> str | None:
     axes.set_xlabel("most sensitive layers left in float")
     axes.set_ylabel("points lost, validation")
     return svg_of(figure, "rescue", "Accuracy lost by INT8 with layers left in float")
+
+
+def _bars(curve: list[dict[str, Any]]) -> list[list[float]]:
+    """Below and above each drop: to the ends of its 95 % interval; a standard error of an older run."""
+    ends = [step.get("drop_interval_points") or [step["drop_points"] + sign * step["drop_standard_error_points"]
+                                                 for sign in (-1, 1)] for step in curve]  # fmt: skip
+    # Bonett and Price's middle is not the drop itself; an error bar must not be negative.
+    return [[max(0.0, step["drop_points"] - low) for step, (low, _) in zip(curve, ends, strict=True)],
+            [max(0.0, high - step["drop_points"]) for step, (_, high) in zip(curve, ends, strict=True)]]  # fmt: skip

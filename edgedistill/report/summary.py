@@ -84,8 +84,11 @@ def _ladder(report: dict[str, Any]) -> str:
     steps = [f"{name} {step['top1_fraction']:.1%} ({kind(step['provenance'])})"
              for name, step in report["accuracy_ladder"].items()]  # fmt: skip
     int8 = report["accuracy_ladder"]["int8"]
-    return (f"top-1: {', '.join(steps)}; int8 costs {int8['drop_points']:.1f} +- "
-            f"{int8['drop_standard_error_points']:.1f} points (standard error)")  # fmt: skip
+    text = f"top-1: {', '.join(steps)}; int8 costs {int8['drop_points']:.1f}"
+    if "drop_interval_points" not in int8:  # a run of an older edgedistill
+        return f"{text} +- {int8['drop_standard_error_points']:.1f} points (standard error)"
+    low, high = int8["drop_interval_points"]
+    return f"{text} points (95 % interval {low:+.1f} to {high:+.1f})"
 
 
 def _hosts(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import statistics
 
+import numpy as np
+
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
+POOLED_IMAGES = 5  # all classes together borrow as many images from their common rates
 
 
 def paired_interval(first_only: int, second_only: int, images: int) -> tuple[float, float]:
@@ -31,39 +34,71 @@ def paired_interval(first_only: int, second_only: int, images: int) -> tuple[flo
 def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     """95 % interval of the difference of two balanced accuracies on the same images.
 
+    For the balanced accuracy of one network alone, let the second be right on nothing: rows of
+    its hits, 0, and the class's images.
+
     Args:
         classes: for each class: images that only the first network has right, that only the second
             has right, all of the class. Classes without images are left out.
 
     Returns:
-        (low, high) of first minus second, fractions in -1..1.
+        (low, high) of first minus second, fractions in -1..1; it holds the difference itself. The
+        same as `paired_interval` for one class.
 
-    Source: each class's difference and variance as in `paired_interval`; the mean over independent
-    classes has the sum of their variances over the square of their number.
+    Raises:
+        ValueError: no class has images.
+
+    Source: the variance of a mean over strata (Cochran, Sampling Techniques, 5.4) with Student's t at
+    Satterthwaite's degrees of freedom (Biometrics Bulletin 2, 1946, 110-114). As in Price and
+    Bonett 2004 (Comput. Stat. Data Anal. 45, 449-456) the images that are added against intervals
+    of width zero are shared out among the classes: two in each would shift the mean of many small
+    ones. Within a class of n images plain proportions vary too little by 1 - 1/n; the rates that
+    the variances are taken from lean on those of all classes, and what that changes is undone.
     """
-    differences, variances = [], []
-    for first_only, second_only, images in classes:
-        if images == 0:
-            continue
-        first, second = (first_only + 1) / (images + 2), (second_only + 1) / (images + 2)
-        differences.append(first - second)
-        variances.append((first + second - (first - second) ** 2) / (images + 2))
-    difference = sum(differences) / len(differences)
-    half = Z95 * math.sqrt(sum(variances)) / len(differences)
-    return max(-1.0, difference - half), min(1.0, difference + half)
+    rows = np.array([row for row in classes if row[2] > 0], dtype=np.float64).reshape(-1, 3)
+    if len(rows) == 0:
+        raise ValueError("no class has images")
+    if len(rows) == 1:
+        return paired_interval(*(int(count) for count in rows[0]))
+    first, second, images = rows.T
+    added = images + 2 / len(rows)
+    borrowed = min(1.0, POOLED_IMAGES / len(rows))
+    rates = [(only + borrowed * (only.sum() + 1) / (images.sum() + 2)) / (images + borrowed)
+             for only in (first, second)]  # fmt: skip
+    spread = rates[0] + rates[1] - (rates[0] - rates[1]) ** 2
+    variances = spread / (1 - images / (images + borrowed) ** 2) / added
+    freedom = variances.sum() ** 2 / (variances**2 / images).sum()
+    half = t95(freedom) * math.sqrt(variances.sum()) / len(rows)
+    middle, found = (float(((first - second) / n).mean()) for n in (added, images))
+    return max(-1.0, min(found, middle - half)), min(1.0, max(found, middle + half))
 
 
-def over_seeds(rows: list[dict], metric: str) -> dict:
-    """Mean and standard deviation over trainings, in points.
+def t95(freedom: float) -> float:
+    """Two-sided 95 % of Student's t; of the normal distribution when `freedom` is infinite."""
+    from scipy.special import stdtrit  # half a second that only a report needs
+
+    return float(stdtrit(freedom, 0.975))
+
+
+def over_seeds(rows: list[dict], metric: str, step_points: float = 0.0) -> dict:
+    """Mean and standard deviation over trainings, in points, and what they show of the gain.
+
+    Baseline and student of one seed share it, so it is their difference that varies: its mean has a
+    t interval. This is about the luck of a training on the given test images; which images those
+    are is what `paired_interval` and `balanced_interval` are about.
 
     Args:
         rows: one for each seed, with `baseline` and `student`, each with both metrics.
         metric: a key of those.
+        step_points: what one image changes the metric by. Two trainings whose gains are equal to
+            the image differ by less than that, not by nothing.
 
     Returns:
         seeds; baseline, student, gain: each `mean_points` and `sd_points` (n - 1 in the
-        denominator; None for one seed); `shown`: the mean gain is above the larger of the two
-        networks' own spreads, None for one seed; `sentence`.
+        denominator; None for one seed); `interval_points`: 95 % of the mean gain, None for one
+        seed; `shown`: it lies above zero, None for one seed; `sentence`.
+
+    Source: Student 1908, Biometrika 6, 1-25; the variance of rounding is step^2 / 12.
     """
     series = {name: [100 * row[name][metric] for row in rows] for name in ("baseline", "student")}
     pairs = zip(series["student"], series["baseline"], strict=True)
@@ -73,12 +108,13 @@ def over_seeds(rows: list[dict], metric: str) -> dict:
         spread = statistics.stdev(values) if len(values) > 1 else None
         found[name] = {"mean_points": statistics.fmean(values), "sd_points": spread}
     if len(rows) == 1:
-        return {**found, "shown": None,
+        return {**found, "interval_points": None, "shown": None,
                 "sentence": "one seed: the spread over trainings is unknown"}  # fmt: skip
     mean = found["gain"]["mean_points"]
-    spread = max(found["baseline"]["sd_points"], found["student"]["sd_points"])
-    if abs(mean) <= spread:
-        sentence = f"within the spread over {len(rows)} seeds: no gain shown"
-    else:
-        sentence = f"{'above' if mean > 0 else 'a loss beyond'} the spread over {len(rows)} seeds"
-    return {**found, "shown": mean > spread, "sentence": sentence}
+    error = math.sqrt((found["gain"]["sd_points"] ** 2 + step_points**2 / 12) / len(rows))
+    half = t95(len(rows) - 1) * error
+    low, high = mean - half, mean + half
+    verdict = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
+    sentence = (f"{verdict} over {len(rows)} seeds: the 95 % interval of the mean gain is "
+                f"{low:+.1f} to {high:+.1f} points")  # fmt: skip
+    return {**found, "interval_points": [low, high], "shown": low > 0, "sentence": sentence}

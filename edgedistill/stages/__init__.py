@@ -74,7 +74,7 @@ def _classifies(recipe: Recipe) -> bool:
 
 
 STAGES = (
-    Stage("data", (), ("data.images", "student.model"), 1,
+    Stage("data", (), ("data.images", "student.model"), 2,
           "scan the images, group near-duplicates, split, decode once"),
     Stage("teacher", ("data",), ("teaching", *_TRAINING), 3,
           "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough,
@@ -93,11 +93,11 @@ STAGES = (
           (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING), 3,
           "train the student against the cached teacher", shared=True),
     Stage("evaluate", ("data", "teacher", "baseline", "assist", "distill"),
-          ("distill.seeds", "distill.method", "student.output"), 4,
+          ("distill.seeds", "distill.method", "student.output"), 5,
           "test all three on images that nothing was trained or chosen on"),
     Stage("export", ("data", "teacher", "distill"), ("target.device", "export"), 2,
           "write ONNX, prove it equals PyTorch, check it for the board's TensorRT"),
-    Stage("quantize", ("data", "distill", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 3,
+    Stage("quantize", ("data", "distill", "evaluate", "export"), ("quantize", "target.device", "target.precision"), 4,
           "take INT8 scales and measure what each precision costs", gate=int8_is_good_enough,
           applies=_classifies),
     Stage("bundle", ("data", "teacher", "distill", "export", "quantize", "evaluate"),
@@ -109,7 +109,7 @@ STAGES = (
           "verify and time the bundle on each host", applies=_classifies),
     Stage("report", ("data", "teacher", "synthesise", "logits", "baseline", "assist", "distill", "evaluate",
                      "export", "quantize", "bundle", "deploy"), ("data.metric", "target", "cost",
-          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 6,
+          "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"), 7,
           "one page and one JSON of what came out", applies=_classifies, files=(SWEEP,)),
 )  # fmt: skip
 

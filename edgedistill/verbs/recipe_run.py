@@ -17,7 +17,7 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[],
                         metavar="section.key=value", help="override a recipe key")  # fmt: skip
     parser.add_argument("--seeds", type=int, metavar="N",
-                        help="train baseline and student N times: mean and spread of the gain")  # fmt: skip
+                        help="train baseline and student N times: the mean gain and its 95 %% interval")  # fmt: skip
     parser.add_argument("--force", action="append", default=[], metavar="STAGE",
                         help="redo this stage although it is up to date")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
