@@ -8,9 +8,10 @@ import time
 
 import numpy as np
 
+from jetson.decode import read_image
 from jetson.errors import ImageError, StreamError
 from jetson.overlay import Overlay
-from jetson.preprocess import Preparer, read_image
+from jetson.preprocess import Preparer
 from jetson.video import Frames, is_stream, open_capture, parse_source
 
 STATS_PERIOD_S = 1.0
@@ -152,7 +153,8 @@ def _images(paths, manifest, runner, top, progress, out):
     for path in paths:
         if progress.stopped:
             return
-        found = top_classes(runner.infer(prepare(read_image(path)))[0], manifest.classes, top)
+        image = read_image(path, manifest.preprocess.sixteen_bit)
+        found = top_classes(runner.infer(prepare(image))[0], manifest.classes, top)
         _say(out, {"path": path, "top": found})
         progress.one(found)
 
