@@ -12,7 +12,7 @@ from jetson.errors import ImageError
 MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
 FULL_RANGE = (0, 65535)  # 16-bit values that become 0 and 255
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
 # After entropy-coded data: any marker but a stuffed zero and the restart markers.
 _NEXT_MARKER = re.compile(b"\xff+[^\x00\xff\xd0-\xd7]")
 _ALONE = frozenset([0x01] + list(range(0xD0, 0xD8)))  # JPEG markers without a segment
@@ -179,9 +179,11 @@ def _png_end(content):
     position = 8
     while position + 12 <= len(content):
         kind = content[position + 4 : position + 8]
+        if not kind.isalpha():  # the file was cut, and something follows
+            return None
         position += 12 + int.from_bytes(content[position : position + 4], "big")
         if kind == b"IEND":
-            return position if position <= len(content) else None
+            return position if content[position - 4 : position] == _IEND_CRC else None
     return None
 
 

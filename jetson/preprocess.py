@@ -102,12 +102,12 @@ def preprocess_from_dict(stored):
 
 
 def _checked_size(image_px):
-    sides = image_px if isinstance(image_px, (list, tuple)) else [image_px]
-    if not (len(sides) in (1, 2) and all(type(side) is int and side > 0 for side in sides)):
+    sides = image_px if isinstance(image_px, (list, tuple)) else [image_px, image_px]
+    if not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
         raise ValueError(
             "preprocess: image_px: expected a side or [height, width], got %.80r" % (image_px,)
         )
-    return sides[0] if sides[0] == sides[-1] else tuple(sides)
+    return sides[0] if sides[0] == sides[1] else tuple(sides)
 
 
 def _check_range(sixteen_bit):
