@@ -115,6 +115,12 @@ class Recipe(Section):
         return self
 
     @property
+    def training_px(self) -> int:
+        """Short side of the pictures that training crops are cut from, pixels."""
+        smallest = min(self.data.size) / self.augment.crop_scale_min**0.5
+        return self.data.training_px or round(smallest)
+
+    @property
     def teaching(self) -> dict[str, Any]:
         """What the first teacher's weights depend on: all of [teacher] but the gates.
 

@@ -45,8 +45,7 @@ def feature_lesson(
             return rkd_loss(gathered(found.features), gathered(teacher))
 
         return Lesson(taught, {**terms, "feature": _term(recipe.distill, relational)})
-    px = recipe.data.image_px
-    projector = projector_between(_feature_width(model, px), cache.feature_width, seed)
+    projector = projector_between(_feature_width(model, recipe.data.size), cache.feature_width, seed)
 
     def pooled(found: Outputs, batch: Batch) -> Tensor:
         return feature_loss(found.features, cache.features(batch).to(device), projector)
@@ -58,12 +57,12 @@ def _of_maps(
     recipe: Recipe, taught: TrainingSet, terms: Mapping[str, Term], teacher_weights: Path,
     model: nn.Module, seed: int, device: torch.device, say: Callable[[str], None],
 ) -> Lesson:  # fmt: skip
-    distill, px = recipe.distill, recipe.data.image_px
+    distill, size = recipe.distill, recipe.data.size
     teacher, about = load_weights(teacher_weights)
     spec = spec_for(about["model"], recipe)
     named = bool(distill.student_taps and distill.teacher_taps)
-    pairs = pair_taps(_taps(model, distill.student_taps, px),
-                      _taps(teacher, distill.teacher_taps, px), in_order=named)  # fmt: skip
+    pairs = pair_taps(_taps(model, distill.student_taps, size),
+                      _taps(teacher, distill.teacher_taps, size), in_order=named)  # fmt: skip
     for line in lines_from_pairs(pairs):
         say(f"  {line}")
     matcher = matcher_between(distill.feature_loss, pairs, seed)
@@ -87,10 +86,10 @@ def _term(distill: DistillConfig, value: Callable[[Outputs, Batch], Tensor]) -> 
     return Term(value, distill.feature_weight, distill.feature_warmup_fraction)
 
 
-def _taps(model: nn.Module, names: tuple[str, ...], image_px: int):
-    return named_taps(model, names, image_px) if names else find_taps(model, image_px)
+def _taps(model: nn.Module, names: tuple[str, ...], size: tuple[int, int]):
+    return named_taps(model, names, size) if names else find_taps(model, size)
 
 
-def _feature_width(model: nn.Module, image_px: int) -> int:
+def _feature_width(model: nn.Module, size: tuple[int, int]) -> int:
     with torch.no_grad():
-        return outputs(model.eval(), torch.zeros(1, 3, image_px, image_px))[1].shape[1]
+        return outputs(model.eval(), torch.zeros(1, 3, *size))[1].shape[1]

@@ -42,7 +42,7 @@ class Images:
 
     def frames(self, split: str):
         """uint8 pieces (n, H, W, 3), framed as on the board."""
-        return validation_images(self.pixels, self.rows(split), self.recipe.data.image_px)
+        return validation_images(self.pixels, self.rows(split))
 
     @property
     def mixing(self) -> Mixing:
@@ -109,6 +109,6 @@ def open_images(context: StageContext) -> Images:
     folder = context.run.folder("data")
     table = read_table(folder)
     resize_px = context.values("data")["resize_px"]
-    pixels = open_pixels(folder, table.paths, recipe.data, resize_px)
-    view = TrainingView(recipe.data.image_px, recipe.augment, recipe.data.interpolation)
+    pixels = open_pixels(folder, table.paths, recipe.data, resize_px, recipe.training_px)
+    view = TrainingView(recipe.data.size, recipe.augment, recipe.data.interpolation, recipe.data.fit)
     return Images(table, pixels, view, recipe)

@@ -80,7 +80,7 @@ def _refuse_other_sizes(recipes: Sequence[Recipe]) -> None:
     for recipe in recipes:
         refuse_unless_student(recipe.student.model)
         data = recipe.data
-        sizes[resize_px_of(recipe.student.model, data.image_px, data.crop_fraction)] = recipe.student.model
+        sizes[resize_px_of(recipe.student.model, data.image_px, data.crop_fraction, data.fit)] = recipe.student.model
     if len(sizes) > 1:
         found = ", ".join(f"{model} from {px} px" for px, model in sizes.items())
         raise RecipeError(f"--over student.model: these crop their images differently: {found}; one "

@@ -42,8 +42,10 @@ WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
 def spec_for(name: str, recipe: Recipe) -> Preprocess:
     """The run's frame with the mean and std of the named model's own config."""
     data = recipe.data
-    resize_px = resize_px_of(recipe.student.model, data.image_px, data.crop_fraction)
-    return preprocess_of(name, data.image_px, resize_px, data.interpolation)
+    resize_px = resize_px_of(recipe.student.model, data.image_px, data.crop_fraction, data.fit)
+    return preprocess_of(
+        name, data.image_px, resize_px, data.interpolation, data.fit, data.sixteen_bit_range
+    )
 
 
 def device_of(run: RunConfig) -> torch.device:

@@ -142,7 +142,8 @@ class _Side(object):
     """One bundle: its calls, and its times by round."""
 
     def __init__(self, manifest, runner, images):
-        self._manifest, self._runner, self._turn = manifest, runner, Turn(images)
+        self._manifest, self._runner = manifest, runner
+        self._turn = Turn(images, manifest.preprocess.sixteen_bit)
         self._prepare = Preparer(manifest.preprocess)
         self._prepare(self._turn.read())
         self.rounds = {"compute_ms": [], "host_ms": [], "end_to_end_ms": []}

@@ -15,9 +15,10 @@ import time
 
 from jetson import benchreport, layer_times, sampler, telemetry, trace
 from jetson.conditions import conditions, energy, warnings
+from jetson.decode import read_image
 from jetson.errors import BenchError, ImageError
 from jetson.json_text import json_text
-from jetson.preprocess import Preparer, read_image
+from jetson.preprocess import Preparer
 
 WARMUP = 20
 SETTLE = 2  # calls that are not timed after something else ran: its data lies in the caches
@@ -173,7 +174,7 @@ def bench(
         samples_file=keep_samples(folder, "bench_samples.json", _rounded(samples, starts, zero)),
         trace=trace.trace(watch.readings, zero, loops), trtexec=None, warnings=warnings(found) + few,
     )  # fmt: skip
-    batch = Preparer(spec)(Turn(images).read())
+    batch = Preparer(spec)(Turn(images, spec.sixteen_bit).read())
     report["layer_times"], reason = layer_times.layer_times(runner, batch)
     if reason:
         report["absent"]["layer_times"] = reason
@@ -182,7 +183,7 @@ def bench(
 
 def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
     """Raw samples of each scope, and the clock at the start of each call of `host` and `end_to_end`."""
-    prepare, turn, compute = Preparer(spec), Turn(images), []
+    prepare, turn, compute = Preparer(spec), Turn(images, spec.sixteen_bit), []
     prepare(turn.read())
     starts = {"host": [], "end_to_end": []}
 
@@ -209,7 +210,7 @@ def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
 def _in_a_stream(spec, runner, images, runs, clock, watch):
     """What `pipelined` gives, with telemetry read all the time."""
     seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
-    prepare, turn = Preparer(spec), Turn(images)
+    prepare, turn = Preparer(spec), Turn(images, spec.sixteen_bit)
     buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
     with watch:
         return pipelined(
@@ -234,15 +235,15 @@ def _rounded(samples, starts, zero):
 class Turn(object):
     """Image files in turn, for ever."""
 
-    def __init__(self, images):
+    def __init__(self, images, sixteen_bit):
         if not images:
             raise ImageError("bench needs at least one image file, the bundle has none")
-        self._images, self._next = images, 0
+        self._images, self._sixteen_bit, self._next = images, sixteen_bit, 0
 
     def read(self):
         path = self._images[self._next % len(self._images)]
         self._next += 1
-        return read_image(path)
+        return read_image(path, self._sixteen_bit)
 
 
 def _memory(before, watch):

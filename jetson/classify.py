@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 
+from jetson.decode import read_image
 from jetson.errors import BackendError, ImageError, StreamError
 from jetson.json_text import json_text
 from jetson.overlay import Overlay
-from jetson.preprocess import Preparer, read_image
+from jetson.preprocess import Preparer
 from jetson.text import plain
 from jetson.video import Frames, is_stream, open_capture, parse_source
 
@@ -161,7 +162,8 @@ def _images(paths, manifest, runner, top, progress, out):
     for path in paths:
         if progress.stopped:
             return
-        found = top_classes(runner.infer(prepare(read_image(path)))[0], manifest.classes, top)
+        image = read_image(path, manifest.preprocess.sixteen_bit)
+        found = top_classes(runner.infer(prepare(image))[0], manifest.classes, top)
         _say(out, {"path": path, "top": found})
         progress.one(found)
 

@@ -16,8 +16,9 @@ import sys
 
 from jetson.bench import measure_ms, summary_ms
 from jetson.classify import Progress, classify
+from jetson.decode import read_image
 from jetson.errors import ReleaseError, VerifyError
-from jetson.preprocess import Preparer, read_image
+from jetson.preprocess import Preparer
 from jetson.root import RELEASES, folder_of
 from jetson.switch import in_force
 from jetson.verify import compare, golden_images
@@ -44,8 +45,13 @@ def examine(folder, manifest, runner):
         JetsonError: `classify` refuses an image.
     """
     found = dict(compare(folder, manifest, runner), classified=_classified(folder, manifest, runner))
-    paths, prepare = itertools.cycle(golden_images(folder)), Preparer(manifest.preprocess)
-    samples = measure_ms(lambda: runner.infer(prepare(read_image(next(paths)))), WARMUP, RUNS)
+    paths, spec = itertools.cycle(golden_images(folder)), manifest.preprocess
+    prepare = Preparer(spec)
+
+    def from_file():
+        return runner.infer(prepare(read_image(next(paths), spec.sixteen_bit)))
+
+    samples = measure_ms(from_file, WARMUP, RUNS)
     summary, budget = summary_ms(samples), manifest.latency_budget_ms
     if budget is not None and summary["p50_ms"] > budget:
         raise VerifyError(

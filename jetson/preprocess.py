@@ -1,38 +1,73 @@
-"""From an image file to the network's input: one function for the board and the workstation."""
+"""From decoded pixels to the network's input: one function for the board and the workstation."""
 
-import os
-import stat
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Tuple, Union
 
 import numpy as np
 
 from jetson import imports
-from jetson.errors import ImageError
+from jetson.decode import FULL_RANGE, decode_image, read_image  # noqa: F401
 
 INTERPOLATIONS = ("area", "bilinear", "bicubic")
-MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
+FITS = ("crop", "pad", "squash")
+PAD_GREY = 114  # of the bars of `pad`: ImageNet's mean grey, and the grey of YOLO's letterbox
 
-Preprocess = NamedTuple(
-    "Preprocess",
-    [
-        ("image_px", int),  # height = width of the network's input
-        ("resize_px", int),  # short side after the resize, >= image_px
-        ("interpolation", str),  # of the resize, one of INTERPOLATIONS
-        ("mean", Tuple[float, ...]),  # RGB, of values in 0..1
-        ("std", Tuple[float, ...]),  # the same
-    ],
-)
+
+class Preprocess(NamedTuple):
+    """How a decoded image becomes the network's input.
+
+    Attributes:
+        image_px: side of a square input, or its (height, width).
+        resize_px: short side of what is resized to under `crop`, >= the input's short side.
+        interpolation: of the resize, one of INTERPOLATIONS.
+        mean, std: RGB, of values in 0..1.
+        fit: one of FITS. `crop` keeps the middle and loses the rest, `pad` adds grey bars, `squash`
+            changes the aspect.
+        sixteen_bit: (low, high), the 16-bit values that become 0 and 255.
+    """
+
+    image_px: Union[int, Tuple[int, int]]
+    resize_px: int
+    interpolation: str
+    mean: Tuple[float, ...]
+    std: Tuple[float, ...]
+    fit: str = "crop"
+    sixteen_bit: Tuple[int, int] = FULL_RANGE
+
+    @property
+    def size(self):
+        """(height, width) of the input, pixels."""
+        return size_of(self.image_px)
+
+
+_LATER = {"fit": "crop", "sixteen_bit": FULL_RANGE}  # keys that older bundles and agents do not know
+
+
+def size_of(image_px):
+    """(height, width) of a side, or of the pair itself."""
+    if isinstance(image_px, int):
+        return image_px, image_px
+    height, width = image_px
+    return height, width
 
 
 def dict_from_preprocess(spec):
-    """JSON-able dict; `preprocess_from_dict` gives the same value back."""
-    return {
-        "image_px": spec.image_px,
+    """JSON-able dict; `preprocess_from_dict` gives the same value back.
+
+    Keys that came later are left out at their default, so that older agents read it.
+    """
+    height, width = spec.size
+    stored = {
+        "image_px": height if height == width else [height, width],
         "resize_px": spec.resize_px,
         "interpolation": spec.interpolation,
         "mean": list(spec.mean),
         "std": list(spec.std),
     }
+    if spec.fit != _LATER["fit"]:
+        stored["fit"] = spec.fit
+    if tuple(spec.sixteen_bit) != FULL_RANGE:
+        stored["sixteen_bit"] = list(spec.sixteen_bit)
+    return stored
 
 
 def preprocess_from_dict(stored):
@@ -41,154 +76,174 @@ def preprocess_from_dict(stored):
     Raises:
         ValueError: a key is missing, unknown or out of range.
     """
-    if not isinstance(stored, dict) or set(stored) != set(Preprocess._fields):
+    if not isinstance(stored, dict) or set(stored) | set(_LATER) != set(Preprocess._fields):
         raise ValueError(
             "preprocess: expected the keys %s, got %s" % (list(Preprocess._fields), sorted(stored))
         )
-    spec = Preprocess(
-        stored["image_px"],
-        stored["resize_px"],
-        stored["interpolation"],
-        tuple(stored["mean"]),
-        tuple(stored["std"]),
-    )
-    if spec.interpolation not in INTERPOLATIONS:
-        raise ValueError(
-            "preprocess: expected one of %s, got %r" % (INTERPOLATIONS, spec.interpolation)
-        )
-    numbers = spec.mean + spec.std
-    if type(spec.image_px) is not int or type(spec.resize_px) is not int or not all(
-        isinstance(number, (int, float)) and abs(number) < 1e6 for number in numbers
+    values = dict(_LATER, **stored)
+    for key in ("mean", "std", "sixteen_bit"):
+        values[key] = tuple(values[key])
+    values["image_px"] = _checked_size(values["image_px"])
+    spec = Preprocess(**values)
+    for value, known in ((spec.interpolation, INTERPOLATIONS), (spec.fit, FITS)):
+        if value not in known:
+            raise ValueError("preprocess: expected one of %s, got %r" % (known, value))
+    if type(spec.resize_px) is not int or not all(
+        isinstance(number, (int, float)) and abs(number) < 1e6 for number in spec.mean + spec.std
     ):
         raise ValueError("preprocess: expected whole pixels and finite means and stds")
-    if not 0 < spec.image_px <= spec.resize_px:
+    if not min(spec.size) <= spec.resize_px:
         raise ValueError(
             "preprocess: expected 0 < image_px <= resize_px, got %r" % (spec.image_px,)
         )
     if len(spec.mean) != 3 or len(spec.std) != 3 or min(spec.std) <= 0:
         raise ValueError("preprocess: expected three means and three positive stds")
+    _check_range(spec.sixteen_bit)
     return spec
 
 
-def read_image(path):
-    """Decode an image file; see `decode_image`.
-
-    Raises:
-        ImageError: unreadable, or what `decode_image` refuses.
-    """
-    try:
-        if not stat.S_ISREG(os.stat(str(path)).st_mode):  # a pipe or a device may never end
-            raise ImageError("%s: not a regular file" % (path,))
-        with open(str(path), "rb") as file:
-            content = file.read()
-    except (IOError, OSError) as error:
-        raise ImageError("%s: cannot be read: %s" % (path, error.strerror))
-    return decode_image(content, path)
-
-
-def decode_image(content, name):
-    """Decode the bytes of an image file.
-
-    Grey becomes three equal channels, alpha is dropped, 16-bit integers are divided by 257, EXIF
-    orientation is applied, an animation gives its first frame. A truncated JPEG or PNG is refused:
-    OpenCV fills the rest with grey and reports nothing.
-
-    Args:
-        content: of a file that OpenCV reads.
-        name: for messages.
-
-    Returns:
-        (height, width, 3) uint8, RGB.
-
-    Raises:
-        ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, a strip, or larger
-            than OpenCV is let (`jetson.MOST_PIXELS`).
-    """
-    cv2 = imports.opencv()
-
-    _refuse_truncated(name, content)
-    if _jpeg_channels(content) == 4:
-        raise ImageError("%s: a CMYK JPEG; convert it to RGB" % (name,))
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-    except cv2.error as error:
-        if "MAX_IMAGE" in str(error):
-            raise ImageError(
-                "%s: claims more than %s pixels (OPENCV_IO_MAX_IMAGE_PIXELS); make it smaller"
-                % (name, os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "OpenCV's limit of"))
-            )
-        raise ImageError("%s: cannot be decoded: %s" % (name, str(error).splitlines()[0]))
-    if image is None:
-        raise ImageError("%s: not an image that OpenCV can decode" % (name,))
-    if image.dtype == np.uint16:
-        image = (image // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (name, image.dtype))
-    height, width = image.shape[:2]
-    if max(height, width) > MOST_ASPECT * min(height, width):
-        raise ImageError(
-            "%s: %dx%d is a strip; expected a long side of at most %d times the short one"
-            % (name, height, width, MOST_ASPECT)
+def _checked_size(image_px):
+    sides = image_px if isinstance(image_px, (list, tuple)) else [image_px, image_px]
+    if not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
+        raise ValueError(
+            "preprocess: image_px: expected a side or [height, width], got %.80r" % (image_px,)
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return sides[0] if sides[0] == sides[1] else tuple(sides)
 
 
-def resize_short_side(image, resize_px, interpolation, out=None):
-    """Resize so that the short side is `resize_px`, aspect kept.
+def _check_range(sixteen_bit):
+    if not (
+        len(sixteen_bit) == 2
+        and all(type(value) is int for value in sixteen_bit)
+        and 0 <= sixteen_bit[0] < sixteen_bit[1] <= 65535
+    ):
+        raise ValueError(
+            "preprocess: sixteen_bit: expected [low, high] in 0..65535, got %.80r" % (sixteen_bit,)
+        )
+
+
+def resize_to(image, size, interpolation, out=None):
+    """Resize to exactly (height, width).
 
     Args:
-        image: (height, width, 3) uint8.
-        resize_px: pixels.
-        interpolation: `area` averages when shrinking and is bilinear when enlarging; the others
-            alias when shrinking by more than two.
+        image: (h, w, 3) uint8.
+        size: (height, width) pixels.
+        interpolation: `area` averages along a side that shrinks and is linear along one that grows;
+            the others alias when shrinking by more than two.
         out: filled and returned when it has the right shape; else the result is a new array.
 
     Returns:
-        (h, w, 3) uint8 with min(h, w) == resize_px; the image itself when it fits already.
+        (height, width, 3) uint8; the image itself when it fits already.
     """
     cv2 = imports.opencv()
 
-    height, width = image.shape[:2]
-    short = min(height, width)
-    if short == resize_px:
+    before, size = image.shape[:2], tuple(size)
+    if before == size:
         return image
-    size = (
-        max(resize_px, int(round(width * resize_px / float(short)))),
-        max(resize_px, int(round(height * resize_px / float(short)))),
-    )
-    shrinking = resize_px < short
+    smaller = (min(before[0], size[0]), min(before[1], size[1]))
+    if interpolation == "area" and smaller not in (before, size):  # one shrinks, one grows
+        image = resize_to(image, smaller, interpolation)
+        before = smaller
     method = {
-        "area": cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR,
+        "area": cv2.INTER_AREA if smaller == size else cv2.INTER_LINEAR,
         "bilinear": cv2.INTER_LINEAR,
         "bicubic": cv2.INTER_CUBIC,
     }[interpolation]
-    if out is None or out.shape != (size[1], size[0], 3):
-        out = np.empty((size[1], size[0], 3), np.uint8)
-    return cv2.resize(image, size, dst=out, interpolation=method)
+    if out is None or out.shape != size + (3,):
+        out = np.empty(size + (3,), np.uint8)
+    return cv2.resize(image, (size[1], size[0]), dst=out, interpolation=method)
+
+
+def covering_size(picture, box):
+    """The smallest (height, width) of the picture's aspect that covers a box."""
+    (height, width), (box_height, box_width) = picture, box
+    if box_height * width >= box_width * height:
+        return box_height, max(box_width, int(round(width * box_height / float(height))))
+    return max(box_height, int(round(height * box_width / float(width)))), box_width
+
+
+def fitting_size(picture, box):
+    """The largest (height, width) of the picture's aspect inside a box, at least a pixel a side."""
+    (height, width), (box_height, box_width) = picture, box
+    if box_height * width <= box_width * height:
+        inside = int(round(width * box_height / float(height)))
+        return box_height, max(1, min(box_width, inside))
+    inside = int(round(height * box_width / float(width)))
+    return max(1, min(box_height, inside)), box_width
+
+
+def resize_box(size, resize_px):
+    """(height, width) that a picture must cover before the middle is cropped: the input's aspect,
+    short side resize_px."""
+    short = min(size)
+    return tuple(int(round(side * resize_px / float(short))) for side in size)
+
+
+def resize_short_side(image, resize_px, interpolation, out=None):
+    """Resize so that the short side is `resize_px`, aspect kept; arguments as `resize_to`."""
+    size = covering_size(image.shape[:2], (resize_px, resize_px))
+    return resize_to(image, size, interpolation, out)
 
 
 def centre_crop(image, image_px):
-    """The middle (image_px, image_px, 3) of an image whose sides are at least that, copied."""
-    return np.ascontiguousarray(_middle(image, image_px))
+    """The middle of an image whose sides are at least that, copied.
+
+    Args:
+        image_px: side, or (height, width).
+    """
+    return np.ascontiguousarray(_middle(image, size_of(image_px)))
 
 
-def _middle(image, image_px):
+def _middle(image, size):
     height, width = image.shape[:2]
-    if min(height, width) < image_px:
-        raise ValueError(
-            "expected at least %d pixels a side, got %dx%d" % (image_px, height, width)
-        )
-    top, left = (height - image_px) // 2, (width - image_px) // 2
-    return image[top : top + image_px, left : left + image_px]
+    if height < size[0] or width < size[1]:
+        raise ValueError("expected at least %dx%d pixels, got %dx%d" % (size + (height, width)))
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return image[top : top + size[0], left : left + size[1]]
+
+
+class Framer(object):
+    """Decoded images to the network's frame: height and width of the input, still uint8.
+
+    The arrays are used again from call to call; a frame holds until the next one.
+    """
+
+    def __init__(self, spec):
+        """`spec`: Preprocess, or anything with its size, resize_px, interpolation and fit."""
+        self._spec = spec
+        self._resized = self._canvas = self._placed = None
+
+    def __call__(self, image):
+        """(height, width, 3) uint8 -> (H, W, 3) uint8, a view where the image allows it."""
+        spec = self._spec
+        if spec.fit == "squash":
+            return self._resize(image, spec.size)
+        if spec.fit == "pad":
+            return self._padded(self._resize(image, fitting_size(image.shape[:2], spec.size)))
+        box = resize_box(spec.size, spec.resize_px)
+        return _middle(self._resize(image, covering_size(image.shape[:2], box)), spec.size)
+
+    def _resize(self, image, size):
+        resized = resize_to(image, size, self._spec.interpolation, self._resized)
+        if resized is not image:
+            self._resized = resized
+        return resized
+
+    def _padded(self, image):
+        """The image in the middle, grey bars beside it."""
+        if self._placed != image.shape:
+            self._canvas = np.full(self._spec.size + (3,), PAD_GREY, np.uint8)
+            self._placed = image.shape
+        np.copyto(_middle(self._canvas, image.shape[:2]), image)
+        return self._canvas
 
 
 def view(image, spec, out=None):
-    """Resize and crop: (height, width, 3) uint8 -> (image_px, image_px, 3) uint8, into `out` if given."""
-    resized = resize_short_side(image, spec.resize_px, spec.interpolation)
+    """Frame a decoded image: (height, width, 3) uint8 -> (H, W, 3) uint8, into `out` if given."""
+    framed = Framer(spec)(image)
     if out is None:
-        return centre_crop(resized, spec.image_px)
-    np.copyto(out, _middle(resized, spec.image_px))
+        return framed.copy() if np.may_share_memory(framed, image) else np.ascontiguousarray(framed)
+    np.copyto(out, framed)
     return out
 
 
@@ -196,24 +251,24 @@ def to_input(image, spec, out=None):
     """Turn one framed image into a batch of one.
 
     Args:
-        image: (image_px, image_px, 3) uint8, RGB, from `view`.
+        image: (H, W, 3) uint8, RGB, from `view`.
         spec: Preprocess.
-        out: (1, 3, image_px, image_px) float32 to fill, or None for a new array; the bits are equal.
+        out: (1, 3, H, W) float32 to fill, or None for a new array; the bits are equal.
 
     Returns:
-        (1, 3, image_px, image_px) float32, C-contiguous; `out` when it was given.
+        (1, 3, H, W) float32, C-contiguous; `out` when it was given.
 
     Raises:
         ValueError: wrong dtype or shape. Nothing is resized here.
     """
-    expected = (spec.image_px, spec.image_px, 3)
+    expected = spec.size + (3,)
     if image.dtype != np.uint8 or image.shape != expected:
         raise ValueError("image must be uint8 %s, got %s %s" % (expected, image.dtype, image.shape))
     if out is None:
-        out = np.empty((1, 3) + expected[:2], np.float32)
-    elif out.dtype != np.float32 or out.shape != (1, 3) + expected[:2]:
+        out = np.empty((1, 3) + spec.size, np.float32)
+    elif out.dtype != np.float32 or out.shape != (1, 3) + spec.size:
         raise ValueError(
-            "out must be float32 %s, got %s %s" % ((1, 3) + expected[:2], out.dtype, out.shape)
+            "out must be float32 %s, got %s %s" % ((1, 3) + spec.size, out.dtype, out.shape)
         )
     # A channel at a time: numpy is slow along an innermost axis of three.
     for channel in range(3):
@@ -230,40 +285,12 @@ class Preparer(object):
 
     def __init__(self, spec, bgr=False):
         """`bgr`: frames come from OpenCV in blue, green, red; the crop is turned, not the frame."""
-        self._spec, self._bgr = spec, bgr
-        self._resized = None
-        self.batch = np.empty((1, 3, spec.image_px, spec.image_px), np.float32)
+        self._spec, self._bgr, self._frame = spec, bgr, Framer(spec)
+        self.batch = np.empty((1, 3) + spec.size, np.float32)
 
     def __call__(self, frame, out=None):
-        """(height, width, 3) uint8 -> (1, 3, px, px) float32: `out`, or `batch`, filled anew each call."""
-        spec = self._spec
-        resized = resize_short_side(frame, spec.resize_px, spec.interpolation, self._resized)
-        if resized is not frame:
-            self._resized = resized
-        crop = _middle(resized, spec.image_px)
+        """(height, width, 3) uint8 -> (1, 3, H, W) float32: `out`, or `batch`, filled anew each call."""
+        framed = self._frame(frame)
         if self._bgr:
-            crop = crop[:, :, ::-1]
-        return to_input(crop, spec, self.batch if out is None else out)
-
-
-def _refuse_truncated(name, content):
-    """The end marker must be there; cameras may append a few bytes after it."""
-    if not content:
-        raise ImageError("%s: an empty file" % (name,))
-    if content[:2] == b"\xff\xd8" and content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda"):
-        raise ImageError("%s: a truncated JPEG, its end marker is missing" % (name,))
-    if content[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in content[-64:]:
-        raise ImageError("%s: a truncated PNG, its IEND chunk is missing" % (name,))
-
-
-def _jpeg_channels(content):
-    """Colour channels of a JPEG, from its frame header; None for other formats."""
-    if content[:2] != b"\xff\xd8":
-        return None
-    position = 2
-    while position + 9 < len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return content[position + 9]
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return None
+            framed = framed[:, :, ::-1]
+        return to_input(framed, self._spec, self.batch if out is None else out)

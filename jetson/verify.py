@@ -6,8 +6,9 @@ import os
 import numpy as np
 
 from jetson import engine_file
+from jetson.decode import read_image
 from jetson.errors import VerifyError
-from jetson.preprocess import read_image, to_input, view
+from jetson.preprocess import to_input, view
 
 MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ by about 0.3
 
@@ -82,7 +83,7 @@ def _pixel_difference(golden, inputs, spec):
     if len(paths) != len(inputs):
         raise VerifyError("%d golden images for %d inputs" % (len(paths), len(inputs)))
     differences = [
-        np.abs(view(read_image(path), spec).astype(np.int16) - known).mean()
+        np.abs(view(read_image(path, spec.sixteen_bit), spec).astype(np.int16) - known).mean()
         for path, known in zip(paths, inputs.astype(np.int16))
     ]
     return float(max(differences))

@@ -16,40 +16,48 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at
 import albumentations
 import cv2
 
+from edgedistill.data.crops import RandomCrop
 from edgedistill.errors import RecipeError
 from edgedistill.sections import AugmentConfig
-from jetson.preprocess import centre_crop
+from jetson.preprocess import size_of
 
-_INTERPOLATION = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+_CROP_STREAM = 0x63726F70  # apart from the transforms' own random stream of the same seed
 
 
 class TrainingView:
     """A random crop and the recipe's transforms: a pure function of (image, seed).
 
     Args:
-        image_px: side of the view, pixels.
+        image_px: side of the view, or its (height, width), pixels.
         augment: the recipe's [augment].
         interpolation: of the crop's resize.
+        fit: the recipe's data.fit.
 
     Raises:
         RecipeError: a transform that albumentations does not have or does not take.
     """
 
-    def __init__(self, image_px: int, augment: AugmentConfig, interpolation: str):
-        self._image_px, self._augment, self._interpolation = image_px, augment, interpolation
+    def __init__(
+        self, image_px: int | tuple[int, int], augment: AugmentConfig, interpolation: str,
+        fit: str = "crop",
+    ):  # fmt: skip
+        self._crop = RandomCrop(size_of(image_px), augment.crop_scale_min, interpolation, fit)
+        self._augment = augment
         self._local = threading.local()  # a pipeline holds its random state: one each thread
         self._description = self._pipeline().to_dict()
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """(h, w, 3) uint8 -> (image_px, image_px, 3) uint8."""
+        """(h, w, 3) uint8 -> (H, W, 3) uint8."""
         if not hasattr(self._local, "pipeline"):
             self._local.pipeline = self._pipeline()
+        cropped = self._crop(image, np.random.default_rng((seed, _CROP_STREAM)))
         self._local.pipeline.set_random_seed(seed)
-        return self._local.pipeline(image=image)["image"]
+        return self._local.pipeline(image=cropped)["image"]
 
     def describe(self) -> dict[str, Any]:
         """Library version and digest of the whole pipeline: equal ones give equal views."""
-        text = json.dumps(self._description, sort_keys=True, default=str)
+        described = [self._crop.describe(), self._description]
+        text = json.dumps(described, sort_keys=True, default=str)
         return {
             "albumentations": albumentations.__version__,
             "opencv": cv2.__version__,
@@ -57,17 +65,7 @@ class TrainingView:
         }
 
     def _pipeline(self) -> albumentations.Compose:
-        crop = albumentations.RandomResizedCrop(
-            size=(self._image_px, self._image_px),
-            scale=(self._augment.crop_scale_min, 1.0),
-            interpolation=_INTERPOLATION[self._interpolation],
-        )
-        return albumentations.Compose([crop, *map(_transform, self._augment.transforms)])
-
-
-def validation_view(image: np.ndarray, image_px: int) -> np.ndarray:
-    """The board's own framing of a decoded, resized image."""
-    return centre_crop(image, image_px)
+        return albumentations.Compose([*map(_transform, self._augment.transforms)])
 
 
 def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:

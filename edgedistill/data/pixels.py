@@ -1,7 +1,7 @@
 """Pixels of the run's images, resized once on disk (`decoded`) or at each access (`files`).
 
-Both are used alike: `len(pixels)`, and `pixels[row]` from any thread is (h, w, 3) uint8 whose short
-side is the run's resize_px.
+Both are used alike, from any thread: `len(pixels)`; `pixels[row]`, (h, w, 3) uint8 that training
+crops are cut from; `pixels.frame(row)`, (H, W, 3) uint8 as the board frames it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.data.framing import Framing, Kept, framing_of
 from edgedistill.data.shards import read_bytes
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
+from jetson.decode import decode_image
 from jetson.errors import ImageError
-from jetson.preprocess import decode_image, resize_short_side
+from jetson.preprocess import centre_crop
 
 PIXEL_FILES = ("pixels.u8", "pixels.npz")
+FRAME_FILE = "frames.u8"  # the board's frames, where they are not the middle of the pixels
 
 
 class PixelWriter:
-    """Writes (h, w, 3) uint8 images of any sizes one after another: one flat file, never in memory.
+    """Writes (h, w, 3) uint8 images of any sizes one after another: flat files, never in memory.
 
     with PixelWriter(folder) as writer:
-        writer.add(image)
+        writer.add(Kept(image, None))
     """
 
     def __init__(self, folder: Path):
@@ -33,34 +36,49 @@ class PixelWriter:
 
     def __enter__(self) -> PixelWriter:
         self._file = open(self._folder / "pixels.u8", "wb")
+        self._frames = open(self._folder / FRAME_FILE, "wb")
         return self
 
-    def add(self, image: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(image).tobytes())
-        self._shapes.append((self._offset, *image.shape[:2]))
-        self._offset += image.size
+    def add(self, kept: Kept) -> None:
+        self._file.write(np.ascontiguousarray(kept.pixels).tobytes())
+        self._shapes.append((self._offset, *kept.pixels.shape[:2]))
+        self._offset += kept.pixels.size
+        if kept.frame is not None:
+            self._frames.write(kept.frame.tobytes())
 
     def __exit__(self, failure: type | None, *_: object) -> None:
         self._file.close()
+        if not self._frames.tell():
+            (self._folder / FRAME_FILE).unlink()
+        self._frames.close()
         if failure is None:
             with open(self._folder / "pixels.npz", "wb") as file:
                 np.savez(file, shapes=np.array(self._shapes, dtype=np.int64).reshape(-1, 3))
 
 
 def write_pixels(folder: Path, images: Iterable[np.ndarray]) -> None:
-    """All at once what `PixelWriter` writes one by one."""
+    """All at once what `PixelWriter` writes one by one; the board's frames are their middles."""
     with PixelWriter(folder) as writer:
         for image in images:
-            writer.add(image)
+            writer.add(Kept(image, None))
 
 
 class PixelCache:
-    """`cache[row]` is a view of the mapped file that `PixelWriter` wrote."""
+    """`cache[row]` is a view of the mapped file that `PixelWriter` wrote.
 
-    def __init__(self, folder: Path):
+    Args:
+        folder: where it wrote.
+        size: (height, width) of the board's frames; None where none is asked for.
+    """
+
+    def __init__(self, folder: Path, size: tuple[int, int] | None = None):
         with np.load(folder / "pixels.npz", allow_pickle=False) as stored:
             self._shapes = stored["shapes"]
-        self._pixels = np.memmap(folder / "pixels.u8", np.uint8, "r")
+        self._pixels, self._size = np.memmap(folder / "pixels.u8", np.uint8, "r"), size
+        self._frames = None
+        if size is not None and (folder / FRAME_FILE).exists():
+            frames = np.memmap(folder / FRAME_FILE, np.uint8, "r")
+            self._frames = frames.reshape(len(self._shapes), *size, 3)
 
     def __len__(self) -> int:
         return len(self._shapes)
@@ -71,38 +89,48 @@ class PixelCache:
             height, width, 3
         )
 
+    def frame(self, row: int) -> np.ndarray:
+        if self._frames is not None:
+            return np.asarray(self._frames[row])
+        return centre_crop(self[row], self._size)
+
 
 class FilePixels:
     """`pixels[row]` decodes and resizes the user's file: nothing is stored, each access costs that.
 
     Args:
         paths: of files and shard members, a row each.
-        resize_px: short side.
-        interpolation: of the resize.
+        framing: how.
     """
 
-    def __init__(self, paths: list[Path], resize_px: int, interpolation: str):
-        self._paths, self._resize_px, self._interpolation = paths, resize_px, interpolation
+    def __init__(self, paths: list[Path], framing: Framing):
+        self._paths, self._framing = paths, framing
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def __getitem__(self, row: int) -> np.ndarray:
+        return self._framing.for_training(self._decoded(row))
+
+    def frame(self, row: int) -> np.ndarray:
+        return self._framing.frame(self._decoded(row))
+
+    def _decoded(self, row: int) -> np.ndarray:
         path = self._paths[row]
         try:
-            image = decode_image(read_bytes(path), path)
+            return decode_image(read_bytes(path), path, self._framing.sixteen_bit)
         except (OSError, ImageError) as error:
             raise DataError(
                 f"{path}: was readable in stage data and is not now ({error}); bring it back, or "
                 "run with --force data"
             ) from None
-        return resize_short_side(image, self._resize_px, self._interpolation)
 
 
 def open_pixels(
-    folder: Path, paths: list[Path], data: DataConfig, resize_px: int
+    folder: Path, paths: list[Path], data: DataConfig, resize_px: int, training_px: int | None = None
 ) -> PixelCache | FilePixels:
-    """PixelCache of stage data's `folder`, or FilePixels of `paths`: as data.store says."""
+    """PixelCache of stage data's `folder`, or FilePixels of `paths`: as data.store says; the other
+    arguments as for `prepare`."""
     if data.store == "files":
-        return FilePixels(paths, resize_px, data.interpolation)
-    return PixelCache(folder)
+        return FilePixels(paths, framing_of(data, resize_px, training_px))
+    return PixelCache(folder, data.size)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.data.framing import Framing
 from edgedistill.data.scan import Keep, Scan, read_all
 from edgedistill.data.sources import list_pool
 from edgedistill.errors import DataError
@@ -37,7 +38,7 @@ class Pool:
 
 def scan_pool(
     data: DataConfig,
-    resize_px: int,
+    framing: Framing,
     labelled: Scan,
     splits: np.ndarray,
     similarity: float,
@@ -50,11 +51,11 @@ def scan_pool(
 
     Args:
         data: the recipe's [data], with a pool.
-        resize_px: short side of what `keep` gets.
+        framing: of what `keep` gets.
         labelled: all other images.
         splits: (N,) theirs.
         similarity: correlation from which two images count as one; 0 compares bytes only.
-        keep: gets the resized pixels of each image that stays; None keeps no pixels.
+        keep: gets the pixels of each image that stays; None keeps no pixels.
 
     Raises:
         DataError: no pool there, or nothing left of it.
@@ -64,7 +65,7 @@ def scan_pool(
     held_rows = np.flatnonzero(splits != "train") if similarity > 0 else np.empty(0, np.int64)
     held = labelled.signatures[held_rows] if len(held_rows) else None
     pool = Pool()
-    readings = read_all(listed, data, resize_px if keep else None)
+    readings = read_all(listed, data, framing if keep else None)
     for path, seen in zip(listed, readings, strict=True):
         if isinstance(seen, str):
             pool.unreadable.append(seen)
@@ -83,7 +84,7 @@ def scan_pool(
         pool.paths.append(path)
         pool.sha256.append(seen.sha256)
         if keep is not None:
-            keep(seen.resized)
+            keep(seen.kept)
     if not pool.paths:
         raise DataError(
             f"data.unlabelled: nothing is left of {len(listed)} images: {pool.copies} are copies of "

@@ -10,6 +10,7 @@ from unicodedata import category
 
 import numpy as np
 
+from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
 from edgedistill.data.pixels import PixelWriter
 from edgedistill.data.pool import POOL, Pool, scan_pool
@@ -29,8 +30,9 @@ from edgedistill.sections import DataConfig
 
 
 def prepare(
-    data: DataConfig, resize_px: int, out: Path, say: Callable[[str], None]
-) -> dict[str, Any]:
+    data: DataConfig, resize_px: int, out: Path, say: Callable[[str], None],
+    training_px: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
     The labelled images come first and do not depend on the pool: with one and without one they
@@ -38,9 +40,10 @@ def prepare(
 
     Args:
         data: the recipe's [data].
-        resize_px: short side of the kept pixels.
+        resize_px: short side of the board's resize.
         out: an existing folder.
         say: told what was found, a line at a time.
+        training_px: short side that training crops are cut from; resize_px when None.
 
     Returns:
         JSON-able summary: classes, counts, duplicates, groups, leaks, unreadable files; with a
@@ -49,14 +52,15 @@ def prepare(
     Raises:
         DataError: faults that would make the result meaningless.
     """
+    framing = framing_of(data, resize_px, training_px)
     with nullcontext() if data.store == "files" else PixelWriter(out) as writer:
-        return _prepare(data, resize_px, out, say, writer.add if writer else None)
+        return _prepare(data, framing, out, say, writer.add if writer else None)
 
 
 def _prepare(
-    data: DataConfig, resize_px: int, out: Path, say: Callable[[str], None], keep: Keep | None
+    data: DataConfig, framing: Framing, out: Path, say: Callable[[str], None], keep: Keep | None
 ) -> dict[str, Any]:
-    found = scan(data, resize_px, keep)
+    found = scan(data, framing, keep)
     _refuse_unreadable(found.unreadable, data)
     grouped = group(found, data)
     classes, labels, splits = splits_of(found, grouped, data)
@@ -66,7 +70,7 @@ def _prepare(
     uneven = line_of_uneven_classes(summary["counts"], fractions_of(data))
     lines += [uneven] if uneven else []
     if data.unlabelled is not None:
-        pool = scan_pool(data, resize_px, found, splits, grouped.similarity, keep)
+        pool = scan_pool(data, framing, found, splits, grouped.similarity, keep)
         _refuse_unreadable(pool.unreadable, data)
         summary |= summary_of_pool(pool)
         lines.append(line_from_pool(summary))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,18 +12,20 @@ import numpy as np
 
 from edgedistill.ahead import made_ahead
 from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
+from edgedistill.data.framing import Framing, Kept
 from edgedistill.data.group_names import refuse_unnamed
 from edgedistill.data.shards import read_bytes
 from edgedistill.data.sources import Item, list_items
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
+from jetson.decode import decode_raw, to_eight_bits
 from jetson.errors import ImageError
-from jetson.preprocess import decode_image, resize_short_side
 
 IMAGES_AHEAD = 16  # decoded and not yet taken: they bound the memory
 
-Keep = Callable[[np.ndarray], None]
+Keep = Callable[[Kept], None]
+_EIGHT_BITS = (-1, -1)
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Scan:
         sizes: (N, 2) height and width, pixels, as stored.
         grey: how many have three equal channels.
         unreadable: one line each.
+        values: (N, 2) smallest and largest value of each 16-bit image; -1 of one with 8 bits.
     """
 
     items: list[Item]
@@ -47,29 +50,32 @@ class Scan:
     sizes: np.ndarray
     grey: int
     unreadable: list[str]
+    values: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
 
 class Seen(NamedTuple):
     """One image that was read.
 
     Attributes:
-        resized: (h, w, 3) uint8, or None when the pixels are not kept.
+        kept: pixels, or None when they are not kept.
         sha256: hex, of the file's bytes.
         signature: (1024,) float32, or None when look-alikes are not searched.
         size: height and width as stored, pixels.
         grey: whether the three channels are equal.
+        values: smallest and largest value of a 16-bit image, -1 of one with 8 bits.
     """
 
-    resized: np.ndarray | None
+    kept: Kept | None
     sha256: str
     signature: np.ndarray | None
     size: tuple[int, int]
     grey: bool
+    values: tuple[int, int] = _EIGHT_BITS
 
 
-def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = None) -> Scan:
-    """Read all labelled images, on all cores; `keep` gets the pixels in order, their short side
-    resize_px. Without it no pixels are made.
+def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = None) -> Scan:
+    """Read all labelled images, on all cores; `keep` gets the pixels in order, framed so. Without it
+    no pixels are made.
 
     Memory: 4 KiB an image while look-alikes are searched, else some hundred bytes, whatever the
     size of the images.
@@ -89,8 +95,8 @@ def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = Non
         )
     signatures = np.empty((len(jobs) if searched else 0, SIDE * SIDE), np.float32)
     found = Scan([], [], [], signatures, np.empty(0), 0, [])
-    sizes = []
-    readings = read_all([item.path for _, item in jobs], data, resize_px if keep else None)
+    sizes, values = [], []
+    readings = read_all([item.path for _, item in jobs], data, framing if keep else None)
     for (name, item), seen in zip(jobs, readings, strict=True):
         if isinstance(seen, str):
             found.unreadable.append(seen)
@@ -101,39 +107,44 @@ def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = Non
         found.given.append(name)
         found.sha256.append(seen.sha256)
         sizes.append(seen.size)
+        values.append(seen.values)
         found.grey += seen.grey
         if keep is not None:
-            keep(seen.resized)
+            keep(seen.kept)
     if not found.items:
         raise DataError(f"none of {len(jobs)} images is readable, first: {found.unreadable[0]}")
     found.signatures, found.sizes = signatures[: len(found.items)], np.array(sizes)
+    found.values = np.array(values, np.int64)
     return found
 
 
-def read_all(paths: list[Path], data: DataConfig, resize_px: int | None) -> Iterator[Seen | str]:
+def read_all(
+    paths: list[Path], data: DataConfig, framing: Framing | None
+) -> Iterator[Seen | str]:
     """Each image in order, or one line that says why it cannot be read.
 
     Args:
         paths: files or shard members.
-        data: whether look-alikes are searched, and how to resize.
-        resize_px: short side of `Seen.resized`; None leaves the pixels out.
+        data: whether look-alikes are searched, and which values 16-bit images have.
+        framing: of `Seen.kept`; None leaves the pixels out.
     """
 
     def read(path: Path) -> Seen | str:
         try:
             content = read_bytes(path)
-            image = decode_image(content, path)
+            raw = decode_raw(content, path)
         except ImageError as error:
             return str(error)
         except OSError as error:
             return f"{path}: cannot be read: {error.strerror}"
-        resized = None
-        if resize_px is not None:
-            resized = resize_short_side(image, resize_px, data.interpolation)
+        image = to_eight_bits(raw, data.sixteen_bit_range)
+        kept = None if framing is None else framing.keep(image)
+        values = _EIGHT_BITS if raw.dtype == np.uint8 else (int(raw.min()), int(raw.max()))
         grey = bool(
             (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()
         )
         signed = signature(image) if data.near_duplicate_similarity > 0 else None
-        return Seen(resized, hashlib.sha256(content).hexdigest(), signed, image.shape[:2], grey)
+        digest = hashlib.sha256(content).hexdigest()
+        return Seen(kept, digest, signed, image.shape[:2], grey, values)
 
     yield from made_ahead(read, paths, IMAGES_AHEAD)

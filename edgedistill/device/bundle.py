@@ -52,7 +52,7 @@ def write_bundle(
 
     Args:
         golden_images: n image files or shard members, copied as they are.
-        golden_inputs: (n, px, px, 3) uint8, those images as the workstation framed them.
+        golden_inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
         golden_logits: (n, classes) float32 of the workstation's ONNX Runtime.
         golden_labels: (n,) int.
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
@@ -85,11 +85,10 @@ def write_bundle(
     for name, text in documents.items():
         write_bytes(out / name, text.encode())
     copy_device_code(out)
-    px = preprocess.image_px
     manifest = Manifest(
         VERSION, 0, model, target.name, target.sm, target.tensorrt, precision_requested, INPUT, OUTPUT,
-        (1, 3, px, px), tuple(classes), preprocess, tolerance, latency_budget_ms, memory_budget_mib, provenance,
-        files={},
+        (1, 3, *preprocess.size), tuple(classes), preprocess, tolerance, latency_budget_ms, memory_budget_mib,
+        provenance, files={},
     )  # fmt: skip
     try:
         serial = _write_numbered(out, manifest, before, key)

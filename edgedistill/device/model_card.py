@@ -13,6 +13,8 @@ from edgedistill.printable import printable
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
+_FITS = {"crop": "the middle of the picture", "pad": "the whole picture with grey bars",
+         "squash": "the whole picture, its aspect changed"}  # fmt: skip
 _NETS = {
     "teacher": "teacher",
     "baseline": "student without the teacher",
@@ -38,7 +40,8 @@ def model_card(
         [
             f"# {_plain(recipe.student.model)} for {title}",
             "",
-            f"An image classifier, {recipe.data.image_px} x {recipe.data.image_px} px, "
+            f"An image classifier, {' x '.join(map(str, recipe.data.size))} px (height x width, "
+            f"{_FITS[recipe.data.fit]}), "
             f"{len(evaluated['student']['per_class_recall'])} classes. Its teacher was "
             f"{_plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
             f"{training_images} images. `provenance.json` names what it was made from.",

@@ -19,8 +19,9 @@ from edgedistill.device.code import copy_device_code
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.run_folder import write_json
+from jetson.decode import read_image
 from jetson.manifest import VERSION, Manifest, write_manifest
-from jetson.preprocess import Preprocess, preprocess_from_dict, read_image, to_input, view
+from jetson.preprocess import Preprocess, preprocess_from_dict, resize_box, to_input, view
 
 IMAGES = 4
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -29,7 +30,7 @@ _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
     """
     Args:
-        model: one input (1, 3, P, P) float32, one output (1, classes).
+        model: one input (1, 3, H, W) float32, one output (1, classes).
         out: folder to make.
         precision: fp32 or fp16, asked of the board.
 
@@ -37,9 +38,9 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
         BundleError: another kind of network.
         ExportError: ONNX Runtime does not take it.
     """
-    name, output, px, classes, metadata = _signature(model)
+    name, output, size, classes, metadata = _signature(model)
     stored = metadata.get("preprocess")
-    spec = preprocess_from_dict(json.loads(stored)) if stored else Preprocess(px, px, "area", *_IMAGENET)
+    spec = preprocess_from_dict(json.loads(stored)) if stored else Preprocess(size, min(size), "area", *_IMAGENET)
     images = out / "golden" / "images"
     images.mkdir(parents=True)
     shutil.copyfile(model, out / "model.onnx")
@@ -47,8 +48,8 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
     inputs = []
     for number in range(IMAGES):
         path = images / f"{number:04d}.png"
-        cv2.imwrite(str(path), rng.integers(0, 256, (spec.resize_px, spec.resize_px, 3), dtype=np.uint8))
-        inputs.append(view(read_image(path), spec))
+        cv2.imwrite(str(path), rng.integers(0, 256, (*resize_box(spec.size, spec.resize_px), 3), dtype=np.uint8))
+        inputs.append(view(read_image(path, spec.sixteen_bit), spec))
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(image, spec) for image in inputs]))
     np.save(out / "golden" / "inputs.npy", np.stack(inputs))
@@ -56,15 +57,15 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
     write_json(out / "golden" / "labels.json", [int(best) for best in logits.argmax(1)])
     copy_device_code(out)
     manifest = Manifest(
-        VERSION, 0, model.stem, "any", 0, "", precision, name, output, (1, 3, px, px),
+        VERSION, 0, model.stem, "any", 0, "", precision, name, output, (1, 3, *size),
         tuple(str(number) for number in range(classes)), spec, {**TOLERANCE, "int8": 1.0}, None, None,
         {"goldens": "random images, outputs of ONNX Runtime: for timing only"}, files={},
     )  # fmt: skip
     return write_manifest(str(out), manifest)
 
 
-def _signature(model: Path) -> tuple[str, str, int, int, dict[str, str]]:
-    """(input, output, pixels, classes, metadata) of a network that this can time."""
+def _signature(model: Path) -> tuple[str, str, tuple[int, int], int, dict[str, str]]:
+    """(input, output, (height, width), classes, metadata) of a network that this can time."""
     try:
         loaded = onnx.load(str(model), load_external_data=False)
     except Exception as error:  # protobuf's, onnx's and the system's share no base
@@ -73,11 +74,11 @@ def _signature(model: Path) -> tuple[str, str, int, int, dict[str, str]]:
     inputs = [value for value in loaded.graph.input if value.name not in weights]
     shapes = [_shape(value) for value in (*inputs, *loaded.graph.output)]
     fits = len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 2 and len(inputs) == 1
-    if not fits or shapes[0] != [1, 3, shapes[0][2], shapes[0][2]] or shapes[1][0] != 1 or 0 in sum(shapes, []):
-        raise BundleError(f"{model}: expected one input (1, 3, P, P) and one output (1, classes), all static, got "
+    if not fits or shapes[0][:2] != [1, 3] or shapes[1][0] != 1 or 0 in sum(shapes, []):
+        raise BundleError(f"{model}: expected one input (1, 3, H, W) and one output (1, classes), all static, got "
                           f"{shapes} (0: not static)")  # fmt: skip
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
-    return inputs[0].name, loaded.graph.output[0].name, shapes[0][2], shapes[1][1], metadata
+    return inputs[0].name, loaded.graph.output[0].name, (shapes[0][2], shapes[0][3]), shapes[1][1], metadata
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgedistill.data.augment import TrainingView, validation_view
+from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import PixelCache
 from edgedistill.distill.mixing import Mixing, Plan, mixed
 from jetson.preprocess import Preprocess
@@ -111,7 +111,7 @@ class TrainingSet:
     def _view(self, position: int, view: int) -> tuple[np.ndarray, Plan | None]:
         seed = self.seed(position, view)
         image = self._unmixed(position, seed)
-        plan = self.mixing.plan(seed, len(self), image.shape[0])
+        plan = self.mixing.plan(seed, len(self), image.shape[:2])
         if plan is None:
             return image, None
         other = self._unmixed(plan.partner, self.seed(plan.partner, view))
@@ -173,12 +173,12 @@ class Order:
 
 
 def validation_images(
-    pixels: PixelCache, rows: np.ndarray, image_px: int, batch_size: int = 64
+    pixels: PixelCache, rows: np.ndarray, batch_size: int = 64
 ) -> Iterator[np.ndarray]:
     """(n, H, W, 3) uint8 pieces of the images in `rows`, framed as the board frames them."""
     for start in range(0, len(rows), batch_size):
         piece = rows[start : start + batch_size]
-        yield np.stack([validation_view(pixels[int(row)], image_px) for row in piece])
+        yield np.stack([pixels.frame(int(row)) for row in piece])
 
 
 def normalised(images: Tensor, spec: Preprocess) -> Tensor:

@@ -128,7 +128,7 @@ def hcl_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     student, teacher = student_map.float(), teacher_map.detach().float()
     losses = [F.mse_loss(student, teacher)]
     for size in (4, 2, 1):
-        if size < student.shape[2]:
+        if size < min(student.shape[2:]):
             pooled = (F.adaptive_avg_pool2d(maps, size) for maps in (student, teacher))
             losses.append(F.mse_loss(*pooled))
     weights = [0.5**level for level in range(len(losses))]

@@ -72,7 +72,7 @@ def synthesise_batch(
 
     Args:
         teacher: from `build_model`, with its trained BatchNorm statistics.
-        spec: the teacher's preprocessing; images come out image_px wide and high.
+        spec: the teacher's preprocessing; images come out as its frames.
         settings: how long and how hard.
         number: of the batch, from 0. Wanted classes go round from batch to batch.
         classes: C names in logit order.
@@ -91,11 +91,14 @@ def synthesise_batch(
     wanted = _wanted_labels(settings, number, len(classes))
     generator = _generator(settings, number)
     with _observed(teacher, spec, len(classes)) as seen:
-        start = _best_start(seen, spec.image_px)
-        coefficients = drawn_coefficients(len(wanted), spec.image_px, generator)
-        first = _judged(rounded(coefficients, start), wanted, seen)
-        made = _optimised(coefficients, start, torch.from_numpy(wanted), seen, settings, generator)
-        images = rounded(made, start)
+        start = _best_start(seen, spec.size)
+        coefficients = drawn_coefficients(len(wanted), spec.size, generator)
+        width = spec.size[1]
+        first = _judged(rounded(coefficients, start, width), wanted, seen)
+        made = _optimised(
+            coefficients, start, width, torch.from_numpy(wanted), seen, settings, generator
+        )
+        images = rounded(made, start, width)
         last = _judged(images, wanted, seen)
     report = {
         "number": number,
@@ -130,11 +133,11 @@ def noise_batch(
     began = time.monotonic()
     wanted = _wanted_labels(settings, number, len(classes))
     generator = _generator(settings, number)
-    shape = (len(wanted), 3, spec.image_px, spec.image_px)
+    shape = (len(wanted), 3, *spec.size)
     with _observed(teacher, spec, len(classes)) as seen:
         if fitted:
-            start = _best_start(seen, spec.image_px)
-            images = rounded(drawn_coefficients(len(wanted), spec.image_px, generator), start)
+            start = _best_start(seen, spec.size)
+            images = rounded(drawn_coefficients(len(wanted), spec.size, generator), start, spec.size[1])
         else:
             images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         judged = _judged(images, wanted, seen)
@@ -196,7 +199,7 @@ def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_S
     teacher.eval().requires_grad_(False)
     try:
         with torch.no_grad():
-            probe, _ = seen(torch.zeros(2, 3, spec.image_px, spec.image_px))
+            probe, _ = seen(torch.zeros(2, 3, *spec.size))
         if probe.shape != (2, classes):
             raise TeacherError(
                 f"the teacher gives {probe.shape[1]} logits for {classes} classes; name the "
@@ -219,17 +222,17 @@ def _bn_distance(norm: nn.Module, x: Tensor) -> Tensor:
     return 0.5 * (ratio - 1 - ratio.log() + (mean - norm.running_mean) ** 2 / expected).mean()
 
 
-def _best_start(seen: _Seen, image_px: int) -> Start:
+def _best_start(seen: _Seen, size: tuple[int, int]) -> Start:
     """The noise whose statistics come nearest to the teacher's, of a small grid."""
     generator = torch.Generator().manual_seed(0)
-    coefficients = drawn_coefficients(_PROBES, image_px, generator)
+    coefficients = drawn_coefficients(_PROBES, size, generator)
     starts = [Start(*values) for values in itertools.product(_CONTRASTS, _CHROMAS, _SLOPES)]
     with torch.no_grad():
-        return min(starts, key=lambda start: float(seen(rounded(coefficients, start))[1]))
+        return min(starts, key=lambda start: float(seen(rounded(coefficients, start, size[1]))[1]))
 
 
 def _optimised(
-    coefficients: Tensor, start: Start, labels: Tensor, seen: _Seen,
+    coefficients: Tensor, start: Start, width: int, labels: Tensor, seen: _Seen,
     settings: InversionSettings, generator: torch.Generator,
 ) -> Tensor:  # fmt: skip
     """The coefficients after `settings.steps` steps."""
@@ -238,7 +241,7 @@ def _optimised(
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
-        images = images_of(coefficients, start)
+        images = images_of(coefficients, start, width)
         reach, drawn = settings.jitter_px, torch.rand(3, generator=generator).tolist()
         shifts = [int(share * (2 * reach + 1)) - reach for share in drawn[:2]]
         looked_at = torch.roll(images, shifts, (2, 3))

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from jetson.preprocess import size_of
+
 _STREAM = 0x6D6978  # apart from the augmentation's own random stream of the same seed
 
 
@@ -45,8 +47,8 @@ class Mixing:
     cutmix_alpha: float = 0.0
     fraction: float = 1.0
 
-    def plan(self, seed: int, images: int, image_px: int) -> Plan | None:
-        """The mix of the view with this seed, or None."""
+    def plan(self, seed: int, images: int, image_px: int | tuple[int, int]) -> Plan | None:
+        """The mix of the view with this seed, or None; image_px is its side, or height and width."""
         if not (self.mixup_alpha or self.cutmix_alpha):
             return None
         rng = np.random.default_rng((seed, _STREAM))
@@ -57,11 +59,12 @@ class Mixing:
         share, partner = float(rng.beta(alpha, alpha)), int(rng.integers(images))
         if not cuts:
             return Plan(partner, share, None)
-        side = round(image_px * float(np.sqrt(1 - share)))
-        middle = rng.integers(0, image_px, size=2)
-        top, left = (int(v) for v in np.clip(middle - side // 2, 0, image_px))
-        bottom, right = (int(v) for v in np.clip(middle - side // 2 + side, 0, image_px))
-        return Plan(partner, 1 - (bottom - top) * (right - left) / image_px**2,
+        size = size_of(image_px)
+        sides = np.array([round(side * float(np.sqrt(1 - share))) for side in size])
+        middle = np.array([rng.integers(0, side) for side in size])
+        top, left = (int(v) for v in np.clip(middle - sides // 2, 0, size))
+        bottom, right = (int(v) for v in np.clip(middle - sides // 2 + sides, 0, size))
+        return Plan(partner, 1 - (bottom - top) * (right - left) / (size[0] * size[1]),
                     (top, left, bottom, right))  # fmt: skip
 
     def describe(self) -> dict[str, Any]:

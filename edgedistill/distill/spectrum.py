@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from jetson.preprocess import size_of
+
 # Rows R, G, B; columns luminance and two chroma axes of natural images. The article's library, Lucid.
 _AXES = ((0.26, 0.09, 0.02), (0.27, 0.0, -0.05), (0.27, -0.09, 0.03))
 
@@ -22,30 +24,39 @@ class Start(NamedTuple):
     slope: float  # amplitude falls as frequency to the power -slope
 
 
-def drawn_coefficients(count: int, image_px: int, generator: torch.Generator) -> Tensor:
-    """(count, 3, image_px, image_px // 2 + 1, 2) float32, standard normal: real and imaginary."""
-    return torch.randn(count, 3, image_px, image_px // 2 + 1, 2, generator=generator)
+def drawn_coefficients(
+    count: int, image_px: int | tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """(count, 3, H, W // 2 + 1, 2) float32, standard normal: real and imaginary.
+
+    Args:
+        image_px: side of the images, or their (H, W).
+    """
+    height, width = size_of(image_px)
+    return torch.randn(count, 3, height, width // 2 + 1, 2, generator=generator)
 
 
-def images_of(coefficients: Tensor, start: Start) -> Tensor:
-    """(N, 3, H, H) float32 RGB in 0..255, differentiable.
+def images_of(coefficients: Tensor, start: Start, width: int | None = None) -> Tensor:
+    """(N, 3, H, W) float32 RGB in 0..255, differentiable.
 
     Args:
         coefficients: as from `drawn_coefficients`; the gradient flows here.
         start: scales of the coefficients.
+        width: W; that of a square when None.
     """
-    side = coefficients.shape[2]
-    rows, columns = torch.fft.fftfreq(side)[:, None], torch.fft.fftfreq(side)[None]
-    frequency = (rows**2 + columns**2).sqrt().clamp_min(1 / side)
+    height = coefficients.shape[2]
+    width = width or height
+    rows, columns = torch.fft.fftfreq(height)[:, None], torch.fft.fftfreq(width)[None]
+    frequency = (rows**2 + columns**2).sqrt().clamp_min(1 / max(height, width))
     amplitude = frequency**-start.slope
     amplitude = amplitude / (2 * amplitude.square().mean()).sqrt()  # pixels of about unit variance
-    kept = amplitude[:, : side // 2 + 1]
-    waves = torch.fft.irfft2(torch.view_as_complex(coefficients) * kept, (side, side), norm="ortho")
+    kept = amplitude[:, : width // 2 + 1]
+    waves = torch.fft.irfft2(torch.view_as_complex(coefficients) * kept, (height, width), norm="ortho")
     axes = torch.tensor(_AXES) / torch.tensor(_AXES)[:, 0].mean()
     scales = start.contrast * torch.tensor([1.0, start.chroma, start.chroma])
     return 255 * torch.einsum("nchw,rc->nrhw", waves, axes * scales).sigmoid()
 
 
-def rounded(coefficients: Tensor, start: Start) -> Tensor:
-    """(N, 3, H, H) uint8 RGB: `images_of`, as it can be stored."""
-    return images_of(coefficients, start).round().to(torch.uint8)
+def rounded(coefficients: Tensor, start: Start, width: int | None = None) -> Tensor:
+    """(N, 3, H, W) uint8 RGB: `images_of`, as it can be stored."""
+    return images_of(coefficients, start, width).round().to(torch.uint8)

@@ -14,7 +14,8 @@ from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.models.squeezenet import SqueezeNet
 
 from edgedistill.errors import RecipeError
-from jetson.preprocess import Preprocess
+from jetson.decode import FULL_RANGE
+from jetson.preprocess import Preprocess, size_of
 
 SQUEEZENETS = {"squeezenet1_0": "1_0", "squeezenet1_1": "1_1"}
 SHUFFLENETS = {  # channels after each stage
@@ -96,7 +97,10 @@ def refuse_unless_student(name: str) -> None:
         )
 
 
-def preprocess_of(name: str, image_px: int, resize_px: int, interpolation: str) -> Preprocess:
+def preprocess_of(
+    name: str, image_px: int | tuple[int, int], resize_px: int, interpolation: str,
+    fit: str = "crop", sixteen_bit: tuple[int, int] = FULL_RANGE,
+) -> Preprocess:  # fmt: skip
     """How images become input: the frame of this run, mean and std of the model's own config.
 
     With ImageNet's mean and std in place of its own 0.5, tf_efficientnet_lite0 loses ten points
@@ -109,12 +113,18 @@ def preprocess_of(name: str, image_px: int, resize_px: int, interpolation: str) 
         interpolation,
         tuple(map(float, own["mean"])),
         tuple(map(float, own["std"])),
+        fit,
+        sixteen_bit,
     )
 
 
-def resize_px_of(name: str, image_px: int, crop_fraction: float | None) -> int:
-    """Short side after the resize, from the recipe's crop fraction or else the model's own."""
-    return round(image_px / (crop_fraction or _own_config(name)["crop_pct"]))
+def resize_px_of(
+    name: str, image_px: int | tuple[int, int], crop_fraction: float | None, fit: str = "crop"
+) -> int:
+    """Short side after the resize, from the recipe's crop fraction or else the model's own; the
+    input's own where the whole picture is shown."""
+    short = min(size_of(image_px))
+    return short if fit != "crop" else round(short / (crop_fraction or _own_config(name)["crop_pct"]))
 
 
 def head_names(name: str) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from edgedistill.errors import RecipeError
 from edgedistill.models.build import outputs
+from edgedistill.sections import size_text
+from jetson.preprocess import size_of
 
 Pair = tuple["Tap", "Tap"]  # student's, teacher's
 
@@ -41,7 +43,7 @@ class Tap:
         return f"{self.module} {self.channels}x{self.height}x{self.width} at {self.depth:.2f}"
 
 
-def find_taps(model: nn.Module, image_px: int, count: int = 4) -> list[Tap]:
+def find_taps(model: nn.Module, image_px: int | tuple[int, int], count: int = 4) -> list[Tap]:
     """The last block of each resolution, shallow to deep; of more than `count`, the deepest.
 
     A block is a child of the model that holds a convolution; a sequence whose children give maps
@@ -51,7 +53,7 @@ def find_taps(model: nn.Module, image_px: int, count: int = 4) -> list[Tap]:
 
     Args:
         model: from `build_model`; modes and buffers are as before when this returns.
-        image_px: side of the square images it is for.
+        image_px: side of the square images it is for, or their (height, width).
         count: most taps, >= 1.
 
     Raises:
@@ -72,12 +74,12 @@ def find_taps(model: nn.Module, image_px: int, count: int = 4) -> list[Tap]:
     if not last:
         raise RecipeError(
             f"no block of {type(model).__name__} gives a map (N, C, H, W) of 2x2 or more at "
-            f"{image_px} px; take larger images, another model, or no loss on maps"
+            f"{size_text(image_px)} px; take larger images, another model, or no loss on maps"
         )
     return [_tap(name, calls[name], calls) for name in last[-count:]]
 
 
-def named_taps(model: nn.Module, names: Sequence[str], image_px: int) -> list[Tap]:
+def named_taps(model: nn.Module, names: Sequence[str], image_px: int | tuple[int, int]) -> list[Tap]:
     """The taps that a recipe names, in its order.
 
     Args:
@@ -216,6 +218,7 @@ class _Call:
     version: int  # of the output's memory at that time
     macs: int  # of the trunk, up to there
     times: int
+    image: tuple[int, int]  # height and width of the network's input
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -223,18 +226,21 @@ class _Call:
 
     @property
     def is_map(self) -> bool:
-        """(N, C, H, W): of a square image that is square, where a Swin's (N, H, W, C) is not."""
-        return len(self.size) == 2 and self.size[0] == self.size[1]
+        """(N, C, H, W): of the image's shape up to a pixel, where a Swin's (N, H, W, C) is not."""
+        if len(self.size) != 2 or self.image[0] == self.image[1]:
+            return len(self.size) == 2 and self.size[0] == self.size[1]
+        shares = [part / whole for part, whole in zip(self.size, self.image, strict=True)]
+        return abs(shares[0] - shares[1]) <= 1 / min(self.image)
 
     @property
     def overwritten(self) -> bool:
         return self.output._version != self.version
 
 
-def _probe(model: nn.Module, image_px: int) -> dict[str, _Call]:
+def _probe(model: nn.Module, image_px: int | tuple[int, int]) -> dict[str, _Call]:
     """Every module that runs before the pooling, in the order in which they finish."""
     calls: dict[str, _Call] = {}
-    macs = 0
+    macs, size = 0, size_of(image_px)
 
     def hook(name: str):
         def note(module: nn.Module, inputs: tuple, output: Any) -> None:
@@ -243,7 +249,7 @@ def _probe(model: nn.Module, image_px: int) -> dict[str, _Call]:
             if isinstance(module, nn.Conv2d | nn.Linear):
                 macs += output.numel() * module.weight[0].numel()
             times = calls.pop(name).times + 1 if name in calls else 1
-            calls[name] = _Call(output, version, macs, times)
+            calls[name] = _Call(output, version, macs, times, size)
 
         return note
 
@@ -254,7 +260,7 @@ def _probe(model: nn.Module, image_px: int) -> dict[str, _Call]:
         model.eval()  # no running mean may move, and a batch of one must do
         with torch.no_grad():
             trunk = getattr(model, "forward_features", None) or model.features
-            trunk(torch.zeros(1, 3, image_px, image_px, dtype=like.dtype, device=like.device))
+            trunk(torch.zeros(1, 3, *size, dtype=like.dtype, device=like.device))
     finally:
         for handle in handles:
             handle.remove()

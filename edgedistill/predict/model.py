@@ -139,6 +139,7 @@ def features_of_name(name: str, image_px: int, classes: int) -> Features:
         RecipeError: the catalogue does not have it at this size.
     """
     sizes = sorted(px for known, px in catalogue() if known == name)
+    asked = image_px if isinstance(image_px, int) else "x".join(map(str, image_px))
     if not sizes:
         names = sorted({known for known, _ in catalogue()})
         near = difflib.get_close_matches(name, names, n=3)
@@ -146,7 +147,7 @@ def features_of_name(name: str, image_px: int, classes: int) -> Features:
         raise RecipeError(f"no network {name!r} in the catalogue; {meant}any other network: export it "
                           "and give the .onnx file")  # fmt: skip
     if image_px not in sizes:
-        raise RecipeError(f"{name} is counted at {', '.join(map(str, sizes))} px, not at {image_px}; "
+        raise RecipeError(f"{name} is counted at {', '.join(map(str, sizes))} px, not at {asked}; "
                           "take one of these, or export it and give the .onnx file")  # fmt: skip
     counted = catalogue()[(name, image_px)]
     if len(counted) == 1 and classes not in counted:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgedistill.predict.rows import BOARDS, NETWORKS, SLOWER_MODES, published
+from jetson.preprocess import size_of
 
 
-def published_rows(target: str, model: str, precision: str, image_px: int) -> list[dict[str, str]]:
+def published_rows(target: str, model: str, precision: str, image_px: int | tuple[int, int]) -> list[dict[str, str]]:
     """Rows for exactly this board, network, precision and size; [] when nothing is published.
 
     Args:
         target: name in edgedistill/targets.
         model: timm or torchvision name, with or without the tag of its weights.
         precision: `fp32`, `fp16` or `int8`, as executed, not as requested.
-        image_px: height = width.
+        image_px: side, or (height, width).
 
     Returns:
         Rows of the table, all values as text: device, model, input_hw, batch, precision, runtime,
@@ -23,7 +24,7 @@ def published_rows(target: str, model: str, precision: str, image_px: int) -> li
     return [row for row, differs in _of(target, model, precision, image_px) if not differs]
 
 
-def other_rows(target: str, model: str, precision: str, image_px: int) -> list[dict[str, str]]:
+def other_rows(target: str, model: str, precision: str, image_px: int | tuple[int, int]) -> list[dict[str, str]]:
     """Rows of this network on this board that answer another question; arguments as above.
 
     Returns:
@@ -37,16 +38,16 @@ def other_rows(target: str, model: str, precision: str, image_px: int) -> list[d
 
 
 def _of(
-    target: str, model: str, precision: str, image_px: int
+    target: str, model: str, precision: str, image_px: int | tuple[int, int]
 ) -> Iterator[tuple[dict[str, str], list[str]]]:
     """Rows of this network on this board, each with how it differs from what is asked."""
-    network = model.partition(".")[0]
+    network, (height, width) = model.partition(".")[0], size_of(image_px)
     for row in published():
         board, mode = SLOWER_MODES.get(row["device"], (BOARDS.get(row["device"]), ""))
         if board != target or NETWORKS.get(row["model"]) != network:
             continue
         differs = [f"{what} not stated" if row[key] == "not stated" else row[key]
-                   for key, what, asked in (("input_hw", "size", f"{image_px}x{image_px}"),
+                   for key, what, asked in (("input_hw", "size", f"{height}x{width}"),
                                             ("precision", "precision", precision.upper()))
                    if row[key] != asked]  # fmt: skip
         yield row, [*differs, *([f"power mode {mode}"] if mode else [])]

@@ -10,7 +10,7 @@ from edgedistill.errors import RecipeError
 from edgedistill.run_folder import write_bytes
 
 _SECTION = re.compile(r"\s*\[([^\[\]]+)\]\s*(#.*)?$")
-_VALUE = r"""("[^"\n]*"|'[^'\n]*'|[^\s#]+)"""
+_VALUE = r"""(\[[^\]\n]*\]|"[^"\n]*"|'[^'\n]*'|[^\s#]+)"""
 
 
 def write_choice(path: Path, model: str, image_px: int) -> None:

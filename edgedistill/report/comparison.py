@@ -142,13 +142,13 @@ def _names(paths: Iterable[Path]) -> dict[str, Path]:
 
 def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:
     metric, gain, student = report["metric"], report["gain"], report["student"]
-    ladder = report["accuracy_ladder"]
+    ladder, px = report["accuracy_ladder"], report["provenance"]["recipe"]["data"]["image_px"]
     return {
         "name": name,
         "model": student["model"],
         "teacher_model": report["teacher"]["model"],
         "method": report["method"],
-        "image_px": report["provenance"]["recipe"]["data"]["image_px"],
+        "image_px": "x".join(map(str, px)) if isinstance(px, list) else px,
         "target": report["target"]["title"],
         "executed_on_target": report["target"]["executed"],
         "metric": metric,

@@ -10,6 +10,7 @@ from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.predict.learned import NOTHING
 from edgedistill.predict.model import predict
 from edgedistill.predict.published import other_rows, published_rows
+from edgedistill.sections import size_text
 from edgedistill.target import load_target
 from jetson.benchreport import LATER
 
@@ -90,7 +91,7 @@ def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
     target, model, px = recipe.target.device, recipe.student.model, recipe.data.image_px
     asked = (target, model, executed, px)
     rows = published_rows(*asked)
-    what = f"{model} at {px} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
+    what = f"{model} at {size_text(px)} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
     reason = "" if rows else f"unknown: no published measurement for {what}"
     return {"of": what, "rows": rows, "others": other_rows(*asked), "reason": reason}
 

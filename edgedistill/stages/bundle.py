@@ -26,7 +26,7 @@ from edgedistill.stages.quantize import AMAX, INT8
 from edgedistill.target import load_target
 from edgedistill.training_stage import WEIGHTS
 from jetson.manifest import SIGNATURE
-from jetson.preprocess import centre_crop, to_input
+from jetson.preprocess import to_input
 
 INT8_MARGIN = 2.0  # the tolerance of INT8 is what the simulation showed, times this
 
@@ -38,7 +38,7 @@ def run(context: StageContext) -> Result:
     spec = preprocess_from_onnx(model)
     rows, labels = images.rows("test"), images.labels("test")
     chosen = choose(labels.tolist(), min(recipe.deploy.golden_images, len(rows)), seed=0)
-    frames = np.stack([centre_crop(images.pixels[int(rows[i])], spec.image_px) for i in chosen])
+    frames = np.stack([images.pixels.frame(int(rows[i])) for i in chosen])
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
     quantized, fps = context.values("quantize"), recipe.target.fps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgedistill.data.pixels import PIXEL_FILES
+from edgedistill.data.pixels import FRAME_FILE, PIXEL_FILES
 from edgedistill.data.prepare import prepare
 from edgedistill.models.build import refuse_unless_student, resize_px_of
 from edgedistill.pipeline import StageContext
@@ -12,7 +12,10 @@ from edgedistill.run_folder import Result
 def run(context: StageContext) -> Result:
     recipe = context.recipe
     refuse_unless_student(recipe.student.model)
-    resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction)
-    values = prepare(recipe.data, resize_px, context.out, context.talk.say)
+    resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction,
+                             recipe.data.fit)  # fmt: skip
+    values = prepare(recipe.data, resize_px, context.out, context.talk.say, recipe.training_px)
     pixels = PIXEL_FILES if recipe.data.store == "decoded" else ()
-    return Result({**values, "resize_px": resize_px}, ("images.csv", "classes.txt", *pixels))
+    frames = (FRAME_FILE,) if (context.out / FRAME_FILE).exists() else ()
+    return Result({**values, "resize_px": resize_px, "training_px": max(recipe.training_px, resize_px)},
+                  ("images.csv", "classes.txt", *pixels, *frames))  # fmt: skip

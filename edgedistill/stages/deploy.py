@@ -49,8 +49,8 @@ def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> dict[st
 
 def _speedup_here(context: StageContext, runs: int) -> dict:
     """Teacher against student in ONNX Runtime on this computer, in turn, medians of one image."""
-    rng, px = np.random.default_rng(0), context.recipe.data.image_px
-    image = rng.normal(size=(1, 3, px, px)).astype(np.float32)
+    rng, size = np.random.default_rng(0), context.recipe.data.size
+    image = rng.normal(size=(1, 3, *size)).astype(np.float32)
     samples: dict[str, list[float]] = {"teacher": [], "student": []}
     with (
         OnnxSession(context.file("export", TEACHER)) as teacher,

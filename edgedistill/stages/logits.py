@@ -66,7 +66,7 @@ def cache_teacher(
         return outputs(model, normalised(batch.to(device), spec))
 
     with torch.no_grad():
-        probe = teacher(torch.zeros(1, 3, spec.image_px, spec.image_px, dtype=torch.uint8))
+        probe = teacher(torch.zeros(1, 3, *spec.size, dtype=torch.uint8))
     widths = (probe[0].shape[1], probe[1].shape[1])
     views = context.recipe.distill.views
     with context.talk.progress(f"outputs of {about['model']}", views * len(taught), images_each=1) as show:

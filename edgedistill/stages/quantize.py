@@ -28,7 +28,7 @@ from edgedistill.run_folder import Result, write_json
 from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
 from edgedistill.training_stage import WEIGHTS
-from jetson.preprocess import centre_crop, to_input
+from jetson.preprocess import to_input
 
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
 LOGITS = "test_logits.npz"  # of each precision, for whoever asks on which images they part
@@ -43,7 +43,7 @@ def run(context: StageContext) -> Result:
     chosen = _choose(context, images)
 
     def image(number: int) -> np.ndarray:
-        return to_input(centre_crop(images.pixels[chosen[number]], spec.image_px), spec)
+        return to_input(images.pixels.frame(chosen[number]), spec)
 
     ranges = ranges_from_model(
         model, image, len(chosen), recipe.quantize.threshold, recipe.quantize.percentile,

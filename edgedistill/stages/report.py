@@ -19,7 +19,6 @@ from edgedistill.stages.export import STUDENT
 from edgedistill.stages.quantize import LOGITS
 from edgedistill.stages.synthesise import SHEET
 from edgedistill.sweep import artifacts_of
-from jetson.preprocess import centre_crop
 
 
 def run(context: StageContext) -> Result:
@@ -32,8 +31,8 @@ def run(context: StageContext) -> Result:
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
     report = report_from_stages(stages, context.recipe, parted, predicted, swept)
     sheet = context.file("synthesise", SHEET).read_bytes() if "synthesise" in stages else None
-    rows, px = images.rows("test"), context.recipe.data.image_px
-    pictures = thumbnails(parted, lambda place: centre_crop(images.pixels[int(rows[place])], px))
+    rows = images.rows("test")
+    pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))
     write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures).encode())
     return Result(report, ("report.html",))
 

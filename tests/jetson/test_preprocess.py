@@ -14,6 +14,7 @@ from jetson.preprocess import (
     preprocess_from_dict,
     read_image,
     resize_short_side,
+    resize_to,
     to_input,
     view,
 )
@@ -214,3 +215,100 @@ def test_the_dict_gives_the_same_value_back_and_refuses_others():
     for change in ({"image_px": 9}, {"interpolation": "magic"}, {"std": [0, 1, 1]}, {"extra": 1}):
         with pytest.raises(ValueError, match="preprocess"):
             preprocess_from_dict(dict(stored, **change))
+
+
+def spec_of(fit, image_px, resize_px=None, sixteen_bit=(0, 65535)):
+    short = min(image_px) if isinstance(image_px, tuple) else image_px
+    mean, std = (0.5, 0.4, 0.3), (0.25, 0.5, 1.0)
+    return Preprocess(image_px, resize_px or short, "area", mean, std, fit, sixteen_bit)
+
+
+SIZES = [16, (16, 32), (32, 16), (10, 40)]
+PICTURES = [(40, 40), (36, 64), (64, 36), (20, 80), (80, 20), (7, 9), (3, 190)]
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("image_px", SIZES)
+@pytest.mark.parametrize("picture_size", PICTURES)
+def test_every_fit_gives_the_inputs_size_and_pads_in_the_middle(rng, fit, image_px, picture_size):
+    """Against each fit written another way: coordinates of a picture that is a gradient."""
+    height, width = picture_size
+    spec = spec_of(fit, image_px)
+    rows, columns = np.mgrid[0:height, 0:width]
+    image = np.stack([200 * (rows + 0.5) / height, 200 * (columns + 0.5) / width, 0 * rows], -1)
+    found = view(np.round(image).astype(np.uint8), spec)
+    assert found.shape == spec.size + (3,)
+    scale = {"crop": max, "pad": min}.get(fit, lambda a, b: None)(spec.size[0] / height, spec.size[1] / width)
+    y, x = np.mgrid[0 : spec.size[0], 0 : spec.size[1]]
+    if fit == "squash":
+        expected = [200 * (y + 0.5) / spec.size[0], 200 * (x + 0.5) / spec.size[1]]
+        inside = np.ones(spec.size, bool)
+    else:
+        shown = [max(1, scale * height), max(1, scale * width)]
+        offsets = [(side - part) / 2 for side, part in zip(spec.size, shown)]
+        expected = [200 * (y + 0.5 - offsets[0]) / shown[0], 200 * (x + 0.5 - offsets[1]) / shown[1]]
+        inside = (np.abs(y + 0.5 - spec.size[0] / 2) < shown[0] / 2 - 1.5) & (
+            np.abs(x + 0.5 - spec.size[1] / 2) < shown[1] / 2 - 1.5
+        )
+        outside = (np.abs(y + 0.5 - spec.size[0] / 2) > shown[0] / 2 + 1.5) | (
+            np.abs(x + 0.5 - spec.size[1] / 2) > shown[1] / 2 + 1.5
+        )
+        assert (found[outside] == 114).all()
+    step = 200 / min(height, width) + 200 / min(spec.size) + 2  # a pixel of either picture
+    for channel in range(2):
+        assert (np.abs(found[..., channel] - expected[channel])[inside] <= step).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+@pytest.mark.parametrize("bgr", [False, True])
+def test_a_preparer_gives_the_views_bits_for_every_fit(rng, fit, bgr):
+    spec = spec_of(fit, (24, 40), 28 if fit == "crop" else None)
+    prepare = Preparer(spec, bgr)
+    for size in ((90, 160), (90, 160), (160, 90), (24, 40), (20, 200), (90, 160), (30, 31)):
+        frame = picture(rng, *size)
+        kept = frame.copy()
+        rgb = np.ascontiguousarray(frame[:, :, ::-1]) if bgr else frame
+        assert prepare(frame).tobytes() == to_input(view(rgb, spec), spec).tobytes()
+        assert np.array_equal(frame, kept)
+
+
+def test_a_view_is_never_the_image_itself(rng):
+    image = picture(rng, 16, 16)
+    for fit in ("crop", "pad", "squash"):
+        found = view(image, spec_of(fit, 16))
+        assert np.array_equal(found, image)
+        assert not np.may_share_memory(found, image)
+
+
+def test_one_side_shrinks_without_aliasing_while_the_other_grows(rng):
+    stripes = np.zeros((4, 400, 3), np.uint8)
+    stripes[:, ::2] = 254
+    found = resize_to(stripes, (16, 20), "area")
+    assert found.shape == (16, 20, 3)
+    assert np.abs(found.astype(int) - 127).max() <= 1
+
+
+def test_newer_keys_are_left_out_at_their_default_and_read_back():
+    """So that a bundle of before is read, and one of now by an agent of before where it can be."""
+    before = {"image_px", "resize_px", "interpolation", "mean", "std"}
+    assert set(dict_from_preprocess(SPEC)) == before
+    assert preprocess_from_dict(dict_from_preprocess(SPEC)).fit == "crop"
+    for spec in (spec_of("pad", (24, 40)), spec_of("squash", 24, None, (0, 4095))):
+        stored = dict_from_preprocess(spec)
+        assert "fit" in stored
+        assert preprocess_from_dict(stored) == spec
+    assert dict_from_preprocess(spec_of("crop", (24, 24)))["image_px"] == 24
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fit": "stretch"}, {"image_px": [4]}, {"image_px": [4, 0]}, {"image_px": [4, 4.0]}, {"image_px": True},
+        {"image_px": [4, 5, 6]}, {"sixteen_bit": [9, 9]}, {"sixteen_bit": [0, 65536]}, {"sixteen_bit": [0]},
+        {"sixteen_bit": [0.0, 9.0]}, {"resize_px": 3},
+    ],
+)  # fmt: skip
+def test_newer_keys_out_of_range_are_refused(change):
+    stored = dict(dict_from_preprocess(SPEC), **change)
+    with pytest.raises(ValueError, match="preprocess"):
+        preprocess_from_dict(stored)

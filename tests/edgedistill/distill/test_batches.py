@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edgedistill.ahead import made_ahead
-from edgedistill.data.augment import TrainingView, validation_view
+from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distill.batches import Order, TrainingSet, normalised
 from edgedistill.distill.loop import lr_at
@@ -30,10 +30,10 @@ def test_validation_pixels_are_the_boards_pixels(tmp_path, rng):
         paths.append(tmp_path / f"{number}.jpg")
         cv2.imwrite(str(paths[-1]), image)
     write_pixels(tmp_path, (resize_short_side(read_image(p), 36, "area") for p in paths))
-    pixels = PixelCache(tmp_path)
+    pixels = PixelCache(tmp_path, (32, 32))
     assert len(pixels) == 3
     for row, path in enumerate(paths):
-        assert np.array_equal(validation_view(pixels[row], 32), view(read_image(path), SPEC))
+        assert np.array_equal(pixels.frame(row), view(read_image(path), SPEC))
 
 
 @pytest.fixture

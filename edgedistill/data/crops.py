@@ -1,0 +1,100 @@
+"""The random crop of a training view: windows of a picture that the network is shown whole."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jetson.preprocess import PAD_GREY, resize_to
+
+VERSION = 2  # 1 was albumentations' RandomResizedCrop
+_ASPECT = 4 / 3  # widest distortion of a window, to either side
+
+
+class Window(NamedTuple):
+    """A part of a picture, pixels; it may reach beyond the picture, where bars are."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class RandomCrop:
+    """A random window of a picture, resized to the network's input.
+
+    An area between `scale_min` and 1 of what the board shows, with up to 4/3 of distortion:
+
+    - crop: of the largest window of the input's shape, anywhere in the picture.
+    - squash: of the whole picture, distorted as the board distorts it.
+    - pad: of the picture with its bars; never of bars alone, since along each side the window holds
+      all of the picture or lies inside it.
+
+    Source: Szegedy et al. 2015, arXiv:1409.4842, section 6: scales and aspects of the crops.
+
+    Args:
+        size: (height, width) of the input, pixels.
+        scale_min: smallest share of the area, in (0, 1].
+        interpolation, fit: as in the recipe's [data].
+    """
+
+    def __init__(self, size: tuple[int, int], scale_min: float, interpolation: str, fit: str):
+        self._size, self._scale_min = size, scale_min
+        self._interpolation, self._fit = interpolation, fit
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(h, w, 3) uint8 -> (H, W, 3) uint8."""
+        top, left, height, width = self.window(image.shape[:2], rng)
+        bottom, right = top + height, left + width
+        inside = image[max(top, 0) : bottom, max(left, 0) : right]
+        if inside.shape[:2] == (height, width):
+            return resize_to(inside, self._size, self._interpolation)
+        # The picture is resized to its own share of the view, and the bars are drawn around it.
+        scale = self._size[0] / height, self._size[1] / width
+        place = [max(0, round(-start * factor)) for start, factor in zip((top, left), scale, strict=True)]
+        share = [max(1, min(round(part * factor), side - start)) for part, factor, side, start in
+                 zip(inside.shape[:2], scale, self._size, place, strict=True)]  # fmt: skip
+        view = np.full((*self._size, 3), PAD_GREY, np.uint8)
+        shown = resize_to(inside, tuple(share), self._interpolation)
+        view[place[0] : place[0] + share[0], place[1] : place[1] + share[1]] = shown
+        return view
+
+    def window(self, picture: tuple[int, int], rng: np.random.Generator) -> Window:
+        """Where the crop of a picture (height, width) lies."""
+        whole = self._whole(picture)
+        for _ in range(10):
+            area, distortion = rng.uniform(self._scale_min, 1), _ASPECT ** rng.uniform(-1, 1)
+            height = round(whole[0] * float(np.sqrt(area / distortion)))
+            width = round(whole[1] * float(np.sqrt(area * distortion)))
+            if 0 < height <= self._most(0, whole, picture) and 0 < width <= self._most(1, whole, picture):
+                break
+        else:
+            height, width = round(whole[0]), round(whole[1])
+        sides = ((height, picture[0]), (width, picture[1]))
+        top, left = (_start(side, had, rng) for side, had in sides)
+        return Window(top, left, height, width)
+
+    def describe(self) -> dict[str, Any]:
+        """What its windows and pixels depend on beside the random stream."""
+        return {"version": VERSION, "size": list(self._size), "scale_min": self._scale_min,
+                "interpolation": self._interpolation, "fit": self._fit}  # fmt: skip
+
+    def _whole(self, picture: tuple[int, int]) -> tuple[float, float]:
+        """What counts as area 1: the largest window of the input's shape inside the picture, the
+        smallest around it, or the picture."""
+        if self._fit == "squash":
+            return picture
+        scales = [had / side for had, side in zip(picture, self._size, strict=True)]
+        scale = min(scales) if self._fit == "crop" else max(scales)
+        return scale * self._size[0], scale * self._size[1]
+
+    def _most(self, axis: int, whole: tuple[float, float], picture: tuple[int, int]) -> int:
+        """Longest side of a window: the picture, or with bars beside it what the board shows."""
+        return max(picture[axis], round(whole[axis])) if self._fit == "pad" else picture[axis]
+
+
+def _start(side: int, had: int, rng: np.random.Generator) -> int:
+    """First pixel of a window along one side: inside the picture, or so that it holds all of it."""
+    free = had - side
+    return int(rng.integers(min(free, 0), max(free, 0) + 1))
