@@ -93,16 +93,18 @@ class TrainingConfig(Section):
 
     epochs: Annotated[int, Field(ge=0)] = 10
     """passes over the training images"""
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """optimizer steps at least: few images get more epochs than `epochs`; epochs = 0 stays 0"""
     batch_size: Annotated[int, Field(ge=2)] = 64
     """images per optimizer step"""
     peak_lr: Positive = 1e-3
     """highest learning rate (AdamW), used as written, never rescaled by batch size"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    """AdamW's, on weights but not on biases and norms"""
+    """AdamW's; not on biases, norms, and what timm's `no_weight_decay()` of the model names"""
     warmup_fraction: Fraction = 0.1
     """share of the steps in which the learning rate rises; it then falls as a cosine"""
     seed: Seed = 0
-    """of initialisation, order of images and views"""
+    """of initialisation, order of images, and augmentation: another seed trains on other views"""
 
 
 class TeacherConfig(TrainingConfig):
@@ -185,8 +187,11 @@ class DistillConfig(TrainingConfig):
     """trainings of baseline and student, with seed, seed + 1, ...; the first one is deployed"""
     epochs: Annotated[int, Field(ge=1)] = 30
     """passes over the training images"""
+    keep: Literal["last", "best"] = "last"
+    """weights of the last epoch, or of the one with the best data.metric on the validation images;
+    of teacher, baseline and student alike"""
     views: Annotated[int, Field(ge=1, le=1000)] = 8
-    """cached teacher views per image; epoch e trains on view e modulo views"""
+    """cached teacher views per image and seed; epoch e trains on view e modulo views"""
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
     """mix each view with another image's, shares drawn from Beta(alpha, alpha); 0 is off"""
     cutmix_alpha: Annotated[float, Field(ge=0)] = 0.0
@@ -202,6 +207,11 @@ class DistillConfig(TrainingConfig):
     def cache_features(self) -> bool:
         """Whether the teacher's pooled features are cached beside its logits."""
         return self.feature_weight > 0 and self.feature_loss in {"pooled", "relational"}
+
+    @property
+    def cached_views(self) -> int:
+        """Views of each image that the teacher is asked about: those of each of `seeds`."""
+        return self.views * self.seeds
 
     @property
     def matches_maps(self) -> bool:

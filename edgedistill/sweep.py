@@ -181,7 +181,7 @@ class Sweep:
 
         distill, device = context.recipe.distill, device_of(context.recipe.run)
         result = train_and_save(context, images, subject, distill, distill.views, device, told)
-        return result.values["validation"][self.metric], distill.epochs
+        return result.values["validation"][self.metric], result.values["epochs"]
 
     def _write(self) -> Path:
         """Everything that is known, best first; sweep.json last."""

@@ -43,10 +43,10 @@ class Stage:
 
 
 SWEEP = "sweep/sweep.json"  # in a run folder, of `edgedistill sweep`
-_TRAINING = ("augment", "data.balance", "run.device", "run.threads", "run.precision")
+_TRAINING = ("augment", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
 _SCHEDULE = ("distill.epochs", "distill.batch_size", "distill.peak_lr", "distill.weight_decay",
-             "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
-_VIEWS = ("augment", "distill.views", "distill.mixing", "distill.pool")
+             "distill.warmup_fraction", "distill.views", "distill.seed", "distill.min_steps")  # fmt: skip
+_VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = ("student.model", "student.weights", *_SCHEDULE, "distill.seeds", "distill.mixing",
             "distill.pool", "distill.synthetic")  # fmt: skip
 _SOFT_LABELS = ("distill.method", "distill.loss", "distill.temperature", "distill.standardise",
@@ -55,7 +55,7 @@ _FEATURES = ("student.output", "distill.feature_weight", "distill.feature_warmup
              "distill.feature_loss", "distill.student_taps", "distill.teacher_taps")  # fmt: skip
 _CHAIN = (*_SCHEDULE, *_SOFT_LABELS, "student.model", "student.weights", "distill.mixing",
           "distill.pool", "distill.teachers", "distill.assistants", "distill.generations",
-          "teaching")  # fmt: skip
+          "distill.seeds", "teaching")  # fmt: skip
 
 
 def _has_chain(recipe: Recipe) -> bool:
@@ -76,21 +76,21 @@ def _classifies(recipe: Recipe) -> bool:
 STAGES = (
     Stage("data", (), ("data.images", "student.model"), 1,
           "scan the images, group near-duplicates, split, decode once"),
-    Stage("teacher", ("data",), ("teaching", *_TRAINING), 3,
+    Stage("teacher", ("data",), ("teaching", *_TRAINING), 4,
           "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough,
           shared=True),
     Stage("synthesise", ("data", "teacher"), ("distill.synthetic", "distill.synthetic_steps",
           "distill.seed", "run.device", "run.threads"), 1,
           "make images from the teacher's weights alone", applies=_is_data_free),
-    Stage("logits", ("data", "teacher", "synthesise"), (*_VIEWS, "distill.cache_features"), 3,
+    Stage("logits", ("data", "teacher", "synthesise"), (*_VIEWS, "distill.cache_features"), 4,
           "cache the teacher's outputs for every training view", shared=True),
-    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 3,
+    Stage("baseline", ("data",), (*_STUDENT, *_TRAINING), 4,
           "train the student without a teacher, for comparison", shared=True),
-    Stage("assist", ("data", "teacher", "synthesise", "logits"), (*_CHAIN, *_TRAINING), 2,
+    Stage("assist", ("data", "teacher", "synthesise", "logits"), (*_CHAIN, *_TRAINING), 3,
           "train whoever teaches beside or between teacher and student", applies=_has_chain,
           shared=True),
     Stage("distill", ("data", "teacher", "synthesise", "logits", "assist"),
-          (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING), 3,
+          (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING), 4,
           "train the student against the cached teacher", shared=True),
     Stage("evaluate", ("data", "teacher", "baseline", "assist", "distill"),
           ("distill.seeds", "distill.method", "student.output"), 4,

@@ -11,6 +11,7 @@ import torch
 
 from edgedistill import ranks
 from edgedistill.distill.assistants import choose_assistants
+from edgedistill.distill.batches import TrainingSet
 from edgedistill.distill.logit_cache import LogitCache, average_caches
 from edgedistill.distill.terms import logit_terms, refuse_loss_without_information
 from edgedistill.images import Images, belongs_to, open_images
@@ -42,7 +43,7 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
         trained = train_teacher(context, images, config, device, number)
         weights = context.out / trained.files[0]
         sha256s.append(sha256_of(weights))
-        caches.append(_cached(context, images, weights, number, device))
+        caches.append(_cached(context, taught_images(context, images), images, weights, number, device))
         links.append(_link(trained))
         files += trained.files
     (context.out / "cache").mkdir(exist_ok=True)
@@ -67,7 +68,8 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
         subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
         trained = train_and_save(context, images, subject, distill, distill.views, device)
         weights = context.out / trained.files[0]
-        folder = _cached(context, images, weights, number, device)
+        taught = taught_images(context, images, number)  # not the views that it was taught on
+        folder = _cached(context, taught, images, weights, number, device)
         cache = LogitCache(folder, belongs_to(images, taught, sha256_of(weights)))
         links.append(_link(trained))
         files += trained.files
@@ -87,12 +89,12 @@ def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
 
 
 def _cached(
-    context: StageContext, images: Images, weights: Path, number: int, device: torch.device
-) -> Path:
+    context: StageContext, taught: TrainingSet, images: Images, weights: Path, number: int,
+    device: torch.device,
+) -> Path:  # fmt: skip
     folder = context.out / f"cache-{number}"
     folder.mkdir(exist_ok=True)
     if not ranks.agreed((folder / "cache.json").exists):
-        taught = taught_images(context, images)
         owner = belongs_to(images, taught, sha256_of(weights))
         cache_teacher(context, taught, weights, folder, owner, device, False)
     return folder
