@@ -33,7 +33,7 @@ def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
                 f"{teacher.model} reached {metric} {value:.3f} on {validation['images']} validation "
                 f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
                 f"recall {recalls[weakest]:.2f}); train it longer (--set teacher.epochs="
-                f"{max(1, 2 * teacher.epochs)}), take a bigger teacher, or lower the gate"
+                f"{max(1, 2 * values['epochs'])}), take a bigger teacher, or lower the gate"
             )
 
 

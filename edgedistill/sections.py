@@ -113,7 +113,11 @@ class TeacherConfig(TrainingConfig):
     model: str = "tf_efficientnet_lite0"
     """any timm model name"""
     weights: str = "hub"
-    """`hub`, `scratch`, `package:efficientnet_lite0`, or a .safetensors / .pth file"""
+    """`hub`, `scratch`, `package:efficientnet_lite0`, or a file: a state dict or a checkpoint of timm,
+    torchvision or Lightning, .safetensors or torch's"""
+    classes: str | None = None
+    """file of the class names of that file's head, in its order, one a line or JSON; names in the file
+    itself are read without it"""
     epochs: Annotated[int, Field(ge=0)] = 5
     """fine-tuning passes; 0 uses the weights as they are"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -136,7 +140,9 @@ class StudentConfig(Section):
     model: str = "mobilenetv3_small_100"
     """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, squeezenet1_1, ...: `edgedistill students`"""
     weights: str = "hub"
-    """`hub`, `scratch`, or a .safetensors / .pth file"""
+    """as in [teacher]"""
+    classes: str | None = None
+    """as in [teacher]"""
     output: Literal["logits", "embedding"] = "logits"
     """`embedding`: no classes (timm's num_classes = 0), trained on the teacher's features"""
 
@@ -147,6 +153,8 @@ class NetConfig(Section):
     model: str
     """any timm model name, or a SqueezeNet"""
     weights: str = "hub"
+    """as in [teacher]"""
+    classes: str | None = None
     """as in [teacher]"""
 
 

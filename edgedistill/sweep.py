@@ -169,8 +169,7 @@ class Sweep:
         context = StageContext(recipe, RunFolder(self.run_dir), out, self.talk)
         distill, student = recipe.distill, recipe.student
         device, images = device_of(recipe.run), open_images(context)
-        model = new_network(student.model, student.weights, images.classes, distill.seed,
-                            student.output)  # fmt: skip
+        model = new_network(student, images.classes, distill.seed, student.output)
         cache = last_teacher(context, images)
         lesson = student_lesson(context, images, cache, model, distill.seed, device)
         title = f"trial {out.name}"

@@ -34,7 +34,7 @@ from edgedistill.models.build import (
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, write_json
-from edgedistill.sections import RunConfig, TrainingConfig
+from edgedistill.sections import NetConfig, RunConfig, StudentConfig, TrainingConfig
 from jetson.preprocess import Preprocess, dict_from_preprocess
 
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
@@ -245,7 +245,7 @@ def train_student_seeds(
     results = []
     for number in range(distill.seeds):
         seed = distill.seed + number
-        model = new_network(student.model, student.weights, images.classes, seed, output)
+        model = new_network(student, images.classes, seed, output, context.talk.say)
         title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
         subject = Subject(student.model, student.weights, model, lesson_for(model, seed), number,
                           title, number * distill.views)  # fmt: skip
@@ -258,11 +258,13 @@ def train_student_seeds(
 
 
 def new_network(
-    name: str, weights: str, classes: list[str], seed: int, output: str = "logits"
-) -> nn.Module:
+    net: StudentConfig | NetConfig, classes: list[str], seed: int, output: str = "logits",
+    say: Callable[[str], None] = lambda line: None,
+) -> nn.Module:  # fmt: skip
     """A network before training: equal bits for equal seeds, whoever teaches it."""
     torch.manual_seed(seed)
-    return model_from_weights(name, weights, classes, will_train=True, output=output)
+    return model_from_weights(net.model, net.weights, classes, will_train=True, output=output,
+                              class_names=net.classes, section="student", say=say)  # fmt: skip
 
 
 def _validation(

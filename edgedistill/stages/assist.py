@@ -39,7 +39,7 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
     caches, sha256s = [context.run.folder("logits")], [teacher_sha256(context)]
     links, files = [], []
     for number, net in enumerate(distill.teachers, start=1):
-        config = teacher.model_copy(update={"model": net.model, "weights": net.weights})
+        config = teacher.model_copy(update={"model": net.model, "weights": net.weights, "classes": net.classes})
         trained = train_teacher(context, images, config, device, number)
         weights = context.out / trained.files[0]
         sha256s.append(sha256_of(weights))
@@ -63,7 +63,7 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     links, files = [], []
     for number, net in enumerate(_nets(context, len(images.classes)), start=1):
         context.talk.say(f"  link {number}: {net.model} from {net.weights}")
-        model = new_network(net.model, net.weights, images.classes, distill.seed)
+        model = new_network(net, images.classes, distill.seed, say=context.talk.say)
         lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device))
         subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
         trained = train_and_save(context, images, subject, distill, distill.views, device)
@@ -81,7 +81,8 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
 def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
     recipe = context.recipe
     if recipe.distill.method == "self":
-        student = NetConfig(model=recipe.student.model, weights=recipe.student.weights)
+        student = NetConfig(model=recipe.student.model, weights=recipe.student.weights,
+                            classes=recipe.student.classes)  # fmt: skip
         return (student,) * (recipe.distill.generations - 1)
     if recipe.distill.assistants:
         return recipe.distill.assistants
