@@ -115,7 +115,7 @@ def _walk(
         talk.event("run_started", version=VERSION, run_dir=str(run.path),
                    plan=[asdict(row) for row in planned])  # fmt: skip
         talk.show(text_from_plan(planned, run.path))
-        _require_weights(recipe, planned)
+        _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)
     for stage in wanted:
         title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
@@ -152,16 +152,18 @@ def _require_signer(recipe: Recipe, run: RunFolder) -> None:
         require_signer(deploy.sign_key, deploy.sign_command)
 
 
-def _require_weights(recipe: Recipe, planned: Iterable[Planned]) -> None:
+def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> None:
     """Names and weights of the networks that will be built: now, and not after hours of training.
 
     A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
     """
     building = {row.stage for row in planned if row.action == "run"} & WEIGHED
     if building:
-        from edgedistill.models.supply import require_weights
+        from edgedistill.models.supply import fetch_weights, require_weights
 
         require_weights(recipe, building)
+        if talk is not None:  # not a dry run
+            fetch_weights(recipe, building, talk.say)
 
 
 def _why(

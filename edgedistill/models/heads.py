@@ -9,6 +9,11 @@ from torch import Tensor
 
 from edgedistill.errors import TeacherError, WeightsError
 
+UNNAMED = (
+    "{source}: nothing names the classes of its head, and it will not be trained: a random or foreign head "
+    "cannot teach; set {section}.classes to a file of class names in the order of the head, one a line"
+)
+
 
 class Head(NamedTuple):
     """A head for the data's classes.
@@ -79,9 +84,7 @@ def refuse_untrained(source: str, section: str, head: Head, named: bool) -> None
                            f"teach; set {section}.epochs to at least 1, or take weights whose head is for these "
                            "classes")  # fmt: skip
     if not named:
-        raise TeacherError(f"{source}: nothing names the classes of its head, and {section}.epochs = 0: a random "
-                           f"or foreign head cannot teach; set {section}.classes to a file of class names in the "
-                           "order of the head, one a line")  # fmt: skip
+        raise TeacherError(UNNAMED.format(source=source, section=section))
 
 
 def short(classes: Sequence[str]) -> str:

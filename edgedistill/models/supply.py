@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from edgedistill.config import Recipe
-from edgedistill.errors import EdgeDistillError, RecipeError, WeightsError
+from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, WeightsError
 from edgedistill.models import hub
 from edgedistill.models.build import build_model, head_names, refuse_unless_student
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names
-from edgedistill.models.weights import PACKAGED, fitting_body
+from edgedistill.models.heads import UNNAMED
+from edgedistill.models.weights import PACKAGED, fitting_body, packaged_path, source_state
 
 TRAINED_BY = {"teacher": ("teacher",), "student": ("baseline", "distill"), "chain": ("assist",)}
 
@@ -45,6 +46,8 @@ def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> li
     for wanted in _wanted(recipe, stages):
         try:
             _refuse_name(wanted)
+            if recipe.teacher.epochs == 0 and wanted.key.startswith(("teacher", "distill.teachers")):
+                _refuse_untrained_head(wanted)
             if wanted.weights == "hub":
                 from_hub.append(wanted)
             elif wanted.weights != "scratch":
@@ -67,6 +70,19 @@ def require_weights(recipe: Recipe, stages: Collection[str]) -> None:
     lines = missing_weights(recipe, stages)
     if lines:
         raise WeightsError("\n".join(lines))
+
+
+def fetch_weights(recipe: Recipe, stages: Collection[str], say: Callable[[str], None]) -> None:
+    """Bring hub weights into the cache now: the network may be gone when the student's turn comes.
+
+    Raises:
+        WeightsError: the hub does not give them.
+    """
+    names = dict.fromkeys(wanted.model for wanted in _wanted(recipe, stages) if wanted.weights == "hub")
+    for name in names:
+        if not hub.is_cached(name):
+            say(f"  fetching the weights of {name} from the hub")
+            source_state(name, "hub")
 
 
 def _wanted(recipe: Recipe, stages: Collection[str] | None) -> list[Wanted]:
@@ -118,14 +134,26 @@ def _refuse_file(wanted: Wanted) -> None:
     if wanted.classes is not None:
         read_class_names(Path(wanted.classes))
     if wanted.weights.startswith("package:"):
-        from edgedistill.models.weights import packaged_path
-
         packaged_path(wanted.model, wanted.weights)
         return
     state = read_checkpoint(Path(wanted.weights)).state
     with torch.device("meta"):
         own = build_model(wanted.model, 2).state_dict()
     fitting_body(state, own, head_names(wanted.model), wanted.weights, wanted.model)
+
+
+def _refuse_untrained_head(wanted: Wanted) -> None:
+    """
+    Raises:
+        TeacherError: nobody knows the classes of its head; whether they are the data's is asked later.
+    """
+    if wanted.weights == "hub" or wanted.weights.startswith("package:"):
+        raise TeacherError(
+            f"{wanted.key}.weights = {wanted.weights!r}: its head is ImageNet's, and teacher.epochs = 0: a foreign "
+            "head cannot teach; set teacher.epochs to at least 1, or name a file with a head for your classes"
+        )
+    if wanted.classes is None and source_state(wanted.model, wanted.weights)[1] is None:
+        raise TeacherError(f"{wanted.key}.weights: {UNNAMED.format(source=wanted.weights, section=wanted.key)}")
 
 
 def _hub_line(absent: list[Wanted], why: str, recipe: Recipe) -> str:
@@ -144,8 +172,6 @@ def _way_out(one: Wanted, recipe: Recipe) -> str:
     packaged = f"--set {one.key}.weights=package:efficientnet_lite0"
     installed = importlib.util.find_spec(PACKAGED["package"]) is not None
     if one.key == "teacher":
-        if recipe.teacher.epochs == 0:
-            return "with a head for these classes, as teacher.epochs = 0 asks for"
         other = "" if one.model == PACKAGED["model"] else f"--set teacher.model={PACKAGED['model']} "
         return f"{other}{packaged}" if installed else (
             f"install edgedistill[quickstart] for {other}{packaged}")  # fmt: skip

@@ -116,7 +116,7 @@ def model_from_weights(
         _quieten_heads(model, name)
     if weights == "scratch":
         return model
-    state, names = _source_state(name, weights)
+    state, names = source_state(name, weights)
     if class_names is not None:
         names = read_class_names(Path(class_names))
     own, heads = model.state_dict(), head_names(name)
@@ -138,7 +138,7 @@ def model_from_weights(
     return model
 
 
-def _source_state(name: str, weights: str) -> tuple[dict[str, Tensor], list[str] | None]:
+def source_state(name: str, weights: str) -> tuple[dict[str, Tensor], list[str] | None]:
     """Tensors as they stand in the source, and the classes of its head where it tells."""
     if weights == "hub":
         with from_cache_or_in_reach(name):

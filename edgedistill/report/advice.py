@@ -119,12 +119,12 @@ def advice_of(
 
 def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     """A sentence and its settings each, best first."""
-    distill, steps = recipe.distill, stages["distill"].get("steps", 0)
+    distill, trained = recipe.distill, stages["distill"]
+    steps, wanted = trained.get("steps"), schedules_for(trained["training_images"])[1].min_steps
     if recipe.student.weights == "scratch":
         yield ("Pretrained weights for the student, from the hub or a file: this one started from random ones",
                "student.weights=hub")  # fmt: skip
-    why = why_untrained(stages["distill"], recipe.data.metric)
-    if why is not None or steps < schedules_for(stages["distill"]["training_images"])[1].min_steps:
+    if steps and (steps < wanted or why_untrained(trained, recipe.data.metric) is not None):
         yield f"More steps: it was trained for {steps}", f"distill.min_steps={2 * steps}"
     bigger = _bigger_student(recipe.student.model)
     if bigger:

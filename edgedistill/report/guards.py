@@ -68,11 +68,11 @@ def why_untrained(trained: dict[str, Any], metric: str) -> str | None:
 def _about_steps(stages: dict[str, dict[str, Any]], recipe: Recipe, command: Command) -> list[str]:
     found = []
     for stage, section in NETS.items():
-        why = why_untrained(stages[stage], recipe.data.metric)
-        if why is not None:
+        why, steps = why_untrained(stages[stage], recipe.data.metric), stages[stage].get("steps")
+        if why is not None and steps:
             name = "student" if stage == "distill" else stage
-            more = command.with_settings([f"{section}.min_steps={2 * stages[stage]['steps']}"])
-            found.append(f"The {name} is not trained yet: after {stages[stage]['steps']} steps {why}; {more}.")
+            more = command.with_settings([f"{section}.min_steps={2 * steps}"])
+            found.append(f"The {name} is not trained yet: after {steps} steps {why}; {more}.")
     return found
 
 

@@ -75,7 +75,7 @@ def test_a_hub_out_of_reach_is_one_line_with_a_way_out_that_fits(unplugged):
     (other,) = missing_weights(recipe(teacher={"model": "resnet50"}))
     assert "teacher.model=tf_efficientnet_lite0" in other
     (fixed,) = missing_weights(recipe(teacher={"model": "tf_efficientnet_lite0", "epochs": 0}))
-    assert "package:" not in fixed, "ImageNet's head cannot teach untrained"
+    assert "its head is ImageNet's, and teacher.epochs = 0" in fixed
     (torchvisions,) = missing_weights(recipe(student={"model": "squeezenet1_1"}))
     assert "student.weights = 'hub' (squeezenet1_1)" in torchvisions
 
@@ -117,6 +117,40 @@ def test_cached_weights_ask_no_network(unplugged, monkeypatch, tmp_path):
     assert constants.HF_HUB_OFFLINE is False
 
 
+def test_a_head_that_nobody_names_is_refused_before_the_first_stage_when_it_is_not_trained(tmp_path):
+    state = timm.create_model("resnet10t", num_classes=3).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    (tmp_path / "names").write_text("a\nb\nc")
+    teacher = {"model": "resnet10t", "weights": str(tmp_path / "w.pth"), "epochs": 0}
+    (line,) = missing_weights(recipe(teacher=teacher))
+    assert "teacher.classes" in line
+    assert missing_weights(recipe(teacher={**teacher, "classes": str(tmp_path / "names")})) == []
+    torch.save({"state_dict": state, "classes": ["a", "b", "c"]}, tmp_path / "w.pth")
+    assert missing_weights(recipe(teacher=teacher)) == []
+
+
+def test_a_run_brings_hub_weights_into_the_cache_before_its_first_stage(monkeypatch, place, tmp_path):
+    from edgedistill.errors import EdgeDistillError
+    from edgedistill.models import supply
+
+    fetched = []
+
+    def fetch(name, weights):
+        fetched.append((name, weights))
+        raise EdgeDistillError("stop here")
+
+    monkeypatch.setattr(hub, "is_cached", lambda name: False)
+    monkeypatch.setattr(hub, "_why_not", lambda name: None)
+    monkeypatch.setattr(supply, "source_state", fetch)
+    asked = load_recipe(place / "r.toml", ["student.weights=hub"])
+    plan_run(asked, tmp_path / "run")
+    assert fetched == [], "a dry run fetches nothing"
+    with pytest.raises(EdgeDistillError, match="stop here"):
+        run_stages(asked, tmp_path / "run", Talk(quiet=True))
+    assert fetched == [(MODEL, "hub")]
+    assert not list((tmp_path / "run").glob("data*"))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("supply")
@@ -146,3 +180,23 @@ def test_what_is_done_needs_no_weights(place, tmp_path, unplugged):
     weights.unlink()
     run_stages(asked, tmp_path, Talk(quiet=True), only="logits")
     assert {row.stage: row.action for row in plan_run(asked, tmp_path)}["teacher"] == "keep"
+
+
+def test_a_head_in_another_class_order_is_refused_with_the_right_one(place, tmp_path):
+    from edgedistill.errors import TeacherError
+    from edgedistill.models.weights import load_weights
+
+    settings = ["teacher.epochs=12", "teacher.peak_lr=0.003"]
+    run_stages(load_recipe(place / "r.toml", settings), tmp_path / "first", Talk(quiet=True), only="teacher")
+    model, about = load_weights(tmp_path / "first/teacher/weights.safetensors")
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "w.ckpt")
+    right, wrong = about["classes"], [about["classes"][i] for i in (1, 2, 0)]
+    for names in (right, wrong):
+        (tmp_path / "names.txt").write_text("\n".join(names))
+        own = load_recipe(place / "r.toml", ["teacher.epochs=0", f"teacher.weights={tmp_path / 'w.ckpt'}",
+                                             f"teacher.classes={tmp_path / 'names.txt'}"])  # fmt: skip
+        if names is right:
+            run_stages(own, tmp_path / "right", Talk(quiet=True), only="teacher")
+        else:
+            with pytest.raises(TeacherError, match=rf"read as \[{', '.join(right)}\].*teacher\.classes"):
+                run_stages(own, tmp_path / "wrong", Talk(quiet=True), only="teacher")
