@@ -15,6 +15,8 @@ has `call_as_verb(__name__)` at the top of that module; `edgedistill/__init__.py
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -254,8 +256,9 @@ def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Ar
     folder = _run_dir(file, options.get("run_dir"))
     talk = Talk(options.get("quiet", False), options.get("events"))
     path = run_stages(
-        recipe(file, **sections), folder, talk, only=only, force=options.get("force", ())
-    )
+        recipe(file, **sections), folder, talk, only=only, force=options.get("force", ()),
+        command=None if file is None or sections else f"edgedistill run {shlex.quote(os.fspath(file))}",
+    )  # fmt: skip
     return Artifact(path.stem, path.parent, json.loads(path.read_text(encoding="utf-8")))
 
 

@@ -18,6 +18,7 @@ from edgedistill.errors import (
     EdgeDistillError,
     RecipeError,
     UsageError,
+    WeightsError,
     is_out_of_memory,
 )
 from edgedistill.printable import printable, printable_lines
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         from edgedistill.talk import painted
 
         said = printable(str(error))
-        if isinstance(error, RecipeError):  # its faults are told all, a line each
+        if isinstance(error, RecipeError | WeightsError):  # faults are told all, a line each
             said = printable_lines(str(error))
         # One write, and print makes several: under torchrun other processes say theirs at the same moment.
         sys.stderr.write(painted(f"edgedistill {args.verb}:", "error") + f" {said}\n")

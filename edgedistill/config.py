@@ -36,7 +36,8 @@ from edgedistill.sections import (
 
 # Keys that name files: relative to the recipe's own folder.
 PATHS = {"data": ("train", "val", "test", "unlabelled"), "run": ("cache_dir",),
-         "teacher": ("weights",), "student": ("weights",), "deploy": ("ssh_config",)}  # fmt: skip
+         "teacher": ("weights", "classes"), "student": ("weights", "classes"), "deploy": ("ssh_config",)}  # fmt: skip
+NETS = ("teachers", "assistants")  # keys of [distill] with tables that have a teacher's keys
 
 
 class Recipe(Section):
@@ -136,7 +137,7 @@ class Recipe(Section):
         gates = {name: getattr(self.teacher, name) for name in (
             "min_top1_fraction", "min_balanced_accuracy_fraction")}  # fmt: skip
         return TeacherConfig(model=self.student.model, weights=self.student.weights,
-                             **schedule, **gates)  # fmt: skip
+                             classes=self.student.classes, **schedule, **gates)  # fmt: skip
 
 
 def load_recipe(
@@ -231,15 +232,26 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
             continue
         for key in keys:
             value = values.get(key)
-            names_a_file = isinstance(value, str) and (
-                section in {"data", "run", "deploy"} or Path(value).suffix in {".safetensors", ".pth", ".pt", ".bin"}
-            )
-            if names_a_file and value:
-                try:
-                    values[key] = str((base / Path(value).expanduser()).resolve())
-                except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
-                    raise RecipeError(f"{section}.{key} = {value!r} is no path: {error}") from None
+            if isinstance(value, str) and value and not (key == "weights" and _is_no_file(value)):
+                values[key] = _absolute(value, base, f"{section}.{key}")
+    distill = table.get("distill")
+    for name in NETS if isinstance(distill, dict) else ():
+        nets = distill.get(name)
+        if isinstance(nets, list | tuple):
+            distill[name] = [_with_absolute_paths({"teacher": dict(net)}, base)["teacher"]
+                             if isinstance(net, dict) else net for net in nets]  # fmt: skip
     return table
+
+
+def _is_no_file(weights: str) -> bool:
+    return weights in {"hub", "scratch"} or weights.startswith("package:")
+
+
+def _absolute(value: str, base: Path, key: str) -> str:
+    try:
+        return str((base / Path(value).expanduser()).resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
+        raise RecipeError(f"{key} = {value!r} is no path: {error}") from None
 
 
 def _fault_line(fault: Any) -> str:

@@ -13,6 +13,8 @@ from edgedistill.errors import QuantizeError, TeacherError
 if TYPE_CHECKING:
     from edgedistill.config import Recipe
 
+OTHER_ORDER = 0.2  # share of validation images that another class order would make right
+
 
 def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
     """
@@ -21,8 +23,11 @@ def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
         values: teacher.json, with figures on the validation images.
 
     Raises:
-        TeacherError: a value is below its minimum; a student of this teacher would learn errors.
+        TeacherError: a value is below its minimum, or the head stands in another class order; a student
+            of this teacher would learn errors.
     """
+    if values["epochs"] == 0:
+        _refuse_another_order(values)
     teacher, validation = recipe.teacher, values["validation"]
     for metric in ("top1_fraction", "balanced_accuracy_fraction"):
         value, minimum = validation[metric], getattr(teacher, f"min_{metric}")
@@ -33,8 +38,27 @@ def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
                 f"{teacher.model} reached {metric} {value:.3f} on {validation['images']} validation "
                 f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
                 f"recall {recalls[weakest]:.2f}); train it longer (--set teacher.epochs="
-                f"{max(1, 2 * teacher.epochs)}), take a bigger teacher, or lower the gate"
+                f"{max(1, 2 * values['epochs'])}), take a bigger teacher, or lower the gate"
             )
+
+
+def _refuse_another_order(values: dict[str, Any]) -> None:
+    """A head that was not trained here: validation images show whether its class order is the data's."""
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    validation = values["validation"]
+    confusion, names = np.array(validation["confusion"]), list(validation["per_class_recall"])
+    rows, columns = linear_sum_assignment(confusion, maximize=True)
+    right, best = confusion.trace() / confusion.sum(), confusion[rows, columns].sum() / confusion.sum()
+    if best - right < OTHER_ORDER:
+        return
+    order = [names[row] for row in rows[np.argsort(columns)]]
+    raise TeacherError(
+        f"{values['model']} is right on {right:.1%} of the validation images, and on {best:.1%} if its outputs are "
+        f"read as [{', '.join(order[:6])}{', ...' if len(order) > 6 else ''}]: its head stands in another class order; "
+        "write teacher.classes, a file of class names in the order of the head"
+    )
 
 
 def int8_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:

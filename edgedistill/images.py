@@ -15,7 +15,7 @@ from edgedistill.data.balance import class_weights, sample_weights
 from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.pool import POOL
 from edgedistill.data.table import ImageTable, read_table
-from edgedistill.distill.batches import NOT_MIXED, TrainingSet, validation_images
+from edgedistill.distill.batches import NOT_MIXED, TrainingSet, ViewStream, validation_images
 from edgedistill.distill.logit_cache import image_list_digest
 from edgedistill.distill.mixing import Mixing
 from edgedistill.pipeline import StageContext
@@ -50,28 +50,35 @@ class Images:
         distill = self.recipe.distill
         return Mixing(distill.mixup_alpha, distill.cutmix_alpha, distill.mix_fraction)
 
+    def stream(self, link: int = 0) -> ViewStream:
+        """The views that a student is taught on; another stream for each link of a chain, because
+        the network before it has learnt the views that it was itself taught on."""
+        distill = self.recipe.distill
+        return ViewStream(f"student {link}", distill.seed, distill.views)
+
     @cached_property
     def training(self) -> TrainingSet:
         """The labelled images as the teacher sees them, never mixed."""
-        return self.training_set(self.rows("train"), NOT_MIXED)
+        own = ViewStream("teacher", self.recipe.first_teacher.seed)
+        return self.training_set(self.rows("train"), NOT_MIXED, own)
 
     @cached_property
     def alone(self) -> TrainingSet:
         """What the student may learn from without a teacher: the labelled images."""
-        return self.training_set(self.rows("train"), self.mixing)
+        return self.training_set(self.rows("train"), self.mixing, self.stream())
 
-    @cached_property
-    def from_sources(self) -> TrainingSet:
-        """What the student is taught on, unless its images are synthesised."""
+    def from_sources(self, link: int) -> TrainingSet:
+        """What link `link` of a chain is taught on, unless its images are synthesised."""
         labelled, pool = self.rows("train"), self.rows(POOL)
         rows = {"beside": np.concatenate([labelled, pool]), "instead": pool}[
             self.recipe.distill.pool
         ]
-        return self.training_set(rows, self.mixing)
+        return self.training_set(rows, self.mixing, self.stream(link))
 
-    def training_set(self, rows: np.ndarray, mixing: Mixing) -> TrainingSet:
+    def training_set(self, rows: np.ndarray, mixing: Mixing, stream: ViewStream) -> TrainingSet:
         sha256s = [self.table.sha256[row] for row in rows]
-        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing)
+        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing,
+                           stream)  # fmt: skip
 
     def drawn(self, chosen: TrainingSet) -> np.ndarray | None:
         """Weights for drawing images, as the recipe asks; an unlabelled one has the mean weight."""
@@ -85,11 +92,18 @@ class Images:
         return weights
 
     def class_weights(self) -> torch.Tensor | None:
-        """(classes,) weights of the label loss, as the recipe asks."""
+        """(classes,) weights of the images in the loss, by their label, as the recipe asks."""
         if self.recipe.data.balance != "loss":
             return None
         weighed = class_weights(self.labels("train"), len(self.classes))
         return torch.tensor(weighed, dtype=torch.float32)
+
+    def named_class_weights(self) -> dict[str, float] | None:
+        """Class -> its weight, for people."""
+        weights = self.class_weights()
+        if weights is None:
+            return None
+        return {name: round(weight, 4) for name, weight in zip(self.classes, weights.tolist(), strict=True)}
 
 
 def belongs_to(

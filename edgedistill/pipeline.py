@@ -16,19 +16,21 @@ from edgedistill.errors import EdgeDistillError, RunFolderError
 from edgedistill.events import VERSION
 from edgedistill.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.run_folder import RunFolder, stopwatch, write_json
-from edgedistill.stages import Stage, stages_of
+from edgedistill.stages import WEIGHED, Stage, stages_of
 from edgedistill.talk import Talk
 from edgedistill.target import executed_precision, load_target
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage gets: the recipe, earlier artifacts, a folder to write in, a voice."""
+    """What a stage gets: the recipe, earlier artifacts, a folder to write in, a voice, and the command
+    that a person typed, where one did."""
 
     recipe: Recipe
     run: RunFolder
     out: Path
     talk: Talk
+    command: str | None = None
 
     def values(self, stage: str) -> dict[str, Any]:
         """The JSON of an earlier stage."""
@@ -50,7 +52,9 @@ def plan_run(
     force = tuple(force)
     sources = functools.partial(_source_files, recipe)
     with RunFolder(run_dir, lock=run_dir.exists()) as run:
-        return plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
+        planned = plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
+    _require_weights(recipe, planned)
+    return planned
 
 
 def run_stages(
@@ -59,6 +63,7 @@ def run_stages(
     talk: Talk,
     only: str | None = None,
     force: Iterable[str] = (),
+    command: str | None = None,
 ) -> Path:
     """Run the whole road, or one stage and whatever it needs first.
 
@@ -68,6 +73,7 @@ def run_stages(
         talk: where lines, progress and events go.
         only: a stage name; stages that it does not read, even indirectly, are left alone.
         force: names of stages to redo although they are fresh.
+        command: that runs this recipe, for advice in the report.
 
     Under `torchrun`, every rank calls this: stages that train or cache are worked on by all, the
     first rank does the rest, and the others say nothing.
@@ -84,7 +90,7 @@ def run_stages(
         if not ranks.is_first():
             talk = Talk(quiet=True)
         try:
-            _walk(wanted, recipe, run, talk, force)
+            _walk(wanted, recipe, run, talk, force, command)
         except BaseException as error:
             talk.event("run_stopped", reason=_why_stopped(error), text=str(error))
             raise
@@ -94,8 +100,9 @@ def run_stages(
 
 
 def _walk(
-    wanted: tuple[Stage, ...], recipe: Recipe, run: RunFolder, talk: Talk, force: tuple[str, ...]
-) -> None:
+    wanted: tuple[Stage, ...], recipe: Recipe, run: RunFolder, talk: Talk, force: tuple[str, ...],
+    command: str | None,
+) -> None:  # fmt: skip
     ranks.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
     _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
     if instead:
@@ -108,6 +115,7 @@ def _walk(
         talk.event("run_started", version=VERSION, run_dir=str(run.path),
                    plan=[asdict(row) for row in planned])  # fmt: skip
         talk.show(text_from_plan(planned, run.path))
+        _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)
     for stage in wanted:
         title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
@@ -120,7 +128,7 @@ def _walk(
                 talk.event("stage_started", help=stage.help, reason=reason)
                 talk.show(f"{title}: {stage.help} ({reason})")
                 out = ranks.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
-                context = StageContext(recipe, run, out, talk)
+                context = StageContext(recipe, run, out, talk, command)
                 if stage.shared:
                     _work(stage, title, context, inputs)
                 elif ranks.is_first():
@@ -142,6 +150,20 @@ def _require_signer(recipe: Recipe, run: RunFolder) -> None:
     deploy = recipe.deploy
     if deploy.sign_key is not None and not run.folder("bundle").exists():
         require_signer(deploy.sign_key, deploy.sign_command)
+
+
+def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> None:
+    """Names and weights of the networks that will be built: now, and not after hours of training.
+
+    A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
+    """
+    building = {row.stage for row in planned if row.action == "run"} & WEIGHED
+    if building:
+        from edgedistill.models.supply import fetch_weights, require_weights
+
+        require_weights(recipe, building)
+        if talk is not None:  # not a dry run
+            fetch_weights(recipe, building, talk.say)
 
 
 def _why(

@@ -168,16 +168,18 @@ class TrainingConfig(Section):
 
     epochs: Annotated[int, Field(ge=0)] = 10
     """passes over the training images"""
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """optimizer steps at least: few images get more epochs than `epochs`; epochs = 0 stays 0"""
     batch_size: Annotated[int, Field(ge=2)] = 64
     """images per optimizer step"""
     peak_lr: Positive = 1e-3
     """highest learning rate (AdamW), used as written, never rescaled by batch size"""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    """AdamW's, on weights but not on biases and norms"""
+    """AdamW's; not on biases, norms, and what timm's `no_weight_decay()` of the model names"""
     warmup_fraction: Fraction = 0.1
     """share of the steps in which the learning rate rises; it then falls as a cosine"""
     seed: Seed = 0
-    """of initialisation, order of images and views"""
+    """of initialisation, order of images, and augmentation: another seed trains on other views"""
 
 
 class TeacherConfig(TrainingConfig):
@@ -186,7 +188,11 @@ class TeacherConfig(TrainingConfig):
     model: str = "tf_efficientnet_lite0"
     """any timm model name"""
     weights: str = "hub"
-    """`hub`, `scratch`, `package:efficientnet_lite0`, or a .safetensors / .pth file"""
+    """`hub`, `scratch`, `package:efficientnet_lite0`, or a file: a state dict or a checkpoint of timm,
+    torchvision or Lightning, .safetensors or torch's"""
+    classes: str | None = None
+    """file of the class names of that file's head, in its order, one a line or JSON; names in the file
+    itself are read without it"""
     epochs: Annotated[int, Field(ge=0)] = 5
     """fine-tuning passes; 0 uses the weights as they are"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -209,7 +215,9 @@ class StudentConfig(Section):
     model: str = "mobilenetv3_small_100"
     """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, squeezenet1_1, ...: `edgedistill students`"""
     weights: str = "hub"
-    """`hub`, `scratch`, or a .safetensors / .pth file"""
+    """as in [teacher]"""
+    classes: str | None = None
+    """as in [teacher]"""
     output: Literal["logits", "embedding"] = "logits"
     """`embedding`: no classes (timm's num_classes = 0), trained on the teacher's features"""
 
@@ -220,6 +228,8 @@ class NetConfig(Section):
     model: str
     """any timm model name, or a SqueezeNet"""
     weights: str = "hub"
+    """as in [teacher]"""
+    classes: str | None = None
     """as in [teacher]"""
 
 
@@ -260,8 +270,11 @@ class DistillConfig(TrainingConfig):
     """trainings of baseline and student, with seed, seed + 1, ...; the first one is deployed"""
     epochs: Annotated[int, Field(ge=1)] = 30
     """passes over the training images"""
+    keep: Literal["last", "best"] = "last"
+    """weights of the last epoch, or of the one with the best data.metric on the validation images;
+    of teacher, baseline and student alike"""
     views: Annotated[int, Field(ge=1, le=1000)] = 8
-    """cached teacher views per image; epoch e trains on view e modulo views"""
+    """cached teacher views per image and seed; epoch e trains on view e modulo views"""
     mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
     """mix each view with another image's, shares drawn from Beta(alpha, alpha); 0 is off"""
     cutmix_alpha: Annotated[float, Field(ge=0)] = 0.0
@@ -277,6 +290,11 @@ class DistillConfig(TrainingConfig):
     def cache_features(self) -> bool:
         """Whether the teacher's pooled features are cached beside its logits."""
         return self.feature_weight > 0 and self.feature_loss in {"pooled", "relational"}
+
+    @property
+    def cached_views(self) -> int:
+        """Views of each image that the teacher is asked about: those of each of `seeds`."""
+        return self.views * self.seeds
 
     @property
     def matches_maps(self) -> bool:

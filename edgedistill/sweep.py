@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.callable_module import call_as_verb
-from edgedistill.config import PATHS, Recipe, load_recipe
+from edgedistill.config import NETS, PATHS, Recipe, load_recipe
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline import StageContext, run_stages
 from edgedistill.run_folder import RunFolder, write_bytes, write_json
@@ -81,6 +81,7 @@ class Sweep:
     def run(self, storage: str | None, trials: int | None) -> Path:
         """Train what has not been trained yet; returns sweep.json."""
         optuna = _optuna()
+        self._require_weights()
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
         run_stages(self._first, self.run_dir, self.talk, only=before)
         self._artifacts = artifacts_of(RunFolder(self.run_dir), self._first)
@@ -101,6 +102,15 @@ class Sweep:
                 settings = {key: json.loads(label) for key, label in trial.params.items()}
                 self._train(study, trial, settings)
         return self._write()
+
+    def _require_weights(self) -> None:
+        """Of every student that is still to be trained, before the teacher is."""
+        from edgedistill.models.supply import require_weights
+
+        left = [self.recipe_of(settings) for settings in self.grid
+                if not (self._place(settings) / "trial.json").exists()]  # fmt: skip
+        for recipe in {recipe.student: recipe for recipe in left}.values():
+            require_weights(recipe, ("distill",))
 
     def _grid_trial(self, study: Any, settings: Settings) -> None:
         import optuna
@@ -170,8 +180,7 @@ class Sweep:
         context = StageContext(recipe, RunFolder(self.run_dir), out, self.talk)
         distill, student = recipe.distill, recipe.student
         device, images = device_of(recipe.run), open_images(context)
-        model = new_network(student.model, student.weights, images.classes, distill.seed,
-                            student.output)  # fmt: skip
+        model = new_network(student, images.classes, distill.seed, student.output)
         cache = last_teacher(context, images)
         lesson = student_lesson(context, images, cache, model, distill.seed, device)
         title = f"trial {out.name}"
@@ -182,7 +191,7 @@ class Sweep:
 
         distill, device = context.recipe.distill, device_of(context.recipe.run)
         result = train_and_save(context, images, subject, distill, distill.views, device, told)
-        return result.values["validation"][self.metric], distill.epochs
+        return result.values["validation"][self.metric], result.values["epochs"]
 
     def _write(self) -> Path:
         """Everything that is known, best first; sweep.json last."""
@@ -220,6 +229,10 @@ class Sweep:
             section, _, key = name.partition(".")
             if name != SIGN_COMMAND:
                 document.setdefault(section, tomlkit.table())[key] = values[section][key]
+        for key in NETS:  # whose files are relative to the recipe too
+            if key in document.get("distill", {}):
+                document["distill"][key] = [{name: value for name, value in net.items() if value is not None}
+                                            for net in values["distill"][key]]  # fmt: skip
         section, _, key = SIGN_COMMAND.partition(".")
         head = (f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, "
                 "one seed\n")  # fmt: skip

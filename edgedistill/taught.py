@@ -12,16 +12,20 @@ from edgedistill.pipeline import StageContext
 from edgedistill.stages import stage_named
 
 
-def taught_images(context: StageContext, images: Images) -> TrainingSet:
-    """The training set of the student, and of whoever stands between teacher and student."""
+def taught_images(context: StageContext, images: Images, link: int = 0) -> TrainingSet:
+    """The training set of the student, and of whoever stands between teacher and student.
+
+    Args:
+        link: networks between the teacher and the one that is taught; each has views of its own.
+    """
     if not stage_named("synthesise").applies(context.recipe):
-        return images.from_sources
+        return images.from_sources(link)
     folder = context.run.folder("synthesise")
     sha256s = context.values("synthesise")["sha256"]
     count = len(sha256s)
     return TrainingSet(
         PixelCache(folder), np.arange(count), np.full(count, -1), sha256s, images.view,
-        images.mixing,
+        images.mixing, images.stream(link),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from edgedistill import ranks
 from edgedistill.config import Recipe
 from edgedistill.distill.batches import Order, TrainingSet, normalised
 from edgedistill.distill.loop import Term, Training
+from edgedistill.distill.schedule import epochs_of
 from edgedistill.errors import TrainingError
 from edgedistill.history import HistoryWriter
 from edgedistill.images import Images
@@ -33,7 +34,7 @@ from edgedistill.models.build import (
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, write_json
-from edgedistill.sections import RunConfig, TrainingConfig
+from edgedistill.sections import NetConfig, RunConfig, StudentConfig, TrainingConfig
 from jetson.preprocess import Preprocess, dict_from_preprocess
 
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
@@ -112,6 +113,7 @@ class Subject:
         lesson: what it is trained on and against.
         number: 0 for a stage's first training; the others get their number in every file name.
         title: for progress lines.
+        first_view: of its stream that it sees.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Subject:
     lesson: Lesson
     number: int = 0
     title: str = ""
+    first_view: int = 0
 
     @property
     def file(self) -> str:
@@ -135,7 +138,7 @@ def train_and_save(
     device: torch.device,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Result:
-    """Train, keep the last step's weights, and describe them with validation figures.
+    """Train, keep the weights that `distill.keep` asks for, and describe them with validation figures.
 
     A training that an interrupted stage has finished already is not done again. Under `torchrun`
     all ranks train, the first one writes, and all get the same result.
@@ -158,7 +161,8 @@ def _train(
     """Leaves the weights and, last, `record`; checkpoint and history in `place`."""
     spec, lesson = spec_for(subject.name, context.recipe), subject.lesson
     order = Order(len(lesson.images), config.batch_size, config.seed, views,
-                  images.drawn(lesson.images), lesson.draws)  # fmt: skip
+                  images.drawn(lesson.images), lesson.draws, subject.first_view)  # fmt: skip
+    config = config.model_copy(update={"epochs": epochs_of(config, order.steps_per_epoch)})
     place.mkdir(exist_ok=True)
     history = HistoryWriter(place, context.recipe.run.tensorboard) if ranks.is_first() else None
 
@@ -178,6 +182,7 @@ def _train(
         checkpoint_seconds=context.recipe.run.checkpoint_seconds,
         on_epoch=tell, extra=lesson.extra or nn.Identity(), read=lesson.read,
         precision=context.recipe.run.precision, metric=context.recipe.data.metric,
+        keep=context.recipe.distill.keep,
     )  # fmt: skip
     start = time.monotonic()
     rows = training.run(context.talk, subject.title or context.out.name.removesuffix(".partial"))
@@ -191,6 +196,8 @@ def _train(
     values = _described(context, images, subject, config, order, rows, device)
     if training.went_back is not None:
         values["went_back"] = training.went_back
+    if training.best is not None:
+        values["best"] = training.best
     write_json(record, {"values": values, "cost": cost})
 
 
@@ -213,6 +220,7 @@ def _described(
         "epochs": config.epochs,
         "steps": order.steps_per_epoch * config.epochs,
         "training_images": len(subject.lesson.images),
+        "class_weights": images.named_class_weights(),
         "preprocess": preprocess,
         "validation": _validation(subject.model, spec, images, device),
         "history": rows,
@@ -239,10 +247,10 @@ def train_student_seeds(
     results = []
     for number in range(distill.seeds):
         seed = distill.seed + number
-        model = new_network(student.model, student.weights, images.classes, seed, output)
+        model = new_network(student, images.classes, seed, output, context.talk.say)
         title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
         subject = Subject(student.model, student.weights, model, lesson_for(model, seed), number,
-                          title)  # fmt: skip
+                          title, number * distill.views)  # fmt: skip
         config = distill.model_copy(update={"seed": seed})
         results.append(train_and_save(context, images, subject, config, distill.views, device))
     rows = [{"seed": result.values["seed"], "weights": result.files[0],
@@ -252,11 +260,13 @@ def train_student_seeds(
 
 
 def new_network(
-    name: str, weights: str, classes: list[str], seed: int, output: str = "logits"
-) -> nn.Module:
+    net: StudentConfig | NetConfig, classes: list[str], seed: int, output: str = "logits",
+    say: Callable[[str], None] = lambda line: None,
+) -> nn.Module:  # fmt: skip
     """A network before training: equal bits for equal seeds, whoever teaches it."""
     torch.manual_seed(seed)
-    return model_from_weights(name, weights, classes, will_train=True, output=output)
+    return model_from_weights(net.model, net.weights, classes, will_train=True, output=output,
+                              class_names=net.classes, section="student", say=say)  # fmt: skip
 
 
 def _validation(

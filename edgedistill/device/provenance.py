@@ -66,7 +66,8 @@ def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
         del values["data"][key]
     distill = values["distill"]
     for net in (values["teacher"], values["student"], *distill["teachers"], *distill["assistants"]):
-        net["weights"] = Path(net["weights"]).name
+        for key in ("weights", "classes"):
+            net[key] = net[key] and Path(net[key]).name
     return values
 
 

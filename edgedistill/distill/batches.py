@@ -1,7 +1,7 @@
 """Training and validation batches: uint8 views, each a pure function of image and seed.
 
-The order of an epoch is a function of (seed, epoch) and a view of (image, view number), so any
-step can be made again: that is what resuming and the teacher's cache rest on.
+The order of an epoch is a function of (seed, epoch) and a view of (image, stream, view number), so
+any step can be made again: that is what resuming and the teacher's cache rest on.
 """
 
 from __future__ import annotations
@@ -54,6 +54,31 @@ class Batch:
         return torch.where(self.shares >= 0.5, self.labels, self.partners)
 
 
+@dataclass(frozen=True)
+class ViewStream:
+    """Which of all possible views a network is trained on; two streams share no view.
+
+    A network is surer of views that it was trained on than of fresh ones, so whoever teaches is
+    asked about another stream than its own.
+
+    Attributes:
+        name: who sees the views.
+        seed: of the training; another seed gives other views.
+        views_per_seed: view v belongs to seed + v // views_per_seed, as its view v % views_per_seed,
+            so that a further training has the views that it would have on its own; None: all
+            views belong to `seed`.
+    """
+
+    name: str
+    seed: int = 0
+    views_per_seed: int | None = None
+
+    def view(self, number: int) -> bytes:
+        """What tells a view from every other view of the same image."""
+        further, within = divmod(number, self.views_per_seed) if self.views_per_seed else (0, number)
+        return f"{self.name} {self.seed + further} {within}".encode()
+
+
 class TrainingSet:
     """Training images, their labels, and how views of them are made.
 
@@ -64,6 +89,7 @@ class TrainingSet:
         sha256s: N hex hashes of the images, which seed their views.
         view: (image, seed) -> (H, W, 3) uint8.
         mixing: what is mixed into a view.
+        stream: whose views.
     """
 
     def __init__(
@@ -74,9 +100,10 @@ class TrainingSet:
         sha256s: list[str],
         view: TrainingView,
         mixing: Mixing = NOT_MIXED,
+        stream: ViewStream = ViewStream("training"),
     ):
         self.pixels, self.rows, self.labels, self.view = pixels, rows, labels, view
-        self.sha256s, self.mixing = sha256s, mixing
+        self.sha256s, self.mixing, self.stream = sha256s, mixing, stream
         self._seeds = [bytes.fromhex(sha256)[:16] for sha256 in sha256s]
 
     def __len__(self) -> int:
@@ -85,13 +112,13 @@ class TrainingSet:
     def seed(self, position: int, view: int) -> int:
         """uint32 that makes this view of this image, wherever the image stands in the list."""
         digest = hashlib.blake2b(
-            self._seeds[position] + view.to_bytes(4, "little"), digest_size=4
+            self._seeds[position] + self.stream.view(view), digest_size=4
         ).digest()
         return int.from_bytes(digest, "little")
 
     def describe(self) -> dict[str, Any]:
         """What the views depend on beside the images."""
-        return {**self.view.describe(), **self.mixing.describe()}
+        return {**self.view.describe(), **self.mixing.describe(), "stream": vars(self.stream)}
 
     def batch(self, positions: np.ndarray, views: np.ndarray) -> Batch:
         made = [self._view(int(p), int(v)) for p, v in zip(positions, views, strict=True)]
@@ -130,6 +157,7 @@ class Order:
         batch_size: a set smaller than this is one batch; a rest at an epoch's end is left out.
         seed: of the permutation.
         views: epoch e takes view e modulo views; None gives every epoch a new view.
+        first_view: added to the number of every view.
         sample_weights: (images,) draw with these weights instead of a permutation, or None.
         draws: images an epoch, when it is not each image once: a network that may see fewer images
             than the one it is compared with still takes as many steps.
@@ -141,6 +169,7 @@ class Order:
     views: int | None = None
     sample_weights: np.ndarray | None = None
     draws: int | None = None
+    first_view: int = 0
 
     @property
     def epoch_images(self) -> int:
@@ -169,7 +198,7 @@ class Order:
                 epoch, positions = now, self.of_epoch(now)
             chosen = positions[within * self.batch_size : (within + 1) * self.batch_size]
             view = epoch if self.views is None else epoch % self.views
-            yield chosen, np.full(len(chosen), view)
+            yield chosen, np.full(len(chosen), self.first_view + view)
 
 
 def validation_images(

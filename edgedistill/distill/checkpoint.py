@@ -25,6 +25,7 @@ class State:
         history: one row an epoch.
         lr_scale: of every learning rate; smaller once the training went back.
         went_back: from_step, to_step, why, batch, lr_scale; or None. See divergence.py.
+        best: epoch and value of the best epoch so far, where its weights are kept.
     """
 
     step: int = 0
@@ -32,6 +33,7 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     lr_scale: float = 1.0
     went_back: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Parts:
 
     def copied(self) -> dict[str, Any]:
         """The same on the CPU, out of the way of further steps."""
-        return _copied(self.state())
+        return copied(self.state())
 
     def put_back(self, kept: dict[str, Any]) -> None:
         self.model.load_state_dict(kept["model"])
@@ -56,18 +58,22 @@ class Parts:
         self.optimizer.load_state_dict(kept["optimizer"])
 
 
-def save(path: Path, parts: Parts, state: State, speed: Speed, epoch_start: dict[str, Any]) -> None:
+def save(
+    path: Path, parts: Parts, state: State, speed: Speed, epoch_start: dict[str, Any],
+    best: dict[str, Tensor],
+) -> None:  # fmt: skip
     """
     Args:
         epoch_start: `Parts.copied` of there, where a training that diverges goes back to; empty
             once it has.
+        best: the model's weights after `state.best`; empty when none are kept.
 
     Raises:
         RunFolderError: the disk is full or refuses; the previous checkpoint is intact.
     """
     buffer = io.BytesIO()
     torch.save({**parts.state(), "state": vars(state), "speed": [*speed],
-                "epoch_start": epoch_start}, buffer)  # fmt: skip
+                "epoch_start": epoch_start, "best": best}, buffer)  # fmt: skip
     write_bytes(path, buffer.getvalue())
 
 
@@ -81,7 +87,8 @@ def load(path: Path, device: torch.device) -> dict[str, Any]:
         saved = torch.load(path, map_location=device, weights_only=True)
         State(**saved["state"])
         Speed(*saved["speed"])
-        saved["epoch_start"] = _copied(saved["epoch_start"])
+        for name in ("epoch_start", "best"):
+            saved[name] = copied(saved[name])
     except Exception as error:  # torch raises a dozen types here, all mean the same to the user
         if isinstance(error, OSError) or is_out_of_memory(error):
             raise  # nothing is wrong with the file: do not have it removed
@@ -94,11 +101,12 @@ def misfit(path: Path, error: Exception) -> TrainingError:
     return TrainingError(f"{path} does not fit this training ({reason}); remove it")
 
 
-def _copied(value: Any) -> Any:
+def copied(value: Any) -> Any:
+    """Nested tensors on the CPU, on memory of their own."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: copied(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_copied(item) for item in value]
+        return [copied(item) for item in value]
     return value

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from edgedistill import ranks
@@ -88,18 +89,21 @@ class Training:
     """One training, resumable.
 
     Attributes:
-        model: trained in place; kept from its last step, never chosen by a score.
+        model: trained in place.
         spec: the model's preprocessing.
         images: training images; `order` says which come when.
         terms: name -> Term.
-        config: epochs, learning rate, seed.
+        config: learning rate, seed, and epochs, after `schedule.epochs_of`.
         evaluate: called after each epoch, gives JSON-able figures for the history.
         checkpoint: file to resume from, or None to keep none.
         on_epoch: told each row of the history.
         extra: modules that are trained along and thrown away (projectors).
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
         precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
-        metric: by which the view names the best epoch so far; nothing is chosen by it.
+        metric: by which the view names the best epoch so far.
+        keep: `last`, or `best`: the model ends with the weights of the epoch with the best `metric`
+            of `evaluate`, of equal ones the latest, whose learning rate was lowest.
+        best: epoch and value of that epoch, after `run`; None when the last one is kept.
     """
 
     model: nn.Module
@@ -117,8 +121,11 @@ class Training:
     read: Callable[[nn.Module, Tensor], Any] = outputs
     precision: str = "fp32"
     metric: str = "top1_fraction"
+    keep: str = "last"
+    best: dict[str, Any] | None = field(default=None, init=False)
     speed: Speed = field(default=FIXED, init=False)
     went_back: dict[str, Any] | None = field(default=None, init=False)
+    _best_weights: dict[str, Tensor] = field(default_factory=dict, init=False)
 
     def run(self, talk: Talk, title: str) -> list[dict[str, Any]]:
         """Train to the end; returns the history, one row an epoch.
@@ -167,7 +174,9 @@ class Training:
                         self._save(parts, state, epoch_start)
                         saved_at = time.monotonic()
         self.model.eval()
-        self.went_back = state.went_back
+        if state.best is not None:
+            self.model.load_state_dict(self._best_weights)
+        self.went_back, self.best = state.went_back, state.best
         return state.history
 
     def _batch(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
@@ -254,21 +263,24 @@ class Training:
                **ranks.agreed(lambda: self.evaluate(self.model))}  # fmt: skip
         state.sums = {}
         state.history.append(row)
+        value = row.get(f"eval_{self.metric}")
+        if self.keep == "best" and (state.best is None or value >= state.best["value"]):
+            state.best = {"epoch": epoch, "value": value}
+            self._best_weights = checkpoint.copied(self.model.state_dict())
         self.on_epoch(row)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """Weight decay on matrices and kernels, not on biases and norms."""
-        named = [*self.model.parameters(), *self.extra.parameters()]
-        decayed = [p for p in named if p.ndim > 1]
-        others = [p for p in named if p.ndim <= 1]
-        return [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        """No weight decay on biases, norms, and what a network says of itself: position embeddings,
+        class tokens. timm's own rule, for what is trained along too."""
+        return [group for module in (self.model, self.extra)
+                for group in param_groups_weight_decay(
+                    module, self.config.weight_decay,
+                    no_weight_decay_list=getattr(module, "no_weight_decay", tuple)())]  # fmt: skip
 
     def _save(self, parts: Parts, state: State, epoch_start: dict[str, Any]) -> None:
         if self.checkpoint is not None and ranks.is_first():
-            checkpoint.save(self.checkpoint, parts, state, self.speed, epoch_start)
+            checkpoint.save(self.checkpoint, parts, state, self.speed, epoch_start,
+                            self._best_weights)  # fmt: skip
 
     def _saved(self) -> dict[str, Any] | None:
         """The checkpoint, with the networks' weights put in; every rank reads the one file."""
@@ -291,7 +303,7 @@ class Training:
             optimizer.load_state_dict(saved["optimizer"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise checkpoint.misfit(self.checkpoint, error) from None
-        state = State(**saved["state"])
+        state, self._best_weights = State(**saved["state"]), saved["best"]
         for row in state.history:
             self.on_epoch(row)
         return state

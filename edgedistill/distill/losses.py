@@ -34,13 +34,17 @@ def note_for(loss: str, classes: int) -> str | None:
     return _AT_TWO_CLASSES.get(loss) if classes == 2 else None
 
 
-def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def kd_loss(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float,
+    weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Soft-target distillation: T² · KL(teacher ‖ student), mean over the batch.
 
     Args:
         student_logits: (N, C) float, before softmax; the gradient flows here.
         teacher_logits: (N, C) float; a constant.
         temperature: T > 0, divides both.
+        weights: (N,) float of the images, with mean 1 over the training set, or None for 1 each.
 
     Returns:
         () float32, nats, >= 0.
@@ -55,7 +59,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
         raise ValueError(f"temperature must be > 0, got {temperature}")
     log_p = F.log_softmax(teacher_logits.detach().float() / temperature, dim=1)
     log_q = F.log_softmax(student_logits.float() / temperature, dim=1)
-    return temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return temperature**2 * _mean_kl(log_q, log_p, weights)
 
 
 def dkd_loss(
@@ -65,6 +69,7 @@ def dkd_loss(
     temperature: float,
     alpha: float = 1.0,
     beta: float = 8.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Decoupled distillation: T² · (alpha · TCKD + beta · NCKD), mean over the batch.
 
@@ -76,6 +81,7 @@ def dkd_loss(
         labels: (N,) int64, in 0..C-1.
         temperature: T > 0, divides both.
         alpha, beta: weights of TCKD and NCKD.
+        weights: as of `kd_loss`.
 
     Returns:
         () float32 (float64 from float64), nats, >= 0; finite however far apart the logits are.
@@ -93,8 +99,8 @@ def dkd_loss(
     # The softmax sums that a logarithm could meet as 0 are never formed: log-odds instead.
     target_s, others_s = _split_at(labels, student)
     target_t, others_t = _split_at(labels, teacher)
-    tckd = F.kl_div(target_s, target_t, reduction="batchmean", log_target=True)
-    nckd = F.kl_div(others_s, others_t, reduction="batchmean", log_target=True)
+    tckd = _mean_kl(target_s, target_t, weights)
+    nckd = _mean_kl(others_s, others_t, weights)
     return temperature**2 * (alpha * tckd + beta * nckd)
 
 
@@ -104,6 +110,7 @@ def dist_loss(
     temperature: float,
     inter: float = 1.0,
     intra: float = 1.0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """DIST: T² · (inter · (1 - r over classes) + intra · (1 - r over the batch)), r Pearson's.
 
@@ -116,6 +123,7 @@ def dist_loss(
         student_logits, teacher_logits: (N, C) float, C >= 2; the gradient flows to the student.
         temperature: T > 0, divides both.
         inter, intra: weights; without effect for C == 2 and for N == 1 respectively.
+        weights: as of `kd_loss`; the correlation over the batch is then a weighted one.
 
     Returns:
         () float32 (float64 from float64), in [0, 2 · T² · (inter + intra)].
@@ -134,11 +142,14 @@ def dist_loss(
             f"no term left: inter needs 3 classes (got {classes}), intra 2 images (got {images})"
         )
     p, q = F.softmax(student, dim=1), F.softmax(teacher, dim=1)
-    over_classes, over_batch = _pearson(p, q).mean(), _pearson(p.T, q.T).mean()
-    return temperature**2 * (inter * (1 - over_classes) + intra * (1 - over_batch))
+    over_classes = _mean(1 - _pearson(p, q), weights)
+    over_batch = _pearson(p.T, q.T, weights).mean()
+    return temperature**2 * (inter * over_classes + intra * (1 - over_batch))
 
 
-def wttm_loss(student_logits: Tensor, teacher_logits: Tensor, power: float) -> Tensor:
+def wttm_loss(
+    student_logits: Tensor, teacher_logits: Tensor, power: float, weights: Tensor | None = None
+) -> Tensor:
     """Weighted transformed teacher matching: sum(p^power) · KL(q ‖ student), mean over the batch.
 
     p is the teacher's softmax, q = p^power / sum(p^power); the student stays at T = 1.
@@ -146,6 +157,7 @@ def wttm_loss(student_logits: Tensor, teacher_logits: Tensor, power: float) -> T
     Args:
         student_logits, teacher_logits: (N, C) float; the gradient flows to the student.
         power: 1/T, in (0, 1]; at 1 this is `kd_loss` at T = 1.
+        weights: as of `kd_loss`.
 
     Returns:
         () float32 (float64 from float64), nats, >= 0; 0 for student = power · teacher.
@@ -162,14 +174,17 @@ def wttm_loss(student_logits: Tensor, teacher_logits: Tensor, power: float) -> T
     log_weight = log_powers.logsumexp(dim=1)
     log_q = log_powers - log_weight[:, None]
     kl = F.kl_div(F.log_softmax(student, dim=1), log_q, reduction="none", log_target=True)
-    return (log_weight.exp() * kl.sum(dim=1)).mean()
+    return _mean(log_weight.exp() * kl.sum(dim=1), weights)
 
 
-def mse_loss(student_outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
+def mse_loss(
+    student_outputs: Tensor, teacher_outputs: Tensor, weights: Tensor | None = None
+) -> Tensor:
     """Mean squared difference of logits or regression outputs, over all N · D numbers.
 
     Args:
         student_outputs, teacher_outputs: (N, D) float; the gradient flows to the student.
+        weights: as of `kd_loss`.
 
     Returns:
         () float32 (float64 from float64), the outputs' unit squared, >= 0.
@@ -179,7 +194,10 @@ def mse_loss(student_outputs: Tensor, teacher_outputs: Tensor) -> Tensor:
 
     Source: Kim et al. 2021, arXiv:2105.08919 (L_MSE, a mean as in the authors' code).
     """
-    return F.mse_loss(*_softened(student_outputs, teacher_outputs, 1.0))
+    student, teacher = _softened(student_outputs, teacher_outputs, 1.0)
+    if weights is None:
+        return F.mse_loss(student, teacher)
+    return _mean((student - teacher).square().mean(dim=1), weights)
 
 
 def standardised(logits: Tensor) -> Tensor:
@@ -285,14 +303,33 @@ def _split_at(labels: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     return F.logsigmoid(torch.cat([log_odds, -log_odds], dim=1)), F.log_softmax(others, dim=1)
 
 
-def _pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson correlation of each row of `a` with that row of `b`; 0 where either is constant."""
-    return (_unit_rows(a) * _unit_rows(b)).sum(dim=1)
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Of (N,) values. Not divided by the weights' sum: a batch of rare classes pulls harder."""
+    return values.mean() if weights is None else (weights * values).mean()
 
 
-def _unit_rows(x: Tensor) -> Tensor:
+def _mean_kl(log_q: Tensor, log_p: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return _mean(F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1), weights)
+
+
+def _pearson(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Pearson correlation of each row of `a` with that row of `b`; 0 where either is constant.
+
+    Args:
+        weights: of the columns.
+    """
+    return (_unit_rows(a, weights) * _unit_rows(b, weights)).sum(dim=1)
+
+
+def _unit_rows(x: Tensor, weights: Tensor | None = None) -> Tensor:
     """Rows minus their mean, at length 1; 0 and without gradient where only rounding is left."""
-    centred = x - x.mean(dim=1, keepdim=True)
+    if weights is None:
+        centred = x - x.mean(dim=1, keepdim=True)
+    else:
+        shares = weights / weights.mean()
+        centred = (x - (x * shares).mean(dim=1, keepdim=True)) * shares.sqrt()
     length = centred.norm(dim=1, keepdim=True)
     rounding = 8 * torch.finfo(x.dtype).eps * x.norm(dim=1, keepdim=True)
     constant = length <= rounding.clamp_min(1e-8)  # 1e-8 is the authors' guard

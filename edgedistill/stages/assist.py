@@ -11,6 +11,7 @@ import torch
 
 from edgedistill import ranks
 from edgedistill.distill.assistants import choose_assistants
+from edgedistill.distill.batches import TrainingSet
 from edgedistill.distill.logit_cache import LogitCache, average_caches
 from edgedistill.distill.terms import logit_terms, refuse_loss_without_information
 from edgedistill.images import Images, belongs_to, open_images
@@ -38,11 +39,11 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
     caches, sha256s = [context.run.folder("logits")], [teacher_sha256(context)]
     links, files = [], []
     for number, net in enumerate(distill.teachers, start=1):
-        config = teacher.model_copy(update={"model": net.model, "weights": net.weights})
+        config = teacher.model_copy(update={"model": net.model, "weights": net.weights, "classes": net.classes})
         trained = train_teacher(context, images, config, device, number)
         weights = context.out / trained.files[0]
         sha256s.append(sha256_of(weights))
-        caches.append(_cached(context, images, weights, number, device))
+        caches.append(_cached(context, taught_images(context, images), images, weights, number, device))
         links.append(_link(trained))
         files += trained.files
     (context.out / "cache").mkdir(exist_ok=True)
@@ -62,12 +63,13 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     links, files = [], []
     for number, net in enumerate(_nets(context, len(images.classes)), start=1):
         context.talk.say(f"  link {number}: {net.model} from {net.weights}")
-        model = new_network(net.model, net.weights, images.classes, distill.seed)
+        model = new_network(net, images.classes, distill.seed, say=context.talk.say)
         lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device))
         subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
         trained = train_and_save(context, images, subject, distill, distill.views, device)
         weights = context.out / trained.files[0]
-        folder = _cached(context, images, weights, number, device)
+        taught = taught_images(context, images, number)  # not the views that it was taught on
+        folder = _cached(context, taught, images, weights, number, device)
         cache = LogitCache(folder, belongs_to(images, taught, sha256_of(weights)))
         links.append(_link(trained))
         files += trained.files
@@ -79,7 +81,8 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
 def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
     recipe = context.recipe
     if recipe.distill.method == "self":
-        student = NetConfig(model=recipe.student.model, weights=recipe.student.weights)
+        student = NetConfig(model=recipe.student.model, weights=recipe.student.weights,
+                            classes=recipe.student.classes)  # fmt: skip
         return (student,) * (recipe.distill.generations - 1)
     if recipe.distill.assistants:
         return recipe.distill.assistants
@@ -87,12 +90,12 @@ def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
 
 
 def _cached(
-    context: StageContext, images: Images, weights: Path, number: int, device: torch.device
-) -> Path:
+    context: StageContext, taught: TrainingSet, images: Images, weights: Path, number: int,
+    device: torch.device,
+) -> Path:  # fmt: skip
     folder = context.out / f"cache-{number}"
     folder.mkdir(exist_ok=True)
     if not ranks.agreed((folder / "cache.json").exists):
-        taught = taught_images(context, images)
         owner = belongs_to(images, taught, sha256_of(weights))
         cache_teacher(context, taught, weights, folder, owner, device, False)
     return folder

@@ -43,7 +43,7 @@ def student_lesson(
 ) -> Lesson:  # fmt: skip
     """What the student is trained on and against: soft labels, hard labels, features."""
     recipe = context.recipe
-    taught = taught_images(context, images)
+    taught = taught_images(context, images, links_before(context))
     terms = {}
     if recipe.student.output == "logits":
         terms = logit_terms(recipe.distill, cache, images.class_weights(), device)
@@ -54,9 +54,15 @@ def student_lesson(
                           context.talk.say)  # fmt: skip
 
 
+def links_before(context: StageContext) -> int:
+    """Networks between teacher and student; the further teachers of an ensemble are none."""
+    chain = stage_named("assist").applies(context.recipe)
+    return len(context.values("assist")["links"]) if chain and context.recipe.distill.method != "ensemble" else 0
+
+
 def last_teacher(context: StageContext, images: Images) -> LogitCache:
     """The cache of the last link before the student."""
-    taught = taught_images(context, images)
+    taught = taught_images(context, images, links_before(context))
     if stage_named("assist").applies(context.recipe):
         assist = context.values("assist")
         folder = context.run.folder("assist") / assist["cache"]

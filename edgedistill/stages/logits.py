@@ -41,11 +41,11 @@ def run(context: StageContext) -> Result:
 
     shared = context.recipe.run.cache_dir
     files = fill(context.out) if shared is None else _from_shared(
-        context, Path(shared), {**owner, "views": context.recipe.distill.views,
+        context, Path(shared), {**owner, "views": context.recipe.distill.cached_views,
                                 "features": features}, fill)  # fmt: skip
     values = {
         "images": len(taught),
-        "views": context.recipe.distill.views,
+        "views": context.recipe.distill.cached_views,
         "bytes": sum((context.out / name).stat().st_size for name in files),
         "classes": len(images.classes),
         "train_top1_fraction": _top1_fraction(LogitCache(context.out, owner), taught),
@@ -68,7 +68,7 @@ def cache_teacher(
     with torch.no_grad():
         probe = teacher(torch.zeros(1, 3, *spec.size, dtype=torch.uint8))
     widths = (probe[0].shape[1], probe[1].shape[1])
-    views = context.recipe.distill.views
+    views = context.recipe.distill.cached_views
     with context.talk.progress(f"outputs of {about['model']}", views * len(taught), images_each=1) as show:
         return write_cache(folder, taught, teacher, views, owner, widths, show, with_features)
 

@@ -9,6 +9,7 @@ import numpy as np
 from edgedistill.images import Images, open_images
 from edgedistill.pipeline import StageContext
 from edgedistill.report.assemble import report_from_stages
+from edgedistill.report.commands import Command
 from edgedistill.report.devices import predicted_of
 from edgedistill.report.disagreements import disagreement, thumbnails
 from edgedistill.report.page import html_from_report
@@ -29,7 +30,8 @@ def run(context: StageContext) -> Result:
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
-    report = report_from_stages(stages, context.recipe, parted, predicted, swept)
+    report = report_from_stages(stages, context.recipe, parted, predicted, swept,
+                                Command(context.command) if context.command else Command())  # fmt: skip
     sheet = context.file("synthesise", SHEET).read_bytes() if "synthesise" in stages else None
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))

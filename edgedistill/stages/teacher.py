@@ -25,7 +25,8 @@ def train_teacher(
 ) -> Result:  # fmt: skip
     """Fine-tune one teacher; `number` tells the further ones of an ensemble apart."""
     torch.manual_seed(teacher.seed)  # the new head's weights
-    model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.epochs > 0)
+    model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.epochs > 0,
+                               class_names=teacher.classes, say=context.talk.say)  # fmt: skip
     terms = {"label": label_term(images.class_weights(), 1.0, device, teacher.label_smoothing)}
     title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
     lesson = Lesson(images.training, terms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,6 +37,27 @@ def run_options(parser: argparse.ArgumentParser) -> None:
 def overrides_from_args(args: argparse.Namespace) -> list[str]:
     """`--set` and its shorthands, as `section.key=value`."""
     return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that runs all stages of this recipe, as advice repeats it.
+
+    Settings of [deploy] are left out: some are kept out of every artifact, and advice is about training.
+    """
+    recipe = getattr(args, "recipe", None)
+    words = ["edgedistill", "quickstart"] if recipe is None else ["edgedistill", "run", _from_here(recipe)]
+    if args.run_dir is not None:
+        words += ["--run-dir", _from_here(args.run_dir)]
+    if args.seeds is not None:
+        words += ["--seeds", str(args.seeds)]
+    for override in args.overrides:
+        words += ["--set", override] if not override.strip().startswith("deploy.") else []
+    return shlex.join(words)
+
+
+def _from_here(path: Path) -> str:
+    """Relative to the working directory where it lies below it: a report need not tell of a computer."""
+    return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
 
 
 def run_dir_of(args: argparse.Namespace, name: str) -> Path:
@@ -72,7 +94,7 @@ def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | int:
         return 0
     talk = talk_from_args(args)
     try:
-        return run_stages(recipe, run_dir, talk, only=args.stage, force=args.force)
+        return run_stages(recipe, run_dir, talk, only=args.stage, force=args.force, command=command_of(args))
     except KeyboardInterrupt:
         return interrupted(args, f" in stage {talk.stage}" if talk.stage else "")
 

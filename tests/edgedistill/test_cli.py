@@ -165,3 +165,18 @@ def test_quickstart_names_what_is_missing(tmp_path):
     assert done.returncode == 1
     assert "pip install 'edgedistill[quickstart]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("typed", "repeated"), [
+    (["run", "sub/r.toml"], "edgedistill run sub/r.toml"),
+    (["report", "my parts.toml", "--seeds", "2"], "edgedistill run 'my parts.toml' --seeds 2"),
+    (["quickstart", "--run-dir", "here", "--set", "distill.epochs=3"],
+     "edgedistill quickstart --run-dir here --set distill.epochs=3"),
+    (["run", "r.toml", "--set", 'deploy.sign_command=["secret"]', "--set", "data.balance=loss"],
+     "edgedistill run r.toml --set data.balance=loss"),
+])  # fmt: skip
+def test_advice_repeats_the_command_without_secrets(typed, repeated):
+    from edgedistill.cli import build_parser
+    from edgedistill.verbs.recipe_run import command_of
+
+    assert command_of(build_parser().parse_args(typed)) == repeated

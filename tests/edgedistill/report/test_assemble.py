@@ -179,6 +179,55 @@ def test_advice_does_not_repeat_what_is_done(made, recipe):
     assert "bigger" not in tried
 
 
+def test_advice_knows_scratch_few_steps_and_the_command(made, recipe):
+    from edgedistill.report.commands import Command
+
+    stages = made({"teacher": 3.5, "baseline": 1.4, "student": 1.5})
+    stages["distill"]["steps"] = 560
+    scratch = with_keys(recipe, student={"weights": "scratch"})
+    typed = "edgedistill quickstart --set 'data.metric=top1_fraction'"
+    rows = report_from_stages(stages, scratch, command=Command(typed))["advice"]
+    assert rows[0]["command"] == f"{typed} --set student.weights=hub"
+    assert rows[1] == {"try": "More steps: it was trained for 560", "command": f"{typed} --set distill.min_steps=1120"}
+    assert all(row["command"].startswith(typed) for row in rows)
+
+
+@pytest.mark.parametrize("distill", [
+    {"method": "ensemble", "teachers": [{"model": "resnet18"}], "feature_weight": 0},
+    {"method": "self", "feature_weight": 0},
+    {"loss": "mse"},
+    {"method": "data_free"},
+])
+def test_advice_is_a_recipe_that_is_taken_whatever_the_method(made, recipe, distill):
+    from edgedistill.config import apply_override
+
+    stages = made({"teacher": 3.5, "baseline": 1.4, "student": 1.5})
+    stages["distill"]["steps"] = 560
+    other = with_keys(recipe, distill=distill)
+    rows = report_from_stages(stages, other)["advice"]
+    assert rows
+    for row in rows:
+        table = other.model_dump(mode="json")
+        for setting in row["command"].split(" --set ")[1:]:
+            apply_override(table, setting)
+        assert recipe_from_table(table, "advice") != other
+    if distill.get("loss") == "mse":
+        assert not [row for row in rows if "temperature" in row["try"]]
+
+
+def test_class_weights_and_the_kept_epoch_stand_in_the_report(stages, recipe):
+    from edgedistill.report.page import html_from_report
+
+    plain = report_from_stages(stages, recipe)
+    assert (plain["taught"]["class_weights"], plain["taught"]["best_epochs"]) == (None, None)
+    stages["distill"] |= {"class_weights": {"ok": 0.625, "crack": 2.5}, "best": {"epoch": 3, "value": 0.9}}
+    report = report_from_stages(stages, recipe)
+    page = html_from_report(report)
+    assert report["taught"]["best_epochs"] == {"student": [3, stages["distill"]["epochs"]]}
+    assert "crack</span> 2.50" in page
+    assert f"student 3 of {stages['distill']['epochs']}" in page
+
+
 def test_a_teacher_that_is_never_right_gives_no_ratio(stages, recipe):
     stages["evaluate"]["teacher"]["top1_fraction"] = 0.0
     report = report_from_stages(stages, recipe)

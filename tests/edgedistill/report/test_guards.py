@@ -7,6 +7,7 @@ import pytest
 
 from edgedistill.config import Recipe
 from edgedistill.measure import calibration_error
+from edgedistill.report.commands import Command
 from edgedistill.report.guards import guards_of
 from edgedistill.report.uncertainty import over_seeds
 
@@ -82,3 +83,71 @@ def test_a_gain_within_the_spread_is_not_called_one():
     assert some["gain"]["mean_points"] == pytest.approx(10)
     assert some["baseline"]["sd_points"] == pytest.approx(1)
     assert over_seeds(rows([(0.8, 0.9)]), "m")["shown"] is None
+
+
+def curved(values, steps=100, loss=None, top1=None, images=1000):
+    made = net(values[-1] if top1 is None else top1)
+    row = made["history"][0]
+    made["history"] = [{**row, "epoch": epoch, "eval_top1_fraction": value,
+                        "eval_balanced_accuracy_fraction": value, "eval_loss": loss}
+                       for epoch, value in enumerate(values, start=1)]  # fmt: skip
+    made["validation"]["images"] = images
+    return {**made, "steps": steps, "epochs": len(values), "teacher_top_probability": 0.8}
+
+
+RISING = [0.5, 0.55, 0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.86, 0.9]
+FLAT = [0.5, 0.6, 0.7, 0.8, 0.85, 0.88, 0.9, 0.9, 0.91, 0.9]
+
+
+@pytest.mark.parametrize(("stage", "name", "key"), [
+    ("teacher", "teacher", "teacher.min_steps=200"), ("baseline", "baseline", "distill.min_steps=200"),
+    ("distill", "student", "distill.min_steps=200"),
+])  # fmt: skip
+def test_a_curve_that_still_rises_at_the_end_is_not_trained_yet(stage, name, key):
+    stages = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7)}
+    stages[stage] = {**curved(RISING), "parameters": stages[stage]["parameters"]}
+    lines = [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"The {name} is not trained yet: after 100 steps its validation curve still rises")
+    assert f"--set {key}" in lines[0]
+    stages[stage] = {**curved(FLAT), "parameters": stages[stage]["parameters"]}
+    assert not [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+
+
+def test_a_rise_within_the_noise_of_few_validation_images_is_none():
+    wobbling = [0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.68, 0.66, 0.72, 0.74]
+    stages = {**copy.deepcopy(GOOD), "distill": curved(wobbling, images=30)}
+    assert not [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+
+
+def test_a_loss_near_that_of_a_guess_is_not_trained_yet():
+    guessing = curved([0.51, 0.5, 0.52, 0.5, 0.51], steps=560, loss=0.69, top1=0.51)
+    stages = {**copy.deepcopy(GOOD), "distill": guessing}
+    (line,) = [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+    assert "after 560 steps its validation loss is 0.69, that of a guess is 0.69" in line
+    sure = curved([0.9] * 5, loss=0.9, top1=0.9)  # a high loss of one that is right is overconfidence
+    assert not [line for line in guards_of({**stages, "distill": sure}, recipe()) if "not trained yet" in line]
+
+
+def test_what_is_set_is_not_advised_again():
+    weak = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7, recall=0.3)}
+    (line,) = guards_of(weak, Recipe.model_validate({"data": {"train": "x", "balance": "loss"}}))
+    assert "balance" not in line
+    fallen = copy.deepcopy(GOOD)
+    last = fallen["distill"]["history"][0]
+    fallen["distill"]["history"] = [{**last, "eval_top1_fraction": 0.97}, last]
+    (line,) = guards_of(fallen, recipe())
+    assert "distill.keep=best" in line
+    assert guards_of(fallen, recipe(keep="best")) == []
+
+
+@pytest.mark.parametrize(("typed", "said"), [
+    ("edgedistill run mine/parts.toml --run-dir here",
+     "edgedistill sweep mine/parts.toml --run-dir here --over distill.temperature=8,16"),
+    ("edgedistill quickstart", "edgedistill quickstart --set distill.temperature=8"),
+])  # fmt: skip
+def test_commands_are_those_of_this_run(typed, said):
+    stages = {**copy.deepcopy(GOOD), "distill": {**net(0.9), "teacher_top_probability": 0.999}}
+    (line,) = guards_of(stages, recipe(), Command(typed))
+    assert said in line
+    assert "RECIPE.toml" not in line

