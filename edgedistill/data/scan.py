@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,8 @@ import numpy as np
 from edgedistill.ahead import made_ahead
 from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
 from edgedistill.data.shards import read_bytes
-from edgedistill.data.sources import Item, list_items
+from edgedistill.data.small_classes import without_small_classes
+from edgedistill.data.sources import Item, list_source
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
@@ -37,6 +38,7 @@ class Scan:
         sizes: (N, 2) height and width, pixels, as stored.
         grey: how many have three equal channels.
         unreadable: one line each.
+        said: lines for people: what was taken without being named, what was left out.
     """
 
     items: list[Item]
@@ -46,6 +48,7 @@ class Scan:
     sizes: np.ndarray
     grey: int
     unreadable: list[str]
+    said: list[str] = field(default_factory=list)
 
 
 class Seen(NamedTuple):
@@ -76,8 +79,7 @@ def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = Non
     Raises:
         DataError: no readable image, or too many to compare each with each.
     """
-    sources = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
-    jobs = [(name, item) for name, path in sources.items() for item in list_items(Path(path), data)]
+    jobs, said = _listed(data)
     searched = data.near_duplicate_similarity > 0
     if searched and len(jobs) > MOST_IMAGES:
         raise DataError(
@@ -86,7 +88,7 @@ def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = Non
             "data.group_pattern or data.group_column"
         )
     signatures = np.empty((len(jobs) if searched else 0, SIDE * SIDE), np.float32)
-    found = Scan([], [], [], signatures, np.empty(0), 0, [])
+    found = Scan([], [], [], signatures, np.empty(0), 0, [], said)
     sizes = []
     readings = read_all([item.path for _, item in jobs], data, resize_px if keep else None)
     for (name, item), seen in zip(jobs, readings, strict=True):
@@ -106,6 +108,20 @@ def scan(data: DataConfig, resize_px: int | None = None, keep: Keep | None = Non
         raise DataError(f"none of {len(jobs)} images is readable, first: {found.unreadable[0]}")
     found.signatures, found.sizes = signatures[: len(found.items)], np.array(sizes)
     return found
+
+
+def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
+    """(split, image) of all labelled sources, and lines for people."""
+    jobs: list[tuple[str, Item]] = []
+    said = []
+    for name in SPLITS:
+        path = getattr(data, name)
+        if path is not None:
+            listing = list_source(Path(path), data, name)
+            jobs += [(item.split or name, item) for item in listing.items]
+            said += [f"{name}: {line}" for line in listing.lines]
+    kept, line = without_small_classes([item for _, item in jobs], [name for name, _ in jobs], data)
+    return kept, said + ([line] if line else [])
 
 
 def read_all(paths: list[Path], data: DataConfig, resize_px: int | None) -> Iterator[Seen | str]:

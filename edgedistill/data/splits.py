@@ -81,7 +81,8 @@ def _refuse_missing(
             count, kinds = int(of_class.sum()), len(set(groups[of_class]))
             raise DataError(
                 f"class {name!r} has {count} images in {kinds} groups, too few for a "
-                f"{' and a '.join(missing)} split; add images, or give data.val and data.test"
+                f"{' and a '.join(missing)} split; add images, give data.val and data.test, or leave "
+                f"such classes out: data.small_classes = \"drop\", data.min_class_images = {count + 1}"
             )
 
 

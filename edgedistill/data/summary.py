@@ -13,6 +13,7 @@ from edgedistill.data.scan import Scan
 from edgedistill.data.splits import leaks_between
 from edgedistill.data.table import SPLITS
 
+CLASSES_SHOWN = 20  # named a line each; of more, the largest and smallest quarter of that
 LISTED = 50  # leaks and unreadable files named in the summary; the counts are whole
 
 
@@ -75,7 +76,7 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
     lines = [f"{len(classes)} classes, " + ", ".join(
         f"{summary['images'][split]} {split}" for split in SPLITS) + " images"]  # fmt: skip
-    lines += [f"  {name}: {total}" for name, total in totals.items()]
+    lines += lines_of_classes({name: str(total) for name, total in totals.items()}, totals)
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
     if totals[most] > 2 * totals[least]:
         lines.append(
@@ -96,6 +97,25 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     if summary["unreadable_count"]:
         lines.append(f"{summary['unreadable_count']} unreadable, first: {summary['unreadable'][0]}")
     return lines
+
+
+def lines_of_classes(shown: dict[str, str], totals: dict[str, int]) -> list[str]:
+    """A line for each class; of many classes the largest and the smallest ones.
+
+    Args:
+        shown: class -> what is said of it.
+        totals: class -> images.
+    """
+    if len(shown) <= CLASSES_SHOWN:
+        return [f"  {name}: {text}" for name, text in shown.items()]
+    by_size = sorted(totals, key=lambda name: -totals[name])
+    ends = CLASSES_SHOWN // 4
+    middle = sorted(totals.values())[len(totals) // 2]
+    return [
+        *(f"  {name}: {shown[name]}" for name in by_size[:ends]),
+        f"  ... {len(shown) - 2 * ends} more classes, median {middle} images a class",
+        *(f"  {name}: {shown[name]}" for name in by_size[-ends:]),
+    ]
 
 
 def line_from_pool(summary: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def _classifies(recipe: Recipe) -> bool:
 
 
 STAGES = (
-    Stage("data", (), ("data.images", "student.model"), 1,
+    Stage("data", (), ("data.images", "student.model"), 2,
           "scan the images, group near-duplicates, split, decode once"),
     Stage("teacher", ("data",), ("teaching", *_TRAINING), 3,
           "fine-tune the teacher and refuse one that is too weak", gate=teacher_is_good_enough,
