@@ -74,8 +74,10 @@ def inspect_and_write(
         raise RecipeError(f"{train}: a recipe is UTF-8 and cannot name this folder; rename it") from None
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(recipe_path, content)
+    tables = tuple(f"{name}: {Path(path).name}: " for name, path in layout.sources.items() if Path(path).is_file())
     for line in [*layout.said, *lines_from_look(look, found)]:
-        say(printable(line))
+        if not line.startswith(tables):  # of their columns the layout told already
+            say(printable(line))
     return found
 
 

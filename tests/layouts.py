@@ -311,6 +311,51 @@ def rare(root):
     put(root / "rare" / "1.png", "disc", 9000)
 
 
+def numbered_images(root):
+    """A class called mask is one: its images are numbered like those of all classes, and are no masks."""
+    classes_in(root, 20, names=["mask", "no_mask", "other"])
+
+
+def masks_folder(root):
+    classes_in(root, 20)
+    for number in range(20):
+        path = root / "masks" / f"train{number:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        mask = np.zeros((40, 40), np.uint8)
+        mask[5 : 10 + number, 5:30] = 255
+        path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
+
+
+def two_tables(root):
+    """train.csv with train/, test.csv with test/, both with labels."""
+    for split, count in (("train", 6), ("test", 3)):
+        rows = flat_in(root / split, count, split)
+        table(root / f"{split}.csv", ["id", "label"], [(f"{stem}.png", kind) for stem, kind in rows])
+
+
+def one_folder_two_tables(root):
+    for split, count in (("train", 6), ("val", 3)):
+        rows = flat_in(root / "images", count, split, name=lambda kind, number, split=split: f"{split}{kind}{number}")
+        table(root / f"{split}_labels.csv", ["filename", "label"], [(f"{stem}.png", kind) for stem, kind in rows])
+
+
+def missing_file(root):
+    rows = flat_in(root / "pictures", 20)
+    table(root / "list.csv", ["image_name", "tags"], [*rows, ("gone", "disc")])
+
+
+def anomalies(root):
+    """As MVTec: nothing but good parts to train on."""
+    flat_in(root / "train" / "good", 3)
+    flat_in(root / "test" / "good", 2, "test")
+    flat_in(root / "test" / "broken", 2, "val")
+    flat_in(root / "ground_truth" / "broken", 2, "val", name=lambda kind, number: f"{kind}{number:03d}_mask")
+
+
+def no_images_at_all(root):
+    table(root / "l.csv", ["image_name", "label"], [("a.png", "x"), ("b.png", "y")])
+
+
 GIVEN = {"train": 18, "val": 9, "test": 9}
 LAYOUTS = {
     "folder per class": Layout(plain, images={"all": 60}),
@@ -432,4 +477,27 @@ LAYOUTS = {
         data={"small_classes": "drop"},
         words=["dropped: 1 classes of less than 3 images, 1 images: rare (1)"],
     ),
+    "a class called mask": Layout(numbered_images, images={"all": 60}, classes=["mask", "no_mask", "other"]),
+    "a folder of masks": Layout(masks_folder, images={"all": 60}, words=["folder 'masks' left out: 20 files, masks"]),
+    "two tables": Layout(
+        two_tables,
+        {"train": "train.csv", "test": "test.csv"},
+        {"test": 9},
+        data={"image_root": "{table}", "path_column": "id"},
+    ),
+    "one folder, two tables": Layout(
+        one_folder_two_tables,
+        {"train": "train_labels.csv", "val": "val_labels.csv"},
+        {"val": 9},
+        data={"image_root": "images", "path_column": "filename"},
+    ),
+    "a file is missing": Layout(
+        missing_file,
+        {"train": "list.csv"},
+        {"all": 60},
+        data={"image_root": "pictures", "suffix": ".png", "skip_unreadable": True, "label_column": "tags"},
+        words=["UNREADABLE: 1 files"],
+    ),
+    "anomalies": Layout(anomalies, refused="there is only one class folder with images, 'good'"),
+    "a table alone": Layout(no_images_at_all, refused="none of the paths in the column 'image_name' is a file"),
 }

@@ -13,6 +13,7 @@ from edgedistill.data.files import (
     has_images,
     line_from_left_out,
     pattern_of,
+    tables_in,
     walk,
 )
 from edgedistill.data.items import Item
@@ -45,11 +46,9 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     _refuse_unreadable_classes(below)
     classes = {folder: found for folder, found in below.items() if found.images}
     for folder in below.keys() - classes.keys():
-        left_out["folders without images"] += 1
         said.append(_line_of_empty(folder, below[folder]))
     for folder, why in annotation_folders({f: w.images for f, w in classes.items()}).items():
         said.append(f"folder {folder.name!r} left out: {len(classes[folder].images)} files, {why}")
-        left_out["annotation folders"] += 1
         del classes[folder]
     _refuse_less_than_two(source, key, list(classes), loose)
     items: list[Item] = []
@@ -59,7 +58,8 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
         items += [Item(file, folder.name, split=splits.get(_first_part(file, folder))) for file in found.images]
     if any(item.split for item in items):
         said.append("splits from the folders inside the classes")
-    return items, left_out, sorted(said)
+    said = sorted(said)
+    return items, left_out, said[:10] + ([f"and {len(said) - 10} more folders left out"] if len(said) > 10 else [])
 
 
 def folder_of_classes(root: Path, depth: int = 3) -> Path | None:
@@ -122,7 +122,10 @@ def _refuse_less_than_two(source: Path, key: str, classes: list[Path], loose: Wa
         if loose.images:
             above = source.parent
             why = f"{source}: {len(loose.images)} images lie in it directly, without a folder for each class"
-            if sum(has_images(folder) for folder in folders_in(above)) > 1:
+            tables = [file.name for file in tables_in(above)]
+            if tables:
+                why += f"; a table beside it may name them: {', '.join(tables[:3])} in {above}"
+            elif sum(has_images(folder) for folder in folders_in(above)) > 1:
                 why += f"; if {source.name!r} is one of the classes, give the folder above: "
                 why += f'{key} = "{above}" (new: --{option} {above})'
             else:
@@ -130,7 +133,7 @@ def _refuse_less_than_two(source: Path, key: str, classes: list[Path], loose: Wa
         elif (files := _tables_below(source)) is not None:
             why += f'; tables or shards ({files[0].name}) are in {files[0].parent}: {key} = "{pattern_of(files)}"'
         elif loose.left_out:
-            why += f"; there are only {line_from_left_out(loose.left_out).removeprefix('left out: ')}"
+            why += f"; there is nothing but {line_from_left_out(loose.left_out).removeprefix('left out: ')}"
         raise DataError(why)
     why = f"{source}: expected at least two classes, there is only one class folder with images, {classes[0].name!r}"
     deeper = folder_of_classes(classes[0])

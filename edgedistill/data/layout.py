@@ -20,8 +20,9 @@ from edgedistill.data.files import (
     tables_in,
 )
 from edgedistill.data.labels import clean
-from edgedistill.data.rows import Places, places_of_images
+from edgedistill.data.rows import Places, best_place
 from edgedistill.data.split_names import named_splits, split_folders, split_of_name
+from edgedistill.data.table import SPLITS
 from edgedistill.data.tables import Table, read_table_file
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
@@ -37,11 +38,15 @@ class Layout:
         sources: `train`, `val`, `test` -> a folder, a table, or a pattern of files.
         keys: further keys of [data].
         said: what was understood, for people.
+        asked: keys that the user named.
+        tables: those that were read.
     """
 
     sources: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)
+    tables: dict[Path, Table] = field(default_factory=dict)
 
 
 def recognise(given: dict[str, Path], keys: dict[str, Any]) -> Layout:
@@ -54,7 +59,7 @@ def recognise(given: dict[str, Path], keys: dict[str, Any]) -> Layout:
     Raises:
         DataError: a table that cannot be read, or whose images are nowhere; splits without classes.
     """
-    found = Layout(keys=dict(keys))
+    found = Layout(keys=dict(keys), asked=dict(keys))
     root = Path(os.path.abspath(given["train"]))
     splits = _splits_below(root, found) if root.is_dir() else {}
     places = {name: Path(os.path.abspath(path)) for name, path in given.items()}
@@ -77,11 +82,16 @@ def _splits_below(root: Path, found: Layout) -> dict[str, Path]:
             files = [file for file in data_files(folder) if file.suffix.lower() in {".parquet", ".tar"}]
             named = named_splits(files)
             splits = {name: Path(pattern_of(paths)) for name, paths in named.items()} if len(named) > 1 else {}
+        if not splits:
+            tables = [table for table in tables_in(folder) if _is_labelled(table, found)]
+            listed = named_splits(tables)
+            splits = {name: paths[0] for name, paths in listed.items()} if len(listed) > 1 else {}
         if splits:
+            splits = {name: splits[name] for name in SPLITS if name in splits}
             names = ", ".join(f"{name} = {path.relative_to(root)}" for name, path in splits.items())
             found.said.append(f"splits found: {names}")
             others = [below.name for below in folders_in(folder) if below not in splits.values() and has_images(below)]
-            if others:
+            if others and all(path in folders_in(folder) for path in splits.values()):
                 found.said.append(f"folders beside the splits left out: {', '.join(others)}")
             return splits
         inner = [below for below in folders_in(folder) if has_images(below) or data_files(below)]
@@ -140,25 +150,32 @@ def _source_in(place: Path, found: Layout, root_too: bool = True) -> Path | None
         return place
     if has_own_images(place) and not holding:
         beside = [table for table in tables_in(place.parent) if _is_labelled(table, found)] if root_too else []
+        own = [table for table in beside if _image_root(table, found) == place.name]
+        beside = own or beside
         return beside[0] if len(beside) == 1 else (place if root_too else None)
-    if len(holding) == 1 and not root_too:
+    if len(holding) == 1 and not root_too and (folders_in(holding[0]) or data_files(holding[0])):
         return _source_in(holding[0], found, root_too=False)
-    return place if root_too else None
+    return place if root_too or holding else None
 
 
 def _is_labelled(table: Path, found: Layout) -> bool:
     """Whether a table lists images with labels. One that cannot be read at all is met later."""
     try:
-        read = read_table_file(table)
+        read = _read(table, found)
         columns = columns_of(read, _config(table, found))
     except DataError:
         return False
     return read.embedded is not None or bool(_find_images(read, columns.path, _config(table, found)))
 
 
+def _image_root(table: Path, found: Layout) -> str | None:
+    read, data = _read(table, found), _config(table, found)
+    return (_find_images(read, columns_of(read, data).path, data) or {}).get("image_root")
+
+
 def _overrules(table: Path, folders: list[Path], found: Layout) -> bool:
     """Whether a table beside folders names other labels than they do: they hold parts, not classes."""
-    read = read_table_file(table)
+    read = _read(table, found)
     columns = columns_of(read, _config(table, found))
     names = {clean(folder.name).lower() for folder in folders}
     labels = (
@@ -178,12 +195,12 @@ def _take(name: str, place: Path, source: Path | None, found: Layout) -> None:
     source = source or place
     found.sources[name] = str(source)
     if source != place and source.is_relative_to(place):
-        found.said.append(f"{name}: {source.relative_to(place)} in {place.name}")
+        found.said.append(f"{name}: {source.relative_to(place.parent)}")
     elif source != place:
         found.said.append(f"{name}: {source.name} beside {place.name}")
     if not source.is_file() or source.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
         return
-    table, data = read_table_file(source), _config(source, found)
+    table, data = _read(source, found), _config(source, found)
     columns = columns_of(table, data)
     keys: dict[str, Any] = {} if table.embedded else {"path_column": columns.path}
     keys |= {"label_column": columns.label} if columns.label else {}
@@ -242,15 +259,23 @@ def _find_images(table: Table, column: str, data: DataConfig) -> dict[str, Any] 
     as_it_stands = share()
     if as_it_stands == 1 or data.image_root is not None or data.suffix:
         return {} if as_it_stands else None
-    for root, suffix in places_of_images(table.source, sample):
-        return {key: value for key, value in (("image_root", root), ("suffix", suffix)) if value}
-    if share(image_root=".") > max(as_it_stands, 0.5):
+    placed, root, suffix = best_place(table.source, sample)
+    by_name = share(image_root=".") if placed < 1 else 0.0
+    if max(placed, by_name) <= as_it_stands:
+        return {} if as_it_stands else None
+    if by_name > placed:
         return {"image_root": "."}
-    return {} if as_it_stands else None
+    return {key: value for key, value in (("image_root", root), ("suffix", suffix)) if value}
+
+
+def _read(path: Path, found: Layout) -> Table:
+    if path not in found.tables:
+        found.tables[path] = read_table_file(path)
+    return found.tables[path]
 
 
 def _config(source: Path, found: Layout) -> DataConfig:
-    return DataConfig(train=str(source), **found.keys)
+    return DataConfig(train=str(source), **found.asked)
 
 
 def _say_siblings(root: Path, places: dict[str, Path], found: Layout) -> None:

@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
+
 from edgedistill.errors import DataError
+from jetson.errors import ImageError
+from jetson.preprocess import decode_image
 
 # Folders that hold no class, whatever is in them; and those that may, as in mask / no mask.
 ANNOTATIONS = {"annotation", "annotations", "label", "labels", "ground_truth", "groundtruth", "gt", "bboxes"}
@@ -33,16 +37,37 @@ def annotation_folders(images: dict[Path, list[Path]]) -> dict[Path, str]:
         images: folder -> images below it.
     """
     found = {}
+    stems = {folder: [_base(file) for file in files] for folder, files in images.items()}
     for folder in images:
         name = re.sub(r"[\W_]+", "_", folder.name).lower()
         if name in ANNOTATIONS:
             found[folder] = "annotations by its name"
-        elif name in MASKS:
-            others = {stem for other, files in images.items() if other != folder for stem in map(_base, files)}
-            same = sum(_base(file) in others for file in images[folder])
-            if 2 * same >= max(len(images[folder]), 1) and same >= _LEAST:
+        elif name in MASKS and _share_of_names(folder, stems) >= 0.5:
+            # Images that are numbered from 0 in every class have the same names and are no masks.
+            numbered = all(_share_of_names(other, stems) >= 0.5 for other in images)
+            if not numbered or _look_like_masks(images[folder]):
                 found[folder] = "masks: their names are those of images in the classes"
     return found
+
+
+def _share_of_names(folder: Path, stems: dict[Path, list[str]]) -> float:
+    """How many of a folder's names are in other folders too, of all of its names."""
+    others = {stem for other, names in stems.items() if other != folder for stem in names}
+    return sum(stem in others for stem in stems[folder]) / max(len(stems[folder]), 1)
+
+
+def _look_like_masks(files: list[Path], looked_at: int = 8) -> bool:
+    """Whether four colours make up nearly all of most images; photographs have more."""
+    flat = 0
+    files = files[:: max(1, len(files) // looked_at)][:looked_at]
+    for file in files:
+        try:
+            colours = decode_image(file.read_bytes(), file).reshape(-1, 3) // 32
+        except (OSError, ImageError):
+            continue
+        counts = np.bincount(colours.astype(np.int64) @ (64, 8, 1))
+        flat += np.sort(counts)[-4:].sum() >= 0.97 * counts.sum()
+    return 2 * flat > len(files)
 
 
 def refuse_masks(source: Path, paths: list[Path]) -> None:

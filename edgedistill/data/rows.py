@@ -78,8 +78,8 @@ class Places:
         return self._below.get(name)
 
 
-def places_of_images(source: Path, paths: list[str]) -> Iterator[tuple[str | None, str]]:
-    """(image_root, suffix) with which all of some paths of a table are files, the simplest first."""
+def best_place(source: Path, paths: list[str]) -> tuple[float, str | None, str]:
+    """(share, image_root, suffix): with which most of some paths of a table are files, the simplest of equal ones."""
     folder, stem = source.parent, source.stem.lower().lstrip("_")
 
     def order(root: str) -> tuple[int, int, str]:
@@ -87,11 +87,16 @@ def places_of_images(source: Path, paths: list[str]) -> Iterator[tuple[str | Non
         other = named is not None and named.split != "train"
         return root.count("/"), 0 if root.lower().startswith(stem) else 1 + other, root
 
+    best: tuple[float, str | None, str] = (0.0, None, "")
     for root in [None, *sorted(_folders_below(folder), key=order)]:
         start = folder / (root or "")
-        for suffix in _suffixes(start / paths[0]):
-            if all(Path(f"{start / path}{suffix}").is_file() for path in paths):
-                yield root, suffix
+        for suffix in dict.fromkeys(suffix for path in paths[:3] for suffix in _suffixes(start / path)):
+            share = sum(Path(f"{start / path}{suffix}").is_file() for path in paths) / len(paths)
+            if share > best[0]:
+                best = (share, root, suffix)
+        if best[0] == 1:
+            break
+    return best
 
 
 def _folders_below(folder: Path, depth: int = 3) -> Iterator[str]:
