@@ -230,22 +230,25 @@ def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
 
 
 def new(
-    train: PathLike, file: PathLike, /, *, val: PathLike | None = None,
-    unlabelled: PathLike | None = None, target: str = "jetson-nano",
+    train: PathLike, file: PathLike, /, *, val: PathLike | None = None, test: PathLike | None = None,
+    unlabelled: PathLike | None = None, target: str = "jetson-nano", **keys: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Look at images and write a commented recipe for them: `edgedistill new`.
 
     Args:
-        train: a folder per class, CSV, parquet, or .tar shards.
+        train: a folder per class, a folder of splits, CSV, parquet, or .tar shards.
         file: the recipe to write; must not exist.
+        keys: further keys of [data], like `label_column="diagnosis"` or `leave_out=("*_mask.png",)`.
 
     Returns:
-        What was found: `counts`, `imbalance`, `unreadable`, `exact_duplicates`, `leaks`, ...
+        What was found: `counts`, `imbalance`, `unreadable`, `exact_duplicates`, `leaks`, `refused`, ...
     """
     from edgedistill.new import inspect_and_write
 
-    paths = [None if path is None else Path(path) for path in (val, unlabelled)]
-    return inspect_and_write(Path(train), paths[0], target, Path(file), lambda line: None, paths[1])
+    paths = [None if path is None else Path(path) for path in (val, unlabelled, test)]
+    return inspect_and_write(
+        Path(train), paths[0], target, Path(file), lambda line: None, paths[1], paths[2], keys
+    )
 
 
 def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Artifact:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import shlex
 import sys
 from pathlib import Path
@@ -98,7 +99,13 @@ def main(argv: list[str] | None = None) -> int:
     # threads, that starves whoever holds the work. Read when torch is imported, so set here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        return args.call(args)
+        code = args.call(args)
+        sys.stdout.flush()  # what `| head` did not wait for shows here, and not when Python ends
+        return code
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 141  # as a shell shows a tool that SIGPIPE ended
     except EdgeDistillError as error:
         from edgedistill.talk import painted
 
@@ -118,3 +125,18 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped", file=sys.stderr)
         return 130
+
+
+def _reader_is_gone() -> bool:
+    """Whether whoever read our output has ended, like `head` after ten lines; it is closed then."""
+    gone = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            poll = select.poll()
+            poll.register(stream.fileno(), select.POLLOUT)
+            if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+                gone = True
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left goes nowhere
+        except (OSError, ValueError, AttributeError):  # no file of the system's
+            continue
+    return gone

@@ -49,9 +49,27 @@ class DataConfig(Section):
     store: Literal["decoded", "files"] = "decoded"
     """keep resized pixels in the run, or (large sets) decode the files at each access"""
     path_column: str = "path"
-    """CSV / parquet: column of image paths, relative to the file"""
+    """CSV / parquet: column of image paths, relative to the file; where it is missing, usual names
+    like `filename`, `image`, `id_code` are taken"""
     label_column: str = "label"
-    """CSV / parquet: column of class names"""
+    """CSV / parquet: column of class names; where it is missing, usual names like `class`,
+    `diagnosis`, or one column of 0 and 1 for each class (exactly one 1 in a row) are taken"""
+    split_column: str | None = None
+    """CSV / parquet: column of train, val and test; a column `split` is taken when absent; "" for none"""
+    image_root: str | None = None
+    """CSV / parquet: folder that the paths are relative to, itself relative to the table; `{table}`
+    stands for the table's name. Images that are not directly there are found below it by name"""
+    suffix: str = ""
+    """CSV / parquet: ending of the files, where the paths are written without it, like `.png`"""
+    leave_out: tuple[str, ...] = ()
+    """images left out, by patterns on the path below the source or on the name, like `*_mask.png`"""
+    same_names: Literal["refuse", "keep"] = "refuse"
+    """what to do with a folder whose images come in pairs like a.jpg and a.png, or a.png and
+    a_mask.png: the second ones may be masks; `keep` learns from both"""
+    small_classes: Literal["refuse", "drop", "merge"] = "refuse"
+    """what to do with classes of less than min_class_images images; `merge` makes one class `other`"""
+    min_class_images: Annotated[int, Field(ge=0)] = 0
+    """fewest images of a class, of all splits together; 0 means one for each split that is made"""
     group_column: str | None = None
     """CSV / parquet: images with the same value never fall into different splits"""
     group_pattern: str | None = None
@@ -146,7 +164,9 @@ class DataConfig(Section):
 
         Keys that came later are left out at their default, so that older artifacts stay fresh.
         """
-        newer = {name for name in ("unlabelled", "store", "group_by", "fit", "sixteen_bit")
+        newer = {name for name in ("unlabelled", "store", "group_by", "fit", "sixteen_bit", "split_column",
+                                   "image_root", "suffix", "leave_out", "same_names", "small_classes",
+                                   "min_class_images")
                  if getattr(self, name) == type(self).model_fields[name].default}  # fmt: skip
         return self.model_dump(mode="json", exclude={"balance", "metric", "training_px", *newer})
 

@@ -27,6 +27,7 @@ class Pool:
         alike: left out as look-alikes of a validation or test image: pool path, its most alike
             image's path, split and correlation.
         unreadable: one line each.
+        said: lines for people: what was left out before any image was read.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Pool:
     copies: int = 0
     alike: list[tuple[str, str, str, float]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
 def scan_pool(
@@ -60,11 +62,12 @@ def scan_pool(
     Raises:
         DataError: no pool there, or nothing left of it.
     """
-    listed = [item.path for item in list_pool(Path(data.unlabelled), data)]
+    listing = list_pool(Path(data.unlabelled), data)
+    listed = [item.path for item in listing.items]
     known = set(labelled.sha256)
     held_rows = np.flatnonzero(splits != "train") if similarity > 0 else np.empty(0, np.int64)
     held = labelled.signatures[held_rows] if len(held_rows) else None
-    pool = Pool()
+    pool = Pool(said=[f"unlabelled: {line}" for line in listing.lines])
     readings = read_all(listed, data, framing if keep else None)
     for path, seen in zip(listed, readings, strict=True):
         if isinstance(seen, str):

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
+from edgedistill.data.labels import in_order
 from edgedistill.data.pixels import PixelWriter
 from edgedistill.data.pool import POOL, Pool, scan_pool
 from edgedistill.data.scan import Keep, Scan, scan
@@ -66,18 +67,32 @@ def _prepare(
     classes, labels, splits = splits_of(found, grouped, data)
     _refuse_conflicts(found, grouped.exact)
     summary = summary_of(found, grouped, classes, labels, splits)
-    lines, pool = lines_from_summary(summary), Pool()
-    uneven = line_of_uneven_classes(summary["counts"], fractions_of(data))
+    lines, pool = [*found.said, *lines_from_summary(summary)], Pool()
+    uneven = line_of_uneven_classes(summary["counts"], fractions_of(data, found.given))
     lines += [uneven] if uneven else []
     if data.unlabelled is not None:
         pool = scan_pool(data, framing, found, splits, grouped.similarity, keep)
         _refuse_unreadable(pool.unreadable, data)
         summary |= summary_of_pool(pool)
-        lines.append(line_from_pool(summary))
+        lines += [*pool.said, line_from_pool(summary)]
     write_table(out, _table(found, grouped, classes, labels, splits, pool))
     for line in lines:
         say("  " + printable(line))
     return summary
+
+
+def foretell(found: Scan, grouped: Grouping, data: DataConfig) -> list[str]:
+    """What stage `data` would refuse, a line each; by the same functions, one after another."""
+    refused = []
+    try:
+        _refuse_conflicts(found, grouped.exact)
+    except DataError as error:
+        refused.append(str(error))
+    try:
+        splits_of(found, grouped, data)
+    except DataError as error:
+        refused.append(str(error))
+    return refused
 
 
 def _table(
@@ -106,16 +121,16 @@ def _refuse_unreadable(unreadable: list[str], data: DataConfig) -> None:
 
 def _classes(found: Scan) -> list[str]:
     """Sorted names; every given split must have the same ones."""
-    by_split: dict[str, set[str]] = {}
+    by_split: dict[str, set[str]] = {"train": set()}
     for item, given in zip(found.items, found.given, strict=True):
         by_split.setdefault(given, set()).add(item.label)
-    classes = sorted(by_split["train"])
+    classes = in_order(by_split["train"])
     for given, names in by_split.items():
         if names != by_split["train"]:
-            missing, extra = sorted(by_split["train"] - names), sorted(names - by_split["train"])
+            missing, extra = in_order(by_split["train"] - names), in_order(names - by_split["train"])
             raise DataError(
-                f"data.{given} and data.train have different classes: {given} lacks {missing} and "
-                f"alone has {extra}"
+                f"data.{given} and data.train have different classes: {given} lacks {_shown(missing)} and "
+                f"alone has {_shown(extra)}"
             )
     if len(classes) < 2:
         raise DataError(f"expected at least two classes, got {classes}")
@@ -127,9 +142,13 @@ def _classes(found: Scan) -> list[str]:
     return classes
 
 
-def fractions_of(data: DataConfig) -> dict[str, float]:
-    """Split -> share, of those that are split off `train`."""
-    return {name: getattr(data, f"{name}_fraction") for name in ("val", "test") if getattr(data, name) is None}
+def _shown(names: list[str]) -> str:
+    return f"{names[:10]}" + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def fractions_of(data: DataConfig, given: list[str]) -> dict[str, float]:
+    """Split -> share, of those that are split off `train`: that no source and no column gives."""
+    return {name: getattr(data, f"{name}_fraction") for name in ("val", "test") if name not in given}
 
 
 def splits_of(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -141,7 +160,7 @@ def splits_of(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[st
     classes = _classes(found)
     number = {name: index for index, name in enumerate(classes)}
     labels = np.array([number[item.label] for item in found.items], dtype=np.int64)
-    splits, fractions = np.array(found.given, dtype=object), fractions_of(data)
+    splits, fractions = np.array(found.given, dtype=object), fractions_of(data, found.given)
     if fractions:
         own = np.flatnonzero(splits == "train")
         keys = [found.sha256[i] for i in own]

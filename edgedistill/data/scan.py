@@ -15,7 +15,8 @@ from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
 from edgedistill.data.framing import Framing, Kept
 from edgedistill.data.group_names import refuse_unnamed
 from edgedistill.data.shards import read_bytes
-from edgedistill.data.sources import Item, list_items
+from edgedistill.data.small_classes import without_small_classes
+from edgedistill.data.sources import Item, list_source
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
@@ -41,6 +42,7 @@ class Scan:
         grey: how many have three equal channels.
         unreadable: one line each.
         values: (N, 2) smallest and largest value of each 16-bit image; -1 of one with 8 bits.
+        said: lines for people: what was taken without being named, what was left out.
     """
 
     items: list[Item]
@@ -51,6 +53,7 @@ class Scan:
     grey: int
     unreadable: list[str]
     values: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    said: list[str] = field(default_factory=list)
 
 
 class Seen(NamedTuple):
@@ -83,8 +86,7 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
     Raises:
         DataError: no readable image, or too many to compare each with each.
     """
-    sources = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
-    jobs = [(name, item) for name, path in sources.items() for item in list_items(Path(path), data)]
+    jobs, said = _listed(data)
     refuse_unnamed((item.group for _, item in jobs), data)
     searched = data.near_duplicate_similarity > 0
     if searched and len(jobs) > MOST_IMAGES:
@@ -94,7 +96,7 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
             "data.group_pattern or data.group_column"
         )
     signatures = np.empty((len(jobs) if searched else 0, SIDE * SIDE), np.float32)
-    found = Scan([], [], [], signatures, np.empty(0), 0, [])
+    found = Scan([], [], [], signatures, np.empty(0), 0, [], said=said)
     sizes, values = [], []
     readings = read_all([item.path for _, item in jobs], data, framing if keep else None)
     for (name, item), seen in zip(jobs, readings, strict=True):
@@ -116,6 +118,20 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
     found.signatures, found.sizes = signatures[: len(found.items)], np.array(sizes)
     found.values = np.array(values, np.int64)
     return found
+
+
+def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
+    """(split, image) of all labelled sources, and lines for people."""
+    jobs: list[tuple[str, Item]] = []
+    said = []
+    for name in SPLITS:
+        path = getattr(data, name)
+        if path is not None:
+            listing = list_source(Path(path), data, name)
+            jobs += [(item.split or name, item) for item in listing.items]
+            said += [f"{name}: {line}" for line in listing.lines]
+    kept, line = without_small_classes([item for _, item in jobs], [name for name, _ in jobs], data)
+    return kept, said + ([line] if line else [])
 
 
 def read_all(

@@ -22,6 +22,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from edgedistill.data.embedded import embedded_bytes
 from edgedistill.errors import DataError
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
@@ -60,7 +61,7 @@ def member_of(path: Path) -> str | None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an image, whether a file or in a shard. Safe to call from many threads.
+    """The bytes of an image: a file, in a shard, or in a parquet file. Safe to call from many threads.
 
     Raises:
         OSError: gone, unreadable, or a shard that became shorter.
@@ -71,6 +72,9 @@ def read_bytes(path: Path) -> bytes:
         if not os.path.isdir(shard):  # a folder may be called x.tar
             with open(shard, "rb") as file:
                 return _pread(file.fileno(), int(place[1]), int(place[2]), shard)
+    embedded = embedded_bytes(path)
+    if embedded is not None:
+        return embedded
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device may never end
         raise OSError(errno.EINVAL, "not a regular file", text)
     return path.read_bytes()

@@ -6,75 +6,113 @@ may be a folder of any shape.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgedistill.data.class_folders import items_of_folder
+from edgedistill.data.files import (
+    IMAGE_SUFFIXES,
+    folders_in,
+    has_images,
+    line_from_left_out,
+    pattern_of,
+    walk,
+)
 from edgedistill.data.group_names import group_names
-from edgedistill.data.shards import class_lists_beside, member_of, samples_of, shards_of
+from edgedistill.data.items import Item
+from edgedistill.data.labels import clean, whole_numbers
+from edgedistill.data.masks import is_left_out, refuse_masks
+from edgedistill.data.rows import items_of_table
+from edgedistill.data.shards import (
+    class_lists_beside,
+    expand_braces,
+    member_of,
+    samples_of,
+    shards_of,
+)
+from edgedistill.data.split_names import named_splits, split_folders
+from edgedistill.data.tables import read_table_file
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
 
-IMAGE_SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".png",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".jp2",
-        ".pgm",
-        ".ppm",
-        ".pbm",
-        ".pnm",
-    ]
-)
+__all__ = ["Item", "Listing", "fingerprint", "list_items", "list_pool", "list_source"]
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image.
+@dataclass
+class Listing:
+    """What a source lists.
 
     Attributes:
-        path: absolute, for `shards.read_bytes`.
-        label: class name; empty in the unlabelled pool.
-        group: images of one group stay in one split; None when nothing was said.
+        items: images, files in path order, shards in their own.
+        left_out: what was left out and why -> how many.
+        said: further lines for people.
+        files: tables and shards that were opened for it.
     """
 
-    path: Path
-    label: str
-    group: str | None = None
+    items: list[Item]
+    left_out: Counter[str] = field(default_factory=Counter)
+    said: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        line = line_from_left_out(self.left_out)
+        return [*self.said, *([line] if line else [])]
 
 
 def list_items(source: Path, data: DataConfig) -> list[Item]:
-    """All labelled images of a source, files in path order, shards in their own.
+    """The images of `list_source`."""
+    return list_source(source, data).items
+
+
+def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing:
+    """All labelled images of a source.
+
+    Args:
+        source: a folder per class, a table or shards.
+        data: how to read it.
+        split: what it is given as; of a table with a split column, `val` takes the rows of val only.
 
     Raises:
-        DataError: nothing there, an empty class, a missing column, an empty label, a bad shard.
+        DataError: nothing there, a root that holds splits, images and masks mixed, a class without
+            images, a missing column, an empty label, a bad shard.
     """
-    shards = [] if source.is_dir() and _class_folders(source) else shards_of(source)
+    tables = _tables_of(source)
+    shards = [] if tables or (source.is_dir() and folders_in(source)) else shards_of(source)
+    if source.is_dir():
+        _refuse_split_files(source, tables or shards)
     if shards:
-        found = _items_of_shards(shards, labelled=True)
+        found = Listing(_items_of_shards(shards, labelled=True), files=shards)
+    elif tables:
+        found = _listing_of_tables(tables, data)
     elif not source.exists():
-        raise DataError(
-            f"{source}: no such folder or file; expected one folder per class, a CSV, or .tar shards"
-        )
-    elif source.is_dir():
-        found = _items_of_folder(source)
+        raise DataError(f"{source}: no such folder or file; expected one folder per class, a CSV, or .tar shards")
     else:
-        found = _items_of_rows(source, _rows(source), data)
-    if not found:
-        raise DataError(f"{source}: no images listed")
-    names = group_names([below(item.path, source) for item in found], data, source.is_dir() and not shards)
+        _refuse_splits(source)
+        found = Listing(*items_of_folder(Path(os.path.abspath(source)), f"data.{split}"))
+    _keep_split(source, found, data, split)
+    return _finished(Path(os.path.abspath(source)), found, data, is_folder=not (shards or tables))
+
+
+def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -> Listing:
+    """With patterns applied and names cleaned."""
+    items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
+    if len(items) < len(found.items):
+        found.left_out["images by data.leave_out"] += len(found.items) - len(items)
+    if not items:
+        raise DataError(f"{source}: no images listed" + (" but those of data.leave_out" if found.items else ""))
+    if is_folder and data.same_names == "refuse":
+        refuse_masks(source, [item.path for item in items])
+    items = [replace(item, label=clean(item.label)) for item in items]
+    names = group_names([below(item.path, source) for item in items], data, is_folder)
     if names is not None:
-        found = [replace(item, group=name or item.group) for item, name in zip(found, names, strict=True)]
-    return found if shards else sorted(found, key=lambda item: str(item.path))
+        items = [replace(item, group=name or item.group) for item, name in zip(items, names, strict=True)]
+    ordered = bool(found.files) and found.files[0].suffix == ".tar"
+    found.items = items if ordered else sorted(items, key=lambda item: str(item.path))
+    return found
 
 
 def below(path: Path, source: Path) -> str:
@@ -92,25 +130,34 @@ def below(path: Path, source: Path) -> str:
         return path.as_posix()
 
 
-def list_pool(source: Path, data: DataConfig) -> list[Item]:
+def list_pool(source: Path, data: DataConfig) -> Listing:
     """All images of the unlabelled pool; labels and folder names are ignored.
 
     Raises:
         DataError: nothing there, no images, a missing column, a bad shard.
     """
-    files = list(_images_below(source)) if source.is_dir() else []
-    shards = [] if files else shards_of(source)
+    below = walk(source) if source.is_dir() else None
+    tables = [] if below and below.images else _tables_of(source)
+    shards = [] if tables or (below and below.images) else shards_of(source)
     if shards:
-        return _items_of_shards(shards, labelled=False)
-    if not source.exists():
-        raise DataError(f"{source}: no such folder or file; expected unlabelled images in a "
-                        "folder, a CSV, or .tar shards")  # fmt: skip
-    found = [Item(file, "") for file in files]
-    if not source.is_dir():
-        found = _items_of_rows(source, _rows(source), data, labelled=False)
-    if not found:
+        return Listing(_items_of_shards(shards, labelled=False), files=shards)
+    if tables:
+        found = Listing([], files=tables)
+        for table in tables:
+            items, said = items_of_table(read_table_file(table), data, labelled=False)
+            found.items, found.said = found.items + items, said
+    elif below is None:
+        if source.exists():
+            read_table_file(source)  # says what was expected
+        raise DataError(
+            f"{source}: no such folder or file; expected unlabelled images in a folder, a CSV, or .tar shards"
+        )
+    else:
+        found = Listing([Item(file, "") for file in below.images], below.left_out)
+    if not found.items:
         raise DataError(f"{source}: no images in it; fill it, or leave data.unlabelled out")
-    return sorted(found, key=lambda item: str(item.path))
+    found.items = sorted(found.items, key=lambda item: str(item.path))
+    return found
 
 
 def fingerprint(data: DataConfig) -> str:
@@ -122,117 +169,97 @@ def fingerprint(data: DataConfig) -> str:
     for name in ("train", "val", "test", "unlabelled"):
         if getattr(data, name) is None:
             continue
-        for file in _files_of(Path(getattr(data, name)), data, name != "unlabelled"):
+        for file in _files_of(Path(getattr(data, name)), data, name):
             try:
                 stat = file.stat()
             except OSError:
-                continue  # `prepare` says which file is missing
-            digest.update(
-                f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
-            )
+                continue  # `prepare` says which file is missing; inside a table or shard there is none
+            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
-def _files_of(source: Path, data: DataConfig, labelled: bool) -> list[Path]:
-    is_folder = source.is_dir()
-    if not (is_folder and (_class_folders(source) if labelled else any(_images_below(source)))):
-        shards = shards_of(source)
+def _files_of(source: Path, data: DataConfig, name: str) -> list[Path]:
+    labelled = name != "unlabelled"
+    if not source.is_dir() or not (folders_in(source) if labelled else has_images(source)):
+        shards = [] if _tables_of(source) else shards_of(source)
         if shards:
             beside = [file for shard in shards for file in class_lists_beside(shard)]
             return [*shards, *dict.fromkeys(beside)]
-    listed = list_items(source, data) if labelled else list_pool(source, data)
-    return ([] if is_folder else [source]) + [item.path for item in listed]
+    listed = list_source(source, data, name) if labelled else list_pool(source, data)
+    return [*listed.files, *(item.path for item in listed.items)]
 
 
-def _class_folders(source: Path) -> list[Path]:
-    return sorted(
-        entry for entry in source.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+def _tables_of(source: Path) -> list[Path]:
+    """The tables that a source names: itself, parquet files in a folder, or by {00..07}."""
+    if source.is_dir():
+        return (
+            []
+            if folders_in(source)
+            else sorted(entry for entry in source.iterdir() if entry.suffix.lower() == ".parquet" and entry.is_file())
+        )
+    if source.exists():
+        return [] if shards_of(source) else [source]
+    if source.suffix.lower() != ".parquet":
+        return []
+    tables = [Path(name) for name in expand_braces(str(source))]
+    missing = next((table for table in tables if not table.is_file()), None)
+    if missing is not None:
+        raise DataError(f"{source}: no such file: {missing}")
+    return tables
+
+
+def _listing_of_tables(tables: list[Path], data: DataConfig) -> Listing:
+    found = Listing([], files=tables)
+    for table in tables:
+        items, said = items_of_table(read_table_file(table), data)
+        found.items += items
+        found.said = found.said + [line for line in said if line not in found.said]
+    written = whole_numbers(item.label for item in found.items)
+    found.items = [replace(item, label=written.get(item.label, item.label)) for item in found.items]
+    return found
+
+
+def _keep_split(source: Path, found: Listing, data: DataConfig, split: str) -> None:
+    """Of a source that names splits itself: `train` gives those that the recipe has no source for."""
+    others = {"train", "val", "test"} - {split}
+    if split == "train":
+        others = {name for name in ("val", "test") if getattr(data, name) is not None}
+    kept = [item for item in found.items if item.split not in others]
+    if len(kept) < len(found.items):
+        found.left_out["images of another split"] += len(found.items) - len(kept)
+    if not kept and found.items:
+        raise DataError(f"{source}: it says itself which split an image is in, and none is in {split!r}")
+    found.items = kept
+
+
+def _refuse_split_files(source: Path, files: list[Path]) -> None:
+    splits = named_splits(files)
+    if len(splits) > 1:
+        lines = ", ".join(f'data.{name} = "{pattern_of(paths)}"' for name, paths in splits.items())
+        raise DataError(
+            f"{source}: holds files of the splits {', '.join(splits)}; write {lines}; or let "
+            f"`edgedistill new --train {source}` do so"
+        )
+
+
+def _refuse_splits(source: Path) -> None:
+    splits = split_folders(source)
+    if splits:
+        lines = ", ".join(f'data.{name} = "{folder}"' for name, folder in splits.items())
+        raise DataError(
+            f"{source}: holds splits ({', '.join(folder.name for folder in splits.values())}), not classes; write "
+            f"{lines}; or let `edgedistill new --train {source}` do so"
+        )
 
 
 def _items_of_shards(shards: list[Path], labelled: bool) -> list[Item]:
-    found = [Item(sample.path, sample.label or "")
-             for shard in shards for sample in samples_of(shard, IMAGE_SUFFIXES, labelled)]  # fmt: skip
+    found = [
+        Item(sample.path, sample.label or "")
+        for shard in shards
+        for sample in samples_of(shard, IMAGE_SUFFIXES, labelled)
+    ]
     if not found:
         raise DataError(f"{shards[0]}: no images in it; expected members like KEY.jpg")
     return found
 
 
-def _items_of_folder(source: Path) -> list[Item]:
-    classes = _class_folders(source)
-    if not classes:
-        raise DataError(f"{source}: no class folders in it; expected {source.name}/CLASS/image.jpg")
-    found: list[Item] = []
-    for folder in classes:
-        files = list(_images_below(folder))
-        if not files:
-            raise DataError(
-                f"{folder}: the class {folder.name!r} has no images; remove the folder or fill it"
-            )
-        found += [Item(file, folder.name) for file in files]
-    return found
-
-
-def _images_below(folder: Path) -> Iterable[Path]:
-    """Image files at any depth. Links to folders are not followed, so they cannot loop."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(os.path.abspath(os.path.join(place, name)))
-
-
-def _rows(source: Path) -> list[dict[str, str | None]]:
-    if source.suffix.lower() in {".csv", ".tsv"}:
-        return _csv_rows(source)
-    if source.suffix.lower() == ".parquet":
-        return _parquet_rows(source)
-    raise DataError(f"{source}: expected a folder, .csv, .tsv, .parquet or .tar")
-
-
-def _csv_rows(source: Path) -> list[dict[str, str | None]]:
-    try:
-        with open(source, newline="", encoding="utf-8-sig") as file:
-            separator = "\t" if source.suffix.lower() == ".tsv" else ","
-            return list(csv.DictReader(file, delimiter=separator))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{source}: not a readable CSV in UTF-8: {error}") from None
-
-
-def _parquet_rows(source: Path) -> list[dict[str, str | None]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise DataError(
-            f"{source}: parquet needs pyarrow: pip install 'edgedistill[parquet]'"
-        ) from None
-    try:
-        rows = parquet.read_table(source).to_pylist()
-    except Exception as error:  # pyarrow has its own family of errors; all mean a bad file
-        raise DataError(f"{source}: not a readable parquet file: {error}") from None
-    return [{k: None if v is None else str(v) for k, v in row.items()} for row in rows]
-
-
-def _items_of_rows(
-    source: Path, rows: list[dict[str, str | None]], data: DataConfig, labelled: bool = True
-) -> list[Item]:
-    if not rows:
-        raise DataError(f"{source}: no rows below the header")
-    columns = (data.path_column, data.label_column, data.group_column)
-    for column in filter(None, columns if labelled else columns[:1]):
-        if column not in rows[0]:
-            known = ", ".join(str(name) for name in rows[0])
-            raise DataError(
-                f"{source}: no column {column!r}; it has {known}; name yours with "
-                "data.path_column, data.label_column, data.group_column"
-            )
-    found = []
-    for number, row in enumerate(rows, start=2):
-        path, label = row[data.path_column], row[data.label_column] if labelled else ""
-        if not path or (labelled and not label):
-            raise DataError(f"{source}, line {number}: the path or the label is empty")
-        if "\0" in path:
-            raise DataError(f"{source}, line {number}: {path!r} is no path")
-        group = row[data.group_column] if labelled and data.group_column else None
-        found.append(Item(Path(os.path.abspath(source.parent / path)), label or "", group or None))
-    return found

@@ -196,5 +196,6 @@ def _refuse_missing(
                 f"{' and a '.join(missing)} split: images of one group, named or alike, stay in one split, and each of "
                 f"{len(wanted)} splits needs a group of every class; add images of other groups, raise "
                 "data.near_duplicate_similarity or set it to 0 if what looks alike is not the same, or give data.val "
-                "and data.test"
+                "and data.test, or leave such classes out: data.small_classes = \"drop\", data.min_class_images = "
+                f"{count + 1}"
             )

@@ -13,7 +13,7 @@ from edgedistill.data.pool import POOL, Pool
 from edgedistill.data.scan import Scan
 from edgedistill.data.table import MEASURED, SPLITS, first_of_copies
 
-CLASSES_LISTED = 30  # each with a line; of more only the smallest have one
+CLASSES_SHOWN = 20  # named a line each; of more, the largest and smallest quarter of that
 UNEVEN = 0.1  # of a class that its training share may lie off what was asked for
 
 
@@ -82,7 +82,8 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
     lines = [f"{len(classes)} classes, " + ", ".join(
         f"{summary['images'][split]} {split}" for split in SPLITS) + " images"]  # fmt: skip
-    lines += lines_of_classes(counts)
+    shown = {name: ", ".join(f"{counts[split][name]} {split}" for split in SPLITS) for name in classes}
+    lines += lines_of_classes(shown, totals)
     copies = {name: count for name, count in summary["copies_left_out"].items() if count}
     if copies:
         lines.append("exact copies count once in figures: " + " and ".join(
@@ -111,19 +112,23 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def lines_of_classes(counts: dict[str, dict[str, int]]) -> list[str]:
-    """What each class got, a line each; of many classes only the smallest.
+def lines_of_classes(shown: dict[str, str], totals: dict[str, int]) -> list[str]:
+    """A line for each class; of many classes the largest and the smallest ones.
 
     Args:
-        counts: split -> class -> images.
+        shown: class -> what is said of it.
+        totals: class -> images.
     """
-    names = list(next(iter(counts.values())))
-    shown = sorted(names, key=lambda name: sum(counts[split][name] for split in SPLITS))[:CLASSES_LISTED]
-    lines = [f"  {name}: " + ", ".join(f"{counts[split][name]} {split}" for split in SPLITS)
-             for name in names if name in set(shown)]  # fmt: skip
-    if len(names) > len(shown):
-        lines.append(f"  and {len(names) - len(shown)} larger classes")
-    return lines
+    if len(shown) <= CLASSES_SHOWN:
+        return [f"  {name}: {text}" for name, text in shown.items()]
+    by_size = sorted(totals, key=lambda name: -totals[name])
+    ends = CLASSES_SHOWN // 4
+    middle = sorted(totals.values())[len(totals) // 2]
+    return [
+        *(f"  {name}: {shown[name]}" for name in by_size[:ends]),
+        f"  ... {len(shown) - 2 * ends} more classes, median {middle} images a class",
+        *(f"  {name}: {shown[name]}" for name in by_size[-ends:]),
+    ]
 
 
 def _lines_of_dependence(summary: dict[str, Any]) -> list[str]:

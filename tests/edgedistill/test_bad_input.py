@@ -50,7 +50,12 @@ def test_a_wrong_recipe_key(folder, override, line):
 
 def test_an_empty_class(folder):
     (folder / "images" / "empty").mkdir()
-    assert "the class 'empty' has no images" in refused(folder)
+    (folder / "images" / "scans").mkdir()
+    (folder / "images" / "scans" / "1.dcm").write_bytes(b"x")
+    assert "the class 'scans' has no images that can be read, only 1 .dcm (DICOM" in refused(folder)
+    (folder / "images" / "scans" / "1.dcm").unlink()
+    done = edgedistill("data", "r.toml", cwd=folder)
+    assert "folder 'empty' left out: empty" in done.stderr
 
 
 def test_a_truncated_image(folder):

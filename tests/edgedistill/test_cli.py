@@ -137,7 +137,7 @@ def test_new_with_a_pool_and_more_images_than_can_be_compared(tmp_path, monkeypa
         tmp_path / "a", None, "jetson-nano", tmp_path / "r.toml", said.append, tmp_path / "pool"
     )
     assert "6 images in the unlabelled pool" in said
-    assert any("more than 11 images: look-alikes were not searched" in line for line in said)
+    assert any("12 images are too many to compare each with each: look-alikes were not" in line for line in said)
     data = load_recipe(tmp_path / "r.toml").data
     assert (data.unlabelled, data.store) == (str(tmp_path / "pool"), "files")
     assert data.near_duplicate_similarity == 0
@@ -180,3 +180,28 @@ def test_advice_repeats_the_command_without_secrets(typed, repeated):
     from edgedistill.verbs.recipe_run import command_of
 
     assert command_of(build_parser().parse_args(typed)) == repeated
+
+
+def test_who_reads_less_than_all_is_no_fault(tmp_path):
+    """`edgedistill VERB | head -1`: no traceback, the exit code that SIGPIPE gives, the recipe is there."""
+    write_images(tmp_path / "a", per_class=4)
+    for words in (["new", "--train", "a", "r.toml"], ["students"]):
+        command = [sys.executable, "-m", "edgedistill", *words]
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True,
+                              env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (141, "")
+    assert (tmp_path / "r.toml").exists()
+
+
+def test_two_thousand_classes_are_a_summary(tmp_path):
+    from edgedistill.data.summary import lines_of_classes
+
+    totals = {f"c{number}": number + 1 for number in range(2000)}
+    lines = lines_of_classes({name: str(total) for name, total in totals.items()}, totals)
+    assert len(lines) <= 20
+    assert lines[0] == "  c1999: 2000"
+    assert lines[-1] == "  c0: 1"
+    assert any("more classes, median 1001 images a class" in line for line in lines)

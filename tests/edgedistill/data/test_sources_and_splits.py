@@ -64,8 +64,9 @@ def test_lists_of_paths(tmp_path, kind):
     assert {(item.label, item.path.name) for item in items} == {
         ("disc", "000.png"), ("disc", "001.png"), ("square", "000.png"), ("square", "001.png"),
     }  # fmt: skip
-    with pytest.raises(DataError, match="no column 'path'; it has file, kind"):
-        list_items(path, config(path))
+    assert list_items(path, config(path)) == items, "usual names and the only other column"
+    with pytest.raises(DataError, match="no column 'art'; it has file, kind"):
+        list_items(path, config(path, label_column="art"))
 
 
 def test_an_empty_label_names_its_line(tmp_path):

@@ -1,0 +1,192 @@
+"""Which columns of a table hold path, label, split and group: as the recipe says, or by usual names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedistill.data.files import IMAGE_SUFFIXES
+from edgedistill.data.labels import are_quantities
+from edgedistill.data.split_names import WORDS, split_of_value
+from edgedistill.data.tables import Table
+from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
+
+_PATHS = """path filepath filepaths file_path image_path img_path filename file_name filenames file image_file image
+images img image_name image_id img_id image_index id_code photo photo_id picture fname name id"""
+_LABELS = """label labels class class_name classname classes category diagnosis target dx species breed label_name
+category_name finding y class_id label_id category_id fine_label"""
+_GROUPS = """group group_id patient patient_id subject subject_id lesion_id case_id part_id serial video video_id
+sequence sequence_id scene location"""
+
+# In order: of two that are there, the first one is taken.
+PATHS, LABELS, GROUPS = _PATHS.split(), _LABELS.split(), _GROUPS.split()
+SPLIT = "split"
+SPLITS = ["set", "subset", "data_set", "dataset", "partition", "usage", "phase"]
+ONE = {"1", "1.0", "True"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of columns.
+
+    Attributes:
+        path: of image paths; of the images themselves when they are embedded.
+        label: of class names; None for one-hot columns, and without labels.
+        one_hot: a column for each class; empty with `label`.
+        split: of train, val, test; None without one.
+        group: that the recipe names; None without one.
+        said: what was taken without being named, for people.
+    """
+
+    path: str
+    label: str | None
+    one_hot: tuple[str, ...]
+    split: str | None
+    group: str | None
+    said: tuple[str, ...] = ()
+
+
+def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns:
+    """The columns of a table.
+
+    Raises:
+        DataError: one is named and missing, or none can be taken; labels that are quantities.
+    """
+    path = table.embedded or _path_column(table, data)
+    split = _split_column(table, data) if labelled else None
+    group = _named(table, data.group_column, "group_column") if labelled and data.group_column else None
+    if not labelled:
+        return Columns(path, None, (), None, None)
+    others = [name for name in table.columns if name not in {path, split, group} and not _is_index(name)]
+    label, one_hot = _label_column(table, data, others)
+    if label is not None:
+        _refuse_quantities(table, label)
+    said = []
+    if not table.embedded and path != data.path_column:
+        said.append(f"paths from the column {path!r}")
+    if label is not None and label != data.label_column:
+        said.append(f"labels from {label!r}")
+    if one_hot:
+        said.append(f"labels from {len(one_hot)} columns of 0 and 1")
+    if split is not None and data.split_column is None:
+        said.append(f"splits from {split!r}")
+    return Columns(path, label, one_hot, split, group, tuple(said))
+
+
+def group_candidates(columns: list[str]) -> list[str]:
+    """Columns that by their name may say what belongs together."""
+    return [name for name in columns if plain(name) in GROUPS]
+
+
+def plain(name: str) -> str:
+    """`Image Index` -> `image_index`."""
+    return re.sub(r"[\W_]+", "_", name).strip("_").lower()
+
+
+def _named(table: Table, column: str, key: str) -> str:
+    if column not in table.columns:
+        raise DataError(
+            f"{table.source}: no column {column!r}; it has {_shown(table.columns)}; name yours with "
+            f"data.{key} (new: --{key.replace('_', '-')})"
+        )
+    return column
+
+
+def _path_column(table: Table, data: DataConfig) -> str:
+    if data.path_column in table.columns or data.path_column != "path":
+        return _named(table, data.path_column, "path_column")
+    by_value = [name for name in table.columns if _are_image_names(table.values(name)[:50])]
+    by_name = _usual(table.columns, PATHS)
+    usual = [name for name in by_name if name in by_value] or (by_value if len(by_value) == 1 else by_name)
+    return usual[0] if usual else _named(table, "path", "path_column")
+
+
+def _label_column(table: Table, data: DataConfig, others: list[str]) -> tuple[str | None, tuple[str, ...]]:
+    if data.label_column in others or data.label_column != "label":
+        return _named(table, data.label_column, "label_column"), ()
+    usual = _usual(others, LABELS)
+    if usual:
+        return usual[0], ()
+    if len(others) == 1:
+        return others[0], ()
+    if len(others) > 1 and all(_is_flag(row.get(name)) for row in table.rows for name in others):
+        return None, tuple(others)
+    return _named(table, "label", "label_column"), ()
+
+
+def _split_column(table: Table, data: DataConfig) -> str | None:
+    if data.split_column == "":
+        return None
+    if data.split_column is not None:
+        return _named(table, data.split_column, "split_column")
+    named = _usual(table.columns, [SPLIT])
+    if named:
+        return named[0]
+    return next(
+        (
+            name
+            for name in _usual(table.columns, SPLITS)
+            if all(split_of_value(value or "") for value in table.values(name))
+        ),
+        None,
+    )
+
+
+def refuse_split(source: Path, line: int, column: str, value: str | None) -> DataError:
+    """For a value of the split column that names no split."""
+    known = "; ".join(f"{split}: {', '.join(words)}" for split, words in WORDS.items())
+    return DataError(
+        f"{source}, line {line}: the column {column!r} says {value or ''!r}; expected one of {known} (in any case); "
+        'or set data.split_column to another column, or to "" for none (new: --split-column)'
+    )
+
+
+def class_of_row(table: Table, line: int, row: dict[str, str | None], columns: Columns) -> str | None:
+    """The label of a row.
+
+    Raises:
+        DataError: more or less than one 1 in one-hot columns.
+    """
+    if columns.label is not None:
+        return row.get(columns.label)
+    ones = [name for name in columns.one_hot if row.get(name) in ONE]
+    if len(ones) != 1:
+        raise DataError(
+            f"{table.source}, line {line}: {len(ones)} of the {len(columns.one_hot)} class columns are 1 "
+            f"({_shown(ones) or 'none'}); expected exactly one: an image has one class here; remove the row, or name "
+            "the column of labels with data.label_column"
+        )
+    return ones[0]
+
+
+def _refuse_quantities(table: Table, label: str) -> None:
+    values = {value for value in table.values(label) if value}
+    if values and are_quantities(values):
+        few = sorted(values, key=float)
+        raise DataError(
+            f"{table.source}: the column {label!r} holds decimal numbers ({few[0]} to {few[-1]}, {len(few)} values), "
+            "a quantity (regression), not classes; write classes into a column of names and name it with "
+            "data.label_column (new: --label-column)"
+        )
+
+
+def _usual(columns: list[str], names: list[str]) -> list[str]:
+    return sorted((name for name in columns if plain(name) in names), key=lambda name: names.index(plain(name)))
+
+
+def _is_index(name: str) -> bool:
+    return plain(name) in {"", "unnamed_0", "index"}
+
+
+def _is_flag(value: str | None) -> bool:
+    return value in ONE or value in {"0", "0.0", "False"}
+
+
+def _are_image_names(values: list[str | None]) -> bool:
+    return bool(values) and all(Path(value or "").suffix.lower() in IMAGE_SUFFIXES for value in values)
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")

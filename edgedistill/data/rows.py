@@ -1,0 +1,116 @@
+"""The images that the rows of a table name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgedistill.data.columns import class_of_row, columns_of, refuse_split
+from edgedistill.data.embedded import path_of_row
+from edgedistill.data.files import is_system, walk
+from edgedistill.data.items import Item
+from edgedistill.data.split_names import split_of_name, split_of_value
+from edgedistill.data.tables import Table
+from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
+
+
+def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tuple[list[Item], list[str]]:
+    """The images of a table, in its order, and what was taken from it without being named.
+
+    Raises:
+        DataError: a missing column, an empty path or label, an unknown split.
+    """
+    columns = columns_of(table, data, labelled)
+    place = Places(table.source, data)
+    found = []
+    for number, row in enumerate(table.rows):
+        line, path = number + 2, row.get(columns.path)
+        label = class_of_row(table, line, row, columns) if labelled else ""
+        if (not path and table.embedded is None) or (labelled and not label):
+            raise DataError(f"{table.source}, line {line}: the path or the label is empty")
+        if path and "\0" in path:
+            raise DataError(f"{table.source}, line {line}: {path!r} is no path")
+        split = None
+        if columns.split is not None:
+            split = split_of_value(row.get(columns.split) or "")
+            if split is None:
+                raise refuse_split(table.source, line, columns.split, row.get(columns.split))
+        file = (
+            path_of_row(table.source, number, table.embedded, path) if table.embedded is not None else place(path or "")
+        )
+        group = row.get(columns.group) if columns.group else None
+        found.append(Item(file, label or "", group or None, split))
+    said = [f"{table.source.name}: {', '.join(columns.said)}"] if columns.said else []
+    return found, said
+
+
+class Places:
+    """From a path in a table to a file: `Places(source, data)(path)` is absolute, there or not."""
+
+    def __init__(self, source: Path, data: DataConfig):
+        self._root, self._suffix = source.parent, data.suffix
+        self._searched = data.image_root is not None
+        self._below: dict[str, Path | None] | None = None
+        if data.image_root is not None:
+            self._root /= data.image_root.replace("{table}", source.stem)
+
+    def __call__(self, path: str) -> Path:
+        if self._suffix and not path.lower().endswith(self._suffix.lower()):
+            path += self._suffix
+        file = Path(os.path.abspath(self._root / path))
+        if file.exists():
+            return file
+        if "\\" in path and "/" not in path:  # written on Windows
+            file = Path(os.path.abspath(self._root / path.replace("\\", "/")))
+        if self._searched and not file.exists():
+            return self._named(file.name) or file
+        return file
+
+    def _named(self, name: str) -> Path | None:
+        """The only image below the root that has this name, with or without its ending."""
+        if self._below is None:
+            self._below = {}
+            for file in walk(self._root).images if self._root.is_dir() else ():
+                for key in {file.name, file.stem}:
+                    self._below[key] = None if key in self._below else file
+        return self._below.get(name)
+
+
+def best_place(source: Path, paths: list[str]) -> tuple[float, str | None, str]:
+    """(share, image_root, suffix): with which most of some paths of a table are files, the simplest of equal ones."""
+    folder, stem = source.parent, source.stem.lower().lstrip("_")
+
+    def order(root: str) -> tuple[int, int, str]:
+        named = split_of_name(Path(root).name)
+        other = named is not None and named.split != "train"
+        return root.count("/"), 0 if root.lower().startswith(stem) else 1 + other, root
+
+    best: tuple[float, str | None, str] = (0.0, None, "")
+    for root in [None, *sorted(_folders_below(folder), key=order)]:
+        start = folder / (root or "")
+        for suffix in dict.fromkeys(suffix for path in paths[:3] for suffix in _suffixes(start / path)):
+            share = sum(Path(f"{start / path}{suffix}").is_file() for path in paths) / len(paths)
+            if share > best[0]:
+                best = (share, root, suffix)
+        if best[0] == 1:
+            break
+    return best
+
+
+def _folders_below(folder: Path, depth: int = 3) -> Iterator[str]:
+    for place, folders, _ in os.walk(folder):
+        below = Path(place).relative_to(folder)
+        folders[:] = [name for name in folders if not is_system(name)] if len(below.parts) < depth else []
+        if below.parts:
+            yield below.as_posix()
+
+
+def _suffixes(file: Path) -> list[str]:
+    """Endings with which a path is a file, none first."""
+    try:
+        named = sorted(entry.name for entry in file.parent.iterdir() if entry.name.startswith(file.name))
+    except OSError:
+        return []
+    return [name[len(file.name) :] for name in named if name == file.name or name[len(file.name)] == "."]

@@ -1,0 +1,153 @@
+"""Rows of a CSV or parquet file, as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import DataError
+
+Row = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A list of images.
+
+    Attributes:
+        source: the file.
+        columns: names, in order.
+        rows: column -> value, None where it is empty or missing.
+        embedded: column that holds the images' own bytes (parquet); None when paths are listed.
+    """
+
+    source: Path
+    columns: list[str]
+    rows: list[Row]
+    embedded: str | None = None
+
+    def values(self, column: str) -> list[str | None]:
+        return [row.get(column) for row in self.rows]
+
+
+def read_table_file(source: Path) -> Table:
+    """Rows of a .csv, .tsv or .parquet file.
+
+    Raises:
+        DataError: of another kind, unreadable, not in UTF-8, empty.
+    """
+    suffix = source.suffix.lower()
+    if suffix in {".csv", ".tsv"}:
+        table = _csv_table(source)
+    elif suffix == ".parquet":
+        table = _parquet_table(source)
+    else:
+        raise DataError(f"{source}: expected a folder, .csv, .tsv, .parquet or .tar")
+    if not table.rows:
+        raise DataError(f"{source}: no rows below the header")
+    return table
+
+
+def _csv_table(source: Path) -> Table:
+    try:
+        text = _text(source, source.read_bytes())
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=_separator(text))
+        columns = [str(name).strip() for name in reader.fieldnames or ()]
+        if len(set(columns)) < len(columns):
+            twice = next(name for name in columns if columns.count(name) > 1)
+            raise DataError(f"{source}: two columns are called {twice!r}; rename one")
+        reader.fieldnames = columns
+        rows = []
+        for row in reader:
+            if any(row.pop(None, ())):
+                raise DataError(
+                    f"{source}, line {reader.line_num}: more values than the {len(columns)} columns of the "
+                    "header; put a value with a separator in it in double quotes"
+                )
+            rows.append({name: value.strip() if value else None for name, value in row.items()})
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{source}: not a readable CSV in UTF-8: {error}") from None
+    return Table(source, columns, rows)
+
+
+def _text(source: Path, content: bytes) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:200]:
+        raise DataError(
+            f"{source}: expected UTF-8, this is UTF-16 or no text; save it as UTF-8 (in a spreadsheet: "
+            f"CSV UTF-8), or: iconv -f UTF-16 -t UTF-8 {source.name} > utf8.csv"
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{source}, line {line}: expected UTF-8, the byte 0x{content[error.start]:02x} is not; if the file "
+            f"is in Windows' cp1252: iconv -f CP1252 -t UTF-8 {source.name} > utf8.csv"
+        ) from None
+
+
+def _separator(text: str) -> str:
+    """The most frequent of comma, semicolon and tab in the header, outside quotes."""
+    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n", 1)[0])
+    return max(",;\t", key=header.count)
+
+
+def _parquet_table(source: Path) -> Table:
+    try:
+        import pyarrow.parquet as parquet
+        import pyarrow.types as types
+    except ImportError:
+        raise DataError(f"{source}: parquet needs pyarrow: pip install 'edgedistill[parquet]'") from None
+    try:
+        with parquet.ParquetFile(source) as file:
+            schema, embedded, wanted = file.schema_arrow, None, []
+            for field in schema:
+                is_image = types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+                if is_image or types.is_binary(field.type) or types.is_large_binary(field.type):
+                    embedded = embedded or field.name
+                    wanted += [f"{field.name}.path"] if is_image else []
+                else:
+                    wanted.append(field.name)
+            stored = file.read(columns=wanted).to_pylist() or [{}] * file.metadata.num_rows
+    except Exception as error:  # pyarrow has its own family of errors; all mean a bad file
+        raise DataError(f"{source}: not a readable parquet file: {error}") from None
+    names = _class_labels(schema.metadata or {})
+    columns = [field.name for field in schema]
+    rows = [{name: _cell(source, name, row.get(name), names) for name in columns} for row in stored]
+    return Table(source, columns, rows, embedded)
+
+
+def _cell(source: Path, column: str, value: Any, names: dict[str, list[str]]) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("path")
+    if isinstance(value, list):
+        raise DataError(f"{source}: the column {column!r} holds lists; expected one value a row")
+    if column in names and isinstance(value, int):
+        if not 0 <= value < len(names[column]):
+            raise DataError(
+                f"{source}: {column} is {value} in a row, but the file names {len(names[column])} classes; "
+                "rows without a label cannot be learnt from"
+            )
+        return names[column][value]
+    return None if value is None else str(value).strip() or None
+
+
+def _class_labels(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Column -> class names, of Hugging Face's ClassLabel columns.
+
+    Source: huggingface.co/docs/datasets, Features: stored as JSON in the schema's `huggingface`.
+    """
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            name: [str(label) for label in feature["names"]]
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
