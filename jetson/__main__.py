@@ -56,7 +56,9 @@ def main(argv=None):
         return 1
     args = parser.parse_args(argv)
     try:
-        print(json_line(json.loads(args.run(args))))  # a verb's names may be any bytes
+        line = args.run(args)
+        # A verb's names may be any bytes: halves of surrogate pairs are mended before a strict reader sees them.
+        print(json_line(json.loads(line)) if "\\ud" in line else line)
         sys.stdout.flush()
     except JetsonError as error:
         sys.stderr.write("jetson %s: %s\n" % (args.verb, plain(str(error))))
