@@ -14,8 +14,10 @@ from jetson import imports
 from jetson.errors import JetsonError
 from jetson.text import plain
 
-VERBS = ("build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
-         "status", "prune", "unpack", "doctor")  # fmt: skip
+VERBS = tuple((name, "jetson.verbs." + name) for name in (
+    "build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
+    "status", "prune", "unpack", "doctor",
+))  # fmt: skip
 
 
 def import_verbs(argv):
@@ -25,12 +27,11 @@ def import_verbs(argv):
     Raises:
         PackageError: numpy is absent or broken.
     """
-    names = VERBS
-    if argv[:1] == ["doctor"]:
-        names = ("doctor",)
-    else:
+    alone = argv[:1] == ["doctor"]
+    if not alone:
         imports.load("numpy", imports.NUMPY_MEND)
-    return [(name, importlib.import_module("jetson.verbs." + name)) for name in names]
+    return [(name, importlib.import_module(module)) for name, module in VERBS
+            if not alone or name == "doctor"]  # fmt: skip
 
 
 def build_parser(argv=()):

@@ -27,9 +27,12 @@ make_venv() {
         [ -z "${EDGEDISTILL_CI:-}" ] || exit 1
         return 1
     fi
-    "$python" -m venv "$folder"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check 'pip>=21.3'  # 3.6 brings 18
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    # Each with its own exit: bash leaves `set -e` out of what stands in an `if`.
+    "$python" -m venv "$folder" || exit 1
+    if "$folder/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 7))'; then
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip==21.3.1 || exit 1  # 3.6 brings 18
+    fi
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || exit 1
     touch "$folder/.installed"
 }
 

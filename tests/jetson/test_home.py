@@ -26,14 +26,14 @@ def test_what_is_no_home_folder(monkeypatch, tmp_path, value):
     assert home.user_folder("XDG_CACHE_HOME", ".cache") is None
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert home.user_folder("XDG_CACHE_HOME", ".cache") == str(tmp_path)
-    monkeypatch.setattr(home.pwd, "getpwuid", lambda uid: type("Entry", (), {"pw_dir": "/home/x"}))
-    assert home.home_folder() == "/home/x"
+    monkeypatch.setattr(home.pwd, "getpwuid", lambda uid: type("Entry", (), {"pw_dir": "/srv/edge"}))
+    assert home.home_folder() == "/srv/edge"
 
 
 def test_home_comes_before_the_passwd_entry(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/edge")
+    monkeypatch.setenv("HOME", "/srv/edge")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert home.user_folder("XDG_CACHE_HOME", ".cache") == "/home/edge/.cache"
+    assert home.user_folder("XDG_CACHE_HOME", ".cache") == "/srv/edge/.cache"
 
 
 def without_entry(uid):

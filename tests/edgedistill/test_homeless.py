@@ -1,0 +1,34 @@
+"""A workstation's user without a home folder: one line, and no folder `~`."""
+
+import pytest
+
+from edgedistill.device import keys
+from edgedistill.errors import SigningError
+from edgedistill.predict import learned
+from jetson import home
+
+
+@pytest.fixture
+def homeless(monkeypatch, tmp_path):
+    def without_entry(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr(home.pwd, "getpwuid", without_entry)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("value", [None, "", "/", "relative", "~"])
+def test_no_home_folder(homeless, tmp_path, value):
+    if value is not None:
+        homeless.setenv("HOME", value)
+    homeless.setenv("XDG_CONFIG_HOME", "relative")
+    with pytest.raises(SigningError, match="no home folder to keep keys in; set XDG_CONFIG_HOME"):
+        keys.keys_folder()
+    assert learned.store() is None
+    assert learned._entries() == []
+    homeless.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert learned.store() == tmp_path / "edgedistill" / "measurements.json"
+    assert not list(tmp_path.iterdir())
