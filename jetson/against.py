@@ -1,12 +1,15 @@
 """Two bundles against each other on one board: both in memory, in turns, so that drift hits both.
 
-A round is A B B A, each letter a block of calls: what changes steadily within a round (heat, clocks)
-weighs as much on one as on the other. The ratio is the median of the rounds' ratios, its interval
-goes from one of them to another (order statistics, as for any median), so it needs no assumption on
-how they are distributed, only that rounds are independent of each other.
+A round is A B B A or B A A B, each letter a block of calls: what changes steadily within a round (heat,
+clocks) weighs as much on one as on the other. Which of the two it is was drawn beforehand, as many of one
+as of the other; so where the bundles are equal, each round's ratio is as likely above 1 as below, whatever
+the machine does meanwhile: the sign test of the rounds then errs as rarely as it says, with no assumption
+on distributions or on rounds being independent. The ratio is the median of the rounds' ratios, its interval
+goes from one of them to another (order statistics, as for any median).
 """
 
 import os
+import random
 import time
 from contextlib import ExitStack, contextmanager
 
@@ -19,7 +22,11 @@ from jetson.runners import open_runner
 
 VERSION = 1
 MOST_ROUNDS, FEWEST_ROUNDS = 20, 6  # with five, even the widest interval covers less than 95 %
-CONFIDENCE = 0.95
+LEVEL = 0.05  # how often at most a bundle against itself gets a verdict, in any of its scopes
+# Two sessions of one bundle differ for as long as they live, by where their memory lies: 0.1 us of a network
+# of 7 us here, 0.7 % at the most by the near end of the interval. Less than this is no difference.
+SMALLEST = 0.02
+ORDER = "ABBA"  # or its mirror, see above
 ROOM_MIB = 64  # for the second one's buffers, beside its engine
 _NO_ROOM = (
     "both engines do not fit into the memory together (%s); stop other programs, or time each "
@@ -48,7 +55,7 @@ def both(backend, first, second):
         yield one, two
 
 
-def compare(folder, first, second, images, runs, clock=time.perf_counter, root="/"):
+def compare(folder, first, second, images, runs, clock=time.perf_counter, root="/", seed=None):
     """Time two entered runners in turns.
 
     Args:
@@ -57,12 +64,13 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
         images: paths of image files, the same for both.
         runs: timed calls of each, in each scope; rounded down to whole rounds.
         root: where /sys and /proc hang.
+        seed: of the lot that draws the rounds' order; None: another one each time.
 
     Returns:
-        JSON-able: version, verb (bench), order, rounds, calls in a block, settle; `a` and `b` with
+        JSON-able: version, verb (bench), order, rounds, calls in a block, settle, smallest_difference; `a` and `b` with
         model, backend, provenance, requested, executed, engine_sha256 and a summary per scope
-        (compute_ms is None where one of both does not time itself); `ratio` {scope: a_over_b, low,
-        high, coverage_fraction, faster ("a", "b" or None) or None}; machine and conditions.
+        (compute_ms is None where one of both does not time itself); `ratio` {scope: of `ratio`, or
+        None}; machine and conditions.
 
     Raises:
         BenchError: too few runs.
@@ -75,25 +83,28 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
     calls = runs // (2 * rounds)
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
     sides = [_Side(manifest, runner, images) for manifest, runner in (first, second)]
+    lot = random.Random(seed)
     for whole in (False, True):
         for side in sides:
-            side.warm(whole)
-        for _ in range(rounds):
-            for number in (0, 1, 1, 0):
+            side.warm(whole, 5 * SETTLE)
+        for start in drawn(rounds, lot):
+            watch.tick()
+            for number in (1 - start, start):  # what the reading threw out of the caches comes back unseen
+                sides[number].warm(whole, SETTLE)
+            for number in (start, 1 - start, 1 - start, start):
                 sides[number].block(whole, calls, clock)
             for side in sides:
                 side.end_round()
-            watch.tick()
     watch.finish()
     found = conditions(watch, clocks, mode)
     has_compute = all(side.rounds["compute_ms"] for side in sides)
     scopes = (("compute_ms",) if has_compute else ()) + ("host_ms", "end_to_end_ms")
     return dict(
-        found, version=VERSION, verb="bench", order="ABBA", rounds=rounds, calls=calls,
-        settle=SETTLE, a=sides[0].said(scopes), b=sides[1].said(scopes),
+        found, version=VERSION, verb="bench", order=ORDER, rounds=rounds, calls=calls,
+        settle=SETTLE, smallest_difference=SMALLEST, a=sides[0].said(scopes), b=sides[1].said(scopes),
         ratio=dict(
             {"compute_ms": None},
-            **{scope: ratio(sides[0].rounds[scope], sides[1].rounds[scope]) for scope in scopes}
+            **{scope: ratio(sides[0].rounds[scope], sides[1].rounds[scope], len(scopes)) for scope in scopes}
         ),
         machine=telemetry.machine(), memory=telemetry.memory(), warnings=warnings(found),
         samples_file=keep_samples(folder, "against_samples.json", {
@@ -102,29 +113,56 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
     )  # fmt: skip
 
 
-def ratio(first, second):
+def drawn(rounds, lot):
+    """Who begins each round, 0 or 1, each equally often (of an odd number one more), in a drawn order."""
+    found = [number % 2 for number in range(rounds)]
+    if rounds % 2:
+        found[-1] = lot.randrange(2)
+    lot.shuffle(found)
+    return found
+
+
+def ratio(first, second, questions=1):
     """What one takes of the other's time.
 
     Args:
         first, second: [[ms of each call of the round]], round by round.
+        questions: how many such ratios are looked at together: each gets its part of LEVEL.
 
     Returns:
-        a_over_b, low, high, coverage_fraction of that interval, and who is faster: None when the
-        interval holds 1.
+        a_over_b, low, high, coverage_fraction of that interval; p_value, two-sided, of the sign test that
+        as many rounds differ by more than SMALLEST as not; level, up to which it decides; faster: "a",
+        "b", or None when it does not decide.
+
+    Raises:
+        BenchError: fewer rounds than FEWEST_ROUNDS.
 
     Source: the interval of a median by order statistics, e.g. Le Boudec, Performance Evaluation of
-    Computer and Communication Systems, 2010, theorem 2.1.
+    Computer and Communication Systems, 2010, theorem 2.1; sign test: Conover, Practical Nonparametric
+    Statistics, 3rd edition, section 3.4; parts of the level: Bonferroni.
     """
     ratios = sorted(_median(ours) / _median(theirs) for ours, theirs in zip(first, second))
-    number, tail, term, place = len(ratios), 0.0, 0.5 ** len(ratios), 0
-    while tail + term <= (1 - CONFIDENCE) / 2:  # P(fewer than `place` of them below the median)
-        tail, term, place = tail + term, term * (number - place) / (place + 1.0), place + 1
-    if place == 0:
+    number, level = len(ratios), LEVEL / questions
+    if number < FEWEST_ROUNDS:
         raise BenchError("%d rounds give no interval; expected %d" % (number, FEWEST_ROUNDS))
+    place = 1  # at FEWEST_ROUNDS the widest interval, which covers 1 - 2 / 2**6
+    while 2 * _tail(number, place) <= level:
+        place += 1
     low, high = ratios[place - 1], ratios[number - place]
-    faster = "a" if high < 1 else "b" if low > 1 else None
-    return {"a_over_b": _median(ratios), "low": low, "high": high,
-            "coverage_fraction": 1 - 2 * tail, "faster": faster}  # fmt: skip
+    beyond = {"a": sum(r < 1 / (1 + SMALLEST) for r in ratios), "b": sum(r > 1 + SMALLEST for r in ratios)}
+    clearer = max("ab", key=beyond.get)
+    p_value = min(1.0, 2 * _tail(number, number - beyond[clearer]))
+    return {"a_over_b": _median(ratios), "low": low, "high": high, "p_value": p_value, "level": level,
+            "coverage_fraction": 1 - 2 * _tail(number, place - 1),
+            "faster": clearer if p_value <= level else None}  # fmt: skip
+
+
+def _tail(number, most):
+    """The chance that of `number` fair coins at most `most` show heads."""
+    term, total = 0.5**number, 0.0
+    for heads in range(most + 1):
+        total, term = total + term, term * (number - heads) / (heads + 1.0)
+    return total
 
 
 def _check_room(folder):
@@ -150,8 +188,8 @@ class _Side(object):
         self._round = {name: [] for name in self.rounds}
         self._timed_itself = False
 
-    def warm(self, whole):
-        measure_ms(self._call(whole), 5 * SETTLE, 0)
+    def warm(self, whole, calls):
+        measure_ms(self._call(whole), calls, 0)
         self._timed_itself = getattr(self._runner, "last_compute_ms", None) is not None
 
     def block(self, whole, calls, clock):

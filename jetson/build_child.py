@@ -61,7 +61,7 @@ def build_engine(spec):
     trt = trt_api.load(spec["compiler"])
     log = trt_api.make_log(trt)
     here = _device(spec)
-    builder = trt.Builder(log)
+    builder = trt_api.make_builder(trt, log)
     features = trt_api.features(trt, builder)
     amax = os.path.join(spec["bundle"], "calibration.json")
     qdq = os.path.join(spec["bundle"], "model_int8.onnx")

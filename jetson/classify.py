@@ -125,7 +125,7 @@ class Progress(object):
         return True
 
 
-def classify(sources, manifest, runner, top, camera, overlay, progress, out=None):
+def classify(sources, manifest, runner, top, camera, overlay, progress, out=None, flip="none"):
     """Classify every image or frame of every source, a JSON line each, until the end or a signal.
 
     Args:
@@ -136,6 +136,7 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         overlay: video file or rtp://HOST:PORT for frames with their class drawn in, or None.
         progress: Progress.
         out: where the lines go; None is stdout.
+        flip: of picture.FLIPS, for videos and cameras.
 
     Raises:
         ImageError, StreamError: one line; what was classified before has been printed.
@@ -154,7 +155,7 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         if isinstance(source, list):
             _images(source, manifest, runner, top, progress, out)
         else:
-            _stream(source, manifest, runner, top, camera, overlay, progress, out)
+            _stream(source, manifest, runner, top, (camera, flip), overlay, progress, out)
 
 
 def _images(paths, manifest, runner, top, progress, out):
@@ -168,8 +169,9 @@ def _images(paths, manifest, runner, top, progress, out):
         progress.one(found)
 
 
-def _stream(source, manifest, runner, top, camera, overlay, progress, out):
-    capture = open_capture(source, camera)
+def _stream(source, manifest, runner, top, asked, overlay, progress, out):
+    """`asked`: (camera, flip)."""
+    capture = open_capture(source, *asked)
     prepare = Preparer(manifest.preprocess, bgr=True)
     frames, before = Frames(source, capture, progress.tick), progress.dropped
     drawing = None

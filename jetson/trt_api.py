@@ -6,6 +6,7 @@ python/src at 8.2.1, 8.6.1, 10.3.0 and 11.0.
 """
 
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -50,6 +51,30 @@ def make_log(trt, talk=None):
             (talk or sys.stderr).write("%s%s\n" % (ERROR if level in grave else WARNING, text))
 
     return Log()
+
+
+@contextmanager
+def _starting(trt, log):
+    """Around a constructor: where CUDA does not start, pybind11 gives a TypeError about a null pointer.
+
+    Raises:
+        DeviceMemoryError: for want of memory (CUDA error 2).
+        BackendError: for another reason, which TensorRT's last line names.
+    """
+    try:
+        yield
+    except TypeError as error:
+        memory = memory_line([str(error)] + log.errors, log.warnings)
+        if memory:
+            raise DeviceMemoryError("TensorRT has no memory to start with: %s" % (_one_line(memory),))
+        said = ([str(error)] + log.warnings + log.errors)[-1]
+        raise BackendError("TensorRT %s does not start: %s" % (trt.__version__, _one_line(said)))
+
+
+def make_builder(trt, log):
+    """TensorRT's builder; raises as `_starting`."""
+    with _starting(trt, log):
+        return trt.Builder(log)
 
 
 def features(trt, builder):
@@ -217,9 +242,11 @@ def load_engine(trt, log, content):
 
     Raises:
         DeviceMemoryError: they do not fit.
+        BackendError: CUDA does not start.
         EngineError: TensorRT does not take these bytes.
     """
-    runtime = trt.Runtime(log)
+    with _starting(trt, log):
+        runtime = trt.Runtime(log)
     engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
         memory = lacked_memory(log.errors)

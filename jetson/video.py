@@ -7,9 +7,10 @@ import os
 import re
 import threading
 
-from jetson import imports
+from jetson import imports, v4l2
 from jetson.board import is_jetson
 from jetson.errors import StreamError
+from jetson.picture import FLIPS, Looked, Turned
 
 SCHEMES = ("csi", "v4l2", "rtsp", "file")
 LIVE = ("csi", "v4l2", "rtsp")  # frames that are not taken are gone
@@ -47,7 +48,7 @@ def parse_source(source):
     return scheme, place
 
 
-def pipeline(source, camera, nvidia):
+def pipeline(source, camera, nvidia, flip="none", kind="jpeg"):
     """The GStreamer pipeline that ends in BGR frames for `cv2.VideoCapture`.
 
     Args:
@@ -55,6 +56,9 @@ def pipeline(source, camera, nvidia):
         camera: (width_px, height_px, frames a second) asked of a CSI or USB camera.
         nvidia: True on a Jetson, where decoders and the CSI camera hand over NVMM memory that
             `nvvidconv` fetches.
+        flip: of FLIPS, for a CSI camera; what other sources give is turned afterwards.
+        kind: "jpeg" or "raw", what a USB camera is asked for. JPEG is decoded by `jpegdec`: `decodebin`
+            on a Jetson may choose NVIDIA's decoder, whose frames come out all zero (opencv issue 20473).
 
     Raises:
         StreamError: as `parse_source`.
@@ -62,14 +66,15 @@ def pipeline(source, camera, nvidia):
     scheme, place = parse_source(source)
     fetch = "nvvidconv ! video/x-raw, format=BGRx ! " if nvidia else ""
     size = "width=(int)%d, height=(int)%d, framerate=(fraction)%d/1" % tuple(camera)
+    turn = "nvvidconv flip-method=%d" % FLIPS[flip] if FLIPS[flip] else "nvvidconv"
     begin = {
         "csi": "nvarguscamerasrc sensor-id=%s ! video/x-raw(memory:NVMM), %s, format=(string)NV12 ! "
-        "nvvidconv ! video/x-raw, format=BGRx ! " % (place, size),
-        "v4l2": 'v4l2src device=%s ! capsfilter caps="video/x-raw, %s; image/jpeg, %s" ! '
-        "decodebin ! " % (place, size, size),
+        "%s ! video/x-raw, format=BGRx ! " % (place, size, turn),
+        "v4l2": "v4l2src device=%s ! %s, %s ! %s" % (
+            (place, "image/jpeg", size, "jpegdec ! ") if kind == "jpeg" else (place, "video/x-raw", size, "")),
         "rtsp": 'rtspsrc location="rtsp://%s" latency=200 ! decodebin ! %s' % (place, fetch),
         "file": 'filesrc location="%s" ! decodebin ! %s' % (place, fetch),
-    }[scheme]
+    }[scheme]  # fmt: skip
     return begin + "videoconvert ! " + _SINK
 
 
@@ -90,14 +95,15 @@ def name_for_opencv(path):
         raise StreamError("%r: OpenCV opens names in UTF-8 only; rename it" % (path,))
 
 
-def open_capture(source, camera):
-    """An opened `cv2.VideoCapture`.
+def open_capture(source, camera, flip="none"):
+    """An opened `cv2.VideoCapture`, or what reads like one.
 
     GStreamer where OpenCV has it; else OpenCV's own readers, which know files, RTSP and USB
     cameras but not CSI.
 
     Raises:
-        StreamError: no such file, OpenCV without GStreamer for CSI, or nothing that opens.
+        StreamError: no such file, a size that the camera has not, OpenCV without GStreamer for CSI, or
+            nothing that opens.
     """
     cv2 = imports.opencv()
     scheme, place = parse_source(source)
@@ -106,10 +112,13 @@ def open_capture(source, camera):
     if scheme == "v4l2" and not os.path.exists(place):
         raise StreamError("%s: no such device; is the camera plugged in? ls /dev/video*" % (place,))
     nvidia = is_jetson()
+    kinds = v4l2.kinds(place, camera) if scheme == "v4l2" else ["as it is"]
     if has_gstreamer():
-        capture = cv2.VideoCapture(
-            name_for_opencv(pipeline(source, camera, nvidia)), cv2.CAP_GSTREAMER
-        )
+        for kind in kinds:
+            text = pipeline(source, camera, nvidia, flip, kind)
+            capture = cv2.VideoCapture(name_for_opencv(text), cv2.CAP_GSTREAMER)
+            if capture.isOpened():
+                break
     elif scheme == "csi":
         raise StreamError(
             "%s: this OpenCV (%s) was built without GStreamer, which CSI cameras need; JetPack's "
@@ -118,6 +127,8 @@ def open_capture(source, camera):
         )
     elif scheme == "v4l2":
         capture = cv2.VideoCapture(int(place[len("/dev/video"):]), cv2.CAP_V4L2)  # fmt: skip
+        if kinds[0] == "jpeg":  # before the size, which raw may not have
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
         for key, value in zip(
             (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS), camera
         ):
@@ -126,12 +137,18 @@ def open_capture(source, camera):
         capture = cv2.VideoCapture(name_for_opencv(place if scheme == "file" else source))
     if not capture.isOpened():
         capture.release()
-        hint = "is another program using it, and does it offer --camera %dx%d@%d?" % tuple(camera)
-        raise StreamError(
-            "%s: cannot be opened as a video%s"
-            % (source, "; " + hint if scheme in ("csi", "v4l2") else "")
-        )
-    return capture
+        hint = _advice(scheme)
+        asked = ", and does it offer --camera %dx%d@%d?" % tuple(camera) if scheme in ("csi", "v4l2") else ""
+        raise StreamError("%s: cannot be opened as a video%s%s" % (source, "; " + hint if hint else "", asked))
+    return capture if flip == "none" or scheme == "csi" else Turned(capture, flip)
+
+
+def _advice(scheme):
+    """What helps a camera that gives nothing; empty for other sources."""
+    if scheme == "csi":  # a program that was killed leaves its session to the daemon
+        return ("after 'Failed to create CaptureSession' run: sudo systemctl restart nvargus-daemon; is another "
+                "program using it")  # fmt: skip
+    return "is another program using it" if scheme == "v4l2" else ""
 
 
 class Frames(object):
@@ -146,7 +163,8 @@ class Frames(object):
         """`waiting` is called twice a second while no frame comes; it may return True to stop."""
         self._source, self._capture = source, capture
         self._waiting, self._timeout_s = waiting or (lambda: False), timeout_s
-        self._live = parse_source(source)[0] in LIVE
+        self._scheme = parse_source(source)[0]
+        self._live, self._looked = self._scheme in LIVE, Looked()
         self._condition = threading.Condition()
         self._free, self._ready, self._ended = [None, None], None, False
         self._stop, self._thread = False, None
@@ -172,7 +190,10 @@ class Frames(object):
             if not there:
                 if number == 0:
                     raise StreamError("%s: no frame could be decoded" % (self._source,))
+                if self._looked.ever():
+                    raise self._looked.refusal(self._source, "does another player show it?")
                 return
+            self._looked.at(frame)
             yield number, frame
             number += 1
 
@@ -184,8 +205,17 @@ class Frames(object):
             number, frame = self._next(mine)
             if frame is None:
                 return
+            self._looked.at(frame)
+            if self._looked.empty():
+                raise self._refusal()
             yield number, frame
             mine = frame
+
+    def _refusal(self):
+        return self._looked.refusal(self._source, {
+            "csi": "is the lens covered? else: sudo systemctl restart nvargus-daemon",
+            "v4l2": "is the lens covered? else try another size with --camera",
+        }.get(self._scheme, "does another player show it?"))  # fmt: skip
 
     def _next(self, mine):
         """The newest frame, giving back the one before; (0, None) when asked to stop."""
@@ -196,19 +226,26 @@ class Frames(object):
             while self._ready is None:
                 if self._waiting():
                     return 0, None
+                if self._ended and self._looked.ever():
+                    raise self._refusal()
                 if self._ended:
                     raise StreamError(
-                        "%s: gives no more frames after %d; was it unplugged?"
-                        % (self._source, self._read)
+                        "%s: gives no more frames after %d; was it unplugged?%s"
+                        % (self._source, self._read, self._hint())
                     )
                 if silent_s >= self._timeout_s:
-                    raise StreamError("%s: no frame for %.0f s" % (self._source, silent_s))
+                    raise StreamError("%s: no frame for %.0f s%s" % (self._source, silent_s, self._hint()))
                 if not self._condition.wait(0.5):
                     silent_s += 0.5
             found, self._ready = self._ready, None
         if self._waiting():
             return 0, None
         return found
+
+    def _hint(self):
+        """For a camera that opened and gave nothing at all."""
+        hint = _advice(self._scheme) if self._read == 0 else ""
+        return " " + hint + "?" if hint else ""
 
     def _follow(self):
         while not self._stop:

@@ -7,6 +7,7 @@ import sys
 from jetson.errors import JetsonError
 from jetson.json_text import json_text
 from jetson.manifest import read_manifest
+from jetson.picture import FLIPS
 from jetson.runners import open_runner
 from jetson.verbs import bundle_options
 
@@ -27,6 +28,10 @@ def options(parser):
     parser.add_argument(
         "--camera", type=_camera, default=(1280, 720, 30), metavar="WxH@FPS",
         help="asked of a CSI or USB camera (default 1280x720@30)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flip", choices=list(FLIPS), default="none", metavar="HOW",
+        help="turn what a camera or video shows: %s" % (", ".join(list(FLIPS)[1:]),),
     )  # fmt: skip
 
 
@@ -51,7 +56,9 @@ def run(args):
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
         progress.begin()
         try:
-            classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress)
+            classify(
+                args.sources, manifest, runner, args.top, args.camera, args.overlay, progress, flip=args.flip
+            )
         except JetsonError:
             print(json_text(progress.summary(runner.provenance), sort_keys=False))
             raise

@@ -36,6 +36,7 @@ BEHAVIOUR = {
     "no_kernel_below_mib": None,  # a layer finds no kernel with less workspace,
     "no_kernel_without_libraries": False,  # or without cuBLAS and cuDNN
     "no_builder": False,  # the builder's constructor gives up
+    "no_runtime": False,  # the runtime's
     "hangs": False,  # the build does not end
     "ignores_cache": False,  # the calibration cache is skipped whatever its header
     "disk_full": False,  # nothing can be written once the engine is built
@@ -198,6 +199,17 @@ class World(object):
         }
         return {name: value for name, value in found.items() if self.has("module." + name)}
 
+    def speak(self, log):
+        for level, text in self.does["says"]:
+            log.log(getattr(self.ILogger.Severity, level), text)
+        if self.does["writes"]:
+            os.write(2, self.does["writes"].encode())
+
+    def give_up(self, log):
+        """As pybind11 does with a constructor that gives a null pointer."""
+        self.speak(log)
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
     def driver(self):
         return {
             "Error": type("Error", (Exception,), {}),
@@ -220,15 +232,7 @@ class Builder(object):
     def __init__(self, log):
         self._log = log
         if self.world.does["no_builder"]:
-            self._speak()
-            raise TypeError("pybind11::init(): factory function returned nullptr")
-
-    def _speak(self):
-        levels = self.world.ILogger.Severity
-        for level, text in self.world.does["says"]:
-            self._log.log(getattr(levels, level), text)
-        if self.world.does["writes"]:
-            os.write(2, self.world.does["writes"].encode())
+            self.world.give_up(log)
 
     @property
     def platform_has_fast_fp16(self):
@@ -256,7 +260,7 @@ class Builder(object):
         error = world.ILogger.Severity.ERROR
         workspace = getattr(config, "max_workspace_size", None) or config._workspace
         assert workspace, "no workspace was set"
-        self._speak()
+        world.speak(log)
         if does["crashes_above_mib"] is not None and workspace > does["crashes_above_mib"] << 20:
             os.kill(os.getpid(), signal.SIGSEGV)
         if does["no_engine_above_mib"] is not None and workspace > does["no_engine_above_mib"] << 20:
@@ -379,6 +383,8 @@ class OnnxParser(object):
 class Runtime(object):
     def __init__(self, log):
         self._log = log
+        if self.world.does["no_runtime"]:
+            self.world.give_up(log)
 
     def deserialize_cuda_engine(self, content):
         error = self.world.ILogger.Severity.ERROR

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 
 import pytest
 
@@ -66,11 +67,20 @@ def test_steady_drift_leaves_the_ratio_alone(bundles):
     assert min(rounds[-1]) > 2 * max(rounds[0])
 
 
-def test_blocks_come_in_the_order_a_b_b_a(bundles):
+def test_blocks_come_in_the_order_a_b_b_a_or_its_mirror(bundles):
     world, one, two = slow_pair(1.0, 1.0)
     compared(bundles, one, two, world, 24)
-    timed = world["order"][20 : 20 + 12 * 4 * 3]  # after ten calls each: 12 rounds, blocks of 2 + 1
-    assert [set(timed[n : n + 3]) for n in range(0, len(timed), 3)] == [{n} for n in "abba" * 12]
+    timed = world["order"][20 : 20 + 12 * 16]  # after ten calls each: 4 untimed, 4 x (2 + 1)
+    rounds = ["".join(timed[n : n + 16]) for n in range(0, len(timed), 16)]
+    abba, baab = "bbaa" + "aaabbbbbbaaa", "aabb" + "bbbaaaaaabbb"
+    assert sorted(rounds) == 6 * [baab] + 6 * [abba]
+
+
+def test_who_begins_is_drawn_and_each_as_often():
+    lots = [against.drawn(20, random.Random(seed)) for seed in range(50)]
+    assert {sum(lot) for lot in lots} == {10}
+    assert len({tuple(lot) for lot in lots}) == 50
+    assert {sum(against.drawn(7, random.Random(seed))) for seed in range(50)} == {3, 4}
 
 
 def test_equal_ones_have_no_winner():
@@ -92,6 +102,96 @@ def test_the_interval_covers_the_median_as_often_as_it_says(rounds):
     )
     assert row["coverage_fraction"] == pytest.approx(inside / 2.0**rounds, abs=1e-12)
     assert row["coverage_fraction"] >= 0.95
+
+
+@pytest.mark.parametrize(("ratios", "questions", "faster"), [
+    ([1.05] * 20, 3, "b"),
+    ([1 / 1.05] * 20, 3, "a"),
+    ([1.01] * 20, 3, None),  # less than two sessions of one bundle may differ by
+    ([1.05] * 16 + [0.9] * 4, 3, "b"),  # P(16 or more of 20) = 0.0059, twice that is below 0.05 / 3
+    ([1.05] * 15 + [0.9] * 5, 3, None),  # and twice 0.0207 is not
+    ([1.05] * 15 + [0.9] * 5, 1, "b"),
+    ([1.05] * 6, 1, "b"),
+    ([1.05] * 6, 2, None),  # 2 / 2**6 = 0.031 is more than 0.025
+    ([1.05] * 7, 3, "b"),
+])  # fmt: skip
+def test_a_verdict_needs_a_clear_difference_in_enough_rounds(ratios, questions, faster):
+    found = against.ratio([[ratio] for ratio in ratios], [[1.0]] * len(ratios), questions)
+    assert found["faster"] == faster
+    assert (found["p_value"] <= found["level"]) is (faster is not None)
+    assert faster is None or not found["low"] <= 1 <= found["high"]
+
+
+class Machine(object):
+    """A seeded process of latencies: it drifts, wanders slowly, has slow spells, and each reading costs time
+    and throws data out of the caches, so that the calls after it are slow."""
+
+    def __init__(self, seed, period):
+        self._random, self._period = random.Random(seed), period
+        self.now, self._calls, self._wander, self._cold = 0.0, 0, 0.0, 0
+
+    def tick(self):
+        self.now += 2e-3
+        self._cold = 3
+
+    def spend(self, share):
+        self._calls += 1
+        self._wander = 0.95 * self._wander + self._random.gauss(0, 0.01)
+        taken = 1e-3 * share * (1 + 2e-3 * self._calls) * (1 + self._wander) * self._random.lognormvariate(0, 0.03)
+        taken *= 1.3 if self._cold else 1.2 if self._calls % self._period < 3 else 1.0
+        self._cold = max(0, self._cold - 1)
+        self.now += taken
+        return taken
+
+
+class OnMachine(object):
+    executed, provenance, engine_sha256, last_compute_ms = "fp32", "simulated: a test", None, None
+
+    def __init__(self, machine, share):
+        self._machine, self._share = machine, share
+
+    def infer(self, batch):
+        self.last_compute_ms = 1e3 * self._machine.spend(self._share)
+
+
+def verdicts(bundles, monkeypatch, shares, times, runs=28):
+    """What the scopes of so many comparisons said: [set of "a", "b"]."""
+    manifest, found = read_manifest(bundles[0]), []
+    image = against.Turn(golden_images(bundles[0])).read()
+    monkeypatch.setattr(against.Turn, "read", lambda turn: image)
+    monkeypatch.setattr(against, "keep_samples", lambda *told: None)
+    for seed in range(times):
+        machine = Machine(seed, period=16 + seed % 5)  # a round has 16 calls
+        monkeypatch.setattr(against.sampler.Sampler, "tick", lambda watch, machine=machine: machine.tick())
+        one, two = (OnMachine(machine, share) for share in shares)
+        report = against.compare(
+            bundles[0], (manifest, one), (manifest, two), [None], runs,
+            clock=lambda machine=machine: machine.now, root=bundles[1], seed=seed,
+        )  # fmt: skip
+        found.append({row["faster"] for row in report["ratio"].values()} - {None})
+    return found
+
+
+def test_a_bundle_against_itself_gets_a_verdict_in_at_most_one_of_twenty(bundles, monkeypatch):
+    found = verdicts(bundles, monkeypatch, (1.0, 1.0), times=200)
+    assert sum(map(bool, found)) <= 0.05 * len(found)
+
+
+def test_a_real_difference_is_found(bundles, monkeypatch):
+    found = verdicts(bundles, monkeypatch, (1.0, 1.1), times=40, runs=200)
+    assert sum("a" in said for said in found) >= 0.95 * len(found)
+    assert not any("b" in said for said in found)
+
+
+def test_a_small_network_against_itself_on_this_computer(bundles):
+    """Two real sessions of one bundle, whose calls take some microseconds."""
+    folder = bundles[0], read_manifest(bundles[0])
+    said = []
+    for _ in range(6):
+        with against.both("onnxruntime", folder, folder) as (one, two):
+            report = against.compare(bundles[0], (folder[1], one), (folder[1], two), golden_images(bundles[0]), 60)
+        said.append([row["faster"] for row in report["ratio"].values() if row])
+    assert sum(any(scopes) for scopes in said) <= 1, said
 
 
 def test_too_few_rounds_are_refused(bundles):

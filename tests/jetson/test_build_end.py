@@ -9,9 +9,9 @@ import pytest
 import boards
 import fakes
 from bundles import make_bundle, sign
-from jetson import board, build, build_end, build_log, engine_file
+from jetson import board, build, build_end, build_log, engine_file, trt_api
 from jetson.board import Attempt
-from jetson.errors import BuildError
+from jetson.errors import BackendError, BuildError, DeviceMemoryError
 from jetson.manifest import read_manifest
 
 PLENTY = {"available": 4000, "swap_free": 4000}
@@ -142,8 +142,22 @@ def test_cuda_that_does_not_start_for_want_of_memory(bundle, use, level):
     with pytest.raises(BuildError, match=r"out of memory in all 4 attempts.*failure with error: 2\. Please.*isolate"):
         built(bundle)
     use("8.2", no_builder=True, says=[[level, "CUDA initialization failure with error: 35. Please check"]])
-    with pytest.raises(BuildError, match="factory function returned nullptr"):
+    with pytest.raises(BuildError, match=r"TensorRT 8.2.1.8 does not start: CUDA init.*failure with error: 35"):
         built(bundle)
+
+
+def test_an_engine_that_is_loaded_without_memory_to_start_is_one_line(tmp_path, monkeypatch):
+    for switch in fakes.switching(tmp_path, monkeypatch):
+        switch("8.2", no_runtime=True, says=[["ERROR", "CUDA initialization failure with error: 2. Please check"]])
+        import tensorrt
+
+        with pytest.raises(DeviceMemoryError, match="no memory to start with: CUDA initialization failure with"):
+            trt_api.load_engine(tensorrt, trt_api.make_log(tensorrt), b"")
+        switch("8.2", no_runtime=True, says=[["ERROR", "CUDA initialization failure with error: 35. Please check"]])
+        import tensorrt
+
+        with pytest.raises(BackendError, match="does not start: CUDA initialization failure with error: 35"):
+            trt_api.load_engine(tensorrt, trt_api.make_log(tensorrt), b"")
 
 
 def test_an_abort_is_memory_where_it_says_so(bundle, use):

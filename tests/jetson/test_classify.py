@@ -59,9 +59,8 @@ def write_video(path, frames=12):
         ),
         (
             "v4l2:///dev/video0", True,
-            'v4l2src device=/dev/video0 ! capsfilter caps="video/x-raw, width=(int)1280, '
-            "height=(int)720, framerate=(fraction)30/1; image/jpeg, width=(int)1280, "
-            'height=(int)720, framerate=(fraction)30/1" ! decodebin ! ' + BGR,
+            "v4l2src device=/dev/video0 ! image/jpeg, width=(int)1280, height=(int)720, "
+            "framerate=(fraction)30/1 ! jpegdec ! " + BGR,
         ),
         (
             "rtsp://user:pw@host:554/live?a=1&b=2", True,
