@@ -22,6 +22,7 @@ try:
         health,
         prune,
         rollback,
+        serials,
         status,
         unpack,
         verify,
@@ -38,7 +39,7 @@ except ImportError as failure:  # numpy, which all verbs but one need
 VERBS = (
     ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
     ("want", want), ("accept", accept), ("activate", activate), ("rollback", rollback),
-    ("status", status), ("prune", prune), ("unpack", unpack), ("doctor", doctor),
+    ("status", status), ("prune", prune), ("serials", serials), ("unpack", unpack), ("doctor", doctor),
 )  # fmt: skip
 
 
@@ -55,6 +56,7 @@ def build_parser():
 
 def main(argv=None):
     args = build_parser().parse_args(argv)
+    os.umask(os.umask(0o077) | 0o022)  # others must not write into what is served, whatever the login says
     try:
         print(args.run(args))
         sys.stdout.flush()
