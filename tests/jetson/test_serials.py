@@ -58,8 +58,8 @@ def test_equal_serials_are_one_bundle(board, tmp_path):
     private, _ = trust(board, tmp_path, "second")
     first = board.send(serial=7)
     accept(board.root, first)
-    for key in (board.private, private):
-        other = board.send(serial=7, model="another", private=key)
+    for model, key in (("another", board.private), ("of another key", private)):
+        other = board.send(serial=7, model=model, private=key)
         refused(board, other, "has serial 7, as %s that was accepted before" % first)
     assert accept(board.root, first)["already"] is True
     assert accept(board.root, other, allow_downgrade=True)["already"] is False
