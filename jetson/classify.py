@@ -49,6 +49,7 @@ def top_classes(logits, classes, top):
     Raises:
         BackendError: a logit is NaN or infinite, so that no class is likely at all.
     """
+    logits = np.asarray(logits, np.float64)  # so that differences of the largest floats are numbers too
     if not np.isfinite(logits).all():
         raise BackendError(
             "the network gives NaN or infinity here, which is no class; run: python3 -m jetson verify"

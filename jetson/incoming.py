@@ -18,13 +18,14 @@ from jetson.root import (
     RELEASES,
     discard,
     folder_of,
-    highest_serials,
     is_folder,
+    keep_others_out,
     note_serial,
     read_board,
     sync,
     sync_tree,
 )
+from jetson.serials import require_newer
 from jetson.switch import writing
 
 RESERVE_BYTES = 64 << 20  # stays free, for the system and for the engine's build to begin with
@@ -82,8 +83,9 @@ def accept(root, release, allow_downgrade=False):
             require_room(root, _missing_bytes(folder, manifest))
             _clear(folder, manifest, found)
             _check_each(folder, manifest)
+            keep_others_out(folder, below=True)
             sync_tree(folder)
-        note_serial(root, key_id, manifest.serial)  # first: a power cut must not open a way back
+        note_serial(root, key_id, manifest.serial, release)  # first: a power cut must not open a way back
         if exists:
             discard(root, INCOMING, release)
         else:
@@ -120,12 +122,8 @@ def _admitted(root, kind, release, allow_downgrade):
     compiled = [name for name in sorted(manifest.files) if COMPILED in name.split("/")]
     if compiled:
         raise ReleaseError("the bundle brings %s; only sources are taken, refused" % (compiled[0],))
-    highest = highest_serials(root).get(key_id, -1)
-    if manifest.serial < highest and not allow_downgrade:
-        raise ReleaseError(
-            "the bundle has serial %d, and %d of the same key was accepted before; an older one "
-            "needs --allow-downgrade" % (manifest.serial, highest)
-        )
+    if not allow_downgrade:
+        require_newer(root, release, manifest, key_id)
     return manifest, key_id
 
 

@@ -8,7 +8,7 @@ import os
 import time
 
 from jetson import engine_file
-from jetson.errors import JetsonError, ReleaseError
+from jetson.errors import JetsonError, ReleaseError, SignatureError
 from jetson.health import TIMEOUT_S, ask_current
 from jetson.manifest import check_files, id_of, manifest_from_bytes
 from jetson.root import (
@@ -22,11 +22,12 @@ from jetson.root import (
     highest_serials,
     ids_in,
     is_folder,
+    keep_others_out,
     read_board,
     read_json,
     sync_tree,
 )
-from jetson.signature import signed_manifest_bytes
+from jetson.signature import key_store, signed_manifest_bytes
 from jetson.switch import in_force, prove, settle, strays, switch, writing
 
 STALE_S = 24 * 3600.0  # a copy that nothing was added to for so long has been given up
@@ -87,6 +88,8 @@ def activate(root, release, timeout_s=TIMEOUT_S):
     """
     with writing(root):
         board, before = read_board(root), in_force(root)
+        if is_folder(folder_of(root, RELEASES, release)):
+            keep_others_out(folder_of(root, RELEASES, release), below=True)
         _require_servable(root, board, release)
         engine_file.require_verified(folder_of(root, RELEASES, release), board.backend)  # the last build
         if before is not None and before.current == release:
@@ -215,7 +218,7 @@ def status(root, recover=False):
     Returns:
         JSON-able: current, previous (ids or None), proven (its health was asked, its engine is the
         verified one, and ROOT/current leads to it), problems (lines: why it is not, and more),
-        releases, incoming, board, agent, highest_serial.
+        releases, incoming, board, agent, highest_serial, warnings (lines: what keeps bundles out).
 
     Raises:
         ReleaseError: no ROOT, or one that this code did not make.
@@ -229,7 +232,7 @@ def status(root, recover=False):
     if not is_folder(root):
         raise ReleaseError("%s: no such folder; on the workstation: edgedistill enrol" % (root,))
     board = read_json(root, BOARD)
-    found, problems = _looked_at(root)
+    (found, problems), (serials, warnings) = _looked_at(root), _trust(root)
     return {
         "verb": "status",
         "current": found and found.current,
@@ -243,7 +246,8 @@ def status(root, recover=False):
         ],
         "board": board,
         "agent": read_json(root, AGENT),
-        "highest_serial": highest_serials(root),
+        "highest_serial": serials,
+        "warnings": warnings,
     }
 
 
@@ -262,6 +266,20 @@ def _looked_at(root):
         except JetsonError as error:
             problems.append("%s: %s" % (found.current, error))
     return found, problems
+
+
+def _trust(root):
+    """({key id: highest serial} or None, a line for each thing that keeps bundles out)."""
+    serials, lines = None, []
+    try:
+        serials = highest_serials(root)
+    except ReleaseError as error:
+        lines.append(str(error))
+    try:
+        lines += key_store(root)[1]
+    except SignatureError as error:
+        lines.append(str(error))
+    return serials, lines
 
 
 def _row(root, release):

@@ -3,7 +3,7 @@
 agent/          the device code that was put there at enrolment; it runs every verb that has --root
 trusted.d/ revoked   keys, see jetson/signature.py
 board.json      what this board is: pinned at enrolment
-state.json      the highest serial accepted of each key, against replay
+state.json      the highest serial accepted of each key, against replay; state.copy.json the same again
 incoming/<id>/  a bundle under way       releases/<id>/  a whole one; what verbs make is in its work/
 switches/ live current previous   see jetson/switch.py
 lock            held by the one verb that writes
@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import stat
-from typing import NamedTuple
+from typing import Dict, List, NamedTuple
 
 from jetson.errors import ReleaseError
 from jetson.json_text import json_text
@@ -25,12 +25,22 @@ from jetson.runners import BACKENDS
 DEFAULT = "edgedistill"  # in the home folder
 INCOMING, RELEASES = "incoming", "releases"
 BOARD, STATE, AGENT, LOCK = "board.json", "state.json", os.path.join("agent", "agent.json"), "lock"
+COPY = "state.copy.json"
+_OURS = (INCOMING, RELEASES, "switches", BOARD, STATE, COPY)  # trusted.d is refused, not mended
 _VERSION = 1
 _TRASH = ".trash."  # before an id: what is being removed
 _MAX_JSON_BYTES = 1 << 20
 _ID = re.compile(r"^[0-9a-f]{16}\Z")
 
 Board = NamedTuple("Board", [("target", str), ("backend", str)])
+Serials = NamedTuple(
+    "Serials",
+    [
+        ("highest", Dict[str, int]),  # key id -> highest serial that was accepted
+        ("ids", Dict[str, str]),  # key id -> release that had it; older code did not keep that
+        ("withdrawn", List[str]),  # releases with a serial above the highest, which count as older ones
+    ],
+)
 
 
 def folder_of(root, kind, release):
@@ -77,6 +87,9 @@ def locked(root):
                     "on the workstation: edgedistill enrol")  # fmt: skip
             raise ReleaseError("%s: %s; %s" % (root, error.strerror, mend))
         try:
+            for name in _OURS:
+                if os.path.lexists(os.path.join(root, name)):
+                    keep_others_out(os.path.join(root, name))
             yield
         except (IOError, OSError) as error:
             raise ReleaseError("%s; nothing is half done: repeat the command" % (error,))
@@ -104,22 +117,51 @@ def highest_serials(root):
     Raises:
         ReleaseError: not one of ours; a damaged one must not count as a new one.
     """
-    stored = read_json(root, STATE)
+    return read_serials(root).highest
+
+
+def read_serials(root, name=None):
+    """The Serials of state.json; where that is missing, of its copy.
+
+    Args:
+        name: COPY to read the copy alone.
+
+    Raises:
+        ReleaseError: as `highest_serials`.
+    """
+    stored = read_json(root, name or STATE)
+    if stored is None and name is None:
+        return read_serials(root, COPY)
     if stored is None:
-        return {}
-    known = stored.get("highest_serial")
-    if not isinstance(known, dict) or not all(isinstance(n, int) for n in known.values()):
+        return Serials({}, {}, [])
+    found = Serials(stored.get("highest_serial"), stored.get("ids", {}), stored.get("withdrawn", []))
+    dicts, names = (found.highest, found.ids), isinstance(found.withdrawn, list)
+    if not names or not all(isinstance(value, dict) for value in dicts) or not all(
+        type(serial) is int for serial in found.highest.values()
+    ):  # fmt: skip
         raise ReleaseError("%s: no serials in it; on the workstation: edgedistill enrol" % (STATE,))
-    return known
+    return found
 
 
-def note_serial(root, key_id, serial):
-    """Remember a serial; the highest stays, whatever order bundles come in."""
-    known = highest_serials(root)
-    if serial > known.get(key_id, -1):
-        write_json(
-            root, STATE, {"version": _VERSION, "highest_serial": dict(known, **{key_id: serial})}
-        )
+def write_serials(root, serials):
+    """The copy last: it is read where state.json was lost."""
+    values = {"version": _VERSION, "highest_serial": serials.highest, "ids": serials.ids,
+              "withdrawn": serials.withdrawn}  # fmt: skip
+    for name in (STATE, COPY):
+        write_json(root, name, values)
+
+
+def note_serial(root, key_id, serial, release=None):
+    """Remember a serial; the highest of a key stays, whatever order bundles come in.
+
+    Args:
+        release: whose it is.
+    """
+    known = read_serials(root)
+    highest = known.highest.get(key_id, -1)
+    if serial > highest or (serial == highest and known.ids.get(key_id) != release):
+        ids = dict(known.ids, **{key_id: release})
+        write_serials(root, Serials(dict(known.highest, **{key_id: serial}), ids, known.withdrawn))
 
 
 def read_json(root, name):
@@ -136,7 +178,7 @@ def read_json(root, name):
     except (IOError, OSError) as error:  # must not count as none: no serial would be too low then
         raise ReleaseError("%s: %s" % (os.path.join(root, name), error.strerror))
     try:
-        stored = json.loads(content.decode("utf-8"))
+        stored = json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict) or stored.get("version") != _VERSION:
@@ -145,6 +187,10 @@ def read_json(root, name):
             % (os.path.join(root, name), _VERSION)
         )
     return stored
+
+
+def _no_number(word):
+    raise ValueError("%s is no JSON number" % (word,))
 
 
 def write_json(root, name, values):
@@ -175,6 +221,21 @@ def sync_tree(folder):
             if stat.S_ISREG(os.lstat(path).st_mode):
                 sync(path)
         sync(place)
+
+
+def keep_others_out(path, below=False):
+    """Take the right to write from group and others, whatever umask made it; links are not followed.
+
+    Args:
+        below: also of all below.
+    """
+    places = [path]
+    for place, folders, names in os.walk(path) if below else ():
+        places += [os.path.join(place, name) for name in folders + names]
+    for place in places:
+        info = os.lstat(place)
+        if info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode):
+            os.chmod(place, stat.S_IMODE(info.st_mode) & ~0o022)
 
 
 def bytes_in(folder):

@@ -3,6 +3,9 @@
 ROOT/trusted.d/*.pem   public keys that were put there at enrolment
 ROOT/revoked           key ids, one a line: trusted no more, whatever lies in trusted.d
 
+Both, and ROOT, may be written by their owner alone. A file that holds no such key is passed over, and
+`status` says why.
+
 The check is `openssl dgst -sha256 -verify`, which JetPack 4.6 (OpenSSL 1.1.1) has out of the box.
 A key's id is the first 16 hex digits of the SHA-256 of its DER form (RFC 5280's SubjectPublicKeyInfo).
 """
@@ -10,6 +13,7 @@ A key's id is the first 16 hex digits of the SHA-256 of its DER form (RFC 5280's
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 
 from jetson.errors import SignatureError
@@ -19,6 +23,7 @@ TRUSTED, REVOKED = "trusted.d", "revoked"
 MAX_SIGNATURE_BYTES = 256  # DER of P-256 has at most 72
 _P256_DER_START = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 _TIMEOUT_S = 60
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def signed_manifest_bytes(folder, root):
@@ -45,15 +50,18 @@ def key_that_signed(content, signature, root):
     Raises:
         SignatureError: no key that is trusted here.
     """
-    keys = trusted_keys(root)
+    keys, skipped = key_store(root)
+    passed_over = "; passed over: %s" % "; ".join(skipped) if skipped else ""
     if not keys:
-        raise SignatureError("no key is trusted on this board; on the workstation: edgedistill enrol")
+        raise SignatureError(
+            "no key is trusted on this board; on the workstation: edgedistill enrol%s" % (passed_over,)
+        )
     for key_id, path in sorted(keys.items()):
         if verifies(content, signature, path):
             return key_id
     raise SignatureError(
         "the signature fits none of the keys trusted here (%s): the manifest was altered, or "
-        "another key signed it" % (", ".join(sorted(keys)),)
+        "another key signed it%s" % (", ".join(sorted(keys)), passed_over)
     )
 
 
@@ -61,16 +69,54 @@ def trusted_keys(root):
     """{key id: path} of trusted.d, less what is revoked.
 
     Raises:
-        SignatureError: a file there that is no P-256 public key, `revoked` that cannot be read, or
-            no openssl.
+        SignatureError: as `key_store`.
+    """
+    return key_store(root)[0]
+
+
+def key_store(root):
+    """({key id: path} that are trusted, a line for each file that is passed over and why).
+
+    Raises:
+        SignatureError: others may write where keys are kept, `revoked` cannot be read, or no openssl.
     """
     folder, revoked = os.path.join(str(root), TRUSTED), _revoked(root)
+    for path in (str(root), folder, os.path.join(str(root), REVOKED)):
+        fault = _fault_of(path, root) if os.path.lexists(path) else None
+        if fault is not None:
+            raise SignatureError("%s: %s; no key is trusted until then" % (path, fault))
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".pem"))
     except (IOError, OSError):
-        return {}
-    found = {key_id_of(os.path.join(folder, name)): os.path.join(folder, name) for name in names}
-    return {key_id: path for key_id, path in found.items() if key_id not in revoked}
+        return {}, []
+    _program()
+    found, skipped = {}, []
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            fault = _fault_of(path, root, file=True)
+            if fault is not None:
+                raise SignatureError("%s: %s" % (path, fault))
+            found[key_id_of(path)] = path
+        except SignatureError as error:  # one bad file must not end the trust in all others
+            skipped.append(str(error))
+    return {key_id: path for key_id, path in found.items() if key_id not in revoked}, skipped
+
+
+def _fault_of(path, root, file=False):
+    """Why what lies there may be another user's, and what to do; None where it is ours alone."""
+    try:
+        info, ours = os.stat(path), {0, os.geteuid(), os.stat(str(root)).st_uid}
+    except (IOError, OSError) as error:
+        return error.strerror
+    if file and not stat.S_ISREG(info.st_mode):
+        return "no plain file; remove it"
+    if info.st_uid not in ours:
+        return "belongs to another user (uid %d); look whether it is yours, then chown it" % (info.st_uid,)
+    if info.st_mode & _OTHERS_WRITE:
+        return "other users can write there (mode %04o); look whether its keys are yours, then: chmod go-w %s" % (
+            stat.S_IMODE(info.st_mode), path)  # fmt: skip
+    return None
 
 
 def key_id_of(path):
@@ -119,16 +165,20 @@ def verifies(content, signature, public_pem):
 
 
 def _openssl(arguments, stdin, descriptors=()):
-    program = shutil.which("openssl")
-    if program is None:
-        raise SignatureError("no openssl on this board, so no bundle can be trusted: sudo apt install openssl")
     try:
         return subprocess.run(
-            [program] + arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [_program()] + arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             timeout=_TIMEOUT_S, check=False, pass_fds=descriptors,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SignatureError("openssl gave no answer: %s" % (error,))
+
+
+def _program():
+    program = shutil.which("openssl")
+    if program is None:
+        raise SignatureError("no openssl on this board, so no bundle can be trusted: sudo apt install openssl")
+    return program
 
 
 def _read(path, limit, absent):

@@ -5,7 +5,8 @@
     ROOT/trusted.d/NAME.pem
     ROOT/board.json         target and backend; once there, another target is refused
 
-Whoever can log in there can do this; what arrives later must be signed.
+Whoever can log in there can do this; what arrives later must be signed. Whatever umask that login has,
+others cannot write where ROOT keeps keys, agents and releases afterwards.
 """
 
 from __future__ import annotations
@@ -29,9 +30,15 @@ from edgedistill.target import load_target
 # sha256sum is asked before anything is renamed: a copy that was cut or altered becomes no agent.
 _INSTALL = """
 set -eu
+umask 077
 unset CDPATH
 cd "$1"
 mkdir -p incoming releases switches trusted.d
+chmod go-w . incoming releases switches trusted.d agents
+chmod -R go-w "$2"
+for kept in trusted.d/*.pem revoked state.json state.copy.json board.json; do
+    [ ! -f "$kept" ] || [ ! -O "$kept" ] || chmod go-w "$kept"
+done
 if [ -e "trusted.d/$3" ] && ! cmp -s "$2/$3" "trusted.d/$3"; then rm -rf "$2"; exit 4; fi
 (cd "$2" && sha256sum --check --strict --quiet sums)
 mv "$2/$3" trusted.d/
@@ -88,6 +95,7 @@ def enrol(
     if answer.code != 0:
         raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; "
                          "run it again")  # fmt: skip
+    board.agent("serials", "--rebuild")  # a state.json that was damaged is mended; no serial is lowered
     return {"host": board.machine.name, "target": target, "backend": backend, "key": key_name,
             "agent": agent, "doctor": board.doctor()}  # fmt: skip
 
@@ -100,7 +108,11 @@ def _check_pinned(board: Board, wanted: dict[str, Any]) -> None:
     line = board.text(f"{board.root}/board.json")
     if line is None:
         return
-    pinned = object_from_line(line)
+    try:
+        pinned = object_from_line(line)
+    except BoardError:
+        board.say(f"{board.machine.name}: its board.json is damaged, and is written anew")
+        return
     for key in ("target", "backend"):
         if pinned.get(key) != wanted[key]:
             raise BoardError(

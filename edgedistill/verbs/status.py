@@ -26,8 +26,9 @@ def text_from_status(found: dict, host: str) -> str:
     for name in ("current", "previous"):
         unproven = name == "current" and found.get(name) and not found.get("proven")
         lines.append(f"  {name}: {found.get(name) or 'none'}{' (not proven)' if unproven else ''}")
-    problems = found.get("problems")
-    lines += [f"  problem: {line}" for line in (problems if isinstance(problems, list) else [])]
+    for key in ("problem", "warning"):
+        texts = found.get(f"{key}s")
+        lines += [f"  {key}: {text}" for text in (texts if isinstance(texts, list) else [])]
     for row in found["releases"]:
         verified = f"verified as {row.get('executed')}" if row.get("verified") else "not verified"
         lines.append(f"  {row['id']}  serial {row.get('serial')}  {row.get('model')}, {verified}")

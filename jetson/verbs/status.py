@@ -25,6 +25,6 @@ def run(args):
             row["executed"] if row["verified"] else "not verified"))  # fmt: skip
     if found["current"] is not None and not found["proven"]:
         print("current is not proved")
-    for line in found["problems"]:
+    for line in found["problems"] + found["warnings"]:
         print(line)
     return json_text(found)
