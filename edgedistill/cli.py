@@ -21,7 +21,7 @@ from edgedistill.errors import (
     is_out_of_memory,
 )
 from edgedistill.printable import printable, printable_lines
-from edgedistill.secret_values import without_secrets
+from edgedistill.secret_values import passphrase_taken, without_secrets
 from edgedistill.verbs import (
     bench,
     bundle,
@@ -97,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     # threads, that starves whoever holds the work. Read when torch is imported, so set here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        return args.call(args)
+        with passphrase_taken():
+            return args.call(args)
     except EdgeDistillError as error:
         from edgedistill.talk import painted
 
