@@ -23,7 +23,7 @@ from edgedistill.errors import (
     is_out_of_memory,
 )
 from edgedistill.printable import printable, printable_lines
-from edgedistill.secret_values import without_secrets
+from edgedistill.secret_values import passphrase_taken, without_secrets
 from edgedistill.verbs import (
     bench,
     bundle,
@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> int:
     # threads, that starves whoever holds the work. Read when torch is imported, so set here.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        code = args.call(args)
+        with passphrase_taken():
+            code = args.call(args)
         sys.stdout.flush()  # what `| head` did not wait for shows here, and not when Python ends
         return code
     except BrokenPipeError:

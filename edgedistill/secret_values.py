@@ -4,14 +4,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"
 SIGN_COMMAND = "deploy.sign_command"
 HIDDEN = "(not shown)"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+
+
+_taken: list[str] = []
+
+
+def passphrase() -> str | None:
+    """What EDGEDISTILL_KEY_PASSPHRASE says; None when it is not set."""
+    return _taken[-1] if _taken else os.environ.get(PASSPHRASE)
+
+
+@contextlib.contextmanager
+def passphrase_taken() -> Iterator[None]:
+    """While the block lasts the variable is out of the environment: libraries start programs too, fc-list for one."""
+    value = os.environ.pop(PASSPHRASE, None)
+    if value is None:
+        yield
+        return
+    _taken.append(value)
+    try:
+        yield
+    finally:
+        os.environ[PASSPHRASE] = _taken.pop()
 
 
 def child_environment(**changes: str) -> dict[str, str]:

@@ -14,43 +14,10 @@ from jetson import imports
 from jetson.errors import JetsonError
 from jetson.text import plain
 
-<<<<<<< HEAD
 VERBS = tuple((name, "jetson.verbs." + name) for name in (
     "build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
     "status", "prune", "serials", "unpack", "doctor",
 ))  # fmt: skip
-=======
-try:
-    from jetson.verbs import (
-        accept,
-        activate,
-        bench,
-        build,
-        classify,
-        doctor,
-        health,
-        prune,
-        rollback,
-        serials,
-        status,
-        unpack,
-        verify,
-        want,
-    )
-except ImportError as failure:  # numpy, which all verbs but one need
-    if sys.argv[1:2] == ["doctor"]:
-        from jetson import doctor
-
-        sys.exit(doctor.main(sys.argv[3:4]))  # `doctor --root ROOT` as the workstation asks it
-    sys.exit("jetson: %s; on the board: sudo apt install python3-numpy; python3 -m jetson.doctor "
-             "says more" % (failure,))  # fmt: skip
-
-VERBS = (
-    ("build", build), ("verify", verify), ("bench", bench), ("classify", classify), ("health", health),
-    ("want", want), ("accept", accept), ("activate", activate), ("rollback", rollback),
-    ("status", status), ("prune", prune), ("serials", serials), ("unpack", unpack), ("doctor", doctor),
-)  # fmt: skip
->>>>>>> h-a
 
 
 def import_verbs(argv):
@@ -80,7 +47,6 @@ def build_parser(argv=()):
 
 
 def main(argv=None):
-<<<<<<< HEAD
     try:
         parser = build_parser(sys.argv[1:] if argv is None else argv)
     except imports.PackageError as error:
@@ -88,10 +54,7 @@ def main(argv=None):
             error.why, error.mend))  # fmt: skip
         return 1
     args = parser.parse_args(argv)
-=======
-    args = build_parser().parse_args(argv)
     os.umask(os.umask(0o077) | 0o022)  # others must not write into what is served, whatever the login says
->>>>>>> h-a
     try:
         print(args.run(args))
         sys.stdout.flush()

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from road import RECIPE, edgedistill, write_images
+from road import RECIPE, add_private, edgedistill, write_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 
@@ -19,7 +19,7 @@ def rng():
 def finished_run(tmp_path_factory):
     """A folder with images/, r.toml and runs/r: every stage done."""
     folder = tmp_path_factory.mktemp("road")
-    write_images(folder / "images", per_class=30)
+    add_private(write_images(folder / "images", per_class=30))
     (folder / "r.toml").write_text(RECIPE)
     folder_run = edgedistill("run", "r.toml", cwd=folder, fresh=True)
     (folder / "said.txt").write_text(folder_run.stdout)

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedistill.data.shards import read_bytes
 from edgedistill.device.code import copy_device_code
+from edgedistill.device.golden import pixels_only
 from edgedistill.device.keys import KeyInfo
 from edgedistill.device.serials import numbered
 from edgedistill.errors import BundleError
@@ -51,7 +52,7 @@ def write_bundle(
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
     Args:
-        golden_images: n image files or shard members, copied as they are.
+        golden_images: n image files or shard members; their pixels travel, and nothing else of them.
         golden_inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
         golden_logits: (n, classes) float32 of the workstation's ONNX Runtime.
         golden_labels: (n,) int.
@@ -78,7 +79,8 @@ def write_bundle(
         write_json(out / "calibration.json", amax)
     write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
     for number, path in enumerate(golden_images):
-        (images / f"{number:04d}{path.suffix.lower()}").write_bytes(read_bytes(path))
+        content, suffix = pixels_only(read_bytes(path), str(path))
+        (images / f"{number:04d}{suffix}").write_bytes(content)
     np.save(out / "golden" / "inputs.npy", golden_inputs)
     np.save(out / "golden" / "logits.npy", golden_logits)
     write_json(out / "golden" / "labels.json", [int(label) for label in golden_labels])

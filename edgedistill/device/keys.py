@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgedistill.errors import SigningError
-from edgedistill.secret_values import PASSPHRASE, child_environment
+from edgedistill.secret_values import PASSPHRASE, child_environment, passphrase
 from jetson.errors import SignatureError
 from jetson.home import user_folder
 from jetson.signature import key_id_of
@@ -142,8 +142,9 @@ def passphrase_of(key: KeyInfo) -> str | None:
     """
     if key.private is None or not is_encrypted(key.private):
         return None
-    if PASSPHRASE in os.environ:
-        return os.environ[PASSPHRASE]
+    known = passphrase()
+    if known is not None:
+        return known
     if not has_terminal():
         raise SigningError(
             f"key {key.name!r} has a passphrase: set {PASSPHRASE}, or run this in a terminal"

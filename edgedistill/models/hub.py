@@ -92,7 +92,8 @@ def _checked_file(url: str) -> Path:
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path), progress=False)  # beside, then renamed
+        digits = _IN_NAME.search(path.name)
+        torch.hub.download_url_to_file(url, str(path), digits and digits.group(1), progress=False)  # then renamed
     refuse_altered(path)
     return path
 

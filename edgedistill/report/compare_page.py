@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from edgedistill.printable import printable_values
 from edgedistill.report.formats import words
 from edgedistill.report.page import json_in_html, rendered
 from edgedistill.report.pareto_figure import pareto_figure
@@ -17,6 +18,7 @@ def html_from_comparison(comparison: dict[str, Any]) -> str:
     Args:
         comparison: as `comparison.compared` makes it; it also stands in the element `#comparison`.
     """
+    comparison = printable_values(comparison)  # reports may come from anywhere
     runs = comparison["runs"]
     metrics = {run["metric"] for run in runs}
     points = [{"name": run["name"], "role": "student", "size": run["macs"] / 1e6,

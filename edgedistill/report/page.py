@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edgedistill.printable import on_page
 from edgedistill.report import (
     accuracy_figures,
     device_figures,
@@ -91,7 +90,6 @@ def rendered(template: str, **values: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgedistill.report", "."),
         autoescape=True,
-        finalize=on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

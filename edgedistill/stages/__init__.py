@@ -103,7 +103,7 @@ STAGES = (
           applies=_classifies),
     Stage("bundle", ("data", "teacher", "distill", "export", "quantize", "evaluate"),
           ("target.device", "target.precision", "target.fps", "target.memory_mib", "deploy.golden_images",
-           "deploy.sign_key"), 2,
+           "deploy.sign_key"), 3,
           "gather all that the board needs in one folder", applies=_classifies),
     Stage("deploy", ("export", "bundle"), ("deploy.hosts", "deploy.until",
           "deploy.root", "deploy.python", "deploy.bench_runs"), 1,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +66,13 @@ def run(args: argparse.Namespace) -> int:
 def _new_passphrase(args: argparse.Namespace) -> str | None:
     from edgedistill.device.keys import has_terminal
     from edgedistill.errors import SigningError
-    from edgedistill.secret_values import PASSPHRASE
+    from edgedistill.secret_values import PASSPHRASE, passphrase
 
     if args.no_passphrase:
         return None
-    if os.environ.get(PASSPHRASE):
-        return os.environ[PASSPHRASE]
+    known = passphrase()
+    if known:
+        return known
     if not has_terminal():
         raise SigningError(f"a passphrase is expected, and there is no terminal to ask for it: set {PASSPHRASE}, or "
                            "give --no-passphrase for a key that whoever reads its file can use")  # fmt: skip

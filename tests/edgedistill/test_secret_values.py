@@ -1,12 +1,15 @@
 """The passphrase reaches no program but openssl, and deploy.sign_command no file, no message and no hint."""
 
+import os
 import shutil
+import subprocess
 import sys
 import tomllib
 
 import pytest
 
 from edgedistill.cli import main
+from edgedistill.device import keys
 from edgedistill.device.keys import new_key
 from edgedistill.device.local import verify_and_bench
 from edgedistill.device.ssh import Connection
@@ -32,6 +35,19 @@ def passphrase(monkeypatch, tmp_path):
 def test_a_program_that_is_asked_does_not_get_it():
     script = f"import os; print(os.environ.get({PASSPHRASE!r}), 'PATH' in os.environ)"
     assert ask([sys.executable, "-c", script]).line == "None True"
+
+
+def test_what_a_library_starts_while_a_verb_works_does_not_get_it(monkeypatch, capsys):
+    """matplotlib asks fc-list, ctypes the linker: with whatever the environment holds."""
+    def asks(*a):
+        script = f"import os; print(os.environ.get({PASSPHRASE!r}))"
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        raise DeviceError(f"{found.stdout.strip()}, {keys.passphrase() == PIN}")
+
+    monkeypatch.setattr(keys, "list_keys", asks)
+    assert main(["keys", "list"]) == 1
+    assert "None, True" in capsys.readouterr().err
+    assert os.environ[PASSPHRASE] == PIN, "as it was, for whoever called"
 
 
 def test_neither_do_ssh_nor_what_its_configuration_names(tmp_path):

@@ -1,6 +1,7 @@
 """Serials rise with each bundle that a key signs, whatever the clock does; there is a way back from a wrong one."""
 
 import json
+import os
 import threading
 
 import pytest
@@ -170,6 +171,14 @@ def test_a_damaged_record_is_no_empty_one(bundle, key, content):
         bundle("r", "one")
     assert main(["keys", "reset", "release"]) == 0
     assert bundle("r", "one") == NOW
+
+
+def test_a_key_in_a_read_only_folder_signs_and_remembers_nothing(bundle, clock, key, monkeypatch):
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, *more: path != key.public.parent and real(path, *more))
+    assert bundle("r", "one") == NOW
+    assert not record_of(key).exists()
+    assert bundle("r", "two") == NOW + 1, "the run's own bundle tells it"
 
 
 def test_at_once_they_still_differ(tmp_path, clock, key):
