@@ -11,11 +11,14 @@ import numpy as np
 
 from edgedistill.callable_module import call_as_verb
 from edgedistill.data.duplicates import MOST_IMAGES
-from edgedistill.data.grouping import group
-from edgedistill.data.scan import scan
+from edgedistill.data.group_names import roboflow_proposal
+from edgedistill.data.grouping import Grouping, group, lines_of_groups, summary_of_groups
+from edgedistill.data.prepare import fractions_of, splits_of
+from edgedistill.data.scan import Scan, scan
 from edgedistill.data.sources import list_items, list_pool
+from edgedistill.data.summary import line_of_uneven_classes
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import RecipeError, printable
+from edgedistill.errors import DataError, RecipeError, printable
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
@@ -56,9 +59,12 @@ def inspect_and_write(
     load_target(target)
     given = {"train": train, "val": val, "unlabelled": unlabelled}
     data = DataConfig(**{name: str(path.resolve()) for name, path in given.items() if path})
-    count = sum(len(list_items(path.resolve(), data)) for path in (train, val) if path)
-    if count > MOST_IMAGES:
+    listed = [item for path in (train, val) if path for item in list_items(path.resolve(), data)]
+    if len(listed) > MOST_IMAGES:
         data = data.model_copy(update={"near_duplicate_similarity": 0.0})
+    if proposal := roboflow_proposal(str(item.path) for item in listed):
+        data = data.model_copy(update={"group_pattern": proposal[0]})
+        say(printable(proposal[1]))
     found = _findings(data)
     for line in _lines(found):
         say(printable(line))
@@ -89,6 +95,8 @@ def _findings(data: DataConfig) -> dict[str, Any]:
         "counts": dict(sorted(counts.items())),
         "look_alikes_searched": data.near_duplicate_similarity > 0,
         "pool_images": len(list_pool(Path(data.unlabelled), data)) if data.unlabelled else 0,
+        **summary_of_groups(scanned, grouped),
+        **_foretold(scanned, grouped, data),
         "images": len(names),
         "imbalance": max(totals) / min(totals),
         "majority_fraction": max(totals) / sum(totals),
@@ -102,6 +110,19 @@ def _findings(data: DataConfig) -> dict[str, Any]:
         "leak_count": sum(grouped.leak_counts.values()),
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
     }
+
+
+def _foretold(scanned: Scan, grouped: Grouping, data: DataConfig) -> dict[str, Any]:
+    """How `run` will split: the line on classes that are small for it, or why it will refuse."""
+    try:
+        classes, labels, splits = splits_of(scanned, grouped, data)
+    except DataError as error:
+        return {"refused": str(error), "uneven": None}
+    counts = {}
+    for name in SPLITS:
+        of_class = np.bincount(labels[splits == name], minlength=len(classes))
+        counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
+    return {"refused": None, "uneven": line_of_uneven_classes(counts, fractions_of(data))}
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
@@ -120,6 +141,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
         f"{found['exact_duplicates']} exact copies, {found['images_in_groups']} images in "
         f"{found['near_duplicate_groups']} groups of look-alikes that will stay in one split"
     )
+    lines += lines_of_groups(found, found["images"])
+    if found["uneven"]:
+        lines.append(found["uneven"])
+    if found["refused"]:
+        lines.append(f"the run will refuse this: {found['refused']}")
     if not found["look_alikes_searched"]:
         lines.append(
             f"more than {MOST_IMAGES} images: look-alikes were not searched (the recipe says so); "
@@ -138,7 +164,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         if found[key]:
             first = found[key][0]
             shown = first if isinstance(first, str) else " and ".join(first)
-            lines.append(text.format(len(found[key]), shown))
+            lines.append(text.format(found["leak_count"] if key == "leaks" else len(found[key]), shown))
     return lines
 
 
@@ -160,6 +186,10 @@ def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str
     )  # fmt: skip
     if data.unlabelled:
         more += f"unlabelled = {_toml_text(data.unlabelled)}\n"
+    group_pattern = f"group_pattern = {_toml_text(data.group_pattern)}\n" if data.group_pattern else (
+        "# group_pattern = \"(part\\\\d+)[_/]\"   # searched in the path below train; equal matches stay in one split\n"
+        "# group_by = \"folder\"         # or each folder below a class folder: CLASS/PART/image.jpg\n"
+    )  # fmt: skip
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
     return f"""# edgedistill run {name}
 # Hardware and result: none yet; `edgedistill run` writes them to runs/{Path(name).stem}/report/.
@@ -172,8 +202,7 @@ crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNe
 metric = "{metric}"
 balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
 skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}
-# group_pattern = "^(part\\\\d+)_"   # file names with the same match stay in one split
-
+{group_pattern}
 [augment]
 crop_scale_min = 0.5
 transforms = [             # any of albumentations, by name
