@@ -9,6 +9,7 @@ from typing import Any
 from edgedistill.callable_module import call_as_verb
 from edgedistill.config import recipe_from_table
 from edgedistill.data.duplicates import MOST_IMAGES
+from edgedistill.data.group_names import roboflow_proposal
 from edgedistill.data.grouping import group
 from edgedistill.data.layout import recognise
 from edgedistill.data.scan import scan
@@ -62,11 +63,16 @@ def inspect_and_write(
     pool_path = {"unlabelled": str(unlabelled.resolve())} if unlabelled else {}
     data = DataConfig(**layout.sources, **layout.keys, **pool_path)
     given = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
-    if sum(len(list_source(Path(path), data, name).items) for name, path in given.items()) > MOST_IMAGES:
+    listed = [item for name, path in given.items() for item in list_source(Path(path), data, name).items]
+    if len(listed) > MOST_IMAGES:
         data = data.model_copy(update={"near_duplicate_similarity": 0.0})
+    grouped_by = data.group_pattern or data.group_column or data.group_by
+    proposal = None if grouped_by else roboflow_proposal(str(item.path) for item in listed)
+    if proposal is not None:
+        data = data.model_copy(update={"group_pattern": proposal[0]})
     scanned = scan(data)
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
-    look = Look(data, scanned, group(scanned, data), pool)
+    look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
     found = values_from_look(look)
     text = recipe_text(found, data, target, recipe_path.name)
     try:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.data.grouping import Grouping
+from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_groups
 from edgedistill.data.labels import in_order
-from edgedistill.data.prepare import foretell
+from edgedistill.data.prepare import foretell, fractions_of, splits_of
 from edgedistill.data.scan import Scan
 from edgedistill.data.sources import Listing
-from edgedistill.data.summary import lines_of_classes
+from edgedistill.data.summary import line_of_uneven_classes, lines_of_classes
 from edgedistill.data.table import SPLITS
+from edgedistill.errors import DataError
 from edgedistill.new_recipe import IMBALANCED
 from edgedistill.sections import DataConfig
 
@@ -28,12 +29,14 @@ class Look:
         scanned: all labelled images.
         grouped: which belong together.
         pool: the unlabelled images, None without a pool.
+        proposal: why groups are proposed, None where none are.
     """
 
     data: DataConfig
     scanned: Scan
     grouped: Grouping
     pool: Listing | None
+    proposal: str | None = None
 
 
 def values_from_look(look: Look) -> dict[str, Any]:
@@ -69,7 +72,22 @@ def values_from_look(look: Look) -> dict[str, Any]:
         "leak_count": sum(grouped.leak_counts.values()),
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
         "refused": foretell(scanned, grouped, look.data),
+        "uneven": _uneven_line(look),
+        **summary_of_groups(scanned, grouped),
     }
+
+
+def _uneven_line(look: Look) -> str | None:
+    """The line on classes that are small for the shares that `run` will split off; None where it will refuse."""
+    try:
+        classes, labels, splits = splits_of(look.scanned, look.grouped, look.data)
+    except DataError:
+        return None
+    counts = {}
+    for name in SPLITS:
+        of_class = np.bincount(labels[splits == name], minlength=len(classes))
+        counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
+    return line_of_uneven_classes(counts, fractions_of(look.data, look.scanned.given))
 
 
 def lines_from_look(look: Look, found: dict[str, Any]) -> list[str]:
@@ -129,6 +147,12 @@ def _copies(look: Look, found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _groups(look: Look, found: dict[str, Any]) -> list[str]:
+    proposed = [look.proposal] if look.proposal else []
+    uneven = [found["uneven"]] if found["uneven"] else []
+    return proposed + lines_of_groups(found, found["images"]) + uneven
+
+
 def _pool(look: Look, found: dict[str, Any]) -> list[str]:
     if look.pool is None:
         return []
@@ -178,6 +202,7 @@ FINDINGS: tuple[Finding, ...] = (
     _alike_names,
     _imbalance,
     _copies,
+    _groups,
     _pool,
     _leaks,
     _unreadable,

@@ -79,7 +79,7 @@ class DataConfig(Section):
     """`folder`: images of one folder below the class folder stay together, as in CLASS/PART/image.jpg"""
     near_duplicate_similarity: Fraction = 0.9
     """correlation from which two images count as one and stay in one split; 0 turns it off, which
-    more than 50,000 labelled images need"""
+    more than 100,000 labelled images need"""
     val_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     """share of `train` split off when `val` is absent"""
     test_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.15

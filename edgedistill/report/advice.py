@@ -72,6 +72,18 @@ def _about_data(report: dict[str, Any]) -> list[str]:
             f"{data['leak_count']} pair(s) of alike images stand in different splits: the test "
             "figures are too good."
         )
+    if data.get("torn_groups"):
+        found.append(
+            f"{data['torn_groups']} named group(s) have images in several splits: the test figures are too good."
+        )
+    groups = data.get("groups", {}).get("test")
+    if groups is not None and 2 * groups <= report["test_images"]:
+        found.append(
+            f"The {report['test_images']} test images are of {groups} groups: the intervals take every image as "
+            "independent and are too narrow."
+        )
+    if copies := data.get("copies_left_out", {}).get("test"):
+        found.append(f"{copies} exact copies of test images were left out of the figures.")
     if report["test_images"] < SMALL_TEST:
         found.append(f"Only {report['test_images']} test images: go by the intervals.")
     rare = {name: n for name, n in data["counts"]["test"].items() if n < SMALL_CLASS}

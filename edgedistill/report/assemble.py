@@ -89,7 +89,8 @@ def report_from_stages(
         "data": {key: stages["data"][key] for key in (
             "classes", "images", "counts", "majority_fraction", "exact_duplicates",
             "near_duplicate_groups", "images_in_groups", "leak_count", "leaks",
-            "unreadable_count")},
+            "unreadable_count")} | {key: stages["data"][key] for key in (
+            "groups", "copies_left_out", "torn_groups") if key in stages["data"]},
         "cost": {"unit": "seconds", **{name: values["artifact"]["seconds"]
                                        for name, values in stages.items()}},
         "running_cost": running_cost_of(recipe.cost, devices),

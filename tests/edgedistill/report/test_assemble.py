@@ -312,3 +312,12 @@ def test_the_dependency_list_holds_what_direct_ones_require(stages, recipe):
     assert found["torch"] == metadata.version("torch")
     assert found["markupsafe"] == metadata.version("markupsafe"), "required by jinja2"
     assert "pytest" not in found
+
+
+def test_test_images_of_few_groups_are_warned_of(stages, recipe):
+    stages["data"] |= {"groups": {"train": 20, "val": 3, "test": 3}, "copies_left_out": {"val": 0, "test": 2},
+                       "torn_groups": 1}  # fmt: skip
+    warnings = report_from_stages(stages, recipe)["warnings"]
+    assert any("test images are of 3 groups" in line and "too narrow" in line for line in warnings)
+    assert any("2 exact copies of test images were left out" in line for line in warnings)
+    assert any("1 named group(s) have images in several splits" in line for line in warnings)
