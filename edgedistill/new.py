@@ -12,7 +12,8 @@ import numpy as np
 from edgedistill.callable_module import call_as_verb
 from edgedistill.data.duplicates import MOST_IMAGES
 from edgedistill.data.grouping import group
-from edgedistill.data.scan import scan
+from edgedistill.data.scan import Scan, scan
+from edgedistill.data.shapes import depth_findings, framing_findings
 from edgedistill.data.sources import list_items, list_pool
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import RecipeError, printable
@@ -100,14 +101,28 @@ def _findings(data: DataConfig) -> dict[str, Any]:
         "images_in_groups": int(sizes[sizes > 1].sum()),
         "label_conflicts": conflicts,
         "leaks": leaks,
+        **_framing(scanned),
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
     }
+
+
+def _framing(scanned: Scan) -> dict[str, Any]:
+    """What the network would see: `framing_lines` for people, `framing_keys` for the recipe."""
+    short = int(np.median(scanned.sizes.min(axis=1)))
+    image_px = int(min(224, max(64, short // 32 * 32)))
+    framing, depth = framing_findings(scanned.sizes, image_px), depth_findings(scanned.values)
+    return {
+        **framing.values, **depth.values,
+        "framing_lines": [*framing.lines, *depth.lines],
+        "framing_keys": {"image_px": image_px, **framing.keys, **depth.keys},
+    }  # fmt: skip
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
     smallest, median, largest = found["side_px"]
     lines = [f"{found['images']} images, {len(found['counts'])} classes, short side {smallest} to "
              f"{largest} px (median {median}), {found['grey']} grey"]  # fmt: skip
+    lines += found["framing_lines"]
     for name, of_class in found["counts"].items():
         split = f" ({of_class['val']} of them val)" if of_class["val"] else ""
         lines.append(f"  {name}: {sum(of_class.values())}{split}")
@@ -149,7 +164,8 @@ def _toml_text(text: str) -> str:
 
 def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
     imbalanced = found["imbalance"] > IMBALANCED
-    image_px = int(min(224, max(64, found["side_px"][1] // 32 * 32)))
+    keys = dict(found["framing_keys"])
+    image_px = str(keys.pop("image_px"))
     epochs = int(np.clip(TRAINING_VIEWS // max(found["images"], 1), 10, 100))
     val = f"val = {_toml_text(data.val)}\n" if data.val else (
         "# val = \"DIR\"               # split off train when absent, look-alikes kept together\n"
@@ -158,6 +174,7 @@ def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str
         "near_duplicate_similarity = 0   # too many images to compare each with each\n"
         "store = \"files\"            # decode at each access; \"decoded\" keeps pixels on the disk\n"
     )  # fmt: skip
+    more += "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
     if data.unlabelled:
         more += f"unlabelled = {_toml_text(data.unlabelled)}\n"
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
@@ -168,7 +185,7 @@ def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str
 train = {_toml_text(data.train)}
 {val}# test = "DIR"              # never trained or chosen on; split off train when absent
 {more}image_px = {image_px:<15} # input side; median short side of your images: {found["side_px"][1]}
-crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNet
+crop_fraction = 1.0        # fit = "crop": keep the whole short side; 0.875 crops like ImageNet
 metric = "{metric}"
 balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
 skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}

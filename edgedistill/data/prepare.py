@@ -66,7 +66,7 @@ def _prepare(
     labels = np.array([number[item.label] for item in found.items], dtype=np.int64)
     splits = _splits(found, labels, grouped.groups, data, classes)
     _refuse_conflicts(found, grouped.exact)
-    summary = summary_of(found, grouped, classes, labels, splits)
+    summary = summary_of(found, grouped, classes, labels, splits, framing)
     lines, pool = lines_from_summary(summary), Pool()
     if data.unlabelled is not None:
         pool = scan_pool(data, framing, found, splits, grouped.similarity, keep)
