@@ -12,6 +12,7 @@ from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_grou
 from edgedistill.data.labels import in_order
 from edgedistill.data.prepare import foretell, fractions_of, splits_of
 from edgedistill.data.scan import Scan
+from edgedistill.data.shapes import depth_findings, framing_findings
 from edgedistill.data.sources import Listing
 from edgedistill.data.summary import line_of_uneven_classes, lines_of_classes
 from edgedistill.data.table import SPLITS
@@ -70,10 +71,24 @@ def values_from_look(look: Look) -> dict[str, Any]:
         "label_conflicts": conflicts,
         "leaks": leaks,
         "leak_count": sum(grouped.leak_counts.values()),
+        **_framing(look),
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
         "refused": foretell(scanned, grouped, look.data),
         "uneven": _uneven_line(look),
         **summary_of_groups(scanned, grouped),
+    }
+
+
+def _framing(look: Look) -> dict[str, Any]:
+    """What the network would see: `framing_lines` for people, `framing_keys` for the recipe."""
+    sizes = look.scanned.sizes
+    image_px = int(min(224, max(64, int(np.median(sizes.min(axis=1))) // 32 * 32)))
+    framing, depth = framing_findings(sizes, image_px), depth_findings(look.scanned.values)
+    return {
+        **framing.values,
+        **depth.values,
+        "framing_lines": [*framing.lines, *depth.lines],
+        "framing_keys": {"image_px": image_px, **framing.keys, **depth.keys},
     }
 
 
@@ -102,6 +117,10 @@ def _images(look: Look, found: dict[str, Any]) -> list[str]:
         f"{found['images']} images, {len(found['counts'])} classes, short side {smallest} to "
         f"{largest} px (median {median}), {found['grey']} grey",
     ]
+
+
+def _shapes(look: Look, found: dict[str, Any]) -> list[str]:
+    return list(found["framing_lines"])
 
 
 def _classes(look: Look, found: dict[str, Any]) -> list[str]:
@@ -198,6 +217,7 @@ Finding = Callable[[Look, dict[str, Any]], list[str]]
 # To say one more thing, add a function here.
 FINDINGS: tuple[Finding, ...] = (
     _images,
+    _shapes,
     _classes,
     _alike_names,
     _imbalance,

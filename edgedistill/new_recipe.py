@@ -33,16 +33,19 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     """A commented recipe.
 
     Args:
-        found: what `new` found: `imbalance`, `side_px`, `images`, `unreadable`, `look_alikes_searched`, `splits`.
+        found: what `new` found: `framing_keys`, `imbalance`, `side_px`, `images`, `unreadable`,
+            `look_alikes_searched`, `splits`.
         data: sources and keys that were understood or named.
         target: a board's name.
         name: the recipe's file name.
     """
     imbalanced = found["imbalance"] > IMBALANCED
     median_px = found["side_px"][1]
-    image_px = int(min(224, max(64, median_px // 32 * 32)))
+    framing = dict(found["framing_keys"])
+    image_px = json.dumps(framing.pop("image_px"))
     teacher, student = schedules_for(found["images"])
     lines = _split_lines(found, data) + _more_lines(found, data)
+    lines += "".join(f"{key} = {json.dumps(value)}\n" for key, value in framing.items())
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
     group = (
         ""
@@ -55,7 +58,7 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
 [data]
 train = {toml_text(data.train)}
 {lines}image_px = {image_px:<15} # input side; median short side of your images: {median_px}
-crop_fraction = 1.0        # keep the whole short side; 0.875 crops like ImageNet
+crop_fraction = 1.0        # fit = "crop": keep the whole short side; 0.875 crops like ImageNet
 metric = "{metric}"
 balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
 skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}

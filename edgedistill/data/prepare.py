@@ -66,7 +66,7 @@ def _prepare(
     grouped = group(found, data)
     classes, labels, splits = splits_of(found, grouped, data)
     _refuse_conflicts(found, grouped.exact)
-    summary = summary_of(found, grouped, classes, labels, splits)
+    summary = summary_of(found, grouped, classes, labels, splits, framing)
     lines, pool = [*found.said, *lines_from_summary(summary)], Pool()
     uneven = line_of_uneven_classes(summary["counts"], fractions_of(data, found.given))
     lines += [uneven] if uneven else []

@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 
 from edgedistill.data.duplicates import LISTED
+from edgedistill.data.framing import Framing
 from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_groups
 from edgedistill.data.pool import POOL, Pool
 from edgedistill.data.scan import Scan
+from edgedistill.data.shapes import SEEN_ENOUGH, grey_levels, seen_fractions
 from edgedistill.data.table import MEASURED, SPLITS, first_of_copies
 
 CLASSES_SHOWN = 20  # named a line each; of more, the largest and smallest quarter of that
+FEW_LEVELS = 64  # grey levels, below which the range of 16-bit values is asked about
 UNEVEN = 0.1  # of a class that its training share may lie off what was asked for
 
 
 def summary_of(
-    found: Scan, grouped: Grouping, classes: list[str], labels: np.ndarray, splits: np.ndarray
-) -> dict[str, Any]:
+    found: Scan, grouped: Grouping, classes: list[str], labels: np.ndarray, splits: np.ndarray,
+    framing: Framing,
+) -> dict[str, Any]:  # fmt: skip
     """Classes, counts, duplicates, groups, leaks, unreadable files of the labelled images."""
     counts, copies, groups = {}, {}, {}
     for name in SPLITS:
@@ -53,6 +57,8 @@ def summary_of(
         "height_px": _spread(found.sizes[:, 0]),
         "width_px": _spread(found.sizes[:, 1]),
         **summary_of_groups(found, grouped),
+        "seen_fraction": _seen_fraction(found.sizes, framing),
+        **_grey_levels(found.values, framing),
     }  # fmt: skip
 
 
@@ -70,6 +76,23 @@ def summary_of_pool(pool: Pool) -> dict[str, Any]:
         "pool_unreadable_count": len(pool.unreadable),
         "pool_unreadable": pool.unreadable[:LISTED],
     }  # fmt: skip
+
+
+def _seen_fraction(sizes: np.ndarray, framing: Framing) -> float:
+    """Mean share of the pictures' area that the network is shown."""
+    if framing.fit != "crop":
+        return 1.0
+    return round(float(seen_fractions(sizes, framing.size, framing.resize_px).mean()), 4)
+
+
+def _grey_levels(values: np.ndarray, framing: Framing) -> dict[str, Any]:
+    """Of pictures with 16 bits; nothing where there are none."""
+    deep = values[values[:, 0] >= 0]
+    if not len(deep):
+        return {}
+    low, high = int(deep[:, 0].min()), int(deep[:, 1].max())
+    return {"sixteen_bit_images": len(deep), "sixteen_bit_values": [low, high],
+            "grey_levels": grey_levels(low, high, framing.sixteen_bit)}  # fmt: skip
 
 
 def _spread(values: np.ndarray) -> dict[str, int]:
@@ -101,6 +124,13 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     )
     lines += lines_of_groups(summary, sum(totals.values()) + sum(copies.values()))
     lines += _lines_of_dependence(summary)
+    if summary["seen_fraction"] < SEEN_ENOUGH:
+        lines.append(f"the network is shown {summary['seen_fraction']:.0%} of the pictures' area: see data.fit and "
+                     "data.image_px = [height, width]")  # fmt: skip
+    if summary.get("grey_levels", 256) < FEW_LEVELS:
+        low, high = summary["sixteen_bit_values"]
+        lines.append(f"16-bit values {low} to {high} become {summary['grey_levels']} grey levels: see "
+                     "data.sixteen_bit")  # fmt: skip
     if summary["leak_count"]:
         first = summary["leaks"][0]
         lines.append(

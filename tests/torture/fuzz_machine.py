@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from jetson import doctor, power, precision, sysfs, telemetry, trtexec
+from jetson.decode import decode_image, to_eight_bits
 from jetson.errors import ImageError
-from jetson.preprocess import decode_image
 from road import ROOT
 from watch import Target
 from wounds import after_head, mutated, mutated_json
@@ -98,6 +98,44 @@ def image_bytes():
 
 def images(folder):
     return Target(image_bytes(), lambda c: decode_image(c, "x"), ImageError, folder)
+
+
+def behind_the_image(folder):
+    """What follows a whole JPEG or PNG, or the video behind a photo, changes no pixel; what follows one
+    that was cut does not make it whole. The first byte says which picture, and where it was cut."""
+    picture = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    flags = ([], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])
+    kinds = [cv2.imencode(".jpg", picture, words)[1].tobytes() for words in flags]
+    kinds.append(cv2.imencode(".png", picture)[1].tobytes())
+    whole = [decode_image(kind, "whole") for kind in kinds]
+
+    def call(content):
+        first, tail = (content[0] if content else 0), content[1:]
+        number, kind = first % 4, kinds[first % 4]
+        assert np.array_equal(decode_image(kind + tail, "x"), whole[number])
+        cut = len(kind) - 1 - (first // 4) * 8
+        try:
+            found = decode_image(kind[:cut] + tail, "x")
+        except ImageError:
+            return
+        # Bytes that repair the cut by chance: the picture is then the whole one but for its last blocks.
+        assert found.shape == whole[number].shape
+
+    tails = [b"", b"\xff\xd9", b"\xff\xd8\xff\xda\0\x08", b"\0\0\0\x18ftypmp42", kinds[0], kinds[3]]
+    return Target([bytes([n]) + tail for n, tail in enumerate(tails)], call, (), folder, after_head(mutated, 1))
+
+
+def sixteen_bits(folder):
+    """The input is the range, a manifest's own text, and the values."""
+    def call(content):
+        low, high = int.from_bytes(content[:2], "big"), int.from_bytes(content[2:4], "big")
+        values = np.frombuffer(content[4 : 4 + len(content[4:]) // 2 * 2], np.uint16)
+        if low < high:
+            found = to_eight_bits(values, (low, high)).astype(int)
+            exact = (np.clip(values.astype(int), low, high) - low) * 255 / (high - low)
+            assert (np.floor(exact + 1e-9) == found).all()
+
+    return Target([b"\0\0\x0f\xff" + bytes(range(256)), b"\0\0\xff\xff\0\1"], call, (), folder)
 
 
 def exif(folder):

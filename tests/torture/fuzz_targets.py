@@ -20,6 +20,8 @@ TARGETS = {
     "signature": (board.signatures, (10, 200, 300)),
     "board files": (board.board_files, (20, 500, 1000)),
     "image": (machine.images, (150, 3000, 8000)),
+    "behind an image": (machine.behind_the_image, (150, 2000, 5000)),
+    "16-bit range": (machine.sixteen_bits, (150, 2000, 5000)),
     "EXIF": (machine.exif, (100, 2000, 5000)),
     "protocol lines": (said.protocol_lines, (100, 2000, 5000)),
     "words of ssh": (said.words_of_ssh, (300, 3000, 10_000)),

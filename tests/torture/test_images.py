@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from edgedistill.data.table import read_table
+from jetson.decode import decode_image, read_image
 from jetson.errors import ImageError
-from jetson.preprocess import decode_image, read_image
 from knobs import rounds
 from road import write_images
 from small import small_recipe
@@ -80,6 +80,9 @@ KINDS = {
     "nan tiff": (by_opencv(".tiff", np.full((9, 9, 3), np.nan, np.float32)), "expected 8 or 16 bits", None),
     "signed tiff": (by_opencv(".tiff", BASE.astype(np.int16)), "expected 8 or 16 bits", None),
     "strip": (made("PNG", array=np.zeros((1, 65, 3), np.uint8)), "is a strip", None),
+    "motion photo": (made("JPEG", quality=100, subsampling=0) + b"\0\0\0\x18ftypmp42\xff\xd8\xff\xda\0\x08", BASE, 12),
+    "mpo": (made("MPO", quality=100, subsampling=0) + made("JPEG"), BASE, 12),
+    "png with a tail": (made("PNG") + b"\0\0\0\x18ftypmp42", BASE, 0),
     "text": (b"not an image\n", "not an image that OpenCV can decode", None),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image", None),
     "nothing": (b"", "an empty file", None),
