@@ -15,7 +15,7 @@ from edgedistill.data.grouping import group
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_items, list_pool
 from edgedistill.data.table import SPLITS
-from edgedistill.distill.schedule import BATCH, schedules_for
+from edgedistill.distill.schedule import BATCH, schedule_for
 from edgedistill.errors import RecipeError, printable
 from edgedistill.run_folder import write_bytes
 from edgedistill.sections import DataConfig
@@ -150,7 +150,7 @@ def _toml_text(text: str) -> str:
 def _recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
     imbalanced = found["imbalance"] > IMBALANCED
     image_px = int(min(224, max(64, found["side_px"][1] // 32 * 32)))
-    teacher, student = schedules_for(found["images"])
+    schedule = schedule_for(round(found["images"] * (1 if data.val else 0.7)))  # the rest is split off
     val = f"val = {_toml_text(data.val)}\n" if data.val else (
         "# val = \"DIR\"               # split off train when absent, look-alikes kept together\n"
     )  # fmt: skip
@@ -184,8 +184,7 @@ transforms = [             # any of albumentations, by name
 [teacher]
 model = "tf_efficientnet_lite0"   # any timm model; resnet50 or bigger on a GPU
 weights = "hub"            # hub | scratch | package:efficientnet_lite0 | a .safetensors or .pth file
-epochs = {teacher.epochs}
-min_steps = {teacher.min_steps:<14} # optimizer steps at least: few images get more epochs than that
+epochs = {schedule.teacher_epochs:<17} # few images need more passes: a network learns by steps
 batch_size = {BATCH}
 peak_lr = 5e-4
 min_{metric} = 0.0   # a teacher below this stops the run
@@ -198,8 +197,7 @@ weights = "hub"
 temperature = 2.0
 kd_weight = 0.9            # the hard labels get the rest
 feature_weight = 0.0       # above 0 matches pooled features too
-epochs = {student.epochs}
-min_steps = {student.min_steps}
+epochs = {schedule.student_epochs}
 batch_size = {BATCH}
 peak_lr = 2e-3
 views = 8                  # cached teacher views per image
