@@ -219,7 +219,7 @@ def standardised(logits: Tensor) -> Tensor:
     """
     if logits.shape[1] < 3:
         raise ValueError(_STANDARDISED_PAIR)
-    std, mean = torch.stdmean_of(_at_least_float32(logits), dim=1, keepdim=True)
+    std, mean = torch.std_mean(_at_least_float32(logits), dim=1, keepdim=True)
     return (logits - mean) / (std + 1e-7)
 
 
