@@ -73,6 +73,9 @@ def plan(
 
     Returns:
         For each stage `stage`, `action` (`run`, `perhaps`, `keep`), `reason`, `last_seconds`.
+
+    Raises:
+        WeightsError: a network or its weights would be missed: a name, a file, a hub out of reach.
     """
     from edgedistill.pipeline import plan_run
 

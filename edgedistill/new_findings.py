@@ -61,6 +61,7 @@ def values_from_look(look: Look) -> dict[str, Any]:
         "look_alikes_searched": look.data.near_duplicate_similarity > 0,
         "pool_images": len(look.pool.items) if look.pool else 0,
         "images": len(names),
+        "training_images": _training_images(look),
         "imbalance": max(totals) / min(totals),
         "majority_fraction": max(totals) / sum(totals),
         "unreadable": scanned.unreadable,
@@ -77,6 +78,12 @@ def values_from_look(look: Look) -> dict[str, Any]:
         "uneven": _uneven_line(look),
         **summary_of_groups(scanned, grouped),
     }
+
+
+def _training_images(look: Look) -> int:
+    """About how many are left for training when `run` has split off what no source gives."""
+    given = look.scanned.given
+    return round(given.count("train") * (1 - sum(fractions_of(look.data, given).values())))
 
 
 def _framing(look: Look) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgedistill.distill.schedule import BATCH, schedules_for
+from edgedistill.distill.schedule import BATCH, schedule_for
 from edgedistill.sections import DataConfig
 
 IMBALANCED = 2.0  # most frequent class over rarest, from which the recipe meets it
@@ -33,7 +33,7 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     """A commented recipe.
 
     Args:
-        found: what `new` found: `framing_keys`, `imbalance`, `side_px`, `images`, `unreadable`,
+        found: what `new` found: `training_images`, `framing_keys`, `imbalance`, `side_px`, `images`, `unreadable`,
             `look_alikes_searched`, `splits`.
         data: sources and keys that were understood or named.
         target: a board's name.
@@ -43,7 +43,7 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     median_px = found["side_px"][1]
     framing = dict(found["framing_keys"])
     image_px = json.dumps(framing.pop("image_px"))
-    teacher, student = schedules_for(found["images"])
+    schedule = schedule_for(found["training_images"])
     lines = _split_lines(found, data) + _more_lines(found, data)
     lines += "".join(f"{key} = {json.dumps(value)}\n" for key, value in framing.items())
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
@@ -73,8 +73,7 @@ transforms = [             # any of albumentations, by name
 [teacher]
 model = "tf_efficientnet_lite0"   # any timm model; resnet50 or bigger on a GPU
 weights = "hub"            # hub | scratch | package:efficientnet_lite0 | a .safetensors or .pth file
-epochs = {teacher.epochs}
-min_steps = {teacher.min_steps:<14} # optimizer steps at least: few images get more epochs than that
+epochs = {schedule.teacher_epochs:<17} # few images need more passes: a network learns by steps
 batch_size = {BATCH}
 peak_lr = 5e-4
 min_{metric} = 0.0   # a teacher below this stops the run
@@ -87,8 +86,7 @@ weights = "hub"
 temperature = 2.0
 kd_weight = 0.9            # the hard labels get the rest
 feature_weight = 0.0       # above 0 matches pooled features too
-epochs = {student.epochs}
-min_steps = {student.min_steps}
+epochs = {schedule.student_epochs}
 batch_size = {BATCH}
 peak_lr = 2e-3
 views = 8                  # cached teacher views per image

@@ -80,8 +80,11 @@ class Sweep:
 
     def run(self, storage: str | None, trials: int | None) -> Path:
         """Train what has not been trained yet; returns sweep.json."""
+        from edgedistill.models.supply import require_students
+
         optuna = _optuna()
-        self._require_weights()
+        left = (one for one in self.grid if not (self._place(one) / "trial.json").exists())
+        require_students(map(self.recipe_of, left))
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
         run_stages(self._first, self.run_dir, self.talk, only=before)
         self._artifacts = artifacts_of(RunFolder(self.run_dir), self._first)
@@ -102,15 +105,6 @@ class Sweep:
                 settings = {key: json.loads(label) for key, label in trial.params.items()}
                 self._train(study, trial, settings)
         return self._write()
-
-    def _require_weights(self) -> None:
-        """Of every student that is still to be trained, before the teacher is."""
-        from edgedistill.models.supply import require_weights
-
-        left = [self.recipe_of(settings) for settings in self.grid
-                if not (self._place(settings) / "trial.json").exists()]  # fmt: skip
-        for recipe in {recipe.student: recipe for recipe in left}.values():
-            require_weights(recipe, ("distill",))
 
     def _grid_trial(self, study: Any, settings: Settings) -> None:
         import optuna
@@ -229,10 +223,9 @@ class Sweep:
             section, _, key = name.partition(".")
             if name != SIGN_COMMAND:
                 document.setdefault(section, tomlkit.table())[key] = values[section][key]
-        for key in NETS:  # whose files are relative to the recipe too
-            if key in document.get("distill", {}):
-                document["distill"][key] = [{name: value for name, value in net.items() if value is not None}
-                                            for net in values["distill"][key]]  # fmt: skip
+        for key in (key for key in NETS if key in document.get("distill", {})):  # their files are relative too
+            document["distill"][key] = [{name: value for name, value in net.items() if value is not None}
+                                        for net in values["distill"][key]]  # fmt: skip
         section, _, key = SIGN_COMMAND.partition(".")
         head = (f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, "
                 "one seed\n")  # fmt: skip

@@ -101,8 +101,7 @@ class Training:
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
         precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
         metric: by which the view names the best epoch so far.
-        keep: `last`, or `best`: the model ends with the weights of the epoch with the best `metric`
-            of `evaluate`, of equal ones the latest, whose learning rate was lowest.
+        keep: `last`, or `best`: weights of the epoch with the best `metric`, of equal ones the latest.
         best: epoch and value of that epoch, after `run`; None when the last one is kept.
     """
 
@@ -270,8 +269,7 @@ class Training:
         self.on_epoch(row)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
-        """No weight decay on biases, norms, and what a network says of itself: position embeddings,
-        class tokens. timm's own rule, for what is trained along too."""
+        """No weight decay on biases, norms, and what a network names, like position embeddings."""
         return [group for module in (self.model, self.extra)
                 for group in param_groups_weight_decay(
                     module, self.config.weight_decay,
@@ -279,8 +277,7 @@ class Training:
 
     def _save(self, parts: Parts, state: State, epoch_start: dict[str, Any]) -> None:
         if self.checkpoint is not None and ranks.is_first():
-            checkpoint.save(self.checkpoint, parts, state, self.speed, epoch_start,
-                            self._best_weights)  # fmt: skip
+            checkpoint.save(self.checkpoint, parts, state, self.speed, epoch_start, self._best_weights)
 
     def _saved(self) -> dict[str, Any] | None:
         """The checkpoint, with the networks' weights put in; every rank reads the one file."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgedistill.distill.weighted import mean_kl, mean_of, pearson
+
 LOGIT_LOSSES = ("kd", "dkd", "dist", "wttm", "mse")
 _AT_TWO_CLASSES = {
     "dkd": "NCKD is 0 for two classes: dkd is then kd scaled by alpha; beta has no effect",
@@ -59,7 +61,7 @@ def kd_loss(
         raise ValueError(f"temperature must be > 0, got {temperature}")
     log_p = F.log_softmax(teacher_logits.detach().float() / temperature, dim=1)
     log_q = F.log_softmax(student_logits.float() / temperature, dim=1)
-    return temperature**2 * _mean_kl(log_q, log_p, weights)
+    return temperature**2 * mean_kl(log_q, log_p, weights)
 
 
 def dkd_loss(
@@ -99,8 +101,8 @@ def dkd_loss(
     # The softmax sums that a logarithm could meet as 0 are never formed: log-odds instead.
     target_s, others_s = _split_at(labels, student)
     target_t, others_t = _split_at(labels, teacher)
-    tckd = _mean_kl(target_s, target_t, weights)
-    nckd = _mean_kl(others_s, others_t, weights)
+    tckd = mean_kl(target_s, target_t, weights)
+    nckd = mean_kl(others_s, others_t, weights)
     return temperature**2 * (alpha * tckd + beta * nckd)
 
 
@@ -142,8 +144,8 @@ def dist_loss(
             f"no term left: inter needs 3 classes (got {classes}), intra 2 images (got {images})"
         )
     p, q = F.softmax(student, dim=1), F.softmax(teacher, dim=1)
-    over_classes = _mean(1 - _pearson(p, q), weights)
-    over_batch = _pearson(p.T, q.T, weights).mean()
+    over_classes = mean_of(1 - pearson(p, q), weights)
+    over_batch = pearson(p.T, q.T, weights).mean()
     return temperature**2 * (inter * over_classes + intra * (1 - over_batch))
 
 
@@ -174,7 +176,7 @@ def wttm_loss(
     log_weight = log_powers.logsumexp(dim=1)
     log_q = log_powers - log_weight[:, None]
     kl = F.kl_div(F.log_softmax(student, dim=1), log_q, reduction="none", log_target=True)
-    return _mean(log_weight.exp() * kl.sum(dim=1), weights)
+    return mean_of(log_weight.exp() * kl.sum(dim=1), weights)
 
 
 def mse_loss(
@@ -197,7 +199,7 @@ def mse_loss(
     student, teacher = _softened(student_outputs, teacher_outputs, 1.0)
     if weights is None:
         return F.mse_loss(student, teacher)
-    return _mean((student - teacher).square().mean(dim=1), weights)
+    return mean_of((student - teacher).square().mean(dim=1), weights)
 
 
 def standardised(logits: Tensor) -> Tensor:
@@ -301,36 +303,3 @@ def _split_at(labels: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     others = logits.gather(1, columns + (columns >= labels))  # skips the label's column
     log_odds = logits.gather(1, labels) - others.logsumexp(dim=1, keepdim=True)
     return F.logsigmoid(torch.cat([log_odds, -log_odds], dim=1)), F.log_softmax(others, dim=1)
-
-
-def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Of (N,) values. Not divided by the weights' sum: a batch of rare classes pulls harder."""
-    return values.mean() if weights is None else (weights * values).mean()
-
-
-def _mean_kl(log_q: Tensor, log_p: Tensor, weights: Tensor | None) -> Tensor:
-    if weights is None:
-        return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
-    return _mean(F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1), weights)
-
-
-def _pearson(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Pearson correlation of each row of `a` with that row of `b`; 0 where either is constant.
-
-    Args:
-        weights: of the columns.
-    """
-    return (_unit_rows(a, weights) * _unit_rows(b, weights)).sum(dim=1)
-
-
-def _unit_rows(x: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Rows minus their mean, at length 1; 0 and without gradient where only rounding is left."""
-    if weights is None:
-        centred = x - x.mean(dim=1, keepdim=True)
-    else:
-        shares = weights / weights.mean()
-        centred = (x - (x * shares).mean(dim=1, keepdim=True)) * shares.sqrt()
-    length = centred.norm(dim=1, keepdim=True)
-    rounding = 8 * torch.finfo(x.dtype).eps * x.norm(dim=1, keepdim=True)
-    constant = length <= rounding.clamp_min(1e-8)  # 1e-8 is the authors' guard
-    return centred.masked_fill(constant, 0) / length.masked_fill(constant, 1)

@@ -7,22 +7,24 @@ from typing import NamedTuple
 from edgedistill.sections import TrainingConfig
 
 BATCH = 32  # images per optimizer step in a recipe that `edgedistill new` writes
+TEACHER_STEPS = 500  # of fine-tuning ImageNet weights: BiT-HyperRule, for sets below 20,000 images
+STUDENT_STEPS = 1_000  # that a student needs at least, which may start from scratch
+_TEACHER_MOST, _STUDENT_MOST = 10_000, 50_000  # steps, from which many images get fewer epochs
 
 
 class Schedule(NamedTuple):
-    """Keys of [teacher] or [distill]."""
+    """Epochs for a training set, at BATCH images a step."""
 
-    epochs: int
-    min_steps: int
+    teacher_epochs: int
+    student_epochs: int
 
 
-def schedules_for(images: int) -> tuple[Schedule, Schedule]:
-    """Schedules of teacher and student for a training set of a size, at BATCH images a step.
+def schedule_for(images: int) -> Schedule:
+    """Epochs for a training set of a size.
 
-    A network learns by steps: an epoch of 36 images is one of them. Few images get more epochs, so
-    that the teacher, which starts from ImageNet weights, is fine-tuned for 500 steps (BiT-HyperRule
-    for sets below 20,000 images) and a student that may start from scratch for 1,000; many images
-    get fewer epochs, so that a teacher stops near 10,000 steps and a student near 50,000.
+    A network learns by steps: an epoch of 36 images is one of them. So few images get more epochs, until
+    TEACHER_STEPS and STUDENT_STEPS are reached, and many get fewer, so that nothing is trained for ever.
+    Between, a teacher takes 8 passes and a student 2,000 steps, of 10 to 100 passes.
 
     Args:
         images: that are trained on, without validation and test images.
@@ -30,9 +32,9 @@ def schedules_for(images: int) -> tuple[Schedule, Schedule]:
     Source: Kolesnikov et al. 2020, arXiv:1912.11370, section 3.3, for the steps of fine-tuning.
     """
     per_epoch = max(1, images // BATCH)
-    teacher = min(8, max(1, 10_000 // per_epoch))
-    student = min(max(10, -(-2_000 // per_epoch)), 100, max(3, 50_000 // per_epoch))
-    return Schedule(teacher, 500), Schedule(student, 1_000)
+    teacher = max(min(8, _TEACHER_MOST // per_epoch), -(-TEACHER_STEPS // per_epoch))
+    usual = min(max(10, -(-2 * STUDENT_STEPS // per_epoch)), 100, max(3, _STUDENT_MOST // per_epoch))
+    return Schedule(max(1, teacher), max(usual, -(-STUDENT_STEPS // per_epoch)))
 
 
 def epochs_of(config: TrainingConfig, steps_per_epoch: int) -> int:

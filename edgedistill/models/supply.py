@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +70,16 @@ def require_weights(recipe: Recipe, stages: Collection[str]) -> None:
     lines = missing_weights(recipe, stages)
     if lines:
         raise WeightsError("\n".join(lines))
+
+
+def require_students(recipes: Iterable[Recipe]) -> None:
+    """Of every student of a sweep, before the teacher is trained.
+
+    Raises:
+        WeightsError: as `require_weights`, of the first that misses something.
+    """
+    for recipe in {recipe.student: recipe for recipe in recipes}.values():
+        require_weights(recipe, ("distill",))
 
 
 def fetch_weights(recipe: Recipe, stages: Collection[str], say: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edgedistill.config import Recipe, apply_override, recipe_from_table
-from edgedistill.distill.schedule import schedules_for
+from edgedistill.distill.schedule import STUDENT_STEPS
 from edgedistill.errors import RecipeError
 from edgedistill.report.commands import Command
 from edgedistill.report.devices import is_stand_in, spot_of
@@ -132,11 +132,11 @@ def advice_of(
 def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
     """A sentence and its settings each, best first."""
     distill, trained = recipe.distill, stages["distill"]
-    steps, wanted = trained.get("steps"), schedules_for(trained["training_images"])[1].min_steps
+    steps = trained.get("steps")
     if recipe.student.weights == "scratch":
         yield ("Pretrained weights for the student, from the hub or a file: this one started from random ones",
                "student.weights=hub")  # fmt: skip
-    if steps and (steps < wanted or why_untrained(trained, recipe.data.metric) is not None):
+    if steps and (steps < STUDENT_STEPS or why_untrained(trained, recipe.data.metric) is not None):
         yield f"More steps: it was trained for {steps}", f"distill.min_steps={2 * steps}"
     bigger = _bigger_student(recipe.student.model)
     if bigger:

@@ -20,13 +20,12 @@ _TEST = "measured: PyTorch on this computer, test images"
 
 
 def report_from_stages(
-    stages: dict[str, dict[str, Any]],
-    recipe: Recipe,
+    stages: dict[str, dict[str, Any]], recipe: Recipe,
     disagreements: list[dict[str, Any]] | None = None,
     predicted: dict[str, Any] | None = None,
     swept: dict[str, Any] | None = None,
     command: Command = Command(),  # noqa: B008 - frozen
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Gather and compare.
 
     Args:

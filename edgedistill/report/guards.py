@@ -55,8 +55,8 @@ def why_untrained(trained: dict[str, Any], metric: str) -> str | None:
     near_chance = found["balanced_accuracy_fraction"] < chance + 0.1 * (1 - chance)
     if loss is not None and near_chance and loss >= GUESSING * math.log(max(2, classes)):
         return f"its validation loss is {loss:.2f}, that of a guess is {math.log(classes):.2f}"
-    curve, part = [row[f"eval_{metric}"] for row in rows], len(rows) // 5
-    if part == 0:
+    curve, part = [row[f"eval_{metric}"] for row in rows], max(1, len(rows) // 5)
+    if len(curve) < 2:
         return None
     last, before = sum(curve[-part:]) / part, sum(curve[-2 * part : -part]) / part
     noise = 2 * math.sqrt(2 * last * (1 - last) / (part * found.get("images", 200)))

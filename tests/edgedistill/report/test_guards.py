@@ -114,6 +114,12 @@ def test_a_curve_that_still_rises_at_the_end_is_not_trained_yet(stage, name, key
     assert not [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
 
 
+def test_a_training_of_few_epochs_that_still_rises_is_seen_too():
+    stages = {**copy.deepcopy(GOOD), "teacher": {**curved([0.4, 0.6, 0.92], steps=6), "parameters": 2e7}}
+    (line,) = guards_of(stages, recipe())
+    assert line.startswith("The teacher is not trained yet: after 6 steps its validation curve still rises")
+
+
 def test_a_rise_within_the_noise_of_few_validation_images_is_none():
     wobbling = [0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.68, 0.66, 0.72, 0.74]
     stages = {**copy.deepcopy(GOOD), "distill": curved(wobbling, images=30)}
