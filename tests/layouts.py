@@ -25,7 +25,7 @@ class Layout:
     def __init__(
         self, make, sources=None, images=None, classes=KINDS, data=None, words=(), refused=None, options=(), train="."
     ):
-        self.make, self.sources, self.images, self.classes = make, sources or {"train": "."}, images, sorted(classes)
+        self.make, self.sources, self.images, self.classes = make, sources or {"train": "."}, images, list(classes)
         self.data, self.words, self.refused, self.options, self.train = data or {}, words, refused, options, train
 
 
@@ -397,7 +397,7 @@ LAYOUTS = {
         words=["folders beside the splits left out: seg_pred"],
     ),
     "train alone": Layout(splits("train", None, None), {"train": "train"}, {"all": 18}, refused=None),
-    "a class called train": Layout(class_called_train, images={"all": 60}, classes=["train", "bus", "car"]),
+    "a class called train": Layout(class_called_train, images={"all": 60}, classes=["bus", "car", "train"]),
     "roboflow": Layout(
         roboflow,
         {"train": "train/_classes.csv", "val": "valid/_classes.csv", "test": "test/_classes.csv"},
@@ -455,7 +455,7 @@ LAYOUTS = {
     "a class of DICOM": Layout(
         dicom_class, refused="the class 'scans' has no images that can be read, only 1 .dcm (DICOM"
     ),
-    "odd class names": Layout(odd_names, images={"all": 60}, classes=['say "hi"', "\xe9t\xe9", "n02\\084"]),
+    "odd class names": Layout(odd_names, images={"all": 60}, classes=["n02\\084", 'say "hi"', "\xe9t\xe9"]),
     "numbered classes": Layout(numbered, images={"all": 60}, classes=["2", "9", "10"]),
     "links that loop": Layout(loops, images={"all": 60}, words=["1 linked folders (links are not followed)"]),
     "one level too high": Layout(one_level_too_high, refused="ROOT/dataset"),

@@ -93,9 +93,7 @@ def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing
 
 def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -> Listing:
     """With patterns applied and names cleaned."""
-    items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
-    if len(items) < len(found.items):
-        found.left_out["images by data.leave_out"] += len(found.items) - len(items)
+    items = _without_left_out(source, found, data)
     if not items:
         raise DataError(f"{source}: no images listed" + (" but those of data.leave_out" if found.items else ""))
     if is_folder and data.same_names == "refuse":
@@ -108,6 +106,15 @@ def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -
     return found
 
 
+def _without_left_out(source: Path, found: Listing, data: DataConfig) -> list[Item]:
+    items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
+    if len(items) < len(found.items):
+        found.left_out["images by data.leave_out"] += len(found.items) - len(items)
+    elif data.leave_out:
+        found.said.append(f"data.leave_out = {list(data.leave_out)} matches no image here")
+    return items
+
+
 def list_pool(source: Path, data: DataConfig) -> Listing:
     """All images of the unlabelled pool; labels and folder names are ignored.
 
@@ -118,8 +125,8 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
     tables = [] if below and below.images else _tables_of(source)
     shards = [] if tables or (below and below.images) else shards_of(source)
     if shards:
-        return Listing(_items_of_shards(shards, labelled=False), files=shards)
-    if tables:
+        found = Listing(_items_of_shards(shards, labelled=False), files=shards)
+    elif tables:
         found = Listing([], files=tables)
         for table in tables:
             items, said = items_of_table(read_table_file(table), data, labelled=False)
@@ -132,9 +139,10 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
         )
     else:
         found = Listing([Item(file, "") for file in below.images], below.left_out)
-    if not found.items:
+    items = _without_left_out(Path(os.path.abspath(source)), found, data)
+    if not items:
         raise DataError(f"{source}: no images in it; fill it, or leave data.unlabelled out")
-    found.items = sorted(found.items, key=lambda item: str(item.path))
+    found.items = items if shards else sorted(items, key=lambda item: str(item.path))
     return found
 
 

@@ -170,7 +170,7 @@ def test_quickstart_names_what_is_missing(tmp_path):
 def test_who_reads_less_than_all_is_no_fault(tmp_path):
     """`edgedistill VERB | head -1`: no traceback, the exit code that SIGPIPE gives, the recipe is there."""
     write_images(tmp_path / "a", per_class=4)
-    for words in (["new", "--train", "a", "r.toml"], ["students"]):
+    for words in (["new", "--train", "a", "r.toml"], ["students"], ["--help"]):
         command = [sys.executable, "-m", "edgedistill", *words]
         reading, writing = os.pipe()
         os.close(reading)
