@@ -55,7 +55,7 @@ class Walk:
         elif suffix:
             self.left_out[f"{suffix} (no image ending)"] += 1
         else:
-            self.left_out["files without an ending"] += 1
+            self.left_out["files without an ending (images need one, like .jpg)"] += 1
 
 
 def walk(folder: Path) -> Walk:
@@ -98,6 +98,15 @@ def folders_in(folder: Path) -> list[Path]:
 def has_images(folder: Path) -> bool:
     """Whether an image is below, at any depth."""
     return next(_images(folder), None) is not None
+
+
+def has_data(folder: Path) -> bool:
+    """Whether images, tables or shards are below, at any depth."""
+    return has_images(folder) or any(
+        Path(name).suffix.lower() in TABLE_SUFFIXES | {".tar"} and not is_system(name)
+        for _, _, files in os.walk(folder)
+        for name in files
+    )
 
 
 def has_own_images(folder: Path) -> bool:

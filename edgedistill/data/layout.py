@@ -14,6 +14,7 @@ from edgedistill.data.columns import columns_of, group_candidates
 from edgedistill.data.files import (
     data_files,
     folders_in,
+    has_data,
     has_images,
     has_own_images,
     pattern_of,
@@ -94,7 +95,7 @@ def _splits_below(root: Path, found: Layout) -> dict[str, Path]:
             if others and all(path in folders_in(folder) for path in splits.values()):
                 found.said.append(f"folders beside the splits left out: {', '.join(others)}")
             return splits
-        inner = [below for below in folders_in(folder) if has_images(below) or data_files(below)]
+        inner = [below for below in folders_in(folder) if has_data(below)]
         if len(inner) != 1 or data_files(folder) or has_own_images(folder):
             return {}
         folder = inner[0]
@@ -118,7 +119,7 @@ def _take_splits(root: Path, places: dict[str, Path], found: Layout) -> None:
             )
     for name, place in places.items():
         source = sources[name]
-        if source is None:
+        if source is None or (name != "train" and _is_unlabelled(source, sources["train"])):
             if not (name != "train" and "split_column" in found.keys):
                 found.said.append(
                     f"{name}: {place.name} has no labels, so it is left out; --unlabelled {place} "
@@ -126,6 +127,14 @@ def _take_splits(root: Path, places: dict[str, Path], found: Layout) -> None:
                 )
             continue
         _take(name, place, source, found)
+
+
+def _is_unlabelled(source: Path, train: Path | None) -> bool:
+    """Whether images lie in one folder that is no class of the training images, as in test/unknown/."""
+    if not source.is_dir() or train is None or not train.is_dir():
+        return False
+    names = [below.name for below in folders_in(source) if has_images(below)]
+    return len(names) == 1 and names[0] not in {below.name for below in folders_in(train)}
 
 
 def _source_in(place: Path, found: Layout, root_too: bool = True) -> Path | None:

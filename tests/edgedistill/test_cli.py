@@ -177,7 +177,8 @@ def test_who_reads_less_than_all_is_no_fault(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True,
                               env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
         os.close(writing)
-        assert (done.returncode, done.stderr) == (141, "")
+        # argparse itself passes over a pipe that is closed under its help.
+        assert (done.returncode, done.stderr) in ([(141, ""), (0, "")] if words == ["--help"] else [(141, "")])
     assert (tmp_path / "r.toml").exists()
 
 
