@@ -93,7 +93,7 @@ LAYOUTS = {
         {"train": "metadata.csv"},
         {"all": 60},
         data={"image_root": ".", "label_column": "dx"},
-        words=["metadata.csv beside the folders names the labels", "--group-column lesion_id"],
+        words=["metadata.csv names the labels: images of one folder have different ones", "--group-column lesion_id"],
     ),
     "two ones": Layout(
         make.one_hot_with_two, refused="line 13: 2 of the 3 class columns are 1 (disc, square); expected exactly one"
@@ -180,5 +180,14 @@ LAYOUTS = {
         make.converted_hugging_face,
         {"train": "default/train", "val": "default/validation", "test": "default/test"},
         {"train": 24, "val": 9, "test": 9},
+    ),
+    "classes and a table of them": Layout(
+        make.classes_and_table,
+        images={"all": 60},
+        words=["the folders are the classes; list.csv beside them is not used"],
+    ),
+    "one level too high, beside a table": Layout(make.too_high_beside_a_table, refused="ROOT/dataset"),
+    "one table of all splits": Layout(
+        make.one_table_of_splits, {"train": "all.csv"}, GIVEN, data={"split_column": "split"}, words=["splits found"]
     ),
 }

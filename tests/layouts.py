@@ -364,3 +364,22 @@ def converted_hugging_face(root):
 
 def no_images_at_all(root):
     table(root / "l.csv", ["image_name", "label"], [("a.png", "x"), ("b.png", "y")])
+
+
+def classes_and_table(root):
+    classes_in(root, 20)
+    rows = [(path.relative_to(root), KINDS.index(path.parent.name)) for path in sorted(root.rglob("*.png"))]
+    table(root / "list.csv", ["path", "label"], rows)
+
+
+def too_high_beside_a_table(root):
+    classes_in(root / "dataset", 4)
+    table(root / "names.csv", ["id", "name"], enumerate(KINDS))
+
+
+def one_table_of_splits(root):
+    rows = []
+    for split, name, count in (("train", "train", 6), ("val", "valid", 3), ("test", "test", 3)):
+        flat = flat_in(root / name, count, split, name=lambda kind, number, split=split: f"{split}{kind}{number}")
+        rows += [(f"{name}/{stem}.png", kind, name) for stem, kind in flat]
+    table(root / "all.csv", ["path", "label", "split"], rows)
