@@ -14,7 +14,7 @@ from edgedistill.data.layout import recognise
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_pool, list_source
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import RecipeError, printable
+from edgedistill.errors import DataError, RecipeError, printable
 from edgedistill.new_findings import Look, lines_from_look, values_from_look
 from edgedistill.new_recipe import recipe_text
 from edgedistill.run_folder import write_bytes
@@ -67,6 +67,10 @@ def inspect_and_write(
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
     look = Look(data, scanned, group(scanned, data), pool)
     found = values_from_look(look)
+    if len(found["counts"]) < 2:
+        raise DataError(
+            f"{train}: expected at least two classes, all {found['images']} images are {next(iter(found['counts']))!r}"
+        )
     text = recipe_text(found, data, target, recipe_path.name)
     try:
         content = text.encode()

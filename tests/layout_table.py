@@ -190,4 +190,5 @@ LAYOUTS = {
     "one table of all splits": Layout(
         make.one_table_of_splits, {"train": "all.csv"}, GIVEN, data={"split_column": "split"}, words=["splits found"]
     ),
+    "one class in a table": Layout(make.one_class, refused="expected at least two classes, all 12 images are 'part'"),
 }

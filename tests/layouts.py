@@ -383,3 +383,7 @@ def one_table_of_splits(root):
         flat = flat_in(root / name, count, split, name=lambda kind, number, split=split: f"{split}{kind}{number}")
         rows += [(f"{name}/{stem}.png", kind, name) for stem, kind in flat]
     table(root / "all.csv", ["path", "label", "split"], rows)
+
+
+def one_class(root):
+    table(root / "l.csv", ["file", "class"], [(f"{stem}.png", "part") for stem, _ in flat_in(root, 4)])
