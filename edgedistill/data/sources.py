@@ -98,7 +98,9 @@ def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -
         raise DataError(f"{source}: no images listed" + (" but those of data.leave_out" if found.items else ""))
     if is_folder and data.same_names == "refuse":
         refuse_masks(source, [item.path for item in items])
-    items = [replace(item, label=clean(item.label)) for item in items]
+    names = {label: clean(label) for label in {item.label for item in items}}
+    if any(name != label for label, name in names.items()):
+        items = [replace(item, label=names[item.label]) for item in items]
     if data.group_pattern is not None:
         items = [_with_group_from_name(item, data.group_pattern) for item in items]
     ordered = bool(found.files) and found.files[0].suffix == ".tar"
@@ -107,10 +109,12 @@ def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -
 
 
 def _without_left_out(source: Path, found: Listing, data: DataConfig) -> list[Item]:
+    if not data.leave_out:
+        return found.items
     items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
     if len(items) < len(found.items):
         found.left_out["images by data.leave_out"] += len(found.items) - len(items)
-    elif data.leave_out:
+    else:
         found.said.append(f"data.leave_out = {list(data.leave_out)} matches no image here")
     return items
 
@@ -201,7 +205,8 @@ def _listing_of_tables(tables: list[Path], data: DataConfig) -> Listing:
         found.items += items
         found.said = found.said + [line for line in said if line not in found.said]
     written = whole_numbers(item.label for item in found.items)
-    found.items = [replace(item, label=written.get(item.label, item.label)) for item in found.items]
+    if written:
+        found.items = [replace(item, label=written[item.label]) for item in found.items]
     return found
 
 
