@@ -1,7 +1,7 @@
 """The command line: parse, call one verb, exit.
 
 stdout is results, stderr is talk. Exit code 0 done, 1 refused in one line, 2 wrong usage, 130
-stopped by Ctrl-C.
+stopped by Ctrl-C, 141 when whoever read the output has ended.
 Nothing heavy is imported before a verb runs.
 """
 
@@ -89,7 +89,19 @@ def _add(verbs: argparse._SubParsersAction, modules: dict) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+    """Run one verb; returns the exit code, 141 when whoever read the output has ended (`| head`)."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()  # here, where it can be met, and not when Python ends
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        return 141  # as a shell shows a tool that SIGPIPE ended
+
+
+def _run(argv: list[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
     args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for whoever says how to go on
@@ -100,13 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         with passphrase_taken():
-            code = args.call(args)
-        sys.stdout.flush()  # what `| head` did not wait for shows here, and not when Python ends
-        return code
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
-        return 141  # as a shell shows a tool that SIGPIPE ended
+            return args.call(args)
     except EdgeDistillError as error:
         from edgedistill.talk import painted
 

@@ -15,7 +15,7 @@ from edgedistill.data.layout import recognise
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_pool, list_source
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import RecipeError
+from edgedistill.errors import DataError, RecipeError
 from edgedistill.new_findings import Look, lines_from_look, values_from_look
 from edgedistill.new_recipe import recipe_text
 from edgedistill.printable import printable
@@ -74,6 +74,10 @@ def inspect_and_write(
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
     look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
     found = values_from_look(look)
+    if len(found["counts"]) < 2:
+        raise DataError(
+            f"{train}: expected at least two classes, all {found['images']} images are {next(iter(found['counts']))!r}"
+        )
     text = recipe_text(found, data, target, recipe_path.name)
     try:
         content = text.encode()

@@ -14,21 +14,6 @@ from road import draw
 KINDS = ("disc", "square", "stripes")
 
 
-class Layout:
-    """A generator with what `edgedistill new` should make of it.
-
-    sources: name of the split -> path below the folder; `images`: how many of each split the run has;
-    `classes`; `data`: further keys of the recipe; `words`: what is said; `refused`: what the refusal says;
-    `options`: words for the command line.
-    """
-
-    def __init__(
-        self, make, sources=None, images=None, classes=KINDS, data=None, words=(), refused=None, options=(), train="."
-    ):
-        self.make, self.sources, self.images, self.classes = make, sources or {"train": "."}, images, sorted(classes)
-        self.data, self.words, self.refused, self.options, self.train = data or {}, words, refused, options, train
-
-
 @cache
 def picture(kind, seed, ending=".png"):
     """The bytes of one image; equal arguments, equal bytes."""
@@ -352,152 +337,53 @@ def anomalies(root):
     flat_in(root / "ground_truth" / "broken", 2, "val", name=lambda kind, number: f"{kind}{number:03d}_mask")
 
 
+def unknown_test(root):
+    classes_in(root / "train", 6)
+    flat_in(root / "test" / "unknown", 2, "test")
+
+
+def without_train(root):
+    classes_in(root / "val", 3, "val")
+    classes_in(root / "test", 3, "test")
+
+
+def without_endings(root):
+    for kind in KINDS:
+        put(root / kind / "1", kind, 1)
+
+
+def converted_hugging_face(root):
+    """As the hub's branch refs/convert/parquet: default/SPLIT/0000.parquet."""
+    hugging_face(root)
+    for split, start in (("train", "train-"), ("validation", "validation-"), ("test", "test-")):
+        (root / "default" / split).mkdir(parents=True)
+        for number, path in enumerate(sorted((root / "data").glob(f"{start}*"))):
+            path.rename(root / "default" / split / f"{number:04d}.parquet")
+    (root / "data").rmdir()
+
+
 def no_images_at_all(root):
     table(root / "l.csv", ["image_name", "label"], [("a.png", "x"), ("b.png", "y")])
 
 
-GIVEN = {"train": 18, "val": 9, "test": 9}
-LAYOUTS = {
-    "folder per class": Layout(plain, images={"all": 60}),
-    "train val test": Layout(splits(), {"train": "train", "val": "val", "test": "test"}, GIVEN),
-    "Training Validation Testing": Layout(
-        splits("Training", "Validation", "Testing"),
-        {"train": "Training", "val": "Validation", "test": "Testing"},
-        GIVEN,
-    ),
-    "TRAIN dev eval": Layout(splits("TRAIN", "dev", "eval"), {"train": "TRAIN", "val": "dev", "test": "eval"}, GIVEN),
-    "train valid, no test": Layout(splits("train", "valid", None), {"train": "train", "val": "valid"}, {"val": 9}),
-    "splits one deeper": Layout(
-        splits(below="dataset"), {"train": "dataset/train", "val": "dataset/val", "test": "dataset/test"}, GIVEN
-    ),
-    "splits beside others": Layout(
-        splits_beside_others,
-        {"train": "train", "val": "val", "test": "test"},
-        GIVEN,
-        words=["folders beside the splits left out: extra"],
-    ),
-    "classes beside others": Layout(
-        classes_beside_others,
-        images={"all": 60},
-        words=[
-            "folder 'empty' left out: empty",
-            "folder 'labels' left out: no images (1 .txt",
-            "'annotations' left out: 6 files",
-            "hidden or system files",
-        ],
-    ),
-    "split inside class": Layout(class_then_split, images=GIVEN, words=["splits from the folders inside the classes"]),
-    "training_set test_set": Layout(
-        splits("training_set", None, "test_set"), {"train": "training_set", "test": "test_set"}, {"test": 9}
-    ),
-    "doubly nested": Layout(
-        doubly_nested,
-        {"train": "seg_train/seg_train", "test": "seg_test/seg_test"},
-        {"test": 9},
-        words=["folders beside the splits left out: seg_pred"],
-    ),
-    "train alone": Layout(splits("train", None, None), {"train": "train"}, {"all": 18}, refused=None),
-    "a class called train": Layout(class_called_train, images={"all": 60}, classes=["train", "bus", "car"]),
-    "roboflow": Layout(
-        roboflow,
-        {"train": "train/_classes.csv", "val": "valid/_classes.csv", "test": "test/_classes.csv"},
-        GIVEN,
-        data={"path_column": "filename"},
-        words=["labels from 3 columns of 0 and 1"],
-    ),
-    "kaggle": Layout(
-        kaggle,
-        {"train": "train.csv"},
-        {"all": 60},
-        classes=["0", "1", "2"],
-        data={"path_column": "id_code", "label_column": "diagnosis", "image_root": "train_images", "suffix": ".png"},
-    ),
-    "split column": Layout(
-        split_column, {"train": "all.csv"}, GIVEN, data={"split_column": "split"}, words=["splits from 'split'"]
-    ),
-    "unknown split": Layout(unknown_split, refused="the column 'split' says 'holdout'; expected one of train: train"),
-    "tabs and a BOM": Layout(
-        tabs, {"train": "list.tsv"}, {"all": 60}, data={"image_root": "pics", "path_column": "File Name"}
-    ),
-    "parts and a table": Layout(
-        parts,
-        {"train": "metadata.csv"},
-        {"all": 60},
-        data={"image_root": ".", "label_column": "dx"},
-        words=["metadata.csv beside the folders names the labels", "--group-column lesion_id"],
-    ),
-    "two ones": Layout(
-        one_hot_with_two, refused="line 13: 2 of the 3 class columns are 1 (disc, square); expected exactly one"
-    ),
-    "regression": Layout(regression, refused="the column 'target' holds decimal numbers"),
-    "utf-16": Layout(encoded("utf-16"), refused="expected UTF-8, this is UTF-16"),
-    "cp1252": Layout(encoded("cp1252"), refused="l.csv, line 2: expected UTF-8, the byte 0xe9 is not"),
-    "hugging face": Layout(
-        hugging_face,
-        {
-            "train": "data/train-0000{0,1}-of-00002.parquet",
-            "val": "data/validation-00000-of-00001.parquet",
-            "test": "data/test-00000-of-00001.parquet",
-        },
-        {"train": 24, "val": 9, "test": 9},
-    ),
-    "masks beside": Layout(masks_beside, refused="18 of 36 images have the name of another one"),
-    "masks left out": Layout(
-        masks_beside, images={"all": 18}, data={"leave_out": ("*.png",)}, options=("--leave-out", "*.png")
-    ),
-    "masks named": Layout(masks_named, refused="--leave-out '*_mask.*'"),
-    "masks in folders": Layout(masks_in_folders, refused="--leave-out '*/masks/*'"),
-    "other endings": Layout(
-        other_endings,
-        images={"all": 58},
-        words=["3 .heic (HEIC, convert to JPEG or PNG)", "1 linked folders", "1 linked folders that lead back above"],
-    ),
-    "a class of DICOM": Layout(
-        dicom_class, refused="the class 'scans' has no images that can be read, only 1 .dcm (DICOM"
-    ),
-    "odd class names": Layout(odd_names, images={"all": 60}, classes=['say "hi"', "\xe9t\xe9", "n02\\084"]),
-    "numbered classes": Layout(numbered, images={"all": 60}, classes=["2", "9", "10"]),
-    "links that loop": Layout(loops, images={"all": 60}, words=["1 linked folders (links are not followed)"]),
-    "one level too high": Layout(one_level_too_high, refused="ROOT/dataset"),
-    "one level too low": Layout(one_level_too_low, train="disc", refused="--train ROOT"),
-    "classes differ": Layout(
-        differing_classes,
-        {"train": "train", "val": "val", "test": "test"},
-        words=[
-            "REFUSED: the run will stop at this: data.test and data.train have different classes: test lacks ['disc']"
-        ],
-    ),
-    "a rare class": Layout(
-        rare, words=["REFUSED: the run will stop at this: class 'rare' has 1 images in 1 groups, too few"]
-    ),
-    "a rare class dropped": Layout(
-        rare,
-        images={"all": 60},
-        options=("--small-classes", "drop"),
-        data={"small_classes": "drop"},
-        words=["dropped: 1 classes of less than 3 images, 1 images: rare (1)"],
-    ),
-    "a class called mask": Layout(numbered_images, images={"all": 60}, classes=["mask", "no_mask", "other"]),
-    "a folder of masks": Layout(masks_folder, images={"all": 60}, words=["folder 'masks' left out: 20 files, masks"]),
-    "two tables": Layout(
-        two_tables,
-        {"train": "train.csv", "test": "test.csv"},
-        {"test": 9},
-        data={"image_root": "{table}", "path_column": "id"},
-    ),
-    "one folder, two tables": Layout(
-        one_folder_two_tables,
-        {"train": "train_labels.csv", "val": "val_labels.csv"},
-        {"val": 9},
-        data={"image_root": "images", "path_column": "filename"},
-    ),
-    "a file is missing": Layout(
-        missing_file,
-        {"train": "list.csv"},
-        {"all": 60},
-        data={"image_root": "pictures", "suffix": ".png", "skip_unreadable": True, "label_column": "tags"},
-        words=["UNREADABLE: 1 files"],
-    ),
-    "anomalies": Layout(anomalies, refused="there is only one class folder with images, 'good'"),
-    "a table alone": Layout(no_images_at_all, refused="none of the paths in the column 'image_name' is a file"),
-}
+def classes_and_table(root):
+    classes_in(root, 20)
+    rows = [(path.relative_to(root), KINDS.index(path.parent.name)) for path in sorted(root.rglob("*.png"))]
+    table(root / "list.csv", ["path", "label"], rows)
+
+
+def too_high_beside_a_table(root):
+    classes_in(root / "dataset", 4)
+    table(root / "names.csv", ["id", "name"], enumerate(KINDS))
+
+
+def one_table_of_splits(root):
+    rows = []
+    for split, name, count in (("train", "train", 6), ("val", "valid", 3), ("test", "test", 3)):
+        flat = flat_in(root / name, count, split, name=lambda kind, number, split=split: f"{split}{kind}{number}")
+        rows += [(f"{name}/{stem}.png", kind, name) for stem, kind in flat]
+    table(root / "all.csv", ["path", "label", "split"], rows)
+
+
+def one_class(root):
+    table(root / "l.csv", ["file", "class"], [(f"{stem}.png", "part") for stem, _ in flat_in(root, 4)])

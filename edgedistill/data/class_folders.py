@@ -50,6 +50,9 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     for folder, why in annotation_folders({f: w.images for f, w in classes.items()}).items():
         said.append(f"folder {folder.name!r} left out: {len(classes[folder].images)} files, {why}")
         del classes[folder]
+    if not classes:
+        for found in below.values():
+            loose.left_out.update(found.left_out)
     _refuse_less_than_two(source, key, list(classes), loose)
     items: list[Item] = []
     for folder, found in classes.items():

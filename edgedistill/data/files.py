@@ -43,25 +43,25 @@ class Walk:
     left_out: Counter[str] = field(default_factory=Counter)
     pictures: int = 0
 
-    def add(self, file: Path) -> None:
-        suffix = file.suffix.lower()
-        if is_system(file.name):
+    def add(self, folder: str, name: str) -> None:
+        suffix = os.path.splitext(name)[1].lower()
+        if is_system(name):
             self.left_out["hidden or system files"] += 1
         elif suffix in IMAGE_SUFFIXES:
-            self.images.append(file)
+            self.images.append(Path(folder, name))
         elif suffix in _CURES:
             self.left_out[f"{suffix} ({_CURES[suffix]})"] += 1
             self.pictures += 1
         elif suffix:
             self.left_out[f"{suffix} (no image ending)"] += 1
         else:
-            self.left_out["files without an ending"] += 1
+            self.left_out["files without an ending (images need one, like .jpg)"] += 1
 
 
 def walk(folder: Path) -> Walk:
     """Files at any depth. Links to folders are not followed, so they cannot loop; they are counted."""
     found = Walk()
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(os.path.abspath(folder)):
         kept = []
         for name in sorted(folders):
             if os.path.islink(os.path.join(place, name)):
@@ -72,7 +72,7 @@ def walk(folder: Path) -> Walk:
                 kept.append(name)
         folders[:] = kept
         for name in sorted(files):
-            found.add(Path(os.path.abspath(os.path.join(place, name))))
+            found.add(place, name)
     return found
 
 
@@ -81,7 +81,7 @@ def files_in(folder: Path) -> Walk:
     found = Walk()
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir():
-            found.add(Path(os.path.abspath(entry)))
+            found.add(os.path.abspath(folder), entry.name)
     return found
 
 
@@ -98,6 +98,15 @@ def folders_in(folder: Path) -> list[Path]:
 def has_images(folder: Path) -> bool:
     """Whether an image is below, at any depth."""
     return next(_images(folder), None) is not None
+
+
+def has_data(folder: Path) -> bool:
+    """Whether images, tables or shards are below, at any depth."""
+    return has_images(folder) or any(
+        Path(name).suffix.lower() in TABLE_SUFFIXES | {".tar"} and not is_system(name)
+        for _, _, files in os.walk(folder)
+        for name in files
+    )
 
 
 def has_own_images(folder: Path) -> bool:

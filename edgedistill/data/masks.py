@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +21,7 @@ from jetson.preprocess import decode_image
 ANNOTATIONS = {"annotation", "annotations", "label", "labels", "ground_truth", "groundtruth", "gt", "bboxes"}
 MASKS = {"mask", "masks", "segmentation", "segmentations", "seg", "segs"}
 _WORDS = "masks?|labels?|gt|seg|segmentation|annotation|annotated|ground_?truth|binary_?mask|bbox"
-_TAGGED = re.compile(rf"(.+?)[_\-. ]({_WORDS})", re.IGNORECASE)
+_TAG = re.compile(rf"[_\-. ](?:{_WORDS})$", re.IGNORECASE)
 _LEAST = 2  # pairs, below which equal names are chance
 
 
@@ -37,23 +40,20 @@ def annotation_folders(images: dict[Path, list[Path]]) -> dict[Path, str]:
         images: folder -> images below it.
     """
     found = {}
-    stems = {folder: [_base(file) for file in files] for folder, files in images.items()}
-    for folder in images:
-        name = re.sub(r"[\W_]+", "_", folder.name).lower()
+    named = {folder: re.sub(r"[\W_]+", "_", folder.name).lower() for folder in images}
+    for folder, name in named.items():
         if name in ANNOTATIONS:
             found[folder] = "annotations by its name"
-        elif name in MASKS and _share_of_names(folder, stems) >= 0.5:
-            # Images that are numbered from 0 in every class have the same names and are no masks.
-            numbered = all(_share_of_names(other, stems) >= 0.5 for other in images)
-            if not numbered or _look_like_masks(images[folder]):
-                found[folder] = "masks: their names are those of images in the classes"
+    if not MASKS & set(named.values()):
+        return found
+    stems = {folder: {_base(file.stem) for file in files} for folder, files in images.items()}
+    holders = Counter(stem for of_folder in stems.values() for stem in of_folder)
+    shared = {folder: sum(holders[stem] > 1 for stem in names) >= 0.5 * len(names) for folder, names in stems.items()}
+    for folder, name in named.items():
+        # Images that are numbered from 0 in every class have the same names and are no masks.
+        if name in MASKS and shared[folder] and (not all(shared.values()) or _look_like_masks(images[folder])):
+            found[folder] = "masks: their names are those of images in the classes"
     return found
-
-
-def _share_of_names(folder: Path, stems: dict[Path, list[str]]) -> float:
-    """How many of a folder's names are in other folders too, of all of its names."""
-    others = {stem for other, names in stems.items() if other != folder for stem in names}
-    return sum(stem in others for stem in stems[folder]) / max(len(stems[folder]), 1)
 
 
 def _look_like_masks(files: list[Path], looked_at: int = 8) -> bool:
@@ -70,36 +70,50 @@ def _look_like_masks(files: list[Path], looked_at: int = 8) -> bool:
     return 2 * flat > len(files)
 
 
+class _Name(NamedTuple):
+    """A path below the source, in parts."""
+
+    below: str
+    folder: str
+    stem: str
+    ending: str
+
+
+_Pairs = list[tuple[_Name, _Name]]  # (image, mask)
+
+
 def refuse_masks(source: Path, paths: list[Path]) -> None:
     """Refuse a folder in which many images come in pairs.
 
     Raises:
         DataError: one line that says which to leave out.
     """
-    for pattern, pairs in _suspects(source, paths):
+    start = len(str(source).rstrip("/")) + 1
+    names = []
+    for path in paths:  # as text: there may be a million
+        below = str(path)[start:]
+        folder, _, name = below.rpartition("/")
+        stem, ending = os.path.splitext(name)
+        names.append(_Name(below, folder, stem, ending.lower()))
+    for pattern, pairs in chain(_by_folder(names), _by_tag(names), _by_ending(names)):
         image, mask = pairs[0]
         raise DataError(
-            f"{source}: {len(pairs)} of {len(paths)} images have the name of another one ({mask.relative_to(source)} "
-            f"beside {image.relative_to(source)}); if they are masks, leave them out with data.leave_out = "
-            f"[\"{pattern}\"] (new: --leave-out '{pattern}'); if they are images of their own, data.same_names = "
-            '"keep" (new: --same-names keep)'
+            f"{source}: {len(pairs)} of {len(paths)} images have the name of another one ({mask.below} beside "
+            f'{image.below}); if they are masks, leave them out with data.leave_out = ["{pattern}"] (new: '
+            f"--leave-out '{pattern}'); if they are images of their own, data.same_names = \"keep\" (new: "
+            "--same-names keep)"
         )
 
 
-def _suspects(source: Path, paths: list[Path]) -> Iterable[tuple[str, list[tuple[Path, Path]]]]:
-    """Pattern of the suspected masks, and (image, mask) for each."""
-    yield from _by_folder(source, paths)
-    yield from _by_tag(paths)
-    yield from _by_ending(paths)
-
-
-def _by_ending(paths: list[Path]) -> Iterable[tuple[str, list[tuple[Path, Path]]]]:
+def _by_ending(names: list[_Name]) -> Iterator[tuple[str, _Pairs]]:
     """a.jpg and a.png; the endings of masks are those that lose nothing."""
-    totals = Counter(path.suffix.lower() for path in paths)
-    by_stem: dict[Path, dict[str, Path]] = {}
-    for path in paths:
-        by_stem.setdefault(path.with_suffix(""), {})[path.suffix.lower()] = path
-    pairs: dict[tuple[str, str], list[tuple[Path, Path]]] = {}
+    totals = Counter(name.ending for name in names)
+    if len(totals) < 2:
+        return
+    by_stem: dict[tuple[str, str], dict[str, _Name]] = {}
+    for name in names:
+        by_stem.setdefault((name.folder, name.stem), {})[name.ending] = name
+    pairs: dict[tuple[str, str], _Pairs] = {}
     for endings in by_stem.values():
         first, *others = sorted(endings, key=lambda ending: _likely_mask(ending, totals))
         for other in others:
@@ -110,45 +124,57 @@ def _by_ending(paths: list[Path]) -> Iterable[tuple[str, list[tuple[Path, Path]]
 
 
 def _likely_mask(ending: str, totals: Counter[str]) -> tuple[bool, int, str]:
-    return ending not in {".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".heic"}, -totals[ending], ending
+    return ending not in {".jpg", ".jpeg", ".jpe", ".jfif", ".webp"}, -totals[ending], ending
 
 
-def _by_tag(paths: list[Path]) -> Iterable[tuple[str, list[tuple[Path, Path]]]]:
+def _by_tag(names: list[_Name]) -> Iterator[tuple[str, _Pairs]]:
     """a.png and a_mask.png, in any ending."""
-    plain = {(path.parent, path.stem): path for path in paths}
-    tags: dict[str, list[tuple[Path, Path]]] = {}
-    totals: Counter[str] = Counter()
-    for path in paths:
-        tagged = _TAGGED.fullmatch(path.stem)
-        if tagged is not None:
-            tag = path.stem[len(tagged[1]) :]
-            totals[tag] += 1
-            if (path.parent, tagged[1]) in plain:
-                tags.setdefault(tag, []).append((plain[path.parent, tagged[1]], path))
+    tagged = [(name, match) for name in names if (match := _tag_of(name.stem)) is not None]
+    if not tagged:
+        return
+    plain = {(name.folder, name.stem): name for name in names}
+    totals = Counter(name.stem[len(base) :] for name, base in tagged)
+    tags: dict[str, _Pairs] = {}
+    for name, base in tagged:
+        if (name.folder, base) in plain:
+            tags.setdefault(name.stem[len(base) :], []).append((plain[name.folder, base], name))
     for tag, twins in tags.items():
         if len(twins) >= _LEAST and 2 * len(twins) >= totals[tag]:
             yield f"*{tag}.*", twins
 
 
-def _by_folder(source: Path, paths: list[Path]) -> Iterable[tuple[str, list[tuple[Path, Path]]]]:
+def _by_folder(names: list[_Name]) -> Iterator[tuple[str, _Pairs]]:
     """cat/images/a.png and cat/masks/a.png."""
-    folders: dict[str, list[Path]] = {}
-    others: dict[tuple[str, str], Path] = {}
-    for path in paths:
-        class_name, *below = path.relative_to(source).parts
-        inner = [part for part in below[:-1] if re.sub(r"[\W_]+", "_", part).lower() in ANNOTATIONS | MASKS]
-        if inner:
-            folders.setdefault(inner[0], []).append(path)
+    inner = {folder: _inner_masks(folder) for folder in {name.folder for name in names}}
+    if not any(inner.values()):
+        return
+    folders: dict[str, list[_Name]] = {}
+    others: dict[tuple[str, str], _Name] = {}
+    for name in names:
+        place = inner[name.folder]
+        if place is not None:
+            folders.setdefault(place, []).append(name)
         else:
-            others[class_name, _base(path)] = path
+            others[name.folder.partition("/")[0], _base(name.stem)] = name
     for folder, masks in folders.items():
-        keys: Callable[[Path], tuple[str, str]] = lambda path: (path.relative_to(source).parts[0], _base(path))  # noqa: E731
-        twins = [(others[keys(mask)], mask) for mask in masks if keys(mask) in others]
+        keyed = [((mask.folder.partition("/")[0], _base(mask.stem)), mask) for mask in masks]
+        twins = [(others[key], mask) for key, mask in keyed if key in others]
         if len(twins) >= _LEAST and 2 * len(twins) >= len(masks):
             yield f"*/{folder}/*", twins
 
 
-def _base(path: Path) -> str:
-    """The stem without a mask's ending: `a_mask.png` -> `a`."""
-    tagged = _TAGGED.fullmatch(path.stem)
-    return (tagged[1] if tagged else path.stem).lower()
+def _inner_masks(folder: str) -> str | None:
+    """The first folder inside a class that is called like masks."""
+    return next(
+        (part for part in folder.split("/")[1:] if re.sub(r"[\W_]+", "_", part).lower() in ANNOTATIONS | MASKS), None
+    )
+
+
+def _tag_of(stem: str) -> str | None:
+    """The stem without a mask's ending: `a_mask` -> `a`; None without one."""
+    tag = _TAG.search(stem[-20:])
+    return stem[: len(stem) - len(tag[0])] or None if tag else None
+
+
+def _base(stem: str) -> str:
+    return (_tag_of(stem) or stem).lower()

@@ -99,17 +99,17 @@ def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing
 
 def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -> Listing:
     """With patterns applied and names cleaned."""
-    items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
-    if len(items) < len(found.items):
-        found.left_out["images by data.leave_out"] += len(found.items) - len(items)
+    items = _without_left_out(source, found, data)
     if not items:
         raise DataError(f"{source}: no images listed" + (" but those of data.leave_out" if found.items else ""))
     if is_folder and data.same_names == "refuse":
         refuse_masks(source, [item.path for item in items])
-    items = [replace(item, label=clean(item.label)) for item in items]
-    names = group_names([below(item.path, source) for item in items], data, is_folder)
-    if names is not None:
-        items = [replace(item, group=name or item.group) for item, name in zip(items, names, strict=True)]
+    names = {label: clean(label) for label in {item.label for item in items}}
+    if any(name != label for label, name in names.items()):
+        items = [replace(item, label=names[item.label]) for item in items]
+    grouped = group_names([below(item.path, source) for item in items], data, is_folder)
+    if grouped is not None:
+        items = [replace(item, group=name or item.group) for item, name in zip(items, grouped, strict=True)]
     ordered = bool(found.files) and found.files[0].suffix == ".tar"
     found.items = items if ordered else sorted(items, key=lambda item: str(item.path))
     return found
@@ -130,6 +130,17 @@ def below(path: Path, source: Path) -> str:
         return path.as_posix()
 
 
+def _without_left_out(source: Path, found: Listing, data: DataConfig) -> list[Item]:
+    if not data.leave_out:
+        return found.items
+    items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
+    if len(items) < len(found.items):
+        found.left_out["images by data.leave_out"] += len(found.items) - len(items)
+    else:
+        found.said.append(f"data.leave_out = {list(data.leave_out)} matches no image here")
+    return items
+
+
 def list_pool(source: Path, data: DataConfig) -> Listing:
     """All images of the unlabelled pool; labels and folder names are ignored.
 
@@ -140,8 +151,8 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
     tables = [] if below and below.images else _tables_of(source)
     shards = [] if tables or (below and below.images) else shards_of(source)
     if shards:
-        return Listing(_items_of_shards(shards, labelled=False), files=shards)
-    if tables:
+        found = Listing(_items_of_shards(shards, labelled=False), files=shards)
+    elif tables:
         found = Listing([], files=tables)
         for table in tables:
             items, said = items_of_table(read_table_file(table), data, labelled=False)
@@ -154,9 +165,10 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
         )
     else:
         found = Listing([Item(file, "") for file in below.images], below.left_out)
-    if not found.items:
+    items = _without_left_out(Path(os.path.abspath(source)), found, data)
+    if not items:
         raise DataError(f"{source}: no images in it; fill it, or leave data.unlabelled out")
-    found.items = sorted(found.items, key=lambda item: str(item.path))
+    found.items = items if shards else sorted(items, key=lambda item: str(item.path))
     return found
 
 
@@ -215,7 +227,8 @@ def _listing_of_tables(tables: list[Path], data: DataConfig) -> Listing:
         found.items += items
         found.said = found.said + [line for line in said if line not in found.said]
     written = whole_numbers(item.label for item in found.items)
-    found.items = [replace(item, label=written.get(item.label, item.label)) for item in found.items]
+    if written:
+        found.items = [replace(item, label=written[item.label]) for item in found.items]
     return found
 
 

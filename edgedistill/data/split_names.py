@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from edgedistill.data.files import data_files, folders_in, has_images, has_own_images
+from edgedistill.data.files import data_files, folders_in, has_data, has_images, has_own_images
 from edgedistill.errors import DataError
 
 WORDS = {
@@ -67,9 +67,9 @@ def split_folders(root: Path) -> dict[str, Path]:
     A class may be called `train` too: then its images lie in it directly, beside other classes.
 
     Raises:
-        DataError: two folders are called like one split.
+        DataError: two folders are called like one split, or splits without one to train on.
     """
-    holding = [folder for folder in folders_in(root) if has_images(folder) or data_files(folder)]
+    holding = [folder for folder in folders_in(root) if has_data(folder)]
     named = named_splits(holding)
     for split, paths in named.items():
         if len(paths) > 1:
@@ -79,6 +79,11 @@ def split_folders(root: Path) -> dict[str, Path]:
             )
     found = {split: paths[0] for split, paths in named.items()}
     if not found:
+        others = [split_of_name(folder.name) for folder in holding]
+        if len(others) > 1 and all(named is not None and not named.rest for named in others):
+            raise DataError(
+                f"{root}: holds the splits {', '.join(folder.name for folder in holding)}, but none called train"
+            )
         return {}
     only_splits = len(found) == len(holding)
     divided = [folder for folder in found.values() if _is_divided(folder)]

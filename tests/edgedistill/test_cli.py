@@ -185,14 +185,15 @@ def test_advice_repeats_the_command_without_secrets(typed, repeated):
 def test_who_reads_less_than_all_is_no_fault(tmp_path):
     """`edgedistill VERB | head -1`: no traceback, the exit code that SIGPIPE gives, the recipe is there."""
     write_images(tmp_path / "a", per_class=4)
-    for words in (["new", "--train", "a", "r.toml"], ["students"]):
+    for words in (["new", "--train", "a", "r.toml"], ["students"], ["--help"]):
         command = [sys.executable, "-m", "edgedistill", *words]
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True,
                               env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
         os.close(writing)
-        assert (done.returncode, done.stderr) == (141, "")
+        # argparse itself passes over a pipe that is closed under its help.
+        assert (done.returncode, done.stderr) in ([(141, ""), (0, "")] if words == ["--help"] else [(141, "")])
     assert (tmp_path / "r.toml").exists()
 
 

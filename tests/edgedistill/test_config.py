@@ -48,8 +48,10 @@ def test_a_random_teacher_is_no_teacher():
 
 def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     """A key that no artifact depends on would change nothing when it is changed."""
-    newer = {"unlabelled": "pool", "store": "files", "fit": "pad", "sixteen_bit": 12}
     # in no stage's values at their defaults
+    newer = {"unlabelled": "pool", "store": "files", "fit": "pad", "sixteen_bit": 12}
+    newer |= {"split_column": "s", "image_root": "i", "suffix": ".png", "leave_out": ("*_mask.png",)}
+    newer |= {"same_names": "keep", "small_classes": "drop", "min_class_images": 5}
     assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
     recipe = recipe_from_table({"data": {"train": "x", **newer}}, "r")
     used = {key for stage in STAGES for key in recipe_values(stage, recipe)}

@@ -1,0 +1,163 @@
+"""The tables of a layout: which list images with labels, where their images are, what [data] needs for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgedistill.data.columns import class_of_row, columns_of, group_candidates
+from edgedistill.data.rows import Places, best_place
+from edgedistill.data.tables import Table, read_table_file
+from edgedistill.errors import DataError
+from edgedistill.sections import DataConfig
+
+_SAMPLE = 50  # rows whose files are looked for
+
+
+@dataclass
+class Layout:
+    """What `new` writes into [data].
+
+    Attributes:
+        sources: `train`, `val`, `test` -> a folder, a table, or a pattern of files.
+        keys: further keys of [data].
+        said: what was understood, for people.
+        asked: keys that the user named.
+        tables: those that were read.
+    """
+
+    sources: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)
+    tables: dict[Path, Table] = field(default_factory=dict)
+
+
+def is_labelled(table: Path, found: Layout) -> bool:
+    """Whether a table lists images with labels. One that cannot be read at all is met later."""
+    try:
+        read = _read(table, found)
+        columns = columns_of(read, _config(table, found))
+    except DataError:
+        return False
+    return read.embedded is not None or _find_images(read, columns.path, _config(table, found)) is not None
+
+
+def image_root_of(table: Path, found: Layout) -> str | None:
+    read, data = _read(table, found), _config(table, found)
+    return (_find_images(read, columns_of(read, data).path, data) or {}).get("image_root")
+
+
+def overrules(table: Path, place: Path, found: Layout) -> bool:
+    """Whether a table beside folders is to be taken: images of one folder have different labels in it.
+
+    Where each folder has one label the folders are the classes, and their names say more.
+    """
+    read, data = _read(table, found), _config(table, found)
+    columns = columns_of(read, data)
+    file_of = Places(table, data.model_copy(update=_find_images(read, columns.path, data) or {}))
+    labels: dict[str, set[str | None]] = {}
+    for number in range(0, len(read.rows), max(1, len(read.rows) // (10 * _SAMPLE))):
+        row = read.rows[number]
+        file = file_of(row.get(columns.path) or "")
+        if file.is_relative_to(place) and file.is_file():
+            label = class_of_row(read, number + 2, row, columns)
+            labels.setdefault(file.relative_to(place).parts[0], set()).add(label)
+    overruled = any(len(of_folder) > 1 for of_folder in labels.values())
+    found.said.append(
+        f"{table.name} names the labels: images of one folder have different ones in it"
+        if overruled
+        else f"the folders are the classes; {table.name} beside them is not used"
+    )
+    return overruled
+
+
+def take(name: str, place: Path, source: Path | None, found: Layout) -> None:
+    """Add a source, and the keys that its table needs."""
+    source = source or place
+    found.sources[name] = str(source)
+    if source != place and source.is_relative_to(place):
+        found.said.append(f"{name}: {source.relative_to(place.parent)}")
+    elif source != place:
+        found.said.append(f"{name}: {source.name} beside {place.name}")
+    if not source.is_file() or source.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
+        return
+    table, data = _read(source, found), _config(source, found)
+    columns = columns_of(table, data)
+    keys: dict[str, Any] = {} if table.embedded else {"path_column": columns.path}
+    keys |= {"label_column": columns.label} if columns.label else {}
+    keys |= {"split_column": columns.split} if columns.split else {}
+    found.said += [f"{source.name}: {', '.join(columns.said)}"] if columns.said else []
+    groups = [column for column in group_candidates(table.columns) if column != columns.group]
+    if groups and columns.group is None and name == "train":
+        found.said.append(f"the column {groups[0]!r} may say which images belong together: --group-column {groups[0]}")
+    if table.embedded is None:
+        placed = _find_images(table, columns.path, data)
+        if placed is None:
+            first = Places(source, data)(str(table.rows[0][columns.path]))
+            raise DataError(
+                f"{source}: none of the paths in the column {columns.path!r} is a file (first: {first}); name the "
+                "folder with --image-root and the missing ending with --suffix, or the column with --path-column"
+            )
+        keys |= placed
+        if placed:
+            found.said.append(
+                f"{source.name}: images in "
+                + (placed.get("image_root") or ".")
+                + (f", with the ending {placed['suffix']}" if placed.get("suffix") else "")
+            )
+    for key, value in keys.items():
+        _set(found, key, value, source)
+
+
+def _set(found: Layout, key: str, value: Any, source: Path) -> None:
+    before = found.keys.setdefault(key, value)
+    if before == value:
+        return
+    if key == "image_root":  # train.csv with train/, val.csv with val/
+        train = Path(found.sources["train"]).stem
+        if before.replace(train, "{table}") == value.replace(source.stem, "{table}"):
+            found.keys[key] = value.replace(source.stem, "{table}")
+            return
+        if "{table}" in before and before == value.replace(source.stem, "{table}"):
+            return
+    raise DataError(
+        f"{source}: it needs data.{key} = {value!r}, and {found.sources['train']} needs {before!r}; bring both "
+        "tables into one form"
+    )
+
+
+def _find_images(table: Table, column: str, data: DataConfig) -> dict[str, Any] | None:
+    """image_root and suffix with which the paths are files; empty when they are as they stand."""
+    paths = [value for value in table.values(column) if value]
+    sample = paths[:: max(1, len(paths) // _SAMPLE)][:_SAMPLE]
+    if not sample:
+        return None
+
+    def share(**keys: Any) -> float:
+        place = Places(table.source, data.model_copy(update=keys))
+        return sum(place(path).is_file() for path in sample) / len(sample)
+
+    as_it_stands = share()
+    if as_it_stands == 1 or data.image_root is not None:
+        return {} if as_it_stands else None
+    if data.suffix:
+        sample = [path if path.lower().endswith(data.suffix.lower()) else path + data.suffix for path in sample]
+    placed, root, suffix = best_place(table.source, sample)
+    by_name = share(image_root=".") if placed < 1 else 0.0
+    if max(placed, by_name) <= as_it_stands:
+        return {} if as_it_stands else None
+    if by_name > placed:
+        return {"image_root": "."}
+    return {key: value for key, value in (("image_root", root), ("suffix", suffix)) if value}
+
+
+def _read(path: Path, found: Layout) -> Table:
+    if path not in found.tables:
+        found.tables[path] = read_table_file(path)
+    return found.tables[path]
+
+
+def _config(source: Path, found: Layout) -> DataConfig:
+    return DataConfig(train=str(source), **found.asked)
