@@ -55,7 +55,7 @@ def looking_into(model: onnx.ModelProto, path: Path) -> Iterator[None]:
         raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
     try:
         yield
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:160]  # names that are no text, tensors without data
         raise PreflightError(f"{path}: a malformed ONNX model: {reason}") from error
 
@@ -102,13 +102,25 @@ class Graph:
         return next((o.version for o in self.model.opset_import if is_standard(o.domain)), 1)
 
     @cached_property
+    def _inferred(self) -> onnx.GraphProto:
+        try:
+            return onnx.shape_inference.infer_shapes(self.model).graph
+        except Exception:  # a faulty model has no shapes; what is wrong with it, `schema` says
+            return self.model.graph
+
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """Name -> element type of TensorProto; absent where nothing is known."""
+        known: dict[str, int] = {}
+        for graph in _with_bodies(self._inferred):
+            known |= {value.name: value.type.tensor_type.elem_type
+                      for value in (*graph.value_info, *graph.input, *graph.output)}  # fmt: skip
+        return known | {name: tensor.data_type for name, tensor in self.initializers.items()}
+
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape, 0 for a dimension that is not fixed; absent where nothing is known."""
-        try:
-            inferred = onnx.shape_inference.infer_shapes(self.model)
-        except Exception:  # a faulty model has no shapes; what is wrong with it, `schema` says
-            inferred = self.model
-        graph = inferred.graph
+        graph = self._inferred
         known = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in (*graph.value_info, *graph.input, *graph.output)

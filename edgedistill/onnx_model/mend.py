@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxslim
-from onnx import TensorProto, helper, inliner, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.errors import PreflightError
+from edgedistill.onnx_model import functions
 from edgedistill.onnx_model.findings import Graph, attribute, given, is_standard
 from edgedistill.onnx_model.lower import lower
 from edgedistill.target import Target
@@ -55,7 +56,7 @@ def mended(path: Path, target: Target) -> tuple[onnx.ModelProto, list[str], list
 def _functions(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     if not model.functions:
         return model, ""
-    return inliner.inline_local_functions(model), f"{len(model.functions)} functions inlined"
+    return functions.inlined(model), f"{len(model.functions)} functions inlined"
 
 
 def _batch(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
