@@ -131,6 +131,13 @@ class Graph:
     def of_type(self, *types: str) -> Iterator[onnx.NodeProto]:
         return (node for node in self.nodes if node.op_type in types and is_standard(node.domain))
 
+    def store(self, name: str, values: np.ndarray) -> str:
+        """Add an initializer to the model; its name."""
+        tensor = numpy_helper.from_array(values, name)
+        self.model.graph.initializer.append(tensor)
+        self.initializers[name] = tensor
+        return name
+
     def array(self, name: str) -> np.ndarray | None:
         """The value of an initializer or Constant node; None if computed or in another file."""
         tensor = self.initializers.get(name)
@@ -138,16 +145,7 @@ class Graph:
             inside = tensor.data_location != onnx.TensorProto.EXTERNAL
             return numpy_helper.to_array(tensor) if inside else None
         node = self.producers.get(name)
-        if node is None or node.op_type != "Constant":
-            return None
-        for attribute in node.attribute:
-            if attribute.name == "value":
-                return numpy_helper.to_array(attribute.t)
-            if attribute.name in ("value_int", "value_ints"):
-                return np.array(onnx.helper.get_attribute_value(attribute), np.int64)
-            if attribute.name in ("value_float", "value_floats"):
-                return np.array(onnx.helper.get_attribute_value(attribute), np.float32)
-        return None
+        return constant_value(node) if node is not None and node.op_type == "Constant" else None
 
     def inputs(self) -> list[onnx.ValueInfoProto]:
         """What the caller feeds: up to IR 3, initializers are listed among the inputs too."""
@@ -173,6 +171,18 @@ def given(node: onnx.NodeProto, position: int) -> str:
 def attribute(node: onnx.NodeProto, name: str, default):
     found = next((a for a in node.attribute if a.name == name), None)
     return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def constant_value(node: onnx.NodeProto) -> np.ndarray | None:
+    """The value of a Constant node; None where it is no dense tensor of numbers."""
+    for item in node.attribute:
+        if item.name == "value":
+            return numpy_helper.to_array(item.t)
+        if item.name in ("value_int", "value_ints"):
+            return np.array(onnx.helper.get_attribute_value(item), np.int64)
+        if item.name in ("value_float", "value_floats"):
+            return np.array(onnx.helper.get_attribute_value(item), np.float32)
+    return None
 
 
 def tensor_bytes(tensor: onnx.TensorProto) -> int:

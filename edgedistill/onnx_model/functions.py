@@ -14,6 +14,16 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model without functions.
 
     Raises:
+        PreflightError: as `refuse_endless`.
+    """
+    refuse_endless(model)
+    return inliner.inline_local_functions(model)
+
+
+def refuse_endless(model: onnx.ModelProto) -> None:
+    """Called before onnx's own checker and shape inference, which unfold functions without a limit.
+
+    Raises:
         PreflightError: unfolded it would have more than MOST_NODES nodes, or a function calls itself.
     """
     total = sum(_unfolded(node, model, {}, ()) for node in model.graph.node)
@@ -21,7 +31,6 @@ def inlined(model: onnx.ModelProto) -> onnx.ModelProto:
         raise PreflightError(
             f"its functions unfold to {total:.3g} nodes, more than {MOST_NODES}; export it without nested functions"
         )
-    return inliner.inline_local_functions(model)
 
 
 def _unfolded(

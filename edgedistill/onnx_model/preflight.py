@@ -41,6 +41,7 @@ def check_graph(graph: Graph, target: Target) -> list[Finding]:
     """The rules on a model in memory; none for a target without TensorRT."""
     if target.release is None:
         return []
+    functions.refuse_endless(graph.model)
     if graph.model.functions and target.release.number >= FUNCTIONS_FROM:  # it looks into them too
         graph = Graph(functions.inlined(graph.model), graph.file_bytes, graph.path)
     return [finding for rule in RULES for finding in rule(graph, target)]

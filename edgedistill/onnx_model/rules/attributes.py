@@ -60,7 +60,8 @@ def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in _imported(graph, target):
         for item in node.attribute:
             key = (node.op_type, item.name)
-            known = item.name in reads.get(node.op_type, frozenset()) or key in _NO_EFFECT | set(_TAKEN)
+            known = item.name in reads.get(node.op_type, frozenset()) or key in _NO_EFFECT
+            known = known or _taken(*key, target.release.number) is not None  # then it is refused
             if known or not _HAS_EFFECT.get(key, lambda node: True)(node) or _is_default(graph, node, item):
                 continue
             yield Finding(
@@ -168,6 +169,17 @@ def _mode(node: onnx.NodeProto) -> bytes:
 
 def _shown(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)[:60]
+
+
+def resize_findings(graph: Graph, target: Target) -> Iterator[Finding]:
+    """Those of this page about Resize, and cubic ones where the release has none."""
+    resizes = {node_name(node): node for node in graph.of_type("Resize")}
+    cubic_from = (8, 5)
+    for rule in (_unread, _values, _combinations):
+        yield from (finding for finding in rule(graph, target) if finding.node in resizes)
+    for name, node in resizes.items():
+        if _mode(node) == b"cubic" and target.release.number < cubic_from:
+            yield Finding("error", "resize", name, "cubic Resize", "use linear")
 
 
 RULES = (_unread, _values, _combinations, _outputs)

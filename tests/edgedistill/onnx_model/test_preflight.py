@@ -96,6 +96,11 @@ def two_outputs(names):
     return model([node("MaxPool", "x", list(names), kernel_shape=[2, 2]), node("Relu", "m")])
 
 
+def of_int32(kind):
+    return model([node("Cast", "x", ["i"], to=TensorProto.INT32), node(kind, "ii", ["r"]),
+                  node("Cast", "r", to=TensorProto.FLOAT)])  # fmt: skip
+
+
 def top_k(**attributes):
     return model([node("TopK", "xk", ["y", "i"], **attributes)], [array("k", [2], np.int64)])
 
@@ -178,8 +183,7 @@ CASES = {
     "dilated pool": ("attribute-value", "error", "10.3", dilated(2), dilated(1)),
     "attribute that is not read": ("unread-attribute", "error", "8.2", top_k(largest=0), top_k(largest=1)),
     "scratch memory": ("scratch-memory", "warning", "8.2", top_k(), CLEAN),
-    "type": ("operator-type", "error", "8.2", model([node("Cast", "x", ["i"], to=TensorProto.INT32), node("Pow", "ii", ["p"]),
-             node("Cast", "p", to=TensorProto.FLOAT)]), model([node("Pow", "xx")])),
+    "type": ("operator-type", "error", "8.2", of_int32("Pow"), model([node("Pow", "xx")])),
     "dropout": ("dropout", "error", "8.2", dropout(True), dropout(False)),
     "constant form": ("constant-form", "error", "8.2", constant(value_string=b"a"), constant(value_float=1.0)),
     "sparse": ("constant-form", "error", "8.2", sparse(), CLEAN),
