@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from edgedistill.callable_module import call_as_verb
 from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.onnx_model.equal import prove_equal
@@ -43,11 +45,18 @@ def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[st
     }
 
 
-def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -> dict[str, Any]:
+def fix(
+    model: Path,
+    target_name: str,
+    out: Path,
+    tensorrt: str | None = None,
+    shapes: dict[str, tuple[int, ...]] | None = None,
+) -> dict[str, Any]:
     """`check`, then the same file mended, proved equal to the original, and checked again.
 
     Args:
         out: file to write; written beside and renamed once the proof holds.
+        shapes: of inputs whose dimensions are open, by name.
 
     Returns:
         What `check` gives of the mended file, and under "fix": file, mended, not_mended, proof.
@@ -63,7 +72,8 @@ def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -
     if out.exists() and (out.is_dir() or out.samefile(model)):
         what = "a folder" if out.is_dir() else "the original"
         raise PreflightError(f"{out} is {what}; give --fix another name")
-    made, done, failed = mended(model, target)
+    _refuse_what_is_no_tensor(model)
+    made, done, failed = mended(model, target, shapes)
     if made.ByteSize() > MAX_BYTES:
         raise PreflightError(f"{model}: more than 2 GiB with its weights; take a smaller model")
     beside = out.with_name(f".{out.name}.partial")
@@ -80,6 +90,23 @@ def fix(model: Path, target_name: str, out: Path, tensorrt: str | None = None) -
     fixed = {"file": str(out), "mended": printable_values(done), "not_mended": printable_values(failed),
              "proof": proof}  # fmt: skip
     return {**result, "model": str(model), "fix": fixed}
+
+
+def _refuse_what_is_no_tensor(model: Path) -> None:
+    """Inputs and outputs of strings, sequences or optionals: nothing can be drawn or compared.
+
+    Raises:
+        PreflightError: the first of them.
+    """
+    graph = onnx.load(str(model), load_external_data=False).graph
+    for side, values in (("input", graph.input), ("output", graph.output)):
+        for value in values:
+            kind = value.type.WhichOneof("value") or "nothing"
+            if kind != "tensor_type" or value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+                what = "strings" if kind == "tensor_type" else kind.removesuffix("_type")
+                raise PreflightError(
+                    f"{model}: its {side} {value.name!r} is of type {what}; --fix proves tensors of numbers only"
+                )
 
 
 def text_from_check(result: dict[str, Any]) -> str:

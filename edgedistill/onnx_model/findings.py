@@ -65,7 +65,7 @@ def looking_into(model: onnx.ModelProto, path: Path) -> Iterator[None]:
         raise PreflightError(f"{path}: not a readable ONNX model: it has no nodes")
     try:
         yield
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:160]  # names that are no text, tensors without data
         raise PreflightError(f"{path}: a malformed ONNX model: {reason}") from error
 
@@ -112,13 +112,25 @@ class Graph:
         return next((o.version for o in self.model.opset_import if is_standard(o.domain)), 1)
 
     @cached_property
+    def _inferred(self) -> onnx.GraphProto:
+        try:
+            return onnx.shape_inference.infer_shapes(self.model).graph
+        except Exception:  # a faulty model has no shapes; what is wrong with it, `schema` says
+            return self.model.graph
+
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """Name -> element type of TensorProto; absent where nothing is known."""
+        known: dict[str, int] = {}
+        for graph in _with_bodies(self._inferred):
+            known |= {value.name: value.type.tensor_type.elem_type
+                      for value in (*graph.value_info, *graph.input, *graph.output)}  # fmt: skip
+        return known | {name: tensor.data_type for name, tensor in self.initializers.items()}
+
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape, 0 for a dimension that is not fixed; absent where nothing is known."""
-        try:
-            inferred = onnx.shape_inference.infer_shapes(self.model)
-        except Exception:  # a faulty model has no shapes; what is wrong with it, `schema` says
-            inferred = self.model
-        graph = inferred.graph
+        graph = self._inferred
         known = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in (*graph.value_info, *graph.input, *graph.output)
@@ -129,6 +141,13 @@ class Graph:
     def of_type(self, *types: str) -> Iterator[onnx.NodeProto]:
         return (node for node in self.nodes if node.op_type in types and is_standard(node.domain))
 
+    def store(self, name: str, values: np.ndarray) -> str:
+        """Add an initializer to the model; its name."""
+        tensor = numpy_helper.from_array(values, name)
+        self.model.graph.initializer.append(tensor)
+        self.initializers[name] = tensor
+        return name
+
     def array(self, name: str) -> np.ndarray | None:
         """The value of an initializer or Constant node; None if computed or in another file."""
         tensor = self.initializers.get(name)
@@ -136,16 +155,7 @@ class Graph:
             inside = tensor.data_location != onnx.TensorProto.EXTERNAL
             return numpy_helper.to_array(tensor) if inside else None
         node = self.producers.get(name)
-        if node is None or node.op_type != "Constant":
-            return None
-        for attribute in node.attribute:
-            if attribute.name == "value":
-                return numpy_helper.to_array(attribute.t)
-            if attribute.name in ("value_int", "value_ints"):
-                return np.array(onnx.helper.get_attribute_value(attribute), np.int64)
-            if attribute.name in ("value_float", "value_floats"):
-                return np.array(onnx.helper.get_attribute_value(attribute), np.float32)
-        return None
+        return constant_value(node) if node is not None and node.op_type == "Constant" else None
 
     def inputs(self) -> list[onnx.ValueInfoProto]:
         """What the caller feeds: up to IR 3, initializers are listed among the inputs too."""
@@ -171,6 +181,18 @@ def given(node: onnx.NodeProto, position: int) -> str:
 def attribute(node: onnx.NodeProto, name: str, default):
     found = next((a for a in node.attribute if a.name == name), None)
     return default if found is None else onnx.helper.get_attribute_value(found)
+
+
+def constant_value(node: onnx.NodeProto) -> np.ndarray | None:
+    """The value of a Constant node; None where it is no dense tensor of numbers."""
+    for item in node.attribute:
+        if item.name == "value":
+            return numpy_helper.to_array(item.t)
+        if item.name in ("value_int", "value_ints"):
+            return np.array(onnx.helper.get_attribute_value(item), np.int64)
+        if item.name in ("value_float", "value_floats"):
+            return np.array(onnx.helper.get_attribute_value(item), np.float32)
+    return None
 
 
 def tensor_bytes(tensor: onnx.TensorProto) -> int:

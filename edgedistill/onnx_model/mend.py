@@ -12,21 +12,39 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxslim
-from onnx import TensorProto, helper, inliner, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.errors import PreflightError
-from edgedistill.onnx_model.findings import Graph, attribute, given, is_standard
-from edgedistill.onnx_model.lower import lower
+from edgedistill.onnx_model import fix_inputs, functions
+from edgedistill.onnx_model.findings import Graph, attribute, given, is_standard, node_name
+from edgedistill.onnx_model.fix_inputs import copy_of
+from edgedistill.onnx_model.lower import lower, with_plain_shapes, without_importer
+from edgedistill.onnx_model.resize_as_matmul import as_matmul
+from edgedistill.onnx_model.rules.attributes import resize_findings
+from edgedistill.onnx_model.rules.tables import importers
 from edgedistill.target import Target
 
 _INT32 = np.iinfo(np.int32)
+
+class _Partly(Exception):
+    """A step that did a part: the model so far, what was done, and a line for each thing that was not."""
+
+    def __init__(self, model: onnx.ModelProto, what: str, left: list[str]):
+        super().__init__(what)
+        self.model, self.what, self.left = model, what, left
+
 
 # A step: (model, target) -> the mended model and what was done, or the same model and "".
 Step = Callable[[onnx.ModelProto, Target], tuple[onnx.ModelProto, str]]
 
 
-def mended(path: Path, target: Target) -> tuple[onnx.ModelProto, list[str], list[str]]:
+def mended(
+    path: Path, target: Target, shapes: dict[str, tuple[int, ...]] | None = None
+) -> tuple[onnx.ModelProto, list[str], list[str]]:
     """
+    Args:
+        shapes: of inputs whose dimensions are open.
+
     Returns:
         The model, what was mended, and why something could not be.
 
@@ -41,47 +59,48 @@ def mended(path: Path, target: Target) -> tuple[onnx.ModelProto, list[str], list
     done, failed = [], []
     if Graph(onnx.load(str(path), load_external_data=False), 0).external:
         done.append("weights of other files taken in")
+    if shapes:
+        model = fix_inputs.with_shapes(model, shapes)
+        fixed = [f"{name} fixed to {list(shape)}" for name, shape in shapes.items()]
+        done.append(f"shape of {', '.join(fixed)}")
+    model = fix_inputs.with_output_shapes(model)
     for step in STEPS:
         try:
             model, what = step(model, target)
+        except _Partly as part:
+            model = part.model
+            done += [part.what] if part.what else []
+            failed += [f"{_title(step)}: {line}" for line in part.left]
         except Exception as error:  # onnxslim and onnx raise many types; the model stays as it was
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            failed.append(f"{step.__name__.strip('_').replace('_', ' ')}: {reason}")
+            failed.append(f"{_title(step)}: {reason}")
         else:
             done += [what] if what else []
     return model, done, failed
 
 
+def _title(step: Step) -> str:
+    return step.__name__.strip("_").replace("_", " ")
+
+
 def _functions(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     if not model.functions:
         return model, ""
-    return inliner.inline_local_functions(model), f"{len(model.functions)} functions inlined"
-
-
-def _batch(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
-    """An open first dimension becomes 1, in inputs and wherever its name stands."""
-    made = _copy(model)
-    named, fixed = set(), []
-    for value in Graph(made, 0).inputs():
-        dims = value.type.tensor_type.shape.dim
-        if len(dims) and dims[0].dim_value <= 0:
-            named |= {dims[0].dim_param} - {""}
-            dims[0].dim_value = 1
-            fixed.append(value.name)
-    if not fixed:
-        return model, ""
-    for value in (*made.graph.input, *made.graph.output):
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param in named:
-                dim.dim_value = 1
-    made.graph.ClearField("value_info")
-    return onnx.shape_inference.infer_shapes(made), f"batch of {', '.join(fixed)} fixed to 1"
+    return functions.inlined(model), f"{len(model.functions)} functions inlined"
 
 
 def _fold(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
-    slim = onnxslim.slim(_copy(model))
+    try:
+        slim = onnxslim.slim(with_plain_shapes(model))
+    except Exception as error:  # of its many passes, on files that it did not foresee
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise PreflightError(f"onnxslim cannot fold the constants of this file ({reason})") from None
     if slim is None:
-        raise PreflightError("onnxslim gave nothing back")
+        raise PreflightError("onnxslim cannot fold the constants of this file")
+    slim.graph.ClearField("value_info")  # onnxslim's own inference does not know the newest forms
+    for field in ("input", "output"):  # nor keeps it what it has found to be constant
+        slim.graph.ClearField(field)
+        getattr(slim.graph, field).extend(getattr(model.graph, field))
     onnx.checker.check_model(slim)
     if not slim.metadata_props:
         slim.metadata_props.extend(model.metadata_props)
@@ -89,16 +108,48 @@ def _fold(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]
     return slim, f"constants folded (onnxslim): {before} nodes -> {after}" if after < before else ""
 
 
+def _fold_again(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    """What the bodies of operators brought with them."""
+    return _fold(model, target)
+
+
 def _opset(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
-    graph, limit = Graph(model, 0), target.release.opset_max
-    if graph.opset <= limit:
+    before, limit = Graph(model, 0).opset, target.release.opset_max
+    if before <= limit:
         return model, ""
-    return _without_unused(lower(model, limit)), f"opset {graph.opset} -> {limit}"
+    made, stuck = lower(model, limit)
+    after = Graph(made, 0).opset
+    made = _without_unused(made) if after < before else made
+    if stuck:
+        raise _Partly(made, f"opset {before} -> {after}" if after < before else "", stuck)
+    return made, f"opset {before} -> {after}"
+
+
+def _resizes(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    """Linear and cubic Resize in a form that the release does not take: matrices instead."""
+    made = copy_of(model)
+    graph, count = Graph(made, 0), 0
+    refused = {f.node for f in resize_findings(graph, target)}
+    for part in graph.graphs:
+        nodes: list[onnx.NodeProto] = []
+        for node in part.node:
+            wanted = node.op_type == "Resize" and is_standard(node.domain) and node_name(node) in refused
+            parts = as_matmul(node, graph) if wanted else None
+            count += parts is not None
+            nodes += [node] if parts is None else parts
+        part.ClearField("node")
+        part.node.extend(nodes)
+    return (_without_unused(made), f"{count} Resize as two MatMul each") if count else (model, "")
+
+
+def _operators(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
+    made, count = without_importer(model, importers(target.release.operators))
+    return made, f"{count} operators without an importer written with others" if count else ""
 
 
 def _int8_constants(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """DequantizeLinear on stored integers: biases become float, kernels float + Q + DQ, exactly."""
-    made = _copy(model)
+    made = copy_of(model)
     graph = Graph(made, 0)
     readers = {name: node.op_type for node in graph.nodes for name in node.input[2:3]}
     biases = kernels = 0
@@ -144,7 +195,7 @@ def _dequantized(node: onnx.NodeProto, stored: np.ndarray, graph: Graph) -> np.n
 
 def _slices(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """Exporters write "to the end" as the largest INT64; no dimension is beyond INT32."""
-    made = _copy(model)
+    made = copy_of(model)
     read = {}
     for node in Graph(made, 0).nodes:
         for position, name in enumerate(node.input):
@@ -172,7 +223,7 @@ def _imports(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, s
     dropped = len(model.opset_import) - len(kept)
     if not dropped:
         return model, ""
-    made = _copy(model)
+    made = copy_of(model)
     made.ClearField("opset_import")
     made.opset_import.extend(kept)
     return made, f"{dropped} unused operator domains removed"
@@ -183,21 +234,16 @@ def _ir(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     before, limit = model.ir_version, target.release.ir_max
     if before <= limit:
         return model, ""
-    made = _copy(model)
+    made = copy_of(model)
     made.ir_version = limit
-    onnx.checker.check_model(made)
+    onnx.checker.check_model(made, full_check=True)
     return made, f"IR {before} -> {limit}"
 
 
 STEPS: tuple[Step, ...] = (
-    _functions, _batch, _fold, _opset, _int8_constants, _slices, _imports, _ir,
+    fix_inputs.first_ir, _functions, fix_inputs.unused_inputs, fix_inputs.batch, fix_inputs.float_inputs,
+    _fold, _resizes, _opset, _operators, _fold_again, _int8_constants, _slices, _imports, _ir,
 )  # fmt: skip
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    return made
 
 
 def _store(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import onnx
 
+from edgedistill.onnx_model import functions
 from edgedistill.onnx_model.findings import Finding, Graph, looking_into, reading
 from edgedistill.onnx_model.rules import RULES
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
 from edgedistill.target import Target
+
+FUNCTIONS_FROM = (10,)  # a model's own functions: ONNX-TensorRT changelog, 9.0 EA
 
 __all__ = ["Finding", "check_graph", "check_onnx"]
 
@@ -38,4 +41,7 @@ def check_graph(graph: Graph, target: Target) -> list[Finding]:
     """The rules on a model in memory; none for a target without TensorRT."""
     if target.release is None:
         return []
+    functions.refuse_endless(graph.model)
+    if graph.model.functions and target.release.number >= FUNCTIONS_FROM:  # it looks into them too
+        graph = Graph(functions.inlined(graph.model), graph.file_bytes, graph.path)
     return [finding for rule in RULES for finding in rule(graph, target)]

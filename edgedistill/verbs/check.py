@@ -16,6 +16,8 @@ def options(parser: argparse.ArgumentParser) -> None:
                        help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
     parser.add_argument("--fix", type=Path, metavar="OUT.onnx",
                        help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
+    parser.add_argument("--shape", type=_shape, action="append", metavar="INPUT=1,3,H,W",
+                       help="with --fix: sizes of an input whose dimensions are open")  # fmt: skip
     parser.add_argument("--compile", action="store_true",
                        help="also parse and build it with a TensorRT of this computer")  # fmt: skip
     parser.add_argument("--compile-seconds", type=float, default=300, metavar="N",
@@ -25,11 +27,21 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    if not name or not all(size.isdigit() and int(size) > 0 for size in sizes.split(",")):
+        raise argparse.ArgumentTypeError(f"expected INPUT=1,3,224,224, got {text!r}")
+    return name, tuple(int(size) for size in sizes.split(","))
+
+
 def run(args: argparse.Namespace) -> int:
     from edgedistill.check import check, fix, text_from_check
+    from edgedistill.errors import PreflightError
 
+    if args.shape and not args.fix:
+        raise PreflightError("--shape goes with --fix OUT.onnx: it changes the file")
     if args.fix:
-        result = fix(args.model, args.target, args.fix, args.tensorrt)
+        result = fix(args.model, args.target, args.fix, args.tensorrt, dict(args.shape or ()))
     else:
         result = check(args.model, args.target, args.tensorrt)
     if args.compile:

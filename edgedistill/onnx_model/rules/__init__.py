@@ -4,6 +4,17 @@ They follow the importers' source (onnx/onnx-tensorrt, branches 8.2-GA, 8.5-GA, 
 the threads named beside them, not a run of the board's parser.
 """
 
-from edgedistill.onnx_model.rules import operators, parameters, quantization, tensors, versions
+from edgedistill.onnx_model.rules import (
+    attributes,
+    operators,
+    parameters,
+    quantization,
+    tensors,
+    types,
+    versions,
+)
 
-RULES = (*versions.RULES, *operators.RULES, *parameters.RULES, *quantization.RULES, *tensors.RULES)
+RULES = (
+    *versions.RULES, *operators.RULES, *attributes.RULES, *types.RULES, *parameters.RULES,
+    *quantization.RULES, *tensors.RULES,
+)  # fmt: skip

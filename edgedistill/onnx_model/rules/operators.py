@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
-from functools import cache
-from importlib import resources
+
+import onnx
 
 from edgedistill.onnx_model.findings import (
     Finding,
@@ -15,16 +14,10 @@ from edgedistill.onnx_model.findings import (
     is_standard,
     node_name,
 )
+from edgedistill.onnx_model.rules.tables import importers
 from edgedistill.target import Target
 
 _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
-
-
-@cache
-def importers(column: str) -> frozenset[str]:
-    """Operators with an importer, from a column of operators.csv."""
-    text = (resources.files("edgedistill.onnx_model") / "operators.csv").read_text(encoding="utf-8")
-    return frozenset(row["op"] for row in csv.DictReader(text.splitlines()) if row[column] == "Y")
 
 
 def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -75,18 +68,6 @@ def _factors(graph: Graph, node) -> list[float]:
     return [float(after) / old for after, old in zip(sizes, before, strict=True)]
 
 
-def _pooling(graph: Graph, target: Target) -> Iterator[Finding]:
-    for node in graph.of_type("MaxPool", "AveragePool", "LpPool"):
-        if len(node.output) > 1 and node.output[1] in graph.used:
-            yield Finding("error", "pooling", node_name(node), "its Indices output is used",
-                          "pool without indices")  # fmt: skip
-        dilated = any(step != 1 for step in attribute(node, "dilations", []))
-        if dilated and target.release.number >= (10,):
-            yield Finding("error", "pooling", node_name(node),
-                          f"dilated pooling is refused by TensorRT {target.tensorrt}",
-                          "use dilation 1")  # fmt: skip
-
-
 def _dropout(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("Dropout"):
         training = given(node, 2)
@@ -114,6 +95,26 @@ def _control_flow(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("If", "Loop", "Scan"):
         yield Finding("warning", "control-flow", node_name(node),
                       "control flow slows or stops the builder", "fold constants (onnxslim)")  # fmt: skip
+        if node.op_type == "If" and target.release.number < (8, 5):
+            yield from _branch_names(node)
 
 
-RULES = (_operators, _resize, _pooling, _dropout, _constant_form, _control_flow)
+def _branch_names(node: onnx.NodeProto) -> Iterator[Finding]:
+    branches = [[value.name for value in item.g.output] for item in node.attribute if item.HasField("g")]
+    same = [names[0] for names in zip(*branches, strict=False) if len(set(names)) < len(names)]
+    if len(branches) == 2 and same:
+        yield Finding("error", "control-flow", node_name(node), f"both branches call their output {same[0]}",
+                      "give the outputs of the branches different names")  # fmt: skip
+
+
+def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
+    """ArgMax, ArgMin and TopK are one layer, for which a Nano's builder found no memory: NVIDIA/TensorRT#3677."""
+    if target.release.number >= (8, 5):
+        return
+    for node in graph.of_type("ArgMax", "ArgMin", "TopK"):
+        yield Finding("warning", "scratch-memory", node_name(node),
+                      f"{node.op_type} needs much workspace; with little memory the builder says \"Could not "
+                      "find any implementation\"", "take the largest on the CPU, from the logits")  # fmt: skip
+
+
+RULES = (_operators, _resize, _dropout, _constant_form, _control_flow, _scratch)

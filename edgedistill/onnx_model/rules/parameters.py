@@ -8,19 +8,25 @@ from edgedistill.onnx_model.findings import Finding, Graph, given, node_name
 from edgedistill.onnx_model.rules.operators import scales_position
 from edgedistill.target import Target
 
-# operator -> positions of inputs that the importers want as constants
+# operator -> ((positions of inputs that the importer wants as constants, release that takes them computed), ...)
+_NEVER = (99,)
 CONSTANT_INPUTS = {
-    "Conv": (2,), "ConvTranspose": (2,), "TopK": (1,), "Squeeze": (1,), "Unsqueeze": (1,),
-    "CumSum": (1,), "Slice": (3,), "InstanceNormalization": (1, 2), "OneHot": (1,),
-    "NonMaxSuppression": (2, 3, 4), "ReduceSum": (1,),
+    "Conv": (((2,), (8, 5)),), "ConvTranspose": (((2,), (8, 5)),), "TopK": (((1,), (8, 6)),),
+    "Squeeze": (((1,), _NEVER),), "Unsqueeze": (((1,), _NEVER),), "CumSum": (((1,), _NEVER),),
+    "Slice": (((3,), _NEVER),), "InstanceNormalization": (((1, 2), (10,)),), "OneHot": (((1,), _NEVER),),
+    "NonMaxSuppression": (((2, 3, 4), (8, 5)),), "ReduceSum": (((1,), _NEVER),), "Pad": (((3,), _NEVER),),
 }  # fmt: skip
+_SCALES_COMPUTED_FROM = (8, 5)  # of Resize and Upsample
 _BATCH_NORM = (1, 2, 3, 4)
 
 
 def _constant_inputs(graph: Graph, target: Target) -> Iterator[Finding]:
+    release = target.release.number
     wanted = [(node, position) for node in graph.of_type(*CONSTANT_INPUTS)
-              for position in CONSTANT_INPUTS[node.op_type]]  # fmt: skip
-    wanted += [(n, scales_position(graph, n)) for n in graph.of_type("Resize", "Upsample")]
+              for positions, computed_from in CONSTANT_INPUTS[node.op_type] if release < computed_from
+              for position in positions]  # fmt: skip
+    if release < _SCALES_COMPUTED_FROM:
+        wanted += [(n, scales_position(graph, n)) for n in graph.of_type("Resize", "Upsample")]
     for node, position in wanted:
         name = given(node, position)
         if name and name not in graph.constants:

@@ -35,8 +35,11 @@ def _inputs(graph: Graph, target: Target) -> Iterator[Finding]:
                 why += f", and TensorRT {target.tensorrt} has no such input type"
             yield Finding("error", "input-type", value.name, why, "cast before the network")
         if not kind.HasField("shape") or any(dim.dim_value <= 0 for dim in kind.shape.dim):
-            yield Finding("error", "dynamic-shape", value.name, "a dimension is not fixed",
-                          "export with a static shape")  # fmt: skip
+            shown = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim]
+            sizes = ",".join(str(dim.dim_value or "N") for dim in kind.shape.dim) or "1,3,H,W"
+            why = f"its shape {shown} is not fixed" if kind.HasField("shape") else "it has no shape"
+            yield Finding("error", "dynamic-shape", value.name, why.replace("'", ""), "export with a static "
+                          f"shape, or: edgedistill check FILE --fix OUT.onnx --shape {value.name}={sizes}")  # fmt: skip
     if len(graph.inputs()) > 1:
         names = ", ".join(value.name for value in graph.inputs())
         yield Finding("warning", "inputs", "model", f"{len(graph.inputs())} inputs ({names}); the "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 
+from edgedistill.onnx_model import sort
 from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name
 from edgedistill.target import Target
 
@@ -14,8 +15,13 @@ OLDEST_OPSET = 7  # below it every parser warns: "generated with at least opset 
 
 def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
     """A file whose opset was only relabelled breaks the standard: the older form has no such input."""
+    in_order = sort.sorted_model(graph.model)
+    if in_order is None:
+        yield Finding("error", "schema", "model", "its nodes form a cycle, so nothing can be computed first",
+                      "export it again")  # fmt: skip
+        return
     try:  # by its path where weights lie beside it: they are looked for there
-        onnx.checker.check_model(str(graph.path) if graph.external else graph.model)
+        onnx.checker.check_model(str(graph.path) if graph.external else in_order)
     except Exception as error:  # its C++ side raises several types
         reason = " ".join(str(error).split("\n==>")[0].split())[:200]
         yield Finding("error", "schema", "model", f"breaks the ONNX standard at opset {graph.opset}: "

@@ -169,7 +169,7 @@ def test_an_opset_that_cannot_be_said_before_is_left(tmp_path):
     made = model([node("GridSample", "xg")], [array("g", np.zeros((1, 2, 2, 2)))], opset=16, ir=8)
     result, types, out = fixed(tmp_path, made)
     assert not result["fits"]
-    assert result["fix"]["not_mended"] == ["opset: n_GridSample: opset 13 has no GridSample"]
+    assert result["fix"]["not_mended"] == ["opset: n_GridSample: at opset 13, there is no GridSample"]
     assert (types, out.opset_import[0].version) == (["GridSample"], 16)
 
 
@@ -181,7 +181,7 @@ def refused(tmp_path, made, match, out="out.onnx"):
 
 
 def test_nothing_is_written_when_nothing_can_be_proved(tmp_path):
-    refused(tmp_path, model([node("Relu", "x")], shape=(1, 3, "h", "w")), "only the batch can be fixed")
+    refused(tmp_path, model([node("Relu", "x")], shape=(1, 3, "h", "w")), "fix it with --shape x=N,N,N,N")
     refused(tmp_path, model([node("Odd", "x", domain="own")], domain="own"), "nothing can be proved")
     refused(tmp_path, model([node("Relu", "x")]), "is the original", out="m.onnx")
     refused(tmp_path, model([node("Log", "x")]), "NaN or infinity")

@@ -13,7 +13,7 @@ from edgedistill.check import check, text_from_check
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.onnx_model import rules
 from edgedistill.onnx_model.preflight import check_onnx
-from edgedistill.onnx_model.rules.operators import importers
+from edgedistill.onnx_model.rules.tables import importers
 from edgedistill.target import executed_precision, load_target, releases, target_names
 from hand_made import array, model, node, save, typed
 
@@ -92,9 +92,17 @@ def relabelled():
     return made
 
 
-def two_outputs(used):
-    tail = node("Cast", ["i" if used else "m"], to=TensorProto.FLOAT)
-    return model([node("MaxPool", "x", ["m", "i"], kernel_shape=[2, 2]), tail])
+def two_outputs(names):
+    return model([node("MaxPool", "x", list(names), kernel_shape=[2, 2]), node("Relu", "m")])
+
+
+def of_int32(kind):
+    return model([node("Cast", "x", ["i"], to=TensorProto.INT32), node(kind, "ii", ["r"]),
+                  node("Cast", "r", to=TensorProto.FLOAT)])  # fmt: skip
+
+
+def top_k(**attributes):
+    return model([node("TopK", "xk", ["y", "i"], **attributes)], [array("k", [2], np.int64)])
 
 
 def dilated(step):
@@ -171,8 +179,11 @@ CASES = {
     "resize scales computed": ("constant-input", "error", "8.2",
                                computed("Resize", ["x", "", "r"], array("r", [1, 1, 2, 2])),
                                resize([1, 1, 2, 2], "nearest")),
-    "indices": ("pooling", "error", "8.2", two_outputs(True), two_outputs(False)),
-    "dilated pool": ("pooling", "error", "10.3", dilated(2), dilated(1)),
+    "indices": ("outputs", "error", "8.2", two_outputs("mi"), two_outputs("m")),
+    "dilated pool": ("attribute-value", "error", "10.3", dilated(2), dilated(1)),
+    "attribute that is not read": ("unread-attribute", "error", "8.2", top_k(largest=0), top_k(largest=1)),
+    "scratch memory": ("scratch-memory", "warning", "8.2", top_k(), CLEAN),
+    "type": ("operator-type", "error", "8.2", of_int32("Pow"), model([node("Pow", "xx")])),
     "dropout": ("dropout", "error", "8.2", dropout(True), dropout(False)),
     "constant form": ("constant-form", "error", "8.2", constant(value_string=b"a"), constant(value_float=1.0)),
     "sparse": ("constant-form", "error", "8.2", sparse(), CLEAN),
@@ -257,10 +268,11 @@ CASES = {
     "external": ("external-data", "error", "8.2", external(), CLEAN),
 }  # fmt: skip
 MORE = {  # rules that the broken file breaks besides
+    "attribute that is not read": {"scratch-memory"}, "top k": {"scratch-memory"},
     "opset": {"opset"}, "functions": {"domain"}, "operator in a body": {"control-flow"},
     "relabelled": {"reduce-axes"}, "reduce axes": {"opset"},
     "external": {"schema"}, "no shape": {"schema"}, "int32 bias": {"constant-input"},
-    "zero point computed": {"identity-on-initializer"},
+    "zero point computed": {"identity-on-initializer"}, "constant form": {"operator-type"},
 }  # fmt: skip
 
 
@@ -282,9 +294,10 @@ def test_one_rule(tmp_path, name):
 
 def test_no_rule_is_without_a_test():
     """Names of all rules, read from the source."""
-    modules = (rules.versions, rules.operators, rules.parameters, rules.quantization, rules.tensors)
+    modules = (rules.versions, rules.operators, rules.attributes, rules.types, rules.parameters,
+               rules.quantization, rules.tensors)  # fmt: skip
     text = "".join(inspect.getsource(module) for module in modules)
-    named = set(re.findall(r'Finding\("(?:error|warning)", "([\w-]+)"', text))
+    named = set(re.findall(r'Finding\(\s*"(?:error|warning)", "([\w-]+)"', text))
     elsewhere = {"no-int8-hardware", "size"}
     assert named == {case[0] for case in CASES.values()} | elsewhere
 

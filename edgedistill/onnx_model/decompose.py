@@ -1,0 +1,205 @@
+"""An operator written with others: by hand where that is shorter, else by the function body of ONNX.
+
+Constants take the type of the tensor they meet, so that an FP16 network stays one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edgedistill.onnx_model.findings import Graph, attribute, constant_value, given
+from edgedistill.onnx_model.older_form import schema_of
+
+_HAND_OPSET = 13  # what is written by hand below is valid from here to 17, where axes are attributes
+
+
+def decomposed(
+    node: onnx.NodeProto, graph: Graph, now: int, opset: int
+) -> tuple[list[onnx.NodeProto], int] | None:
+    """
+    Args:
+        node: written for opset `now`.
+        graph: its model; constants are added to it.
+        opset: the nodes are written for this one where that can be chosen.
+
+    Returns:
+        Nodes that compute the same and the opset that they are written for, or None when no way is known.
+    """
+    by_hand = _BY_HAND.get(node.op_type)
+    if by_hand is not None:
+        made = by_hand(node, graph)
+        return None if made is None else (made, _HAND_OPSET)
+    function = _function(node, graph, now, opset)
+    if function is None:
+        return None
+    return _body(function, node, graph, now), function.opset_import[0].version
+
+
+def _body(
+    function: onnx.FunctionProto, node: onnx.NodeProto, graph: Graph, now: int
+) -> list[onnx.NodeProto]:
+    """The function body that the standard publishes, with this node's names and attributes in it."""
+    names = {formal: given(node, n) for n, formal in enumerate(function.input)}
+    names |= dict(zip(function.output, node.output, strict=False))
+    made = []
+    for number, inner in enumerate(function.node):
+        new = onnx.NodeProto()
+        new.CopyFrom(inner)
+        for field in (new.input, new.output):
+            for position, name in enumerate(field):
+                field[position] = names.setdefault(name, f"{node.output[0]}/{name}") if name else ""
+        new.name = f"{node.output[0]}/{inner.op_type}_{number}"
+        _resolve_attributes(new, node, now)
+        value = constant_value(new) if new.op_type == "Constant" else None
+        if value is None:
+            made.append(new)
+        else:
+            graph.store(new.output[0], value)
+    return made
+
+
+def _function(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> onnx.FunctionProto | None:
+    schema = schema_of(node, now)
+    if schema is None:
+        return None
+    if schema.has_function:
+        versions = [v for v in schema.function_opset_versions if v <= opset]
+        raw = schema.get_function_with_opset_version(max(versions)) if versions else None
+    elif schema.has_context_dependent_function:
+        types = [_type(graph, name) for name in node.input]
+        versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+        versions = versions or sorted(schema.context_dependent_function_opset_versions)[:1]
+        raw = schema.get_context_dependent_function_with_opset_version(
+            max(versions), node.SerializeToString(), types
+        )  # fmt: skip
+    else:
+        raw = None
+    return onnx.FunctionProto.FromString(raw) if raw else None
+
+
+def _type(graph: Graph, name: str) -> bytes:
+    kind = graph.types.get(name, onnx.TensorProto.FLOAT)
+    return helper.make_tensor_type_proto(kind, graph.shapes.get(name)).SerializeToString()
+
+
+def _resolve_attributes(new: onnx.NodeProto, node: onnx.NodeProto, now: int) -> None:
+    """An attribute of a body may stand for one of the node, or for its default."""
+    defaults = schema_of(node, now).attributes
+    for item in [item for item in new.attribute if item.ref_attr_name]:
+        wanted, name = item.ref_attr_name, item.name
+        new.attribute.remove(item)
+        source = next((a for a in node.attribute if a.name == wanted), None)
+        if source is None and wanted in defaults and defaults[wanted].default_value.type:
+            source = defaults[wanted].default_value
+        if source is not None:
+            copied = new.attribute.add()
+            copied.CopyFrom(source)
+            copied.name = name
+
+
+class _Writer:
+    """Names the nodes and constants that take the place of one node."""
+
+    def __init__(self, node: onnx.NodeProto, graph: Graph):
+        self._stem, self._graph = node.output[0], graph
+        self._kind = graph.types.get(node.input[0], onnx.TensorProto.FLOAT)
+        self._number = itertools.count()
+        self.nodes: list[onnx.NodeProto] = []
+
+    def __call__(self, kind: str, *inputs: str, out: str | None = None, **attributes) -> str:
+        name = out or f"{self._stem}/{kind}_{next(self._number)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: float) -> str:
+        """A scalar of the type of the node's first input."""
+        name = f"{self._stem}/constant_{next(self._number)}"
+        kind = helper.tensor_dtype_to_np_dtype(self._kind)
+        return self._graph.store(name, np.array(value, kind))
+
+
+def _hard_swish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
+    write = _Writer(node, graph)
+    gate = write("HardSigmoid", node.input[0], alpha=1 / 6, beta=0.5)
+    write("Mul", node.input[0], gate, out=node.output[0])
+    return write.nodes
+
+
+def _mish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
+    write = _Writer(node, graph)
+    gate = write("Tanh", write("Softplus", node.input[0]))
+    write("Mul", node.input[0], gate, out=node.output[0])
+    return write.nodes
+
+
+def _swish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
+    write, x = _Writer(node, graph), node.input[0]
+    alpha = attribute(node, "alpha", 1.0)
+    gate = write("Sigmoid", x if alpha == 1 else write("Mul", x, write.constant(alpha)))
+    write("Mul", x, gate, out=node.output[0])
+    return write.nodes
+
+
+def _gelu(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
+    write, x = _Writer(node, graph), node.input[0]
+    if attribute(node, "approximate", b"none") == b"tanh":
+        cube = write("Mul", write("Mul", x, x), x)
+        inner = write("Add", x, write("Mul", cube, write.constant(0.044715)))
+        curve = write("Tanh", write("Mul", inner, write.constant(math.sqrt(2 / math.pi))))
+    else:
+        curve = write("Erf", write("Mul", x, write.constant(math.sqrt(0.5))))
+    half = write("Mul", x, write.constant(0.5))
+    write("Mul", half, write("Add", curve, write.constant(1.0)), out=node.output[0])
+    return write.nodes
+
+
+def _layer_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+    write, x = _Writer(node, graph), node.input[0]
+    axis = attribute(node, "axis", -1)
+    rank = len(graph.shapes.get(x, ()))
+    if any(node.output[1:]) or (axis >= 0 and not rank):
+        return None  # mean and deviation are asked for, or nobody knows which axes
+    axes = list(range(axis - rank if axis >= 0 else axis, 0))
+    centred = write("Sub", x, write("ReduceMean", x, axes=axes))
+    scaled = _over_deviation(write, centred, centred, axes, attribute(node, "epsilon", 1e-5))
+    if given(node, 2):
+        scaled = write("Mul", scaled, node.input[1])
+        write("Add", scaled, node.input[2], out=node.output[0])
+    else:
+        write("Mul", scaled, node.input[1], out=node.output[0])
+    return write.nodes
+
+
+def _rms_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+    write, x = _Writer(node, graph), node.input[0]
+    axis = attribute(node, "axis", -1)
+    rank = len(graph.shapes.get(x, ()))
+    if axis >= 0 and not rank:
+        return None
+    axes = list(range(axis - rank if axis >= 0 else axis, 0))
+    scaled = _over_deviation(write, x, x, axes, attribute(node, "epsilon", 1e-5))
+    write("Mul", scaled, node.input[1], out=node.output[0])
+    return write.nodes
+
+
+def _over_deviation(write: _Writer, x: str, centred: str, axes: list[int], epsilon: float) -> str:
+    variance = write("ReduceMean", write("Mul", centred, centred), axes=axes)
+    return write("Div", x, write("Sqrt", write("Add", variance, write.constant(epsilon))))
+
+
+def _cast_like(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+    kind = graph.types.get(node.input[1])
+    if not kind:
+        return None
+    return [helper.make_node("Cast", [node.input[0]], list(node.output), name=node.name, to=kind)]
+
+
+_BY_HAND = {
+    "CastLike": _cast_like, "Gelu": _gelu, "HardSwish": _hard_swish, "LayerNormalization": _layer_norm,
+    "Mish": _mish, "RMSNormalization": _rms_norm, "Swish": _swish,
+}  # fmt: skip

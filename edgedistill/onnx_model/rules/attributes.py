@@ -1,0 +1,185 @@
+"""Attributes that an importer never reads, values that it refuses, and outputs that it does not give.
+
+What an importer does not read has no effect on the board: the file means one thing there and another
+in ONNX Runtime. So every attribute of the ONNX schema is read by the importer (attributes.csv), stands
+at a value that means the same, or is reported. Values come from the assertions of the same sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import onnx
+
+from edgedistill.onnx_model.findings import Finding, Graph, attribute, is_standard, node_name
+from edgedistill.onnx_model.rules.tables import column, importers
+from edgedistill.target import Target
+
+_NO_EFFECT = {  # attributes that change nothing in inference, whatever their value
+    ("BatchNormalization", "momentum"), ("Dropout", "ratio"), ("Dropout", "seed"),
+    ("MaxPool", "storage_order"),  # of the indices, which no release gives
+    ("TopK", "sorted"),            # 0 allows any order, and TensorRT's is one
+    ("Cast", "saturate"), ("CastLike", "saturate"), ("QuantizeLinear", "saturate"),  # of 8-bit floats
+}  # fmt: skip
+_HAS_EFFECT: dict[tuple[str, str], Callable[[onnx.NodeProto], bool]] = {
+    ("Resize", "cubic_coeff_a"): lambda node: _mode(node) == b"cubic",
+    ("Resize", "exclude_outside"): lambda node: _mode(node) == b"cubic",
+    ("Resize", "extrapolation_value"): lambda node: (
+        attribute(node, "coordinate_transformation_mode", b"half_pixel") == b"tf_crop_and_resize"
+    ),
+}
+
+# (operator, attribute) -> (first release, values that its importer takes)
+_TAKEN: dict[tuple[str, str], tuple[tuple[int, ...], tuple[Any, ...]]] = {
+    ("BatchNormalization", "training_mode"): ((8, 5), (0,)),
+    ("GRU", "layout"): ((10,), (0,)),
+    ("LSTM", "input_forget"): ((8,), (0,)),
+    ("LSTM", "layout"): ((10,), (0,)),
+    ("LpNormalization", "p"): ((8,), (1, 2)),
+    ("LpPool", "p"): ((8,), (1, 2)),
+    ("RNN", "layout"): ((10,), (0,)),
+    ("Resize", "antialias"): ((8,), (0,)),
+    ("Resize", "keep_aspect_ratio_policy"): ((8,), (b"stretch",)),
+    ("Resize", "coordinate_transformation_mode"): ((8,), (
+        b"half_pixel", b"pytorch_half_pixel", b"tf_half_pixel_for_nn", b"asymmetric", b"align_corners")),
+    ("Resize", "mode"): ((8,), (b"nearest", b"linear", b"cubic")),
+    ("RoiAlign", "mode"): ((8, 5), (b"avg", b"max")),
+    ("RoiAlign", "coordinate_transformation_mode"): ((8, 5), (b"half_pixel", b"output_half_pixel")),
+    ("Upsample", "mode"): ((8,), (b"nearest", b"linear", b"bilinear")),
+}  # fmt: skip
+_PAD_MODES = (b"constant", b"reflect", b"edge")  # and wrap from 10
+_GRID_MODES = (b"nearest", b"bilinear", b"bicubic")  # linear and cubic of opset 20 are not known
+
+# Outputs that the importer gives, where the schema has more. Dropout gives its mask.
+_OUTPUTS = {"BatchNormalization": 1, "LayerNormalization": 1, "MaxPool": 1}
+
+
+def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
+    reads = column("attributes.csv", target.release.operators)
+    for node in _imported(graph, target):
+        for item in node.attribute:
+            key = (node.op_type, item.name)
+            known = item.name in reads.get(node.op_type, frozenset()) or key in _NO_EFFECT
+            known = known or _taken(*key, target.release.number) is not None  # then it is refused
+            if known or not _HAS_EFFECT.get(key, lambda node: True)(node) or _is_default(graph, node, item):
+                continue
+            yield Finding(
+                "error", "unread-attribute", node_name(node),
+                f"the importer of TensorRT {target.tensorrt} never reads {item.name}, so "
+                f"{item.name} = {_shown(onnx.helper.get_attribute_value(item))} has no effect on the board",
+                f"export without {item.name}, or compute it with other operators",
+            )  # fmt: skip
+
+
+def _values(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in _imported(graph, target):
+        for item in node.attribute:
+            taken = _taken(node.op_type, item.name, target.release.number)
+            value = onnx.helper.get_attribute_value(item)
+            if taken is not None and value not in taken:
+                yield Finding("error", "attribute-value", node_name(node),
+                              f"{item.name} = {_shown(value)}; TensorRT {target.tensorrt} takes "
+                              f"{' or '.join(_shown(one) for one in taken)}",
+                              "use another value, or replace the layer")  # fmt: skip
+
+
+def _taken(kind: str, name: str, release: tuple[int, ...]) -> tuple[Any, ...] | None:
+    if (kind, name) == ("Pad", "mode"):
+        return (*_PAD_MODES, b"wrap") if release >= (10,) else _PAD_MODES
+    if (kind, name) == ("GridSample", "mode"):
+        return _GRID_MODES
+    first, values = _TAKEN.get((kind, name), ((99,), ()))
+    return values if release >= first else None
+
+
+def _combinations(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in _imported(graph, target):
+        why = _combination(node, target)
+        if why:
+            yield Finding("error", "attribute-value", node_name(node), why, "use another form of the layer")
+
+
+def _combination(node: onnx.NodeProto, target: Target) -> str | None:
+    """Why the importer refuses attributes that are each taken alone, or None."""
+    release, kind = target.release.number, node.op_type
+    if kind == "Resize" and attribute(node, "coordinate_transformation_mode", b"") == b"tf_half_pixel_for_nn":
+        rounding = attribute(node, "nearest_mode", b"round_prefer_floor")
+        if rounding != b"round_prefer_floor":
+            return f"tf_half_pixel_for_nn with nearest_mode {_shown(rounding)}; only round_prefer_floor is taken"
+    if kind == "ScatterND" and release >= (10,) and any(a.name == "reduction" for a in node.attribute):
+        return f"TensorRT {target.tensorrt} refuses the attribute reduction, whatever its value"
+    if kind in ("GRU", "LSTM", "RNN") and attribute(node, "direction", b"forward") == b"bidirectional":
+        for name in ("activations", "activation_alpha", "activation_beta"):
+            values = list(attribute(node, name, []))
+            half = len(values) // 2
+            if values[:half] != values[half:]:
+                return f"{name} of the reverse pass differ from those of the forward pass"
+    if kind == "Einsum":
+        return _einsum(attribute(node, "equation", b"").decode("utf-8", "replace"))
+    if kind in ("MaxPool", "AveragePool", "LpPool") and any(d != 1 for d in attribute(node, "dilations", [])):
+        return f"dilated pooling is refused by TensorRT {target.tensorrt}"
+    return None
+
+
+def _einsum(equation: str) -> str | None:
+    if "..." in equation:
+        return "an ellipsis in the equation is not supported"
+    odd = sorted(set(equation) - set("abcdefghijklmnopqrstuvwxyz->., "))
+    if odd:
+        return f"the equation has {odd[0]!r}; only lower-case letters are taken"
+    terms = equation.replace(" ", "").partition("->")[0].split(",")
+    repeated = next((term for term in terms if len(set(term)) < len(term)), None)
+    return f"a diagonal ({repeated!r}) is not supported" if repeated else None
+
+
+def _outputs(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in _imported(graph, target):
+        given = _OUTPUTS.get(node.op_type)
+        if given is not None and len(node.output) > given:
+            yield Finding("error", "outputs", node_name(node),
+                          f"{len(node.output)} outputs are named, the importer gives {given}",
+                          "remove the further outputs, or the layers that read them")  # fmt: skip
+
+
+def _imported(graph: Graph, target: Target) -> Iterator[onnx.NodeProto]:
+    """Standard nodes with an importer; those without one are a finding of another rule."""
+    known = importers(target.release.operators)
+    return (node for node in graph.nodes if is_standard(node.domain) and node.op_type in known)
+
+
+def _is_default(graph: Graph, node: onnx.NodeProto, item: onnx.AttributeProto) -> bool:
+    """Also for an attribute that the schema of this opset does not have: `schema` reports that."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, max_inclusive_version=graph.opset)
+    except onnx.defs.SchemaError:
+        return True
+    described = schema.attributes.get(item.name)
+    if described is None:
+        return True
+    default = described.default_value
+    return default.type == item.type and (
+        onnx.helper.get_attribute_value(default) == onnx.helper.get_attribute_value(item)
+    )
+
+
+def _mode(node: onnx.NodeProto) -> bytes:
+    return attribute(node, "mode", b"nearest")
+
+
+def _shown(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)[:60]
+
+
+def resize_findings(graph: Graph, target: Target) -> Iterator[Finding]:
+    """Those of this page about Resize, and cubic ones where the release has none."""
+    resizes = {node_name(node): node for node in graph.of_type("Resize")}
+    cubic_from = (8, 5)
+    for rule in (_unread, _values, _combinations):
+        yield from (finding for finding in rule(graph, target) if finding.node in resizes)
+    for name, node in resizes.items():
+        if _mode(node) == b"cubic" and target.release.number < cubic_from:
+            yield Finding("error", "resize", name, "cubic Resize", "use linear")
+
+
+RULES = (_unread, _values, _combinations, _outputs)

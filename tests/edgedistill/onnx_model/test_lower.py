@@ -1,0 +1,155 @@
+"""Older forms of newer operators: the same numbers in ONNX Runtime, and a refusal where there is none."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+from edgedistill.check import check, fix
+from edgedistill.errors import PreflightError
+from hand_made import array, model, node
+
+I64 = np.int64
+
+
+def run(content, feed):
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session.run(None, feed)
+
+
+def lowered(tmp_path, made, target="jetson-nano", tensorrt="8.2"):
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    result = fix(tmp_path / "m.onnx", target, tmp_path / "out.onnx", tensorrt)
+    return result, onnx.load(str(tmp_path / "out.onnx"))
+
+
+SAME = {
+    "Reshape": model([node("Reshape", "xs", allowzero=1)], [array("s", [1, 3, 64], I64)], opset=14),
+    "CastLike": model([node("Cast", "x", ["h"], to=TensorProto.INT32), node("CastLike", "hx")], opset=15),
+    "Shape": model([node("Shape", "x", ["s"], start=1, end=3), node("Cast", "s", to=TensorProto.FLOAT)], opset=15),
+    "Pad axes": model([node("Pad", ["x", "p", "", "a"])], [array("p", [1, 2], I64), array("a", [3], I64)], opset=18),
+    "Split": model([node("Split", "x", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 7)),
+    "Resize axes": model([node("Resize", ["x", "", "s"], axes=[2, 3], mode="linear")], [array("s", [2, 2])], opset=18),
+    "no axes": model([node("ReduceMean", "x", noop_with_empty_axes=1, keepdims=1)], opset=18),
+    "RMSNormalization": model([node("RMSNormalization", "xw")], [array("w", np.full(8, 2.0))], opset=23, ir=11),
+    "GroupNormalization": model([node("GroupNormalization", "xsb", num_groups=3)],
+                                [array("s", [1, 2, 3]), array("b", [0, 1, 2])], opset=21, ir=10),
+    "Swish": model([node("Swish", "x", alpha=1.5)], opset=24, ir=11),
+    "HardSwish": model([node("HardSwish", "x")], opset=22, ir=10),
+    "AveragePool": model([node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], opset=19),
+    "GridSample": model([node("GridSample", "xg", mode="linear")],
+                        [array("g", np.linspace(-1, 1, 8).reshape(1, 2, 2, 2))], opset=20),
+    "antialias": model([node("Resize", ["x", "", "", "s"], antialias=1, mode="cubic")],
+                       [array("s", [1, 3, 4, 5], I64)], opset=18),
+    "half_pixel_symmetric": model([node("Resize", ["x", "", "s"], mode="linear",
+                                        coordinate_transformation_mode="half_pixel_symmetric")],
+                                  [array("s", [1, 1, 1.5, 2])], opset=19),
+    "cubic": model([node("Resize", ["x", "", "s"], mode="cubic")], [array("s", [1, 1, 2, 2])]),
+}  # fmt: skip
+RANKS = {"Reshape": 3, "Shape": 1}  # of the output, else 4
+AT_8_5 = {"GridSample"}  # 8.2 has no importer
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_older_form_computes_the_same(tmp_path, name):
+    made = SAME[name]
+    made.graph.ClearField("output")
+    sizes = "abcd"[: RANKS.get(name, 4)]
+    outputs = {"y": sizes, "z": "efgh"} if name == "Split" else {"y": sizes}
+    made.graph.output.extend(helper.make_tensor_value_info(one, TensorProto.FLOAT, list(dims))
+                             for one, dims in outputs.items())  # fmt: skip
+    tensorrt = "8.5" if name in AT_8_5 else "8.2"
+    result, out = lowered(tmp_path, made, "xavier-nx", tensorrt)
+    assert result["fits"], result
+    assert out.opset_import[0].version <= (17 if name in AT_8_5 else 13)
+    onnx.checker.check_model(out, full_check=True)
+    shape = [dim.dim_value for dim in made.graph.input[0].type.tensor_type.shape.dim]
+    x = np.random.default_rng(3).normal(size=shape).astype(np.float32)
+    before, after = (run(one.SerializeToString(), {"x": x}) for one in (made, out))
+    for expected, got in zip(before, after, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("made", "why"), [
+    (model([node("Pad", "xp", mode="wrap")], [array("p", [0, 0, 1, 1] * 2, I64)], opset=19), "no mode 'wrap'"),
+    (model([node("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1], ceil_mode=1)], opset=19),
+     "ceil_mode gives one more"),
+    (model([node("Resize", ["x", "", "s"], mode="nearest", coordinate_transformation_mode="half_pixel_symmetric")],
+           [array("s", [1, 1, 2, 2])], opset=19), "half_pixel_symmetric"),
+    (model([node("RoiAlign", "xrb")], [array("r", [[0, 0, 4, 4]]), array("b", [0], I64)], opset=16),
+     "coordinate_transformation_mode 'half_pixel'"),
+    (model([node("Shape", "x", ["s"]), node("Mul", "so", ["c"]), node("Slice", ["s", "z", "o4", "z"], ["d"]),
+            node("Reshape", "xd", allowzero=1)],
+           [array("o", [1], I64), array("z", [0], I64), array("o4", [4], I64)], opset=14, shape=("n", 3, 8, 8)), None),
+])  # fmt: skip
+def test_what_has_no_older_form_is_named_or_made_constant(tmp_path, made, why):
+    result, out = lowered(tmp_path, made)
+    if why is None:  # with a fixed batch, folding makes the shape a constant
+        assert result["fits"], result
+        return
+    assert not result["fits"]
+    assert why in result["fix"]["not_mended"][0]
+    assert out.opset_import[0].version > 13
+
+
+def test_the_oldest_opset_that_is_possible_is_taken(tmp_path):
+    """One node that needs 16 must not keep the others at 20."""
+    made = model([node("GridSample", "xg", ["s"]), node("Gelu", "s")], [array("g", np.zeros((1, 2, 2, 2)))], opset=20)
+    result, out = lowered(tmp_path, made)
+    assert out.opset_import[0].version == 16
+    assert "Gelu" not in [n.op_type for n in out.graph.node]
+    assert result["fix"]["not_mended"] == ["opset: n_GridSample_s: at opset 13, there is no GridSample"]
+
+
+def test_half_precision_stays_half_precision(tmp_path):
+    made = model([node("LayerNormalization", "xs", axis=-1)], [array("s", np.ones(8), np.float16)], opset=17,
+                 kind=TensorProto.FLOAT16, output=TensorProto.FLOAT16)  # fmt: skip
+    result, out = lowered(tmp_path, made)
+    assert result["fits"], result
+    kinds = {tensor.data_type for tensor in out.graph.initializer if tensor.data_type != TensorProto.INT64}
+    assert kinds == {TensorProto.FLOAT16}
+    assert "float32 input with a Cast: x" in result["fix"]["mended"]
+
+
+def test_open_height_and_width_are_fixed_when_they_are_named(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(model([node("Relu", "x")], shape=("n", 3, "h", "w")).SerializeToString())
+    findings = check(tmp_path / "m.onnx", "jetson-nano")["findings"]
+    assert "--shape x=N,3,N,N" in findings[0]["mend"]
+    with pytest.raises(PreflightError, match="--shape x="):
+        fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx")
+    result = fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx", None, {"x": (1, 3, 320, 320)})
+    assert result["fits"]
+    wrong = {"no such input": ("z", (1, 3, 8, 8)), "fixes 3": ("x", (1, 4, 8, 8)), "4 sizes": ("x", (1, 3))}
+    for why, (name, shape) in wrong.items():
+        with pytest.raises(PreflightError, match=why):
+            fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx", None, {name: shape})
+
+
+def test_a_length_is_not_taken_for_a_batch(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(model([node("Relu", "x")], shape=("length", 1, 16)).SerializeToString())
+    with pytest.raises(PreflightError, match="--shape x="):
+        fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx")
+    (tmp_path / "m.onnx").write_bytes(model([node("Relu", "x")], shape=("batch_size", 16)).SerializeToString())
+    assert fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx")["fits"]
+
+
+def test_a_file_of_the_first_ir_is_folded(tmp_path):
+    made = model([node("Identity", "w", ["v"]), node("Conv", "xv")], [array("w", np.ones((2, 3, 1, 1)))], ir=3, opset=8)
+    made.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, (2, 3, 1, 1)))
+    result, out = lowered(tmp_path, made)
+    assert result["fix"]["not_mended"] == []
+    assert [n.op_type for n in out.graph.node] == ["Conv"]
+
+
+@pytest.mark.parametrize(("kind", "made_kind"), [("Identity", "strings"), ("SequenceConstruct", "sequence")])
+def test_what_is_no_tensor_of_numbers_is_one_line(tmp_path, kind, made_kind):
+    element = TensorProto.STRING if kind == "Identity" else TensorProto.FLOAT
+    output = (helper.make_tensor_value_info("y", element, (1,)) if kind == "Identity"
+              else helper.make_tensor_sequence_value_info("y", element, None))  # fmt: skip
+    graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"])], "g",
+                              [helper.make_tensor_value_info("x", element, (1,))], [output])  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(PreflightError, match=made_kind):
+        fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx")
