@@ -83,6 +83,20 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _groups_are_named_in_one_way(self) -> Recipe:
+        if self.data.group_by and (self.data.group_pattern is not None or self.data.group_column is not None):
+            raise ValueError("data.group_by names groups by folder: leave data.group_pattern and data.group_column out")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_crop_has_a_fraction(self) -> Recipe:
+        data = self.data
+        if data.fit != "crop" and data.crop_fraction not in (None, 1.0):
+            raise ValueError(f"data.fit = {data.fit!r} shows the whole picture; leave out "
+                             f"data.crop_fraction = {data.crop_fraction}")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
     def _training_for_int8_normalises_outside(self) -> Recipe:
         if self.quantize.qad_epochs and self.export.normalise_in_graph:
             raise ValueError("quantize.qad_epochs trains with normalised input, "

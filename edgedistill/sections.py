@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from jetson.decode import FULL_RANGE
+from edgedistill.data.values import ImagePx, SixteenBit, range_of
 from jetson.preprocess import size_of
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -21,16 +21,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
     )
-
-
-def size_text(image_px: int | tuple[int, int]) -> str:
-    """`224`, or `160x320`, height by width."""
-    height, width = size_of(image_px)
-    return str(height) if height == width else f"{height}x{width}"
-
-
-def _is_side(value: Any) -> bool:
-    return type(value) is int and 32 <= value <= 1024
 
 
 class DataConfig(Section):
@@ -88,63 +78,23 @@ class DataConfig(Section):
     """changes which images are split off"""
     skip_unreadable: bool = False
     """leave unreadable images out (they are listed) instead of stopping"""
-    image_px: int | tuple[int, int] = 224
+    image_px: ImagePx = 224
     """side of the network's square input, or its `[height, width]`, pixels"""
     fit: Literal["crop", "pad", "squash"] = "crop"
-    """how a picture of another shape meets the input: the middle alone, the whole with grey bars, or
-    the whole with its aspect changed"""
+    """of pictures of another shape: the middle, all with grey bars, or all with another aspect"""
     crop_fraction: Annotated[float, Field(gt=0.5, le=1)] | None = None
     """fit = "crop": image_px / short side after the resize; the student model's own when absent"""
-    sixteen_bit: Literal["full"] | int | tuple[int, int] = "full"
-    """which 16-bit values become 0 and 255: `full` range, a number of bits (12: 0 to 4095), or
-    `[low, high]`; values outside are clipped"""
+    sixteen_bit: SixteenBit = "full"
+    """16-bit values that become 0 and 255: the `full` range, a number of bits (12: 0 to 4095), or
+    `[low, high]`; others are clipped"""
     training_px: Annotated[int, Field(ge=32, le=4096)] | None = None
-    """short side that training crops are cut from; so many that the smallest crop still fills the
-    input when absent (image_px / sqrt(augment.crop_scale_min)), never more than the image has"""
+    """short side that training crops are cut from; image_px / sqrt(augment.crop_scale_min) when absent"""
     interpolation: Literal["area", "bilinear", "bicubic"] = "area"
     """of the resize; `area` is the one that does not alias when shrinking"""
     balance: Literal["none", "sample", "loss"] = "none"
     """meet imbalance by drawing rare classes more often, or by weighing their loss"""
     metric: Metric = "top1_fraction"
     """what retention and gain are computed from"""
-
-    @model_validator(mode="after")
-    def _groups_are_named_in_one_way(self) -> DataConfig:
-        if self.group_by and (self.group_pattern is not None or self.group_column is not None):
-            raise ValueError("data.group_by names groups by folder: leave data.group_pattern and data.group_column out")
-        return self
-
-    @field_validator("image_px", mode="before")
-    @classmethod
-    def _side_or_two(cls, value: Any) -> Any:
-        """A pair of equal sides is the side."""
-        sides = [value, value] if isinstance(value, int) else value
-        if not (isinstance(sides, list | tuple) and len(sides) == 2 and all(_is_side(n) for n in sides)):
-            raise ValueError("data.image_px: expected a side or [height, width], whole pixels of 32 to "
-                             f"1024, got {value!r}")  # fmt: skip
-        return sides[0] if sides[0] == sides[1] else tuple(sides)
-
-    @field_validator("sixteen_bit", mode="before")
-    @classmethod
-    def _bits_or_range(cls, value: Any) -> Any:
-        """`"12"` is 12, and all 16 bits are the full range."""
-        bits = int(value) if isinstance(value, str) and value.isdecimal() else value
-        if bits in ("full", 16, list(FULL_RANGE), FULL_RANGE):
-            return "full"
-        if type(bits) is int and 8 <= bits < 16:
-            return bits
-        pair = isinstance(bits, list | tuple) and len(bits) == 2 and all(type(n) is int for n in bits)
-        if pair and 0 <= bits[0] < bits[1] <= FULL_RANGE[1]:
-            return tuple(bits)
-        raise ValueError('data.sixteen_bit: expected "full", a number of bits (8 to 16), or [low, high] '
-                         f"in 0 to 65535, got {value!r}")  # fmt: skip
-
-    @model_validator(mode="after")
-    def _only_a_crop_has_a_fraction(self) -> DataConfig:
-        if self.fit != "crop" and self.crop_fraction not in (None, 1.0):
-            raise ValueError(f"data.fit = {self.fit!r} shows the whole picture; leave out "
-                             f"data.crop_fraction = {self.crop_fraction}")  # fmt: skip
-        return self
 
     @property
     def size(self) -> tuple[int, int]:
@@ -154,9 +104,7 @@ class DataConfig(Section):
     @property
     def sixteen_bit_range(self) -> tuple[int, int]:
         """(low, high): the 16-bit values that become 0 and 255."""
-        if isinstance(self.sixteen_bit, int):
-            return 0, 2**self.sixteen_bit - 1
-        return FULL_RANGE if self.sixteen_bit == "full" else self.sixteen_bit
+        return range_of(self.sixteen_bit)
 
     @property
     def images(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ python3 -m jetson VERB, see jetson/verbs; the last line on stdout is one JSON.
 
 import contextlib
 import importlib.machinery
-import marshal
 import os
+import struct
 import sys
 
 MOST_PIXELS = 1 << 27  # of one image, 400 MB decoded: a small file can claim any number of them
@@ -32,15 +32,14 @@ class _FromSource(importlib.machinery.SourceFileLoader):
 
 
 def _remove_own_cache():
-    """Before this line ran, Python has kept a compiled copy of this file beside it; one of another
-    source stays, and makes the bundle's check refuse the bundle."""
-    header = 16 if sys.version_info >= (3, 7) else 12
+    """Before this line ran, Python has kept a compiled copy of this file beside it: one that names this
+    source's time and size. Any other stays, and makes the bundle's check refuse the bundle."""
+    start = 8 if sys.version_info >= (3, 7) else 4
     with contextlib.suppress(Exception):
         with open(__spec__.cached, "rb") as file:
-            compiled = marshal.loads(file.read()[header:])
-        with open(__file__, "rb") as file:
-            ours = compile(file.read(), __file__, "exec", dont_inherit=True)
-        if compiled == ours:
+            named = struct.unpack("<II", file.read(16)[start : start + 8])
+        source = os.stat(__file__)
+        if named == (int(source.st_mtime) & 0xFFFFFFFF, source.st_size & 0xFFFFFFFF):
             os.remove(__spec__.cached)
             os.rmdir(os.path.dirname(__spec__.cached))
 

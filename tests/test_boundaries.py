@@ -16,7 +16,7 @@ from jetson.__main__ import build_parser as device_parser
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edgedistill", "jetson", "calibration")
-LONGEST_FILE, LONGEST_FUNCTION = 320, 60  # lines; a docstring is not held against a function
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines; a docstring is not held against a function
 TOP_LEVEL = {
     *PACKAGES, "tests", "docker", "assets", "docs", "benchmarks",
     "Makefile", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "constraints.txt",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedistill.sections import size_text
+from edgedistill.data.values import size_text
 from jetson.decode import FULL_RANGE
 from jetson.preprocess import resize_box, size_of
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgedistill.data.values import size_text
 from edgedistill.errors import RecipeError
 from edgedistill.models.build import outputs
-from edgedistill.sections import size_text
 from jetson.preprocess import size_of
 
 Pair = tuple["Tap", "Tap"]  # student's, teacher's

@@ -14,7 +14,12 @@ import onnx
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.decompose import decomposed
 from edgedistill.onnx_model.findings import Graph, is_standard, node_name
-from edgedistill.onnx_model.older_form import in_older_form, part_of_shape, refuse_unless_known, schema_of
+from edgedistill.onnx_model.older_form import (
+    in_older_form,
+    part_of_shape,
+    refuse_unless_known,
+    schema_of,
+)
 
 _MOST_NAMED = 5  # nodes that are named one by one
 

@@ -49,8 +49,7 @@ def report_from_stages(
         "baseline": _net(stages["baseline"], evaluated["baseline"], exported["student"]),
         "student": _net(stages["distill"], evaluated["student"], exported["student"]),
     }
-    teacher, student = nets["teacher"], nets["student"]
-    gain = gain_of(evaluated, metric)
+    teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
     devices = devices_of(deployed["hosts"], stages["quantize"], recipe)
     report = {
         "version": VERSION,

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config import Recipe
+from edgedistill.data.values import size_text
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.predict.learned import NOTHING
 from edgedistill.predict.model import predict
 from edgedistill.predict.published import other_rows, published_rows
-from edgedistill.sections import size_text
 from edgedistill.target import load_target
 from jetson.benchreport import LATER
 

@@ -51,6 +51,7 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     # in no stage's values at their defaults
     newer = {"unlabelled": "pool", "store": "files", "fit": "pad", "sixteen_bit": 12}
     newer |= {"split_column": "s", "image_root": "i", "suffix": ".png", "leave_out": ("*_mask.png",)}
+    newer |= {"group_by": "folder"}
     newer |= {"same_names": "keep", "small_classes": "drop", "min_class_images": 5}
     assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
     recipe = recipe_from_table({"data": {"train": "x", **newer}}, "r")

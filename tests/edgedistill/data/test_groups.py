@@ -311,4 +311,4 @@ def test_new_foretells_what_a_run_refuses_for_its_size(tmp_path):
     write_images(tmp_path / "d", per_class=3, kinds=("disc", "square"))
     said = []
     inspect_and_write(tmp_path / "d", None, "jetson-nano", tmp_path / "r.toml", said.append)
-    assert any("the run will refuse this: class 'disc' has 3 images" in line for line in said)
+    assert any("REFUSED" in line and "class 'disc' has 3 images" in line for line in said)
