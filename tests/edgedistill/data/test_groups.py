@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from edgedistill.config import recipe_from_table
 from edgedistill.data.duplicates import LISTED, alike_pairs, groups_from_pairs, look_alikes
 from edgedistill.data.group_names import ROBOFLOW, names_from_pattern, roboflow_proposal
 from edgedistill.data.prepare import prepare
 from edgedistill.data.splits import split
 from edgedistill.data.table import read_table
-from edgedistill.errors import DataError
+from edgedistill.errors import DataError, RecipeError
 from edgedistill.sections import DataConfig
 from road import draw, write_images
 
@@ -169,8 +170,8 @@ def test_an_empty_group_column_is_refused(tmp_path):
 
 
 def test_two_ways_to_name_groups_are_refused():
-    with pytest.raises(ValueError, match="leave data.group_pattern and data.group_column out"):
-        DataConfig(train="x", group_by="folder", group_pattern="a")
+    with pytest.raises(RecipeError, match="leave data.group_pattern and data.group_column out"):
+        recipe_from_table({"data": {"train": "x", "group_by": "folder", "group_pattern": "a"}}, "r")
 
 
 def test_older_recipes_have_the_same_data_values():
