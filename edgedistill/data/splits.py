@@ -178,8 +178,8 @@ def _refuse_small(
     raise DataError(
         f"class {classes[small[first]]!r} has {count} images in {kinds} groups, too few for a "
         f"{' and a '.join(sorted(fractions))} split of its own{more}: at least {least} are needed, {LEAST_TRAIN} to "
-        "train on and one for each split; add images, leave the class out or merge it into another, or give data.val "
-        "and data.test"
+        f"train on and one for each split; add images, leave such classes out or merge them (data.small_classes = "
+        f"\"drop\" or \"merge\", data.min_class_images = {least}), or give data.val and data.test"
     )
 
 
