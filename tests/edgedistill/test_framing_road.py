@@ -47,7 +47,7 @@ def test_the_whole_road_with_a_rectangle_bars_and_twelve_bits(wide, tmp_path):
     recipe = RECIPE.replace('"images"', json.dumps(str(wide / "images")))
     recipe = recipe.replace("image_px = 32\ncrop_fraction = 1.0", 'image_px = [32, 64]\nfit = "pad"\nsixteen_bit = 12')
     (tmp_path / "r.toml").write_text(recipe)
-    edgedistill("report", "r.toml", "--set", "distill.feature_loss=attention", "--set", "teacher.epochs=1", "--set",
+    edgedistill("report", "r.toml", "--set", "distill.feature_loss=fitnet", "--set", "teacher.epochs=1", "--set",
                 "distill.epochs=1", "--set", "quantize.qad_epochs=1", cwd=tmp_path)  # fmt: skip
     run = tmp_path / "runs" / "r"
     manifest = json.loads((run / "bundle/bundle/manifest.json").read_text())
