@@ -26,7 +26,7 @@ from jetson.root import (
     sync_tree,
 )
 from jetson.serials import require_newer
-from jetson.switch import writing
+from jetson.switch import in_force, writing
 
 RESERVE_BYTES = 64 << 20  # stays free, for the system and for the engine's build to begin with
 
@@ -122,7 +122,8 @@ def _admitted(root, kind, release, allow_downgrade):
     compiled = [name for name in sorted(manifest.files) if COMPILED in name.split("/")]
     if compiled:
         raise ReleaseError("the bundle brings %s; only sources are taken, refused" % (compiled[0],))
-    if not allow_downgrade:
+    served = in_force(root)
+    if not allow_downgrade and (served is None or served.current != release):  # that one is only mended
         require_newer(root, release, manifest, key_id)
     return manifest, key_id
 

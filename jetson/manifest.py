@@ -81,7 +81,7 @@ def write_manifest(folder, manifest):
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(beside, os.path.join(folder, NAME))
-    return read_manifest(folder)
+    return read_manifest(folder, compiled=True)
 
 
 def id_of(content):

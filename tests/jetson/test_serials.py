@@ -110,6 +110,19 @@ def test_after_a_clock_in_2040_there_is_a_way_back(board, monkeypatch, capsys):
     assert accept(board.root, board.send(serial=2003))["already"] is False
 
 
+def test_the_release_that_is_served_can_be_mended_though_a_newer_one_was_taken(board, monkeypatch):
+    old = board.send(serial=1)
+    accept(board.root, old)
+    serve(board, old, monkeypatch)
+    accept(board.root, board.send(serial=2))
+    with open(board.path("releases", old, "model.onnx"), "ab") as file:
+        file.write(b"x")
+    board.send(serial=1)
+    assert want(board.root, old)["release_exists"] is False
+    assert accept(board.root, old)["already"] is False
+    assert status(board.root)["proven"] is True
+
+
 def test_nothing_is_lowered_where_nothing_is_served(board, capsys):
     accept(board.root, board.send(serial=5))
     before = snapshot(board.root)

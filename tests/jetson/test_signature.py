@@ -72,6 +72,10 @@ def test_a_revoked_key_is_refused(board):
 def test_a_key_of_another_curve_is_no_key_of_ours(board, tmp_path):
     bundle, root = board
     os.rename(new_key(tmp_path, "p384", "P-384")[1], str(root / "trusted.d" / "p384.pem"))
+    assert signature.signed_manifest_bytes(bundle, root)  # the other one still is
+    (line,) = signature.key_store(root)[1]
+    assert line.endswith("p384.pem: expected a P-256 public key in PEM form")
+    (root / "trusted.d" / "ours.pem").unlink()
     with pytest.raises(SignatureError, match="P-256"):
         signature.signed_manifest_bytes(bundle, root)
 
