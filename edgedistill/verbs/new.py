@@ -56,9 +56,14 @@ KEYS = (
 
 
 def run(args: argparse.Namespace) -> int:
+    from edgedistill.config import load_recipe
+    from edgedistill.models.supply import missing_weights
     from edgedistill.new import inspect_and_write
+    from edgedistill.printable import printable
 
     keys = {key: getattr(args, key) for key in KEYS} | {"leave_out": args.leave_out and tuple(args.leave_out)}
     inspect_and_write(args.train, args.val, args.target, args.recipe, print, args.unlabelled, args.test, keys)
-    print(f"wrote {args.recipe}; next: edgedistill run {args.recipe}")
+    print(f"wrote {args.recipe}; next: edgedistill run {args.recipe}", flush=True)
+    for line in missing_weights(load_recipe(args.recipe)):
+        print(f"WEIGHTS: the run will stop at this: {printable(line)}")
     return 0
