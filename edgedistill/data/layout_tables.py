@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.data.columns import class_of_row, columns_of, group_candidates
-from edgedistill.data.rows import Places, best_place
+from edgedistill.data.rows import Places, best_place, is_there
 from edgedistill.data.tables import Table, read_table_file
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
@@ -137,7 +137,7 @@ def _find_images(table: Table, column: str, data: DataConfig) -> dict[str, Any] 
 
     def share(**keys: Any) -> float:
         place = Places(table.source, data.model_copy(update=keys))
-        return sum(place(path).is_file() for path in sample) / len(sample)
+        return sum(is_there(place(path)) for path in sample) / len(sample)
 
     as_it_stands = share()
     if as_it_stands == 1 or data.image_root is not None:

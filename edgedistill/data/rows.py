@@ -60,11 +60,11 @@ class Places:
         if self._suffix and not path.lower().endswith(self._suffix.lower()):
             path += self._suffix
         file = Path(os.path.abspath(self._root / path))
-        if file.exists():
+        if is_there(file):
             return file
         if "\\" in path and "/" not in path:  # written on Windows
             file = Path(os.path.abspath(self._root / path.replace("\\", "/")))
-        if self._searched and not file.exists():
+        if self._searched and not is_there(file):
             return self._named(file.name) or file
         return file
 
@@ -76,6 +76,14 @@ class Places:
                 for key in {file.name, file.stem}:
                     self._below[key] = None if key in self._below else file
         return self._below.get(name)
+
+
+def is_there(file: Path) -> bool:
+    """Whether it is a file; a name that no file can have, such as one that is too long, is not there."""
+    try:
+        return file.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def best_place(source: Path, paths: list[str]) -> tuple[float, str | None, str]:
@@ -91,7 +99,7 @@ def best_place(source: Path, paths: list[str]) -> tuple[float, str | None, str]:
     for root in [None, *sorted(_folders_below(folder), key=order)]:
         start = folder / (root or "")
         for suffix in dict.fromkeys(suffix for path in paths[:3] for suffix in _suffixes(start / path)):
-            share = sum(Path(f"{start / path}{suffix}").is_file() for path in paths) / len(paths)
+            share = sum(is_there(Path(f"{start / path}{suffix}")) for path in paths) / len(paths)
             if share > best[0]:
                 best = (share, root, suffix)
         if best[0] == 1:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import fakes
-from bundles import ROOT, make_bundle
+from bundles import ROOT, make_bundle, pretend_verified
 
 CUDART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
 
@@ -36,7 +36,7 @@ FEW = ("absent", "another numpy", "something")
 
 @pytest.fixture
 def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
+    return pretend_verified(make_bundle(tmp_path / "bundle"))
 
 
 def plant(folder, module, text):

@@ -192,7 +192,7 @@ def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monk
     monkeypatch.setattr(
         board.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20})
     )
-    with pytest.raises(BuildError, match="1 MiB of disk are free and a build needs 64"):
+    with pytest.raises(BuildError, match="1 MiB of disk are free and a build needs 65"):
         built(bundle)
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bundles import make_bundle, sign
+from bundles import make_bundle, pretend_verified, sign
 from jetson.json_text import json_text
 from jetson.text import plain, readable
 
@@ -48,6 +48,7 @@ def test_classify_of_a_name_that_is_no_utf8(tmp_path, locale):
         text = file.read()
     with open(path, "w", encoding="utf-8") as file:  # as another program can write it
         file.write(text.replace('"half"', '"half \\ud83d"'))
+    pretend_verified(bundle)
     with open(os.path.join(bundle, "golden", "images", "0000.png"), "rb") as file:
         content = file.read()
     folder = os.path.join(os.fsencode(bundle), b"work", b"f\xc3\xa9\xff")

@@ -55,14 +55,20 @@ class _Said(Connection):
 
     def __init__(self, bundle, heads, words):
         super().__init__("nano")
-        self._bundle, self._heads, self._words = bundle, heads, words
+        self._bundle, self._heads, self._words, self._activated = bundle, heads, words, False
 
     def _ssh(self, flags, command, say=None, timeout_s=None):
         (words,) = command
-        verb = next((name for name in ANSWERS if f" jetson {name} " in f"{words} "), "cat")
+        plain = f"{words} ".replace("'", "")
+        verb = next((name for name in ANSWERS if f" jetson {name} " in plain), "cat")
         answer = {"verb": verb, **ANSWERS[verb]} if verb != "cat" else ANSWERS[verb]
+        self._activated |= verb == "activate"
+        if verb == "status" and self._activated:
+            answer |= {"current": self._bundle.id, "proven": True}
         code, out, error = 0, b"line\n" + json.dumps(answer).encode(), b""
-        if verb == list(ANSWERS)[self._heads[0] % len(ANSWERS)]:
+        asked_anew = verb == "status" and self._activated
+        aimed_at = verb == list(ANSWERS)[self._heads[0] % len(ANSWERS)]
+        if aimed_at and asked_anew is (verb == "status" and bool(self._heads[2] & 8)):
             code = CODES[self._heads[1] % len(CODES)]
             out, error = (self._words, b"") if self._heads[2] % 2 == 0 else (out, self._words)
         lines = streams._Lines(say), streams._Lines(say)  # as `ask` reads a process
@@ -114,6 +120,8 @@ def protocol_lines(folder):
 
     corpus = [bytes([number, code, aim]) + json.dumps({"verb": verb, **ANSWERS[verb]}).encode()
               for number, verb in enumerate(ANSWERS) for code, aim in ((0, 6), (0, 6), (1, 7))]  # fmt: skip
+    served = {"verb": "status", **ANSWERS["status"], "current": bundle.id, "proven": True}
+    corpus.append(bytes([0, 0, 14]) + json.dumps(served).encode())  # as it is asked once more at the end
     return Target(corpus, call, EdgeDistillError, folder, after_head(mutated_json, 3))
 
 

@@ -78,12 +78,14 @@ def test_two_deployments_to_one_board(place, forks, tried):
     draw, lost, looks = chance("deployments"), [], 0
     for number in range(ROUNDS):
         what, kill = KINDS[number % len(KINDS)]
-        one = next_release(before, folder / f"{number}a", keys, serial=number + 2)
+        one = next_release(before, folder / f"{number}a", keys, serial=2 * number + 2)
         other = one
         if what == "two releases":
-            other = next_release(before, folder / f"{number}b", keys, serial=number + 2, model="other")
+            other = next_release(before, folder / f"{number}b", keys, serial=2 * number + 3, model="other")
         words = ("--host", "board", "--root", board.root, "--python", board.python, "--ssh-config", config,
                  "--runs", RUNS, "--quiet")  # fmt: skip
+        if other != one:  # whichever comes second; the older one is repeated, too
+            words += ("--allow-downgrade",)
         jobs = [{"words": ["deploy", bundle, *words]} for bundle in (one, other)]
         how = "nothing killed"
         if kill and draw.random() < 0.5:

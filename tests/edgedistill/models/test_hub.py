@@ -10,7 +10,7 @@ import torch
 from torchvision.models import get_model_weights
 
 from edgedistill.errors import WeightsError
-from edgedistill.models import hub
+from edgedistill.models import hub, hub_access
 from edgedistill.models.build import TORCHVISION, build_model
 from edgedistill.models.weights import model_from_weights
 
@@ -26,6 +26,7 @@ def cache(tmp_path, monkeypatch):
         raise OSError(f"no network: {url}")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    monkeypatch.setattr(hub_access, "_why_not", no_network)
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     return folder
