@@ -65,11 +65,11 @@ def place(tmp_path_factory):
 
 
 def left_on(board, folder):
-    """What a finished deployment must not have left there."""
+    """What a finished deployment must not have left there; `.ses` is ONNX Runtime's own, written when it is imported."""
     return [str(path) for path in [
         *(board.root / "incoming").iterdir(), *(board.root / "releases").glob(".*"), *board.root.rglob("*.tmp"),
         *board.root.rglob("*.partial"), *(folder / "tmp").iterdir(),
-    ]]  # fmt: skip
+    ] if path.name != ".ses"]  # fmt: skip
 
 
 def test_two_deployments_to_one_board(place, forks, tried):
