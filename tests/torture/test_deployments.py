@@ -65,7 +65,7 @@ def place(tmp_path_factory):
 
 
 def left_on(board, folder):
-    """What a finished deployment must not have left there; `.ses` is ONNX Runtime's own, written when it is imported."""
+    """What a finished deployment must not have left; `.ses` is ONNX Runtime's own, written when it is imported."""
     return [str(path) for path in [
         *(board.root / "incoming").iterdir(), *(board.root / "releases").glob(".*"), *board.root.rglob("*.tmp"),
         *board.root.rglob("*.partial"), *(folder / "tmp").iterdir(),
