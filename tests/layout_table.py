@@ -31,6 +31,9 @@ LAYOUTS = {
     "TRAIN dev eval": Layout(
         make.splits("TRAIN", "dev", "eval"), {"train": "TRAIN", "val": "dev", "test": "eval"}, GIVEN
     ),
+    "tRAIN vAL tEST": Layout(
+        make.splits("tRAIN", "vAL", "tEST"), {"train": "tRAIN", "val": "vAL", "test": "tEST"}, GIVEN
+    ),
     "train valid, no test": Layout(make.splits("train", "valid", None), {"train": "train", "val": "valid"}, {"val": 9}),
     "splits one deeper": Layout(
         make.splits(below="dataset"), {"train": "dataset/train", "val": "dataset/val", "test": "dataset/test"}, GIVEN
@@ -39,13 +42,14 @@ LAYOUTS = {
         make.splits_beside_others,
         {"train": "train", "val": "val", "test": "test"},
         GIVEN,
-        words=["folders beside the splits left out: extra"],
+        words=["folders beside the splits left out: __MACOSX, extra, labels"],
     ),
     "classes beside others": Layout(
         make.classes_beside_others,
         images={"all": 60},
         words=[
             "folder 'empty' left out: empty",
+            "folders of an operating system or a tool left out: __MACOSX",
             "folder 'labels' left out: no images (1 .txt",
             "'annotations' left out: 6 files",
             "hidden or system files",

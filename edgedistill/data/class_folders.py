@@ -11,6 +11,7 @@ from edgedistill.data.files import (
     files_in,
     folders_in,
     has_images,
+    is_system,
     line_from_left_out,
     pattern_of,
     tables_in,
@@ -41,6 +42,10 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     if loops:
         left_out["linked folders that lead back above"] += len(loops)
     below = {folder: walk(folder) for folder in folders if folder not in loops}
+    system = sorted(entry.name for entry in source.iterdir()
+                    if entry.is_dir() and is_system(entry.name) and entry.name[0] != ".")  # fmt: skip
+    if system:
+        said.append(f"folders of an operating system or a tool left out: {', '.join(system)}")
     if loose.images:
         left_out["images beside the class folders (no class)"] += len(loose.images)
     _refuse_unreadable_classes(below)

@@ -38,6 +38,8 @@ def split_of_value(value: str) -> str | None:
 
 def split_of_name(name: str) -> Named | None:
     """The split that a folder's or file's name names, when it names exactly one."""
+    if name.strip().lower() in _SPLIT_OF:  # in any case, tEST too
+        return Named(_SPLIT_OF[name.strip().lower()], ())
     tokens = [token.lower() for token in _TOKEN.findall(name)]
     named = [token for token in tokens if token in _SPLIT_OF]
     if len(named) != 1:
