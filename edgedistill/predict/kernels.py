@@ -17,7 +17,15 @@ from pathlib import Path
 import onnx
 
 from edgedistill.errors import PreflightError
-from edgedistill.onnx_model.findings import Graph, attribute, looking_into, reading
+from edgedistill.onnx_model import functions
+from edgedistill.onnx_model.findings import (
+    Graph,
+    attribute,
+    is_standard,
+    looking_into,
+    node_name,
+    reading,
+)
 from edgedistill.onnx_model.graph import macs_of
 
 COMPUTING = ("dense3x3", "dense", "pointwise", "depthwise", "grouped", "gemm", "matmul")
@@ -34,6 +42,11 @@ _POINTWISE = {
 _POOLS = {"MaxPool", "AveragePool", "LpPool"}
 _SOFTMAX = {"Softmax", "LogSoftmax"}
 _CONVOLUTIONS = {"Conv", "ConvTranspose"}
+# They compute and are not counted: a network with one would be predicted far too fast.
+_NOT_COUNTED = {
+    "Attention", "ConvInteger", "DFT", "DeformConv", "Einsum", "GRU", "LSTM", "MatMulInteger", "QLinearConv",
+    "QLinearMatMul", "RNN", "STFT",
+}  # fmt: skip
 _NORMS = {"LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
 
@@ -60,12 +73,14 @@ class Kernel:
 def kernels_from_file(path: Path) -> list[Kernel]:
     """
     Raises:
-        PreflightError: not a readable ONNX file, shapes that are not static, more than one image.
+        PreflightError: not a readable ONNX file, shapes that are not static, more than one image, an operator that
+            computes and is not counted.
     """
     with reading(path):
         model = onnx.load(str(path), load_external_data=False)
     with looking_into(model, path):
-        graph = Graph(model, 0, path)
+        graph = Graph(functions.inlined(model) if model.functions else model, 0, path)
+        _refuse_what_is_not_counted(graph, path)
         batches = [graph.shapes.get(value.name, (1,))[:1] for value in graph.inputs()]
         if any(batch > (1,) for batch in batches):
             raise PreflightError(
@@ -75,6 +90,18 @@ def kernels_from_file(path: Path) -> list[Kernel]:
     if not kernels:
         raise PreflightError(f"{path}: nothing in it computes, so there is nothing to count")
     return kernels
+
+
+def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:
+    for node in graph.nodes:
+        if not is_standard(node.domain):
+            kind = f"{node.op_type} of the domain {node.domain!r}"
+        elif node.op_type in _NOT_COUNTED:
+            kind = node.op_type
+        else:
+            continue
+        raise PreflightError(f"{path}: {node_name(node)}: what {kind} costs is not counted; give the float network "
+                             "with standard convolutions, Gemm and MatMul")  # fmt: skip
 
 
 def kernels_from_graph(graph: Graph) -> list[Kernel]:

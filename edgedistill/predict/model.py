@@ -96,12 +96,25 @@ def predict(
     refuse_unless_fitted(target, executed)
     if is_file(model):
         name, features, px, number = Path(model).name, features_from_file(Path(model)), None, None
+        reason = "; ".join(filter(None, (reason, _refused(Path(model), target))))
     else:
         name, px, number = str(model).partition(".")[0], image_px or 224, classes
         features = features_of_name(name, px, classes)
     return prediction_of(features, target, executed, learned or factor_of(target), model=name,
                          requested=precision, image_px=px, classes=number,
                          notes=(reason,) if reason else ())  # fmt: skip
+
+
+def _refused(path: Path, target: str) -> str:
+    """A note when the pre-flight refuses the file for this board, else nothing."""
+    from edgedistill.onnx_model.preflight import check_onnx
+
+    errors = [finding for finding in check_onnx(path, load_target(target)) if finding.level == "error"]
+    if not errors:
+        return ""
+    more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return (f"edgedistill check refuses this file for {target}: {errors[0].node}: {errors[0].why}{more}; the "
+            "prediction is of the network once it is mended (check --fix)")  # fmt: skip
 
 
 def prediction_of(

@@ -168,3 +168,15 @@ def test_a_name_is_predicted_without_torch_and_onnx():
             "assert main(['predict', 'resnet18', '--json']) == 0; "
             "assert not {'torch', 'onnx', 'timm', 'scipy', 'numpy'} & set(sys.modules)")  # fmt: skip
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_file_that_the_board_would_refuse_is_predicted_with_a_note(onnx_file, tmp_path):
+    import onnx
+
+    model = onnx.load(str(onnx_file))
+    assert not [note for note in predict(onnx_file, "jetson-nano").notes if "check refuses" in note]
+    model.opset_import[0].version = 14
+    model.graph.node[-1].name = "last"
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    notes = predict(tmp_path / "m.onnx", "jetson-nano").notes
+    assert any("check refuses this file for jetson-nano" in note for note in notes)
