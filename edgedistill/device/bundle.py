@@ -14,7 +14,7 @@ from edgedistill.device.golden import pixels_only
 from edgedistill.device.keys import KeyInfo
 from edgedistill.device.serials import numbered
 from edgedistill.errors import BundleError
-from edgedistill.onnx_model.export import INPUT, OUTPUT
+from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill.run_folder import write_bytes, write_json
 from edgedistill.target import Target
 from jetson.errors import ManifestError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ from timm.utils import reparameterize_model
 from torch import nn
 
 from edgedistill.errors import ExportError
+from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill.onnx_model.findings import Graph, given, node_name
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.run_folder import write_bytes
-from jetson.preprocess import Preprocess, preprocess_from_dict
+from jetson.preprocess import Preprocess
 
 OPSET, IR = 13, 7  # TensorRT 8.2, the Nano's last, documents up to opset 13 and ONNX 1.8's IR 7
-INPUT, OUTPUT = "image", "logits"
 _SHAPE_ARITHMETIC = {"Shape", "Size", "ConstantOfShape", "Range", "NonZero"}
 MAX_RELATIVE_DIFFERENCE = 1e-4  # float32 kernels that sum in another order stay below 1e-5
 
@@ -202,17 +201,3 @@ def _proof(path: Path, probe: np.ndarray, expected: np.ndarray) -> dict[str, flo
         "max_relative_difference": worst / largest,
         "top1_agreement_fraction": agree,
     }
-
-
-def preprocess_from_onnx(path: Path) -> Preprocess:
-    """How images become this file's input, from its metadata.
-
-    Raises:
-        ExportError: not exported by this project.
-    """
-    model = onnx.load(str(path), load_external_data=False)
-    stored = {entry.key: entry.value for entry in model.metadata_props}
-    try:
-        return preprocess_from_dict(json.loads(stored["preprocess"]))
-    except (KeyError, ValueError) as error:
-        raise ExportError(f"{path.name}: its metadata has no preprocessing of ours: {error}") from None

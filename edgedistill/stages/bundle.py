@@ -17,7 +17,7 @@ from edgedistill.device.model_card import model_card
 from edgedistill.device.provenance import recipe_without_paths, statement
 from edgedistill.device.signing import sign_bundle
 from edgedistill.images import open_images
-from edgedistill.onnx_model.export import preprocess_from_onnx
+from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result, sha256_of

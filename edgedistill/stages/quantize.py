@@ -10,7 +10,7 @@ import numpy as np
 from calibration.select import choose
 from edgedistill.images import Images, open_images
 from edgedistill.models.weights import load_weights
-from edgedistill.onnx_model.export import preprocess_from_onnx
+from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
 from edgedistill.quantize.fp16_range import (

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgedistill.onnx_model.export import preprocess_from_onnx
+from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from jetson.decode import read_image
 from jetson.preprocess import view
 from road import RECIPE, draw, edgedistill

@@ -21,7 +21,8 @@ from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
 from edgedistill.distill.batches import normalised
 from edgedistill.models.build import preprocess_of, resize_px_of
-from edgedistill.onnx_model.export import onnx_from_model, preprocess_from_onnx
+from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.sections import DataConfig
 from jetson.preprocess import dict_from_preprocess, to_input

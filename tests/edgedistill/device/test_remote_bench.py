@@ -65,3 +65,12 @@ def test_what_cannot_be_timed(tmp_path, model):
     assert (done.returncode, "expected a MODEL.onnx, a run folder" in done.stderr) == (1, True)
     done = edgedistill("bench", cwd=tmp_path, check=False)
     assert (done.returncode, "expected one WHAT, or --compare A B" in done.stderr) == (2, True)
+
+
+def test_a_file_is_refused_without_a_training_framework(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"no network")
+    code = ("import sys; from edgedistill.cli import main; code = main(sys.argv[1:]); "
+            "assert 'torch' not in sys.modules; sys.exit(code)")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code, "bench", str(tmp_path / "m.onnx")], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr

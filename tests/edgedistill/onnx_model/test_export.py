@@ -15,9 +15,9 @@ from edgedistill.onnx_model.export import (
     Pixels,
     leftovers,
     onnx_from_model,
-    preprocess_from_onnx,
     spec_of_pixels,
 )
+from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
