@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -71,6 +72,6 @@ def test_a_file_is_refused_without_a_training_framework(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no network")
     code = ("import sys; from edgedistill.cli import main; code = main(sys.argv[1:]); "
             "assert 'torch' not in sys.modules; sys.exit(code)")  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code, "bench", str(tmp_path / "m.onnx")], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    words = [sys.executable, "-c", code, "bench", str(tmp_path / "m.onnx")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
