@@ -32,12 +32,15 @@ def compiler_here() -> str | None:
 
 
 def compile_onnx(
-    path: Path, limit_seconds: float = LIMIT_SECONDS, limit_mib: int = LIMIT_MIB
+    path: Path, limit_seconds: float = LIMIT_SECONDS, limit_mib: int = LIMIT_MIB, only_parse: bool = False
 ) -> dict[str, Any]:
     """Parse and build in a child process.
 
+    Args:
+        only_parse: ask the parser and build nothing, which takes a second.
+
     Returns:
-        compiler, version, verdict ("builds", "refused by the parser", "refused by the builder",
+        compiler, version, verdict ("builds", "the parser takes it", "refused by the parser", "refused by the builder",
         "stopped: ..." at a limit, "crashed: ..."), said (its complaints), engine_bytes, seconds,
         peak_mib, basis.
 
@@ -48,7 +51,7 @@ def compile_onnx(
     if name is None:
         raise PreflightError("no TensorRT on this computer to ask; pip install 'edgedistill[compile]', "
                              "or check without --compile")  # fmt: skip
-    command = [sys.executable, "-m", _CHILD, name, str(path)]
+    command = [sys.executable, "-m", _CHILD, name, str(path), *(["parse"] if only_parse else [])]
     child = watched(command, limit_seconds, limit_mib)
     found = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
     if child["stopped"] is None:

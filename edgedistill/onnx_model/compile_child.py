@@ -1,4 +1,4 @@
-"""python -m edgedistill.onnx_model.compile_child COMPILER MODEL: parse and build, in a process of its own.
+"""python -m edgedistill.onnx_model.compile_child COMPILER MODEL [parse]: parse and build, in a process of its own.
 
 The last line on stdout is one JSON: version, verdict, said, engine_bytes. Whoever starts this watches
 time and memory, because a builder has no limit on either.
@@ -12,9 +12,10 @@ import sys
 from types import ModuleType
 
 LONGEST = 300  # characters of one complaint
+PARSES = "the parser takes it"
 
 
-def compile_file(trt: ModuleType, path: str) -> dict:
+def compile_file(trt: ModuleType, path: str, only_parse: bool = False) -> dict:
     """TensorRT 8.2 to 11, or TensorRT for RTX: they differ in flags only, so those are asked for."""
     said: list[str] = []
 
@@ -37,6 +38,8 @@ def compile_file(trt: ModuleType, path: str) -> dict:
             f"{e.node_name() if hasattr(e, 'node_name') else e.node()}: {e.desc()}" for e in errors
         ]
         return {"verdict": "refused by the parser", "said": [*parsed, *said], "engine_bytes": None}
+    if only_parse:
+        return {"verdict": PARSES, "said": said, "engine_bytes": None}
     config = builder.create_builder_config()
     layers = [network.get_layer(number).type for number in range(network.num_layers)]
     if trt.LayerType.QUANTIZE in layers and hasattr(trt.BuilderFlag, "INT8"):
@@ -49,7 +52,8 @@ def compile_file(trt: ModuleType, path: str) -> dict:
 
 def main() -> None:
     trt = importlib.import_module(sys.argv[1])
-    print(json.dumps({"version": trt.__version__, **compile_file(trt, sys.argv[2])}))
+    found = compile_file(trt, sys.argv[2], only_parse=sys.argv[3:] == ["parse"])
+    print(json.dumps({"version": trt.__version__, **found}))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ def options(parser: argparse.ArgumentParser) -> None:
                        help="with --fix: sizes of an input whose dimensions are open")  # fmt: skip
     parser.add_argument("--compile", action="store_true",
                        help="also parse and build it with a TensorRT of this computer")  # fmt: skip
+    parser.add_argument("--parse", action="store_true",
+                       help="also ask the parser of a TensorRT of this computer, without a build")  # fmt: skip
     parser.add_argument("--compile-seconds", type=float, default=300, metavar="N",
                        help="stop the compiler after this (default: %(default)s)")  # fmt: skip
     parser.add_argument("--compile-mib", type=int, default=4096, metavar="N",
@@ -37,6 +39,7 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 def run(args: argparse.Namespace) -> int:
     from edgedistill.check import check, fix, text_from_check
     from edgedistill.errors import PreflightError
+    from edgedistill.onnx_model.compile_child import PARSES
 
     if args.shape and not args.fix:
         raise PreflightError("--shape goes with --fix OUT.onnx: it changes the file")
@@ -44,11 +47,11 @@ def run(args: argparse.Namespace) -> int:
         result = fix(args.model, args.target, args.fix, args.tensorrt, dict(args.shape or ()))
     else:
         result = check(args.model, args.target, args.tensorrt)
-    if args.compile:
+    if args.compile or args.parse:
         from edgedistill.onnx_model.compile import compile_onnx
 
-        compiled = compile_onnx(args.fix or args.model, args.compile_seconds, args.compile_mib)
+        compiled = compile_onnx(args.fix or args.model, args.compile_seconds, args.compile_mib, not args.compile)
         result["compile"] = compiled
     print(json.dumps(result, indent=1) if args.json else text_from_check(result))
-    compiles = "compile" not in result or result["compile"]["verdict"] == "builds"
+    compiles = "compile" not in result or result["compile"]["verdict"] in ("builds", PARSES)
     return 0 if result["fits"] and compiles else 1

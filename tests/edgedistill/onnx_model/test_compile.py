@@ -53,6 +53,16 @@ def test_check_compile(tmp_path, capsys, compiler):
     assert "not the board's parser" in said
 
 
+def test_check_parse_asks_the_parser_only(tmp_path, capsys, compiler):
+    path = save(tmp_path / "m.onnx", [node("Conv", "xw")], [WEIGHT])
+    assert main(["check", str(path), "--parse", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["compile"]
+    assert (found["verdict"], found["engine_bytes"]) == ("the parser takes it", None)
+    bad = save(tmp_path / "bad.onnx", [node("StringNormalizer", "x")], opset=13)
+    assert main(["check", str(bad), "--parse", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["compile"]["verdict"] == "refused by the parser"
+
+
 def child(program):
     return [sys.executable, "-S", "-c", program]
 
