@@ -95,7 +95,10 @@ def test_a_cut_png_is_refused_whatever_follows(tail):
 
 @pytest.mark.parametrize("suffix", [".webp", ".bmp", ".tiff", ".ppm", ".jp2"])
 def test_what_follows_other_files_changes_nothing(suffix):
-    there, content = cv2.imencode(suffix, NOISE)
+    try:
+        there, content = cv2.imencode(suffix, NOISE)
+    except cv2.error as error:  # of 4.1, whose JPEG 2000 is switched off
+        pytest.skip("this OpenCV writes no %s: %s" % (suffix, str(error).splitlines()[0]))
     assert there
     whole = decode_image(content.tobytes(), suffix)
     assert np.array_equal(decode_image(content.tobytes() + mp4(), suffix), whole)
