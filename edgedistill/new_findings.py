@@ -10,13 +10,12 @@ import numpy as np
 
 from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_groups
 from edgedistill.data.labels import in_order
-from edgedistill.data.prepare import foretell, fractions_of, splits_of
+from edgedistill.data.prepare import foretell, fractions_of
 from edgedistill.data.scan import Scan
 from edgedistill.data.shapes import depth_findings, framing_findings
 from edgedistill.data.sources import Listing
-from edgedistill.data.summary import line_of_uneven_classes, lines_of_classes
+from edgedistill.data.summary import lines_of_classes
 from edgedistill.data.table import SPLITS
-from edgedistill.errors import DataError
 from edgedistill.new_recipe import IMBALANCED
 from edgedistill.sections import DataConfig
 
@@ -55,6 +54,7 @@ def values_from_look(look: Look) -> dict[str, Any]:
         for i, j, _ in grouped.leaks
     ]
     totals = [sum(of_class.values()) for of_class in counts.values()]
+    refused, uneven = foretell(scanned, grouped, look.data)
     return {
         "counts": {name: counts[name] for name in in_order(counts)},
         "splits": sorted(set(scanned.given), key=SPLITS.index),
@@ -74,8 +74,8 @@ def values_from_look(look: Look) -> dict[str, Any]:
         "leak_count": sum(grouped.leak_counts.values()),
         **_framing(look),
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
-        "refused": foretell(scanned, grouped, look.data),
-        "uneven": _uneven_line(look),
+        "refused": refused,
+        "uneven": uneven,
         **summary_of_groups(scanned, grouped),
     }
 
@@ -97,19 +97,6 @@ def _framing(look: Look) -> dict[str, Any]:
         "framing_lines": [*framing.lines, *depth.lines],
         "framing_keys": {"image_px": image_px, **framing.keys, **depth.keys},
     }
-
-
-def _uneven_line(look: Look) -> str | None:
-    """The line on classes that are small for the shares that `run` will split off; None where it will refuse."""
-    try:
-        classes, labels, splits = splits_of(look.scanned, look.grouped, look.data)
-    except DataError:
-        return None
-    counts = {}
-    for name in SPLITS:
-        of_class = np.bincount(labels[splits == name], minlength=len(classes))
-        counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
-    return line_of_uneven_classes(counts, fractions_of(look.data, look.scanned.given))
 
 
 def lines_from_look(look: Look, found: dict[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from edgedistill.data.summary import (
     summary_of,
     summary_of_pool,
 )
-from edgedistill.data.table import ImageTable, write_table
+from edgedistill.data.table import SPLITS, ImageTable, write_table
 from edgedistill.errors import DataError
 from edgedistill.printable import printable
 from edgedistill.sections import DataConfig
@@ -81,18 +81,29 @@ def _prepare(
     return summary
 
 
-def foretell(found: Scan, grouped: Grouping, data: DataConfig) -> list[str]:
-    """What stage `data` would refuse, a line each; by the same functions, one after another."""
-    refused = []
+def _class_counts(classes: list[str], labels: np.ndarray, splits: np.ndarray) -> dict[str, dict[str, int]]:
+    """split -> class -> images, copies among them."""
+    counts = {}
+    for name in SPLITS:
+        of_class = np.bincount(labels[splits == name], minlength=len(classes))
+        counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
+    return counts
+
+
+def foretell(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], str | None]:
+    """What stage `data` would refuse, a line each, and the line on uneven classes where it splits; by the same
+    functions, one after another."""
+    refused, uneven = [], None
     try:
         _refuse_conflicts(found, grouped.exact)
     except DataError as error:
         refused.append(str(error))
     try:
-        splits_of(found, grouped, data)
+        counts = _class_counts(*splits_of(found, grouped, data))
+        uneven = line_of_uneven_classes(counts, fractions_of(data, found.given))
     except DataError as error:
         refused.append(str(error))
-    return refused
+    return refused, uneven
 
 
 def _table(

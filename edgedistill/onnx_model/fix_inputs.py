@@ -9,15 +9,10 @@ from onnx import TensorProto, helper
 
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.findings import Graph
+from edgedistill.onnx_model.rewrite import copy_of
 from edgedistill.target import Target
 
 _WEIGHTS_ARE_NO_INPUTS = 4  # IR version
-
-
-def copy_of(model: onnx.ModelProto) -> onnx.ModelProto:
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    return made
 
 
 def with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -20,6 +20,7 @@ from edgedistill.onnx_model.older_form import (
     refuse_unless_known,
     schema_of,
 )
+from edgedistill.onnx_model.rewrite import rewritten
 
 _MOST_NAMED = 5  # nodes that are named one by one
 
@@ -54,29 +55,17 @@ def lower(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, list[str
 
 def with_plain_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Shape nodes without start and end, which onnxslim overlooks when it folds them."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    graph = Graph(made, 0)
-    for part in graph.graphs:
-        nodes = [new for node in part.node for new in
-                 (part_of_shape(node, graph, 0) if node.op_type == "Shape" else [node])]  # fmt: skip
-        _replace(part, nodes)
-    return made
+    return rewritten(model, lambda node, graph: part_of_shape(node, graph, 0) if node.op_type == "Shape" else None)[0]
 
 
 def without_importer(model: onnx.ModelProto, known: frozenset[str]) -> tuple[onnx.ModelProto, int]:
     """Operators without an importer written with others, where that is known; and how many."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    graph, count = Graph(made, 0), 0
-    for part in graph.graphs:
-        nodes: list[onnx.NodeProto] = []
-        for node in part.node:
-            missing = is_standard(node.domain) and node.op_type not in known
-            parts = _with_others(node, graph) if missing else None
-            count += parts is not None
-            nodes += [node] if parts is None else parts
-        _replace(part, nodes)
+
+    def parts_of(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+        missing = is_standard(node.domain) and node.op_type not in known
+        return _with_others(node, graph) if missing else None
+
+    made, count = rewritten(model, parts_of)
     return (made, count) if count else (model, 0)
 
 
@@ -94,17 +83,16 @@ def _with_others(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | N
 
 def _at(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, list[str]]:
     """The model at exactly that opset, or what stands in its way."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    graph, stuck = Graph(made, 0), []
-    for part in graph.graphs:
-        nodes: list[onnx.NodeProto] = []
-        for node in part.node:
-            try:
-                nodes += _older(node, graph, graph.opset, opset)
-            except PreflightError as error:
-                stuck.append(f"{node_name(node)}: at opset {opset}, {error}")
-        _replace(part, nodes)
+    stuck: list[str] = []
+
+    def parts_of(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+        try:
+            return _older(node, graph, graph.opset, opset)
+        except PreflightError as error:
+            stuck.append(f"{node_name(node)}: at opset {opset}, {error}")
+            return None
+
+    made, _ = rewritten(model, parts_of)
     made.graph.ClearField("value_info")  # of the newer forms
     for entry in made.opset_import:
         if is_standard(entry.domain):
@@ -131,8 +119,3 @@ def _older(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> list[onn
         raise PreflightError(f"there is no {node.op_type}")
     parts, written_for = found
     return [old for part in parts for old in _older(part, graph, written_for, opset)]
-
-
-def _replace(part: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    part.ClearField("node")
-    part.node.extend(nodes)

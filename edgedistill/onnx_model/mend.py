@@ -17,14 +17,15 @@ from onnx import TensorProto, helper, numpy_helper
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model import fix_inputs, functions
 from edgedistill.onnx_model.findings import Graph, attribute, given, is_standard, node_name
-from edgedistill.onnx_model.fix_inputs import copy_of
 from edgedistill.onnx_model.lower import lower, with_plain_shapes, without_importer
 from edgedistill.onnx_model.resize_as_matmul import as_matmul
-from edgedistill.onnx_model.rules.attributes import resize_findings
+from edgedistill.onnx_model.rewrite import copy_of, rewritten
+from edgedistill.onnx_model.rules import attributes, operators
 from edgedistill.onnx_model.rules.tables import importers
 from edgedistill.target import Target
 
 _INT32 = np.iinfo(np.int32)
+_REFUSED_FORMS = {"resize", "unread-attribute", "attribute-value"}  # rules about the form of a Resize
 
 class _Partly(Exception):
     """A step that did a part: the model so far, what was done, and a line for each thing that was not."""
@@ -127,18 +128,15 @@ def _opset(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str
 
 def _resizes(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """Linear and cubic Resize in a form that the release does not take: matrices instead."""
-    made = copy_of(model)
-    graph, count = Graph(made, 0), 0
-    refused = {f.node for f in resize_findings(graph, target)}
-    for part in graph.graphs:
-        nodes: list[onnx.NodeProto] = []
-        for node in part.node:
-            wanted = node.op_type == "Resize" and is_standard(node.domain) and node_name(node) in refused
-            parts = as_matmul(node, graph) if wanted else None
-            count += parts is not None
-            nodes += [node] if parts is None else parts
-        part.ClearField("node")
-        part.node.extend(nodes)
+    graph = Graph(model, 0)
+    refused = {finding.node for rule in (*operators.RULES, *attributes.RULES) for finding in rule(graph, target)
+               if finding.rule in _REFUSED_FORMS}  # fmt: skip
+
+    def parts_of(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+        wanted = node.op_type == "Resize" and is_standard(node.domain) and node_name(node) in refused
+        return as_matmul(node, graph) if wanted else None
+
+    made, count = rewritten(model, parts_of)
     return (_without_unused(made), f"{count} Resize as two MatMul each") if count else (model, "")
 
 

@@ -6,6 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 
 import onnx
 
+from edgedistill.onnx_model.rewrite import copy_of
+
 
 def sorted_model(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """The same model with its nodes in order; the model itself if they are, None if they form a cycle."""
@@ -19,8 +21,7 @@ def sorted_model(model: onnx.ModelProto) -> onnx.ModelProto | None:
         order = list(TopologicalSorter(needs).static_order())
     except CycleError:
         return None
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
+    made = copy_of(model)
     made.graph.ClearField("node")
     made.graph.node.extend(nodes[number] for number in order)
     return made

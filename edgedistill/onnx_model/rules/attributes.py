@@ -171,15 +171,4 @@ def _shown(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)[:60]
 
 
-def resize_findings(graph: Graph, target: Target) -> Iterator[Finding]:
-    """Those of this page about Resize, and cubic ones where the release has none."""
-    resizes = {node_name(node): node for node in graph.of_type("Resize")}
-    cubic_from = (8, 5)
-    for rule in (_unread, _values, _combinations):
-        yield from (finding for finding in rule(graph, target) if finding.node in resizes)
-    for name, node in resizes.items():
-        if _mode(node) == b"cubic" and target.release.number < cubic_from:
-            yield Finding("error", "resize", name, "cubic Resize", "use linear")
-
-
 RULES = (_unread, _values, _combinations, _outputs)
