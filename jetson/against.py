@@ -24,8 +24,8 @@ VERSION = 1
 MOST_ROUNDS, FEWEST_ROUNDS = 20, 6  # with five, even the widest interval covers less than 95 %
 LEVEL = 0.05  # how often at most a bundle against itself gets a verdict, in any of its scopes
 # Two sessions of one bundle differ for as long as they live, by where their memory lies: 0.1 us of a network
-# of 7 us here, 0.7 % at the most by the near end of the interval. Less than this is no difference.
-SMALLEST = 0.02
+# of 7 us on an idle computer, more where other programs use its caches. Less than either is no difference.
+SMALLEST, SMALLEST_MS = 0.02, 0.005
 ORDER = "ABBA"  # or its mirror, see above
 ROOM_MIB = 64  # for the second one's buffers, beside its engine
 _NO_ROOM = (
@@ -67,10 +67,10 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
         seed: of the lot that draws the rounds' order; None: another one each time.
 
     Returns:
-        JSON-able: version, verb (bench), order, rounds, calls in a block, settle, smallest_difference; `a` and `b` with
-        model, backend, provenance, requested, executed, engine_sha256 and a summary per scope
-        (compute_ms is None where one of both does not time itself); `ratio` {scope: of `ratio`, or
-        None}; machine and conditions.
+        JSON-able: version, verb (bench), order, rounds, calls in a block, settle, smallest_difference (a fraction),
+        smallest_difference_ms; `a` and `b` with model, backend, provenance, requested, executed, engine_sha256
+        and a summary per scope (compute_ms is None where one of both does not time itself); `ratio` {scope: of
+        `ratio`, or None}; machine and conditions.
 
     Raises:
         BenchError: too few runs.
@@ -101,7 +101,8 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
     scopes = (("compute_ms",) if has_compute else ()) + ("host_ms", "end_to_end_ms")
     return dict(
         found, version=VERSION, verb="bench", order=ORDER, rounds=rounds, calls=calls,
-        settle=SETTLE, smallest_difference=SMALLEST, a=sides[0].said(scopes), b=sides[1].said(scopes),
+        settle=SETTLE, smallest_difference=SMALLEST, smallest_difference_ms=SMALLEST_MS,
+        a=sides[0].said(scopes), b=sides[1].said(scopes),
         ratio=dict(
             {"compute_ms": None},
             **{scope: ratio(sides[0].rounds[scope], sides[1].rounds[scope], len(scopes)) for scope in scopes}
@@ -131,8 +132,8 @@ def ratio(first, second, questions=1):
 
     Returns:
         a_over_b, low, high, coverage_fraction of that interval; p_value, two-sided, of the sign test that
-        as many rounds differ by more than SMALLEST as not; level, up to which it decides; faster: "a",
-        "b", or None when it does not decide.
+        as many rounds differ by more than SMALLEST and SMALLEST_MS as not; level, up to which it decides;
+        faster: "a", "b", or None when it does not decide.
 
     Raises:
         BenchError: fewer rounds than FEWEST_ROUNDS.
@@ -141,7 +142,8 @@ def ratio(first, second, questions=1):
     Computer and Communication Systems, 2010, theorem 2.1; sign test: Conover, Practical Nonparametric
     Statistics, 3rd edition, section 3.4; parts of the level: Bonferroni.
     """
-    ratios = sorted(_median(ours) / _median(theirs) for ours, theirs in zip(first, second))
+    medians = [(_median(ours), _median(theirs)) for ours, theirs in zip(first, second)]
+    ratios = sorted(ours / theirs for ours, theirs in medians)
     number, level = len(ratios), LEVEL / questions
     if number < FEWEST_ROUNDS:
         raise BenchError("%d rounds give no interval; expected %d" % (number, FEWEST_ROUNDS))
@@ -149,12 +151,18 @@ def ratio(first, second, questions=1):
     while 2 * _tail(number, place) <= level:
         place += 1
     low, high = ratios[place - 1], ratios[number - place]
-    beyond = {"a": sum(r < 1 / (1 + SMALLEST) for r in ratios), "b": sum(r > 1 + SMALLEST for r in ratios)}
+    beyond = {"a": sum(_is_slower(theirs, ours) for ours, theirs in medians),
+              "b": sum(_is_slower(ours, theirs) for ours, theirs in medians)}  # fmt: skip
     clearer = max("ab", key=beyond.get)
     p_value = min(1.0, 2 * _tail(number, number - beyond[clearer]))
     return {"a_over_b": _median(ratios), "low": low, "high": high, "p_value": p_value, "level": level,
             "coverage_fraction": 1 - 2 * _tail(number, place - 1),
             "faster": clearer if p_value <= level else None}  # fmt: skip
+
+
+def _is_slower(one_ms, other_ms):
+    """By more than two sessions of one bundle may differ."""
+    return one_ms > other_ms * (1 + SMALLEST) and one_ms > other_ms + SMALLEST_MS
 
 
 def _tail(number, most):
