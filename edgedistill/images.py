@@ -12,9 +12,8 @@ import torch
 from edgedistill.config import Recipe
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.balance import class_weights, sample_weights
-from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.pool import POOL
-from edgedistill.data.table import ImageTable, read_table
+from edgedistill.data.prepared import PreparedImages, open_prepared
 from edgedistill.distill.batches import NOT_MIXED, TrainingSet, ViewStream, validation_images
 from edgedistill.distill.logit_cache import image_list_digest
 from edgedistill.distill.mixing import Mixing
@@ -22,23 +21,11 @@ from edgedistill.pipeline import StageContext
 
 
 @dataclass(frozen=True)
-class Images:
-    """The run's images: their table, their decoded pixels, and how training views are made."""
+class Images(PreparedImages):
+    """The run's images, and how training views are made of them."""
 
-    table: ImageTable
-    pixels: PixelCache | FilePixels
     view: TrainingView
     recipe: Recipe
-
-    @property
-    def classes(self) -> list[str]:
-        return self.table.classes
-
-    def rows(self, split: str) -> np.ndarray:
-        return self.table.rows(split)
-
-    def labels(self, split: str) -> np.ndarray:
-        return self.table.labels[self.table.rows(split)]
 
     def frames(self, split: str):
         """uint8 pieces (n, H, W, 3), framed as on the board."""
@@ -120,9 +107,6 @@ def belongs_to(
 
 def open_images(context: StageContext) -> Images:
     recipe = context.recipe
-    folder = context.run.folder("data")
-    table = read_table(folder)
-    resize_px = context.values("data")["resize_px"]
-    pixels = open_pixels(folder, table.paths, recipe.data, resize_px, recipe.training_px)
+    prepared = open_prepared(context.run.folder("data"), recipe, context.values("data")["resize_px"])
     view = TrainingView(recipe.data.size, recipe.augment, recipe.data.interpolation, recipe.data.fit)
-    return Images(table, pixels, view, recipe)
+    return Images(prepared.table, prepared.pixels, view, recipe)

@@ -33,11 +33,12 @@ from edgedistill.models.build import (
 )
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import WEIGHTS
 from edgedistill.run_folder import Result, write_json
 from edgedistill.sections import NetConfig, RunConfig, StudentConfig, TrainingConfig
 from jetson.preprocess import Preprocess, dict_from_preprocess
 
-WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.pt"
+CHECKPOINT = "checkpoint.pt"
 
 
 def spec_for(name: str, recipe: Recipe) -> Preprocess:

@@ -11,20 +11,18 @@ import numpy as np
 
 from calibration.select import choose
 from edgedistill import __version__
+from edgedistill.data.prepared import open_prepared
 from edgedistill.device.bundle import TOLERANCE, write_bundle
 from edgedistill.device.keys import load_key
 from edgedistill.device.model_card import model_card
 from edgedistill.device.provenance import recipe_without_paths, statement
 from edgedistill.device.signing import sign_bundle
-from edgedistill.images import open_images
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import AMAX, INT8, STUDENT, WEIGHTS
 from edgedistill.run_folder import Result, sha256_of
-from edgedistill.stages.export import STUDENT
-from edgedistill.stages.quantize import AMAX, INT8
 from edgedistill.target import load_target
-from edgedistill.training_stage import WEIGHTS
 from jetson.manifest import SIGNATURE
 from jetson.preprocess import to_input
 
@@ -33,7 +31,7 @@ INT8_MARGIN = 2.0  # the tolerance of INT8 is what the simulation showed, times 
 
 def run(context: StageContext) -> Result:
     recipe = context.recipe
-    images = open_images(context)
+    images = open_prepared(context.run.folder("data"), recipe, context.values("data")["resize_px"])
     model = context.file("export", STUDENT)
     spec = preprocess_from_onnx(model)
     rows, labels = images.rows("test"), images.labels("test")

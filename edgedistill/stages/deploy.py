@@ -14,8 +14,8 @@ from edgedistill.device.remote import Board
 from edgedistill.device.ssh import Connection
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import STUDENT, TEACHER
 from edgedistill.run_folder import Result
-from edgedistill.stages.export import STUDENT, TEACHER
 
 LOCAL = "local"
 _BOARDS = "boards"

@@ -11,11 +11,12 @@ from edgedistill.distill.terms import logit_terms, refuse_loss_without_informati
 from edgedistill.feature_lesson import feature_lesson
 from edgedistill.images import Images, belongs_to, open_images
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import WEIGHTS
 from edgedistill.run_folder import Result
 from edgedistill.stages import stage_named
 from edgedistill.stages.logits import teacher_sha256
 from edgedistill.taught import taught_images
-from edgedistill.training_stage import WEIGHTS, Lesson, device_of, train_student_seeds
+from edgedistill.training_stage import Lesson, device_of, train_student_seeds
 
 
 def run(context: StageContext) -> Result:

@@ -12,9 +12,10 @@ from edgedistill.measure import measures, paired
 from edgedistill.measure_embeddings import knn_scores, recall_at_1
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import TEST_LOGITS, WEIGHTS
 from edgedistill.run_folder import Result
 from edgedistill.stages import stage_named
-from edgedistill.training_stage import WEIGHTS, device_of, logits_of, pooled_of, spec_for
+from edgedistill.training_stage import device_of, logits_of, pooled_of, spec_for
 
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}  # name -> stage
 METRICS = ("top1_fraction", "balanced_accuracy_fraction")
@@ -33,7 +34,7 @@ def run(context: StageContext) -> Result:
         logits[name], values[name] = _measured(
             context, images, context.file(stage, WEIGHTS), device
         )
-    np.savez(context.out / "test_logits.npz", labels=labels, **logits)
+    np.savez(context.out / TEST_LOGITS, labels=labels, **logits)
     comparison = paired(logits["student"], logits["baseline"], labels)
     counts = np.bincount(labels, minlength=len(images.classes))
     values |= {
@@ -54,7 +55,7 @@ def run(context: StageContext) -> Result:
     values["seeds"] = _seeds(context, images, values, device)
     if stage_named("assist").applies(context.recipe):
         values["links"] = _links(context, images, logits["teacher"], device)
-    return Result(values, ("test_logits.npz",))
+    return Result(values, (TEST_LOGITS,))
 
 
 def _embeddings(context: StageContext, images: Images, device) -> Result:

@@ -14,13 +14,13 @@ from edgedistill.onnx_model.export import Pixels, onnx_from_model, spec_of_pixel
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import STUDENT, TEACHER, WEIGHTS
 from edgedistill.run_folder import Result, sha256_of
 from edgedistill.target import load_target
-from edgedistill.training_stage import WEIGHTS, spec_for
+from edgedistill.training_stage import spec_for
 from jetson.preprocess import Preprocess, dict_from_preprocess, to_input
 
 PROBE_IMAGES = 32
-STUDENT, TEACHER = "student.onnx", "teacher.onnx"
 
 
 def run(context: StageContext) -> Result:

@@ -22,9 +22,10 @@ from edgedistill.images import belongs_to, open_images
 from edgedistill.models.build import outputs
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import WEIGHTS
 from edgedistill.run_folder import Result
 from edgedistill.taught import taught_images
-from edgedistill.training_stage import WEIGHTS, device_of, spec_for
+from edgedistill.training_stage import device_of, spec_for
 
 
 def run(context: StageContext) -> Result:

@@ -24,14 +24,11 @@ from edgedistill.quantize.qdq import qdq_from_onnx
 from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.quantize.rescue import RANKED_ON, fewest_float_layers, sensitivity
 from edgedistill.quantize.retrain import Inputs, trained_for_int8
+from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TEST_LOGITS, WEIGHTS
 from edgedistill.run_folder import Result, write_json
-from edgedistill.stages.export import STUDENT
 from edgedistill.target import executed_precision, load_target
-from edgedistill.training_stage import WEIGHTS
 from jetson.preprocess import to_input
 
-AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"
-LOGITS = "test_logits.npz"  # of each precision, for whoever asks on which images they part
 CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told and made again
 
 
@@ -70,13 +67,13 @@ def run(context: StageContext) -> Result:
             drop, limit = retrained["after"]["drop_points"], gate["max_drop_points"]
             gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}
 
-    stored = np.load(context.file("evaluate", "test_logits.npz"), allow_pickle=False)
+    stored = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     logits = {"float": stored["student"]}
     for name, path in (("onnx", model), ("fp16", context.out / FP16), ("int8", context.out / INT8)):
         context.talk.say(f"  test images through {path.name}")
         with OnnxSession(path) as session:
             logits[name] = session.logits(Inputs(images, "test", spec))
-    np.savez(context.out / LOGITS, **logits)
+    np.savez(context.out / TEST_LOGITS, **logits)
     executed, reason = executed_precision(target, recipe.target.precision)
     widest = max(ranges.kept, key=ranges.kept.__getitem__)
     return Result(
@@ -94,7 +91,7 @@ def run(context: StageContext) -> Result:
             "fp16_file_bytes": (context.out / FP16).stat().st_size,
             "widest_range": {"tensor": widest, "amax": ranges.kept[widest]},
         },
-        (AMAX, CHOSEN, INT8, FP16, LOGITS),
+        (AMAX, CHOSEN, INT8, FP16, TEST_LOGITS),
     )
 
 

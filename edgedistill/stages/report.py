@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.images import Images, open_images
+from edgedistill.data.prepared import PreparedImages, open_prepared
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
 from edgedistill.report.assemble import report_from_stages
 from edgedistill.report.commands import Command
 from edgedistill.report.devices import predicted_of
@@ -16,33 +17,30 @@ from edgedistill.report.page import html_from_report
 from edgedistill.report.swept import load_sweep, swept_of
 from edgedistill.run_folder import Result, write_bytes
 from edgedistill.stages import stage_named, stages_read
-from edgedistill.stages.export import STUDENT
-from edgedistill.stages.quantize import LOGITS
-from edgedistill.stages.synthesise import SHEET
 from edgedistill.sweep import artifacts_of
 
 
 def run(context: StageContext) -> Result:
     names = stages_read(stage_named("report"), context.recipe)
     stages = {name: context.values(name) for name in names}
-    images = open_images(context)
+    images = open_prepared(context.run.folder("data"), context.recipe, context.values("data")["resize_px"])
     parted = _disagreements(context, images)
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
     report = report_from_stages(stages, context.recipe, parted, predicted, swept,
                                 Command(context.command) if context.command else Command())  # fmt: skip
-    sheet = context.file("synthesise", SHEET).read_bytes() if "synthesise" in stages else None
+    sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if "synthesise" in stages else None
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))
     write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures).encode())
     return Result(report, ("report.html",))
 
 
-def _disagreements(context: StageContext, images: Images) -> list[dict[str, Any]]:
+def _disagreements(context: StageContext, images: PreparedImages) -> list[dict[str, Any]]:
     """Student and teacher, INT8 and float, on the same test images."""
-    nets = np.load(context.file("evaluate", "test_logits.npz"), allow_pickle=False)
-    steps = np.load(context.file("quantize", LOGITS), allow_pickle=False)
+    nets = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
+    steps = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)
     hashes = [images.table.sha256[row] for row in images.rows("test")]
     pairs = [(("teacher", nets["teacher"]), ("student", nets["student"])),
              (("float", steps["float"]), ("int8", steps["int8"]))]  # fmt: skip

@@ -17,10 +17,10 @@ from edgedistill.errors import TrainingError
 from edgedistill.images import open_images
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline import StageContext
+from edgedistill.records.layout import SYNTHESISED_SHEET, WEIGHTS
 from edgedistill.run_folder import Result, write_bytes
-from edgedistill.training_stage import WEIGHTS, device_of, spec_for
+from edgedistill.training_stage import device_of, spec_for
 
-SHEET = "images.png"
 MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not know them for what they are
 
 
@@ -39,7 +39,7 @@ def run(context: StageContext) -> Result:
             "teacher"
         )
     write_pixels(context.out, made)
-    write_bytes(context.out / SHEET, contact_sheet(made, labels, images.classes))
+    write_bytes(context.out / SYNTHESISED_SHEET, contact_sheet(made, labels, images.classes))
     values = {
         "images": len(made),
         "wanted_fraction": wanted,
@@ -48,7 +48,7 @@ def run(context: StageContext) -> Result:
         "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in made],
     }
     cost = {"synthesis_seconds": sum(report["seconds"] for report in reports)}
-    return Result(values, ("pixels.u8", "pixels.npz", SHEET), cost)
+    return Result(values, ("pixels.u8", "pixels.npz", SYNTHESISED_SHEET), cost)
 
 
 def _batches(

@@ -1,0 +1,7 @@
+"""Names of the files that stages write and later ones read. Their folder is the stage's own."""
+
+WEIGHTS = "weights.safetensors"  # teacher, baseline, distill, assist
+STUDENT, TEACHER = "student.onnx", "teacher.onnx"  # export
+AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"  # quantize
+TEST_LOGITS = "test_logits.npz"  # evaluate: of each network; quantize: of each precision
+SYNTHESISED_SHEET = "images.png"  # synthesise
