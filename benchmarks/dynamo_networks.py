@@ -14,17 +14,18 @@ STUDENT_PX, CLASSES, SEED = 64, 10, 0
 
 # timm networks beside the students: name -> side of the image in pixels, small where the network allows it.
 OTHERS = {
-    "resnet26t": 64, "seresnext26d_32x4d": 64, "tf_efficientnetv2_b0": 64, "regnety_002": 64,
-    "convnext_atto": 64, "convnextv2_atto": 64, "vit_tiny_patch16_224": 224,
-    "deit_tiny_distilled_patch16_224": 224, "swin_tiny_patch4_window7_224": 224, "mobilevit_xxs": 128,
-    "mobilevitv2_050": 128, "fastvit_t8": 128, "ghostnetv2_100": 64, "repghostnet_050": 64,
-    "edgenext_xx_small": 128, "efficientvit_b0": 128, "efficientvit_m0": 224, "levit_128s": 224,
-    "poolformer_s12": 64, "mixer_s32_224": 224, "hardcorenas_a": 64, "dla46_c": 64, "densenet121": 64,
-    "nf_regnet_b0": 64, "eca_nfnet_l0": 64, "xcit_nano_12_p16_224": 224, "cait_xxs24_224": 224,
-    "coat_lite_tiny": 224, "tinynet_e": 64, "rexnet_100": 64, "hrnet_w18_small": 64,
-    "inception_next_atto": 64, "maxvit_rmlp_pico_rw_256": 256, "pvt_v2_b0": 64, "repvit_m0_9": 64,
-    "mambaout_femto": 64, "starnet_s1": 64, "efficientformerv2_s0": 224, "halonet26t": 128,
-    "volo_d1_224": 224, "test_vit_relpos": 160, "inception_v3": 128,
+    "test_vit": 160, "test_vit2": 160, "test_vit3": 160, "test_vit4": 160, "test_vit_relpos": 160,
+    "test_convnext": 160, "test_convnext2": 160, "test_convnext3": 160, "test_nfnet": 160, "test_maxvit": 160,
+    "test_coatnet": 160, "test_efficientnet": 160, "test_efficientnet_gn": 160, "test_efficientnet_ln": 160,
+    "test_efficientnet_evos": 160, "test_mambaout": 160, "test_byobnet": 160, "test_resnet": 160,
+    "tinynet_e": 64, "dla46_c": 64, "hardcorenas_a": 64, "regnety_002": 64, "repghostnet_050": 64,
+    "resnet26t": 64, "convnext_atto": 64, "poolformer_s12": 64, "efficientvit_m0": 224, "levit_128s": 224,
+    "mixer_s32_224": 224, "starnet_s1": 64, "pvt_v2_b0": 64, "mobilevit_xxs": 128, "mobilevitv2_050": 128,
+    "edgenext_xx_small": 128, "efficientvit_b0": 128, "fastvit_t8": 128, "inception_next_atto": 64,
+    "vit_tiny_patch16_224": 224, "nf_regnet_b0": 64, "repvit_m0_9": 64, "rexnet_100": 64, "ghostnetv2_100": 64,
+    "efficientformerv2_s0": 224, "swin_tiny_patch4_window7_224": 224, "xcit_nano_12_p16_224": 224,
+    "halonet26t": 128, "volo_d1_224": 224, "coat_lite_tiny": 224, "tf_efficientnetv2_b0": 64,
+    "inception_v3": 128, "hrnet_w18_small": 64, "densenet121": 64,
 }  # fmt: skip
 
 
