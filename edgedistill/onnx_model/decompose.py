@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from edgedistill.onnx_model.findings import Graph, attribute, constant_value, given
+from edgedistill.onnx_model.grid_sample import gathered
 from edgedistill.onnx_model.index_operators import BY_HAND
 from edgedistill.onnx_model.older_form import schema_of
 from edgedistill.onnx_model.writer import Writer
@@ -195,6 +196,6 @@ def _cast_like(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | Non
 
 
 _BY_HAND = {
-    "CastLike": _cast_like, "Gelu": _gelu, "HardSwish": _hard_swish, "LayerNormalization": _layer_norm,
-    "Mish": _mish, "RMSNormalization": _rms_norm, "Swish": _swish, **BY_HAND,
+    "CastLike": _cast_like, "Gelu": _gelu, "GridSample": gathered, "HardSwish": _hard_swish,
+    "LayerNormalization": _layer_norm, "Mish": _mish, "RMSNormalization": _rms_norm, "Swish": _swish, **BY_HAND,
 }  # fmt: skip

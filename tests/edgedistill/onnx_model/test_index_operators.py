@@ -109,3 +109,24 @@ def test_attention_of_opset_23(tmp_path, causal):
     """Its body holds a CastLike whose type only the body knows, and a Trilu where it is causal."""
     made = model([node("Attention", "xxx", is_causal=causal)], opset=23, ir=10, shape=(1, 2, 6, 4))
     runs_as(tmp_path, made, lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=bool(causal)))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("corners", [0, 1])
+def test_a_grid_sample_is_gathered(tmp_path, mode, padding, corners):
+    """The points are the image's own first values: half of them lie outside."""
+    how = {"mode": mode, "padding_mode": padding, "align_corners": corners}
+    made = model([node("Slice", ["x", "from", "to", "axis"], ["two"]),
+                  node("Transpose", ["two"], ["grid"], perm=[0, 2, 3, 1]),
+                  node("GridSample", ["x", "grid"], **how)],
+                 [whole("from", [0]), whole("to", [2]), whole("axis", [1])], opset=16, shape=(1, 3, 7, 5))  # fmt: skip
+    runs_as(tmp_path, made, lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), mode, padding, bool(corners)))
+
+
+def test_what_stays_of_a_grid_sample_is_named(tmp_path):
+    made = model([node("GridSample", "xg", mode="bicubic")], [array("g", np.zeros((1, 4, 4, 2)))], opset=16)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    result = fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx", "8.2")
+    assert not result["fits"]
+    assert any("n_GridSample" in line for line in result["fix"]["not_mended"])
