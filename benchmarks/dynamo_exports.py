@@ -14,6 +14,7 @@ import argparse
 import importlib.metadata
 import json
 import multiprocessing
+import random
 import resource
 import sys
 import tempfile
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from benchmarks.dynamo_networks import MODULES, OTHERS, STUDENTS, network
+from benchmarks.dynamo_networks import MODULES, OTHERS, SEED, STUDENTS, network
 from edgedistill.check import check, fix
 
 BOARD, RELEASE, LATER = "jetson-nano", "8.2", "10.3"
@@ -37,6 +38,7 @@ MOST_BYTES = 8 << 30  # of one case
 NETWORK_CASES = (("fixed", 18, "float"), ("open", 20, "float"), ("open", 18, "float"), ("fixed", 20, "float"))
 MODULE_CASES = (*NETWORK_CASES, ("fixed", 23, "float"), ("open", 21, "float"), ("fixed", 22, "half"),
                 ("fixed", 18, "half"))  # fmt: skip
+UNFUSED = ".unfused"
 LIBRARIES = ("torch", "onnxscript", "timm", "onnx", "onnxruntime", "onnxslim")
 
 
@@ -44,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--networks", nargs="+", default=[*MODULES, *OTHERS, *STUDENTS])
+    parser.add_argument("--networks", nargs="+", default=all_names())
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--table", action="store_true", help="print the table of what --results holds, run nothing")
     options = parser.parse_args()
@@ -54,13 +56,18 @@ def main() -> None:
 
 
 def cases(names: list[str]) -> Iterator[dict[str, Any]]:
-    """The first case of every network before the second of any."""
-    for place in range(len(MODULE_CASES)):
+    """The two most different cases of every network before the others of any."""
+    for places in (slice(2), slice(2, None)):
         for name in names:
             of_this = MODULE_CASES if name in MODULES else NETWORK_CASES
-            if place < len(of_this):
-                batch, opset, kind = of_this[place]
+            for batch, opset, kind in of_this[places]:
                 yield {"network": name, "batch": batch, "opset": opset, "type": kind}
+
+
+def all_names() -> list[str]:
+    """Networks in an order of chance, so that a run that is stopped has some of each family."""
+    networks = [*OTHERS, *STUDENTS]
+    return [*MODULES, *random.Random(SEED).sample(networks, len(networks))]
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -115,11 +122,26 @@ def examine(case: dict[str, Any], keep: Path | None, sender) -> None:
                 model, shape = network(case["network"])
                 kind = {"float": torch.float32, "half": torch.float16}[case["type"]]
                 image = torch.zeros(1 if case["batch"] == "fixed" else 2, *shape, dtype=kind)
-                exported(model.to(kind), image, case["batch"], case["opset"], path)
+                exported_somehow(model.to(kind), image, case["batch"], case["opset"], path)
         except Exception as error:  # of dozens of types
             sender.send({"failed": f"the exporter: {_line(error)}"})
             return
-        sender.send(mend(path, Path(folder) / "mended.onnx"))
+        fused = not path.with_suffix(UNFUSED).exists()
+        sender.send({"fused_attention": fused, **mend(path, Path(folder) / "mended.onnx")})
+
+
+def exported_somehow(model: torch.nn.Module, image: torch.Tensor, batch: str, opset: int, path: Path) -> None:
+    """Without fused attention where that stops the exporter; a file beside it says so."""
+    try:
+        return exported(model, image, batch, opset, path)
+    except Exception:
+        parts = [part for part in model.modules() if hasattr(part, "fused_attn")]
+        if not parts:
+            raise
+    for part in parts:
+        part.fused_attn = False
+    path.with_suffix(UNFUSED).touch()
+    return exported(model, image, batch, opset, path)
 
 
 def exported(model: torch.nn.Module, image: torch.Tensor, batch: str, opset: int, path: Path) -> None:
@@ -149,29 +171,40 @@ def mend(path: Path, out: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
+    """The first cause: what the exporter raises around it is advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a line for each network, what stands in the way once for each text."""
-    by_network = defaultdict(list)
+    """Markdown: networks with the same counts and the same obstacles share a line."""
+    by_network, alike = defaultdict(list), defaultdict(list)
     for row in rows:
         by_network[row["network"]].append(row)
-    lines = [f"| network | exported | fits {LATER} | fits {RELEASE} | fits {RELEASE} mended | largest difference "
-             "| what stands in the way |", "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, made in by_network.items():
-        ran = [row for row in made if "failed" not in row]
-        written = [row for row in made if not row.get("failed", "").startswith("the exporter")]
-        worst = max((row["difference"] for row in ran), default=None)
-        counts = [sum(row[key] for row in ran) for key in ("fits_later_before", "fits_before", "fits_after")]
-        reasons = dict.fromkeys(row.get("failed") or row["stands"] for row in made)
-        cells = [name, f"{len(written)} of {len(made)}", *map(str, counts),
-                 "" if worst is None else f"{worst:.1e}", "<br>".join(filter(None, reasons)).replace("|", "\\|")]
+        alike[_counts(made)].append((name, max(row.get("difference", 0.0) for row in made)))
+    lines = [f"| networks | cases of each | exported | fit {LATER} | fit {RELEASE} | fit {RELEASE} mended | largest "
+             "difference | what stands in the way |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for (cases_made, *counts, reasons), members in alike.items():
+        names = ", ".join(name for name, _ in members)
+        worst = max(difference for _, difference in members)
+        cells = [names, str(cases_made), *map(str, counts), f"{worst:.1e}", reasons.replace("|", "\\|")]
         lines.append(f"| {' | '.join(cells)} |")
     fits = sum(bool(row.get("fits_after")) for row in rows)
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     return "\n".join([*lines, "", f"{fits} of {len(rows)} cases fit {RELEASE} after the mend ({versions})"])
+
+
+def _counts(made: list[dict[str, Any]]) -> tuple[int | str, ...]:
+    """Of one network: cases, exported, fit the later release, fit, fit when mended; and what stands in the way."""
+    written = [row for row in made if not row.get("failed", "").startswith("the exporter")]
+    counts = [sum(bool(row.get(key)) for row in made) for key in ("fits_later_before", "fits_before", "fits_after")]
+    reasons = dict.fromkeys(row.get("failed") or row["stands"] for row in made)
+    if not all(row.get("fused_attention", True) for row in made):
+        reasons["exported only without fused attention (`fused_attn = False`)"] = None
+    return len(made), len(written), *counts, "<br>".join(filter(None, reasons))
 
 
 if __name__ == "__main__":
