@@ -118,6 +118,17 @@ def _xor(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
     return write.nodes
 
 
+def _is_inf(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+    """Equal to infinity, of the signs that are asked for."""
+    write, x = Writer(node, graph), node.input[0]
+    negative, positive = (attribute(node, f"detect_{sign}", 1) for sign in ("negative", "positive"))
+    if not negative and not positive:
+        return None
+    side = write("Abs", x) if negative and positive else x
+    write("Equal", side, write.constant(math.inf if positive else -math.inf), out=node.output[0])
+    return write.nodes
+
+
 BY_HAND = {
-    "Col2Im": _col2im, "Mod": _mod, "OneHot": _one_hot, "Trilu": _trilu, "Xor": _xor,
+    "Col2Im": _col2im, "IsInf": _is_inf, "Mod": _mod, "OneHot": _one_hot, "Trilu": _trilu, "Xor": _xor,
 }  # fmt: skip

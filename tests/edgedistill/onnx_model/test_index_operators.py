@@ -32,6 +32,17 @@ def one_hot(numbers):
     return (F.one_hot(numbers % 3, 3) * known[..., None]).permute(0, 3, 1, 2)
 
 
+def infinite(**signs):
+    """Logarithms of what is 0 or more, 1 over what is 0: both infinities, and numbers."""
+    cut = [node("Relu", "x", ["r"]), node("Log", "r", ["l"]), node("Reciprocal", "r", ["o"]),
+           node("Concat", "lo", ["both"], axis=3), node("IsInf", ["both"], ["z"], **signs)]  # fmt: skip
+    return model([*cut, node("Cast", ["z"], to=TensorProto.FLOAT)], opset=20, ir=10)
+
+
+def as_infinite(x):
+    return torch.cat([x.relu().log(), 1 / x.relu()], 3)
+
+
 def xor_graph():
     compare = [node("Less", ["x", "half"], ["a"]), node("Greater", ["x", "zero"], ["b"])]
     return [*compare, node("Xor", "ab", ["z"]), node("Cast", ["z"], to=TensorProto.FLOAT)]
@@ -59,6 +70,9 @@ CASES = {
     "fmod of whole numbers": (model(FMOD, [*MOD_CONSTANTS, whole("m", [2, 3, -3, 4, -5, 6, 7, 8])], opset=18),
                               lambda x: torch.fmod(as_integers(x), torch.tensor([2, 3, -3, 4, -5, 6, 7, 8]))),
     "xor": (model(xor_graph(), [array("half", 0.5), array("zero", 0.0)], opset=18), lambda x: (x < 0.5) ^ (x > 0)),
+    "infinite": (infinite(), lambda x: as_infinite(x).isinf()),
+    "negative infinity": (infinite(detect_positive=0), lambda x: as_infinite(x).isneginf()),
+    "positive infinity": (infinite(detect_negative=0), lambda x: as_infinite(x).isposinf()),
     "one hot": (model([*HOT[:2], node("Gather", ["i", "first"], ["c"], axis=1),
                        node("OneHot", "cdv", ["z"], axis=1), HOT[-1]],
                       [*HOT_CONSTANTS, whole("first", 0), whole("d", 3), whole("v", [-1, 4])], opset=18),
