@@ -5,15 +5,16 @@ Constants take the type of the tensor they meet, so that an FP16 network stays o
 
 from __future__ import annotations
 
-import itertools
 import math
 
-import numpy as np
 import onnx
 from onnx import helper
 
 from edgedistill.onnx_model.findings import Graph, attribute, constant_value, given
+from edgedistill.onnx_model.grid_sample import gathered
+from edgedistill.onnx_model.index_operators import BY_HAND
 from edgedistill.onnx_model.older_form import schema_of
+from edgedistill.onnx_model.writer import Writer
 
 _HAND_OPSET = 13  # what is written by hand below is valid from here to 17, where axes are attributes
 
@@ -37,7 +38,23 @@ def decomposed(
     function = _function(node, graph, now, opset)
     if function is None:
         return None
-    return _body(function, node, graph, now), function.opset_import[0].version
+    version = function.opset_import[0].version
+    made = _body(function, node, graph, now)
+    _learn(made, graph, version)
+    return made, version
+
+
+def _learn(nodes: list[onnx.NodeProto], graph: Graph, opset: int) -> None:
+    """Types and shapes of what a body computes: the mends of its own nodes ask for them."""
+    names = {name for node in nodes for name in node.input if name}
+    inputs = [helper.make_tensor_value_info(name, graph.types[name], graph.shapes.get(name))
+              for name in names if name in graph.types and name not in graph.initializers]  # fmt: skip
+    stored = [graph.initializers[name] for name in names if name in graph.initializers]
+    body = helper.make_graph(nodes, "body", inputs, [], stored)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
+    inferred = Graph(onnx.shape_inference.infer_shapes(model, data_prop=True), 0)
+    graph.types.update(inferred.types)
+    graph.shapes.update(inferred.shapes)
 
 
 def _body(
@@ -102,43 +119,22 @@ def _resolve_attributes(new: onnx.NodeProto, node: onnx.NodeProto, now: int) -> 
             copied.name = name
 
 
-class _Writer:
-    """Names the nodes and constants that take the place of one node."""
-
-    def __init__(self, node: onnx.NodeProto, graph: Graph):
-        self._stem, self._graph = node.output[0], graph
-        self._kind = graph.types.get(node.input[0], onnx.TensorProto.FLOAT)
-        self._number = itertools.count()
-        self.nodes: list[onnx.NodeProto] = []
-
-    def __call__(self, kind: str, *inputs: str, out: str | None = None, **attributes) -> str:
-        name = out or f"{self._stem}/{kind}_{next(self._number)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    def constant(self, value: float) -> str:
-        """A scalar of the type of the node's first input."""
-        name = f"{self._stem}/constant_{next(self._number)}"
-        kind = helper.tensor_dtype_to_np_dtype(self._kind)
-        return self._graph.store(name, np.array(value, kind))
-
-
 def _hard_swish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
-    write = _Writer(node, graph)
+    write = Writer(node, graph)
     gate = write("HardSigmoid", node.input[0], alpha=1 / 6, beta=0.5)
     write("Mul", node.input[0], gate, out=node.output[0])
     return write.nodes
 
 
 def _mish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
-    write = _Writer(node, graph)
+    write = Writer(node, graph)
     gate = write("Tanh", write("Softplus", node.input[0]))
     write("Mul", node.input[0], gate, out=node.output[0])
     return write.nodes
 
 
 def _swish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
-    write, x = _Writer(node, graph), node.input[0]
+    write, x = Writer(node, graph), node.input[0]
     alpha = attribute(node, "alpha", 1.0)
     gate = write("Sigmoid", x if alpha == 1 else write("Mul", x, write.constant(alpha)))
     write("Mul", x, gate, out=node.output[0])
@@ -146,7 +142,7 @@ def _swish(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
 
 
 def _gelu(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
-    write, x = _Writer(node, graph), node.input[0]
+    write, x = Writer(node, graph), node.input[0]
     if attribute(node, "approximate", b"none") == b"tanh":
         cube = write("Mul", write("Mul", x, x), x)
         inner = write("Add", x, write("Mul", cube, write.constant(0.044715)))
@@ -159,7 +155,7 @@ def _gelu(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
 
 
 def _layer_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
-    write, x = _Writer(node, graph), node.input[0]
+    write, x = Writer(node, graph), node.input[0]
     axis = attribute(node, "axis", -1)
     rank = len(graph.shapes.get(x, ()))
     if any(node.output[1:]) or (axis >= 0 and not rank):
@@ -176,7 +172,7 @@ def _layer_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | No
 
 
 def _rms_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
-    write, x = _Writer(node, graph), node.input[0]
+    write, x = Writer(node, graph), node.input[0]
     axis = attribute(node, "axis", -1)
     rank = len(graph.shapes.get(x, ()))
     if axis >= 0 and not rank:
@@ -187,7 +183,7 @@ def _rms_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None
     return write.nodes
 
 
-def _over_deviation(write: _Writer, x: str, centred: str, axes: list[int], epsilon: float) -> str:
+def _over_deviation(write: Writer, x: str, centred: str, axes: list[int], epsilon: float) -> str:
     variance = write("ReduceMean", write("Mul", centred, centred), axes=axes)
     return write("Div", x, write("Sqrt", write("Add", variance, write.constant(epsilon))))
 
@@ -200,6 +196,6 @@ def _cast_like(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | Non
 
 
 _BY_HAND = {
-    "CastLike": _cast_like, "Gelu": _gelu, "HardSwish": _hard_swish, "LayerNormalization": _layer_norm,
-    "Mish": _mish, "RMSNormalization": _rms_norm, "Swish": _swish,
+    "CastLike": _cast_like, "Gelu": _gelu, "GridSample": gathered, "HardSwish": _hard_swish,
+    "LayerNormalization": _layer_norm, "Mish": _mish, "RMSNormalization": _rms_norm, "Swish": _swish, **BY_HAND,
 }  # fmt: skip

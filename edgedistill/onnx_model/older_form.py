@@ -15,6 +15,7 @@ from onnx import helper
 
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.findings import Graph, attribute, given
+from edgedistill.onnx_model.index_operators import wrapped
 
 # (operator, attribute, value) -> opset that brought the value
 _VALUES_SINCE = {
@@ -142,11 +143,18 @@ def _split(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProt
 
 
 def _pad(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProto]:
-    """Axes became an input with 18; before, all of them are padded."""
+    """Axes became an input with 18; before, all of them are padded. `wrap` came with 19."""
     name = given(node, 3)
-    if opset >= 18 or not name:
+    if opset < 18 and name:
+        _pad_all_axes(node, graph, name)
+    if opset < 18:
         del node.input[3:]
-        return [node]
+    if opset < 19 and attribute(node, "mode", b"constant") == b"wrap":
+        return wrapped(node, graph) or [node]
+    return [node]
+
+
+def _pad_all_axes(node: onnx.NodeProto, graph: Graph, name: str) -> None:
     axes, pads = graph.array(name), graph.array(node.input[1])
     rank = len(graph.shapes.get(node.input[0], ()))
     if axes is None or pads is None or not rank:
@@ -154,8 +162,6 @@ def _pad(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProto]
     whole = np.zeros((2, rank), np.int64)
     whole[:, axes.ravel()] = pads.reshape(2, -1)
     node.input[1] = _constant(graph, node, "pads", whole.ravel())
-    del node.input[3:]
-    return [node]
 
 
 def _resize(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProto]:

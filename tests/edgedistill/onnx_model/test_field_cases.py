@@ -14,7 +14,8 @@ from edgedistill.check import check, fix
 CASES = Path(__file__).parent / "cases"
 EXPECTED = json.loads((CASES / "expected.json").read_text())
 FITS = {"fits": True, "refused": False, "silently wrong": False}
-MENDED = ("reshape14_allowzero", "castlike15", "groupnorm21", "swish24", "gelu20_fp16", "unused_input")
+MENDED = ("reshape14_allowzero", "castlike15", "groupnorm21", "swish24", "gelu20_fp16", "unused_input",
+          "pad_wrap19")
 
 
 @pytest.mark.parametrize("name", [name for name, case in EXPECTED.items() if case["expected"] in FITS])
@@ -37,7 +38,7 @@ def test_what_exporters_write_today_is_mended(tmp_path, name):
     assert result["fix"]["not_mended"] == []
 
 
-def test_what_has_no_form_at_opset_13_stays_and_says_why(tmp_path):
-    result = fix(CASES / "fix_pad_wrap19.onnx", "jetson-nano", tmp_path / "out.onnx")
+def test_what_depends_on_the_values_stays_and_is_named(tmp_path):
+    result = fix(CASES / "nonzero_8.2.onnx", "jetson-nano", tmp_path / "out.onnx")
     assert not result["fits"]
-    assert result["fix"]["not_mended"] == ["opset: Pad -> y: at opset 13, Pad has no mode 'wrap'"]
+    assert any("no importer for NonZero" in finding["why"] for finding in result["findings"])
