@@ -18,7 +18,7 @@ from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
 from edgedistill.printable import printable, printable_values
 from edgedistill.run_folder import write_bytes
-from edgedistill.target import load_target
+from edgedistill.target import Target, load_target
 
 call_as_verb(__name__)
 
@@ -40,9 +40,15 @@ def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[st
         "target": target.name,
         "tensorrt": target.tensorrt,
         "fits": not any(finding.level == "error" for finding in findings),
-        "basis": "rules read from the parser's source; not a run of the board's parser",
+        "basis": _basis(target),
         "findings": [asdict(finding) for finding in findings],
     }
+
+
+def _basis(target: Target) -> str:
+    """What the verdict rests on: the sources that the rules of this release were read from."""
+    read = f"rules read from {target.release.source}" if target.release else "no rules"
+    return f"{read}; not a run of the board's parser"
 
 
 def fix(

@@ -14,9 +14,10 @@ from edgedistill.onnx_model.findings import (
     is_standard,
     node_name,
 )
-from edgedistill.onnx_model.rules.tables import importers
+from edgedistill.onnx_model.rules.tables import importers, unread_importers
 from edgedistill.target import Target
 
+_RESIZE_AXES_FROM = (10,)  # before, `axes` is never read: `unread-attribute`
 _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
 
 
@@ -26,6 +27,13 @@ def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
             yield Finding("error", "operator", node_name(node),
                           f"TensorRT {target.tensorrt} has no importer for {node.op_type}",
                           "export at a lower opset, or replace the layer")  # fmt: skip
+
+
+def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type(*unread_importers(target.release.operators)):
+        yield Finding("warning", "importer-unread", node_name(node), f"TensorRT {target.tensorrt} documents "
+                      f"{node.op_type}, but the source of its importer could not be read: its limits are not checked",
+                      "ask a real parser: check --parse")  # fmt: skip
 
 
 def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -44,7 +52,8 @@ def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
                               "resize only height and width")  # fmt: skip
         scales = graph.array(given(node, scales_position(graph, node)))
         if scales is not None and scales.size:
-            rank = len(graph.shapes.get(node.input[0], ())) or scales.size
+            axes = attribute(node, "axes", ()) if target.release.number >= _RESIZE_AXES_FROM else ()
+            rank = len(axes or graph.shapes.get(node.input[0], ())) or scales.size
             if scales.dtype != "float32" or scales.size != rank:
                 yield Finding("error", "resize-scales", node_name(node),
                               f"scales must be {rank} float32 values, got {scales.size} {scales.dtype}",
@@ -117,4 +126,4 @@ def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
                       "find any implementation\"", "take the largest on the CPU, from the logits")  # fmt: skip
 
 
-RULES = (_operators, _resize, _dropout, _constant_form, _control_flow, _scratch)
+RULES = (_operators, _unread, _resize, _dropout, _constant_form, _control_flow, _scratch)

@@ -44,12 +44,26 @@ def _types(graph: Graph, target: Target) -> Iterator[Finding]:
         for name in _data_inputs(graph, node):
             kind = graph.types.get(name, TensorProto.UNDEFINED)
             seen = _as_computed(kind, target.release.number)
-            if seen not in taken and seen not in ("UNDEFINED", "INT8", "UINT8"):
+            if seen not in taken and seen != "UNDEFINED" and not _between_q_and_dq(graph, name):
                 yield Finding("error", "operator-type", node_name(node),
                               f"{node.op_type} of {type_name(kind)} ({name}); TensorRT {target.tensorrt} "
                               f"takes {', '.join(sorted(taken))}",
                               "cast to FLOAT before it, or keep to another operator")  # fmt: skip
                 break
+
+
+def _between_q_and_dq(graph: Graph, name: str) -> bool:
+    """Whether a QuantizeLinear made it, be it some Reshapes and Transposes before; the rule `q-dq` sees to those."""
+    for _ in graph.nodes:  # no chain is longer
+        maker = graph.producers.get(name)
+        if maker is None or not maker.input:
+            return False
+        if maker.op_type == "QuantizeLinear":
+            return True
+        if graph.types.get(maker.input[0]) != graph.types.get(name):
+            return False
+        name = maker.input[0]
+    return False
 
 
 def _taken(kind: str, documented: frozenset[str], release: tuple[int, ...]) -> set[str]:
