@@ -86,6 +86,7 @@ def _with_constants(case: Case) -> Case | None:
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     del model.graph.input[1:]
+    model.ir_version = max(model.ir_version, 4)  # before, initializers are inputs too
     for value in later:
         tensor = numpy_helper.from_array(np.asarray(case.inputs[value.name]), value.name)
         model.graph.initializer.append(tensor)
@@ -115,7 +116,8 @@ class Results:
         self.contradictions: list[tuple[str, str, str]] = []
 
     def contradicts(self, case: Case, what: str, detail: str, findings: list[dict]) -> None:
-        reason = explained(self.release.number, case, what, detail, findings)
+        details = [f"{finding['rule']}: {finding['why']}" for finding in findings] or [detail]
+        reason = explained(self.release.number, what, details)
         if reason:
             self.counts["explained"] += 1
             self.reasons[f"{what}: {reason}"] += 1
@@ -302,7 +304,7 @@ def main() -> int:
             can_run = not args.no_fix and len(case.inputs) == 1 and _difference(case, path) is None
             for results in all_results:
                 fits = judged(case, path, results, answers.get(str(path)))
-                if not fits and can_run and not args.no_fix and results.release.name in (args.fix_release or ("8.2", "10.3")):
+                if not fits and can_run and results.release.name in (args.fix_release or ("8.2", "10.3")):
                     mended(case, path, folder, results, can_run)
     left = printed(all_results, args.list)
     print(f"\n{len(cases)} models, onnx {onnx.__version__}, {time.process_time() - started:.0f} CPU-seconds: "

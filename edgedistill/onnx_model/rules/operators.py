@@ -17,6 +17,7 @@ from edgedistill.onnx_model.findings import (
 from edgedistill.onnx_model.rules.tables import importers, unread_importers
 from edgedistill.target import Target
 
+_VOLUMES_FROM = (11, 2)  # of GridSample: NVIDIA's release notes of 11.2.1
 _RESIZE_AXES_FROM = (10,)  # before, `axes` is never read: `unread-attribute`
 _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
 
@@ -77,6 +78,22 @@ def _factors(graph: Graph, node) -> list[float]:
     return [float(after) / old for after, old in zip(sizes, before, strict=True)]
 
 
+def _ranks(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("MatMul", "GridSample", "TensorScatter", "Attention"):
+        first, second = (len(graph.shapes.get(given(node, position), ())) for position in (0, 1))
+        why = None
+        if node.op_type == "MatMul" and first == 1 and second > 2:  # a 1 goes before the vector, the first axis goes
+            why = f"a vector times a tensor of {second} dimensions; the importers remove the wrong axis of the product"
+        elif node.op_type == "GridSample" and first > 4 and target.release.number < _VOLUMES_FROM:
+            why = f"its input has {first} dimensions; TensorRT {target.tensorrt} takes images, which have 4"
+        elif node.op_type == "TensorScatter" and first and (first != 4 or attribute(node, "axis", -2) not in (-2, 2)):
+            why = "the importer wants 4 dimensions and writes along axis -2"
+        elif node.op_type == "Attention" and any(node.input[4:]):
+            why = "the importer refuses past_key and past_value, and does not document nonpad_kv_seqlen"
+        if why:
+            yield Finding("error", "rank", node_name(node), why, "reshape what goes in, or use other layers")
+
+
 def _dropout(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("Dropout"):
         training = given(node, 2)
@@ -126,4 +143,4 @@ def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
                       "find any implementation\"", "take the largest on the CPU, from the logits")  # fmt: skip
 
 
-RULES = (_operators, _unread, _resize, _dropout, _constant_form, _control_flow, _scratch)
+RULES = (_operators, _unread, _resize, _ranks, _dropout, _constant_form, _control_flow, _scratch)

@@ -11,14 +11,21 @@ from collections.abc import Iterator
 import onnx
 from onnx import TensorProto
 
-from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name, type_name
+from edgedistill.onnx_model.findings import (
+    Finding,
+    Graph,
+    attribute,
+    is_standard,
+    node_name,
+    type_name,
+)
 from edgedistill.onnx_model.rules.tables import column
 from edgedistill.target import Target
 
 # Their types are another rule's, or have nothing to do with what they compute.
 _OTHER_RULES = {
     "Cast", "CastLike", "Constant", "ConstantOfShape", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan",
-    "EyeLike", "RandomNormal", "RandomUniform", "Shape", "Size",
+    "EyeLike", "RandomNormal", "RandomUniform", "Shape", "Size", "BlackmanWindow", "HammingWindow", "HannWindow",
 }  # fmt: skip
 # operator -> types that the source takes beside the documented ones
 _ALSO = {
@@ -27,7 +34,7 @@ _ALSO = {
     "ReduceMax": {"INT32"}, "ReduceMin": {"INT32"}, "ReduceProd": {"INT32"}, "ReduceSum": {"INT32"},  # of shapes
 }  # fmt: skip
 # operator -> (types, release from which the source takes them all the same)
-_NEVER = {"Where": ({"BOOL"}, (8, 5))}
+_NEVER = {"Where": ({"BOOL"}, (8, 5)), "Range": ({"FLOAT16", "BFLOAT16"}, (99,))}
 # documented later than the source takes it: elementwiseCheck lets BOOL pass for Equal from 8.5
 _FROM = {"Equal": ({"BOOL"}, (8, 5))}
 _POSITIONS = {"Where": (1, 2), "Pow": (0, 1)}  # else all inputs of the first input's type variable
@@ -118,4 +125,14 @@ def _float_range(graph: Graph, target: Target) -> Iterator[Finding]:
                           "compute it in INT32 and cast, or fold constants (onnxslim)")  # fmt: skip
 
 
-RULES = (_types, _float_range)
+def _mod(graph: Graph, target: Target) -> Iterator[Finding]:
+    """Every importer of Mod wants fmod for floats; the standard does not any more."""
+    for node in graph.of_type("Mod"):
+        kind = graph.types.get(node.input[0], TensorProto.UNDEFINED)
+        floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+        if kind in floats and not attribute(node, "fmod", 0):
+            yield Finding("error", "operator-type", node_name(node), f"Mod of {type_name(kind)} without fmod; "
+                          "the importers take integers only", "set fmod to 1 where the sign allows it")  # fmt: skip
+
+
+RULES = (_types, _float_range, _mod)

@@ -54,6 +54,20 @@ def slice_axes():
                     initializers=[array("b", [0], np.int64), array("e", [4], np.int64)])  # fmt: skip
 
 
+def volume():
+    return model([node("GridSample", "xg")], [array("g", np.zeros((1, 2, 2, 2, 3)))], shape=(1, 3, 2, 2, 2), opset=20,
+                 ir=9)  # fmt: skip
+
+
+def scattered(shape):
+    return model([node("TensorScatter", "xu")], [array("u", np.ones(shape))], shape=shape, opset=24, ir=12)
+
+
+def attention(past):
+    names = ["x", "x", "x", *(["", past, past] if past else [])]
+    return model([node("Attention", names)], [array("past", np.ones((1, 3, 8, 8)))] if past else [], opset=23, ir=11)
+
+
 # name -> (rule, level, TensorRT, what breaks it, its neighbour)
 CASES = {
     "network type of 10": ("network-type", "error", "10.16", input_of(TensorProto.UINT16), input_of(TensorProto.INT64)),
@@ -88,6 +102,14 @@ CASES = {
                                  model([node("Cast", "x", ["a"], to=TensorProto.INT64), node("Squeeze", "xa")]),
                                  computed("Squeeze", "xa", array("a", [0], np.int64))),
     "slice axes before 10.3": ("constant-input", "error", "8.6", slice_axes(), model([node("Relu", "x")])),
+    "vector times tensor": ("rank", "error", "8.6",
+                            model([node("MatMul", "xw")], [array("w", np.ones((2, 3, 4)))], shape=(3,)),
+                            model([node("MatMul", "xw")], [array("w", np.ones((3, 4)))], shape=(3,))),
+    "volume": ("rank", "error", "10.16", volume(), model([node("Relu", "x")])),
+    "tensor scatter": ("rank", "error", "10.16", scattered((1, 8, 8)), scattered((1, 3, 8, 8))),
+    "attention with a past": ("rank", "error", "10.16", attention("past"), attention("")),
+    "mod of floats": ("operator-type", "error", "10.16", model([node("Mod", "xx")]),
+                      model([node("Mod", "xx", fmod=1)])),
     "ellipsis": ("attribute-value", "error", "10.3", model([node("Einsum", "xx", equation="...i,...i->...")]),
                  model([node("Einsum", "xx", equation="abcd,abcd->abc")])),
 }  # fmt: skip
@@ -112,7 +134,7 @@ def test_no_rule_is_without_a_test():
     modules = (rules.versions, impossible, rules.operators, rules.attributes, rules.types, rules.parameters,
                rules.quantization, rules.tensors)  # fmt: skip
     text = "".join(inspect.getsource(module) for module in modules)
-    named = set(re.findall(r'Finding\(\s*"(?:error|warning)", "([\w-]+)"', text))
+    named = set(re.findall(r'Finding\(\s*(?:"error"|"warning"|level), "([\w-]+)"', text))
     elsewhere = {"no-int8-hardware", "size"}
     assert named == {case[0] for case in (CASES | OLDER).values()} | elsewhere
 
