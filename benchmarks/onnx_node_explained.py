@@ -10,10 +10,16 @@ FITS, REFUSED, TABLES = "fits, the parser refuses it", "refused, the parser take
 EXPLAINED: tuple[tuple[str, str, tuple[int, ...] | None, str], ...] = (
     (FITS, r"[Pp]lugin|Unsupported reduction type", None,
      "TensorRT for RTX has no plugin library; DFT, DeformConv, NonZero, RoiAlign and ScatterElements are plugins"),
+    (FITS, r"is a shape tensor and must have type|graphShapeAnalyzer", None,
+     "a size that depends on the values of a float input: no rule sees it"),
+    (FITS, r"last chunk size is negative", None,
+     "a Split in the branch of an If that is never taken; --fix folds it away"),
     (REFUSED, r"^operator: |^(cast|initializer-type|network-type): .*FLOAT4E2M1|^operator-type: Pow of|"
               r"^attribute-value: (an ellipsis|a diagonal)|^attribute-value: .*refuses the attribute reduction|"
               r"^constant-input: input 3 \(axes\)|^constant-input: .*CumSum", (10, 16),
      "TensorRT for RTX 1.7 is as new as 11: what came after the release"),
+    (REFUSED, r"^operator: .*Swish", (11,), "TensorRT for RTX 1.7 is as new as 11: what came after the release"),
+    (REFUSED, r"^rank: .*takes images", (11, 2), "TensorRT for RTX 1.7 is as new as 11: what came after the release"),
     (REFUSED, r"^operator-type: ", None,
      "docs/operators.md of the release does not name the type; the parser leaves it to the builder"),
     (REFUSED, r"^q-dq: its (scale must be|zero point is computed|axis is not)|^q-dq: .* scales? on axis", None,
@@ -30,6 +36,9 @@ EXPLAINED: tuple[tuple[str, str, tuple[int, ...] | None, str], ...] = (
     (TABLES, r"Dropout\.(seed|ratio)|momentum|storage_order|TopK.sorted|saturate|block_size", None,
      "without effect in inference"),
     (TABLES, r"^(DFT|RotaryEmbedding)\.", None, "its importer could not be read: the answer warns of it"),
+    (TABLES, r"^((Blackman|Hamming|Hann)Window|ConstantOfShape) of INT", None,
+     "its first input is a size, operators.md names the type of its output"),
+    (TABLES, r"^Reciprocal of", None, "operators.md of 8.2 does not have it, the source does"),
     (TABLES, r"(NonZero|Clip|Equal|Reduce\w+) of (BOOL|INT32)", None, "the source takes more than operators.md names"),
 )  # fmt: skip
 

@@ -85,6 +85,7 @@ def fix(
     beside = out.with_name(f".{out.name}.partial")
     try:
         write_bytes(beside, made.SerializeToString(deterministic=True))
+        _refuse_what_breaks_the_standard(model, beside)
         proof = prove_equal(model, beside)
         result = check(beside, target_name, tensorrt)
         os.replace(beside, out)
@@ -96,6 +97,24 @@ def fix(
     fixed = {"file": str(out), "mended": printable_values(done), "not_mended": printable_values(failed),
              "proof": proof}  # fmt: skip
     return {**result, "model": str(model), "fix": fixed}
+
+
+def _refuse_what_breaks_the_standard(model: Path, mended: Path) -> None:
+    """
+    Raises:
+        PreflightError: onnx.checker refuses what was made in full, and took the original.
+    """
+
+    def fault(path: Path) -> str | None:
+        try:
+            onnx.checker.check_model(str(path), full_check=True)
+        except Exception as error:  # its C++ side raises several types
+            return " ".join(str(error).split("\n==>")[0].split())[:200]
+        return None
+
+    reason = fault(mended)
+    if reason and not fault(model):
+        raise PreflightError(f"{model}: the mended model would break the ONNX standard: {reason}; not written")
 
 
 def _refuse_what_is_no_tensor(model: Path) -> None:

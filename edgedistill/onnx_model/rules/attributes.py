@@ -46,6 +46,8 @@ _TAKEN: dict[tuple[str, str], tuple[tuple[int, ...], tuple[Any, ...]]] = {
     ("LpNormalization", "p"): ((8,), (1, 2)),
     ("LpPool", "p"): ((8,), (1, 2)),
     ("RNN", "layout"): ((10,), (0,)),
+    ("RandomNormal", "dtype"): ((8,), (1, 10)), ("RandomNormalLike", "dtype"): ((8,), (1, 10)),  # FLOAT, FLOAT16
+    ("RandomUniform", "dtype"): ((8,), (1, 10)), ("RandomUniformLike", "dtype"): ((8,), (1, 10)),
     ("Resize", "antialias"): ((8,), (0,)),
     ("Resize", "keep_aspect_ratio_policy"): ((8,), (b"stretch",)),
     ("Resize", "coordinate_transformation_mode"): ((8,), (

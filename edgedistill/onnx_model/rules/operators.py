@@ -88,10 +88,24 @@ def _ranks(graph: Graph, target: Target) -> Iterator[Finding]:
             why = f"its input has {first} dimensions; TensorRT {target.tensorrt} takes images, which have 4"
         elif node.op_type == "TensorScatter" and first and (first != 4 or attribute(node, "axis", -2) not in (-2, 2)):
             why = "the importer wants 4 dimensions and writes along axis -2"
-        elif node.op_type == "Attention" and any(node.input[4:]):
-            why = "the importer refuses past_key and past_value, and does not document nonpad_kv_seqlen"
+        elif node.op_type == "Attention":
+            why = _attention(graph, node)
         if why:
             yield Finding("error", "rank", node_name(node), why, "reshape what goes in, or use other layers")
+
+
+def _attention(graph: Graph, node: onnx.NodeProto) -> str | None:
+    """operators.md and onnxOpImporters.cpp of 10.16; equal K and V and the mask: said by TensorRT for RTX 1.7."""
+    key, value, mask = (graph.shapes.get(given(node, position), ()) for position in (1, 2, 3))
+    if any(node.input[4:]):
+        return "the importer refuses past_key and past_value, and does not document nonpad_kv_seqlen"
+    if key and value and key != value:
+        return f"its key {list(key)} and value {list(value)} must have the same shape"
+    if given(node, 3) and attribute(node, "is_causal", 0):
+        return "a mask and is_causal exclude each other"
+    if mask and key and mask[-1] not in (1, key[-2]):
+        return f"its mask covers {mask[-1]} keys of {key[-2]}"
+    return None
 
 
 def _dropout(graph: Graph, target: Target) -> Iterator[Finding]:

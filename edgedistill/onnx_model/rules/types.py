@@ -34,7 +34,8 @@ _ALSO = {
     "ReduceMax": {"INT32"}, "ReduceMin": {"INT32"}, "ReduceProd": {"INT32"}, "ReduceSum": {"INT32"},  # of shapes
 }  # fmt: skip
 # operator -> (types, release from which the source takes them all the same)
-_NEVER = {"Where": ({"BOOL"}, (8, 5)), "Range": ({"FLOAT16", "BFLOAT16"}, (99,))}
+_NEVER = {"Where": ({"BOOL"}, (8, 5)), "Range": ({"FLOAT16", "BFLOAT16"}, (99,)),
+          "Celu": ({"FLOAT16", "BFLOAT16"}, (99,))}  # fmt: skip; its importers add FLOAT constants to it
 # documented later than the source takes it: elementwiseCheck lets BOOL pass for Equal from 8.5
 _FROM = {"Equal": ({"BOOL"}, (8, 5))}
 _POSITIONS = {"Where": (1, 2), "Pow": (0, 1)}  # else all inputs of the first input's type variable

@@ -32,8 +32,8 @@ def rotary():
     return model([node("RotaryEmbedding", "xcs")], halves, opset=23, ir=11)
 
 
-def half():
-    return model([node("Cast", "x", ["h"], to=TensorProto.FLOAT16), node("Relu", "h", ["r"]),
+def half(kind="Relu"):
+    return model([node("Cast", "x", ["h"], to=TensorProto.FLOAT16), node(kind, "h", ["r"]),
                   node("Cast", "r", to=TensorProto.FLOAT)])  # fmt: skip
 
 
@@ -63,9 +63,10 @@ def scattered(shape):
     return model([node("TensorScatter", "xu")], [array("u", np.ones(shape))], shape=shape, opset=24, ir=12)
 
 
-def attention(past):
-    names = ["x", "x", "x", *(["", past, past] if past else [])]
-    return model([node("Attention", names)], [array("past", np.ones((1, 3, 8, 8)))] if past else [], opset=23, ir=11)
+def attention(past, value=(1, 3, 8, 8), mask=None, **attributes):
+    names = ["x", "x", "v", "m" if mask else "", *([past, past] if past else [])]
+    stored = [array("past", np.ones((1, 3, 8, 8))), array("v", np.ones(value)), array("m", np.ones(mask or 1))]
+    return model([node("Attention", names, **attributes)], stored, opset=23, ir=11)
 
 
 # name -> (rule, level, TensorRT, what breaks it, its neighbour)
@@ -108,6 +109,13 @@ CASES = {
     "volume": ("rank", "error", "10.16", volume(), model([node("Relu", "x")])),
     "tensor scatter": ("rank", "error", "10.16", scattered((1, 8, 8)), scattered((1, 3, 8, 8))),
     "attention with a past": ("rank", "error", "10.16", attention("past"), attention("")),
+    "attention of unequal heads": ("rank", "error", "10.16", attention("", value=(1, 3, 8, 4)), attention("")),
+    "attention with mask and causal": ("rank", "error", "10.16", attention("", mask=(8, 8), is_causal=1),
+                                       attention("", mask=(8, 8))),
+    "celu of halves": ("operator-type", "error", "10.3", half("Celu"), half("Relu")),
+    "random double": ("attribute-value", "error", "10.3",
+                      model([node("RandomUniformLike", "x", dtype=11)], output=TensorProto.DOUBLE),
+                      model([node("RandomUniformLike", "x", dtype=1)])),
     "mod of floats": ("operator-type", "error", "10.16", model([node("Mod", "xx")]),
                       model([node("Mod", "xx", fmod=1)])),
     "ellipsis": ("attribute-value", "error", "10.3", model([node("Einsum", "xx", equation="...i,...i->...")]),
@@ -115,7 +123,7 @@ CASES = {
 }  # fmt: skip
 MORE = {  # rules that the broken file breaks besides
     "int8 without Q": {"input-type"}, "no input": {"schema"}, "scales of an input": {"inputs"},
-    "squeeze axes of an input": {"cast"},
+    "squeeze axes of an input": {"cast"}, "celu of halves": {"impossible"},
 }  # fmt: skip
 
 
