@@ -18,7 +18,7 @@ from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
 from edgedistill.printable import printable, printable_values
 from edgedistill.run_folder import write_bytes
-from edgedistill.target import load_target
+from edgedistill.target import Target, load_target
 
 call_as_verb(__name__)
 
@@ -40,9 +40,15 @@ def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[st
         "target": target.name,
         "tensorrt": target.tensorrt,
         "fits": not any(finding.level == "error" for finding in findings),
-        "basis": "rules read from the parser's source; not a run of the board's parser",
+        "basis": _basis(target),
         "findings": [asdict(finding) for finding in findings],
     }
+
+
+def _basis(target: Target) -> str:
+    """What the verdict rests on: the sources that the rules of this release were read from."""
+    read = f"rules read from {target.release.source}" if target.release else "no rules"
+    return f"{read}; not a run of the board's parser"
 
 
 def fix(
@@ -79,6 +85,7 @@ def fix(
     beside = out.with_name(f".{out.name}.partial")
     try:
         write_bytes(beside, made.SerializeToString(deterministic=True))
+        _refuse_what_breaks_the_standard(model, beside)
         proof = prove_equal(model, beside)
         result = check(beside, target_name, tensorrt)
         os.replace(beside, out)
@@ -90,6 +97,24 @@ def fix(
     fixed = {"file": str(out), "mended": printable_values(done), "not_mended": printable_values(failed),
              "proof": proof}  # fmt: skip
     return {**result, "model": str(model), "fix": fixed}
+
+
+def _refuse_what_breaks_the_standard(model: Path, mended: Path) -> None:
+    """
+    Raises:
+        PreflightError: onnx.checker refuses what was made in full, and took the original.
+    """
+
+    def fault(path: Path) -> str | None:
+        try:
+            onnx.checker.check_model(str(path), full_check=True)
+        except Exception as error:  # its C++ side raises several types
+            return " ".join(str(error).split("\n==>")[0].split())[:200]
+        return None
+
+    reason = fault(mended)
+    if reason and not fault(model):
+        raise PreflightError(f"{model}: the mended model would break the ONNX standard: {reason}; not written")
 
 
 def _refuse_what_is_no_tensor(model: Path) -> None:

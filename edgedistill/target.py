@@ -17,7 +17,7 @@ class Release:
 
     Attributes:
         name: "8.2".
-        branch: of onnx/onnx-tensorrt that was read for it.
+        source: what was read for its rules.
         jetpack: which brings it.
         operators: column of operators.csv.
         opset_max: documented limit of the parser.
@@ -25,7 +25,7 @@ class Release:
     """
 
     name: str
-    branch: str
+    source: str
     jetpack: str
     operators: str
     opset_max: int

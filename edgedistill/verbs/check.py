@@ -13,7 +13,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
     parser.add_argument("--tensorrt", metavar="RELEASE",
-                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3 (default: the board's)")  # fmt: skip
+                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3, 10.16, 11.4 "
+                       "(default: the board's)")  # fmt: skip
     parser.add_argument("--fix", type=Path, metavar="OUT.onnx",
                        help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
     parser.add_argument("--shape", type=_shape, action="append", metavar="INPUT=1,3,H,W",

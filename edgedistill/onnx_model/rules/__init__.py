@@ -1,6 +1,6 @@
 """The pre-flight's rules by theme. A rule is a generator: (graph, target) -> findings.
 
-They follow the importers' source (onnx/onnx-tensorrt, branches 8.2-GA, 8.5-GA, 8.6-GA, 10.1-GA) and
+They follow the importers' source (onnx/onnx-tensorrt; releases.toml says what was read for each release) and
 the threads named beside them, not a run of the board's parser.
 """
 

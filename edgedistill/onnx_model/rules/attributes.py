@@ -13,7 +13,7 @@ from typing import Any
 import onnx
 
 from edgedistill.onnx_model.findings import Finding, Graph, attribute, is_standard, node_name
-from edgedistill.onnx_model.rules.tables import column, importers
+from edgedistill.onnx_model.rules.tables import column, importers, unread_importers
 from edgedistill.target import Target
 
 _NO_EFFECT = {  # attributes that change nothing in inference, whatever their value
@@ -21,6 +21,7 @@ _NO_EFFECT = {  # attributes that change nothing in inference, whatever their va
     ("MaxPool", "storage_order"),  # of the indices, which no release gives
     ("TopK", "sorted"),            # 0 allows any order, and TensorRT's is one
     ("Cast", "saturate"), ("CastLike", "saturate"), ("QuantizeLinear", "saturate"),  # of 8-bit floats
+    ("DequantizeLinear", "block_size"), ("QuantizeLinear", "block_size"),  # the shape of the scale says it
 }  # fmt: skip
 _HAS_EFFECT: dict[tuple[str, str], Callable[[onnx.NodeProto], bool]] = {
     ("Resize", "cubic_coeff_a"): lambda node: _mode(node) == b"cubic",
@@ -32,13 +33,21 @@ _HAS_EFFECT: dict[tuple[str, str], Callable[[onnx.NodeProto], bool]] = {
 
 # (operator, attribute) -> (first release, values that its importer takes)
 _TAKEN: dict[tuple[str, str], tuple[tuple[int, ...], tuple[Any, ...]]] = {
+    ("Attention", "qk_matmul_output_mode"): ((10, 14), (0,)),
+    ("Attention", "softcap"): ((10, 14), (0.0,)),
+    ("Attention", "softmax_precision"): ((10, 14), ()),
     ("BatchNormalization", "training_mode"): ((8, 5), (0,)),
+    ("BlackmanWindow", "output_datatype"): ((10, 4), (1,)),
     ("GRU", "layout"): ((10,), (0,)),
+    ("HammingWindow", "output_datatype"): ((10, 4), (1,)),
+    ("HannWindow", "output_datatype"): ((10, 4), (1,)),
     ("LSTM", "input_forget"): ((8,), (0,)),
     ("LSTM", "layout"): ((10,), (0,)),
     ("LpNormalization", "p"): ((8,), (1, 2)),
     ("LpPool", "p"): ((8,), (1, 2)),
     ("RNN", "layout"): ((10,), (0,)),
+    ("RandomNormal", "dtype"): ((8,), (1, 10)), ("RandomNormalLike", "dtype"): ((8,), (1, 10)),  # FLOAT, FLOAT16
+    ("RandomUniform", "dtype"): ((8,), (1, 10)), ("RandomUniformLike", "dtype"): ((8,), (1, 10)),
     ("Resize", "antialias"): ((8,), (0,)),
     ("Resize", "keep_aspect_ratio_policy"): ((8,), (b"stretch",)),
     ("Resize", "coordinate_transformation_mode"): ((8,), (
@@ -46,13 +55,17 @@ _TAKEN: dict[tuple[str, str], tuple[tuple[int, ...], tuple[Any, ...]]] = {
     ("Resize", "mode"): ((8,), (b"nearest", b"linear", b"cubic")),
     ("RoiAlign", "mode"): ((8, 5), (b"avg", b"max")),
     ("RoiAlign", "coordinate_transformation_mode"): ((8, 5), (b"half_pixel", b"output_half_pixel")),
+    ("ScatterND", "reduction"): ((10, 9), (b"none",)),
+    ("TensorScatter", "mode"): ((10, 15), (b"linear",)),
     ("Upsample", "mode"): ((8,), (b"nearest", b"linear", b"bilinear")),
 }  # fmt: skip
 _PAD_MODES = (b"constant", b"reflect", b"edge")  # and wrap from 10
 _GRID_MODES = (b"nearest", b"bilinear", b"bicubic")  # linear and cubic of opset 20 are not known
 
+_EINSUM_WHOLE = (10, 12)  # ellipsis, diagonal and broadcasting: ONNX-TensorRT changelog
+
 # Outputs that the importer gives, where the schema has more. Dropout gives its mask.
-_OUTPUTS = {"BatchNormalization": 1, "LayerNormalization": 1, "MaxPool": 1}
+_OUTPUTS = {"Attention": 1, "BatchNormalization": 1, "LayerNormalization": 1, "MaxPool": 1}
 
 
 def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -107,7 +120,7 @@ def _combination(node: onnx.NodeProto, target: Target) -> str | None:
         rounding = attribute(node, "nearest_mode", b"round_prefer_floor")
         if rounding != b"round_prefer_floor":
             return f"tf_half_pixel_for_nn with nearest_mode {_shown(rounding)}; only round_prefer_floor is taken"
-    if kind == "ScatterND" and release >= (10,) and any(a.name == "reduction" for a in node.attribute):
+    if kind == "ScatterND" and (10,) <= release < (10, 9) and any(a.name == "reduction" for a in node.attribute):
         return f"TensorRT {target.tensorrt} refuses the attribute reduction, whatever its value"
     if kind in ("GRU", "LSTM", "RNN") and attribute(node, "direction", b"forward") == b"bidirectional":
         for name in ("activations", "activation_alpha", "activation_beta"):
@@ -116,18 +129,20 @@ def _combination(node: onnx.NodeProto, target: Target) -> str | None:
             if values[:half] != values[half:]:
                 return f"{name} of the reverse pass differ from those of the forward pass"
     if kind == "Einsum":
-        return _einsum(attribute(node, "equation", b"").decode("utf-8", "replace"))
+        return _einsum(attribute(node, "equation", b"").decode("utf-8", "replace"), release)
     if kind in ("MaxPool", "AveragePool", "LpPool") and any(d != 1 for d in attribute(node, "dilations", [])):
         return f"dilated pooling is refused by TensorRT {target.tensorrt}"
     return None
 
 
-def _einsum(equation: str) -> str | None:
-    if "..." in equation:
+def _einsum(equation: str, release: tuple[int, ...]) -> str | None:
+    if "..." in equation and release < _EINSUM_WHOLE:
         return "an ellipsis in the equation is not supported"
     odd = sorted(set(equation) - set("abcdefghijklmnopqrstuvwxyz->., "))
     if odd:
         return f"the equation has {odd[0]!r}; only lower-case letters are taken"
+    if release >= _EINSUM_WHOLE:
+        return None
     terms = equation.replace(" ", "").partition("->")[0].split(",")
     repeated = next((term for term in terms if len(set(term)) < len(term)), None)
     return f"a diagonal ({repeated!r}) is not supported" if repeated else None
@@ -143,8 +158,9 @@ def _outputs(graph: Graph, target: Target) -> Iterator[Finding]:
 
 
 def _imported(graph: Graph, target: Target) -> Iterator[onnx.NodeProto]:
-    """Standard nodes with an importer; those without one are a finding of another rule."""
-    known = importers(target.release.operators)
+    """Standard nodes with an importer that was read; others are a finding of another rule."""
+    column_name = target.release.operators
+    known = importers(column_name) - unread_importers(column_name)
     return (node for node in graph.nodes if is_standard(node.domain) and node.op_type in known)
 
 

@@ -14,9 +14,11 @@ from edgedistill.onnx_model.findings import (
     is_standard,
     node_name,
 )
-from edgedistill.onnx_model.rules.tables import importers
+from edgedistill.onnx_model.rules.tables import importers, unread_importers
 from edgedistill.target import Target
 
+_VOLUMES_FROM = (11, 2)  # of GridSample: NVIDIA's release notes of 11.2.1
+_RESIZE_AXES_FROM = (10,)  # before, `axes` is never read: `unread-attribute`
 _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
 
 
@@ -26,6 +28,13 @@ def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
             yield Finding("error", "operator", node_name(node),
                           f"TensorRT {target.tensorrt} has no importer for {node.op_type}",
                           "export at a lower opset, or replace the layer")  # fmt: skip
+
+
+def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type(*unread_importers(target.release.operators)):
+        yield Finding("warning", "importer-unread", node_name(node), f"TensorRT {target.tensorrt} documents "
+                      f"{node.op_type}, but the source of its importer could not be read: its limits are not checked",
+                      "ask a real parser: check --parse")  # fmt: skip
 
 
 def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -44,7 +53,8 @@ def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
                               "resize only height and width")  # fmt: skip
         scales = graph.array(given(node, scales_position(graph, node)))
         if scales is not None and scales.size:
-            rank = len(graph.shapes.get(node.input[0], ())) or scales.size
+            axes = attribute(node, "axes", ()) if target.release.number >= _RESIZE_AXES_FROM else ()
+            rank = len(axes or graph.shapes.get(node.input[0], ())) or scales.size
             if scales.dtype != "float32" or scales.size != rank:
                 yield Finding("error", "resize-scales", node_name(node),
                               f"scales must be {rank} float32 values, got {scales.size} {scales.dtype}",
@@ -66,6 +76,36 @@ def _factors(graph: Graph, node) -> list[float]:
     if sizes is None or len(before) != len(sizes) or not all(before):
         return []
     return [float(after) / old for after, old in zip(sizes, before, strict=True)]
+
+
+def _ranks(graph: Graph, target: Target) -> Iterator[Finding]:
+    for node in graph.of_type("MatMul", "GridSample", "TensorScatter", "Attention"):
+        first, second = (len(graph.shapes.get(given(node, position), ())) for position in (0, 1))
+        why = None
+        if node.op_type == "MatMul" and first == 1 and second > 2:  # a 1 goes before the vector, the first axis goes
+            why = f"a vector times a tensor of {second} dimensions; the importers remove the wrong axis of the product"
+        elif node.op_type == "GridSample" and first > 4 and target.release.number < _VOLUMES_FROM:
+            why = f"its input has {first} dimensions; TensorRT {target.tensorrt} takes images, which have 4"
+        elif node.op_type == "TensorScatter" and first and (first != 4 or attribute(node, "axis", -2) not in (-2, 2)):
+            why = "the importer wants 4 dimensions and writes along axis -2"
+        elif node.op_type == "Attention":
+            why = _attention(graph, node)
+        if why:
+            yield Finding("error", "rank", node_name(node), why, "reshape what goes in, or use other layers")
+
+
+def _attention(graph: Graph, node: onnx.NodeProto) -> str | None:
+    """operators.md and onnxOpImporters.cpp of 10.16; equal K and V and the mask: said by TensorRT for RTX 1.7."""
+    key, value, mask = (graph.shapes.get(given(node, position), ()) for position in (1, 2, 3))
+    if any(node.input[4:]):
+        return "the importer refuses past_key and past_value, and does not document nonpad_kv_seqlen"
+    if key and value and key != value:
+        return f"its key {list(key)} and value {list(value)} must have the same shape"
+    if given(node, 3) and attribute(node, "is_causal", 0):
+        return "a mask and is_causal exclude each other"
+    if mask and key and mask[-1] not in (1, key[-2]):
+        return f"its mask covers {mask[-1]} keys of {key[-2]}"
+    return None
 
 
 def _dropout(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -117,4 +157,4 @@ def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
                       "find any implementation\"", "take the largest on the CPU, from the logits")  # fmt: skip
 
 
-RULES = (_operators, _resize, _dropout, _constant_form, _control_flow, _scratch)
+RULES = (_operators, _unread, _resize, _ranks, _dropout, _constant_form, _control_flow, _scratch)

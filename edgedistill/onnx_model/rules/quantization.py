@@ -2,7 +2,7 @@
 
 8.2 to 8.6: three inputs, zero point INT8, all 0 and sized like the scale (QuantDequantLinearHelper);
 INT8 weight constants are refused (NVIDIA/TensorRT#2163, onnxruntime#11535). 10: the zero point may
-be left out, and UINT8 is computed as INT8 with a log line only.
+be left out, and UINT8 is computed as INT8 with a log line only. 11: Q/DQ are the only way to INT8.
 """
 
 from __future__ import annotations
@@ -111,4 +111,20 @@ def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
                               "write symmetric INT8 Q/DQ with float weights and bias")  # fmt: skip
 
 
-RULES = (_hardware, _form, _operators)
+def _strong_typing(graph: Graph, target: Target) -> Iterator[Finding]:
+    """11 computes each tensor in the file's type: flags, calibrators and calibration caches are gone.
+
+    Source: docs.nvidia.com/deeplearning/tensorrt, "TensorRT 10.x to 11.x" (removed APIs and trtexec options).
+    """
+    half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+    typed = half & {*graph.types.values(), *(tensor.data_type for tensor in graph.initializers.values())}
+    if target.release.number < (11,) or typed:
+        return
+    quantized = next(graph.of_type("QuantizeLinear", "DequantizeLinear"), None) is not None
+    what = "what its Q/DQ nodes do not quantize" if quantized else "all of this file"
+    yield Finding("warning", "strong-typing", "model", f"TensorRT {target.tensorrt} has no precision flags, no "
+                  f"calibrators and no calibration cache: {what} runs in FLOAT",
+                  "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16")  # fmt: skip
+
+
+RULES = (_hardware, _form, _operators, _strong_typing)

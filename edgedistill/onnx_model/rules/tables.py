@@ -16,7 +16,13 @@ def column(table: str, release_column: str) -> dict[str, frozenset[str]]:
 @cache
 def importers(release_column: str) -> frozenset[str]:
     """Operators with an importer, from a column of operators.csv."""
-    return frozenset(row["op"] for row in _rows("operators.csv") if row[release_column] == "Y")
+    return frozenset(row["op"] for row in _rows("operators.csv") if row[release_column] in ("Y", "?"))
+
+
+@cache
+def unread_importers(release_column: str) -> frozenset[str]:
+    """Operators that NVIDIA documents for the release, whose importer's source could not be read."""
+    return frozenset(row["op"] for row in _rows("operators.csv") if row[release_column] == "?")
 
 
 @cache

@@ -23,16 +23,18 @@ MAX_BYTES = 2 << 30  # of one protobuf message, so of what a parser reads
 _READ = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32,
          TensorProto.INT64, TensorProto.DOUBLE, TensorProto.BOOL}  # fmt: skip
 # type -> first release that knows it
-_LATER = {TensorProto.UINT8: (8, 5), TensorProto.BFLOAT16: (10,), TensorProto.FLOAT8E4M3FN: (10,)}
+_LATER = {TensorProto.UINT8: (8, 5), TensorProto.BFLOAT16: (10,), TensorProto.FLOAT8E4M3FN: (10,),
+          TensorProto.INT4: (10,), TensorProto.FLOAT4E2M1: (10, 8)}  # fmt: skip
 
 
 def _inputs(graph: Graph, target: Target) -> Iterator[Finding]:
     for value in graph.inputs():
         kind = value.type.tensor_type
-        if kind.elem_type != TensorProto.FLOAT:
+        if not _known(kind.elem_type, target):
+            why = f"TensorRT {target.tensorrt} has no inputs of type {type_name(kind.elem_type)}"
+            yield Finding("error", "network-type", value.name, why, "give the network float32")
+        elif kind.elem_type != TensorProto.FLOAT:
             why = f"{type_name(kind.elem_type)} input; the board's runner gives float32"
-            if not _known(kind.elem_type, target):
-                why += f", and TensorRT {target.tensorrt} has no such input type"
             yield Finding("error", "input-type", value.name, why, "cast before the network")
         if not kind.HasField("shape") or any(dim.dim_value <= 0 for dim in kind.shape.dim):
             shown = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim]
@@ -40,6 +42,9 @@ def _inputs(graph: Graph, target: Target) -> Iterator[Finding]:
             why = f"its shape {shown} is not fixed" if kind.HasField("shape") else "it has no shape"
             yield Finding("error", "dynamic-shape", value.name, why.replace("'", ""), "export with a static "
                           f"shape, or: edgedistill check FILE --fix OUT.onnx --shape {value.name}={sizes}")  # fmt: skip
+    if not graph.inputs():
+        yield Finding("error", "inputs", "model", "no input; the board's runner gives one",
+                      "export with an image as input")  # fmt: skip
     if len(graph.inputs()) > 1:
         names = ", ".join(value.name for value in graph.inputs())
         yield Finding("warning", "inputs", "model", f"{len(graph.inputs())} inputs ({names}); the "

@@ -11,14 +11,21 @@ from collections.abc import Iterator
 import onnx
 from onnx import TensorProto
 
-from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name, type_name
+from edgedistill.onnx_model.findings import (
+    Finding,
+    Graph,
+    attribute,
+    is_standard,
+    node_name,
+    type_name,
+)
 from edgedistill.onnx_model.rules.tables import column
 from edgedistill.target import Target
 
 # Their types are another rule's, or have nothing to do with what they compute.
 _OTHER_RULES = {
     "Cast", "CastLike", "Constant", "ConstantOfShape", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan",
-    "EyeLike", "RandomNormal", "RandomUniform", "Shape", "Size",
+    "EyeLike", "RandomNormal", "RandomUniform", "Shape", "Size", "BlackmanWindow", "HammingWindow", "HannWindow",
 }  # fmt: skip
 # operator -> types that the source takes beside the documented ones
 _ALSO = {
@@ -27,7 +34,8 @@ _ALSO = {
     "ReduceMax": {"INT32"}, "ReduceMin": {"INT32"}, "ReduceProd": {"INT32"}, "ReduceSum": {"INT32"},  # of shapes
 }  # fmt: skip
 # operator -> (types, release from which the source takes them all the same)
-_NEVER = {"Where": ({"BOOL"}, (8, 5))}
+_NEVER = {"Where": ({"BOOL"}, (8, 5)), "Range": ({"FLOAT16", "BFLOAT16"}, (99,)),
+          "Celu": ({"FLOAT16", "BFLOAT16"}, (99,))}  # fmt: skip; its importers add FLOAT constants to it
 # documented later than the source takes it: elementwiseCheck lets BOOL pass for Equal from 8.5
 _FROM = {"Equal": ({"BOOL"}, (8, 5))}
 _POSITIONS = {"Where": (1, 2), "Pow": (0, 1)}  # else all inputs of the first input's type variable
@@ -44,12 +52,26 @@ def _types(graph: Graph, target: Target) -> Iterator[Finding]:
         for name in _data_inputs(graph, node):
             kind = graph.types.get(name, TensorProto.UNDEFINED)
             seen = _as_computed(kind, target.release.number)
-            if seen not in taken and seen not in ("UNDEFINED", "INT8", "UINT8"):
+            if seen not in taken and seen != "UNDEFINED" and not _between_q_and_dq(graph, name):
                 yield Finding("error", "operator-type", node_name(node),
                               f"{node.op_type} of {type_name(kind)} ({name}); TensorRT {target.tensorrt} "
                               f"takes {', '.join(sorted(taken))}",
                               "cast to FLOAT before it, or keep to another operator")  # fmt: skip
                 break
+
+
+def _between_q_and_dq(graph: Graph, name: str) -> bool:
+    """Whether a QuantizeLinear made it, be it some Reshapes and Transposes before; the rule `q-dq` sees to those."""
+    for _ in graph.nodes:  # no chain is longer
+        maker = graph.producers.get(name)
+        if maker is None or not maker.input:
+            return False
+        if maker.op_type == "QuantizeLinear":
+            return True
+        if graph.types.get(maker.input[0]) != graph.types.get(name):
+            return False
+        name = maker.input[0]
+    return False
 
 
 def _taken(kind: str, documented: frozenset[str], release: tuple[int, ...]) -> set[str]:
@@ -104,4 +126,14 @@ def _float_range(graph: Graph, target: Target) -> Iterator[Finding]:
                           "compute it in INT32 and cast, or fold constants (onnxslim)")  # fmt: skip
 
 
-RULES = (_types, _float_range)
+def _mod(graph: Graph, target: Target) -> Iterator[Finding]:
+    """Every importer of Mod wants fmod for floats; the standard does not any more."""
+    for node in graph.of_type("Mod"):
+        kind = graph.types.get(node.input[0], TensorProto.UNDEFINED)
+        floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+        if kind in floats and not attribute(node, "fmod", 0):
+            yield Finding("error", "operator-type", node_name(node), f"Mod of {type_name(kind)} without fmod; "
+                          "the importers take integers only", "set fmod to 1 where the sign allows it")  # fmt: skip
+
+
+RULES = (_types, _float_range, _mod)

@@ -8,13 +8,17 @@ import onnx
 
 from edgedistill.onnx_model import sort
 from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name
+from edgedistill.onnx_model.rules.impossible import impossible
 from edgedistill.target import Target
 
 OLDEST_OPSET = 7  # below it every parser warns: "generated with at least opset 7"
 
 
 def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
-    """A file whose opset was only relabelled breaks the standard: the older form has no such input."""
+    """A file whose opset was only relabelled breaks the standard: the older form has no such input.
+
+    What nothing can compute is asked of files that keep to it only.
+    """
     in_order = sort.sorted_model(graph.model)
     if in_order is None:
         yield Finding("error", "schema", "model", "its nodes form a cycle, so nothing can be computed first",
@@ -26,6 +30,8 @@ def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
         reason = " ".join(str(error).split("\n==>")[0].split())[:200]
         yield Finding("error", "schema", "model", f"breaks the ONNX standard at opset {graph.opset}: "
                       f"{reason}", "export again; an opset number that was only rewritten does this")  # fmt: skip
+        return
+    yield from impossible(graph, in_order)
 
 
 def _opset(graph: Graph, target: Target) -> Iterator[Finding]:
