@@ -1,5 +1,7 @@
 """A loss that stops being a number: the batch is kept, the training goes back once, then it stops."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -88,13 +90,46 @@ def test_it_goes_back_to_the_epochs_start_once_and_on_more_slowly(tmp_path, sick
     assert ours.went_back == {"from_step": 5, "to_step": 3, "why": ours.went_back["why"],
                               "batch": "bad_batch-5.npz", "lr_scale": 0.1}  # fmt: skip
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    # The oracle: one epoch, then its weights and optimizer by hand into a slower one.
     plain = training(tmp_path / "none")
     plain_rows = plain.run(Talk(quiet=True), "net")
     assert rows[0] == plain_rows[0]
     assert rows[1]["lr"] == pytest.approx(0.1 * plain_rows[1]["lr"])
-    assert not same(bits(ours.model), bits(plain.model))
-    assert all(torch.isfinite(value).all() for value in ours.model.state_dict().values())
+    # The oracle: one epoch that is stopped, then its weights and optimizer by hand into a slower one.
+    (tmp_path / "slower").mkdir()
+    with pytest.raises(Stopped):
+        training(tmp_path / "slower", stop_at=3, seconds=0).run(Talk(quiet=True), "net")
+    path = tmp_path / "slower" / "checkpoint.pt"
+    stored = load(path, torch.device("cpu"))
+    assert stored["state"]["step"] == 3
+    stored["state"]["lr_scale"] = 0.1
+    torch.save(stored, path)
+    slower = training(tmp_path / "slower")
+    slower_rows = slower.run(Talk(quiet=True), "net")
+    assert same(bits(ours.model), bits(slower.model))
+    assert [row["train_loss"] for row in rows] == [row["train_loss"] for row in slower_rows]
+
+
+def test_what_a_step_draws_is_a_function_of_seed_and_step(tmp_path):
+    """Dropout's numbers: other ones at each step, and the same when a step is made again."""
+
+    def drawn(folder, **how):
+        seen, ours = [], training(folder, **how)
+
+        def draws(net, images):
+            seen.append(torch.rand(4).tolist())
+            return read(net, images)
+
+        ours.read = draws
+        with contextlib.suppress(Stopped):
+            ours.run(Talk(quiet=True), "net")
+        return seen
+
+    (tmp_path / "whole").mkdir()
+    whole = drawn(tmp_path / "whole")
+    assert len({tuple(values) for values in whole}) == len(whole) == 9
+    (tmp_path / "killed").mkdir()
+    before = drawn(tmp_path / "killed", stop_at=5, seconds=0)
+    assert before[:5] + drawn(tmp_path / "killed") == whole
 
 
 def test_the_batch_that_caused_it_is_kept_whole(tmp_path):
