@@ -223,7 +223,8 @@ def batch_of(images, positions, view, cache):
         seen.append((normal.transpose(2, 0, 1), label, partner, share))
     pixels, labels, partners, shares = (np.array(column) for column in zip(*seen, strict=True))
     cells = pixels.reshape(len(pixels), 3, CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(axis=(3, 5))
-    return Seen(cells.reshape(len(cells), -1), labels, partners, shares, cache.said[positions, view], cache.pooled[positions, view])
+    return Seen(cells.reshape(len(cells), -1), labels, partners, shares, cache.said[positions, view],
+                cache.pooled[positions, view])  # fmt: skip
 
 
 def float64(net, projector):
