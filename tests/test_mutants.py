@@ -6,7 +6,17 @@ import sys
 import pytest
 
 from mutants import run as mutants
-from mutants.run import BROKEN, KILLED, PACKAGES, ROOT, STALE, SURVIVED, Mutant, environment_for, outcome_of
+from mutants.run import (
+    BROKEN,
+    KILLED,
+    PACKAGES,
+    ROOT,
+    STALE,
+    SURVIVED,
+    Mutant,
+    environment_for,
+    outcome_of,
+)
 
 LISTED = mutants.mutants_from_file()
 
