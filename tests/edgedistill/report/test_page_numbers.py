@@ -192,8 +192,8 @@ def reports(stages_to_read, recipe, board, swept):
     stages["distill"] |= {"class_weights": {"good": 0.625, "dent": 2.5}, "best": {"epoch": 3, "value": 0.9}}
     table = recipe.model_dump(mode="json")
     table["data"]["metric"] = "balanced_accuracy_fraction"
-    predicted = {"fps": 88.24, "fps_low": 70.4, "fps_high": 123.6, "interval_share": 0.9, "memory_mib": 260.6, "notes": [],
-                 "extrapolated": True, "provenance": "predicted: others' boards", "reason": ""}  # fmt: skip
+    predicted = {"fps": 88.24, "fps_low": 70.4, "fps_high": 123.6, "interval_share": 0.9, "memory_mib": 260.6,
+                 "notes": [], "extrapolated": True, "provenance": "predicted: how", "reason": ""}  # fmt: skip
     return {
         "with a board": report_from_stages(stages, rich, pairs, swept=swept(rich, stages)),
         "without": report_from_stages(with_seeds_links_and_gate(stages_to_read), type(recipe).model_validate(table),
@@ -210,7 +210,8 @@ def read(reports):
         for name in ("histogram_figure", "trace_figure"):
             patch.setattr(pages.device_figures, name, lambda *_: None)
         for name, report in reports.items():
-            drawn = dict.fromkeys(["accuracy", "recall", "ladder", "curves", "students", "terms", "pareto", "rescue"], "")
+            drawn = dict.fromkeys(("accuracy", "recall", "ladder", "curves", "students", "terms", "pareto",
+                                   "rescue"), "")  # fmt: skip
             numbers = traced({key: value for key, value in report.items() if key != "provenance"})
             shown = {row["sha256"]: b"" for pair in report["disagreements"] for row in pair["shown"]}
             found[name] = Page(pages.html_from_report({**report, **numbers}, None, shown))
