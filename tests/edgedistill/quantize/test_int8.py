@@ -103,6 +103,7 @@ def test_a_calibration_that_was_killed_ends_with_the_same_ranges(model, images, 
     assert not state.exists()
 
 
+@pytest.mark.parametrize("model", ["squeezenet1_1"], indirect=True)
 def test_a_state_of_other_images_is_not_gone_on_from(model, images, tmp_path, monkeypatch):
     """As many images of another list: killed after the first five, which must not count."""
     monkeypatch.setattr("calibration.collect.SAVE_SECONDS", 0.0)
