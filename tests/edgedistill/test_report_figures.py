@@ -106,7 +106,7 @@ def learned(tmp_path_factory):
             path = folder / "images" / kind / f"{number:03d}.png"
             assert cv2.imwrite(str(path), draw(kind, rng, 40)[:, :, ::-1])
     (folder / "r.toml").write_text(RECIPE)
-    edgedistill("run", "r.toml", cwd=folder)
+    edgedistill("run", "r.toml", cwd=folder, timeout=600)
     return folder
 
 
