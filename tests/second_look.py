@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -246,7 +247,7 @@ def data_of(run):
     counts = {split: dict(Counter(row["label"] for row in run.of(split))) for split in splits}
     where = {}
     for row in run.rows:
-        assert hashlib.sha256(open(row["path"], "rb").read()).hexdigest() == row["sha256"]  # noqa: SIM115
+        assert hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest() == row["sha256"]
         where.setdefault(row["sha256"], set()).add(row["split"])
     return {"images": {split: len(run.of(split)) for split in splits}, "counts": counts,
             "majority_fraction": max(counts["test"].values()) / len(run.of("test")),
