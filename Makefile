@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test torture fuzz device-test lint bench assets clean
+.PHONY: help install quickstart test torture fuzz mutants device-test lint bench assets clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,10 @@ FUZZ ?= long
 fuzz: install  ## search by coverage for inputs that break a reader; FUZZ=short, minutes or long
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[fuzz]'
 	TORTURE=$(FUZZ) $(BIN)/python tests/torture/guided.py
+
+ONLY ?= *
+mutants: install  ## make small faults one at a time in a copy: a test must notice each; ONLY=NAME or a pattern, JOBS=N
+	$(BIN)/python tests/mutants/run.py --only '$(ONLY)' $(if $(JOBS),--jobs $(JOBS))
 
 device-test:  ## the board's code on JetPack 4's and 7's Python, numpy and OpenCV (needs 3.6.15 and 3.12: pyenv, or PYTHON36 and PYTHON312)
 	bash tests/device_test.sh

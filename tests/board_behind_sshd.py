@@ -56,8 +56,13 @@ exec {python} "$@"
         (self.folder / f"fault-{verb}").write_text(script + "\n")
 
     def forget_faults(self):
-        for path in self.folder.glob("fault-*"):
+        for path in [*self.folder.glob("fault-*"), *self.folder.glob("happened")]:
             path.unlink()
+
+    @property
+    def fault_happened(self):
+        """Whether the script of a fault ran since they were forgotten."""
+        return (self.folder / "happened").exists()
 
     def on(self, machine, said=None):
         return Board(machine, str(self.root), str(self.python), ([] if said is None else said).append)
@@ -84,6 +89,11 @@ exec {python} "$@"
         there = self.root / "current"
         names = [str(p.relative_to(bundle)) for p in sorted(bundle.rglob("*")) if p.is_file()]
         return all((there / name).read_bytes() == (bundle / name).read_bytes() for name in names)
+
+
+def kill_script(after_s, proof):
+    """Shell for `TestBoard.fault`: SIGKILL for the verb, that much into it; `proof` is there if it hit."""
+    return f"(sleep {after_s:.3f}; kill -9 $$ && : > {proof}) >/dev/null 2>&1 &"
 
 
 def signed(folder, keys, serial=1, model="tiny", **changes):

@@ -165,6 +165,11 @@ class Cut:
         """Bytes to the server so far."""
         return self._after - self._left
 
+    @property
+    def broke(self):
+        """Whether the cable broke while it was in use."""
+        return self._broken.is_set()
+
     def __exit__(self, *error):
         self._break()
         for thread in self._threads:

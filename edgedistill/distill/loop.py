@@ -165,7 +165,7 @@ class Training:
                     in_epoch = 1 + (state.step - 1) % per_epoch
                     show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
                     if state.step % per_epoch == 0:
-                        self._end_epoch(state, per_epoch)
+                        self._end_epoch(state, per_epoch, optimizer)
                         show.end_epoch()
                         ended = state.step == total  # from there nothing goes back
                         epoch_start = {} if state.went_back or ended else parts.copied()
@@ -251,14 +251,13 @@ class Training:
             kept = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
         return go_back(state, self.order.steps_per_epoch, *told_alike(wrong, kept))
 
-    def _end_epoch(self, state: State, per_epoch: int) -> None:
+    def _end_epoch(self, state: State, per_epoch: int, optimizer: torch.optim.Optimizer) -> None:
         epoch = state.step // per_epoch
         means = {name: ranks.mean_over_ranks(value / per_epoch)
                  for name, value in state.sums.items()}  # fmt: skip
-        lr = lr_at(state.step - 1, per_epoch * self.config.epochs,
-                   self.config.warmup_fraction, self.config.peak_lr) * state.lr_scale  # fmt: skip
         self.model.eval()
-        row = {"epoch": epoch, "train_loss": means.pop("loss"), "terms": means, "lr": lr,
+        row = {"epoch": epoch, "train_loss": means.pop("loss"), "terms": means,
+               "lr": optimizer.param_groups[0]["lr"],
                **ranks.agreed(lambda: self.evaluate(self.model))}  # fmt: skip
         state.sums = {}
         state.history.append(row)

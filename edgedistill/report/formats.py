@@ -7,6 +7,11 @@ from markupsafe import Markup, escape
 from edgedistill.printable import printable
 
 
+def number(value: float, spec: str) -> str:
+    """`value` in a format of Python's own, like `.2f`."""
+    return format(value, spec)
+
+
 def percent(fraction: float | None) -> str:
     return "unknown" if fraction is None else f"{100 * fraction:.1f} %"
 

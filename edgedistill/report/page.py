@@ -27,6 +27,7 @@ from edgedistill.report.formats import (
     kind,
     megabytes,
     millions,
+    number,
     percent,
     points,
     times,
@@ -94,7 +95,7 @@ def rendered(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (percent, words, points, kind, millions, times, megabytes, fps, short, breakable)
+    filters = (number, percent, words, points, kind, millions, times, megabytes, fps, short, breakable)
     environment.filters |= {function.__name__: function for function in filters}
     environment.filters |= {"place": place_of, "spot": spot_of, "mib": board_mib}
     script = (resources.files("edgedistill.report") / "page.js").read_text(encoding="utf-8")

@@ -53,9 +53,10 @@ def test_the_amax_is_that_of_all_values_though_few_are_counted():
     image = np.zeros((2, 4, 64, 64), np.float32)
     image[1, 3, 62, 5] = -9.0
     collector.add({"a": image})
+    collector.add({"a": image / 3})  # what came before stays the largest
     found = collector.finish()["a"]
     assert found.amax == 9.0
-    assert found.counts.sum() < image.size / 4
+    assert found.counts.sum() < image.size / 2
 
 
 @pytest.mark.parametrize("bad", [np.nan, -np.inf])

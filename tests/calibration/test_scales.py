@@ -65,6 +65,14 @@ def test_the_rounding_integral_by_hand():
     assert found == pytest.approx([1 / 24, 1 / 12, 3 / 12, 127 / 12, 127 / 12 + 9.0])
 
 
+@pytest.mark.parametrize("steps", [0.25, 0.75, 1.4, 1.6, 126.7, 128.3])
+def test_the_rounding_integral_against_a_sum_of_small_parts(steps):
+    """Between whole steps as well: above a half it is the next level that is rounded to."""
+    t = (np.arange(100000) + 0.5) * steps / 100000
+    squares = (t - np.minimum(np.rint(t), LEVELS)) ** 2
+    assert rounding_integral(np.array([steps]))[0] == pytest.approx(squares.mean() * steps, rel=1e-6)
+
+
 def test_entropy_against_a_search_over_exact_linear_bins(values):
     """The same search on numpy's own histogram of the values, written out bin by bin."""
     counts = np.histogram(np.abs(values), 2048, (0, 55.5))[0].astype(float)
@@ -104,12 +112,26 @@ def test_the_order_of_pieces_does_not_matter(values):
         assert np.array_equal(pieces.counts, whole.counts)
 
 
-def test_merging_is_adding(values):
-    first, second = histogram_of(values[:1000]), histogram_of(values[1000:])
+@pytest.mark.parametrize("order", [1, -1])
+def test_merging_is_adding_whichever_holds_the_largest(values, order):
+    first, second = [histogram_of(part) for part in (values[:1000], values[1000:])][::order]
     first.merge(second)
     whole = histogram_of(values)
     assert np.array_equal(first.counts, whole.counts)
-    assert first.amax == whole.amax
+    assert first.amax == whole.amax == 55.5
+
+
+def test_the_largest_magnitude_stays_whatever_comes_after_it(values):
+    for order in (values, values[::-1], -values[::-1]):
+        assert histogram_of(order, 50).amax == 55.5
+
+
+def test_zeros_are_values_of_which_a_percentile_is(values):
+    """As after a ReLU: with half of all values 0, the 99th percentile is the 98th of the rest."""
+    half_zeros = np.concatenate([values, np.zeros(len(values), np.float32)])
+    expected = np.percentile(np.abs(half_zeros), 99)
+    assert amax_percentile(histogram_of(half_zeros), 99) == pytest.approx(expected, rel=0.01)
+    assert expected < 0.95 * np.percentile(np.abs(values), 99)
 
 
 def test_a_tensor_of_zeros_has_a_positive_scale():

@@ -91,3 +91,10 @@ def test_every_key_is_documented():
     for section in Recipe.model_fields.values():
         for name, field in section.annotation.model_fields.items():
             assert field.description, name
+
+
+@pytest.mark.parametrize(("image_px", "least", "expected"), [(64, 0.25, 128), ([32, 96], 0.16, 80), (64, 1.0, 64)])
+def test_the_smallest_training_crop_still_has_the_inputs_pixels(image_px, least, expected):
+    """A crop of a share of the area has the root of it as its side."""
+    table = {"data": {"train": "images", "image_px": image_px}, "augment": {"crop_scale_min": least}}
+    assert recipe_from_table(table, source="r.toml").training_px == expected

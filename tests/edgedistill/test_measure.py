@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgedistill.measure import measures, paired, wilson_interval
+from edgedistill.measure import calibration_error, measures, paired, wilson_interval
 
 
 def test_a_net_that_always_says_the_majority_class():
@@ -41,3 +41,24 @@ def test_mcnemar_by_hand():
     assert found["p_value"] == pytest.approx(2 * 11 / 1024)
     assert found["by_class"] == [[9, 1, 30], [0, 0, 0]]
     assert paired(first, first, labels)["p_value"] == 1
+
+
+def test_the_calibration_error_by_hand():
+    """Two bins whose errors have opposite signs: 4 images at 0.9 of which 2 are right, 4 at 0.6, all right."""
+    confidence = np.array([0.9] * 4 + [0.6] * 4)
+    logits = np.stack([np.log(confidence), np.log(1 - confidence)], axis=1)
+    labels = np.array([0, 0, 1, 1, 0, 0, 0, 0])
+    assert calibration_error(logits, labels) == pytest.approx((4 * 0.4 + 4 * 0.4) / 8)
+    assert calibration_error(logits, labels, bins=1) == pytest.approx(abs(6 / 8 - 0.75))
+
+
+@pytest.mark.parametrize("bins", [1, 7, 15])
+def test_the_calibration_error_against_a_loop_over_bins(rng, bins):
+    logits, labels = rng.normal(size=(300, 4)) * 2, rng.integers(0, 4, 300)
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    confidence, hit, error = probability.max(axis=1), probability.argmax(axis=1) == labels, 0.0
+    for number in range(bins):
+        inside = (confidence >= number / bins) & (confidence < (number + 1) / bins)
+        if inside.any():
+            error += inside.mean() * abs(hit[inside].mean() - confidence[inside].mean())
+    assert calibration_error(logits, labels, bins) == pytest.approx(error)

@@ -55,6 +55,10 @@ def test_the_digest_tells_content_not_time(tmp_path):
         assert run.digest("distill") == first
         make(run, "others")
         assert run.digest("distill") != first
+        partial = run.begin("distill", INPUTS)
+        (partial / "w.bin").write_text("weights")  # the file of `make`, with another value beside it
+        run.finish("distill", INPUTS, Result({"top1": 2}, ("w.bin",)), 1.0)
+        assert run.digest("distill") != first
 
 
 def test_work_under_way_is_kept_for_the_same_inputs_and_dropped_for_others(tmp_path):

@@ -72,9 +72,9 @@ def test_killed_and_run_again_it_finishes(finished_run, run):
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL, "it had ended before the kill"
     done = sweep(finished_run, run, *OVER)
-    assert 1 <= done.stderr.count("done already") <= 4
+    assert 1 <= done.stderr.count("done already") <= 3, "some trials were lost, not all and not none"
     assert len(json.loads((run / "sweep" / "sweep.json").read_text())["trials"]) == 4
 
 

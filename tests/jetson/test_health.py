@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from board_root import BoardRoot
-from bundles import make_bundle
+from bundles import make_bundle, sign
 from jetson import health
-from jetson.errors import BackendError, ReleaseError
+from jetson.errors import BackendError, ReleaseError, VerifyError
 from jetson.incoming import accept
 from jetson.manifest import read_manifest
 from jetson.releases import activate, status
@@ -20,6 +20,22 @@ def test_health_classifies_every_golden_image(tmp_path):
     manifest = read_manifest(bundle)
     with open_runner("onnxruntime", bundle, manifest) as runner:
         assert health.examine(bundle, manifest, runner)["classified"] == 4
+
+
+@pytest.mark.parametrize(("budget_ms", "passes"), [(4.01, True), (3.99, False)])
+def test_the_median_in_ms_is_held_against_the_budget(tmp_path, monkeypatch, budget_ms, passes):
+    """16 of 30 calls take 4 ms, the others far longer: neither the mean nor the slowest."""
+    bundle = make_bundle(tmp_path / "bundle")
+    sign(bundle, latency_budget_ms=budget_ms)
+    manifest = read_manifest(bundle)
+    monkeypatch.setattr(health, "measure_ms", lambda call, warmup, runs: [4.0] * 16 + [90.0] * (runs - 16))
+    with open_runner("onnxruntime", bundle, manifest) as runner:
+        if passes:
+            found = health.examine(bundle, manifest, runner)
+            assert (found["end_to_end_ms"]["p50_ms"], found["latency_budget_ms"]) == (4.0, 4.01)
+        else:
+            with pytest.raises(VerifyError, match="the median .* is 4.00 ms, the bundle's budget is 3.99 ms"):
+                health.examine(bundle, manifest, runner)
 
 
 def test_what_classify_cannot_do_on_this_board_fails_the_check(tmp_path, monkeypatch):

@@ -76,7 +76,20 @@ def test_every_byte_of_every_file_counts(bundle):
     path = os.path.join(bundle, "jetson", "bench.py")
     with open(path, "a") as file:
         file.write("#")
-    with pytest.raises(ManifestError, match="jetson/bench.py has .*copy the bundle again"):
+    with pytest.raises(ManifestError, match="jetson/bench.py has .* bytes, manifest says .*copy the bundle again"):
+        read_manifest(bundle)
+
+
+@pytest.mark.parametrize("name", ["jetson/bench.py", "model.onnx", "golden/logits.npy", "golden/labels.json"])
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_bit_of_a_file_counts_though_its_size_stays(bundle, name, at):
+    path = os.path.join(bundle, name)
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    content[at] ^= 1
+    with open(path, "wb") as file:
+        file.write(bytes(content))
+    with pytest.raises(ManifestError, match=name + " has sha256 .*, manifest says .*copy the bundle again"):
         read_manifest(bundle)
 
 

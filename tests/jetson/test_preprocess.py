@@ -1,5 +1,6 @@
 import struct
 import zlib
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -10,9 +11,12 @@ from jetson.preprocess import (
     Preparer,
     Preprocess,
     centre_crop,
+    covering_size,
     dict_from_preprocess,
+    fitting_size,
     preprocess_from_dict,
     read_image,
+    resize_box,
     resize_short_side,
     resize_to,
     to_input,
@@ -312,3 +316,39 @@ def test_newer_keys_out_of_range_are_refused(change):
     stored = dict(dict_from_preprocess(SPEC), **change)
     with pytest.raises(ValueError, match="preprocess"):
         preprocess_from_dict(stored)
+
+
+def nearest(numerator, denominator):
+    """The nearest whole number, exactly; a half goes to the even one."""
+    return int(round(Fraction(numerator, denominator)))
+
+
+@pytest.mark.parametrize("picture_size", [(40, 30), (100, 67), (67, 100), (480, 641), (719, 1280), (35, 50), (3, 2)])
+@pytest.mark.parametrize("box", [(24, 24), (16, 25), (25, 16), (224, 224)])
+def test_sides_are_rounded_to_the_nearest_pixel(picture_size, box):
+    """In whole numbers: one side of the box is met, the other follows the aspect."""
+    height, width = picture_size
+    by_height = box[0], nearest(width * box[0], height)
+    by_width = nearest(height * box[1], width), box[1]
+    covers = [size for size in (by_height, by_width) if size[0] >= box[0] and size[1] >= box[1]]
+    fits = [(max(1, h), max(1, w)) for h, w in (by_height, by_width) if h <= box[0] and w <= box[1]]
+    assert covering_size(picture_size, box) in covers
+    assert fitting_size(picture_size, box) in fits
+
+
+@pytest.mark.parametrize(("size", "resize_px", "box"), [
+    ((32, 48), 37, (37, 56)), ((48, 32), 37, (56, 37)), ((30, 30), 34, (34, 34)), ((224, 320), 256, (256, 366)),
+])  # fmt: skip
+def test_the_box_that_is_covered_has_the_inputs_aspect_by_hand(size, resize_px, box):
+    """37 x 1.5 is 55.5, rounded to the even 56; 256 / 224 x 320 is 365.7."""
+    assert resize_box(size, resize_px) == box
+
+
+@pytest.mark.parametrize(
+    ("before", "first"), [((9, 12), (2, 3)), ((10, 13), (2, 3)), ((5, 6), (0, 0)), ((6, 7), (0, 0))]
+)
+def test_an_odd_rest_is_left_below_and_on_the_right(before, first):
+    """The middle of an odd number of pixels is told by hand: the board and the workstation must agree on it."""
+    image = np.arange(before[0] * before[1] * 3, dtype=np.uint8).reshape(before + (3,))
+    top, left = first
+    assert np.array_equal(centre_crop(image, (5, 6)), image[top : top + 5, left : left + 6])

@@ -103,6 +103,20 @@ def test_without_an_openssl_that_says_yes_nothing_is_trusted(board, tmp_path, mo
         signature.signed_manifest_bytes(bundle, root)
 
 
+@pytest.mark.parametrize("script", ["exit 0", "echo Verified OK; exit 1", "echo Verification Failure; exit 0"])
+def test_of_a_wrong_signature_neither_exit_code_nor_words_alone_are_believed(board, tmp_path, monkeypatch, script):
+    """The program reads keys as the real one does, so that its answer about the signature is what counts."""
+    bundle, root = board
+    program = tmp_path / "bin" / "openssl"
+    program.parent.mkdir()
+    real = shutil.which("openssl")
+    program.write_text('#!/bin/sh\ncase "$1" in dgst) cat > /dev/null; %s;; *) exec %s "$@";; esac\n' % (script, real))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent) + ":" + os.environ["PATH"])
+    with pytest.raises(SignatureError, match="the signature fits none of the keys"):
+        signature.signed_manifest_bytes(bundle, root)
+
+
 def test_no_file_lies_anywhere_while_openssl_is_at_work(board, tmp_path, monkeypatch):
     """Who is killed then leaves nothing behind."""
     bundle, root = board

@@ -16,7 +16,7 @@ def _varint(value):
             return out
 
 
-def _field(number, content):
+def field_bytes(number, content):
     if isinstance(content, int):
         return _varint(number << 3) + _varint(content)
     if isinstance(content, str):
@@ -24,25 +24,33 @@ def _field(number, content):
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def _tensor(name, rows):
-    dims = [len(rows), len(rows[0])] if isinstance(rows[0], list) else [len(rows)]
+def tensor_bytes(name, rows, dims=None):
+    """Float32, of nested or of flat rows with their dims."""
+    if dims is None:
+        dims = [len(rows), len(rows[0])] if isinstance(rows[0], list) else [len(rows)]
     flat = [value for row in rows for value in (row if isinstance(row, list) else [row])]
     raw = struct.pack("<%df" % len(flat), *flat)
     return (
-        b"".join(_field(1, dim) for dim in dims) + _field(2, 1) + _field(8, name) + _field(9, raw)
+        b"".join(field_bytes(1, dim) for dim in dims) + field_bytes(2, 1) + field_bytes(8, name) + field_bytes(9, raw)
     )
 
 
+def scalar_bytes(name, kind, raw):
+    """A tensor of one value; kind: 1 is float32, 3 is int8."""
+    return field_bytes(2, kind) + field_bytes(8, name) + field_bytes(9, raw)
+
+
 def _value(name, dims):
-    shape = b"".join(_field(1, _field(1, dim)) for dim in dims)
-    return _field(1, name) + _field(2, _field(1, _field(1, 1) + _field(2, shape)))
+    shape = b"".join(field_bytes(1, field_bytes(1, dim)) for dim in dims)
+    return field_bytes(1, name) + field_bytes(2, field_bytes(1, field_bytes(1, 1) + field_bytes(2, shape)))
 
 
-def _node(kind, inputs, outputs, attributes=b""):
+def node_bytes(kind, inputs, outputs, attributes=b"", name=""):
     return (
-        b"".join(_field(1, name) for name in inputs)
-        + b"".join(_field(2, name) for name in outputs)
-        + _field(4, kind)
+        b"".join(field_bytes(1, name) for name in inputs)
+        + b"".join(field_bytes(2, name) for name in outputs)
+        + (field_bytes(3, name) if name else b"")
+        + field_bytes(4, kind)
         + attributes
     )
 
@@ -52,25 +60,25 @@ def model_bytes(weight, bias, side, int8_scale=None):
 
     With `int8_scale` the image goes through QuantizeLinear and DequantizeLinear of that scale.
     """
-    trans_b = _field(5, _field(1, "transB") + _field(3, 1) + _field(20, 2))
+    trans_b = field_bytes(5, field_bytes(1, "transB") + field_bytes(3, 1) + field_bytes(20, 2))
     first, rounding = "image", b""
     if int8_scale is not None:
         first, ranges = "rounded", ["scale", "zero"]
         rounding = (
-            _field(1, _node("QuantizeLinear", ["image"] + ranges, ["steps"]))
-            + _field(1, _node("DequantizeLinear", ["steps"] + ranges, ["rounded"]))
-            + _field(5, _field(2, 1) + _field(8, "scale") + _field(9, struct.pack("<f", int8_scale)))
-            + _field(5, _field(2, 3) + _field(8, "zero") + _field(9, b"\0"))
+            field_bytes(1, node_bytes("QuantizeLinear", ["image"] + ranges, ["steps"]))
+            + field_bytes(1, node_bytes("DequantizeLinear", ["steps"] + ranges, ["rounded"]))
+            + field_bytes(5, scalar_bytes("scale", 1, struct.pack("<f", int8_scale)))
+            + field_bytes(5, scalar_bytes("zero", 3, b"\0"))
         )
     graph = (
         rounding
-        + _field(1, _node("GlobalAveragePool", [first], ["pooled"]))
-        + _field(1, _node("Flatten", ["pooled"], ["flat"]))
-        + _field(1, _node("Gemm", ["flat", "weight", "bias"], ["logits"], trans_b))
-        + _field(2, "tiny")
-        + _field(5, _tensor("weight", weight))
-        + _field(5, _tensor("bias", bias))
-        + _field(11, _value("image", [1, 3, side, side]))
-        + _field(12, _value("logits", [1, len(bias)]))
+        + field_bytes(1, node_bytes("GlobalAveragePool", [first], ["pooled"], name="pool"))
+        + field_bytes(1, node_bytes("Flatten", ["pooled"], ["flat"]))
+        + field_bytes(1, node_bytes("Gemm", ["flat", "weight", "bias"], ["logits"], trans_b, name="gemm"))
+        + field_bytes(2, "tiny")
+        + field_bytes(5, tensor_bytes("weight", weight))
+        + field_bytes(5, tensor_bytes("bias", bias))
+        + field_bytes(11, _value("image", [1, 3, side, side]))
+        + field_bytes(12, _value("logits", [1, len(bias)]))
     )
-    return _field(1, 7) + _field(7, graph) + _field(8, _field(1, "") + _field(2, 13))
+    return field_bytes(1, 7) + field_bytes(7, graph) + field_bytes(8, field_bytes(1, "") + field_bytes(2, 13))

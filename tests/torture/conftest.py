@@ -37,12 +37,19 @@ def copy_of_run(small_run, tmp_path):
 
 @pytest.fixture
 def tried(record_property):
-    """`tried(subject, what, times, lost=0)` writes a row of the table at the end."""
+    """`tried(subject, what, times, lost=0)` writes a row of the table at the end.
+
+    `times` counts what happened: kills that hit, errors that were raised. A row with none fails the test.
+    """
+    never = []
 
     def note(subject, what, times, lost=0):
         record_property("torture", [subject, what, times, lost])
+        if times < 1:
+            never.append(f"{subject}, {what}")
 
-    return note
+    yield note
+    assert not never, f"nothing of this ever happened, so nothing was shown: {'; '.join(never)}"
 
 
 @pytest.fixture

@@ -32,20 +32,17 @@ def test_an_error_at_any_file_operation_leaves_the_previous_artifact(
     assert whole.code == 0, whole.err
     assert bits_of(run) == before
     count = min(whole.events, rounds(2, 8, whole.events))
-    lost, failed = [], 0
+    lost, happened = [], 0
     for at in draw.sample(range(1, whole.events + 1), count):
         error = draw.choice(sorted(SAID))
         done = forks.run(*words, cwd=small_run, faults={"under": str(run), "at": at, "error": error})
-        if done.code == 0:  # what clears away may fail in silence: the artifact is whole
-            bad = bits_of(run) != before
-        else:
-            failed += 1
-            bad = not refused(done, [SAID[error]]) or bits_of(run) != before
-        if bad:
+        happened += done.events >= at
+        # What clears away may fail in silence, and ends well: the artifact is whole.
+        if bits_of(run) != before or (done.code != 0 and not refused(done, [SAID[error]])):
             lost.append((at, error, done.err))
     again = forks.run(*words, cwd=small_run)
     assert again.code == 0, again.err
-    tried("disk", f"ENOSPC or EIO, stage {stage}", count, len(lost))
+    tried("disk", f"ENOSPC or EIO, stage {stage}", happened, len(lost))
     assert not lost, lost
     assert bits_of(run) == before
     assert not left_over(run)
@@ -76,7 +73,7 @@ def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_r
     words, under = COMMANDS[command]
     for name, place in places.items():
         words, under = [word.replace(name, str(place)) for word in words], under.replace(name, str(place))
-    under, draw, lost, failed = Path(under), chance(command), [], 0
+    under, draw, lost, happened = Path(under), chance(command), [], 0
     job = {"cwd": small_run, "env": {"XDG_CONFIG_HOME": str(tmp_path)}}
     if command.startswith("bundle"):
         assert forks.run("keys", "new", "signer", "--no-passphrase", **job).code == 0
@@ -95,11 +92,11 @@ def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_r
     for at in draw.sample(range(1, whole.events + 1), min(whole.events, rounds(4, 8, whole.events))):
         error = draw.choice(sorted(SAID))
         before, done = again(at=at, error=error)
-        failed += done.code != 0
+        happened += done.events >= at
         if done.code and not (refused(done, [SAID[error]]) and files_in(under) == before):
             lost.append((at, error, done.code, done.err, sorted(files_in(under)), sorted(before)))
     done = again()[1]
-    tried("disk", f"ENOSPC or EIO, {command}", failed, len(lost))
+    tried("disk", f"ENOSPC or EIO, {command}", happened, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err
     assert not [name for name in files_in(under) if name.endswith((".tmp", ".partial"))]
@@ -107,17 +104,18 @@ def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_r
 
 def test_a_limit_on_the_size_of_files_is_met_in_c_too(forks, small_run, copy_of_run, tried):
     """RLIMIT_FSIZE: every write beyond it fails, whoever makes it."""
-    run, draw, lost = copy_of_run, chance("size"), []
+    run, draw, lost, met = copy_of_run, chance("size"), [], 0
     sizes = [0, *(draw.randrange(1, 2_500_000) for _ in range(rounds(1, 8, 40)))]
     for size in sizes:
         stage = draw.choice(NAMES[:-2])
         without(run, stage)
         done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_FSIZE": size})
+        met += done.code != 0
         if done.code != 0 and not refused(done, ["File too large"]):
             lost.append((size, stage, done.err))
         assert not list(run.rglob("*.tmp"))
     done = forks.run("quantize", "r.toml", "--run-dir", run, cwd=small_run)
-    tried("disk", "file size limit", len(sizes), len(lost))
+    tried("disk", "file size limit", met, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err
     assert bits_of(run)["quantize"] == bits_of(small_run / "run")["quantize"]
@@ -142,16 +140,17 @@ def small_disk(tmp_path):
 def test_a_disk_that_fills_up(forks, small_run, small_disk, tried):
     """A whole run on a disk of few MiB, which grows until it fits: every refusal is one line."""
     place = small_disk("size=64k")
-    lost, sizes = [], [64, *range(1024, 20480, rounds(8192, 2048, 512))]
+    lost, met, sizes = [], 0, [64, *range(1024, 20480, rounds(8192, 2048, 512))]
     for size in sizes:
         subprocess.run(["mount", "-o", f"remount,size={size}k", str(place)], check=True)
         done = forks.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
+        met += done.code != 0
         if done.code != 0 and not refused(done, ["No space left on device"]):
             lost.append((size, done.err))
         assert not list(place.rglob("*.tmp"))
     subprocess.run(["mount", "-o", "remount,size=256m", str(place)], check=True)
     done = forks.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
-    tried("disk", "tmpfs that fills up", len(sizes), len(lost))
+    tried("disk", "tmpfs that fills up", met, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err
     whole = bits_of(small_run / "run")
@@ -177,18 +176,20 @@ def test_a_read_only_folder(forks, small_run, copy_of_run, small_disk, tried):
     assert not lost, lost
 
 
-@pytest.mark.parametrize("stage", [name for name in NAMES[:-3] if rounds(name == "data", True, True)])
+# Without `data`: these images take less memory than the modules that it imports late, so no limit meets it.
+@pytest.mark.parametrize("stage", [name for name in NAMES[1:-3] if rounds(name == "distill", True, True)])
 def test_too_little_memory(forks, small_run, copy_of_run, tried, stage):
     """RLIMIT_AS above what the imports take; whatever the kernel's answer, it is told in one line."""
-    run, draw, lost = copy_of_run, chance(f"memory {stage}"), []
+    run, draw, lost, met = copy_of_run, chance(f"memory {stage}"), [], 0
     limits = [draw.randrange(1 << 20, 1 << 28) for _ in range(rounds(2, 3, 10))]
     for limit in limits:
         without(run, stage)
         done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_AS": limit})
+        met += done.code != 0
         if done.code != 0 and not refused(done, ["memory"]):
             lost.append((limit, done.code, done.err[-1500:]))
     done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run)
-    tried("memory", f"RLIMIT_AS, stage {stage}", len(limits), len(lost))
+    tried("memory", f"RLIMIT_AS, stage {stage}", met, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err
     assert bits_of(run)[stage] == bits_of(small_run / "run")[stage]

@@ -43,8 +43,9 @@ def test_two_runs_on_one_shared_cache(forks, small_run, copy_of_run, tmp_path, t
     other, draw, lost = tmp_path / "other", chance("shared"), []
     shutil.copytree(copy_of_run, other)
     expected = bits_of(small_run / "run")["logits"]
-    count = rounds(2, 6, 30)
-    for number in range(count):
+    count, kills, number = rounds(2, 6, 30), 0, -1
+    while number + 1 < count or (not kills and number + 1 < count + 8):  # a kill may come too late
+        number += 1
         shared = tmp_path / f"shared{number}"
         for run in (copy_of_run, other):
             without(run, "logits")
@@ -54,13 +55,15 @@ def test_two_runs_on_one_shared_cache(forks, small_run, copy_of_run, tmp_path, t
             jobs[0]["kill_after_s"] = draw.uniform(0.01, 0.4)
         outcomes = forks.run_all(*jobs, cwd=small_run)
         killed = outcomes[0].code == -signal.SIGKILL
+        kills += killed
         again = forks.run(*jobs[0]["words"], cwd=small_run)
         for run in (copy_of_run, other):
             if bits_of(run).get("logits") != expected or left_over(run):
                 lost.append((number, [done.err for done in outcomes], left_over(run)))
         if again.code or outcomes[1].code or (outcomes[0].code and not killed) or left_over(shared):
             lost.append((number, [done.err for done in [*outcomes, again]], left_over(shared)))
-    tried("together", "two runs on one shared cache", count, len(lost))
+    tried("together", "two runs on one shared cache", number + 1, len(lost))
+    tried("together", "two runs on one shared cache, one of them killed", kills)
     assert not lost, lost
 
 

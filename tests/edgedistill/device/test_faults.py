@@ -4,7 +4,8 @@ Each release meets four faults on its way, one in the copy, one in build, verify
 and one at the switch; each run goes on from where the one before was stopped, and the fifth has to end.
 
 `EDGEDISTILL_FAULTS=100` for more than the 20 of each commit; `-s` shows the table. What breaks, and
-when, comes from the fault's number alone.
+when, comes from the fault's number alone. Each fault proves that it happened: one that came too late
+is tried again on another release, earlier.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from board_behind_sshd import TestBoard, id_of, make_keys, next_release, signed
+from board_behind_sshd import TestBoard, id_of, kill_script, make_keys, next_release, signed
 from bundles import SPEC, expected_logits
 from edgedistill.errors import DeviceError
 from jetson.preprocess import to_input
@@ -28,6 +29,7 @@ from sshd import Cut, Sshd, need_sshd
 FAULTS = int(os.environ.get("EDGEDISTILL_FAULTS", "20"))
 COPY_BYTES, TALK_BYTES, ROAD_SECONDS = 25_000, 8_000, 2.5  # to the board; about, so that all of it is hit
 VERB_SECONDS = 0.4
+TRIES = 5  # of one fault, each earlier than the last
 DISK_MIB = 96  # `want` leaves 64 free
 
 
@@ -36,6 +38,7 @@ class World:
 
     def __init__(self, folder, python):
         self.folder, self.rows, self.number, self.new = folder, [], 1, None
+        self.sooner = 1.0  # of the time or the bytes after which a fault comes
         self.disk = mounted(folder / "disk")
         self.server = Sshd(folder / "sshd")
         self.server.start()
@@ -92,34 +95,37 @@ def world(tmp_path_factory, board_python):
         print("{:5}  {:40}  {:6}  {:.120}".format(*row))
 
 
-# Each fault: (world, rng, new bundle, choices) -> context manager that yields (what, config or None).
+# Each fault: (world, rng, new bundle, choices) -> context manager that yields
+# (what, config or None, whether it happened: to be asked once the deployment has ended).
 
 
 @contextlib.contextmanager
 def cable(world, rng, bundle, most):
     """The connection breaks after so many bytes: in the handshake, the copy, or between two verbs."""
-    after = rng.randrange(most)
+    after = int(rng.randrange(most) * world.sooner)
     with Cut(world.server.port, after) as broken:
         alias = f"[127.0.0.1]:{world.server.port}"
         config = world.server.config_with(world.folder, Port=broken.port, HostKeyAlias=alias)
-        yield f"cable, after {after} bytes", config
+        yield f"cable, after {after} bytes", config, lambda: broken.broke
 
 
 @contextlib.contextmanager
 def kill(world, rng, bundle, *verbs):
     """SIGKILL for one verb, some way into it."""
-    verb, after = rng.choice(verbs), rng.uniform(0, VERB_SECONDS)
-    world.board.fault(verb, f"(sleep {after:.3f}; kill -9 $$) >/dev/null 2>&1 &")
-    yield f"kill -9 {verb}, after {after:.2f} s", None
+    verb, after = rng.choice(verbs), rng.uniform(0, VERB_SECONDS) * world.sooner
+    killed = world.folder / "killed"
+    killed.unlink(missing_ok=True)
+    world.board.fault(verb, kill_script(after, killed))
+    yield f"kill -9 {verb}, after {after:.2f} s", None, killed.exists
 
 
 @contextlib.contextmanager
 def power(world, rng, bundle):
     """sshd, its sessions and what they run are gone at once."""
-    after = rng.uniform(0, ROAD_SECONDS)
-    timer = threading.Timer(after, world.server.stop)
+    after, gone = rng.uniform(0, ROAD_SECONDS) * world.sooner, threading.Event()
+    timer = threading.Timer(after, lambda: (gone.set(), world.server.stop()))
     timer.start()
-    yield f"sshd and all below, after {after:.2f} s", None
+    yield f"sshd and all below, after {after:.2f} s", None, gone.is_set
     timer.cancel()
     timer.join()
     world.server.stop()
@@ -137,7 +143,7 @@ def full(world, rng, bundle, *points):
     elif point == "copy":
         fill = f'{world.python} "$@"; code=$?; {fill}; exit $code'
     world.board.fault("want" if point == "copy" else point, fill)
-    yield f"disk full, {point}", None
+    yield f"disk full, {point}", None, lambda: world.board.fault_happened
     filler.unlink(missing_ok=True)
 
 
@@ -150,7 +156,7 @@ def flip(world, rng, bundle, *places):
     at, bit = rng.randrange((bundle / name).stat().st_size), rng.randrange(8)
     world.board.fault(verb, f"{world.python} -c 'f = open(\"{path}\", \"r+b\"); f.seek({at}); b = f.read(1)[0]; "
                             f"f.seek({at}); f.write(bytes([b ^ {1 << bit}])); f.close()'")  # fmt: skip
-    yield f"bit {at}.{bit} of {name}, {verb}", None
+    yield f"bit {at}.{bit} of {name}, {verb}", None, lambda: world.board.fault_happened
 
 
 PHASES = (
@@ -163,19 +169,27 @@ PHASES = (
 
 @pytest.mark.parametrize("number", range(FAULTS))
 def test_fault(number, world):
-    phase, rng = number % len(PHASES), random.Random(f"fault {number}")
+    phase, served = number % len(PHASES), None
     if phase == 0:
         world.new = world.next()
-    fault, *words = rng.choice(PHASES[phase])
-    with fault(world, rng, world.new, *words) as (what, config):
-        try:
-            world.deploy(world.new, config)
-            said = "it went through"
-        except DeviceError as error:
-            said = str(error)
-            assert "\n" not in said
-        served = world.served(world.old, world.new)
-    world.board.forget_faults()
+    for tried in range(TRIES):
+        if tried:  # it came too late; what was deployed meanwhile is served now
+            world.old, world.new = world.new if served == world.new else world.old, world.next()
+        rng, world.sooner = random.Random(f"fault {number}"), 0.5**tried
+        fault, *words = rng.choice(PHASES[phase])
+        with fault(world, rng, world.new, *words) as (what, config, happened):
+            try:
+                world.deploy(world.new, config)
+                said = "it went through"
+            except DeviceError as error:
+                said = str(error)
+                assert "\n" not in said
+            hit = happened()
+            served = world.served(world.old, world.new)
+        world.board.forget_faults()
+        if hit:
+            break
+    assert hit, f"{what}: it never happened, in {TRIES} deployments"
     world.rows.append((number, what, "new" if served == world.new else "old", said))
     if phase == len(PHASES) - 1:
         world.deploy(world.new)

@@ -47,6 +47,16 @@ def test_an_image_that_weighs_two_is_an_image_that_comes_twice(loss):
     assert weighed.item() != pytest.approx(plain.item(), rel=1e-3)
 
 
+@pytest.mark.parametrize("loss", ["kd", "dkd", "wttm", "mse"])
+def test_a_batch_of_rare_classes_pulls_harder(loss):
+    """Weights have the mean 1 over the training set, not over a batch: a batch of twos counts twice."""
+    torch.manual_seed(0)
+    student, teacher, labels = torch.randn(5, 4), torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    distill, weights = DistillConfig(loss=loss, temperature=2.0), torch.tensor([2.0, 1, 0.5, 1, 3])
+    once = soft_label_loss(distill, student, teacher, labels, weights).item()
+    assert soft_label_loss(distill, student, teacher, labels, 2 * weights).item() == pytest.approx(2 * once, rel=1e-5)
+
+
 class Cache:
     def __init__(self, logits):
         self._logits = logits

@@ -12,6 +12,7 @@ from edgedistill.errors import ExportError
 from edgedistill.models.weights import model_from_weights
 from edgedistill.onnx_model import export
 from edgedistill.onnx_model.export import (
+    MAX_RELATIVE_DIFFERENCE,
     Pixels,
     leftovers,
     onnx_from_model,
@@ -94,6 +95,28 @@ def test_a_wrong_export_does_not_survive(tmp_path, probe, monkeypatch):
     with pytest.raises(ExportError, match="differs from PyTorch by .* limit 1e-04"):
         onnx_from_model(model_of("mobilenetv3_small_050"), probe, tmp_path / "m.onnx", {})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("share", "survives"), [(0.9, True), (1.1, False)])
+def test_one_logit_of_one_image_decides_near_the_limit(tmp_path, probe, monkeypatch, share, survives):
+    """The largest difference of all, to the largest logit; a mean over them would pass a hundredfold."""
+    honest, model = OnnxSession.logits, model_of("mobilenetv3_small_050")
+    with torch.no_grad():
+        largest = model(torch.from_numpy(probe)).abs().max().item()
+
+    def one_is_off(self, batch):
+        logits = honest(self, batch)
+        logits[-1, logits[-1].argmax()] += share * MAX_RELATIVE_DIFFERENCE * largest  # stays the top class
+        return logits
+
+    monkeypatch.setattr(OnnxSession, "logits", one_is_off)
+    if survives:
+        proof = onnx_from_model(model, probe, tmp_path / "m.onnx", {})
+        assert proof["max_relative_difference"] == pytest.approx(share * MAX_RELATIVE_DIFFERENCE, rel=0.09)
+    else:
+        with pytest.raises(ExportError, match="differs from PyTorch by 1.* limit 1e-04"):
+            onnx_from_model(model, probe, tmp_path / "m.onnx", {})
+    assert (tmp_path / "m.onnx").exists() == survives
 
 
 @pytest.mark.parametrize(("name", "block"), [("mobileone_s0", "MobileOneBlock"), ("repvgg_a0", "RepVggBlock")])

@@ -31,6 +31,8 @@ SAME = {
     "Pad axes": model([node("Pad", ["x", "p", "", "a"])], [array("p", [1, 2], I64), array("a", [3], I64)], opset=18),
     "Split": model([node("Split", "x", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 7)),
     "Resize axes": model([node("Resize", ["x", "", "s"], axes=[2, 3], mode="linear")], [array("s", [2, 2])], opset=18),
+    "nearest axes": model([node("Resize", ["x", "", "", "s"], axes=[3, 2], mode="nearest", nearest_mode="floor",
+                                coordinate_transformation_mode="asymmetric")], [array("s", [12, 16], I64)], opset=18),
     "no axes": model([node("ReduceMean", "x", noop_with_empty_axes=1, keepdims=1)], opset=18),
     "RMSNormalization": model([node("RMSNormalization", "xw")], [array("w", np.full(8, 2.0))], opset=23, ir=11),
     "GroupNormalization": model([node("GroupNormalization", "xsb", num_groups=3)],

@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import minimize
 
 from edgedistill.predict import fit as fitting
-from edgedistill.predict.features import catalogue, with_classes
-from edgedistill.predict.latency import HARDWARE, TERMS, constants, latency_ms
+from edgedistill.predict.features import Features, catalogue, with_classes
+from edgedistill.predict.latency import HARDWARE, TERMS, constants, latency_ms, shares
 from edgedistill.predict.rows import PRECISIONS, left_out, published, reason, used
 from edgedistill.predict.validate import (
     Held,
@@ -178,3 +178,24 @@ def test_features_grow_in_proportion_to_the_classes():
     half = with_classes(counted, 505)
     assert half.parameters == pytest.approx((counted[10].parameters + counted[1000].parameters) / 2)
     assert half.kernels == counted[10].kernels
+
+
+@pytest.mark.parametrize(("target", "precision"), [
+    (target, precision) for target, board in HARDWARE.items() for precision in board.peak_gmacs
+])  # fmt: skip
+def test_the_shares_of_a_prediction_by_hand(target, precision):
+    """Each term by its data sheet; the gains are of the precision that is not the reference, and of those terms."""
+    board, features = HARDWARE[target], Features(*(1e6 * number for number in range(1, 12)))
+    fitted = {"constants": {term: 2.0 + place for place, term in enumerate(TERMS)},
+              "gains": {"compute": 3.0, "depthwise": 5.0}}  # fmt: skip
+    width = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+    other = precision in ("fp32" if target == "jetson-nano" else "int8",)
+    expected = {}
+    for place, term in enumerate(("dense3x3", "dense", "pointwise", "gemm", "matmul")):
+        expected[term] = (2 + place) * (place + 1) / board.peak_gmacs[precision] * (3 if other else 1)
+    for place, term in enumerate(("moved", "depthwise_moved", "other_moved"), start=5):
+        gain = 5 if other and term == "depthwise_moved" else 1
+        expected[term] = (2 + place) * (place + 1) * width / board.gigabytes * gain
+    expected |= {"kernels": 10 * 9e3, "network": 11.0, "python_call": 0.0}
+    assert shares(features, target, precision, fitted) == pytest.approx(expected)
+    assert latency_ms(features, target, precision, fitted) == pytest.approx(sum(expected.values()))

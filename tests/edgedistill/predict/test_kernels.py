@@ -94,6 +94,15 @@ def test_reshapes_are_free_and_a_transpose_is_a_copy():
     assert found[1].macs == 100 * 5 * 8
 
 
+def test_a_slice_is_read_and_written_and_what_is_left_out_is_not():
+    model = graph([("Slice", ["x", "from", "to", "axis"], "y", {})], {"from": (1,), "to": (1,), "axis": (1,)}, "y")
+    for name, value in (("from", 2), ("to", 5), ("axis", 1)):
+        place = [tensor.name for tensor in model.graph.initializer].index(name)
+        model.graph.initializer[place].CopyFrom(helper.make_tensor(name, TensorProto.INT64, [1], [value]))
+    found = kernels_from_graph(Graph(onnx.shape_inference.infer_shapes(model), 0))
+    assert [(k.kind, k.moved) for k in found] == [("copy", 2 * 3 * 100)]
+
+
 def test_quantization_is_no_kernel_and_hides_no_fusion():
     found = counted(
         [("QuantizeLinear", ["x", "scale", "zero"], "q", {}),

@@ -103,6 +103,26 @@ def test_a_calibration_that_was_killed_ends_with_the_same_ranges(model, images, 
     assert not state.exists()
 
 
+@pytest.mark.parametrize("model", ["squeezenet1_1"], indirect=True)
+def test_a_state_of_other_images_is_not_gone_on_from(model, images, tmp_path, monkeypatch):
+    """As many images of another list: killed after the first five, which must not count."""
+    monkeypatch.setattr("calibration.collect.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("edgedistill.quantize.observe.PIECE_BYTES", 1)
+    others, state = 9 * images, tmp_path / "state.npz"
+
+    def killed(position):
+        if position == 5:
+            raise KeyboardInterrupt
+        return others[position : position + 1]
+
+    with pytest.raises(KeyboardInterrupt):
+        ranges_from_model(model, killed, len(images), "mse", state=state, belongs_to="others")
+    assert state.exists()
+    found = ranges_from_model(model, lambda position: images[position : position + 1], len(images), "mse",
+                              state=state, belongs_to="ours")  # fmt: skip
+    assert found.kept == kept(model, images)
+
+
 def test_int8_stays_close_and_is_what_tensorrt_takes(model, images):
     amax = kept(model, images, "mse")
     out = model.with_name("q.onnx")

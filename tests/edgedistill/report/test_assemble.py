@@ -42,6 +42,13 @@ def test_ratios_are_teacher_over_student(stages, recipe):
     assert report["baseline"]["macs"] == report["student"]["macs"], "one network, two trainings"
 
 
+def test_each_network_has_the_history_of_its_own_stage(stages, recipe):
+    report = report_from_stages(stages, recipe)
+    for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill")):
+        assert report["histories"][name] == stages[stage]["history"]
+    assert len({json.dumps(rows) for rows in report["histories"].values()}) == 3, "told apart"
+
+
 def test_gain_is_claimed_only_when_zero_lies_outside(made, recipe):
     better = report_from_stages(made({"teacher": 3.0, "baseline": 1.5, "student": 2.7}), recipe)
     assert better["gain"]["shown"]

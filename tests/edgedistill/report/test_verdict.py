@@ -70,6 +70,28 @@ def test_int8_is_judged_by_its_gate(stages, recipe):
     assert row["provenance"].startswith("simulated")
 
 
+@pytest.mark.parametrize("metric", ["top1_fraction", "balanced_accuracy_fraction"])
+def test_the_teacher_is_judged_by_the_metric_of_its_gate(stages, recipe, metric):
+    """A limit between its two figures: one gate holds, the other does not."""
+    found = stages["teacher"]["validation"]
+    found |= {"top1_fraction": 0.7, "balanced_accuracy_fraction": 0.5}
+    table = recipe.model_dump(mode="json")
+    table["teacher"][f"min_{metric}"] = 0.6
+    (row,) = report_from_stages(stages, Recipe.model_validate(table))["verdict"]["rows"]
+    expected = ("70.0 %", "met") if metric == "top1_fraction" else ("50.0 %", "missed")
+    assert (row["found"], row["outcome"]) == expected
+
+
+@pytest.mark.parametrize(("kept", "found"), [(True, "0.25 points"), (False, "3.00 points")])
+def test_int8_that_was_retrained_is_judged_by_what_is_kept(stages, recipe, kept, found):
+    step = {"float_layers": 0, "drop_points": 3.0, "drop_standard_error_points": 0.5}
+    stages["quantize"]["int8_gate"] |= {"max_drop_points": 1.0, "passed": kept, "curve": [step]}
+    after = {"top1_fraction": 0.8, "drop_points": 0.25 if kept else 4.0}
+    stages["quantize"]["qad"] = {"epochs": 1, "kept": kept, "after": after,
+                                 "before": {"top1_fraction": 0.7, "drop_points": 3.5}}  # fmt: skip
+    assert report_from_stages(stages, recipe)["verdict"]["rows"][0]["found"] == found
+
+
 def test_what_nobody_measured_is_listed_with_its_reason(stages, recipe, board):
     without = {row["what"] for row in report_from_stages(stages, recipe)["absent"]}
     assert {"speed, memory and power on Jetson Nano 4GB", "cost and saving"} <= without
