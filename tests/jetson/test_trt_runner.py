@@ -21,6 +21,7 @@ from jetson.manifest import read_manifest
 from jetson.preprocess import to_input
 from jetson.runners import open_runner
 from tiny_onnx import model_bytes
+from tools import lacking
 
 RELEASES = sorted(fakes.RELEASES)
 
@@ -202,7 +203,7 @@ def cudart(tmp_path, monkeypatch):
     """A libcudart made by the C compiler, so that ctypes has a real library to call."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler")
+        lacking("C compiler", "apt install gcc")
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
     path = str(tmp_path / "libcudart.so")
     # symbolic: where torch is loaded, its own libcudart must not answer for this one
