@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fakes
-from bundles import SPEC, WEIGHT, expected_logits, make_bundle, sign
+from bundles import SPEC, WEIGHT, expected_logits, sign
 from jetson import cuda_memory, engine_file, verify
 from jetson.__main__ import main
 from jetson.build import build
@@ -24,17 +24,6 @@ from tiny_onnx import model_bytes
 from tools import lacking
 
 RELEASES = sorted(fakes.RELEASES)
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    for switch in fakes.switching(tmp_path, monkeypatch):
-        yield switch
 
 
 def test_who_asks_for_a_pass_while_verify_is_at_work_is_told_so(bundle, use, capsys):
