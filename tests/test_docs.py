@@ -15,6 +15,8 @@ from edgedistill.cli import build_parser
 from jetson.__main__ import VERBS
 from road import ROOT, edgedistill, write_images
 
+pytestmark = pytest.mark.slow
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FIRST = ("tutorial.md", "README.md")  # they make what the other pages go on with
 

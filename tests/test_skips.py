@@ -13,7 +13,8 @@ SKIPPERS = {"skip", "skipif", "skipIf", "skipUnless", "importorskip", "xfail", "
             "pytest_collection_modifyitems"}  # fmt: skip
 # Who may call it: what CI has no place for.
 CI_DOES_WITHOUT = {"edgedistill/test_gstreamer.py": "an OpenCV of Debian's, 500 MB with all it needs"}
-KNOWN = {"torture/conftest.py": {"pytest_collection_modifyitems"},  # TORTURE=short
+KNOWN = {"conftest.py": {"pytest_collection_modifyitems"},  # marks and groups
+         "torture/conftest.py": {"pytest_collection_modifyitems"},  # TORTURE=short
          "board_behind_sshd.py": {"__test__"}}  # no test, but TestBoard would be taken for one  # fmt: skip
 OUTSIDE = ("/work/", "/root/", "/home/", "../shared")
 

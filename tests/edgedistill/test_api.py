@@ -20,6 +20,8 @@ from edgedistill.sweep import Sweep
 from road import RECIPE, ROOT
 from tiny_onnx import model_bytes
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "docs" / "examples"
 PUBLIC = {
     name: module

@@ -7,6 +7,8 @@ import pytest
 from road import RECIPE, edgedistill, write_images
 from tools import lacking
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -20,6 +20,8 @@ from jetson.overlay import rtp_pipelines
 from jetson.video import pipeline
 from tools import lacking, lacking_in_ci_too
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SIZE = (320, 240)
 CAMERA = (*SIZE, 30)

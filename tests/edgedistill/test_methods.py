@@ -8,6 +8,8 @@ from safetensors.numpy import load_file
 
 from road import RECIPE, edgedistill, write_images
 
+pytestmark = pytest.mark.slow
+
 PLAIN = ("--set", "distill.feature_weight=0.0")
 SECOND_TEACHER = 'distill.teachers=[{model = "resnet14t", weights = "scratch"}]'
 

@@ -16,6 +16,8 @@ import fakes
 from jetson import trt_api
 from tools import imported, lacking
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "tests" / "jetson" / "stubs"
 SOURCE = ROOT / "jetson" / "trt_api.py"

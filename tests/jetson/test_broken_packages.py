@@ -11,6 +11,8 @@ import fakes
 from bundles import ROOT, make_bundle, pretend_verified
 from tools import needs
 
+pytestmark = pytest.mark.slow
+
 CUDART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
 
 NUMPY_2 = "AttributeError: _ARRAY_API not found\n"  # numpy 2 writes pages around it, to stderr

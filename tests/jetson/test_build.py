@@ -18,6 +18,8 @@ from jetson.lock import held
 from jetson.manifest import read_manifest, sha256_of
 from tiny_onnx import model_bytes
 
+pytestmark = pytest.mark.slow
+
 FLAGS = {"8.2": ["FP16"], "8.6": ["FP16"], "10.3": ["FP16"], "11": []}
 
 

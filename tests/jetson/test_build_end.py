@@ -14,6 +14,8 @@ from jetson.board import Attempt
 from jetson.errors import BackendError, BuildError, DeviceMemoryError
 from jetson.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 FIELD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples", "field", "logs_oom.json")
 
 

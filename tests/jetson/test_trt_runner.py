@@ -23,6 +23,8 @@ from jetson.runners import open_runner
 from tiny_onnx import model_bytes
 from tools import lacking
 
+pytestmark = pytest.mark.slow
+
 RELEASES = sorted(fakes.RELEASES)
 
 

@@ -11,6 +11,8 @@ from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from tiny_onnx import model_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def jetson(bundle, *words, code=0):
     """The verb as the board runs it: own process, own folder, a locale without Unicode."""

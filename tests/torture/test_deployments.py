@@ -12,6 +12,8 @@ from board_behind_sshd import RUNS, TestBoard, id_of, make_keys, next_release, s
 from knobs import chance, rounds
 from sshd import Sshd, need_sshd
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = rounds(1, 6, 40)
 PYTHON = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
 VERBS = ("want", "accept", "build", "verify", "bench", "activate")

@@ -12,6 +12,8 @@ from artifacts import bits_of, left_over
 from knobs import chance, rounds
 from tools import lacking
 
+pytestmark = pytest.mark.slow
+
 SIGNED = ("--run-dir", "RUN", "--set", "deploy.sign_key=signer")
 SAID = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}
 

@@ -12,6 +12,8 @@ from edgedistill.stages import STAGES
 from knobs import chance, rounds
 from torchrun import kill_one_worker, torchrun
 
+pytestmark = pytest.mark.slow
+
 NAMES = [stage.name for stage in STAGES if stage.name not in {"synthesise", "assist"}]
 SHARED = [stage.name for stage in STAGES if stage.shared and stage.name in NAMES]
 # Stages that only other methods have.

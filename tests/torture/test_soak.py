@@ -17,6 +17,8 @@ from bundles import make_bundle, pretend_verified
 from knobs import rounds
 from rtsp_camera import RtspCamera
 
+pytestmark = pytest.mark.slow
+
 PYTHON = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
 SECONDS = rounds(2, 60, 1800)
 FRAMES, CLIPS_A_SECOND = 300, 5  # of the video, which is given more often than it can be played

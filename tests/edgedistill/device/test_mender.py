@@ -18,6 +18,8 @@ from jetson.manifest import NAME, id_of
 from road import ROOT
 from tools import lacking
 
+pytestmark = pytest.mark.slow
+
 MODULE = ROOT / "edgedistill" / "device" / "mender_module.sh"
 IS_ROOT = os.getuid() == 0
 OWNER = "nobody" if IS_ROOT else pwd.getpwuid(os.getuid()).pw_name

@@ -19,6 +19,8 @@ from edgedistill.errors import BoardError, SshError
 from sshd import Cut, Sshd, free_port, make_key, need_sshd
 from tools import needs
 
+pytestmark = pytest.mark.slow
+
 
 def refusal(host, config):
     with pytest.raises(SshError) as caught, Connection(host, config):
