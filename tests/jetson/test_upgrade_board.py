@@ -12,7 +12,7 @@ from jetson.__main__ import main
 from jetson.manifest import read_manifest
 from jetson.releases import status
 
-BOARD = os.path.join(ROOT, "tests", "upgrade", "board.tar.xz")
+BOARD = os.path.join(ROOT, "tests", "upgrade", "left.tar.xz")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Write run.tar.xz and board.tar.xz beside this file: what the release of today leaves on a disk. See README.md.
+"""Write left.tar.xz beside this file: what the release of today leaves on a disk. See README.md.
 
 A run of all stages whose weights are then set to zero or to a pattern, so that they compress; the stamps are the
 run folder's own again. Its bundle is deployed twice, through a real sshd, to a board that runs ONNX Runtime.
@@ -98,16 +98,17 @@ def deploy(recipe, bundle, receipts):
     return board.root
 
 
-def pack(folder, to):
-    """Names in order, no owner, no time but the stamps that a run folder compares."""
+def pack(folders, to):
+    """One archive, since a bundle lies in both: names in order, no owner."""
     with lzma.open(to, "wb", preset=9 | lzma.PRESET_EXTREME) as file, tarfile.open(fileobj=file, mode="w") as tar:
-        for path in sorted(folder.rglob("*")):
+        for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
             if "__pycache__" in path.parts or path.name in {".lock", "lock"}:
                 continue
+            folder = next(folder for folder in folders if path.is_relative_to(folder))
             info = tar.gettarinfo(path, str(Path(folder.name) / path.relative_to(folder)))
             info.uid = info.gid = 0
             info.uname = info.gname = ""
-            with open(path, "rb") if info.isreg() else lzma.open(os.devnull) as content:
+            with open(path if info.isreg() else os.devnull, "rb") as content:
                 tar.addfile(info, content if info.isreg() else None)
     print(to.name, to.stat().st_size, "bytes")
 
@@ -129,9 +130,8 @@ def finish():
     run_stages(recipe, run, Talk(quiet=True))
     shutil.copytree(run / "bundle" / "bundle", PLACE / "bundle")
     root = deploy(recipe, PLACE / "bundle", run / "deployments")
-    pack(run, HERE / "run.tar.xz")
-    pack(root, HERE / "board.tar.xz")
-    print(PLACE)
+    pack((run, root), HERE / "left.tar.xz")
+    shutil.rmtree(PLACE)
 
 
 if __name__ == "__main__":
