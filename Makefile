@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test torture fuzz mutants device-test lint bench assets clean
+.PHONY: help install quickstart test quick versions torture fuzz mutants device-test lint bench assets clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,7 +22,15 @@ quickstart: install  ## the whole road on real images, on this computer
 	$(BIN)/edgedistill quickstart $(QUICKSTART)
 
 test: install  ## all tests that this machine can run
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+QUICK := -n 2 --dist loadgroup -m 'not (slow or gpu or device)'
+quick: install  ## the tests of every package that train nothing and start no board: two minutes
+	$(BIN)/python -m pytest $(QUICK)
+
+VERSIONS ?= lowest 3.12 3.13
+versions: install  ## the quick tests on the lowest versions of pyproject.toml and on newer Pythons; VERSIONS="lowest 3.12"
+	bash tests/versions.sh $(VERSIONS)
 
 TORTURE ?= minutes
 torture: install  ## tests that try to break it, a table at the end; TORTURE=short, minutes or long

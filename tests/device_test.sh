@@ -42,8 +42,8 @@ device_suite() {
     python=$(cd "$1/bin" && pwd)/python
     "$python" -c 'import sys, numpy, cv2, onnxruntime as ort; print("Python", sys.version.split()[0],
         "numpy", numpy.__version__, "OpenCV", cv2.__version__, "ONNX Runtime", ort.__version__)'
-    PYTHONPATH=$PWD:$PWD/tests/jetson "$python" -m pytest -c tests/device_pytest.ini -q \
-        --noconftest tests/jetson tests/calibration
+    PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$python" -m pytest -c tests/device_pytest.ini -q \
+        --confcutdir=tests/jetson tests/jetson tests/calibration
     if [ -n "$bundle" ]; then
         local copy
         copy=$(mktemp -d)

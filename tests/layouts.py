@@ -27,6 +27,11 @@ def picture(kind, seed, ending=".png"):
     return cv2.imencode(ending, image[:, :, ::-1])[1].tobytes()
 
 
+def is_read(ending):
+    """Whether this OpenCV decodes that kind of file: 4.9 has no .gif and no .avif."""
+    return cv2.imdecode(np.frombuffer(picture("disc", 0, ending), np.uint8), cv2.IMREAD_COLOR) is not None
+
+
 def put(path, kind, seed):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(picture(kind, seed, path.suffix.lower() if path.suffix else ".png"))

@@ -13,6 +13,7 @@ from edgedistill.cli import build_parser
 from edgedistill.config import Recipe
 from edgedistill.stages import STAGES
 from jetson.__main__ import build_parser as device_parser
+from tools import lacking
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edgedistill", "jetson", "calibration")
@@ -44,7 +45,7 @@ def tracked() -> list[Path]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip("not a git checkout")
+        lacking("git checkout", "run in a clone")
     return [Path(line) for line in done.stdout.splitlines() if (ROOT / line).is_file()]
 
 

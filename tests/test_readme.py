@@ -7,6 +7,8 @@ import pytest
 from documents import shell_blocks
 from road import ROOT
 
+pytestmark = pytest.mark.slow
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from road import RECIPE, edgedistill, write_images
+from tools import lacking
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -126,7 +129,7 @@ def test_pickled_code_in_a_weights_file_is_not_run(folder, tmp_path):
 
 
 def test_a_full_disk(folder):
-    """A tmpfs of 100 kB; needs root, so elsewhere it is skipped."""
+    """A tmpfs of 100 kB; needs root."""
     import os
     import subprocess
 
@@ -138,7 +141,7 @@ def test_a_full_disk(folder):
             ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)], capture_output=True
         ).returncode
     ):
-        pytest.skip("cannot mount a tmpfs here")
+        lacking("right to mount a tmpfs", "run as root")
     try:
         done = edgedistill("data", "r.toml", "--run-dir", place / "run", cwd=folder, check=False)
         assert done.returncode == 1

@@ -64,7 +64,7 @@ def test_a_missing_package_is_told_with_its_cost_and_fails(monkeypatch):
     assert (check.ok, check.required, check.found) == (False, True, "not installed")
     text = doctor.text_from_checks(doctor.examine())
     assert "MISSING onnxslim" in text
-    assert "cure: pip install 'onnxslim>=0.1.60'" in text
+    assert "cure: pip install 'onnxslim>=0.1.98'" in text
     assert text.splitlines()[-1] == "not ready: onnxslim"
 
 

@@ -12,6 +12,8 @@ from jetson.decode import read_image
 from jetson.preprocess import view
 from road import RECIPE, draw, edgedistill
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):

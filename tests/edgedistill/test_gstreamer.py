@@ -18,7 +18,9 @@ import pytest
 
 from jetson.overlay import rtp_pipelines
 from jetson.video import pipeline
-from tools import lacking
+from tools import lacking, lacking_in_ci_too
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SIZE = (320, 240)
@@ -232,14 +234,14 @@ overlay.close()
 
 
 def test_debians_opencv_reads_and_sends_through_the_same_code(gstreamer, tmp_path, video):
-    """python3-opencv has GStreamer, as JetPack's OpenCV; it is not part of CI, whose time it would double."""
+    """python3-opencv has GStreamer, as JetPack's OpenCV; CI, whose time it would double, does without."""
     probe = "import cv2, sys; sys.exit('GStreamer:                   YES' not in cv2.getBuildInformation())"
     python = "/usr/bin/python3"
     if (
         not os.path.exists(python)
         or subprocess.run([python, "-Ic", probe], capture_output=True).returncode
     ):
-        pytest.skip("no OpenCV with GStreamer: apt install python3-opencv")
+        lacking_in_ci_too("OpenCV with GStreamer", "apt install python3-opencv")
     port, path = free_port(), tmp_path / "seen.h264"
     process = receiver(port, path)
     try:

@@ -7,6 +7,8 @@ from edgedistill.errors import SigningError
 from edgedistill.predict import learned
 from jetson import home
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def homeless(monkeypatch, tmp_path):

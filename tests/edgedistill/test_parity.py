@@ -28,6 +28,8 @@ from edgedistill.sections import DataConfig
 from jetson.preprocess import dict_from_preprocess, to_input
 from road import ROOT
 
+pytestmark = pytest.mark.slow
+
 MODEL = "mobilenetv3_small_050"
 BOARD = """
 import json, sys

@@ -13,6 +13,8 @@ from edgedistill.errors import RecipeError
 from road import RECIPE, edgedistill, write_images
 from torchrun import kill_one_worker, torchrun
 
+pytestmark = pytest.mark.slow
+
 # DIST looks at the whole batch, the projector stands beside DDP, the pool makes label counts differ.
 SETTINGS = ("--set", "distill.loss=dist", "--set", "teacher.epochs=1", "--set", "distill.epochs=4",
             "--set", "distill.batch_size=30", "--set", "distill.mixup_alpha=0.4")  # fmt: skip

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from edgedistill.errors import RunFolderError
 from edgedistill.run_folder import RunFolder
 from road import RECIPE, ROOT, edgedistill, forked, write_images
+
+pytestmark = pytest.mark.slow
 
 TRAINED = ("teacher", "baseline", "distill")
 

@@ -27,6 +27,8 @@ from edgedistill.students import (
 )
 from edgedistill.target import releases, target_names
 
+pytestmark = pytest.mark.slow
+
 ROWS = {row["model"]: row for row in stored()["rows"]}
 
 

@@ -18,6 +18,8 @@ from edgedistill.sweep_axes import axes_from_text
 from edgedistill.talk import Talk
 from road import ROOT, edgedistill
 
+pytestmark = pytest.mark.slow
+
 OVER = ("--over", "distill.temperature=1,4", "distill.kd_weight=0.5,0.9")
 
 

@@ -15,6 +15,8 @@ from road import ROOT, edgedistill
 from terminals import COLOURS, CTRL_C, Terminal
 from tools import needs
 
+pytestmark = pytest.mark.slow
+
 
 def events_of(text):
     return [json.loads(line) for line in text.splitlines()]

@@ -14,7 +14,9 @@ import pytest
 
 import fakes
 from jetson import trt_api
-from tools import lacking
+from tools import imported, lacking
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "tests" / "jetson" / "stubs"
@@ -244,7 +246,7 @@ def test_a_fake_lacks_nothing_that_the_board_code_would_find(release):
 
 def test_the_stub_of_an_installed_module_is_made_the_same_way():
     """TensorRT for RTX is the one module of the family that this project installs."""
-    module = pytest.importorskip("tensorrt_rtx")
+    module = imported("tensorrt_rtx", "make install")
     spec = importlib.util.spec_from_file_location("make_stubs", STUBS / "make_stubs.py")
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
@@ -258,7 +260,7 @@ def test_the_stub_of_an_installed_module_is_made_the_same_way():
 
 
 def test_an_installed_module_takes_the_timing_iterations():
-    trt = pytest.importorskip("tensorrt_rtx")
+    trt = imported("tensorrt_rtx", "make install")
     log = trt_api.make_log(trt)
     builder = trt.Builder(log)
     config = builder.create_builder_config()

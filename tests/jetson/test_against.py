@@ -15,6 +15,8 @@ from jetson.manifest import read_manifest
 from jetson.verify import golden_images
 from tiny_onnx import model_bytes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bundles(tmp_path):

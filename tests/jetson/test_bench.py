@@ -9,7 +9,7 @@ import pytest
 
 import boards
 from boards import sample
-from bundles import ROOT, make_bundle
+from bundles import ROOT
 from jetson import benchreport, sampler, trace, trtexec
 from jetson.bench import bench, measure_ms, pipelined, runs_for, summary_ms
 from jetson.errors import BenchError, ImageError
@@ -124,11 +124,6 @@ def test_pipelined_raises_what_preparing_raised():
 
     with pytest.raises(ImageError, match="truncated"):
         pipelined(fill, len, [np.zeros(1)] * 2, 5, 0)
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
 
 
 class Timed(object):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import boards
 import fakes
 from bundles import ROOT
 from jetson import board, doctor
+from tools import needs
 
 
 def test_packages_of_two_boards():
@@ -22,9 +22,9 @@ def test_packages_of_two_boards():
     assert doctor.packages_from_text("rc  old  1.0  arm64\nDesired=Unknown/Install\n") == {}
 
 
-@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="no dpkg on this computer")
 def test_packages_of_this_computer():
     """The same by dpkg's own status file, read another way."""
+    needs("dpkg-query", "dpkg")
     found = doctor.packages_from_text(doctor.said_by(doctor._DPKG))
     with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as file:
         blocks = file.read().split("\n\n")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -10,6 +9,9 @@ import pytest
 
 import fakes
 from bundles import ROOT, make_bundle, pretend_verified
+from tools import needs
+
+pytestmark = pytest.mark.slow
 
 CUDART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
 
@@ -126,8 +128,7 @@ def test_a_broken_tensorrt_is_one_line(tmp_path, bundle, how):
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     """libcudart by the C compiler."""
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
+    needs("cc", "gcc")
     path = str(tmp_path_factory.mktemp("cuda") / "libcudart.so")
     subprocess.check_call(["cc", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", path, CUDART])
     return path

@@ -11,30 +11,21 @@ import time
 import pytest
 
 import fakes
-from bundles import BIAS, WEIGHT, make_bundle, sign
+from bundles import BIAS, WEIGHT, sign
 from jetson import board, build, engine_file
 from jetson.errors import BuildError
 from jetson.lock import held
 from jetson.manifest import read_manifest, sha256_of
 from tiny_onnx import model_bytes
 
-PLENTY = {"available": 4000, "swap_free": 4000}
+pytestmark = pytest.mark.slow
+
 FLAGS = {"8.2": ["FP16"], "8.6": ["FP16"], "10.3": ["FP16"], "11": []}
 
 
 @pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    """use("8.2", sm=53): that TensorRT on that GPU, with plenty of memory, for child processes."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "memory_mib", lambda: dict(PLENTY))
-    return lambda release, **does: monkeypatch.setenv(
-        "PYTHONPATH", fakes.write_modules(tmp_path / "fake", release, **does)
-    )
+def use(use_in_children):
+    return use_in_children
 
 
 def int8(bundle, **changes):
@@ -188,7 +179,7 @@ def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monk
     monkeypatch.setattr(build, "memory_mib", lambda: {"available": 200, "swap_free": 9000})
     with pytest.raises(BuildError, match="200 MiB of memory are available and a build needs 382"):
         built(bundle)
-    monkeypatch.setattr(build, "memory_mib", lambda: dict(PLENTY))
+    monkeypatch.setattr(build, "memory_mib", lambda: {"available": 4000, "swap_free": 4000})
     monkeypatch.setattr(
         board.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20})
     )

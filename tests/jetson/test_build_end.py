@@ -8,14 +8,20 @@ import pytest
 
 import boards
 import fakes
-from bundles import make_bundle, sign
+from bundles import sign
 from jetson import board, build, build_end, build_log, engine_file, trt_api
 from jetson.board import Attempt
 from jetson.errors import BackendError, BuildError, DeviceMemoryError
 from jetson.manifest import read_manifest
 
-PLENTY = {"available": 4000, "swap_free": 4000}
+pytestmark = pytest.mark.slow
+
 FIELD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples", "field", "logs_oom.json")
+
+
+@pytest.fixture
+def use(use_in_children):
+    return use_in_children
 
 
 def reports():
@@ -92,20 +98,6 @@ def test_warnings_count_only_where_no_error_names_another_cause():
     assert build_log.memory_line([], skipped) == skipped[0]
     assert build_log.memory_line([died], skipped) is None
     assert build_log.memory_line([died], skipped, died=True) == skipped[0]
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "memory_mib", lambda: dict(PLENTY))
-    return lambda release, **does: monkeypatch.setenv(
-        "PYTHONPATH", fakes.write_modules(tmp_path / "fake", release, **does)
-    )
 
 
 def built(bundle, **options):

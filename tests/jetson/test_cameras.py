@@ -1,7 +1,6 @@
 """USB and CSI cameras: what is asked of them, what they give, and what is said when that is nothing."""
 
 import os
-import shutil
 import struct
 import subprocess
 
@@ -12,6 +11,7 @@ import pytest
 from jetson import picture, v4l2, video
 from jetson.errors import StreamError
 from jetson.verbs.classify import FLIPS
+from tools import lacking, needs
 
 CAMERA = (1280, 720, 30)
 # A C270 and an ELP of the kind that most boards have: raw in small, JPEG in large.
@@ -63,9 +63,10 @@ def camera(monkeypatch, tmp_path):
     return plug
 
 
-@pytest.mark.skipif(not shutil.which("cc") or not os.path.exists("/usr/include/linux/videodev2.h"),
-                    reason="a C compiler and the kernel's headers")  # fmt: skip
 def test_numbers_and_layouts_are_the_kernels(tmp_path):
+    needs("cc", "gcc")
+    if not os.path.exists("/usr/include/linux/videodev2.h"):
+        lacking("header of the kernel", "apt install linux-libc-dev")
     source = tmp_path / "v.c"
     source.write_text(
         "#include <stdio.h>\n#include <stddef.h>\n#include <linux/videodev2.h>\nint main() { printf("

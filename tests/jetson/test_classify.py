@@ -26,6 +26,7 @@ from jetson.video import (
     parse_source,
     pipeline,
 )
+from tools import lacking
 
 CAMERA = (1280, 720, 30)
 BGR = "videoconvert ! video/x-raw, format=BGR ! appsink max-buffers=4 sync=false"
@@ -196,7 +197,7 @@ def test_a_file_that_is_no_video(bundle, tmp_path):
 
 def test_csi_without_gstreamer_is_one_line():
     if "GStreamer:                   NO" not in cv2.getBuildInformation():
-        pytest.skip("this OpenCV has GStreamer")
+        lacking("OpenCV without GStreamer", "pip install opencv-python-headless")
     with pytest.raises(StreamError, match="built without GStreamer, which CSI cameras need"):
         open_capture("csi://0", CAMERA)
 

@@ -10,6 +10,8 @@ import pytest
 import fakes
 from board_root import BoardRoot
 
+pytestmark = pytest.mark.slow
+
 # Python's own clock counts from 1970 in every process; time.monotonic goes on as it is.
 IN_1970 = """
 import time

@@ -93,12 +93,13 @@ def test_a_cut_png_is_refused_whatever_follows(tail):
             decode_raw(PNG[:length] + tails[tail], "x")
 
 
-@pytest.mark.parametrize("suffix", [".webp", ".bmp", ".tiff", ".ppm", ".jp2"])
+# JetPack 4's OpenCV 4.1 has its JPEG 2000 switched off.
+OTHERS = [".webp", ".bmp", ".tiff", ".ppm"] + [".jp2"] * (not cv2.__version__.startswith("4.1."))
+
+
+@pytest.mark.parametrize("suffix", OTHERS)
 def test_what_follows_other_files_changes_nothing(suffix):
-    try:
-        there, content = cv2.imencode(suffix, NOISE)
-    except cv2.error as error:  # of 4.1, whose JPEG 2000 is switched off
-        pytest.skip("this OpenCV writes no %s: %s" % (suffix, str(error).splitlines()[0]))
+    there, content = cv2.imencode(suffix, NOISE)
     assert there
     whole = decode_image(content.tobytes(), suffix)
     assert np.array_equal(decode_image(content.tobytes() + mp4(), suffix), whole)

@@ -8,7 +8,7 @@ import pytest
 
 import fakes
 from board_root import BoardRoot
-from bundles import make_bundle, sign
+from bundles import sign
 from jetson import engine_file, verify
 from jetson.__main__ import main
 from jetson.errors import EngineError, VerifyError
@@ -16,17 +16,6 @@ from jetson.incoming import accept
 from jetson.manifest import read_manifest
 from jetson.releases import activate, rollback, status
 from jetson.runners import open_runner
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    for switch in fakes.switching(tmp_path, monkeypatch):
-        yield switch
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
 
 
 @pytest.fixture

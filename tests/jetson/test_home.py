@@ -10,6 +10,8 @@ import fakes
 from bundles import make_bundle
 from jetson import home
 
+pytestmark = pytest.mark.slow
+
 NO_HOMES = {"unset": None, "empty": "", "root": "/", "dots": "/..", "relative": "somewhere", "tilde": "~"}
 
 

@@ -11,11 +11,6 @@ from jetson.manifest import read_manifest
 ENTRY = {"sha256": "0" * 64, "bytes": 1}
 
 
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
-
-
 def edit(bundle, **changes):
     path = os.path.join(bundle, "manifest.json")
     with open(path, encoding="utf-8") as file:

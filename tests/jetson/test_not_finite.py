@@ -8,19 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-import fakes
 from bundles import make_bundle
 from jetson.__main__ import main
 from jetson.classify import Progress, classify, top_classes
 from jetson.errors import BackendError, JetsonError
 from jetson.json_text import json_text
 from jetson.manifest import read_manifest
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    for switch in fakes.switching(tmp_path, monkeypatch):
-        yield switch
 
 
 def strict(text):

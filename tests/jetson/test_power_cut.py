@@ -20,6 +20,8 @@ from jetson.manifest import read_manifest
 from jetson.releases import activate, prune, rollback, status
 from jetson.root import ids_in
 
+pytestmark = pytest.mark.slow
+
 CHANGES = ("replace", "rename", "symlink", "fsync", "mkdir", "remove", "unlink", "rmdir")
 DONE, DIED, REFUSED, LATE = 0, 9, 8, 7  # LATE: it ended well all the same
 

@@ -11,6 +11,8 @@ from jetson.errors import JetsonError
 from jetson.incoming import accept, want
 from jetson.releases import activate, prune, rollback, status
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):

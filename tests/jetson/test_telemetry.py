@@ -272,10 +272,14 @@ def test_commands_that_are_missing_or_hang_say_nothing(tmp_path, monkeypatch):
     assert re.match("x", sampler.said_by(["echo", "x"]))
 
 
-@pytest.mark.parametrize("line", [
-    "RAM 1/2MB cpu@46.12..5C", "RAM 1/2MB GR3D_FREQ 0%@[,5]", "RAM 1/" + "9" * 5000 + "MB",
-    "RAM 1/2MB CPU [1%@" + "9" * 5000 + "]",
+@pytest.mark.parametrize(("line", "left"), [
+    ("RAM 1/2MB cpu@46.12..5C", {}), ("RAM 1/2MB GR3D_FREQ 0%@[,5]", {"gpu_percent": 0}),
+    ("RAM 1/2MB CPU [1%@" + "9" * 5000 + "]", {}),
 ])  # fmt: skip
-def test_numbers_of_no_form_are_left_out(line):
-    found = tegrastats_from_line(line)
-    assert found is None or (found["temperatures_c"] == {} and found["gpu_mhz"] is None)
+def test_numbers_of_no_form_are_left_out(line, left):
+    """What is left of the line is what it says without them."""
+    assert tegrastats_from_line(line) == dict(tegrastats_from_line("RAM 1/2MB"), **left)
+
+
+def test_a_line_without_a_readable_ram_is_none():
+    assert tegrastats_from_line("RAM 1/" + "9" * 5000 + "MB") is None

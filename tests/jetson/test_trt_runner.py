@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fakes
-from bundles import SPEC, WEIGHT, expected_logits, make_bundle, sign
+from bundles import SPEC, WEIGHT, expected_logits, sign
 from jetson import cuda_memory, engine_file, verify
 from jetson.__main__ import main
 from jetson.build import build
@@ -21,19 +21,11 @@ from jetson.manifest import read_manifest
 from jetson.preprocess import to_input
 from jetson.runners import open_runner
 from tiny_onnx import model_bytes
+from tools import lacking
+
+pytestmark = pytest.mark.slow
 
 RELEASES = sorted(fakes.RELEASES)
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    for switch in fakes.switching(tmp_path, monkeypatch):
-        yield switch
 
 
 def test_who_asks_for_a_pass_while_verify_is_at_work_is_told_so(bundle, use, capsys):
@@ -202,7 +194,7 @@ def cudart(tmp_path, monkeypatch):
     """A libcudart made by the C compiler, so that ctypes has a real library to call."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler")
+        lacking("C compiler", "apt install gcc")
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
     path = str(tmp_path / "libcudart.so")
     # symbolic: where torch is loaded, its own libcudart must not answer for this one

@@ -16,6 +16,8 @@ from jetson.incoming import accept, want
 from jetson.manifest import read_manifest
 from jetson.releases import activate, rollback, status
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):

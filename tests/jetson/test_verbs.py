@@ -6,15 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from bundles import BIAS, WEIGHT, expected_logits, make_bundle, pretend_verified, sign
+from bundles import BIAS, WEIGHT, expected_logits, pretend_verified, sign
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
 from tiny_onnx import model_bytes
 
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
+pytestmark = pytest.mark.slow
 
 
 def jetson(bundle, *words, code=0):

@@ -62,5 +62,13 @@ def said(record_property):
     return note
 
 
+def pytest_collection_modifyitems(config, items):
+    """What TORTURE=short has no time for is deselected, and pytest says how many those are."""
+    if MODE == "short":
+        late = [item for item in items if item.get_closest_marker("beyond_short")]
+        items[:] = [item for item in items if item not in late]
+        config.hook.pytest_deselected(items=late)
+
+
 def pytest_report_header():
     return f"torture: TORTURE={MODE} TORTURE_SEED={SEED}"

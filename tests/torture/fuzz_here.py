@@ -3,7 +3,6 @@
 import io
 import tarfile
 
-import pytest
 import torch
 
 from bundles import BIAS, SPEC, WEIGHT
@@ -17,6 +16,7 @@ from edgedistill.sections import DataConfig
 from edgedistill.target import load_target
 from small import small_recipe
 from tiny_onnx import model_bytes
+from tools import imported
 from watch import Target
 
 CSV = b'path,label,group\na.png,x,1\n"b, c.png",y,2\nd.png,x,\n'
@@ -48,7 +48,7 @@ def csv(folder):
 
 
 def parquet(folder):
-    pyarrow, parquet = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    pyarrow, parquet = (imported(name, "make install") for name in ("pyarrow", "pyarrow.parquet"))
     content = io.BytesIO()
     parquet.write_table(pyarrow.table({"path": ["a.png", "b.png"], "label": ["x", "y"]}), content)
     return Target([content.getvalue()], through_a_file(folder / "t.parquet", listed), DataError, folder)

@@ -12,6 +12,8 @@ from board_behind_sshd import RUNS, TestBoard, id_of, kill_script, make_keys, ne
 from knobs import chance, rounds
 from sshd import Sshd, need_sshd
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = rounds(1, 6, 40)
 MORE = 8  # rounds until a kill has hit
 PYTHON = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)

@@ -10,6 +10,9 @@ from test_kill import NAMES, QUICK, without
 
 from artifacts import bits_of, left_over
 from knobs import chance, rounds
+from tools import lacking
+
+pytestmark = pytest.mark.slow
 
 SIGNED = ("--run-dir", "RUN", "--set", "deploy.sign_key=signer")
 SAID = {"ENOSPC": "No space left on device", "EIO": "Input/output error"}
@@ -130,7 +133,7 @@ def small_disk(tmp_path):
     def mount(options):
         command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
         if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("cannot mount a tmpfs here")
+            lacking("right to mount a tmpfs", "run as root")
         return place
 
     yield mount

@@ -26,6 +26,8 @@ from jetson.manifest import manifest_from_bytes
 from knobs import SEED, chance, rounds
 from watch import Target, finding_of
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = {**sample_manifest(), "memory_budget_mib": 500.0}  # which it may lack
 
 

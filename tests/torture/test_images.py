@@ -20,6 +20,8 @@ from knobs import rounds
 from road import write_images
 from small import small_recipe
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(5)
 BASE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
 FRAMES = [Image.fromarray(frame) for frame in (BASE, 255 - BASE, BASE // 2)]

@@ -12,6 +12,8 @@ from edgedistill.stages import STAGES
 from knobs import chance, rounds
 from torchrun import kill_one_worker, torchrun
 
+pytestmark = pytest.mark.slow
+
 NAMES = [stage.name for stage in STAGES if stage.name not in {"synthesise", "assist"}]
 SHARED = [stage.name for stage in STAGES if stage.shared and stage.name in NAMES]
 # Stages that only other methods have.
@@ -78,7 +80,7 @@ def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, cop
     assert not lost, lost
 
 
-@pytest.mark.skipif(rounds(True, False, False), reason="TORTURE=short")
+@pytest.mark.beyond_short
 def test_a_whole_run_killed_again_and_again(forks, small_run, tmp_path, tried):
     """From nothing to the bundle, through four kills."""
     draw, lost, kills = chance("run"), [], 0
@@ -106,7 +108,7 @@ def trials_of(run):
     return [(row["settings"], row["value"], row["state"]) for row in rows], weights
 
 
-@pytest.mark.skipif(rounds(True, False, False), reason="TORTURE=short")
+@pytest.mark.beyond_short
 def test_a_sweep_killed_anywhere_finds_the_same(forks, small_run, copy_of_run, tried):
     run, draw, lost, kills = copy_of_run, chance("sweep"), [], 0
     words = ("sweep", "r.toml", "--run-dir", run, "--over", "distill.kd_weight=0.5,0.9")
@@ -125,7 +127,7 @@ def test_a_sweep_killed_anywhere_finds_the_same(forks, small_run, copy_of_run, t
     assert not lost, lost
 
 
-@pytest.mark.skipif(rounds(True, False, False), reason="TORTURE=short; tests/edgedistill/test_ranks.py has one")
+@pytest.mark.beyond_short  # tests/edgedistill/test_ranks.py has one
 def test_a_worker_of_two_killed_anywhere_ends_with_the_same_bits(small_run, tmp_path, tried, monkeypatch):
     """To the end of quantize, which one process trains in while the other waits."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

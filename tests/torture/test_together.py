@@ -3,10 +3,13 @@
 import shutil
 import signal
 
+import pytest
 from test_kill import NAMES, without
 
 from artifacts import bits_of, left_over
 from knobs import chance, rounds
+
+pytestmark = pytest.mark.slow
 
 
 def one_gives_way(outcomes):

@@ -63,3 +63,36 @@ def test_the_description_tells_pipelines_apart():
     assert first == TrainingView(24, AugmentConfig(), "area").describe()
     assert first != TrainingView(24, AugmentConfig(crop_scale_min=0.9), "area").describe()
     assert set(first) == {"albumentations", "opencv", "pipeline"}
+
+
+def seen_in(view, side):
+    """(height and width as shares of a picture's, upside down, mirrored) of a view of `where_it_is`."""
+    across, down = (view[..., channel].astype(float).mean(axis=axis) for channel, axis in ((0, 0), (1, 1)))
+    # The middles of the view's first and last pixel lie (n - 1) / n of the window apart.
+    height, width = (abs(line[-1] - line[0]) / (1 - 1 / len(line)) / side for line in (down, across))
+    return height, width, down[-1] < down[0], across[-1] < across[0]
+
+
+@pytest.mark.parametrize("scale_min", [0.1, 0.5, 0.8])
+def test_a_view_shows_the_share_and_the_flips_that_the_recipe_says(scale_min):
+    """Read from the pixels: each of the picture's says where it is. By RandomCrop's own text, an area of
+    `crop_scale_min` to 1, each as often, at most 4/3 wider or higher; flips as often as their p."""
+    rows, columns = np.mgrid[:256, :256].astype(np.uint8)
+    where_it_is = np.dstack([columns, rows, 0 * rows])
+    flips = ({"name": "HorizontalFlip", "p": 0.3}, {"name": "VerticalFlip", "p": 0.8})
+    augment = AugmentConfig(crop_scale_min=scale_min, transforms=flips)
+    view, count = TrainingView(64, augment, "area"), 800
+    found = np.array([seen_in(view(where_it_is, seed), 256) for seed in range(count)])
+    areas, aspects = found[:, 0] * found[:, 1], found[:, 1] / found[:, 0]
+    rounding = 1.5 / 256 / np.sqrt(scale_min)  # of a window's side to pixels, and of a pixel to uint8
+    assert scale_min * (1 - 2 * rounding) <= areas.min() <= scale_min + 0.02
+    assert 0.97 <= areas.max() <= 1 + 2 * rounding
+    widest = min(4 / 3, 1 / scale_min)  # that still lies inside the picture
+    assert (1 - 2 * rounding) / widest <= aspects.min() < 1.07 / widest
+    assert widest / 1.07 < aspects.max() <= widest * (1 + 2 * rounding)
+    # A window near area 1 fits only undistorted, so those are drawn again: never more than uniform there.
+    tenth = scale_min + (1 - scale_min) / 10
+    assert 0.1 <= (areas < tenth).mean() < 0.2
+    for column, share in ((3, 0.3), (2, 0.8)):
+        error = (share * (1 - share) / count) ** 0.5
+        assert abs(found[:, column].mean() - share) < 3.5 * error

@@ -12,6 +12,7 @@ from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
 from edgedistill.new import inspect_and_write
 from edgedistill.verbs.new import KEYS
+from tools import imported
 
 
 def new(layout, root, **more):
@@ -31,7 +32,7 @@ def test_new_and_data(tmp_path, name):
     layout, root = LAYOUTS[name], tmp_path / "root"
     root.mkdir()
     if name.startswith("hugging face"):
-        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        imported("pyarrow", "make install")
     layout.make(root)
     if layout.refused is not None:
         with pytest.raises(DataError) as refused:
@@ -77,7 +78,7 @@ def test_stage_data_refuses_a_root_of_splits_too(tmp_path, name):
 
 def test_every_kind_of_class_survives_hugging_face(tmp_path):
     """The label of each image is what was stored with its bytes."""
-    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    imported("pyarrow", "make install")
     from layouts import picture
 
     from edgedistill.data.shards import read_bytes

@@ -11,6 +11,7 @@ from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
 from edgedistill.sections import DataConfig
 from road import write_images
+from tools import imported
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
 
@@ -56,7 +57,7 @@ def test_lists_of_paths(tmp_path, kind):
             writer.writeheader()
             writer.writerows(rows)
     else:
-        pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        pa = imported("pyarrow", "make install")
         import pyarrow.parquet as parquet
 
         parquet.write_table(pa.Table.from_pylist(rows), path)

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from board_behind_sshd import make_keys, signed
 from sshd import Sshd, need_sshd
 
 
@@ -18,3 +19,14 @@ def server(tmp_path_factory):
 def board_python():
     """The Nano's Python 3.6 with ONNX Runtime, made by tests/device_test.sh; else this one."""
     return os.environ.get("EDGEDISTILL_PYTHON36") or sys.executable
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    return make_keys(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, keys):
+    """A bundle of four images, signed by those."""
+    return signed(tmp_path_factory.mktemp("first") / "bundle", keys)

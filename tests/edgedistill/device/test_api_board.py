@@ -9,6 +9,8 @@ import edgedistill
 from board_behind_sshd import TestBoard, id_of, make_keys, next_release, signed
 from road import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def there(server, tmp_path, board_python, monkeypatch):

@@ -17,6 +17,8 @@ from edgedistill.errors import BundleError
 from jetson.manifest import NAME, SIGNATURE, read_manifest
 from tools import needs
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["archive", "folder", "oci"]
 
 

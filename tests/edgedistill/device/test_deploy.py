@@ -18,15 +18,7 @@ from road import ROOT
 from road import edgedistill as command
 from sshd import Cut
 
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory, keys):
-    return signed(tmp_path_factory.mktemp("first") / "bundle", keys)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -5,18 +5,10 @@ import json
 import pytest
 
 import fakes
-from board_behind_sshd import TestBoard, id_of, make_keys, next_release, signed
+from board_behind_sshd import TestBoard, id_of, next_release
 from edgedistill.errors import BoardError
 
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory, keys):
-    return signed(tmp_path_factory.mktemp("first") / "bundle", keys)
+pytestmark = pytest.mark.slow
 
 
 def board_with(release, folder, python, server, keys, **does):

@@ -26,6 +26,8 @@ from edgedistill.errors import DeviceError
 from jetson.preprocess import to_input
 from sshd import Cut, Sshd, need_sshd
 
+pytestmark = pytest.mark.slow
+
 FAULTS = int(os.environ.get("EDGEDISTILL_FAULTS", "20"))
 COPY_BYTES, TALK_BYTES, ROAD_SECONDS = 25_000, 8_000, 2.5  # to the board; about, so that all of it is hit
 VERB_SECONDS = 0.4

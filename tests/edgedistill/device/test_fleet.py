@@ -13,6 +13,8 @@ from edgedistill.errors import InventoryError
 from edgedistill.talk import Talk
 from sshd import Sshd, need_sshd
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("nano-1", "nano-2", "nano-3", "nano-4")
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import threading
+import time
 
 import pytest
 
@@ -13,7 +15,9 @@ from edgedistill.device.serials import numbered, record_of
 from edgedistill.device.signing import sign_bundle
 from edgedistill.device.throwaway import write_throwaway
 from edgedistill.errors import BundleError
+from jetson.incoming import accept
 from jetson.manifest import NAME, id_of, manifest_from_bytes, write_manifest
+from jetson.releases import status
 from tiny_onnx import model_bytes
 
 NOW, IN_2040 = 1_764_000_000, 2_208_988_800
@@ -194,3 +198,30 @@ def test_at_once_they_still_differ(tmp_path, clock, key):
     for thread in threads:
         thread.join()
     assert sorted(found) == list(range(NOW, NOW + 12))
+
+
+def test_a_clock_that_goes_back_between_signing_and_deploying(bundle, clock, tmp_path, key, monkeypatch):
+    """The workstation's and the board's: a board goes by serials, and the next signature by the record."""
+    monkeypatch.setattr(time, "time", clock.time)
+    root = tmp_path / "root"
+    (root / "trusted.d").mkdir(parents=True)
+    shutil.copy(key.public, root / "trusted.d")
+    (root / "board.json").write_text(json.dumps({"version": 1, "target": "any", "backend": "onnxruntime"}))
+
+    def taken(run):
+        shutil.copytree(tmp_path / run / "first", root / "incoming" / bundle.id)
+        shutil.copytree(tmp_path / run / "bundle", root / "incoming" / bundle.id, dirs_exist_ok=True)
+        accept(str(root), bundle.id)
+        return manifest_from_bytes((root / "releases" / bundle.id / NAME).read_bytes()).serial
+
+    bundle("r", "one")
+    clock.now = NOW - 30 * 86400
+    assert taken("r") == NOW
+    with pytest.raises(BundleError, match="the clock says 2025-10-25 .* boards take no serial that does not rise"):
+        bundle("s", "two")
+    assert [row["serial"] for row in status(str(root))["releases"]] == [NOW]
+    clock.now = NOW + 7  # the network's time has come
+    bundle("s", "two")
+    clock.now = 20  # a board without a battery
+    assert taken("s") == NOW + 7
+    assert status(str(root))["highest_serial"] == {key.key_id: NOW + 7}

@@ -16,11 +16,20 @@ from edgedistill.device.keys import new_key
 from edgedistill.device.signing import sign_bundle
 from jetson.manifest import NAME, id_of
 from road import ROOT
+from tools import lacking
+
+pytestmark = pytest.mark.slow
 
 MODULE = ROOT / "edgedistill" / "device" / "mender_module.sh"
 IS_ROOT = os.getuid() == 0
 OWNER = "nobody" if IS_ROOT else pwd.getpwuid(os.getuid()).pw_name
-only_root = pytest.mark.skipif(not IS_ROOT, reason="Mender runs as root; this is not")
+
+
+@pytest.fixture
+def as_root():
+    """Mender runs as root."""
+    if not IS_ROOT:
+        lacking("right to give files away", "run as root, as Mender does")
 
 
 @pytest.fixture
@@ -99,7 +108,7 @@ def test_the_agent_runs_as_the_owner_and_with_nothing_of_root(call):
     assert "PYTHONDONTWRITEBYTECODE=1" in noted
 
 
-@only_root
+@pytest.mark.usefixtures("as_root")
 def test_of_a_link_the_folder_behind_it_says_whose_it_is(call, root, place):
     """stat of the link itself says root, who made it: the board's code then ran as root."""
     (place / "link").symlink_to(root)
@@ -107,7 +116,7 @@ def test_of_a_link_the_folder_behind_it_says_whose_it_is(call, root, place):
     assert noted[0] == str(pwd.getpwnam(OWNER).pw_uid)
 
 
-@only_root
+@pytest.mark.usefixtures("as_root")
 def test_a_folder_of_root_is_refused_behind_a_link_too(call, root, place):
     given_to(root, "root")
     (place / "link").symlink_to(root)
@@ -116,7 +125,7 @@ def test_a_folder_of_root_is_refused_behind_a_link_too(call, root, place):
         assert "belongs to root, and no code of a board runs as root" in refused(call(path))
 
 
-@only_root
+@pytest.mark.usefixtures("as_root")
 def test_an_owner_whom_the_board_does_not_know_is_refused(call, root):
     os.chown(root, 123456, 123456)
     assert "belongs to uid 123456, which is no user of this board" in refused(call())
@@ -139,14 +148,14 @@ def test_a_file_of_the_agent_that_others_can_write_is_refused(call, root, name):
     assert "chmod -R go-w" in line
 
 
-@only_root
+@pytest.mark.usefixtures("as_root")
 def test_a_key_that_another_user_put_there_is_refused(call, root):
     (root / "trusted.d" / "b.pem").write_text("")
     os.chown(root / "trusted.d" / "b.pem", 65533, 65533)
     assert "b.pem can be changed by others" in refused(call())
 
 
-@only_root
+@pytest.mark.usefixtures("as_root")
 def test_a_group_may_write_only_if_it_is_the_owners_private_one(call, root):
     """Ubuntu gives each user a group of their own and umask 002; `nogroup` is nobody's and others'."""
     root.chmod(0o775)

@@ -13,6 +13,8 @@ from jetson.manifest import read_manifest
 from road import edgedistill
 from tiny_onnx import model_bytes
 
+pytestmark = pytest.mark.slow
+
 WEIGHT, BIAS = [[4.0, -1.0, 0.5], [-1.0, 3.0, 0.0]], [0.1, -0.2]
 
 

@@ -6,14 +6,9 @@ import subprocess
 
 import pytest
 
-from board_behind_sshd import TestBoard, id_of, make_keys, next_release, signed
+from board_behind_sshd import TestBoard, id_of, next_release, signed
 from edgedistill.device.ssh import Connection
 from edgedistill.errors import BoardError
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    return make_keys(tmp_path_factory.mktemp("keys"))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from edgedistill.sections import DistillConfig, TrainingConfig
 from edgedistill.talk import Talk
 from road import RECIPE, draw, write_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("counts", [(1000, 1), (5000, 3, 7), (9900, *[1] * 100), (50, 50)])
 def test_class_weights_have_a_cap_and_the_mean_1(counts):

@@ -11,6 +11,8 @@ from edgedistill.pipeline import run_stages
 from edgedistill.talk import Talk
 from road import RECIPE, write_images
 
+pytestmark = pytest.mark.slow
+
 SHORT = ["teacher.epochs=2", "distill.epochs=2", "distill.feature_weight=0"]
 
 

@@ -21,6 +21,8 @@ from edgedistill.pipeline import plan_run, run_stages
 from edgedistill.talk import Talk
 from road import RECIPE, write_images
 
+pytestmark = pytest.mark.slow
+
 MODEL = "mobilenetv3_small_050"
 
 

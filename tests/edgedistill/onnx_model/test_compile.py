@@ -13,6 +13,8 @@ from edgedistill.onnx_model.compile import compile_onnx, compiler_here, watched
 from hand_made import array, node, save
 from tools import lacking
 
+pytestmark = pytest.mark.slow
+
 WEIGHT = array("w", np.ones((2, 3, 1, 1)))
 
 

@@ -26,6 +26,8 @@ from edgedistill.target import load_target
 from hand_made import array, node
 from jetson.preprocess import Preprocess, dict_from_preprocess, to_input
 
+pytestmark = pytest.mark.slow
+
 PX = 64
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from edgedistill.check import check, fix
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).parent / "cases"
 EXPECTED = json.loads((CASES / "expected.json").read_text())
 FITS = {"fits": True, "refused": False, "silently wrong": False}

@@ -15,6 +15,8 @@ from edgedistill.quantize.qdq import qdq_from_onnx
 from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.target import load_target
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def images(rng):

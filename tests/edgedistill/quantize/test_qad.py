@@ -11,6 +11,8 @@ from edgedistill.quantize.qad import FakeQuantized, activation, convolutions, in
 from edgedistill.quantize.ranges import ranges_from_model
 from edgedistill.quantize.rescue import int8_logits
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def images(rng):

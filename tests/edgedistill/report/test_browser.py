@@ -17,6 +17,8 @@ from edgedistill.report.page import html_from_report
 from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
 from tools import lacking
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):

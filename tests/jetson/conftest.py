@@ -1,0 +1,31 @@
+"""Fixtures of the board's tests; they run on Python 3.6 too."""
+
+import pytest
+
+import fakes
+from bundles import make_bundle
+from jetson import build
+
+PLENTY = {"available": 4000, "swap_free": 4000}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def use(tmp_path, monkeypatch):
+    """use("8.2", sm=53): that TensorRT on that GPU, for this process and its children."""
+    for switch in fakes.switching(tmp_path, monkeypatch):
+        yield switch
+
+
+@pytest.fixture
+def use_in_children(tmp_path, monkeypatch):
+    """The same for child processes alone, with plenty of memory."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(build, "memory_mib", lambda: dict(PLENTY))
+    return lambda release, **does: monkeypatch.setenv(
+        "PYTHONPATH", fakes.write_modules(tmp_path / "fake", release, **does)
+    )
