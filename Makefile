@@ -22,9 +22,9 @@ quickstart: install  ## the whole road on real images, on this computer
 	$(BIN)/edgedistill quickstart $(QUICKSTART)
 
 test: install  ## all tests that this machine can run
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-QUICK := -n 2 --dist loadgroup -m 'not (slow or gpu or device)'
+QUICK := -n 2 --dist loadfile -m 'not (slow or gpu or device)'
 quick: install  ## the tests of every package that train nothing and start no board: two minutes
 	$(BIN)/python -m pytest $(QUICK)
 

@@ -26,16 +26,12 @@ def finished_run(tmp_path_factory):
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m and xdist look at the marks
-def pytest_collection_modifyitems(config, items):
-    """For `--dist loadgroup`: a file stays in one worker, and all files that need the finished run in the same,
-    so that it is made once. Who needs it is slow."""
-    on_the_road = {item.path for item in items if "finished_run" in item.fixturenames}
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(items):
+    """Who needs the finished run is slow."""
     for item in items:
         if "finished_run" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group("road" if item.path in on_the_road else item.path.stem))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -113,4 +113,4 @@ def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path
     assert done.returncode == 0, done.stderr
     assert "] teacher: up to date" in done.stderr
     exported = json.loads((tmp_path / "r" / "export" / "export.json").read_text(encoding="utf-8"))
-    assert exported["target"] == "agx-xavier"
+    assert exported["preflight"]["target"] == "agx-xavier"

@@ -20,7 +20,7 @@ for version; do
     echo "-- $version"
     "$uv" venv --quiet --python "$python" "$place/venv"
     "$uv" pip install --quiet --python "$place/venv/bin/python" "${how[@]}" --editable "$extras"
-    "$place/venv/bin/python" -m pytest -q -n 2 --dist loadgroup -m 'not (slow or gpu or device)' "${words[@]}" ||
+    "$place/venv/bin/python" -m pytest -q -n 2 --dist loadfile -m 'not (slow or gpu or device)' "${words[@]}" ||
         failed+=("$version")
     rm -rf "$place"
 done

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -162,7 +163,7 @@ def test_example_watch_training(copy):
 
 def test_example_sweep(copy):
     best = example("sweep_settings")(copy, "runs/r", {"distill.temperature": [1.0, 2.0]})
-    trials = json.loads((copy.parent / "runs" / "r" / "sweep" / "sweep.json").read_text())["trials"]
+    trials = json.loads(Path("runs/r/sweep/sweep.json").read_text())["trials"]
     assert sorted(trial["settings"]["distill.temperature"] for trial in trials) == [1.0, 2.0]
     assert [best] == [trial["settings"] for trial in sorted(trials, key=lambda trial: -trial["value"])[:1]]
 

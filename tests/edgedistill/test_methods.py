@@ -118,7 +118,7 @@ def test_standardised_logits_of_two_classes_are_refused(tmp_path):
                        cwd=tmp_path, check=False)  # fmt: skip
     assert done.returncode == 1
     assert "distill.loss = 'kd':" in done.stderr
-    assert "two classes" in done.stderr
+    assert "standardising needs 3 classes" in done.stderr
 
 
 def test_no_assistant_between_neighbours_is_said():
