@@ -57,6 +57,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _teacher_has_weights(self) -> Recipe:
+        if self.teacher.weights == "scratch" and self.teacher.mode == "probe":
+            raise ValueError(
+                "teacher.mode = 'probe' reads the features of a trained network, "
+                "teacher.weights = 'scratch' has none; set teacher.mode = 'finetune'"
+            )
         if self.teacher.weights == "scratch" and self.teacher.epochs == 0:
             raise ValueError(
                 "teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher"

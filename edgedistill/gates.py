@@ -26,7 +26,7 @@ def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
         TeacherError: a value is below its minimum, or the head stands in another class order; a student
             of this teacher would learn errors.
     """
-    if values["epochs"] == 0:
+    if values["epochs"] == 0 and "probe" not in values:
         _refuse_another_order(values)
     teacher, validation = recipe.teacher, values["validation"]
     for metric in ("top1_fraction", "balanced_accuracy_fraction"):
@@ -37,9 +37,16 @@ def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
             raise TeacherError(
                 f"{teacher.model} reached {metric} {value:.3f} on {validation['images']} validation "
                 f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
-                f"recall {recalls[weakest]:.2f}); train it longer (--set teacher.epochs="
-                f"{max(1, 2 * values['epochs'])}), take a bigger teacher, or lower the gate"
+                f"recall {recalls[weakest]:.2f}); {better_teacher(values, teacher.epochs)}, take a bigger teacher, "
+                "or lower the gate"
             )
+
+
+def better_teacher(values: dict[str, Any], epochs: int) -> str:
+    """What to try first for more of this network; `epochs` are the recipe's."""
+    if values.get("mode") == "probe" and "tried" not in values:
+        return "fine-tune it too (--set teacher.mode=auto)"
+    return f"train it longer (--set teacher.epochs={max(1, 2 * epochs)})"
 
 
 def _refuse_another_order(values: dict[str, Any]) -> None:

@@ -73,6 +73,7 @@ transforms = [             # any of albumentations, by name
 [teacher]
 model = "tf_efficientnet_lite0"   # any timm model; resnet50 or bigger on a GPU
 weights = "hub"            # hub | scratch | package:efficientnet_lite0 | a .safetensors or .pth file
+mode = "auto"              # probe (a head on frozen features), finetune, or both and the better one
 epochs = {schedule.teacher_epochs:<17} # few images need more passes: a network learns by steps
 batch_size = {BATCH}
 peak_lr = 5e-4

@@ -161,6 +161,12 @@ class TeacherConfig(TrainingConfig):
     classes: str | None = None
     """file of the class names of that file's head, in its order, one a line or JSON; names in the file
     itself are read without it"""
+    mode: Literal["finetune", "probe", "auto"] = "finetune"
+    """train the whole network; or a logistic head on its features, for the price of a few forward passes;
+    or both, and keep the one that is better on the validation images (the head where they are few);
+    `auto` with epochs = 0 or weights = "scratch" is `finetune`"""
+    probe_views: Annotated[int, Field(ge=0, le=100)] = 2
+    """probe: training views of each image that the head learns from, beside the image itself"""
     epochs: Annotated[int, Field(ge=0)] = 5
     """fine-tuning passes; 0 uses the weights as they are"""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -172,9 +178,24 @@ class TeacherConfig(TrainingConfig):
 
     @property
     def training(self) -> dict[str, Any]:
-        """What the weights depend on: all but the gates."""
-        gates = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
-        return self.model_dump(mode="json", exclude=gates)
+        """What the weights depend on: all but the gates, and but what the mode does not read."""
+        unread = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
+        if self.mode == "finetune":
+            unread |= {"mode", "probe_views"}  # as before there were modes, so that older artifacts stay fresh
+        return self.model_dump(mode="json", exclude=unread)
+
+    @property
+    def learns_head(self) -> bool:
+        """Whether a head is trained, so that weights need not bring one."""
+        return self.mode == "probe" or self.epochs > 0
+
+    @property
+    def tries(self) -> tuple[str, ...]:
+        """Ways that the teacher is made in, of `probe` and `finetune`; the best is kept."""
+        if self.mode != "auto":
+            return (self.mode,)
+        # Without epochs the weights are wanted as they are, and random features are worth nothing.
+        return ("finetune",) if self.epochs == 0 or self.weights == "scratch" else ("probe", "finetune")
 
 
 class StudentConfig(Section):

@@ -194,7 +194,10 @@ def _train(
     seen = order.steps_per_epoch * config.epochs * min(config.batch_size, order.epoch_images)
     cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9),
             "processes": ranks.world(), "speed": str(training.speed)}  # fmt: skip
-    values = _described(context, images, subject, config, order, rows, device)
+    values = described(context, images, subject, subject.file, device) | {
+        "seed": config.seed, "epochs": config.epochs, "steps": order.steps_per_epoch * config.epochs,
+        "history": rows,
+    }  # fmt: skip
     if training.went_back is not None:
         values["went_back"] = training.went_back
     if training.best is not None:
@@ -202,29 +205,24 @@ def _train(
     write_json(record, {"values": values, "cost": cost})
 
 
-def _described(
-    context: StageContext, images: Images, subject: Subject, config: TrainingConfig, order: Order,
-    rows: list[dict[str, Any]], device: torch.device,
-) -> dict[str, Any]:  # fmt: skip
-    """Save the weights and give what the stage's JSON says of them."""
+def described(
+    context: StageContext, images: Images, subject: Subject, file: str, device: torch.device
+) -> dict[str, Any]:
+    """Save the weights as `file` and give what the stage's JSON says of them."""
     spec = spec_for(subject.name, context.recipe)
     preprocess = dict_from_preprocess(spec)
     about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess}
     if is_embedding(subject.model):
         about["output"] = "embedding"
-    save_weights(subject.model, context.out / subject.file, about)
+    save_weights(subject.model, context.out / file, about)
     return {
         "model": subject.name,
         "weights": subject.weights,
         "parameters": parameter_count(subject.model),
-        "seed": config.seed,
-        "epochs": config.epochs,
-        "steps": order.steps_per_epoch * config.epochs,
         "training_images": len(subject.lesson.images),
         "class_weights": images.named_class_weights(),
         "preprocess": preprocess,
         "validation": _validation(subject.model, spec, images, device),
-        "history": rows,
     }
 
 

@@ -46,7 +46,7 @@ def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> li
     for wanted in _wanted(recipe, stages):
         try:
             _refuse_name(wanted)
-            if recipe.teacher.epochs == 0 and wanted.key.startswith(("teacher", "distill.teachers")):
+            if not recipe.teacher.learns_head and wanted.key.startswith(("teacher", "distill.teachers")):
                 _refuse_untrained_head(wanted)
             if wanted.weights == "hub":
                 from_hub.append(wanted)

@@ -76,14 +76,19 @@ def _about_steps(stages: dict[str, dict[str, Any]], recipe: Recipe, command: Com
     return found
 
 
+def _more_of_it(teacher: dict, command: Command) -> str:
+    if teacher.get("mode") == "probe" and "tried" not in teacher:
+        return f"fine-tune it too, {command.setting(teacher__mode='auto')}"
+    return f"train it longer, {command.setting(teacher__epochs=2 * max(1, teacher['epochs']))}"
+
+
 def _about_teacher(teacher: dict, baseline: dict, recipe: Recipe, command: Command) -> list[str]:
     found, metric = [], recipe.data.metric
     ours, theirs = teacher["validation"], baseline["validation"]
     if ours[metric] <= theirs[metric] and recipe.distill.method != "self":
         found.append(
             f"On validation images the teacher ({ours[metric]:.1%}) is not better than the student "
-            f"trained without it ({theirs[metric]:.1%}): train it longer, "
-            f"{command.setting(teacher__epochs=2 * max(1, teacher['epochs']))}, or take a bigger one."
+            f"trained without it ({theirs[metric]:.1%}): {_more_of_it(teacher, command)}, or take a bigger one."
         )
     error = ours.get("calibration_error", 0.0)
     if error > MISCALIBRATED:

@@ -1,16 +1,34 @@
-"""Stage `teacher`: fine-tune and validate on held-out images; gates.py refuses a weak one."""
+"""Stage `teacher`: fine-tune or probe, and validate on held-out images; gates.py refuses a weak one."""
 
 from __future__ import annotations
 
+import shutil
+import time
+from typing import Any
+
+import numpy as np
 import torch
 
+from edgedistill import ranks
+from edgedistill.data.folds import folds_of
+from edgedistill.distill.probe import features_of, head_from_features, put_head
 from edgedistill.distill.terms import label_term
 from edgedistill.images import Images, open_images
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
 from edgedistill.sections import TeacherConfig
-from edgedistill.training_stage import Lesson, Subject, device_of, train_and_save
+from edgedistill.training_stage import (
+    Lesson,
+    Subject,
+    described,
+    device_of,
+    spec_for,
+    train_and_save,
+)
+
+FOLDS = 3  # that choose the strength of the probe's L2
+FEWEST_VALIDATION_IMAGES = 100  # on fewer, two accuracies differ by ten points by chance
 
 
 def run(context: StageContext) -> Result:
@@ -23,12 +41,75 @@ def train_teacher(
     context: StageContext, images: Images, teacher: TeacherConfig, device: torch.device,
     number: int = 0,
 ) -> Result:  # fmt: skip
-    """Fine-tune one teacher; `number` tells the further ones of an ensemble apart."""
+    """Make one teacher as `teacher.mode` says; `number` tells the further ones of an ensemble apart.
+
+    Values beside those of `train_and_save`, where the probe is tried: `mode` that was kept, `probe`, and
+    `tried`, the validation figure of each, where there are two.
+    """
     torch.manual_seed(teacher.seed)  # the new head's weights
-    model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.epochs > 0,
+    model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.learns_head,
                                class_names=teacher.classes, say=context.talk.say)  # fmt: skip
     terms = {"label": label_term(images.class_weights(), 1.0, device, teacher.label_smoothing)}
     title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
     lesson = Lesson(images.training, terms)
     subject = Subject(teacher.model, teacher.weights, model, lesson, number, title)
-    return train_and_save(context, images, subject, teacher, None, device)
+    if teacher.tries == ("finetune",):
+        return train_and_save(context, images, subject, teacher, None, device)
+    start = time.monotonic()
+    probed = ranks.agreed(lambda: _probed(context, images, subject, teacher, device))
+    cost = {"training_seconds": time.monotonic() - start}
+    validation_images = len(images.labels("val"))
+    if teacher.tries == ("probe",):
+        return _kept(context, subject, probed, cost)
+    if validation_images < FEWEST_VALIDATION_IMAGES:
+        context.talk.say(f"  kept the probe: {validation_images} validation images, fewer than "
+                         f"{FEWEST_VALIDATION_IMAGES}, do not tell whether fine-tuning is better")  # fmt: skip
+        return _kept(context, subject, probed, cost)
+    metric = context.recipe.data.metric
+    trained = train_and_save(context, images, subject, teacher, None, device)
+    tried = {"probe": probed["validation"][metric], "finetune": trained.values["validation"][metric]}
+    context.talk.say(f"  on the validation images: probe {tried['probe']:.1%}, fine-tuned {tried['finetune']:.1%}")
+    if tried["finetune"] > tried["probe"]:
+        values = {**trained.values, "mode": "finetune", "probe": probed["probe"], "tried": tried}
+        return Result(values, trained.files, trained.cost)
+    return _kept(context, subject, {**probed, "tried": tried}, cost)
+
+
+def _probed(
+    context: StageContext, images: Images, subject: Subject, teacher: TeacherConfig, device: torch.device
+) -> dict[str, Any]:
+    """Put a logistic head on the network, save it beside, and give what the stage's JSON says of it."""
+    training, rows = images.training, images.rows("train")
+    spec = spec_for(subject.name, context.recipe)
+    subject.model.eval().to(device, memory_format=torch.channels_last)
+    title = f"features of {subject.name}"
+    total = (1 + teacher.probe_views) * len(rows)
+    with ranks.alone(), context.talk.progress(title, total, images_each=1) as show:
+        features = features_of(subject.model, spec, training, images.frames("train"), teacher.probe_views,
+                               device, show)  # fmt: skip
+    head = head_from_features(features, training.labels, folds_of(training.labels, images.table.groups[rows], FOLDS),
+                              _image_weights(images), len(images.classes))  # fmt: skip
+    put_head(subject.model, subject.name, head)
+    about = {"views": teacher.probe_views, "folds": FOLDS, "l2": head.l2,
+             "log_loss_by_l2": {str(l2): loss for l2, loss in head.scores.items()}}  # fmt: skip
+    context.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
+    values = described(context, images, subject, _file(subject), device)
+    return {**values, "seed": teacher.seed, "epochs": 0, "steps": 0, "history": [], "mode": "probe", "probe": about}
+
+
+def _image_weights(images: Images) -> np.ndarray:
+    """(N,) of the training images in the probe's loss, by class as the recipe asks; their mean is 1."""
+    labels, by_class = images.training.labels, images.class_weights()
+    weights = images.drawn(images.training) if by_class is None else by_class.numpy()[labels]
+    return np.ones(len(labels)) if weights is None else weights / weights.mean()
+
+
+def _file(subject: Subject) -> str:
+    return f"probe-{subject.number}.safetensors"
+
+
+def _kept(context: StageContext, subject: Subject, probed: dict[str, Any], cost: dict[str, Any]) -> Result:
+    """The probe as the stage's result."""
+    if ranks.is_first():
+        shutil.copyfile(context.out / _file(subject), context.out / subject.file)
+    return Result(probed, (subject.file,), cost)
