@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fakes
-from bundles import BIAS, SPEC, WEIGHT, expected_logits, make_bundle, sign
+from bundles import BIAS, SPEC, WEIGHT, expected_logits, sign
 from jetson import verify
 from jetson.build import build
 from jetson.errors import VerifyError
@@ -19,17 +19,6 @@ from tiny_onnx import model_bytes
 # They hold the goldens, whose means lie near a step of theirs.
 RIGHT = {"image": 2.0, "pooled": 1.72, "flat": 1.72, "logits": 7.5}
 CACHED = [release for release in sorted(fakes.RELEASES) if release != "11"]  # a calibration cache is taken
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def use(tmp_path, monkeypatch):
-    for switch in fakes.switching(tmp_path, monkeypatch):
-        yield switch
 
 
 def int8(bundle, amax, **changes):
