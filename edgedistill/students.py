@@ -32,7 +32,7 @@ STUDENTS = (
     "mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv2_100", "mobilenetv2_110d",
     "mobilenetv2_120d", "mobilenetv2_140",
     "mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv3_small_100",
-    "mobilenetv3_large_075", "mobilenetv3_large_100", "mobilenetv3_large_150d", "mobilenetv3_rw",
+    "mobilenetv3_large_075", "mobilenetv3_large_100", "mobilenetv3_rw",
     "tf_mobilenetv3_small_075", "tf_mobilenetv3_small_100", "tf_mobilenetv3_small_minimal_100",
     "tf_mobilenetv3_large_075", "tf_mobilenetv3_large_100", "tf_mobilenetv3_large_minimal_100",
     "mobilenetv4_conv_small_035", "mobilenetv4_conv_small_050", "mobilenetv4_conv_small",
