@@ -21,13 +21,15 @@ def rewritten(model: onnx.ModelProto, parts_of: PartsOf) -> tuple[onnx.ModelProt
     """
     Args:
         model: left as it was.
-        parts_of: (node, the copy's graph) -> what takes the node's place, or None to keep it.
+        parts_of: (node, the copy's graph) -> what takes the node's place, or None to keep it. It may change
+            its node: shapes and types are those from before.
 
     Returns:
         A copy with the nodes replaced, and how many were.
     """
     made = copy_of(model)
     graph, count = Graph(made, 0), 0
+    _ = graph.shapes, graph.types  # inferred now: a node that was changed may say less
     for part in graph.graphs:
         nodes: list[onnx.NodeProto] = []
         for node in part.node:

@@ -30,6 +30,9 @@ SAME = {
     "Shape": model([node("Shape", "x", ["s"], start=1, end=3), node("Cast", "s", to=TensorProto.FLOAT)], opset=15),
     "Pad axes": model([node("Pad", ["x", "p", "", "a"])], [array("p", [1, 2], I64), array("a", [3], I64)], opset=18),
     "Split": model([node("Split", "x", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 7)),
+    "Split of a part": model([node("Split", "x", ["l", "r"], axis=3, num_outputs=2),
+                              node("Concat", "rl", ["c"], axis=3),
+                              node("Split", "c", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 6)),
     "Resize axes": model([node("Resize", ["x", "", "s"], axes=[2, 3], mode="linear")], [array("s", [2, 2])], opset=18),
     "nearest axes": model([node("Resize", ["x", "", "", "s"], axes=[3, 2], mode="nearest", nearest_mode="floor",
                                 coordinate_transformation_mode="asymmetric")], [array("s", [12, 16], I64)], opset=18),
@@ -58,7 +61,7 @@ def test_the_older_form_computes_the_same(tmp_path, name):
     made = SAME[name]
     made.graph.ClearField("output")
     sizes = "abcd"[: RANKS.get(name, 4)]
-    outputs = {"y": sizes, "z": "efgh"} if name == "Split" else {"y": sizes}
+    outputs = {"y": sizes, "z": "efgh"} if name.startswith("Split") else {"y": sizes}
     made.graph.output.extend(helper.make_tensor_value_info(one, TensorProto.FLOAT, list(dims))
                              for one, dims in outputs.items())  # fmt: skip
     tensorrt = "8.5" if name in AT_8_5 else "8.2"
