@@ -7,7 +7,7 @@ from such a head distorts the features less).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from edgedistill.work import Work
 from jetson.preprocess import Preprocess
 
 # L2 on features of mean 0 and mean square 1: the weakest nearly fits every image, the strongest nearly none.
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # A strength is chosen to within a factor of three: its loss need not be known to more digits than this.
 _ROUGH, _FINE = 1e-5, 1e-8
 _BATCH = 64  # images in a forward pass
@@ -61,19 +61,68 @@ def head_from_features(
         image_weights: (N,) in the loss; their mean is 1.
         classes: C.
     """
-    scores = dict.fromkeys(STRENGTHS, 0.0)
-    for fold in np.unique(folds):
-        kept, left_out = folds != fold, folds == fold
-        if not kept.any():
-            continue
-        fitted = _fitted(features[:, kept], labels[kept], image_weights[kept], classes, STRENGTHS, _ROUGH)
-        for l2, (weight, bias) in fitted.items():
-            for view in features[:, left_out]:
-                losses = _log_losses(view @ weight.T + bias, labels[left_out])
-                scores[l2] += float(losses @ image_weights[left_out]) / (len(labels) * len(features))
+    views, _, width = features.shape
+    flat = features.reshape(-1, width)
+    # One scale for all: a feature that is nearly constant here may be large in an image of another kind,
+    # and divided by its own deviation it would decide alone.
+    mean, scale = flat.mean(axis=0, dtype=np.float64), max(float(np.sqrt(flat.var(axis=0).mean())), 1e-12)
+    problem = _Problem(((flat - mean) / scale).astype(np.float32), np.tile(labels, views), classes)
+    weights, fold_of = np.tile(image_weights, views), np.tile(folds, views)
+    starts = {fold: problem.start for fold in np.unique(folds) if (folds != fold).any()}
+    scores: dict[float, float] = {}
+    for l2 in STRENGTHS:
+        scores[l2] = 0.0
+        for fold in starts:  # each solution is near that of the strength before
+            starts[fold] = problem.minimum(starts[fold], weights * (fold_of != fold), l2, _ROUGH)
+            scores[l2] += problem.loss(starts[fold], weights * (fold_of == fold)) / float(weights.sum())
+        if min(list(scores.values())[-2:]) > min(scores.values()):  # weaker ones only get worse
+            break
     best = min(scores, key=scores.__getitem__)
-    weight, bias = _fitted(features, labels, image_weights, classes, (best,), _FINE)[best]
-    return LogisticHead(weight, bias, best, scores)
+    solution = problem.minimum(problem.start, weights, best, _FINE)
+    weight = solution[:-classes].reshape(classes, width) / scale
+    return LogisticHead(weight, solution[-classes:] - weight @ mean, best, scores)
+
+
+class _Problem:
+    """Weighted log loss + l2 / 2 |weight|^2 of logits = features @ weight.T + bias; the bias is not held back.
+
+    Values are the (C, F) weight, flat, and the (C,) bias behind it.
+    """
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int):
+        self._features = torch.from_numpy(features)  # whose products keep to run.threads
+        self._labels, self._classes = labels, classes
+        self.start = np.zeros(classes * (features.shape[1] + 1))
+
+    def loss(self, values: np.ndarray, weights: np.ndarray) -> float:
+        """Sum over the images, nats."""
+        return float(weights @ self._log_losses(self._logits(values)))
+
+    def minimum(self, start: np.ndarray, weights: np.ndarray, l2: float, tolerance: float) -> np.ndarray:
+        """The values at the minimum of the mean loss; images of weight 0 have no say."""
+        found = minimize(self._loss_and_gradient, start, (weights / weights.sum(), l2), jac=True,
+                         method="L-BFGS-B", options={"ftol": tolerance})  # fmt: skip
+        return found.x
+
+    def _loss_and_gradient(self, values: np.ndarray, weights: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
+        logits, weight = self._logits(values), values[: -self._classes]
+        loss = weights @ self._log_losses(logits) + 0.5 * l2 * (weight @ weight)
+        errors = np.exp(logits - logits.max(axis=1, keepdims=True))
+        errors /= errors.sum(axis=1, keepdims=True)
+        errors[np.arange(len(errors)), self._labels] -= 1
+        errors *= weights[:, None]
+        slope = (torch.from_numpy(errors.T.astype(np.float32)) @ self._features).numpy().ravel() + l2 * weight
+        return loss, np.concatenate([slope, errors.sum(axis=0)])
+
+    def _logits(self, values: np.ndarray) -> np.ndarray:
+        """(N, C) float64."""
+        weight = values[: -self._classes].reshape(self._classes, -1).astype(np.float32)
+        return (self._features @ torch.from_numpy(weight).T).numpy().astype(np.float64) + values[-self._classes :]
+
+    def _log_losses(self, logits: np.ndarray) -> np.ndarray:
+        """(N,) nats."""
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(shifted)), self._labels]
 
 
 def features_of(
@@ -124,45 +173,3 @@ def put_head(model: nn.Module, name: str, head: LogisticHead) -> None:
     with torch.no_grad():
         weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))
         bias.copy_(torch.from_numpy(head.bias))
-
-
-def _fitted(
-    features: np.ndarray, labels: np.ndarray, image_weights: np.ndarray, classes: int,
-    strengths: Sequence[float], tolerance: float,
-) -> dict[float, tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Strength -> (weight, bias), for features as they are: the standardisation is multiplied in."""
-    views, images, width = features.shape
-    flat = features.reshape(views * images, width).astype(np.float64)
-    # One scale for all: a feature that is nearly constant here may be large in an image of another kind,
-    # and divided by its own deviation it would decide alone.
-    mean, scale = flat.mean(axis=0), max(float(np.sqrt(flat.var(axis=0).mean())), 1e-12)
-    standardised = (flat - mean) / scale
-    tiled, weights = np.tile(labels, views), np.tile(image_weights, views) / (views * images)
-    start, heads = np.zeros(classes * (width + 1)), {}
-    for l2 in sorted(strengths, reverse=True):  # each solution is near the next
-        start = minimize(_loss_and_gradient, start, (standardised, tiled, weights, l2, classes), jac=True,
-                         method="L-BFGS-B", options={"ftol": tolerance}).x  # fmt: skip
-        weight = start[: classes * width].reshape(classes, width) / scale
-        heads[l2] = weight, start[classes * width :] - weight @ mean
-    return heads
-
-
-def _loss_and_gradient(
-    values: np.ndarray, features: np.ndarray, labels: np.ndarray, weights: np.ndarray, l2: float, classes: int
-) -> tuple[float, np.ndarray]:
-    """Weighted log loss + l2 / 2 |weight|^2, nats; the bias is not held back."""
-    width = features.shape[1]
-    weight, bias = values[: classes * width].reshape(classes, width), values[classes * width :]
-    logits = features @ weight.T + bias
-    loss = weights @ _log_losses(logits, labels) + 0.5 * l2 * (weight**2).sum()
-    errors = np.exp(logits - logits.max(axis=1, keepdims=True))
-    errors /= errors.sum(axis=1, keepdims=True)
-    errors[np.arange(len(labels)), labels] -= 1
-    errors *= weights[:, None]
-    return loss, np.concatenate([(errors.T @ features + l2 * weight).ravel(), errors.sum(axis=0)])
-
-
-def _log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) nats."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
