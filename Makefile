@@ -25,7 +25,7 @@ test: install  ## all tests that this machine can run
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 QUICK := -n 2 --dist loadfile -m 'not (slow or gpu or device)'
-quick: install  ## the tests of every package that train nothing and start no board: two minutes
+quick: install  ## the tests of every package that train nothing and start no board
 	$(BIN)/python -m pytest $(QUICK)
 
 VERSIONS ?= lowest 3.12 3.13

@@ -180,7 +180,7 @@ class TeacherConfig(TrainingConfig):
     def training(self) -> dict[str, Any]:
         """What the weights depend on: all but the gates, and but what the mode does not read."""
         unread = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
-        if self.mode == "finetune":
+        if self.tries == ("finetune",):
             unread |= {"mode", "probe_views"}  # as before there were modes, so that older artifacts stay fresh
         return self.model_dump(mode="json", exclude=unread)
 

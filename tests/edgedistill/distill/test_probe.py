@@ -114,6 +114,8 @@ def test_a_recipe_of_before_has_the_same_teacher():
     teacher = recipe_from_table({"data": {"train": "x"}}, "r.toml").teacher
     assert {"mode", "probe_views"}.isdisjoint(teacher.training)
     assert {"mode", "probe_views"} <= set(teacher.model_copy(update={"mode": "probe"}).training)
+    nothing_to_probe = teacher.model_copy(update={"mode": "auto", "weights": "scratch"})
+    assert {"mode", "probe_views"}.isdisjoint(nothing_to_probe.training)
 
 
 @pytest.mark.parametrize(("mode", "fewest", "kept"), [
