@@ -13,6 +13,7 @@ import onnx
 from edgedistill.callable_module import call_as_verb
 from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.onnx_model.equal import prove_equal
+from edgedistill.onnx_model.findings import standard_fault
 from edgedistill.onnx_model.mend import mended
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
@@ -104,16 +105,8 @@ def _refuse_what_breaks_the_standard(model: Path, mended: Path) -> None:
     Raises:
         PreflightError: onnx.checker refuses what was made in full, and took the original.
     """
-
-    def fault(path: Path) -> str | None:
-        try:
-            onnx.checker.check_model(str(path), full_check=True)
-        except Exception as error:  # its C++ side raises several types
-            return " ".join(str(error).split("\n==>")[0].split())[:200]
-        return None
-
-    reason = fault(mended)
-    if reason and not fault(model):
+    reason = standard_fault(str(mended), full_check=True)
+    if reason and not standard_fault(str(model), full_check=True):
         raise PreflightError(f"{model}: the mended model would break the ONNX standard: {reason}; not written")
 
 

@@ -165,6 +165,20 @@ class Graph:
 Rule = Callable[[Graph, Target], Iterator[Finding]]
 
 
+def standard_fault(model: onnx.ModelProto | str, full_check: bool = False) -> str | None:
+    """Why onnx.checker refuses a model, in one line; None where it takes it.
+
+    Args:
+        model: or its path, where weights lie beside it.
+        full_check: infer shapes too.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=full_check)
+    except Exception as error:  # its C++ side raises several types
+        return " ".join(str(error).split("\n==>")[0].split())[:200] or type(error).__name__
+    return None
+
+
 def is_standard(domain: str) -> bool:
     return domain in ("", "ai.onnx")
 

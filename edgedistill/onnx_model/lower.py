@@ -13,7 +13,7 @@ import onnx
 
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.decompose import decomposed
-from edgedistill.onnx_model.findings import Graph, is_standard, node_name
+from edgedistill.onnx_model.findings import Graph, is_standard, node_name, standard_fault
 from edgedistill.onnx_model.older_form import (
     in_older_form,
     part_of_shape,
@@ -45,11 +45,9 @@ def lower(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, list[str
         lowered, refused = _at(model, opset)
     if refused:
         return model, stuck
-    try:
-        onnx.checker.check_model(lowered, full_check=True)
-    except Exception as error:  # its C++ side raises several types
-        reason = " ".join(str(error).split("\n==>")[0].split())[:200]
-        raise PreflightError(f"at opset {opset} it would break the ONNX standard: {reason}") from None
+    reason = standard_fault(lowered, full_check=True)
+    if reason:
+        raise PreflightError(f"at opset {opset} it would break the ONNX standard: {reason}")
     return lowered, stuck
 
 

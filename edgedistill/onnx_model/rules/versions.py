@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import onnx
-
 from edgedistill.onnx_model import sort
-from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name
+from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name, standard_fault
 from edgedistill.onnx_model.rules.impossible import impossible
 from edgedistill.target import Target
 
@@ -24,10 +22,9 @@ def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
         yield Finding("error", "schema", "model", "its nodes form a cycle, so nothing can be computed first",
                       "export it again")  # fmt: skip
         return
-    try:  # by its path where weights lie beside it: they are looked for there
-        onnx.checker.check_model(str(graph.path) if graph.external else in_order)
-    except Exception as error:  # its C++ side raises several types
-        reason = " ".join(str(error).split("\n==>")[0].split())[:200]
+    # By its path where weights lie beside it: they are looked for there.
+    reason = standard_fault(str(graph.path) if graph.external else in_order)
+    if reason:
         yield Finding("error", "schema", "model", f"breaks the ONNX standard at opset {graph.opset}: "
                       f"{reason}", "export again; an opset number that was only rewritten does this")  # fmt: skip
         return
