@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# A container may forbid compiled modules to be kept; then each of the many processes compiles torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test quick versions torture fuzz mutants device-test lint bench assets clean
 
@@ -22,7 +25,7 @@ quickstart: install  ## the whole road on real images, on this computer
 	$(BIN)/edgedistill quickstart $(QUICKSTART)
 
 test: install  ## all tests that this machine can run
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 QUICK := -n 2 --dist loadfile -m 'not (slow or gpu or device)'
 quick: install  ## the tests of every package that train nothing and start no board

@@ -18,20 +18,19 @@ VERBS = tuple((name, "jetson.verbs." + name) for name in (
     "build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
     "status", "prune", "serials", "unpack", "doctor",
 ))  # fmt: skip
+WITH_NUMPY = ("build", "verify", "bench", "classify", "health")  # the others answer where it is broken, too
 
 
 def import_verbs(argv):
-    """[(name, module)] of all verbs; of doctor alone where it is asked, for it must also answer where numpy
-    is broken or ends the process.
+    """[(name, module)] of the verb that is asked, which starts in a fraction of the time; of all where none is.
 
     Raises:
-        PackageError: numpy is absent or broken.
+        PackageError: numpy, which is needed for it, is absent or broken.
     """
-    alone = argv[:1] == ["doctor"]
-    if not alone:
+    asked = [verb for verb in VERBS if argv[:1] == [verb[0]]]
+    if not asked or asked[0][0] in WITH_NUMPY:
         imports.load("numpy", imports.NUMPY_MEND)
-    return [(name, importlib.import_module(module)) for name, module in VERBS
-            if not alone or name == "doctor"]  # fmt: skip
+    return [(name, importlib.import_module(module)) for name, module in asked or VERBS]
 
 
 def build_parser(argv=()):

@@ -9,9 +9,9 @@ import numpy as np
 
 from jetson import imports
 from jetson.errors import ImageError
+from jetson.preprocess_spec import FULL_RANGE
 
 MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
-FULL_RANGE = (0, 65535)  # 16-bit values that become 0 and 255
 
 _PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
 # After entropy-coded data: any marker but a stuffed zero and the restart markers.

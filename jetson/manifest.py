@@ -15,7 +15,7 @@ import re
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from jetson.errors import ManifestError
-from jetson.preprocess import Preprocess, dict_from_preprocess, preprocess_from_dict
+from jetson.preprocess_spec import Preprocess, dict_from_preprocess, preprocess_from_dict
 
 VERSION = 2
 NAME = "manifest.json"

@@ -9,7 +9,7 @@ import time
 
 from jetson import engine_file
 from jetson.errors import JetsonError, ReleaseError, SignatureError
-from jetson.health import TIMEOUT_S, ask_current
+from jetson.health_check import TIMEOUT_S, ask_current
 from jetson.manifest import check_files, id_of, manifest_from_bytes
 from jetson.root import (
     AGENT,

@@ -1,5 +1,6 @@
 """Shared fixtures: one finished run of the whole road, made once."""
 
+import gc
 import os
 
 import numpy as np
@@ -28,10 +29,19 @@ def finished_run(tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items):
-    """Who needs the finished run is slow."""
+    """Who needs the finished run is slow. Files with slow tests come first: none is then left for the end,
+    when one worker of two would wait for it."""
     for item in items:
         if "finished_run" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish():
+    """What was imported stays: no search for garbage need look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -2,13 +2,15 @@
 
     python forked.py serve SOCKET     imports them once and forks for each command; ends with its stdin
     python -S forked.py SOCKET WORDS  stands for `python -m edgedistill WORDS`: same folder, environment,
-                                      streams and exit code; when it is killed, so is the command
+                                      streams, signals and exit code; when it is killed, so is the command
 
-Our own modules are imported anew by every command.
+Our own modules are imported anew by every command. A module that $FORKED_MODULE names, found on $PYTHONPATH,
+is run in place of edgedistill.
 """
 
 import array
 import contextlib
+import gc
 import json
 import os
 import select
@@ -18,8 +20,11 @@ import sys
 
 HEAVY = ("torch", "timm", "torchvision", "cv2", "albumentations", "onnx", "onnxruntime", "onnxslim",
          "matplotlib.figure", "jinja2", "optuna", "rich.live", "pydantic", "torch.onnx", "safetensors.torch",
-         "torch.utils.tensorboard")  # fmt: skip
+         "torch.utils.tensorboard", "torch.distributed", "timm.optim", "scipy.optimize", "scipy.special",
+         "scipy.sparse.csgraph")  # fmt: skip
 STREAMS = (0, 1, 2)
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MODULE = "FORKED_MODULE"
 
 
 def ask(path, words):
@@ -30,6 +35,9 @@ def ask(path, words):
         connection.sendmsg([len(job).to_bytes(4, "big")],
                            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))])  # fmt: skip
         connection.sendall(job)
+        for number in PASSED_ON:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, lambda number, _: connection.send(bytes([number])))
         code = int(connection.recv(16) or b"70")
     if code < 0:  # by a signal: so must this be
         os.kill(os.getpid(), -code)
@@ -45,6 +53,7 @@ def serve(path):
     for name in HEAVY:
         with contextlib.suppress(ImportError):  # an extra that is not here
             importlib.import_module(name)
+    gc.freeze()  # or every command looks through all that torch has made, and copies it
     ours = {name: value for name, value in os.environ.items() if name not in before}
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{path}.new")
@@ -76,9 +85,8 @@ def watch(connection, ours):
         for stream in streams:
             os.close(stream)
         ended = os.pidfd_open(pid)
-        ready, _, _ = select.select([ended, connection], [], [])
-        if ended not in ready:
-            os.kill(pid, signal.SIGKILL)
+        while ended not in select.select([ended, connection], [], [])[0]:
+            os.kill(pid, next(iter(connection.recv(1)), signal.SIGKILL))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         connection.sendall(str(code).encode())
     finally:
@@ -86,6 +94,7 @@ def watch(connection, ours):
 
 
 def command(job, streams, ours):
+    import runpy
     import traceback
 
     code = 70
@@ -99,9 +108,9 @@ def command(job, streams, ours):
         sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
         sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
         sys.argv = ["edgedistill", *job["words"]]
-        from edgedistill.cli import main
-
-        code = main(job["words"])
+        sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        runpy.run_module(os.environ.get(MODULE, "edgedistill"), run_name="__main__", alter_sys=False)
+        code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:

@@ -54,9 +54,9 @@ golden_images = 6
 bench_runs = 20
 
 [run]
-checkpoint_seconds = 0.1
 threads = 1
 """
+CHECKPOINTS = ("--set", "run.checkpoint_seconds=0.1")  # for tests that stop a training
 
 
 def draw(kind, rng, side=48):

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
-from road import ROOT
+from forked import MODULE
+
+from road import ROOT, forked
 
 
 def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
@@ -18,8 +20,9 @@ def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
         module: run with `words`; found below `path` too.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts",
-               str(restarts), "-m", module, *map(str, words)]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path))), "OMP_NUM_THREADS": "1"}
+               str(restarts), "--no-python", *forked(), *map(str, words)]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path))), "OMP_NUM_THREADS": "1",
+                   MODULE: module}  # fmt: skip
     return subprocess.Popen(
         command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedistill.data.values import size_text
-from jetson.decode import FULL_RANGE
 from jetson.preprocess import resize_box, size_of
+from jetson.preprocess_spec import FULL_RANGE
 
 SEEN_ENOUGH = 0.7  # share of the area, below which another framing is proposed; 4:3 in a square has 0.75
 ALIKE = 1.25  # widest aspect over narrowest, up to which one rectangle suits all

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-from jetson.decode import FULL_RANGE
 from jetson.preprocess import size_of
+from jetson.preprocess_spec import FULL_RANGE
 
 
 def _side_or_two(value: Any) -> Any:

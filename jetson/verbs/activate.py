@@ -18,7 +18,7 @@ def options(parser):
 
 
 def run(args):
-    from jetson.health import TIMEOUT_S
+    from jetson.health_check import TIMEOUT_S
     from jetson.releases import activate
 
     found = activate(args.root, args.release, args.health_timeout_s or TIMEOUT_S)

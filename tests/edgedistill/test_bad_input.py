@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from road import RECIPE, edgedistill, write_images
+from road import CHECKPOINTS, RECIPE, edgedistill, forked, write_images
 from tools import lacking
 
 pytestmark = pytest.mark.slow
@@ -153,17 +153,13 @@ def test_a_full_disk(folder):
 
 
 def test_ctrl_c_is_one_line(folder):
-    import os
     import signal
     import subprocess
-    import sys
     import time
 
-    from road import ROOT
-
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgedistill", "distill", "r.toml", "--set", "distill.epochs=500"],
-        cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [*forked(), "distill", "r.toml", "--set", "distill.epochs=500", *CHECKPOINTS],
+        cwd=folder, stderr=subprocess.PIPE, text=True,
         # A shell's background job ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip

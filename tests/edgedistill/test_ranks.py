@@ -10,7 +10,7 @@ import pytest
 
 from edgedistill import ranks
 from edgedistill.errors import RecipeError
-from road import RECIPE, edgedistill, write_images
+from road import CHECKPOINTS, RECIPE, edgedistill, write_images
 from torchrun import kill_one_worker, torchrun
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def place(tmp_path_factory):
 def test_two_processes_follow_one_even_after_a_kill(place):
     """The elastic agent starts both anew; they go on from the last step of the checkpoint."""
     edgedistill("distill", "r.toml", "--run-dir", "one", *SETTINGS, cwd=place)
-    process = torchrun("distill", "r.toml", "--run-dir", "two", *SETTINGS, cwd=place)
+    process = torchrun("distill", "r.toml", "--run-dir", "two", *SETTINGS, *CHECKPOINTS, cwd=place)
     killed = kill_one_worker(process, (place / "two" / "distill.partial" / "checkpoint.pt").exists)
     said, errors = process.communicate(timeout=280)
     assert killed, errors

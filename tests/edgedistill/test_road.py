@@ -13,7 +13,7 @@ import pytest
 
 from edgedistill.errors import RunFolderError
 from edgedistill.run_folder import RunFolder
-from road import RECIPE, ROOT, edgedistill, forked, write_images
+from road import CHECKPOINTS, RECIPE, ROOT, edgedistill, forked, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -116,7 +116,7 @@ def test_killed_at_any_instant_it_ends_with_the_same_bits(finished_run, tmp_path
     """SIGKILL at random moments of the trainings, then the run is finished undisturbed."""
     chance = random.Random(7)
     run = tmp_path / "run"
-    command = [*forked(), "evaluate", str(finished_run / "r.toml"), "--run-dir", str(run)]
+    command = [*forked(), "evaluate", str(finished_run / "r.toml"), "--run-dir", str(run), *CHECKPOINTS]
     kills = 0
     for _ in range(4):
         process = subprocess.Popen(

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 
@@ -16,7 +15,7 @@ from edgedistill.errors import RecipeError
 from edgedistill.sweep import Sweep
 from edgedistill.sweep_axes import axes_from_text
 from edgedistill.talk import Talk
-from road import ROOT, edgedistill
+from road import ROOT, edgedistill, forked
 
 pytestmark = pytest.mark.slow
 
@@ -64,11 +63,8 @@ def test_a_trial_is_the_stages_own_training(finished_run, run):
 
 
 def test_killed_and_run_again_it_finishes(finished_run, run):
-    command = [sys.executable, "-m", "edgedistill", "sweep", str(finished_run / "r.toml"),
-               "--run-dir", str(run), *OVER]  # fmt: skip
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [*forked(), "sweep", str(finished_run / "r.toml"), "--run-dir", str(run), *OVER]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(run.glob("sweep/trials/*/trial.json")) and time.monotonic() < deadline:
         assert process.poll() is None

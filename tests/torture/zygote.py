@@ -6,6 +6,7 @@ command line: it only saves the imports.
 """
 
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -124,6 +125,7 @@ def serve():
     for module in pkgutil.walk_packages(edgedistill.__path__, "edgedistill."):
         if module.name.rpartition(".")[2] not in {"__main__", "compile_child"}:
             importlib.import_module(module.name)
+    gc.freeze()
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         answers.write(json.dumps(run(json.loads(line))) + "\n")

@@ -3,7 +3,7 @@
 Each release meets four faults on its way, one in the copy, one in build, verify or bench, one anywhere
 and one at the switch; each run goes on from where the one before was stopped, and the fifth has to end.
 
-`EDGEDISTILL_FAULTS=100` for more than the 20 of each commit; `-s` shows the table. What breaks, and
+`EDGEDISTILL_FAULTS=100` for more than the 12 of each commit; `-s` shows the table. What breaks, and
 when, comes from the fault's number alone. Each fault proves that it happened: one that came too late
 is tried again on another release, earlier.
 """
@@ -28,7 +28,7 @@ from sshd import Cut, Sshd, need_sshd
 
 pytestmark = pytest.mark.slow
 
-FAULTS = int(os.environ.get("EDGEDISTILL_FAULTS", "20"))
+FAULTS = int(os.environ.get("EDGEDISTILL_FAULTS", "12"))
 COPY_BYTES, TALK_BYTES, ROAD_SECONDS = 25_000, 8_000, 2.5  # to the board; about, so that all of it is hit
 VERB_SECONDS = 0.4
 TRIES = 5  # of one fault, each earlier than the last
