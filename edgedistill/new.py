@@ -44,7 +44,8 @@ def inspect_and_write(
         target: a board's name.
         recipe_path: must not exist.
         say: told what was found, after the recipe was written.
-        unlabelled: a folder, CSV or shards of images without labels, or None.
+        unlabelled: a folder, CSV or shards of images without labels, or None: a folder `unlabelled` beside the
+            classes or splits, where there is one.
         test: as `val`.
         keys: further keys of [data], like `label_column`; None values are left out.
 
@@ -60,6 +61,7 @@ def inspect_and_write(
     load_target(target)
     places = {name: path for name, path in (("train", train), ("val", val), ("test", test)) if path}
     layout = recognise({name: path.resolve() for name, path in places.items()}, _checked(keys or {}))
+    unlabelled = unlabelled or layout.pool
     pool_path = {"unlabelled": str(unlabelled.resolve())} if unlabelled else {}
     data = DataConfig(**layout.sources, **layout.keys, **pool_path)
     given = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}

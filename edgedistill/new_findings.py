@@ -16,8 +16,9 @@ from edgedistill.data.shapes import depth_findings, framing_findings
 from edgedistill.data.sources import Listing
 from edgedistill.data.summary import lines_of_classes
 from edgedistill.data.table import SPLITS
+from edgedistill.distill.outlook import outlook
 from edgedistill.new_recipe import IMBALANCED
-from edgedistill.sections import DataConfig
+from edgedistill.sections import DataConfig, DistillConfig
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,11 @@ def _pool(look: Look, found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _outlook(look: Look, found: dict[str, Any]) -> list[str]:
+    expected = outlook(found["training_images"], found["pool_images"], DistillConfig())
+    return [expected] if expected else []
+
+
 def _leaks(look: Look, found: dict[str, Any]) -> list[str]:
     if not found["leaks"]:
         return []
@@ -218,6 +224,7 @@ FINDINGS: tuple[Finding, ...] = (
     _copies,
     _groups,
     _pool,
+    _outlook,
     _leaks,
     _unreadable,
     _refused,

@@ -33,7 +33,7 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     """A commented recipe.
 
     Args:
-        found: what `new` found: `training_images`, `framing_keys`, `imbalance`, `side_px`, `images`, `unreadable`,
+        found: what `new` found: `training_images`, `pool_images`, `framing_keys`, `imbalance`, `side_px`, `images`, `unreadable`,
             `look_alikes_searched`, `splits`.
         data: sources and keys that were understood or named.
         target: a board's name.
@@ -43,7 +43,7 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     median_px = found["side_px"][1]
     framing = dict(found["framing_keys"])
     image_px = json.dumps(framing.pop("image_px"))
-    schedule = schedule_for(found["training_images"])
+    schedule = schedule_for(found["training_images"], found["pool_images"])
     lines = _split_lines(found, data) + _more_lines(found, data)
     lines += "".join(f"{key} = {json.dumps(value)}\n" for key, value in framing.items())
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
@@ -90,7 +90,7 @@ feature_weight = 0.0       # above 0 matches pooled features too
 epochs = {schedule.student_epochs}
 batch_size = {BATCH}
 peak_lr = 2e-3
-views = 8                  # cached teacher views per image
+views = {schedule.views:<18} # cached teacher views per image; each costs a pass of the teacher, and few are learnt by heart
 
 [target]
 device = "{target}"

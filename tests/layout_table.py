@@ -195,4 +195,20 @@ LAYOUTS = {
         make.one_table_of_splits, {"train": "all.csv"}, GIVEN, data={"split_column": "split"}, words=["splits found"]
     ),
     "one class in a table": Layout(make.one_class, refused="expected at least two classes, all 12 images are 'part'"),
+    "a pool beside the classes": Layout(
+        make.pool_beside_classes("unlabelled"), {"train": "parts"}, {"all": 66, "unlabelled": 6}, train="parts",
+        data={"unlabelled": "ROOT/parts/unlabelled"},
+        words=["folder 'unlabelled' left out: 6 files, no labels by its name", "6 images in the unlabelled pool"],
+    ),
+    "Unlabeled_Images, one level too high": Layout(
+        make.pool_beside_classes("Unlabeled_Images"), refused="ROOT/parts",
+    ),
+    "a pool beside the splits": Layout(
+        make.pool_beside_splits, {"train": "train", "test": "test"}, {"test": 9, "unlabelled": 6},
+        data={"unlabelled": "ROOT/unlabeled"},
+    ),
+    "a pool beside train": Layout(
+        make.pool_beside_train, {"train": "train"}, {"all": 24, "unlabelled": 6},
+        data={"unlabelled": "ROOT/unlabelled"},
+    ),
 }

@@ -18,7 +18,7 @@ from edgedistill.data.files import (
     walk,
 )
 from edgedistill.data.items import Item
-from edgedistill.data.masks import annotation_folders
+from edgedistill.data.masks import annotation_folders, is_pool
 from edgedistill.data.split_names import named_splits, split_folders, split_of_value
 from edgedistill.errors import DataError
 
@@ -75,7 +75,7 @@ def folder_of_classes(root: Path, depth: int = 3) -> Path | None:
     level = [root]
     for _ in range(depth + 1):
         for folder in level:
-            if sum(has_images(below) for below in folders_in(folder)) > 1:
+            if sum(has_images(below) and not is_pool(below.name) for below in folders_in(folder)) > 1:
                 return folder
         level = [below for folder in level for below in folders_in(folder)]
     return None

@@ -20,6 +20,7 @@ from edgedistill.data.files import (
     tables_in,
 )
 from edgedistill.data.layout_tables import Layout, image_root_of, is_labelled, overrules, take
+from edgedistill.data.masks import is_pool
 from edgedistill.data.split_names import named_splits, split_folders, split_of_name
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
@@ -46,7 +47,17 @@ def recognise(given: dict[str, Path], keys: dict[str, Any]) -> Layout:
         for name, place in places.items():
             take(name, place, _source_in(place, found), found)
         _say_siblings(root, places, found)
+    found.pool = _pool_beside(places["train"], bool(splits))
     return found
+
+
+def _pool_beside(train: Path, among_splits: bool) -> Path | None:
+    """The folder of images without labels: beside the classes, in the folder that was named; or beside the splits."""
+    if not train.is_dir():
+        return None
+    classes = folder_of_classes(train) or train
+    folders = folders_in(classes) + (folders_in(train.parent) if among_splits else [])
+    return next((folder for folder in folders if is_pool(folder.name) and has_images(folder)), None)
 
 
 def _splits_below(root: Path, found: Layout) -> dict[str, Path]:
@@ -67,7 +78,8 @@ def _splits_below(root: Path, found: Layout) -> dict[str, Path]:
             names = ", ".join(f"{name} = {path.relative_to(root)}" for name, path in splits.items())
             found.said.append(f"splits found: {names}")
             others = sorted(below.name for below in folder.iterdir()
-                            if below.is_dir() and below not in splits.values() and below.name[0] != ".")  # fmt: skip
+                            if below.is_dir() and below not in splits.values() and below.name[0] != "."
+                            and not is_pool(below.name))  # fmt: skip
             if others and all(path in folders_in(folder) for path in splits.values()):
                 found.said.append(f"folders beside the splits left out: {', '.join(others)}")
             return splits

@@ -25,6 +25,7 @@ class Layout:
         said: what was understood, for people.
         asked: keys that the user named.
         tables: those that were read.
+        pool: folder of images without labels beside the classes or splits, None where there is none.
     """
 
     sources: dict[str, str] = field(default_factory=dict)
@@ -32,6 +33,7 @@ class Layout:
     said: list[str] = field(default_factory=list)
     asked: dict[str, Any] = field(default_factory=dict)
     tables: dict[Path, Table] = field(default_factory=dict)
+    pool: Path | None = None
 
 
 def is_labelled(table: Path, found: Layout) -> bool:

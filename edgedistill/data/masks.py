@@ -19,6 +19,7 @@ from jetson.preprocess import decode_image
 
 # Folders that hold no class, whatever is in them; and those that may, as in mask / no mask.
 ANNOTATIONS = {"annotation", "annotations", "label", "labels", "ground_truth", "groundtruth", "gt", "bboxes"}
+POOLS = {"unlabelled", "unlabeled"}  # of images without labels, which `data.unlabelled` takes
 MASKS = {"mask", "masks", "segmentation", "segmentations", "seg", "segs"}
 _WORDS = "masks?|labels?|gt|seg|segmentation|annotation|annotated|ground_?truth|binary_?mask|bbox"
 _TAG = re.compile(rf"[_\-. ](?:{_WORDS})$", re.IGNORECASE)
@@ -33,6 +34,11 @@ def is_left_out(path: Path, source: Path, patterns: Iterable[str]) -> bool:
     )
 
 
+def is_pool(name: str) -> bool:
+    """Whether a folder is called as a pool of images without labels: unlabelled, Unlabeled Images."""
+    return re.sub(r"[\W_]|images?$", "", name.lower()) in POOLS
+
+
 def annotation_folders(images: dict[Path, list[Path]]) -> dict[Path, str]:
     """Class folders that are none, and why.
 
@@ -44,6 +50,8 @@ def annotation_folders(images: dict[Path, list[Path]]) -> dict[Path, str]:
     for folder, name in named.items():
         if name in ANNOTATIONS:
             found[folder] = "annotations by its name"
+        elif is_pool(folder.name):
+            found[folder] = "no labels by its name: a pool, for data.unlabelled"
     if not MASKS & set(named.values()):
         return found
     stems = {folder: {_base(file.stem) for file in files} for folder, files in images.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgedistill.data.files import data_files, folders_in, has_data, has_images, has_own_images
+from edgedistill.data.masks import is_pool
 from edgedistill.errors import DataError
 
 WORDS = {
@@ -71,7 +72,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     Raises:
         DataError: two folders are called like one split, or splits without one to train on.
     """
-    holding = [folder for folder in folders_in(root) if has_data(folder)]
+    holding = [folder for folder in folders_in(root) if has_data(folder) and not is_pool(folder.name)]
     named = named_splits(holding)
     for split, paths in named.items():
         if len(paths) > 1:

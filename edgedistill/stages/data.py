@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgedistill.data.pixels import FRAME_FILE, PIXEL_FILES
 from edgedistill.data.prepare import prepare
+from edgedistill.distill.outlook import outlook
 from edgedistill.models.build import refuse_unless_student, resize_px_of
 from edgedistill.pipeline import StageContext
 from edgedistill.run_folder import Result
@@ -15,6 +16,9 @@ def run(context: StageContext) -> Result:
     resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction,
                              recipe.data.fit)  # fmt: skip
     values = prepare(recipe.data, resize_px, context.out, context.talk.say, recipe.training_px)
+    expected = outlook(values["images"]["train"], values.get("pool_images", 0), recipe.distill)
+    if expected is not None:
+        context.talk.say(f"  {expected}")
     pixels = PIXEL_FILES if recipe.data.store == "decoded" else ()
     frames = (FRAME_FILE,) if (context.out / FRAME_FILE).exists() else ()
     return Result({**values, "resize_px": resize_px, "training_px": max(recipe.training_px, resize_px)},

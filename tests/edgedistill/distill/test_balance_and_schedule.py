@@ -125,6 +125,10 @@ def test_a_schedule_fits_the_size_of_the_set(images):
     found = schedule_for(images)
     assert 500 <= found.teacher_epochs * per_epoch <= max(20_000, per_epoch)
     assert 1000 <= found.student_epochs * per_epoch <= max(60_000, 3 * per_epoch)
+    assert found.views == min(30, found.student_epochs), "no view is learnt by heart while a new one can be had"
+    with_pool = schedule_for(images, 10 * images)
+    assert with_pool.teacher_epochs == found.teacher_epochs, "the pool has no labels"
+    assert with_pool.student_epochs == schedule_for(11 * images).student_epochs
 
 
 def test_new_writes_a_schedule_of_enough_steps_for_few_images(tmp_path):
