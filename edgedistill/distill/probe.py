@@ -22,7 +22,7 @@ from edgedistill.work import Work
 from jetson.preprocess import Preprocess
 
 # L2 on features of mean 0 and mean square 1: the weakest nearly fits every image, the strongest nearly none.
-STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+STRENGTHS = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 # A strength is chosen to within a factor of three: its loss need not be known to more digits than this.
 _ROUGH, _FINE = 1e-5, 1e-8
 _BATCH = 64  # images in a forward pass
