@@ -33,8 +33,8 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     """A commented recipe.
 
     Args:
-        found: what `new` found: `training_images`, `pool_images`, `framing_keys`, `imbalance`, `side_px`, `images`, `unreadable`,
-            `look_alikes_searched`, `splits`.
+        found: what `new` found: `training_images`, `pool_images`, `framing_keys`, `imbalance`, `side_px`, `images`,
+            `unreadable`, `look_alikes_searched`, `splits`.
         data: sources and keys that were understood or named.
         target: a board's name.
         name: the recipe's file name.
@@ -90,7 +90,7 @@ feature_weight = 0.0       # above 0 matches pooled features too
 epochs = {schedule.student_epochs}
 batch_size = {BATCH}
 peak_lr = 2e-3
-views = {schedule.views:<18} # cached teacher views per image; each costs a pass of the teacher, and few are learnt by heart
+views = {schedule.views:<18} # of each image, shown to the teacher once: few are learnt by heart, many cost time
 
 [target]
 device = "{target}"

@@ -44,6 +44,10 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_sessionfinish():
+    gc.unfreeze()  # or Triton's bindings, which are among it, count their functions as leaked when Python ends
+
+
 def pytest_terminal_summary(terminalreporter):
     """What the torture suite tried, in one table at the end."""
     from torture.ledger import table

@@ -3,12 +3,12 @@
 import re
 
 import pytest
+from layouts import classes_in, flat_in
 
 import edgedistill
 from edgedistill.config import load_recipe
 from edgedistill.distill.outlook import outlook
 from edgedistill.sections import DistillConfig
-from layouts import classes_in, flat_in
 from road import ROOT
 
 KD = DistillConfig()
