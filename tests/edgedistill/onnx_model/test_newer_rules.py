@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 from test_preflight import CASES as OLDER
-from test_preflight import CLEAN, SCALE, ZERO, Q, computed, found, input_of, pair, plain
+from test_preflight import CLEAN, SCALE, ZERO, Q, breaks_one_rule, computed, input_of, pair, plain
 
 from edgedistill.check import check
 from edgedistill.onnx_model import rules
@@ -129,12 +129,7 @@ MORE = {  # rules that the broken file breaks besides
 
 @pytest.mark.parametrize("name", CASES)
 def test_one_rule(tmp_path, name):
-    rule, level, tensorrt, broken, neighbour = CASES[name]
-    findings = found(broken, tmp_path / "m.onnx", tensorrt)
-    mine = [finding for finding in findings if finding.rule == rule]
-    assert {finding.level for finding in mine} == {level}, findings
-    assert {finding.rule for finding in findings} - {rule} <= MORE.get(name, set())
-    assert rule not in {f.rule for f in found(neighbour, tmp_path / "n.onnx", tensorrt)}
+    breaks_one_rule(CASES[name], MORE.get(name, set()), tmp_path)
 
 
 def test_no_rule_is_without_a_test():

@@ -281,15 +281,20 @@ def found(made, path, tensorrt):
     return check_onnx(path, load_target("xavier-nx", tensorrt))
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_one_rule(tmp_path, name):
-    rule, level, tensorrt, broken, neighbour = CASES[name]
-    findings = found(broken, tmp_path / "m.onnx", tensorrt)
+def breaks_one_rule(case, more, folder):
+    """The rule finds the broken file, at its level, and not its neighbour; no other does but `more`."""
+    rule, level, tensorrt, broken, neighbour = case
+    findings = found(broken, folder / "m.onnx", tensorrt)
     mine = [finding for finding in findings if finding.rule == rule]
     assert {finding.level for finding in mine} == {level}, findings
     assert all(finding.node and finding.why and finding.mend for finding in mine)
-    assert {finding.rule for finding in findings} - {rule} <= MORE.get(name, set())
-    assert rule not in {f.rule for f in found(neighbour, tmp_path / "n.onnx", tensorrt)}
+    assert {finding.rule for finding in findings} - {rule} <= more
+    assert rule not in {f.rule for f in found(neighbour, folder / "n.onnx", tensorrt)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_rule(tmp_path, name):
+    breaks_one_rule(CASES[name], MORE.get(name, set()), tmp_path)
 
 
 def test_weights_in_another_file_are_found_wanting_by_their_size(tmp_path):
