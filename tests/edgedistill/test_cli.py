@@ -182,6 +182,7 @@ def test_advice_repeats_the_command_without_secrets(typed, repeated):
     assert command_of(build_parser().parse_args(typed)) == repeated
 
 
+@pytest.mark.slow
 def test_who_reads_less_than_all_is_no_fault(tmp_path):
     """`edgedistill VERB | head -1`: no traceback, the exit code that SIGPIPE gives, the recipe is there."""
     write_images(tmp_path / "a", per_class=4)

@@ -15,6 +15,8 @@ from second_look import Run, accuracy_of, numbers_of, report_of, served
 
 from road import draw, edgedistill
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 [data]
 train = "images"

@@ -19,6 +19,7 @@ print(hashlib.sha256(b"".join(view(image, seed).tobytes() for seed in range(20))
 """
 
 
+@pytest.mark.slow
 def test_views_are_the_same_in_another_process():
     said = [
         subprocess.run(

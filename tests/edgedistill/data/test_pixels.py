@@ -107,6 +107,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
+@pytest.mark.slow
 def test_four_times_the_images_take_no_more_memory(tmp_path, rng):
     """768 KiB an image when decoded: holding them would cost 225 MiB more."""
     peaks = {}

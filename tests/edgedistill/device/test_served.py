@@ -10,6 +10,8 @@ from board_behind_sshd import TestBoard, id_of, next_release, signed
 from edgedistill.device.ssh import Connection
 from edgedistill.errors import BoardError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory, keys):

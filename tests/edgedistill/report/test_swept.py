@@ -55,6 +55,7 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
     assert f"not predicted for all of them: {found['not_predicted']}" in section
 
 
+@pytest.mark.slow
 def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
     ours, balanced = {"teacher": "a"}, "validation balanced_accuracy_fraction"
     for sweep in ({"metric": "validation top1_fraction", "trials": []},
