@@ -44,18 +44,24 @@ for name in "${no_arrays[@]}"; do
     [ -e "tests/jetson/test_$name.py" ] || { echo "device_test: no tests/jetson/test_$name.py; update no_arrays" >&2; exit 1; }
 done
 
-# device_suite FOLDER: the tests with that environment's Python, and the bundle's verbs.
-device_suite() {
-    local python left_out=()
+# plain_suite FOLDER: the files without arrays, with that environment's Python.
+plain_suite() {
+    local python files
     python=$(cd "$1/bin" && pwd)/python
-    if [ "$1" != "$venv36" ]; then
-        left_out=("${no_arrays[@]/#/--ignore=tests/jetson/test_}")
-        left_out=("${left_out[@]/%/.py}")
-    fi
+    files=("${no_arrays[@]/#/tests/jetson/test_}")
+    PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$python" -m pytest -c tests/device_pytest.ini -q \
+        --confcutdir=tests/jetson "${files[@]/%/.py}"
+}
+
+# device_suite FOLDER: the other tests with that environment's Python, and the bundle's verbs.
+device_suite() {
+    local python left_out
+    python=$(cd "$1/bin" && pwd)/python
+    left_out=("${no_arrays[@]/#/--ignore=tests/jetson/test_}")
     "$python" -c 'import sys, numpy, cv2, onnxruntime as ort; print("Python", sys.version.split()[0],
         "numpy", numpy.__version__, "OpenCV", cv2.__version__, "ONNX Runtime", ort.__version__)'
     PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$python" -m pytest -c tests/device_pytest.ini -q \
-        --confcutdir=tests/jetson "${left_out[@]}" tests/jetson tests/calibration
+        --confcutdir=tests/jetson "${left_out[@]/%/.py}" tests/jetson tests/calibration
     if [ -n "$bundle" ]; then
         local copy
         copy=$(mktemp -d)
@@ -72,22 +78,22 @@ venv36=${VENV36:-.venv36} nano=${VENV36_NANO:-.venv36-nano} venv312=${VENV312:-.
 sets=()
 if make_venv "$venv36" "$python36" numpy==1.19.5 onnxruntime==1.10.0 \
     opencv-python-headless==4.5.5.64 pytest==7.0.1; then
-    sets+=("$venv36")
+    sets+=("device_suite:$venv36" "plain_suite:$venv36")
     make_venv "$nano" "$python36" numpy==1.13.3 opencv-python-headless==4.1.1.26 pytest==7.0.1
     printf '%s\n' "$PWD/tests/jetson/other_python" > "$nano/lib/python3.6/site-packages/other_python.pth"
     EDGEDISTILL_ORT_PYTHON=$(cd "$venv36/bin" && pwd)/python
     export EDGEDISTILL_ORT_PYTHON
-    sets+=("$nano")
+    sets+=("device_suite:$nano")
 fi
 if make_venv "$venv312" "$python312" 'numpy>=2' 'opencv-python-headless>=5' onnxruntime pytest; then
-    sets+=("$venv312")
+    sets+=("device_suite:$venv312")
 fi
 
 # All at once: half of it waits for children.
 logs=$(mktemp -d)
 failed=0
 for number in "${!sets[@]}"; do
-    device_suite "${sets[$number]}" > "$logs/$number" 2>&1 &
+    "${sets[$number]%%:*}" "${sets[$number]#*:}" > "$logs/$number" 2>&1 &
     pids[number]=$!
 done
 for number in "${!sets[@]}"; do

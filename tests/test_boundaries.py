@@ -184,6 +184,7 @@ def test_nothing_runs_code_from_data():
           for node in ast.walk(tree(path)) if (why := dangers(node))])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_program_is_started_without_the_passphrase():
     """Of all environments only one function makes one."""
     started = [(path, node) for path in sources("edgedistill") for node in ast.walk(tree(path))

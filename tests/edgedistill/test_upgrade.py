@@ -50,6 +50,7 @@ def test_no_stage_is_redone_but_for_a_newer_version_of_its_code(run, recipe):
             if why and not re.fullmatch(r"stage version was \d+, is \d+", why)} == {}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_report_of_its_artifacts_says_the_same(run, recipe, tmp_path):
     """All that was measured; how the page words it may change."""
     with RunFolder(run) as opened:

@@ -62,6 +62,7 @@ def test_a_kill_changes_nothing_of_it(one, stop_at):
     assert same(bits(again.model), after[3])
 
 
+@pytest.mark.slow
 def test_teacher_baseline_and_student_alike_and_said(tmp_path):
     write_images(tmp_path / "images", per_class=12)
     (tmp_path / "r.toml").write_text(RECIPE)

@@ -18,6 +18,7 @@ def clock_of(seconds):
     return iter(ticks).__next__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bfloat16_seconds", "taken"), [
     (0.5, Speed(bfloat16=True, channels_last=True)),
     (0.97, FIXED),  # not worth other bits
@@ -36,6 +37,7 @@ def test_what_is_clearly_faster_is_taken(bfloat16_seconds, taken):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_real_steps_are_timed():
     model = build_model("mobilenetv3_small_050", 3)
     choice, told = fastest(model, outputs, torch.randn(4, 3, 32, 32))

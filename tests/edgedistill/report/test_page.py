@@ -95,6 +95,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(page):
     assert {one for found in references for one in found if one} <= set(ids)
 
 
+@pytest.mark.slow
 def test_equal_reports_give_equal_pages_in_another_process(report, page, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
     code = (
@@ -174,6 +175,7 @@ def figure(page: str, name: str) -> str:
     return next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if name in svg)
 
 
+@pytest.mark.slow
 def test_layers_and_readings_of_a_board_and_of_this_computer(stages, recipe, board):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
     page = html_from_report(report_from_stages(stages, recipe))
@@ -195,6 +197,7 @@ def test_layers_and_readings_of_a_board_and_of_this_computer(stages, recipe, boa
     assert "zone" not in drawn
 
 
+@pytest.mark.slow
 def test_a_bench_from_before_there_were_layers_and_readings(stages, recipe):
     host = stages["deploy"]["hosts"][0]
     del host["bench"]["layer_times"], host["bench"]["trace"]
