@@ -18,7 +18,8 @@ BOARD = os.path.join(ROOT, "tests", "upgrade", "left.tar.xz")
 @pytest.fixture
 def root(tmp_path):
     with lzma.open(BOARD) as file, tarfile.open(fileobj=file) as tar:
-        tar.extractall(str(tmp_path))
+        known = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}  # 3.12 warns without, 3.6 has none
+        tar.extractall(str(tmp_path), **known)
     return str(tmp_path / "root")
 
 
