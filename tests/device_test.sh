@@ -38,30 +38,31 @@ make_venv() {
     touch "$folder/.installed"
 }
 
-no_arrays=(board board_texts build_end clock health home identity layer_times manifest power power_cut releases
+no_arrays=(board board_texts build_end clock health home identity incoming layer_times manifest power power_cut releases
     room root serials signature switch telemetry text trace unpack unsigned_files upgrade_board)
 for name in "${no_arrays[@]}"; do
     [ -e "tests/jetson/test_$name.py" ] || { echo "device_test: no tests/jetson/test_$name.py; update no_arrays" >&2; exit 1; }
 done
 
-# plain_suite FOLDER: the files without arrays, with that environment's Python.
+# pytest_with FOLDER WORD...: pytest with that environment's Python.
+pytest_with() {
+    PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
+        -c tests/device_pytest.ini -q --confcutdir=tests/jetson "${@:2}"
+}
+
+# plain_suite FOLDER: the files without arrays.
 plain_suite() {
-    local python files
-    python=$(cd "$1/bin" && pwd)/python
-    files=("${no_arrays[@]/#/tests/jetson/test_}")
-    PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$python" -m pytest -c tests/device_pytest.ini -q \
-        --confcutdir=tests/jetson "${files[@]/%/.py}"
+    local files=("${no_arrays[@]/#/tests/jetson/test_}")
+    pytest_with "$1" "${files[@]/%/.py}"
 }
 
 # device_suite FOLDER: the other tests with that environment's Python, and the bundle's verbs.
 device_suite() {
-    local python left_out
+    local python left_out=("${no_arrays[@]/#/--ignore=tests/jetson/test_}")
     python=$(cd "$1/bin" && pwd)/python
-    left_out=("${no_arrays[@]/#/--ignore=tests/jetson/test_}")
     "$python" -c 'import sys, numpy, cv2, onnxruntime as ort; print("Python", sys.version.split()[0],
         "numpy", numpy.__version__, "OpenCV", cv2.__version__, "ONNX Runtime", ort.__version__)'
-    PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$python" -m pytest -c tests/device_pytest.ini -q \
-        --confcutdir=tests/jetson "${left_out[@]/%/.py}" tests/jetson tests/calibration
+    pytest_with "$1" "${left_out[@]/%/.py}" tests/jetson tests/calibration
     if [ -n "$bundle" ]; then
         local copy
         copy=$(mktemp -d)

@@ -1,6 +1,7 @@
 """What `edgedistill new` should make of each folder of `layouts`."""
 
 import layouts as make
+import pool_layouts as pools
 from layouts import KINDS
 
 
@@ -196,19 +197,19 @@ LAYOUTS = {
     ),
     "one class in a table": Layout(make.one_class, refused="expected at least two classes, all 12 images are 'part'"),
     "a pool beside the classes": Layout(
-        make.pool_beside_classes("unlabelled"), {"train": "parts"}, {"all": 66, "unlabelled": 6}, train="parts",
+        pools.pool_beside_classes("unlabelled"), {"train": "parts"}, {"all": 66, "unlabelled": 6}, train="parts",
         data={"unlabelled": "ROOT/parts/unlabelled"},
         words=["folder 'unlabelled' left out: 6 files, no labels by its name", "6 images in the unlabelled pool"],
     ),
     "Unlabeled_Images, one level too high": Layout(
-        make.pool_beside_classes("Unlabeled_Images"), refused="ROOT/parts",
+        pools.pool_beside_classes("Unlabeled_Images"), refused="ROOT/parts",
     ),
     "a pool beside the splits": Layout(
-        make.pool_beside_splits, {"train": "train", "test": "test"}, {"test": 9, "unlabelled": 6},
+        pools.pool_beside_splits, {"train": "train", "test": "test"}, {"test": 9, "unlabelled": 6},
         data={"unlabelled": "ROOT/unlabeled"},
     ),
     "a pool beside train": Layout(
-        make.pool_beside_train, {"train": "train"}, {"all": 24, "unlabelled": 6},
+        pools.pool_beside_train, {"train": "train"}, {"all": 24, "unlabelled": 6},
         data={"unlabelled": "ROOT/unlabelled"},
     ),
 }

@@ -7,8 +7,11 @@ import os
 import shutil
 import stat
 
+import pytest
+
 from bundles import make_bundle, pretend_verified, sign
 from jetson import releases, signature
+from jetson.errors import JetsonError
 from jetson.incoming import accept
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
@@ -115,3 +118,23 @@ def snapshot(root):
             found[os.path.relpath(path, root)] = (stat.S_IFMT(mode), content)
     found.pop("lock", None)
     return found
+
+
+def current(board):
+    """As a program sees it that knows nothing of switches."""
+    path = board.path("current")
+    return os.path.basename(os.path.realpath(path)) if os.path.exists(path) else None
+
+
+def said(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def refused(board, words, verb, *arguments, **options):
+    """The verb is refused in those words, and nothing on the disk has changed."""
+    before = snapshot(board.root)
+    with pytest.raises(JetsonError) as error:
+        verb(board.root, *arguments, **options)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+    assert snapshot(board.root) == before

@@ -3,8 +3,10 @@
 import pytest
 
 import fakes
+from board_root import BoardRoot
 from bundles import make_bundle
-from jetson import build
+from jetson import build, releases
+from jetson.incoming import accept
 
 PLENTY = {"available": 4000, "swap_free": 4000}
 
@@ -29,3 +31,30 @@ def use_in_children(tmp_path, monkeypatch):
     return lambda release, **does: monkeypatch.setenv(
         "PYTHONPATH", fakes.write_modules(tmp_path / "fake", release, **does)
     )
+
+
+@pytest.fixture
+def board(tmp_path):
+    """Its bundle is for taking in, not for running."""
+    return BoardRoot(tmp_path).small()
+
+
+@pytest.fixture
+def able(tmp_path):
+    """Its bundle runs."""
+    return BoardRoot(tmp_path)
+
+
+@pytest.fixture
+def served(board, monkeypatch):
+    """(board, [first, second]): both accepted and verified, both were current, second is."""
+    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
+    found = []
+    for serial in (1, 2):
+        found.append(board.send(serial=serial))
+        accept(board.root, found[-1])
+        board.pretend_verified(found[-1])
+        releases.activate(board.root, found[-1])
+    monkeypatch.undo()
+    releases.status(board.root, recover=True)  # sweeps away the switch before
+    return board, found
