@@ -10,10 +10,18 @@ import tempfile
 from pathlib import Path
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-quic",
-    "--hide-scrollbars", "--force-device-scale-factor=1", "--window-size=1000,1150",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+    "--window-size=1000,1150",
+)
 
 
 def main() -> int:
@@ -30,8 +38,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
             [chromium, *FLAGS, f"--user-data-dir={profile}", f"--screenshot={picture}", page.as_uri()],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+        )
     print(picture.relative_to(Path.cwd()) if picture.is_relative_to(Path.cwd()) else picture)
     return 0
 

@@ -44,8 +44,10 @@ def main():
             with against.both("onnxruntime", side, side) as (one, two):
                 report = against.compare(bundle, (side[1], one), (side[1], two), golden_images(bundle), 60)
             verdicts += any(row["faster"] for row in report["ratio"].values() if row)
-    print(f"{verdicts} of {options.times} comparisons of a bundle with itself gave a verdict, "
-          f"{options.busy} other processes at work")  # fmt: skip
+    print(
+        f"{verdicts} of {options.times} comparisons of a bundle with itself gave a verdict, "
+        f"{options.busy} other processes at work"
+    )
 
 
 if __name__ == "__main__":

@@ -50,9 +50,11 @@ def main() -> None:
             row = {"model": args.model, "image_px": px, "images": args.images}
             for place, clock in enumerate(("wall", "cpu")):
                 seconds = [min(found[place] for found in runs) for runs in (plain, quantizing)]
-                row |= {f"plain_{clock}_s": round(seconds[0], 3),
-                        f"quantize_{clock}_s": round(seconds[1], 3),
-                        f"{clock}_ratio": round(seconds[1] / seconds[0], 2)}  # fmt: skip
+                row |= {
+                    f"plain_{clock}_s": round(seconds[0], 3),
+                    f"quantize_{clock}_s": round(seconds[1], 3),
+                    f"{clock}_ratio": round(seconds[1] / seconds[0], 2),
+                }
             row["peak_mib"] = {str(count): peak_mib(path, px, count) for count in (16, 256)}
             rows.append(row)
             print(row, file=sys.stderr)
@@ -99,10 +101,12 @@ def timed(work) -> tuple[float, float]:
 
 def peak_mib(path: Path, px: int, count: int) -> float:
     """Peak resident memory of a process that only quantizes (ru_maxrss would be its parent's)."""
-    program = ("import sys, re; sys.path[:0] = sys.argv[1:3]; import calibration_speed as c; "
-               "from pathlib import Path; c.quantize(Path(sys.argv[3]), c.drawn(int(sys.argv[4])), "
-               "int(sys.argv[5])); "
-               "print(re.search('VmHWM: *\\t*(.*) kB', open('/proc/self/status').read()).group(1))")  # fmt: skip
+    program = (
+        "import sys, re; sys.path[:0] = sys.argv[1:3]; import calibration_speed as c; "
+        "from pathlib import Path; c.quantize(Path(sys.argv[3]), c.drawn(int(sys.argv[4])), "
+        "int(sys.argv[5])); "
+        "print(re.search('VmHWM: *\\t*(.*) kB', open('/proc/self/status').read()).group(1))"
+    )
     here = Path(__file__).resolve().parent
     words = [
         sys.executable,

@@ -28,10 +28,7 @@ from jetson.preprocess import Preparer, Preprocess, to_input, view  # noqa: E402
 from jetson.runners import open_runner  # noqa: E402
 
 BLOCKS, CALLS = 300, 10
-IMPORT = (
-    "import time, numpy; t = time.process_time(); import jetson.__main__; "
-    "print(time.process_time() - t)"
-)
+IMPORT = "import time, numpy; t = time.process_time(); import jetson.__main__; print(time.process_time() - t)"
 
 
 def main():
@@ -86,12 +83,8 @@ def preprocessing():
     frame = np.random.RandomState(0).randint(0, 256, (720, 1280, 3)).astype(np.uint8)
     prepare = Preparer(spec, bgr=True)
     reused = np.median(measure_ms(lambda: prepare(frame), 3, 40))
-    fresh = np.median(
-        measure_ms(lambda: to_input(view(frame[:, :, ::-1].copy(), spec), spec), 3, 40)
-    )
-    print(
-        f"a 1280x720 frame to 224 px: {reused:.2f} ms into the same arrays, {fresh:.2f} ms into new"
-    )
+    fresh = np.median(measure_ms(lambda: to_input(view(frame[:, :, ::-1].copy(), spec), spec), 3, 40))
+    print(f"a 1280x720 frame to 224 px: {reused:.2f} ms into the same arrays, {fresh:.2f} ms into new")
 
 
 def imports():

@@ -69,20 +69,30 @@ def main() -> None:
 
 
 def show(args: argparse.Namespace, rates: dict[str, list[float]], bench: Bench) -> None:
-    once = {"a cached teacher": bench.decoding + VIEWS * bench.caching_a_view,
-            "b no teacher": bench.decoding, "c teacher online": bench.decoding, "d timm": 0.0}  # fmt: skip
+    once = {
+        "a cached teacher": bench.decoding + VIEWS * bench.caching_a_view,
+        "b no teacher": bench.decoding,
+        "c teacher online": bench.decoding,
+        "d timm": 0.0,
+    }
     medians = {name: statistics.median(samples) for name, samples in rates.items()}
-    paid = {name: EPOCHS_PAID * args.images / (EPOCHS_PAID * args.images / rate + once[name])
-            for name, rate in medians.items()}  # fmt: skip
-    print(f"{args.teacher} -> {STUDENT}, {PX} px, {args.images} JPEG files of "
-          f"{FILE_PX[1]}x{FILE_PX[0]}, 1 thread, {args.rounds} rounds, images per CPU-second")  # fmt: skip
+    paid = {
+        name: EPOCHS_PAID * args.images / (EPOCHS_PAID * args.images / rate + once[name])
+        for name, rate in medians.items()
+    }
+    print(
+        f"{args.teacher} -> {STUDENT}, {PX} px, {args.images} JPEG files of "
+        f"{FILE_PX[1]}x{FILE_PX[0]}, 1 thread, {args.rounds} rounds, images per CPU-second"
+    )
     print(f"{'loop':<18}{'an epoch':>10}{'range':>18}{'30 epochs, all':>16}{'of d':>8}")
     for name, rate in medians.items():
         spread = f"{min(rates[name]):.1f} to {max(rates[name]):.1f}"
         print(f"{name:<18}{rate:10.1f}{spread:>18}{paid[name]:16.1f}{rate / medians['d timm']:8.2f}")
     a, b, d = (medians[name] for name in (LOOPS[0], LOOPS[1], LOOPS[3]))
-    print(f"a / b {a / b:.2f}   a / d {a / d:.2f}   with all costs of {EPOCHS_PAID} epochs: "
-          f"a / b {paid[LOOPS[0]] / paid[LOOPS[1]]:.2f}   a / d {paid[LOOPS[0]] / paid[LOOPS[3]]:.2f}")  # fmt: skip
+    print(
+        f"a / b {a / b:.2f}   a / d {a / d:.2f}   with all costs of {EPOCHS_PAID} epochs: "
+        f"a / b {paid[LOOPS[0]] / paid[LOOPS[1]]:.2f}   a / d {paid[LOOPS[0]] / paid[LOOPS[3]]:.2f}"
+    )
 
 
 class Bench:
@@ -99,9 +109,8 @@ class Bench:
         self.spec = preprocess_of(teacher, PX, PX, "area")
         widths = (len(CLASSES), self.teacher.num_features)
         self.caching_a_view = cpu_seconds(
-            lambda: write_cache(folder, self.images, self.online, 1, {}, widths, lambda done: None,
-                                with_features=False)
-        )  # fmt: skip
+            lambda: write_cache(folder, self.images, self.online, 1, {}, widths, lambda done: None, with_features=False)
+        )
         self.cache = LogitCache(folder, {})
 
     def online(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,9 +130,15 @@ class Bench:
         spec = preprocess_of(STUDENT, PX, PX, "area")
         known = {"eval_top1_fraction": 0.0, "eval_balanced_accuracy_fraction": 0.0}
         training = Training(
-            student, spec, self.images, Order(self.count, BATCH, seed=0, views=1), terms,
-            TrainingConfig(epochs=1, batch_size=BATCH), lambda net: known, torch.device("cpu"),
-        )  # fmt: skip
+            student,
+            spec,
+            self.images,
+            Order(self.count, BATCH, seed=0, views=1),
+            terms,
+            TrainingConfig(epochs=1, batch_size=BATCH),
+            lambda net: known,
+            torch.device("cpu"),
+        )
         return lambda: training.run(Talk(quiet=True), "bench")
 
     def _soft(self, teacher: Callable) -> Callable:
@@ -136,14 +151,25 @@ class Bench:
         student = timm.create_model(STUDENT, num_classes=len(CLASSES))
         teacher = timm.create_model(self.teacher_name, num_classes=len(CLASSES))
         task = timm.task.LogitDistillationTask(
-            student, timm.task.DistillationTeacher(teacher), distill_loss_weight=0.9,
-            task_loss_weight=0.1, temperature=4.0, verbose=False,
-        )  # fmt: skip
+            student,
+            timm.task.DistillationTeacher(teacher),
+            distill_loss_weight=0.9,
+            task_loss_weight=0.1,
+            temperature=4.0,
+            verbose=False,
+        )
         loader = timm.data.create_loader(
-            timm.data.create_dataset("", root=str(self.folder / "jpegs")), (3, PX, PX), BATCH,
-            is_training=True, scale=(AUGMENT.crop_scale_min, 1.0), color_jitter=0.0, num_workers=1,
-            use_prefetcher=False, persistent_workers=False, device=torch.device("cpu"),
-        )  # fmt: skip
+            timm.data.create_dataset("", root=str(self.folder / "jpegs")),
+            (3, PX, PX),
+            BATCH,
+            is_training=True,
+            scale=(AUGMENT.crop_scale_min, 1.0),
+            color_jitter=0.0,
+            num_workers=1,
+            use_prefetcher=False,
+            persistent_workers=False,
+            device=torch.device("cpu"),
+        )
         optimizer = torch.optim.AdamW(task.parameters(), lr=1e-3)
 
         def epoch() -> None:

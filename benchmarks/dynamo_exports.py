@@ -36,8 +36,13 @@ BOARD, RELEASE, LATER = "jetson-nano", "8.2", "10.3"
 MOST_BYTES = 8 << 30  # of one case
 # (batch, opset, type), the most different ones first
 NETWORK_CASES = (("fixed", 18, "float"), ("open", 20, "float"), ("open", 18, "float"), ("fixed", 20, "float"))
-MODULE_CASES = (*NETWORK_CASES, ("fixed", 23, "float"), ("open", 21, "float"), ("fixed", 22, "half"),
-                ("fixed", 18, "half"))  # fmt: skip
+MODULE_CASES = (
+    *NETWORK_CASES,
+    ("fixed", 23, "float"),
+    ("open", 21, "float"),
+    ("fixed", 22, "half"),
+    ("fixed", 18, "half"),
+)
 UNFUSED = ".unfused"
 LIBRARIES = ("torch", "onnxscript", "timm", "onnx", "onnxruntime", "onnxslim")
 
@@ -91,9 +96,12 @@ def run(options: argparse.Namespace) -> None:
         process.join()
         with options.results.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**case, **row}) + "\n")
-        print(f"{number}/{len(left)} {case['network']} batch {case['batch']} opset {case['opset']} {case['type']}: "
-              f"{row.get('failed') or row['stands'] or 'mended'} ({time.monotonic() - started:.0f} s)",
-              file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            f"{number}/{len(left)} {case['network']} batch {case['batch']} opset {case['opset']} {case['type']}: "
+            f"{row.get('failed') or row['stands'] or 'mended'} ({time.monotonic() - started:.0f} s)",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _received(receiver, process, seconds: float) -> dict[str, Any]:
@@ -148,9 +156,15 @@ def exported(model: torch.nn.Module, image: torch.Tensor, batch: str, opset: int
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model, (image,), dynamo=True, opset_version=opset, input_names=["image"], output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},) if batch == "open" else None, verbose=False,
-        )  # fmt: skip
+            model,
+            (image,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=["image"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},) if batch == "open" else None,
+            verbose=False,
+        )
     partial = path.with_suffix(".partial")
     program.save(partial)
     partial.replace(path)
@@ -165,10 +179,13 @@ def mend(path: Path, out: Path) -> dict[str, Any]:
     errors = [finding for finding in result["findings"] if finding["level"] == "error"]
     faults = [f"{finding['node']}: {finding['why']}" for finding in errors]
     return {
-        "fits_before": before[RELEASE], "fits_later_before": before[LATER], "fits_after": result["fits"],
-        "difference": result["fix"]["proof"]["max_relative_difference"], "mended": result["fix"]["mended"],
+        "fits_before": before[RELEASE],
+        "fits_later_before": before[LATER],
+        "fits_after": result["fits"],
+        "difference": result["fix"]["proof"]["max_relative_difference"],
+        "mended": result["fix"]["mended"],
         "stands": "; ".join([*result["fix"]["not_mended"], *faults]) if errors else "",
-    }  # fmt: skip
+    }
 
 
 def _line(error: BaseException) -> str:
@@ -185,8 +202,11 @@ def table(rows: list[dict[str, Any]]) -> str:
         by_network[row["network"]].append(row)
     for name, made in by_network.items():
         alike[_counts(made)].append((name, max(row.get("difference", 0.0) for row in made)))
-    lines = [f"| networks | cases of each | exported | fit {LATER} | fit {RELEASE} | fit {RELEASE} mended | largest "
-             "difference | what stands in the way |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        f"| networks | cases of each | exported | fit {LATER} | fit {RELEASE} | fit {RELEASE} mended | largest "
+        "difference | what stands in the way |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for (cases_made, *counts, reasons), members in alike.items():
         names = ", ".join(name for name, _ in members)
         worst = max(difference for _, difference in members)

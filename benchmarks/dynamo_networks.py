@@ -14,19 +14,59 @@ STUDENT_PX, CLASSES, SEED = 64, 10, 0
 
 # timm networks beside the students: name -> side of the image in pixels, small where the network allows it.
 OTHERS = {
-    "test_vit": 160, "test_vit2": 160, "test_vit3": 160, "test_vit4": 160, "test_vit_relpos": 160,
-    "test_convnext": 160, "test_convnext2": 160, "test_convnext3": 160, "test_nfnet": 160, "test_maxvit": 160,
-    "test_coatnet": 160, "test_efficientnet": 160, "test_efficientnet_gn": 160, "test_efficientnet_ln": 160,
-    "test_efficientnet_evos": 160, "test_mambaout": 160, "test_byobnet": 160, "test_resnet": 160,
-    "tinynet_e": 64, "dla46_c": 64, "hardcorenas_a": 64, "regnety_002": 64, "repghostnet_050": 64,
-    "resnet26t": 64, "convnext_atto": 64, "poolformer_s12": 64, "efficientvit_m0": 224, "levit_128s": 224,
-    "mixer_s32_224": 224, "starnet_s1": 64, "pvt_v2_b0": 64, "mobilevit_xxs": 128, "mobilevitv2_050": 128,
-    "edgenext_xx_small": 128, "efficientvit_b0": 128, "fastvit_t8": 128, "inception_next_atto": 64,
-    "vit_tiny_patch16_224": 224, "nf_regnet_b0": 64, "repvit_m0_9": 64, "rexnet_100": 64, "ghostnetv2_100": 64,
-    "efficientformerv2_s0": 224, "swin_tiny_patch4_window7_224": 224, "xcit_nano_12_p16_224": 224,
-    "halonet26t": 128, "volo_d1_224": 224, "coat_lite_tiny": 224, "tf_efficientnetv2_b0": 64,
-    "inception_v3": 128, "hrnet_w18_small": 64, "densenet121": 64,
-}  # fmt: skip
+    "test_vit": 160,
+    "test_vit2": 160,
+    "test_vit3": 160,
+    "test_vit4": 160,
+    "test_vit_relpos": 160,
+    "test_convnext": 160,
+    "test_convnext2": 160,
+    "test_convnext3": 160,
+    "test_nfnet": 160,
+    "test_maxvit": 160,
+    "test_coatnet": 160,
+    "test_efficientnet": 160,
+    "test_efficientnet_gn": 160,
+    "test_efficientnet_ln": 160,
+    "test_efficientnet_evos": 160,
+    "test_mambaout": 160,
+    "test_byobnet": 160,
+    "test_resnet": 160,
+    "tinynet_e": 64,
+    "dla46_c": 64,
+    "hardcorenas_a": 64,
+    "regnety_002": 64,
+    "repghostnet_050": 64,
+    "resnet26t": 64,
+    "convnext_atto": 64,
+    "poolformer_s12": 64,
+    "efficientvit_m0": 224,
+    "levit_128s": 224,
+    "mixer_s32_224": 224,
+    "starnet_s1": 64,
+    "pvt_v2_b0": 64,
+    "mobilevit_xxs": 128,
+    "mobilevitv2_050": 128,
+    "edgenext_xx_small": 128,
+    "efficientvit_b0": 128,
+    "fastvit_t8": 128,
+    "inception_next_atto": 64,
+    "vit_tiny_patch16_224": 224,
+    "nf_regnet_b0": 64,
+    "repvit_m0_9": 64,
+    "rexnet_100": 64,
+    "ghostnetv2_100": 64,
+    "efficientformerv2_s0": 224,
+    "swin_tiny_patch4_window7_224": 224,
+    "xcit_nano_12_p16_224": 224,
+    "halonet26t": 128,
+    "volo_d1_224": 224,
+    "coat_lite_tiny": 224,
+    "tf_efficientnetv2_b0": 64,
+    "inception_v3": 128,
+    "hrnet_w18_small": 64,
+    "densenet121": 64,
+}
 
 
 class _Module(nn.Module):
@@ -57,15 +97,21 @@ MODULES = {
     "pixel_shuffle": (lambda x: F.pixel_shuffle(x, 2),),
     "pixel_unshuffle": (lambda x: F.pixel_unshuffle(x, 2),),
     "attention": (_attention, nn.Linear(8, 24)),
-    "multihead_attention": (lambda x, m: m(*[x.flatten(2).transpose(1, 2)] * 3, need_weights=False)[0],
-                            nn.MultiheadAttention(8, 2, batch_first=True)),
+    "multihead_attention": (
+        lambda x, m: m(*[x.flatten(2).transpose(1, 2)] * 3, need_weights=False)[0],
+        nn.MultiheadAttention(8, 2, batch_first=True),
+    ),
     "group_norm": (lambda x, m: m(x), nn.GroupNorm(2, 8)),
     "layer_norm": (lambda x, m: m(x), nn.LayerNorm((16, 16))),
     "rms_norm": (lambda x, m: m(x), nn.RMSNorm(16)),
     "instance_norm": (lambda x, m: m(x), nn.InstanceNorm2d(8, affine=True)),
     "local_response_norm": (lambda x, m: m(x), nn.LocalResponseNorm(3)),
-    "weight_standardised": (lambda x, m: F.conv2d(x, F.batch_norm(
-        m.weight.reshape(1, 8, -1), None, None, training=True).reshape_as(m.weight)), nn.Conv2d(8, 8, 3)),
+    "weight_standardised": (
+        lambda x, m: F.conv2d(
+            x, F.batch_norm(m.weight.reshape(1, 8, -1), None, None, training=True).reshape_as(m.weight)
+        ),
+        nn.Conv2d(8, 8, 3),
+    ),
     "activations": (lambda x: F.hardswish(x) + F.gelu(x) + F.gelu(x, approximate="tanh") + F.silu(x) + F.mish(x),),
     "hardsigmoid": (lambda x: F.hardsigmoid(x) + F.relu6(x) + F.leaky_relu(x) + F.elu(x) + F.selu(x) + F.celu(x),),
     "softplus": (lambda x: F.softplus(x) + F.softsign(x) + F.logsigmoid(x) + F.hardtanh(x),),
@@ -97,15 +143,21 @@ MODULES = {
     "rounding": (lambda x: x.round() + x.floor() + x.ceil() + x.trunc() + x.sign() + x.fmod(0.7) + x.remainder(0.7),),
     "powers": (lambda x: (x**2 + 1).rsqrt() + x.exp() + (x.abs() + 1).log1p() + x.expm1() + x.erf() + x.sinh(),),
     "stack": (lambda x: torch.stack([x, x.mT], 2).flatten(1, 2).repeat_interleave(2, 1).tile(1, 1, 2, 1),),
-    "meshgrid": (lambda x: x + sum(torch.meshgrid(torch.linspace(0, 1, x.shape[2]),
-                                                  torch.arange(x.shape[3]) / 3, indexing="ij")).to(x.dtype),),
+    "meshgrid": (
+        lambda x: (
+            x
+            + sum(torch.meshgrid(torch.linspace(0, 1, x.shape[2]), torch.arange(x.shape[3]) / 3, indexing="ij")).to(
+                x.dtype
+            )
+        ),
+    ),
     "transposed_conv": (lambda x, m: m(x), nn.ConvTranspose2d(8, 4, 3, 2, 1, 1)),
     "bilinear_layer": (lambda x, m: m(x, x.flip(3)), nn.Bilinear(16, 16, 5)),
     "lstm": (lambda x, m: m(x.flatten(2).transpose(1, 2))[0], nn.LSTM(8, 6, batch_first=True, bidirectional=True)),
     "gru": (lambda x, m: m(x.flatten(2).transpose(1, 2))[0], nn.GRU(8, 6, batch_first=True)),
     "embedding": (lambda x, m: m((x.abs() * 3).long().clamp(0, 9)), nn.Embedding(10, 4)),
     "rotary": (lambda x: x * torch.outer(torch.arange(16.0), 0.1 ** torch.arange(16.0)).cos().to(x.dtype),),
-}  # fmt: skip
+}
 
 
 def network(name: str) -> tuple[nn.Module, tuple[int, int, int]]:

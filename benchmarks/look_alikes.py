@@ -42,8 +42,15 @@ def measure(way: str, count: int, scenes: int) -> dict[str, float]:
     else:
         alike = look_alikes(signatures, 0.9, ["train"] * count, np.ones(count), max(8, 0.1 * count))
         found = {"groups": count - len(alike.pairs), "bar": alike.similarity}
-    return {"way": way, "frames": count, "scenes": scenes, **found, "seconds": time.perf_counter() - start,
-            "before_mib": before, "peak_mib": peak_mib()}  # fmt: skip
+    return {
+        "way": way,
+        "frames": count,
+        "scenes": scenes,
+        **found,
+        "seconds": time.perf_counter() - start,
+        "before_mib": before,
+        "peak_mib": peak_mib(),
+    }
 
 
 def peak_mib() -> float:
@@ -54,9 +61,12 @@ def in_a_process(way: str, count: int, scenes: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--only", way, "--frames", str(count), "--scenes", str(scenes)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     own = found["peak_mib"] - found["before_mib"]
-    print(f"{way:6} {count:7} frames of {scenes:3} scene(s): {found['seconds']:7.1f} s, peak "
-          f"{found['peak_mib']:7.0f} MiB, of them {own:7.0f} MiB above the signatures "
-          f"({1024 * own / count:.1f} KiB a frame), {found['groups']} groups", flush=True)  # fmt: skip
+    print(
+        f"{way:6} {count:7} frames of {scenes:3} scene(s): {found['seconds']:7.1f} s, peak "
+        f"{found['peak_mib']:7.0f} MiB, of them {own:7.0f} MiB above the signatures "
+        f"({1024 * own / count:.1f} KiB a frame), {found['groups']} groups",
+        flush=True,
+    )
     return found
 
 
@@ -72,8 +82,11 @@ def main() -> None:
         return
     few = {way: in_a_process(way, args.pairs_frames, args.scenes) for way in ("pairs", "forest")}
     own = {way: found["peak_mib"] - found["before_mib"] for way, found in few.items()}
-    print(f"forest over pairs at {args.pairs_frames} frames: {own['forest'] / own['pairs']:.3f} of the memory, "
-          f"{few['forest']['seconds'] / few['pairs']['seconds']:.3f} of the time", flush=True)  # fmt: skip
+    print(
+        f"forest over pairs at {args.pairs_frames} frames: {own['forest'] / own['pairs']:.3f} of the memory, "
+        f"{few['forest']['seconds'] / few['pairs']['seconds']:.3f} of the time",
+        flush=True,
+    )
     for scenes in sorted({args.scenes, 12}):
         in_a_process("forest", args.frames, scenes)
 

@@ -34,17 +34,17 @@ METHODS = {
     "self, 2 generations": ["method=self", "loss=kd", "temperature=4"],
     "progressive": ["method=progressive", "loss=kd", "temperature=4"],
     "ensemble with resnet18": [
-        "method=ensemble", "temperature=4", 'teachers=[{model = "resnet18", weights = "scratch"}]'
+        "method=ensemble",
+        "temperature=4",
+        'teachers=[{model = "resnet18", weights = "scratch"}]',
     ],
     "kd + relational": ["temperature=4", "feature_loss=relational", "feature_weight=0.1"],
     "kd + fitnet": ["temperature=4", "feature_loss=fitnet", "feature_weight=0.1"],
     "kd + attention": ["temperature=4", "feature_loss=attention", "feature_weight=0.1"],
     "kd + review": ["temperature=4", "feature_loss=review", "feature_weight=0.1"],
-    "kd, T = 1, no labels, mixup + cutmix": [
-        "temperature=1", "kd_weight=1", "mixup_alpha=0.2", "cutmix_alpha=1"
-    ],
+    "kd, T = 1, no labels, mixup + cutmix": ["temperature=1", "kd_weight=1", "mixup_alpha=0.2", "cutmix_alpha=1"],
     "data_free": ["method=data_free", "temperature=4", "kd_weight=1"],
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -63,15 +63,15 @@ def main() -> None:
         # Self-distillation has another teacher: a folder of its own, or all others would be redone.
         folder = args.run_dir / ("self" if recipe.distill.method == "self" else "shared")
         path = run_stages(recipe, folder, Talk(quiet=True), only="evaluate")
-        print(
-            row(name, json.loads(path.read_text(encoding="utf-8")), recipe.data.metric), flush=True
-        )
+        print(row(name, json.loads(path.read_text(encoding="utf-8")), recipe.data.metric), flush=True)
 
 
 def row(name: str, evaluated: dict, metric: str) -> str:
     found = over_seeds(evaluated["seeds"], metric)
-    cells = [f"{found[key]['mean_points']:.1f} +- {found[key]['sd_points'] or 0:.1f}"
-             for key in ("baseline", "student", "gain")]  # fmt: skip
+    cells = [
+        f"{found[key]['mean_points']:.1f} +- {found[key]['sd_points'] or 0:.1f}"
+        for key in ("baseline", "student", "gain")
+    ]
     return f"| {name} | {100 * evaluated['teacher'][metric]:.1f} | {' | '.join(cells)} | {found['sentence']} |"
 
 

@@ -79,8 +79,12 @@ def cases_of_onnx(only: str) -> list[Case]:
 def _with_constants(case: Case) -> Case | None:
     """All inputs but the first as initializers."""
     later = list(case.model.graph.input)[1:]
-    plain = all(isinstance(case.inputs.get(v.name), np.ndarray | np.generic) and v.type.HasField("tensor_type")
-                and v.type.tensor_type.elem_type != onnx.TensorProto.STRING for v in later)  # fmt: skip
+    plain = all(
+        isinstance(case.inputs.get(v.name), np.ndarray | np.generic)
+        and v.type.HasField("tensor_type")
+        and v.type.tensor_type.elem_type != onnx.TensorProto.STRING
+        for v in later
+    )
     if not later or not plain:
         return None
     model = onnx.ModelProto()
@@ -220,15 +224,19 @@ def _difference(case: Case, path: Path) -> str | None:
     try:
         session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
         kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
-        feed = {v.name: np.asarray(case.inputs[v.name]).astype(kinds[v.type]) if v.type in kinds
-                else case.inputs[v.name] for v in session.get_inputs()}  # fmt: skip
+        feed = {
+            v.name: np.asarray(case.inputs[v.name]).astype(kinds[v.type]) if v.type in kinds else case.inputs[v.name]
+            for v in session.get_inputs()
+        }
         got = session.run(None, feed)
     except Exception as error:  # its exception classes share no public base
         return f"ONNX Runtime: {' '.join(str(error).split())[:160]}"
     for expected, value in zip(case.outputs, got, strict=False):
         try:
-            wide = [np.asarray(a, np.float32) if str(getattr(a, "dtype", "")) in ("bfloat16", "float16") else a
-                    for a in (expected, value)]  # fmt: skip
+            wide = [
+                np.asarray(a, np.float32) if str(getattr(a, "dtype", "")) in ("bfloat16", "float16") else a
+                for a in (expected, value)
+            ]
             np.testing.assert_allclose(wide[1], wide[0], rtol=case.rtol, atol=case.atol)
         except (*BROKEN, NotImplementedError) as error:
             return " ".join(str(error).split())[:160]
@@ -252,8 +260,14 @@ def asked_of_the_parser(paths: list[Path]) -> dict[str, dict]:
     answers: dict[str, dict] = {}
     waiting = [str(path) for path in paths]
     while waiting:
-        child = subprocess.run([sys.executable, "-c", _CHILD], input="\n".join(waiting), capture_output=True, text=True,
-                               cwd=Path(__file__).resolve().parent.parent, check=False)  # fmt: skip
+        child = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input="\n".join(waiting),
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).resolve().parent.parent,
+            check=False,
+        )
         lines = [json.loads(line) for line in child.stdout.splitlines() if line.startswith("[")]
         if not lines:
             raise SystemExit(f"the parser cannot be asked: {child.stderr.strip().splitlines()[-1:]}")
@@ -286,8 +300,9 @@ def main() -> int:
     parser.add_argument("--release", action="append", choices=list(releases()), help="default: all")
     parser.add_argument("--fix-release", action="append", choices=list(releases()), help="default: 8.2 and 10.3")
     parser.add_argument("--only", default="", metavar="REGEX", help="names of node tests")
-    parser.add_argument("--list", type=int, default=200, metavar="N",
-                        help="contradictions shown (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--list", type=int, default=200, metavar="N", help="contradictions shown (default: %(default)s)"
+    )
     parser.add_argument("--no-fix", action="store_true", help="check only")
     parser.add_argument("--no-parser", action="store_true", help="do not ask TensorRT for RTX")
     args = parser.parse_args()
@@ -307,8 +322,10 @@ def main() -> int:
                 if not fits and can_run and results.release.name in (args.fix_release or ("8.2", "10.3")):
                     mended(case, path, folder, results, can_run)
     left = printed(all_results, args.list)
-    print(f"\n{len(cases)} models, onnx {onnx.__version__}, {time.process_time() - started:.0f} CPU-seconds: "
-          f"{left} contradictions that are not explained")  # fmt: skip
+    print(
+        f"\n{len(cases)} models, onnx {onnx.__version__}, {time.process_time() - started:.0f} CPU-seconds: "
+        f"{left} contradictions that are not explained"
+    )
     return 1 if left else 0
 
 

@@ -53,8 +53,10 @@ def main() -> None:
         start = time.process_time()
         views = [view(k.pixels, seed) for k in kept for seed in range(VIEWS)]
         milliseconds = (time.process_time() - start) * 1e3 / len(views)
-        print(f"cut from {min(kept_px, 300)} px ({name}): {sharpness(views) / board:.2f} of the board's, "
-              f"{milliseconds:.3f} ms a view, {mib:.1f} MiB for {len(originals)} images")  # fmt: skip
+        print(
+            f"cut from {min(kept_px, 300)} px ({name}): {sharpness(views) / board:.2f} of the board's, "
+            f"{milliseconds:.3f} ms a view, {mib:.1f} MiB for {len(originals)} images"
+        )
 
 
 if __name__ == "__main__":

@@ -97,9 +97,7 @@ def _divergence(counts, bins):
     filled = reference > 0
     starts = np.arange(_KL_LEVELS) * bins // _KL_LEVELS
     sizes = np.diff(np.append(starts, bins))
-    shared = np.add.reduceat(reference, starts) / np.maximum(
-        np.add.reduceat(filled.astype(np.float64), starts), 1
-    )
+    shared = np.add.reduceat(reference, starts) / np.maximum(np.add.reduceat(filled.astype(np.float64), starts), 1)
     coarse = np.where(filled, np.repeat(shared, sizes), 0.0)
     reference[-1] += counts[bins:].sum()
     if not coarse.sum():

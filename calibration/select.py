@@ -19,9 +19,7 @@ def choose(labels, count, seed):
         ValueError: count is not positive, or there are no images.
     """
     if count < 1 or not len(labels):
-        raise ValueError(
-            "expected at least one image to choose from, got %d of %d" % (count, len(labels))
-        )
+        raise ValueError("expected at least one image to choose from, got %d of %d" % (count, len(labels)))
     by_class = {}
     for position, label in enumerate(labels):
         by_class.setdefault(label, []).append(position)

@@ -59,9 +59,7 @@ def entries(path: Path) -> list[str]:
             continue  # its text stands at the last one
         title = "\n".join(titles[:-1] or titles)
         titles.clear()
-        found.append(
-            f"### {node.name}\n\n```python\n{title}\n```\n\n{markdown(ast.get_docstring(node))}"
-        )
+        found.append(f"### {node.name}\n\n```python\n{title}\n```\n\n{markdown(ast.get_docstring(node))}")
         for part in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(part, ast.FunctionDef):
                 returns = ast.unparse(part.returns)

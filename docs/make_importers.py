@@ -26,10 +26,13 @@ import onnx
 
 _10_10 = "3b9c961a4318cea6fa1fa5f064562064eb27a9bd"
 COMMITS = {
-    "trt_8_2": "f42daeee49f2517a954c5601f0f76bef9ed94b62", "trt_8_5": "fdeeaca87ad2eef316aafb016e1822502f383eea",
-    "trt_8_6": "ee0b139bc68567a89618c1d84dcd461cc144aad4", "trt_10_3": "62bdde2a04fcd53c2409cb895ee18db445b7e755",
-    "trt_10_16": _10_10, "trt_11_4": _10_10,
-}  # fmt: skip
+    "trt_8_2": "f42daeee49f2517a954c5601f0f76bef9ed94b62",
+    "trt_8_5": "fdeeaca87ad2eef316aafb016e1822502f383eea",
+    "trt_8_6": "ee0b139bc68567a89618c1d84dcd461cc144aad4",
+    "trt_10_3": "62bdde2a04fcd53c2409cb895ee18db445b7e755",
+    "trt_10_16": _10_10,
+    "trt_11_4": _10_10,
+}
 _FLOATS = "BFLOAT16 FLOAT FLOAT16"
 # operator -> (attributes read, or None: its source was not read; types). 10.16: docs/operators.md at 6bde659 (what
 # NVIDIA/TensorRT v10.16 names), Attention in onnxOpImporters.cpp there and AttentionHelpers.cpp at fa5aa9f (10.15);
@@ -43,24 +46,28 @@ _LATER_10_16 = {
     "RMSNormalization": ("axis epsilon stash_type", _FLOATS),
     "RotaryEmbedding": (None, _FLOATS),
     "TensorScatter": ("axis mode", f"{_FLOATS} INT32"),
-}  # fmt: skip
+}
 # 11.4: docs/operators.md at 7c51a63 (11.1, the newest that could be read) and NVIDIA's release notes of 11.2 to 11.4.
 _LATER_11_4 = _LATER_10_16 | {
     "DFT": (None, ""),  # from 11.2; its types are not documented
     "GridSample": ("align_corners mode padding_mode", _FLOATS),  # five dimensions and BFLOAT16 from 11.2
     "Swish": ("alpha", _FLOATS),  # from 11.0
-}  # fmt: skip
+}
 LATER = {"trt_10_16": _LATER_10_16, "trt_11_4": _LATER_11_4}
 FOLDER = Path(__file__).parent.parent / "edgedistill" / "onnx_model"
 # Importers that hand the whole node to another importer, or read a name out of a variable.
 DELEGATES = {
-    "ReduceL2": "ReduceSum", "ReduceLogSum": "ReduceSum", "ReduceLogSumExp": "ReduceSum",
+    "ReduceL2": "ReduceSum",
+    "ReduceLogSum": "ReduceSum",
+    "ReduceLogSumExp": "ReduceSum",
     "Scatter": "ScatterElements",
-}  # fmt: skip
+}
 BY_VARIABLE = {
-    "RandomNormal": {"mean", "scale"}, "RandomNormalLike": {"mean", "scale"},
-    "RandomUniform": {"low", "high"}, "RandomUniformLike": {"low", "high"},
-}  # fmt: skip
+    "RandomNormal": {"mean", "scale"},
+    "RandomNormalLike": {"mean", "scale"},
+    "RandomUniform": {"low", "high"},
+    "RandomUniformLike": {"low", "high"},
+}
 _IMPORTER = re.compile(r"DEFINE(?:_BUILTIN)?_OP_(?:IMPORTER|CHECKER)\((\w+)\)\s*\{")
 _FUNCTION = re.compile(r"^[\w:<>,&*\s]+?\b(\w+)\([^;{}]*\)\s*(?:const)?\s*\{", re.MULTILINE)
 _READ = re.compile(r'(?:attrs|\})\s*\.\s*(?:get|count|at|type)\s*(?:<[^()]*?>)?\s*\(\s*"(\w+)"')
@@ -156,8 +163,14 @@ def _names(body: str, functions: dict[str, str], seen: set[str]) -> set[str]:
 
 def documented_types(table: str) -> dict[str, str]:
     """{operator: types, in ONNX's words} of those that the table says are supported."""
-    words = {"FP32": "FLOAT", "FP16": "FLOAT16", "BF16": "BFLOAT16", "INF64": "INT64",
-             "FP8": "FLOAT8E4M3FN", "FP4": "FLOAT4E2M1"}  # fmt: skip
+    words = {
+        "FP32": "FLOAT",
+        "FP16": "FLOAT16",
+        "BF16": "BFLOAT16",
+        "INF64": "INT64",
+        "FP8": "FLOAT8E4M3FN",
+        "FP4": "FLOAT4E2M1",
+    }
     found = {}
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]

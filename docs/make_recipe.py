@@ -18,12 +18,8 @@ def main() -> None:
         print(f"\n## [{section}]\n\n{model.__doc__.splitlines()[0]}\n")
         print("| key | default | meaning |\n|---|---|---|")
         for key, info in model.model_fields.items():
-            default = (
-                "required" if info.is_required() else f"`{info.default!r}`".replace("|", "\\|")
-            )
-            choices = [
-                repr(choice) for choice in get_args(info.annotation) if isinstance(choice, str)
-            ]
+            default = "required" if info.is_required() else f"`{info.default!r}`".replace("|", "\\|")
+            choices = [repr(choice) for choice in get_args(info.annotation) if isinstance(choice, str)]
             meaning = (info.description or "").replace("\n", " ")
             if choices:
                 meaning += f" ({', '.join(choices)})"

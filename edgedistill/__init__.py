@@ -54,18 +54,33 @@ if TYPE_CHECKING:
 HOMES = {
     name: module
     for module, names in {
-        "api": ("baseline", "bundle", "compare", "distill", "evaluate", "export", "logits", "new", "plan",
-                "quantize", "recipe", "report", "run", "stage", "sweep", "train_teacher"),
+        "api": (
+            "baseline",
+            "bundle",
+            "compare",
+            "distill",
+            "evaluate",
+            "export",
+            "logits",
+            "new",
+            "plan",
+            "quantize",
+            "recipe",
+            "report",
+            "run",
+            "stage",
+            "sweep",
+            "train_teacher",
+        ),
         "api_board": ("bench", "deploy", "enrol", "rollback", "status"),
         "api_questions": ("check", "choose", "doctor", "predict", "students"),
         "api_types": ("Artifact", "DeployOptions", "Options", "Sections"),
         "errors": ("EdgeDistillError",),
     }.items()
     for name in names
-}  # fmt: skip
+}
 # Verbs whose name is that of a module too: the module itself is called (callable_module.py).
-_MODULES = ("check", "distill", "doctor", "new", "plan", "predict", "quantize", "report", "students",
-            "sweep")  # fmt: skip
+_MODULES = ("check", "distill", "doctor", "new", "plan", "predict", "quantize", "report", "students", "sweep")
 __all__ = ["__version__", *HOMES]
 
 
@@ -76,9 +91,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"edgedistill.{name}")
     if name in HOMES:
         return getattr(import_module(f"edgedistill.{HOMES[name]}"), name)
-    raise AttributeError(
-        f"module 'edgedistill' has no attribute {name!r}; it has: {', '.join(__all__)}"
-    )
+    raise AttributeError(f"module 'edgedistill' has no attribute {name!r}; it has: {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:

@@ -66,9 +66,14 @@ def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact
 
 
 def plan(
-    file: PathLike | None = None, /, *, run_dir: PathLike | None = None, only: str | None = None,
-    force: Sequence[str] = (), **sections: Unpack[Sections],
-) -> tuple[Planned, ...]:  # fmt: skip
+    file: PathLike | None = None,
+    /,
+    *,
+    run_dir: PathLike | None = None,
+    only: str | None = None,
+    force: Sequence[str] = (),
+    **sections: Unpack[Sections],
+) -> tuple[Planned, ...]:
     """What `run`, or `stage(only, ...)`, would do: `edgedistill run --dry-run`. Nothing is made.
 
     Returns:
@@ -176,10 +181,16 @@ def report(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artif
 
 
 def sweep(
-    file: PathLike, /, over: Mapping[str, Sequence[Any]], *, run_dir: PathLike | None = None,
-    trials: int | None = None, storage: str | None = None, quiet: bool = False,
+    file: PathLike,
+    /,
+    over: Mapping[str, Sequence[Any]],
+    *,
+    run_dir: PathLike | None = None,
+    trials: int | None = None,
+    storage: str | None = None,
+    quiet: bool = False,
     events: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Settings of the student, or students, on one cached teacher: `edgedistill sweep`.
 
     Args:
@@ -233,9 +244,16 @@ def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
 
 
 def new(
-    train: PathLike, file: PathLike, /, *, val: PathLike | None = None, test: PathLike | None = None,
-    unlabelled: PathLike | None = None, target: str = "jetson-nano", **keys: Any,
-) -> dict[str, Any]:  # fmt: skip
+    train: PathLike,
+    file: PathLike,
+    /,
+    *,
+    val: PathLike | None = None,
+    test: PathLike | None = None,
+    unlabelled: PathLike | None = None,
+    target: str = "jetson-nano",
+    **keys: Any,
+) -> dict[str, Any]:
     """Look at images and write a commented recipe for them: `edgedistill new`.
 
     Args:
@@ -249,9 +267,7 @@ def new(
     from edgedistill.new import inspect_and_write
 
     paths = [None if path is None else Path(path) for path in (val, unlabelled, test)]
-    return inspect_and_write(
-        Path(train), paths[0], target, Path(file), lambda line: None, paths[1], paths[2], keys
-    )
+    return inspect_and_write(Path(train), paths[0], target, Path(file), lambda line: None, paths[1], paths[2], keys)
 
 
 def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Artifact:
@@ -262,9 +278,13 @@ def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Ar
     folder = _run_dir(file, options.get("run_dir"))
     talk = Talk(options.get("quiet", False), options.get("events"))
     path = run_stages(
-        recipe(file, **sections), folder, talk, only=only, force=options.get("force", ()),
+        recipe(file, **sections),
+        folder,
+        talk,
+        only=only,
+        force=options.get("force", ()),
         command=None if file is None or sections else f"edgedistill run {shlex.quote(os.fspath(file))}",
-    )  # fmt: skip
+    )
     return Artifact(path.stem, path.parent, json.loads(path.read_text(encoding="utf-8")))
 
 

@@ -21,9 +21,13 @@ def deploy(
 
 @overload
 def deploy(
-    what: PathLike | None = None, /, *, hosts: Sequence[str], fleet: None = None,
+    what: PathLike | None = None,
+    /,
+    *,
+    hosts: Sequence[str],
+    fleet: None = None,
     **options: Unpack[DeployOptions],
-) -> list[dict[str, Any]]: ...  # fmt: skip
+) -> list[dict[str, Any]]: ...
 
 
 @overload
@@ -33,9 +37,13 @@ def deploy(
 
 
 def deploy(
-    what: PathLike | None = None, /, *, hosts: Sequence[str] | None = None, fleet: PathLike | None = None,
+    what: PathLike | None = None,
+    /,
+    *,
+    hosts: Sequence[str] | None = None,
+    fleet: PathLike | None = None,
     **options: Unpack[DeployOptions],
-) -> Artifact | list[dict[str, Any]] | dict[str, Any]:  # fmt: skip
+) -> Artifact | list[dict[str, Any]] | dict[str, Any]:
     """A bundle to boards, or the stage `deploy`: `edgedistill deploy`.
 
     Args:
@@ -63,10 +71,16 @@ def deploy(
     from edgedistill.talk import Talk
 
     asked = Deployment(
-        (hosts,) if isinstance(hosts, str) else tuple(hosts or ()), _path(fleet), options.get("group"),
-        options.get("until"), options.get("runs"), options.get("allow_downgrade", False),
-        options.get("root"), options.get("python"), _path(options.get("ssh_config")),
-    )  # fmt: skip
+        (hosts,) if isinstance(hosts, str) else tuple(hosts or ()),
+        _path(fleet),
+        options.get("group"),
+        options.get("until"),
+        options.get("runs"),
+        options.get("allow_downgrade", False),
+        options.get("root"),
+        options.get("python"),
+        _path(options.get("ssh_config")),
+    )
     is_recipe = what is None or Path(what).suffix == ".toml"
     talk = Talk(options.get("quiet", False), options.get("events"))
 
@@ -89,10 +103,18 @@ def deploy(
 
 
 def bench(
-    what: PathLike | None = None, /, *, compare: tuple[PathLike, PathLike] | None = None,
-    host: str | None = None, backend: str | None = None, precision: str = "fp16", runs: int = 200,
-    python: str | None = None, ssh_config: PathLike | None = None, quiet: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    what: PathLike | None = None,
+    /,
+    *,
+    compare: tuple[PathLike, PathLike] | None = None,
+    host: str | None = None,
+    backend: str | None = None,
+    precision: str = "fp16",
+    runs: int = 200,
+    python: str | None = None,
+    ssh_config: PathLike | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """A board's figures for a network, or for two in turns, without deploying: `edgedistill bench`.
 
     Args:
@@ -126,9 +148,17 @@ def bench(
 
 
 def enrol(
-    host: str, /, *, target: str, key: str, backend: str = "tensorrt", root: str = "edgedistill",
-    python: str = "python3", ssh_config: PathLike | None = None, quiet: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    host: str,
+    /,
+    *,
+    target: str,
+    key: str,
+    backend: str = "tensorrt",
+    root: str = "edgedistill",
+    python: str = "python3",
+    ssh_config: PathLike | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """Put agent and public key on a board, or bring them up to date: `edgedistill enrol`.
 
     Args:
@@ -157,9 +187,14 @@ def enrol(
 
 
 def status(
-    host: str, /, *, root: str = "edgedistill", python: str = "python3", ssh_config: PathLike | None = None,
+    host: str,
+    /,
+    *,
+    root: str = "edgedistill",
+    python: str = "python3",
+    ssh_config: PathLike | None = None,
     quiet: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What a board serves, and what it has: `edgedistill status`.
 
     Args:
@@ -180,9 +215,15 @@ def status(
 
 
 def rollback(
-    host: str, /, *, leave: str | None = None, root: str = "edgedistill", python: str = "python3",
-    ssh_config: PathLike | None = None, quiet: bool = False,
-) -> dict[str, Any]:  # fmt: skip
+    host: str,
+    /,
+    *,
+    leave: str | None = None,
+    root: str = "edgedistill",
+    python: str = "python3",
+    ssh_config: PathLike | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
     """Make a board serve again what it served before: `edgedistill rollback`.
 
     Args:

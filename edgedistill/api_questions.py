@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 def check(
-    model: PathLike, target: str = "jetson-nano", *, tensorrt: str | None = None,
+    model: PathLike,
+    target: str = "jetson-nano",
+    *,
+    tensorrt: str | None = None,
     fix: PathLike | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Whether the board's TensorRT will take an ONNX file: `edgedistill check`.
 
     Args:
@@ -51,9 +54,13 @@ def students(target: str = "jetson-nano") -> dict[str, Any]:
 
 
 def predict(
-    model: PathLike, target: str, precision: str = "fp16", *, image_px: int | None = None,
+    model: PathLike,
+    target: str,
+    precision: str = "fp16",
+    *,
+    image_px: int | None = None,
     classes: int = 1000,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """How fast a network would be on a board, without the board: `edgedistill predict`.
 
     Args:
@@ -76,9 +83,14 @@ def predict(
 
 
 def choose(
-    target: str, precision: str = "fp16", *, fps: float | None = None, memory_mib: float | None = None,
-    sizes: Sequence[int] = (224,), classes: int = 1000,
-) -> list[dict[str, Any]]:  # fmt: skip
+    target: str,
+    precision: str = "fp16",
+    *,
+    fps: float | None = None,
+    memory_mib: float | None = None,
+    sizes: Sequence[int] = (224,),
+    classes: int = 1000,
+) -> list[dict[str, Any]]:
     """Students for a board and a budget, best first: `edgedistill choose`.
 
     Args:

@@ -95,8 +95,7 @@ def fix(
     finally:
         with contextlib.suppress(OSError):  # a read-only folder refuses even what is not there
             beside.unlink()
-    fixed = {"file": str(out), "mended": printable_values(done), "not_mended": printable_values(failed),
-             "proof": proof}  # fmt: skip
+    fixed = {"file": str(out), "mended": printable_values(done), "not_mended": printable_values(failed), "proof": proof}
     return {**result, "model": str(model), "fix": fixed}
 
 
@@ -129,8 +128,7 @@ def _refuse_what_is_no_tensor(model: Path) -> None:
 
 def text_from_check(result: dict[str, Any]) -> str:
     lines = [
-        f"{finding['level']}: {finding['node']}: {finding['why']}; {finding['mend']}"
-        for finding in result["findings"]
+        f"{finding['level']}: {finding['node']}: {finding['why']}; {finding['mend']}" for finding in result["findings"]
     ]
     verdict = "fits" if result["fits"] else "does not fit"
     release = f"TensorRT {result['tensorrt']}" if result["tensorrt"] else "no TensorRT"
@@ -139,9 +137,7 @@ def text_from_check(result: dict[str, Any]) -> str:
         lines = [*_lines_of_fix(result["fix"]), *lines]
     if "compile" in result:
         lines += _lines_of_compile(result["compile"])
-    return "\n".join(
-        [*lines, f"{file}: {verdict} {result['target']} ({release}; {result['basis']})"]
-    )
+    return "\n".join([*lines, f"{file}: {verdict} {result['target']} ({release}; {result['basis']})"])
 
 
 def _lines_of_fix(fixed: dict[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ def _git(checkout: Path, *arguments: str) -> str | None:
     program = shutil.which("git")
     if program is None or not (checkout / ".git").exists():  # that of another project around it says nothing
         return None
-    done = subprocess.run([program, "-C", str(checkout), *arguments], capture_output=True, text=True,
-                          check=False, env=child_environment())  # fmt: skip
+    done = subprocess.run(
+        [program, "-C", str(checkout), *arguments], capture_output=True, text=True, check=False, env=child_environment()
+    )
     return done.stdout.strip() if done.returncode == 0 else None

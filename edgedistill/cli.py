@@ -51,10 +51,20 @@ BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
 # Stages whose verb takes more than a recipe.
 STAGE_MODULES = {"bundle": bundle, "deploy": deploy, "report": report}
 AFTER_STAGES = {
-    "keys": keys, "enrol": enrol, "status": status, "rollback": rollback, "bench": bench, "sweep": sweep,
-    "compare": compare, "check": check, "students": students, "choose": choose, "predict": predict,
-    "doctor": doctor, "completion": completion,
-}  # fmt: skip
+    "keys": keys,
+    "enrol": enrol,
+    "status": status,
+    "rollback": rollback,
+    "bench": bench,
+    "sweep": sweep,
+    "compare": compare,
+    "check": check,
+    "students": students,
+    "choose": choose,
+    "predict": predict,
+    "doctor": doctor,
+    "completion": completion,
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,8 +136,11 @@ def _run(argv: list[str] | None) -> int:
         if not is_out_of_memory(error):
             raise
         said = printable(str(error).split("\n")[0]) or type(error).__name__
-        print(f"edgedistill {args.verb}: out of memory ({said}); close programs or set a smaller "
-              "batch_size, and run it again to go on from here", file=sys.stderr)  # fmt: skip
+        print(
+            f"edgedistill {args.verb}: out of memory ({said}); close programs or set a smaller "
+            "batch_size, and run it again to go on from here",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped", file=sys.stderr)

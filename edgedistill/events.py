@@ -43,5 +43,6 @@ class EventLog:
         except OSError as error:  # a reader that left must not end hours of training
             with contextlib.suppress(OSError):  # what it still holds has nowhere to go
                 self._file.close()
-            print(painted(f"--events {self._where}: {error.strerror or error}; going on without",
-                          "note"), file=sys.stderr)  # fmt: skip
+            print(
+                painted(f"--events {self._where}: {error.strerror or error}; going on without", "note"), file=sys.stderr
+            )

@@ -27,10 +27,16 @@ from edgedistill.training_stage import Lesson, spec_for
 
 
 def feature_lesson(
-    recipe: Recipe, taught: TrainingSet, terms: Mapping[str, Term], cache: LogitCache,
-    teacher_weights: Path, model: nn.Module, seed: int, device: torch.device,
+    recipe: Recipe,
+    taught: TrainingSet,
+    terms: Mapping[str, Term],
+    cache: LogitCache,
+    teacher_weights: Path,
+    model: nn.Module,
+    seed: int,
+    device: torch.device,
     say: Callable[[str], None],
-) -> Lesson:  # fmt: skip
+) -> Lesson:
     """`terms` and the recipe's feature term, with whatever is trained along.
 
     Raises:
@@ -54,15 +60,22 @@ def feature_lesson(
 
 
 def _of_maps(
-    recipe: Recipe, taught: TrainingSet, terms: Mapping[str, Term], teacher_weights: Path,
-    model: nn.Module, seed: int, device: torch.device, say: Callable[[str], None],
-) -> Lesson:  # fmt: skip
+    recipe: Recipe,
+    taught: TrainingSet,
+    terms: Mapping[str, Term],
+    teacher_weights: Path,
+    model: nn.Module,
+    seed: int,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Lesson:
     distill, size = recipe.distill, recipe.data.size
     teacher, about = load_weights(teacher_weights)
     spec = spec_for(about["model"], recipe)
     named = bool(distill.student_taps and distill.teacher_taps)
-    pairs = pair_taps(_taps(model, distill.student_taps, size),
-                      _taps(teacher, distill.teacher_taps, size), in_order=named)  # fmt: skip
+    pairs = pair_taps(
+        _taps(model, distill.student_taps, size), _taps(teacher, distill.teacher_taps, size), in_order=named
+    )
     for line in lines_from_pairs(pairs):
         say(f"  {line}")
     matcher = matcher_between(distill.feature_loss, pairs, seed)

@@ -57,15 +57,12 @@ class Images(PreparedImages):
     def from_sources(self, link: int) -> TrainingSet:
         """What link `link` of a chain is taught on, unless its images are synthesised."""
         labelled, pool = self.rows("train"), self.rows(POOL)
-        rows = {"beside": np.concatenate([labelled, pool]), "instead": pool}[
-            self.recipe.distill.pool
-        ]
+        rows = {"beside": np.concatenate([labelled, pool]), "instead": pool}[self.recipe.distill.pool]
         return self.training_set(rows, self.mixing, self.stream(link))
 
     def training_set(self, rows: np.ndarray, mixing: Mixing, stream: ViewStream) -> TrainingSet:
         sha256s = [self.table.sha256[row] for row in rows]
-        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing,
-                           stream)  # fmt: skip
+        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing, stream)
 
     def drawn(self, chosen: TrainingSet) -> np.ndarray | None:
         """Weights for drawing images, as the recipe asks; an unlabelled one has the mean weight."""
@@ -93,9 +90,7 @@ class Images(PreparedImages):
         return {name: round(weight, 4) for name, weight in zip(self.classes, weights.tolist(), strict=True)}
 
 
-def belongs_to(
-    images: Images, taught: TrainingSet, teacher_sha256: str | list[str]
-) -> dict[str, Any]:
+def belongs_to(images: Images, taught: TrainingSet, teacher_sha256: str | list[str]) -> dict[str, Any]:
     """What cached outputs depend on: the teacher's weights and all that the views depend on."""
     return {
         "teacher": teacher_sha256,

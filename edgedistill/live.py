@@ -25,9 +25,11 @@ class LiveView:
 
     def __init__(self) -> None:
         self._console = Console(
-            stderr=True, highlight=False, force_terminal=True,
+            stderr=True,
+            highlight=False,
+            force_terminal=True,
             color_system="auto" if has_colour(sys.stderr) else None,
-        )  # fmt: skip
+        )
         self._live: Live | None = None
         self._title, self._since = "", 0.0
         self._work: Work | None = None
@@ -64,9 +66,12 @@ class LiveView:
             yield
             return
         live = Live(
-            get_renderable=self._picture, console=self._console, transient=True,
-            refresh_per_second=REDRAWS_PER_SECOND, redirect_stdout=False,
-        )  # fmt: skip
+            get_renderable=self._picture,
+            console=self._console,
+            transient=True,
+            refresh_per_second=REDRAWS_PER_SECOND,
+            redirect_stdout=False,
+        )
         with live:
             self._live = live
             try:
@@ -84,8 +89,11 @@ class LiveView:
             if losses:
                 lines.append(_line(f"  {losses}"))
             if best is not None:
-                lines.append(_line(f"  validation {best.metric} {best.last:.3f}, best so far {best.value:.3f} "
-                                   f"(epoch {best.epoch})"))  # fmt: skip
+                lines.append(
+                    _line(
+                        f"  validation {best.metric} {best.last:.3f}, best so far {best.value:.3f} (epoch {best.epoch})"
+                    )
+                )
         return Group(*lines)
 
 

@@ -31,10 +31,7 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict
     np.add.at(confusion, (labels, predicted), 1)
     seen = confusion.sum(axis=1)
     hits = confusion.diagonal()
-    recall = {
-        name: float(hit / n) if n else None
-        for name, hit, n in zip(classes, hits, seen, strict=True)
-    }
+    recall = {name: float(hit / n) if n else None for name, hit, n in zip(classes, hits, seen, strict=True)}
     known = [value for value in recall.values() if value is not None]
     return {
         "images": len(labels),

@@ -37,9 +37,7 @@ def knn_scores(
     if not 1 <= k <= len(gallery):
         raise ValueError(f"k must be in 1..{len(gallery)}, the gallery's images; got {k}")
     if gallery_labels.min() < 0 or gallery_labels.max() >= classes:
-        raise ValueError(
-            f"labels must be in 0..{classes - 1}, got {gallery_labels.min()}..{gallery_labels.max()}"
-        )
+        raise ValueError(f"labels must be in 0..{classes - 1}, got {gallery_labels.min()}..{gallery_labels.max()}")
     one_hot = np.zeros((len(gallery), classes), dtype=np.float32)
     one_hot[np.arange(len(gallery)), gallery_labels] = 1
     scores = np.empty((len(queries), classes), dtype=np.float32)
@@ -109,9 +107,7 @@ def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 def _refuse_other_shapes(embeddings: np.ndarray, labels: np.ndarray) -> None:
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or len(labels) == 0:
-        raise ValueError(
-            f"want embeddings (N, D) and labels (N,), N >= 1; got {embeddings.shape}, {labels.shape}"
-        )
+        raise ValueError(f"want embeddings (N, D) and labels (N,), N >= 1; got {embeddings.shape}, {labels.shape}")
 
 
 def _unit_rows(x: np.ndarray) -> np.ndarray:

@@ -41,9 +41,7 @@ class StageContext:
         return self.run.folder(stage) / name
 
 
-def plan_run(
-    recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()
-) -> tuple[Planned, ...]:
+def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()) -> tuple[Planned, ...]:
     """What `run_stages` would do with the same arguments; a folder that is absent stays absent.
 
     Raises:
@@ -100,9 +98,13 @@ def run_stages(
 
 
 def _walk(
-    wanted: tuple[Stage, ...], recipe: Recipe, run: RunFolder, talk: Talk, force: tuple[str, ...],
+    wanted: tuple[Stage, ...],
+    recipe: Recipe,
+    run: RunFolder,
+    talk: Talk,
+    force: tuple[str, ...],
     command: str | None,
-) -> None:  # fmt: skip
+) -> None:
     ranks.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
     _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
     if instead:
@@ -112,8 +114,7 @@ def _walk(
     sources = functools.cache(functools.partial(_source_files, recipe))
     if ranks.is_first():
         planned = plan_stages(wanted, recipe, run, force, sources)
-        talk.event("run_started", version=VERSION, run_dir=str(run.path),
-                   plan=[asdict(row) for row in planned])  # fmt: skip
+        talk.event("run_started", version=VERSION, run_dir=str(run.path), plan=[asdict(row) for row in planned])
         talk.show(text_from_plan(planned, run.path))
         _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)

@@ -67,9 +67,12 @@ def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tup
 
 
 def inputs_of(
-    stage: Stage, recipe: Recipe, run: RunFolder, source_files: Callable[[], str],
+    stage: Stage,
+    recipe: Recipe,
+    run: RunFolder,
+    source_files: Callable[[], str],
     digest: Callable[[str], str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """What a stage's artifact is to be made from.
 
     Args:
@@ -89,9 +92,12 @@ def inputs_of(
 
 
 def plan_stages(
-    wanted: tuple[Stage, ...], recipe: Recipe, run: RunFolder, force: Iterable[str],
+    wanted: tuple[Stage, ...],
+    recipe: Recipe,
+    run: RunFolder,
+    force: Iterable[str],
     source_files: Callable[[], str],
-) -> tuple[Planned, ...]:  # fmt: skip
+) -> tuple[Planned, ...]:
     """What happens to the wanted stages, in order. Only JSON, sizes and times are read for it.
 
     Raises:

@@ -40,6 +40,5 @@ class CostConfig(Section):
         if self.prices and self.currency is None:
             raise ValueError(f"cost.{next(iter(self.prices))} needs cost.currency, like 'EUR'")
         if (self.board_price is None) != (self.board_months is None):
-            raise ValueError("cost.board_price and cost.board_months go together: the price is spread "
-                             "over the months")  # fmt: skip
+            raise ValueError("cost.board_price and cost.board_months go together: the price is spread over the months")
         return self

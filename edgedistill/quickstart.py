@@ -41,8 +41,7 @@ def _image_list(run_dir: Path) -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None:
         raise DataError(
-            "the quickstart's images are in the package elpv-dataset: "
-            "pip install 'edgedistill[quickstart]'"
+            "the quickstart's images are in the package elpv-dataset: pip install 'edgedistill[quickstart]'"
         )
     folder = Path(spec.submodule_search_locations[0]) / "data"
     text = io.StringIO()

@@ -73,9 +73,12 @@ def joined(device: str) -> Iterator[None]:
     # A new group must not find the addresses of a dead one: torchrun keeps one store for all.
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}-{next(_GROUPS)}"
     distributed.init_process_group(
-        "nccl" if cuda else "gloo", timeout=PATIENCE, rank=number, world_size=count,
+        "nccl" if cuda else "gloo",
+        timeout=PATIENCE,
+        rank=number,
+        world_size=count,
         store=distributed.PrefixStore(f"attempt-{attempt}", store),
-    )  # fmt: skip
+    )
     try:
         yield
     finally:

@@ -98,13 +98,9 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RunFolderError(
-                f"{path} is missing; run `edgedistill {stage} RECIPE` first"
-            ) from None
+            raise RunFolderError(f"{path} is missing; run `edgedistill {stage} RECIPE` first") from None
         except ValueError as error:
-            raise RunFolderError(
-                f"{path} is not JSON ({error}); remove {path.parent} and run again"
-            ) from None
+            raise RunFolderError(f"{path} is not JSON ({error}); remove {path.parent} and run again") from None
 
     def digest(self, stage: str) -> str:
         """SHA-256 over the stage's values and files: equal content, equal digest."""

@@ -53,8 +53,9 @@ def without_secrets(words: Iterable[str]) -> list[str]:
     """Words of a command line, fit to be shown: without the value of deploy.sign_command, and the password in an
     address such as `sweep --storage` takes.
     """
-    shown = [f"{word.partition(SIGN_COMMAND)[0]}{SIGN_COMMAND}={HIDDEN}" if SIGN_COMMAND in word else word
-             for word in words]  # fmt: skip
+    shown = [
+        f"{word.partition(SIGN_COMMAND)[0]}{SIGN_COMMAND}={HIDDEN}" if SIGN_COMMAND in word else word for word in words
+    ]
     return [_PASSWORD.sub(rf"\1{HIDDEN}@", word) for word in shown]
 
 

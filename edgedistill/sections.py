@@ -18,9 +18,7 @@ Metric = Literal["top1_fraction", "balanced_accuracy_fraction"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -112,10 +110,24 @@ class DataConfig(Section):
 
         Keys that came later are left out at their default, so that older artifacts stay fresh.
         """
-        newer = {name for name in ("unlabelled", "store", "group_by", "fit", "sixteen_bit", "split_column",
-                                   "image_root", "suffix", "leave_out", "same_names", "small_classes",
-                                   "min_class_images")
-                 if getattr(self, name) == type(self).model_fields[name].default}  # fmt: skip
+        newer = {
+            name
+            for name in (
+                "unlabelled",
+                "store",
+                "group_by",
+                "fit",
+                "sixteen_bit",
+                "split_column",
+                "image_root",
+                "suffix",
+                "leave_out",
+                "same_names",
+                "small_classes",
+                "min_class_images",
+            )
+            if getattr(self, name) == type(self).model_fields[name].default
+        }
         return self.model_dump(mode="json", exclude={"balance", "metric", "training_px", *newer})
 
 

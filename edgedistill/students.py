@@ -28,25 +28,73 @@ IMAGE_PX, CLASSES, SEED = 224, 1000, 0
 _LIBRARIES = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "onnxslim", "tensorrt-rtx")
 
 STUDENTS = (
-    "mobilenetv1_100", "mobilenetv1_100h", "mobilenetv1_125",
-    "mobilenetv2_035", "mobilenetv2_050", "mobilenetv2_075", "mobilenetv2_100", "mobilenetv2_110d",
-    "mobilenetv2_120d", "mobilenetv2_140",
-    "mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv3_small_100",
-    "mobilenetv3_large_075", "mobilenetv3_large_100", "mobilenetv3_rw",
-    "tf_mobilenetv3_small_075", "tf_mobilenetv3_small_100", "tf_mobilenetv3_small_minimal_100",
-    "tf_mobilenetv3_large_075", "tf_mobilenetv3_large_100", "tf_mobilenetv3_large_minimal_100",
-    "mobilenetv4_conv_small_035", "mobilenetv4_conv_small_050", "mobilenetv4_conv_small",
-    "mobilenetv4_conv_medium", "mobilenetv4_conv_blur_medium", "mobilenetv4_conv_aa_medium",
-    "mobilenetv4_conv_large", "mobilenetv4_conv_aa_large", "mobilenetv4_hybrid_medium_075",
-    "mobilenetv4_hybrid_medium", "mobilenetv4_hybrid_large_075", "mobilenetv4_hybrid_large",
-    "efficientnet_b0", "tf_efficientnet_b0", "efficientnet_lite0", "efficientnet_lite1",
-    "efficientnet_lite2", "tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2",
-    "squeezenet1_0", "squeezenet1_1", "ghostnet_050", "ghostnet_100", "ghostnet_130",
-    "mnasnet_small", "mnasnet_050", "mnasnet_075", "mnasnet_100", "mnasnet_140", "fbnetc_100",
-    "lcnet_035", "lcnet_050", "lcnet_075", "lcnet_100", "lcnet_150",
-    "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "shufflenet_v2_x1_5", "shufflenet_v2_x2_0",
-    "regnetx_002", "resnet18", "mobileone_s0", "repvgg_a0",
-)  # fmt: skip
+    "mobilenetv1_100",
+    "mobilenetv1_100h",
+    "mobilenetv1_125",
+    "mobilenetv2_035",
+    "mobilenetv2_050",
+    "mobilenetv2_075",
+    "mobilenetv2_100",
+    "mobilenetv2_110d",
+    "mobilenetv2_120d",
+    "mobilenetv2_140",
+    "mobilenetv3_small_050",
+    "mobilenetv3_small_075",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_075",
+    "mobilenetv3_large_100",
+    "mobilenetv3_rw",
+    "tf_mobilenetv3_small_075",
+    "tf_mobilenetv3_small_100",
+    "tf_mobilenetv3_small_minimal_100",
+    "tf_mobilenetv3_large_075",
+    "tf_mobilenetv3_large_100",
+    "tf_mobilenetv3_large_minimal_100",
+    "mobilenetv4_conv_small_035",
+    "mobilenetv4_conv_small_050",
+    "mobilenetv4_conv_small",
+    "mobilenetv4_conv_medium",
+    "mobilenetv4_conv_blur_medium",
+    "mobilenetv4_conv_aa_medium",
+    "mobilenetv4_conv_large",
+    "mobilenetv4_conv_aa_large",
+    "mobilenetv4_hybrid_medium_075",
+    "mobilenetv4_hybrid_medium",
+    "mobilenetv4_hybrid_large_075",
+    "mobilenetv4_hybrid_large",
+    "efficientnet_b0",
+    "tf_efficientnet_b0",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "tf_efficientnet_lite0",
+    "tf_efficientnet_lite1",
+    "tf_efficientnet_lite2",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "ghostnet_050",
+    "ghostnet_100",
+    "ghostnet_130",
+    "mnasnet_small",
+    "mnasnet_050",
+    "mnasnet_075",
+    "mnasnet_100",
+    "mnasnet_140",
+    "fbnetc_100",
+    "lcnet_035",
+    "lcnet_050",
+    "lcnet_075",
+    "lcnet_100",
+    "lcnet_150",
+    "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
+    "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0",
+    "regnetx_002",
+    "resnet18",
+    "mobileone_s0",
+    "repvgg_a0",
+)
 
 
 def stored() -> dict[str, Any]:
@@ -74,18 +122,13 @@ def text_from_students(table: dict[str, Any]) -> str:
     release = f"TensorRT {table['tensorrt']}" if table["tensorrt"] else "no TensorRT"
     lines = [f"{'model':34}{'M params':>9}{'M MACs':>8}  {'export':10}{release:16}compile"]
     for row in table["rows"]:
-        size = (
-            (f"{row['parameters'] / 1e6:9.2f}", f"{row['macs'] / 1e6:8.0f}")
-            if row["macs"]
-            else ("", "")
-        )
+        size = (f"{row['parameters'] / 1e6:9.2f}", f"{row['macs'] / 1e6:8.0f}") if row["macs"] else ("", "")
         preflight, compiled = row["preflight"], row["compile"]
         lines.append(
             f"{row['model']:34}{size[0]:>9}{size[1]:>8}  {_word(row['export']):10}"
             f"{_word(preflight):16}{_word(compiled)}"
         )
-        lines += [f"  {part['reason']}" for part in (row["export"], preflight, compiled)
-                  if part and part.get("reason")]  # fmt: skip
+        lines += [f"  {part['reason']}" for part in (row["export"], preflight, compiled) if part and part.get("reason")]
     libraries = ", ".join(f"{name} {version}" for name, version in table["libraries"].items())
     lines.append(
         f"made {table['made']} at {table['image_px']} px with random weights, in {table['seconds']:.0f} s "
@@ -99,9 +142,7 @@ def _word(part: dict[str, Any] | None) -> str:
     return part["verdict"] if part else "not asked"
 
 
-def refresh(
-    path: Path, say: Callable[[str], None], names: tuple[str, ...] = STUDENTS
-) -> dict[str, Any]:
+def refresh(path: Path, say: Callable[[str], None], names: tuple[str, ...] = STUDENTS) -> dict[str, Any]:
     """Export, check and compile every student anew, and write the table.
 
     Raises:
@@ -112,8 +153,7 @@ def refresh(
     started, rows = time.monotonic(), []
     for number, name in enumerate(names, start=1):
         rows.append(_examined(name))
-        say(f"{number}/{len(names)} {name}: {_word(rows[-1]['export'])} "
-            f"({time.monotonic() - started:.0f} s)")  # fmt: skip
+        say(f"{number}/{len(names)} {name}: {_word(rows[-1]['export'])} ({time.monotonic() - started:.0f} s)")
     compiler = compiler_here()
     table = {
         "made": datetime.date.today().isoformat(),
@@ -146,8 +186,14 @@ def _examined(name: str) -> dict[str, Any]:
     from edgedistill.onnx_model.graph import count
     from edgedistill.onnx_model.preflight import check_onnx
 
-    row: dict[str, Any] = {"model": name, "parameters": None, "macs": None, "export": None,
-                           "preflight": {}, "compile": None}  # fmt: skip
+    row: dict[str, Any] = {
+        "model": name,
+        "parameters": None,
+        "macs": None,
+        "export": None,
+        "preflight": {},
+        "compile": None,
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m.onnx"
         try:
@@ -169,9 +215,7 @@ def _examined(name: str) -> dict[str, Any]:
                 "warnings": len(findings) - len(errors),
             }
             if errors:
-                verdict["reason"] = (
-                    f"{len(errors)} faults, first at {errors[0].node}: {errors[0].why}"
-                )
+                verdict["reason"] = f"{len(errors)} faults, first at {errors[0].node}: {errors[0].why}"
             row["preflight"][release] = verdict
         row["compile"] = _compiled(path)
     return row

@@ -57,20 +57,22 @@ class Sweep:
     """
 
     def __init__(
-        self, recipe_path: Path, overrides: list[str], over: Mapping[str, Sequence[Any]],
-        run_dir: Path, talk: Talk,
-    ):  # fmt: skip
+        self,
+        recipe_path: Path,
+        overrides: list[str],
+        over: Mapping[str, Sequence[Any]],
+        run_dir: Path,
+        talk: Talk,
+    ):
         self.recipe_path, self.overrides = recipe_path, overrides
         self.run_dir, self.talk = run_dir, talk
         self.folder = run_dir / "sweep"
         self.axes = {key: checked_values(key, values) for key, values in over.items()}
-        self.grid = [dict(zip(self.axes, values, strict=True))
-                     for values in itertools.product(*self.axes.values())]  # fmt: skip
+        self.grid = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
         recipes = [self.recipe_of(settings) for settings in self.grid]
         # Features are cached for all trials when one of them matches features. The run's own student
         # stays, so that its images are not decoded anew.
-        shared = [{key: value for key, value in settings.items() if key not in STUDENT}
-                  for settings in self.grid]  # fmt: skip
+        shared = [{key: value for key, value in settings.items() if key not in STUDENT} for settings in self.grid]
         self._first = max(map(self.recipe_of, shared), key=lambda recipe: recipe.distill.cache_features)
         refuse_other_teachers([self._first, *recipes])
         self.metric = self._first.data.metric
@@ -90,10 +92,12 @@ class Sweep:
         self._artifacts = artifacts_of(RunFolder(self.run_dir), self._first)
         (self.folder / "trials").mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(
-            study_name=self._study_name(), direction="maximize", load_if_exists=True,
+            study_name=self._study_name(),
+            direction="maximize",
+            load_if_exists=True,
             storage=storage or f"sqlite:///{self.folder.resolve() / 'study.db'}",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
-        )  # fmt: skip
+        )
         self._forget_killed(study)
         if trials is None:
             for settings in self.grid:
@@ -115,9 +119,7 @@ class Sweep:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             labels = {key: json.dumps(value) for key, value in settings.items()}
-            study.sampler = optuna.samplers.PartialFixedSampler(
-                labels, optuna.samplers.RandomSampler(seed=0)
-            )
+            study.sampler = optuna.samplers.PartialFixedSampler(labels, optuna.samplers.RandomSampler(seed=0))
         self._train(study, study.ask(self._distributions()), settings)
 
     def _train(self, study: Any, trial: Any, settings: Settings) -> None:
@@ -153,15 +155,21 @@ class Sweep:
             except optuna.TrialPruned:
                 value, epochs, state = last[f"eval_{self.metric}"], last["epoch"], "pruned"
             subject = work[2]
-            write_json(out / "trial.json", {
-                "settings": settings, "value": value, "state": state, "epochs": epochs,
-                "model": subject.name, "parameters": parameter_count(subject.model),
-                "artifacts": self._artifacts,
-            })  # fmt: skip
+            write_json(
+                out / "trial.json",
+                {
+                    "settings": settings,
+                    "value": value,
+                    "state": state,
+                    "epochs": epochs,
+                    "model": subject.name,
+                    "parameters": parameter_count(subject.model),
+                    "artifacts": self._artifacts,
+                },
+            )
             (out / "checkpoint.pt").unlink(missing_ok=True)
             pruned = state == "pruned"
-            study.tell(trial, None if pruned else value,
-                       optuna.trial.TrialState.PRUNED if pruned else None)  # fmt: skip
+            study.tell(trial, None if pruned else value, optuna.trial.TrialState.PRUNED if pruned else None)
         self.talk.say(f"  {_words(settings)}: {value:.4f} after {epochs} epochs ({state})")
 
     def _begun(self, settings: Settings, out: Path) -> tuple[StageContext, Images, Subject]:
@@ -190,8 +198,11 @@ class Sweep:
     def _write(self) -> Path:
         """Everything that is known, best first; sweep.json last."""
         found = (_trial(path) for path in (self.folder / "trials").glob("*/trial.json"))
-        rows = [{key: value for key, value in row.items() if key != "artifacts"}
-                for row in found if row and row["artifacts"] == self._artifacts]  # fmt: skip
+        rows = [
+            {key: value for key, value in row.items() if key != "artifacts"}
+            for row in found
+            if row and row["artifacts"] == self._artifacts
+        ]
         rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], str(row["settings"])))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -203,8 +214,14 @@ class Sweep:
         write_bytes(self.folder / "table.csv", text.getvalue().encode())
         write_bytes(self.folder / "best.toml", self._best_toml(rows[0]).encode())
         plot_trials(rows, keys, self.metric, self.folder / "sweep.png")
-        result = {"metric": f"validation {self.metric}", "images": "validation, never test",
-                  "seeds": 1, "artifacts": self._artifacts, "trials": rows, "best": rows[0]}  # fmt: skip
+        result = {
+            "metric": f"validation {self.metric}",
+            "images": "validation, never test",
+            "seeds": 1,
+            "artifacts": self._artifacts,
+            "trials": rows,
+            "best": rows[0],
+        }
         write_json(self.folder / "sweep.json", result)
         return self.folder / "sweep.json"
 
@@ -217,18 +234,19 @@ class Sweep:
         values = recipe.model_dump(mode="json")
         values["deploy"]["ssh_config"] = recipe.deploy.ssh_config  # of this computer: no dump has it
         given = [text.partition("=")[0].strip() for text in self.overrides]
-        stated = [f"{section}.{key}" for section, keys in PATHS.items() for key in keys
-                  if key in document.get(section, {})]  # fmt: skip
+        stated = [
+            f"{section}.{key}" for section, keys in PATHS.items() for key in keys if key in document.get(section, {})
+        ]
         for name in [*stated, *given, *best["settings"]]:
             section, _, key = name.partition(".")
             if name != SIGN_COMMAND:
                 document.setdefault(section, tomlkit.table())[key] = values[section][key]
         for key in (key for key in NETS if key in document.get("distill", {})):  # their files are relative too
-            document["distill"][key] = [{name: value for name, value in net.items() if value is not None}
-                                        for net in values["distill"][key]]  # fmt: skip
+            document["distill"][key] = [
+                {name: value for name, value in net.items() if value is not None} for net in values["distill"][key]
+            ]
         section, _, key = SIGN_COMMAND.partition(".")
-        head = (f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, "
-                "one seed\n")  # fmt: skip
+        head = f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, one seed\n"
         if getattr(recipe.deploy, key):
             document.get(section, {}).pop(key, None)
             head += f"# {SIGN_COMMAND} is left out, since it may hold a secret: give it again, by --set or here\n"
@@ -238,8 +256,10 @@ class Sweep:
         """Values as JSON text: Optuna's storage takes no lists."""
         import optuna
 
-        return {key: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
-                for key, values in self.axes.items()}  # fmt: skip
+        return {
+            key: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
+            for key, values in self.axes.items()
+        }
 
     def _study_name(self) -> str:
         """One study for one grid on one teacher: Optuna refuses other values of a key in the same one."""
@@ -259,8 +279,7 @@ class Sweep:
 
     def _place(self, settings: Settings) -> Path:
         recipe = self.recipe_of(settings)
-        with_all = {stage: recipe_values(stage_named(stage), recipe)
-                    for stage in ("data", "teacher", "distill")}  # fmt: skip
+        with_all = {stage: recipe_values(stage_named(stage), recipe) for stage in ("data", "teacher", "distill")}
         return self.folder / "trials" / _digest(with_all)
 
     def _result(self, settings: Settings) -> dict[str, Any] | None:
@@ -280,8 +299,10 @@ def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
 
 def text_from_sweep(result: dict[str, Any], folder: Path) -> str:
     """The trials as lines, best first, and where the best recipe is."""
-    lines = [f"{row['value']:.4f}  {_words(row['settings'])}  "
-             f"({row['state']}, {row['epochs']} epochs)" for row in result["trials"]]  # fmt: skip
+    lines = [
+        f"{row['value']:.4f}  {_words(row['settings'])}  ({row['state']}, {row['epochs']} epochs)"
+        for row in result["trials"]
+    ]
     head = f"{result['metric']}, one seed each"
     return "\n".join([head, *lines, f"best: {folder / 'best.toml'}"])
 

@@ -41,8 +41,9 @@ def checked_values(key: str, values: Any) -> list[Any]:
         RecipeError: a key that no sweep may vary, or no list of values.
     """
     if not key.startswith("distill.") and key not in STUDENT:
-        raise RecipeError(f"--over {key}: expected a key of [distill], {' or '.join(STUDENT)}; the teacher "
-                          "is the same for all")  # fmt: skip
+        raise RecipeError(
+            f"--over {key}: expected a key of [distill], {' or '.join(STUDENT)}; the teacher is the same for all"
+        )
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         raise RecipeError(f"--over {key}: expected a list of values to try, got {values!r}")
     return [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
@@ -83,5 +84,7 @@ def _refuse_other_sizes(recipes: Sequence[Recipe]) -> None:
         sizes[resize_px_of(recipe.student.model, data.image_px, data.crop_fraction, data.fit)] = recipe.student.model
     if len(sizes) > 1:
         found = ", ".join(f"{model} from {px} px" for px, model in sizes.items())
-        raise RecipeError(f"--over student.model: these crop their images differently: {found}; one "
-                          "data.crop_fraction in the recipe makes them alike")  # fmt: skip
+        raise RecipeError(
+            f"--over student.model: these crop their images differently: {found}; one "
+            "data.crop_fraction in the recipe makes them alike"
+        )

@@ -16,16 +16,17 @@ def plot_trials(rows: list[dict[str, Any]], keys: list[str], metric: str, path: 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(
-        1, len(keys), figsize=(4 * len(keys), 3.2), squeeze=False, sharey=True
-    )
+    figure, panels = pyplot.subplots(1, len(keys), figsize=(4 * len(keys), 3.2), squeeze=False, sharey=True)
     for panel, key in zip(panels[0], keys, strict=True):
-        values = sorted({str(row["settings"].get(key)) for row in rows},
-                        key=lambda text: (_as_number(text), text))  # fmt: skip
+        values = sorted({str(row["settings"].get(key)) for row in rows}, key=lambda text: (_as_number(text), text))
         for state, marker in (("complete", "o"), ("pruned", "x")):
             chosen = [row for row in rows if row["state"] == state]
-            panel.plot([values.index(str(row["settings"].get(key))) for row in chosen],
-                       [100 * row["value"] for row in chosen], marker, label=state)  # fmt: skip
+            panel.plot(
+                [values.index(str(row["settings"].get(key))) for row in chosen],
+                [100 * row["value"] for row in chosen],
+                marker,
+                label=state,
+            )
         panel.set_xticks(range(len(values)), values)
         panel.set_xlabel(key)
     panels[0][0].set_ylabel(f"validation {metric.removesuffix('_fraction').replace('_', ' ')}, %")

@@ -100,9 +100,18 @@ class Talk:
             self._told = now
             terms = dict(work.terms)
             loss = terms.pop("loss", None)
-            self.event("progress", title=work.title, done=work.done, total=work.total, epoch=work.epoch,
-                       epochs=work.epochs, images_per_second=_rounded(work.images_per_second),
-                       seconds_left=_rounded(work.seconds_left), train_loss=loss, terms=terms)  # fmt: skip
+            self.event(
+                "progress",
+                title=work.title,
+                done=work.done,
+                total=work.total,
+                epoch=work.epoch,
+                epochs=work.epochs,
+                images_per_second=_rounded(work.images_per_second),
+                seconds_left=_rounded(work.seconds_left),
+                train_loss=loss,
+                terms=terms,
+            )
 
 
 class _Plain:

@@ -76,9 +76,7 @@ def releases() -> dict[str, Release]:
 @cache
 def target_names() -> tuple[str, ...]:
     folder = resources.files("edgedistill") / "targets"
-    return tuple(
-        sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
-    )
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
 
 
 def load_target(name: str, tensorrt: str | None = None) -> Target:

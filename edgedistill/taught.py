@@ -24,9 +24,14 @@ def taught_images(context: StageContext, images: Images, link: int = 0) -> Train
     sha256s = context.values("synthesise")["sha256"]
     count = len(sha256s)
     return TrainingSet(
-        PixelCache(folder), np.arange(count), np.full(count, -1), sha256s, images.view,
-        images.mixing, images.stream(link),
-    )  # fmt: skip
+        PixelCache(folder),
+        np.arange(count),
+        np.full(count, -1),
+        sha256s,
+        images.view,
+        images.mixing,
+        images.stream(link),
+    )
 
 
 def taught_count(images: Images) -> int:

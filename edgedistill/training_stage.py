@@ -45,9 +45,7 @@ def spec_for(name: str, recipe: Recipe) -> Preprocess:
     """The run's frame with the mean and std of the named model's own config."""
     data = recipe.data
     resize_px = resize_px_of(recipe.student.model, data.image_px, data.crop_fraction, data.fit)
-    return preprocess_of(
-        name, data.image_px, resize_px, data.interpolation, data.fit, data.sixteen_bit_range
-    )
+    return preprocess_of(name, data.image_px, resize_px, data.interpolation, data.fit, data.sixteen_bit_range)
 
 
 def device_of(run: RunConfig) -> torch.device:
@@ -72,9 +70,12 @@ def pooled_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) 
 
 
 def _over_pieces(
-    model: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor], spec: Preprocess, frames,
+    model: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    spec: Preprocess,
+    frames,
     device: torch.device,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     model.eval().to(device)
     pieces = []
     with torch.no_grad():
@@ -155,22 +156,28 @@ def train_and_save(
 
 
 def _train(
-    context: StageContext, images: Images, subject: Subject, config: TrainingConfig,
-    views: int | None, device: torch.device, record: Path, place: Path,
+    context: StageContext,
+    images: Images,
+    subject: Subject,
+    config: TrainingConfig,
+    views: int | None,
+    device: torch.device,
+    record: Path,
+    place: Path,
     on_epoch: Callable[[dict[str, Any]], None],
-) -> None:  # fmt: skip
+) -> None:
     """Leaves the weights and, last, `record`; checkpoint and history in `place`."""
-    spec, lesson = spec_for(subject.name, context.recipe), subject.lesson
-    order = Order(len(lesson.images), config.batch_size, config.seed, views,
-                  images.drawn(lesson.images), lesson.draws, subject.first_view)  # fmt: skip
+    recipe, lesson = context.recipe, subject.lesson
+    spec = spec_for(subject.name, recipe)
+    drawn = images.drawn(lesson.images)
+    order = Order(len(lesson.images), config.batch_size, config.seed, views, drawn, lesson.draws, subject.first_view)
     config = config.model_copy(update={"epochs": epochs_of(config, order.steps_per_epoch)})
     place.mkdir(exist_ok=True)
-    history = HistoryWriter(place, context.recipe.run.tensorboard) if ranks.is_first() else None
+    history = HistoryWriter(place, recipe.run.tensorboard) if ranks.is_first() else None
 
     def validate(net: nn.Module) -> dict[str, Any]:
         found = _validation(net, spec, images, device)
-        return {f"eval_{key}": found[key]
-                for key in ("loss", "top1_fraction", "balanced_accuracy_fraction")}  # fmt: skip
+        return {f"eval_{key}": found[key] for key in ("loss", "top1_fraction", "balanced_accuracy_fraction")}
 
     def tell(row: dict[str, Any]) -> None:
         if history is not None:
@@ -178,31 +185,45 @@ def _train(
         on_epoch(row)
 
     training = Training(
-        subject.model, spec, lesson.images, order, lesson.terms, config, validate, device,
+        subject.model,
+        spec,
+        lesson.images,
+        order,
+        lesson.terms,
+        config,
+        validate,
+        device,
         checkpoint=place / CHECKPOINT,
-        checkpoint_seconds=context.recipe.run.checkpoint_seconds,
-        on_epoch=tell, extra=lesson.extra or nn.Identity(), read=lesson.read,
-        precision=context.recipe.run.precision, metric=context.recipe.data.metric,
-        keep=context.recipe.distill.keep,
-    )  # fmt: skip
+        checkpoint_seconds=recipe.run.checkpoint_seconds,
+        on_epoch=tell,
+        extra=lesson.extra or nn.Identity(),
+        read=lesson.read,
+        precision=recipe.run.precision,
+        metric=recipe.data.metric,
+        keep=recipe.distill.keep,
+    )
     start = time.monotonic()
     rows = training.run(context.talk, subject.title or context.out.name.removesuffix(".partial"))
     seconds = time.monotonic() - start
     if history is None:
         return
     history.close()
-    seen = order.steps_per_epoch * config.epochs * min(config.batch_size, order.epoch_images)
-    cost = {"training_seconds": seconds, "images_per_second": seen / max(seconds, 1e-9),
-            "processes": ranks.world(), "speed": str(training.speed)}  # fmt: skip
-    values = described(context, images, subject, subject.file, device) | {
-        "seed": config.seed, "epochs": config.epochs, "steps": order.steps_per_epoch * config.epochs,
-        "history": rows,
-    }  # fmt: skip
-    if training.went_back is not None:
-        values["went_back"] = training.went_back
-    if training.best is not None:
-        values["best"] = training.best
-    write_json(record, {"values": values, "cost": cost})
+    steps = order.steps_per_epoch * config.epochs
+    values = described(context, images, subject, subject.file, device)
+    values |= {"seed": config.seed, "epochs": config.epochs, "steps": steps, "history": rows}
+    found = {"went_back": training.went_back, "best": training.best}
+    values |= {key: value for key, value in found.items() if value is not None}
+    seen = steps * min(config.batch_size, order.epoch_images)
+    write_json(record, {"values": values, "cost": _cost(seconds, seen, training)})
+
+
+def _cost(seconds: float, images: int, training: Training) -> dict[str, Any]:
+    return {
+        "training_seconds": seconds,
+        "images_per_second": images / max(seconds, 1e-9),
+        "processes": ranks.world(),
+        "speed": str(training.speed),
+    }
 
 
 def described(
@@ -248,29 +269,41 @@ def train_student_seeds(
         seed = distill.seed + number
         model = new_network(student, images.classes, seed, output, context.talk.say)
         title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
-        subject = Subject(student.model, student.weights, model, lesson_for(model, seed), number,
-                          title, number * distill.views)  # fmt: skip
+        subject = Subject(
+            student.model, student.weights, model, lesson_for(model, seed), number, title, number * distill.views
+        )
         config = distill.model_copy(update={"seed": seed})
         results.append(train_and_save(context, images, subject, config, distill.views, device))
-    rows = [{"seed": result.values["seed"], "weights": result.files[0],
-             "validation": result.values["validation"]} for result in results]  # fmt: skip
+    rows = [
+        {"seed": result.values["seed"], "weights": result.files[0], "validation": result.values["validation"]}
+        for result in results
+    ]
     files = tuple(name for result in results for name in result.files)
     return Result({**results[0].values, "seeds": rows}, files, results[0].cost)
 
 
 def new_network(
-    net: StudentConfig | NetConfig, classes: list[str], seed: int, output: str = "logits",
+    net: StudentConfig | NetConfig,
+    classes: list[str],
+    seed: int,
+    output: str = "logits",
     say: Callable[[str], None] = lambda line: None,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """A network before training: equal bits for equal seeds, whoever teaches it."""
     torch.manual_seed(seed)
-    return model_from_weights(net.model, net.weights, classes, will_train=True, output=output,
-                              class_names=net.classes, section="student", say=say)  # fmt: skip
+    return model_from_weights(
+        net.model,
+        net.weights,
+        classes,
+        will_train=True,
+        output=output,
+        class_names=net.classes,
+        section="student",
+        say=say,
+    )
 
 
-def _validation(
-    model: nn.Module, spec: Preprocess, images: Images, device: torch.device
-) -> dict[str, Any]:
+def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torch.device) -> dict[str, Any]:
     """On validation images; of an embedding, by each image's nearest other one.
 
     Raises:
@@ -278,9 +311,7 @@ def _validation(
     """
     logits, labels = logits_of(model, spec, images.frames("val"), device), images.labels("val")
     if not np.isfinite(logits).all():
-        raise TrainingError(
-            "the outputs on validation images are not finite; lower peak_lr, or take other weights"
-        )
+        raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
     if is_embedding(model):
         scores = nearest_other_scores(logits, labels, len(images.classes))
         return {"loss": None, **measures(scores, labels, images.classes)}

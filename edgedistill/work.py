@@ -36,11 +36,18 @@ class Work:
     """
 
     def __init__(
-        self, title: str, total: int, done: int = 0, *, images_each: int | None = None,
-        epochs: int | None = None, history: Sequence[dict[str, Any]] = (),
-        metric: str = "top1_fraction", on_change: Callable[[str], None] = lambda what: None,
+        self,
+        title: str,
+        total: int,
+        done: int = 0,
+        *,
+        images_each: int | None = None,
+        epochs: int | None = None,
+        history: Sequence[dict[str, Any]] = (),
+        metric: str = "top1_fraction",
+        on_change: Callable[[str], None] = lambda what: None,
         clock: Callable[[], float] = time.monotonic,
-    ):  # fmt: skip
+    ):
         self.title, self.total, self.done = title, total, done
         self.epochs, self.history, self.metric = epochs, history, metric
         self.terms: dict[str, float] = {}
@@ -94,8 +101,10 @@ class Work:
     def figures(self) -> list[str]:
         """`812 images/s`, `133 s left`: what is known of the speed."""
         pace, left = self.images_per_second, self.seconds_left
-        return [*([f"{pace:.0f} images/s"] if pace is not None else []),
-                *([f"{_duration(left)} left"] if left is not None else [])]  # fmt: skip
+        return [
+            *([f"{pace:.0f} images/s"] if pace is not None else []),
+            *([f"{_duration(left)} left"] if left is not None else []),
+        ]
 
     def losses(self) -> str:
         return ", ".join(f"{name} {value:.3f}" for name, value in self.terms.items())
@@ -104,8 +113,10 @@ class Work:
         """What the newest row of the history says, in one line."""
         row, best = self.history[-1], self.best
         terms = ", ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
-        line = (f"{self.title} epoch {row['epoch']}/{self.epochs}: {terms}, validation top-1 "
-                f"{row['eval_top1_fraction']:.3f}, balanced {row['eval_balanced_accuracy_fraction']:.3f}")  # fmt: skip
+        line = (
+            f"{self.title} epoch {row['epoch']}/{self.epochs}: {terms}, validation top-1 "
+            f"{row['eval_top1_fraction']:.3f}, balanced {row['eval_balanced_accuracy_fraction']:.3f}"
+        )
         if best is not None and best.value > best.last:
             line += f" (best {best.metric} {best.value:.3f}, epoch {best.epoch})"
         return line

@@ -14,10 +14,25 @@ from jetson import imports
 from jetson.errors import JetsonError
 from jetson.text import plain
 
-VERBS = tuple((name, "jetson.verbs." + name) for name in (
-    "build", "verify", "bench", "classify", "health", "want", "accept", "activate", "rollback",
-    "status", "prune", "serials", "unpack", "doctor",
-))  # fmt: skip
+VERBS = tuple(
+    (name, "jetson.verbs." + name)
+    for name in (
+        "build",
+        "verify",
+        "bench",
+        "classify",
+        "health",
+        "want",
+        "accept",
+        "activate",
+        "rollback",
+        "status",
+        "prune",
+        "serials",
+        "unpack",
+        "doctor",
+    )
+)
 WITH_NUMPY = ("build", "verify", "bench", "classify", "health")  # the others answer where it is broken, too
 
 
@@ -49,8 +64,7 @@ def main(argv=None):
     try:
         parser = build_parser(sys.argv[1:] if argv is None else argv)
     except imports.PackageError as error:
-        sys.stderr.write("jetson: %s; on the board: %s; python3 -m jetson.doctor says more\n" % (
-            error.why, error.mend))  # fmt: skip
+        sys.stderr.write("jetson: %s; on the board: %s; python3 -m jetson.doctor says more\n" % (error.why, error.mend))
         return 1
     args = parser.parse_args(argv)
     os.umask(os.umask(0o077) | 0o022)  # others must not write into what is served, whatever the login says
@@ -75,9 +89,7 @@ def _open_streams():
     """Streams that take every character and are there: ssh may bring no locale, a daemon none of them."""
     out = sys.stdout
     if out is not None:
-        sys.stdout = io.TextIOWrapper(
-            out.buffer, out.encoding, "backslashreplace", line_buffering=out.line_buffering
-        )
+        sys.stdout = io.TextIOWrapper(out.buffer, out.encoding, "backslashreplace", line_buffering=out.line_buffering)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="ascii"))  # noqa: SIM115

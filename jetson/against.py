@@ -28,10 +28,7 @@ LEVEL = 0.05  # how often at most a bundle against itself gets a verdict, in any
 SMALLEST, SMALLEST_MS = 0.02, 0.005
 ORDER = "ABBA"  # or its mirror, see above
 ROOM_MIB = 64  # for the second one's buffers, beside its engine
-_NO_ROOM = (
-    "both engines do not fit into the memory together (%s); stop other programs, or time each "
-    "with bench alone"
-)
+_NO_ROOM = "both engines do not fit into the memory together (%s); stop other programs, or time each with bench alone"
 
 
 @contextmanager
@@ -76,9 +73,7 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
         BenchError: too few runs.
     """
     if runs < 2 * FEWEST_ROUNDS:
-        raise BenchError(
-            "--against needs --runs of at least %d, got %d" % (2 * FEWEST_ROUNDS, runs)
-        )
+        raise BenchError("--against needs --runs of at least %d, got %d" % (2 * FEWEST_ROUNDS, runs))
     rounds = min(MOST_ROUNDS, runs // 2)
     calls = runs // (2 * rounds)
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
@@ -100,18 +95,33 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
     has_compute = all(side.rounds["compute_ms"] for side in sides)
     scopes = (("compute_ms",) if has_compute else ()) + ("host_ms", "end_to_end_ms")
     return dict(
-        found, version=VERSION, verb="bench", order=ORDER, rounds=rounds, calls=calls,
-        settle=SETTLE, smallest_difference=SMALLEST, smallest_difference_ms=SMALLEST_MS,
-        a=sides[0].said(scopes), b=sides[1].said(scopes),
+        found,
+        version=VERSION,
+        verb="bench",
+        order=ORDER,
+        rounds=rounds,
+        calls=calls,
+        settle=SETTLE,
+        smallest_difference=SMALLEST,
+        smallest_difference_ms=SMALLEST_MS,
+        a=sides[0].said(scopes),
+        b=sides[1].said(scopes),
         ratio=dict(
             {"compute_ms": None},
-            **{scope: ratio(sides[0].rounds[scope], sides[1].rounds[scope], len(scopes)) for scope in scopes}
+            **{scope: ratio(sides[0].rounds[scope], sides[1].rounds[scope], len(scopes)) for scope in scopes},
         ),
-        machine=telemetry.machine(), memory=telemetry.memory(), warnings=warnings(found),
-        samples_file=keep_samples(folder, "against_samples.json", {
-            "a": sides[0].rounds, "b": sides[1].rounds,
-        }),
-    )  # fmt: skip
+        machine=telemetry.machine(),
+        memory=telemetry.memory(),
+        warnings=warnings(found),
+        samples_file=keep_samples(
+            folder,
+            "against_samples.json",
+            {
+                "a": sides[0].rounds,
+                "b": sides[1].rounds,
+            },
+        ),
+    )
 
 
 def drawn(rounds, lot):
@@ -151,13 +161,21 @@ def ratio(first, second, questions=1):
     while 2 * _tail(number, place) <= level:
         place += 1
     low, high = ratios[place - 1], ratios[number - place]
-    beyond = {"a": sum(_is_slower(theirs, ours) for ours, theirs in medians),
-              "b": sum(_is_slower(ours, theirs) for ours, theirs in medians)}  # fmt: skip
+    beyond = {
+        "a": sum(_is_slower(theirs, ours) for ours, theirs in medians),
+        "b": sum(_is_slower(ours, theirs) for ours, theirs in medians),
+    }
     clearer = max("ab", key=beyond.get)
     p_value = min(1.0, 2 * _tail(number, number - beyond[clearer]))
-    return {"a_over_b": _median(ratios), "low": low, "high": high, "p_value": p_value, "level": level,
-            "coverage_fraction": 1 - 2 * _tail(number, place - 1),
-            "faster": clearer if p_value <= level else None}  # fmt: skip
+    return {
+        "a_over_b": _median(ratios),
+        "low": low,
+        "high": high,
+        "p_value": p_value,
+        "level": level,
+        "coverage_fraction": 1 - 2 * _tail(number, place - 1),
+        "faster": clearer if p_value <= level else None,
+    }
 
 
 def _is_slower(one_ms, other_ms):
@@ -212,14 +230,17 @@ class _Side(object):
         self._round = {name: [] for name in self.rounds}
 
     def said(self, scopes):
-        flat = {name: [ms for samples in rounds for ms in samples]
-                for name, rounds in self.rounds.items()}  # fmt: skip
+        flat = {name: [ms for samples in rounds for ms in samples] for name, rounds in self.rounds.items()}
         found = {name: summary_ms(flat[name]) if name in scopes else None for name in flat}
         return dict(
-            found, model=self._manifest.model, backend=type(self._runner).__name__,
-            provenance=self._runner.provenance, requested=self._manifest.precision_requested,
-            executed=self._runner.executed, engine_sha256=self._runner.engine_sha256,
-        )  # fmt: skip
+            found,
+            model=self._manifest.model,
+            backend=type(self._runner).__name__,
+            provenance=self._runner.provenance,
+            requested=self._manifest.precision_requested,
+            executed=self._runner.executed,
+            engine_sha256=self._runner.engine_sha256,
+        )
 
     def _note(self):
         self._round["compute_ms"].append(self._runner.last_compute_ms)

@@ -34,10 +34,22 @@ def header(name, size):
     """
     prefix, short = _split(name)
     fields = (
-        (short.encode("ascii"), _MOST_NAME), (b"0000644", 8), (b"0000000", 8), (b"0000000", 8),
-        (b"%011o" % size, 12), (b"00000000000", 12), (b" " * 8, 8), (b"0", 1), (b"", 100),
-        (b"ustar\x0000", 8), (b"", 32), (b"", 32), (b"0000000", 8), (b"0000000", 8), (prefix.encode("ascii"), 155),
-    )  # fmt: skip
+        (short.encode("ascii"), _MOST_NAME),
+        (b"0000644", 8),
+        (b"0000000", 8),
+        (b"0000000", 8),
+        (b"%011o" % size, 12),
+        (b"00000000000", 12),
+        (b" " * 8, 8),
+        (b"0", 1),
+        (b"", 100),
+        (b"ustar\x0000", 8),
+        (b"", 32),
+        (b"", 32),
+        (b"0000000", 8),
+        (b"0000000", 8),
+        (prefix.encode("ascii"), 155),
+    )
     block = b"".join(value.ljust(width, b"\0") for value, width in fields).ljust(BLOCK, b"\0")
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
@@ -54,8 +66,7 @@ def head_of(source):
         ManifestError: other members come first, or they are larger than any of ours.
     """
     return tuple(
-        _small_member(source, name, limit)
-        for name, limit in ((NAME, MAX_BYTES), (SIGNATURE, MAX_SIGNATURE_BYTES))
+        _small_member(source, name, limit) for name, limit in ((NAME, MAX_BYTES), (SIGNATURE, MAX_SIGNATURE_BYTES))
     )
 
 
@@ -68,10 +79,7 @@ def extract(source, manifest, folder):
     """
     for name, entry in sorted(manifest.files.items()):
         if source.take(BLOCK, name) != header(name, entry.bytes):
-            raise ManifestError(
-                "archive: another member comes where %s (%d bytes) must; refused"
-                % (name, entry.bytes)
-            )
+            raise ManifestError("archive: another member comes where %s (%d bytes) must; refused" % (name, entry.bytes))
         digest, left = hashlib.sha256(), entry.bytes
         with new_file(folder, name) as to:
             while left:

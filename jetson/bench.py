@@ -124,9 +124,16 @@ def pipelined(fill, infer, buffers, images, seconds, clock=time.perf_counter):
 
 
 def bench(
-    folder, manifest, runner, images, runs, warmup=WARMUP, clock=time.perf_counter, baseline=None,
+    folder,
+    manifest,
+    runner,
+    images,
+    runs,
+    warmup=WARMUP,
+    clock=time.perf_counter,
+    baseline=None,
     root="/",
-):  # fmt: skip
+):
     """Time the network alone and the whole way from an image file, one by one and pipelined.
 
     Args:
@@ -155,25 +162,34 @@ def bench(
     found = conditions(watch, clocks, mode)
     if "compute_ms" not in scopes:
         found["absent"]["compute_ms"] = NO_COMPUTE
-    few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs)
-           for p in PERCENTILES if runs < runs_for(p)]  # fmt: skip
+    few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs) for p in PERCENTILES if runs < runs_for(p)]
     loops = _loops(samples, starts) + [("pipelined", start, end)]
     report = dict(
         found,
-        version=benchreport.VERSION, verb="bench", model=manifest.model,
-        backend=type(runner).__name__, provenance=runner.provenance,
-        requested=manifest.precision_requested, executed=runner.executed,
-        machine=telemetry.machine(), compute_ms=scopes.get("compute_ms"),
-        host_ms=scopes["host_ms"], end_to_end_ms=scopes["end_to_end_ms"],
+        version=benchreport.VERSION,
+        verb="bench",
+        model=manifest.model,
+        backend=type(runner).__name__,
+        provenance=runner.provenance,
+        requested=manifest.precision_requested,
+        executed=runner.executed,
+        machine=telemetry.machine(),
+        compute_ms=scopes.get("compute_ms"),
+        host_ms=scopes["host_ms"],
+        end_to_end_ms=scopes["end_to_end_ms"],
         fps={
             "host": 1e3 / scopes["host_ms"]["p50_ms"],
             "end_to_end": 1e3 / scopes["end_to_end_ms"]["p50_ms"],
             "pipelined": done / (end - start),
         },
-        memory=_memory(baseline, watch), power=energy(watch, start, end, done), warmup=warmup,
+        memory=_memory(baseline, watch),
+        power=energy(watch, start, end, done),
+        warmup=warmup,
         samples_file=keep_samples(folder, "bench_samples.json", _rounded(samples, starts, zero)),
-        trace=trace.trace(watch.readings, zero, loops), trtexec=None, warnings=warnings(found) + few,
-    )  # fmt: skip
+        trace=trace.trace(watch.readings, zero, loops),
+        trtexec=None,
+        warnings=warnings(found) + few,
+    )
     batch = Preparer(spec)(Turn(images, spec.sixteen_bit).read())
     report["layer_times"], reason = layer_times.layer_times(runner, batch)
     if reason:
@@ -194,14 +210,22 @@ def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
     runner.infer(prepare.batch)
     has_compute = getattr(runner, "last_compute_ms", None) is not None
     host = measure_ms(
-        lambda: runner.infer(prepare.batch), warmup, runs, clock,
-        note if has_compute else watch.tick_if_due, starts["host"],
-    )  # fmt: skip
+        lambda: runner.infer(prepare.batch),
+        warmup,
+        runs,
+        clock,
+        note if has_compute else watch.tick_if_due,
+        starts["host"],
+    )
     watch.tick()
     whole = measure_ms(
-        lambda: runner.infer(prepare(turn.read())), warmup, runs, clock, watch.tick_if_due,
+        lambda: runner.infer(prepare(turn.read())),
+        warmup,
+        runs,
+        clock,
+        watch.tick_if_due,
         starts["end_to_end"],
-    )  # fmt: skip
+    )
     watch.tick()
     samples = {"host_ms": host, "end_to_end_ms": whole}
     return dict(samples, compute_ms=compute) if has_compute else samples, starts
@@ -213,15 +237,12 @@ def _in_a_stream(spec, runner, images, runs, clock, watch):
     prepare, turn = Preparer(spec), Turn(images, spec.sixteen_bit)
     buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
     with watch:
-        return pipelined(
-            lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds, clock
-        )
+        return pipelined(lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds, clock)
 
 
 def _loops(samples, starts):
     """(scope, clock at its start, clock at its end) of the loops of single calls."""
-    return [(scope, begun[0], begun[-1] + samples[scope + "_ms"][-1] / 1e3)
-            for scope, begun in starts.items()]  # fmt: skip
+    return [(scope, begun[0], begun[-1] + samples[scope + "_ms"][-1] / 1e3) for scope, begun in starts.items()]
 
 
 def _rounded(samples, starts, zero):

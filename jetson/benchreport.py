@@ -15,11 +15,31 @@ from jetson.json_text import json_text
 VERSION = 2
 STATES = ("locked", "unlocked", "throttled", "unknown")
 KEYS = (
-    "version", "verb", "model", "backend", "provenance", "requested", "executed", "machine",
-    "compute_ms", "host_ms", "end_to_end_ms", "fps", "memory", "power", "state", "clocks_mhz",
-    "power_mode", "temperatures_c", "throttle", "absent", "trtexec", "warmup", "samples_file",
+    "version",
+    "verb",
+    "model",
+    "backend",
+    "provenance",
+    "requested",
+    "executed",
+    "machine",
+    "compute_ms",
+    "host_ms",
+    "end_to_end_ms",
+    "fps",
+    "memory",
+    "power",
+    "state",
+    "clocks_mhz",
+    "power_mode",
+    "temperatures_c",
+    "throttle",
+    "absent",
+    "trtexec",
+    "warmup",
+    "samples_file",
     "warnings",
-)  # fmt: skip
+)
 LATER = ("layer_times", "trace")  # keys that a report of this version may lack: older ones do
 
 
@@ -46,9 +66,7 @@ def report_from_line(line):
     if differ:
         raise BenchError("benchmark report: keys differ: %s" % (sorted(differ),))
     if report["state"] not in STATES:
-        raise BenchError(
-            "benchmark report: expected state %s, got %r" % (STATES, report["state"])
-        )
+        raise BenchError("benchmark report: expected state %s, got %r" % (STATES, report["state"]))
     for name, has_form in (("layer_times", _are_layer_times), ("trace", _is_trace)):
         try:
             good = report.get(name) is None or has_form(report[name])

@@ -23,8 +23,10 @@ BUILD_TIMEOUT_S = 3600  # a Nano takes 2 to 15 minutes for small networks
 SHORT_SWAP_MIB = 1024  # below this much memory and swap together a build is at risk
 MODEL_FILE, RELEASE_FILE = "proc/device-tree/model", "etc/nv_tegra_release"
 MOUNTS = "-v /proc/device-tree:/proc/device-tree:ro -v /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
-GROUPS_MEND = ("this user must be in the groups video and, on JetPack 6 and newer, render: sudo usermod -aG "
-               "video,render $USER, then log in again")  # fmt: skip
+GROUPS_MEND = (
+    "this user must be in the groups video and, on JetPack 6 and newer, render: sudo usermod -aG "
+    "video,render $USER, then log in again"
+)
 _TEGRA_DEVICES = ("dev/nvmap", "dev/nvhost-ctrl")
 _GPU_DEVICES = _TEGRA_DEVICES + ("dev/nvhost-*gpu", "dev/nvgpu/*/ctrl", "dev/dri/renderD*")
 _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
@@ -60,8 +62,11 @@ def hidden_identity(root="/"):
         return ""
     missing = [name for name in (MODEL_FILE, RELEASE_FILE) if not text_of(os.path.join(root, name))]
     return "%s %s not there%s: docker run %s" % (
-        " and ".join("/" + name for name in missing), "are" if len(missing) > 1 else "is",
-        " in this container" if contained else "", MOUNTS)  # fmt: skip
+        " and ".join("/" + name for name in missing),
+        "are" if len(missing) > 1 else "is",
+        " in this container" if contained else "",
+        MOUNTS,
+    )
 
 
 def closed_devices(root="/"):
@@ -90,8 +95,7 @@ def memory_mib():
     """{"available", "swap_free"} of the system in MiB, shared by CPU and GPU on a Jetson."""
     with open("/proc/meminfo", encoding="ascii", errors="replace") as file:
         found = kibibytes_from_text(file.read())
-    return {"available": found.get("MemAvailable", 0) // 1024,
-            "swap_free": found.get("SwapFree", 0) // 1024}  # fmt: skip
+    return {"available": found.get("MemAvailable", 0) // 1024, "swap_free": found.get("SwapFree", 0) // 1024}
 
 
 def check_disk(folder, model_bytes):
@@ -125,9 +129,7 @@ def attempts(memory, workspace_mib=None, budget_mib=None):
         BuildError: not even the smallest would fit.
     """
     if workspace_mib is not None and workspace_mib < SMALLEST_WORKSPACE_MIB:
-        raise BuildError(
-            "--workspace-mib %d: expected at least %d" % (workspace_mib, SMALLEST_WORKSPACE_MIB)
-        )
+        raise BuildError("--workspace-mib %d: expected at least %d" % (workspace_mib, SMALLEST_WORKSPACE_MIB))
     available = memory["available"]
     if available < BASE_MIB + SMALLEST_WORKSPACE_MIB:
         raise BuildError(

@@ -31,9 +31,7 @@ _LOOK_S, _SUPPLY_S, _TALK_S = 0.1, 1.0, 15.0
 _TIMED_OUT = 124
 
 
-def build(
-    folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/"
-):  # fmt: skip
+def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/"):
     """Build, retried smaller when memory runs out; the engine before stays until the end.
 
     While another build is at work in this bundle it is waited for, and its engine is taken.
@@ -121,9 +119,15 @@ def _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, suppl
         attempt = left.pop(0)
         shutil.rmtree(spec["stage"], ignore_errors=True)  # of a build that was killed
         os.makedirs(spec["stage"])
-        _say("attempt %d of %d: workspace %d MiB, %s cuBLAS and cuDNN" % (
-            len(tried) + 1, len(tried) + 1 + len(left), attempt.workspace_mib,
-            "with" if attempt.external_tactics else "without"))  # fmt: skip
+        _say(
+            "attempt %d of %d: workspace %d MiB, %s cuBLAS and cuDNN"
+            % (
+                len(tried) + 1,
+                len(tried) + 1 + len(left),
+                attempt.workspace_mib,
+                "with" if attempt.external_tactics else "without",
+            )
+        )
         code, used, heard = _run(dict(spec, **attempt._asdict()), deadline, timeout_s, supply)
         result = _result(spec["stage"])
         end = ending(code, result, heard)
@@ -148,10 +152,14 @@ def _next(tried, left, memory, budget_mib):
 
 def _spec(folder, stage, manifest, compiler):
     return {
-        "bundle": folder, "stage": stage, "cache_folder": _cache_folder(), "compiler": compiler,
-        "requested": manifest.precision_requested, "target_sm": manifest.target_sm,
+        "bundle": folder,
+        "stage": stage,
+        "cache_folder": _cache_folder(),
+        "compiler": compiler,
+        "requested": manifest.precision_requested,
+        "target_sm": manifest.target_sm,
         "target_tensorrt": manifest.target_tensorrt,
-    }  # fmt: skip
+    }
 
 
 def _run(spec, deadline, timeout_s, supply):
@@ -167,10 +175,12 @@ def _run(spec, deadline, timeout_s, supply):
     started = told = looked = time.monotonic()
     # In this package's own folder, so that no other package called jetson is found first.
     child = subprocess.Popen(
-        [sys.executable, "-m", "jetson.build_child", path], stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [sys.executable, "-m", "jetson.build_child", path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-    )  # fmt: skip
+    )
     heard = Heard(child.stdout, _show)
     try:
         while child.poll() is None:
@@ -178,8 +188,7 @@ def _run(spec, deadline, timeout_s, supply):
             least = min(least, available)
             if now > deadline:
                 raise BuildError(
-                    "no engine within %d s (exit code %d); give it more with --timeout-s"
-                    % (timeout_s, _TIMED_OUT)
+                    "no engine within %d s (exit code %d); give it more with --timeout-s" % (timeout_s, _TIMED_OUT)
                 )
             if now - looked >= _SUPPLY_S:
                 looked = now

@@ -65,9 +65,7 @@ def build_engine(spec):
     features = trt_api.features(trt, builder)
     amax = os.path.join(spec["bundle"], "calibration.json")
     qdq = os.path.join(spec["bundle"], "model_int8.onnx")
-    choice = precision.choose(
-        spec["requested"], here["sm"], features, os.path.isfile(amax), os.path.isfile(qdq)
-    )
+    choice = precision.choose(spec["requested"], here["sm"], features, os.path.isfile(amax), os.path.isfile(qdq))
     for reason in choice.reasons:
         _say(reason)
     onnx = os.path.join(spec["bundle"], choice.onnx)
@@ -79,9 +77,7 @@ def build_engine(spec):
     cached = trt_api.set_timing_cache(config, _bytes_of(cache_path))
     ranges = None
     if choice.int8_by == "calibration cache":
-        ranges = trt_api.set_calibration_cache(
-            trt, config, _calibration(amax, features["tensorrt"])
-        )
+        ranges = trt_api.set_calibration_cache(trt, config, _calibration(amax, features["tensorrt"]))
     _say("TensorRT %s builds %s as %s" % (features["tensorrt"], choice.onnx, choice.executed))
     started = time.monotonic()
     try:
@@ -99,15 +95,26 @@ def build_engine(spec):
     layers = _layers(trt, log, spec["stage"]) if here["by"] else None
     choice = precision.answered(choice, layers)
     return {
-        "onnx": choice.onnx, "onnx_sha256": sha256_of(onnx), "compiler": spec["compiler"],
-        "tensorrt": features["tensorrt"], "cuda": here["cuda"], "sm": here["sm"],
-        "requested": spec["requested"], "executed": choice.executed,
-        "reasons": list(choice.reasons), "int8_by": choice.int8_by, "flags": flags,
-        "workspace_mib": spec["workspace_mib"], "tactic_sources": sources, "layers": layers,
-        "build_seconds": round(seconds, 3), "timing_cache": cache_path,
-        "timing_cache_used": cached, "warnings": _release_warnings(spec, features["tensorrt"]),
+        "onnx": choice.onnx,
+        "onnx_sha256": sha256_of(onnx),
+        "compiler": spec["compiler"],
+        "tensorrt": features["tensorrt"],
+        "cuda": here["cuda"],
+        "sm": here["sm"],
+        "requested": spec["requested"],
+        "executed": choice.executed,
+        "reasons": list(choice.reasons),
+        "int8_by": choice.int8_by,
+        "flags": flags,
+        "workspace_mib": spec["workspace_mib"],
+        "tactic_sources": sources,
+        "layers": layers,
+        "build_seconds": round(seconds, 3),
+        "timing_cache": cache_path,
+        "timing_cache_used": cached,
+        "warnings": _release_warnings(spec, features["tensorrt"]),
         "process_peak_mib": telemetry.memory()["process_peak_mib"],
-    }  # fmt: skip
+    }
 
 
 def _configure(trt, config, spec, choice):
@@ -164,9 +171,14 @@ def _timing_cache_path(spec, here, version):
     if spec["cache_folder"] is None:
         return None
     words = "%s-sm%d-%s-%s-cuda%s-%s-avg%d" % (
-        spec["board"], here["sm"], spec["compiler"], version, here["cuda"], spec["clocks"],
+        spec["board"],
+        here["sm"],
+        spec["compiler"],
+        version,
+        here["cuda"],
+        spec["clocks"],
         trt_api.TIMING_ITERATIONS,
-    )  # fmt: skip
+    )
     name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in words)
     return os.path.join(spec["cache_folder"], name + ".cache")
 

@@ -49,8 +49,9 @@ def ending(code, result, heard):
     if number in _CRASHES:
         return Ending(CRASH, "died of signal %d (%s)" % (number, signal.Signals(number).name))
     if number:
-        raise BuildError("the build died of signal %d (%s); the last lines above say where"
-                         % (number, signal.Signals(number).name))  # fmt: skip
+        raise BuildError(
+            "the build died of signal %d (%s); the last lines above say where" % (number, signal.Signals(number).name)
+        )
     return Ending(OTHER, None)
 
 
@@ -66,21 +67,36 @@ def gave_up(tried):
     if NO_KERNEL not in kinds:
         what = "out of memory" if set(kinds) == {MEMORY} else "no engine"
         return "%s in all %d attempts, the last with %d MiB of workspace: %s; %s, and build again" % (
-            what, len(tried), last[0].workspace_mib, last[1].line, _ROOM)  # fmt: skip
+            what,
+            len(tried),
+            last[0].workspace_mib,
+            last[1].line,
+            _ROOM,
+        )
     line = next(end.line for _, end in tried if end.kind == NO_KERNEL)
     most = max(attempt.workspace_mib for attempt, end in tried if end.kind == NO_KERNEL)
     libraries = any(attempt.external_tactics for attempt, end in tried if end.kind == NO_KERNEL)
     also = "" if libraries else ", with cuBLAS and cuDNN if target.memory_mib and free memory leave them room"
     return "no kernel for a layer with %d MiB of workspace%s: %s; %s, and give it more: --workspace-mib %d%s" % (
-        most, ", and out of memory with more" if MEMORY in kinds else "", line, _ROOM, 2 * most, also)  # fmt: skip
+        most,
+        ", and out of memory with more" if MEMORY in kinds else "",
+        line,
+        _ROOM,
+        2 * most,
+        also,
+    )
 
 
 def _crashed(sizes, line):
     if len(sizes) > 1:
-        return ("the build %s with %d MiB of workspace and again with %d, so it may not be memory; the last "
-                "lines above say where" % (line, sizes[-2], sizes[-1]))  # fmt: skip
-    return ("the build %s with %d MiB of workspace, and with less there was nothing to try (%d is the least); "
-            "the last lines above say where" % (line, sizes[0], SMALLEST_WORKSPACE_MIB))  # fmt: skip
+        return (
+            "the build %s with %d MiB of workspace and again with %d, so it may not be memory; the last "
+            "lines above say where" % (line, sizes[-2], sizes[-1])
+        )
+    return (
+        "the build %s with %d MiB of workspace, and with less there was nothing to try (%d is the least); "
+        "the last lines above say where" % (line, sizes[0], SMALLEST_WORKSPACE_MIB)
+    )
 
 
 def _short(line):

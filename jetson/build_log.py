@@ -72,8 +72,11 @@ class Heard(object):
 
     def errors(self):
         """What TensorRT called an error, and what libraries wrote past it."""
-        return [line[len(ERROR):] if line.startswith(ERROR) else line for line in list(self._lines)
-                if not line.startswith((WARNING, "build: "))]  # fmt: skip
+        return [
+            line[len(ERROR) :] if line.startswith(ERROR) else line
+            for line in list(self._lines)
+            if not line.startswith((WARNING, "build: "))
+        ]
 
     def warnings(self):
-        return [line[len(WARNING):] for line in list(self._lines) if line.startswith(WARNING)]  # fmt: skip
+        return [line[len(WARNING) :] for line in list(self._lines) if line.startswith(WARNING)]

@@ -51,9 +51,7 @@ def top_classes(logits, classes, top):
     """
     logits = np.asarray(logits, np.float64)  # so that differences of the largest floats are numbers too
     if not np.isfinite(logits).all():
-        raise BackendError(
-            "the network gives NaN or infinity here, which is no class; run: python3 -m jetson verify"
-        )
+        raise BackendError("the network gives NaN or infinity here, which is no class; run: python3 -m jetson verify")
     shifted = np.exp(logits - logits.max())
     probabilities = shifted / shifted.sum()
     # The stable sort by its old name: numpy 1.13, JetPack 4's, has no "stable".
@@ -94,9 +92,7 @@ class Progress(object):
             fps = (self.frames - self._frames_written) / (now - self._written)
             self._written, self._frames_written = now, self.frames
             if not self._write(fps) and not self._complained:
-                sys.stderr.write(
-                    plain("jetson classify: --stats %s: cannot be written" % (self._stats,)) + "\n"
-                )
+                sys.stderr.write(plain("jetson classify: --stats %s: cannot be written" % (self._stats,)) + "\n")
                 self._complained = True
         return self.stopped
 
@@ -106,17 +102,25 @@ class Progress(object):
         if self._stats is not None:
             self._write(self.frames / seconds)
         return {
-            "verb": "classify", "frames": self.frames, "dropped": self.dropped,
-            "seconds": round(seconds, 3), "fps": round(self.frames / seconds, 2),
-            "stopped": self.stopped, "provenance": provenance,
-        }  # fmt: skip
+            "verb": "classify",
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "seconds": round(seconds, 3),
+            "fps": round(self.frames / seconds, 2),
+            "stopped": self.stopped,
+            "provenance": provenance,
+        }
 
     def _write(self, fps):
         """Beside, then renamed: a reader never sees half a file. False when that fails."""
         content = {
-            "pid": os.getpid(), "unix_time": round(time.time(), 3), "frames": self.frames,
-            "dropped": self.dropped, "fps": round(fps, 2), "top": self._top,
-        }  # fmt: skip
+            "pid": os.getpid(),
+            "unix_time": round(time.time(), 3),
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "fps": round(fps, 2),
+            "top": self._top,
+        }
         try:
             with open(self._stats + ".tmp", "w", encoding="utf-8") as file:
                 file.write(json_text(content, sort_keys=False))
@@ -144,9 +148,7 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
     """
     out = out or sys.stdout
     if overlay is not None and (len(sources) > 1 or not is_stream(sources[0])):
-        raise StreamError(
-            "--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources))
-        )
+        raise StreamError("--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources)))
     if overlay and os.path.realpath(overlay) == os.path.realpath(parse_source(sources[0])[1]):
         raise StreamError("--overlay %s: that is the source, name another file" % (overlay,))
     known = [source if is_stream(source) else image_files(source) for source in sources]

@@ -42,11 +42,13 @@ def conditions(sampler, clocks, power_mode):
         "clocks_mhz": clocks,
         "power_mode": {"name": power_mode[0], "number": power_mode[1]},
         "temperatures_c": {
-            "before": sampler.before_c, "after": sampler.after_c, "peak": sampler.peak_c,
+            "before": sampler.before_c,
+            "after": sampler.after_c,
+            "peak": sampler.peak_c,
         },
         "throttle": throttle,
         "absent": _absent(sampler, clocks, power_mode),
-    }  # fmt: skip
+    }
 
 
 def energy(sampler, start, end, images):
@@ -60,8 +62,12 @@ def energy(sampler, start, end, images):
     rails, samples = sampler.mean_mw(start, end)
     found = {
         "mean_mw": {name: round(power, 1) for name, power in sorted(rails.items())},
-        "samples": samples, "input_rail": None, "input_mw": None, "energy_mj": None, "reason": None,
-    }  # fmt: skip
+        "samples": samples,
+        "input_rail": None,
+        "input_mw": None,
+        "energy_mj": None,
+        "reason": None,
+    }
     if samples == 0 and not (sampler.has_rails or sampler.has_tegrastats):
         found["reason"] = "no power rail under /sys and no tegrastats"
     elif samples < FEWEST_POWER_SAMPLES:
@@ -87,14 +93,8 @@ def _state_warnings(found):
         signs = ["%s +%d" % item for item in sorted(throttle["over_current_events"].items())]
         signs += [name for name in throttle["cooling"] if name not in NOTICES]
         if throttle["below_its_lock"]:
-            signs.append(
-                "GPU at %.0f of %.0f MHz"
-                % (throttle["slowest_gpu_mhz"], found["clocks_mhz"]["gpu"][1])
-            )
-        return [
-            "the board throttled (%s): check supply and cooling, then time it again"
-            % ", ".join(signs)
-        ]
+            signs.append("GPU at %.0f of %.0f MHz" % (throttle["slowest_gpu_mhz"], found["clocks_mhz"]["gpu"][1]))
+        return ["the board throttled (%s): check supply and cooling, then time it again" % ", ".join(signs)]
     if state == "unlocked":
         board = found["clocks_mhz"]["gpu"] is not None
         mend = ": run sudo jetson_clocks, then time it again" if board else ""

@@ -13,8 +13,7 @@ from jetson import imports
 from jetson.board import GROUPS_MEND
 from jetson.errors import BackendError, DeviceMemoryError
 
-LIBRARIES = ("libcudart.so", "libcudart.so.10.2", "libcudart.so.11.0", "libcudart.so.12",
-             "libcudart.so.13")  # fmt: skip
+LIBRARIES = ("libcudart.so", "libcudart.so.10.2", "libcudart.so.11.0", "libcudart.so.12", "libcudart.so.13")
 _COMPUTE_CAPABILITY = (75, 76)  # cudaDevAttrComputeCapabilityMajor, ...Minor
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyKind
 _NO_MEMORY = 2  # cudaErrorMemoryAllocation
@@ -205,9 +204,14 @@ class CudartDevice(object):
 
     def _copy(self, to, source, size, kind):
         return partial(
-            self._call, "cudaMemcpyAsync", ctypes.c_void_p(to), ctypes.c_void_p(source),
-            ctypes.c_size_t(size), kind, self._stream,
-        )  # fmt: skip
+            self._call,
+            "cudaMemcpyAsync",
+            ctypes.c_void_p(to),
+            ctypes.c_void_p(source),
+            ctypes.c_size_t(size),
+            kind,
+            self._stream,
+        )
 
     def _call(self, name, *words):
         code = getattr(self._library, name)(*words)

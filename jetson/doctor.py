@@ -62,17 +62,14 @@ def checks(folder=".", root="/"):
         openssl_check(said_by(["openssl", "version"])),
         disk_check(folder),
     ]
-    found += memory_checks(
-        memory_mib(), telemetry.text_of(os.path.join(root, "proc/swaps")), jetson
-    )
+    found += memory_checks(memory_mib(), telemetry.text_of(os.path.join(root, "proc/swaps")), jetson)
     return found + power.checks(root, board)
 
 
 def report(found):
     """JSON-able, as the contract has it: ok says that nothing required is missing."""
     rows = [dict(check._asdict()) for check in found]
-    return {"verb": "doctor", "ok": all(check.ok or not check.required for check in found),
-            "checks": rows}  # fmt: skip
+    return {"verb": "doctor", "ok": all(check.ok or not check.required for check in found), "checks": rows}
 
 
 def show(found):
@@ -92,8 +89,7 @@ def packages_from_text(text):
     installed, or installed with a trigger to come; an `R` says that it should be installed again.
     """
     rows = [line.split() for line in text.splitlines()]
-    return {row[1].split(":")[0]: row[2] for row in rows
-            if len(row) > 2 and re.match(r"[uihrp][iWt]R?\Z", row[0])}  # fmt: skip
+    return {row[1].split(":")[0]: row[2] for row in rows if len(row) > 2 and re.match(r"[uihrp][iWt]R?\Z", row[0])}
 
 
 def swaps_from_text(text):
@@ -114,8 +110,7 @@ def jetpack_check(release, packages, board, hidden=""):
 
     `hidden`: what a container does not show, see board.hidden_identity.
     """
-    l4t = telemetry.l4t_release_from_text(release) or \
-        packages.get("nvidia-l4t-core", "").split("-")[0]  # fmt: skip
+    l4t = telemetry.l4t_release_from_text(release) or packages.get("nvidia-l4t-core", "").split("-")[0]
     if hidden:
         said = "%s%s, the board's name is not known" % (board, ", L4T " + l4t if l4t else "")
         return Check("JetPack", False, False, said, hidden)
@@ -123,8 +118,7 @@ def jetpack_check(release, packages, board, hidden=""):
         return Check("JetPack", True, False, "%s, not a Jetson" % (board,), "")
     named = packages.get("nvidia-jetpack") or packages.get("nvidia-tensorrt", "")
     jetpack = re.split(r"[-+]", named)[0]
-    return Check("JetPack", True, False, "%s, L4T %s%s" % (
-        board, l4t, ", JetPack " + jetpack if jetpack else ""), "")  # fmt: skip
+    return Check("JetPack", True, False, "%s, L4T %s%s" % (board, l4t, ", JetPack " + jetpack if jetpack else ""), "")
 
 
 def python_check(version):
@@ -149,11 +143,7 @@ def disk_check(folder):
     while not os.path.exists(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free >> 20
-    advice = (
-        ""
-        if free >= DISK_MIB
-        else "expected %d MiB; remove something, or: python3 -m jetson prune" % DISK_MIB
-    )
+    advice = "" if free >= DISK_MIB else "expected %d MiB; remove something, or: python3 -m jetson prune" % DISK_MIB
     return Check("disk", not advice, True, "%d MiB free at %s" % (free, place), advice)
 
 
@@ -164,11 +154,15 @@ def memory_checks(memory, swaps, required):
     disk, compressed = swaps_from_text(swaps)
     lines = memory_warnings(memory)
     return [
-        Check("memory", enough, required, "%d MiB available" % memory["available"], "" if enough else
-              "a build needs %d MiB; stop the desktop: sudo systemctl isolate multi-user.target" % need),
-        Check("swap", not lines, False, "%d MiB on disk, %d MiB zram" % (disk, compressed),
-              "; ".join(lines)),
-    ]  # fmt: skip
+        Check(
+            "memory",
+            enough,
+            required,
+            "%d MiB available" % memory["available"],
+            "" if enough else "a build needs %d MiB; stop the desktop: sudo systemctl isolate multi-user.target" % need,
+        ),
+        Check("swap", not lines, False, "%d MiB on disk, %d MiB zram" % (disk, compressed), "; ".join(lines)),
+    ]
 
 
 def main(argv):

@@ -36,8 +36,10 @@ def deadly_imports(names=MODULES):
     while waiting:
         child = subprocess.Popen(
             [sys.executable, "-c", _TRY, ",".join(["@"] + sorted(found))] + waiting,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
         said = child.communicate()[0].decode("ascii", "replace")
         tried = re.findall(r"^@import (\S+)$", said, re.MULTILINE)
         if child.returncode >= 0 or not tried:
@@ -52,9 +54,14 @@ def deadly_imports(names=MODULES):
 def numpy_check(deadly):
     """What every verb but doctor needs; a broken one is blocked in this process."""
     if "numpy" in deadly:
-        return Check("numpy", False, True, "importing it dies of " + deadly["numpy"],
-                     "export OPENBLAS_CORETYPE=ARMV8 (numpy issue 18131), or use the system's: "
-                     "python3 -m pip uninstall numpy; " + imports.NUMPY_MEND)  # fmt: skip
+        return Check(
+            "numpy",
+            False,
+            True,
+            "importing it dies of " + deadly["numpy"],
+            "export OPENBLAS_CORETYPE=ARMV8 (numpy issue 18131), or use the system's: "
+            "python3 -m pip uninstall numpy; " + imports.NUMPY_MEND,
+        )
     found, why, mend = _imported("numpy", deadly, imports.NUMPY_MEND)
     if found:
         return Check("numpy", True, True, found, "")
@@ -75,13 +82,22 @@ def tensorrt_check(packages, required, deadly=()):
     if mend:
         return Check("TensorRT", False, required, why, mend)
     if libraries and "python3-libnvinfer" in packages:
-        return Check("TensorRT", False, required, "libraries %s, but %s" % (libraries, why),
-                     "this Python (%s) does not see them: use /usr/bin/python3" % (sys.executable,))  # fmt: skip
+        return Check(
+            "TensorRT",
+            False,
+            required,
+            "libraries %s, but %s" % (libraries, why),
+            "this Python (%s) does not see them: use /usr/bin/python3" % (sys.executable,),
+        )
     return Check(
-        "TensorRT", False, required, why,
-        "sudo apt install tensorrt python3-libnvinfer" if required else
-        "only --backend onnxruntime works on this computer",
-    )  # fmt: skip
+        "TensorRT",
+        False,
+        required,
+        why,
+        "sudo apt install tensorrt python3-libnvinfer"
+        if required
+        else "only --backend onnxruntime works on this computer",
+    )
 
 
 def cuda_check(packages, required, root="/"):
@@ -116,8 +132,7 @@ def opencv_checks(deadly=()):
     """OpenCV, and whether it has GStreamer: CSI cameras need it; nothing else does."""
     if "cv2" in deadly:
         why = "importing it dies of " + deadly["cv2"]
-        return [Check("OpenCV", False, True, why, imports.OPENCV_MEND),
-                Check("GStreamer", False, False, why, "")]  # fmt: skip
+        return [Check("OpenCV", False, True, why, imports.OPENCV_MEND), Check("GStreamer", False, False, why, "")]
     try:
         cv2 = imports.opencv()
         said = imports.gstreamer_of(cv2)
@@ -128,11 +143,17 @@ def opencv_checks(deadly=()):
     found = "%s, %s, GStreamer %s" % (cv2.__version__, imports.place_of(cv2), said)
     return [
         Check("OpenCV", True, True, found.encode("ascii", "backslashreplace").decode("ascii"), ""),
-        Check("GStreamer", has, False,
-              "OpenCV was built with%s" % (" it: " + said if has else "out it"), "" if has else
-              "needed for CSI cameras and --overlay rtp:// only; JetPack's OpenCV has it: "
-              "python3 -m pip uninstall opencv-python; sudo apt install libopencv-python"),
-    ]  # fmt: skip
+        Check(
+            "GStreamer",
+            has,
+            False,
+            "OpenCV was built with%s" % (" it: " + said if has else "out it"),
+            ""
+            if has
+            else "needed for CSI cameras and --overlay rtp:// only; JetPack's OpenCV has it: "
+            "python3 -m pip uninstall opencv-python; sudo apt install libopencv-python",
+        ),
+    ]
 
 
 def version_of(packages, pattern):

@@ -30,11 +30,30 @@ SIDECAR = "engine.json"
 VERIFIED = {"tensorrt": "verified.json", "onnxruntime": "verified-onnxruntime.json"}
 VERIFYING = "verify.lock"
 KEYS = (
-    "version", "engine", "engine_sha256", "onnx", "onnx_sha256", "compiler", "tensorrt", "cuda",
-    "sm", "board", "requested", "executed", "reasons", "int8_by", "flags", "workspace_mib",
-    "tactic_sources", "layers", "attempts", "build_seconds", "memory", "timing_cache_used",
+    "version",
+    "engine",
+    "engine_sha256",
+    "onnx",
+    "onnx_sha256",
+    "compiler",
+    "tensorrt",
+    "cuda",
+    "sm",
+    "board",
+    "requested",
+    "executed",
+    "reasons",
+    "int8_by",
+    "flags",
+    "workspace_mib",
+    "tactic_sources",
+    "layers",
+    "attempts",
+    "build_seconds",
+    "memory",
+    "timing_cache_used",
     "warnings",
-)  # fmt: skip
+)
 _MANIFEST, _SIDECAR = "manifest_sha256", "sidecar"  # of a pass; absent in those of older code
 _ENGINE = re.compile(r"^[0-9A-Za-z]+\.engine\Z")
 _AGAIN = "run: python3 -m jetson build"
@@ -133,9 +152,7 @@ def _with_bytes(bundle, manifest, record):
         )
     onnx = manifest.files.get(record["onnx"]) if isinstance(record["onnx"], str) else None
     if onnx is None or onnx.sha256 != record["onnx_sha256"]:
-        raise EngineError(
-            "the engine was built from another %s than this bundle's; %s" % (record["onnx"], _AGAIN)
-        )
+        raise EngineError("the engine was built from another %s than this bundle's; %s" % (record["onnx"], _AGAIN))
     return record, content
 
 
@@ -153,9 +170,9 @@ def check_machine(record, **here):
             hidden = hidden_identity() if key == "board" else ""
             raise EngineError(
                 "the engine was built for %s %s, this is %s%s: engines run only on the board and the "
-                "TensorRT that built them; %s" % (
-                    key, record[key], here[key], " (%s)" % (hidden,) if hidden else "", _AGAIN)
-            )  # fmt: skip
+                "TensorRT that built them; %s"
+                % (key, record[key], here[key], " (%s)" % (hidden,) if hidden else "", _AGAIN)
+            )
 
 
 def forget_verified(bundle, backend, engine_sha256):

@@ -17,9 +17,7 @@ from jetson.root import RELEASES, folder_of
 from jetson.switch import in_force
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-TIMEOUT_S = (
-    180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
-)
+TIMEOUT_S = 180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
 
 
 def ask_current(root, backend, timeout_s):
@@ -39,10 +37,14 @@ def ask_current(root, backend, timeout_s):
     # The working folder comes before PYTHONPATH: what is imported is the release's own code.
     child = subprocess.Popen(
         [sys.executable, "-m", "jetson", "health", "--backend", backend],
-        cwd=folder_of(root, RELEASES, in_force(root).current), env=environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        cwd=folder_of(root, RELEASES, in_force(root).current),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         preexec_fn=_die_with_agent(),
-    )  # fmt: skip
+    )
     try:
         out, said = child.communicate(timeout=timeout_s)
     except BaseException as error:  # a Ctrl-C too; and its children too, or they keep the GPU
@@ -53,13 +55,9 @@ def ask_current(root, backend, timeout_s):
         raise ReleaseError("health check: no answer within %g s" % (timeout_s,))
     if child.returncode < 0:
         number = -child.returncode
-        raise ReleaseError(
-            "health check: died of signal %d (%s)" % (number, signal.Signals(number).name)
-        )
+        raise ReleaseError("health check: died of signal %d (%s)" % (number, signal.Signals(number).name))
     if child.returncode:
-        raise ReleaseError(
-            "health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,)
-        )
+        raise ReleaseError("health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,))
     try:
         found = json.loads(_last_line(out))
         if found.pop("verb") != "health":

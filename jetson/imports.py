@@ -82,8 +82,7 @@ def tensorrt(name="tensorrt"):
     trt = load(name, "on JetPack use the system's python3 and: sudo apt install python3-libnvinfer")
     version = str(getattr(trt, "__version__", ""))
     if name == "tensorrt" and tensorrt_is_too_old(version):
-        raise PackageError("%s", "TensorRT %s: expected %d.%d or newer" % ((version,) + OLDEST_TENSORRT),
-                           TENSORRT_MEND)  # fmt: skip
+        raise PackageError("%s", "TensorRT %s: expected %d.%d or newer" % ((version,) + OLDEST_TENSORRT), TENSORRT_MEND)
     return trt
 
 

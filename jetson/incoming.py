@@ -55,8 +55,9 @@ def want(root, release, allow_downgrade=False):
             sizes = {name: size_of(os.path.join(folder, name)) for name in manifest.files}
             left = [
                 {"name": name, "bytes": entry.bytes, "have": sizes[name] or 0}
-                for name, entry in sorted(manifest.files.items()) if sizes[name] != entry.bytes
-            ]  # fmt: skip
+                for name, entry in sorted(manifest.files.items())
+                if sizes[name] != entry.bytes
+            ]
         return {"verb": "want", "id": release, "release_exists": exists, "files": left}
 
 
@@ -74,9 +75,7 @@ def accept(root, release, allow_downgrade=False):
     """
     with writing(root):
         exists = _stands(root, release)
-        manifest, key_id = _admitted(
-            root, RELEASES if exists else INCOMING, release, allow_downgrade
-        )
+        manifest, key_id = _admitted(root, RELEASES if exists else INCOMING, release, allow_downgrade)
         if not exists:
             folder = folder_of(root, INCOMING, release)
             found = _entries(folder)
@@ -90,8 +89,7 @@ def accept(root, release, allow_downgrade=False):
             discard(root, INCOMING, release)
         else:
             _publish(root, release, manifest)
-        return {"verb": "accept", "id": release, "serial": manifest.serial, "key_id": key_id,
-                "already": exists}  # fmt: skip
+        return {"verb": "accept", "id": release, "serial": manifest.serial, "key_id": key_id, "already": exists}
 
 
 def _stands(root, release):
@@ -141,9 +139,7 @@ def _entries(folder):
             info, inside = os.lstat(path), os.path.relpath(path, folder).replace(os.sep, "/")
             plain = stat.S_ISREG(info.st_mode) and info.st_nlink == 1
             if not plain and not stat.S_ISDIR(info.st_mode):
-                raise ReleaseError(
-                    "incoming: %s is a link or no plain file; refused: remove %s" % (inside, folder)
-                )
+                raise ReleaseError("incoming: %s is a link or no plain file; refused: remove %s" % (inside, folder))
             found[inside] = info
     return found
 
@@ -176,8 +172,7 @@ def _parents(name):
 
 def _missing_bytes(folder, manifest):
     return sum(
-        max(0, entry.bytes - (size_of(os.path.join(folder, name)) or 0))
-        for name, entry in manifest.files.items()
+        max(0, entry.bytes - (size_of(os.path.join(folder, name)) or 0)) for name, entry in manifest.files.items()
     )
 
 

@@ -36,10 +36,9 @@ def layer_times(runner, batch, runs=RUNS):
     if not total or not math.isfinite(total):  # 0 us each: too short for the profiler's clock
         return None, "the profiler's times come to %r ms in sum" % (total,)
     layers = [
-        {"name": name[:MOST_LETTERS], "kind": kind, "median_ms": round(ms, 6),
-         "share": round(ms / total, 6)}
+        {"name": name[:MOST_LETTERS], "kind": kind, "median_ms": round(ms, 6), "share": round(ms / total, 6)}
         for (name, kind, _), ms in zip(rows[0], medians)
-    ]  # fmt: skip
+    ]
     return {"layers": layers, "sum_ms": round(total, 6), "runs": len(rows)}, None
 
 
@@ -49,8 +48,11 @@ def kinds_from_text(text):
         layers = json.loads(text)["Layers"]
     except (TypeError, ValueError, KeyError):
         return {}
-    return {layer["Name"]: str(layer["LayerType"]) for layer in layers
-            if isinstance(layer, dict) and {"Name", "LayerType"} <= set(layer)}  # fmt: skip
+    return {
+        layer["Name"]: str(layer["LayerType"])
+        for layer in layers
+        if isinstance(layer, dict) and {"Name", "LayerType"} <= set(layer)
+    }
 
 
 def rows_from_events(events):

@@ -53,11 +53,22 @@ Manifest = NamedTuple(
 )
 
 _KINDS = (
-    ("classes", list), ("files", dict), ("input_shape", list), ("tolerance", dict), ("serial", int),
-    ("provenance", dict), ("model", str), ("target", str), ("target_sm", int), ("input_name", str),
-    ("target_tensorrt", str), ("precision_requested", str), ("output_name", str),
-    ("latency_budget_ms", (int, float, type(None))), ("memory_budget_mib", (int, float, type(None))),
-)  # fmt: skip
+    ("classes", list),
+    ("files", dict),
+    ("input_shape", list),
+    ("tolerance", dict),
+    ("serial", int),
+    ("provenance", dict),
+    ("model", str),
+    ("target", str),
+    ("target_sm", int),
+    ("input_name", str),
+    ("target_tensorrt", str),
+    ("precision_requested", str),
+    ("output_name", str),
+    ("latency_budget_ms", (int, float, type(None))),
+    ("memory_budget_mib", (int, float, type(None))),
+)
 
 
 def write_manifest(folder, manifest):
@@ -71,9 +82,7 @@ def write_manifest(folder, manifest):
         name: {"sha256": sha256_of(path), "bytes": os.path.getsize(path)}
         for name, path in ((name, os.path.join(folder, name)) for name in names_in(folder))
     }
-    stored = manifest._replace(
-        files=files, preprocess=dict_from_preprocess(manifest.preprocess)
-    )._asdict()
+    stored = manifest._replace(files=files, preprocess=dict_from_preprocess(manifest.preprocess))._asdict()
     if manifest.memory_budget_mib is None:  # so that agents of before the key was there read it
         del stored["memory_budget_mib"]
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -155,10 +164,7 @@ def _manifest_from_dict(stored, path):
     stored.setdefault("memory_budget_mib", None)
     expected, got = set(Manifest._fields), set(stored)
     if expected != got:
-        raise ManifestError(
-            "%s: keys missing %s, unknown %s"
-            % (path, sorted(expected - got), sorted(got - expected))
-        )
+        raise ManifestError("%s: keys missing %s, unknown %s" % (path, sorted(expected - got), sorted(got - expected)))
     for key, kind in _KINDS:
         if not isinstance(stored[key], kind) or isinstance(stored[key], bool):
             raise ManifestError("%s: %s is %.80r, which no bundle of ours has" % (path, key, stored[key]))
@@ -215,8 +221,7 @@ def check_files(folder, files, compiled=False):
         size = os.path.getsize(path)
         if size != entry.bytes:
             raise ManifestError(
-                "bundle: %s has %d bytes, manifest says %d; copy the bundle again"
-                % (name, size, entry.bytes)
+                "bundle: %s has %d bytes, manifest says %d; copy the bundle again" % (name, size, entry.bytes)
             )
         found = sha256_of(path)
         if found != entry.sha256:
@@ -227,8 +232,7 @@ def check_files(folder, files, compiled=False):
     for name in unlisted(folder, files):
         if not (compiled and os.path.basename(name) == COMPILED):
             raise ManifestError(
-                "bundle: %s is not in the manifest; remove it, or copy the bundle again into an empty "
-                "folder" % (name,)
+                "bundle: %s is not in the manifest; remove it, or copy the bundle again into an empty folder" % (name,)
             )
 
 
@@ -253,8 +257,7 @@ def unlisted(folder, files):
         OSError: a folder that cannot be looked into must not be passed over.
     """
     parents = {name[:at] for name in files for at, letter in enumerate(name) if letter == "/"}
-    found = [name for name, is_folder in _below(str(folder))
-             if name not in (parents if is_folder else files)]  # fmt: skip
+    found = [name for name, is_folder in _below(str(folder)) if name not in (parents if is_folder else files)]
     inside = tuple(name + "/" for name in found)
     return sorted(name for name in found if not name.startswith(inside))
 

@@ -19,9 +19,12 @@ _NVMM = "video/x-raw, format=BGRx ! nvvidconv ! video/x-raw(memory:NVMM), format
 ENCODERS = (
     ("nvv4l2h264enc", _NVMM + "nvv4l2h264enc bitrate=%d insert-sps-pps=true ! " % BITRATE),
     ("omxh264enc", _NVMM + "omxh264enc bitrate=%d ! " % BITRATE),
-    ("x264enc", "video/x-raw, format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast "
-     "key-int-max=30 bitrate=%d ! " % (BITRATE // 1000)),
-)  # fmt: skip
+    (
+        "x264enc",
+        "video/x-raw, format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast "
+        "key-int-max=30 bitrate=%d ! " % (BITRATE // 1000),
+    ),
+)
 
 
 def parse_rtp(address):
@@ -32,9 +35,7 @@ def parse_rtp(address):
     """
     match = re.match(r"^rtp://([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\]):(\d{1,5})\Z", address)
     if not match or not 0 < int(match.group(2)) < 65536:
-        raise StreamError(
-            "--overlay %s: expected rtp://HOST:PORT, as rtp://laptop:5000" % (address,)
-        )
+        raise StreamError("--overlay %s: expected rtp://HOST:PORT, as rtp://laptop:5000" % (address,))
     return match.group(1).strip("[]"), int(match.group(2))
 
 
@@ -47,11 +48,7 @@ def rtp_pipelines(address, nvidia):
     """
     host, port = parse_rtp(address)
     end = "rtph264pay config-interval=1 pt=96 ! udpsink host=%s port=%d sync=false" % (host, port)
-    return [
-        "appsrc ! videoconvert ! " + encoder + end
-        for name, encoder in ENCODERS
-        if nvidia or name == "x264enc"
-    ]
+    return ["appsrc ! videoconvert ! " + encoder + end for name, encoder in ENCODERS if nvidia or name == "x264enc"]
 
 
 class Overlay(object):

@@ -6,9 +6,15 @@ from jetson.errors import StreamError
 
 # The words of jetson-inference's --input-flip; the numbers are those of nvvidconv's flip-method.
 FLIPS = {
-    "none": 0, "counterclockwise": 1, "rotate-180": 2, "clockwise": 3, "horizontal": 4,
-    "upper-right-diagonal": 5, "vertical": 6, "upper-left-diagonal": 7,
-}  # fmt: skip
+    "none": 0,
+    "counterclockwise": 1,
+    "rotate-180": 2,
+    "clockwise": 3,
+    "horizontal": 4,
+    "upper-right-diagonal": 5,
+    "vertical": 6,
+    "upper-left-diagonal": 7,
+}
 CONSTANT_S, CONSTANT_FRAMES = 2.0, 5  # a camera may begin with some empty frames
 
 

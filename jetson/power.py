@@ -13,8 +13,10 @@ LOWEST_SUPPLY_MV = 4750  # 5 V less 5 %: a cable or a supply that is too weak
 # What NVIDIA's soctherm counters stand for on Orin (Jetson Linux Developer Guide, Platform Power and
 # Performance); the Nano and Xavier NX count nothing under /sys.
 EVENTS = {
-    "oc1": "under-voltage", "oc2": "average over-current", "oc3": "instantaneous over-current",
-}  # fmt: skip
+    "oc1": "under-voltage",
+    "oc2": "average over-current",
+    "oc3": "instantaneous over-current",
+}
 _NANO_JACK = (
     "a Nano developer kit takes up to 10 W in MAXN: 5 V and 4 A at the barrel jack with jumper J48 set, "
     "or sudo nvpmodel -m 1 on micro-USB"
@@ -75,8 +77,13 @@ def fastest_mode(modes):
     def rank(number):
         watts = re.search(r"(\d{1,15})W", modes[number])
         cores = re.search(r"(\d{1,15})CORE", modes[number])
-        return ("MAXN" in modes[number], "SUPER" in modes[number],
-                int(watts.group(1)) if watts else 0, int(cores.group(1)) if cores else 0, -number)  # fmt: skip
+        return (
+            "MAXN" in modes[number],
+            "SUPER" in modes[number],
+            int(watts.group(1)) if watts else 0,
+            int(cores.group(1)) if cores else 0,
+            -number,
+        )
 
     return max(modes, key=rank) if modes else None
 
@@ -118,9 +125,12 @@ def mode_check(root="/"):
     if best is None or number in (None, best):
         return Check("power mode", True, False, found, "")
     return Check(
-        "power mode", False, False, found,
+        "power mode",
+        False,
+        False,
+        found,
         "%s (%d) is faster: sudo nvpmodel -m %d" % (modes[best], best, best),
-    )  # fmt: skip
+    )
 
 
 def clocks_check(root="/"):
@@ -133,9 +143,12 @@ def clocks_check(root="/"):
     if telemetry.locked(clocks) is not False:
         return Check("clocks", True, False, found + ", locked", "")
     return Check(
-        "clocks", False, False, found,
+        "clocks",
+        False,
+        False,
+        found,
         "not locked: timings vary, those that a build chooses kernels by too: sudo jetson_clocks",
-    )  # fmt: skip
+    )
 
 
 def supply_check(root="/", board=""):
@@ -143,9 +156,7 @@ def supply_check(root="/", board=""):
     millivolt, events = sysfs.input_millivolt(root), sysfs.over_current_events(root)
     cooling = sysfs.cooling_active(root)
     said = ["%.2f V in" % (millivolt / 1e3)] if millivolt else []
-    said += [
-        "%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n
-    ]
+    said += ["%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n]
     held = [name for name in cooling if name not in sysfs.NOTICES]
     said += ["held back by " + ", ".join(held)] if held else []
     said += [name for name in cooling if name in sysfs.NOTICES]

@@ -43,9 +43,11 @@ def choose(requested, sm, features, has_amax, has_qdq):
     if requested in ("int8", "fp16"):
         if features["fp16_flag"] and features["fast_fp16"] is not False:
             return Choice("fp16", "model.onnx", None, tuple(reasons))
-        why = ("this GPU has no fast FP16" if features["fp16_flag"] else
-               "TensorRT %s takes its types from the ONNX file, and this bundle's is FP32"
-               % (features["tensorrt"],))  # fmt: skip
+        why = (
+            "this GPU has no fast FP16"
+            if features["fp16_flag"]
+            else "TensorRT %s takes its types from the ONNX file, and this bundle's is FP32" % (features["tensorrt"],)
+        )
         reasons.append("FP16 is served as FP32: %s" % (why,))
     return Choice("fp32", "model.onnx", None, tuple(reasons))
 
@@ -95,8 +97,9 @@ def answered(choice, counts):
         return choice
     found = "fp16" if counts.get("fp16") else "fp32"
     why = "the builder chose no %s layer (layers: %s)" % (
-        choice.executed.upper(), ", ".join("%d %s" % (counts[k], k) for k in sorted(counts))
-    )  # fmt: skip
+        choice.executed.upper(),
+        ", ".join("%d %s" % (counts[k], k) for k in sorted(counts)),
+    )
     return choice._replace(executed=found, reasons=choice.reasons + (why,))
 
 

@@ -159,9 +159,7 @@ def to_input(image, spec, out=None):
     if out is None:
         out = np.empty((1, 3) + spec.size, np.float32)
     elif out.dtype != np.float32 or out.shape != (1, 3) + spec.size:
-        raise ValueError(
-            "out must be float32 %s, got %s %s" % ((1, 3) + spec.size, out.dtype, out.shape)
-        )
+        raise ValueError("out must be float32 %s, got %s %s" % ((1, 3) + spec.size, out.dtype, out.shape))
     # A channel at a time: numpy is slow along an innermost axis of three.
     for channel in range(3):
         plane = out[0, channel]

@@ -72,9 +72,7 @@ def preprocess_from_dict(stored):
         ValueError: a key is missing, unknown or out of range.
     """
     if not isinstance(stored, dict) or set(stored) | set(_LATER) != set(Preprocess._fields):
-        raise ValueError(
-            "preprocess: expected the keys %s, got %s" % (list(Preprocess._fields), sorted(stored))
-        )
+        raise ValueError("preprocess: expected the keys %s, got %s" % (list(Preprocess._fields), sorted(stored)))
     values = dict(_LATER, **stored)
     for key in ("mean", "std", "sixteen_bit"):
         values[key] = tuple(values[key])
@@ -88,9 +86,7 @@ def preprocess_from_dict(stored):
     ):
         raise ValueError("preprocess: expected whole pixels and finite means and stds")
     if not min(spec.size) <= spec.resize_px:
-        raise ValueError(
-            "preprocess: expected 0 < image_px <= resize_px, got %r" % (spec.image_px,)
-        )
+        raise ValueError("preprocess: expected 0 < image_px <= resize_px, got %r" % (spec.image_px,))
     if len(spec.mean) != 3 or len(spec.std) != 3 or min(spec.std) <= 0:
         raise ValueError("preprocess: expected three means and three positive stds")
     _check_range(spec.sixteen_bit)
@@ -100,9 +96,7 @@ def preprocess_from_dict(stored):
 def _checked_size(image_px):
     sides = image_px if isinstance(image_px, (list, tuple)) else [image_px, image_px]
     if not (len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)):
-        raise ValueError(
-            "preprocess: image_px: expected a side or [height, width], got %.80r" % (image_px,)
-        )
+        raise ValueError("preprocess: image_px: expected a side or [height, width], got %.80r" % (image_px,))
     return sides[0] if sides[0] == sides[1] else tuple(sides)
 
 
@@ -112,6 +106,4 @@ def _check_range(sixteen_bit):
         and all(type(value) is int for value in sixteen_bit)
         and 0 <= sixteen_bit[0] < sixteen_bit[1] <= 65535
     ):
-        raise ValueError(
-            "preprocess: sixteen_bit: expected [low, high] in 0..65535, got %.80r" % (sixteen_bit,)
-        )
+        raise ValueError("preprocess: sixteen_bit: expected [low, high] in 0..65535, got %.80r" % (sixteen_bit,))

@@ -69,9 +69,9 @@ def require_target(board, manifest):
     """
     if manifest.target != board.target:
         raise ReleaseError(
-            "the bundle is for %.40s and this board is %s; make it with [target] device = \"%s\""
+            'the bundle is for %.40s and this board is %s; make it with [target] device = "%s"'
             % (manifest.target, board.target, board.target)
-        )  # fmt: skip
+        )
 
 
 def activate(root, release, timeout_s=TIMEOUT_S):
@@ -114,8 +114,7 @@ def activate(root, release, timeout_s=TIMEOUT_S):
 
 
 def _activated(release, previous, health, already):
-    return {"verb": "activate", "id": release, "previous": previous, "health": health,
-            "already": already}  # fmt: skip
+    return {"verb": "activate", "id": release, "previous": previous, "health": health, "already": already}
 
 
 def _now(previous):
@@ -155,9 +154,7 @@ def rollback(root, leave=None):
         if found is not None and leave not in (None, found.current) and leave == found.previous:
             return {"verb": "rollback", "id": found.current, "previous": leave, "already": True}
         if found is None or leave not in (None, found.current):
-            raise ReleaseError(
-                "current is %s, nothing to go back from" % (found and found.current,)
-            )
+            raise ReleaseError("current is %s, nothing to go back from" % (found and found.current,))
         if found.previous is None:
             raise ReleaseError("%s has no previous release to go back to" % (found.current,))
         _require_servable(root, read_board(root), found.previous)
@@ -241,8 +238,7 @@ def status(root, recover=False):
         "problems": problems,
         "releases": [_row(root, release) for release in ids_in(root, RELEASES)],
         "incoming": [
-            {"id": release, "bytes": bytes_in(folder_of(root, INCOMING, release))}
-            for release in ids_in(root, INCOMING)
+            {"id": release, "bytes": bytes_in(folder_of(root, INCOMING, release))} for release in ids_in(root, INCOMING)
         ],
         "board": board,
         "agent": read_json(root, AGENT),
@@ -294,9 +290,13 @@ def _row(root, release):
     except JetsonError:  # which of them is for `activate` to say
         pass
     return {
-        "id": release, "model": manifest and manifest.model, "serial": manifest and manifest.serial,
-        "bytes": bytes_in(folder), "verified": bool(passed), "executed": passed.get("executed"),
-    }  # fmt: skip
+        "id": release,
+        "model": manifest and manifest.model,
+        "serial": manifest and manifest.serial,
+        "bytes": bytes_in(folder),
+        "verified": bool(passed),
+        "executed": passed.get("executed"),
+    }
 
 
 def _serial(root, release):

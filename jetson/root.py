@@ -83,8 +83,11 @@ def locked(root):
         try:
             stack.enter_context(held(os.path.join(root, LOCK), busy))
         except (IOError, OSError) as error:
-            mend = ("is it another login's, or its disk read-only?" if os.path.isdir(root) else
-                    "on the workstation: edgedistill enrol")  # fmt: skip
+            mend = (
+                "is it another login's, or its disk read-only?"
+                if os.path.isdir(root)
+                else "on the workstation: edgedistill enrol"
+            )
             raise ReleaseError("%s: %s; %s" % (root, error.strerror, mend))
         try:
             for name in _OURS:
@@ -105,9 +108,7 @@ def read_board(root):
     if stored is None:
         raise ReleaseError("%s has no %s; on the workstation: edgedistill enrol" % (root, BOARD))
     if set(stored) != {"version", "target", "backend"} or stored["backend"] not in BACKENDS:
-        raise ReleaseError(
-            "%s: %.80r is not ours; on the workstation: edgedistill enrol" % (BOARD, stored)
-        )
+        raise ReleaseError("%s: %.80r is not ours; on the workstation: edgedistill enrol" % (BOARD, stored))
     return Board(stored["target"], stored["backend"])
 
 
@@ -136,17 +137,23 @@ def read_serials(root, name=None):
         return Serials({}, {}, [])
     found = Serials(stored.get("highest_serial"), stored.get("ids", {}), stored.get("withdrawn", []))
     dicts, names = (found.highest, found.ids), isinstance(found.withdrawn, list)
-    if not names or not all(isinstance(value, dict) for value in dicts) or not all(
-        type(serial) is int for serial in found.highest.values()
-    ):  # fmt: skip
+    if (
+        not names
+        or not all(isinstance(value, dict) for value in dicts)
+        or not all(type(serial) is int for serial in found.highest.values())
+    ):
         raise ReleaseError("%s: no serials in it; on the workstation: edgedistill enrol" % (STATE,))
     return found
 
 
 def write_serials(root, serials):
     """The copy last: it is read where state.json was lost."""
-    values = {"version": _VERSION, "highest_serial": serials.highest, "ids": serials.ids,
-              "withdrawn": serials.withdrawn}  # fmt: skip
+    values = {
+        "version": _VERSION,
+        "highest_serial": serials.highest,
+        "ids": serials.ids,
+        "withdrawn": serials.withdrawn,
+    }
     for name in (STATE, COPY):
         write_json(root, name, values)
 
@@ -183,8 +190,7 @@ def read_json(root, name):
         stored = None
     if not isinstance(stored, dict) or stored.get("version") != _VERSION:
         raise ReleaseError(
-            "%s is not of version %d; on the workstation: edgedistill enrol"
-            % (os.path.join(root, name), _VERSION)
+            "%s is not of version %d; on the workstation: edgedistill enrol" % (os.path.join(root, name), _VERSION)
         )
     return stored
 

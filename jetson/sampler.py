@@ -123,9 +123,9 @@ class Sampler(object):
             self.least_available_mib = min(free, self.least_available_mib or 1e12)
         if nvmap is not None:
             self.most_nvmap_mib = max(nvmap, self.most_nvmap_mib or 0.0)
-        self.readings.append(Reading(
-            now, zones, gpu and gpu[2], sysfs.cpu_mhz(self._root), telemetry.input_mw(rails), free
-        ))  # fmt: skip
+        self.readings.append(
+            Reading(now, zones, gpu and gpu[2], sysfs.cpu_mhz(self._root), telemetry.input_mw(rails), free)
+        )
 
     def _warmer(self, zones):
         for name, degrees in zones.items():
@@ -134,15 +134,17 @@ class Sampler(object):
     def _start_tegrastats(self):
         try:
             self._tegrastats = subprocess.Popen(
-                TEGRASTATS, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, universal_newlines=True, errors="replace",
-            )  # fmt: skip
+                TEGRASTATS,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                universal_newlines=True,
+                errors="replace",
+            )
         except OSError as error:
             self.trouble = "tegrastats: %s" % (error.strerror,)
             return
-        threading.Thread(
-            target=self._follow, args=(self._tegrastats.stdout,), name="tegrastats", daemon=True
-        ).start()
+        threading.Thread(target=self._follow, args=(self._tegrastats.stdout,), name="tegrastats", daemon=True).start()
 
     def _follow(self, lines):
         with lines:
@@ -155,10 +157,16 @@ class Sampler(object):
                         self.power.append((now, rails))
                     if found["gpu_mhz"]:
                         self.gpu_mhz.append(float(found["gpu_mhz"]))
-                    self.readings.append(Reading(
-                        now, zones, found["gpu_mhz"], max(found["cpu_mhz"] or [0]) or None,
-                        telemetry.input_mw(rails), None,
-                    ))  # fmt: skip
+                    self.readings.append(
+                        Reading(
+                            now,
+                            zones,
+                            found["gpu_mhz"],
+                            max(found["cpu_mhz"] or [0]) or None,
+                            telemetry.input_mw(rails),
+                            None,
+                        )
+                    )
 
 
 def power_mode():
@@ -182,9 +190,13 @@ def said_by(command, timeout_s=10):
         return ""
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            universal_newlines=True, errors="replace",
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True,
+            errors="replace",
+        )
     except OSError:
         return ""
     try:

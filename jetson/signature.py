@@ -38,9 +38,10 @@ def signed_manifest_bytes(folder, root):
     """
     content = _read(os.path.join(str(folder), NAME), MAX_BYTES, "the bundle has no %s" % (NAME,))
     signature = _read(
-        os.path.join(str(folder), SIGNATURE), MAX_SIGNATURE_BYTES,
+        os.path.join(str(folder), SIGNATURE),
+        MAX_SIGNATURE_BYTES,
         "the bundle is not signed; on the workstation: edgedistill keys new, then make it again",
-    )  # fmt: skip
+    )
     return content, key_that_signed(content, signature, root)
 
 
@@ -115,7 +116,9 @@ def _fault_of(path, root, file=False):
         return "belongs to another user (uid %d); look whether it is yours, then chown it" % (info.st_uid,)
     if info.st_mode & _OTHERS_WRITE:
         return "other users can write there (mode %04o); look whether its keys are yours, then: chmod go-w %s" % (
-            stat.S_IMODE(info.st_mode), path)  # fmt: skip
+            stat.S_IMODE(info.st_mode),
+            path,
+        )
     return None
 
 
@@ -167,9 +170,14 @@ def verifies(content, signature, public_pem):
 def _openssl(arguments, stdin, descriptors=()):
     try:
         return subprocess.run(
-            [_program()] + arguments, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=_TIMEOUT_S, check=False, pass_fds=descriptors,
-        )  # fmt: skip
+            [_program()] + arguments,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=_TIMEOUT_S,
+            check=False,
+            pass_fds=descriptors,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SignatureError("openssl gave no answer: %s" % (error,))
 

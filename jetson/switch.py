@@ -29,9 +29,7 @@ SWITCHES, LIVE, CURRENT, PREVIOUS, UNPROVEN = "switches", "live", "current", "pr
 _TO_SWITCH = re.compile(r"^switches/([0-9]{4,9})\Z")
 _TO_RELEASE = re.compile(r"^\.\./\.\./releases/([0-9a-f]{16})\Z")
 
-Switch = NamedTuple(
-    "Switch", [("name", str), ("current", str), ("previous", Optional[str]), ("proven", bool)]
-)
+Switch = NamedTuple("Switch", [("name", str), ("current", str), ("previous", Optional[str]), ("proven", bool)])
 
 
 @contextlib.contextmanager

@@ -102,9 +102,7 @@ def clocks_mhz(root="/"):
     """Clocks in the shape of `telemetry.clocks_from_text`; the memory clock needs root, so it is None."""
     cpu = []
     for folder in _glob(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
-        values = [
-            _number(os.path.join(folder, "scaling_%s_freq" % w)) for w in ("min", "max", "cur")
-        ]
+        values = [_number(os.path.join(folder, "scaling_%s_freq" % w)) for w in ("min", "max", "cur")]
         if None not in values:
             cpu.append(tuple(value / 1e3 for value in values))
     return {"cpu": cpu, "gpu": gpu_mhz(root), "emc": None, "emc_locked": None}

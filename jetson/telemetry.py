@@ -66,13 +66,9 @@ def tegrastats_from_line(line):
         "gpu_percent": gpu_percent,
         "gpu_mhz": gpu_mhz,
         "emc_percent": _load(line, "EMC")[0],
-        "temperatures_c": temperatures_c(
-            re.findall(r"(?<!\S)([\w-]+)@(-?\d+(?:\.\d*)?)C(?:/-?[\d.]+C)?(?!\S)", line)
-        ),
-        "power_mw": {
-            rail: int(now) for rail, now in re.findall(_RAIL, line) if is_connected(rail)
-        },
-    }  # fmt: skip
+        "temperatures_c": temperatures_c(re.findall(r"(?<!\S)([\w-]+)@(-?\d+(?:\.\d*)?)C(?:/-?[\d.]+C)?(?!\S)", line)),
+        "power_mw": {rail: int(now) for rail, now in re.findall(_RAIL, line) if is_connected(rail)},
+    }
 
 
 def _cores(line):
@@ -80,11 +76,9 @@ def _cores(line):
     found = re.search(r"\bCPU \[([^\]]*)\](?:@%s)?" % _NUMBER, line, re.IGNORECASE)
     if not found:
         return []
-    cores = [re.match(r"%s%%(?:@%s)?$" % (_NUMBER, _NUMBER), core.strip())
-             for core in found.group(1).split(",")]  # fmt: skip
+    cores = [re.match(r"%s%%(?:@%s)?$" % (_NUMBER, _NUMBER), core.strip()) for core in found.group(1).split(",")]
     clocks = [core and (core.group(2) or found.group(2)) for core in cores]
-    return [(int(core.group(1)), int(clock) if clock else None)
-            for core, clock in zip(cores, clocks) if core]  # fmt: skip
+    return [(int(core.group(1)), int(clock) if clock else None) for core, clock in zip(cores, clocks) if core]
 
 
 def _load(line, name):
@@ -139,9 +133,7 @@ def power_mode_from_text(text):
 
     With --verbose other words stand before it; without root, errors about what it cannot read follow.
     """
-    match = re.search(
-        r"^(?:NVPM .*: )?NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d{1,15})\s*$)?", text, re.MULTILINE
-    )
+    match = re.search(r"^(?:NVPM .*: )?NV Power Mode: *(\S+)[^\n]*(?:\n\s*(\d{1,15})\s*$)?", text, re.MULTILINE)
     if not match:
         return None, None
     return match.group(1), int(match.group(2)) if match.group(2) else None

@@ -17,8 +17,7 @@ from jetson.errors import BackendError, BuildError, DeviceMemoryError, EngineErr
 MODULES = ("tensorrt", "tensorrt_rtx")
 EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 # Not trt.nptype: that of 8.2 to 8.5 asks numpy for np.bool, which 1.24 took away.
-_NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32,
-          "BOOL": np.bool_}  # fmt: skip
+_NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "BOOL": np.bool_}
 TIMING_ITERATIONS = 8  # what trtexec takes; TensorRT's own default, 1, chooses by a single time
 
 
@@ -273,17 +272,23 @@ def tensors(trt, engine):
     if hasattr(engine, "num_io_tensors"):  # by name: 8.5 and newer
         names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
         return [
-            (name, engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
-             tuple(engine.get_tensor_shape(name)),
-             _numpy_type(engine.get_tensor_dtype(name)))
+            (
+                name,
+                engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
+                tuple(engine.get_tensor_shape(name)),
+                _numpy_type(engine.get_tensor_dtype(name)),
+            )
             for name in names
-        ]  # fmt: skip
+        ]
     return [
-        (engine.get_binding_name(number), engine.binding_is_input(number),
-         tuple(engine.get_binding_shape(number)),
-         _numpy_type(engine.get_binding_dtype(number)))
+        (
+            engine.get_binding_name(number),
+            engine.binding_is_input(number),
+            tuple(engine.get_binding_shape(number)),
+            _numpy_type(engine.get_binding_dtype(number)),
+        )
         for number in range(engine.num_bindings)
-    ]  # fmt: skip
+    ]
 
 
 def launcher(context, addresses, stream):
@@ -332,9 +337,7 @@ def profiled(trt, context, addresses, runs):
 
 def _numpy_type(dtype):
     if dtype.name not in _NUMPY:
-        raise EngineError(
-            "the engine has a tensor of type %s, which is not handled" % (dtype.name,)
-        )
+        raise EngineError("the engine has a tensor of type %s, which is not handled" % (dtype.name,))
     return np.dtype(_NUMPY[dtype.name])
 
 

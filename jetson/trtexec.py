@@ -8,9 +8,12 @@ import subprocess
 FOLDER = "/usr/src/tensorrt/bin"  # where JetPack puts it, outside PATH
 TIMEOUT_S = 120
 _SCOPES = {
-    "Latency": "latency_ms", "GPU Compute Time": "compute_ms", "H2D Latency": "host_to_device_ms",
-    "D2H Latency": "device_to_host_ms", "Enqueue Time": "enqueue_ms",
-}  # fmt: skip
+    "Latency": "latency_ms",
+    "GPU Compute Time": "compute_ms",
+    "H2D Latency": "host_to_device_ms",
+    "D2H Latency": "device_to_host_ms",
+    "Enqueue Time": "enqueue_ms",
+}
 _NUMBER = r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)"
 _VALUE = r"\b(\w+(?:\(\d+%\))?) = " + _NUMBER + " ms"
 
@@ -31,9 +34,7 @@ def summary_from_text(text):
     found = {"throughput_qps": float(throughput.group(1))}
     for title, values in re.findall(r"\] ([A-Z][\w ]+): (min = .+)$", text, re.MULTILINE):
         if title in _SCOPES:
-            found[_SCOPES[title]] = {
-                _key(name): float(value) for name, value in re.findall(_VALUE, values)
-            }
+            found[_SCOPES[title]] = {_key(name): float(value) for name, value in re.findall(_VALUE, values)}
     found["warnings"] = re.findall(r"^\[[^\]]*\] \[W\] \* (.+?)\s*$", text, re.MULTILINE)
     found["enqueue_bound"] = any("bound by Enqueue Time" in line for line in found["warnings"])
     return found
@@ -59,9 +60,13 @@ def compare(engine):
     command = [program, "--loadEngine=%s" % (engine,), "--percentile=99"]
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            universal_newlines=True, errors="replace",
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            errors="replace",
+        )
     except OSError as error:
         return _without("trtexec: %s" % (error.strerror,))
     try:

@@ -15,8 +15,25 @@ _VIDEO_CAPTURE, _DISCRETE = 1, 1
 _MOST = 256  # answers to one question: a driver that never ends must not hold us
 JPEG = ("MJPG", "JPEG")
 # What GStreamer's v4l2src calls video/x-raw; H264 and the sensors' Bayer patterns are not among them.
-RAW = ("YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "NV16", "YU12", "YV12", "422P", "RGB3", "BGR3", "RGB4",
-       "BGR4", "XR24", "BX24", "GREY")  # fmt: skip
+RAW = (
+    "YUYV",
+    "UYVY",
+    "YVYU",
+    "VYUY",
+    "NV12",
+    "NV21",
+    "NV16",
+    "YU12",
+    "YV12",
+    "422P",
+    "RGB3",
+    "BGR3",
+    "RGB4",
+    "BGR4",
+    "XR24",
+    "BX24",
+    "GREY",
+)
 
 # width and height are 0 where any is taken; rates is empty where any is.
 Mode = NamedTuple("Mode", [("fourcc", str), ("width", int), ("height", int), ("rates", Tuple[float, ...])])
@@ -54,11 +71,18 @@ def kinds(path, camera):
     known = modes(path)
     if not known:
         return ["jpeg", "raw"]
-    found = [kind for kind, fourccs in (("raw", RAW), ("jpeg", JPEG))
-             if any(mode.fourcc in fourccs and _fits(mode, camera) for mode in known)]  # fmt: skip
+    found = [
+        kind
+        for kind, fourccs in (("raw", RAW), ("jpeg", JPEG))
+        if any(mode.fourcc in fourccs and _fits(mode, camera) for mode in known)
+    ]
     if not found:
-        offered = ["%dx%d@%g" % (mode.width, mode.height, rate) for mode in known
-                   if mode.fourcc in RAW + JPEG for rate in mode.rates[:1]]  # fmt: skip
+        offered = [
+            "%dx%d@%g" % (mode.width, mode.height, rate)
+            for mode in known
+            if mode.fourcc in RAW + JPEG
+            for rate in mode.rates[:1]
+        ]
         raise StreamError(
             "%s: does not offer %dx%d@%d; name with --camera what it offers: %s"
             % ((path,) + tuple(camera) + (", ".join(sorted(set(offered))) or "no format that is read here",))

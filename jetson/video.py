@@ -34,13 +34,9 @@ def parse_source(source):
     if not separator:
         scheme, place = "file", source
     if scheme not in SCHEMES:
-        raise StreamError(
-            "%s: expected a path or one of %s" % (source, ", ".join(s + "://" for s in SCHEMES))
-        )
+        raise StreamError("%s: expected a path or one of %s" % (source, ", ".join(s + "://" for s in SCHEMES)))
     if not place or re.search(r"[\"\\\x00-\x1f]", place):
-        raise StreamError(
-            "%s: nothing after ://, or a quote, backslash or control character" % (source,)
-        )
+        raise StreamError("%s: nothing after ://, or a quote, backslash or control character" % (source,))
     if scheme == "csi" and not re.match(r"^\d+$", place):
         raise StreamError("%s: expected csi:// and the sensor's number, as csi://0" % (source,))
     if scheme == "v4l2" and not re.match(r"^/dev/video\d+$", place):
@@ -70,11 +66,11 @@ def pipeline(source, camera, nvidia, flip="none", kind="jpeg"):
     begin = {
         "csi": "nvarguscamerasrc sensor-id=%s ! video/x-raw(memory:NVMM), %s, format=(string)NV12 ! "
         "%s ! video/x-raw, format=BGRx ! " % (place, size, turn),
-        "v4l2": "v4l2src device=%s ! %s, %s ! %s" % (
-            (place, "image/jpeg", size, "jpegdec ! ") if kind == "jpeg" else (place, "video/x-raw", size, "")),
+        "v4l2": "v4l2src device=%s ! %s, %s ! %s"
+        % ((place, "image/jpeg", size, "jpegdec ! ") if kind == "jpeg" else (place, "video/x-raw", size, "")),
         "rtsp": 'rtspsrc location="rtsp://%s" latency=200 ! decodebin ! %s' % (place, fetch),
         "file": 'filesrc location="%s" ! decodebin ! %s' % (place, fetch),
-    }[scheme]  # fmt: skip
+    }[scheme]
     return begin + "videoconvert ! " + _SINK
 
 
@@ -126,12 +122,10 @@ def open_capture(source, camera, flip="none"):
             % (source, cv2.__version__)
         )
     elif scheme == "v4l2":
-        capture = cv2.VideoCapture(int(place[len("/dev/video"):]), cv2.CAP_V4L2)  # fmt: skip
+        capture = cv2.VideoCapture(int(place[len("/dev/video") :]), cv2.CAP_V4L2)
         if kinds[0] == "jpeg":  # before the size, which raw may not have
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
-        for key, value in zip(
-            (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS), camera
-        ):
+        for key, value in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS), camera):
             capture.set(key, value)
     else:
         capture = cv2.VideoCapture(name_for_opencv(place if scheme == "file" else source))
@@ -146,8 +140,10 @@ def open_capture(source, camera, flip="none"):
 def _advice(scheme):
     """What helps a camera that gives nothing; empty for other sources."""
     if scheme == "csi":  # a program that was killed leaves its session to the daemon
-        return ("after 'Failed to create CaptureSession' run: sudo systemctl restart nvargus-daemon; is another "
-                "program using it")  # fmt: skip
+        return (
+            "after 'Failed to create CaptureSession' run: sudo systemctl restart nvargus-daemon; is another "
+            "program using it"
+        )
     return "is another program using it" if scheme == "v4l2" else ""
 
 
@@ -212,10 +208,13 @@ class Frames(object):
             mine = frame
 
     def _refusal(self):
-        return self._looked.refusal(self._source, {
-            "csi": "is the lens covered? else: sudo systemctl restart nvargus-daemon",
-            "v4l2": "is the lens covered? else try another size with --camera",
-        }.get(self._scheme, "does another player show it?"))  # fmt: skip
+        return self._looked.refusal(
+            self._source,
+            {
+                "csi": "is the lens covered? else: sudo systemctl restart nvargus-daemon",
+                "v4l2": "is the lens covered? else try another size with --camera",
+            }.get(self._scheme, "does another player show it?"),
+        )
 
     def _next(self, mine):
         """The newest frame, giving back the one before; (0, None) when asked to stop."""

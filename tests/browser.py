@@ -18,10 +18,18 @@ from pathlib import Path
 
 TIMEOUT_S = 60
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-quic",
-    "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe",
+)
 # DevTools wants its pipe at 3 and 4, where another process of ours may have files already.
 AT_3_AND_4 = 'exec "$0" "$@" 3<&{read} 4>&{write}'
 
@@ -41,9 +49,10 @@ class Browser:
         shell = AT_3_AND_4.format(read=their_read, write=their_write)
         self._process = subprocess.Popen(
             ["bash", "-c", shell, chromium(), *FLAGS, f"--user-data-dir={self._profile}"],
-            pass_fds=(their_read, their_write), stdout=subprocess.DEVNULL,
+            pass_fds=(their_read, their_write),
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         os.close(their_read)
         os.close(their_write)
         return self
@@ -57,17 +66,16 @@ class Browser:
         os.close(self._read)
         os.close(self._write)
 
-    def open(
-        self, path: Path, width: int = 1000, height: int = 900, scripts: bool = True, **media: str
-    ) -> "Tab":
+    def open(self, path: Path, width: int = 1000, height: int = 900, scripts: bool = True, **media: str) -> "Tab":
         """A new tab that has loaded a file; `media`: prefers_color_scheme="dark", or type="print"."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
             tab.call(f"{domain}.enable")
-        tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                 deviceScaleFactor=1, mobile=width < 500)  # fmt: skip
+        tab.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
+        )
         tab.media(**media)
         tab.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         tab.call("Page.navigate", url=path.as_uri())
@@ -121,8 +129,7 @@ class Tab:
 
     def evaluate(self, expression: str):
         """The value of a JavaScript expression, of a promise when it is one."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True,
-                          awaitPromise=True)  # fmt: skip
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
@@ -130,8 +137,7 @@ class Tab:
         """Press and let go, as a keyboard would."""
         for kind in ("keyDown", "keyUp"):
             text = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name,
-                      windowsVirtualKeyCode=code, **text)  # fmt: skip
+            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text)
 
     def wait_for(self, method: str) -> dict:
         while True:
@@ -151,8 +157,11 @@ class Tab:
     def requests(self) -> list[str]:
         """Every address that was asked for, the page's own included."""
         self.evaluate("1")
-        return [event["params"]["request"]["url"] for event in self._browser.events(self._session)
-                if event["method"] == "Network.requestWillBeSent"]  # fmt: skip
+        return [
+            event["params"]["request"]["url"]
+            for event in self._browser.events(self._session)
+            if event["method"] == "Network.requestWillBeSent"
+        ]
 
     def screenshot(self) -> bytes:
         """PNG of the whole page."""

@@ -52,8 +52,12 @@ def pytest_terminal_summary(terminalreporter):
     """What the torture suite tried, in one table at the end."""
     from torture.ledger import table
 
-    noted = [pair for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])
-             for pair in report.user_properties]  # fmt: skip
+    noted = [
+        pair
+        for key in ("passed", "failed")
+        for report in terminalreporter.stats.get(key, [])
+        for pair in report.user_properties
+    ]
     rows = [row for name, row in noted if name == "torture"]
     if rows:
         terminalreporter.section("torture: what was tried, what was lost")

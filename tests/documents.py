@@ -59,8 +59,7 @@ class Reader:
         for name, words in (("edgedistill", forked()), ("python3", (sys.executable,))):
             (shims / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             (shims / name).chmod(0o755)
-        self._environment = {**os.environ, "PATH": f"{shims}:{os.environ['PATH']}",
-                             "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
+        self._environment = {**os.environ, "PATH": f"{shims}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def open_page(self):
         self._place = self._folder
@@ -75,8 +74,14 @@ class Reader:
             recipe.unlink(missing_ok=True)  # of an earlier page; the images are the same
         # The bundle's own code runs there, not this checkout's.
         ours = {} if "-m jetson" in command else {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(["sh", "-c", command], cwd=self._place, env={**self._environment, **ours},
-                              capture_output=True, text=True, timeout=280)  # fmt: skip
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self._place,
+            env={**self._environment, **ours},
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         if writes:
             text = recipe.read_text(encoding="utf-8")

@@ -18,10 +18,29 @@ import signal
 import socket
 import sys
 
-HEAVY = ("torch", "timm", "torchvision", "cv2", "albumentations", "onnx", "onnxruntime", "onnxslim",
-         "matplotlib.figure", "jinja2", "optuna", "rich.live", "pydantic", "torch.onnx", "safetensors.torch",
-         "torch.utils.tensorboard", "torch.distributed", "timm.optim", "scipy.optimize", "scipy.special",
-         "scipy.sparse.csgraph")  # fmt: skip
+HEAVY = (
+    "torch",
+    "timm",
+    "torchvision",
+    "cv2",
+    "albumentations",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "matplotlib.figure",
+    "jinja2",
+    "optuna",
+    "rich.live",
+    "pydantic",
+    "torch.onnx",
+    "safetensors.torch",
+    "torch.utils.tensorboard",
+    "torch.distributed",
+    "timm.optim",
+    "scipy.optimize",
+    "scipy.special",
+    "scipy.sparse.csgraph",
+)
 STREAMS = (0, 1, 2)
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODULE = "FORKED_MODULE"
@@ -32,8 +51,9 @@ def ask(path, words):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         job = json.dumps({"words": words, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
-        connection.sendmsg([len(job).to_bytes(4, "big")],
-                           [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))])  # fmt: skip
+        connection.sendmsg(
+            [len(job).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))]
+        )
         connection.sendall(job)
         for number in PASSED_ON:
             if signal.getsignal(number) != signal.SIG_IGN:

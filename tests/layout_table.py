@@ -197,19 +197,27 @@ LAYOUTS = {
     ),
     "one class in a table": Layout(make.one_class, refused="expected at least two classes, all 12 images are 'part'"),
     "a pool beside the classes": Layout(
-        pools.pool_beside_classes("unlabelled"), {"train": "parts"}, {"all": 66, "unlabelled": 6}, train="parts",
+        pools.pool_beside_classes("unlabelled"),
+        {"train": "parts"},
+        {"all": 66, "unlabelled": 6},
+        train="parts",
         data={"unlabelled": "ROOT/parts/unlabelled"},
         words=["folder 'unlabelled' left out: 6 files, no labels by its name", "6 images in the unlabelled pool"],
     ),
     "Unlabeled_Images, one level too high": Layout(
-        pools.pool_beside_classes("Unlabeled_Images"), refused="ROOT/parts",
+        pools.pool_beside_classes("Unlabeled_Images"),
+        refused="ROOT/parts",
     ),
     "a pool beside the splits": Layout(
-        pools.pool_beside_splits, {"train": "train", "test": "test"}, {"test": 9, "unlabelled": 6},
+        pools.pool_beside_splits,
+        {"train": "train", "test": "test"},
+        {"test": 9, "unlabelled": 6},
         data={"unlabelled": "ROOT/unlabeled"},
     ),
     "a pool beside train": Layout(
-        pools.pool_beside_train, {"train": "train"}, {"all": 24, "unlabelled": 6},
+        pools.pool_beside_train,
+        {"train": "train"},
+        {"all": 24, "unlabelled": 6},
         data={"unlabelled": "ROOT/unlabelled"},
     ),
 }

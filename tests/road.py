@@ -103,8 +103,9 @@ def forked():
     folder = tempfile.TemporaryDirectory(prefix="forked-")
     place = Path(folder.name) / "socket"
     program = Path(__file__).with_name("forked.py")
-    server = subprocess.Popen([sys.executable, program, "serve", place], stdin=subprocess.PIPE,
-                              env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    server = subprocess.Popen(
+        [sys.executable, program, "serve", place], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     while not place.exists():
         assert server.poll() is None
         time.sleep(0.02)
@@ -123,8 +124,6 @@ def edgedistill(*words, cwd, check=True, timeout=240, fresh=False):
     start = (sys.executable, "-m", "edgedistill") if fresh else forked()
     command = [*start, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment
-    )
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)
     assert not check or done.returncode == 0, done.stderr
     return done

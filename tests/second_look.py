@@ -55,8 +55,9 @@ class Run:
         return self.folder / f"export/{'teacher' if name == 'teacher' else 'student'}.onnx"
 
     def network(self, name, file="weights.safetensors"):
-        model = timm.create_model(self.recipe["teacher" if name == "teacher" else "student"]["model"],
-                                  num_classes=len(self.classes))  # fmt: skip
+        model = timm.create_model(
+            self.recipe["teacher" if name == "teacher" else "student"]["model"], num_classes=len(self.classes)
+        )
         model.load_state_dict(load_file(self.folder / NETS[name] / file))
         return model.eval()
 
@@ -101,9 +102,13 @@ def accuracy_of(logits, labels, classes):
         counts[label][int(row.argmax())] += 1
     recalls = [row[n] / sum(row) for n, row in enumerate(counts)]
     hits = sum(row[n] for n, row in enumerate(counts))
-    return {"top1_fraction": hits / len(labels), "top1_interval": wilson(hits, len(labels)),
-            "balanced_accuracy_fraction": sum(recalls) / len(recalls),
-            "per_class_recall": dict(zip(classes, recalls, strict=True)), "confusion": counts}  # fmt: skip
+    return {
+        "top1_fraction": hits / len(labels),
+        "top1_interval": wilson(hits, len(labels)),
+        "balanced_accuracy_fraction": sum(recalls) / len(recalls),
+        "per_class_recall": dict(zip(classes, recalls, strict=True)),
+        "confusion": counts,
+    }
 
 
 def macs_of(model, side):
@@ -135,7 +140,7 @@ def step_of(found, reference, labels, classes):
         "agreement_fraction": float(np.mean([a.argmax() == b.argmax() for a, b in zip(found, reference, strict=True)])),
         "sqnr_db": 10 * math.log10(np.square(reference, dtype=np.float64).sum() / noise) if noise else None,
         "max_relative_logit_difference": float(np.abs(found - reference).max() / np.abs(reference).max()),
-    }  # fmt: skip
+    }
 
 
 def softmax(row):
@@ -152,13 +157,22 @@ def disagreement_of(first, second, labels, rows):
     right = [(a.argmax() == label, b.argmax() == label) for a, b, label in zip(first, second, labels, strict=True)]
     alike = [a.argmax() == b.argmax() for a, b in zip(first, second, strict=True)]
     return {
-        "images": len(labels), "apart": len(shown), "both_right": right.count((True, True)),
-        "first_only_right": right.count((True, False)), "second_only_right": right.count((False, True)),
+        "images": len(labels),
+        "apart": len(shown),
+        "both_right": right.count((True, True)),
+        "first_only_right": right.count((True, False)),
+        "second_only_right": right.count((False, True)),
         "both_wrong_alike": sum(same and not any(pair) for same, pair in zip(alike, right, strict=True)),
         "both_wrong_apart": sum(not same and not any(pair) for same, pair in zip(alike, right, strict=True)),
-        "shown": [{"position": n, "first": {"probability": softmax(first[n]).max()},
-                   "second": {"probability": softmax(second[n]).max()}} for _, n in shown[:12]],
-    }  # fmt: skip
+        "shown": [
+            {
+                "position": n,
+                "first": {"probability": softmax(first[n]).max()},
+                "second": {"probability": softmax(second[n]).max()},
+            }
+            for _, n in shown[:12]
+        ],
+    }
 
 
 def rate_at(step, steps, section):
@@ -173,13 +187,18 @@ def history_of(run, name, validation):
     """What can be known of a training afterwards: the rate of each epoch, and the last one's accuracy."""
     section = {"warmup_fraction": 0.1, **run.recipe["teacher" if name == "teacher" else "distill"]}
     per_epoch, epochs = len(run.of("train")) // section["batch_size"], section["epochs"]
-    rows = [{"epoch": epoch + 1, "lr": rate_at((epoch + 1) * per_epoch - 1, epochs * per_epoch, section)}
-            for epoch in range(epochs)]  # fmt: skip
+    rows = [
+        {"epoch": epoch + 1, "lr": rate_at((epoch + 1) * per_epoch - 1, epochs * per_epoch, section)}
+        for epoch in range(epochs)
+    ]
     labels = run.labels("val")
     accuracy = accuracy_of(validation, labels, run.classes)
     surprise = [-math.log(softmax(row)[label]) for row, label in zip(validation, labels, strict=True)]
-    rows[-1] |= {"eval_loss": float(np.mean(surprise)), "eval_top1_fraction": accuracy["top1_fraction"],
-                 "eval_balanced_accuracy_fraction": accuracy["balanced_accuracy_fraction"]}  # fmt: skip
+    rows[-1] |= {
+        "eval_loss": float(np.mean(surprise)),
+        "eval_top1_fraction": accuracy["top1_fraction"],
+        "eval_balanced_accuracy_fraction": accuracy["balanced_accuracy_fraction"],
+    }
     return rows
 
 
@@ -187,8 +206,12 @@ def gain_of(run, logits, metric):
     labels, seeds = run.labels("test"), []
     for number in range(run.recipe["distill"]["seeds"]):
         file = f"weights-{number}.safetensors" if number else "weights.safetensors"
-        seeds.append({name: 100 * accuracy_of(run.logits(name, "test", file), labels, run.classes)[metric]
-                      for name in ("baseline", "student")})  # fmt: skip
+        seeds.append(
+            {
+                name: 100 * accuracy_of(run.logits(name, "test", file), labels, run.classes)[metric]
+                for name in ("baseline", "student")
+            }
+        )
     gains = [row["student"] - row["baseline"] for row in seeds]
     better, worse = only_right(logits["student"], logits["baseline"], labels)
     top1 = 100 * (better - worse) / len(labels)
@@ -196,15 +219,24 @@ def gain_of(run, logits, metric):
     image = 100 / len(counts) * np.mean([1 / n for n in counts.values()])  # one image of a class, on average
     error = math.sqrt((np.var(gains, ddof=1) + image**2 / 12) / len(gains))
     half = scipy.stats.t.ppf(0.975, len(gains) - 1) * error
-    spread = {name: {"mean_points": np.mean(values), "sd_points": np.std(values, ddof=1)}
-              for name, values in (("gain", gains), *((n, [row[n] for row in seeds]) for n in seeds[0]))}  # fmt: skip
+    spread = {
+        name: {"mean_points": np.mean(values), "sd_points": np.std(values, ddof=1)}
+        for name, values in (("gain", gains), *((n, [row[n] for row in seeds]) for n in seeds[0]))
+    }
     return {
-        "points": gains[0], "top1_points": top1, "top1_points_interval": paired_points(better, worse, len(labels)),
-        "student_only_correct": better, "baseline_only_correct": worse, "seeds": len(seeds),
+        "points": gains[0],
+        "top1_points": top1,
+        "top1_points_interval": paired_points(better, worse, len(labels)),
+        "student_only_correct": better,
+        "baseline_only_correct": worse,
+        "seeds": len(seeds),
         "mcnemar_p": scipy.stats.binomtest(better, better + worse).pvalue if better + worse else 1.0,
-        "over_seeds": {"seeds": len(seeds), **spread,
-                       "interval_points": [np.mean(gains) - half, np.mean(gains) + half]},
-    }  # fmt: skip
+        "over_seeds": {
+            "seeds": len(seeds),
+            **spread,
+            "interval_points": [np.mean(gains) - half, np.mean(gains) + half],
+        },
+    }
 
 
 def percentiles(samples):
@@ -227,19 +259,27 @@ def device_of(run):
     inputs = ((frames / 255 - spec["mean"]) / spec["std"]).transpose(0, 3, 1, 2).astype(np.float32)
     found, kept = served(bundle / "model.onnx", inputs), np.load(golden / "logits.npy")
     side = run.recipe["data"]["image_px"]
-    apart = [np.abs(cv2.resize(cv2.imread(path)[:, :, ::-1], (side, side), interpolation=cv2.INTER_AREA).astype(int)
-                    - frame).mean()
-             for path, frame in zip(sorted((golden / "images").iterdir()), frames, strict=True)]  # fmt: skip
+    apart = [
+        np.abs(
+            cv2.resize(cv2.imread(path)[:, :, ::-1], (side, side), interpolation=cv2.INTER_AREA).astype(int) - frame
+        ).mean()
+        for path, frame in zip(sorted((golden / "images").iterdir()), frames, strict=True)
+    ]
     memory = bench["memory"]
     return {
-        "latency_ms": latency, "fps": {scope: 1e3 / latency[scope]["p50_ms"] for scope in latency},
+        "latency_ms": latency,
+        "fps": {scope: 1e3 / latency[scope]["p50_ms"] for scope in latency},
         "layer_times": {"sum_ms": sum(layers), "layers": [{"share": one / sum(layers)} for one in layers]},
         "memory": {"available_delta_mib": memory["available_before_mib"] - memory["available_least_mib"]},
-        "verify": {"images": len(kept), "tolerance": 1e-3, "max_relative_difference":
-                   float(np.abs(found - kept).max() / np.abs(kept).max()),
-                   "top1_agreement_fraction": float((found.argmax(1) == kept.argmax(1)).mean()),
-                   "top1_fraction": float((found.argmax(1) == labels).mean()), "mean_pixel_difference": max(apart)},
-    }  # fmt: skip
+        "verify": {
+            "images": len(kept),
+            "tolerance": 1e-3,
+            "max_relative_difference": float(np.abs(found - kept).max() / np.abs(kept).max()),
+            "top1_agreement_fraction": float((found.argmax(1) == kept.argmax(1)).mean()),
+            "top1_fraction": float((found.argmax(1) == labels).mean()),
+            "mean_pixel_difference": max(apart),
+        },
+    }
 
 
 def data_of(run):
@@ -249,11 +289,14 @@ def data_of(run):
     for row in run.rows:
         assert hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest() == row["sha256"]
         where.setdefault(row["sha256"], set()).add(row["split"])
-    return {"images": {split: len(run.of(split)) for split in splits}, "counts": counts,
-            "majority_fraction": max(counts["test"].values()) / len(run.of("test")),
-            "exact_duplicates": sum(names.values()) - len(names),
-            "leak_count": sum(len(found) > 1 for found in where.values()),
-            "groups": {split: len({row["group"] for row in run.of(split)}) for split in splits}}  # fmt: skip
+    return {
+        "images": {split: len(run.of(split)) for split in splits},
+        "counts": counts,
+        "majority_fraction": max(counts["test"].values()) / len(run.of("test")),
+        "exact_duplicates": sum(names.values()) - len(names),
+        "leak_count": sum(len(found) > 1 for found in where.values()),
+        "groups": {split: len({row["group"] for row in run.of(split)}) for split in splits},
+    }
 
 
 def cost_of(cost):
@@ -261,19 +304,25 @@ def cost_of(cost):
     cloud = 730 * cost["cloud_price_per_hour"]
     board = cost["board_price"] / cost["board_months"]
     power = cost["board_power_w"] * 0.73 * cost["power_price_per_kwh"]
-    return {"hours_per_month": 730, "teacher": {"per_month": cloud, "items": [{"per_month": cloud}]},
-            "student": {"per_month": board + power, "items": [{"per_month": board}, {"per_month": power}]},
-            "saving_per_month": cloud - board - power,
-            "payback_months": cost["board_price"] / (cloud - power)}  # fmt: skip
+    return {
+        "hours_per_month": 730,
+        "teacher": {"per_month": cloud, "items": [{"per_month": cloud}]},
+        "student": {"per_month": board + power, "items": [{"per_month": board}, {"per_month": power}]},
+        "saving_per_month": cloud - board - power,
+        "payback_months": cost["board_price"] / (cloud - power),
+    }
 
 
 def nets_of(run, logits):
     found, side = {}, run.recipe["data"]["image_px"]
     for name in NETS:
         model = run.network(name)
-        found[name] = {**accuracy_of(logits[name], run.labels("test"), run.classes),
-                       "parameters": sum(parameter.numel() for parameter in model.parameters()),
-                       "macs": macs_of(model, side), "file_bytes": run.exported(name).stat().st_size}  # fmt: skip
+        found[name] = {
+            **accuracy_of(logits[name], run.labels("test"), run.classes),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "macs": macs_of(model, side),
+            "file_bytes": run.exported(name).stat().st_size,
+        }
     return found
 
 
@@ -290,37 +339,81 @@ def report_of(run):
     validation = {name: run.logits(name, "val") for name in NETS}
     exported = run.onnx_logits(files["onnx"], "val")[:32]
     probe = validation["student"][:32]
-    gate = step_of(run.onnx_logits(files["int8"], "val"), run.onnx_logits(files["onnx"], "val"), run.labels("val"),
-                   run.classes)  # fmt: skip
+    gate = step_of(
+        run.onnx_logits(files["int8"], "val"), run.onnx_logits(files["onnx"], "val"), run.labels("val"), run.classes
+    )
     model = onnx.load(run.folder / files["onnx"])
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(run, logits, metric)
     device, target = device_of(run), run.recipe["target"]
     return {
-        **nets, "test_images": len(labels), "gain": gain, "gain_over_baseline_points": gain["points"],
+        **nets,
+        "test_images": len(labels),
+        "gain": gain,
+        "gain_over_baseline_points": gain["points"],
         "chance": {"top1_fraction": max(counts.values()) / len(labels), "balanced_accuracy_fraction": 1 / len(counts)},
         "retention_fraction": student[metric] / teacher[metric],
-        "disagreements": [disagreement_of(logits["teacher"], logits["student"], labels, run.of("test")),
-                          disagreement_of(logits["student"], served_logits["int8"], labels, run.of("test"))],
+        "disagreements": [
+            disagreement_of(logits["teacher"], logits["student"], labels, run.of("test")),
+            disagreement_of(logits["student"], served_logits["int8"], labels, run.of("test")),
+        ],
         "taught": {"student_images": len(run.of("train")), "baseline_images": len(run.of("train")), "pool_images": 0},
         "teacher_agreement_fraction": float(np.mean(logits["teacher"].argmax(1) == logits["student"].argmax(1))),
-        "size_ratio": teacher["file_bytes"] / student["file_bytes"], "macs_ratio": teacher["macs"] / student["macs"],
+        "size_ratio": teacher["file_bytes"] / student["file_bytes"],
+        "macs_ratio": teacher["macs"] / student["macs"],
         "speedup": {"ratio": speed["teacher_p50_ms"] / speed["student_p50_ms"]},
-        "accuracy_ladder": {name: step_of(found, logits["student"], labels, run.classes)
-                            for name, found in served_logits.items()},
-        "int8_gate": {"max_drop_points": run.recipe["quantize"]["max_int8_drop_points"],
-                      "curve": [{"float_layers": 0, **{key: gate[key] for key in (
-                          "top1_fraction", "drop_points", "drop_standard_error_points", "drop_interval_points",
-                          "agreement_fraction", "sqnr_db")}}]},
-        "proof": {"opset": model.opset_import[0].version, "ir": model.ir_version,
-                  "top1_agreement_fraction": float(np.mean(exported.argmax(1) == probe.argmax(1)))},
-        "target": {"wanted_fps": target["fps"], "wanted_memory_mib": target["memory_mib"],
-                   "wanted_retention_fraction": target["min_retention_fraction"]},
-        "devices": [device], "device": device, "data": data_of(run), "running_cost": cost_of(run.recipe["cost"]),
+        "accuracy_ladder": {
+            name: step_of(found, logits["student"], labels, run.classes) for name, found in served_logits.items()
+        },
+        "int8_gate": {
+            "max_drop_points": run.recipe["quantize"]["max_int8_drop_points"],
+            "curve": [
+                {
+                    "float_layers": 0,
+                    **{
+                        key: gate[key]
+                        for key in (
+                            "top1_fraction",
+                            "drop_points",
+                            "drop_standard_error_points",
+                            "drop_interval_points",
+                            "agreement_fraction",
+                            "sqnr_db",
+                        )
+                    },
+                }
+            ],
+        },
+        "proof": {
+            "opset": model.opset_import[0].version,
+            "ir": model.ir_version,
+            "top1_agreement_fraction": float(np.mean(exported.argmax(1) == probe.argmax(1))),
+        },
+        "target": {
+            "wanted_fps": target["fps"],
+            "wanted_memory_mib": target["memory_mib"],
+            "wanted_retention_fraction": target["min_retention_fraction"],
+        },
+        "devices": [device],
+        "device": device,
+        "data": data_of(run),
+        "running_cost": cost_of(run.recipe["cost"]),
         "histories": {name: history_of(run, name, validation[name]) for name in NETS},
-        "cost": {stage: json.loads((run.folder / stage / f"{stage}.json").read_text())["artifact"]["seconds"]
-                 for stage in ("data", "teacher", "logits", "baseline", "distill", "evaluate", "export", "quantize",
-                               "bundle", "deploy")},
-    }  # fmt: skip
+        "cost": {
+            stage: json.loads((run.folder / stage / f"{stage}.json").read_text())["artifact"]["seconds"]
+            for stage in (
+                "data",
+                "teacher",
+                "logits",
+                "baseline",
+                "distill",
+                "evaluate",
+                "export",
+                "quantize",
+                "bundle",
+                "deploy",
+            )
+        },
+    }
 
 
 def numbers_of(value, path=""):

@@ -90,8 +90,9 @@ class Sshd:
         command = f"ulimit {self.limits}; exec " if self.limits else "exec "
         command += f"{PROGRAM} -D -e -f {self.folder}/sshd_config"
         with open(self.folder / "sshd.log", "ab") as log:
-            self._server = subprocess.Popen(["sh", "-c", command], stderr=log,
-                                            stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+            self._server = subprocess.Popen(
+                ["sh", "-c", command], stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
         for _ in range(200):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return
@@ -122,10 +123,10 @@ class Sshd:
         key = (self.folder / "host_key.pub").read_text().split()[:2]
         lines = [f"[127.0.0.1]:{port} {' '.join(key)}" for port in hosts.values()]
         (self.folder / "known_hosts").write_text(known if known is not None else "\n".join(lines) + "\n")
-        blocks = [
-            f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n" for name, port in hosts.items()
-        ]
-        (self.folder / "config").write_text("\n".join(blocks) + f"""
+        blocks = [f"Host {name}\n  HostName 127.0.0.1\n  Port {port}\n" for name, port in hosts.items()]
+        (self.folder / "config").write_text(
+            "\n".join(blocks)
+            + f"""
 {extra}
 Host *
   IdentityFile {self.folder}/user_key
@@ -133,7 +134,8 @@ Host *
   IdentityAgent none
   UserKnownHostsFile {self.folder}/known_hosts
   GlobalKnownHostsFile /dev/null
-""")
+"""
+        )
 
     def config_with(self, folder, **settings):
         """The client's config with some settings before it: ssh takes the first of each."""

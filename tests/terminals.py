@@ -18,8 +18,10 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 EDGEDISTILL = (sys.executable, "-m", "edgedistill")
 CTRL_C = b"\x03"
 # Ctrl-C reaches a program only through its controlling terminal.
-TAKE_IT = ("import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-           "os.execvp(sys.argv[1], sys.argv[1:])")  # fmt: skip
+TAKE_IT = (
+    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Terminal:
@@ -31,8 +33,7 @@ class Terminal:
         self._fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
         command = [sys.executable, "-c", TAKE_IT, *program, *map(str, words)]
-        self._process = subprocess.Popen(command, cwd=cwd, env=settings, stdin=theirs, stdout=theirs,
-                                         stderr=theirs)  # fmt: skip
+        self._process = subprocess.Popen(command, cwd=cwd, env=settings, stdin=theirs, stdout=theirs, stderr=theirs)
         os.close(theirs)
         self.raw = ""
 

@@ -19,9 +19,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("edgedistill", "jetson", "calibration")
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines; a docstring is not held against a function
 TOP_LEVEL = {
-    *PACKAGES, "tests", "docker", "assets", "docs", "benchmarks",
-    "Makefile", "README.md", "LICENSE", "CHANGELOG.md", "pyproject.toml", "constraints.txt",
-}  # fmt: skip
+    *PACKAGES,
+    "tests",
+    "docker",
+    "assets",
+    "docs",
+    "benchmarks",
+    "Makefile",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "pyproject.toml",
+    "constraints.txt",
+}
 MAY_IMPORT = {  # package -> what its modules import when they are imported; None: anything
     "edgedistill": None,
     "jetson": {"numpy", "jetson", "calibration", *sys.stdlib_module_names},
@@ -96,9 +106,7 @@ def test_imports_point_one_way(package):
     none(offenders)
 
 
-@pytest.mark.parametrize(
-    "path", sources("jetson", "calibration"), ids=lambda p: f"{p.parent.name}/{p.name}"
-)
+@pytest.mark.parametrize("path", sources("jetson", "calibration"), ids=lambda p: f"{p.parent.name}/{p.name}")
 def test_device_source_is_for_python_3_6(path):
     text = path.read_bytes()
     assert text.isascii(), f"{path}: not ASCII; `ssh` without a locale cannot print it on 3.6"
@@ -132,9 +140,7 @@ def test_files_and_functions_are_short():
                 docstring = (ast.get_docstring(node, clean=False) or "").count("\n") + 1
                 length = node.end_lineno - node.lineno + 1 - docstring
                 if length > LONGEST_FUNCTION:
-                    offenders.append(
-                        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}, {length} lines"
-                    )
+                    offenders.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}, {length} lines")
     none(offenders)
 
 
@@ -145,13 +151,7 @@ def test_no_two_test_modules_have_one_name():
 
 
 def test_no_module_is_a_drawer_for_everything():
-    none(
-        [
-            str(path)
-            for path in tracked()
-            if re.fullmatch(r"(utils?|helpers?|misc|common)\.py", path.name)
-        ]
-    )
+    none([str(path) for path in tracked() if re.fullmatch(r"(utils?|helpers?|misc|common)\.py", path.name)])
 
 
 def dangers(node: ast.AST) -> str | None:
@@ -164,9 +164,20 @@ def dangers(node: ast.AST) -> str | None:
         return None
     called = ast.unparse(node.func)
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-    if called in {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput",
-                  "subprocess.getstatusoutput", "torch.hub.load", "yaml.load", "tempfile.mktemp",
-                  "shutil.unpack_archive"} or called.endswith(".extractall"):  # fmt: skip
+    if called in {
+        "eval",
+        "exec",
+        "compile",
+        "__import__",
+        "os.system",
+        "os.popen",
+        "subprocess.getoutput",
+        "subprocess.getstatusoutput",
+        "torch.hub.load",
+        "yaml.load",
+        "tempfile.mktemp",
+        "shutil.unpack_archive",
+    } or called.endswith(".extractall"):
         return f"calls {called}"
     if given.get("shell", "False") != "False":
         return f"{called} with shell=True"
@@ -180,32 +191,75 @@ def dangers(node: ast.AST) -> str | None:
 
 
 def test_nothing_runs_code_from_data():
-    none([f"{path.relative_to(ROOT)}:{node.lineno}: {why}" for path in sources(*PACKAGES)
-          for node in ast.walk(tree(path)) if (why := dangers(node))])  # fmt: skip
+    none(
+        [
+            f"{path.relative_to(ROOT)}:{node.lineno}: {why}"
+            for path in sources(*PACKAGES)
+            for node in ast.walk(tree(path))
+            if (why := dangers(node))
+        ]
+    )
 
 
 @pytest.mark.slow
 def test_every_program_is_started_without_the_passphrase():
     """Of all environments only one function makes one."""
-    started = [(path, node) for path in sources("edgedistill") for node in ast.walk(tree(path))
-               if isinstance(node, ast.Call) and ast.unparse(node.func) in {
-                   "subprocess.run", "subprocess.Popen", "subprocess.check_output", "subprocess.call", "os.execv",
-                   "os.execvp", "os.posix_spawn", "subprocess.check_call"}]  # fmt: skip
+    started = [
+        (path, node)
+        for path in sources("edgedistill")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func)
+        in {
+            "subprocess.run",
+            "subprocess.Popen",
+            "subprocess.check_output",
+            "subprocess.call",
+            "os.execv",
+            "os.execvp",
+            "os.posix_spawn",
+            "subprocess.check_call",
+        }
+    ]
     assert started
-    none([f"{path.relative_to(ROOT)}:{node.lineno}" for path, node in started
-          if not any(keyword.arg == "env" for keyword in node.keywords)])  # fmt: skip
-    none([f"{path.relative_to(ROOT)}:{node.lineno}" for path in sources("edgedistill") for node in ast.walk(tree(path))
-          if path.name != "secret_values.py" and ast.unparse(node) in {
-              "{**os.environ}", "dict(os.environ)", "os.environ.copy()", "os.environ.items()"}])  # fmt: skip
+    none(
+        [
+            f"{path.relative_to(ROOT)}:{node.lineno}"
+            for path, node in started
+            if not any(keyword.arg == "env" for keyword in node.keywords)
+        ]
+    )
+    none(
+        [
+            f"{path.relative_to(ROOT)}:{node.lineno}"
+            for path in sources("edgedistill")
+            for node in ast.walk(tree(path))
+            if path.name != "secret_values.py"
+            and ast.unparse(node) in {"{**os.environ}", "dict(os.environ)", "os.environ.copy()", "os.environ.items()"}
+        ]
+    )
 
 
-@pytest.mark.parametrize("text", [
-    "import pickle", "from pickle import loads", "eval('1')", "os.system('ls')",
-    "subprocess.run('ls', shell=True)", "torch.load(path)", "torch.load(path, weights_only=False)",
-    "np.load(path, allow_pickle=True)", "np.load(path)", "get_model_weights(name).DEFAULT.get_state_dict()",
-    "yaml.load(text)", "tar.extractall(path)", "__import__(name)",
-    "subprocess.getoutput('ls')", "torch.hub.load('x', 'y')",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "eval('1')",
+        "os.system('ls')",
+        "subprocess.run('ls', shell=True)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path)",
+        "get_model_weights(name).DEFAULT.get_state_dict()",
+        "yaml.load(text)",
+        "tar.extractall(path)",
+        "__import__(name)",
+        "subprocess.getoutput('ls')",
+        "torch.hub.load('x', 'y')",
+    ],
+)
 def test_the_search_for_dangers_finds(text):
     assert any(dangers(node) for node in ast.walk(ast.parse(text)))
 
@@ -247,21 +301,19 @@ def test_a_stage_is_a_verb():
     assert {stage.name for stage in STAGES} <= set(verbs(build_parser()))
 
 
-COMMANDS = [(program, verb, parser)
-            for program, parsers in (("edgedistill", verbs(build_parser())),
-                                     ("-m jetson", verbs(device_parser())))
-            for verb, parser in sorted(parsers.items())]  # fmt: skip
+COMMANDS = [
+    (program, verb, parser)
+    for program, parsers in (("edgedistill", verbs(build_parser())), ("-m jetson", verbs(device_parser())))
+    for verb, parser in sorted(parsers.items())
+]
 
 
-@pytest.mark.parametrize(
-    ("program", "verb", "parser"), COMMANDS, ids=[f"{c[0]} {c[1]}" for c in COMMANDS]
-)
+@pytest.mark.parametrize(("program", "verb", "parser"), COMMANDS, ids=[f"{c[0]} {c[1]}" for c in COMMANDS])
 def test_verb_and_its_options_are_documented(program, verb, parser):
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages if page.exists())
     options = {option for action in parser._actions for option in action.option_strings}
-    wanted = {option: re.escape(option) + r"(?![\w-])"
-              for option in options - {"--help"} if option.startswith("--")}  # fmt: skip
+    wanted = {option: re.escape(option) + r"(?![\w-])" for option in options - {"--help"} if option.startswith("--")}
     wanted[f"{program} {verb}"] = rf"{program} {verb}\b|`{verb}`"
     missing = sorted(word for word, pattern in wanted.items() if not re.search(pattern, text))
     assert not missing, f"neither README.md nor docs/ mentions {', '.join(missing)}"
@@ -283,12 +335,7 @@ def test_only_known_names_lie_at_the_top():
 
 # Written in pieces, so that this file does not find itself.
 MACHINE = re.compile(
-    r"(?<![\w.])/(?:"
-    + "ho"
-    + r"me/(?!edge/|edge$)\w|ro"
-    + r"ot/|wo"
-    + r"rk/|Us"
-    + r"ers/\w|mnt/\w)"
+    r"(?<![\w.])/(?:" + "ho" + r"me/(?!edge/|edge$)\w|ro" + r"ot/|wo" + r"rk/|Us" + r"ers/\w|mnt/\w)"
     r"|\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))\.\d{1,3}\.\d{1,3}\b(?!-\d+\+)"  # but 10.3.0.30-1+cuda12.5
     r"|--(?:extra-)?index-" + "url|--find-" + "links"
 )

@@ -38,8 +38,10 @@ def test_commands_of_the_pages_work_in_their_order(tmp_path):
 
 def test_a_block_without_an_excuse_would_be_executed(tmp_path, monkeypatch):
     page = tmp_path / "p.md"
-    page.write_text("```bash\na  # why\nb\n```\n\n<!-- not executed: needs a board -->\n```sh\nc\n```\n"
-                    "<!-- not executed: -->\n```sh\nd\n```\n")  # fmt: skip
+    page.write_text(
+        "```bash\na  # why\nb\n```\n\n<!-- not executed: needs a board -->\n```sh\nc\n```\n"
+        "<!-- not executed: -->\n```sh\nd\n```\n"
+    )
     monkeypatch.setattr("documents.ROOT", tmp_path)
     found = [(block.commands, block.excuse) for block in shell_blocks(page)]
     assert found == [(("a", "b"), None), (("c",), "needs a board"), (("d",), None)]
@@ -69,8 +71,9 @@ def test_the_index_has_a_page_for_every_verb():
 
 @pytest.mark.parametrize("name", ["cli", "api", "recipe"])
 def test_the_generated_page_is_what_its_script_makes(name):
-    made = subprocess.run([sys.executable, f"docs/make_{name}.py"], cwd=ROOT, capture_output=True,
-                          text=True, check=True)  # fmt: skip
+    made = subprocess.run(
+        [sys.executable, f"docs/make_{name}.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == made.stdout, (
         f"run `python docs/make_{name}.py > docs/{name}.md`"
     )
@@ -79,21 +82,18 @@ def test_the_generated_page_is_what_its_script_makes(name):
 def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path):
     """Its patches and its target, on a copy of the package, distilled and exported."""
     for package in ("edgedistill", "jetson", "calibration"):
-        shutil.copytree(
-            ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
-    blocks = {
-        kind: [body for word, body in FENCE.findall(text) if word == kind]
-        for kind in ("diff", "toml")
-    }
+    blocks = {kind: [body for word, body in FENCE.findall(text) if word == kind] for kind in ("diff", "toml")}
     (tmp_path / "p.diff").write_text("".join(blocks["diff"]), encoding="utf-8")
-    (tmp_path / "edgedistill" / "targets" / "agx-xavier.toml").write_text(
-        *blocks["toml"], encoding="utf-8"
+    (tmp_path / "edgedistill" / "targets" / "agx-xavier.toml").write_text(*blocks["toml"], encoding="utf-8")
+    applied = subprocess.run(
+        ["git", "apply", "--unidiff-zero", "p.diff"],
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
+        capture_output=True,
     )
-    applied = subprocess.run(["git", "apply", "--unidiff-zero", "p.diff"], cwd=tmp_path, text=True,
-                             env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
-                             capture_output=True)  # fmt: skip
     assert applied.returncode == 0, f"docs/extend.md no longer fits the code: {applied.stderr}"
     words = ["export", finished_run / "r.toml", "--run-dir", tmp_path / "r"]
     for value in (
@@ -108,8 +108,13 @@ def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path
     refused = edgedistill(*words, cwd=finished_run, check=False)
     assert refused.returncode == 1
     assert "distill.loss" in refused.stderr
-    done = subprocess.run([sys.executable, "-m", "edgedistill", *map(str, words)], cwd=tmp_path, text=True,
-                          env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "edgedistill", *map(str, words)],
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "] teacher: up to date" in done.stderr
     exported = json.loads((tmp_path / "r" / "export" / "export.json").read_text(encoding="utf-8"))

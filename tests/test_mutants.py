@@ -45,10 +45,19 @@ def test_each_fault_names_tests_that_are_there_and_no_test_is_a_fault():
 def test_every_core_package_has_faults():
     folders = {"/".join(mutant.file.split("/")[:-1]) for mutant in LISTED}
     assert folders >= {
-        "jetson", "calibration", "edgedistill", "edgedistill/data", "edgedistill/device", "edgedistill/distill",
-        "edgedistill/onnx_model", "edgedistill/onnx_model/rules", "edgedistill/predict", "edgedistill/quantize",
-        "edgedistill/report", "edgedistill/stages",
-    }  # fmt: skip
+        "jetson",
+        "calibration",
+        "edgedistill",
+        "edgedistill/data",
+        "edgedistill/device",
+        "edgedistill/distill",
+        "edgedistill/onnx_model",
+        "edgedistill/onnx_model/rules",
+        "edgedistill/predict",
+        "edgedistill/quantize",
+        "edgedistill/report",
+        "edgedistill/stages",
+    }
 
 
 @pytest.fixture
@@ -63,14 +72,17 @@ def copy(tmp_path):
     return copy
 
 
-@pytest.mark.parametrize(("old", "new", "tests", "status"), [
-    ("2 * x", "3 * x", "test_arithmetic.py", KILLED),
-    ("x / 2", "x / 3", "test_arithmetic.py", SURVIVED),
-    ("4 * x", "3 * x", "test_arithmetic.py", STALE),
-    ("x", "y", "test_arithmetic.py", STALE),
-    ("2 * x", "2 * x", "test_arithmetic.py", STALE),
-    ("2 * x", "3 * x", "test_arithmetic.py::test_none", BROKEN),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "tests", "status"),
+    [
+        ("2 * x", "3 * x", "test_arithmetic.py", KILLED),
+        ("x / 2", "x / 3", "test_arithmetic.py", SURVIVED),
+        ("4 * x", "3 * x", "test_arithmetic.py", STALE),
+        ("x", "y", "test_arithmetic.py", STALE),
+        ("2 * x", "2 * x", "test_arithmetic.py", STALE),
+        ("2 * x", "3 * x", "test_arithmetic.py::test_none", BROKEN),
+    ],
+)
 def test_a_fault_is_killed_survives_or_is_no_fault(copy, old, new, tests, status):
     before = (copy / "arithmetic.py").read_bytes()
     outcome = outcome_of(Mutant("m", "arithmetic.py", old, new, (tests,)), copy, 60)
@@ -82,8 +94,10 @@ def test_a_fault_is_killed_survives_or_is_no_fault(copy, old, new, tests, status
 
 def test_two_faults_of_one_length_in_one_second_are_two(copy):
     """Compiled Python is told by size and whole seconds: none of it may stay from fault to fault."""
-    found = [outcome_of(Mutant("m", "arithmetic.py", "2 * x", new, ("test_arithmetic.py",)), copy, 60).status
-             for new in ("3 * x", "x * 2", "4 * x")]  # fmt: skip
+    found = [
+        outcome_of(Mutant("m", "arithmetic.py", "2 * x", new, ("test_arithmetic.py",)), copy, 60).status
+        for new in ("3 * x", "x * 2", "4 * x")
+    ]
     assert found == [KILLED, SURVIVED, KILLED]
 
 
@@ -99,7 +113,8 @@ def test_a_copy_is_what_is_imported_and_another_tree_is_refused(tmp_path):
 
 
 def test_a_name_that_is_not_listed_is_wrong_usage():
-    done = subprocess.run([sys.executable, "tests/mutants/run.py", "--only", "no-such"], cwd=ROOT,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "tests/mutants/run.py", "--only", "no-such"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert "no fault is called 'no-such'" in done.stderr

@@ -8,15 +8,31 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-SKIPPERS = {"skip", "skipif", "skipIf", "skipUnless", "importorskip", "xfail", "SkipTest", "expectedFailure",
-            "collect_ignore", "collect_ignore_glob", "__test__", "pytest_ignore_collect",
-            "pytest_collection_modifyitems"}  # fmt: skip
+SKIPPERS = {
+    "skip",
+    "skipif",
+    "skipIf",
+    "skipUnless",
+    "importorskip",
+    "xfail",
+    "SkipTest",
+    "expectedFailure",
+    "collect_ignore",
+    "collect_ignore_glob",
+    "__test__",
+    "pytest_ignore_collect",
+    "pytest_collection_modifyitems",
+}
 # Who may call it: what CI has no place for.
 CI_DOES_WITHOUT = {"edgedistill/test_gstreamer.py": "an OpenCV of Debian's, 500 MB with all it needs"}
-KNOWN = {"conftest.py": {"pytest_collection_modifyitems"},  # marks and groups
-         "torture/conftest.py": {"pytest_collection_modifyitems"},  # TORTURE=short
-         "board_behind_sshd.py": {"__test__"}}  # no test, but TestBoard would be taken for one  # fmt: skip
-OUTSIDE = ("/" "work/", "/" "root/", "/home/", "../shared")  # in pieces: test_boundaries reads this file too
+KNOWN = {
+    "conftest.py": {"pytest_collection_modifyitems"},  # marks and groups
+    "torture/conftest.py": {"pytest_collection_modifyitems"},  # TORTURE=short
+    "board_behind_sshd.py": {"__test__"},  # no test, but TestBoard would be taken for one
+}
+OUTSIDE = tuple(f"/{folder}/" for folder in ("work", "root", "home")) + (
+    "../shared",
+)  # test_boundaries reads this file too
 
 
 def skips_in(source: str) -> list[tuple[int, str]]:
@@ -27,8 +43,11 @@ def skips_in(source: str) -> list[tuple[int, str]]:
         found += [(node.lineno, name) for name in SKIPPERS & names if not isinstance(node, ast.alias)]
         if isinstance(node, ast.ImportFrom | ast.Import):
             whole = getattr(node, "module", None) == "unittest"
-            found += [(node.lineno, alias.name) for alias in node.names
-                      if alias.name in {*SKIPPERS, "unittest"} or (whole and alias.name != "mock")]  # fmt: skip
+            found += [
+                (node.lineno, alias.name)
+                for alias in node.names
+                if alias.name in {*SKIPPERS, "unittest"} or (whole and alias.name != "mock")
+            ]
         elif isinstance(node, ast.Module | ast.ClassDef):
             found += [(inner.lineno, "a test that is defined on a condition") for inner in _conditional_tests(node)]
         elif _is_test(node):
@@ -60,43 +79,52 @@ def _conditional_tests(node: ast.Module | ast.ClassDef) -> list[ast.FunctionDef]
     return [inner for branch in branches for inner in ast.walk(branch) if _is_test(inner)]
 
 
-@pytest.mark.parametrize(("source", "what"), [
-    ("import pytest\npytest.skip('x')", "skip"),
-    ("from pytest import skip as gone", "skip"),
-    ("from pytest import importorskip", "importorskip"),
-    ("import pytest\nx = pytest.importorskip('x')", "importorskip"),
-    ("import pytest\n@pytest.mark.skipif(True, reason='x')\ndef test_a(): assert 1", "skipif"),
-    ("import pytest\npytest.param(1, marks=pytest.mark.xfail)", "xfail"),
-    ("import unittest", "unittest"),
-    ("from unittest import TestCase", "TestCase"),
-    ("raise SkipTest", "SkipTest"),
-    ("collect_ignore = ['test_a.py']", "collect_ignore"),
-    ("class TestA:\n    __test__ = False", "__test__"),
-    ("def pytest_collection_modifyitems(items): items.clear()", "pytest_collection_modifyitems"),
-    ("def pytest_ignore_collect(): return True", "pytest_ignore_collect"),
-    ("def test_a():\n    if not here(): return\n    assert x", "return before anything was asserted"),
-    ("if here():\n    def test_a():\n        assert x", "a test that is defined on a condition"),
-    ("try:\n    import x\nexcept ImportError: pass\nelse:\n    def test_a(): assert x",
-     "a test that is defined on a condition"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("import pytest\npytest.skip('x')", "skip"),
+        ("from pytest import skip as gone", "skip"),
+        ("from pytest import importorskip", "importorskip"),
+        ("import pytest\nx = pytest.importorskip('x')", "importorskip"),
+        ("import pytest\n@pytest.mark.skipif(True, reason='x')\ndef test_a(): assert 1", "skipif"),
+        ("import pytest\npytest.param(1, marks=pytest.mark.xfail)", "xfail"),
+        ("import unittest", "unittest"),
+        ("from unittest import TestCase", "TestCase"),
+        ("raise SkipTest", "SkipTest"),
+        ("collect_ignore = ['test_a.py']", "collect_ignore"),
+        ("class TestA:\n    __test__ = False", "__test__"),
+        ("def pytest_collection_modifyitems(items): items.clear()", "pytest_collection_modifyitems"),
+        ("def pytest_ignore_collect(): return True", "pytest_ignore_collect"),
+        ("def test_a():\n    if not here(): return\n    assert x", "return before anything was asserted"),
+        ("if here():\n    def test_a():\n        assert x", "a test that is defined on a condition"),
+        (
+            "try:\n    import x\nexcept ImportError: pass\nelse:\n    def test_a(): assert x",
+            "a test that is defined on a condition",
+        ),
+    ],
+)
 def test_a_way_of_skipping_is_found(source, what):
     assert [found for _, found in skips_in(source)] == [what]
 
 
 def test_what_is_no_skip_is_none():
-    assert skips_in(
-        "from unittest import mock\ndef skip_unreadable(): pass\n"
-        "def test_a():\n    def inner(): return 1\n    assert inner()\n    return"
-    ) == []
+    assert (
+        skips_in(
+            "from unittest import mock\ndef skip_unreadable(): pass\n"
+            "def test_a():\n    def inner(): return 1\n    assert inner()\n    return"
+        )
+        == []
+    )
 
 
 def test_only_tools_skips():
     files = {str(path.relative_to(TESTS)): path.read_text() for path in sorted(TESTS.rglob("*.py"))}
-    found = {name: skips_in(source) for name, source in files.items()
-             if name not in {"tools.py", Path(__file__).name}}  # fmt: skip
+    found = {name: skips_in(source) for name, source in files.items() if name not in {"tools.py", Path(__file__).name}}
     assert {name: {what for _, what in rows} for name, rows in found.items() if rows} == KNOWN
     assert {name for name, source in files.items() if "lacking_in_ci_too" in source} - {
-        "tools.py", Path(__file__).name} == set(CI_DOES_WITHOUT)  # fmt: skip
+        "tools.py",
+        Path(__file__).name,
+    } == set(CI_DOES_WITHOUT)
 
 
 def test_what_is_lacking_fails_in_ci_and_skips_elsewhere(tmp_path):
@@ -105,12 +133,16 @@ def test_what_is_lacking_fails_in_ci_and_skips_elsewhere(tmp_path):
         "def test_program(): needs('no-such-program', 'none')\n"
         "def test_module(): imported('no_such_module', 'pip install it')\n"
         "def test_known(): lacking_in_ci_too('x', 'y')\n"
-        "def test_here(): assert imported('json', '').loads('1') == 1; needs('sh', 'dash')\n")  # fmt: skip
+        "def test_here(): assert imported('json', '').loads('1') == 1; needs('sh', 'dash')\n"
+    )
     for ci, counts in (("1", "2 failed, 1 passed, 1 skipped"), ("", "1 passed, 3 skipped")):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path], cwd=tmp_path, text=True,
-            capture_output=True, env={"EDGEDISTILL_CI": ci, "PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            env={"EDGEDISTILL_CI": ci, "PYTHONPATH": str(TESTS), "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         assert counts in done.stdout.splitlines()[-1]
 
 
@@ -122,8 +154,11 @@ def test_no_test_reads_outside_the_repository():
             if isinstance(node, ast.Constant):
                 outside = str(node.value).startswith(OUTSIDE) and path != Path(__file__)
             else:
-                outside = (isinstance(node, ast.Subscript) and getattr(node.value, "attr", None) == "parents"
-                           and ast.literal_eval(node.slice) >= above)  # fmt: skip
+                outside = (
+                    isinstance(node, ast.Subscript)
+                    and getattr(node.value, "attr", None) == "parents"
+                    and ast.literal_eval(node.slice) >= above
+                )
             if outside:
                 found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
     assert not found

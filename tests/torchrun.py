@@ -19,10 +19,24 @@ def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
         restarts: how often torchrun begins anew when one of the two dies.
         module: run with `words`; found below `path` too.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts",
-               str(restarts), "--no-python", *forked(), *map(str, words)]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path))), "OMP_NUM_THREADS": "1",
-                   MODULE: module}  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        str(restarts),
+        "--no-python",
+        *forked(),
+        *map(str, words),
+    ]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path))),
+        "OMP_NUM_THREADS": "1",
+        MODULE: module,
+    }
     return subprocess.Popen(
         command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

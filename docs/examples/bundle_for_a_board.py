@@ -1,6 +1,6 @@
 """Pack what the board needs, and say how to check it there or here.
 
-    python bundle_for_a_board.py RECIPE.toml
+python bundle_for_a_board.py RECIPE.toml
 """
 
 import sys

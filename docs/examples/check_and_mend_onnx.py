@@ -1,6 +1,6 @@
 """Will the board take this ONNX file, anybody's? If not, write one that it takes.
 
-    python check_and_mend_onnx.py MODEL.onnx TARGET MENDED.onnx
+python check_and_mend_onnx.py MODEL.onnx TARGET MENDED.onnx
 """
 
 import sys

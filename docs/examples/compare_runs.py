@@ -1,6 +1,6 @@
 """Several finished runs side by side: a table here, a page for the browser, and what must not be compared.
 
-    python compare_runs.py PAGE.html RUN RUN ...
+python compare_runs.py PAGE.html RUN RUN ...
 """
 
 import sys

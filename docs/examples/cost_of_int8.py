@@ -1,6 +1,6 @@
 """What each precision costs in accuracy, and what the board will really compute in.
 
-    python cost_of_int8.py RECIPE.toml
+python cost_of_int8.py RECIPE.toml
 """
 
 import sys

@@ -15,8 +15,9 @@ def main(recipe: str, host: str, fps: str, **there) -> str:
     before = edgedistill.status(host, quiet=True, **there)["current"]
     (found,) = edgedistill.deploy(recipe, hosts=[host], quiet=True, **there)
     speed = found["bench"]["fps"]["end_to_end"]
-    print(f"{host} serves {found['id']}: {speed:.1f} FPS from the image file, {found['executed']} "
-          f"({found['provenance']})")  # fmt: skip
+    print(
+        f"{host} serves {found['id']}: {speed:.1f} FPS from the image file, {found['executed']} ({found['provenance']})"
+    )
     if speed < float(fps) and before not in (None, found["id"]):
         back = edgedistill.rollback(host, leave=found["id"], quiet=True, **there)
         print(f"{fps} FPS were wanted: it serves {back['id']} again")

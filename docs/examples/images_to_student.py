@@ -1,6 +1,6 @@
 """From a folder of images to a distilled student: look, write a recipe, run it, say what came out.
 
-    python images_to_student.py IMAGES RECIPE.toml
+python images_to_student.py IMAGES RECIPE.toml
 """
 
 import sys

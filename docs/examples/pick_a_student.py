@@ -1,6 +1,6 @@
 """Networks that the board's parser takes, below a number of parameters, smallest first.
 
-    python pick_a_student.py TARGET MILLIONS
+python pick_a_student.py TARGET MILLIONS
 """
 
 import sys
@@ -9,9 +9,14 @@ import edgedistill
 
 
 def main(target: str, millions: str) -> list[str]:
-    rows = [row for row in edgedistill.students(target)["rows"]
-            if row["parameters"] and row["parameters"] <= float(millions) * 1e6
-            and row["preflight"] and row["preflight"]["verdict"] == "fits"]  # fmt: skip
+    rows = [
+        row
+        for row in edgedistill.students(target)["rows"]
+        if row["parameters"]
+        and row["parameters"] <= float(millions) * 1e6
+        and row["preflight"]
+        and row["preflight"]["verdict"] == "fits"
+    ]
     rows.sort(key=lambda row: row["macs"])
     for row in rows:
         print(f"{row['model']:<34} {row['parameters'] / 1e6:5.2f} M parameters {row['macs'] / 1e6:6.0f} M MACs")

@@ -1,6 +1,6 @@
 """Which temperature and which loss: students on one cached teacher, compared on validation images.
 
-    python sweep_settings.py RECIPE.toml RUN_DIR
+python sweep_settings.py RECIPE.toml RUN_DIR
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train a student and be told of every epoch, for a dashboard or a notebook of your own.
 
-    python watch_training.py RECIPE.toml RUN_DIR
+python watch_training.py RECIPE.toml RUN_DIR
 """
 
 import sys

@@ -1,6 +1,6 @@
 """What a changed key would cost, before it is changed: which stages run again, which are kept.
 
-    python what_would_be_redone.py RECIPE.toml TEMPERATURE
+python what_would_be_redone.py RECIPE.toml TEMPERATURE
 """
 
 import sys

@@ -38,9 +38,12 @@ class TrainingView:
     """
 
     def __init__(
-        self, image_px: int | tuple[int, int], augment: AugmentConfig, interpolation: str,
+        self,
+        image_px: int | tuple[int, int],
+        augment: AugmentConfig,
+        interpolation: str,
         fit: str = "crop",
-    ):  # fmt: skip
+    ):
         self._crop = RandomCrop(size_of(image_px), augment.crop_scale_min, interpolation, fit)
         self._augment = augment
         self._local = threading.local()  # a pipeline holds its random state: one each thread

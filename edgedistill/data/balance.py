@@ -6,6 +6,7 @@ import numpy as np
 
 MOST_RATIO = 20.0  # of two classes' weights; below the 31 other images of a batch of 32
 
+
 def sample_weights(labels: np.ndarray) -> np.ndarray:
     """(N,) weights with which every class is drawn equally often."""
     counts = np.bincount(labels)

@@ -42,8 +42,9 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     if loops:
         left_out["linked folders that lead back above"] += len(loops)
     below = {folder: walk(folder) for folder in folders if folder not in loops}
-    system = sorted(entry.name for entry in source.iterdir()
-                    if entry.is_dir() and is_system(entry.name) and entry.name[0] != ".")  # fmt: skip
+    system = sorted(
+        entry.name for entry in source.iterdir() if entry.is_dir() and is_system(entry.name) and entry.name[0] != "."
+    )
     if system:
         said.append(f"folders of an operating system or a tool left out: {', '.join(system)}")
     if loose.images:

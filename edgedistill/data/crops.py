@@ -53,8 +53,10 @@ class RandomCrop:
         # The picture is resized to its own share of the view, and the bars are drawn around it.
         scale = self._size[0] / height, self._size[1] / width
         place = [max(0, round(-start * factor)) for start, factor in zip((top, left), scale, strict=True)]
-        share = [max(1, min(round(part * factor), side - start)) for part, factor, side, start in
-                 zip(inside.shape[:2], scale, self._size, place, strict=True)]  # fmt: skip
+        share = [
+            max(1, min(round(part * factor), side - start))
+            for part, factor, side, start in zip(inside.shape[:2], scale, self._size, place, strict=True)
+        ]
         view = np.full((*self._size, 3), PAD_GREY, np.uint8)
         shown = resize_to(inside, tuple(share), self._interpolation)
         view[place[0] : place[0] + share[0], place[1] : place[1] + share[1]] = shown
@@ -77,8 +79,13 @@ class RandomCrop:
 
     def describe(self) -> dict[str, Any]:
         """What its windows and pixels depend on beside the random stream."""
-        return {"version": VERSION, "size": list(self._size), "scale_min": self._scale_min,
-                "interpolation": self._interpolation, "fit": self._fit}  # fmt: skip
+        return {
+            "version": VERSION,
+            "size": list(self._size),
+            "scale_min": self._scale_min,
+            "interpolation": self._interpolation,
+            "fit": self._fit,
+        }
 
     def _whole(self, picture: tuple[int, int]) -> tuple[float, float]:
         """What counts as area 1: the largest window of the input's shape inside the picture, the

@@ -50,8 +50,11 @@ def alike_pairs(signatures: np.ndarray, similarity: float) -> list[tuple[int, in
 
     Frames of one scene are all alike: their pairs grow with the square. `look_alikes` keeps a forest.
     """
-    return [pair for i, j, alike in _blocks(signatures, [similarity])
-            for pair in zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)]  # fmt: skip
+    return [
+        pair
+        for i, j, alike in _blocks(signatures, [similarity])
+        for pair in zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,7 @@ def _raise_bar(bars: list[float], forest: _Forest, weights: np.ndarray, largest:
         forest.cut(bars[0])
 
 
-def _blocks(
-    signatures: np.ndarray, bars: list[float]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _blocks(signatures: np.ndarray, bars: list[float]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(i, j, correlation) of the pairs i < j at the first bar, BLOCK x BLOCK comparisons at a time.
 
     The bar may have risen before the next block; at the last of several there is nothing to find.

@@ -80,5 +80,6 @@ class Framing:
 
 def framing_of(data: DataConfig, resize_px: int, training_px: int | None = None) -> Framing:
     """The recipe's framing; without `training_px` no more is kept than the board's frame needs."""
-    return Framing(data.size, resize_px, data.interpolation, data.fit, data.sixteen_bit_range,
-                   max(resize_px, training_px or 0))  # fmt: skip
+    return Framing(
+        data.size, resize_px, data.interpolation, data.fit, data.sixteen_bit_range, max(resize_px, training_px or 0)
+    )

@@ -85,11 +85,15 @@ def refuse_unnamed(groups: Iterable[str | None], data: DataConfig) -> None:
     if any(groups):
         return
     if data.group_by == "folder":
-        raise DataError('data.group_by = "folder": no image lies in a folder of its own below its class folder; '
-                        "expected CLASS/GROUP/image.jpg, or leave data.group_by out")  # fmt: skip
+        raise DataError(
+            'data.group_by = "folder": no image lies in a folder of its own below its class folder; '
+            "expected CLASS/GROUP/image.jpg, or leave data.group_by out"
+        )
     if data.group_pattern is not None:
-        raise DataError(f"data.group_pattern {data.group_pattern!r} matches none of the images' paths below the "
-                        "source; mend it, or leave it out")  # fmt: skip
+        raise DataError(
+            f"data.group_pattern {data.group_pattern!r} matches none of the images' paths below the "
+            "source; mend it, or leave it out"
+        )
     if data.group_column is not None:
         raise DataError(f"data.group_column {data.group_column!r} is empty in every row; fill it, or leave it out")
 

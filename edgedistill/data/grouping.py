@@ -61,8 +61,9 @@ def group(found: Scan, data: DataConfig) -> Grouping:
     groups = groups_from_pairs(count, [*exact, *named, *alike.pairs])
     of_names = {int(number) for number, name in zip(groups, names, strict=True) if name is not None}
     leak_counts, leaks = _with_copies(alike, exact, found)
-    return Grouping(groups, np.isin(groups, list(of_names)), exact, leak_counts, leaks,
-                    _torn(names, found.given), alike.similarity)  # fmt: skip
+    return Grouping(
+        groups, np.isin(groups, list(of_names)), exact, leak_counts, leaks, _torn(names, found.given), alike.similarity
+    )
 
 
 def _with_copies(alike: LookAlikes, exact: list[tuple[int, int]], found: Scan) -> tuple[Counter, list]:
@@ -121,8 +122,9 @@ def lines_of_groups(summary: dict[str, Any], images: int) -> list[str]:
         line += f"; each other image counts as a group of its own, first {summary['unnamed_first']}"
     lines = [line]
     if summary["torn_groups"]:
-        lines.append(f"LEAKS: {summary['torn_groups']} named groups stand in several given splits, first "
-                     f"{summary['torn_first']}")  # fmt: skip
+        lines.append(
+            f"LEAKS: {summary['torn_groups']} named groups stand in several given splits, first {summary['torn_first']}"
+        )
     return lines
 
 

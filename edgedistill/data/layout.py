@@ -77,9 +77,11 @@ def _splits_below(root: Path, found: Layout) -> dict[str, Path]:
             splits = {name: splits[name] for name in SPLITS if name in splits}
             names = ", ".join(f"{name} = {path.relative_to(root)}" for name, path in splits.items())
             found.said.append(f"splits found: {names}")
-            others = sorted(below.name for below in folder.iterdir()
-                            if below.is_dir() and below not in splits.values() and below.name[0] != "."
-                            and not is_pool(below.name))  # fmt: skip
+            others = sorted(
+                below.name
+                for below in folder.iterdir()
+                if below.is_dir() and below not in splits.values() and below.name[0] != "." and not is_pool(below.name)
+            )
             if others and all(path in folders_in(folder) for path in splits.values()):
                 found.said.append(f"folders beside the splits left out: {', '.join(others)}")
             return splits

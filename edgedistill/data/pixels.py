@@ -85,9 +85,7 @@ class PixelCache:
 
     def __getitem__(self, row: int) -> np.ndarray:
         offset, height, width = (int(value) for value in self._shapes[row])
-        return np.asarray(self._pixels[offset : offset + height * width * 3]).reshape(
-            height, width, 3
-        )
+        return np.asarray(self._pixels[offset : offset + height * width * 3]).reshape(height, width, 3)
 
     def frame(self, row: int) -> np.ndarray:
         if self._frames is not None:
@@ -121,8 +119,7 @@ class FilePixels:
             return decode_image(read_bytes(path), path, self._framing.sixteen_bit)
         except (OSError, ImageError) as error:
             raise DataError(
-                f"{path}: was readable in stage data and is not now ({error}); bring it back, or "
-                "run with --force data"
+                f"{path}: was readable in stage data and is not now ({error}); bring it back, or run with --force data"
             ) from None
 
 

@@ -31,9 +31,12 @@ from edgedistill.sections import DataConfig
 
 
 def prepare(
-    data: DataConfig, resize_px: int, out: Path, say: Callable[[str], None],
+    data: DataConfig,
+    resize_px: int,
+    out: Path,
+    say: Callable[[str], None],
     training_px: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
     The labelled images come first and do not depend on the pool: with one and without one they
@@ -107,9 +110,13 @@ def foretell(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str
 
 
 def _table(
-    found: Scan, grouped: Grouping, classes: list[str], labels: np.ndarray, splits: np.ndarray,
+    found: Scan,
+    grouped: Grouping,
+    classes: list[str],
+    labels: np.ndarray,
+    splits: np.ndarray,
     pool: Pool,
-) -> ImageTable:  # fmt: skip
+) -> ImageTable:
     """The labelled images, then the pool: label -1, each a group of its own."""
     count, total = len(found.items), len(found.items) + len(pool.paths)
     return ImageTable(
@@ -147,9 +154,7 @@ def _classes(found: Scan) -> list[str]:
         raise DataError(f"expected at least two classes, got {classes}")
     for name in classes:
         if name.splitlines() != [name] or any(category(c) in {"Cc", "Cs"} for c in name):
-            raise DataError(
-                f"class names must be one line of text in any script, got {name!r}; rename it"
-            )
+            raise DataError(f"class names must be one line of text in any script, got {name!r}; rename it")
     return classes
 
 
@@ -175,8 +180,9 @@ def splits_of(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[st
     if fractions:
         own = np.flatnonzero(splits == "train")
         keys = [found.sha256[i] for i in own]
-        splits[own] = split(labels[own], grouped.groups[own], keys, fractions, data.split_seed, classes,
-                            grouped.named[own])  # fmt: skip
+        splits[own] = split(
+            labels[own], grouped.groups[own], keys, fractions, data.split_seed, classes, grouped.named[own]
+        )
     return classes, labels, splits.astype(str)
 
 

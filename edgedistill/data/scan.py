@@ -134,9 +134,7 @@ def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
     return kept, said + ([line] if line else [])
 
 
-def read_all(
-    paths: list[Path], data: DataConfig, framing: Framing | None
-) -> Iterator[Seen | str]:
+def read_all(paths: list[Path], data: DataConfig, framing: Framing | None) -> Iterator[Seen | str]:
     """Each image in order, or one line that says why it cannot be read.
 
     Args:
@@ -156,9 +154,7 @@ def read_all(
         image = to_eight_bits(raw, data.sixteen_bit_range)
         kept = None if framing is None else framing.keep(image)
         values = _EIGHT_BITS if raw.dtype == np.uint8 else (int(raw.min()), int(raw.max()))
-        grey = bool(
-            (image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all()
-        )
+        grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
         signed = signature(image) if data.near_duplicate_similarity > 0 else None
         digest = hashlib.sha256(content).hexdigest()
         return Seen(kept, digest, signed, image.shape[:2], grey, values)

@@ -33,9 +33,7 @@ class Findings:
     values: dict[str, object]
 
 
-def seen_fractions(
-    sizes: np.ndarray, image_px: int | tuple[int, int], resize_px: int | None = None
-) -> np.ndarray:
+def seen_fractions(sizes: np.ndarray, image_px: int | tuple[int, int], resize_px: int | None = None) -> np.ndarray:
     """(N,) share of each picture's area that `crop` shows.
 
     Args:
@@ -65,18 +63,21 @@ def framing_findings(sizes: np.ndarray, image_px: int) -> Findings:
     seen = float(seen_fractions(sizes, image_px).mean())
     values = {"aspect": [round(float(v), 3) for v in (low, middle, high)], "seen_fraction": round(seen, 3)}
     spread = f"{middle:.2f}" if high - low < 0.02 else f"{low:.2f} to {high:.2f} (median {middle:.2f})"
-    line = (f"width over height {spread}: the middle square of {image_px} px shows {seen:.0%} of the "
-            "pictures' area")  # fmt: skip
+    line = f"width over height {spread}: the middle square of {image_px} px shows {seen:.0%} of the pictures' area"
     if seen >= SEEN_ENOUGH:
         return Findings((line,), {}, values)
     rectangle = _rectangle(middle, image_px) if high / low <= ALIKE else None
     if rectangle is not None:
         shown = float(seen_fractions(sizes, rectangle).mean())
         return Findings(
-            (line, f"so the recipe takes an input of {size_text(rectangle)} px (height x width), which shows "
-             f'{shown:.0%}; or set fit = "pad" or "squash" with a square'),
-            {"image_px": list(rectangle)}, values,
-        )  # fmt: skip
+            (
+                line,
+                f"so the recipe takes an input of {size_text(rectangle)} px (height x width), which shows "
+                f'{shown:.0%}; or set fit = "pad" or "squash" with a square',
+            ),
+            {"image_px": list(rectangle)},
+            values,
+        )
     bars = 1 - float((sizes.min(axis=1) / sizes.max(axis=1)).mean())
     if bars <= _BARS_MOST:
         fit, other = "pad", f'grey bars fill {bars:.0%} of the input; "squash" has none and changes the aspect'
@@ -87,8 +88,7 @@ def framing_findings(sizes: np.ndarray, image_px: int) -> Findings:
 
 def _rectangle(aspect: float, image_px: int) -> tuple[int, int] | None:
     """(height, width) of this aspect with about image_px ** 2 pixels; None where there is none."""
-    sides = [max(_SMALLEST, round(side / _STEP) * _STEP)
-             for side in (image_px / aspect**0.5, image_px * aspect**0.5)]  # fmt: skip
+    sides = [max(_SMALLEST, round(side / _STEP) * _STEP) for side in (image_px / aspect**0.5, image_px * aspect**0.5)]
     within = max(sides) <= _LARGEST and sides[0] != sides[1]
     near = abs(np.log(sides[1] / sides[0] / aspect)) < np.log(ALIKE)
     return (sides[0], sides[1]) if within and near else None
@@ -106,15 +106,20 @@ def depth_findings(values: np.ndarray) -> Findings:
     low, high = int(deep[:, 0].min()), int(deep[:, 1].max())
     kept = grey_levels(low, high, FULL_RANGE)
     found = {"sixteen_bit_images": len(deep), "sixteen_bit_values": [low, high], "grey_levels": kept}
-    line = (f"{len(deep)} pictures of 16 bits with values {low} to {high}: {kept} grey levels remain of the full "
-            "range as 8 bits")  # fmt: skip
+    line = (
+        f"{len(deep)} pictures of 16 bits with values {low} to {high}: {kept} grey levels remain of the full "
+        "range as 8 bits"
+    )
     key, fitting = _fitting_range(low, high)
     better = grey_levels(low, high, fitting)
     if better < 2 * kept:
         return Findings((line,), {}, found)
     shown = key if isinstance(key, int) else list(key)
-    return Findings((line, f"so the recipe takes sixteen_bit = {shown}, which keeps {better}; values outside are "
-                     "clipped"), {"sixteen_bit": shown}, found)  # fmt: skip
+    return Findings(
+        (line, f"so the recipe takes sixteen_bit = {shown}, which keeps {better}; values outside are clipped"),
+        {"sixteen_bit": shown},
+        found,
+    )
 
 
 def grey_levels(low: int, high: int, sixteen_bit: tuple[int, int]) -> int:

@@ -155,16 +155,19 @@ def samples_of(shard: Path, suffixes: frozenset[str], labelled: bool) -> Iterato
                 fields[ending] = member
             images = [member for ending, member in fields.items() if f".{ending}" in suffixes]
             if len(images) > 1:
-                raise DataError(f"{shard}: {images[0].name} and {images[1].name} are one sample; "
-                                "give each image a key of its own")  # fmt: skip
+                raise DataError(
+                    f"{shard}: {images[0].name} and {images[1].name} are one sample; give each image a key of its own"
+                )
             label = _label(shard, file.fileno(), key, fields, names) if labelled else None
             if not images:
                 if label is not None:
                     raise DataError(f"{shard}: the label of {key} has no image next to it")
                 continue
             if labelled and label is None:
-                raise DataError(f"{shard}: {images[0].name} has no label next to it; expected "
-                                f"{key}.cls, or {key}.json with `label` or `cls`")  # fmt: skip
+                raise DataError(
+                    f"{shard}: {images[0].name} has no label next to it; expected "
+                    f"{key}.cls, or {key}.json with `label` or `cls`"
+                )
             name, offset, size = images[0]
             yield Sample(Path(f"{shard}/@{offset}+{size}/{name}"), label)
 
@@ -186,12 +189,15 @@ def _members(shard: Path, file: Any) -> Iterator[Member]:
                 if entry.isdir():
                     continue
                 if not entry.isreg() or entry.sparse is not None:
-                    raise DataError(f"{shard}: {entry.name!r} is a link, a device or sparse; shards "
-                                    "may hold regular files only")  # fmt: skip
+                    raise DataError(
+                        f"{shard}: {entry.name!r} is a link, a device or sparse; shards may hold regular files only"
+                    )
                 name = PurePosixPath(entry.name)
                 if name.is_absolute() or ".." in name.parts:
-                    raise DataError(f"{shard}: the member name {entry.name!r} leads out of the "
-                                    "shard; names must be relative and without `..`")  # fmt: skip
+                    raise DataError(
+                        f"{shard}: the member name {entry.name!r} leads out of the "
+                        "shard; names must be relative and without `..`"
+                    )
                 if not 0 <= entry.size <= total - entry.offset_data:
                     raise DataError(_truncated(shard))
                 if not name.name.startswith((".", "__")):
@@ -208,9 +214,7 @@ def _truncated(shard: Path) -> str:
     return f"{shard}: not a whole, uncompressed tar file; copy it again"
 
 
-def _label(
-    shard: Path, descriptor: int, key: str, fields: dict[str, Member], names: list[str]
-) -> str | None:
+def _label(shard: Path, descriptor: int, key: str, fields: dict[str, Member], names: list[str]) -> str | None:
     """The class name that `key.cls` or else `key.json` gives; None without either."""
     member = fields.get("cls", fields.get("json"))
     if member is None:
@@ -254,8 +258,10 @@ def _class_names(shard: Path) -> list[str]:
         if found is None:
             continue  # a dataset.json may speak of other things only
         if not isinstance(found, list) or not all(isinstance(n, str) and n.strip() for n in found):
-            raise DataError(f"{path}: expected the names of the classes in the order of their "
-                            "numbers, a line each, or in JSON a list under `classes`")  # fmt: skip
+            raise DataError(
+                f"{path}: expected the names of the classes in the order of their "
+                "numbers, a line each, or in JSON a list under `classes`"
+            )
         if len(set(found)) != len(found):
             raise DataError(f"{path}: two classes have one name")
         return [name.strip() for name in found]
@@ -264,8 +270,10 @@ def _class_names(shard: Path) -> list[str]:
 
 def _refuse_compressed(path: Path) -> None:
     if path.name.endswith(COMPRESSED):
-        raise DataError(f"{path}: images cannot be read at random from a compressed tar; "
-                        "decompress it to .tar first, like gunzip does")  # fmt: skip
+        raise DataError(
+            f"{path}: images cannot be read at random from a compressed tar; "
+            "decompress it to .tar first, like gunzip does"
+        )
 
 
 def _pread(descriptor: int, offset: int, size: int, shard: Any) -> bytes:

@@ -274,5 +274,3 @@ def _items_of_shards(shards: list[Path], labelled: bool) -> list[Item]:
     if not found:
         raise DataError(f"{shards[0]}: no images in it; expected members like KEY.jpg")
     return found
-
-

@@ -54,8 +54,9 @@ def split(
     members = _in_order(groups, keys, seed)
     held = np.array([np.bincount(labels[indices], minlength=len(classes)) for indices in members])
     limit = max(8.0, LARGEST_GROUP_FRACTION * min(fractions.values()) * len(labels))
-    families = np.array([len(indices) > limit and not (named is not None and named[indices].any())
-                         for indices in members])  # fmt: skip
+    families = np.array(
+        [len(indices) > limit and not (named is not None and named[indices].any()) for indices in members]
+    )
     wanted = {**fractions, "train": 1 - sum(fractions.values())}
     for bound in (families, np.zeros(len(members), bool)):
         where = _placed(held, bound, wanted)
@@ -96,9 +97,7 @@ def _placed(held: np.ndarray, bound: np.ndarray, wanted: dict[str, float]) -> li
         # The split with the largest unfilled share of what this group holds; ties by name.
         best = max(
             ["train"] if bound[number] else sorted(wanted),
-            key=lambda name: float(
-                (room[name] / np.maximum(totals * wanted[name], 1e-9) * of_group).sum()
-            ),
+            key=lambda name: float((room[name] / np.maximum(totals * wanted[name], 1e-9) * of_group).sum()),
         )
         room[best] = room[best] - of_group
         where.append(best)
@@ -133,9 +132,14 @@ def _repaired(where: list[str], held: np.ndarray, bound: np.ndarray, wanted: dic
 
 
 def _best_step(
-    holders: np.ndarray, inside: np.ndarray, split: int, place: np.ndarray, held: np.ndarray,
-    counts: np.ndarray, badness: Callable[[np.ndarray], np.ndarray],
-) -> list[tuple[int, int]] | None:  # fmt: skip
+    holders: np.ndarray,
+    inside: np.ndarray,
+    split: int,
+    place: np.ndarray,
+    held: np.ndarray,
+    counts: np.ndarray,
+    badness: Callable[[np.ndarray], np.ndarray],
+) -> list[tuple[int, int]] | None:
     """(group, its new split) of one move into `split`, or of one exchange, whichever leaves it best.
 
     None where none leaves fewer classes missing.
@@ -165,9 +169,7 @@ def least_images(fractions: dict[str, float]) -> int:
     return LEAST_TRAIN + len(fractions)
 
 
-def _refuse_small(
-    labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], classes: list[str]
-) -> None:
+def _refuse_small(labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], classes: list[str]) -> None:
     counts, least = np.bincount(labels, minlength=len(classes)), least_images(fractions)
     small = np.flatnonzero(counts < least)
     if len(small) == 0:
@@ -179,7 +181,7 @@ def _refuse_small(
         f"class {classes[small[first]]!r} has {count} images in {kinds} groups, too few for a "
         f"{' and a '.join(sorted(fractions))} split of its own{more}: at least {least} are needed, {LEAST_TRAIN} to "
         f"train on and one for each split; add images, leave such classes out or merge them (data.small_classes = "
-        f"\"drop\" or \"merge\", data.min_class_images = {least}), or give data.val and data.test"
+        f'"drop" or "merge", data.min_class_images = {least}), or give data.val and data.test'
     )
 
 
@@ -196,6 +198,6 @@ def _refuse_missing(
                 f"{' and a '.join(missing)} split: images of one group, named or alike, stay in one split, and each of "
                 f"{len(wanted)} splits needs a group of every class; add images of other groups, raise "
                 "data.near_duplicate_similarity or set it to 0 if what looks alike is not the same, or give data.val "
-                "and data.test, or leave such classes out: data.small_classes = \"drop\", data.min_class_images = "
+                'and data.test, or leave such classes out: data.small_classes = "drop", data.min_class_images = '
                 f"{count + 1}"
             )

@@ -21,9 +21,13 @@ UNEVEN = 0.1  # of a class that its training share may lie off what was asked fo
 
 
 def summary_of(
-    found: Scan, grouped: Grouping, classes: list[str], labels: np.ndarray, splits: np.ndarray,
+    found: Scan,
+    grouped: Grouping,
+    classes: list[str],
+    labels: np.ndarray,
+    splits: np.ndarray,
     framing: Framing,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Classes, counts, duplicates, groups, leaks, unreadable files of the labelled images."""
     counts, copies, groups = {}, {}, {}
     for name in SPLITS:
@@ -51,15 +55,16 @@ def summary_of(
         "near_duplicate_similarity": grouped.similarity,
         "leak_count": sum(grouped.leak_counts.values()),
         "leak_counts": dict(grouped.leak_counts),
-        "leaks": [[str(found.items[i].path), str(found.items[j].path), round(s, 4)]
-                  for i, j, s in grouped.leaks[:LISTED]],
+        "leaks": [
+            [str(found.items[i].path), str(found.items[j].path), round(s, 4)] for i, j, s in grouped.leaks[:LISTED]
+        ],
         "grey_images": found.grey,
         "height_px": _spread(found.sizes[:, 0]),
         "width_px": _spread(found.sizes[:, 1]),
         **summary_of_groups(found, grouped),
         "seen_fraction": _seen_fraction(found.sizes, framing),
         **_grey_levels(found.values, framing),
-    }  # fmt: skip
+    }
 
 
 def summary_of_pool(pool: Pool) -> dict[str, Any]:
@@ -68,14 +73,14 @@ def summary_of_pool(pool: Pool) -> dict[str, Any]:
         "pool_images": len(pool.paths),
         "pool_dropped_copies": pool.copies,
         "pool_dropped_alike": len(pool.alike),
-        "pool_alike_counts": dict(Counter(
-            "/".join(sorted((POOL, split))) for _, _, split, _ in pool.alike)),
-        "pool_alike": [[path, other, round(similarity, 4)]
-                       for path, other, _, similarity in
-                       sorted(pool.alike, key=lambda pair: -pair[3])[:LISTED]],
+        "pool_alike_counts": dict(Counter("/".join(sorted((POOL, split))) for _, _, split, _ in pool.alike)),
+        "pool_alike": [
+            [path, other, round(similarity, 4)]
+            for path, other, _, similarity in sorted(pool.alike, key=lambda pair: -pair[3])[:LISTED]
+        ],
         "pool_unreadable_count": len(pool.unreadable),
         "pool_unreadable": pool.unreadable[:LISTED],
-    }  # fmt: skip
+    }
 
 
 def _seen_fraction(sizes: np.ndarray, framing: Framing) -> float:
@@ -91,8 +96,11 @@ def _grey_levels(values: np.ndarray, framing: Framing) -> dict[str, Any]:
     if not len(deep):
         return {}
     low, high = int(deep[:, 0].min()), int(deep[:, 1].max())
-    return {"sixteen_bit_images": len(deep), "sixteen_bit_values": [low, high],
-            "grey_levels": grey_levels(low, high, framing.sixteen_bit)}  # fmt: skip
+    return {
+        "sixteen_bit_images": len(deep),
+        "sixteen_bit_values": [low, high],
+        "grey_levels": grey_levels(low, high, framing.sixteen_bit),
+    }
 
 
 def _spread(values: np.ndarray) -> dict[str, int]:
@@ -103,14 +111,17 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     """What a person should know of the images, a line at a time."""
     counts, classes = summary["counts"], summary["classes"]
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
-    lines = [f"{len(classes)} classes, " + ", ".join(
-        f"{summary['images'][split]} {split}" for split in SPLITS) + " images"]  # fmt: skip
+    lines = [
+        f"{len(classes)} classes, " + ", ".join(f"{summary['images'][split]} {split}" for split in SPLITS) + " images"
+    ]
     shown = {name: ", ".join(f"{counts[split][name]} {split}" for split in SPLITS) for name in classes}
     lines += lines_of_classes(shown, totals)
     copies = {name: count for name, count in summary["copies_left_out"].items() if count}
     if copies:
-        lines.append("exact copies count once in figures: " + " and ".join(
-            f"{count} left out of {name}" for name, count in copies.items()))  # fmt: skip
+        lines.append(
+            "exact copies count once in figures: "
+            + " and ".join(f"{count} left out of {name}" for name, count in copies.items())
+        )
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
     if totals[most] > 2 * totals[least]:
         lines.append(
@@ -125,12 +136,13 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     lines += lines_of_groups(summary, sum(totals.values()) + sum(copies.values()))
     lines += _lines_of_dependence(summary)
     if summary["seen_fraction"] < SEEN_ENOUGH:
-        lines.append(f"the network is shown {summary['seen_fraction']:.0%} of the pictures' area: see data.fit and "
-                     "data.image_px = [height, width]")  # fmt: skip
+        lines.append(
+            f"the network is shown {summary['seen_fraction']:.0%} of the pictures' area: see data.fit and "
+            "data.image_px = [height, width]"
+        )
     if summary.get("grey_levels", 256) < FEW_LEVELS:
         low, high = summary["sixteen_bit_values"]
-        lines.append(f"16-bit values {low} to {high} become {summary['grey_levels']} grey levels: see "
-                     "data.sixteen_bit")  # fmt: skip
+        lines.append(f"16-bit values {low} to {high} become {summary['grey_levels']} grey levels: see data.sixteen_bit")
     if summary["leak_count"]:
         first = summary["leaks"][0]
         lines.append(
@@ -163,9 +175,12 @@ def lines_of_classes(shown: dict[str, str], totals: dict[str, int]) -> list[str]
 
 def _lines_of_dependence(summary: dict[str, Any]) -> list[str]:
     """Splits whose images are shots of few things."""
-    return [f"{split}: {summary['images'][split]} images of {summary['groups'][split]} groups; figures on them "
-            "are about as sure as on that many images"
-            for split in MEASURED if 2 * summary["groups"][split] <= summary["images"][split]]  # fmt: skip
+    return [
+        f"{split}: {summary['images'][split]} images of {summary['groups'][split]} groups; figures on them "
+        "are about as sure as on that many images"
+        for split in MEASURED
+        if 2 * summary["groups"][split] <= summary["images"][split]
+    ]
 
 
 def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[str, float]) -> str | None:
@@ -185,8 +200,10 @@ def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[st
     first = min(uneven, key=lambda name: counts["train"][name])
     got = "/".join(str(counts[split][first]) for split in ("train", *fractions))
     asked = "/".join(f"{100 * share:.0f}" for share in (train, *fractions.values()))
-    return (f"{len(uneven)} of {len(counts['train'])} classes are too small, or in too few groups, for {asked} % "
-            f"({'/'.join(('train', *fractions))}): {first} got {got} images")  # fmt: skip
+    return (
+        f"{len(uneven)} of {len(counts['train'])} classes are too small, or in too few groups, for {asked} % "
+        f"({'/'.join(('train', *fractions))}): {first} got {got} images"
+    )
 
 
 def line_from_pool(summary: dict[str, Any]) -> str:

@@ -72,9 +72,7 @@ def read_table(folder: Path) -> ImageTable:
     """
     try:
         classes = (folder / "classes.txt").read_text(encoding="utf-8").splitlines()
-        with open(
-            folder / "images.csv", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as file:
+        with open(folder / "images.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
             header, *rows = list(csv.reader(file))
         if tuple(header) != COLUMNS:
             raise ValueError(f"expected the columns {COLUMNS}, got {header}")

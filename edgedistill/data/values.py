@@ -14,8 +14,9 @@ def _side_or_two(value: Any) -> Any:
     """A pair of equal sides is the side."""
     sides = [value, value] if isinstance(value, int) else value
     if not (isinstance(sides, list | tuple) and len(sides) == 2 and all(_is_side(n) for n in sides)):
-        raise ValueError("data.image_px: expected a side or [height, width], whole pixels of 32 to "
-                         f"1024, got {value!r}")  # fmt: skip
+        raise ValueError(
+            f"data.image_px: expected a side or [height, width], whole pixels of 32 to 1024, got {value!r}"
+        )
     return sides[0] if sides[0] == sides[1] else tuple(sides)
 
 
@@ -33,8 +34,9 @@ def _bits_or_range(value: Any) -> Any:
     pair = isinstance(bits, list | tuple) and len(bits) == 2 and all(type(n) is int for n in bits)
     if pair and 0 <= bits[0] < bits[1] <= FULL_RANGE[1]:
         return tuple(bits)
-    raise ValueError('data.sixteen_bit: expected "full", a number of bits (8 to 16), or [low, high] '
-                     f"in 0 to 65535, got {value!r}")  # fmt: skip
+    raise ValueError(
+        f'data.sixteen_bit: expected "full", a number of bits (8 to 16), or [low, high] in 0 to 65535, got {value!r}'
+    )
 
 
 ImagePx = Annotated[int | tuple[int, int], BeforeValidator(_side_or_two)]

@@ -36,10 +36,16 @@ def bench(board: Board, bundle: Path, backend: str, runs: int) -> dict[str, Any]
         report = checked_bench(said, board.machine.name)
         samples = samples_of(board.text(f"{there}/{SAMPLES}"))
     return {
-        "host": board.machine.name, "backend": backend, "provenance": report["provenance"],
-        "requested": report["requested"], "executed": report["executed"], "build": build,
-        "verify": verify, "bench": report, "samples_ms": samples,
-    }  # fmt: skip
+        "host": board.machine.name,
+        "backend": backend,
+        "provenance": report["provenance"],
+        "requested": report["requested"],
+        "executed": report["executed"],
+        "build": build,
+        "verify": verify,
+        "bench": report,
+        "samples_ms": samples,
+    }
 
 
 def compare(board: Board, first: Path, second: Path, backend: str, runs: int) -> dict[str, Any]:
@@ -58,8 +64,10 @@ def compare(board: Board, first: Path, second: Path, backend: str, runs: int) ->
                 board.bundle(there, verb, "--backend", backend)
         said = board.bundle(a, "bench", "--backend", backend, "--runs", str(runs), "--against", f"../{b}")
     if said.get("version") != against.VERSION or not isinstance(said.get("ratio"), dict):
-        raise BoardError(f"{board.machine.name}: jetson bench --against: not the report that was expected; is "
-                         "one bundle older than this edgedistill? Make it again")  # fmt: skip
+        raise BoardError(
+            f"{board.machine.name}: jetson bench --against: not the report that was expected; is "
+            "one bundle older than this edgedistill? Make it again"
+        )
     return {"host": board.machine.name, **said}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,22 @@ from jetson.preprocess import Preprocess
 TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}
 
 
+class Golden(NamedTuple):
+    """Images with the workstation's answers, by which the board's are judged.
+
+    Attributes:
+        images: n image files or shard members; their pixels travel, and nothing else of them.
+        inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
+        logits: (n, classes) float32 of the workstation's ONNX Runtime.
+        labels: (n,) int.
+    """
+
+    images: list[Path]
+    inputs: np.ndarray
+    logits: np.ndarray
+    labels: np.ndarray
+
+
 def write_bundle(
     out: Path,
     *,
@@ -34,10 +50,7 @@ def write_bundle(
     amax: dict[str, float] | None,
     classes: list[str],
     preprocess: Preprocess,
-    golden_images: list[Path],
-    golden_inputs: np.ndarray,
-    golden_logits: np.ndarray,
-    golden_labels: np.ndarray,
+    golden: Golden,
     before: Path,
     model: str,
     target: Target,
@@ -52,10 +65,7 @@ def write_bundle(
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
     Args:
-        golden_images: n image files or shard members; their pixels travel, and nothing else of them.
-        golden_inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
-        golden_logits: (n, classes) float32 of the workstation's ONNX Runtime.
-        golden_labels: (n,) int.
+        golden: what the board is compared with.
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
         latency_budget_ms: median from the image file that the board's health check allows.
@@ -70,39 +80,54 @@ def write_bundle(
         BundleError: what was written does not agree with its own manifest, or its serial does not rise.
     """
     shutil.rmtree(out, ignore_errors=True)
-    images = out / "golden" / "images"
-    images.mkdir(parents=True)
+    out.mkdir(parents=True)
     shutil.copyfile(onnx, out / "model.onnx")
     if int8_onnx is not None:
         shutil.copyfile(int8_onnx, out / "model_int8.onnx")
     if amax is not None:
         write_json(out / "calibration.json", amax)
     write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
-    for number, path in enumerate(golden_images):
-        content, suffix = pixels_only(read_bytes(path), str(path))
-        (images / f"{number:04d}{suffix}").write_bytes(content)
-    np.save(out / "golden" / "inputs.npy", golden_inputs)
-    np.save(out / "golden" / "logits.npy", golden_logits)
-    write_json(out / "golden" / "labels.json", [int(label) for label in golden_labels])
+    _write_golden(out / "golden", golden)
     for name, text in documents.items():
         write_bytes(out / name, text.encode())
     copy_device_code(out)
     manifest = Manifest(
-        VERSION, 0, model, target.name, target.sm, target.tensorrt, precision_requested, INPUT, OUTPUT,
-        (1, 3, *preprocess.size), tuple(classes), preprocess, tolerance, latency_budget_ms, memory_budget_mib,
-        provenance, files={},
-    )  # fmt: skip
-    try:
-        serial = _write_numbered(out, manifest, before, key)
-    except ManifestError as error:
-        raise BundleError(f"the bundle does not agree with its manifest: {error}") from None
-    files = [path for path in out.rglob("*") if path.is_file()]
+        VERSION,
+        0,
+        model,
+        target.name,
+        target.sm,
+        target.tensorrt,
+        precision_requested,
+        INPUT,
+        OUTPUT,
+        (1, 3, *preprocess.size),
+        tuple(classes),
+        preprocess,
+        tolerance,
+        latency_budget_ms,
+        memory_budget_mib,
+        provenance,
+        files={},
+    )
+    serial = _write_numbered(out, manifest, before, key)
+    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
     return {
-        "file_count": len(files),
-        "bytes": sum(path.stat().st_size for path in files),
+        "file_count": len(sizes),
+        "bytes": sum(sizes),
         "manifest_sha256": sha256_of(out / NAME),
         "serial": serial,
     }
+
+
+def _write_golden(folder: Path, golden: Golden) -> None:
+    (folder / "images").mkdir(parents=True)
+    for number, path in enumerate(golden.images):
+        content, suffix = pixels_only(read_bytes(path), str(path))
+        (folder / "images" / f"{number:04d}{suffix}").write_bytes(content)
+    np.save(folder / "inputs.npy", golden.inputs)
+    np.save(folder / "logits.npy", golden.logits)
+    write_json(folder / "labels.json", [int(label) for label in golden.labels])
 
 
 def _write_numbered(out: Path, manifest: Manifest, before: Path, key: KeyInfo | None) -> int:
@@ -110,4 +135,7 @@ def _write_numbered(out: Path, manifest: Manifest, before: Path, key: KeyInfo | 
         write_manifest(str(out), manifest._replace(serial=serial))
         return (out / NAME).read_bytes()
 
-    return numbered(write, before, key)
+    try:
+        return numbered(write, before, key)
+    except ManifestError as error:
+        raise BundleError(f"the bundle does not agree with its manifest: {error}") from None

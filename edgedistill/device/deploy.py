@@ -73,9 +73,7 @@ def signed_bundle(folder: Path) -> SignedBundle:
     return SignedBundle(folder, id_of((folder / NAME).read_bytes()), manifest)
 
 
-def deploy(
-    board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, talk: Talk
-) -> dict[str, Any]:
+def deploy(board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, talk: Talk) -> dict[str, Any]:
     """Bring a bundle to one board, as far as `wanted.until`.
 
     Args:
@@ -124,8 +122,10 @@ class _Road:
         status = self._board.status()
         pinned = status["board"]
         if pinned.get("target") != self._bundle.manifest.target:
-            raise BoardError(f"{self._name}: it is enrolled as {pinned.get('target')!r}, this bundle is for "
-                             f"{self._bundle.manifest.target!r}; nothing was copied")  # fmt: skip
+            raise BoardError(
+                f"{self._name}: it is enrolled as {pinned.get('target')!r}, this bundle is for "
+                f"{self._bundle.manifest.target!r}; nothing was copied"
+            )
         self._backend = pinned["backend"]
         agent = status.get("agent")
         if not isinstance(agent, dict) or agent.get("sha256") != device_code_sha256():
@@ -178,8 +178,9 @@ class _Road:
         uploads = uploads_of(want, bundle)
         total = sum(upload.bytes for upload in uploads)
         have = sum(upload.have for upload in uploads)
-        self._talk.say(f"{self._name}: {len(uploads)} of {len(bundle.manifest.files)} files to copy, "
-                       f"{(total - have) / 1e6:.1f} MB")  # fmt: skip
+        self._talk.say(
+            f"{self._name}: {len(uploads)} of {len(bundle.manifest.files)} files to copy, {(total - have) / 1e6:.1f} MB"
+        )
         left = [upload for upload in uploads if upload.have != upload.bytes or upload.bytes == 0]
         if left:
             with self._talk.progress(f"{self._name}: bytes copied", total, have) as sent:
@@ -214,8 +215,10 @@ class _Road:
         current, lines = status.get("current"), status.get("problems")
         if current != self._bundle.id or status.get("proven") is not True:
             why = "; ".join(map(str, lines)) if isinstance(lines, list) and lines else "it does not say why"
-            raise BoardError(f"{self._name}: {self._bundle.id} was activated, and now the board says that it serves "
-                             f"{current}, not proven: {why}")  # fmt: skip
+            raise BoardError(
+                f"{self._name}: {self._bundle.id} was activated, and now the board says that it serves "
+                f"{current}, not proven: {why}"
+            )
 
     def _bundle_verb(self, name: str) -> None:
         release = self._board.release(self._bundle.id)
@@ -229,11 +232,18 @@ class _Road:
         manifest, last = self._bundle.manifest, self._steps.get("bench") or self._steps["build"]
         executed = last.get("executed")
         return {
-            "host": self._name, "id": self._bundle.id, "serial": manifest.serial, "model": printable(manifest.model),
-            "target": manifest.target, "backend": self._backend, "until": self._wanted.until,
-            "requested": manifest.precision_requested, "executed": executed if isinstance(executed, str) else None,
-            "provenance": _provenance(self._backend, self._name, last), **self._steps,
-        }  # fmt: skip
+            "host": self._name,
+            "id": self._bundle.id,
+            "serial": manifest.serial,
+            "model": printable(manifest.model),
+            "target": manifest.target,
+            "backend": self._backend,
+            "until": self._wanted.until,
+            "requested": manifest.precision_requested,
+            "executed": executed if isinstance(executed, str) else None,
+            "provenance": _provenance(self._backend, self._name, last),
+            **self._steps,
+        }
 
     def _known(self) -> dict[str, Any]:
         try:
@@ -314,7 +324,7 @@ def checked_bench(said: dict[str, Any], name: str) -> dict[str, Any]:
         if not isinstance(row, dict) or not all(
             isinstance(row.get(name), int | float) or (name in row and row[name] is None and name not in least)
             for name in least | set(row)
-        ):  # fmt: skip
+        ):
             raise BoardError(f"{name}: its benchmark says {key} is {str(row)[:80]!r}, which are no figures")
     return report
 

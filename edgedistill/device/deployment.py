@@ -71,8 +71,13 @@ class Deployment:
     @property
     def deploy_keys(self) -> dict[str, Any]:
         """What stands above the recipe's [deploy], for the stage."""
-        given = {"until": self.until, "bench_runs": self.runs, "root": self.root, "python": self.python,
-                 "ssh_config": self.ssh_config and str(self.ssh_config.absolute())}  # fmt: skip
+        given = {
+            "until": self.until,
+            "bench_runs": self.runs,
+            "root": self.root,
+            "python": self.python,
+            "ssh_config": self.ssh_config and str(self.ssh_config.absolute()),
+        }
         return {key: value for key, value in given.items() if value is not None}
 
     def each_host(self, source: Source, talk: Talk) -> Iterator[dict[str, Any]]:
@@ -99,8 +104,9 @@ class Deployment:
         fleet = load_fleet(self.fleet, self.group)
         place = source.reports / (fleet.name if self.group is None else f"{fleet.name}-{self.group}")
         settings = source.settings
-        report = roll_out(fleet, signed_bundle(source.bundle), self._wanted(settings), place, talk,
-                          self._config(settings))  # fmt: skip
+        report = roll_out(
+            fleet, signed_bundle(source.bundle), self._wanted(settings), place, talk, self._config(settings)
+        )
         return report, place
 
     def _wanted(self, settings: DeployConfig) -> Wanted:

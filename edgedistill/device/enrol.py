@@ -51,9 +51,7 @@ for old in agents/*; do [ "$old" = "$2" ] || rm -rf "$old"; done
 _TAKEN = 4  # exit code: a key of that name is there, and it is another one
 
 
-def enrol(
-    board: Board, target: str, backend: str, key_name: str, public_pem: Path
-) -> dict[str, Any]:
+def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Path) -> dict[str, Any]:
     """Put agent, key and board.json there; what is there already is replaced only when it is whole.
 
     Args:
@@ -89,15 +87,22 @@ def enrol(
     command = ["sh", "-c", _INSTALL, "sh", board.root, there, f"{key_name}.pem"]
     answer = board.machine.run(command, board.say, 600)
     if answer.code == _TAKEN:
-        raise BoardError(f"{board.machine.name}: another key of the name {key_name} is trusted there, perhaps that of "
-                         f"another workstation; nothing was changed: give yours another name, or to replace that "
-                         f"one, remove {board.root}/trusted.d/{key_name}.pem there")  # fmt: skip
+        raise BoardError(
+            f"{board.machine.name}: another key of the name {key_name} is trusted there, perhaps that of "
+            f"another workstation; nothing was changed: give yours another name, or to replace that "
+            f"one, remove {board.root}/trusted.d/{key_name}.pem there"
+        )
     if answer.code != 0:
-        raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; "
-                         "run it again")  # fmt: skip
+        raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; run it again")
     board.agent("serials", "--rebuild")  # a state.json that was damaged is mended; no serial is lowered
-    return {"host": board.machine.name, "target": target, "backend": backend, "key": key_name,
-            "agent": agent, "doctor": board.doctor()}  # fmt: skip
+    return {
+        "host": board.machine.name,
+        "target": target,
+        "backend": backend,
+        "key": key_name,
+        "agent": agent,
+        "doctor": board.doctor(),
+    }
 
 
 def _files(folder: Path) -> list[Path]:

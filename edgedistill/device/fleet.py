@@ -1,8 +1,8 @@
 """A release through a fleet: canaries, then waves, until too many boards have failed.
 
-    FOLDER/fleet.json    a row a board, written anew after each; what a rerun goes on from
-    FOLDER/fleet.html    the same as one page
-    FOLDER/NAME.json     receipt of one board
+FOLDER/fleet.json    a row a board, written anew after each; what a rerun goes on from
+FOLDER/fleet.html    the same as one page
+FOLDER/NAME.json     receipt of one board
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def roll_out(
 
 
 class _RollOut:
-    def __init__(self, fleet: Fleet, bundle: SignedBundle, wanted: Wanted, folder: Path, talk: Talk,
-                 ssh_config: Path | None):  # fmt: skip
+    def __init__(
+        self, fleet: Fleet, bundle: SignedBundle, wanted: Wanted, folder: Path, talk: Talk, ssh_config: Path | None
+    ):
         self._fleet, self._bundle, self._wanted = fleet, bundle, wanted
         self._folder, self._talk, self._config = folder, talk, ssh_config
         self._lock, self._stopped, self._failures = threading.Lock(), None, 0
@@ -99,14 +100,21 @@ class _RollOut:
         try:
             with Connection(board.host, self._config) as machine:
                 there = Board(machine, board.root, board.python, _Named(self._talk, board.name).say)
-                found = deploy(there, self._bundle, self._wanted, self._folder / f"{board.name}.json",
-                               _Named(self._talk, board.name))  # fmt: skip
+                found = deploy(
+                    there,
+                    self._bundle,
+                    self._wanted,
+                    self._folder / f"{board.name}.json",
+                    _Named(self._talk, board.name),
+                )
             row = _row(board, DONE, **_figures(found))
         except EdgeDistillError as error:
             row = _row(board, FAILED, reason=str(error))
             self._talk.say(f"{board.name}: FAILED: {error}")
-        row |= {"seconds": round(time.monotonic() - start, 1),
-                "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}  # fmt: skip
+        row |= {
+            "seconds": round(time.monotonic() - start, 1),
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
         with self._lock:
             self._rows[board.name] = row
             self._failures += row["state"] == FAILED
@@ -117,10 +125,16 @@ class _RollOut:
     def _write(self) -> dict[str, Any]:
         manifest = self._bundle.manifest
         report = {
-            "version": VERSION, "fleet": self._fleet.name, "id": self._bundle.id, "model": manifest.model,
-            "target": manifest.target, "serial": manifest.serial, "until": self._wanted.until,
-            "stopped": self._stopped, "boards": list(self._rows.values()),
-        }  # fmt: skip
+            "version": VERSION,
+            "fleet": self._fleet.name,
+            "id": self._bundle.id,
+            "model": manifest.model,
+            "target": manifest.target,
+            "serial": manifest.serial,
+            "until": self._wanted.until,
+            "stopped": self._stopped,
+            "boards": list(self._rows.values()),
+        }
         write_json(self._folder / "fleet.json", report)
         write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode("utf-8", "backslashreplace"))
         return report

@@ -23,14 +23,10 @@ class Here:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def run(
-        self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None
-    ) -> Answer:
+    def run(self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None) -> Answer:
         return ask(words, say, timeout_s=timeout_s, cwd=self._home)
 
-    def put(
-        self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None
-    ) -> None:
+    def put(self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None) -> None:
         for upload in uploads:
             to = self._home / there / upload.name
             to.parent.mkdir(parents=True, exist_ok=True)

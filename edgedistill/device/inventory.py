@@ -1,9 +1,9 @@
 """A fleet in one TOML file: what all boards have, what a group has, what one board has.
 
-    [rollout]                   canary boards first, then waves; see Rollout
-    [defaults]                  target, root, python of all
-    [groups.hall-a]             the same keys, for its boards
-    [boards.nano-01]            group, host, canary, and the same keys
+[rollout]                   canary boards first, then waves; see Rollout
+[defaults]                  target, root, python of all
+[groups.hall-a]             the same keys, for its boards
+[boards.nano-01]            group, host, canary, and the same keys
 """
 
 from __future__ import annotations
@@ -99,13 +99,19 @@ def load_fleet(path: Path, group: str | None = None) -> Fleet:
         if name.lower() == "fleet":
             raise InventoryError(f"{path}: boards.{name}: the roll-out's own report has that name; choose another")
         if board.group is not None and board.group not in inventory.groups:
-            raise InventoryError(f"{path}: boards.{name}: there is no [groups.{board.group}]; "
-                                 f"there are: {', '.join(inventory.groups) or 'none'}")  # fmt: skip
+            raise InventoryError(
+                f"{path}: boards.{name}: there is no [groups.{board.group}]; "
+                f"there are: {', '.join(inventory.groups) or 'none'}"
+            )
     if group is not None and group not in inventory.groups:
-        raise InventoryError(f"{path}: there is no [groups.{group}]; there are: "
-                             f"{', '.join(inventory.groups) or 'none'}")  # fmt: skip
-    boards = [_inherited(path, name, inventory) for name, board in inventory.boards.items()
-              if group is None or board.group == group]  # fmt: skip
+        raise InventoryError(
+            f"{path}: there is no [groups.{group}]; there are: {', '.join(inventory.groups) or 'none'}"
+        )
+    boards = [
+        _inherited(path, name, inventory)
+        for name, board in inventory.boards.items()
+        if group is None or board.group == group
+    ]
     if not boards:
         raise InventoryError(f"{path}: no board of group {group}" if group else f"{path}: no [boards.NAME]")
     if not any(board.canary for board in boards):  # one goes first in any case
@@ -116,10 +122,16 @@ def load_fleet(path: Path, group: str | None = None) -> Fleet:
 
 def _inherited(path: Path, name: str, inventory: Inventory) -> FleetBoard:
     board = inventory.boards[name]
-    layers = [board, inventory.groups.get(board.group or "", Settings()), inventory.defaults,
-              Settings(root="edgedistill", python="python3")]  # fmt: skip
-    found = {key: next((getattr(layer, key) for layer in layers if getattr(layer, key) is not None), None)
-             for key in Settings.model_fields}  # fmt: skip
+    layers = [
+        board,
+        inventory.groups.get(board.group or "", Settings()),
+        inventory.defaults,
+        Settings(root="edgedistill", python="python3"),
+    ]
+    found = {
+        key: next((getattr(layer, key) for layer in layers if getattr(layer, key) is not None), None)
+        for key in Settings.model_fields
+    }
     if found["target"] is None:
         raise InventoryError(f"{path}: boards.{name} has no target, nor has its group or [defaults]")
     return FleetBoard(name, board.group, board.host or name, canary=board.canary, **found)

@@ -68,8 +68,18 @@ def new_key(name: str, folder: Path | None = None, passphrase: str | None = None
     pem = _made("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
     public_pem = _made("pkey", "-pubout", stdin=pem)
     if passphrase:
-        pem = _made("pkcs8", "-topk8", "-v2", "aes-256-cbc", "-v2prf", "hmacWithSHA256",
-                    "-iter", _ITERATIONS, stdin=pem, passout=passphrase)  # fmt: skip
+        pem = _made(
+            "pkcs8",
+            "-topk8",
+            "-v2",
+            "aes-256-cbc",
+            "-v2prf",
+            "hmacWithSHA256",
+            "-iter",
+            _ITERATIONS,
+            stdin=pem,
+            passout=passphrase,
+        )
     _write_new(private, pem, 0o600)
     try:
         _write_new(public, public_pem, 0o644)
@@ -100,18 +110,15 @@ def load_key(name: str, folder: Path | None = None) -> KeyInfo:
     private, public = _places(name, folder)
     if not public.is_file():
         if private.is_file():
-            raise SigningError(
-                f"{public} is missing; openssl pkey -in {private} -pubout -out {public}"
-            )
+            raise SigningError(f"{public} is missing; openssl pkey -in {private} -pubout -out {public}")
         known = ", ".join(sorted(pem.stem for pem in public.parent.glob("*.pem"))) or "none"
-        raise SigningError(
-            f"no key {name!r} in {public.parent} (there: {known}); make it: edgedistill keys new {name}"
-        )
+        raise SigningError(f"no key {name!r} in {public.parent} (there: {known}); make it: edgedistill keys new {name}")
     if private.is_file():
         mode = stat.S_IMODE(private.stat().st_mode)
         if mode & 0o077:
-            raise SigningError(f"{private} has mode {mode:04o}, so others can read it; expected "
-                               f"0600: chmod 600 {private}")  # fmt: skip
+            raise SigningError(
+                f"{private} has mode {mode:04o}, so others can read it; expected 0600: chmod 600 {private}"
+            )
     return KeyInfo(name, _key_id(public), private if private.is_file() else None, public)
 
 
@@ -146,9 +153,7 @@ def passphrase_of(key: KeyInfo) -> str | None:
     if known is not None:
         return known
     if not has_terminal():
-        raise SigningError(
-            f"key {key.name!r} has a passphrase: set {PASSPHRASE}, or run this in a terminal"
-        )
+        raise SigningError(f"key {key.name!r} has a passphrase: set {PASSPHRASE}, or run this in a terminal")
     return getpass.getpass(f"passphrase of key {key.name}: ")
 
 
@@ -176,10 +181,15 @@ def run_openssl(
             descriptors = (descriptor,)
         try:
             return subprocess.run(
-                command, input=stdin, capture_output=True, timeout=_TIMEOUT_S, check=False,
-                pass_fds=descriptors, env=child_environment(),
+                command,
+                input=stdin,
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
+                pass_fds=descriptors,
+                env=child_environment(),
                 start_new_session=True,  # without a terminal openssl cannot ask: it fails instead
-            )  # fmt: skip
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SigningError(f"openssl gave no answer: {error}") from None
 
@@ -189,9 +199,7 @@ def _readable(secret: str) -> Iterator[int]:
     """A file descriptor to read one line of secret from."""
     line = secret.encode()
     if b"\n" in line or b"\r" in line or b"\0" in line or len(line) > _MOST_PASSPHRASE_BYTES:
-        raise SigningError(
-            f"a passphrase is one line of at most {_MOST_PASSPHRASE_BYTES} bytes; this one is not"
-        )
+        raise SigningError(f"a passphrase is one line of at most {_MOST_PASSPHRASE_BYTES} bytes; this one is not")
     reading, writing = os.pipe()
     try:
         with os.fdopen(writing, "wb") as file:
@@ -210,9 +218,7 @@ def _made(*arguments: str, stdin: bytes = b"", passout: str | None = None) -> by
 
 def _places(name: str, folder: Path | None) -> tuple[Path, Path]:
     if not _NAME.match(name):
-        raise SigningError(
-            f"key name {name!r}: expected letters, digits, _ . - and at most 64 of them"
-        )
+        raise SigningError(f"key name {name!r}: expected letters, digits, _ . - and at most 64 of them")
     folder = folder or keys_folder()
     return folder / f"{name}.key", folder / f"{name}.pem"
 

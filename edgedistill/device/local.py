@@ -57,9 +57,14 @@ def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
     environment.pop("PYTHONPATH", None)
     try:
         done = subprocess.run(
-            command, cwd=bundle, env=environment, capture_output=True, text=True,
-            timeout=TIMEOUT_SECONDS, check=False,
-        )  # fmt: skip
+            command,
+            cwd=bundle,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         raise DeviceError(f"jetson {verb}: no answer within {TIMEOUT_SECONDS} s") from None
     if done.returncode != 0 or not done.stdout.strip():

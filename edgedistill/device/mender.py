@@ -39,9 +39,22 @@ def write_artifact(bundle: Path, out: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="edgedistill-") as folder:
         archive = Path(folder) / f"{release}{SUFFIX}"
         write_archive(bundle, archive)
-        _mender_artifact("write", "module-image", "--type", MODULE, "--artifact-name", name,
-                         "--device-type", manifest.target, "--compression", "none",
-                         "--output-path", str(out), "--file", str(archive))  # fmt: skip
+        _mender_artifact(
+            "write",
+            "module-image",
+            "--type",
+            MODULE,
+            "--artifact-name",
+            name,
+            "--device-type",
+            manifest.target,
+            "--compression",
+            "none",
+            "--output-path",
+            str(out),
+            "--file",
+            str(archive),
+        )
         _mender_artifact("validate", str(out))
     module = out.parent / MODULE
     write_bytes(module, _SCRIPT.read_bytes())
@@ -52,11 +65,20 @@ def write_artifact(bundle: Path, out: Path) -> dict[str, Any]:
 def _mender_artifact(*arguments: str) -> None:
     program = shutil.which("mender-artifact")
     if program is None:
-        raise BundleError("mender-artifact is not installed; Debian and Ubuntu: sudo apt install "
-                          "mender-artifact, others: https://docs.mender.io/downloads")  # fmt: skip
+        raise BundleError(
+            "mender-artifact is not installed; Debian and Ubuntu: sudo apt install "
+            "mender-artifact, others: https://docs.mender.io/downloads"
+        )
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, errors="replace",
-                              timeout=_TIMEOUT_S, check=False, env=child_environment())  # fmt: skip
+        done = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            check=False,
+            env=child_environment(),
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BundleError(f"mender-artifact {arguments[0]} gave no answer: {error}") from None
     if done.returncode != 0:

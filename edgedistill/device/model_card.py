@@ -13,8 +13,11 @@ from edgedistill.printable import printable
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
-_FITS = {"crop": "the middle of the picture", "pad": "the whole picture with grey bars",
-         "squash": "the whole picture, its aspect changed"}  # fmt: skip
+_FITS = {
+    "crop": "the middle of the picture",
+    "pad": "the whole picture with grey bars",
+    "squash": "the whole picture, its aspect changed",
+}
 _NETS = {
     "teacher": "teacher",
     "baseline": "student without the teacher",
@@ -66,22 +69,25 @@ def _accuracy(evaluated: dict[str, Any]) -> Iterator[str]:
     teacher, student = evaluated["teacher"], evaluated["student"]
     yield "## Accuracy"
     yield ""
-    yield (f"Measured with PyTorch on the workstation, on {evaluated['images']} test images that "
-           "nothing was trained or chosen on. The interval is a 95 % Wilson interval.")  # fmt: skip
+    yield (
+        f"Measured with PyTorch on the workstation, on {evaluated['images']} test images that "
+        "nothing was trained or chosen on. The interval is a 95 % Wilson interval."
+    )
     yield ""
     yield "| network | top-1 | interval | balanced |"
     yield "|---|---|---|---|"
     for name, words in _NETS.items():
         found = evaluated[name]
-        yield (f"| {words} | {found['top1_fraction']:.1%} | {_interval(found)} | "
-               f"{found['balanced_accuracy_fraction']:.1%} |")  # fmt: skip
+        yield (
+            f"| {words} | {found['top1_fraction']:.1%} | {_interval(found)} | "
+            f"{found['balanced_accuracy_fraction']:.1%} |"
+        )
     yield ""
     if teacher["top1_fraction"]:
         kept = student["top1_fraction"] / teacher["top1_fraction"]
         yield f"It keeps {kept:.1%} of the teacher's top-1 accuracy."
     chance = evaluated["chance"]
-    yield (f"Always saying `{_plain(chance['majority_class'])}` gives "
-           f"{chance['top1_fraction']:.1%}.")  # fmt: skip
+    yield (f"Always saying `{_plain(chance['majority_class'])}` gives {chance['top1_fraction']:.1%}.")
 
 
 def _precisions(quantized: dict[str, Any]) -> Iterator[str]:
@@ -90,8 +96,10 @@ def _precisions(quantized: dict[str, Any]) -> Iterator[str]:
     yield "| precision | top-1 | interval | costs, points | how |"
     yield "|---|---|---|---|---|"
     for name, step in quantized["ladder"].items():
-        yield (f"| {name} | {step['top1_fraction']:.1%} | {_interval(step)} | "
-               f"{step['drop_points']:.1f} | {step['provenance']} |")  # fmt: skip
+        yield (
+            f"| {name} | {step['top1_fraction']:.1%} | {_interval(step)} | "
+            f"{step['drop_points']:.1f} | {step['provenance']} |"
+        )
     yield ""
     asked, served = quantized["requested"], quantized["executed"]
     why = f": {quantized['reason']}" if asked != served else ""
@@ -117,8 +125,10 @@ def _limits(evaluated: dict[str, Any], quantized: dict[str, Any], title: str) ->
     few = sum(count < _FEW_IMAGES for count in counts)
     yield "## Limits"
     yield ""
-    yield (f"- No figure here is from {title}: accuracy was taken on the workstation, and "
-           "`python3 -m jetson verify` and `bench` measure on the board.")  # fmt: skip
+    yield (
+        f"- No figure here is from {title}: accuracy was taken on the workstation, and "
+        "`python3 -m jetson verify` and `bench` measure on the board."
+    )
     yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
     yield "- The figures hold for images like the test images; for others nothing was measured."
     yield "- It names one of its classes for every image, also for one that shows none of them."

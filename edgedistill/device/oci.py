@@ -38,20 +38,29 @@ def write_layout(bundle: Path, out: Path) -> dict[str, Any]:
         "org.opencontainers.image.version": str(manifest.serial),
         "edgedistill.target": manifest.target,
     }
-    config = _blob(blobs, f"{_TYPE}config.v1+json", {
-        "architecture": "arm64",  # every Jetson's
-        "os": "linux",
-        "config": {"Labels": about},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer['sha256']}"]},
-    })  # fmt: skip
-    image = _blob(blobs, f"{_TYPE}manifest.v1+json", {
-        "schemaVersion": 2,
-        "mediaType": f"{_TYPE}manifest.v1+json",
-        "config": config,
-        "layers": [{"mediaType": f"{_TYPE}layer.v1.tar", "digest": f"sha256:{layer['sha256']}",
-                    "size": layer["bytes"]}],
-        "annotations": about,
-    })  # fmt: skip
+    config = _blob(
+        blobs,
+        f"{_TYPE}config.v1+json",
+        {
+            "architecture": "arm64",  # every Jetson's
+            "os": "linux",
+            "config": {"Labels": about},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer['sha256']}"]},
+        },
+    )
+    image = _blob(
+        blobs,
+        f"{_TYPE}manifest.v1+json",
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{_TYPE}manifest.v1+json",
+            "config": config,
+            "layers": [
+                {"mediaType": f"{_TYPE}layer.v1.tar", "digest": f"sha256:{layer['sha256']}", "size": layer["bytes"]}
+            ],
+            "annotations": about,
+        },
+    )
     named = {**image, "annotations": {"org.opencontainers.image.ref.name": tag}}
     (out / "index.json").write_bytes(
         _bytes({"schemaVersion": 2, "mediaType": f"{_TYPE}index.v1+json", "manifests": [named]})

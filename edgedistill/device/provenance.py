@@ -22,9 +22,7 @@ from edgedistill.run_folder import sha256_of
 _HERE = "urn:edgedistill"  # in-toto wants URIs; these name things, and lead nowhere
 
 
-def statement(
-    subjects: dict[str, Path], recipe: Recipe, materials: dict[str, Path]
-) -> dict[str, Any]:
+def statement(subjects: dict[str, Path], recipe: Recipe, materials: dict[str, Path]) -> dict[str, Any]:
     """The statement, JSON-able.
 
     Args:
@@ -56,7 +54,7 @@ def statement(
                 },
             },
         },
-    }  # fmt: skip
+    }
 
 
 def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
@@ -80,5 +78,8 @@ def _code(checkout: Path) -> dict[str, Any]:
     commit = commit_of(checkout)
     if commit is None:
         return {"uri": f"pkg:pypi/edgedistill@{__version__}"}
-    return {"name": "edgedistill", "digest": {"gitCommit": commit},
-            "annotations": {"changed_since": is_changed(checkout)}}  # fmt: skip
+    return {
+        "name": "edgedistill",
+        "digest": {"gitCommit": commit},
+        "annotations": {"changed_since": is_changed(checkout)},
+    }

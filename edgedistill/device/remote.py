@@ -20,10 +20,14 @@ from edgedistill.errors import BoardError
 from jetson.runners import BACKENDS
 
 # In their own folder, so that no `jetson` of the login's home is found first.
-_AGENT = ('unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
-          'export PYTHONPATH="$root/agent"; exec "$@" --root "$root"')  # fmt: skip
-_BUNDLE = ('unset CDPATH; cd "$1" 2>/dev/null || exit 3; shift; export PYTHONPATH="$PWD" '
-           'PYTHONDONTWRITEBYTECODE=1; exec "$@" --bundle "$PWD"')  # fmt: skip
+_AGENT = (
+    'unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; shift; '
+    'export PYTHONPATH="$root/agent"; exec "$@" --root "$root"'
+)
+_BUNDLE = (
+    'unset CDPATH; cd "$1" 2>/dev/null || exit 3; shift; export PYTHONPATH="$PWD" '
+    'PYTHONDONTWRITEBYTECODE=1; exec "$@" --bundle "$PWD"'
+)
 _NO_FOLDER, _USAGE, _NOT_FOUND = 3, 2, (126, 127)
 TIMEOUT_S = {"build": 2 * 3600, "bench": 3600}  # of others: ten minutes
 # A verb whose connection was cut notices when it next speaks, which a build does every 15 s.
@@ -35,13 +39,9 @@ class Machine(Protocol):
 
     name: str
 
-    def run(
-        self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None
-    ) -> Answer: ...
+    def run(self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None) -> Answer: ...
 
-    def put(
-        self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None
-    ) -> None: ...
+    def put(self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,10 @@ class Board:
         rows, pinned = found.get("releases"), found.get("board")
         fits = isinstance(rows, list) and all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows)
         if not fits or not isinstance(pinned, dict) or pinned.get("backend") not in BACKENDS:
-            raise BoardError(f"{self.machine.name}: jetson status: not of our form, or without a board.json of ours; "
-                             f"edgedistill enrol {self.machine.name} mends that")  # fmt: skip
+            raise BoardError(
+                f"{self.machine.name}: jetson status: not of our form, or without a board.json of ours; "
+                f"edgedistill enrol {self.machine.name} mends that"
+            )
         return found
 
     def doctor(self) -> dict[str, Any]:
@@ -131,17 +133,16 @@ class Board:
     def release(self, bundle_id: str) -> str:
         return f"{self.root}/releases/{bundle_id}"
 
-    def _verb(
-        self, script: list[str], verb: str, words: Sequence[str], absent: str
-    ) -> dict[str, Any]:
+    def _verb(self, script: list[str], verb: str, words: Sequence[str], absent: str) -> dict[str, Any]:
         name, answer = self.machine.name, self._ask([*script, self.python, "-m", "jetson", verb, *words], verb)
         if answer.code == _NO_FOLDER:
             raise BoardError(f"{name}: {absent}")
         if answer.code in _NOT_FOUND:
             raise BoardError(f"{name}: no {self.python} there; name it with --python ({answer.error})")
         if answer.code == _USAGE:
-            raise BoardError(f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} "
-                             f"({answer.error})")  # fmt: skip
+            raise BoardError(
+                f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} ({answer.error})"
+            )
         if answer.code != 0 and not (verb == "doctor" and answer.line):
             raise BoardError(f"{name}: {answer.error or f'jetson {verb}: exit code {answer.code}'}")
         try:

@@ -86,9 +86,11 @@ def record_of(key: KeyInfo) -> Path:
 
 def _refusal(serial: int, highest: int, key: KeyInfo | None, epoch: str | None) -> str:
     clock = f"the clock says {_date(serial)}" if epoch is None else f"SOURCE_DATE_EPOCH is {_date(serial)}"
-    return (f"key {key.name!r} signed serial {highest} ({_date(highest)}), {clock}, and boards take no serial that "
-            "does not rise: set the clock or SOURCE_DATE_EPOCH right, or, if that one was wrong, "
-            f"`edgedistill keys reset {key.name}` and once `deploy --allow-downgrade`")  # fmt: skip
+    return (
+        f"key {key.name!r} signed serial {highest} ({_date(highest)}), {clock}, and boards take no serial that "
+        "does not rise: set the clock or SOURCE_DATE_EPOCH right, or, if that one was wrong, "
+        f"`edgedistill keys reset {key.name}` and once `deploy --allow-downgrade`"
+    )
 
 
 def _date(serial: int) -> str:

@@ -29,9 +29,7 @@ from jetson.signature import MAX_SIGNATURE_BYTES, verifies
 _COMMAND_TIMEOUT_S = 300  # a person may have to touch a token
 
 
-def sign_bundle(
-    folder: Path, key: str, command: Sequence[str] = (), keys: Path | None = None
-) -> str:
+def sign_bundle(folder: Path, key: str, command: Sequence[str] = (), keys: Path | None = None) -> str:
     """Write manifest.json.sig, unless a good one of this key is there: that one is kept.
 
     Args:
@@ -50,18 +48,19 @@ def sign_bundle(
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
-        raise SigningError(
-            f"{folder / NAME}: {error.strerror}; a bundle is what can be signed"
-        ) from None
+        raise SigningError(f"{folder / NAME}: {error.strerror}; a bundle is what can be signed") from None
     if not has_good_signature(folder, known):
         require_signer(key, command, keys)
         signature = _by_command(content, command) if command else _by_key(content, known)
         if not _confirmed(content, signature, known):
             raise SigningError(
                 f"the signature that was made is not one of key {key!r} ({known.key_id}): "
-                + ("does the command sign with it, ECDSA P-256 over SHA-256?" if command
-                   else f"{known.private} and {known.public} are no pair")
-            )  # fmt: skip
+                + (
+                    "does the command sign with it, ECDSA P-256 over SHA-256?"
+                    if command
+                    else f"{known.private} and {known.public} are no pair"
+                )
+            )
         write_bytes(folder / SIGNATURE, signature)
     return known.key_id
 
@@ -76,8 +75,9 @@ def require_signer(key: str, command: Sequence[str] = (), keys: Path | None = No
     if command:
         _program(command)
     elif known.private is None:
-        raise SigningError(f"key {key!r} has no private half here: set deploy.sign_command, or make a "
-                           "key with `edgedistill keys new`")  # fmt: skip
+        raise SigningError(
+            f"key {key!r} has no private half here: set deploy.sign_command, or make a key with `edgedistill keys new`"
+        )
     return known
 
 
@@ -99,9 +99,7 @@ def _confirmed(content: bytes, signature: bytes, key: KeyInfo) -> bool:
 
 def _by_key(content: bytes, key: KeyInfo) -> bytes:
     passphrase = passphrase_of(key)
-    done = run_openssl(
-        "dgst", "-sha256", "-sign", str(key.private), stdin=content, passin=passphrase
-    )
+    done = run_openssl("dgst", "-sha256", "-sign", str(key.private), stdin=content, passin=passphrase)
     if done.returncode != 0:
         why = "wrong passphrase" if passphrase is not None else "openssl cannot read it"
         raise SigningError(f"{key.private}: {why}; nothing was signed")
@@ -112,19 +110,19 @@ def _by_command(content: bytes, command: Sequence[str]) -> bytes:
     """stderr is the command's own: it may ask for a PIN there, and nothing of it is kept."""
     try:
         done = subprocess.run(
-            [_program(command), *command[1:]], input=content, stdout=subprocess.PIPE, check=False,
-            timeout=_COMMAND_TIMEOUT_S, env=child_environment(),
-        )  # fmt: skip
+            [_program(command), *command[1:]],
+            input=content,
+            stdout=subprocess.PIPE,
+            check=False,
+            timeout=_COMMAND_TIMEOUT_S,
+            env=child_environment(),
+        )
     except subprocess.TimeoutExpired:
-        raise SigningError(
-            f"deploy.sign_command: {command[0]}: no answer within {_COMMAND_TIMEOUT_S} s"
-        ) from None
+        raise SigningError(f"deploy.sign_command: {command[0]}: no answer within {_COMMAND_TIMEOUT_S} s") from None
     except OSError as error:
         raise SigningError(f"deploy.sign_command: {command[0]}: {error.strerror}") from None
     if done.returncode != 0:
-        raise SigningError(
-            f"deploy.sign_command: {command[0]} ended with exit code {done.returncode}"
-        )
+        raise SigningError(f"deploy.sign_command: {command[0]} ended with exit code {done.returncode}")
     return der_from_output(done.stdout)
 
 
@@ -144,9 +142,7 @@ def der_from_output(output: bytes) -> bytes:
     if _is_der(output):
         return output
     try:
-        decoded = base64.b64decode(
-            b"".join(output[: 4 * MAX_SIGNATURE_BYTES].split()), validate=True
-        )
+        decoded = base64.b64decode(b"".join(output[: 4 * MAX_SIGNATURE_BYTES].split()), validate=True)
     except binascii.Error:
         decoded = b""
     if not _is_der(decoded):

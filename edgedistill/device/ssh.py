@@ -61,8 +61,10 @@ class Connection:
 
     def __init__(self, host: str, ssh_config: Path | None = None):
         if not HOST.match(host):
-            raise SshError(f"{clean(host)!r} is no host for ssh: expected letters, digits, and . _ @ -; give "
-                           "ports, IPv6 addresses and jump hosts a name in ~/.ssh/config")  # fmt: skip
+            raise SshError(
+                f"{clean(host)!r} is no host for ssh: expected letters, digits, and . _ @ -; give "
+                "ports, IPv6 addresses and jump hosts a name in ~/.ssh/config"
+            )
         self.name = host
         # Absolute: sftp runs in the folder that it copies from.
         self._config = [] if ssh_config is None else ["-F", str(ssh_config.absolute())]
@@ -88,9 +90,7 @@ class Connection:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None
 
-    def run(
-        self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None
-    ) -> Answer:
+    def run(self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None) -> Answer:
         """Run a command there; each word arrives as one argument, whatever it holds.
 
         Raises:
@@ -101,9 +101,7 @@ class Connection:
         self._check_connected(answer)
         return answer
 
-    def put(
-        self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None
-    ) -> None:
+    def put(self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None) -> None:
         """Copy files by sftp; those that lie there in part are gone on with.
 
         Args:
@@ -143,23 +141,33 @@ class Connection:
         if answer.code != 0:
             denied = [line for line in answer.errors.splitlines() if "ermission denied" in line]
             said = denied[0] if denied else answer.error or "sftp said nothing"
-            raise BoardError(f"{self.name}: the copy failed: {said}; is the disk there full or read-only, or the "
-                             "folder another login's? A rerun goes on from here")  # fmt: skip
+            raise BoardError(
+                f"{self.name}: the copy failed: {said}; is the disk there full or read-only, or the "
+                "folder another login's? A rerun goes on from here"
+            )
 
     def _options(self) -> list[str]:
         multiplex = "none" if self._folder is None else f"{self._folder}/%C"
         options = {
-            "BatchMode": "yes", "ConnectTimeout": CONNECT_TIMEOUT_S, "ControlPath": multiplex,
-            "ControlMaster": "no", "ServerAliveInterval": ALIVE_INTERVAL_S,
-            "ServerAliveCountMax": ALIVE_COUNT, "LogLevel": "ERROR", "ForwardAgent": "no",
-            "ForwardX11": "no", "ClearAllForwardings": "yes", "PermitLocalCommand": "no",
-            "RemoteCommand": "none", "RequestTTY": "no",
-        }  # fmt: skip
+            "BatchMode": "yes",
+            "ConnectTimeout": CONNECT_TIMEOUT_S,
+            "ControlPath": multiplex,
+            "ControlMaster": "no",
+            "ServerAliveInterval": ALIVE_INTERVAL_S,
+            "ServerAliveCountMax": ALIVE_COUNT,
+            "LogLevel": "ERROR",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+            "ClearAllForwardings": "yes",
+            "PermitLocalCommand": "no",
+            "RemoteCommand": "none",
+            "RequestTTY": "no",
+        }
         return [*self._config, *(f"-o{key}={value}" for key, value in options.items())]
 
     def _ssh(
         self, flags: list[str], command: list[str], say: Say | None = None, timeout_s: float | None = None
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         words = ["ssh", *flags, *self._options(), "--", self.name, *command]
         return ask(words, say, timeout_s=timeout_s, env=_environment())
 
@@ -169,8 +177,15 @@ class Connection:
         words = ["ssh", *flags, *self._options(), "--", self.name]
         with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as the connection
             try:
-                done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-                                      env=_environment(), timeout=LOGIN_TIMEOUT_S, check=False)  # fmt: skip
+                done = subprocess.run(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    env=_environment(),
+                    timeout=LOGIN_TIMEOUT_S,
+                    check=False,
+                )
             except subprocess.TimeoutExpired:
                 raise SshError(f"{self.name}: no login within {LOGIN_TIMEOUT_S} s; try: ssh {self.name}") from None
             said.seek(0)
@@ -188,7 +203,8 @@ class Connection:
         if answer.code == LOST:
             reason = reason_of(self.name, answer.errors)
             raise SshError(
-                reason or f"{self.name}: the connection ended, or the command was killed there "
+                reason
+                or f"{self.name}: the connection ended, or the command was killed there "
                 f"({answer.error or 'nothing was said'}); run it again, it goes on where it was"
             )
         if answer.code < 0:
@@ -209,26 +225,40 @@ def reason_of(host: str, said: str) -> str | None:
 
 
 _REASONS = (
-    (("remote host identification has changed", "host key for"),
-     "its host key is NOT the one that is known here, and nothing was sent: another machine answers, or the "
-     "board was flashed anew; if you know it was, remove the old key (ssh-keygen -R with the name that ssh "
-     "uses for it) and look at the new one: ssh {host}"),
-    (("host key verification failed", "no matching host key"),
-     "its host key is not known here; look at it and accept it once: ssh {host} ({said})"),
-    (("permission denied", "too many authentication failures"),
-     "it refuses this login; `ssh {host}` must work without a password: ssh-copy-id {host}, or load your "
-     "key into ssh-agent ({said})"),
-    (("could not resolve hostname", "name or service not known"),
-     "no such host name; is it in ~/.ssh/config or on this network? ({said})"),
+    (
+        ("remote host identification has changed", "host key for"),
+        "its host key is NOT the one that is known here, and nothing was sent: another machine answers, or the "
+        "board was flashed anew; if you know it was, remove the old key (ssh-keygen -R with the name that ssh "
+        "uses for it) and look at the new one: ssh {host}",
+    ),
+    (
+        ("host key verification failed", "no matching host key"),
+        "its host key is not known here; look at it and accept it once: ssh {host} ({said})",
+    ),
+    (
+        ("permission denied", "too many authentication failures"),
+        "it refuses this login; `ssh {host}` must work without a password: ssh-copy-id {host}, or load your "
+        "key into ssh-agent ({said})",
+    ),
+    (
+        ("could not resolve hostname", "name or service not known"),
+        "no such host name; is it in ~/.ssh/config or on this network? ({said})",
+    ),
     (("connection refused",), "nobody listens there; is the board up, is its sshd on, is the port right? ({said})"),
-    (("produces no output for non-interactive", "received message too long"),
-     "its login shell prints something, which spoils every copy; in ~/.bashrc there, nothing may print before "
-     "the line that ends non-interactive shells ({said})"),
-    (("timed out", "timeout", "no route to host", "network is unreachable"),
-     "no answer; is the board on and on this network? ({said})"),
-    (("bad configuration option", "can't open user config file", "bad owner or permissions on"),
-     "ssh does not take its configuration: {said}"),
-)  # fmt: skip
+    (
+        ("produces no output for non-interactive", "received message too long"),
+        "its login shell prints something, which spoils every copy; in ~/.bashrc there, nothing may print before "
+        "the line that ends non-interactive shells ({said})",
+    ),
+    (
+        ("timed out", "timeout", "no route to host", "network is unreachable"),
+        "no answer; is the board on and on this network? ({said})",
+    ),
+    (
+        ("bad configuration option", "can't open user config file", "bad owner or permissions on"),
+        "ssh does not take its configuration: {said}",
+    ),
+)
 
 
 def command_line(words: Sequence[str]) -> str:
@@ -240,15 +270,18 @@ def command_line(words: Sequence[str]) -> str:
     """
     if not any(_SHELLS_DIFFER.search(word) for word in words):
         return " ".join(f"'{word}'" for word in words)
-    octal = (_SHELLS_DIFFER.sub(lambda found: "".join(f"\\0{byte:03o}" for byte in os.fsencode(found.group())), word)
-             for word in words)  # fmt: skip
+    octal = (
+        _SHELLS_DIFFER.sub(lambda found: "".join(f"\\0{byte:03o}" for byte in os.fsencode(found.group())), word)
+        for word in words
+    )
     return " ".join(f"'{word}'" for word in ("sh", "-c", _FROM_OCTAL, "sh", *octal))
 
 
 _SHELLS_DIFFER = re.compile(r"[^ -~]|[!'\\]")
 # "x" guards a line break at the end of a word, which $( ) would take.
-_FROM_OCTAL = ('n=$#; while [ $n -gt 0 ]; do w=$(printf %bx "$1"); shift; set -- "$@" "${w%x}"; '
-               'n=$((n - 1)); done; exec "$@"')  # fmt: skip
+_FROM_OCTAL = (
+    'n=$#; while [ $n -gt 0 ]; do w=$(printf %bx "$1"); shift; set -- "$@" "${w%x}"; n=$((n - 1)); done; exec "$@"'
+)
 
 
 def _batch(uploads: Sequence[Upload], there: str) -> list[str]:

@@ -75,8 +75,14 @@ def ask(
     with tempfile.TemporaryFile() as given:
         given.write(stdin)
         given.seek(0)
-        process = subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=child_environment() if env is None else env, cwd=cwd)  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment() if env is None else env,
+            cwd=cwd,
+        )
         out, error = _Lines(say), _Lines(say)
         try:
             _pump(process, out, error, timeout_s, tick)
@@ -135,8 +141,10 @@ class _Lines:
         for line in whole:
             self._line(line)
         if len(self._open) > MAX_LINE_BYTES or self._total > MAX_BYTES:
-            raise BoardError(f"it sent {self._total} bytes, {len(self._open)} of them in one line; that is no "
-                             "output of ours, and the rest was not read")  # fmt: skip
+            raise BoardError(
+                f"it sent {self._total} bytes, {len(self._open)} of them in one line; that is no "
+                "output of ours, and the rest was not read"
+            )
 
     def end(self) -> None:
         self._line(self._open)
@@ -169,8 +177,9 @@ def object_from_line(line: str, verb: str | None = None) -> dict[str, Any]:
         found = json.loads(line, object_pairs_hook=_once, parse_constant=_finite)
         found = _plain(found, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
-        raise BoardError(f"expected one line of JSON at the end, got {clean(line)[:80]!r} "
-                         f"({clean(str(error))[:80]})") from None  # fmt: skip
+        raise BoardError(
+            f"expected one line of JSON at the end, got {clean(line)[:80]!r} ({clean(str(error))[:80]})"
+        ) from None
     if not isinstance(found, dict) or (verb is not None and found.get("verb") != verb):
         expected = "an object" if verb is None else f'an object with "verb": "{verb}"'
         raise BoardError(f"expected {expected} at the end, got {clean(line)[:80]!r}")

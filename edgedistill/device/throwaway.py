@@ -57,10 +57,24 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
     write_json(out / "golden" / "labels.json", [int(best) for best in logits.argmax(1)])
     copy_device_code(out)
     manifest = Manifest(
-        VERSION, 0, model.stem, "any", 0, "", precision, name, output, (1, 3, *size),
-        tuple(str(number) for number in range(classes)), spec, {**TOLERANCE, "int8": 1.0}, None, None,
-        {"goldens": "random images, outputs of ONNX Runtime: for timing only"}, files={},
-    )  # fmt: skip
+        VERSION,
+        0,
+        model.stem,
+        "any",
+        0,
+        "",
+        precision,
+        name,
+        output,
+        (1, 3, *size),
+        tuple(str(number) for number in range(classes)),
+        spec,
+        {**TOLERANCE, "int8": 1.0},
+        None,
+        None,
+        {"goldens": "random images, outputs of ONNX Runtime: for timing only"},
+        files={},
+    )
     return write_manifest(str(out), manifest)
 
 
@@ -75,8 +89,10 @@ def _signature(model: Path) -> tuple[str, str, tuple[int, int], int, dict[str, s
     shapes = [_shape(value) for value in (*inputs, *loaded.graph.output)]
     fits = len(shapes) == 2 and len(shapes[0]) == 4 and len(shapes[1]) == 2 and len(inputs) == 1
     if not fits or shapes[0][:2] != [1, 3] or shapes[1][0] != 1 or 0 in sum(shapes, []):
-        raise BundleError(f"{model}: expected one input (1, 3, H, W) and one output (1, classes), all static, got "
-                          f"{shapes} (0: not static)")  # fmt: skip
+        raise BundleError(
+            f"{model}: expected one input (1, 3, H, W) and one output (1, classes), all static, got "
+            f"{shapes} (0: not static)"
+        )
     metadata = {entry.key: entry.value for entry in loaded.metadata_props}
     return inputs[0].name, loaded.graph.output[0].name, (shapes[0][2], shapes[0][3]), shapes[1][1], metadata
 

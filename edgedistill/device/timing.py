@@ -20,9 +20,15 @@ from edgedistill.errors import BundleError
 
 
 def timed(
-    networks: Sequence[Path], host: str | None, backend: str | None, precision: str, runs: int,
-    python: str | None, ssh_config: Path | None, say: Say,
-) -> dict[str, Any]:  # fmt: skip
+    networks: Sequence[Path],
+    host: str | None,
+    backend: str | None,
+    precision: str,
+    runs: int,
+    python: str | None,
+    ssh_config: Path | None,
+    say: Say,
+) -> dict[str, Any]:
     """
     Args:
         networks: one, or two that are timed in turns: MODEL.onnx, a run folder, a bundle folder.

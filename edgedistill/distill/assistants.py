@@ -14,9 +14,15 @@ from edgedistill.models.build import build_model, parameter_count
 from edgedistill.sections import NetConfig, StudentConfig
 
 CANDIDATES = (
-    "mobilenetv3_small_100", "mobilenetv2_100", "tf_efficientnet_lite0", "mobilenetv3_large_100",
-    "resnet18", "resnet34", "resnet50", "resnet101",
-)  # fmt: skip
+    "mobilenetv3_small_100",
+    "mobilenetv2_100",
+    "tf_efficientnet_lite0",
+    "mobilenetv3_large_100",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+)
 FAR = 100  # teacher over student, parameters; from here on two assistants
 
 
@@ -36,9 +42,8 @@ def choose_assistants(teacher: str, student: StudentConfig, classes: int) -> tup
     """
     largest, smallest = _parameters(teacher, classes), _parameters(student.model, classes)
     between = {
-        name: size for name in CANDIDATES
-        if smallest * 1.2 < (size := _parameters(name, classes)) < largest / 1.2
-    }  # fmt: skip
+        name: size for name in CANDIDATES if smallest * 1.2 < (size := _parameters(name, classes)) < largest / 1.2
+    }
     if not between:
         raise RecipeError(
             f"no assistant lies between {teacher} ({largest / 1e6:.1f} M parameters) and "

@@ -45,8 +45,14 @@ class Batch:
     shares: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.images.to(device), self.labels.to(device), self.positions, self.views,
-                     self.partners.to(device), self.shares.to(device))  # fmt: skip
+        return Batch(
+            self.images.to(device),
+            self.labels.to(device),
+            self.positions,
+            self.views,
+            self.partners.to(device),
+            self.shares.to(device),
+        )
 
     @property
     def main_labels(self) -> Tensor:
@@ -111,9 +117,7 @@ class TrainingSet:
 
     def seed(self, position: int, view: int) -> int:
         """uint32 that makes this view of this image, wherever the image stands in the list."""
-        digest = hashlib.blake2b(
-            self._seeds[position] + self.stream.view(view), digest_size=4
-        ).digest()
+        digest = hashlib.blake2b(self._seeds[position] + self.stream.view(view), digest_size=4).digest()
         return int.from_bytes(digest, "little")
 
     def describe(self) -> dict[str, Any]:
@@ -123,8 +127,10 @@ class TrainingSet:
     def batch(self, positions: np.ndarray, views: np.ndarray) -> Batch:
         made = [self._view(int(p), int(v)) for p, v in zip(positions, views, strict=True)]
         labels = self.labels[positions].astype(np.int64)
-        partners = [label if plan is None else int(self.labels[plan.partner])
-                    for label, (_, plan) in zip(labels, made, strict=True)]  # fmt: skip
+        partners = [
+            label if plan is None else int(self.labels[plan.partner])
+            for label, (_, plan) in zip(labels, made, strict=True)
+        ]
         shares = [1.0 if plan is None else plan.share for _, plan in made]
         return Batch(
             torch.from_numpy(np.stack([image for image, _ in made])).permute(0, 3, 1, 2),
@@ -201,9 +207,7 @@ class Order:
             yield chosen, np.full(len(chosen), self.first_view + view)
 
 
-def validation_images(
-    pixels: PixelCache, rows: np.ndarray, batch_size: int = 64
-) -> Iterator[np.ndarray]:
+def validation_images(pixels: PixelCache, rows: np.ndarray, batch_size: int = 64) -> Iterator[np.ndarray]:
     """(n, H, W, 3) uint8 pieces of the images in `rows`, framed as the board frames them."""
     for start in range(0, len(rows), batch_size):
         piece = rows[start : start + batch_size]

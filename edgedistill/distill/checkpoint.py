@@ -45,8 +45,11 @@ class Parts:
     optimizer: torch.optim.Optimizer
 
     def state(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "extra": self.extra.state_dict(),
-                "optimizer": self.optimizer.state_dict()}  # fmt: skip
+        return {
+            "model": self.model.state_dict(),
+            "extra": self.extra.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def copied(self) -> dict[str, Any]:
         """The same on the CPU, out of the way of further steps."""
@@ -59,9 +62,13 @@ class Parts:
 
 
 def save(
-    path: Path, parts: Parts, state: State, speed: Speed, epoch_start: dict[str, Any],
+    path: Path,
+    parts: Parts,
+    state: State,
+    speed: Speed,
+    epoch_start: dict[str, Any],
     best: dict[str, Tensor],
-) -> None:  # fmt: skip
+) -> None:
     """
     Args:
         epoch_start: `Parts.copied` of there, where a training that diverges goes back to; empty
@@ -72,8 +79,9 @@ def save(
         RunFolderError: the disk is full or refuses; the previous checkpoint is intact.
     """
     buffer = io.BytesIO()
-    torch.save({**parts.state(), "state": vars(state), "speed": [*speed],
-                "epoch_start": epoch_start, "best": best}, buffer)  # fmt: skip
+    torch.save(
+        {**parts.state(), "state": vars(state), "speed": [*speed], "epoch_start": epoch_start, "best": best}, buffer
+    )
     write_bytes(path, buffer.getvalue())
 
 

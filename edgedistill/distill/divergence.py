@@ -37,8 +37,7 @@ def what_is_wrong(loss: Tensor, parameters: Iterable[nn.Parameter]) -> str | Non
     """
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     own_loss = "loss" if ranks.world() == 1 else f"loss of process {ranks.rank()}"
-    wrong = next((name for name, value in ((own_loss, loss), ("gradient", norm))
-                  if not torch.isfinite(value)), None)  # fmt: skip
+    wrong = next((name for name, value in ((own_loss, loss), ("gradient", norm)) if not torch.isfinite(value)), None)
     if ranks.world() == 1 or ranks.mean_over_ranks(float(wrong is None)) == 1:
         return wrong
     found = ranks.all_of(wrong)
@@ -108,8 +107,12 @@ def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Sequence[Path]
             f"{state.went_back['to_step']}; lower peak_lr, or mend images and labels: {look}"
         )
     first = state.step - state.step % steps_per_epoch
-    state.went_back = {"from_step": state.step, "to_step": first, "why": wrong,
-                       "batch": ", ".join(path.name for path in kept) or None, "lr_scale": LR_AFTER}  # fmt: skip
+    state.went_back = {
+        "from_step": state.step,
+        "to_step": first,
+        "why": wrong,
+        "batch": ", ".join(path.name for path in kept) or None,
+        "lr_scale": LR_AFTER,
+    }
     state.lr_scale, state.step, state.sums = LR_AFTER, first, {}
-    return (f"the {wrong}; {look}; back to step {first}, once, and on with {LR_AFTER:g} of the "
-            "learning rate")  # fmt: skip
+    return f"the {wrong}; {look}; back to step {first}, once, and on with {LR_AFTER:g} of the learning rate"

@@ -47,8 +47,7 @@ def matcher_between(kind: str, pairs: Sequence[Pair], seed: int) -> nn.Module:
         for pair, line in zip(pairs, lines_from_pairs(pairs), strict=True):
             if min(min(tap.height, tap.width) for tap in pair) < 2:
                 raise RecipeError(
-                    f"attention over a map of 1x1 is always the same ({line}); take a shallower "
-                    "tap or larger images"
+                    f"attention over a map of 1x1 is always the same ({line}); take a shallower tap or larger images"
                 )
         return AttentionMatcher()
     with torch.random.fork_rng(devices=[]):
@@ -193,8 +192,7 @@ class FitNetMatcher(nn.Module):
     def forward(self, student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
         with _float32(student_maps[0]):
             losses = [
-                hint_loss(hint(s.float()), t)
-                for hint, s, t in zip(self.hints, student_maps, teacher_maps, strict=True)
+                hint_loss(hint(s.float()), t) for hint, s, t in zip(self.hints, student_maps, teacher_maps, strict=True)
             ]
             return torch.stack(losses).mean()
 
@@ -226,8 +224,7 @@ class ReviewMatcher(nn.Module):
         middle = middle or min(WIDEST_MIDDLE, max(tap.channels for tap in students))
         self.order = sorted(range(len(pairs)), key=lambda i: -students[i].depth)  # deepest first
         self.fusions = nn.ModuleList(
-            Fusion(students[i].channels, pairs[i][1].channels, middle, deepest=i == self.order[0])
-            for i in self.order
+            Fusion(students[i].channels, pairs[i][1].channels, middle, deepest=i == self.order[0]) for i in self.order
         )
 
     def forward(self, student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:

@@ -95,9 +95,7 @@ def synthesise_batch(
         coefficients = drawn_coefficients(len(wanted), spec.size, generator)
         width = spec.size[1]
         first = _judged(rounded(coefficients, start, width), wanted, seen)
-        made = _optimised(
-            coefficients, start, width, torch.from_numpy(wanted), seen, settings, generator
-        )
+        made = _optimised(coefficients, start, width, torch.from_numpy(wanted), seen, settings, generator)
         images = rounded(made, start, width)
         last = _judged(images, wanted, seen)
     report = {
@@ -141,8 +139,7 @@ def noise_batch(
         else:
             images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         judged = _judged(images, wanted, seen)
-    report = {"number": number, "images": len(wanted), **judged,
-              "seconds": time.monotonic() - began}  # fmt: skip
+    report = {"number": number, "images": len(wanted), **judged, "seconds": time.monotonic() - began}
     return _as_frames(images), wanted, report
 
 
@@ -159,8 +156,7 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
     for row, name in enumerate(classes):
         top = row * shown_px
         place = (6, top + shown_px // 2)
-        cv2.putText(sheet, name[:20], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1,
-                    cv2.LINE_AA)  # fmt: skip
+        cv2.putText(sheet, name[:20], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
         for column, image in enumerate(images[labels == row][:columns]):
             left = name_px + column * shown_px
             shown = cv2.resize(image, (shown_px, shown_px), interpolation=cv2.INTER_NEAREST)
@@ -232,9 +228,14 @@ def _best_start(seen: _Seen, size: tuple[int, int]) -> Start:
 
 
 def _optimised(
-    coefficients: Tensor, start: Start, width: int, labels: Tensor, seen: _Seen,
-    settings: InversionSettings, generator: torch.Generator,
-) -> Tensor:  # fmt: skip
+    coefficients: Tensor,
+    start: Start,
+    width: int,
+    labels: Tensor,
+    seen: _Seen,
+    settings: InversionSettings,
+    generator: torch.Generator,
+) -> Tensor:
     """The coefficients after `settings.steps` steps."""
     coefficients = coefficients.clone().requires_grad_()
     optimizer = torch.optim.Adam([coefficients], betas=(0.9, 0.99))

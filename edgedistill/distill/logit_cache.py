@@ -77,18 +77,26 @@ def write_cache(
         on_progress(last)
     ranks.wait_for_all()
     if ranks.is_first():
-        header = {"views": views, "images": len(images), "classes": widths[0],
-                  "features": widths[1] if with_features else 0, "shard_pairs": shard_pairs,
-                  "belongs_to": belongs_to}  # fmt: skip
+        header = {
+            "views": views,
+            "images": len(images),
+            "classes": widths[0],
+            "features": widths[1] if with_features else 0,
+            "shard_pairs": shard_pairs,
+            "belongs_to": belongs_to,
+        }
         write_json(folder / "cache.json", header)
     ranks.wait_for_all()
     return [*names, "cache.json"]
 
 
 def _records(
-    images: TrainingSet, teacher: Callable, pairs: range, kind: np.dtype,
+    images: TrainingSet,
+    teacher: Callable,
+    pairs: range,
+    kind: np.dtype,
     on_progress: Callable[[int], None],
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """The teacher's outputs for some pairs, view by view."""
     count = len(images)
     records = np.empty(len(pairs), kind)
@@ -97,17 +105,16 @@ def _records(
         piece = np.arange(start, min(start + BATCH, pairs.stop))
         return start, images.batch(piece % count, piece // count)
 
-    for start, batch in made_ahead(
-        batch_of, range(pairs.start, pairs.stop, BATCH), BATCHES_AHEAD
-    ):
+    for start, batch in made_ahead(batch_of, range(pairs.start, pairs.stop, BATCH), BATCHES_AHEAD):
         with torch.no_grad():
             logits, features = teacher(batch.images)
         place = slice(start - pairs.start, start - pairs.start + len(batch.labels))
         records["logits"][place] = _as_float16(logits)
         if "features" in kind.names:
             records["features"][place] = _as_float16(features)
-        records["seed"][place] = [images.seed(int(p), int(v)) for p, v in
-                                  zip(batch.positions, batch.views, strict=True)]  # fmt: skip
+        records["seed"][place] = [
+            images.seed(int(p), int(v)) for p, v in zip(batch.positions, batch.views, strict=True)
+        ]
         on_progress(start + len(batch.labels))
     return records
 
@@ -137,8 +144,7 @@ class LogitCache:
         self._kind = _record(header["classes"], self.feature_width)
         self._shard_pairs = header["shard_pairs"]
         count = -(-self.views * self.images // self._shard_pairs)
-        self._shards = [np.load(folder / _shard_name(n), mmap_mode="r", allow_pickle=False)
-                        for n in range(count)]  # fmt: skip
+        self._shards = [np.load(folder / _shard_name(n), mmap_mode="r", allow_pickle=False) for n in range(count)]
 
     def logits(self, batch: Batch) -> Tensor:
         """(N, C) float32 for exactly the views in the batch."""
@@ -184,9 +190,7 @@ def average_caches(folders: Sequence[Path], out: Path, belongs_to: dict[str, Any
     names = []
     for number, shards in enumerate(zip(*(m.shards() for m in members), strict=True)):
         if any(not np.array_equal(shard["seed"], shards[0]["seed"]) for shard in shards[1:]):
-            raise TrainingError(
-                f"{folders[0]} and the other caches hold different views; run with --force logits"
-            )
+            raise TrainingError(f"{folders[0]} and the other caches hold different views; run with --force logits")
         mean = np.empty(len(shards[0]), _record(header["classes"], 0))
         mean["seed"] = shards[0]["seed"]
         mean["logits"] = np.mean([s["logits"].astype(np.float32) for s in shards], axis=0)

@@ -148,12 +148,15 @@ class Training:
         parts = Parts(self.model, self.extra, optimizer)
         epoch_start = saved["epoch_start"] if saved else parts.copied()
         saved_at = time.monotonic()
-        about = {"images_each": min(self.config.batch_size, self.order.epoch_images),
-                 "epochs": self.config.epochs, "history": state.history, "metric": self.metric}  # fmt: skip
+        about = {
+            "images_each": min(self.config.batch_size, self.order.epoch_images),
+            "epochs": self.config.epochs,
+            "history": state.history,
+            "metric": self.metric,
+        }
         with talk.progress(title, total, state.step, **about) as show:
             while state.step < total:
-                steps = ((positions[own], views[own])
-                         for positions, views in self.order.steps(state.step, total))  # fmt: skip
+                steps = ((positions[own], views[own]) for positions, views in self.order.steps(state.step, total))
                 for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
                     wrong = self._step(network, batch, optimizer, state, total)
                     if wrong is not None:
@@ -199,9 +202,13 @@ class Training:
         return Speed(*choice)
 
     def _step(
-        self, network: nn.Module, batch: Batch, optimizer: torch.optim.Optimizer, state: State,
+        self,
+        network: nn.Module,
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+        state: State,
         total: int,
-    ) -> str | None:  # fmt: skip
+    ) -> str | None:
         """One optimizer step; adds each term's value to the epoch's sums.
 
         Returns:
@@ -220,10 +227,7 @@ class Training:
             found = Outputs(*network(pixels))
         values = {name: term.value(found, batch) for name, term in self.terms.items()}
         loss = sum(
-            (
-                self.terms[name].weight_at(state.step, total) * value
-                for name, value in values.items()
-            ),
+            (self.terms[name].weight_at(state.step, total) * value for name, value in values.items()),
             start=torch.zeros((), device=self.device),
         )
         optimizer.zero_grad(set_to_none=True)
@@ -231,8 +235,11 @@ class Training:
         self._average_extra_gradients()
         wrong = what_is_wrong(loss, (p for group in optimizer.param_groups for p in group["params"]))
         if wrong is not None:
-            return f"{wrong} is not finite at step {state.step} (" + ", ".join(
-                f"{name} {value.item():.4g}" for name, value in values.items()) + ")"  # fmt: skip
+            return (
+                f"{wrong} is not finite at step {state.step} ("
+                + ", ".join(f"{name} {value.item():.4g}" for name, value in values.items())
+                + ")"
+            )
         optimizer.step()
         for name, value in {**values, "loss": loss}.items():
             state.sums[name] = state.sums.get(name, 0.0) + value.item()
@@ -253,12 +260,15 @@ class Training:
 
     def _end_epoch(self, state: State, per_epoch: int, optimizer: torch.optim.Optimizer) -> None:
         epoch = state.step // per_epoch
-        means = {name: ranks.mean_over_ranks(value / per_epoch)
-                 for name, value in state.sums.items()}  # fmt: skip
+        means = {name: ranks.mean_over_ranks(value / per_epoch) for name, value in state.sums.items()}
         self.model.eval()
-        row = {"epoch": epoch, "train_loss": means.pop("loss"), "terms": means,
-               "lr": optimizer.param_groups[0]["lr"],
-               **ranks.agreed(lambda: self.evaluate(self.model))}  # fmt: skip
+        row = {
+            "epoch": epoch,
+            "train_loss": means.pop("loss"),
+            "terms": means,
+            "lr": optimizer.param_groups[0]["lr"],
+            **ranks.agreed(lambda: self.evaluate(self.model)),
+        }
         state.sums = {}
         state.history.append(row)
         value = row.get(f"eval_{self.metric}")
@@ -269,10 +279,13 @@ class Training:
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """No weight decay on biases, norms, and what a network names, like position embeddings."""
-        return [group for module in (self.model, self.extra)
-                for group in param_groups_weight_decay(
-                    module, self.config.weight_decay,
-                    no_weight_decay_list=getattr(module, "no_weight_decay", tuple)())]  # fmt: skip
+        return [
+            group
+            for module in (self.model, self.extra)
+            for group in param_groups_weight_decay(
+                module, self.config.weight_decay, no_weight_decay_list=getattr(module, "no_weight_decay", tuple)()
+            )
+        ]
 
     def _save(self, parts: Parts, state: State, epoch_start: dict[str, Any]) -> None:
         if self.checkpoint is not None and ranks.is_first():
@@ -290,9 +303,7 @@ class Training:
             raise checkpoint.misfit(self.checkpoint, error) from None
         return saved
 
-    def _resumed(
-        self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer
-    ) -> State:
+    def _resumed(self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> State:
         if saved is None:
             return State()
         try:

@@ -37,9 +37,11 @@ def note_for(loss: str, classes: int) -> str | None:
 
 
 def kd_loss(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float,
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
     weights: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Soft-target distillation: T² · KL(teacher ‖ student), mean over the batch.
 
     Args:
@@ -95,9 +97,7 @@ def dkd_loss(
     """
     student, teacher = _softened(student_logits, teacher_logits, temperature)
     if labels.shape != student.shape[:1] or student.shape[1] < 2:
-        raise ValueError(
-            f"logits {tuple(student.shape)}, labels {tuple(labels.shape)}: want (N, C >= 2), (N,)"
-        )
+        raise ValueError(f"logits {tuple(student.shape)}, labels {tuple(labels.shape)}: want (N, C >= 2), (N,)")
     # The softmax sums that a logarithm could meet as 0 are never formed: log-odds instead.
     target_s, others_s = _split_at(labels, student)
     target_t, others_t = _split_at(labels, teacher)
@@ -140,18 +140,14 @@ def dist_loss(
     inter = inter if classes > 2 else 0.0
     intra = intra if images > 1 and classes > 1 else 0.0
     if inter == 0 and intra == 0:
-        raise ValueError(
-            f"no term left: inter needs 3 classes (got {classes}), intra 2 images (got {images})"
-        )
+        raise ValueError(f"no term left: inter needs 3 classes (got {classes}), intra 2 images (got {images})")
     p, q = F.softmax(student, dim=1), F.softmax(teacher, dim=1)
     over_classes = mean_of(1 - pearson(p, q), weights)
     over_batch = pearson(p.T, q.T, weights).mean()
     return temperature**2 * (inter * over_classes + intra * (1 - over_batch))
 
 
-def wttm_loss(
-    student_logits: Tensor, teacher_logits: Tensor, power: float, weights: Tensor | None = None
-) -> Tensor:
+def wttm_loss(student_logits: Tensor, teacher_logits: Tensor, power: float, weights: Tensor | None = None) -> Tensor:
     """Weighted transformed teacher matching: sum(p^power) · KL(q ‖ student), mean over the batch.
 
     p is the teacher's softmax, q = p^power / sum(p^power); the student stays at T = 1.
@@ -179,9 +175,7 @@ def wttm_loss(
     return mean_of(log_weight.exp() * kl.sum(dim=1), weights)
 
 
-def mse_loss(
-    student_outputs: Tensor, teacher_outputs: Tensor, weights: Tensor | None = None
-) -> Tensor:
+def mse_loss(student_outputs: Tensor, teacher_outputs: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean squared difference of logits or regression outputs, over all N · D numbers.
 
     Args:
@@ -223,9 +217,7 @@ def standardised(logits: Tensor) -> Tensor:
     return (logits - mean) / (std + 1e-7)
 
 
-def label_losses(
-    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
-) -> Tensor:
+def label_losses(logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
     """Cross-entropy against the hard labels, image by image.
 
     Args:
@@ -239,14 +231,16 @@ def label_losses(
         (N,) float32, nats, >= 0; 0 where there is no label.
     """
     return F.cross_entropy(
-        logits.float(), labels, weight=class_weights, reduction="none", label_smoothing=smoothing,
+        logits.float(),
+        labels,
+        weight=class_weights,
+        reduction="none",
+        label_smoothing=smoothing,
         ignore_index=-1,
-    )  # fmt: skip
+    )
 
 
-def feature_loss(
-    student_features: Tensor, teacher_features: Tensor, projector: nn.Module
-) -> Tensor:
+def feature_loss(student_features: Tensor, teacher_features: Tensor, projector: nn.Module) -> Tensor:
     """Squared distance between unit-length feature vectors, mean over the batch: 2 - 2 cos.
 
     Length is left out on purpose: it differs between architectures by orders of magnitude, and a

@@ -64,8 +64,7 @@ class Mixing:
         middle = np.array([rng.integers(0, side) for side in size])
         top, left = (int(v) for v in np.clip(middle - sides // 2, 0, size))
         bottom, right = (int(v) for v in np.clip(middle - sides // 2 + sides, 0, size))
-        return Plan(partner, 1 - (bottom - top) * (right - left) / (size[0] * size[1]),
-                    (top, left, bottom, right))  # fmt: skip
+        return Plan(partner, 1 - (bottom - top) * (right - left) / (size[0] * size[1]), (top, left, bottom, right))
 
     def describe(self) -> dict[str, Any]:
         """What views depend on; empty when nothing is mixed, as before there was mixing."""

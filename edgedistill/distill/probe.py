@@ -100,8 +100,14 @@ class _Problem:
 
     def minimum(self, start: np.ndarray, weights: np.ndarray, l2: float, tolerance: float) -> np.ndarray:
         """The values at the minimum of the mean loss; images of weight 0 have no say."""
-        found = minimize(self._loss_and_gradient, start, (weights / weights.sum(), l2), jac=True,
-                         method="L-BFGS-B", options={"ftol": tolerance})  # fmt: skip
+        found = minimize(
+            self._loss_and_gradient,
+            start,
+            (weights / weights.sum(), l2),
+            jac=True,
+            method="L-BFGS-B",
+            options={"ftol": tolerance},
+        )
         return found.x
 
     def _loss_and_gradient(self, values: np.ndarray, weights: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
@@ -126,9 +132,14 @@ class _Problem:
 
 
 def features_of(
-    model: nn.Module, spec: Preprocess, images: TrainingSet, frames: Iterable[np.ndarray], views: int,
-    device: torch.device, show: Work,
-) -> np.ndarray:  # fmt: skip
+    model: nn.Module,
+    spec: Preprocess,
+    images: TrainingSet,
+    frames: Iterable[np.ndarray],
+    views: int,
+    device: torch.device,
+    show: Work,
+) -> np.ndarray:
     """Pooled features of a frozen network over every training image.
 
     Args:
@@ -151,8 +162,9 @@ def features_of(
     found = [np.concatenate([pooled(torch.from_numpy(piece).permute(0, 3, 1, 2)) for piece in frames])]
     for view in range(views):
         places = np.array_split(np.arange(len(images)), -(-len(images) // _BATCH))
-        found.append(np.concatenate([pooled(images.batch(piece, np.full(len(piece), view)).images)
-                                     for piece in places]))  # fmt: skip
+        found.append(
+            np.concatenate([pooled(images.batch(piece, np.full(len(piece), view)).images) for piece in places])
+        )
     return np.stack(found)
 
 

@@ -39,18 +39,14 @@ class Fusion(nn.Module):
 
     def __init__(self, student_channels: int, teacher_channels: int, middle: int, deepest: bool):
         super().__init__()
-        self.narrow = nn.Sequential(
-            nn.Conv2d(student_channels, middle, 1, bias=False), nn.GroupNorm(1, middle)
-        )
+        self.narrow = nn.Sequential(nn.Conv2d(student_channels, middle, 1, bias=False), nn.GroupNorm(1, middle))
         self.attention = None if deepest else nn.Conv2d(2 * middle, 2, 1)
         self.widen = nn.Sequential(
             nn.Conv2d(middle, teacher_channels, 3, padding=1, bias=False),
             nn.GroupNorm(1, teacher_channels),
         )
 
-    def forward(
-        self, student_map: Tensor, deeper: Tensor | None, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, student_map: Tensor, deeper: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """
         Args:
             student_map: (N, C_s, H, W).

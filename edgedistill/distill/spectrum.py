@@ -24,9 +24,7 @@ class Start(NamedTuple):
     slope: float  # amplitude falls as frequency to the power -slope
 
 
-def drawn_coefficients(
-    count: int, image_px: int | tuple[int, int], generator: torch.Generator
-) -> Tensor:
+def drawn_coefficients(count: int, image_px: int | tuple[int, int], generator: torch.Generator) -> Tensor:
     """(count, 3, H, W // 2 + 1, 2) float32, standard normal: real and imaginary.
 
     Args:

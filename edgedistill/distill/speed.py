@@ -46,9 +46,11 @@ CANDIDATES = (FIXED, Speed(False, False), Speed(True, True), Speed(True, False))
 
 
 def fastest(
-    model: nn.Module, read: Callable[[nn.Module, Tensor], Any], images: Tensor,
+    model: nn.Module,
+    read: Callable[[nn.Module, Tensor], Any],
+    images: Tensor,
     clock: Callable[[], float] = time.perf_counter,
-) -> tuple[Speed, str]:  # fmt: skip
+) -> tuple[Speed, str]:
     """Time training steps of a copy of the model under each candidate.
 
     Args:
@@ -69,15 +71,17 @@ def fastest(
     medians = {speed: statistics.median(samples) for speed, samples in seconds.items()}
     best = min(medians, key=medians.__getitem__)
     choice = best if medians[FIXED] / medians[best] >= WORTH_IT else FIXED
-    rates = "; ".join(f"{speed} {len(images) / value:.0f} images/s"
-                      for speed, value in medians.items())  # fmt: skip
+    rates = "; ".join(f"{speed} {len(images) / value:.0f} images/s" for speed, value in medians.items())
     return choice, f"measured {rates}: takes {choice}"
 
 
 def _step_seconds(
-    model: nn.Module, read: Callable[[nn.Module, Tensor], Any], images: Tensor, speed: Speed,
+    model: nn.Module,
+    read: Callable[[nn.Module, Tensor], Any],
+    images: Tensor,
+    speed: Speed,
     clock: Callable[[], float],
-) -> float:  # fmt: skip
+) -> float:
     model.train().to(memory_format=speed.memory_format)
     images = images.to(memory_format=speed.memory_format)
     _finish(images.device)

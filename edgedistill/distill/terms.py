@@ -34,9 +34,12 @@ def refuse_loss_without_information(distill: DistillConfig, classes: int) -> Non
 
 
 def soft_label_loss(
-    distill: DistillConfig, student: Tensor, teacher: Tensor, labels: Tensor,
+    distill: DistillConfig,
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
     weights: Tensor | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The recipe's comparison of student and teacher logits.
 
     Args:
@@ -102,9 +105,7 @@ def image_weights(batch: Batch, class_weights: Tensor) -> Tensor:
     return batch.shares * of(batch.labels) + (1 - batch.shares) * of(batch.partners)
 
 
-def label_term(
-    class_weights: Tensor | None, weight: float, device: torch.device, smoothing: float = 0.0
-) -> Term:
+def label_term(class_weights: Tensor | None, weight: float, device: torch.device, smoothing: float = 0.0) -> Term:
     """Cross-entropy against the hard labels: mixed by share, over those images that have one."""
     weighed = None if class_weights is None else class_weights.to(device)
 

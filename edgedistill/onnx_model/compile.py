@@ -49,8 +49,9 @@ def compile_onnx(
     """
     name = compiler_here()
     if name is None:
-        raise PreflightError("no TensorRT on this computer to ask; pip install 'edgedistill[compile]', "
-                             "or check without --compile")  # fmt: skip
+        raise PreflightError(
+            "no TensorRT on this computer to ask; pip install 'edgedistill[compile]', or check without --compile"
+        )
     command = [sys.executable, "-m", _CHILD, name, str(path), *(["parse"] if only_parse else [])]
     child = watched(command, limit_seconds, limit_mib)
     found = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
@@ -61,10 +62,12 @@ def compile_onnx(
             last = (child["stderr"].strip().splitlines() or ["nothing"])[-1]
             found["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
     return {
-        "compiler": COMPILERS[name], **printable_values(found), "seconds": round(child["seconds"], 3),
+        "compiler": COMPILERS[name],
+        **printable_values(found),
+        "seconds": round(child["seconds"], 3),
         "peak_mib": child["peak_mib"],
         "basis": "a compiler on this computer; not the board's parser, which may refuse what this one takes",
-    }  # fmt: skip
+    }
 
 
 def watched(command: list[str], limit_seconds: float, limit_mib: int) -> dict[str, Any]:
@@ -78,8 +81,7 @@ def watched(command: list[str], limit_seconds: float, limit_mib: int) -> dict[st
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started, peak, stopped = time.monotonic(), 0.0, None
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                 env=child_environment())  # fmt: skip
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=child_environment())
         try:
             while child.poll() is None:
                 peak = max(peak, _resident_mib(child.pid))
@@ -98,8 +100,14 @@ def watched(command: list[str], limit_seconds: float, limit_mib: int) -> dict[st
         for file in (out, err):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "replace"))
-    return {"returncode": child.returncode, "stopped": stopped, "stdout": texts[0], "stderr": texts[1],
-            "seconds": seconds, "peak_mib": round(peak)}  # fmt: skip
+    return {
+        "returncode": child.returncode,
+        "stopped": stopped,
+        "stdout": texts[0],
+        "stderr": texts[1],
+        "seconds": seconds,
+        "peak_mib": round(peak),
+    }
 
 
 def _resident_mib(pid: int) -> float:

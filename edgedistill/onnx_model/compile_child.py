@@ -34,9 +34,7 @@ def compile_file(trt: ModuleType, path: str, only_parse: bool = False) -> dict:
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(path):
         errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        parsed = [
-            f"{e.node_name() if hasattr(e, 'node_name') else e.node()}: {e.desc()}" for e in errors
-        ]
+        parsed = [f"{e.node_name() if hasattr(e, 'node_name') else e.node()}: {e.desc()}" for e in errors]
         return {"verdict": "refused by the parser", "said": [*parsed, *said], "engine_bytes": None}
     if only_parse:
         return {"verdict": PARSES, "said": said, "engine_bytes": None}

@@ -19,9 +19,7 @@ from edgedistill.onnx_model.writer import Writer
 _HAND_OPSET = 13  # what is written by hand below is valid from here to 17, where axes are attributes
 
 
-def decomposed(
-    node: onnx.NodeProto, graph: Graph, now: int, opset: int
-) -> tuple[list[onnx.NodeProto], int] | None:
+def decomposed(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> tuple[list[onnx.NodeProto], int] | None:
     """
     Args:
         node: written for opset `now`.
@@ -47,8 +45,11 @@ def decomposed(
 def _learn(nodes: list[onnx.NodeProto], graph: Graph, opset: int) -> None:
     """Types and shapes of what a body computes: the mends of its own nodes ask for them."""
     names = {name for node in nodes for name in node.input if name}
-    inputs = [helper.make_tensor_value_info(name, graph.types[name], graph.shapes.get(name))
-              for name in names if name in graph.types and name not in graph.initializers]  # fmt: skip
+    inputs = [
+        helper.make_tensor_value_info(name, graph.types[name], graph.shapes.get(name))
+        for name in names
+        if name in graph.types and name not in graph.initializers
+    ]
     stored = [graph.initializers[name] for name in names if name in graph.initializers]
     body = helper.make_graph(nodes, "body", inputs, [], stored)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", opset)])
@@ -57,9 +58,7 @@ def _learn(nodes: list[onnx.NodeProto], graph: Graph, opset: int) -> None:
     graph.shapes.update(inferred.shapes)
 
 
-def _body(
-    function: onnx.FunctionProto, node: onnx.NodeProto, graph: Graph, now: int
-) -> list[onnx.NodeProto]:
+def _body(function: onnx.FunctionProto, node: onnx.NodeProto, graph: Graph, now: int) -> list[onnx.NodeProto]:
     """The function body that the standard publishes, with this node's names and attributes in it."""
     names = {formal: given(node, n) for n, formal in enumerate(function.input)}
     names |= dict(zip(function.output, node.output, strict=False))
@@ -91,9 +90,7 @@ def _function(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> onnx.
         types = [_type(graph, name) for name in node.input]
         versions = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
         versions = versions or sorted(schema.context_dependent_function_opset_versions)[:1]
-        raw = schema.get_context_dependent_function_with_opset_version(
-            max(versions), node.SerializeToString(), types
-        )  # fmt: skip
+        raw = schema.get_context_dependent_function_with_opset_version(max(versions), node.SerializeToString(), types)
     else:
         raw = None
     return onnx.FunctionProto.FromString(raw) if raw else None
@@ -196,6 +193,13 @@ def _cast_like(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | Non
 
 
 _BY_HAND = {
-    "CastLike": _cast_like, "Gelu": _gelu, "GridSample": gathered, "HardSwish": _hard_swish,
-    "LayerNormalization": _layer_norm, "Mish": _mish, "RMSNormalization": _rms_norm, "Swish": _swish, **BY_HAND,
-}  # fmt: skip
+    "CastLike": _cast_like,
+    "Gelu": _gelu,
+    "GridSample": gathered,
+    "HardSwish": _hard_swish,
+    "LayerNormalization": _layer_norm,
+    "Mish": _mish,
+    "RMSNormalization": _rms_norm,
+    "Swish": _swish,
+    **BY_HAND,
+}

@@ -35,12 +35,11 @@ def prove_equal(original: Path, mended: Path) -> dict[str, float | int | str]:
     worst, allowed = 0.0, 0.0
     fixed = {value.name: value for value in second.get_inputs()}
     for draw in range(DRAWS):
-        feed = {value.name: _drawn(value, fixed.get(value.name, value).shape, rng, draw)
-                for value in first.get_inputs()}  # fmt: skip
+        feed = {
+            value.name: _drawn(value, fixed.get(value.name, value).shape, rng, draw) for value in first.get_inputs()
+        }
         again = {name: feed[name].astype(_kind(value)) for name, value in fixed.items()}
-        for name, expected, got in zip(
-            names, _run(first, feed, original), _run(second, again, mended), strict=True
-        ):
+        for name, expected, got in zip(names, _run(first, feed, original), _run(second, again, mended), strict=True):
             difference = _difference(name, expected, got)
             limit = LIMITS.get(str(expected.dtype), 0.0)
             if not difference <= limit:
@@ -49,8 +48,13 @@ def prove_equal(original: Path, mended: Path) -> dict[str, float | int | str]:
                     f"of {name!r}, limit {limit:.0e}; not written"
                 )
             worst, allowed = max(worst, difference), max(allowed, limit)
-    return {"method": "both files in ONNX Runtime on this computer, random inputs", "inputs": DRAWS,
-            "seed": SEED, "max_relative_difference": worst, "limit": allowed}  # fmt: skip
+    return {
+        "method": "both files in ONNX Runtime on this computer, random inputs",
+        "inputs": DRAWS,
+        "seed": SEED,
+        "max_relative_difference": worst,
+        "limit": allowed,
+    }
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -60,26 +64,28 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     except Exception as error:  # its exception classes share no public base
-        raise PreflightError(f"{path.name}: ONNX Runtime does not take it, so nothing can be proved: "
-                             f"{str(error).splitlines()[0][:160]}") from None  # fmt: skip
+        raise PreflightError(
+            f"{path.name}: ONNX Runtime does not take it, so nothing can be proved: {str(error).splitlines()[0][:160]}"
+        ) from None
 
 
 def _run(session: onnxruntime.InferenceSession, feed: dict, path: Path) -> list[np.ndarray]:
     try:
         return session.run(None, feed)
     except Exception as error:  # the same
-        raise PreflightError(f"{path.name}: ONNX Runtime cannot run it, so nothing can be proved: "
-                             f"{str(error).splitlines()[0][:160]}") from None  # fmt: skip
+        raise PreflightError(
+            f"{path.name}: ONNX Runtime cannot run it, so nothing can be proved: {str(error).splitlines()[0][:160]}"
+        ) from None
 
 
-def _drawn(
-    value: onnxruntime.NodeArg, shape: list, rng: np.random.Generator, draw: int
-) -> np.ndarray:
+def _drawn(value: onnxruntime.NodeArg, shape: list, rng: np.random.Generator, draw: int) -> np.ndarray:
     """Bell-shaped values for odd draws, 0..1 for even ones; small whole numbers for integers."""
     if not all(isinstance(size, int) and size > 0 for size in shape):
-        raise PreflightError(f"input {value.name!r} has the shape {shape}; fix it with --shape "
-                             f"{value.name}={','.join('N' for _ in shape)}, or export with fixed "
-                             "dimensions")  # fmt: skip
+        raise PreflightError(
+            f"input {value.name!r} has the shape {shape}; fix it with --shape "
+            f"{value.name}={','.join('N' for _ in shape)}, or export with fixed "
+            "dimensions"
+        )
     kind = _kind(value)
     if kind.kind == "f":
         drawn = rng.normal(size=shape) if draw % 2 else rng.uniform(size=shape)
@@ -103,14 +109,13 @@ def _difference(name: str, expected: np.ndarray, got: np.ndarray) -> float:
     if not isinstance(expected, np.ndarray) or expected.dtype.kind not in "fiub":
         raise PreflightError(f"output {name!r} is no tensor of numbers, so nothing can be proved")
     if expected.shape != got.shape or expected.dtype != got.dtype:
-        raise PreflightError(f"output {name!r} became {got.dtype} {got.shape}, was {expected.dtype} "
-                             f"{expected.shape}; not written")  # fmt: skip
+        raise PreflightError(
+            f"output {name!r} became {got.dtype} {got.shape}, was {expected.dtype} {expected.shape}; not written"
+        )
     if expected.dtype.kind != "f":
         return 0.0 if (expected == got).all() else 1.0
     wide = expected.astype(np.float64)
     if not np.isfinite(wide).all():
-        raise PreflightError(
-            f"the original gives NaN or infinity in {name!r}; nothing can be proved"
-        )
+        raise PreflightError(f"the original gives NaN or infinity in {name!r}; nothing can be proved")
     largest = float(np.abs(wide).max()) if wide.size else 0.0
     return float(np.abs(got - wide).max()) / (largest or 1.0) if wide.size else 0.0

@@ -68,8 +68,7 @@ def onnx_from_model(
     proto.ir_version = IR
     write_bytes(path, proto.SerializeToString(deterministic=True))
     try:
-        return {**_proof(path, probe, expected), "opset": OPSET, "ir": IR,
-                "file_bytes": path.stat().st_size}  # fmt: skip
+        return {**_proof(path, probe, expected), "opset": OPSET, "ir": IR, "file_bytes": path.stat().st_size}
     except ExportError:
         path.unlink()  # a wrong artifact must not survive to the next stage
         raise
@@ -154,14 +153,18 @@ def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
             # What it cannot fold, onnxslim does.
             warnings.filterwarnings("ignore", "Constant folding", UserWarning)
             torch.onnx.export(
-                net, (image,), buffer, opset_version=OPSET, input_names=[INPUT],
-                output_names=[OUTPUT], do_constant_folding=True, dynamo=False,
-            )  # fmt: skip
+                net,
+                (image,),
+                buffer,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                do_constant_folding=True,
+                dynamo=False,
+            )
     except Exception as error:  # the exporter raises dozens of types for one reason
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(
-            f"the exporter cannot write this model at opset {OPSET}: {reason}"
-        ) from error
+        raise ExportError(f"the exporter cannot write this model at opset {OPSET}: {reason}") from error
     return onnx.load_from_string(buffer.getvalue())
 
 

@@ -123,8 +123,10 @@ class Graph:
         """Name -> element type of TensorProto; absent where nothing is known."""
         known: dict[str, int] = {}
         for graph in _with_bodies(self._inferred):
-            known |= {value.name: value.type.tensor_type.elem_type
-                      for value in (*graph.value_info, *graph.input, *graph.output)}  # fmt: skip
+            known |= {
+                value.name: value.type.tensor_type.elem_type
+                for value in (*graph.value_info, *graph.input, *graph.output)
+            }
         return known | {name: tensor.data_type for name, tensor in self.initializers.items()}
 
     @cached_property

@@ -33,9 +33,7 @@ def refuse_endless(model: onnx.ModelProto) -> None:
         )
 
 
-def _unfolded(
-    node: onnx.NodeProto, model: onnx.ModelProto, known: dict[tuple[str, str], int], inside: tuple
-) -> int:
+def _unfolded(node: onnx.NodeProto, model: onnx.ModelProto, known: dict[tuple[str, str], int], inside: tuple) -> int:
     """Nodes that one node becomes; `known` keeps what each function becomes."""
     key = (node.domain, node.op_type)
     if key in inside:

@@ -39,9 +39,7 @@ def gathered(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     return write.nodes
 
 
-def _places(
-    write: Writer, node: onnx.NodeProto, axis: int, side: int, padding: bytes
-) -> list[tuple[str, str]]:
+def _places(write: Writer, node: onnx.NodeProto, axis: int, side: int, padding: bytes) -> list[tuple[str, str]]:
     """(place inside the image, weight) of the pixels that an axis takes: float tensors of all points.
 
     Args:

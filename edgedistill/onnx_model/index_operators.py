@@ -67,9 +67,18 @@ def _col2im(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     kind = helper.tensor_dtype_to_np_dtype(graph.types.get(node.input[0], TensorProto.FLOAT))
     write = Writer(node, graph)
     maps = write("Reshape", node.input[0], write.array(np.array([shape[0], shape[1], *windows], np.int64)))
-    write("ConvTranspose", maps, write.array(np.tile(places, (channels, 1, 1, 1)).astype(kind)), group=channels,
-          kernel_shape=kernel, strides=steps, dilations=widths, pads=pads, out=node.output[0],
-          **more)  # fmt: skip
+    write(
+        "ConvTranspose",
+        maps,
+        write.array(np.tile(places, (channels, 1, 1, 1)).astype(kind)),
+        group=channels,
+        kernel_shape=kernel,
+        strides=steps,
+        dilations=widths,
+        pads=pads,
+        out=node.output[0],
+        **more,
+    )
     return write.nodes
 
 
@@ -88,8 +97,10 @@ def wrapped(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
         ends = [(sizes[axis] - before, sizes[axis]), (0, behind)]
         left, right = (
             [write("Slice", x, *(write.array(np.array([value], np.int64)) for value in (*bounds, axis)))]
-            if bounds[0] < bounds[1] else [] for bounds in ends
-        )  # fmt: skip
+            if bounds[0] < bounds[1]
+            else []
+            for bounds in ends
+        )
         x = write("Concat", *left, x, *right, axis=axis, out=node.output[0] if axis == padded[-1] else None)
     return write.nodes or [helper.make_node("Identity", [x], list(node.output), name=node.name)]
 
@@ -130,5 +141,10 @@ def _is_inf(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
 
 
 BY_HAND = {
-    "Col2Im": _col2im, "IsInf": _is_inf, "Mod": _mod, "OneHot": _one_hot, "Trilu": _trilu, "Xor": _xor,
-}  # fmt: skip
+    "Col2Im": _col2im,
+    "IsInf": _is_inf,
+    "Mod": _mod,
+    "OneHot": _one_hot,
+    "Trilu": _trilu,
+    "Xor": _xor,
+}

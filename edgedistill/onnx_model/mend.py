@@ -27,6 +27,7 @@ from edgedistill.target import Target
 _INT32 = np.iinfo(np.int32)
 _REFUSED_FORMS = {"resize", "unread-attribute", "attribute-value"}  # rules about the form of a Resize
 
+
 class _Partly(Exception):
     """A step that did a part: the model so far, what was done, and a line for each thing that was not."""
 
@@ -129,8 +130,12 @@ def _opset(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str
 def _resizes(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """Linear and cubic Resize in a form that the release does not take: matrices instead."""
     graph = Graph(model, 0)
-    refused = {finding.node for rule in (*operators.RULES, *attributes.RULES) for finding in rule(graph, target)
-               if finding.rule in _REFUSED_FORMS}  # fmt: skip
+    refused = {
+        finding.node
+        for rule in (*operators.RULES, *attributes.RULES)
+        for finding in rule(graph, target)
+        if finding.rule in _REFUSED_FORMS
+    }
 
     def parts_of(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
         wanted = node.op_type == "Resize" and is_standard(node.domain) and node_name(node) in refused
@@ -215,9 +220,7 @@ def _narrow(values: np.ndarray) -> np.ndarray:
 
 def _imports(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     used = {node.domain for node in Graph(model, 0).nodes}
-    kept = [
-        entry for entry in model.opset_import if is_standard(entry.domain) or entry.domain in used
-    ]
+    kept = [entry for entry in model.opset_import if is_standard(entry.domain) or entry.domain in used]
     dropped = len(model.opset_import) - len(kept)
     if not dropped:
         return model, ""
@@ -239,9 +242,21 @@ def _ir(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
 
 
 STEPS: tuple[Step, ...] = (
-    fix_inputs.first_ir, _functions, fix_inputs.unused_inputs, fix_inputs.batch, fix_inputs.float_inputs,
-    _fold, _resizes, _opset, _operators, _fold_again, _int8_constants, _slices, _imports, _ir,
-)  # fmt: skip
+    fix_inputs.first_ir,
+    _functions,
+    fix_inputs.unused_inputs,
+    fix_inputs.batch,
+    fix_inputs.float_inputs,
+    _fold,
+    _resizes,
+    _opset,
+    _operators,
+    _fold_again,
+    _int8_constants,
+    _slices,
+    _imports,
+    _ir,
+)
 
 
 def _store(model: onnx.ModelProto, name: str, values: np.ndarray) -> None:

@@ -21,9 +21,11 @@ from edgedistill.onnx_model.index_operators import wrapped
 _VALUES_SINCE = {
     ("Pad", "mode", b"wrap"): 19,
     ("Resize", "coordinate_transformation_mode", b"half_pixel_symmetric"): 19,
-    ("ScatterElements", "reduction", b"max"): 18, ("ScatterElements", "reduction", b"min"): 18,
-    ("ScatterND", "reduction", b"max"): 18, ("ScatterND", "reduction", b"min"): 18,
-}  # fmt: skip
+    ("ScatterElements", "reduction", b"max"): 18,
+    ("ScatterElements", "reduction", b"min"): 18,
+    ("ScatterND", "reduction", b"max"): 18,
+    ("ScatterND", "reduction", b"min"): 18,
+}
 _GRID_MODES = {b"linear": b"bilinear", b"cubic": b"bicubic"}  # of GridSample from 20 -> before
 _POOL_SHAPE_SINCE = 19  # from here a window that would begin in the padding behind the image is left out
 
@@ -193,8 +195,9 @@ def part_of_shape(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.N
         return [node]
     whole = f"{node.output[0]}/sizes"
     last = np.iinfo(np.int32).max if end is None else end
-    bounds = [_constant(graph, node, name, np.array([value], np.int64))
-              for name, value in (("start", start), ("end", last))]  # fmt: skip
+    bounds = [
+        _constant(graph, node, name, np.array([value], np.int64)) for name, value in (("start", start), ("end", last))
+    ]
     sliced = helper.make_node("Slice", [whole, *bounds], [node.output[0]], name=f"{whole}/Slice")
     node.output[0] = whole
     return [node, sliced]
@@ -254,6 +257,14 @@ def _constant(graph: Graph, node: onnx.NodeProto, what: str, values: np.ndarray)
 
 
 _FORMS: dict[str, Callable[[onnx.NodeProto, Graph, int], list[onnx.NodeProto]]] = {
-    "AveragePool": _pool, "GridSample": _grid_sample, "LpPool": _pool, "MaxPool": _pool, "Pad": _pad,
-    "Reshape": _reshape, "Resize": _resize, "RoiAlign": _roi_align, "Shape": part_of_shape, "Split": _split,
-}  # fmt: skip
+    "AveragePool": _pool,
+    "GridSample": _grid_sample,
+    "LpPool": _pool,
+    "MaxPool": _pool,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "RoiAlign": _roi_align,
+    "Shape": part_of_shape,
+    "Split": _split,
+}

@@ -57,9 +57,12 @@ def _matrix(node: onnx.NodeProto, graph: Graph, before: tuple, after: tuple, axi
     factors[axis] = 1 if scales is None else scales
     stored = numpy_helper.from_array(whole, "sizes") if scales is None else numpy_helper.from_array(factors, "scales")
     made = helper.make_graph(
-        [alone], "one_axis", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, size, size])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [stored],
-    )  # fmt: skip
+        [alone],
+        "one_axis",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, size, size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [stored],
+    )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", graph.opset)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"x": np.eye(size, dtype=np.float32)[None, None]})[0][0, 0]

@@ -21,20 +21,14 @@ class OnnxSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(self._path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception classes share no public base
             reason = str(error).splitlines()[0]
-            raise ExportError(
-                f"{self._path.name}: ONNX Runtime does not take it: {reason}"
-            ) from None
+            raise ExportError(f"{self._path.name}: ONNX Runtime does not take it: {reason}") from None
         self._input = self._session.get_inputs()[0].name
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._session
 
     def run(self, image: np.ndarray) -> list[np.ndarray]:

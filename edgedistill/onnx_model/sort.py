@@ -13,8 +13,7 @@ def sorted_model(model: onnx.ModelProto) -> onnx.ModelProto | None:
     """The same model with its nodes in order; the model itself if they are, None if they form a cycle."""
     nodes = list(model.graph.node)
     makers = {name: number for number, node in enumerate(nodes) for name in node.output if name}
-    needs = {number: {makers[name] for name in _reads(node) if name in makers}
-             for number, node in enumerate(nodes)}  # fmt: skip
+    needs = {number: {makers[name] for name in _reads(node) if name in makers} for number, node in enumerate(nodes)}
     if all(needed < number for number, many in needs.items() for needed in many):
         return model
     try:

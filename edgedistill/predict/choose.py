@@ -71,17 +71,29 @@ class Candidate:
     def as_dict(self) -> dict[str, Any]:
         known = self.accuracy
         return {
-            **self.prediction.as_dict, "preflight": self.preflight, "verdict": self.verdict,
-            "fps_ratio": self.fps_ratio, "spare_mib": self.spare_mib,
-            "imagenet": known and {"weights": known.weights, "top1_percent": known.top1_percent,
-                                   "image_px": known.image_px, "source": SOURCES[known.source]},
-        }  # fmt: skip
+            **self.prediction.as_dict,
+            "preflight": self.preflight,
+            "verdict": self.verdict,
+            "fps_ratio": self.fps_ratio,
+            "spare_mib": self.spare_mib,
+            "imagenet": known
+            and {
+                "weights": known.weights,
+                "top1_percent": known.top1_percent,
+                "image_px": known.image_px,
+                "source": SOURCES[known.source],
+            },
+        }
 
 
 def choose(
-    target: str, precision: str = "fp16", fps: float | None = None, memory_mib: float | None = None,
-    sizes: tuple[int, ...] = (224,), classes: int = 1000,
-) -> list[Candidate]:  # fmt: skip
+    target: str,
+    precision: str = "fp16",
+    fps: float | None = None,
+    memory_mib: float | None = None,
+    sizes: tuple[int, ...] = (224,),
+    classes: int = 1000,
+) -> list[Candidate]:
     """Every student at every size, those that fit first, then larger images, then accuracy.
 
     Args:
@@ -97,30 +109,37 @@ def choose(
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
     if memory_mib is not None and target not in BOARDS_WITH_MEMORY:
-        raise RecipeError(f"what the libraries take on {target} is not published, so a memory budget "
-                          "cannot be checked; leave it out")  # fmt: skip
+        raise RecipeError(
+            f"what the libraries take on {target} is not published, so a memory budget cannot be checked; leave it out"
+        )
     verdicts = {row["model"]: row["preflight"].get(board.tensorrt) for row in stored()["rows"]}
     found, learned = [], factor_of(target)
     for image_px in sizes:
         known = [name for name in STUDENTS if (name, image_px) in catalogue()]
         if not known:
             counted = sorted({px for name, px in catalogue() if name == STUDENTS[0]})
-            raise RecipeError(f"students are counted at {', '.join(map(str, counted))} px, not at "
-                              f"{image_px}; take one of these")  # fmt: skip
+            raise RecipeError(
+                f"students are counted at {', '.join(map(str, counted))} px, not at {image_px}; take one of these"
+            )
         for name in known:
             features = with_classes(catalogue()[(name, image_px)], classes)
             prediction = prediction_of(
-                features, target, executed, learned, model=name, requested=precision, image_px=image_px,
-                classes=classes, notes=(reason,) if reason else (),
-            )  # fmt: skip
+                features,
+                target,
+                executed,
+                learned,
+                model=name,
+                requested=precision,
+                image_px=image_px,
+                classes=classes,
+                notes=(reason,) if reason else (),
+            )
             verdict = (verdicts.get(name) or {}).get("verdict", "unknown")
             found.append(_candidate(prediction, verdict, fps, memory_mib))
     return sorted(found, key=_rank)
 
 
-def _candidate(
-    prediction: Prediction, preflight: str, fps: float | None, memory_mib: float | None
-) -> Candidate:
+def _candidate(prediction: Prediction, preflight: str, fps: float | None, memory_mib: float | None) -> Candidate:
     spare = None
     if memory_mib is not None and prediction.memory_mib is not None:
         spare = memory_mib - prediction.memory_mib
@@ -135,9 +154,14 @@ def _rank(candidate: Candidate) -> tuple:
     if candidate.tier == 2:  # nearest to the budget first
         return (2, 0, -(candidate.fps_ratio or 0), -(candidate.spare_mib or 0))
     known, prediction = candidate.accuracy, candidate.prediction
-    return (candidate.tier, -prediction.image_px, prediction.extrapolated,
-            candidate.comparable_top1 is None, -(known.top1_percent if known else 0),
-            -prediction.fps)  # fmt: skip
+    return (
+        candidate.tier,
+        -prediction.image_px,
+        prediction.extrapolated,
+        candidate.comparable_top1 is None,
+        -(known.top1_percent if known else 0),
+        -prediction.fps,
+    )
 
 
 @cache
@@ -145,9 +169,7 @@ def accuracies() -> dict[str, Accuracy]:
     """Model -> published ImageNet accuracy; what was not found is not there."""
     text = (resources.files("edgedistill.predict") / "accuracy.csv").read_text(encoding="utf-8")
     return {
-        row["model"]: Accuracy(
-            row["weights"], float(row["top1_percent"]), int(row["image_px"]), row["source"]
-        )
+        row["model"]: Accuracy(row["weights"], float(row["top1_percent"]), int(row["image_px"]), row["source"])
         for row in csv.DictReader(text.splitlines())
     }
 

@@ -44,8 +44,7 @@ class Features:
     @property
     def macs(self) -> float:
         """Without those of depthwise convolutions, whose time their memory decides."""
-        return (self.dense3x3_macs + self.dense_macs + self.pointwise_macs + self.gemm_macs
-                + self.matmul_macs)  # fmt: skip
+        return self.dense3x3_macs + self.dense_macs + self.pointwise_macs + self.gemm_macs + self.matmul_macs
 
 
 NAMES = tuple(field.name for field in fields(Features))
@@ -67,10 +66,16 @@ def features_from_file(path: Path) -> Features:
     depthwise = [k for k in kernels if k.kind == "depthwise"]
     other = [k for k in kernels if k.kind not in COMPUTING]
     return Features(
-        macs("dense3x3"), macs("dense", "grouped"), macs("pointwise"), macs("gemm"), macs("matmul"),
+        macs("dense3x3"),
+        macs("dense", "grouped"),
+        macs("pointwise"),
+        macs("gemm"),
+        macs("matmul"),
         *(sum(k.moved + k.weights for k in group) for group in (computing, depthwise, other)),
-        len(kernels), sum(k.weights for k in kernels), max(k.moved for k in kernels),
-    )  # fmt: skip
+        len(kernels),
+        sum(k.weights for k in kernels),
+        max(k.moved for k in kernels),
+    )
 
 
 @cache

@@ -22,10 +22,17 @@ NOISE = 0.08  # standard deviation of a log latency; runs of one script differ b
 METHOD = 0.05  # the same of a method's factor
 PRIOR = {  # term -> (usual multiple of the data sheet's time, standard deviation of its logarithm)
     "dense3x3": (0.85, 0.5),  # Winograd needs fewer multiplications than are counted
-    "dense": (1.6, 0.5), "pointwise": (2.0, 0.5), "gemm": (2.0, 0.5), "matmul": (5.0, 1.0),
-    "moved": (1.4, 0.4), "depthwise_moved": (3.3, 0.7), "other_moved": (1.4, 0.4),
-    "kernels": (10.0, 0.7), "network": (0.5, 0.7), "python_call": (1.0, 0.7),
-}  # fmt: skip
+    "dense": (1.6, 0.5),
+    "pointwise": (2.0, 0.5),
+    "gemm": (2.0, 0.5),
+    "matmul": (5.0, 1.0),
+    "moved": (1.4, 0.4),
+    "depthwise_moved": (3.3, 0.7),
+    "other_moved": (1.4, 0.4),
+    "kernels": (10.0, 0.7),
+    "network": (0.5, 0.7),
+    "python_call": (1.0, 0.7),
+}
 GAIN_PRIOR = {
     # The Nano's depthwise kernels are no faster in half precision: the published pairs of SSD-MobileNetV2,
     # FPNLite and EfficientDet, whose networks cannot be built here, differ by 4 to 15 %.
@@ -84,8 +91,7 @@ def fit(rows: list[Row], target: str) -> Fit:
     mean, deviation = prior(target)
     mean = np.r_[mean, np.zeros(len(methods))]
     deviation = np.r_[deviation, np.full(len(methods), METHOD)]
-    sheet = np.array([data_sheet_ms(features_of(row), target, row.precision, row.in_python)
-                      for row in rows])  # fmt: skip
+    sheet = np.array([data_sheet_ms(features_of(row), target, row.precision, row.in_python) for row in rows])
     observed = np.log([row.latency_ms for row in rows])
     shares = Counter(row.network for row in rows)
     vote = np.array([shares[row.network] ** -0.5 for row in rows]) / NOISE
@@ -114,9 +120,13 @@ def _cost(residual: np.ndarray, from_prior: np.ndarray) -> float:
 
 
 def _residual(
-    values: np.ndarray, sheet: np.ndarray, observed: np.ndarray, rows: list[Row], target: str,
+    values: np.ndarray,
+    sheet: np.ndarray,
+    observed: np.ndarray,
+    rows: list[Row],
+    target: str,
     methods: tuple[str, ...],
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     """log(predicted / observed) of each row, and its derivatives."""
     terms = len(TERMS)
     cost = np.exp(values[:terms]) * sheet

@@ -30,23 +30,72 @@ from edgedistill.onnx_model.graph import macs_of
 
 COMPUTING = ("dense3x3", "dense", "pointwise", "depthwise", "grouped", "gemm", "matmul")
 # Quantization is part of the kernels around it: what it saves is in the precision.
-_FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast",
-         "QuantizeLinear", "DequantizeLinear"}  # fmt: skip
+_FREE = {
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Identity",
+    "Dropout",
+    "Cast",
+    "QuantizeLinear",
+    "DequantizeLinear",
+}
 _FUSED_ACTIVATIONS = {"Relu", "Clip", "LeakyRelu"}
 _POINTWISE = {
-    "Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish",
-    "Tanh", "Softplus", "Softsign", "Erf", "Gelu", "Mish", "Add", "Sub", "Mul", "Div", "Pow", "Sqrt",
-    "Exp", "Log", "Abs", "Neg", "Min", "Max", "Reciprocal", "Floor", "Ceil", "Round", "Where",
+    "Relu",
+    "Clip",
+    "LeakyRelu",
+    "PRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Erf",
+    "Gelu",
+    "Mish",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Sqrt",
+    "Exp",
+    "Log",
+    "Abs",
+    "Neg",
+    "Min",
+    "Max",
+    "Reciprocal",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Where",
     "BatchNormalization",
-}  # fmt: skip
+}
 _POOLS = {"MaxPool", "AveragePool", "LpPool"}
 _SOFTMAX = {"Softmax", "LogSoftmax"}
 _CONVOLUTIONS = {"Conv", "ConvTranspose"}
 # They compute and are not counted: a network with one would be predicted far too fast.
 _NOT_COUNTED = {
-    "Attention", "ConvInteger", "DFT", "DeformConv", "Einsum", "GRU", "LSTM", "MatMulInteger", "QLinearConv",
-    "QLinearMatMul", "RNN", "STFT",
-}  # fmt: skip
+    "Attention",
+    "ConvInteger",
+    "DFT",
+    "DeformConv",
+    "Einsum",
+    "GRU",
+    "LSTM",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    "RNN",
+    "STFT",
+}
 _NORMS = {"LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
 
@@ -100,8 +149,10 @@ def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:
             kind = node.op_type
         else:
             continue
-        raise PreflightError(f"{path}: {node_name(node)}: what {kind} costs is not counted; give the float network "
-                             "with standard convolutions, Gemm and MatMul")  # fmt: skip
+        raise PreflightError(
+            f"{path}: {node_name(node)}: what {kind} costs is not counted; give the float network "
+            "with standard convolutions, Gemm and MatMul"
+        )
 
 
 def kernels_from_graph(graph: Graph) -> list[Kernel]:
@@ -120,9 +171,7 @@ class _Fusion:
         self._alias: dict[str, str] = {}  # a reshaped tensor -> the tensor whose memory it is
         self._maker: dict[str, Kernel] = {}
         self._made: list[Kernel] = []
-        self._readers = Counter(
-            name for node in graph.nodes for name in node.input if node.op_type not in _FREE
-        )
+        self._readers = Counter(name for node in graph.nodes for name in node.input if node.op_type not in _FREE)
         self._readers.update(value.name for value in graph.model.graph.output)
         for node in reversed(graph.nodes):  # who reads a reshape reads what was reshaped
             if node.op_type in _FREE and node.input:
@@ -131,13 +180,14 @@ class _Fusion:
     def kernels(self) -> list[Kernel]:
         constants = set(self._graph.constants)
         for node in self._graph.nodes:
-            if node.op_type in {"Constant", "Shape"} or all(
-                n in constants for n in node.input if n
-            ):
+            if node.op_type in {"Constant", "Shape"} or all(n in constants for n in node.input if n):
                 constants.update(node.output)
                 continue
-            self._add(node, [name for name in node.input if name and name not in constants],
-                      [name for name in node.input if name and name in constants])  # fmt: skip
+            self._add(
+                node,
+                [name for name in node.input if name and name not in constants],
+                [name for name in node.input if name and name in constants],
+            )
         for kernel in self._made:
             kernel.moved += sum(map(self._size, {*kernel.inputs, kernel.output}))
         return self._made
@@ -170,12 +220,12 @@ class _Fusion:
     def _pointwise(self, node: onnx.NodeProto, sources: list[str], constants: list[str]) -> None:
         out = node.output[0]
         # Only a kernel whose result nobody else reads can take in the operation on it.
-        before = [self._maker[name] for name in dict.fromkeys(sources)
-                  if name in self._maker and self._maker[name].output == name
-                  and self._readers[name] == sources.count(name)]  # fmt: skip
-        computing = [
-            kernel for kernel in before if kernel.kind in COMPUTING and not kernel.activated
+        before = [
+            self._maker[name]
+            for name in dict.fromkeys(sources)
+            if name in self._maker and self._maker[name].output == name and self._readers[name] == sources.count(name)
         ]
+        computing = [kernel for kernel in before if kernel.kind in COMPUTING and not kernel.activated]
         if computing and self._taken_in(node, computing[0], sources, constants):
             return
         chain = [kernel for kernel in before if kernel.kind == "elementwise"]
@@ -187,16 +237,15 @@ class _Fusion:
         outer = {name for kernel in chain for name in kernel.inputs} | (set(sources) - inner)
         self._open(joined, out, sorted(outer))
 
-    def _taken_in(
-        self, node: onnx.NodeProto, kernel: Kernel, sources: list[str], constants: list[str]
-    ) -> bool:
+    def _taken_in(self, node: onnx.NodeProto, kernel: Kernel, sources: list[str], constants: list[str]) -> bool:
         """Whether a computing kernel absorbs this operation on its result."""
         activation = node.op_type in _FUSED_ACTIVATIONS
         residual = node.op_type == "Add" and len(set(sources)) == 2
         per_channel = node.op_type == "BatchNormalization" or (
-            node.op_type in {"Add", "Mul"} and len(sources) == 1
+            node.op_type in {"Add", "Mul"}
+            and len(sources) == 1
             and all(self._size(name) < self._size(kernel.output) for name in constants)
-        )  # fmt: skip
+        )
         if residual and self._size(node.output[0]) != self._size(kernel.output):
             return False
         if not (activation or residual or per_channel):

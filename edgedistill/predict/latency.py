@@ -18,8 +18,19 @@ from edgedistill.errors import RecipeError
 from edgedistill.predict.features import Features
 
 STORED = "constants.json"
-TERMS = ("dense3x3", "dense", "pointwise", "gemm", "matmul", "moved", "depthwise_moved", "other_moved",
-         "kernels", "network", "python_call")  # fmt: skip
+TERMS = (
+    "dense3x3",
+    "dense",
+    "pointwise",
+    "gemm",
+    "matmul",
+    "moved",
+    "depthwise_moved",
+    "other_moved",
+    "kernels",
+    "network",
+    "python_call",
+)
 COMPUTE, DEPTHWISE = range(5), 6  # positions in TERMS that a precision changes
 GAINS = ("compute", "depthwise")
 ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -47,16 +58,12 @@ class Hardware:
 # NVIDIA's figures: 472 GFLOPS FP16 and 25.6 GB/s; 67 TOPS INT8 with sparsity, of which a dense network
 # has half, and FP16 half of that; 102 GB/s.
 HARDWARE = {
-    "jetson-nano": Hardware(
-        "MAXN (10 W), clocks locked", {"fp16": 236, "fp32": 118}, 25.6, "fp16", "fp32"
-    ),
+    "jetson-nano": Hardware("MAXN (10 W), clocks locked", {"fp16": 236, "fp32": 118}, 25.6, "fp16", "fp32"),
     "orin-nano-8gb": Hardware("Super (MAXN)", {"fp16": 8375, "int8": 16750}, 102, "fp16", "int8"),
 }
 
 
-def data_sheet_ms(
-    features: Features, target: str, precision: str, in_python: bool = False
-) -> tuple[float, ...]:
+def data_sheet_ms(features: Features, target: str, precision: str, in_python: bool = False) -> tuple[float, ...]:
     """Each of TERMS, were the board as fast as its data sheet; launches in thousands, network 1.
 
     Args:
@@ -68,8 +75,13 @@ def data_sheet_ms(
     f = features
     macs = (f.dense3x3_macs, f.dense_macs, f.pointwise_macs, f.gemm_macs, f.matmul_macs)
     moved = (f.moved, f.depthwise_moved, f.other_moved)
-    return (*(value / peak for value in macs), *(value / bandwidth for value in moved),
-            f.kernels / 1000, 1.0, float(in_python))  # fmt: skip
+    return (
+        *(value / peak for value in macs),
+        *(value / bandwidth for value in moved),
+        f.kernels / 1000,
+        1.0,
+        float(in_python),
+    )
 
 
 def shares(
@@ -108,11 +120,15 @@ def refuse_unless_fitted(target: str, precision: str) -> None:
     Raises:
         RecipeError: nothing usable is published for this board or precision.
     """
-    known = "; ".join(f"{name} {' and '.join(p.upper() for p in sorted(board.peak_gmacs))}"
-                      for name, board in HARDWARE.items())  # fmt: skip
+    known = "; ".join(
+        f"{name} {' and '.join(p.upper() for p in sorted(board.peak_gmacs))}" for name, board in HARDWARE.items()
+    )
     if target not in HARDWARE:
-        raise RecipeError(f"no prediction for {target}: no usable measurement of it is published; "
-                          f"there is one for {known}")  # fmt: skip
+        raise RecipeError(
+            f"no prediction for {target}: no usable measurement of it is published; there is one for {known}"
+        )
     if precision not in HARDWARE[target].peak_gmacs:
-        raise RecipeError(f"no prediction for {target} in {precision.upper()}: too few usable "
-                          f"measurements are published; there is one for {known}")  # fmt: skip
+        raise RecipeError(
+            f"no prediction for {target} in {precision.upper()}: too few usable "
+            f"measurements are published; there is one for {known}"
+        )

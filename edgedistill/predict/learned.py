@@ -82,8 +82,10 @@ def factor_of(target: str) -> Learned:
         return NOTHING
     means = [sum(values) / len(values) for values in by_network.values()]
     factor = math.exp(sum(means) / (len(means) + 1))
-    return Learned(factor, f"; times {factor:.3f} from your own measurements of {len(means)} "
-                           f"network{'s' if len(means) > 1 else ''}")  # fmt: skip
+    return Learned(
+        factor,
+        f"; times {factor:.3f} from your own measurements of {len(means)} network{'s' if len(means) > 1 else ''}",
+    )
 
 
 def measured_from_report(path: Path) -> Measured:
@@ -98,9 +100,7 @@ def measured_from_report(path: Path) -> Measured:
         raise DeviceError(f"{path}: not a readable report: {error}") from None
     report = _parsed(lines) or _parsed(lines.splitlines()[-1] if lines else "")
     if report is None:
-        raise DeviceError(
-            f"{path}: expected the JSON of `python3 -m jetson bench` or a run's report.json"
-        )
+        raise DeviceError(f"{path}: expected the JSON of `python3 -m jetson bench` or a run's report.json")
     try:
         found, provenance = _figures(report)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -112,9 +112,7 @@ def measured_from_report(path: Path) -> Measured:
     if not 0 < found.latency_ms < math.inf:
         raise DeviceError(f"{path}: a latency of {found.latency_ms} ms was not measured")
     if found.state == "throttled":
-        raise DeviceError(
-            f"{path}: the board throttled while it was measured; cool it and bench again"
-        )
+        raise DeviceError(f"{path}: the board throttled while it was measured; cool it and bench again")
     return found
 
 
@@ -122,14 +120,25 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, str]:
     """What is read of either report, and its provenance."""
     if "device" not in report:
         scope = report["compute_ms"] or report["host_ms"]
-        found = Measured(report["model"], None, report["executed"], float(scope["p50_ms"]),
-                         report["machine"]["board"], report["state"])  # fmt: skip
+        found = Measured(
+            report["model"],
+            None,
+            report["executed"],
+            float(scope["p50_ms"]),
+            report["machine"]["board"],
+            report["state"],
+        )
         return found, str(report["provenance"])
     device, recipe = report["device"], report["provenance"]["recipe"]
     scope = device["latency_ms"]["compute"] or device["latency_ms"]["host"]
-    found = Measured(recipe["student"]["model"], recipe["data"]["image_px"], device["executed"],
-                     float(scope["p50_ms"]), device["machine"]["board"],
-                     device["conditions"]["state"])  # fmt: skip
+    found = Measured(
+        recipe["student"]["model"],
+        recipe["data"]["image_px"],
+        device["executed"],
+        float(scope["p50_ms"]),
+        device["machine"]["board"],
+        device["conditions"]["state"],
+    )
     return found, str(device["provenance"])
 
 
@@ -149,9 +158,11 @@ def learn(measured: Measured, target: str, features: Features) -> int:
     if _kind(measured.board) != _kind(title):
         raise DeviceError(f"measured on {measured.board!r}, not on {title}; give its --target")
     entry = {
-        **asdict(measured), "target": target, "date": datetime.date.today().isoformat(),
+        **asdict(measured),
+        "target": target,
+        "date": datetime.date.today().isoformat(),
         "features": asdict(features),
-    }  # fmt: skip
+    }
     key = ("target", "model", "image_px", "precision")
     kept = [old for old in _entries() if any(old[name] != entry[name] for name in key)] + [entry]
     path = store()
@@ -174,8 +185,9 @@ def _entries() -> list[dict[str, Any]]:
 
 
 def _not_readable(path: Path) -> RecipeError:
-    return RecipeError(f"{path}: not readable here, expected version {VERSION}; remove it to go on without your "
-                       "measurements")  # fmt: skip
+    return RecipeError(
+        f"{path}: not readable here, expected version {VERSION}; remove it to go on without your measurements"
+    )
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

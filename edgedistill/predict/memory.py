@@ -39,9 +39,7 @@ class Memory:
 def memory_of(features: Features, target: str, precision: str) -> Memory:
     """The estimate for one image at a time."""
     width = ELEMENT_BYTES[precision] / 2**20
-    network = (
-        _ENGINE_BY_WEIGHTS * features.parameters + _CONTEXT_BY_LARGEST * features.peak
-    ) * width
+    network = (_ENGINE_BY_WEIGHTS * features.parameters + _CONTEXT_BY_LARGEST * features.peak) * width
     if target not in _BASE_MIB:
         return Memory(network, None, None)
     lean = _BASE_MIB[target] + network

@@ -73,9 +73,13 @@ class Prediction:
 
 
 def predict(
-    model: Path | str, target: str, precision: str = "fp16", image_px: int | None = None,
-    classes: int = 1000, learned: Learned | None = None,
-) -> Prediction:  # fmt: skip
+    model: Path | str,
+    target: str,
+    precision: str = "fp16",
+    image_px: int | None = None,
+    classes: int = 1000,
+    learned: Learned | None = None,
+) -> Prediction:
     """
     Args:
         model: an ONNX file, or the name of a network in the catalogue.
@@ -100,9 +104,17 @@ def predict(
     else:
         name, px, number = str(model).partition(".")[0], image_px or 224, classes
         features = features_of_name(name, px, classes)
-    return prediction_of(features, target, executed, learned or factor_of(target), model=name,
-                         requested=precision, image_px=px, classes=number,
-                         notes=(reason,) if reason else ())  # fmt: skip
+    return prediction_of(
+        features,
+        target,
+        executed,
+        learned or factor_of(target),
+        model=name,
+        requested=precision,
+        image_px=px,
+        classes=number,
+        notes=(reason,) if reason else (),
+    )
 
 
 def _refused(path: Path, target: str) -> str:
@@ -113,14 +125,24 @@ def _refused(path: Path, target: str) -> str:
     if not errors:
         return ""
     more = f" and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return (f"edgedistill check refuses this file for {target}: {errors[0].node}: {errors[0].why}{more}; the "
-            "prediction is of the network once it is mended (check --fix)")  # fmt: skip
+    return (
+        f"edgedistill check refuses this file for {target}: {errors[0].node}: {errors[0].why}{more}; the "
+        "prediction is of the network once it is mended (check --fix)"
+    )
 
 
 def prediction_of(
-    features: Features, target: str, precision: str, learned: Learned, *, model: str, requested: str,
-    image_px: int | None, classes: int | None, notes: tuple[str, ...] = (),
-) -> Prediction:  # fmt: skip
+    features: Features,
+    target: str,
+    precision: str,
+    learned: Learned,
+    *,
+    model: str,
+    requested: str,
+    image_px: int | None,
+    classes: int | None,
+    notes: tuple[str, ...] = (),
+) -> Prediction:
     """The prediction for a network that is counted already; `precision` is what is executed."""
     fitted = constants()[target]
     by_term = shares(features, target, precision, fitted)
@@ -133,12 +155,28 @@ def prediction_of(
         f"network that was left out, {100 * fitted['family']['mean_fraction']:.1f} % on a family{learned.note}"
     )
     return Prediction(
-        model, target, requested, precision, image_px, classes, latency, latency / spread,
-        latency * spread, fitted["interval_share"], 1000 / latency, 1000 / (latency * spread),
-        1000 * spread / latency, memory.lean, memory.full, memory.network, round(features.parameters),
-        round(features.macs), round(features.kernels),
-        (*notes, *_beyond(features, by_term, fitted)), provenance,
-    )  # fmt: skip
+        model,
+        target,
+        requested,
+        precision,
+        image_px,
+        classes,
+        latency,
+        latency / spread,
+        latency * spread,
+        fitted["interval_share"],
+        1000 / latency,
+        1000 / (latency * spread),
+        1000 * spread / latency,
+        memory.lean,
+        memory.full,
+        memory.network,
+        round(features.parameters),
+        round(features.macs),
+        round(features.kernels),
+        (*notes, *_beyond(features, by_term, fitted)),
+        provenance,
+    )
 
 
 def is_file(model: Path | str) -> bool:
@@ -157,28 +195,35 @@ def features_of_name(name: str, image_px: int, classes: int) -> Features:
         names = sorted({known for known, _ in catalogue()})
         near = difflib.get_close_matches(name, names, n=3)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise RecipeError(f"no network {name!r} in the catalogue; {meant}any other network: export it "
-                          "and give the .onnx file")  # fmt: skip
+        raise RecipeError(
+            f"no network {name!r} in the catalogue; {meant}any other network: export it and give the .onnx file"
+        )
     if image_px not in sizes:
-        raise RecipeError(f"{name} is counted at {', '.join(map(str, sizes))} px, not at {asked}; "
-                          "take one of these, or export it and give the .onnx file")  # fmt: skip
+        raise RecipeError(
+            f"{name} is counted at {', '.join(map(str, sizes))} px, not at {asked}; "
+            "take one of these, or export it and give the .onnx file"
+        )
     counted = catalogue()[(name, image_px)]
     if len(counted) == 1 and classes not in counted:
-        raise RecipeError(f"{name} is counted with {next(iter(counted))} classes only; export it and "
-                          "give the .onnx file")  # fmt: skip
+        raise RecipeError(
+            f"{name} is counted with {next(iter(counted))} classes only; export it and give the .onnx file"
+        )
     if classes < 2:
         raise RecipeError(f"--classes {classes}: expected at least 2")
     return with_classes(counted, classes)
 
 
-def _beyond(
-    features: Features, by_term: dict[str, float], fitted: dict[str, Any]
-) -> tuple[str, ...]:
+def _beyond(features: Features, by_term: dict[str, float], fitted: dict[str, Any]) -> tuple[str, ...]:
     """Where the network is unlike every one that the model was fitted to."""
     total = sum(by_term.values())
-    attention = () if features.matmul_macs == 0 else (
-        "extrapolated: it has attention, which TensorRT fuses in ways that are not counted; a transformer "
-        "in FP16 on a Nano is known to have given NaN",)  # fmt: skip
+    attention = (
+        ()
+        if features.matmul_macs == 0
+        else (
+            "extrapolated: it has attention, which TensorRT fuses in ways that are not counted; a transformer "
+            "in FP16 on a Nano is known to have given NaN",
+        )
+    )
     return attention + tuple(
         f"extrapolated: {term.replace('_', ' ')} takes {100 * cost / total:.0f} % of this prediction, "
         f"in the published networks at most {100 * fitted['seen'][term]:.0f} %; the interval may not hold"

@@ -31,9 +31,7 @@ def other_rows(target: str, model: str, precision: str, image_px: int | tuple[in
         Rows of the table with one more value, `differs`: `256x256, FP32`, what was not asked.
     """
     return [
-        {**row, "differs": ", ".join(differs)}
-        for row, differs in _of(target, model, precision, image_px)
-        if differs
+        {**row, "differs": ", ".join(differs)} for row, differs in _of(target, model, precision, image_px) if differs
     ]
 
 
@@ -46,8 +44,12 @@ def _of(
         board, mode = SLOWER_MODES.get(row["device"], (BOARDS.get(row["device"]), ""))
         if board != target or NETWORKS.get(row["model"]) != network:
             continue
-        differs = [f"{what} not stated" if row[key] == "not stated" else row[key]
-                   for key, what, asked in (("input_hw", "size", f"{height}x{width}"),
-                                            ("precision", "precision", precision.upper()))
-                   if row[key] != asked]  # fmt: skip
+        differs = [
+            f"{what} not stated" if row[key] == "not stated" else row[key]
+            for key, what, asked in (
+                ("input_hw", "size", f"{height}x{width}"),
+                ("precision", "precision", precision.upper()),
+            )
+            if row[key] != asked
+        ]
         yield row, [*differs, *([f"power mode {mode}"] if mode else [])]

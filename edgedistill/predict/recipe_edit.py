@@ -24,9 +24,7 @@ def write_choice(path: Path, model: str, image_px: int) -> None:
         text = path.read_bytes().decode("utf-8")
         before = tomllib.loads(text)
     except FileNotFoundError:
-        raise RecipeError(
-            f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`"
-        ) from None
+        raise RecipeError(f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
     changed = _with_value(text, "student", "model", f'"{model}"')
@@ -38,8 +36,9 @@ def write_choice(path: Path, model: str, image_px: int) -> None:
     except tomllib.TOMLDecodeError:
         same = False
     if not same:
-        raise RecipeError(f"{path}: cannot change it safely; set student.model = \"{model}\" and "
-                          f"data.image_px = {image_px} by hand")  # fmt: skip
+        raise RecipeError(
+            f'{path}: cannot change it safely; set student.model = "{model}" and data.image_px = {image_px} by hand'
+        )
     write_bytes(path, changed.encode())
 
 
@@ -52,9 +51,7 @@ def _with_value(text: str, section: str, key: str, value: str) -> str:
         if match := _SECTION.match(line):
             current = match.group(1).strip()
             header = position if current == section else header
-        elif current == section and (
-            match := re.match(rf"(\s*{key}\s*=\s*){_VALUE}(.*)", line, re.DOTALL)
-        ):
+        elif current == section and (match := re.match(rf"(\s*{key}\s*=\s*){_VALUE}(.*)", line, re.DOTALL)):
             lines[position] = match.group(1) + value + match.group(3)
             return "".join(lines)
     if header is not None:

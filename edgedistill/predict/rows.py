@@ -23,25 +23,66 @@ SLOWER_MODES = {  # its names of a board in another mode -> ours and the mode
     "Jetson Orin Nano 8GB Super (7W)": ("orin-nano-8gb", "7 W"),
 }
 PRECISIONS = {"jetson-nano": ("fp32", "fp16"), "orin-nano-8gb": ("fp16", "int8")}
-_METHODS = ("torch2trt", "kentaroy47", "NobuoTsukamoto", "onnx-tensorrt", "efficientvit", "zainmk",
-             "ultralytics", "hcbf", "TFM", "MobileNet v2 on Jetson Nano", "hokwangchoi")  # fmt: skip
+_METHODS = (
+    "torch2trt",
+    "kentaroy47",
+    "NobuoTsukamoto",
+    "onnx-tensorrt",
+    "efficientvit",
+    "zainmk",
+    "ultralytics",
+    "hcbf",
+    "TFM",
+    "MobileNet v2 on Jetson Nano",
+    "hokwangchoi",
+)
 NETWORKS = {  # the table's name -> ours
-    "mobilenetv2-1.0 (ONNX zoo)": "mobilenetv2_100", "MobileNetV2 (ONNX zoo)": "mobilenetv2_100",
-    "MobileNetV2": "mobilenetv2_100", "mobilenetv2-7": "mobilenetv2_100", "ShuffleNetV2-x1.0": "shufflenet_v2_x1_0",
-    "EfficientNet-B0": "efficientnet_b0", "RepViT-M1.0": "repvit_m1_0",
-    "EfficientFormer-L1": "efficientformer_l1", "EfficientViT-B1": "efficientvit_b1",
-    "EfficientViT-B2": "efficientvit_b2", "EfficientViT-B3": "efficientvit_b3",
-    "CoAtNet-0": "coatnet_0_224", "CoAtNet-1": "coatnet_1_224", "CoAtNet-2": "coatnet_2_224",
-    "ConvNeXt-T": "convnext_tiny", "ConvNeXt-S": "convnext_small", "ConvNeXt-B": "convnext_base",
-    "yolov8n-cls": "yolov8n_cls", "efficientformer_l1": "efficientformer_l1",
-    "efficientformer_l3": "efficientformer_l3", "MobileNetV2-1.4x": "mobilenetv2_140",
-    "MobileNetV3-Large": "mobilenetv3_large_100", "ResNet50": "resnet50",
-    "DeiT-Tiny": "deit_tiny_patch16_224", "Swin-B": "swin_base_patch4_window7_224",
+    "mobilenetv2-1.0 (ONNX zoo)": "mobilenetv2_100",
+    "MobileNetV2 (ONNX zoo)": "mobilenetv2_100",
+    "MobileNetV2": "mobilenetv2_100",
+    "mobilenetv2-7": "mobilenetv2_100",
+    "ShuffleNetV2-x1.0": "shufflenet_v2_x1_0",
+    "EfficientNet-B0": "efficientnet_b0",
+    "RepViT-M1.0": "repvit_m1_0",
+    "EfficientFormer-L1": "efficientformer_l1",
+    "EfficientViT-B1": "efficientvit_b1",
+    "EfficientViT-B2": "efficientvit_b2",
+    "EfficientViT-B3": "efficientvit_b3",
+    "CoAtNet-0": "coatnet_0_224",
+    "CoAtNet-1": "coatnet_1_224",
+    "CoAtNet-2": "coatnet_2_224",
+    "ConvNeXt-T": "convnext_tiny",
+    "ConvNeXt-S": "convnext_small",
+    "ConvNeXt-B": "convnext_base",
+    "yolov8n-cls": "yolov8n_cls",
+    "efficientformer_l1": "efficientformer_l1",
+    "efficientformer_l3": "efficientformer_l3",
+    "MobileNetV2-1.4x": "mobilenetv2_140",
+    "MobileNetV3-Large": "mobilenetv3_large_100",
+    "ResNet50": "resnet50",
+    "DeiT-Tiny": "deit_tiny_patch16_224",
+    "Swin-B": "swin_base_patch4_window7_224",
     **{f"YOLO11{size}": f"yolo11{size}" for size in "nsmlx"},
-    **{name: name for name in (
-        "alexnet", "squeezenet1_1", "resnet18", "resnet50", "resnet101", "resnet152", "densenet121",
-        "densenet169", "densenet201", "vgg11", "vgg16", "vgg11_bn", "vgg13_bn", "vgg16_bn")},
-}  # fmt: skip
+    **{
+        name: name
+        for name in (
+            "alexnet",
+            "squeezenet1_1",
+            "resnet18",
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "densenet121",
+            "densenet169",
+            "densenet201",
+            "vgg11",
+            "vgg16",
+            "vgg11_bn",
+            "vgg13_bn",
+            "vgg16_bn",
+        )
+    },
+}
 _FAMILIES = ("resnet", "vgg", "densenet", "efficientvit", "coatnet", "convnext", "yolo11")
 _TRANSFORMERS = ("DeiT", "Swin", "DINO")
 
@@ -116,5 +157,12 @@ def _row(row: dict[str, str]) -> Row:
     target = BOARDS[row["device"]]
     latency_ms = float(row["latency_ms"]) if row["latency_ms"] else 1000 / float(row["fps"])
     method = next((name for name in _METHODS if name in row["source"]), "other")
-    return Row(target, row["precision"].lower(), NETWORKS[row["model"]],
-               int(row["input_hw"].partition("x")[0]), latency_ms, method, row["source"])  # fmt: skip
+    return Row(
+        target,
+        row["precision"].lower(),
+        NETWORKS[row["model"]],
+        int(row["input_hw"].partition("x")[0]),
+        latency_ms,
+        method,
+        row["source"],
+    )

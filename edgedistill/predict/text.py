@@ -9,8 +9,20 @@ from edgedistill.printable import printable
 from edgedistill.target import load_target
 from edgedistill.text_table import table_lines
 
-_HEAD = ("", "model", "px", "FPS", "interval", "of wanted", "MiB", "spare", "M params", "ImageNet",
-         "pre-flight", "verdict")  # fmt: skip
+_HEAD = (
+    "",
+    "model",
+    "px",
+    "FPS",
+    "interval",
+    "of wanted",
+    "MiB",
+    "spare",
+    "M params",
+    "ImageNet",
+    "pre-flight",
+    "verdict",
+)
 
 
 def text_from_prediction(found: Prediction) -> str:
@@ -33,24 +45,24 @@ def _memory(found: Prediction) -> str:
     own = f"engine and context {found.network_mib:.0f} MiB"
     if found.memory_mib is None:
         return f"{own}; what the libraries take on this board is not published (estimate)"
-    return (f"about {found.memory_mib:.0f} MiB when built without cuBLAS and cuDNN, "
-            f"{found.memory_with_libraries_mib:.0f} with; {own} (estimate)")  # fmt: skip
+    return (
+        f"about {found.memory_mib:.0f} MiB when built without cuBLAS and cuDNN, "
+        f"{found.memory_with_libraries_mib:.0f} with; {own} (estimate)"
+    )
 
 
-def text_from_candidates(
-    candidates: list[Candidate], fps: float | None, memory_mib: float | None, rows: int
-) -> str:
+def text_from_candidates(candidates: list[Candidate], fps: float | None, memory_mib: float | None, rows: int) -> str:
     """A ranked table of the first `rows`, and what its columns rest on."""
     first = candidates[0].prediction
     wanted = [f"{fps:g} FPS" if fps else "", f"{memory_mib:g} MiB" if memory_mib else ""]
     budget = " and ".join(filter(None, wanted)) or "no limit"
     title = load_target(first.target).title
     lines = [
-        f"{title}, {first.precision.upper()}, {HARDWARE[first.target].mode}, {first.classes} classes; "
-        f"budget: {budget}",
-        *table_lines([_HEAD, *(_cells(place, one) for place, one in enumerate(candidates[:rows], start=1))],
-                     right=range(2, 10)),
-    ]  # fmt: skip
+        f"{title}, {first.precision.upper()}, {HARDWARE[first.target].mode}, {first.classes} classes; budget: {budget}",
+        *table_lines(
+            [_HEAD, *(_cells(place, one) for place, one in enumerate(candidates[:rows], start=1))], right=range(2, 10)
+        ),
+    ]
     counts = [sum(c.tier == tier for c in candidates) for tier in range(3)]
     lines.append(
         f"{len(candidates)} candidates: {counts[0]} fit with the slow end of the interval, {counts[1]} with its "
@@ -63,9 +75,7 @@ def text_from_candidates(
     )
     used = sorted({c.accuracy.source for c in candidates[:rows] if c.accuracy})
     lines += [f"ImageNet figures: {SOURCES[source]}" for source in used]
-    notes = sorted(
-        {n for c in candidates[:rows] for n in c.prediction.notes if not n.startswith("extra")}
-    )
+    notes = sorted({n for c in candidates[:rows] for n in c.prediction.notes if not n.startswith("extra")})
     return "\n".join([*lines, *notes, first.provenance])
 
 
@@ -80,5 +90,17 @@ def _cells(place: int, candidate: Candidate) -> tuple[str, ...]:
     memory = f"{p.memory_mib:.0f}" if p.memory_mib is not None else ""
     spare = f"{candidate.spare_mib:+.0f}" if candidate.spare_mib is not None else ""
     interval = f"{p.fps_low:.0f} to {p.fps_high:.0f}"
-    return (str(place), p.model + star, str(p.image_px), f"{p.fps:.0f}", interval, ratio, memory, spare,
-            f"{p.parameters / 1e6:.2f}", top1, candidate.preflight, candidate.verdict)  # fmt: skip
+    return (
+        str(place),
+        p.model + star,
+        str(p.image_px),
+        f"{p.fps:.0f}",
+        interval,
+        ratio,
+        memory,
+        spare,
+        f"{p.parameters / 1e6:.2f}",
+        top1,
+        candidate.preflight,
+        candidate.verdict,
+    )

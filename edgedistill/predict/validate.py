@@ -39,9 +39,7 @@ def held_out(rows: list[Row], target: str, group: str) -> list[Held]:
         without = fit([row for row in rows if getattr(row, group) != name], target)
         for row in rows:
             if getattr(row, group) == name:
-                predicted = latency_ms(
-                    features_of(row), target, row.precision, without.stored, row.in_python
-                )
+                predicted = latency_ms(features_of(row), target, row.precision, without.stored, row.in_python)
                 found.append(Held(row, predicted))
     return found
 
@@ -67,8 +65,11 @@ def pairs_in_order(held: list[Held]) -> dict[str, float | int]:
         for name in ("all", "clear") if abs(apart) > math.log(1 + SAME) else ("all",):
             counts[name][0] += right
             counts[name][1] += 1
-    return {f"{name}_{what}": value for name, (right, total) in counts.items()
-            for what, value in (("fraction", right / total), ("pairs", total))}  # fmt: skip
+    return {
+        f"{name}_{what}": value
+        for name, (right, total) in counts.items()
+        for what, value in (("fraction", right / total), ("pairs", total))
+    }
 
 
 def half_width(log_errors: list[float], share: float = SHARE) -> float:

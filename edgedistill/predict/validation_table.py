@@ -30,8 +30,10 @@ _DIGITS = 6  # of stored figures, so that another machine's last bits change not
 def report_and_store() -> None:
     """Fit each board, write constants.json, print the tables as Markdown."""
     stored: dict[str, Any] = {"targets": {}}
-    print("| target | rows | networks | left out | mean error | median | pairs in order | "
-          "of those further apart | interval | held |")  # fmt: skip
+    print(
+        "| target | rows | networks | left out | mean error | median | pairs in order | "
+        "of those further apart | interval | held |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     tables = []
     for target in HARDWARE:
@@ -58,10 +60,13 @@ def entry(rows: list[Row], fitted: Fit, by: dict[str, list[Held]]) -> dict[str, 
     """One board's part of constants.json."""
     found: dict[str, Any] = {name: _rounded(values) for name, values in fitted.stored.items()}
     for name, held in by.items():
-        found[name] = _rounded({
-            **errors([one.log_error for one in held]), **pairs_in_order(held),
-            "coverage": coverage(held, name),
-        })  # fmt: skip
+        found[name] = _rounded(
+            {
+                **errors([one.log_error for one in held]),
+                **pairs_in_order(held),
+                "coverage": coverage(held, name),
+            }
+        )
     seen = dict.fromkeys(TERMS, 0.0)
     for row in rows:
         cost = shares(features_of(row), row.target, row.precision, fitted.stored)
@@ -70,9 +75,14 @@ def entry(rows: list[Row], fitted: Fit, by: dict[str, list[Held]]) -> dict[str, 
     width = half_width([one.log_error for one in by["family"]])
     # Few families make a narrow base: what the interval did not hold in validation is not promised.
     held = min(SHARE, math.floor(20 * coverage(by["family"], "family")) / 20)
-    return {**found, "half_width": round(width, _DIGITS), "interval_share": held,
-            "seen": _rounded(seen), "rows": len(rows),
-            "networks": len({row.network for row in rows})}  # fmt: skip
+    return {
+        **found,
+        "half_width": round(width, _DIGITS),
+        "interval_share": held,
+        "seen": _rounded(seen),
+        "rows": len(rows),
+        "networks": len({row.network for row in rows}),
+    }
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
@@ -85,10 +95,12 @@ def summary(target: str, rows: list[Row], name: str, held: list[Held]) -> str:
     error, order = errors(log_errors), pairs_in_order(held)
     inside = coverage(held, name)
     spread = np.expm1(half_width(log_errors))
-    return (f"| {target} | {len(rows)} | {len({row.network for row in rows})} | a {name} | "
-            f"{error['mean_fraction']:.1%} | {error['median_fraction']:.1%} | "
-            f"{order['all_fraction']:.1%} of {order['all_pairs']} | {order['clear_fraction']:.1%} of "
-            f"{order['clear_pairs']} | x/÷ {1 + spread:.2f} | {inside:.0%} |")  # fmt: skip
+    return (
+        f"| {target} | {len(rows)} | {len({row.network for row in rows})} | a {name} | "
+        f"{error['mean_fraction']:.1%} | {error['median_fraction']:.1%} | "
+        f"{order['all_fraction']:.1%} of {order['all_pairs']} | {order['clear_fraction']:.1%} of "
+        f"{order['clear_pairs']} | x/÷ {1 + spread:.2f} | {inside:.0%} |"
+    )
 
 
 def _print_rows(target: str, held: list[Held], fitted: Fit) -> None:
@@ -97,8 +109,10 @@ def _print_rows(target: str, held: list[Held], fitted: Fit) -> None:
     print("|---|---|---|---|---|---|---|")
     for one in held:
         row = one.row
-        print(f"| {row.network} | {row.image_px} | {row.precision} | {row.latency_ms:.2f} | "
-              f"{one.predicted_ms:.2f} | {np.expm1(one.log_error):+.0%} | {row.method} |")  # fmt: skip
+        print(
+            f"| {row.network} | {row.image_px} | {row.precision} | {row.latency_ms:.2f} | "
+            f"{one.predicted_ms:.2f} | {np.expm1(one.log_error):+.0%} | {row.method} |"
+        )
     stored = fitted.stored
     print("\nconstants: " + ", ".join(f"{n} {v:.3g}" for n, v in stored["constants"].items()))
     print("gains: " + ", ".join(f"{n} {v:.3g}" for n, v in stored["gains"].items()))
@@ -120,8 +134,10 @@ def _print_against_left_out(fits: dict[str, Fit]) -> None:
     print("| network | px | published ms | precision | predicted ms | why it was left out |")
     print("|---|---|---|---|---|---|")
     for row, why in left_out():
-        place = (NETWORKS.get(row["model"], ""), int(row["input_hw"].partition("x")[0] or 0)
-                 if row["input_hw"][0].isdigit() else 0)  # fmt: skip
+        place = (
+            NETWORKS.get(row["model"], ""),
+            int(row["input_hw"].partition("x")[0] or 0) if row["input_hw"][0].isdigit() else 0,
+        )
         target = BOARDS.get(row["device"], "")
         known = PRECISIONS.get(target, ())
         asked = known if row["precision"] == "not stated" else (row["precision"].lower(),)
@@ -129,5 +145,7 @@ def _print_against_left_out(fits: dict[str, Fit]) -> None:
             continue
         counted = catalogue()[place]
         said = (latency_ms(counted[max(counted)], target, p, fits[target].stored) for p in asked)
-        print(f"| {place[0]} | {place[1]} | {row['latency_ms']} | {' or '.join(map(str.upper, asked))} | "
-              f"{' or '.join(f'{value:.1f}' for value in said)} | {why} |")  # fmt: skip
+        print(
+            f"| {place[0]} | {place[1]} | {row['latency_ms']} | {' or '.join(map(str.upper, asked))} | "
+            f"{' or '.join(f'{value:.1f}' for value in said)} | {why} |"
+        )

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 SCALES = {  # YOLO11: depth, width, most channels
-    "n": (0.5, 0.25, 1024), "s": (0.5, 0.5, 1024), "m": (0.5, 1.0, 512), "l": (1.0, 1.0, 512),
+    "n": (0.5, 0.25, 1024),
+    "s": (0.5, 0.5, 1024),
+    "m": (0.5, 1.0, 512),
+    "l": (1.0, 1.0, 512),
     "x": (1.0, 1.5, 512),
-}  # fmt: skip
+}
 _DISTANCE_BINS = 16  # a box side is read off a distribution over these
 
 
-def conv(
-    c_in: int, c_out: int, k: int = 1, stride: int = 1, groups: int = 1, act=True
-) -> nn.Module:
-    layers = [nn.Conv2d(c_in, c_out, k, stride, k // 2, groups=groups, bias=False),
-              nn.BatchNorm2d(c_out)]  # fmt: skip
+def conv(c_in: int, c_out: int, k: int = 1, stride: int = 1, groups: int = 1, act=True) -> nn.Module:
+    layers = [nn.Conv2d(c_in, c_out, k, stride, k // 2, groups=groups, bias=False), nn.BatchNorm2d(c_out)]
     return nn.Sequential(*layers, *([nn.SiLU()] if act else []))
 
 
@@ -112,12 +112,19 @@ class _Detect(nn.Module):
     def __init__(self, channels: list[int], classes: int):
         super().__init__()
         box, score = max(channels[0] // 4, 4 * _DISTANCE_BINS), max(channels[0], min(classes, 100))
-        self.boxes = nn.ModuleList(nn.Sequential(
-            conv(c, box, 3), conv(box, box, 3), nn.Conv2d(box, 4 * _DISTANCE_BINS, 1))
-            for c in channels)  # fmt: skip
-        self.scores = nn.ModuleList(nn.Sequential(
-            conv(c, c, 3, groups=c), conv(c, score), conv(score, score, 3, groups=score),
-            conv(score, score), nn.Conv2d(score, classes, 1)) for c in channels)  # fmt: skip
+        self.boxes = nn.ModuleList(
+            nn.Sequential(conv(c, box, 3), conv(box, box, 3), nn.Conv2d(box, 4 * _DISTANCE_BINS, 1)) for c in channels
+        )
+        self.scores = nn.ModuleList(
+            nn.Sequential(
+                conv(c, c, 3, groups=c),
+                conv(c, score),
+                conv(score, score, 3, groups=score),
+                conv(score, score),
+                nn.Conv2d(score, classes, 1),
+            )
+            for c in channels
+        )
         self.mean_bin = nn.Conv2d(_DISTANCE_BINS, 1, 1, bias=False)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
@@ -140,16 +147,20 @@ class Yolo11(nn.Module):
 
         def c3k2(c_in: int, c_out: int, nested: bool, share: float = 0.5) -> nn.Module:
             hidden = int(ch(c_out) * share)
-            blocks = [_C3k(hidden) if nested or big else _Bottleneck(hidden, hidden // 2)
-                      for _ in range(repeats)]  # fmt: skip
+            blocks = [_C3k(hidden) if nested or big else _Bottleneck(hidden, hidden // 2) for _ in range(repeats)]
             return _Split(c_in, ch(c_out), blocks, hidden)
 
         self.eighth = nn.Sequential(
-            conv(3, ch(64), 3, 2), conv(ch(64), ch(128), 3, 2), c3k2(ch(128), 256, False, 0.25),
-            conv(ch(256), ch(256), 3, 2), c3k2(ch(256), 512, False, 0.25))  # fmt: skip
+            conv(3, ch(64), 3, 2),
+            conv(ch(64), ch(128), 3, 2),
+            c3k2(ch(128), 256, False, 0.25),
+            conv(ch(256), ch(256), 3, 2),
+            c3k2(ch(256), 512, False, 0.25),
+        )
         self.sixteenth = nn.Sequential(conv(ch(512), ch(512), 3, 2), c3k2(ch(512), 512, True))
-        self.last = nn.Sequential(conv(ch(512), ch(1024), 3, 2), c3k2(ch(1024), 1024, True),
-                                  _Sppf(ch(1024)), _C2psa(ch(1024), repeats))  # fmt: skip
+        self.last = nn.Sequential(
+            conv(ch(512), ch(1024), 3, 2), c3k2(ch(1024), 1024, True), _Sppf(ch(1024)), _C2psa(ch(1024), repeats)
+        )
         self.up = nn.Upsample(scale_factor=2)
         self.top16 = c3k2(ch(1024) + ch(512), 512, False)
         self.top8 = c3k2(2 * ch(512), 256, False)
@@ -175,5 +186,4 @@ def yolov8n_cls(classes: int = 1000) -> nn.Module:
         blocks = [_Bottleneck(c // 2, c // 2) for _ in range(repeats)]
         layers += [conv(c_in, c, 3, 2), _Split(c, c, blocks, c // 2)]
         c_in = c
-    return nn.Sequential(*layers, conv(c_in, 1280), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(1280, classes))  # fmt: skip
+    return nn.Sequential(*layers, conv(c_in, 1280), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, classes))

@@ -22,9 +22,7 @@ LOOKED_AT = 32  # images of which every tensor is looked at, those without a his
 _MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 
 
-def largest_of_every_tensor(
-    path: Path, image: Callable[[int], np.ndarray], count: int
-) -> dict[str, float]:
+def largest_of_every_tensor(path: Path, image: Callable[[int], np.ndarray], count: int) -> dict[str, float]:
     """Float tensor -> largest |x| over the first LOOKED_AT images, before any ReLU cuts it.
 
     Args:
@@ -44,9 +42,7 @@ def largest_of_every_tensor(
                 largest[name] = max(largest[name], float(found.max()), -float(found.min()))
     for name, value in largest.items():
         if not np.isfinite(value):
-            raise QuantizeError(
-                f"tensor {name} is NaN or infinite in float32; train again, lower peak_lr"
-            )
+            raise QuantizeError(f"tensor {name} is NaN or infinite in float32; train again, lower peak_lr")
     return largest
 
 
@@ -70,22 +66,32 @@ def fp16_findings(path: Path, largest: dict[str, float]) -> list[dict[str, Any]]
     for name, value in largest.items():
         layer = _layer(makers.get(name))
         if value > CLOSE:
-            rows.append({
-                "level": "error" if value > LARGEST else "warning", "tensor": name, "layer": layer,
-                "value": value, "why": f"|x| reaches {value:.0f}, float16 ends at {LARGEST:.0f}",
-                "mend": f"keep {layer} in FP32 on the board, or train with more weight decay",
-            })  # fmt: skip
+            rows.append(
+                {
+                    "level": "error" if value > LARGEST else "warning",
+                    "tensor": name,
+                    "layer": layer,
+                    "value": value,
+                    "why": f"|x| reaches {value:.0f}, float16 ends at {LARGEST:.0f}",
+                    "mend": f"keep {layer} in FP32 on the board, or train with more weight decay",
+                }
+            )
     for node in model.graph.node:
         if node.op_type in _MEANS and node.input[0] in largest:
             elements = _summed(node, shapes)
             value = largest[node.input[0]] * elements
             if value > LARGEST:
-                rows.append({
-                    "level": "warning", "tensor": node.output[0], "layer": _layer(node), "value": value,
-                    "why": f"a sum of {elements} values up to {largest[node.input[0]]:.1f} may reach "
-                           f"{value:.0f} before it is divided, float16 ends at {LARGEST:.0f}",
-                    "mend": f"keep {_layer(node)} in FP32 on the board if parity fails there",
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "level": "warning",
+                        "tensor": node.output[0],
+                        "layer": _layer(node),
+                        "value": value,
+                        "why": f"a sum of {elements} values up to {largest[node.input[0]]:.1f} may reach "
+                        f"{value:.0f} before it is divided, float16 ends at {LARGEST:.0f}",
+                        "mend": f"keep {_layer(node)} in FP32 on the board if parity fails there",
+                    }
+                )
     return sorted(rows, key=lambda row: (row["level"], -row["value"]))
 
 
@@ -97,8 +103,9 @@ def lines_from_findings(findings: list[dict[str, Any]]) -> list[str]:
         lines.append(f"FP16 OVERFLOW in {len(errors) - TOLD} more tensors: see fp16_findings")
     close = findings[len(errors) :]
     if close:
-        lines.append(f"FP16: {len(close)} tensors may come close to overflow, first "
-                     f"{close[0]['layer']}: {close[0]['why']}")  # fmt: skip
+        lines.append(
+            f"FP16: {len(close)} tensors may come close to overflow, first {close[0]['layer']}: {close[0]['why']}"
+        )
     return lines
 
 

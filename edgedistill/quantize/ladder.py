@@ -18,9 +18,7 @@ PROVENANCE = {
 }
 
 
-def ladder_of(
-    logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str]
-) -> dict[str, dict[str, Any]]:
+def ladder_of(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str]) -> dict[str, dict[str, Any]]:
     """One row for each precision.
 
     Args:
@@ -28,13 +26,13 @@ def ladder_of(
         labels: (N,) int.
         classes: C names.
     """
-    return {name: {**step_of(found, logits["float"], labels, classes), "provenance": PROVENANCE[name]}
-            for name, found in logits.items()}  # fmt: skip
+    return {
+        name: {**step_of(found, logits["float"], labels, classes), "provenance": PROVENANCE[name]}
+        for name, found in logits.items()
+    }
 
 
-def step_of(
-    found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]
-) -> dict[str, Any]:
+def step_of(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, Any]:
     """Figures of one precision.
 
     Args:

@@ -27,10 +27,25 @@ _SAME_VALUES = {"Flatten", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Trans
 # Operators that treat each image alike whatever the batch is, with weights and shapes that do not
 # name the batch. A model with another one is run image by image.
 _ANY_BATCH = {
-    "Conv", "Relu", "Clip", "Add", "Mul", "Sub", "Div", "Sigmoid", "HardSigmoid", "HardSwish", "Gemm",
-    "GlobalAveragePool", "AveragePool", "MaxPool", "ReduceMean", "Concat", "Flatten",
+    "Conv",
+    "Relu",
+    "Clip",
+    "Add",
+    "Mul",
+    "Sub",
+    "Div",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Gemm",
+    "GlobalAveragePool",
+    "AveragePool",
+    "MaxPool",
+    "ReduceMean",
+    "Concat",
+    "Flatten",
     "BatchNormalization",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -67,8 +82,7 @@ class Plan:
 def plan_of(model: onnx.ModelProto) -> Plan:
     """Sort the model's input and float activations; `model` has its shapes inferred."""
     graph = model.graph
-    known = {value.name: value.type.tensor_type
-             for value in (*graph.input, *graph.value_info, *graph.output)}  # fmt: skip
+    known = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -139,9 +153,7 @@ class Observer:
         )
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._session
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -149,9 +161,7 @@ class Observer:
         found = self._session.run(self._names, {self._source: images})
         return {self._source: images, **dict(zip(self._names, found, strict=True))}
 
-    def stream(
-        self, image: Callable[[int], np.ndarray], parts: Iterable[range]
-    ) -> Iterator[dict[str, np.ndarray]]:
+    def stream(self, image: Callable[[int], np.ndarray], parts: Iterable[range]) -> Iterator[dict[str, np.ndarray]]:
         """`run` on the images at these positions, one part ahead of whoever takes the results."""
 
         def part(positions: range) -> dict[str, np.ndarray]:

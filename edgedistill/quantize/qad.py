@@ -42,20 +42,16 @@ class FakeQuantized:
         self._hooks = []
         for norm in self._norms:
             norm.eval()
-            norm.train = lambda mode=True, norm=norm: (
-                norm
-            )  # the loop's `model.train()` passes it by
+            norm.train = lambda mode=True, norm=norm: norm  # the loop's `model.train()` passes it by
         for name, conv in self._convs.items():
             scale = self._amax[name] / LEVELS
-            self._hooks.append(conv.register_forward_pre_hook(
-                lambda _, given, scale=scale: (activation(given[0], scale), *given[1:])
-            ))  # fmt: skip
+            self._hooks.append(
+                conv.register_forward_pre_hook(lambda _, given, scale=scale: (activation(given[0], scale), *given[1:]))
+            )
             parametrize.register_parametrization(conv, "weight", _PerChannel())
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for norm in self._norms:
             del norm.train
         for hook in self._hooks:
@@ -68,9 +64,7 @@ def convolutions(model: nn.Module) -> dict[str, nn.Conv2d]:
     return {name: one for name, one in model.named_modules() if isinstance(one, nn.Conv2d)}
 
 
-def input_ranges(
-    model: nn.Module, batches: Iterable[Tensor], threshold: str, percentile: float
-) -> dict[str, float]:
+def input_ranges(model: nn.Module, batches: Iterable[Tensor], threshold: str, percentile: float) -> dict[str, float]:
     """Conv's name -> largest |x| kept of its input, as `ranges_from_model` takes it from ONNX.
 
     Args:
@@ -78,9 +72,12 @@ def input_ranges(
     """
     convs = convolutions(model.eval())
     found = {name: Histogram() for name in convs}
-    hooks = [conv.register_forward_pre_hook(
-        lambda _, given, name=name: found[name].add(given[0].detach().cpu().contiguous().numpy())
-    ) for name, conv in convs.items()]  # fmt: skip
+    hooks = [
+        conv.register_forward_pre_hook(
+            lambda _, given, name=name: found[name].add(given[0].detach().cpu().contiguous().numpy())
+        )
+        for name, conv in convs.items()
+    ]
     with torch.no_grad():
         for batch in batches:
             model(batch)

@@ -67,8 +67,7 @@ def layers_of(path: Path) -> list[str]:
     """The layers that `qdq_from_onnx` quantizes, by the name of their first output, in order."""
     graph = onnx.load(str(path), load_external_data=False).graph
     stored = {tensor.name for tensor in graph.initializer}
-    return [node.output[0] for node in graph.node
-            if node.op_type == "Conv" and node.input[1] in stored]  # fmt: skip
+    return [node.output[0] for node in graph.node if node.op_type == "Conv" and node.input[1] in stored]
 
 
 def _shared_by_concat(graph: onnx.GraphProto, amax: dict[str, float]) -> dict[str, float]:
@@ -97,9 +96,7 @@ class _Writer:
         """The quantized stand-in of an activation."""
         if name not in self.activations:
             if name not in self.amax:
-                raise QuantizeError(
-                    f"no calibrated range for tensor {name!r}; calibrate this very file"
-                )
+                raise QuantizeError(f"no calibrated range for tensor {name!r}; calibrate this very file")
             scale = np.array(self.amax[name] / LEVELS, np.float32)
             self.activations[name] = self._pair(name, scale, None)
         return self.activations[name]
@@ -115,9 +112,7 @@ class _Writer:
                 self._store_int8(tensor, values, scale)
         return self.weights[tensor.name]
 
-    def _store_int8(
-        self, tensor: onnx.TensorProto, values: np.ndarray, scale: np.ndarray
-    ) -> None:
+    def _store_int8(self, tensor: onnx.TensorProto, values: np.ndarray, scale: np.ndarray) -> None:
         """Do now what the Q node would do, and drop that node."""
         name = tensor.name
         steps = values / scale.reshape(-1, *[1] * (values.ndim - 1))
@@ -130,9 +125,7 @@ class _Writer:
         """Of a residual Add, the input that does not come straight from a Conv; None otherwise."""
         if any(name in self.initializers for name in node.input):
             return None
-        from_conv = [
-            getattr(self.producers.get(name), "op_type", "") == "Conv" for name in node.input
-        ]
+        from_conv = [getattr(self.producers.get(name), "op_type", "") == "Conv" for name in node.input]
         if from_conv[0] and from_conv[1]:
             return 0
         if from_conv[0] or from_conv[1]:
@@ -155,16 +148,24 @@ class _Writer:
 
     def _pair(self, name: str, scale: np.ndarray, axis: int | None) -> str:
         zero = np.zeros(scale.shape, np.int8)
-        self.graph.initializer.extend([
-            numpy_helper.from_array(scale, f"{name}_scale"),
-            helper.make_tensor(f"{name}_zero_point", TensorProto.INT8, scale.shape, zero.ravel().tolist()),
-        ])  # fmt: skip
+        self.graph.initializer.extend(
+            [
+                numpy_helper.from_array(scale, f"{name}_scale"),
+                helper.make_tensor(f"{name}_zero_point", TensorProto.INT8, scale.shape, zero.ravel().tolist()),
+            ]
+        )
         attributes = {} if axis is None else {"axis": axis}
         parameters = [f"{name}_scale", f"{name}_zero_point"]
         self._pairs[name] = [
-            helper.make_node("QuantizeLinear", [name, *parameters], [f"{name}_q"],
-                             name=f"{name}_QuantizeLinear", **attributes),
-            helper.make_node("DequantizeLinear", [f"{name}_q", *parameters], [f"{name}_dq"],
-                             name=f"{name}_DequantizeLinear", **attributes),
-        ]  # fmt: skip
+            helper.make_node(
+                "QuantizeLinear", [name, *parameters], [f"{name}_q"], name=f"{name}_QuantizeLinear", **attributes
+            ),
+            helper.make_node(
+                "DequantizeLinear",
+                [f"{name}_q", *parameters],
+                [f"{name}_dq"],
+                name=f"{name}_DequantizeLinear",
+                **attributes,
+            ),
+        ]
         return f"{name}_dq"

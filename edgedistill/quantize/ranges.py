@@ -63,8 +63,7 @@ def ranges_from_histograms(
 ) -> Ranges:
     """Any threshold from histograms of the same model, without running it again."""
     plan = plan_of(shaped(path))
-    kept = {name: float(amax_from_histogram(found, threshold, percentile))
-            for name, found in histograms.items()}  # fmt: skip
+    kept = {name: float(amax_from_histogram(found, threshold, percentile)) for name, found in histograms.items()}
     largest = {name: float(found.amax) for name, found in histograms.items()}
     return Ranges(plan.spread(kept), largest)
 

@@ -67,12 +67,23 @@ def fewest_float_layers(
     for count in (0, *(step for step in STEPS if step < len(ranked))):
         found = int8_logits(path, amax, images, ranked[:count])
         step = step_of(found, reference, labels, classes)
-        curve.append({"float_layers": count, **{key: step[key] for key in (
-            "top1_fraction", "drop_points", "drop_standard_error_points", "drop_interval_points",
-            "agreement_fraction", "sqnr_db")}})  # fmt: skip
-        say(
-            f"  {count} layers in float: INT8 costs {step['drop_points']:+.2f} points on validation images"
+        curve.append(
+            {
+                "float_layers": count,
+                **{
+                    key: step[key]
+                    for key in (
+                        "top1_fraction",
+                        "drop_points",
+                        "drop_standard_error_points",
+                        "drop_interval_points",
+                        "agreement_fraction",
+                        "sqnr_db",
+                    )
+                },
+            }
         )
+        say(f"  {count} layers in float: INT8 costs {step['drop_points']:+.2f} points on validation images")
         if step["drop_points"] <= max_drop_points:
             return ranked[:count], curve
     return None, curve

@@ -83,21 +83,29 @@ def trained_for_int8(
         _train(context, images, model, term, device)
     trained = context.out / "retrained.onnx"
     onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, {})
-    ranges = ranges_from_model(trained, image, count,
-                               quantize.threshold, quantize.percentile)  # fmt: skip
+    ranges = ranges_from_model(trained, image, count, quantize.threshold, quantize.percentile)
     challenger = context.out / "retrained_int8.onnx"
-    qdq_from_onnx(trained, ranges.kept, challenger,
-                  int8_weights=load_target(recipe.target.device).int8_weights)  # fmt: skip
+    qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=load_target(recipe.target.device).int8_weights)
     rows = {}
     for name, path in (("before", int8), ("after", challenger)):
         with OnnxSession(path) as session:
             step = step_of(session.logits(inputs), reference, labels, images.classes)
-        rows[name] = {key: step[key] for key in (
-            "top1_fraction", "drop_points", "drop_standard_error_points", "drop_interval_points",
-            "agreement_fraction", "sqnr_db")}  # fmt: skip
+        rows[name] = {
+            key: step[key]
+            for key in (
+                "top1_fraction",
+                "drop_points",
+                "drop_standard_error_points",
+                "drop_interval_points",
+                "agreement_fraction",
+                "sqnr_db",
+            )
+        }
     kept = rows["after"]["top1_fraction"] > rows["before"]["top1_fraction"]
-    context.talk.say(f"  quantization-aware distillation: validation top-1 {rows['before']['top1_fraction']:.3f} "
-                     f"-> {rows['after']['top1_fraction']:.3f}, {'kept' if kept else 'not kept'}")  # fmt: skip
+    context.talk.say(
+        f"  quantization-aware distillation: validation top-1 {rows['before']['top1_fraction']:.3f} "
+        f"-> {rows['after']['top1_fraction']:.3f}, {'kept' if kept else 'not kept'}"
+    )
     if kept:
         challenger.replace(int8)
     for path in (trained, challenger):
@@ -109,22 +117,30 @@ def _train(context: StageContext, images: Images, model: nn.Module, term, device
     recipe = context.recipe
     distill, spec = recipe.distill, spec_for(recipe.student.model, recipe)
     config = TrainingConfig(
-        epochs=recipe.quantize.qad_epochs, batch_size=distill.batch_size, seed=distill.seed,
-        peak_lr=LR_FRACTION * distill.peak_lr, weight_decay=distill.weight_decay,
-    )  # fmt: skip
-    order = Order(len(images.training), config.batch_size, config.seed, distill.views,
-                  images.drawn(images.training))  # fmt: skip
+        epochs=recipe.quantize.qad_epochs,
+        batch_size=distill.batch_size,
+        seed=distill.seed,
+        peak_lr=LR_FRACTION * distill.peak_lr,
+        weight_decay=distill.weight_decay,
+    )
+    order = Order(len(images.training), config.batch_size, config.seed, distill.views, images.drawn(images.training))
 
     def validate(net: nn.Module) -> dict[str, Any]:
         logits = logits_of(net, spec, images.frames("val"), device)
         found = measures(logits, images.labels("val"), images.classes)
-        return {
-            f"eval_{key}": found[key] for key in ("top1_fraction", "balanced_accuracy_fraction")
-        }
+        return {f"eval_{key}": found[key] for key in ("top1_fraction", "balanced_accuracy_fraction")}
 
     training = Training(
-        model, spec, images.training, order, {"own": term}, config, validate, device,
-        checkpoint=context.out / "qad.pt", checkpoint_seconds=recipe.run.checkpoint_seconds,
-    )  # fmt: skip
+        model,
+        spec,
+        images.training,
+        order,
+        {"own": term},
+        config,
+        validate,
+        device,
+        checkpoint=context.out / "qad.pt",
+        checkpoint_seconds=recipe.run.checkpoint_seconds,
+    )
     training.run(context.talk, "quantize")
     (context.out / "qad.pt").unlink(missing_ok=True)

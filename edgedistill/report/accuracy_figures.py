@@ -20,12 +20,20 @@ def accuracy_figure(report: dict[str, Any]) -> str:
         axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
         axes.plot([top1], [row], marker, color=colour, markersize=9)
         axes.plot([balanced], [row + 0.26], marker, color=colour, markersize=6, fillstyle="none")
-        axes.annotate(f"{top1:.1f} %", (top1, row), xytext=(0, 9), ha="center", color=colour,
-                      fontweight="bold", textcoords="offset points")  # fmt: skip
+        axes.annotate(
+            f"{top1:.1f} %",
+            (top1, row),
+            xytext=(0, 9),
+            ha="center",
+            color=colour,
+            fontweight="bold",
+            textcoords="offset points",
+        )
     chance = 100 * report["chance"]["top1_fraction"]
     axes.axvline(chance, color=MUTED, linestyle=(0, (3, 3)), linewidth=1.2)
-    axes.annotate("always the majority class", (chance, 2.62), xytext=(4, 0), color=MUTED,
-                  fontsize=9, textcoords="offset points")  # fmt: skip
+    axes.annotate(
+        "always the majority class", (chance, 2.62), xytext=(4, 0), color=MUTED, fontsize=9, textcoords="offset points"
+    )
     axes.set_yticks(range(3), list(NETS), color=INK)
     axes.set_ylim(2.75, -0.6)
     axes.grid(visible=False, axis="y")
@@ -37,8 +45,7 @@ def accuracy_figure(report: dict[str, Any]) -> str:
 def recall_figure(report: dict[str, Any]) -> str:
     """Recall of each class for the three networks; the ones that the student is worst at."""
     recalls = report["student"]["per_class_recall"]
-    worst = sorted((name for name, value in recalls.items() if value is not None),
-                   key=recalls.__getitem__)[:WORST]  # fmt: skip
+    worst = sorted((name for name, value in recalls.items() if value is not None), key=recalls.__getitem__)[:WORST]
     figure, axes = new_figure(1.1 + 0.3 * len(worst))
     for row, name in enumerate(worst):
         values = [100 * report[net]["per_class_recall"][name] for net in NETS]

@@ -17,9 +17,13 @@ WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
 SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its recall
 STUDENTS = (  # from small to big, by parameters
-    "mobilenetv3_small_050", "mobilenetv3_small_075", "mobilenetv3_small_100", "mobilenetv2_100",
-    "mobilenetv3_large_100", "efficientnet_b0",
-)  # fmt: skip
+    "mobilenetv3_small_050",
+    "mobilenetv3_small_075",
+    "mobilenetv3_small_100",
+    "mobilenetv2_100",
+    "mobilenetv3_large_100",
+    "efficientnet_b0",
+)
 
 
 def warnings_of(report: dict[str, Any]) -> list[str]:
@@ -69,8 +73,7 @@ def _about_data(report: dict[str, Any]) -> list[str]:
     data, found = report["data"], []
     if data["leak_count"]:
         found.append(
-            f"{data['leak_count']} pair(s) of alike images stand in different splits: the test "
-            "figures are too good."
+            f"{data['leak_count']} pair(s) of alike images stand in different splits: the test figures are too good."
         )
     if data.get("torn_groups"):
         found.append(
@@ -103,8 +106,7 @@ def _about_networks(report: dict[str, Any]) -> list[str]:
     for name in ("teacher", "student"):
         if report[name][metric] <= chance[metric]:
             found.append(
-                f"The {name} is no better than always saying {chance['majority_class']!r} "
-                f"({percent(chance[metric])})."
+                f"The {name} is no better than always saying {chance['majority_class']!r} ({percent(chance[metric])})."
             )
     if report["teacher"][metric] < report["baseline"][metric]:
         found.append("The teacher is worse than the student trained without it: little to learn.")
@@ -112,9 +114,11 @@ def _about_networks(report: dict[str, Any]) -> list[str]:
 
 
 def advice_of(
-    report: dict[str, Any], recipe: Recipe, stages: dict[str, dict[str, Any]],
+    report: dict[str, Any],
+    recipe: Recipe,
+    stages: dict[str, dict[str, Any]],
     command: Command = Command(),  # noqa: B008 - frozen
-) -> list[dict[str, str]]:  # fmt: skip
+) -> list[dict[str, str]]:
     """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
 
     What the recipe has already, or would not take, is not advised.
@@ -125,8 +129,11 @@ def advice_of(
     retained = report["retention_fraction"]
     if retained is not None and retained >= WELL_RETAINED:
         return []
-    return [{"try": what, "command": command.with_settings(settings)}
-            for what, *settings in _ideas(recipe, stages) if _changes(recipe, settings)]  # fmt: skip
+    return [
+        {"try": what, "command": command.with_settings(settings)}
+        for what, *settings in _ideas(recipe, stages)
+        if _changes(recipe, settings)
+    ]
 
 
 def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
@@ -134,8 +141,10 @@ def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[
     distill, trained = recipe.distill, stages["distill"]
     steps = trained.get("steps")
     if recipe.student.weights == "scratch":
-        yield ("Pretrained weights for the student, from the hub or a file: this one started from random ones",
-               "student.weights=hub")  # fmt: skip
+        yield (
+            "Pretrained weights for the student, from the hub or a file: this one started from random ones",
+            "student.weights=hub",
+        )
     if steps and (steps < STUDENT_STEPS or why_untrained(trained, recipe.data.metric) is not None):
         yield f"More steps: it was trained for {steps}", f"distill.min_steps={2 * steps}"
     bigger = _bigger_student(recipe.student.model)
@@ -149,11 +158,13 @@ def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[
     if recipe.data.unlabelled is None and distill.method != "data_free":
         yield "More teacher-labelled data: images without labels", "data.unlabelled=DIR"
     else:
-        yield ("More teacher-labelled data: more views of each image", f"distill.views={2 * distill.views}",
-               f"distill.epochs={2 * distill.epochs}")  # fmt: skip
+        yield (
+            "More teacher-labelled data: more views of each image",
+            f"distill.views={2 * distill.views}",
+            f"distill.epochs={2 * distill.epochs}",
+        )
     if distill.method != "progressive":
-        yield ("An assistant between teacher and student", "distill.method=progressive",
-               "distill.feature_weight=0")  # fmt: skip
+        yield ("An assistant between teacher and student", "distill.method=progressive", "distill.feature_weight=0")
 
 
 def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:

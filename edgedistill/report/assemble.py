@@ -17,15 +17,31 @@ from edgedistill.report.verdict import absent_of, verdict_of
 
 VERSION = 2  # of report.json; report.schema.json describes it
 _TEST = "measured: PyTorch on this computer, test images"
+# What is taken over as it is: of the student's export, of stage `data`.
+_PROOF = ("max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset", "ir")
+_DATA = (
+    "classes",
+    "images",
+    "counts",
+    "majority_fraction",
+    "exact_duplicates",
+    "near_duplicate_groups",
+    "images_in_groups",
+    "leak_count",
+    "leaks",
+    "unreadable_count",
+)
+_DATA_IF_GIVEN = ("groups", "copies_left_out", "torn_groups")
 
 
 def report_from_stages(
-    stages: dict[str, dict[str, Any]], recipe: Recipe,
+    stages: dict[str, dict[str, Any]],
+    recipe: Recipe,
     disagreements: list[dict[str, Any]] | None = None,
     predicted: dict[str, Any] | None = None,
     swept: dict[str, Any] | None = None,
     command: Command = Command(),  # noqa: B008 - frozen
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Gather and compare.
 
     Args:
@@ -76,33 +92,26 @@ def report_from_stages(
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,
         "published": published_of(recipe, stages["quantize"]["executed"]),
-        "predicted": predicted, "swept": swept,
+        "predicted": predicted,
+        "swept": swept,
         "preflight": exported["preflight"],
-        "proof": {key: exported["student"][key] for key in (
-            "max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset",
-            "ir")},
-        "histories": {name: stages[stage]["history"]
-                      for name, stage in (("teacher", "teacher"), ("baseline", "baseline"),
-                                          ("student", "distill"))},
-        "data": {key: stages["data"][key] for key in (
-            "classes", "images", "counts", "majority_fraction", "exact_duplicates",
-            "near_duplicate_groups", "images_in_groups", "leak_count", "leaks",
-            "unreadable_count")} | {key: stages["data"][key] for key in (
-            "groups", "copies_left_out", "torn_groups") if key in stages["data"]},
-        "cost": {"unit": "seconds", **{name: values["artifact"]["seconds"]
-                                       for name, values in stages.items()}},
+        "proof": {key: exported["student"][key] for key in _PROOF},
+        "histories": {
+            name: stages[stage]["history"]
+            for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
+        },
+        "data": {key: stages["data"][key] for key in _DATA}
+        | {key: stages["data"][key] for key in _DATA_IF_GIVEN if key in stages["data"]},
+        "cost": {"unit": "seconds", **{name: values["artifact"]["seconds"] for name, values in stages.items()}},
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe),
-    }  # fmt: skip
+    }
     return {**report, **_judged(report, stages, recipe, command)}
 
 
-def _judged(
-    report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, command: Command
-) -> dict[str, Any]:
+def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, command: Command) -> dict[str, Any]:
     """What follows from the figures."""
-    gates = {name: getattr(recipe.teacher, f"min_{name}")
-             for name in ("top1_fraction", "balanced_accuracy_fraction")}  # fmt: skip
+    gates = {name: getattr(recipe.teacher, f"min_{name}") for name in ("top1_fraction", "balanced_accuracy_fraction")}
     return {
         "verdict": verdict_of(report, stages["teacher"], gates),
         "absent": absent_of(report),
@@ -113,8 +122,7 @@ def _judged(
 
 def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
     """`exported` of the baseline is the student's: it is the same network with other weights."""
-    kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall",
-            "confusion")  # fmt: skip
+    kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
     return {
         "model": trained["model"],
         "weights": Path(trained["weights"]).name,  # a path would tell of this computer
@@ -128,15 +136,16 @@ def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
 
 def _without_samples(device: dict[str, Any]) -> dict[str, Any]:
     """They stand once, in `devices`."""
-    return {key: value for key, value in device.items()
-            if key not in ("samples_ms", "samples_start_s", "trace")}  # fmt: skip
+    return {key: value for key, value in device.items() if key not in ("samples_ms", "samples_start_s", "trace")}
 
 
 def _best_epochs(stages: dict[str, dict[str, Any]]) -> dict[str, list[int]] | None:
     """Network -> the epoch whose weights it has, and of how many; None where the last one's are kept."""
-    best = {name: [stages[stage]["best"]["epoch"], stages[stage]["epochs"]]
-            for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
-            if stages[stage].get("best")}  # fmt: skip
+    best = {
+        name: [stages[stage]["best"]["epoch"], stages[stage]["epochs"]]
+        for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
+        if stages[stage].get("best")
+    }
     return best or None
 
 
@@ -149,6 +158,5 @@ def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "pool_images": stages["data"].get("pool_images", 0),
         "class_weights": stages["distill"].get("class_weights"),
         "best_epochs": _best_epochs(stages),
-        "synthesised": synthetic
-        and {key: synthetic[key] for key in ("images", "wanted_fraction")},
+        "synthesised": synthetic and {key: synthetic[key] for key in ("images", "wanted_fraction")},
     }

@@ -20,21 +20,41 @@ from edgedistill.printable import printable
 
 # sentinel -> CSS variable of style.css
 _COLOURS = {
-    "#010101": "var(--ink)", "#020202": "var(--line)", "#030303": "var(--teacher)",
-    "#040404": "var(--baseline)", "#050505": "var(--student)", "#060606": "var(--muted)",
+    "#010101": "var(--ink)",
+    "#020202": "var(--line)",
+    "#030303": "var(--teacher)",
+    "#040404": "var(--baseline)",
+    "#050505": "var(--student)",
+    "#060606": "var(--muted)",
     "#070707": "var(--paper)",
-}  # fmt: skip
+}
 INK, LINE, TEACHER, BASELINE, STUDENT, MUTED, PAPER = _COLOURS
 NETS = {"teacher": (TEACHER, "s"), "baseline": (BASELINE, "D"), "student": (STUDENT, "o")}
 TERMS = (STUDENT, BASELINE, TEACHER, MUTED)
 _STYLE = {
-    "svg.fonttype": "none", "svg.hashsalt": "edgedistill", "text.parse_math": False,
-    "font.family": "sans-serif", "font.size": 10, "text.color": INK, "axes.labelcolor": MUTED,
-    "xtick.color": MUTED, "ytick.color": MUTED, "axes.edgecolor": LINE, "axes.axisbelow": True,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": LINE,
-    "grid.linewidth": 0.6, "xtick.major.size": 0, "ytick.major.size": 0, "lines.linewidth": 1.8,
-    "legend.frameon": False, "legend.fontsize": 9.5, "legend.handlelength": 1.4,
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edgedistill",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.handlelength": 1.4,
+}
 STYLED = matplotlib.rc_context(_STYLE)  # as a decorator: artists read the style when they are made
 
 
@@ -88,4 +108,3 @@ def _own_tag(tag: str, name: str) -> str:
 def short(name: str) -> str:
     shown = printable(name, instead="\N{REPLACEMENT CHARACTER}")
     return shown if len(shown) <= 28 else shown[:27] + "\N{HORIZONTAL ELLIPSIS}"
-

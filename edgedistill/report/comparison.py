@@ -18,8 +18,22 @@ from edgedistill.run_folder import read_json
 from edgedistill.text_table import table_lines
 
 VERSION = 1  # of the comparison's JSON
-_TEXTS = {"name", "model", "teacher_model", "method", "target", "executed_on_target", "metric", "budget", "date",
-          "provenance", "host", "place", "executed", "state"}  # fmt: skip
+_TEXTS = {
+    "name",
+    "model",
+    "teacher_model",
+    "method",
+    "target",
+    "executed_on_target",
+    "metric",
+    "budget",
+    "date",
+    "provenance",
+    "host",
+    "place",
+    "executed",
+    "state",
+}
 _TRIAL = ("settings", "value", "state", "epochs")
 _MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "energy_mj"}
 
@@ -34,9 +48,7 @@ def load_report(path: Path) -> dict[str, Any]:
     try:
         report = read_json(file)
     except FileNotFoundError:
-        raise RunFolderError(
-            f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`"
-        ) from None
+        raise RunFolderError(f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is no report ({error}); name a run folder or a report.json") from None
     version = report.get("version") if isinstance(report, dict) else None
@@ -61,9 +73,7 @@ def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
     )
 
 
-def compared(
-    reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any] | None]
-) -> dict[str, Any]:
+def compared(reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
     """
     Args:
         reports: name -> report.json, in the order that they are shown in.
@@ -80,8 +90,12 @@ def compared(
     try:
         runs = [_run(name, report) for name, report in reports.items()]
         hosts = [_host(name, device) for name, report in reports.items() for device in report["devices"]]
-        trials = [{"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
-                  for name, sweep in sweeps.items() if sweep is not None for trial in sweep["trials"]]  # fmt: skip
+        trials = [
+            {"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
+            for name, sweep in sweeps.items()
+            if sweep is not None
+            for trial in sweep["trials"]
+        ]
         caveats = _caveats(reports)
     except (LookupError, TypeError, AttributeError) as error:
         raise RunFolderError(
@@ -103,27 +117,52 @@ def compared(
 
 def text_from_comparison(comparison: dict[str, Any]) -> str:
     """The table of runs as plain text, caveats below."""
-    rows = [("run", "student", "target", "teacher", "baseline", "student", "kept", "gain, 95 %",
-             "int8 top-1", "MACs", "file")]  # fmt: skip
+    rows = [
+        (
+            "run",
+            "student",
+            "target",
+            "teacher",
+            "baseline",
+            "student",
+            "kept",
+            "gain, 95 %",
+            "int8 top-1",
+            "MACs",
+            "file",
+        )
+    ]
     for run in comparison["runs"]:
         low, high = run["gain_interval_points"]
         kept = run["retention_fraction"]
-        rows.append((
-            run["name"], run["model"], run["target"],
-            *(f"{run[f'{net}_fraction']:.1%}" for net in ("teacher", "baseline", "student")),
-            "unknown" if kept is None else f"{kept:.1%}",
-            f"{run['gain_points']:+.1f} ({low:+.1f} to {high:+.1f})",
-            f"{run['int8_top1_fraction']:.1%}", f"{run['macs'] / 1e6:.1f} M",
-            f"{run['file_bytes'] / 1e6:.1f} MB",
-        ))  # fmt: skip
+        rows.append(
+            (
+                run["name"],
+                run["model"],
+                run["target"],
+                *(f"{run[f'{net}_fraction']:.1%}" for net in ("teacher", "baseline", "student")),
+                "unknown" if kept is None else f"{kept:.1%}",
+                f"{run['gain_points']:+.1f} ({low:+.1f} to {high:+.1f})",
+                f"{run['int8_top1_fraction']:.1%}",
+                f"{run['macs'] / 1e6:.1f} M",
+                f"{run['file_bytes'] / 1e6:.1f} MB",
+            )
+        )
     hosts = [("run", "host", "executed", "network p50", "from file p50", "FPS", "memory", "how")]
     for host in comparison["hosts"]:
         memory = "unknown" if host["memory_mib"] is None else f"{host['memory_mib']:.0f} MiB"
-        hosts.append((
-            host["name"], host["place"], host["executed"], f"{host['host_p50_ms']:.2f} ms",
-            f"{host['end_to_end_p50_ms']:.2f} ms", f"{host['fps']:.1f}", memory,
-            kind(host["provenance"]),
-        ))  # fmt: skip
+        hosts.append(
+            (
+                host["name"],
+                host["place"],
+                host["executed"],
+                f"{host['host_p50_ms']:.2f} ms",
+                f"{host['end_to_end_p50_ms']:.2f} ms",
+                f"{host['fps']:.1f}",
+                memory,
+                kind(host["provenance"]),
+            )
+        )
     notes = [f"note: {line}" for line in comparison["caveats"]]
     return "\n".join([*table_lines(rows), "", *table_lines(hosts), *notes])
 
@@ -197,8 +236,10 @@ def _require_our_values(row: dict[str, Any]) -> None:
         else:
             fits = isinstance(value, str) if key in _TEXTS else _is_number(value)
         if not fits and not (value is None and key in _MAYBE):
-            raise RunFolderError(f"{row['name']}: {key} is {str(value)[:80]!r}, which no report of ours says; "
-                                 "make it anew with `edgedistill report RECIPE.toml`")  # fmt: skip
+            raise RunFolderError(
+                f"{row['name']}: {key} is {str(value)[:80]!r}, which no report of ours says; "
+                "make it anew with `edgedistill report RECIPE.toml`"
+            )
 
 
 def _is_number(value: Any) -> bool:
@@ -214,8 +255,7 @@ def _caveats(reports: dict[str, dict[str, Any]]) -> list[str]:
         ("boards", [r["target"]["name"] for r in reports.values()]),
     ):
         if len(set(values)) > 1:
-            found.append(f"The runs have different {what}: "
-                         f"{_CONSEQUENCE[what]}.")  # fmt: skip
+            found.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
     machines = {str(d["machine"]) for r in reports.values() for d in r["devices"] if d["host"] == "local"}
     if len(machines) > 1:
         found.append("The stand-in times were taken on different computers: compare none of them.")

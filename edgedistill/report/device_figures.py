@@ -99,8 +99,9 @@ def trace_figure(device: dict[str, Any], number: int) -> str | None:
         _draw_readings(panel, trace["at_s"], {name: read[name] for name in names if name in read}, from_zero)
     if timed and trace:
         _draw_loops(panels, trace["loops"])
-    panels[-1].set_xlabel("seconds since the benchmark began" if timed else
-                          "timed call, each scope in a loop of its own")  # fmt: skip
+    panels[-1].set_xlabel(
+        "seconds since the benchmark began" if timed else "timed call, each scope in a loop of its own"
+    )
     return svg_of(figure, f"trace{number}", f"Latency of every timed call, {device['host']}")
 
 
@@ -122,8 +123,16 @@ def _draw_loops(panels: list[Any], loops: list[dict[str, Any]]) -> None:
         for axes in panels:
             axes.axvline(loop["start_s"], color=LINE, linewidth=1.5, zorder=0)
         if loop["scope"] == "pipelined":
-            panels[0].annotate("pipelined", (loop["start_s"], 1), (4, -4), color=MUTED, fontsize=9,
-                               xycoords=("data", "axes fraction"), textcoords="offset points", va="top")  # fmt: skip
+            panels[0].annotate(
+                "pipelined",
+                (loop["start_s"], 1),
+                (4, -4),
+                color=MUTED,
+                fontsize=9,
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                va="top",
+            )
             panels[0].set_xlim(0, loop["end_s"])
 
 

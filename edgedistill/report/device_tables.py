@@ -27,12 +27,26 @@ def layer_rows(device: dict[str, Any]) -> dict[str, Any] | None:
         return None
     ordered = sorted(found["layers"], key=lambda layer: -layer["median_ms"])
     most = ordered[0]["median_ms"]
-    rows = [{"name": _clipped(layer["name"]), "kind": layer["kind"] or "not known", "ms": layer["median_ms"],
-             "share": layer["share"], "bar": layer["median_ms"] / most if most else 0.0}
-            for layer in ordered[:MOST_LAYERS]]  # fmt: skip
+    rows = [
+        {
+            "name": _clipped(layer["name"]),
+            "kind": layer["kind"] or "not known",
+            "ms": layer["median_ms"],
+            "share": layer["share"],
+            "bar": layer["median_ms"] / most if most else 0.0,
+        }
+        for layer in ordered[:MOST_LAYERS]
+    ]
     others = ordered[MOST_LAYERS:]
-    rest = {"name": f"{len(others)} more layers", "ms": sum(layer["median_ms"] for layer in others),
-            "share": sum(layer["share"] for layer in others)} if others else None  # fmt: skip
+    rest = (
+        {
+            "name": f"{len(others)} more layers",
+            "ms": sum(layer["median_ms"] for layer in others),
+            "share": sum(layer["share"] for layer in others),
+        }
+        if others
+        else None
+    )
     return {"rows": rows, "rest": rest, "sum_ms": found["sum_ms"], "runs": found["runs"]}
 
 
@@ -60,13 +74,23 @@ def loop_rows(device: dict[str, Any]) -> dict[str, Any] | None:
         return None
     columns, rows = columns_of(trace), []
     for loop in trace["loops"]:
-        inside = [place for place, at in enumerate(trace["at_s"])
-                  if loop["start_s"] <= at <= loop["end_s"]]  # fmt: skip
+        inside = [place for place, at in enumerate(trace["at_s"]) if loop["start_s"] <= at <= loop["end_s"]]
         cells = [_span([values[place] for place in inside]) for values in columns.values()]
-        rows.append({"loop": LOOPS.get(loop["scope"], loop["scope"]), "readings": len(inside),
-                     "seconds": loop["end_s"] - loop["start_s"], "cells": cells})  # fmt: skip
-    names = {"hottest zone, \N{DEGREE SIGN}C": "temperature", "GPU, MHz": "GPU clock",
-             "CPU, MHz": "CPU clock", "input, W": "input power", "available, MiB": "memory"}  # fmt: skip
+        rows.append(
+            {
+                "loop": LOOPS.get(loop["scope"], loop["scope"]),
+                "readings": len(inside),
+                "seconds": loop["end_s"] - loop["start_s"],
+                "cells": cells,
+            }
+        )
+    names = {
+        "hottest zone, \N{DEGREE SIGN}C": "temperature",
+        "GPU, MHz": "GPU clock",
+        "CPU, MHz": "CPU clock",
+        "input, W": "input power",
+        "available, MiB": "memory",
+    }
     unread = [word for name, word in names.items() if name not in columns]
     return {"names": list(columns), "rows": rows, "unread": unread}
 

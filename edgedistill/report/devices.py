@@ -20,9 +20,7 @@ _STARTS = "_start_s"
 _OLDER = "its bench did not take them yet; make and time the bundle again"
 
 
-def devices_of(
-    hosts: list[dict[str, Any]], quantized: dict[str, Any], recipe: Recipe
-) -> list[dict[str, Any]]:
+def devices_of(hosts: list[dict[str, Any]], quantized: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     """One entry for each host, boards first.
 
     Args:
@@ -109,10 +107,20 @@ def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
     try:
         found = predict(model, recipe.target.device, recipe.target.precision, learned=NOTHING)
     except (RecipeError, PreflightError) as error:
-        return {**dict.fromkeys(keys), "extrapolated": False, "notes": [], "provenance": "unknown",
-                "reason": str(error)}  # fmt: skip
-    return {**{key: getattr(found, key) for key in keys}, "notes": list(found.notes),
-            "extrapolated": found.extrapolated, "provenance": found.provenance, "reason": ""}  # fmt: skip
+        return {
+            **dict.fromkeys(keys),
+            "extrapolated": False,
+            "notes": [],
+            "provenance": "unknown",
+            "reason": str(error),
+        }
+    return {
+        **{key: getattr(found, key) for key in keys},
+        "notes": list(found.notes),
+        "extrapolated": found.extrapolated,
+        "provenance": found.provenance,
+        "reason": "",
+    }
 
 
 def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
@@ -128,8 +136,7 @@ def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> 
         "host": host["host"],
         "backend": host["backend"],
         "machine": bench["machine"],
-        "latency_ms": {"compute": bench["compute_ms"], "host": bench["host_ms"],
-                       "end_to_end": bench["end_to_end_ms"]},
+        "latency_ms": {"compute": bench["compute_ms"], "host": bench["host_ms"], "end_to_end": bench["end_to_end_ms"]},
         "fps": bench["fps"],
         "memory": bench["memory"],
         "conditions": {**{key: bench[key] for key in _CONDITIONS}, "absent": {**bench["absent"], **older}},
@@ -138,8 +145,10 @@ def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> 
         "layer_times": bench.get("layer_times"),
         "trace": bench.get("trace"),
         "samples_ms": {name: values for name, values in samples.items() if not name.endswith(_STARTS)} or None,
-        "samples_start_s": {name.removesuffix(_STARTS): values for name, values in samples.items()
-                            if name.endswith(_STARTS)} or None,
+        "samples_start_s": {
+            name.removesuffix(_STARTS): values for name, values in samples.items() if name.endswith(_STARTS)
+        }
+        or None,
         "provenance": host["provenance"],
         "warnings": bench["warnings"],
-    }  # fmt: skip
+    }

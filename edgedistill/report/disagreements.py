@@ -62,9 +62,7 @@ def disagreement(
     }
 
 
-def thumbnails(
-    found: list[dict[str, Any]], frame: Callable[[int], np.ndarray]
-) -> dict[str, bytes]:
+def thumbnails(found: list[dict[str, Any]], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
     """sha256 -> JPEG of the images that `disagreement` chose, while MOST_BYTES last.
 
     They are encoded anew, so nothing but the pixels of a file gets onto the page.

@@ -20,7 +20,9 @@ NETS = {"teacher": "teacher", "baseline": "distill", "distill": "distill"}  # st
 
 
 def guards_of(
-    stages: dict[str, dict[str, Any]], recipe: Recipe, command: Command = Command()  # noqa: B008 - frozen
+    stages: dict[str, dict[str, Any]],
+    recipe: Recipe,
+    command: Command = Command(),  # noqa: B008 - frozen
 ) -> list[str]:
     """One sentence for each fault.
 
@@ -97,8 +99,9 @@ def _about_teacher(teacher: dict, baseline: dict, recipe: Recipe, command: Comma
             f"images): its soft labels mislead; tune the temperature, "
             f"{command.trying('distill.temperature', (1, 2, 4, 8))}."
         )
-    weak = {name: recall for name, recall in ours["per_class_recall"].items()
-            if recall is not None and recall < WEAK_RECALL}  # fmt: skip
+    weak = {
+        name: recall for name, recall in ours["per_class_recall"].items() if recall is not None and recall < WEAK_RECALL
+    }
     if weak:
         worst = min(weak, key=weak.__getitem__)
         balance = "" if recipe.data.balance != "none" else f"{command.setting(data__balance='loss')}, or "

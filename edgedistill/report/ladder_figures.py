@@ -15,22 +15,30 @@ def ladder_figure(report: dict[str, Any]) -> str:
     figure, axes = new_figure(2.9)
     axes.axhspan(low, high, color=STUDENT, alpha=0.12, linewidth=0)
     shown = [low, high]
-    series = [("top1_fraction", STUDENT, "o", "top-1"),
-              ("balanced_accuracy_fraction", TEACHER, "s", "balanced accuracy")]  # fmt: skip
+    series = [
+        ("top1_fraction", STUDENT, "o", "top-1"),
+        ("balanced_accuracy_fraction", TEACHER, "s", "balanced accuracy"),
+    ]
     series.sort(key=lambda one: sum(step[one[0]] for step in ladder.values()))
     for (key, colour, marker, name), drop in zip(series, (-15, 8), strict=True):
         heights = [100 * step[key] for step in ladder.values()]
         shown += heights
         axes.plot(range(len(ladder)), heights, marker=marker, color=colour, label=name)
         for place, height in enumerate(heights):
-            axes.annotate(f"{height:.1f}", (place, height), xytext=(0, drop), ha="center",
-                          color=colour, textcoords="offset points")  # fmt: skip
+            axes.annotate(
+                f"{height:.1f}",
+                (place, height),
+                xytext=(0, drop),
+                ha="center",
+                color=colour,
+                textcoords="offset points",
+            )
     margin = max(1.5, 0.18 * (max(shown) - min(shown)))
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set_xlim(-0.4, len(ladder) - 0.6)
-    axes.set_xticks(range(len(ladder)), [
-        f"{name}\n{step['provenance'].split(':')[0]}" for name, step in ladder.items()
-    ])  # fmt: skip
+    axes.set_xticks(
+        range(len(ladder)), [f"{name}\n{step['provenance'].split(':')[0]}" for name, step in ladder.items()]
+    )
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test images, %")
     axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))
@@ -48,8 +56,7 @@ def rescue_figure(report: dict[str, Any]) -> str | None:
     drops = [step["drop_points"] for step in gate["curve"]]
     axes.errorbar(places, drops, _bars(gate["curve"]), color=STUDENT, marker="o", capsize=3)
     axes.axhline(gate["max_drop_points"], color=TEACHER, linestyle=(0, (3, 3)))
-    axes.annotate("gate", (0, gate["max_drop_points"]), xytext=(0, 4), color=TEACHER,
-                  textcoords="offset points")  # fmt: skip
+    axes.annotate("gate", (0, gate["max_drop_points"]), xytext=(0, 4), color=TEACHER, textcoords="offset points")
     axes.set_xticks(places, [str(step["float_layers"]) for step in gate["curve"]])
     axes.set_xlabel("most sensitive layers left in float")
     axes.set_ylabel("points lost, validation")
@@ -58,8 +65,13 @@ def rescue_figure(report: dict[str, Any]) -> str | None:
 
 def _bars(curve: list[dict[str, Any]]) -> list[list[float]]:
     """Below and above each drop: to the ends of its 95 % interval; a standard error of an older run."""
-    ends = [step.get("drop_interval_points") or [step["drop_points"] + sign * step["drop_standard_error_points"]
-                                                 for sign in (-1, 1)] for step in curve]  # fmt: skip
+    ends = [
+        step.get("drop_interval_points")
+        or [step["drop_points"] + sign * step["drop_standard_error_points"] for sign in (-1, 1)]
+        for step in curve
+    ]
     # Bonett and Price's middle is not the drop itself; an error bar must not be negative.
-    return [[max(0.0, step["drop_points"] - low) for step, (low, _) in zip(curve, ends, strict=True)],
-            [max(0.0, high - step["drop_points"]) for step, (_, high) in zip(curve, ends, strict=True)]]  # fmt: skip
+    return [
+        [max(0.0, step["drop_points"] - low) for step, (low, _) in zip(curve, ends, strict=True)],
+        [max(0.0, high - step["drop_points"]) for step, (_, high) in zip(curve, ends, strict=True)],
+    ]

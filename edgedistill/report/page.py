@@ -41,11 +41,20 @@ MATRIX_CLASSES = 12  # with more, the confusions are a list
 CONFUSIONS = 20  # of that list
 EMBEDDED = 100  # classes whose confusion counts stand in the page; 1000 would weigh 6 MB
 _SECTIONS = (
-    ("budget", "Budget"), ("ladder", "Precision"), ("training", "Training"),
-    ("recall", "Accuracy and classes"), ("students", "Students"), ("confusion", "Confusion"),
-    ("disagreements", "Disagreements"), ("speed", "Speed and memory"), ("cost", "Cost"),
-    ("advice", "What to try"), ("data", "Data"), ("provenance", "Provenance"), ("labels", "Labels"),
-)  # fmt: skip
+    ("budget", "Budget"),
+    ("ladder", "Precision"),
+    ("training", "Training"),
+    ("recall", "Accuracy and classes"),
+    ("students", "Students"),
+    ("confusion", "Confusion"),
+    ("disagreements", "Disagreements"),
+    ("speed", "Speed and memory"),
+    ("cost", "Cost"),
+    ("advice", "What to try"),
+    ("data", "Data"),
+    ("provenance", "Provenance"),
+    ("labels", "Labels"),
+)
 
 
 def html_from_report(
@@ -100,9 +109,7 @@ def rendered(template: str, **values: Any) -> str:
     environment.filters |= {"place": place_of, "spot": spot_of, "mib": board_mib}
     script = (resources.files("edgedistill.report") / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
-        script=Markup(script), script_hash=f"sha256-{digest}", **values
-    )
+    return environment.get_template(template).render(script=Markup(script), script_hash=f"sha256-{digest}", **values)
 
 
 def json_in_html(value: Any) -> Markup:
@@ -130,12 +137,12 @@ def _figures(report: dict[str, Any]) -> dict[str, Markup]:
 def network_points(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Every network of the run that was tested: by parameters, in millions."""
     metric = report["metric"]
-    nets = [{"name": name, "role": name, **report[name]}
-            for name in ("teacher", "baseline", "student")]  # fmt: skip
-    nets += [{"name": link["model"], "role": "link", **link}
-             for link in report["links"] if link["parameters"]]  # fmt: skip
-    return [{"name": net["name"], "role": net["role"], "size": net["parameters"] / 1e6,
-             "value": net[metric]} for net in nets]  # fmt: skip
+    nets = [{"name": name, "role": name, **report[name]} for name in ("teacher", "baseline", "student")]
+    nets += [{"name": link["model"], "role": "link", **link} for link in report["links"] if link["parameters"]]
+    return [
+        {"name": net["name"], "role": net["role"], "size": net["parameters"] / 1e6, "value": net[metric]}
+        for net in nets
+    ]
 
 
 def _host(device: dict[str, Any], number: int) -> dict[str, Any]:
@@ -143,13 +150,25 @@ def _host(device: dict[str, Any], number: int) -> dict[str, Any]:
     memory = device["memory"]
     before, peak = memory.get("process_before_mib"), memory["process_peak_mib"]
     grown = None if None in (before, peak) else peak - before
-    rows = [("process, resident, peak", before, peak, grown),
-            ("system, available, least", memory.get("available_before_mib"),
-             memory.get("available_least_mib"), memory.get("available_delta_mib")),
-            ("GPU driver (NvMap), most", memory.get("nvmap_before_mib"),
-             memory.get("nvmap_most_mib"), memory.get("nvmap_delta_mib"))]  # fmt: skip
-    drawn = {"histogram": device_figures.histogram_figure(device, number),
-             "trace": device_figures.trace_figure(device, number)}  # fmt: skip
+    rows = [
+        ("process, resident, peak", before, peak, grown),
+        (
+            "system, available, least",
+            memory.get("available_before_mib"),
+            memory.get("available_least_mib"),
+            memory.get("available_delta_mib"),
+        ),
+        (
+            "GPU driver (NvMap), most",
+            memory.get("nvmap_before_mib"),
+            memory.get("nvmap_most_mib"),
+            memory.get("nvmap_delta_mib"),
+        ),
+    ]
+    drawn = {
+        "histogram": device_figures.histogram_figure(device, number),
+        "trace": device_figures.trace_figure(device, number),
+    }
     return {
         **{name: svg and Markup(svg) for name, svg in drawn.items()},
         "memory": [row for row in rows if any(value is not None for value in row[1:])],
@@ -161,19 +180,25 @@ def _host(device: dict[str, Any], number: int) -> dict[str, Any]:
 def _confused(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Pairs of true and named class, the ones the student confuses most first."""
     classes, student = report["data"]["classes"], report["student"]["confusion"]
-    pairs = [(count, i, j) for i, row in enumerate(student)
-             for j, count in enumerate(row) if i != j and count]  # fmt: skip
+    pairs = [(count, i, j) for i, row in enumerate(student) for j, count in enumerate(row) if i != j and count]
     pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
-    return [{"label": classes[i], "said": classes[j],
-             **{name: report[name]["confusion"][i][j] for name in ("teacher", "baseline", "student")}}
-            for _, i, j in pairs[:CONFUSIONS]]  # fmt: skip
+    return [
+        {
+            "label": classes[i],
+            "said": classes[j],
+            **{name: report[name]["confusion"][i][j] for name in ("teacher", "baseline", "student")},
+        }
+        for _, i, j in pairs[:CONFUSIONS]
+    ]
 
 
 def _small(report: dict[str, Any]) -> dict[str, Any]:
     """Without the counts that grow with the square of the classes; report.json has them."""
     nets = ("teacher", "baseline", "student")
-    return {**report, **{name: {key: value for key, value in report[name].items()
-                                if key != "confusion"} for name in nets}}  # fmt: skip
+    return {
+        **report,
+        **{name: {key: value for key, value in report[name].items() if key != "confusion"} for name in nets},
+    }
 
 
 def _base64(content: bytes) -> str:

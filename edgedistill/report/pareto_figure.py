@@ -46,8 +46,9 @@ def pareto_figure(
     front = pareto_front(able, lambda point: point["size"], lambda point: point["value"])
     end = {"size": max(point["size"] for point in points), "value": front[-1]["value"]}
     line = [*front, end]
-    axes.step([p["size"] for p in line], [100 * p["value"] for p in line], where="post",
-              color=LINE, linewidth=3, zorder=1)  # fmt: skip
+    axes.step(
+        [p["size"] for p in line], [100 * p["value"] for p in line], where="post", color=LINE, linewidth=3, zorder=1
+    )
     for number, point in enumerate(points):
         colour, marker = ROLES.get(point["role"], (MUTED, "o"))
         place = point["size"], 100 * point["value"]
@@ -55,8 +56,15 @@ def pareto_figure(
             axes.plot([point["low"], point["high"]], [place[1]] * 2, color=colour, linewidth=0.8, alpha=0.5)
         axes.plot(*place, marker, color=colour, markersize=8, zorder=3 if point["role"] in NETS else 2)
         if point["name"]:
-            axes.annotate(short(point["name"]), place, xytext=(0, 9 if number % 2 else -16), ha="center",
-                          color=INK, fontsize=8.5, textcoords="offset points")  # fmt: skip
+            axes.annotate(
+                short(point["name"]),
+                place,
+                xytext=(0, 9 if number % 2 else -16),
+                ha="center",
+                color=INK,
+                fontsize=8.5,
+                textcoords="offset points",
+            )
     axes.set_xscale("log")
     plain_decades(axes.xaxis)
     axes.margins(x=0.25, y=0.3)

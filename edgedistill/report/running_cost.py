@@ -63,8 +63,7 @@ def _student(cost: CostConfig, devices: list[dict[str, Any]]) -> dict[str, Any]:
         missing += ["cost.board_power_w"] if watts is None else []
         missing += ["cost.power_price_per_kwh"] if cost.power_price_per_kwh is None else []
     else:
-        how = (f"{watts:.2f} W x {cost.hours_per_month:g} hours x {cost.power_price_per_kwh:g} "
-               f"{cost.currency} a kWh")  # fmt: skip
+        how = f"{watts:.2f} W x {cost.hours_per_month:g} hours x {cost.power_price_per_kwh:g} {cost.currency} a kWh"
         month = watts / 1e3 * cost.hours_per_month * cost.power_price_per_kwh
         items.append(_item("power", month, how, whose))
     return _side(items, missing)

@@ -59,13 +59,21 @@ def swept_of(
         return None
     metric = recipe.data.metric
     found: dict[str, Any] = {
-        "metric": metric, "images": stages["data"]["images"]["val"], "cost": "parameters",
-        "cost_provenance": COUNTED, "not_predicted": "", "reason": "", "students": [],
+        "metric": metric,
+        "images": stages["data"]["images"]["val"],
+        "cost": "parameters",
+        "cost_provenance": COUNTED,
+        "not_predicted": "",
+        "reason": "",
+        "students": [],
         "provenance": "measured: PyTorch on this computer, validation images, one seed each",
-    }  # fmt: skip
+    }
     if sweep.get("artifacts") != artifacts or sweep.get("metric") != f"validation {metric}":
-        return {**found, "reason": "its trials were taught by another teacher, on other images or judged by "
-                                   "another metric than this run's; run the sweep again"}  # fmt: skip
+        return {
+            **found,
+            "reason": "its trials were taught by another teacher, on other images or judged by "
+            "another metric than this run's; run the sweep again",
+        }
     classes = len(stages["data"]["classes"])
     rows = [_own(stages["distill"], metric), *({**trial, "own": False} for trial in sweep["trials"])]
     predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
@@ -88,10 +96,14 @@ def swept_of(
 
 def _own(distilled: dict[str, Any], metric: str) -> dict[str, Any]:
     return {
-        "settings": {}, "value": distilled["validation"][metric], "state": "complete",
-        "epochs": distilled["epochs"], "model": distilled["model"],
-        "parameters": distilled["parameters"], "own": True,
-    }  # fmt: skip
+        "settings": {},
+        "value": distilled["validation"][metric],
+        "state": "complete",
+        "epochs": distilled["epochs"],
+        "model": distilled["model"],
+        "parameters": distilled["parameters"],
+        "own": True,
+    }
 
 
 def _predicted(model: str, classes: int, recipe: Recipe) -> Prediction | str:

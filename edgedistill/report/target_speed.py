@@ -60,8 +60,7 @@ def target_speed(report: dict[str, Any]) -> TargetSpeed:
         published = (_point(float(row["fps"]), f"published: {row['source']}", row["source"]) for row in rows)
         return TargetSpeed("published", tuple(published), False, reason)
     if predicted and predicted["fps"]:
-        figure = Figure(predicted["fps"], predicted["fps_low"], predicted["fps_high"],
-                        predicted["provenance"], "")  # fmt: skip
+        figure = Figure(predicted["fps"], predicted["fps_low"], predicted["fps_high"], predicted["provenance"], "")
         return TargetSpeed("predicted", (figure,), predicted["extrapolated"], reason)
     return TargetSpeed("unknown", (), False, reason)
 

@@ -17,9 +17,14 @@ def curves_figure(report: dict[str, Any]) -> str:
     for name, (colour, marker) in NETS.items():
         rows = report["histories"][name]
         if rows:
-            axes.plot([row["epoch"] for row in rows], [100 * row[f"eval_{metric}"] for row in rows],
-                      color=colour, label=name, marker=marker if len(rows) < 15 else "",
-                      markersize=5)  # fmt: skip
+            axes.plot(
+                [row["epoch"] for row in rows],
+                [100 * row[f"eval_{metric}"] for row in rows],
+                color=colour,
+                label=name,
+                marker=marker if len(rows) < 15 else "",
+                markersize=5,
+            )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation images, %")
@@ -36,8 +41,7 @@ def terms_figure(report: dict[str, Any]) -> str | None:
         return None
     figure, axes = new_figure(2.9)
     for (name, _), colour in zip(rows[0]["terms"].items(), TERMS, strict=False):
-        axes.plot([row["epoch"] for row in rows], [row["terms"][name] for row in rows],
-                  color=colour, label=name)  # fmt: skip
+        axes.plot([row["epoch"] for row in rows], [row["terms"][name] for row in rows], color=colour, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch")

@@ -63,8 +63,9 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     first, second, images = rows.T
     added = images + 2 / len(rows)
     borrowed = min(1.0, POOLED_IMAGES / len(rows))
-    rates = [(only + borrowed * (only.sum() + 1) / (images.sum() + 2)) / (images + borrowed)
-             for only in (first, second)]  # fmt: skip
+    rates = [
+        (only + borrowed * (only.sum() + 1) / (images.sum() + 2)) / (images + borrowed) for only in (first, second)
+    ]
     spread = rates[0] + rates[1] - (rates[0] - rates[1]) ** 2
     variances = spread / (1 - images / (images + borrowed) ** 2) / added
     freedom = variances.sum() ** 2 / (variances**2 / images).sum()
@@ -108,13 +109,18 @@ def over_seeds(rows: list[dict], metric: str, step_points: float = 0.0) -> dict:
         spread = statistics.stdev(values) if len(values) > 1 else None
         found[name] = {"mean_points": statistics.fmean(values), "sd_points": spread}
     if len(rows) == 1:
-        return {**found, "interval_points": None, "shown": None,
-                "sentence": "one seed: the spread over trainings is unknown"}  # fmt: skip
+        return {
+            **found,
+            "interval_points": None,
+            "shown": None,
+            "sentence": "one seed: the spread over trainings is unknown",
+        }
     mean = found["gain"]["mean_points"]
     error = math.sqrt((found["gain"]["sd_points"] ** 2 + step_points**2 / 12) / len(rows))
     half = t95(len(rows) - 1) * error
     low, high = mean - half, mean + half
     verdict = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
-    sentence = (f"{verdict} over {len(rows)} seeds: the 95 % interval of the mean gain is "
-                f"{low:+.1f} to {high:+.1f} points")  # fmt: skip
+    sentence = (
+        f"{verdict} over {len(rows)} seeds: the 95 % interval of the mean gain is {low:+.1f} to {high:+.1f} points"
+    )
     return {**found, "interval_points": [low, high], "shown": low > 0, "sentence": sentence}

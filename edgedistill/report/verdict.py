@@ -34,9 +34,11 @@ def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str,
     rows = [*_quality(report), *_on_boards(report), *_teacher(teacher, gates)]
     outcomes = [row["outcome"] for row in rows]
     if not rows:
-        return {"outcome": None, "rows": [],
-                "sentence": "The recipe sets no limit to hold this against; it may set "
-                            f"{', '.join(_LIMITS)}."}  # fmt: skip
+        return {
+            "outcome": None,
+            "rows": [],
+            "sentence": f"The recipe sets no limit to hold this against; it may set {', '.join(_LIMITS)}.",
+        }
     outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
     count = f"{outcomes.count(MET)} of {len(rows)} limits of the recipe are met"
     rest = [f"{outcomes.count(o)} {o}" for o in (MISSED, OPEN) if o in outcomes]
@@ -56,14 +58,12 @@ def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
         rows.append({"what": f"speed, memory and power on {title}", "why": why})
         rows.append({"what": "speed-up over the teacher on the board", "why": why})
     else:
-        rows.append({"what": "speed-up over the teacher on the board",
-                     "why": "only the student goes there"})  # fmt: skip
+        rows.append({"what": "speed-up over the teacher on the board", "why": "only the student goes there"})
     for device in boards:
         absent = {**device["conditions"]["absent"]}
         if device["power"]["energy_mj"] is None and device["power"].get("reason"):
             absent["energy"] = device["power"]["reason"]
-        rows += [{"what": f"{name.replace('_', ' ')} on {spot_of(device)}", "why": why}
-                 for name, why in absent.items()]  # fmt: skip
+        rows += [{"what": f"{name.replace('_', ' ')} on {spot_of(device)}", "why": why} for name, why in absent.items()]
     if report["running_cost"] is None:
         rows.append({"what": "cost and saving", "why": "the recipe has no [cost]"})
     return rows
@@ -71,28 +71,36 @@ def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
 
 def _row(what: str, limit: str, found: str | None, good: bool, provenance: str) -> dict[str, Any]:
     outcome = OPEN if found is None else MET if good else MISSED
-    return {"what": what, "limit": limit, "found": found, "outcome": outcome,
-            "provenance": provenance}  # fmt: skip
+    return {"what": what, "limit": limit, "found": found, "outcome": outcome, "provenance": provenance}
 
 
 def _quality(report: dict[str, Any]) -> list[dict[str, Any]]:
     rows, least = [], report["target"]["wanted_retention_fraction"]
     if least is not None:
         kept = report["retention_fraction"]
-        rows.append(_row(
-            "retention", f"at least {percent(least)}", None if kept is None else percent(kept),
-            kept is not None and kept >= least, report["student"]["provenance"],
-        ))  # fmt: skip
+        rows.append(
+            _row(
+                "retention",
+                f"at least {percent(least)}",
+                None if kept is None else percent(kept),
+                kept is not None and kept >= least,
+                report["student"]["provenance"],
+            )
+        )
     gate = report["int8_gate"]
     if gate["max_drop_points"] is not None and gate["passed"] is not None:
         lost = gate["curve"][-1] if gate["passed"] else min(gate["curve"], key=lambda s: s["drop_points"])
         if report["qad"] and report["qad"]["kept"]:
             lost = report["qad"]["after"]
-        rows.append(_row(
-            "top-1 lost by INT8", f"at most {gate['max_drop_points']:g} points",
-            f"{lost['drop_points']:.2f} points", gate["passed"],
-            "simulated: ONNX Runtime on this computer, validation images",
-        ))  # fmt: skip
+        rows.append(
+            _row(
+                "top-1 lost by INT8",
+                f"at most {gate['max_drop_points']:g} points",
+                f"{lost['drop_points']:.2f} points",
+                gate["passed"],
+                "simulated: ONNX Runtime on this computer, validation images",
+            )
+        )
     return rows
 
 
@@ -103,16 +111,29 @@ def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
     unmeasured = f"not measured on a board: {_instead(report)}"
     if wanted is not None:
         what, limit = "FPS from the image file", f"at least {wanted:g} FPS"
-        rows += [_row(f"{what} on {spot_of(board)}", limit, f"{board['fps']['end_to_end']:.1f} FPS",
-                      board["fps"]["end_to_end"] >= wanted, board["provenance"])
-                 for board in boards] or [_row(what, limit, None, False, unmeasured)]  # fmt: skip
+        rows += [
+            _row(
+                f"{what} on {spot_of(board)}",
+                limit,
+                f"{board['fps']['end_to_end']:.1f} FPS",
+                board["fps"]["end_to_end"] >= wanted,
+                board["provenance"],
+            )
+            for board in boards
+        ] or [_row(what, limit, None, False, unmeasured)]
     if mib is not None:
         what, limit = "memory of process and GPU driver", f"at most {mib:g} MiB"
         for board in boards:
             used = board_mib(board)
-            rows.append(_row(f"{what} on {spot_of(board)}", limit,
-                             None if used is None else f"{used:.1f} MiB",
-                             used is not None and used <= mib, board["provenance"]))  # fmt: skip
+            rows.append(
+                _row(
+                    f"{what} on {spot_of(board)}",
+                    limit,
+                    None if used is None else f"{used:.1f} MiB",
+                    used is not None and used <= mib,
+                    board["provenance"],
+                )
+            )
         if not boards:
             rows.append(_row(what, limit, None, False, "not measured on a board"))
     return rows
@@ -135,7 +156,13 @@ def _instead(report: dict[str, Any]) -> str:
 def _teacher(teacher: dict[str, Any], gates: dict[str, float]) -> list[dict[str, Any]]:
     found = teacher["validation"]
     return [
-        _row(f"teacher's {words(metric)}", f"at least {percent(least)}", percent(found[metric]),
-             found[metric] >= least, "measured: PyTorch on this computer, validation images")
-        for metric, least in gates.items() if least > 0
-    ]  # fmt: skip
+        _row(
+            f"teacher's {words(metric)}",
+            f"at least {percent(least)}",
+            percent(found[metric]),
+            found[metric] >= least,
+            "measured: PyTorch on this computer, validation images",
+        )
+        for metric, least in gates.items()
+        if least > 0
+    ]

@@ -81,8 +81,7 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
 def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
     recipe = context.recipe
     if recipe.distill.method == "self":
-        student = NetConfig(model=recipe.student.model, weights=recipe.student.weights,
-                            classes=recipe.student.classes)  # fmt: skip
+        student = NetConfig(model=recipe.student.model, weights=recipe.student.weights, classes=recipe.student.classes)
         return (student,) * (recipe.distill.generations - 1)
     if recipe.distill.assistants:
         return recipe.distill.assistants
@@ -90,9 +89,13 @@ def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
 
 
 def _cached(
-    context: StageContext, taught: TrainingSet, images: Images, weights: Path, number: int,
+    context: StageContext,
+    taught: TrainingSet,
+    images: Images,
+    weights: Path,
+    number: int,
     device: torch.device,
-) -> Path:  # fmt: skip
+) -> Path:
     folder = context.out / f"cache-{number}"
     folder.mkdir(exist_ok=True)
     if not ranks.agreed((folder / "cache.json").exists):

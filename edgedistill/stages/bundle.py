@@ -12,7 +12,7 @@ import numpy as np
 from calibration.select import choose
 from edgedistill import __version__
 from edgedistill.data.prepared import open_prepared
-from edgedistill.device.bundle import TOLERANCE, write_bundle
+from edgedistill.device.bundle import TOLERANCE, Golden, write_bundle
 from edgedistill.device.keys import load_key
 from edgedistill.device.model_card import model_card
 from edgedistill.device.provenance import recipe_without_paths, statement
@@ -48,10 +48,7 @@ def run(context: StageContext) -> Result:
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
         classes=images.classes,
         preprocess=spec,
-        golden_images=[images.table.paths[int(rows[i])] for i in chosen],
-        golden_inputs=frames,
-        golden_logits=logits,
-        golden_labels=labels[chosen],
+        golden=Golden([images.table.paths[int(rows[i])] for i in chosen], frames, logits, labels[chosen]),
         before=context.file("bundle", "bundle"),
         model=recipe.student.model,
         target=target,
@@ -79,11 +76,18 @@ def _tolerance(ladder: dict) -> dict[str, float]:
 def _documents(context: StageContext, title: str) -> dict[str, str]:
     """For people: they travel in the bundle, and the board reads none of them."""
     made = {"model.onnx": context.file("export", STUDENT), "model_int8.onnx": context.file("quantize", INT8)}
-    of = {"images.csv": context.file("data", "images.csv"),
-          "teacher weights": context.file("teacher", WEIGHTS),
-          "student weights": context.file("distill", WEIGHTS)}  # fmt: skip
-    card = model_card(context.recipe, title, context.values("evaluate"), context.values("quantize"),
-                      context.values("distill")["training_images"])  # fmt: skip
+    of = {
+        "images.csv": context.file("data", "images.csv"),
+        "teacher weights": context.file("teacher", WEIGHTS),
+        "student weights": context.file("distill", WEIGHTS),
+    }
+    card = model_card(
+        context.recipe,
+        title,
+        context.values("evaluate"),
+        context.values("quantize"),
+        context.values("distill")["training_images"],
+    )
     provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)
     return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}
 

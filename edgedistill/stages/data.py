@@ -13,13 +13,14 @@ from edgedistill.run_folder import Result
 def run(context: StageContext) -> Result:
     recipe = context.recipe
     refuse_unless_student(recipe.student.model)
-    resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction,
-                             recipe.data.fit)  # fmt: skip
+    resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction, recipe.data.fit)
     values = prepare(recipe.data, resize_px, context.out, context.talk.say, recipe.training_px)
     expected = outlook(values["images"]["train"], values.get("pool_images", 0), recipe.distill)
     if expected is not None:
         context.talk.say(f"  {expected}")
     pixels = PIXEL_FILES if recipe.data.store == "decoded" else ()
     frames = (FRAME_FILE,) if (context.out / FRAME_FILE).exists() else ()
-    return Result({**values, "resize_px": resize_px, "training_px": max(recipe.training_px, resize_px)},
-                  ("images.csv", "classes.txt", *pixels, *frames))  # fmt: skip
+    return Result(
+        {**values, "resize_px": resize_px, "training_px": max(recipe.training_px, resize_px)},
+        ("images.csv", "classes.txt", *pixels, *frames),
+    )

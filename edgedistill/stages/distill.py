@@ -39,9 +39,13 @@ def run(context: StageContext) -> Result:
 
 
 def student_lesson(
-    context: StageContext, images: Images, cache: LogitCache, model: nn.Module, seed: int,
+    context: StageContext,
+    images: Images,
+    cache: LogitCache,
+    model: nn.Module,
+    seed: int,
     device: torch.device,
-) -> Lesson:  # fmt: skip
+) -> Lesson:
     """What the student is trained on and against: soft labels, hard labels, features."""
     recipe = context.recipe
     taught = taught_images(context, images, links_before(context))
@@ -51,8 +55,7 @@ def student_lesson(
     if recipe.distill.feature_weight == 0:
         return Lesson(taught, terms)
     weights = context.file("teacher", WEIGHTS)
-    return feature_lesson(recipe, taught, terms, cache, weights, model, seed, device,
-                          context.talk.say)  # fmt: skip
+    return feature_lesson(recipe, taught, terms, cache, weights, model, seed, device, context.talk.say)
 
 
 def links_before(context: StageContext) -> int:

@@ -31,17 +31,13 @@ def run(context: StageContext) -> Result:
     labels = images.labels("test")
     logits, values = {}, {}
     for name, stage in NETS.items():
-        logits[name], values[name] = _measured(
-            context, images, context.file(stage, WEIGHTS), device
-        )
+        logits[name], values[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
     np.savez(context.out / TEST_LOGITS, labels=labels, **logits)
     comparison = paired(logits["student"], logits["baseline"], labels)
     counts = np.bincount(labels, minlength=len(images.classes))
     values |= {
         "images": len(labels),
-        "teacher_agreement_fraction": float(
-            (logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()
-        ),
+        "teacher_agreement_fraction": float((logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()),
         "student_only_correct": comparison["first_only_correct"],
         "baseline_only_correct": comparison["second_only_correct"],
         "only_correct_by_class": comparison["by_class"],
@@ -67,12 +63,15 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
     for name, stage in NETS.items():
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)
-        gallery, queries = (pooled_of(model, spec, images.frames(split), device)
-                            for split in ("train", "test"))  # fmt: skip
+        gallery, queries = (pooled_of(model, spec, images.frames(split), device) for split in ("train", "test"))
         scores = knn_scores(gallery, images.labels("train"), queries, len(images.classes), NEIGHBOURS)
         found = recall_at_1(queries, labels)
-        values[name] = {**measures(scores, labels, images.classes), "width": queries.shape[1],
-                        "neighbours": NEIGHBOURS, "recall_at_1": found}  # fmt: skip
+        values[name] = {
+            **measures(scores, labels, images.classes),
+            "width": queries.shape[1],
+            "neighbours": NEIGHBOURS,
+            "recall_at_1": found,
+        }
         kept[name] = queries
         context.talk.say(
             f"  {name}: of {len(labels)} test images the {NEIGHBOURS} nearest training images name "
@@ -104,18 +103,16 @@ def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -
     for link in context.values("assist")["links"]:
         found, measured = _measured(context, images, context.file("assist", link["file"]), device)
         logits.append(found)
-        rows.append({"model": link["model"], "parameters": link["parameters"],
-                     **{key: measured[key] for key in METRICS}})  # fmt: skip
+        rows.append(
+            {"model": link["model"], "parameters": link["parameters"], **{key: measured[key] for key in METRICS}}
+        )
     if context.recipe.distill.method == "ensemble":
         mean = measures(np.mean(logits, axis=0), images.labels("test"), images.classes)
-        rows.append({"model": "mean of the ensemble", "parameters": None,
-                     **{key: mean[key] for key in METRICS}})  # fmt: skip
+        rows.append({"model": "mean of the ensemble", "parameters": None, **{key: mean[key] for key in METRICS}})
     return rows
 
 
-def _measured(
-    context: StageContext, images: Images, weights: Path, device
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _measured(context: StageContext, images: Images, weights: Path, device) -> tuple[np.ndarray, dict[str, Any]]:
     model, about = load_weights(weights)
     spec = spec_for(about["model"], context.recipe)
     logits = logits_of(model, spec, images.frames("test"), device)

@@ -35,13 +35,21 @@ def run(context: StageContext) -> Result:
         if name == "student" and context.recipe.export.normalise_in_graph:
             stored = spec_of_pixels(spec)
             pixels = Pixels(_inputs(frames, stored), spec)
-        metadata = {"model": about["model"], "classes": json.dumps(about["classes"]),
-                    "preprocess": json.dumps(dict_from_preprocess(stored))}  # fmt: skip
+        metadata = {
+            "model": about["model"],
+            "classes": json.dumps(about["classes"]),
+            "preprocess": json.dumps(dict_from_preprocess(stored)),
+        }
         path = context.out / file
         # A teacher never goes to the board, and may be of a kind that does not fold.
         proof = onnx_from_model(model, probe, path, metadata, pixels=pixels, for_board=name == "student")
-        values[name] = {"file": file, "sha256": sha256_of(path), **proof, **count(path),
-                        "normalise_in_graph": pixels is not None}  # fmt: skip
+        values[name] = {
+            "file": file,
+            "sha256": sha256_of(path),
+            **proof,
+            **count(path),
+            "normalise_in_graph": pixels is not None,
+        }
     findings = check_onnx(context.out / STUDENT, target)
     values["preflight"] = {
         "target": target.name,

@@ -36,14 +36,16 @@ def run(context: StageContext) -> Result:
     features = context.recipe.distill.cache_features
 
     def fill(folder: Path) -> list[str]:
-        return cache_teacher(
-            context, taught, context.file("teacher", WEIGHTS), folder, owner, device, features
-        )
+        return cache_teacher(context, taught, context.file("teacher", WEIGHTS), folder, owner, device, features)
 
     shared = context.recipe.run.cache_dir
-    files = fill(context.out) if shared is None else _from_shared(
-        context, Path(shared), {**owner, "views": context.recipe.distill.cached_views,
-                                "features": features}, fill)  # fmt: skip
+    files = (
+        fill(context.out)
+        if shared is None
+        else _from_shared(
+            context, Path(shared), {**owner, "views": context.recipe.distill.cached_views, "features": features}, fill
+        )
+    )
     values = {
         "images": len(taught),
         "views": context.recipe.distill.cached_views,
@@ -55,9 +57,14 @@ def run(context: StageContext) -> Result:
 
 
 def cache_teacher(
-    context: StageContext, taught: TrainingSet, weights: Path, folder: Path,
-    owner: dict[str, Any], device: torch.device, with_features: bool,
-) -> list[str]:  # fmt: skip
+    context: StageContext,
+    taught: TrainingSet,
+    weights: Path,
+    folder: Path,
+    owner: dict[str, Any],
+    device: torch.device,
+    with_features: bool,
+) -> list[str]:
     """Run the network in `weights` over every view, into `folder`."""
     model, about = load_weights(weights)
     model.to(device, memory_format=torch.channels_last)

@@ -43,21 +43,23 @@ def run(context: StageContext) -> Result:
         return to_input(images.pixels.frame(chosen[number]), spec)
 
     ranges = ranges_from_model(
-        model, image, len(chosen), recipe.quantize.threshold, recipe.quantize.percentile,
+        model,
+        image,
+        len(chosen),
+        recipe.quantize.threshold,
+        recipe.quantize.percentile,
         state=context.out / "histograms.npz",
         belongs_to="\n".join(images.table.sha256[row] for row in chosen),
-    )  # fmt: skip
+    )
     largest = largest_of_every_tensor(model, image, len(chosen))
     largest |= {name: max(value, largest[name]) for name, value in ranges.largest.items()}
     overflows = fp16_findings(model, largest)
     for line in lines_from_findings(overflows):
         context.talk.say(f"  {line}")
     write_json(context.out / AMAX, ranges.kept)
-    gate = _gate(context, images, model, ranges.kept, np.concatenate(
-        [image(number) for number in range(min(RANKED_ON, len(chosen)))]))  # fmt: skip
-    qdq_from_onnx(
-        model, ranges.kept, context.out / INT8, gate["kept_float"] or (), target.int8_weights
-    )
+    ranked_on = np.concatenate([image(number) for number in range(min(RANKED_ON, len(chosen)))])
+    gate = _gate(context, images, model, ranges.kept, ranked_on)
+    qdq_from_onnx(model, ranges.kept, context.out / INT8, gate["kept_float"] or (), target.int8_weights)
     fp16_from_onnx(model, context.out / FP16)
     retrained = None
     if recipe.quantize.qad_epochs:
@@ -68,11 +70,8 @@ def run(context: StageContext) -> Result:
             gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}
 
     stored = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
-    logits = {"float": stored["student"]}
-    for name, path in (("onnx", model), ("fp16", context.out / FP16), ("int8", context.out / INT8)):
-        context.talk.say(f"  test images through {path.name}")
-        with OnnxSession(path) as session:
-            logits[name] = session.logits(Inputs(images, "test", spec))
+    files = {"onnx": model, "fp16": context.out / FP16, "int8": context.out / INT8}
+    logits = {"float": stored["student"], **_test_logits(context, files, Inputs(images, "test", spec))}
     np.savez(context.out / TEST_LOGITS, **logits)
     executed, reason = executed_precision(target, recipe.target.precision)
     widest = max(ranges.kept, key=ranges.kept.__getitem__)
@@ -95,13 +94,22 @@ def run(context: StageContext) -> Result:
     )
 
 
+def _test_logits(context: StageContext, files: dict[str, Path], inputs: Inputs) -> dict[str, np.ndarray]:
+    """Name of the file -> (n, classes) float32."""
+    logits = {}
+    for name, path in files.items():
+        context.talk.say(f"  test images through {path.name}")
+        with OnnxSession(path) as session:
+            logits[name] = session.logits(inputs)
+    return logits
+
+
 def _choose(context: StageContext, images: Images) -> list[int]:
     """Rows of the calibration images, written down with their classes and hashes."""
     quantize, labels = context.recipe.quantize, images.labels("train")
     chosen = choose(labels.tolist(), quantize.calibration_images, quantize.seed)
     rows = images.rows("train")
-    listed = [{"sha256": images.table.sha256[rows[i]], "class": images.classes[labels[i]]}
-              for i in chosen]  # fmt: skip
+    listed = [{"sha256": images.table.sha256[rows[i]], "class": images.classes[labels[i]]} for i in chosen]
     write_json(context.out / CHOSEN, {"seed": quantize.seed, "images": listed})
     return [int(rows[i]) for i in chosen]
 
@@ -120,8 +128,14 @@ def _gate(
         sensitivity, layers ranked on calibration images, empty when it was not needed.
     """
     limit = context.recipe.quantize.max_int8_drop_points
-    found: dict[str, Any] = {"max_drop_points": limit, "passed": None, "kept_float": [], "curve": [],
-                             "sensitivity": [], "images": "validation"}  # fmt: skip
+    found: dict[str, Any] = {
+        "max_drop_points": limit,
+        "passed": None,
+        "kept_float": [],
+        "curve": [],
+        "sensitivity": [],
+        "images": "validation",
+    }
     if limit is None:
         return found
     inputs = Inputs(images, "val", preprocess_from_onnx(model))
@@ -134,5 +148,4 @@ def _gate(
         ranking = sensitivity(model, amax, ranked_on)
         ranked = [row["layer"] for row in ranking]
         kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say)
-    return {**found, "passed": kept is not None, "kept_float": kept or [], "curve": curve,
-            "sensitivity": ranking}  # fmt: skip
+    return {**found, "passed": kept is not None, "kept_float": kept or [], "curve": curve, "sensitivity": ranking}

@@ -28,8 +28,9 @@ def run(context: StageContext) -> Result:
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
-    report = report_from_stages(stages, context.recipe, parted, predicted, swept,
-                                Command(context.command) if context.command else Command())  # fmt: skip
+    report = report_from_stages(
+        stages, context.recipe, parted, predicted, swept, Command(context.command) if context.command else Command()
+    )
     sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if "synthesise" in stages else None
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))
@@ -42,7 +43,8 @@ def _disagreements(context: StageContext, images: PreparedImages) -> list[dict[s
     nets = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     steps = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)
     hashes = [images.table.sha256[row] for row in images.rows("test")]
-    pairs = [(("teacher", nets["teacher"]), ("student", nets["student"])),
-             (("float", steps["float"]), ("int8", steps["int8"]))]  # fmt: skip
-    return [disagreement(first, second, nets["labels"], images.classes, hashes)
-            for first, second in pairs]  # fmt: skip
+    pairs = [
+        (("teacher", nets["teacher"]), ("student", nets["student"])),
+        (("float", steps["float"]), ("int8", steps["int8"])),
+    ]
+    return [disagreement(first, second, nets["labels"], images.classes, hashes) for first, second in pairs]

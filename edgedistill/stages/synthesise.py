@@ -30,8 +30,7 @@ def run(context: StageContext) -> Result:
     images = open_images(context)
     made, labels, reports = _batches(context, images.classes, device)
     made, labels = made[: distill.synthetic_images], labels[: distill.synthetic_images]
-    wanted = float(np.average([r["wanted_fraction"] for r in reports],
-                              weights=[r["images"] for r in reports]))  # fmt: skip
+    wanted = float(np.average([r["wanted_fraction"] for r in reports], weights=[r["images"] for r in reports]))
     if wanted < MIN_WANTED_FRACTION:
         raise TrainingError(
             f"the teacher takes {wanted:.0%} of the synthesised images for what they should be, "
@@ -60,9 +59,10 @@ def _batches(
     model.to(device)
     spec = spec_for(about["model"], context.recipe)
     settings = InversionSettings(
-        steps=distill.synthetic_steps, seed=distill.seed,
+        steps=distill.synthetic_steps,
+        seed=distill.seed,
         batch_size=min(InversionSettings().batch_size, distill.synthetic_images),
-    )  # fmt: skip
+    )
     images, labels, reports = [], [], []
     count = -(-distill.synthetic_images // settings.batch_size)
     with context.talk.progress("images made", distill.synthetic_images, images_each=1) as show:

@@ -38,17 +38,26 @@ def run(context: StageContext) -> Result:
 
 
 def train_teacher(
-    context: StageContext, images: Images, teacher: TeacherConfig, device: torch.device,
+    context: StageContext,
+    images: Images,
+    teacher: TeacherConfig,
+    device: torch.device,
     number: int = 0,
-) -> Result:  # fmt: skip
+) -> Result:
     """Make one teacher as `teacher.mode` says; `number` tells the further ones of an ensemble apart.
 
     Values beside those of `train_and_save`, where the probe is tried: `mode` that was kept, `probe`, and
     `tried`, the validation figure of each, where there are two.
     """
     torch.manual_seed(teacher.seed)  # the new head's weights
-    model = model_from_weights(teacher.model, teacher.weights, images.classes, teacher.learns_head,
-                               class_names=teacher.classes, say=context.talk.say)  # fmt: skip
+    model = model_from_weights(
+        teacher.model,
+        teacher.weights,
+        images.classes,
+        teacher.learns_head,
+        class_names=teacher.classes,
+        say=context.talk.say,
+    )
     terms = {"label": label_term(images.class_weights(), 1.0, device, teacher.label_smoothing)}
     title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
     lesson = Lesson(images.training, terms)
@@ -62,8 +71,10 @@ def train_teacher(
     if teacher.tries == ("probe",):
         return _kept(context, subject, probed, cost)
     if validation_images < FEWEST_VALIDATION_IMAGES:
-        context.talk.say(f"  kept the probe: {validation_images} validation images, fewer than "
-                         f"{FEWEST_VALIDATION_IMAGES}, do not tell whether fine-tuning is better")  # fmt: skip
+        context.talk.say(
+            f"  kept the probe: {validation_images} validation images, fewer than "
+            f"{FEWEST_VALIDATION_IMAGES}, do not tell whether fine-tuning is better"
+        )
         return _kept(context, subject, probed, cost)
     metric = context.recipe.data.metric
     trained = train_and_save(context, images, subject, teacher, None, device)
@@ -85,13 +96,21 @@ def _probed(
     title = f"features of {subject.name}"
     total = (1 + teacher.probe_views) * len(rows)
     with ranks.alone(), context.talk.progress(title, total, images_each=1) as show:
-        features = features_of(subject.model, spec, training, images.frames("train"), teacher.probe_views,
-                               device, show)  # fmt: skip
-    head = head_from_features(features, training.labels, folds_of(training.labels, images.table.groups[rows], FOLDS),
-                              _image_weights(images), len(images.classes))  # fmt: skip
+        features = features_of(subject.model, spec, training, images.frames("train"), teacher.probe_views, device, show)
+    head = head_from_features(
+        features,
+        training.labels,
+        folds_of(training.labels, images.table.groups[rows], FOLDS),
+        _image_weights(images),
+        len(images.classes),
+    )
     put_head(subject.model, subject.name, head)
-    about = {"views": teacher.probe_views, "folds": FOLDS, "l2": head.l2,
-             "log_loss_by_l2": {str(l2): loss for l2, loss in head.scores.items()}}  # fmt: skip
+    about = {
+        "views": teacher.probe_views,
+        "folds": FOLDS,
+        "l2": head.l2,
+        "log_loss_by_l2": {str(l2): loss for l2, loss in head.scores.items()},
+    }
     context.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
     values = described(context, images, subject, _file(subject), device)
     return {**values, "seed": teacher.seed, "epochs": 0, "steps": 0, "history": [], "mode": "probe", "probe": about}

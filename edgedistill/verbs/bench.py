@@ -14,15 +14,28 @@ HELP = "a board's figures for an ONNX file or a run, without deploying it"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", type=Path, nargs="?", metavar="WHAT",
-                        help="MODEL.onnx, a run folder, or a bundle folder")  # fmt: skip
-    parser.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"),
-                        help="two of them in turns: medians, their ratio and its interval")  # fmt: skip
+    parser.add_argument(
+        "what", type=Path, nargs="?", metavar="WHAT", help="MODEL.onnx, a run folder, or a bundle folder"
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="two of them in turns: medians, their ratio and its interval",
+    )
     parser.add_argument("--host", help="the board, any word that ssh accepts (default: this computer)")
-    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"),
-                        help="default: tensorrt on a board, onnxruntime here, a stand-in")  # fmt: skip
-    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp16",
-                        help="asked for a bare ONNX file (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--backend",
+        choices=("tensorrt", "onnxruntime"),
+        help="default: tensorrt on a board, onnxruntime here, a stand-in",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp16",
+        help="asked for a bare ONNX file (default: %(default)s)",
+    )
     parser.add_argument("--runs", type=int, default=200, help="timed inferences (default: %(default)s)")
     parser.add_argument("--python", help="interpreter there (default: python3)")
     ssh_options(parser)
@@ -36,8 +49,16 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.device.timing import timed
     from edgedistill.talk import Talk
 
-    found = timed(args.compare or [args.what], args.host, args.backend, args.precision, args.runs,
-                  args.python, args.ssh_config, Talk(args.quiet).say)  # fmt: skip
+    found = timed(
+        args.compare or [args.what],
+        args.host,
+        args.backend,
+        args.precision,
+        args.runs,
+        args.python,
+        args.ssh_config,
+        Talk(args.quiet).say,
+    )
     if args.json:
         print(json.dumps(found, indent=1))
     else:
@@ -63,8 +84,10 @@ def text_from_bench(found: dict) -> str:
 def text_from_compare(found: dict) -> str:
     """The same for two."""
     a, b = found["a"], found["b"]
-    lines = [f"A {a['model']} ({a['executed']}), B {b['model']} ({b['executed']}) on {found['host']}, "
-             f"{a['provenance']}; {found['rounds']} rounds {found['order']}"]  # fmt: skip
+    lines = [
+        f"A {a['model']} ({a['executed']}), B {b['model']} ({b['executed']}) on {found['host']}, "
+        f"{a['provenance']}; {found['rounds']} rounds {found['order']}"
+    ]
     if found["state"] != "locked":
         lines.append(f"clocks {found['state']}: the ratio is fair, do not quote the times")
     for scope in SCOPES:

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def board_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", default="edgedistill",
-                        help="folder there, relative to the login's home (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--root", default="edgedistill", help="folder there, relative to the login's home (default: %(default)s)"
+    )
     parser.add_argument("--python", default="python3", help="interpreter there (default: %(default)s)")
     ssh_options(parser)
 
 
 def ssh_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ssh-config", type=Path, metavar="FILE",
-                        help="what ssh reads instead of your ~/.ssh/config")  # fmt: skip
+    parser.add_argument("--ssh-config", type=Path, metavar="FILE", help="what ssh reads instead of your ~/.ssh/config")
 
 
 def one_host(parser: argparse.ArgumentParser) -> None:

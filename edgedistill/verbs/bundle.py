@@ -20,11 +20,15 @@ FORMATS = ("folder", "archive", "mender", "oci")
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run_options(parser)
-    parser.add_argument("--format", choices=FORMATS,
-                        help="also write the signed bundle as a folder, one reproducible file, a Mender "
-                             "artifact or an OCI image layout")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="PATH",
-                        help="where to (default: beside the run's folders, named after the recipe)")  # fmt: skip
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="also write the signed bundle as a folder, one reproducible file, a Mender "
+        "artifact or an OCI image layout",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="PATH", help="where to (default: beside the run's folders, named after the recipe)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,8 +40,10 @@ def run(args: argparse.Namespace) -> int:
     if args.format is None and args.out is None:
         return run_recipe(args, recipe, name)
     if recipe.deploy.sign_key is None:
-        raise BundleError("what leaves this computer is signed: edgedistill keys new, then "
-                          '--set deploy.sign_key=NAME or sign_key = "NAME" in [deploy]')  # fmt: skip
+        raise BundleError(
+            "what leaves this computer is signed: edgedistill keys new, then "
+            '--set deploy.sign_key=NAME or sign_key = "NAME" in [deploy]'
+        )
     path = run_asked(args, recipe, name)
     if isinstance(path, int):
         return path

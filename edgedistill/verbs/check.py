@@ -12,21 +12,41 @@ HELP = "will the board's TensorRT take this ONNX file?"
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
-    parser.add_argument("--tensorrt", metavar="RELEASE",
-                       help="that of another JetPack: 8.2, 8.5, 8.6, 10.3, 10.16, 11.4 "
-                       "(default: the board's)")  # fmt: skip
-    parser.add_argument("--fix", type=Path, metavar="OUT.onnx",
-                       help="write a mended file, proved equal to this one in ONNX Runtime")  # fmt: skip
-    parser.add_argument("--shape", type=_shape, action="append", metavar="INPUT=1,3,H,W",
-                       help="with --fix: sizes of an input whose dimensions are open")  # fmt: skip
-    parser.add_argument("--compile", action="store_true",
-                       help="also parse and build it with a TensorRT of this computer")  # fmt: skip
-    parser.add_argument("--parse", action="store_true",
-                       help="also ask the parser of a TensorRT of this computer, without a build")  # fmt: skip
-    parser.add_argument("--compile-seconds", type=float, default=300, metavar="N",
-                       help="stop the compiler after this (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--compile-mib", type=int, default=4096, metavar="N",
-                       help="stop the compiler at this memory (default: %(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--tensorrt",
+        metavar="RELEASE",
+        help="that of another JetPack: 8.2, 8.5, 8.6, 10.3, 10.16, 11.4 (default: the board's)",
+    )
+    parser.add_argument(
+        "--fix", type=Path, metavar="OUT.onnx", help="write a mended file, proved equal to this one in ONNX Runtime"
+    )
+    parser.add_argument(
+        "--shape",
+        type=_shape,
+        action="append",
+        metavar="INPUT=1,3,H,W",
+        help="with --fix: sizes of an input whose dimensions are open",
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="also parse and build it with a TensorRT of this computer"
+    )
+    parser.add_argument(
+        "--parse", action="store_true", help="also ask the parser of a TensorRT of this computer, without a build"
+    )
+    parser.add_argument(
+        "--compile-seconds",
+        type=float,
+        default=300,
+        metavar="N",
+        help="stop the compiler after this (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--compile-mib",
+        type=int,
+        default=4096,
+        metavar="N",
+        help="stop the compiler at this memory (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -19,15 +19,18 @@ HELP = "stage: verify and time the bundle on each host; or a bundle to boards, b
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", type=Path, metavar="WHAT",
-                        help="RECIPE.toml, a run folder, a bundle folder, or a bundle's archive")  # fmt: skip
+    parser.add_argument(
+        "what", type=Path, metavar="WHAT", help="RECIPE.toml, a run folder, a bundle folder, or a bundle's archive"
+    )
     run_options(parser)
-    parser.add_argument("--host", action="append", default=[], dest="hosts",
-                        help="a board, any word that ssh accepts; again for more")  # fmt: skip
+    parser.add_argument(
+        "--host", action="append", default=[], dest="hosts", help="a board, any word that ssh accepts; again for more"
+    )
     parser.add_argument("--fleet", type=Path, metavar="boards.toml", help="an inventory of boards")
     parser.add_argument("--group", help="only these boards of the fleet")
-    parser.add_argument("--until", choices=("build", "verify", "bench", "activate"),
-                        help="the last step (default: activate)")  # fmt: skip
+    parser.add_argument(
+        "--until", choices=("build", "verify", "bench", "activate"), help="the last step (default: activate)"
+    )
     parser.add_argument("--runs", type=int, help="timed inferences (default: the recipe's, or 200)")
     parser.add_argument("--allow-downgrade", action="store_true", help="let boards take an older serial")
     board_options(parser)
@@ -37,8 +40,17 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgedistill.device.deployment import Deployment, source_of
 
-    asked = Deployment(tuple(args.hosts), args.fleet, args.group, args.until, args.runs, args.allow_downgrade,
-                       args.root, args.python, args.ssh_config)  # fmt: skip
+    asked = Deployment(
+        tuple(args.hosts),
+        args.fleet,
+        args.group,
+        args.until,
+        args.runs,
+        args.allow_downgrade,
+        args.root,
+        args.python,
+        args.ssh_config,
+    )
     is_recipe = args.what.suffix == ".toml"
     if not asked.to_boards and not is_recipe:
         raise UsageError(f"{args.what} goes where? Give --host HOST or --fleet boards.toml")

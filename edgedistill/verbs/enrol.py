@@ -13,10 +13,15 @@ HELP = "put agent and public key on a board, or bring them up to date"
 def options(parser: argparse.ArgumentParser) -> None:
     one_host(parser)
     parser.add_argument("--target", required=True, help="what board it is, such as jetson-nano")
-    parser.add_argument("--key", required=True, metavar="NAME",
-                        help="whose signature it takes: `edgedistill keys list`; others stay")  # fmt: skip
-    parser.add_argument("--backend", choices=("tensorrt", "onnxruntime"), default="tensorrt",
-                        help="onnxruntime: a stand-in without TensorRT, and reports say so")  # fmt: skip
+    parser.add_argument(
+        "--key", required=True, metavar="NAME", help="whose signature it takes: `edgedistill keys list`; others stay"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("tensorrt", "onnxruntime"),
+        default="tensorrt",
+        help="onnxruntime: a stand-in without TensorRT, and reports say so",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {key.name} ({key.key_id})")
     for check in found["doctor"].get("checks", []):
-        print(f"  {'ok' if check['ok'] else 'NOT OK':7}{check['name']}: {check['found']}"
-              + (f"; {check['advice']}" if check["advice"] and not check["ok"] else ""))  # fmt: skip
+        print(
+            f"  {'ok' if check['ok'] else 'NOT OK':7}{check['name']}: {check['found']}"
+            + (f"; {check['advice']}" if check["advice"] and not check["ok"] else "")
+        )
     return 0

@@ -18,21 +18,15 @@ DEFAULT = "release"
 def options(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show|reset")
     new = verbs.add_parser("new", help="make a key pair; never over an existing one")
-    new.add_argument(
-        "name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s"
-    )
+    new.add_argument("name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s")
     new.add_argument("--no-passphrase", action="store_true", help="leave the private key unencrypted")
-    add = verbs.add_parser(
-        "add", help="take in the public half of a key that a KMS or a token holds"
-    )
+    add = verbs.add_parser("add", help="take in the public half of a key that a KMS or a token holds")
     add.add_argument("name", metavar="NAME")
     add.add_argument("pem", type=Path, metavar="PUBLIC.pem")
     every = verbs.add_parser("list", help="all keys of this user")
     show = verbs.add_parser("show", help="one key: its id, its files, its public half")
     show.add_argument("name", metavar="NAME")
-    reset = verbs.add_parser(
-        "reset", help="forget the serials that this key signed here, when the clock was wrong"
-    )
+    reset = verbs.add_parser("reset", help="forget the serials that this key signed here, when the clock was wrong")
     reset.add_argument("name", metavar="NAME")
     for verb in (new, add, every, show, reset):
         verb.add_argument("--json", action="store_true", help="print one JSON document")
@@ -74,8 +68,10 @@ def _new_passphrase(args: argparse.Namespace) -> str | None:
     if known:
         return known
     if not has_terminal():
-        raise SigningError(f"a passphrase is expected, and there is no terminal to ask for it: set {PASSPHRASE}, or "
-                           "give --no-passphrase for a key that whoever reads its file can use")  # fmt: skip
+        raise SigningError(
+            f"a passphrase is expected, and there is no terminal to ask for it: set {PASSPHRASE}, or "
+            "give --no-passphrase for a key that whoever reads its file can use"
+        )
     first = getpass.getpass("passphrase of the new key (empty: none): ")
     if first and getpass.getpass("once more: ") != first:
         raise SigningError("the two passphrases differ; no key was made")
@@ -91,8 +87,12 @@ def _private(key: KeyInfo) -> str:
 
 
 def _values(key: KeyInfo) -> dict[str, Any]:
-    return {**key._asdict(), "private": key.private and str(key.private), "public": str(key.public),
-            "about": _private(key)}  # fmt: skip
+    return {
+        **key._asdict(),
+        "private": key.private and str(key.private),
+        "public": str(key.public),
+        "about": _private(key),
+    }
 
 
 def _text(key: KeyInfo) -> str:

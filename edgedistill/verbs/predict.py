@@ -13,17 +13,24 @@ HELP = "how fast would this network be on the board?"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL.onnx|NAME",
-                        help="a file, or a network of the catalogue")  # fmt: skip
+    parser.add_argument("model", nargs="?", metavar="MODEL.onnx|NAME", help="a file, or a network of the catalogue")
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="fp16",
-                        help="asked of the board (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--image-px", type=int, metavar="N",
-                        help="input size of a named network (default: 224)")  # fmt: skip
-    parser.add_argument("--classes", type=int, default=1000, metavar="N",
-                        help="of a named network (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--learn", type=Path, metavar="REPORT.json",
-                        help="first keep your board's own measurement, which refines the model")  # fmt: skip
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        default="fp16",
+        help="asked of the board (default: %(default)s)",
+    )
+    parser.add_argument("--image-px", type=int, metavar="N", help="input size of a named network (default: 224)")
+    parser.add_argument(
+        "--classes", type=int, default=1000, metavar="N", help="of a named network (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--learn",
+        type=Path,
+        metavar="REPORT.json",
+        help="first keep your board's own measurement, which refines the model",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -54,12 +61,12 @@ def _learned(args: argparse.Namespace) -> tuple[str, int | None, str]:
     if is_file(model):
         features = features_from_file(Path(model))
     elif image_px is None:
-        raise RecipeError(
-            f"{args.learn} does not say the input's size; give --image-px or the .onnx file"
-        )
+        raise RecipeError(f"{args.learn} does not say the input's size; give --image-px or the .onnx file")
     else:
         features = features_of_name(model.partition(".")[0], image_px, args.classes)
     count = learn(replace(measured, image_px=image_px), args.target, features)
-    Talk().say(f"kept {measured.latency_ms:.2f} ms of {measured.model} on {measured.board}; "
-               f"{count} measurements of {args.target}")  # fmt: skip
+    Talk().say(
+        f"kept {measured.latency_ms:.2f} ms of {measured.model} on {measured.board}; "
+        f"{count} measurements of {args.target}"
+    )
     return model, image_px, measured.precision

@@ -13,25 +13,35 @@ from edgedistill.errors import UsageError
 
 def recipe_options(parser: argparse.ArgumentParser) -> None:
     """Of every verb that trains: where, with what, and how loud."""
-    parser.add_argument("--run-dir", type=Path, metavar="DIR",
-                        help="where artifacts go (default: runs/RECIPE)")  # fmt: skip
-    parser.add_argument("--set", dest="overrides", action="append", default=[],
-                        metavar="section.key=value", help="override a recipe key")  # fmt: skip
-    parser.add_argument("--seeds", type=int, metavar="N",
-                        help="train baseline and student N times: the mean gain and its 95 %% interval")  # fmt: skip
-    parser.add_argument("--force", action="append", default=[], metavar="STAGE",
-                        help="redo this stage although it is up to date")  # fmt: skip
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where artifacts go (default: runs/RECIPE)")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="section.key=value",
+        help="override a recipe key",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="train baseline and student N times: the mean gain and its 95 %% interval",
+    )
+    parser.add_argument(
+        "--force", action="append", default=[], metavar="STAGE", help="redo this stage although it is up to date"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--events", metavar="FILE",
-                        help="add JSON lines about the work to this file; - is stdout")  # fmt: skip
+    parser.add_argument("--events", metavar="FILE", help="add JSON lines about the work to this file; - is stdout")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run` and of each stage's own verb."""
     recipe_options(parser)
-    parser.add_argument("--dry-run", action="store_true",
-                        help="print what would be done, what is kept and why, and stop")  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be done, what is kept and why, and stop"
+    )
 
 
 def overrides_from_args(args: argparse.Namespace) -> list[str]:
@@ -111,8 +121,11 @@ def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
 
 def interrupted(args: argparse.Namespace, where: str = "") -> int:
     """Say how to go on after Ctrl-C; gives the exit code that shells expect of it."""
-    print(f"edgedistill {args.verb}: stopped{where}; what is finished and the last checkpoint are kept; "
-          f"go on with: {args.command}", file=sys.stderr)  # fmt: skip
+    print(
+        f"edgedistill {args.verb}: stopped{where}; what is finished and the last checkpoint are kept; "
+        f"go on with: {args.command}",
+        file=sys.stderr,
+    )
     return 130
 
 

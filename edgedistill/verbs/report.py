@@ -13,10 +13,10 @@ from edgedistill.verbs.run import run as run_stage
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
     run_options(parser)
-    parser.add_argument("--serve", action="store_true",
-                        help="then serve the page on 127.0.0.1 until Ctrl-C")  # fmt: skip
-    parser.add_argument("--port", type=int, default=8000, metavar="N",
-                        help="of --serve; 0 takes any free one (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--serve", action="store_true", help="then serve the page on 127.0.0.1 until Ctrl-C")
+    parser.add_argument(
+        "--port", type=int, default=8000, metavar="N", help="of --serve; 0 takes any free one (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

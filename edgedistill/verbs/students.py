@@ -10,8 +10,7 @@ HELP = "networks that can be students, and who takes them"
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
-    parser.add_argument("--refresh", action="store_true",
-                          help="export, check and compile them all again; minutes")  # fmt: skip
+    parser.add_argument("--refresh", action="store_true", help="export, check and compile them all again; minutes")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

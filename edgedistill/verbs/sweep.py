@@ -19,12 +19,15 @@ HELP = "try settings of the student on one cached teacher"
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")
-    parser.add_argument("--over", nargs="+", required=True, metavar="section.key=a,b,c",
-                       help="keys of [distill], student.model or student.weights, and the values to try")  # fmt: skip
-    parser.add_argument("--trials", type=int, metavar="N",
-                       help="try N combinations, chosen by TPE, instead of all")  # fmt: skip
-    parser.add_argument("--storage", metavar="URL",
-                       help="Optuna storage that several machines share (default: a file)")  # fmt: skip
+    parser.add_argument(
+        "--over",
+        nargs="+",
+        required=True,
+        metavar="section.key=a,b,c",
+        help="keys of [distill], student.model or student.weights, and the values to try",
+    )
+    parser.add_argument("--trials", type=int, metavar="N", help="try N combinations, chosen by TPE, instead of all")
+    parser.add_argument("--storage", metavar="URL", help="Optuna storage that several machines share (default: a file)")
     recipe_options(parser)
 
 
@@ -34,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
     run_dir = run_dir_of(args, args.recipe.stem)
     talk = talk_from_args(args)
-    sweep = Sweep(args.recipe, overrides_from_args(args), axes_from_text(args.over), run_dir,
-                  talk)  # fmt: skip
+    sweep = Sweep(args.recipe, overrides_from_args(args), axes_from_text(args.over), run_dir, talk)
     try:
         path = sweep.run(args.storage, args.trials)
     except KeyboardInterrupt:

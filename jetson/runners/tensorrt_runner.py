@@ -44,7 +44,10 @@ class TensorRTRunner(object):
         self.executed, self.engine_sha256 = record["executed"], record["engine_sha256"]
         self.engine_path = os.path.join(engine_file.engine_folder(self._folder), record["engine"])
         self.provenance = "measured: TensorRT %s on %s, memory by %s" % (
-            trt.__version__, record["board"], self._device.by)  # fmt: skip
+            trt.__version__,
+            record["board"],
+            self._device.by,
+        )
         return self
 
     def __exit__(self, *error):
@@ -76,8 +79,9 @@ class TensorRTRunner(object):
 
     def _fill(self, batch):
         if batch.shape != self._input.shape or batch.dtype != self._input.dtype:
-            raise ValueError("expected %s %s, got %s %s" % (
-                self._input.dtype, self._input.shape, batch.dtype, batch.shape))  # fmt: skip
+            raise ValueError(
+                "expected %s %s, got %s %s" % (self._input.dtype, self._input.shape, batch.dtype, batch.shape)
+            )
         np.copyto(self._input, batch)
 
     def _load(self, trt, content):
@@ -85,18 +89,14 @@ class TensorRTRunner(object):
         self._runtime, self._engine = trt_api.load_engine(trt, log, content)
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise DeviceMemoryError(
-                "TensorRT has no memory for this engine's context; stop other programs"
-            )
+            raise DeviceMemoryError("TensorRT has no memory for this engine's context; stop other programs")
         found = trt_api.tensors(trt, self._engine)
         expected = [
             (self._manifest.input_name, True, self._manifest.input_shape, np.float32),
             (self._manifest.output_name, False, (1, len(self._manifest.classes)), np.float32),
         ]
         if sorted(found) != sorted(expected):
-            raise EngineError(
-                "the engine has the tensors %s, the manifest says %s" % (found, expected)
-            )
+            raise EngineError("the engine has the tensors %s, the manifest says %s" % (found, expected))
         device, addresses, self._trt = self._device, [], trt
         for name, is_input, shape, dtype in found:
             host = device.pinned(shape, dtype)

@@ -14,19 +14,19 @@ from jetson.runners import BACKENDS
 def bundle_options(parser):
     """Of the verbs that work on one bundle."""
     parser.add_argument("--bundle", default=".", help="folder (default: this one)")
-    parser.add_argument(
-        "--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt"
-    )
+    parser.add_argument("--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt")
 
 
 def root_options(parser, release=False):
     """Of the agent's verbs, which work on the board's folder; `release`: and on one id."""
     home = home_folder()
     parser.add_argument(
-        "--root", default=os.path.join(home, root.DEFAULT) if home else None, type=os.path.realpath,
+        "--root",
+        default=os.path.join(home, root.DEFAULT) if home else None,
+        type=os.path.realpath,
         required=home is None,
         help="the board's folder (default: edgedistill in the home folder)",
-    )  # fmt: skip
+    )
     if release:
         parser.add_argument("release", metavar="ID", help="16 hex digits of the manifest's SHA-256")
 
@@ -34,6 +34,4 @@ def root_options(parser, release=False):
 def admission_options(parser):
     """Of the verbs that let a bundle in."""
     root_options(parser, release=True)
-    parser.add_argument(
-        "--allow-downgrade", action="store_true", help="take one that is older than one taken before"
-    )
+    parser.add_argument("--allow-downgrade", action="store_true", help="take one that is older than one taken before")

@@ -1,6 +1,5 @@
 """accept: make a release of what came."""
 
-
 from jetson.json_text import json_text
 from jetson.verbs import admission_options as options  # noqa: F401
 

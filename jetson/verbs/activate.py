@@ -1,6 +1,5 @@
 """activate: serve a release, if it proves itself."""
 
-
 from jetson.json_text import json_text
 from jetson.verbs import root_options
 

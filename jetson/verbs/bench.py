@@ -1,6 +1,5 @@
 """bench: how fast, in how much memory, at what power."""
 
-
 from jetson import benchreport, telemetry, trtexec
 from jetson.bench import PERCENTILES, bench, runs_for
 from jetson.engine_file import require_verified
@@ -18,25 +17,16 @@ SLOWEST = 3  # layers that the table names
 def options(parser):
     bundle_options(parser)
     parser.add_argument("--runs", type=int, default=200, help="timed calls (default 200)")
-    parser.add_argument(
-        "--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs"
-    )
-    parser.add_argument(
-        "--against", metavar="BUNDLE", help="another bundle: both in memory, in turns, and the ratio"
-    )
-    parser.add_argument(
-        "--compare", choices=("trtexec",), help="run the board's own trtexec beside it"
-    )
+    parser.add_argument("--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs")
+    parser.add_argument("--against", metavar="BUNDLE", help="another bundle: both in memory, in turns, and the ratio")
+    parser.add_argument("--compare", choices=("trtexec",), help="run the board's own trtexec beside it")
 
 
 def run(args):
     manifest = read_manifest(args.bundle)
     needed = runs_for(args.percentile) if args.percentile else args.runs
     if args.runs < needed:
-        raise BenchError(
-            "--percentile %d needs --runs of at least %d, got %d"
-            % (args.percentile, needed, args.runs)
-        )
+        raise BenchError("--percentile %d needs --runs of at least %d, got %d" % (args.percentile, needed, args.runs))
     require_verified(args.bundle, args.backend)
     if args.against is not None:
         return _against(args, manifest)
@@ -63,16 +53,15 @@ def _against(args, manifest):
         raise BenchError("--against %s: %s" % (args.against, error))
     folders = (args.bundle, manifest), (args.against, other)
     with against.both(args.backend, *folders) as (one, two):
-        report = against.compare(
-            args.bundle, (manifest, one), (other, two), golden_images(args.bundle), args.runs
-        )
+        report = against.compare(args.bundle, (manifest, one), (other, two), golden_images(args.bundle), args.runs)
     for line in report["warnings"]:
         print(line)
     for letter in "ab":
         side = report[letter]
-        print("%s: %s, %s, host p50 %.3f ms, end to end p50 %.3f ms" % (
-            letter, side["model"], side["provenance"], side["host_ms"]["p50_ms"],
-            side["end_to_end_ms"]["p50_ms"]))  # fmt: skip
+        print(
+            "%s: %s, %s, host p50 %.3f ms, end to end p50 %.3f ms"
+            % (letter, side["model"], side["provenance"], side["host_ms"]["p50_ms"], side["end_to_end_ms"]["p50_ms"])
+        )
     for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
         if report["ratio"][scope] is not None:
             _ratio_row(scope[:-3], report["ratio"][scope])
@@ -81,8 +70,10 @@ def _against(args, manifest):
 
 def _ratio_row(scope, found):
     word = {"a": "a is faster", "b": "b is faster", None: "no difference was seen"}
-    print("%-12s a / b = %.3f (%.3f to %.3f): %s" % (
-        scope, found["a_over_b"], found["low"], found["high"], word[found["faster"]]))  # fmt: skip
+    print(
+        "%-12s a / b = %.3f (%.3f to %.3f): %s"
+        % (scope, found["a_over_b"], found["low"], found["high"], word[found["faster"]])
+    )
 
 
 def _table(report):
@@ -99,11 +90,11 @@ def _table(report):
         values = [row[key] for key in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")]
         shown = ["%8.2f" % value if value is not None else "%8s" % "-" for value in values]
         print("%-12s %s" % (scope[:-3], " ".join(shown)))
-    print("FPS: %(host).1f the network alone, %(end_to_end).1f from the file, "
-          "%(pipelined).1f pipelined" % report["fps"])  # fmt: skip
+    print(
+        "FPS: %(host).1f the network alone, %(end_to_end).1f from the file, %(pipelined).1f pipelined" % report["fps"]
+    )
     if report["power"]["energy_mj"] is not None:
-        print("%.1f mJ an image, pipelined, of %s" % (
-            report["power"]["energy_mj"], report["power"]["input_rail"]))  # fmt: skip
+        print("%.1f mJ an image, pipelined, of %s" % (report["power"]["energy_mj"], report["power"]["input_rail"]))
     if report["layer_times"] is not None:
         _slowest(report["layer_times"])
     for name, reason in sorted(report["absent"].items()):
@@ -115,8 +106,7 @@ def _table(report):
 def _slowest(found):
     ordered = sorted(found["layers"], key=lambda layer: -layer["median_ms"])[:SLOWEST]
     shown = ", ".join(
-        "%s %.3f ms" % (layer["name"].encode("ascii", "replace").decode()[:40], layer["median_ms"])
-        for layer in ordered
+        "%s %.3f ms" % (layer["name"].encode("ascii", "replace").decode()[:40], layer["median_ms"]) for layer in ordered
     )
     print("%d layers, profiled apart; the slowest: %s" % (len(found["layers"]), shown))
 

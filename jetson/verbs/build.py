@@ -1,6 +1,5 @@
 """build: the TensorRT engine, on this board."""
 
-
 from jetson.board import BUILD_TIMEOUT_S
 from jetson.json_text import json_text
 from jetson.manifest import read_manifest
@@ -15,9 +14,7 @@ def options(parser):
     parser.add_argument(
         "--timeout-s", type=int, default=BUILD_TIMEOUT_S, help="give up after (default %d)" % (BUILD_TIMEOUT_S,)
     )
-    parser.add_argument(
-        "--workspace-mib", type=int, help="of the first attempt (default: from what is free)"
-    )
+    parser.add_argument("--workspace-mib", type=int, help="of the first attempt (default: from what is free)")
 
 
 def run(args):
@@ -31,6 +28,11 @@ def run(args):
     with open_runner(args.backend, args.bundle, manifest) as runner:  # that it opens is all there is
         print("ONNX Runtime loads model.onnx and needs no engine")
         return json_text(
-            {"verb": "build", "engine": None, "requested": manifest.precision_requested,
-             "executed": runner.executed, "provenance": runner.provenance}
-        )  # fmt: skip
+            {
+                "verb": "build",
+                "engine": None,
+                "requested": manifest.precision_requested,
+                "executed": runner.executed,
+                "provenance": runner.provenance,
+            }
+        )

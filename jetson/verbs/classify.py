@@ -17,22 +17,30 @@ HELP = "images in, classes out"
 def options(parser):
     bundle_options(parser)
     parser.add_argument(
-        "sources", nargs="+", metavar="SOURCE",
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
         help="image, folder, video, csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, file://PATH",
-    )  # fmt: skip
+    )
     parser.add_argument("--top", type=_count, default=5, help="classes shown (default 5)")
     parser.add_argument(
         "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
     )
     parser.add_argument("--stats", metavar="FILE", help="small JSON, written anew each second")
     parser.add_argument(
-        "--camera", type=_camera, default=(1280, 720, 30), metavar="WxH@FPS",
+        "--camera",
+        type=_camera,
+        default=(1280, 720, 30),
+        metavar="WxH@FPS",
         help="asked of a CSI or USB camera (default 1280x720@30)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--flip", choices=list(FLIPS), default="none", metavar="HOW",
+        "--flip",
+        choices=list(FLIPS),
+        default="none",
+        metavar="HOW",
         help="turn what a camera or video shows: %s" % (", ".join(list(FLIPS)[1:]),),
-    )  # fmt: skip
+    )
 
 
 def _count(text):
@@ -56,9 +64,7 @@ def run(args):
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
         progress.begin()
         try:
-            classify(
-                args.sources, manifest, runner, args.top, args.camera, args.overlay, progress, flip=args.flip
-            )
+            classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress, flip=args.flip)
         except JetsonError:
             print(json_text(progress.summary(runner.provenance), sort_keys=False))
             raise

@@ -6,9 +6,7 @@ HELP = "what this board has and lacks"
 
 
 def options(parser):
-    parser.add_argument(
-        "--root", default="edgedistill", help="where the releases lie (default: edgedistill)"
-    )
+    parser.add_argument("--root", default="edgedistill", help="where the releases lie (default: edgedistill)")
 
 
 def run(args):

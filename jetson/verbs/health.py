@@ -1,6 +1,5 @@
 """health: what `activate` asks of what it has just made current."""
 
-
 from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
@@ -15,9 +14,7 @@ def run(args):
     manifest = read_manifest(args.bundle)
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
         found = examine(args.bundle, manifest, runner)
-        print(
-            "%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"])
-        )
+        print("%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"]))
         return json_text(
             dict(found, verb="health", model=manifest.model, provenance=runner.provenance),
         )

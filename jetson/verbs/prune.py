@@ -1,6 +1,5 @@
 """prune: make room."""
 
-
 from jetson.json_text import json_text
 from jetson.verbs import root_options
 
@@ -10,9 +9,12 @@ HELP = "remove old releases and copies that were given up"
 def options(parser):
     root_options(parser)
     parser.add_argument(
-        "--keep", type=int, default=3, metavar="N",
+        "--keep",
+        type=int,
+        default=3,
+        metavar="N",
         help="releases that stay, newest first; current and previous always (default 3)",
-    )  # fmt: skip
+    )
 
 
 def run(args):

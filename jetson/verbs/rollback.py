@@ -1,6 +1,5 @@
 """rollback: serve the previous release again."""
 
-
 from jetson.json_text import json_text
 from jetson.verbs import root_options
 

@@ -9,13 +9,12 @@ HELP = "mend the record of serials: after damage, or after a clock was far ahead
 def options(parser):
     root_options(parser)
     way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("--rebuild", action="store_true", help="from what lies on the board; no serial is lowered")
     way.add_argument(
-        "--rebuild", action="store_true", help="from what lies on the board; no serial is lowered"
-    )
-    way.add_argument(
-        "--as-current", action="store_true",
+        "--as-current",
+        action="store_true",
         help="let the current release be the newest; what had a higher serial is withdrawn",
-    )  # fmt: skip
+    )
 
 
 def run(args):

@@ -1,6 +1,5 @@
 """unpack: a bundle that came as one file."""
 
-
 from jetson.json_text import json_text
 from jetson.verbs import root_options
 

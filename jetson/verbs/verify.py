@@ -1,6 +1,5 @@
 """verify: does this board give what the workstation gave?"""
 
-
 from jetson.json_text import json_text
 from jetson.manifest import read_manifest
 from jetson.runners import open_runner
@@ -16,6 +15,11 @@ def run(args):
         found = verify(args.bundle, manifest, runner)
         print("agrees with the workstation on %(images)d images" % found)
         return json_text(
-            dict(found, verb="verify", model=manifest.model,
-                 requested=manifest.precision_requested, provenance=runner.provenance),
-        )  # fmt: skip
+            dict(
+                found,
+                verb="verify",
+                model=manifest.model,
+                requested=manifest.precision_requested,
+                provenance=runner.provenance,
+            ),
+        )

@@ -1,6 +1,5 @@
 """want: may this bundle come, and what of it is left to send?"""
 
-
 from jetson.json_text import json_text
 from jetson.verbs import admission_options as options  # noqa: F401
 

@@ -57,9 +57,7 @@ def test_versions_are_numbered_as_tensorrt_does():
         header_number("8.2.1-rc")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "no header\n", "TRT-8201-X\nname without hex\n", "TRT-8201-X\na: zz\n"]
-)
+@pytest.mark.parametrize("text", ["", "no header\n", "TRT-8201-X\nname without hex\n", "TRT-8201-X\na: zz\n"])
 def test_other_files_are_refused(text):
     with pytest.raises(ValueError, match="expected"):
         amax_from_text(text)

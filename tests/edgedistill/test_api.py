@@ -50,11 +50,11 @@ def copy(finished_run, tmp_path, monkeypatch):
 
 
 def test_importing_is_light_and_naming_a_verb_nearly_so():
-    program = ("import sys, edgedistill; edgedistill.run; edgedistill.distill; edgedistill.EdgeDistillError\n"
-               "print([m for m in ('torch', 'numpy', 'pydantic', 'onnx', 'rich') if m in sys.modules])")  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    program = (
+        "import sys, edgedistill; edgedistill.run; edgedistill.distill; edgedistill.EdgeDistillError\n"
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'onnx', 'rich') if m in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -68,9 +68,7 @@ def test_every_function_is_offered_typed_and_documented():
         signature = inspect.signature(function)
         assert inspect.signature(getattr(edgedistill, name)) == signature
         assert signature.return_annotation is not inspect.Signature.empty
-        assert all(
-            p.annotation is not inspect.Parameter.empty for p in signature.parameters.values()
-        )
+        assert all(p.annotation is not inspect.Parameter.empty for p in signature.parameters.values())
         assert f"import {name} as {name}" in source, f"type checkers do not see {name}"
     with pytest.raises(AttributeError, match="has no attribute 'fly'; it has: "):
         edgedistill.fly  # noqa: B018
@@ -108,13 +106,9 @@ def test_a_function_has_the_options_of_its_verb():
 
 def test_recipes_from_a_file_from_keywords_and_from_both(tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
-    (tmp_path / "there" / "r.toml").write_text(
-        '[data]\ntrain = "x"\n[distill]\ntemperature = 2\nviews = 3\n'
-    )
+    (tmp_path / "there" / "r.toml").write_text('[data]\ntrain = "x"\n[distill]\ntemperature = 2\nviews = 3\n')
     monkeypatch.chdir(tmp_path)
-    made = edgedistill.recipe(
-        "there/r.toml", distill={"temperature": 5.0}, data={"val": ROOT / "v"}
-    )
+    made = edgedistill.recipe("there/r.toml", distill={"temperature": 5.0}, data={"val": ROOT / "v"})
     assert (made.distill.temperature, made.distill.views) == (5.0, 3)
     assert (made.data.train, made.data.val) == (str(tmp_path / "there" / "x"), str(ROOT / "v"))
     assert edgedistill.recipe(data={"train": "y"}).data.train == str(tmp_path / "y")
@@ -210,13 +204,9 @@ def test_examples_that_only_look(copy, finished_run, tmp_path, capsys):
     assert example("cost_of_int8")(copy).keys() == {"float", "onnx", "fp16", "int8"}
     assert "executed as fp16" in capsys.readouterr().out
     int8 = finished_run / "runs" / "r" / "quantize" / "student_int8.onnx"
-    assert (
-        example("check_and_mend_onnx")(str(int8), "jetson-nano", str(tmp_path / "m.onnx")) is False
-    )
+    assert example("check_and_mend_onnx")(str(int8), "jetson-nano", str(tmp_path / "m.onnx")) is False
     onnx = finished_run / "runs" / "r" / "export" / "student.onnx"
-    assert (
-        example("check_and_mend_onnx")(str(onnx), "jetson-nano", str(tmp_path / "m.onnx")) is True
-    )
+    assert example("check_and_mend_onnx")(str(onnx), "jetson-nano", str(tmp_path / "m.onnx")) is True
     assert "mobilenetv3_small_050" in example("pick_a_student")("jetson-nano", "2.0")
     assert (example("bundle_for_a_board")(copy) / "manifest.json").exists()
 

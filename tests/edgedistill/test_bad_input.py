@@ -106,8 +106,7 @@ def test_weights_of_another_architecture(folder, tmp_path):
     import torch
 
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "w.pth")
-    done = edgedistill("teacher", "r.toml", "--set", f"teacher.weights={tmp_path / 'w.pth'}",
-                       cwd=folder, check=False)  # fmt: skip
+    done = edgedistill("teacher", "r.toml", "--set", f"teacher.weights={tmp_path / 'w.pth'}", cwd=folder, check=False)
     assert done.returncode == 1
     assert "does not hold the weights of resnet10t" in done.stderr
     assert "Traceback" not in done.stderr
@@ -121,8 +120,7 @@ def test_pickled_code_in_a_weights_file_is_not_run(folder, tmp_path):
             return (open, (str(tmp_path / "owned"), "w"))
 
     torch.save({"x": Evil()}, tmp_path / "w.pth")
-    done = edgedistill("teacher", "r.toml", "--set", f"teacher.weights={tmp_path / 'w.pth'}",
-                       cwd=folder, check=False)  # fmt: skip
+    done = edgedistill("teacher", "r.toml", "--set", f"teacher.weights={tmp_path / 'w.pth'}", cwd=folder, check=False)
     assert done.returncode == 1
     assert "holds no loadable weights" in done.stderr
     assert not (tmp_path / "owned").exists()
@@ -159,10 +157,12 @@ def test_ctrl_c_is_one_line(folder):
 
     process = subprocess.Popen(
         [*forked(), "distill", "r.toml", "--set", "distill.epochs=500", *CHECKPOINTS],
-        cwd=folder, stderr=subprocess.PIPE, text=True,
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
         # A shell's background job ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     seen = ""
     while "] baseline:" not in seen and "] distill:" not in seen:
         line = process.stderr.readline()

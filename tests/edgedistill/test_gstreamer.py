@@ -43,9 +43,7 @@ DEBIAN = "gstreamer1.0-tools gstreamer1.0-plugins-{base,good,ugly}"
 @pytest.fixture(scope="module")
 def gstreamer() -> None:
     missing = [] if shutil.which("gst-inspect-1.0") else ["gst-inspect-1.0"]
-    missing = missing or [
-        name for name in NEEDED if subprocess.run(["gst-inspect-1.0", "--exists", name]).returncode
-    ]
+    missing = missing or [name for name in NEEDED if subprocess.run(["gst-inspect-1.0", "--exists", name]).returncode]
     if missing:
         lacking(", ".join(missing), f"apt install {DEBIAN}")
 
@@ -67,8 +65,7 @@ def stand_in(text: str) -> str:
 
 def launch(text: str, timeout_s: float = 60) -> subprocess.CompletedProcess:
     """gst-launch-1.0 takes the very string that cv2 hands to gst_parse_launch."""
-    return subprocess.run(["gst-launch-1.0", "-q", *text.split(" ")], capture_output=True, text=True,
-                          timeout=timeout_s)  # fmt: skip
+    return subprocess.run(["gst-launch-1.0", "-q", *text.split(" ")], capture_output=True, text=True, timeout=timeout_s)
 
 
 def parsed(text: str) -> str:
@@ -118,10 +115,13 @@ def test_a_csi_camera_is_turned(gstreamer, tmp_path):
     assert abs(frames[0] - frames[1]).max() > 200
 
 
-@pytest.mark.parametrize(("kind", "gives"), [
-    ("jpeg", "video/x-raw,format=I420 ! jpegenc quality=95"),
-    ("raw", "video/x-raw,format=YUY2 ! identity"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "gives"),
+    [
+        ("jpeg", "video/x-raw,format=I420 ! jpegenc quality=95"),
+        ("raw", "video/x-raw,format=YUY2 ! identity"),
+    ],
+)
 def test_a_usb_camera_gives_blue_green_red(gstreamer, tmp_path, kind, gives):
     """A camera's place is taken by frames of its format; from there on the string is ours."""
     text = pipeline("v4l2:///dev/video0", CAMERA, nvidia=True, kind=kind)
@@ -145,11 +145,14 @@ def test_a_file_gives_every_frame(gstreamer, tmp_path, video, nvidia):
 
 
 @pytest.mark.parametrize("nvidia", [False, True])
-@pytest.mark.parametrize(("source", "said"), [
-    ("v4l2:///dev/video99", "Cannot identify device '/dev/video99'"),
-    ("rtsp://127.0.0.1:9/live?a=1&b=2", "Could not open resource"),
-    ("file:///none/film.mp4", "No such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("v4l2:///dev/video99", "Cannot identify device '/dev/video99'"),
+        ("rtsp://127.0.0.1:9/live?a=1&b=2", "Could not open resource"),
+        ("file:///none/film.mp4", "No such file"),
+    ],
+)
 def test_sources_are_parsed_before_they_fail(gstreamer, source, said, nvidia):
     error = parsed(pipeline(source, CAMERA, nvidia))
     assert said in error
@@ -171,9 +174,11 @@ def free_port() -> int:
 
 def receiver(port: int, path: Path) -> subprocess.Popen:
     """What docs/board.md tells to run on the laptop, into a file instead of a window."""
-    command = (f"udpsrc port={port} caps=application/x-rtp,media=video,clock-rate=90000,"
-               f"encoding-name=H264,payload=96 ! rtph264depay ! "
-               f"video/x-h264,stream-format=byte-stream ! filesink location={path} buffer-mode=2")  # fmt: skip
+    command = (
+        f"udpsrc port={port} caps=application/x-rtp,media=video,clock-rate=90000,"
+        f"encoding-name=H264,payload=96 ! rtph264depay ! "
+        f"video/x-h264,stream-format=byte-stream ! filesink location={path} buffer-mode=2"
+    )
     process = subprocess.Popen(["gst-launch-1.0", "-q", *command.split(" ")])
     deadline = time.monotonic() + 20
     while f":{port:04X} " not in Path("/proc/net/udp").read_text() and time.monotonic() < deadline:
@@ -202,8 +207,7 @@ def received(process: subprocess.Popen, path: Path) -> list[np.ndarray]:
 def test_the_overlay_arrives_by_rtp(gstreamer, tmp_path, number):
     port = free_port()
     text = rtp_pipelines(f"rtp://127.0.0.1:{port}", nvidia=True)[number]
-    frames = (f"videotestsrc pattern=red num-buffers={FRAMES} ! "
-              f"video/x-raw,format=BGR,width={SIZE[0]},height={SIZE[1]}")  # fmt: skip
+    frames = f"videotestsrc pattern=red num-buffers={FRAMES} ! video/x-raw,format=BGR,width={SIZE[0]},height={SIZE[1]}"
     path = tmp_path / "seen.h264"
     process = receiver(port, path)
     try:
@@ -237,18 +241,18 @@ def test_debians_opencv_reads_and_sends_through_the_same_code(gstreamer, tmp_pat
     """python3-opencv has GStreamer, as JetPack's OpenCV; CI, whose time it would double, does without."""
     probe = "import cv2, sys; sys.exit('GStreamer:                   YES' not in cv2.getBuildInformation())"
     python = "/usr/bin/python3"
-    if (
-        not os.path.exists(python)
-        or subprocess.run([python, "-Ic", probe], capture_output=True).returncode
-    ):
+    if not os.path.exists(python) or subprocess.run([python, "-Ic", probe], capture_output=True).returncode:
         lacking_in_ci_too("OpenCV with GStreamer", "apt install python3-opencv")
     port, path = free_port(), tmp_path / "seen.h264"
     process = receiver(port, path)
     try:
         done = subprocess.run(
-            [python, "-c", SYSTEM, str(video), f"rtp://127.0.0.1:{port}"], cwd=ROOT, text=True,
-            capture_output=True, env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+            [python, "-c", SYSTEM, str(video), f"rtp://127.0.0.1:{port}"],
+            cwd=ROOT,
+            text=True,
+            capture_output=True,
+            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        )
         assert done.returncode == 0, done.stderr
         seen = received(process, path)
     finally:

@@ -71,8 +71,7 @@ def test_the_pool_is_learnt_from_beside_the_labelled_images(place, run_dir):
 
 
 def test_the_pool_instead_needs_no_label_at_all(place, run_dir):
-    found = run(place, run_dir, "distill", "data.unlabelled=pool", "distill.pool=instead",
-                "distill.loss=dkd")  # fmt: skip
+    found = run(place, run_dir, "distill", "data.unlabelled=pool", "distill.pool=instead", "distill.loss=dkd")
     assert [row["label"] for row in terms(found["history"])] == [0, 0]
     logits = json.loads((run_dir / "logits/logits.json").read_text())
     assert logits["train_top1_fraction"] is None
@@ -108,9 +107,15 @@ def test_data_free_keeps_and_shows_its_images_and_goes_on_after_a_stop(place, ru
 
 @pytest.mark.parametrize("kind", ["relational", "fitnet", "attention", "review"])
 def test_features_are_matched_and_only_the_student_is_kept(place, run_dir, kind):
-    found = run(place, run_dir, "distill", f"distill.feature_loss={kind}",
-                "distill.feature_weight=2", "distill.feature_warmup_fraction=0.0",
-                "distill.epochs=6")  # fmt: skip
+    found = run(
+        place,
+        run_dir,
+        "distill",
+        f"distill.feature_loss={kind}",
+        "distill.feature_weight=2",
+        "distill.feature_warmup_fraction=0.0",
+        "distill.epochs=6",
+    )
     first, *_, last = terms(found["history"])
     assert last["feature"] < first["feature"]
     plain = load_file(run_dir / "distill/weights.safetensors")
@@ -121,8 +126,14 @@ def test_features_are_matched_and_only_the_student_is_kept(place, run_dir, kind)
 
 def test_taps_by_name_that_are_not_there_are_named(place, run_dir):
     with pytest.raises(RecipeError, match="blocks"):
-        run(place, run_dir, "distill", "distill.feature_weight=0.5", "distill.feature_loss=fitnet",
-            'distill.student_taps=["blocks.99"]')  # fmt: skip
+        run(
+            place,
+            run_dir,
+            "distill",
+            "distill.feature_weight=0.5",
+            "distill.feature_loss=fitnet",
+            'distill.student_taps=["blocks.99"]',
+        )
 
 
 def test_an_embedding_student_is_measured_by_its_neighbours(place, run_dir):
@@ -167,13 +178,16 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
     assert ours.stat().st_ino == theirs.stat().st_ino
 
 
-@pytest.mark.parametrize(("settings", "said"), [
-    (["distill.pool=instead"], "needs data.unlabelled"),
-    (["distill.method=data_free", "data.unlabelled=pool"], "makes its own images"),
-    (["student.output=embedding"], "learns from the teacher's pooled features"),
-    (["distill.feature_loss=relational", "distill.batch_size=2"], "three images"),
-    (["distill.method=self", "distill.feature_weight=0.1"], "is for one teacher"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["distill.pool=instead"], "needs data.unlabelled"),
+        (["distill.method=data_free", "data.unlabelled=pool"], "makes its own images"),
+        (["student.output=embedding"], "learns from the teacher's pooled features"),
+        (["distill.feature_loss=relational", "distill.batch_size=2"], "three images"),
+        (["distill.method=self", "distill.feature_weight=0.1"], "is for one teacher"),
+    ],
+)
 def test_what_does_not_go_together_is_said(place, settings, said):
     with pytest.raises(RecipeError, match=said):
         load_recipe(place / "r.toml", [*SHORT, *settings])
@@ -189,5 +203,6 @@ def test_other_precisions_train_and_say_what_they_were(place, run_dir, precision
     assert taken in map(str, CANDIDATES)
     assert precision == "auto" or taken == "bfloat16, channels last"
     assert {v.dtype for v in load_file(run_dir / "distill/weights.safetensors").values()} <= {
-        np.dtype("float32"), np.dtype("int64")
-    }  # fmt: skip
+        np.dtype("float32"),
+        np.dtype("int64"),
+    }

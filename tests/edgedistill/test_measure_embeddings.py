@@ -32,9 +32,7 @@ def recall_oracle(embeddings, labels):
         if list(labels).count(label) < 2:
             continue
         others = [j for j in range(len(labels)) if j != i]
-        hits.append(
-            labels[max(others, key=lambda j: cosine(embeddings[i], embeddings[j]))] == label
-        )
+        hits.append(labels[max(others, key=lambda j: cosine(embeddings[i], embeddings[j]))] == label)
     return sum(hits) / len(hits)
 
 

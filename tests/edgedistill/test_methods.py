@@ -42,9 +42,7 @@ def test_an_ensemble_teaches_with_the_mean_of_its_logits(place):
 
 
 def test_a_chain_chooses_its_assistant_by_size(place):
-    _, found = evaluated(
-        place, "--set", "distill.method=progressive", "--set", "teacher.model=resnet18"
-    )
+    _, found = evaluated(place, "--set", "distill.method=progressive", "--set", "teacher.model=resnet18")
     (link,) = found["links"]
     student = load_file(place / "runs/r/distill/weights.safetensors")
     smallest = sum(v.size for k, v in student.items() if "running" not in k and "num_" not in k)
@@ -80,10 +78,16 @@ def cached(place):
     return words, (place / "runs/losses/logits/shard-00000.npy").stat().st_mtime_ns
 
 
-@pytest.mark.parametrize("setting", [
-    "distill.loss=dkd", "distill.loss=dist", "distill.loss=mse", "distill.standardise=true",
-    "distill.kd_weight=1.0",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "distill.loss=dkd",
+        "distill.loss=dist",
+        "distill.loss=mse",
+        "distill.standardise=true",
+        "distill.kd_weight=1.0",
+    ],
+)
 def test_every_loss_trains_and_keeps_the_teachers_cache(place, cached, setting):
     words, written = cached
     edgedistill("distill", *words, "--set", setting, cwd=place)
@@ -93,10 +97,13 @@ def test_every_loss_trains_and_keeps_the_teachers_cache(place, cached, setting):
     assert ("label" in history[0]["terms"]) == (setting != "distill.kd_weight=1.0")
 
 
-@pytest.mark.parametrize(("setting", "said"), [
-    ("distill.method=ensemble", "needs distill.teachers"),
-    ('distill.assistants=[{model="resnet18"}]', "is for distill.method = 'progressive'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("distill.method=ensemble", "needs distill.teachers"),
+        ('distill.assistants=[{model="resnet18"}]', "is for distill.method = 'progressive'"),
+    ],
+)
 def test_methods_say_what_they_need(place, setting, said):
     done = edgedistill("evaluate", "r.toml", "--set", setting, cwd=place, check=False)
     assert done.returncode == 1
@@ -114,8 +121,7 @@ def test_a_stage_that_the_method_does_not_have_is_named(place):
 def test_standardised_logits_of_two_classes_are_refused(tmp_path):
     write_images(tmp_path / "images", per_class=20, kinds=("disc", "stripes"))
     (tmp_path / "r.toml").write_text(RECIPE)
-    done = edgedistill("distill", "r.toml", *PLAIN, "--set", "distill.standardise=true",
-                       cwd=tmp_path, check=False)  # fmt: skip
+    done = edgedistill("distill", "r.toml", *PLAIN, "--set", "distill.standardise=true", cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "distill.loss = 'kd':" in done.stderr
     assert "standardising needs 3 classes" in done.stderr

@@ -119,11 +119,20 @@ LEVEL = 1.01 / 255  # two releases of OpenCV may round one grey level differentl
 
 
 def on_the_board(folder, model, spec, paths):
-    job = {"preprocess": dict_from_preprocess(spec), "model": str(model), "out": str(folder / "board.npz"),
-           "paths": [str(path) for path in paths]}  # fmt: skip
+    job = {
+        "preprocess": dict_from_preprocess(spec),
+        "model": str(model),
+        "out": str(folder / "board.npz"),
+        "paths": [str(path) for path in paths],
+    }
     (folder / "job.json").write_text(json.dumps(job))
     python = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
-    done = subprocess.run([python, "-c", BOARD, str(folder / "job.json")], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
+    done = subprocess.run(
+        [python, "-c", BOARD, str(folder / "job.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     assert done.returncode == 0, done.stderr
     return np.load(job["out"])

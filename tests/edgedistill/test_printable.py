@@ -13,8 +13,22 @@ from edgedistill.printable import on_page, printable, printable_lines, printable
 from edgedistill.talk import Talk
 from edgedistill.text_table import table_lines
 
-HOSTILE = ["\x1b[2J", "\r", "\n", "\x9b31m", "\x07", "\x7f", "\u202e", "\u2066", "\u2028", "\x85", "\ud800", "\0",
-           "\u200b", "\U000e0041"]  # fmt: skip
+HOSTILE = [
+    "\x1b[2J",
+    "\r",
+    "\n",
+    "\x9b31m",
+    "\x07",
+    "\x7f",
+    "\u202e",
+    "\u2066",
+    "\u2028",
+    "\x85",
+    "\ud800",
+    "\0",
+    "\u200b",
+    "\U000e0041",
+]
 
 
 @pytest.mark.parametrize("part", HOSTILE)
@@ -40,10 +54,31 @@ def test_what_is_fit_stays_as_it_is():
 def test_pages_show_no_control_character():
     assert on_page("a\x1b\nb\u202e") == "a\\x1b\nb\\u202e"
     assert on_page(3) == 3
-    report = {"version": 1, "fleet": FORGED, "id": "0" * 16, "model": FORGED, "target": "local", "serial": 1,
-              "until": "bench", "stopped": FORGED, "boards": [{
-                  "name": "n", "host": "h", "group": None, "canary": True, "state": "failed", "executed": None,
-                  "provenance": None, "p50_ms": None, "fps": None, "seconds": 1.0, "reason": FORGED}]}  # fmt: skip
+    report = {
+        "version": 1,
+        "fleet": FORGED,
+        "id": "0" * 16,
+        "model": FORGED,
+        "target": "local",
+        "serial": 1,
+        "until": "bench",
+        "stopped": FORGED,
+        "boards": [
+            {
+                "name": "n",
+                "host": "h",
+                "group": None,
+                "canary": True,
+                "state": "failed",
+                "executed": None,
+                "provenance": None,
+                "p50_ms": None,
+                "fps": None,
+                "seconds": 1.0,
+                "reason": FORGED,
+            }
+        ],
+    }
     assert "\x1b" not in html_from_fleet(report)
     fit(table_from_fleet(report), lines=1)
     assert _plain("a\x1b\nb|`") == "a\\x1b b/'"
@@ -82,5 +117,3 @@ def test_a_recipe_that_is_called_like_a_line_of_ours(tmp_path, capsys):
     odd.write_text('[data]\ntrain = "x"\nx = 1\n')
     assert main(["data", str(odd)]) == 1
     fit(capsys.readouterr().err, lines=1)
-
-

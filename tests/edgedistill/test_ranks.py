@@ -16,8 +16,18 @@ from torchrun import kill_one_worker, torchrun
 pytestmark = pytest.mark.slow
 
 # DIST looks at the whole batch, the projector stands beside DDP, the pool makes label counts differ.
-SETTINGS = ("--set", "distill.loss=dist", "--set", "teacher.epochs=1", "--set", "distill.epochs=4",
-            "--set", "distill.batch_size=30", "--set", "distill.mixup_alpha=0.4")  # fmt: skip
+SETTINGS = (
+    "--set",
+    "distill.loss=dist",
+    "--set",
+    "teacher.epochs=1",
+    "--set",
+    "distill.epochs=4",
+    "--set",
+    "distill.batch_size=30",
+    "--set",
+    "distill.mixup_alpha=0.4",
+)
 
 PLANTED = Path(__file__).parent / "planted"
 
@@ -40,26 +50,26 @@ def test_two_processes_follow_one_even_after_a_kill(place):
     assert process.returncode == 0, errors
     assert said.strip() == "two/distill/distill.json"
     assert errors.count("] distill: ") >= 3, "it was not started anew"
-    ours, theirs = (json.loads((place / run / "distill" / "distill.json").read_text())
-                    for run in ("two", "one"))  # fmt: skip
+    ours, theirs = (json.loads((place / run / "distill" / "distill.json").read_text()) for run in ("two", "one"))
     for stage in ("teacher", "distill"):
-        rows = [json.loads((place / run / stage / f"{stage}.json").read_text())["history"]
-                for run in ("two", "one")]  # fmt: skip
+        rows = [json.loads((place / run / stage / f"{stage}.json").read_text())["history"] for run in ("two", "one")]
         for mine, his in zip(*rows, strict=True):
             assert mine["train_loss"] == pytest.approx(his["train_loss"], rel=2e-3)
             assert mine["terms"] == pytest.approx(his["terms"], rel=5e-3)
     assert ours["steps"] == theirs["steps"]
     assert ours["artifact"]["cost"]["processes"] == 2
-    logits = [np.load(place / run / "logits" / "shard-00000.npy")["logits"].astype(np.float32)
-              for run in ("two", "one")]  # fmt: skip
+    logits = [
+        np.load(place / run / "logits" / "shard-00000.npy")["logits"].astype(np.float32) for run in ("two", "one")
+    ]
     assert np.abs(logits[0] - logits[1]).max() < 2e-2 * np.abs(logits[1]).max()
     assert not list((place / "two").rglob("*.tmp")) + list((place / "two").glob("*.partial"))
 
 
 def test_a_loss_that_is_no_number_on_one_process_only_sends_both_back_and_then_stops_both(place):
     """The teacher meets it once and ends; the student meets it twice."""
-    process = torchrun("distill", "r.toml", "--run-dir", "sick", *SETTINGS, cwd=place, restarts=0,
-                       module="sick_rank", path=[PLANTED])  # fmt: skip
+    process = torchrun(
+        "distill", "r.toml", "--run-dir", "sick", *SETTINGS, cwd=place, restarts=0, module="sick_rank", path=[PLANTED]
+    )
     said, errors = process.communicate(timeout=280)
     assert process.returncode == 1, errors
     assert not said
@@ -74,15 +84,18 @@ def test_a_loss_that_is_no_number_on_one_process_only_sends_both_back_and_then_s
     assert "the loss of process 1 is not finite at step 3 (" in refusals.pop()
     partial = place / "sick" / "distill.partial"
     assert sorted(path.name for path in partial.glob("bad_batch-*")) == [
-        "bad_batch-1-rank1.npz", "bad_batch-3-rank1.npz"]  # fmt: skip
+        "bad_batch-1-rank1.npz",
+        "bad_batch-3-rank1.npz",
+    ]
     with np.load(partial / "bad_batch-3-rank1.npz") as batch:
         assert len(batch["images"]) == len(batch["sha256"]) == 15
 
 
 def test_what_the_first_does_alone_waits_for_nobody(monkeypatch):
     """Quantization-aware distillation trains in a stage that the others only wait for."""
-    group = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2,
-                            get_rank=lambda: 0)  # fmt: skip
+    group = SimpleNamespace(
+        is_available=lambda: True, is_initialized=lambda: True, get_world_size=lambda: 2, get_rank=lambda: 0
+    )
     monkeypatch.setitem(sys.modules, "torch.distributed", group)
     assert ranks.world() == 2
     with ranks.alone():

@@ -80,10 +80,14 @@ threads = 1
 # Numbers of report.json that cannot be made again from the files, and why.
 LEFT = (
     (r"version", "of the format"),
-    (r"devices?\.\d?\.?(samples_ms|samples_start_s|trace|layer_times\.layers\.\d+\.median_ms|layer_times\.runs)\b.*",
-     "raw measurements; what follows from them is made again"),
-    (r"devices?(\.\d)?\.(fps\.pipelined|memory\.(process_|available_(before|least)).*|power\.samples)",
-     "read once on this machine"),
+    (
+        r"devices?\.\d?\.?(samples_ms|samples_start_s|trace|layer_times\.layers\.\d+\.median_ms|layer_times\.runs)\b.*",
+        "raw measurements; what follows from them is made again",
+    ),
+    (
+        r"devices?(\.\d)?\.(fps\.pipelined|memory\.(process_|available_(before|least)).*|power\.samples)",
+        "read once on this machine",
+    ),
     (r"speedup\.(teacher|student)_p50_ms", "timed once; their ratio is made again"),
     (r"proof\.max_(abs|relative)_difference", "rounding noise of two runtimes; held to its size below"),
     (r"accuracy_ladder\.onnx\.(sqnr_db|max_relative_logit_difference)", "the same noise"),
@@ -91,11 +95,13 @@ LEFT = (
     (r"gain\.interval_points\.\d", "of balanced accuracies: its coverage is counted in report/test_uncertainty.py"),
     (r"histories\.\w+\.\d+\.(train_loss|terms\.\w+|eval_.*)", "of weights that are gone; held together below"),
     (r"predicted\..*", "held to published measurements in tests/edgedistill/predict"),
-    (r"data\.(near_duplicate_groups|images_in_groups|unreadable_count|copies_left_out\.\w+|torn_groups)",
-     "a scan's, in tests/edgedistill/data"),
+    (
+        r"data\.(near_duplicate_groups|images_in_groups|unreadable_count|copies_left_out\.\w+|torn_groups)",
+        "a scan's, in tests/edgedistill/data",
+    ),
     (r"provenance\.recipe\..*", "the recipe with its defaults; those that it sets are compared below"),
     (r"artifact\..*", "of the file itself: seconds, bytes and time of the page beside it"),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -181,8 +187,11 @@ def test_what_cannot_be_made_again_holds_together(report):
     assert report["accuracy_ladder"]["onnx"]["max_relative_logit_difference"] < 1e-5
     low, high = report["gain"]["interval_points"]
     assert low < report["gain"]["points"] < high
-    assert report["device"] == {key: value for key, value in report["devices"][0].items()
-                                if key not in ("samples_ms", "samples_start_s", "trace")}  # fmt: skip
+    assert report["device"] == {
+        key: value
+        for key, value in report["devices"][0].items()
+        if key not in ("samples_ms", "samples_start_s", "trace")
+    }
     for row in report["histories"]["student"][1:]:  # the feature's weight has risen
         parts = {"kd": 0.8, "label": 0.2, "feature": 0.1}
         total = sum(weight * row["terms"][name] for name, weight in parts.items())

@@ -21,10 +21,7 @@ TRAINED = ("teacher", "baseline", "distill")
 
 
 def weights_of(run):
-    return {
-        s: hashlib.sha256((run / s / "weights.safetensors").read_bytes()).hexdigest()
-        for s in TRAINED
-    }
+    return {s: hashlib.sha256((run / s / "weights.safetensors").read_bytes()).hexdigest() for s in TRAINED}
 
 
 def until_free(run):
@@ -49,11 +46,7 @@ def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promis
     assert report["published"]["reason"].startswith("unknown: no published measurement")
     assert report["accuracy_ladder"]["onnx"]["agreement_fraction"] == 1
     assert (run / "report" / "report.html").stat().st_size > 20_000
-    assert (
-        not list(run.glob("*.partial"))
-        + list(run.rglob("*.tmp"))
-        + list(run.rglob("checkpoint.pt"))
-    )
+    assert not list(run.glob("*.partial")) + list(run.rglob("*.tmp")) + list(run.rglob("checkpoint.pt"))
     said = (finished_run / "said.txt").read_text()
     assert "retention" in said
     assert said.strip().endswith("report.html")
@@ -63,8 +56,9 @@ def test_with_the_normalisation_in_the_graph_the_board_only_resizes(finished_run
     """Manifest, goldens and INT8 ranges follow the file; the accuracy is what it was."""
     known, ours = finished_run / "runs" / "r", tmp_path / "r"
     shutil.copytree(known, ours)
-    done = edgedistill("run", finished_run / "r.toml", "--run-dir", ours, "--set", "export.normalise_in_graph=true",
-                       cwd=tmp_path)  # fmt: skip
+    done = edgedistill(
+        "run", finished_run / "r.toml", "--run-dir", ours, "--set", "export.normalise_in_graph=true", cwd=tmp_path
+    )
     assert "] distill: up to date" in done.stderr
     before, after = (json.loads((run / "report/report.json").read_text()) for run in (known, ours))
     bundle = ours / "bundle" / "bundle"
@@ -76,8 +70,13 @@ def test_with_the_normalisation_in_the_graph_the_board_only_resizes(finished_run
     ladders = before["accuracy_ladder"], after["accuracy_ladder"]
     assert [ladder["onnx"]["agreement_fraction"] for ladder in ladders] == [1, 1]
     assert ladders[0]["float"] == ladders[1]["float"]
-    done = subprocess.run([sys.executable, "-m", "jetson", "verify", "--backend", "onnxruntime"],
-                          cwd=bundle, capture_output=True, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "jetson", "verify", "--backend", "onnxruntime"],
+        cwd=bundle,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert json.loads(done.stdout.splitlines()[-1])["top1_agreement_fraction"] == 1
 
 
@@ -101,8 +100,15 @@ def test_changing_one_key_redoes_only_what_depends_on_it(finished_run, tmp_path)
     shutil.copytree(finished_run, tmp_path / "copy")
     before = weights_of(tmp_path / "copy" / "runs" / "r")
     # Absolute paths of the images differ in the copy, so the run folder alone is copied back.
-    done = edgedistill("run", finished_run / "r.toml", "--run-dir", tmp_path / "copy" / "runs" / "r",
-                       "--set", "distill.temperature=1.5", cwd=tmp_path)  # fmt: skip
+    done = edgedistill(
+        "run",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "copy" / "runs" / "r",
+        "--set",
+        "distill.temperature=1.5",
+        cwd=tmp_path,
+    )
     said = done.stderr
     for stage in ("data", "teacher", "logits", "baseline"):
         assert f"] {stage}: up to date" in said
@@ -119,9 +125,7 @@ def test_killed_at_any_instant_it_ends_with_the_same_bits(finished_run, tmp_path
     command = [*forked(), "evaluate", str(finished_run / "r.toml"), "--run-dir", str(run), *CHECKPOINTS]
     kills = 0
     for _ in range(4):
-        process = subprocess.Popen(
-            command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 1 + chance.random() * 4
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -144,11 +148,18 @@ def test_two_runs_in_one_folder_exclude_each_other(finished_run):
     assert "Traceback" not in second.stderr
 
 
-def test_a_weak_teacher_stops_the_run_and_a_lower_gate_does_not_train_it_again(
-    finished_run, tmp_path
-):
-    words = ("logits", finished_run / "r.toml", "--run-dir", tmp_path / "weak", "--set",
-             "teacher.epochs=1", "--set", "teacher.peak_lr=1e-9", "--set")  # fmt: skip
+def test_a_weak_teacher_stops_the_run_and_a_lower_gate_does_not_train_it_again(finished_run, tmp_path):
+    words = (
+        "logits",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "weak",
+        "--set",
+        "teacher.epochs=1",
+        "--set",
+        "teacher.peak_lr=1e-9",
+        "--set",
+    )
     done = edgedistill(*words, "teacher.min_top1_fraction=0.99", cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "validation images, teacher.min_top1_fraction asks for 0.990" in done.stderr
@@ -159,8 +170,17 @@ def test_a_weak_teacher_stops_the_run_and_a_lower_gate_does_not_train_it_again(
 
 def test_a_finished_teacher_serves_again_without_training(finished_run, tmp_path):
     weights = finished_run / "runs" / "r" / "teacher" / "weights.safetensors"
-    edgedistill("teacher", finished_run / "r.toml", "--run-dir", tmp_path / "r", "--set", "teacher.epochs=0",
-                "--set", f"teacher.weights={weights}", cwd=tmp_path)  # fmt: skip
+    edgedistill(
+        "teacher",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "r",
+        "--set",
+        "teacher.epochs=0",
+        "--set",
+        f"teacher.weights={weights}",
+        cwd=tmp_path,
+    )
     assert (tmp_path / "r" / "teacher" / "weights.safetensors").read_bytes() == weights.read_bytes()
 
 
@@ -169,8 +189,16 @@ def test_a_teacher_of_other_classes_is_refused(finished_run, tmp_path):
     (tmp_path / "images" / "stripes").rename(tmp_path / "images" / "waves")
     (tmp_path / "r.toml").write_text(RECIPE)
     weights = finished_run / "runs" / "r" / "teacher" / "weights.safetensors"
-    done = edgedistill("teacher", "r.toml", "--set", "teacher.epochs=0", "--set", f"teacher.weights={weights}",
-                       cwd=tmp_path, check=False)  # fmt: skip
+    done = edgedistill(
+        "teacher",
+        "r.toml",
+        "--set",
+        "teacher.epochs=0",
+        "--set",
+        f"teacher.weights={weights}",
+        cwd=tmp_path,
+        check=False,
+    )
     assert done.returncode == 1
     assert "teacher.epochs = 0" in done.stderr.splitlines()[-1]
     assert "take weights whose head is for these classes" in done.stderr.splitlines()[-1]
@@ -179,8 +207,16 @@ def test_a_teacher_of_other_classes_is_refused(finished_run, tmp_path):
 def test_a_gate_on_int8_and_training_for_it_leave_their_marks(finished_run, tmp_path):
     """Whether INT8 passes a gate of 0 points on this set is not for a test to say; what follows is."""
     shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
-    words = ("quantize", finished_run / "r.toml", "--run-dir", tmp_path / "r", "--set",
-             "quantize.max_int8_drop_points=0", "--set", "quantize.qad_epochs=1")  # fmt: skip
+    words = (
+        "quantize",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "r",
+        "--set",
+        "quantize.max_int8_drop_points=0",
+        "--set",
+        "quantize.qad_epochs=1",
+    )
     edgedistill(*words, cwd=tmp_path)
     made = json.loads((tmp_path / "r" / "quantize" / "quantize.json").read_text())
     gate = made["int8_gate"]
@@ -192,8 +228,14 @@ def test_a_gate_on_int8_and_training_for_it_leave_their_marks(finished_run, tmp_
     chosen = json.loads((tmp_path / "r" / "quantize" / "calibration_images.json").read_text())
     assert len(chosen["images"]) == 16
     files = {path.name for path in (tmp_path / "r" / "quantize").iterdir()}
-    assert files == {"amax.json", "calibration_images.json", "quantize.json", "student_fp16.onnx",
-                     "student_int8.onnx", "test_logits.npz"}
+    assert files == {
+        "amax.json",
+        "calibration_images.json",
+        "quantize.json",
+        "student_fp16.onnx",
+        "student_int8.onnx",
+        "test_logits.npz",
+    }
 
 
 def test_the_bundle_runs_on_pythons_that_have_no_edgedistill(finished_run):
@@ -203,8 +245,11 @@ def test_the_bundle_runs_on_pythons_that_have_no_edgedistill(finished_run):
     for verb in ("verify", "bench"):  # bench wants what has passed
         done = subprocess.run(
             [sys.executable, "-I", "-B", "-c", program, verb, "--backend", "onnxruntime"],
-            cwd=bundle, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            cwd=bundle,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         assert done.returncode == 0, done.stderr
         last = json.loads(done.stdout.strip().splitlines()[-1])
         assert last["verb"] == verb

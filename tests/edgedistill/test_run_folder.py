@@ -131,8 +131,10 @@ def test_bytes_of_a_file_name_that_are_no_text_come_back(tmp_path):
 def test_a_full_disk_has_room_for_the_lock(tmp_path):
     with RunFolder(tmp_path):
         pass
-    code = ("import resource, sys; from pathlib import Path; from edgedistill.run_folder import RunFolder\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-            "with RunFolder(Path(sys.argv[1])): print('held')")  # fmt: skip
+    code = (
+        "import resource, sys; from pathlib import Path; from edgedistill.run_folder import RunFolder\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "with RunFolder(Path(sys.argv[1])): print('held')"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("held\n", "")

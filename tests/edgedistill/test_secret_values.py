@@ -39,6 +39,7 @@ def test_a_program_that_is_asked_does_not_get_it():
 
 def test_what_a_library_starts_while_a_verb_works_does_not_get_it(monkeypatch, capsys):
     """matplotlib asks fc-list, ctypes the linker: with whatever the environment holds."""
+
     def asks(*a):
         script = f"import os; print(os.environ.get({PASSPHRASE!r}))"
         found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -122,8 +123,19 @@ def test_the_best_recipe_of_a_sweep_has_no_signing_command(recipe, tmp_path, for
 def test_a_whole_sweep_and_its_run_folder_hold_neither(finished_run, tmp_path, capsys):
     run = shutil.copytree(finished_run / "runs" / "r", tmp_path / "run")
     new_key("release")
-    words = ["sweep", finished_run / "r.toml", "--run-dir", run, "--over", "distill.temperature=2.0", "--set",
-             "deploy.sign_key=release", "--set", COMMAND, "--json"]  # fmt: skip
+    words = [
+        "sweep",
+        finished_run / "r.toml",
+        "--run-dir",
+        run,
+        "--over",
+        "distill.temperature=2.0",
+        "--set",
+        "deploy.sign_key=release",
+        "--set",
+        COMMAND,
+        "--json",
+    ]
     assert main([str(word) for word in words]) == 0
     assert PIN not in "".join(capsys.readouterr())
     for path in tmp_path.rglob("*"):
@@ -131,11 +143,14 @@ def test_a_whole_sweep_and_its_run_folder_hold_neither(finished_run, tmp_path, c
             assert PIN.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("override", [
-    f"deploy.sign_command=kms --pin {PIN}",
-    f'deploy.sign_command=["kms", ["{PIN}"]]',
-    f"deploy.sign_command:{PIN}",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"deploy.sign_command=kms --pin {PIN}",
+        f'deploy.sign_command=["kms", ["{PIN}"]]',
+        f"deploy.sign_command:{PIN}",
+    ],
+)
 def test_a_refusal_of_the_recipe_does_not_repeat_it(recipe, tmp_path, override, capsys):
     words = ["run", str(recipe), "--run-dir", str(tmp_path / "r"), "--set", override]
     assert main(words) == 1

@@ -24,7 +24,8 @@ def test_a_finished_run_needs_no_torch(finished_run, tmp_path, stage):
     before = json.loads(made.read_text())
     made.unlink()
     words = [stage, finished_run / "r.toml", "--run-dir", ours, "--force", stage]
-    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, words)],
-                          cwd=ROOT, capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(made.read_text()).keys() == before.keys()

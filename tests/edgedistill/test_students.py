@@ -78,8 +78,19 @@ def test_the_statistics_are_random_and_the_same_each_time():
     assert np.ptp(first["bn1.running_var"].numpy()) > 0.5
 
 
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "ghostnet_050", "mnasnet_small", "fbnetc_100",
-                                  "lcnet_035", "regnetx_002", "mobileone_s0", "repvgg_a0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shufflenet_v2_x0_5",
+        "ghostnet_050",
+        "mnasnet_small",
+        "fbnetc_100",
+        "lcnet_035",
+        "regnetx_002",
+        "mobileone_s0",
+        "repvgg_a0",
+    ],
+)
 def test_the_new_families_give_logits_and_features_in_one_pass(name):
     torch.manual_seed(0)
     model = build_model(name, 5).eval()

@@ -14,6 +14,8 @@ from edgedistill.errors import WeightsError
 from edgedistill.models.weights import model_from_weights
 
 MODEL = "mobilenetv3_small_050"
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """`hub(file name, bytes, sha256)`: a cache as huggingface_hub lays it out, and no network."""

@@ -29,9 +29,7 @@ def run(finished_run, tmp_path):
 
 
 def sweep(finished_run, run, *words, check=True):
-    return edgedistill(
-        "sweep", finished_run / "r.toml", "--run-dir", run, *words, cwd=run, check=check
-    )
+    return edgedistill("sweep", finished_run / "r.toml", "--run-dir", run, *words, cwd=run, check=check)
 
 
 def test_a_grid_is_trained_once_and_the_best_recipe_runs(finished_run, run):
@@ -101,19 +99,27 @@ def test_tpe_tries_as_many_as_asked(finished_run, run):
 
 
 def test_values_keep_their_commas_and_lists_stay_lists(finished_run, tmp_path):
-    over = {"distill.student_taps": [["blocks.1", "blocks.3"], ["blocks.2", "blocks.4"]],
-            "student.weights": ["scratch", "mine, the second.safetensors"]}  # fmt: skip
-    text = ['distill.student_taps=["blocks.1", "blocks.3"], ["blocks.2", "blocks.4"]',
-            'student.weights="scratch", "mine, the second.safetensors"']  # fmt: skip
+    over = {
+        "distill.student_taps": [["blocks.1", "blocks.3"], ["blocks.2", "blocks.4"]],
+        "student.weights": ["scratch", "mine, the second.safetensors"],
+    }
+    text = [
+        'distill.student_taps=["blocks.1", "blocks.3"], ["blocks.2", "blocks.4"]',
+        'student.weights="scratch", "mine, the second.safetensors"',
+    ]
     assert axes_from_text(text) == over
     assert axes_from_text(["distill.loss=kd, dist", "distill.epochs=1,2"]) == {
-        "distill.loss": ["kd", "dist"], "distill.epochs": [1, 2]}  # fmt: skip
+        "distill.loss": ["kd", "dist"],
+        "distill.epochs": [1, 2],
+    }
     (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text())
     made = Sweep(tmp_path / "r.toml", [], over, tmp_path / "r", Talk(quiet=True))
     recipes = [made.recipe_of(settings) for settings in made.grid]
     assert [(recipe.distill.student_taps, recipe.student.weights) for recipe in recipes] == [
-        (tuple(taps), weights) for taps in over["distill.student_taps"]
-        for weights in ("scratch", str(tmp_path / "mine, the second.safetensors"))]  # fmt: skip
+        (tuple(taps), weights)
+        for taps in over["distill.student_taps"]
+        for weights in ("scratch", str(tmp_path / "mine, the second.safetensors"))
+    ]
     (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text().replace("crop_fraction = 1.0", ""))
     with pytest.raises(RecipeError, match="mobilenetv3_small_050 from 37 px, tf_efficientnet_lite1 from 36 px"):
         Sweep(tmp_path / "r.toml", [], {"student.model": ["tf_efficientnet_lite1"]}, tmp_path / "r", Talk(True))
@@ -138,7 +144,9 @@ def test_students_on_one_teacher_lists_and_another_grid_in_the_same_folder(finis
 
     found = sweep({"student.model": ["mobilenetv3_small_050", "lcnet_035"]})
     assert {row["model"]: row["parameters"] > 1e5 for row in found["trials"]} == {
-        "mobilenetv3_small_050": True, "lcnet_035": True}  # fmt: skip
+        "mobilenetv3_small_050": True,
+        "lcnet_035": True,
+    }
     assert (run / "data" / "data.json").read_bytes() == before, "the images were decoded again"
     assert len(sweep({"student.model": ["lcnet_035", "lcnet_050"]})["trials"]) == 3
     found = sweep({"distill.student_taps": [[], ["blocks.1"]], "distill.teacher_taps": [[], ["layer1"]]})
@@ -148,18 +156,22 @@ def test_students_on_one_teacher_lists_and_another_grid_in_the_same_folder(finis
     other["artifact"]["digest"] = "0" * 64
     (run / "teacher" / "teacher.json").write_text(json.dumps(other))
     assert [row["settings"] for row in sweep({"distill.temperature": [2.0]})["trials"]] == [
-        {"distill.temperature": 2.0}], "trials of another teacher"  # fmt: skip
+        {"distill.temperature": 2.0}
+    ], "trials of another teacher"
 
 
-@pytest.mark.parametrize(("over", "said"), [
-    ("distill.views=1,2", "the stage 'logits' depends on distill.views"),
-    ("teacher.epochs=1,2", "expected a key of [distill], student.model or student.weights"),
-    ("distill.temperature", "expected section.key=a,b,c"),
-    ("distill.temperature= []", "distill.temperature: input should be a valid number, got []"),
-    ("student.model=mobilenetv3_small_050,resnet50", "'resnet50' is not a student family"),
-    ("distill.temperature=0,1", "distill.temperature"),
-    ("distill.temprature=1,2", "did you mean 'temperature'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ("distill.views=1,2", "the stage 'logits' depends on distill.views"),
+        ("teacher.epochs=1,2", "expected a key of [distill], student.model or student.weights"),
+        ("distill.temperature", "expected section.key=a,b,c"),
+        ("distill.temperature= []", "distill.temperature: input should be a valid number, got []"),
+        ("student.model=mobilenetv3_small_050,resnet50", "'resnet50' is not a student family"),
+        ("distill.temperature=0,1", "distill.temperature"),
+        ("distill.temprature=1,2", "did you mean 'temperature'"),
+    ],
+)
 def test_what_cannot_be_swept_is_one_line(finished_run, run, over, said):
     done = sweep(finished_run, run, "--over", over, check=False)
     assert done.returncode == 1

@@ -23,8 +23,18 @@ def events_of(text):
 
 
 def test_live_view_ctrl_c_and_the_command_that_goes_on(finished_run, tmp_path):
-    words = ["baseline", finished_run / "r.toml", "--run-dir", tmp_path / "a b", "--set", "distill.epochs=4000",
-             "--set", "run.tensorboard=false", "--events", tmp_path / "events.jsonl"]  # fmt: skip
+    words = [
+        "baseline",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "a b",
+        "--set",
+        "distill.epochs=4000",
+        "--set",
+        "run.tensorboard=false",
+        "--events",
+        tmp_path / "events.jsonl",
+    ]
     terminal = Terminal(*words, cwd=tmp_path, columns=60)
     terminal.until(r"epoch ([3-9]|\d\d+)/4000[\s\S]+best so far [\d.]+ \(epoch \d+\)")
     terminal.type(CTRL_C)
@@ -74,14 +84,23 @@ def test_colours_and_cursor_on_a_terminal(finished_run, settings, coloured, live
     assert ("\x1b[?25l" in terminal.raw) is live
 
 
-@pytest.mark.parametrize(("settings", "coloured"), [
-    ({}, False), ({"FORCE_COLOR": "1"}, True), ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
 def test_colours_in_a_pipe(tmp_path, settings, coloured):
     environment = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR"}}
-    done = subprocess.run([sys.executable, "-m", "edgedistill", "run", "none.toml"], cwd=tmp_path,
-                          env={**environment, "PYTHONPATH": str(ROOT), **settings},
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "edgedistill", "run", "none.toml"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1
     assert bool(COLOURS.search(done.stderr)) is coloured
 
@@ -94,7 +113,8 @@ def test_events_on_stdout_and_the_plan(finished_run):
     assert started["version"] == 1
     assert {row["action"] for row in started["plan"]} == {"keep"}
     assert [event["stage"] for event in told if event["event"] == "stage_kept"] == [
-        row["stage"] for row in started["plan"]]  # fmt: skip
+        row["stage"] for row in started["plan"]
+    ]
     assert told[-1] == {**told[-1], "event": "run_finished", "result": "runs/r/report/report.json"}
     both = edgedistill("run", "r.toml", "--json", "--events", "-", cwd=finished_run, check=False)
     assert both.returncode == 2
@@ -104,18 +124,14 @@ def test_events_on_stdout_and_the_plan(finished_run):
 def test_dry_run_says_what_and_why_and_touches_nothing(finished_run, tmp_path):
     words = ("run", finished_run / "r.toml", "--dry-run")
     done = edgedistill(*words, "--run-dir", tmp_path / "new", cwd=finished_run)
-    assert done.stdout.splitlines()[1].startswith(
-        "  run      data, teacher, logits, baseline, distill"
-    )
+    assert done.stdout.splitlines()[1].startswith("  run      data, teacher, logits, baseline, distill")
     assert not (tmp_path / "new").exists()
-    done = edgedistill(*words, "--json", "--set", "distill.temperature=1.5", "--force", "deploy",
-                       cwd=finished_run)  # fmt: skip
+    done = edgedistill(*words, "--json", "--set", "distill.temperature=1.5", "--force", "deploy", cwd=finished_run)
     rows = {row["stage"]: row for row in json.loads(done.stdout)["stages"]}
     assert rows["logits"]["action"] == "keep"
     assert rows["distill"]["reason"] == "recipe: distill.temperature was 2.0, is 1.5"
     assert rows["distill"]["last_seconds"] > 0
-    assert rows["quantize"] == {**rows["quantize"], "action": "perhaps",
-                                "reason": "if distill comes out different"}  # fmt: skip
+    assert rows["quantize"] == {**rows["quantize"], "action": "perhaps", "reason": "if distill comes out different"}
     assert rows["deploy"]["reason"] == "asked for"
     assert rows["report"]["reason"] == "if distill or deploy comes out different"
 
@@ -136,8 +152,7 @@ def test_speed_and_time_left_by_hand():
     """Ten counts a second for 10 s, then a pause of 10 s, then five a second."""
     now, told = [0.0], []
     history = []
-    work = Work("w", 300, 50, images_each=4, epochs=3, history=history, on_change=told.append,
-                clock=lambda: now[0])  # fmt: skip
+    work = Work("w", 300, 50, images_each=4, epochs=3, history=history, on_change=told.append, clock=lambda: now[0])
     assert (work.images_per_second, work.seconds_left, work.best) == (None, None, None)
     now[0] = 10.0
     work(150, {"kd": 0.5})
@@ -158,9 +173,9 @@ def test_speed_and_time_left_by_hand():
 KILL_LINE = b"\x15"
 COMPLETE_IN = {
     "bash": 'source "$1"; COMP_WORDS=($2); COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 )); '
-            '_shtab_edgedistill; printf "%s\\n" "${COMPREPLY[@]}"',
+    '_shtab_edgedistill; printf "%s\\n" "${COMPREPLY[@]}"',
     "fish": 'source $argv[1]; complete --do-complete "$argv[2]"',
-}  # fmt: skip
+}
 OFFERED = {
     "edgedistill disti": "distill",
     "edgedistill run --dry": "--dry-run",
@@ -183,9 +198,7 @@ def test_completion_by_the_shell_itself(tmp_path, shell):
             script,
             line,
         ]
-        said = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, check=True
-        ).stdout
+        said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         assert {row.split("\t")[0].strip() for row in said.splitlines()} == {word}
 
 
@@ -196,9 +209,7 @@ def test_completion_by_typing_tab_in_zsh(tmp_path):
     shell.type(b"PS1='> '; fpath+=$PWD; autoload -U compinit; compinit -D -u; echo re''ady\n")
     shell.until("ready")
     for line, word in OFFERED.items():
-        shell.type(line.encode() + b"\t").until(
-            line.rpartition(" ")[0] + " " + word + " ", seconds=20
-        )
+        shell.type(line.encode() + b"\t").until(line.rpartition(" ")[0] + " " + word + " ", seconds=20)
         shell.type(KILL_LINE)
     shell.type(b"exit\n")
     shell.exit_code()

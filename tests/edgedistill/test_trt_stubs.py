@@ -32,11 +32,17 @@ STUB_OF = {
 }
 FAKE_OF = {"8.2": "8.2", "8.6": "8.6", "10.3": "10.3", "10.13": "10.3", "11": "11", "11.4": "11"}
 OF_PARAMETER = {  # what a parameter or a variable of trt_api.py holds
-    "builder": "Builder", "network": "INetworkDefinition", "config": "IBuilderConfig",
-    "engine": "ICudaEngine", "context": "IExecutionContext", "parser": "OnnxParser",
-    "runtime": "Runtime", "inspector": "EngineInspector", "cache": "ITimingCache",
+    "builder": "Builder",
+    "network": "INetworkDefinition",
+    "config": "IBuilderConfig",
+    "engine": "ICudaEngine",
+    "context": "IExecutionContext",
+    "parser": "OnnxParser",
+    "runtime": "Runtime",
+    "inspector": "EngineInspector",
+    "cache": "ITimingCache",
     "flag": "NetworkDefinitionCreationFlag",
-}  # fmt: skip
+}
 # Called only where features() says so: see precision.choose.
 ONLY_WITH = {"set_calibration_cache": "IInt8EntropyCalibrator2"}
 HEAD = (
@@ -81,11 +87,7 @@ def owner_of(node: ast.expr) -> str | None:
     """The stub's class that an expression of trt_api.py holds."""
     if isinstance(node, ast.Name):
         return "trt" if node.id == "trt" else OF_PARAMETER.get(node.id)
-    if (
-        isinstance(node, ast.Attribute)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "trt"
-    ):
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "trt":
         return node.attr
     return None
 
@@ -137,14 +139,21 @@ def complaints(sources: dict[str, str], folder: Path) -> dict[str, dict[str, lis
             path = folder / f"api_{number}_{release.replace('.', '_')}.py"
             path.write_text(settled(source, release), encoding="utf-8")
             files[path.name] = label, release
-    command = ["-m", "mypy", "--check-untyped-defs", "--ignore-missing-imports", "--no-error-summary",
-               "--follow-imports=silent", "--no-site-packages", "--hide-error-context",
-               f"--cache-dir={folder / 'cache'}", *files]  # fmt: skip
+    command = [
+        "-m",
+        "mypy",
+        "--check-untyped-defs",
+        "--ignore-missing-imports",
+        "--no-error-summary",
+        "--follow-imports=silent",
+        "--no-site-packages",
+        "--hide-error-context",
+        f"--cache-dir={folder / 'cache'}",
+        *files,
+    ]
     done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True, text=True)
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    found: dict[str, dict[str, list[str]]] = {
-        label: {release: [] for release in STUB_OF} for label in sources
-    }
+    found: dict[str, dict[str, list[str]]] = {label: {release: [] for release in STUB_OF} for label in sources}
     for line in done.stdout.splitlines():
         where = files.get(line.split(":")[0])  # not what it says of the stubs' own overloads
         if where and ": error: " in line:
@@ -165,7 +174,7 @@ MISTAKES = [
     ("class Times(trt.IProfiler)", "class Times(trt.Profilers)", set(STUB_OF)),
     ("return builder.create_network(bits)", "return builder.create_network('x')", set(STUB_OF)),
     ('if hasattr(config, "set_memory_pool_limit"):', "if False:", {"10.3", "10.13", "11", "11.4"}),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -195,8 +204,7 @@ def test_every_name_that_is_asked_with_hasattr_exists_in_some_release():
     """A misspelt one would be False everywhere, and no type checker would see it."""
     settler = Settled(names_for("11"))
     settler.visit(ast.parse(SOURCE.read_text(encoding="utf-8")))
-    known = {f"{owner}.{name}" for release in STUB_OF
-             for owner, names in names_for(release).items() for name in names}  # fmt: skip
+    known = {f"{owner}.{name}" for release in STUB_OF for owner, names in names_for(release).items() for name in names}
     assert len(settler.asked) >= 10
     assert settler.asked <= known, f"no release has {sorted(settler.asked - known)}"
 
@@ -216,10 +224,13 @@ def test_a_fake_has_nothing_that_its_release_lacks(release):
     world = fakes.World(release, dict(fakes.BEHAVIOUR))
     module = world.tensorrt()
     assert set(module) <= names["trt"], set(module) - names["trt"]
-    whole = dict(module, INetworkDefinition=world.only(fakes.INetworkDefinition),
-                 IBuilderConfig=world.only(fakes.IBuilderConfig),
-                 ICudaEngine=world.only(fakes.ICudaEngine),
-                 IExecutionContext=world.only(fakes.IExecutionContext))  # fmt: skip
+    whole = dict(
+        module,
+        INetworkDefinition=world.only(fakes.INetworkDefinition),
+        IBuilderConfig=world.only(fakes.IBuilderConfig),
+        ICudaEngine=world.only(fakes.ICudaEngine),
+        IExecutionContext=world.only(fakes.IExecutionContext),
+    )
     for name, made in whole.items():
         if name != "__version__":
             public = {key for key in vars(made) if key[0] != "_"} - {"world"}
@@ -251,8 +262,11 @@ def test_the_stub_of_an_installed_module_is_made_the_same_way():
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     found = ast.parse(made.stub_of(module))
-    classes = {node.name: {getattr(item, "name", None) for item in node.body}
-               for node in found.body if isinstance(node, ast.ClassDef)}  # fmt: skip
+    classes = {
+        node.name: {getattr(item, "name", None) for item in node.body}
+        for node in found.body
+        if isinstance(node, ast.ClassDef)
+    }
     for name, members in classes.items():
         real = set(dir(getattr(module, name)))
         assert {m for m in members if m and m[0] != "_"} <= real

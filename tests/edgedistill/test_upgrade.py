@@ -46,8 +46,9 @@ def test_no_stage_is_redone_but_for_a_newer_version_of_its_code(run, recipe):
         for stage in stages_of(recipe):
             inputs = inputs_of(stage, recipe, opened, lambda: images)
             reasons[stage.name] = opened.why_stale(stage.name, inputs)
-    assert {name: why for name, why in reasons.items()
-            if why and not re.fullmatch(r"stage version was \d+, is \d+", why)} == {}  # fmt: skip
+    assert {
+        name: why for name, why in reasons.items() if why and not re.fullmatch(r"stage version was \d+, is \d+", why)
+    } == {}
 
 
 @pytest.mark.slow

@@ -61,9 +61,23 @@ def order():
 def by_gnu_tar(bundle):
     """The archive as the system's tar writes it."""
     return subprocess.check_output(
-        ["tar", "-C", bundle, "--format=ustar", "--owner=0", "--group=0", "--numeric-owner",
-         "--mode=0644", "--mtime=@0", "-b", "1", "-cf", "-"] + order()
-    )  # fmt: skip
+        [
+            "tar",
+            "-C",
+            bundle,
+            "--format=ustar",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--mode=0644",
+            "--mtime=@0",
+            "-b",
+            "1",
+            "-cf",
+            "-",
+        ]
+        + order()
+    )
 
 
 def member(name, content=b"", form=tarfile.USTAR_FORMAT, pax=None, checksum=None, **changes):
@@ -138,21 +152,15 @@ def with_size_field(raw, field):
 
 HOSTILE = {  # name -> parts -> bytes
     "a name that climbs": lambda p: joined(instead(p, CLASSES, member("../classes.txt", RAW))),
-    "a name that climbs inside": lambda p: joined(
-        instead(p, CLASSES, member("golden/../../x", RAW))
-    ),
+    "a name that climbs inside": lambda p: joined(instead(p, CLASSES, member("golden/../../x", RAW))),
     "an absolute name": lambda p: joined(instead(p, CLASSES, member("/classes.txt", RAW))),
     "a name with a dot": lambda p: joined(instead(p, CLASSES, member("./classes.txt", RAW))),
     "a name with two slashes": lambda p: joined(
         instead(p, "golden/labels.json", member("golden//labels.json", b"[0, 1]"))
     ),
-    "a name with a backslash": lambda p: joined(
-        instead(p, CLASSES, member("..\\classes.txt", RAW))
-    ),
+    "a name with a backslash": lambda p: joined(instead(p, CLASSES, member("..\\classes.txt", RAW))),
     "a name in another case": lambda p: joined(instead(p, CLASSES, member("CLASSES.TXT", RAW))),
-    "a name that is not ASCII": lambda p: joined(
-        instead(p, CLASSES, member("cl\u00e4sses.txt", RAW))
-    ),
+    "a name that is not ASCII": lambda p: joined(instead(p, CLASSES, member("cl\u00e4sses.txt", RAW))),
     "a symbolic link": lambda p: joined(
         instead(p, CLASSES, member(CLASSES, type=tarfile.SYMTYPE, linkname="/etc/passwd"))
     ),
@@ -162,21 +170,13 @@ HOSTILE = {  # name -> parts -> bytes
     "a hard link": lambda p: joined(
         instead(p, CLASSES, member(CLASSES, type=tarfile.LNKTYPE, linkname="manifest.json"))
     ),
-    "a character device": lambda p: joined(
-        instead(p, CLASSES, member(CLASSES, type=tarfile.CHRTYPE))
-    ),
+    "a character device": lambda p: joined(instead(p, CLASSES, member(CLASSES, type=tarfile.CHRTYPE))),
     "a block device": lambda p: joined(instead(p, CLASSES, member(CLASSES, type=tarfile.BLKTYPE))),
     "a FIFO": lambda p: joined(instead(p, CLASSES, member(CLASSES, type=tarfile.FIFOTYPE))),
     "a folder": lambda p: joined(before(p, CLASSES, member("golden", type=tarfile.DIRTYPE))),
-    "a sparse file": lambda p: joined(
-        instead(p, CLASSES, member(CLASSES, RAW, GNU, type=tarfile.GNUTYPE_SPARSE))
-    ),
-    "a contiguous file": lambda p: joined(
-        instead(p, CLASSES, member(CLASSES, RAW, type=tarfile.CONTTYPE))
-    ),
-    "an old file type": lambda p: joined(
-        instead(p, CLASSES, member(CLASSES, RAW, type=tarfile.AREGTYPE))
-    ),
+    "a sparse file": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, GNU, type=tarfile.GNUTYPE_SPARSE))),
+    "a contiguous file": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, type=tarfile.CONTTYPE))),
+    "an old file type": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, type=tarfile.AREGTYPE))),
     "GNU's magic": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, GNU))),
     "GNU's long name": lambda p: joined(instead(p, LONG, member(LONG, FILES[LONG], GNU))),
     "a pax header that renames": lambda p: joined(
@@ -188,9 +188,7 @@ HOSTILE = {  # name -> parts -> bytes
     "a pax header of a GNU sparse file": lambda p: joined(
         instead(p, CLASSES, member(CLASSES, RAW, PAX, pax={"GNU.sparse.realsize": "1" + "0" * 12}))
     ),
-    "a global pax header": lambda p: (
-        tarfile.TarInfo.create_pax_global_header({"path": "evil"}) + joined(p)
-    ),
+    "a global pax header": lambda p: tarfile.TarInfo.create_pax_global_header({"path": "evil"}) + joined(p),
     "a member twice": lambda p: joined(before(p, CLASSES, dict(p)[CLASSES])),
     "a member twice, the second altered": lambda p: joined(
         instead(p, CLASSES, dict(p)[CLASSES], member(CLASSES, b"RED\nGREEN\n"))
@@ -207,18 +205,12 @@ HOSTILE = {  # name -> parts -> bytes
     "a size in base 256": lambda p: joined(
         instead(p, CLASSES, with_size_field(dict(p)[CLASSES], b"\x80" + bytes(10) + b"\x0a"))
     ),
-    "a negative size": lambda p: joined(
-        instead(p, CLASSES, with_size_field(dict(p)[CLASSES], b"\xff" * 12))
-    ),
-    "a manifest of negative size": lambda p: joined(
-        instead(p, NAME, with_size_field(dict(p)[NAME], b"\xff" * 12))
-    ),
+    "a negative size": lambda p: joined(instead(p, CLASSES, with_size_field(dict(p)[CLASSES], b"\xff" * 12))),
+    "a manifest of negative size": lambda p: joined(instead(p, NAME, with_size_field(dict(p)[NAME], b"\xff" * 12))),
     "a manifest size with spaces": lambda p: joined(
         instead(p, NAME, with_size_field(dict(p)[NAME], b"%11o\0" % (len(dict(p)[NAME]) - 512)))
     ),
-    "a manifest that says 8 GiB": lambda p: joined(
-        instead(p, NAME, with_size_field(dict(p)[NAME], b"77777777777\0"))
-    ),
+    "a manifest that says 8 GiB": lambda p: joined(instead(p, NAME, with_size_field(dict(p)[NAME], b"77777777777\0"))),
     "a giant manifest": lambda p: joined(instead(p, NAME, member(NAME, b" " * (MAX_BYTES + 1)))),
     "a giant signature": lambda p: joined(instead(p, SIGNATURE, member(SIGNATURE, bytes(257)))),
     "an empty signature": lambda p: joined(instead(p, SIGNATURE, member(SIGNATURE, b""))),
@@ -233,9 +225,7 @@ HOSTILE = {  # name -> parts -> bytes
     "an owner's name": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, uname="root"))),
     "a time": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, mtime=1))),
     "a wrong checksum": lambda p: joined(instead(p, CLASSES, member(CLASSES, RAW, checksum=1))),
-    "bytes hidden in the padding": lambda p: joined(
-        instead(p, CLASSES, dict(p)[CLASSES][:-4] + b"evil")
-    ),
+    "bytes hidden in the padding": lambda p: joined(instead(p, CLASSES, dict(p)[CLASSES][:-4] + b"evil")),
     "bytes hidden in the header": lambda p: joined(
         instead(p, CLASSES, dict(p)[CLASSES][:508] + b"evil" + dict(p)[CLASSES][512:])
     ),
@@ -265,11 +255,7 @@ def mutated(raw, rng):
     if kind == 1:
         return raw[:at]
     if kind == 2:
-        return (
-            raw[:at]
-            + bytes(bytearray(rng.randrange(256) for _ in range(rng.randrange(1, 600))))
-            + raw[at:]
-        )
+        return raw[:at] + bytes(bytearray(rng.randrange(256) for _ in range(rng.randrange(1, 600)))) + raw[at:]
     if kind == 3:
         return raw[:at] + raw[at + rng.choice((1, 2, 511, 512, 1024)) :]
     block, other = 512 * rng.randrange(len(raw) // 512), 512 * rng.randrange(len(raw) // 512)

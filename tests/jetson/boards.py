@@ -19,9 +19,7 @@ def write(root, path, text):
 def nano(root, minimum=921600000, now=921600000, mode=0, millivolt=5040):
     """JetPack 4: power as IIO in mW, GPU at 57000000."""
     rails = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/"
-    for number, (name, power) in enumerate(
-        [("POM_5V_IN", 4200), ("POM_5V_GPU", 1300), ("POM_5V_CPU", 800)]
-    ):
+    for number, (name, power) in enumerate([("POM_5V_IN", 4200), ("POM_5V_GPU", 1300), ("POM_5V_CPU", 800)]):
         write(root, rails + "rail_name_%d" % number, name + "\n")
         write(root, rails + "in_power%d_input" % number, "%d\n" % power)
         write(root, rails + "in_voltage%d_input" % number, "%d\n" % millivolt)
@@ -52,9 +50,7 @@ def orin_nano(root, events=0):
     write(root, chip + "in7_input", "12\n")
     write(root, "sys/class/hwmon/hwmon3/name", "soctherm_oc\n")
     write(root, "sys/class/hwmon/hwmon3/oc3_event_cnt", "%d\n" % events)
-    for number, (name, text) in enumerate(
-        [("cpu-thermal", "50468\n"), ("tj-thermal", "51000\n"), ("cv0-thermal", "")]
-    ):
+    for number, (name, text) in enumerate([("cpu-thermal", "50468\n"), ("tj-thermal", "51000\n"), ("cv0-thermal", "")]):
         zone = "sys/class/thermal/thermal_zone%d/" % number
         write(root, zone + "type", name + "\n")
         write(root, zone + "temp", text)

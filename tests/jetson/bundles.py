@@ -51,9 +51,10 @@ def make_bundle(folder):
         file.write(model_bytes(WEIGHT, BIAS, SPEC.image_px))
     for package in ("jetson", "calibration"):
         shutil.copytree(
-            os.path.join(ROOT, package), os.path.join(folder, package),
+            os.path.join(ROOT, package),
+            os.path.join(folder, package),
             ignore=shutil.ignore_patterns("__pycache__", "*.toml", ".*"),
-        )  # fmt: skip
+        )
     sign(folder)
     return folder
 
@@ -68,7 +69,22 @@ def pretend_verified(folder):
 def sign(folder, **changes):
     """Write the manifest anew over what lies there."""
     manifest = Manifest(
-        VERSION, 1, "tiny", "local", 0, "", "fp16", "image", "logits", (1, 3, 24, 24), ("red", "green"),
-        SPEC, {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}, None, None, {}, {},
-    )  # fmt: skip
+        VERSION,
+        1,
+        "tiny",
+        "local",
+        0,
+        "",
+        "fp16",
+        "image",
+        "logits",
+        (1, 3, 24, 24),
+        ("red", "green"),
+        SPEC,
+        {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3},
+        None,
+        None,
+        {},
+        {},
+    )
     write_manifest(folder, manifest._replace(**changes))

@@ -50,18 +50,16 @@ class Builder(object):
         too_little = does["no_kernel_below_mib"] is not None and workspace < does["no_kernel_below_mib"] << 20
         if too_little or (does["no_kernel_without_libraries"] and config._sources is not None):
             log.log(error, "10: Could not find any implementation for node conv1/7x7_s2 + conv1/relu_7x7.")
-            log.log(error, "2: [builder.cpp::buildSerializedNetwork::609] Error Code 2: Internal Error "
-                           "(Assertion enginePtr != nullptr failed. )")  # fmt: skip
+            log.log(
+                error,
+                "2: [builder.cpp::buildSerializedNetwork::609] Error Code 2: Internal Error "
+                "(Assertion enginePtr != nullptr failed. )",
+            )
             return None
         if does["killed_above_mib"] is not None and workspace > does["killed_above_mib"] << 20:
             os.kill(os.getpid(), signal.SIGKILL)
-        if (
-            does["no_memory_above_mib"] is not None
-            and workspace > does["no_memory_above_mib"] << 20
-        ):
-            log.log(
-                error, "2: [virtualMemoryBuffer.cpp::resizePhysical::161] Error Code 2: OutOfMemory"
-            )
+        if does["no_memory_above_mib"] is not None and workspace > does["no_memory_above_mib"] << 20:
+            log.log(error, "2: [virtualMemoryBuffer.cpp::resizePhysical::161] Error Code 2: OutOfMemory")
             return None
         if does["dies"]:
             os.abort()
@@ -69,8 +67,7 @@ class Builder(object):
             time.sleep(600)
         has_qdq = b"QuantizeLinear" in network._onnx
         if has_qdq and not world.fast_int8:
-            log.log(error, "Networks with QuantizeLayer/DequantizeLayer layers require hardware "
-                           "with Int8 support")  # fmt: skip
+            log.log(error, "Networks with QuantizeLayer/DequantizeLayer layers require hardware with Int8 support")
             return None
         names = [flag.name for flag in config._flags]
         scales = {}
@@ -81,11 +78,18 @@ class Builder(object):
                 return None
         onnx, layers, lacking = rewritten(network._onnx, "FP16" in names, scales if world.fast_int8 else {})
         for name in lacking:
-            log.log(world.ILogger.Severity.WARNING, "Missing scale and zero-point for tensor %s, expect fall back to "
-                    "non-int8 implementation for any layer consuming or producing given tensor" % (name,))  # fmt: skip
-        header = {"version": world.version, "sm": world.sm, "layers": [vars(layer) for layer in layers],
-                  "detailed": config.profiling_verbosity.name == "DETAILED",
-                  "timed": config.avg_timing_iterations}  # fmt: skip
+            log.log(
+                world.ILogger.Severity.WARNING,
+                "Missing scale and zero-point for tensor %s, expect fall back to "
+                "non-int8 implementation for any layer consuming or producing given tensor" % (name,),
+            )
+        header = {
+            "version": world.version,
+            "sm": world.sm,
+            "layers": [vars(layer) for layer in layers],
+            "detailed": config.profiling_verbosity.name == "DETAILED",
+            "timed": config.avg_timing_iterations,
+        }
         if does["disk_full"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
         config._cache += b"measured;"

@@ -13,8 +13,14 @@ import numpy as np
 
 from tiny_onnx import field_bytes, node_bytes, scalar_bytes, tensor_bytes
 
-LAYERS = {"GlobalAveragePool": "Reduce", "Gemm": "CaskConvolution", "MatMul": "CaskConvolution",
-          "Conv": "CaskConvolution", "Relu": "PointWise", "Add": "ElementWise"}  # fmt: skip
+LAYERS = {
+    "GlobalAveragePool": "Reduce",
+    "Gemm": "CaskConvolution",
+    "MatMul": "CaskConvolution",
+    "Conv": "CaskConvolution",
+    "Relu": "PointWise",
+    "Add": "ElementWise",
+}
 _SHAPE_ONLY = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 _FLOAT, _FLOAT16 = 1, 10  # TensorProto.DataType
 _GRAPH, _NODES, _INITIALIZERS, _OUTPUTS = 7, 1, 5, 12  # field numbers of ModelProto and GraphProto
@@ -69,8 +75,9 @@ class _Graph(object):
                 nodes += self._of_node(_fields(node))
         weights = dict(self._weights, **self._rounded)
         rest = [(number, content) for number, content in self._fields if number not in (_NODES, _INITIALIZERS)]
-        return _joined([(_NODES, node) for node in nodes] + rest +
-                       [(_INITIALIZERS, weights[name]) for name in sorted(weights)])  # fmt: skip
+        return _joined(
+            [(_NODES, node) for node in nodes] + rest + [(_INITIALIZERS, weights[name]) for name in sorted(weights)]
+        )
 
     def _of_node(self, node):
         """The node's bytes, after those of the roundings that it reads first."""
@@ -88,8 +95,16 @@ class _Graph(object):
                 self._round_weight(name, precision)
             elif self._maker.get(name) != "DequantizeLinear":
                 names[name] = self._read_through(name, precision, before)
-        return before + [_joined([(number, names.get(_decoded(content), _decoded(content)).encode("utf-8"))
-                                  if number == 1 else (number, content) for number, content in node])]  # fmt: skip
+        return before + [
+            _joined(
+                [
+                    (number, names.get(_decoded(content), _decoded(content)).encode("utf-8"))
+                    if number == 1
+                    else (number, content)
+                    for number, content in node
+                ]
+            )
+        ]
 
     def _precision(self, activations, outputs):
         if all(self._maker.get(name) == "DequantizeLinear" for name in activations):
@@ -109,15 +124,19 @@ class _Graph(object):
             self._made[rounded] = True
             if precision == "fp16":
                 # ONNX Runtime 1.10 drops two casts that follow each other, so something stands between them.
-                before += [node_bytes("Cast", [name], [rounded + "/narrow"], _integer("to", _FLOAT16)),
-                           node_bytes("Concat", [rounded + "/narrow"], [rounded + "/kept"], _integer("axis", 0)),
-                           node_bytes("Cast", [rounded + "/kept"], [rounded], _integer("to", _FLOAT))]  # fmt: skip
+                before += [
+                    node_bytes("Cast", [name], [rounded + "/narrow"], _integer("to", _FLOAT16)),
+                    node_bytes("Concat", [rounded + "/narrow"], [rounded + "/kept"], _integer("axis", 0)),
+                    node_bytes("Cast", [rounded + "/kept"], [rounded], _integer("to", _FLOAT)),
+                ]
             else:
                 ranges = [rounded + "/scale", rounded + "/zero"]
                 self._rounded[ranges[0]] = scalar_bytes(ranges[0], _FLOAT, struct.pack("<f", self._scales[name]))
                 self._rounded[ranges[1]] = scalar_bytes(ranges[1], 3, b"\0")
-                before += [node_bytes("QuantizeLinear", [name] + ranges, [rounded + "/steps"]),
-                           node_bytes("DequantizeLinear", [rounded + "/steps"] + ranges, [rounded])]  # fmt: skip
+                before += [
+                    node_bytes("QuantizeLinear", [name] + ranges, [rounded + "/steps"]),
+                    node_bytes("DequantizeLinear", [rounded + "/steps"] + ranges, [rounded]),
+                ]
         return rounded
 
     def _round_weight(self, name, precision):

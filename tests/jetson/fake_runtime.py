@@ -81,20 +81,32 @@ class ICudaEngine(object):
         """Layers as the inspector of 8.2 writes them; names alone without detail."""
         layers = []
         for layer in self._header["layers"]:
-            word = "Float" if self.world.does["float_layers"] else {
-                "int8": "Int8", "fp16": "Half", "fp32": "Float"}[layer["precision"]]  # fmt: skip
-            outputs = [{"Name": layer["name"], "Format/Datatype": "Row major linear %s format" % {
-                "Half": "FP16", "Float": "FP32"}.get(word, word)}]  # fmt: skip
+            word = (
+                "Float"
+                if self.world.does["float_layers"]
+                else {"int8": "Int8", "fp16": "Half", "fp32": "Float"}[layer["precision"]]
+            )
+            outputs = [
+                {
+                    "Name": layer["name"],
+                    "Format/Datatype": "Row major linear %s format" % {"Half": "FP16", "Float": "FP32"}.get(word, word),
+                }
+            ]
             found = {"Name": layer["name"], "LayerType": layer["kind"], "Outputs": outputs}
             if layer["kind"] == "CaskConvolution":
                 found.update(Outputs=[], Weights={"Type": word, "Count": 6})
             layers.append(found)
         if not self._header["detailed"]:
             layers = [layer["Name"] for layer in layers]
-        return type("EngineInspector", (object,), {
-            "get_engine_information": lambda this, form: json.dumps({"Layers": layers})
-            if form.name == "JSON" else "",
-        })()  # fmt: skip
+        return type(
+            "EngineInspector",
+            (object,),
+            {
+                "get_engine_information": lambda this, form: (
+                    json.dumps({"Layers": layers}) if form.name == "JSON" else ""
+                ),
+            },
+        )()
 
 
 class IProfiler(object):
@@ -140,10 +152,11 @@ class IExecutionContext(object):
     def _run(self, addresses):
         tensors = self._engine._tensors
         views = [
-            np.frombuffer((ctypes.c_byte * (4 * int(np.prod(t.shape)))).from_address(address),
-                          np.float32).reshape(t.shape)
+            np.frombuffer((ctypes.c_byte * (4 * int(np.prod(t.shape)))).from_address(address), np.float32).reshape(
+                t.shape
+            )
             for (t, _), address in zip(tensors, addresses)
-        ]  # fmt: skip
+        ]
         feeds = {t.name: view for (t, is_input), view in zip(tensors, views) if is_input}
         views[-1][...] = self._engine._session.run(None, feeds)[0]
         if self.world.does["nan"]:

@@ -21,8 +21,21 @@ from fake_cuda import Allocation, Device, Event, Stream
 from fake_releases import BEHAVIOUR, CUDA, ONLY_IN, RELEASES, SM
 from fake_runtime import ICudaEngine, IExecutionContext, IProfiler, Runtime
 
-__all__ = ["BEHAVIOUR", "CUDA", "ONLY_IN", "RELEASES", "SM", "IBuilderConfig", "ICudaEngine",
-           "IExecutionContext", "INetworkDefinition", "World", "fill", "switching", "write_modules"]  # fmt: skip
+__all__ = [
+    "BEHAVIOUR",
+    "CUDA",
+    "ONLY_IN",
+    "RELEASES",
+    "SM",
+    "IBuilderConfig",
+    "ICudaEngine",
+    "IExecutionContext",
+    "INetworkDefinition",
+    "World",
+    "fill",
+    "switching",
+    "write_modules",
+]
 
 
 def write_modules(folder, release, **behaviour):
@@ -36,8 +49,7 @@ def write_modules(folder, release, **behaviour):
                     "import sys\n"
                     "sys.path.append(%r)\n"
                     "import fakes\n"
-                    "fakes.fill(globals(), %r, %r)\n"
-                    % (os.path.dirname(os.path.abspath(__file__)), release, behaviour)
+                    "fakes.fill(globals(), %r, %r)\n" % (os.path.dirname(os.path.abspath(__file__)), release, behaviour)
                 )
     return str(folder)
 
@@ -110,15 +122,19 @@ class World(object):
 
     def tensorrt(self):
         self.BuilderFlag = self.enum("BuilderFlag", "FP16", "INT8", "TF32")
-        self.Flag = self.enum("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH",
-                              "EXPLICIT_PRECISION", "STRONGLY_TYPED")  # fmt: skip
+        self.Flag = self.enum("NetworkDefinitionCreationFlag", "EXPLICIT_BATCH", "EXPLICIT_PRECISION", "STRONGLY_TYPED")
         self.Types = self.enum("DataType", "FLOAT", "HALF", "INT8", "INT32", "BOOL")
         self.Mode = self.enum("TensorIOMode", "NONE", "INPUT", "OUTPUT")
-        self.Tactics = self.enum("TacticSource", "CUBLAS", "CUBLAS_LT", "CUDNN",
-                                 "EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")  # fmt: skip
-        self.ILogger = type("ILogger", (object,), {
-            "Severity": self.enum("Severity", "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"),
-        })  # fmt: skip
+        self.Tactics = self.enum(
+            "TacticSource", "CUBLAS", "CUBLAS_LT", "CUDNN", "EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"
+        )
+        self.ILogger = type(
+            "ILogger",
+            (object,),
+            {
+                "Severity": self.enum("Severity", "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"),
+            },
+        )
         found = {
             "__version__": self.version,
             "ILogger": self.ILogger,
@@ -127,9 +143,7 @@ class World(object):
             "MemoryPoolType": self.enum("MemoryPoolType", "WORKSPACE"),
             "TensorIOMode": self.Mode,
             "TacticSource": self.Tactics,
-            "ProfilingVerbosity": self.enum(
-                "ProfilingVerbosity", "LAYER_NAMES_ONLY", "NONE", "DETAILED"
-            ),
+            "ProfilingVerbosity": self.enum("ProfilingVerbosity", "LAYER_NAMES_ONLY", "NONE", "DETAILED"),
             "LayerInformationFormat": self.enum("LayerInformationFormat", "ONELINE", "JSON"),
             "IInt8EntropyCalibrator2": type("IInt8EntropyCalibrator2", (object,), {}),
             "IProfiler": IProfiler,
@@ -162,8 +176,10 @@ class World(object):
             "Event": Event,
             "mem_alloc": Allocation,
             "pagelocked_empty": np.empty,
-            "memcpy_htod_async": lambda to, array, stream: ctypes.memmove(
-                int(to), array.ctypes.data, array.nbytes) and None,
-            "memcpy_dtoh_async": lambda array, source, stream: ctypes.memmove(
-                array.ctypes.data, int(source), array.nbytes) and None,
-        }  # fmt: skip
+            "memcpy_htod_async": lambda to, array, stream: (
+                ctypes.memmove(int(to), array.ctypes.data, array.nbytes) and None
+            ),
+            "memcpy_dtoh_async": lambda array, source, stream: (
+                ctypes.memmove(array.ctypes.data, int(source), array.nbytes) and None
+            ),
+        }

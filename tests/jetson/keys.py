@@ -12,9 +12,7 @@ def new_key(folder, name, curve="P-256"):
     """(private, public) PEM files."""
     private = os.path.join(str(folder), name + ".key")
     public = os.path.join(str(folder), name + ".pem")
-    openssl(
-        "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + curve, "-out", private
-    )
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:" + curve, "-out", private)
     openssl("pkey", "-in", private, "-pubout", "-out", public)
     return private, public
 

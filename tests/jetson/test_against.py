@@ -47,9 +47,14 @@ def slow_pair(first, second):
 def compared(bundles, one, two, world, runs):
     manifest = read_manifest(bundles[0])
     return against.compare(
-        bundles[0], (manifest, one), (manifest, two), golden_images(bundles[0]), runs,
-        clock=lambda: world["now"], root=bundles[1],
-    )  # fmt: skip
+        bundles[0],
+        (manifest, one),
+        (manifest, two),
+        golden_images(bundles[0]),
+        runs,
+        clock=lambda: world["now"],
+        root=bundles[1],
+    )
 
 
 def test_steady_drift_leaves_the_ratio_alone(bundles):
@@ -98,25 +103,25 @@ def test_the_interval_covers_the_median_as_often_as_it_says(rounds):
     row = against.ratio([[float(n)] for n in range(1, rounds + 1)], [[1.0]] * rounds)
     place = int(row["low"])  # of the sorted ratios, 1 .. rounds
     assert row["high"] == rounds + 1 - place
-    inside = sum(
-        place <= sum(pattern) <= rounds - place
-        for pattern in itertools.product((0, 1), repeat=rounds)
-    )
+    inside = sum(place <= sum(pattern) <= rounds - place for pattern in itertools.product((0, 1), repeat=rounds))
     assert row["coverage_fraction"] == pytest.approx(inside / 2.0**rounds, abs=1e-12)
     assert row["coverage_fraction"] >= 0.95
 
 
-@pytest.mark.parametrize(("ratios", "questions", "faster"), [
-    ([1.05] * 20, 3, "b"),
-    ([1 / 1.05] * 20, 3, "a"),
-    ([1.01] * 20, 3, None),  # less than two sessions of one bundle may differ by
-    ([1.05] * 16 + [0.9] * 4, 3, "b"),  # P(16 or more of 20) = 0.0059, twice that is below 0.05 / 3
-    ([1.05] * 15 + [0.9] * 5, 3, None),  # and twice 0.0207 is not
-    ([1.05] * 15 + [0.9] * 5, 1, "b"),
-    ([1.05] * 6, 1, "b"),
-    ([1.05] * 6, 2, None),  # 2 / 2**6 = 0.031 is more than 0.025
-    ([1.05] * 7, 3, "b"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ratios", "questions", "faster"),
+    [
+        ([1.05] * 20, 3, "b"),
+        ([1 / 1.05] * 20, 3, "a"),
+        ([1.01] * 20, 3, None),  # less than two sessions of one bundle may differ by
+        ([1.05] * 16 + [0.9] * 4, 3, "b"),  # P(16 or more of 20) = 0.0059, twice that is below 0.05 / 3
+        ([1.05] * 15 + [0.9] * 5, 3, None),  # and twice 0.0207 is not
+        ([1.05] * 15 + [0.9] * 5, 1, "b"),
+        ([1.05] * 6, 1, "b"),
+        ([1.05] * 6, 2, None),  # 2 / 2**6 = 0.031 is more than 0.025
+        ([1.05] * 7, 3, "b"),
+    ],
+)
 def test_a_verdict_needs_a_clear_difference_in_enough_rounds(ratios, questions, faster):
     found = against.ratio([[ratio] for ratio in ratios], [[1.0]] * len(ratios), questions)
     assert found["faster"] == faster
@@ -167,9 +172,15 @@ def verdicts(bundles, monkeypatch, shares, times, runs=28):
         monkeypatch.setattr(against.sampler.Sampler, "tick", lambda watch, machine=machine: machine.tick())
         one, two = (OnMachine(machine, share) for share in shares)
         report = against.compare(
-            bundles[0], (manifest, one), (manifest, two), [None], runs,
-            clock=lambda machine=machine: machine.now, root=bundles[1], seed=seed,
-        )  # fmt: skip
+            bundles[0],
+            (manifest, one),
+            (manifest, two),
+            [None],
+            runs,
+            clock=lambda machine=machine: machine.now,
+            root=bundles[1],
+            seed=seed,
+        )
         found.append({row["faster"] for row in report["ratio"].values()} - {None})
     return found
 

@@ -50,9 +50,7 @@ def test_calls_after_other_work_are_not_timed():
     """`also` works after the second timed call: two calls follow that are in no sample."""
     ticks, calls, starts = iter(range(100)), [], []
     worked = iter([False, True, False, False])
-    samples = measure_ms(
-        lambda: calls.append(1), 0, 4, lambda: next(ticks), lambda: next(worked), starts
-    )
+    samples = measure_ms(lambda: calls.append(1), 0, 4, lambda: next(ticks), lambda: next(worked), starts)
     assert len(calls) == 4 + 2
     assert (samples, starts) == ([1000.0] * 4, [0, 2, 4, 6])
 
@@ -79,15 +77,20 @@ def test_the_report_refuses_what_is_not_its_version():
     older = dict(report, version=2, state="locked")  # of a bundle from before there were such keys
     assert benchreport.report_from_line(json.dumps(older)) == older
     layer = {"name": "a", "kind": None, "median_ms": 1.0, "share": 1.0}
-    newer = dict(older, trace=trace.trace([], 0.0, [("host", 0.0, 1.0)]),
-                 layer_times={"layers": [layer], "sum_ms": 1.0, "runs": 20})  # fmt: skip
+    newer = dict(
+        older,
+        trace=trace.trace([], 0.0, [("host", 0.0, 1.0)]),
+        layer_times={"layers": [layer], "sum_ms": 1.0, "runs": 20},
+    )
     assert benchreport.report_from_line(json.dumps(newer)) == newer
     for changed in (
-        {"trace": []}, {"trace": dict(newer["trace"], at_s=[1.0], gpu_mhz=[])},
-        {"trace": dict(newer["trace"], at_s=[float("nan")])}, {"layer_times": {"layers": 3}},
+        {"trace": []},
+        {"trace": dict(newer["trace"], at_s=[1.0], gpu_mhz=[])},
+        {"trace": dict(newer["trace"], at_s=[float("nan")])},
+        {"layer_times": {"layers": 3}},
         {"layer_times": dict(newer["layer_times"], layers=[dict(layer, name=5)])},
         {"layer_times": dict(newer["layer_times"], runs=10**400)},
-    ):  # fmt: skip
+    ):
         with pytest.raises(BenchError, match="has another form: "):
             benchreport.report_from_line(json.dumps(dict(newer, **changed)))
 
@@ -147,26 +150,23 @@ def test_bench_on_a_locked_nano(bundle, tmp_path, monkeypatch):
     boards.nano(tmp_path / "nano")
     manifest = read_manifest(bundle)
     with open_runner("onnxruntime", bundle, manifest) as runner:
-        report = bench(
-            bundle, manifest, Timed(runner), golden_images(bundle), 12, root=str(tmp_path / "nano")
-        )
-    assert benchreport.report_from_line(benchreport.line_from_report(report)) == json.loads(
-        json.dumps(report)
-    )
+        report = bench(bundle, manifest, Timed(runner), golden_images(bundle), 12, root=str(tmp_path / "nano"))
+    assert benchreport.report_from_line(benchreport.line_from_report(report)) == json.loads(json.dumps(report))
     assert report["state"] == "locked"
     assert report["compute_ms"]["p50_ms"] == 0.25
     assert "compute_ms" not in report["absent"]
     assert report["power"]["input_rail"] == "POM_5V_IN"
-    assert report["power"]["energy_mj"] == pytest.approx(
-        4200 / report["fps"]["pipelined"], rel=0.01
-    )
+    assert report["power"]["energy_mj"] == pytest.approx(4200 / report["fps"]["pipelined"], rel=0.01)
     assert report["warnings"] == ["p95 needs 20 runs, got 12", "p99 needs 100 runs, got 12"]
     with open(os.path.join(bundle, report["samples_file"])) as file:
         samples = json.load(file)
     assert {name: len(values) for name, values in samples.items()} == {
-        "compute_ms": 12, "host_ms": 12, "end_to_end_ms": 12, "host_start_s": 12,
+        "compute_ms": 12,
+        "host_ms": 12,
+        "end_to_end_ms": 12,
+        "host_start_s": 12,
         "end_to_end_start_s": 12,
-    }  # fmt: skip
+    }
     found, readings = report["layer_times"], report["trace"]
     assert [layer["kind"] for layer in found["layers"]] == ["GlobalAveragePool", "Flatten", "Gemm"]
     assert found["runs"] == 20
@@ -201,9 +201,7 @@ def test_bench_says_throttled_first(bundle, tmp_path, monkeypatch):
     boards.nano(tmp_path / "nano", now=307200000)
     manifest = read_manifest(bundle)
     with open_runner("onnxruntime", bundle, manifest) as runner:
-        report = bench(
-            bundle, manifest, runner, golden_images(bundle), 10, root=str(tmp_path / "nano")
-        )
+        report = bench(bundle, manifest, runner, golden_images(bundle), 10, root=str(tmp_path / "nano"))
     assert report["state"] == "throttled"
     assert report["warnings"][0].startswith("the board throttled")
     assert report["absent"]["compute_ms"] == "this backend does not time its own computing"
@@ -225,9 +223,14 @@ def test_trtexec_of_two_releases():
     assert nano["enqueue_ms"]["mean_ms"] == 24.6768
     orin = trtexec.summary_from_text(sample("trtexec_orin_10.3.txt"))
     assert orin["compute_ms"] == {
-        "min_ms": 3.12671, "max_ms": 3.15479, "mean_ms": 3.14068, "p50_ms": 3.14062,
-        "p90_ms": 3.14587, "p95_ms": 3.14771, "p99_ms": 3.15039,
-    }  # fmt: skip
+        "min_ms": 3.12671,
+        "max_ms": 3.15479,
+        "mean_ms": 3.14068,
+        "p50_ms": 3.14062,
+        "p90_ms": 3.14587,
+        "p95_ms": 3.14771,
+        "p99_ms": 3.15039,
+    }
     assert orin["host_to_device_ms"]["max_ms"] == 0
     assert trtexec.summary_from_text("&&&& FAILED TensorRT.trtexec [TensorRT v8201]") is None
 

@@ -9,7 +9,7 @@ from jetson.errors import BuildError
 @pytest.mark.parametrize(
     ("available", "workspace_mib", "external"),
     [(382, 32, False), (700, 128, False), (1305, 256, False), (1306, 128, True), (3500, 512, True)],
-)  # fmt: skip
+)
 def test_workspace_is_half_of_what_stays(available, workspace_mib, external):
     first = board.attempts({"available": available})[0]
     assert first == board.Attempt(workspace_mib, external)

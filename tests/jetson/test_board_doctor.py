@@ -47,8 +47,10 @@ def test_which_jetpack(release, packages, expected):
     text = boards.sample(release) if release else ""
     known = doctor.packages_from_text(boards.sample(packages)) if packages else {}
     assert doctor.jetpack_check(text, known, "Board").found == expected
-    assert doctor.jetpack_check("", {"nvidia-l4t-core": "36.4.3-2025", "nvidia-jetpack": "6.2+b77"},
-                                "Board").found == "Board, L4T 36.4.3, JetPack 6.2"  # fmt: skip
+    assert (
+        doctor.jetpack_check("", {"nvidia-l4t-core": "36.4.3-2025", "nvidia-jetpack": "6.2+b77"}, "Board").found
+        == "Board, L4T 36.4.3, JetPack 6.2"
+    )
 
 
 def test_swap_on_disk_is_told_from_zram():
@@ -64,8 +66,7 @@ def test_memory_and_swap_say_what_a_build_would():
     assert (memory.ok, memory.required, swap.ok) == (False, True, False)
     assert "a build needs 382 MiB; stop the desktop" in memory.advice
     assert "sudo fallocate -l 4G /swapfile" in swap.advice
-    assert all(c.ok and not c.advice for c in
-               doctor.memory_checks({"available": 3000, "swap_free": 0}, "", True))  # fmt: skip
+    assert all(c.ok and not c.advice for c in doctor.memory_checks({"available": 3000, "swap_free": 0}, "", True))
 
 
 def test_versions():
@@ -96,18 +97,20 @@ def test_no_room_on_the_disk(tmp_path, monkeypatch):
 def last_line(words, **changes):
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C", **changes)
     process = subprocess.Popen(
-        [sys.executable] + words, cwd=ROOT, env=environment, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, universal_newlines=True,
-    )  # fmt: skip
+        [sys.executable] + words,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     out, error = process.communicate()
     return process.returncode, out.strip().splitlines()[-1:], error.strip().splitlines()
 
 
 def test_the_verb_on_this_computer_with_a_board_beside_it(tmp_path):
     folder = fakes.write_modules(tmp_path / "fake", "8.2", sm=53)
-    code, out, error = last_line(
-        ["-m", "jetson", "doctor", "--root", str(tmp_path)], PYTHONPATH=folder
-    )
+    code, out, error = last_line(["-m", "jetson", "doctor", "--root", str(tmp_path)], PYTHONPATH=folder)
     assert (code, error) == (0, [])
     report = json.loads(out[0])
     assert set(report) == {"verb", "ok", "checks"}
@@ -120,25 +123,44 @@ def test_the_verb_on_this_computer_with_a_board_beside_it(tmp_path):
     assert rows["TensorRT"]["found"].startswith("8.2.1.8")
     assert rows["CUDA"]["found"] == "10.2, sm_53, memory by pycuda"
     assert set(rows) == {
-        "JetPack", "TensorRT", "CUDA", "ONNX Runtime", "Python", "numpy", "OpenCV", "GStreamer",
-        "openssl", "disk", "memory", "swap", "power mode", "clocks", "power supply",
-    }  # fmt: skip
+        "JetPack",
+        "TensorRT",
+        "CUDA",
+        "ONNX Runtime",
+        "Python",
+        "numpy",
+        "OpenCV",
+        "GStreamer",
+        "openssl",
+        "disk",
+        "memory",
+        "swap",
+        "power mode",
+        "clocks",
+        "power supply",
+    }
 
 
 def test_without_numpy_one_verb_still_answers(tmp_path):
     (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')\n")
     code, out, error = last_line(["-m", "jetson", "bench"], PYTHONPATH=str(tmp_path))
     assert (code, out) == (1, [])
-    assert error == ["jetson: no numpy here; on the board: sudo apt install python3-numpy; "
-                     "python3 -m jetson.doctor says more"]  # fmt: skip
+    assert error == [
+        "jetson: no numpy here; on the board: sudo apt install python3-numpy; python3 -m jetson.doctor says more"
+    ]
     for words in (["jetson.doctor"], ["jetson", "doctor", "--root", str(tmp_path)]):
         code, out, error = last_line(["-m"] + words, PYTHONPATH=str(tmp_path))
         assert code == 0
         report = json.loads(out[0])
         assert report["ok"] is False
         (row,) = [row for row in report["checks"] if row["name"] == "numpy"]
-        assert row == {"name": "numpy", "ok": False, "required": True, "found": "no numpy here",
-                       "advice": "sudo apt install python3-numpy"}  # fmt: skip
+        assert row == {
+            "name": "numpy",
+            "ok": False,
+            "required": True,
+            "found": "no numpy here",
+            "advice": "sudo apt install python3-numpy",
+        }
 
 
 def test_a_numpy_that_ends_the_process_is_said(tmp_path):

@@ -67,7 +67,7 @@ FIELDS = [
     ("VIN 100000mW", {"power_mw": {"VIN": 100000}}),
     ("NC 0mW/0mW VDDQ_VDD2_1V8AO 301mW/301mW NC 0mW/0mW", {"power_mw": {"VDDQ_VDD2_1V8AO": 301}}),
     ("VIC 36%@115 APE 174 MTS fg 0% bg 0% NVENC 78%@179", {"power_mw": {}, "temperatures_c": {}}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("field", "expected"), FIELDS)
@@ -82,16 +82,22 @@ def test_ram_in_other_units():
     assert (found["ram_used_mib"], found["ram_total_mib"]) == (2, 4096)
 
 
-@pytest.mark.parametrize(("rails", "name", "total"), [
-    ({"VDD_IN": 5, "VDD_SOC": 2}, "VDD_IN", 5),
-    ({"POM_5V_GPU": 1, "POM_5V_IN": 9}, "POM_5V_IN", 9),
-    ({"VDD_GPU": 5, "VIN_SYS_5V0": 3, "VIN": 20}, "VIN", 20),
-    ({"VIN_SYS_5V0": 4025, "VDD_CPU_CV": 390, "VDD_GPU_SOC": 2340},
-     "sum of VDD_CPU_CV, VDD_GPU_SOC, VIN_SYS_5V0", 6755),
-    ({"GPU": 463, "SYS5V": 3306}, "sum of GPU, SYS5V", 3769),
-    ({"VDD_GPU": 0, "VDD_CPU_SOC_MSS": 0}, "sum of VDD_CPU_SOC_MSS, VDD_GPU", 0),
-    ({}, None, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rails", "name", "total"),
+    [
+        ({"VDD_IN": 5, "VDD_SOC": 2}, "VDD_IN", 5),
+        ({"POM_5V_GPU": 1, "POM_5V_IN": 9}, "POM_5V_IN", 9),
+        ({"VDD_GPU": 5, "VIN_SYS_5V0": 3, "VIN": 20}, "VIN", 20),
+        (
+            {"VIN_SYS_5V0": 4025, "VDD_CPU_CV": 390, "VDD_GPU_SOC": 2340},
+            "sum of VDD_CPU_CV, VDD_GPU_SOC, VIN_SYS_5V0",
+            6755,
+        ),
+        ({"GPU": 463, "SYS5V": 3306}, "sum of GPU, SYS5V", 3769),
+        ({"VDD_GPU": 0, "VDD_CPU_SOC_MSS": 0}, "sum of VDD_CPU_SOC_MSS, VDD_GPU", 0),
+        ({}, None, None),
+    ],
+)
 def test_the_whole_input_is_one_rail_or_the_sum(rails, name, total):
     assert telemetry.input_rail(rails) == name
     assert telemetry.input_mw(rails) == total
@@ -112,8 +118,10 @@ def test_nvpmodel(name, text, expected):
 
 
 def test_nvpmodel_says_more_when_verbose():
-    text = ("NVPM VERB: Config file: /etc/nvpmodel.conf\nNVPM VERB: Current mode: NV Power Mode: 25W\n1\n"
-            "NVPM VERB: PARAM CPU_ONLINE: ARG CORE_0: PATH /sys/devices/system/cpu/cpu0/online\n")  # fmt: skip
+    text = (
+        "NVPM VERB: Config file: /etc/nvpmodel.conf\nNVPM VERB: Current mode: NV Power Mode: 25W\n1\n"
+        "NVPM VERB: PARAM CPU_ONLINE: ARG CORE_0: PATH /sys/devices/system/cpu/cpu0/online\n"
+    )
     assert telemetry.power_mode_from_text(text) == ("25W", 1)
     assert telemetry.power_mode_from_text("NVPM ERROR: failed to read the mode\n") == (None, None)
 
@@ -134,9 +142,11 @@ def test_trtexec(name, text, expected):
 
 
 def test_trtexecs_other_warnings_are_kept():
-    text = ("[x] [I] Throughput: 5 qps\n"
-            "[x] [W] * GPU compute time is unstable, with coefficient of variance = 28.1311%.\n"
-            "[x] [W]   If not already in use, locking GPU clock frequency may improve the stability.\n")  # fmt: skip
+    text = (
+        "[x] [I] Throughput: 5 qps\n"
+        "[x] [W] * GPU compute time is unstable, with coefficient of variance = 28.1311%.\n"
+        "[x] [W]   If not already in use, locking GPU clock frequency may improve the stability.\n"
+    )
     found = trtexec.summary_from_text(text)
     assert found["warnings"] == ["GPU compute time is unstable, with coefficient of variance = 28.1311%."]
     assert found["enqueue_bound"] is False

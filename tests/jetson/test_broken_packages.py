@@ -54,9 +54,13 @@ def jetson(folder, path, *words, **changes):
     """(code, stdout's lines, stderr's lines) of the verb as the board runs it."""
     environment = dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C", **changes)
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson"] + list(words), cwd=str(folder), env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "jetson"] + list(words),
+        cwd=str(folder),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     out, error = process.communicate()
     assert "Traceback" not in error
     return process.returncode, out.splitlines(), error.splitlines()
@@ -105,8 +109,10 @@ def test_numpys_page_of_advice_is_cut_to_its_cause(tmp_path, bundle):
     page = "\\n\\nIMPORTANT: PLEASE READ THIS\\n\\nOriginal error was: libcblas.so.3: cannot open\\n"
     path = plant(tmp_path / "fake", "numpy", "raise ImportError('%s')" % page)
     _, _, error = jetson(bundle, path, "verify")
-    assert error == ["jetson: libcblas.so.3: cannot open; on the board: python3 -m pip uninstall numpy; sudo "
-                     "apt install python3-numpy; python3 -m jetson.doctor says more"]  # fmt: skip
+    assert error == [
+        "jetson: libcblas.so.3: cannot open; on the board: python3 -m pip uninstall numpy; sudo "
+        "apt install python3-numpy; python3 -m jetson.doctor says more"
+    ]
 
 
 @pytest.mark.parametrize("how", FEW)
@@ -136,18 +142,24 @@ def library(tmp_path_factory):
 
 @pytest.mark.parametrize("how", sorted(BREAKS) + ["at init", "without a device", "half"])
 def test_any_broken_pycuda_gives_way_to_ctypes(tmp_path, how, library):
-    text = {"at init": "class Error(Exception): pass\ndef init(): raise Error('cuInit failed')",
-            "without a device": "class Error(Exception): pass\ndef init(): pass\n"
-            "def Device(n): raise RuntimeError('none')",
-            "half": "x = 1"}.get(how) or BREAKS[how]  # fmt: skip
+    text = {
+        "at init": "class Error(Exception): pass\ndef init(): raise Error('cuInit failed')",
+        "without a device": "class Error(Exception): pass\ndef init(): pass\ndef Device(n): raise RuntimeError('none')",
+        "half": "x = 1",
+    }.get(how) or BREAKS[how]
     path = plant(tmp_path / "fake", "pycuda.driver", text)
-    code = ("from jetson import cuda_memory; cuda_memory.LIBRARIES = (%r,)\n"
-            "print(cuda_memory.find_device().facts()['by'])")  # fmt: skip
+    code = (
+        "from jetson import cuda_memory; cuda_memory.LIBRARIES = (%r,)\nprint(cuda_memory.find_device().facts()['by'])"
+    )
     for name, said in ((library, "ctypes"), ("libnone.so", "neither pycuda nor libcudart was found")):
         process = subprocess.Popen(
-            [sys.executable, "-c", code % (name,)], cwd=ROOT, env=dict(os.environ, PYTHONPATH=path),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-        )  # fmt: skip
+            [sys.executable, "-c", code % (name,)],
+            cwd=ROOT,
+            env=dict(os.environ, PYTHONPATH=path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         out, error = process.communicate()
         lines = (out + error).splitlines()
         assert said in lines[-1]
@@ -182,8 +194,10 @@ def test_an_opencv_below_4_is_refused_wherever_it_is_used(tmp_path, bundle, vers
         code, out, error = jetson(bundle, path, "classify", "--backend", "onnxruntime", source)
         assert (code, len(error)) == (1, 1), error
         assert line in error[0]
-        assert "expected 4 or newer; sudo apt remove python3-opencv; install JetPack's own: sudo apt install " \
-            "libopencv-python" in error[0]  # fmt: skip
+        assert (
+            "expected 4 or newer; sudo apt remove python3-opencv; install JetPack's own: sudo apt install "
+            "libopencv-python" in error[0]
+        )
     rows = rows_of_doctor(path)
     assert line in rows["OpenCV"]["found"]
     assert "libopencv-python" in rows["OpenCV"]["advice"]

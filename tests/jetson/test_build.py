@@ -107,16 +107,13 @@ def test_a_builder_that_denies_int8_is_believed(bundle, use):
 
 @pytest.mark.parametrize(
     ("release", "how"),
-    [(release, "no_memory_above_mib") for release in sorted(fakes.RELEASES)]
-    + [("8.2", "killed_above_mib")],
+    [(release, "no_memory_above_mib") for release in sorted(fakes.RELEASES)] + [("8.2", "killed_above_mib")],
 )
 def test_a_build_without_memory_is_tried_smaller(bundle, use, release, how):
     use(release, **{how: 300})
     record = built(bundle)
     assert record["workspace_mib"] == 256
-    assert record["tactic_sources"] == (
-        [] if release == "8.2" else ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
-    )
+    assert record["tactic_sources"] == ([] if release == "8.2" else ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"])
     assert record["attempts"][1:] == ["built"]
     words = "OutOfMemory" if how == "no_memory_above_mib" else "killed (exit code 137)"
     assert words in record["attempts"][0]
@@ -126,11 +123,13 @@ FAILURES = [
     ({"killed_above_mib": 1}, "out of memory in all 4 attempts, the last with 32 MiB"),
     ({"dies": True}, "the build died of signal 6 (SIGABRT)"),
     ({"hangs": True}, "no engine within 1 s (exit code 124)"),
-    ({"parser_error": "No importer registered for op: HardSwish"},
-     "model.onnx (1 complaints): No importer registered for op: HardSwish"),
+    (
+        {"parser_error": "No importer registered for op: HardSwish"},
+        "model.onnx (1 complaints): No importer registered for op: HardSwish",
+    ),
     ({"disk_full": True}, "nothing can be written there any more; is the disk full?"),
     ({"sm": 89}, "this bundle is for sm_87 and this GPU is sm_89"),
-]  # fmt: skip
+]
 
 
 def test_a_build_that_fails_leaves_the_engine_before(bundle, use):
@@ -180,9 +179,7 @@ def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monk
     with pytest.raises(BuildError, match="200 MiB of memory are available and a build needs 382"):
         built(bundle)
     monkeypatch.setattr(build, "memory_mib", lambda: {"available": 4000, "swap_free": 4000})
-    monkeypatch.setattr(
-        board.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20})
-    )
+    monkeypatch.setattr(board.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20}))
     with pytest.raises(BuildError, match="1 MiB of disk are free and a build needs 65"):
         built(bundle)
 
@@ -220,8 +217,13 @@ def test_the_build_dies_with_the_one_who_asked(bundle, use):
     """SIGKILL of `jetson build` must not leave a child that eats the board's memory."""
     use("8.2", hangs=True)
     environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
-    parent = subprocess.Popen([sys.executable, "-m", "jetson", "build"], cwd=bundle, env=environment,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "jetson", "build"],
+        cwd=bundle,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     seen = b""
     while b" builds " not in seen:
         line = parent.stderr.readline()

@@ -105,18 +105,27 @@ def built(bundle, **options):
 
 
 INSUFFICIENT = ["WARNING", "Skipping tactic 8 due to insuficient memory on requested size of 4364 detected"]
-NO_KERNEL = ["ERROR", "10: [optimizer.cpp::computeCosts::2011] Error Code 10: Internal Error "
-             "(Could not find any implementation for node MaxPool_2.)"]  # fmt: skip
+NO_KERNEL = [
+    "ERROR",
+    "10: [optimizer.cpp::computeCosts::2011] Error Code 10: Internal Error "
+    "(Could not find any implementation for node MaxPool_2.)",
+]
 
 
-@pytest.mark.parametrize(("does", "said"), [
-    ({"crashes_above_mib": 300}, "died of signal 11 (SIGSEGV)"),
-    ({"crashes_above_mib": 300, "says": [INSUFFICIENT]}, "out of memory: Skipping tactic 8"),
-    ({"no_engine_above_mib": 300, "says": [INSUFFICIENT, NO_KERNEL]}, "Skipping tactic 8 due to insuf"),
-    ({"no_engine_above_mib": 300, "says": [["ERROR", "1: Cudnn (CUDNN_STATUS_ALLOC_FAILED)"]]}, "ALLOC_FAILED"),
-    ({"no_engine_above_mib": 300, "writes": "NvMapMemAllocInternalTagged: 1075072515 error 12\n"},
-     "out of memory: NvMapMemAllocInternalTagged"),
-], ids=lambda value: "" if isinstance(value, str) else "-".join(sorted(value)))  # fmt: skip
+@pytest.mark.parametrize(
+    ("does", "said"),
+    [
+        ({"crashes_above_mib": 300}, "died of signal 11 (SIGSEGV)"),
+        ({"crashes_above_mib": 300, "says": [INSUFFICIENT]}, "out of memory: Skipping tactic 8"),
+        ({"no_engine_above_mib": 300, "says": [INSUFFICIENT, NO_KERNEL]}, "Skipping tactic 8 due to insuf"),
+        ({"no_engine_above_mib": 300, "says": [["ERROR", "1: Cudnn (CUDNN_STATUS_ALLOC_FAILED)"]]}, "ALLOC_FAILED"),
+        (
+            {"no_engine_above_mib": 300, "writes": "NvMapMemAllocInternalTagged: 1075072515 error 12\n"},
+            "out of memory: NvMapMemAllocInternalTagged",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(sorted(value)),
+)
 def test_what_means_memory_gets_a_smaller_attempt(bundle, use, does, said):
     use("8.6", **does)
     record = built(bundle)
@@ -129,8 +138,11 @@ def test_what_means_memory_gets_a_smaller_attempt(bundle, use, does, said):
 @pytest.mark.parametrize("level", ["ERROR", "WARNING"])
 def test_cuda_that_does_not_start_for_want_of_memory(bundle, use, level):
     """The builder is a null pointer, and pybind11 tells no more than that."""
-    use("8.2", no_builder=True, says=[[level, "CUDA initialization failure with error: 2. Please check your "
-                                              "CUDA installation"]])  # fmt: skip
+    use(
+        "8.2",
+        no_builder=True,
+        says=[[level, "CUDA initialization failure with error: 2. Please check your CUDA installation"]],
+    )
     with pytest.raises(BuildError, match=r"out of memory in all 4 attempts.*failure with error: 2\. Please.*isolate"):
         built(bundle)
     use("8.2", no_builder=True, says=[[level, "CUDA initialization failure with error: 35. Please check"]])
@@ -169,7 +181,8 @@ def test_a_crash_gets_one_smaller_attempt_and_an_honest_line(bundle, use, capfd)
         built(bundle)
     assert str(error.value) == (
         "the build died of signal 11 (SIGSEGV) with 512 MiB of workspace and again with 256, so it may not be "
-        "memory; the last lines above say where")  # fmt: skip
+        "memory; the last lines above say where"
+    )
     assert capfd.readouterr().err.count("build: attempt ") == 4  # two, begun and ended
     with pytest.raises(BuildError, match="again with 32, so it may not"):
         built(bundle, workspace_mib=64)
@@ -222,17 +235,20 @@ def test_skipped_tactics_of_a_build_that_succeeds_are_no_failure(bundle, use):
     assert built(bundle)["attempts"] == ["built"]
 
 
-@pytest.mark.parametrize(("failed", "ran_out", "memory", "budget", "more"), [
-    (Attempt(32, False), [], 4000, None, Attempt(128, True)),
-    (Attempt(512, True), [], 4000, None, Attempt(2048, True)),
-    (Attempt(512, True), [], 1600, None, None),  # there is no room for more
-    (Attempt(256, False), [Attempt(512, True)], 4000, None, Attempt(256, True)),
-    (Attempt(64, False), [Attempt(512, True)], 4000, None, Attempt(256, True)),
-    (Attempt(128, False), [Attempt(512, True), Attempt(256, False)], 4000, None, Attempt(192, False)),
-    (Attempt(64, False), [], 600, None, Attempt(64, True)),
-    (Attempt(64, False), [], 4000, 500, Attempt(128, False)),
-    (Attempt(32, False), [], 4000, 400, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("failed", "ran_out", "memory", "budget", "more"),
+    [
+        (Attempt(32, False), [], 4000, None, Attempt(128, True)),
+        (Attempt(512, True), [], 4000, None, Attempt(2048, True)),
+        (Attempt(512, True), [], 1600, None, None),  # there is no room for more
+        (Attempt(256, False), [Attempt(512, True)], 4000, None, Attempt(256, True)),
+        (Attempt(64, False), [Attempt(512, True)], 4000, None, Attempt(256, True)),
+        (Attempt(128, False), [Attempt(512, True), Attempt(256, False)], 4000, None, Attempt(192, False)),
+        (Attempt(64, False), [], 600, None, Attempt(64, True)),
+        (Attempt(64, False), [], 4000, 500, Attempt(128, False)),
+        (Attempt(32, False), [], 4000, 400, None),
+    ],
+)
 def test_the_attempt_with_more(failed, ran_out, memory, budget, more):
     assert board.with_more(failed, ran_out, {"available": memory}, budget) == more
 
@@ -244,10 +260,21 @@ class Silent(object):
     warnings = errors
 
 
-@pytest.mark.parametrize(("code", "kind"), [
-    (0, "done"), (-signal.SIGKILL, "memory"), (137, "memory"), (-signal.SIGSEGV, "crash"), (139, "crash"),
-    (-signal.SIGBUS, "crash"), (3, "memory"), (1, "other"), (4, "other"), (255, "other"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (0, "done"),
+        (-signal.SIGKILL, "memory"),
+        (137, "memory"),
+        (-signal.SIGSEGV, "crash"),
+        (139, "crash"),
+        (-signal.SIGBUS, "crash"),
+        (3, "memory"),
+        (1, "other"),
+        (4, "other"),
+        (255, "other"),
+    ],
+)
 def test_exit_codes(code, kind):
     assert build_end.ending(code, {}, Silent()).kind == kind
 
@@ -260,11 +287,14 @@ def test_each_kernel_is_timed_as_often_as_trtexec_does(bundle, use):
             assert json.loads(file.read().splitlines()[1].decode())["timed"] == 8
 
 
-@pytest.mark.parametrize(("first", "then", "shared"), [
-    (("MAXN", True), ("MAXN", False), False),
-    (("MAXN", True), ("5W", True), False),
-    ((None, None), (None, None), True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first", "then", "shared"),
+    [
+        (("MAXN", True), ("MAXN", False), False),
+        (("MAXN", True), ("5W", True), False),
+        ((None, None), (None, None), True),
+    ],
+)
 def test_a_timing_cache_is_of_one_power_mode_and_of_locked_or_free_clocks(
     bundle, use, monkeypatch, tmp_path, first, then, shared
 ):

@@ -73,12 +73,15 @@ def test_numbers_and_layouts_are_the_kernels(tmp_path):
         '"%lx %lx %lx %zu %zu %zu %zu %zu", (unsigned long)VIDIOC_ENUM_FMT, (unsigned long)VIDIOC_ENUM_FRAMESIZES,'
         "(unsigned long)VIDIOC_ENUM_FRAMEINTERVALS, sizeof(struct v4l2_fmtdesc), sizeof(struct v4l2_frmsizeenum),"
         "sizeof(struct v4l2_frmivalenum), offsetof(struct v4l2_fmtdesc, pixelformat),"
-        "offsetof(struct v4l2_frmivalenum, discrete)); }\n")  # fmt: skip
+        "offsetof(struct v4l2_frmivalenum, discrete)); }\n"
+    )
     subprocess.check_call(["cc", str(source), "-o", str(tmp_path / "v")])
     said = subprocess.check_output([str(tmp_path / "v")]).decode().split()
     assert [int(word, 16) for word in said[:3]] == [
-        v4l2._ENUM_FMT, v4l2._ENUM_FRAMESIZES, v4l2._ENUM_FRAMEINTERVALS,
-    ]  # fmt: skip
+        v4l2._ENUM_FMT,
+        v4l2._ENUM_FRAMESIZES,
+        v4l2._ENUM_FRAMEINTERVALS,
+    ]
     assert [int(word) for word in said[3:]] == [64, 44, 52, 44, 20]
     assert [struct.calcsize(layout) for layout in ("=III32sI16x", "=IIIII16x8x", "=IIIIIII16x8x")] == [64, 44, 52]
 
@@ -172,12 +175,15 @@ def test_a_csi_camera_is_turned_by_nvvidconv_and_others_afterwards(opencv):
 def test_turned_is_what_opencv_makes_of_it(flip):
     frame = np.random.RandomState(0).randint(0, 255, (4, 6, 3)).astype(np.uint8)
     expected = {
-        "none": frame, "counterclockwise": cv2.rotate(frame, cv2.ROTATE_90_COUNTERCLOCKWISE),
-        "rotate-180": cv2.rotate(frame, cv2.ROTATE_180), "clockwise": cv2.rotate(frame, cv2.ROTATE_90_CLOCKWISE),
-        "horizontal": cv2.flip(frame, 1), "vertical": cv2.flip(frame, 0),
+        "none": frame,
+        "counterclockwise": cv2.rotate(frame, cv2.ROTATE_90_COUNTERCLOCKWISE),
+        "rotate-180": cv2.rotate(frame, cv2.ROTATE_180),
+        "clockwise": cv2.rotate(frame, cv2.ROTATE_90_CLOCKWISE),
+        "horizontal": cv2.flip(frame, 1),
+        "vertical": cv2.flip(frame, 0),
         "upper-left-diagonal": cv2.transpose(frame),
         "upper-right-diagonal": cv2.flip(cv2.transpose(cv2.flip(frame, 1)), 1),
-    }[flip]  # fmt: skip
+    }[flip]
     found = picture.turned(frame, flip)
     assert found.tolist() == expected.tolist()
     assert found.flags["C_CONTIGUOUS"]
@@ -203,11 +209,14 @@ class Zeros(object):
         pass
 
 
-@pytest.mark.parametrize(("source", "advice"), [
-    ("csi://0", "is the lens covered? else: sudo systemctl restart nvargus-daemon"),
-    ("v4l2:///dev/video0", "is the lens covered? else try another size with --camera"),
-    ("rtsp://x/y", "does another player show it?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [
+        ("csi://0", "is the lens covered? else: sudo systemctl restart nvargus-daemon"),
+        ("v4l2:///dev/video0", "is the lens covered? else try another size with --camera"),
+        ("rtsp://x/y", "does another player show it?"),
+    ],
+)
 @pytest.mark.parametrize("colour", [(0, 0, 0), (0, 154, 0), (255, 255, 255)])
 def test_a_camera_of_empty_frames_is_an_error(monkeypatch, source, advice, colour):
     monkeypatch.setattr(picture, "CONSTANT_S", 0.05)

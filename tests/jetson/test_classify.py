@@ -53,25 +53,28 @@ def write_video(path, frames=12):
     ("source", "nvidia", "expected"),
     [
         (
-            "csi://0", True,
+            "csi://0",
+            True,
             "nvarguscamerasrc sensor-id=0 ! video/x-raw(memory:NVMM), width=(int)1280, "
             "height=(int)720, framerate=(fraction)30/1, format=(string)NV12 ! nvvidconv ! "
             "video/x-raw, format=BGRx ! " + BGR,
         ),
         (
-            "v4l2:///dev/video0", True,
+            "v4l2:///dev/video0",
+            True,
             "v4l2src device=/dev/video0 ! image/jpeg, width=(int)1280, height=(int)720, "
             "framerate=(fraction)30/1 ! jpegdec ! " + BGR,
         ),
         (
-            "rtsp://user:pw@host:554/live?a=1&b=2", True,
+            "rtsp://user:pw@host:554/live?a=1&b=2",
+            True,
             'rtspsrc location="rtsp://user:pw@host:554/live?a=1&b=2" latency=200 ! decodebin ! '
             "nvvidconv ! video/x-raw, format=BGRx ! " + BGR,
         ),
         ("file:///a b/c.mp4", False, 'filesrc location="/a b/c.mp4" ! decodebin ! ' + BGR),
         ("c.mp4", False, 'filesrc location="c.mp4" ! decodebin ! ' + BGR),
     ],
-)  # fmt: skip
+)
 def test_pipelines(source, nvidia, expected):
     assert pipeline(source, CAMERA, nvidia) == expected
 
@@ -151,11 +154,9 @@ END = "rtph264pay config-interval=1 pt=96 ! udpsink host=laptop.local port=5000 
 
 def test_rtp_pipelines():
     (plain,) = overlay.rtp_pipelines("rtp://laptop.local:5000", nvidia=False)
-    x264 = ("video/x-raw, format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast "
-            "key-int-max=30 bitrate=4000 ! ")  # fmt: skip
+    x264 = "video/x-raw, format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 bitrate=4000 ! "
     assert plain == "appsrc ! videoconvert ! " + x264 + END
-    nvmm = ("appsrc ! videoconvert ! video/x-raw, format=BGRx ! nvvidconv ! "
-            "video/x-raw(memory:NVMM), format=NV12 ! ")  # fmt: skip
+    nvmm = "appsrc ! videoconvert ! video/x-raw, format=BGRx ! nvvidconv ! video/x-raw(memory:NVMM), format=NV12 ! "
     assert overlay.rtp_pipelines("rtp://laptop.local:5000", nvidia=True) == [
         nvmm + "nvv4l2h264enc bitrate=4000000 insert-sps-pps=true ! " + END,
         nvmm + "omxh264enc bitrate=4000000 ! " + END,
@@ -164,11 +165,20 @@ def test_rtp_pipelines():
     assert overlay.parse_rtp("rtp://[fe80::1]:5000") == ("fe80::1", 5000)
 
 
-@pytest.mark.parametrize("address", [
-    "rtp://laptop", "rtp://laptop:0", "rtp://laptop:70000", "rtp://:5000", "rtp://a b:5000",
-    "rtp://x port=1 ! filesink location=y:5000", "rtp://laptop:5000/path", "rtp://-x:5000",
-    "rtp://laptop:5000\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "address",
+    [
+        "rtp://laptop",
+        "rtp://laptop:0",
+        "rtp://laptop:70000",
+        "rtp://:5000",
+        "rtp://a b:5000",
+        "rtp://x port=1 ! filesink location=y:5000",
+        "rtp://laptop:5000/path",
+        "rtp://-x:5000",
+        "rtp://laptop:5000\n",
+    ],
+)
 def test_addresses_that_are_refused(address):
     with pytest.raises(StreamError, match="expected rtp://HOST:PORT"):
         overlay.parse_rtp(address)
@@ -330,9 +340,11 @@ def test_a_reader_that_goes_away_is_no_traceback(bundle, tmp_path):
     video = write_video(tmp_path / "v.avi", frames=3000)
     process = subprocess.Popen(
         [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", video],
-        cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=bundle,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""),
-    )  # fmt: skip
+    )
     process.stdout.readline()
     process.stdout.close()
     error = process.stderr.read()
@@ -348,9 +360,12 @@ def test_a_signal_finishes_the_line_and_exits_with_zero(bundle, tmp_path, number
     video = write_video(tmp_path / "v.avi", frames=3000)
     process = subprocess.Popen(
         [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", video],
-        cwd=bundle, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+        cwd=bundle,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
         env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""),
-    )  # fmt: skip
+    )
     process.stdout.readline()
     process.send_signal(number)
     out, error = process.stdout.read(), process.stderr.read()  # communicate would lose the buffer

@@ -26,14 +26,17 @@ def served(tmp_path):
     path = fakes.write_modules(tmp_path / "fake", "8.2", sm=53)
     with open(os.path.join(path, "sitecustomize.py"), "w") as file:
         file.write(IN_1970)
-    environment = dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1",
-                       XDG_CACHE_HOME=str(tmp_path / "cache"))  # fmt: skip
+    environment = dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", XDG_CACHE_HOME=str(tmp_path / "cache"))
 
     def jetson(words, folder=board.bundle):
         process = subprocess.Popen(
-            [sys.executable, "-m", "jetson"] + words, cwd=folder, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "jetson"] + words,
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         out, error = process.communicate()
         assert process.returncode == 0, error
         return json.loads(out.splitlines()[-1])

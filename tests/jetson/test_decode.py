@@ -15,8 +15,11 @@ NOISE = RNG.randint(0, 256, (60, 80, 3)).astype(np.uint8)
 
 
 def jpeg(image=NOISE, **options):
-    named = {"quality": cv2.IMWRITE_JPEG_QUALITY, "progressive": cv2.IMWRITE_JPEG_PROGRESSIVE,
-             "restarts": cv2.IMWRITE_JPEG_RST_INTERVAL}  # fmt: skip
+    named = {
+        "quality": cv2.IMWRITE_JPEG_QUALITY,
+        "progressive": cv2.IMWRITE_JPEG_PROGRESSIVE,
+        "restarts": cv2.IMWRITE_JPEG_RST_INTERVAL,
+    }
     flags = [word for key, value in options.items() for word in (named[key], value)]
     return cv2.imencode(".jpg", image, flags)[1].tobytes()
 

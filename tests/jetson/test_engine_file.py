@@ -71,9 +71,12 @@ def test_an_engine_that_verify_refused_is_not_served(tmp_path, use, said, other)
     assert "NaN" in said(1, "verify", "--bundle", folder)
     with pytest.raises((VerifyError, EngineError)):
         activate(board.root, os.path.basename(folder))
-    for verb in (["classify", "--bundle", current, golden], ["health", "--bundle", current],
-                 ["bench", "--runs", "10", "--bundle", current],
-                 ["bench", "--runs", "12", "--against", current, "--bundle", current]):  # fmt: skip
+    for verb in (
+        ["classify", "--bundle", current, golden],
+        ["health", "--bundle", current],
+        ["bench", "--runs", "10", "--bundle", current],
+        ["bench", "--runs", "12", "--against", current, "--bundle", current],
+    ):
         assert "; run: python3 -m jetson " in said(1, *verb)
     assert status(board.root)["proven"] is False
     with pytest.raises((VerifyError, EngineError)):
@@ -140,9 +143,8 @@ def test_a_pass_that_older_code_wrote_counts_for_its_engine_alone(bundle, use, s
 
 CHANGED = {
     "tolerance": lambda bundle: sign(bundle, tolerance={"fp32": 9.0, "fp16": 9.0, "int8": 9.0}),
-    "goldens": lambda bundle: (
-        np.save(os.path.join(bundle, "golden", "labels.npy"), np.zeros(4)), sign(bundle)),
-}  # fmt: skip
+    "goldens": lambda bundle: (np.save(os.path.join(bundle, "golden", "labels.npy"), np.zeros(4)), sign(bundle)),
+}
 
 
 @pytest.mark.parametrize("what", sorted(CHANGED))

@@ -53,8 +53,9 @@ def expected(bundle, image_as, pooled_as, weight, bias):
 
 def expected_int8(bundle, amax):
     weight = np.stack([eight_bits(row, np.abs(row).max()) for row in np.array(WEIGHT)])
-    return expected(bundle, lambda x: eight_bits(x, amax["image"]), lambda x: eight_bits(x, amax["flat"]),
-                    weight, np.array(BIAS))  # fmt: skip
+    return expected(
+        bundle, lambda x: eight_bits(x, amax["image"]), lambda x: eight_bits(x, amax["flat"]), weight, np.array(BIAS)
+    )
 
 
 def error_of(logits, bundle):

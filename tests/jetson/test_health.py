@@ -43,6 +43,7 @@ def test_what_classify_cannot_do_on_this_board_fails_the_check(tmp_path, monkeyp
     bundle = make_bundle(tmp_path / "bundle")
     manifest = read_manifest(bundle)
     with open_runner("onnxruntime", bundle, manifest) as runner:
+
         class OnlyFilesGiveNaN(object):
             calls = 0
 

@@ -44,16 +44,22 @@ def without_entry(uid):
 
 def run(bundle, environment, *words):
     """A verb as a user without a passwd entry: by a uid that has none where this is root, else by a patch."""
-    code = ("import os, pwd, runpy, sys\n"
-            "def getpwuid(uid): raise KeyError(uid)\n"
-            "pwd.getpwuid = getpwuid\n"
-            "sys.argv[1:] = %r\n"
-            "sys.path.insert(0, '.')\n"
-            "runpy.run_module('jetson', run_name='__main__')" % (list(words),))  # fmt: skip
+    code = (
+        "import os, pwd, runpy, sys\n"
+        "def getpwuid(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = getpwuid\n"
+        "sys.argv[1:] = %r\n"
+        "sys.path.insert(0, '.')\n"
+        "runpy.run_module('jetson', run_name='__main__')" % (list(words),)
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=bundle, env=environment, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, universal_newlines=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=bundle,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     out, error = process.communicate()
     assert "Traceback" not in error
     return process.returncode, error
@@ -64,8 +70,7 @@ def test_build_writes_no_folder_that_is_not_the_bundles(tmp_path, value):
     bundle = make_bundle(tmp_path / "bundle")
     before = set(os.listdir(bundle)) | {"work"}
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_CACHE_HOME")}
-    environment.update(PYTHONPATH=fakes.write_modules(tmp_path / "fake", "8.2", sm=53),
-                       PYTHONDONTWRITEBYTECODE="1")  # fmt: skip
+    environment.update(PYTHONPATH=fakes.write_modules(tmp_path / "fake", "8.2", sm=53), PYTHONDONTWRITEBYTECODE="1")
     if value == "unwritable":
         (tmp_path / "file").write_text("")
         environment["HOME"] = str(tmp_path / "file")  # no folder can be made in it

@@ -56,8 +56,11 @@ def test_a_container_says_which_file_is_missing(tmp_path, monkeypatch, machine):
     else:
         boards.write(tmp_path, "dev/nvmap", "")
     line = board.hidden_identity(str(tmp_path))
-    missing = "/proc/device-tree/model is" if machine == "the release file" else \
-        "/proc/device-tree/model and /etc/nv_tegra_release are"  # fmt: skip
+    missing = (
+        "/proc/device-tree/model is"
+        if machine == "the release file"
+        else "/proc/device-tree/model and /etc/nv_tegra_release are"
+    )
     assert line == (
         missing + " not there in this container: docker run -v /proc/device-tree:/proc/device-tree:ro "
         "-v /etc/nv_tegra_release:/etc/nv_tegra_release:ro"
@@ -77,8 +80,11 @@ def test_a_container_says_which_file_is_missing(tmp_path, monkeypatch, machine):
 def test_an_engine_of_the_host_is_refused_with_what_to_mount(monkeypatch):
     record = {"board": NANO}
     monkeypatch.setattr(engine_file, "hidden_identity", lambda: "X is not there: mount it")
-    with pytest.raises(EngineError, match=r"built for board NVIDIA Jetson Nano Developer Kit, this is aarch64 "
-                       r"\(X is not there: mount it\): engines run only"):  # fmt: skip
+    with pytest.raises(
+        EngineError,
+        match=r"built for board NVIDIA Jetson Nano Developer Kit, this is aarch64 "
+        r"\(X is not there: mount it\): engines run only",
+    ):
         engine_file.check_machine(record, board="aarch64")
     engine_file.check_machine(record, board=NANO)
 

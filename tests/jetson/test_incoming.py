@@ -170,8 +170,7 @@ def test_only_what_no_release_has_is_sent(board):
 def test_a_damaged_release_gives_nothing_away_and_is_replaced(board):
     release = board.send(serial=1)
     accept(board.root, release)
-    assert want(board.root, release) == {
-        "verb": "want", "id": release, "release_exists": True, "files": []}  # fmt: skip
+    assert want(board.root, release) == {"verb": "want", "id": release, "release_exists": True, "files": []}
     assert accept(board.root, release)["already"] is True
     with open(board.path("releases", release, "model.onnx"), "rb+") as file:
         file.write(b"?")
@@ -241,8 +240,14 @@ def test_a_full_disk_is_seen_before_the_copy(board, monkeypatch):
 def test_one_writes_at_a_time(board, capsys):
     release = board.send()
     with locked(board.root):
-        for words in (["want", release], ["accept", release], ["activate", release], ["rollback"],
-                      ["prune"], ["status", "--recover"]):  # fmt: skip
+        for words in (
+            ["want", release],
+            ["accept", release],
+            ["activate", release],
+            ["rollback"],
+            ["prune"],
+            ["status", "--recover"],
+        ):
             assert main(words + ["--root", board.root]) == 1
             error = capsys.readouterr().err
             assert "another command is at work in " in error

@@ -15,22 +15,26 @@ class Profiled(object):
         return self._said
 
 
-@pytest.mark.parametrize(("said", "why"), [
-    ([[]] * 3, "the profiler named no layer"),
-    ([[("a", None, 1.0)]], "the profiler named no layer"),  # the warm-up alone
-    ([[("a", None, 1.0)], [("a", None, 1.0)], [("b", None, 1.0)]],
-     "the profiler named other layers from run to run"),
-    ([[("a", None, 0.0)]] * 3, "the profiler's times come to 0.0 ms in sum"),
-    ([[("a", None, float("nan"))]] * 3, "the profiler's times come to nan ms in sum"),
-    (None, "profiling failed: TypeError: 'NoneType' object is not subscriptable"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ([[]] * 3, "the profiler named no layer"),
+        ([[("a", None, 1.0)]], "the profiler named no layer"),  # the warm-up alone
+        (
+            [[("a", None, 1.0)], [("a", None, 1.0)], [("b", None, 1.0)]],
+            "the profiler named other layers from run to run",
+        ),
+        ([[("a", None, 0.0)]] * 3, "the profiler's times come to 0.0 ms in sum"),
+        ([[("a", None, float("nan"))]] * 3, "the profiler's times come to nan ms in sum"),
+        (None, "profiling failed: TypeError: 'NoneType' object is not subscriptable"),
+    ],
+)
 def test_a_profile_that_makes_no_sense_is_a_reason(said, why):
     assert layer_times.layer_times(Profiled(said), None) == (None, why)
 
 
 def test_the_median_of_each_layer_without_the_warm_up():
-    runs = [[("a" * 400, "Conv", a), ("b", None, b)] for a, b in
-            ((90.0, 90.0), (1.0, 6.0), (3.0, 2.0), (2.0, 50.0))]  # fmt: skip
+    runs = [[("a" * 400, "Conv", a), ("b", None, b)] for a, b in ((90.0, 90.0), (1.0, 6.0), (3.0, 2.0), (2.0, 50.0))]
     found, why = layer_times.layer_times(Profiled(runs), None)
     assert why is None
     assert found["layers"] == [

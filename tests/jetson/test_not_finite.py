@@ -40,14 +40,19 @@ def test_a_network_that_gives_nan_ends_classify_in_one_line(tmp_path, use, capsy
         assert main([verb, "--bundle", bundle]) == 0
     use("8.2", nan=True)
     video = write_video(str(tmp_path / "v.avi"))
-    words = {"images": [os.path.join(bundle, "golden", "images")], "video": [video],
-             "overlay": ["--overlay", str(tmp_path / "o.avi"), video], "stats": ["--stats", stats, video]}
+    words = {
+        "images": [os.path.join(bundle, "golden", "images")],
+        "video": [video],
+        "overlay": ["--overlay", str(tmp_path / "o.avi"), video],
+        "stats": ["--stats", stats, video],
+    }
     monkeypatch.setattr(Progress, "begin", lambda self: None)  # no handlers of signals in this process
     capsys.readouterr()
     assert main(["classify", "--bundle", bundle] + words[source]) == 1
     out, error = capsys.readouterr()
-    assert error == ("jetson classify: the network gives NaN or infinity here, which is no class; "
-                     "run: python3 -m jetson verify\n")  # fmt: skip
+    assert error == (
+        "jetson classify: the network gives NaN or infinity here, which is no class; run: python3 -m jetson verify\n"
+    )
     assert strict(out)[-1]["frames"] == 0
     if source == "stats":
         with open(stats) as file:

@@ -15,12 +15,12 @@ import pytest
 from bundles import ROOT
 
 FILES = sorted(
-    path for package in ("jetson", "calibration")
+    path
+    for package in ("jetson", "calibration")
     for path in glob.glob(os.path.join(ROOT, package, "**", "*.py"), recursive=True)
-)  # fmt: skip
+)
 # What a signature does not tell: words and methods, with the numpy that they came with.
-NEWER_WORDS = {("kind", "stable"): "1.15", ("method", None): "1.22", ("initial", None): "1.15",
-               ("where", None): "1.17"}  # fmt: skip
+NEWER_WORDS = {("kind", "stable"): "1.15", ("method", None): "1.22", ("initial", None): "1.15", ("where", None): "1.17"}
 
 
 def dotted(node):
@@ -84,7 +84,9 @@ def test_every_name_is_one_of_this_numpy(path):
 
 def test_what_the_check_sees():
     assert problems("np.argsort(x, kind='stable')\nx.argsort(kind='stable')") == [
-        "line 1: kind=stable came with numpy 1.15", "line 2: kind=stable came with numpy 1.15"]  # fmt: skip
+        "line 1: kind=stable came with numpy 1.15",
+        "line 2: kind=stable came with numpy 1.15",
+    ]
     assert problems("x.max(initial=0)") == ["line 1: initial= came with numpy 1.15"]
     assert problems("np.take_it(x)") == ["line 1: np.take_it is not in numpy " + np.__version__]
     assert problems("np.median(x, axes=0)") == ["line 1: np.median has no axes in numpy " + np.__version__]

@@ -86,8 +86,10 @@ def test_another_computer_has_nothing_to_read(tmp_path):
     rows = power.checks(str(tmp_path), "x86_64")
     assert all(row.ok and not row.advice for row in rows)
     assert [row.found for row in rows] == [
-        "no nvpmodel here", "no GPU clock under /sys", "the board shows nothing of it",
-    ]  # fmt: skip
+        "no nvpmodel here",
+        "no GPU clock under /sys",
+        "the board shows nothing of it",
+    ]
     assert sysfs.input_millivolt(str(tmp_path)) is None
 
 
@@ -125,6 +127,8 @@ def test_a_build_records_what_slowed_it_down(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "attempts", planned)
     found = build.build(bundle, read_manifest(bundle), root=str(root))["warnings"]
     assert [line.split(":")[0] for line in found] == [
-        "power mode", "clocks", "power supply, while it was built",
-    ]  # fmt: skip
+        "power mode",
+        "clocks",
+        "power supply, while it was built",
+    ]
     assert "below 4.75 V" in found[2]

@@ -258,8 +258,13 @@ def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
     before, after = happened[:at], happened[at + 1 :]
     model = os.path.join("releases", ids[2], "model.onnx")
     engine = os.path.join("releases", ids[2], "work", "engine")
-    needed = ["switches", "switches/0003", "switches/0003/unproven", model, engine,
-              os.path.join(engine, "verified-onnxruntime.json")]  # fmt: skip
+    needed = [
+        "switches",
+        "switches/0003",
+        "switches/0003/unproven",
+        model,
+        engine,
+        os.path.join(engine, "verified-onnxruntime.json"),
+    ]
     assert {("fsync", path) for path in needed} <= set(before)
-    assert after == [("fsync", "."), ("health", "."), ("remove", "switches/0003/unproven"),
-                     ("fsync", "switches/0003")]  # fmt: skip
+    assert after == [("fsync", "."), ("health", "."), ("remove", "switches/0003/unproven"), ("fsync", "switches/0003")]

@@ -186,9 +186,7 @@ def test_exif_orientation_is_applied(tmp_path, rng):
     cv2.imwrite(str(path), image)
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     content = path.read_bytes()
-    path.write_bytes(
-        content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:]
-    )
+    path.write_bytes(content[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + content[2:])
     found = read_image(path)
     assert found.shape == (30, 40, 3)
     assert found[:, 30:].mean() > 250  # what was on top is on the right
@@ -307,11 +305,19 @@ def test_newer_keys_are_left_out_at_their_default_and_read_back():
 @pytest.mark.parametrize(
     "change",
     [
-        {"fit": "stretch"}, {"image_px": [4]}, {"image_px": [4, 0]}, {"image_px": [4, 4.0]}, {"image_px": True},
-        {"image_px": [4, 5, 6]}, {"sixteen_bit": [9, 9]}, {"sixteen_bit": [0, 65536]}, {"sixteen_bit": [0]},
-        {"sixteen_bit": [0.0, 9.0]}, {"resize_px": 3},
+        {"fit": "stretch"},
+        {"image_px": [4]},
+        {"image_px": [4, 0]},
+        {"image_px": [4, 4.0]},
+        {"image_px": True},
+        {"image_px": [4, 5, 6]},
+        {"sixteen_bit": [9, 9]},
+        {"sixteen_bit": [0, 65536]},
+        {"sixteen_bit": [0]},
+        {"sixteen_bit": [0.0, 9.0]},
+        {"resize_px": 3},
     ],
-)  # fmt: skip
+)
 def test_newer_keys_out_of_range_are_refused(change):
     stored = dict(dict_from_preprocess(SPEC), **change)
     with pytest.raises(ValueError, match="preprocess"):
@@ -336,9 +342,15 @@ def test_sides_are_rounded_to_the_nearest_pixel(picture_size, box):
     assert fitting_size(picture_size, box) in fits
 
 
-@pytest.mark.parametrize(("size", "resize_px", "box"), [
-    ((32, 48), 37, (37, 56)), ((48, 32), 37, (56, 37)), ((30, 30), 34, (34, 34)), ((224, 320), 256, (256, 366)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "resize_px", "box"),
+    [
+        ((32, 48), 37, (37, 56)),
+        ((48, 32), 37, (56, 37)),
+        ((30, 30), 34, (34, 34)),
+        ((224, 320), 256, (256, 366)),
+    ],
+)
 def test_the_box_that_is_covered_has_the_inputs_aspect_by_hand(size, resize_px, box):
     """37 x 1.5 is 55.5, rounded to the even 56; 256 / 224 x 320 is 365.7."""
     assert resize_box(size, resize_px) == box

@@ -37,8 +37,13 @@ def test_the_whole_road_as_a_user_takes_it(able, tmp_path, capsys):
         if serial == 7:
             shutil.copy(os.path.join(able.bundle, "model.onnx"), able.path("incoming", release))
         assert main(["accept", release] + root) == 0
-        assert said(capsys) == {"verb": "accept", "id": release, "serial": serial,
-                                "key_id": able.key_id, "already": False}  # fmt: skip
+        assert said(capsys) == {
+            "verb": "accept",
+            "id": release,
+            "serial": serial,
+            "key_id": able.key_id,
+            "already": False,
+        }
         able.verify(release)
         assert main(["activate", release] + root) == 0
         found = said(capsys)
@@ -185,15 +190,15 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
 def test_a_killed_agent_leaves_neither_lock_nor_child(able, tmp_path, monkeypatch):
     said_pid = tmp_path / "pid"
     monkeypatch.setenv("SAID_PID", str(said_pid))
-    health_that("with open(os.environ['SAID_PID'], 'w') as file: file.write(str(os.getpid()))",
-                "time.sleep(60)")(able)  # fmt: skip
+    health_that("with open(os.environ['SAID_PID'], 'w') as file: file.write(str(os.getpid()))", "time.sleep(60)")(able)
     release = able.send()
     accept(able.root, release)
     able.pretend_verified(release)
     agent = subprocess.Popen(
-        [sys.executable, "-m", "jetson", "activate", release, "--root", able.root], cwd=ROOT,
+        [sys.executable, "-m", "jetson", "activate", release, "--root", able.root],
+        cwd=ROOT,
         env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
-    )  # fmt: skip
+    )
     until(lambda: said_pid.exists() and said_pid.read_text())
     assert status(able.root)["proven"] is False
     with pytest.raises(ReleaseError, match="another command is at work"):
@@ -289,9 +294,7 @@ def test_a_tensorrt_engine_is_served_only_after_it_was_verified(tmp_path, monkey
     folder = board.path("releases", release)
 
     def jetson(verb):
-        subprocess.check_output(
-            [sys.executable, "-m", "jetson", verb], cwd=folder, stderr=subprocess.STDOUT
-        )
+        subprocess.check_output([sys.executable, "-m", "jetson", verb], cwd=folder, stderr=subprocess.STDOUT)
 
     with pytest.raises(EngineError, match="no engine was built here"):
         activate(board.root, release)
@@ -304,9 +307,7 @@ def test_a_tensorrt_engine_is_served_only_after_it_was_verified(tmp_path, monkey
     found = activate(board.root, release)
     assert found["health"]["executed"] == "fp16"
     assert found["health"]["provenance"].startswith("measured: TensorRT 8.2.1.8 on ")
-    engine = next(
-        n for n in os.listdir(os.path.join(folder, "work", "engine")) if n.endswith(".engine")
-    )
+    engine = next(n for n in os.listdir(os.path.join(folder, "work", "engine")) if n.endswith(".engine"))
     with open(os.path.join(folder, "work", "engine", engine), "ab") as file:
         file.write(b"x")
     with pytest.raises(EngineError, match="truncated or not ours"):

@@ -108,8 +108,13 @@ def rsa(path):
     subprocess.check_call(["openssl", "genrsa", "-out", path, "2048"], stderr=subprocess.DEVNULL)
 
 
-BAD = {"empty": empty, "fifo": os.mkfifo, "folder": os.mkdir, "another kind": rsa,
-       "dangling": lambda path: os.symlink("nowhere", path)}  # fmt: skip
+BAD = {
+    "empty": empty,
+    "fifo": os.mkfifo,
+    "folder": os.mkdir,
+    "another kind": rsa,
+    "dangling": lambda path: os.symlink("nowhere", path),
+}
 
 
 @pytest.mark.parametrize("kind", sorted(BAD))
@@ -128,8 +133,13 @@ def test_one_bad_key_file_does_not_end_all_trust(board, tmp_path, kind):
         want(board.root, stranger)
 
 
-DAMAGED = {"empty": b"", "cut": b'{"version": 1, "high', "not ours": b"[]", "no serials": b'{"version": 1}',
-           "nan": b'{"version": 1, "highest_serial": {"0": NaN}}'}  # fmt: skip
+DAMAGED = {
+    "empty": b"",
+    "cut": b'{"version": 1, "high',
+    "not ours": b"[]",
+    "no serials": b'{"version": 1}',
+    "nan": b'{"version": 1, "highest_serial": {"0": NaN}}',
+}
 
 
 @pytest.fixture(scope="module")

@@ -94,9 +94,13 @@ def test_every_verb_that_writes_puts_it_right(able, verb):
     third = board.send(serial=3)
     os.remove(board.path("current"))
     os.symlink("releases/" + old, board.path("current"))
-    {"want": lambda: want(board.root, third), "accept": lambda: accept(board.root, third),
-     "rollback": lambda: rollback(board.root), "prune": lambda: prune(board.root),
-     "recover": lambda: status(board.root, recover=True)}[verb]()  # fmt: skip
+    {
+        "want": lambda: want(board.root, third),
+        "accept": lambda: accept(board.root, third),
+        "rollback": lambda: rollback(board.root),
+        "prune": lambda: prune(board.root),
+        "recover": lambda: status(board.root, recover=True),
+    }[verb]()
     assert os.readlink(board.path("current")) == "live/current"
     found = status(board.root)
     assert found["current"] == (old if verb == "rollback" else new)
@@ -153,8 +157,13 @@ def test_where_live_itself_is_not_ours_every_verb_says_what_to_do(able, harm, tm
     advice = "move %s away and activate a release" % board.path("live")
     assert advice in found["problems"][0]
     before = snapshot(board.root)
-    for verb in (lambda: activate(board.root, new), lambda: rollback(board.root), lambda: prune(board.root),
-                 lambda: want(board.root, new), lambda: status(board.root, recover=True)):  # fmt: skip
+    for verb in (
+        lambda: activate(board.root, new),
+        lambda: rollback(board.root),
+        lambda: prune(board.root),
+        lambda: want(board.root, new),
+        lambda: status(board.root, recover=True),
+    ):
         with pytest.raises(JetsonError) as error:
             verb()
         assert advice in str(error.value)

@@ -46,9 +46,7 @@ def by_splitting(line):
         "gpu_percent": int(gpu[:-1]),
         "gpu_mhz": int(clock.strip("[]").split(",")[0]) if clock else None,
         "emc_percent": int(after["EMC_FREQ"].split("%")[0]) if "EMC_FREQ" in after else None,
-        "temperatures_c": {
-            name.lower(): float(value[:-1]) for name, value in zones if name != "PMIC"
-        },
+        "temperatures_c": {name.lower(): float(value[:-1]) for name, value in zones if name != "PMIC"},
         "power_mw": {
             word: int(after[word].split("/")[0].replace("mW", ""))
             for word in words
@@ -83,9 +81,7 @@ def test_memory_files_are_parsed():
 
 
 def test_names_of_machines_are_parsed():
-    assert (
-        cpu_model_from_text("processor: 0\nmodel name\t: Fast CPU @ 2 GHz\n") == "Fast CPU @ 2 GHz"
-    )
+    assert cpu_model_from_text("processor: 0\nmodel name\t: Fast CPU @ 2 GHz\n") == "Fast CPU @ 2 GHz"
     assert cpu_model_from_text("nothing") is None
     line = "# R32 (release), REVISION: 7.1, GCID: 29818004, BOARD: t210ref, EABI: aarch64, DATE: x"
     assert l4t_release_from_text(line) == "32.7.1"
@@ -130,8 +126,10 @@ def test_jetson_clocks():
 def test_power_in_both_layouts(tmp_path):
     boards.nano(tmp_path / "nano")
     assert sysfs.rails_mw(str(tmp_path / "nano")) == {
-        "POM_5V_IN": 4200, "POM_5V_GPU": 1300, "POM_5V_CPU": 800,
-    }  # fmt: skip
+        "POM_5V_IN": 4200,
+        "POM_5V_GPU": 1300,
+        "POM_5V_CPU": 800,
+    }
     boards.orin_nano(tmp_path / "orin")
     found = sysfs.rails_mw(str(tmp_path / "orin"))
     assert found == pytest.approx({"VDD_IN": 7551.36, "VDD_CPU_GPU_CV": 8848.64})
@@ -153,8 +151,7 @@ def test_the_clock_of_the_fastest_core_is_read_once_a_cluster(tmp_path, monkeypa
     boards.cpufreq(root, 4, 102000, 1510400, 883200)
     for core in (1, 5):  # as the kernel links the cores of one policy
         os.makedirs(os.path.join(root, "sys/devices/system/cpu/cpu%d" % core))
-        os.symlink("../cpu%d/cpufreq" % (core - 1),
-                   os.path.join(root, "sys/devices/system/cpu/cpu%d/cpufreq" % core))  # fmt: skip
+        os.symlink("../cpu%d/cpufreq" % (core - 1), os.path.join(root, "sys/devices/system/cpu/cpu%d/cpufreq" % core))
     read, really = [], sysfs.text_of
     monkeypatch.setattr(sysfs, "text_of", lambda path: read.append(path) or really(path))
     assert sysfs.cpu_mhz(root) == 883.2
@@ -219,10 +216,7 @@ def test_energy_is_input_power_by_time_by_image(tmp_path):
     found = conditions.energy(watch, 1.0, 4.0, images=30)
     assert found["mean_mw"] == {"POM_5V_IN": 4250}
     assert found["energy_mj"] == pytest.approx(4250 * 3 / 30)
-    assert (
-        conditions.energy(watch, 1.0, 2.0, images=30)["reason"]
-        == "2 power samples, expected at least 3"
-    )
+    assert conditions.energy(watch, 1.0, 2.0, images=30)["reason"] == "2 power samples, expected at least 3"
     assert conditions.energy(watch, 9.0, 10.0, images=30)["reason"].startswith("0 power samples")
     watch.power = [(0.0, {"VDD_IN": 10.0}), (1.0, {"VDD_IN": 20.0}), (2.0, {"VDD_SOC": 7.0})]
     assert watch.mean_mw(0.0, 2.0) == ({"VDD_IN": 15, "VDD_SOC": 7}, 3)
@@ -272,10 +266,14 @@ def test_commands_that_are_missing_or_hang_say_nothing(tmp_path, monkeypatch):
     assert re.match("x", sampler.said_by(["echo", "x"]))
 
 
-@pytest.mark.parametrize(("line", "left"), [
-    ("RAM 1/2MB cpu@46.12..5C", {}), ("RAM 1/2MB GR3D_FREQ 0%@[,5]", {"gpu_percent": 0}),
-    ("RAM 1/2MB CPU [1%@" + "9" * 5000 + "]", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("RAM 1/2MB cpu@46.12..5C", {}),
+        ("RAM 1/2MB GR3D_FREQ 0%@[,5]", {"gpu_percent": 0}),
+        ("RAM 1/2MB CPU [1%@" + "9" * 5000 + "]", {}),
+    ],
+)
 def test_numbers_of_no_form_are_left_out(line, left):
     """What is left of the line is what it says without them."""
     assert tegrastats_from_line(line) == dict(tegrastats_from_line("RAM 1/2MB"), **left)

@@ -58,9 +58,12 @@ def test_classify_of_a_name_that_is_no_utf8(tmp_path, locale):
     environment = dict(os.environ, LC_ALL=locale, PYTHONDONTWRITEBYTECODE="1")
     stats = folder + b".json"
     process = subprocess.Popen(
-        [sys.executable, b"-m", b"jetson", b"classify", b"--backend", b"onnxruntime", b"--stats", stats,
-         folder], cwd=bundle, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, b"-m", b"jetson", b"classify", b"--backend", b"onnxruntime", b"--stats", stats, folder],
+        cwd=bundle,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     out, error = process.communicate()
     assert process.returncode == 0, error
     first, summary = [strict(line) for line in out.decode("ascii").splitlines()]
@@ -70,9 +73,12 @@ def test_classify_of_a_name_that_is_no_utf8(tmp_path, locale):
         assert strict(file.read())["frames"] == 1
     missing = os.path.join(folder, b"none\xff.png")
     process = subprocess.Popen(
-        [sys.executable, b"-m", b"jetson", b"classify", b"--backend", b"onnxruntime", missing], cwd=bundle,
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, b"-m", b"jetson", b"classify", b"--backend", b"onnxruntime", missing],
+        cwd=bundle,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     out, error = process.communicate()
     assert process.returncode == 1
     assert error.decode("ascii").splitlines()[-1].endswith("no such file or folder")

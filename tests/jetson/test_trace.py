@@ -2,8 +2,10 @@ from jetson import sampler, trace
 
 
 def test_a_trace_is_thinned_and_says_null_where_nothing_was_read():
-    readings = [sampler.Reading(0.1 * number, {"cpu": 40.0} if number % 2 else {}, None, 1500.04,
-                                None, 900.0) for number in range(3 * trace.MOST)]  # fmt: skip
+    readings = [
+        sampler.Reading(0.1 * number, {"cpu": 40.0} if number % 2 else {}, None, 1500.04, None, 900.0)
+        for number in range(3 * trace.MOST)
+    ]
     found = trace.trace(reversed(readings), 0.0, [("host", 1.0, 2.5)])
     assert found["loops"] == [{"scope": "host", "start_s": 1.0, "end_s": 2.5}]
     assert len(found["at_s"]) == trace.MOST

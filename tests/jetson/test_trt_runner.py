@@ -174,9 +174,13 @@ def test_every_verb_as_the_board_runs_it(bundle, use):
     lines = {}
     for words in ("build", "verify", "bench --runs 20", "classify --top 1 golden/images"):
         done = subprocess.Popen(
-            [sys.executable, "-m", "jetson"] + words.split(), cwd=bundle, env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "jetson"] + words.split(),
+            cwd=bundle,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
         out, error = done.communicate()
         assert done.returncode == 0, error
         lines[words.split()[0]] = [json.loads(line) for line in out.splitlines() if line[:1] == "{"]
@@ -251,9 +255,7 @@ def test_the_fake_has_what_the_release_has(use, release):
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_bench_times_only_what_has_passed_and_tells_the_gpus_own_time(
-    bundle, use, release, capsys
-):
+def test_bench_times_only_what_has_passed_and_tells_the_gpus_own_time(bundle, use, release, capsys):
     use(release)
     words = ["--bundle", bundle]
     assert main(["build"] + words) == 0
@@ -266,10 +268,14 @@ def test_bench_times_only_what_has_passed_and_tells_the_gpus_own_time(
     out = capsys.readouterr().out.splitlines()
     assert "2 layers, profiled apart; the slowest: gemm 0.750 ms, pool 0.250 ms" in out
     report = json.loads(out[-1])
-    assert report["layer_times"] == {"sum_ms": 1.0, "runs": 20, "layers": [
-        {"name": "pool", "kind": "Reduce", "median_ms": 0.25, "share": 0.25},
-        {"name": "gemm", "kind": "CaskConvolution", "median_ms": 0.75, "share": 0.75},
-    ]}  # fmt: skip
+    assert report["layer_times"] == {
+        "sum_ms": 1.0,
+        "runs": 20,
+        "layers": [
+            {"name": "pool", "kind": "Reduce", "median_ms": 0.25, "share": 0.25},
+            {"name": "gemm", "kind": "CaskConvolution", "median_ms": 0.75, "share": 0.75},
+        ],
+    }
     assert report["compute_ms"]["p50_ms"] > 0
     assert report["provenance"].startswith("measured: TensorRT " + fakes.RELEASES[release])
 

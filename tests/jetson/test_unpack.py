@@ -67,14 +67,14 @@ def test_what_gnu_tar_makes_is_unpacked(made, root):
     with open(os.path.join(bundle, NAME), "rb") as file:
         content = file.read()
     assert found == {
-        "verb": "unpack", "id": hashlib.sha256(content).hexdigest()[:16], "files": len(FILES),
+        "verb": "unpack",
+        "id": hashlib.sha256(content).hexdigest()[:16],
+        "files": len(FILES),
         "bytes": sum(map(len, FILES.values())),
-    }  # fmt: skip
+    }
     folder = os.path.join(root, "incoming", found["id"])
     for name in order():
-        with open(os.path.join(bundle, name), "rb") as one, open(
-            os.path.join(folder, name), "rb"
-        ) as other:
+        with open(os.path.join(bundle, name), "rb") as one, open(os.path.join(folder, name), "rb") as other:
             assert one.read() == other.read()
     assert joined(genuine(bundle)) == raw  # so that each kind below differs in that one thing
 
@@ -112,9 +112,7 @@ def test_a_zip_is_refused(made, root, tmp_path):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as zipped:
         zipped.writestr("../evil", bytes(4096))
-    assert "expected a tar that begins with manifest.json" in refused(
-        file.getvalue(), root, tmp_path
-    )
+    assert "expected a tar that begins with manifest.json" in refused(file.getvalue(), root, tmp_path)
 
 
 def signed(content, private):
@@ -138,9 +136,7 @@ def test_another_key_is_refused_before_the_manifest_is_parsed(made, root, tmp_pa
     assert "the signature fits none of the keys trusted here" in line
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil", "/evil", "a//b", "a\\b", "manifest.json", "", "a\n", ".a"]
-)
+@pytest.mark.parametrize("name", ["../evil", "/evil", "a//b", "a\\b", "manifest.json", "", "a\n", ".a"])
 def test_a_signed_manifest_with_a_name_that_is_none_is_refused(made, root, tmp_path, name):
     entry = {"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0}
     content = json.dumps(manifest_with(made[0], files={name: entry})).encode("ascii")
@@ -257,9 +253,7 @@ def test_no_injury_after_the_head_passes_the_reader(made, tmp_path):
         if injured != rest:
             refusals += 1
             with pytest.raises(ManifestError):
-                archive.extract(
-                    archive.Source(io.BytesIO(injured)), manifest, str(tmp_path / str(number))
-                )
+                archive.extract(archive.Source(io.BytesIO(injured)), manifest, str(tmp_path / str(number)))
     assert refusals > 1500
     assert all(name == "whole" or name.isdigit() for name in os.listdir(str(tmp_path)))
 
@@ -267,9 +261,12 @@ def test_no_injury_after_the_head_passes_the_reader(made, tmp_path):
 def run_verb(*words, **options):
     environment = dict(os.environ, PYTHONPATH=SOURCES, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C")
     return subprocess.run(
-        [sys.executable, "-m", "jetson"] + list(words), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment, **options
-    )  # fmt: skip
+        [sys.executable, "-m", "jetson"] + list(words),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        **options,
+    )
 
 
 def test_the_verb_from_a_file_and_from_stdin_then_accept(made, root, tmp_path):

@@ -93,9 +93,14 @@ def test_what_is_not_listed_is_refused_by_every_verb(served, name):
         HARM[name](board.path("releases", release))
     before = snapshot(board.root)
     folder = board.path("releases", current)
-    for verb in (lambda: accept(board.root, current), lambda: want(board.root, current),
-                 lambda: activate(board.root, current), lambda: rollback(board.root),
-                 lambda: status(board.root, recover=True), lambda: read_manifest(folder)):  # fmt: skip
+    for verb in (
+        lambda: accept(board.root, current),
+        lambda: want(board.root, current),
+        lambda: activate(board.root, current),
+        lambda: rollback(board.root),
+        lambda: status(board.root, recover=True),
+        lambda: read_manifest(folder),
+    ):
         with pytest.raises(JetsonError) as error:
             verb()
         assert "bundle: %s is not in the manifest; remove it" % name in str(error.value)
@@ -135,9 +140,13 @@ def jetson(folder, *words):
     """As a user types it there: nothing keeps Python from writing compiled files."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson"] + list(words), cwd=folder, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "jetson"] + list(words),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     out, error = process.communicate()
     assert "Traceback" not in error
     return process.returncode, out, error
@@ -175,8 +184,11 @@ def test_what_is_planted_works_where_nobody_looks(tmp_path):
     """Else the test above would show nothing."""
     bundle, marker = make_bundle(tmp_path / "bundle"), str(tmp_path / "ran")
     plant(bundle, "jetson.classify", marker)
-    subprocess.check_call([sys.executable, "-c", "import jetson.classify"], cwd=bundle,
-                          env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")})  # fmt: skip
+    subprocess.check_call(
+        [sys.executable, "-c", "import jetson.classify"],
+        cwd=bundle,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
+    )
     assert os.path.exists(marker)
 
 
@@ -185,8 +197,11 @@ def test_planted_code_in_the_first_module_is_seen_by_the_agent(served, tmp_path)
     board, _, current = served
     marker = str(tmp_path / "ran")
     plant(board.path("releases", current), "jetson.__init__", marker)
-    for call in (lambda: activate(board.root, current), lambda: accept(board.root, current),
-                 lambda: status(board.root, recover=True)):  # fmt: skip
+    for call in (
+        lambda: activate(board.root, current),
+        lambda: accept(board.root, current),
+        lambda: status(board.root, recover=True),
+    ):
         with pytest.raises(ManifestError, match="jetson/__pycache__ is not in the manifest"):
             call()
     assert not os.path.exists(marker)

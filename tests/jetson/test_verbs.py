@@ -19,9 +19,13 @@ def jetson(bundle, *words, code=0):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment.update(LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson"] + list(words), cwd=bundle, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "jetson"] + list(words),
+        cwd=bundle,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     out, error = process.communicate()
     assert process.returncode == code, error
     assert "Traceback" not in error
@@ -69,9 +73,7 @@ def test_verify_passes_nothing_against_goldens_that_are_no_numbers(bundle):
     path = os.path.join(bundle, "golden", "logits.npy")
     np.save(path, np.load(path) * np.nan)
     sign(bundle)
-    assert "differ from the workstation's by nan" in jetson(
-        bundle, "verify", "--backend", "onnxruntime", code=1
-    )
+    assert "differ from the workstation's by nan" in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
 
 
 def test_verify_catches_another_preprocessing(bundle):
@@ -82,9 +84,7 @@ def test_verify_catches_another_preprocessing(bundle):
     logits = np.stack([expected_logits(image) for image in inputs]).astype(np.float32)
     np.save(os.path.join(bundle, "golden", "logits.npy"), logits)
     sign(bundle)
-    assert "images decoded here differ by" in jetson(
-        bundle, "verify", "--backend", "onnxruntime", code=1
-    )
+    assert "images decoded here differ by" in jetson(bundle, "verify", "--backend", "onnxruntime", code=1)
 
 
 def test_bench(bundle):
@@ -95,12 +95,7 @@ def test_bench(bundle):
     jetson(bundle, "verify", "--backend", "onnxruntime")
     report = json.loads(jetson(bundle, "bench", "--backend", "onnxruntime", "--runs", "120"))
     assert report["host_ms"]["runs"] == 120
-    assert (
-        0
-        < report["host_ms"]["p50_ms"]
-        <= report["host_ms"]["p99_ms"]
-        <= report["host_ms"]["max_ms"]
-    )
+    assert 0 < report["host_ms"]["p50_ms"] <= report["host_ms"]["p99_ms"] <= report["host_ms"]["max_ms"]
     assert report["end_to_end_ms"]["p50_ms"] > report["host_ms"]["p50_ms"]
     assert report["fps"]["pipelined"] > 0
     assert report["compute_ms"] is None
@@ -118,9 +113,7 @@ def test_classify(bundle):
     pretend_verified(bundle)
     stats = os.path.join(bundle, "work", "stats", "stats.json")
     os.makedirs(os.path.dirname(stats))
-    line = jetson(
-        bundle, "classify", "--backend", "onnxruntime", "--top", "1", "--stats", stats, image
-    )
+    line = jetson(bundle, "classify", "--backend", "onnxruntime", "--top", "1", "--stats", stats, image)
     summary = json.loads(line)
     assert (summary["frames"], summary["dropped"], summary["stopped"]) == (4, 0, False)
     assert summary["fps"] > 0
@@ -199,15 +192,19 @@ def test_a_stdout_that_is_full_or_closed_is_no_traceback(bundle, place):
     with open(place or os.devnull, "w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", "golden/images"],
-            cwd=bundle, stdout=out, stderr=subprocess.PIPE, preexec_fn=close,
+            cwd=bundle,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            preexec_fn=close,
             env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""),
-        )  # fmt: skip
+        )
         error = process.communicate()[1].decode("ascii")
     assert process.returncode == (1 if place else 0)
     assert error.splitlines()[-1:] == (
-        ["jetson classify: [Errno 28] No space left on device"] if place else
-        [line for line in error.splitlines() if line.startswith("4 frames")]
-    )  # fmt: skip
+        ["jetson classify: [Errno 28] No space left on device"]
+        if place
+        else [line for line in error.splitlines() if line.startswith("4 frames")]
+    )
     assert "Traceback" not in error
     assert "ignored" not in error
 

@@ -94,8 +94,9 @@ def mutants_from_file(path: Path = LIST) -> list[Mutant]:
 @contextlib.contextmanager
 def copies(count: int) -> Iterator[list[Path]]:
     """Copies of what git tracks or would add, in a temporary folder."""
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT,
-                            capture_output=True, check=True)  # fmt: skip
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
     names = [os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         made = [Path(folder, f"copy-{number}") for number in range(count)]
@@ -118,8 +119,14 @@ def refuse_unless_imported_from(copy: Path) -> None:
         RuntimeError: Python would test another tree than the copy.
     """
     code = f"import {', '.join(PACKAGES)}; print({', '.join(f'{name}.__file__' for name in PACKAGES)}, sep='\\n')"
-    done = subprocess.run([sys.executable, "-c", code], cwd=copy.parent, env=environment_for(copy),
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=copy.parent,
+        env=environment_for(copy),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for line in done.stdout.splitlines():
         if not Path(line).is_relative_to(copy):
             raise RuntimeError(f"{line} would be tested, not the copy in {copy}")
@@ -127,10 +134,30 @@ def refuse_unless_imported_from(copy: Path) -> None:
 
 def run_tests(copy: Path, tests: tuple[str, ...], timeout_s: float, stop: bool = True) -> tuple[int | None, str]:
     """(pytest's exit code, None when it took too long; first failure or last line)."""
-    command = [sys.executable, "-m", "pytest", "-q", *["-x"] * stop, "--tb=no", "-p", "no:cacheprovider",
-               "-p", "no:xdist", f"--basetemp={copy}-tmp", *tests]  # fmt: skip
-    child = subprocess.Popen(command, cwd=copy, env=environment_for(copy), text=True, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        *["-x"] * stop,
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        f"--basetemp={copy}-tmp",
+        *tests,
+    ]
+    child = subprocess.Popen(
+        command,
+        cwd=copy,
+        env=environment_for(copy),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         said = child.communicate(timeout=timeout_s)[0]
     except subprocess.TimeoutExpired:
@@ -170,8 +197,10 @@ def baseline(made: list[Path], mutants: list[Mutant], timeout_s: float) -> list[
     tests = sorted({test for mutant in mutants for test in mutant.tests})
     shares = [tuple(tests[number :: len(made)]) for number in range(len(made))]
     with ThreadPoolExecutor(len(made)) as pool:
-        ends = pool.map(lambda pair: run_tests(*pair, timeout_s * len(tests)),
-                        [pair for pair in zip(made, shares, strict=True) if pair[1]])  # fmt: skip
+        ends = pool.map(
+            lambda pair: run_tests(*pair, timeout_s * len(tests)),
+            [pair for pair in zip(made, shares, strict=True) if pair[1]],
+        )
         return [f"{detail} (exit code {code})" for code, detail in ends if code != 0]
 
 
@@ -221,8 +250,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mutants: {error}", file=sys.stderr)
         return 1
     left = [found for found in outcomes if found.status != KILLED]
-    print(f"{len(outcomes)} faults, {len(outcomes) - len(left)} killed, {len(left)} not, "
-          f"{time.monotonic() - started:.0f} s")  # fmt: skip
+    print(
+        f"{len(outcomes)} faults, {len(outcomes) - len(left)} killed, {len(left)} not, "
+        f"{time.monotonic() - started:.0f} s"
+    )
     for found in left:
         print(f"  {found.status} {found.name}: {found.detail}")
     return 1 if left else 0

@@ -14,8 +14,7 @@ def bits_of(run):
         if path.stem != stage or stage == "sweep":  # which is no stage: its folder has no stamp
             continue
         stamp = json.loads(path.read_text(encoding="utf-8"))["artifact"]
-        files = {name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
-                 for name in stamp["files"]}  # fmt: skip
+        files = {name: hashlib.sha256((path.parent / name).read_bytes()).hexdigest() for name in stamp["files"]}
         assert files == {name: file["sha256"] for name, file in stamp["files"].items()}, stage
         found[stage] = "whole" if stage in MEASURED else [stamp["digest"], sorted(files.items())]
     return found
@@ -24,7 +23,9 @@ def bits_of(run):
 def left_over(run):
     """Names below a run folder that only work under way may have."""
     return sorted(
-        str(path.relative_to(run)) for path in run.rglob("*")
-        if path.suffix in {".tmp", ".partial", ".old"} or ".partial" in path.name
+        str(path.relative_to(run))
+        for path in run.rglob("*")
+        if path.suffix in {".tmp", ".partial", ".old"}
+        or ".partial" in path.name
         or path.name in {"checkpoint.pt", "qad.pt", "histograms.npz", "inputs.json"}
-    )  # fmt: skip
+    )

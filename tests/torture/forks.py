@@ -31,13 +31,21 @@ class Forks:
     """`with Forks() as forks: forks.run("data", "r.toml", cwd=...)`."""
 
     def __enter__(self):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(HERE))),
-                       "NO_ALBUMENTATIONS_UPDATE": "1", "OMP_NUM_THREADS": "1",
-                       "SOURCE_DATE_EPOCH": "1700000000", "PYTHONWARNINGS": "ignore"}  # fmt: skip
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(HERE))),
+            "NO_ALBUMENTATIONS_UPDATE": "1",
+            "OMP_NUM_THREADS": "1",
+            "SOURCE_DATE_EPOCH": "1700000000",
+            "PYTHONWARNINGS": "ignore",
+        }
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "zygote.py")], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, str(HERE / "zygote.py")],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         return self
 
     def __exit__(self, *_):

@@ -80,6 +80,7 @@ def bundle_archive(folder):
 
     hostile = [kind(parts) for _, kind in sorted(archives.HOSTILE.items())]
     corpus = [archives.joined(parts)] * 20 + [raw for raw in hostile if 512 <= len(raw) < 1 << 16]
+
     def wounds(draw, corpus):
         content = draw.choice(corpus)
         return archives.mutated(content, draw) if len(content) >= 512 else mutated(draw, [content])
@@ -88,8 +89,11 @@ def bundle_archive(folder):
 
 
 def _same_files(folder, contents):
-    found = {os.path.relpath(os.path.join(place, name), folder): Path(place, name).read_bytes()
-             for place, _, names in os.walk(folder) for name in names}  # fmt: skip
+    found = {
+        os.path.relpath(os.path.join(place, name), folder): Path(place, name).read_bytes()
+        for place, _, names in os.walk(folder)
+        for name in names
+    }
     found.pop(SIGNATURE)
     assert found == contents, "a changed bundle was taken"
 
@@ -160,10 +164,11 @@ def board_files(folder):
         "agent/agent.json": {"version": 1, "sha256": "0" * 64},
         "revoked": "0123456789abcdef",
         "switches/0001/unproven": "0000",
-    }  # fmt: skip
+    }
     names = list(files)
-    genuine = {name: value.encode() if isinstance(value, str) else json.dumps(value).encode()
-               for name, value in files.items()}  # fmt: skip
+    genuine = {
+        name: value.encode() if isinstance(value, str) else json.dumps(value).encode() for name, value in files.items()
+    }
     for name in names:
         Path(board, name).parent.mkdir(parents=True, exist_ok=True)
     os.symlink("../../releases/" + "0" * 16, os.path.join(board, "switches", "0001", "current"))
@@ -195,9 +200,16 @@ def engine_record(folder):
     place.mkdir(parents=True)
     (place / "x.engine").write_bytes(b"engine")
     digest = hashlib.sha256(b"engine").hexdigest()
-    record = {**dict.fromkeys(engine_file.KEYS, 1), "engine": "x.engine", "engine_sha256": digest, "onnx": "model.onnx",
-              "onnx_sha256": listed.files["model.onnx"].sha256, "board": "Nano", "sm": 53,
-              "tensorrt": "8.2.1"}  # fmt: skip
+    record = {
+        **dict.fromkeys(engine_file.KEYS, 1),
+        "engine": "x.engine",
+        "engine_sha256": digest,
+        "onnx": "model.onnx",
+        "onnx_sha256": listed.files["model.onnx"].sha256,
+        "board": "Nano",
+        "sm": 53,
+        "tensorrt": "8.2.1",
+    }
     genuine = [json.dumps(record).encode(), json.dumps({"engine_sha256": digest, "executed": "fp16"}).encode()]
 
     def call(content):

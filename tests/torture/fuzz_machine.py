@@ -39,15 +39,21 @@ def telemetry_texts(folder):
 
 
 def trtexec_output(folder):
-    said = (b"[I] Throughput: 100.5 qps\n[I] Latency: min = 1.1 ms, max = 2 ms, mean = 1.5 ms, median = 1.4 ms, "
-            b"percentile(99%) = 1.9 ms\n[I] GPU Compute Time: min = 1 ms, max = 2e0 ms\n")  # fmt: skip
+    said = (
+        b"[I] Throughput: 100.5 qps\n[I] Latency: min = 1.1 ms, max = 2 ms, mean = 1.5 ms, median = 1.4 ms, "
+        b"percentile(99%) = 1.9 ms\n[I] GPU Compute Time: min = 1 ms, max = 2e0 ms\n"
+    )
     return Target([said], lambda c: trtexec.summary_from_text(text_of(c)), (), folder)
 
 
 def engine_layers(folder):
     """The engine inspector's JSON."""
-    layers = {"Layers": [{"Name": "conv", "Weights": {"Type": "Half", "Count": 8}, "Outputs": []},
-                         {"Name": "x", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]}]}  # fmt: skip
+    layers = {
+        "Layers": [
+            {"Name": "conv", "Weights": {"Type": "Half", "Count": 8}, "Outputs": []},
+            {"Name": "x", "Outputs": [{"Format/Datatype": "Row major linear FP32"}]},
+        ]
+    }
     return Target([json.dumps(layers).encode()], lambda c: precision.layer_counts(text_of(c)), (), folder, mutated_json)
 
 
@@ -55,18 +61,24 @@ SYSFS = {
     "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": b"2500",
     "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/rail_name_0": b"POM_5V_IN",
     "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_voltage0_input": b"5000",
-    "sys/class/hwmon/hwmon1/name": b"ina3221", "sys/class/hwmon/hwmon1/curr1_input": b"400",
-    "sys/class/hwmon/hwmon1/in1_label": b"VDD_IN", "sys/class/hwmon/hwmon1/in1_input": b"19000",
-    "sys/class/hwmon/hwmon2/oc1_event_cnt": b"0", "sys/class/thermal/thermal_zone0/type": b"CPU-therm",
-    "sys/class/thermal/thermal_zone0/temp": b"31500", "sys/class/thermal/cooling_device0/type": b"gpu-balanced",
-    "sys/class/thermal/cooling_device0/cur_state": b"1", "sys/class/devfreq/57000000.gpu/min_freq": b"76800000",
-    "sys/class/devfreq/57000000.gpu/max_freq": b"921600000", "sys/class/devfreq/57000000.gpu/cur_freq": b"921600000",
+    "sys/class/hwmon/hwmon1/name": b"ina3221",
+    "sys/class/hwmon/hwmon1/curr1_input": b"400",
+    "sys/class/hwmon/hwmon1/in1_label": b"VDD_IN",
+    "sys/class/hwmon/hwmon1/in1_input": b"19000",
+    "sys/class/hwmon/hwmon2/oc1_event_cnt": b"0",
+    "sys/class/thermal/thermal_zone0/type": b"CPU-therm",
+    "sys/class/thermal/thermal_zone0/temp": b"31500",
+    "sys/class/thermal/cooling_device0/type": b"gpu-balanced",
+    "sys/class/thermal/cooling_device0/cur_state": b"1",
+    "sys/class/devfreq/57000000.gpu/min_freq": b"76800000",
+    "sys/class/devfreq/57000000.gpu/max_freq": b"921600000",
+    "sys/class/devfreq/57000000.gpu/cur_freq": b"921600000",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq": b"1479000",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_max_freq": b"1479000",
     "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": b"1479000",
     "etc/nvpmodel.conf": b"< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=1 NAME=5W >\n",
     "var/lib/nvpmodel/status": b"pmode:0001 fmode:quiet",
-}  # fmt: skip
+}
 
 
 def sensors(folder):
@@ -127,6 +139,7 @@ def behind_the_image(folder):
 
 def sixteen_bits(folder):
     """The input is the range, a manifest's own text, and the values."""
+
     def call(content):
         low, high = int.from_bytes(content[:2], "big"), int.from_bytes(content[2:4], "big")
         values = np.frombuffer(content[4 : 4 + len(content[4:]) // 2 * 2], np.uint16)

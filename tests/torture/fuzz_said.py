@@ -24,19 +24,41 @@ from watch import Target
 from wounds import after_head, mutated_json
 
 _TIMES = {"runs": 200, "p50_ms": 5.0, "p95_ms": 6.0, "p99_ms": 7.0}
-BENCH = {**dict.fromkeys(KEYS), "version": 2, "verb": "bench", "model": "mobilenetv3_small_100", "backend": "tensorrt",
-         "provenance": "measured: Nano", "requested": "fp16", "executed": "fp16", "state": "locked",
-         "machine": {"board": "NVIDIA Jetson Nano Developer Kit", "l4t": "32.7.1"}, "compute_ms": _TIMES,
-         "host_ms": _TIMES, "end_to_end_ms": _TIMES, "warnings": [],
-         "fps": {"host": 200.0, "end_to_end": 150.0, "pipelined": 190.0}}  # fmt: skip
+BENCH = {
+    **dict.fromkeys(KEYS),
+    "version": 2,
+    "verb": "bench",
+    "model": "mobilenetv3_small_100",
+    "backend": "tensorrt",
+    "provenance": "measured: Nano",
+    "requested": "fp16",
+    "executed": "fp16",
+    "state": "locked",
+    "machine": {"board": "NVIDIA Jetson Nano Developer Kit", "l4t": "32.7.1"},
+    "compute_ms": _TIMES,
+    "host_ms": _TIMES,
+    "end_to_end_ms": _TIMES,
+    "warnings": [],
+    "fps": {"host": 200.0, "end_to_end": 150.0, "pipelined": 190.0},
+}
 # What a board of ours answers, in the order of a deployment; `cat` is the raw samples.
 ANSWERS = {
-    "status": {"current": None, "previous": None, "proven": False, "incoming": [], "highest_serial": {},
-               "releases": [{"id": "0" * 16, "verified": False}, {"id": "1" * 16}, {"id": "2" * 16}],
-               "board": {"version": 1, "target": "local", "backend": "tensorrt"}, "agent": {"sha256": "x"}},
+    "status": {
+        "current": None,
+        "previous": None,
+        "proven": False,
+        "incoming": [],
+        "highest_serial": {},
+        "releases": [{"id": "0" * 16, "verified": False}, {"id": "1" * 16}, {"id": "2" * 16}],
+        "board": {"version": 1, "target": "local", "backend": "tensorrt"},
+        "agent": {"sha256": "x"},
+    },
     "doctor": {"ok": True, "checks": [{"name": "disk", "ok": True, "required": True, "found": "", "advice": ""}]},
-    "want": {"id": "", "release_exists": False, "files": [{"name": "model.onnx", "bytes": 1024, "have": 0},
-                                                         {"name": "empty", "bytes": 0, "have": 0}]},
+    "want": {
+        "id": "",
+        "release_exists": False,
+        "files": [{"name": "model.onnx", "bytes": 1024, "have": 0}, {"name": "empty", "bytes": 0, "have": 0}],
+    },
     "accept": {"id": "", "serial": 1, "key_id": "0" * 16, "already": False},
     "build": {"executed": "fp16", "board": "Nano", "warnings": [], "reasons": []},
     "verify": {"executed": "fp16", "images": 2, "max_relative_difference": 0.001},
@@ -44,7 +66,7 @@ ANSWERS = {
     "activate": {"id": "", "previous": None, "health": {}, "already": False},
     "prune": {"removed": [], "incoming": [], "freed_bytes": 0},
     "cat": {"host_ms": [5.0, 5.1], "end_to_end_ms": [6.0]},
-}  # fmt: skip
+}
 NANO = FleetBoard("nano", None, "nano", "local", "edgedistill", "python3", canary=False)
 _SAME_CODE = mock.patch("edgedistill.device.deploy.device_code_sha256", return_value="x")  # it reads 90 files
 CODES = (0, 1, 2, 3, 126, 127, 255, -9)
@@ -118,8 +140,11 @@ def protocol_lines(folder):
             fit_for_a_terminal(line)
         json.dumps(found, allow_nan=False)
 
-    corpus = [bytes([number, code, aim]) + json.dumps({"verb": verb, **ANSWERS[verb]}).encode()
-              for number, verb in enumerate(ANSWERS) for code, aim in ((0, 6), (0, 6), (1, 7))]  # fmt: skip
+    corpus = [
+        bytes([number, code, aim]) + json.dumps({"verb": verb, **ANSWERS[verb]}).encode()
+        for number, verb in enumerate(ANSWERS)
+        for code, aim in ((0, 6), (0, 6), (1, 7))
+    ]
     served = {"verb": "status", **ANSWERS["status"], "current": bundle.id, "proven": True}
     corpus.append(bytes([0, 0, 14]) + json.dumps(served).encode())  # as it is asked once more at the end
     return Target(corpus, call, EdgeDistillError, folder, after_head(mutated_json, 3))
@@ -128,12 +153,12 @@ def protocol_lines(folder):
 SSH_SAID = (
     b"ssh: Could not resolve hostname nano: Name or service not known\r\n",
     b"@@@@@@@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@\nHost key verification failed.\r\n",
-    b"No ED25519 host key is known for nano and you have requested strict checking.\n"
-    b"Host key verification failed.\n",
-    b"u@nano: Permission denied (publickey,password).\n", b"ssh: connect to host nano port 22: Connection refused\n",
+    b"No ED25519 host key is known for nano and you have requested strict checking.\nHost key verification failed.\n",
+    b"u@nano: Permission denied (publickey,password).\n",
+    b"ssh: connect to host nano port 22: Connection refused\n",
     b"ssh: connect to host nano port 22: Connection timed out\n",
     b"command-line: line 0: Bad configuration option: x\n",
-)  # fmt: skip
+)
 
 
 def words_of_ssh(folder):
@@ -150,8 +175,12 @@ def receipts(folder):
     bundle = signed_bundle(Path(archives.make_signed(folder)[0]))
     receipt, rows = folder / "receipt.json", folder / "fleet.json"
     deploy(Board(_Said(bundle, b"\0\0\1", b""), "edgedistill", "python3", len), bundle, Wanted(), receipt, _Heard())
-    known = {"version": 1, "id": bundle.id, "until": "activate",
-             "boards": [fleet._row(NANO, fleet.DONE, p50_ms=5.0, fps=9.0)]}  # fmt: skip
+    known = {
+        "version": 1,
+        "id": bundle.id,
+        "until": "activate",
+        "boards": [fleet._row(NANO, fleet.DONE, p50_ms=5.0, fps=9.0)],
+    }
     genuine = [receipt.read_bytes(), json.dumps(known).encode()]
     hall = Fleet("hall", (NANO,), Rollout())
 
@@ -160,23 +189,31 @@ def receipts(folder):
         if which == b"\0":
             receipt.write_bytes(words)
             with _SAME_CODE:
-                deploy(Board(_Said(bundle, b"\0\0\1", b""), "edgedistill", "python3", len), bundle, Wanted(), receipt,
-                       _Heard())  # fmt: skip
+                deploy(
+                    Board(_Said(bundle, b"\0\0\1", b""), "edgedistill", "python3", len),
+                    bundle,
+                    Wanted(),
+                    receipt,
+                    _Heard(),
+                )
         else:
             rows.write_bytes(words)
             there = contextlib.nullcontext(_Said(bundle, b"\0\0\1", b""))
             with mock.patch.object(fleet, "Connection", return_value=there):
                 fleet.table_from_fleet(fleet.roll_out(hall, bundle, Wanted(), folder, _Heard()))
 
-    return Target([bytes([n]) + raw for n, raw in enumerate(genuine)], call, EdgeDistillError, folder,
-                  after_head(mutated_json, 1))  # fmt: skip
+    return Target(
+        [bytes([n]) + raw for n, raw in enumerate(genuine)], call, EdgeDistillError, folder, after_head(mutated_json, 1)
+    )
 
 
 def fleet_file(folder):
     path = folder / "fleet.toml"
-    toml = (b'[rollout]\nwave = 2\nparallel = 2\nmax_failures = 1\n[defaults]\ntarget = "jetson-nano"\n'
-            b'[groups.hall-a]\nroot = "edgedistill"\n[boards.nano-01]\ngroup = "hall-a"\nhost = "user@nano"\n'
-            b'canary = true\n[boards.b]\npython = "/usr/bin/python3"\n')  # fmt: skip
+    toml = (
+        b'[rollout]\nwave = 2\nparallel = 2\nmax_failures = 1\n[defaults]\ntarget = "jetson-nano"\n'
+        b'[groups.hall-a]\nroot = "edgedistill"\n[boards.nano-01]\ngroup = "hall-a"\nhost = "user@nano"\n'
+        b'canary = true\n[boards.b]\npython = "/usr/bin/python3"\n'
+    )
 
     def call(content):
         path.write_bytes(content)
@@ -191,9 +228,16 @@ def learned_reports(folder):
     path, data = folder / "report.json", folder / "data"
     store = data / "edgedistill" / "measurements.json"
     features = Features(**dict.fromkeys(NAMES, 1e6))
-    run = {"device": {"latency_ms": {"compute": _TIMES, "host": _TIMES}, "executed": "fp16",
-                      "conditions": {"state": "locked"}, "machine": BENCH["machine"], "provenance": "measured: x"},
-           "provenance": {"recipe": {"student": {"model": "m"}, "data": {"image_px": 224}}}}  # fmt: skip
+    run = {
+        "device": {
+            "latency_ms": {"compute": _TIMES, "host": _TIMES},
+            "executed": "fp16",
+            "conditions": {"state": "locked"},
+            "machine": BENCH["machine"],
+            "provenance": "measured: x",
+        },
+        "provenance": {"recipe": {"student": {"model": "m"}, "data": {"image_px": 224}}},
+    }
     with mock.patch.dict(os.environ, XDG_DATA_HOME=str(data)):
         path.write_text(json.dumps(BENCH))
         learn(measured_from_report(path), "jetson-nano", features)
@@ -213,20 +257,42 @@ def learned_reports(folder):
 
 def small_report():
     """What `compare` reads of a report.json."""
-    net = {"model": "m", "top1_fraction": 0.9, "parameters": 5, "macs": 10, "file_bytes": 20,
-           "provenance": "measured: x"}  # fmt: skip
+    net = {
+        "model": "m",
+        "top1_fraction": 0.9,
+        "parameters": 5,
+        "macs": 10,
+        "file_bytes": 20,
+        "provenance": "measured: x",
+    }
     step = {"top1_fraction": 0.9, "drop_points": 0.0}
-    device = {"host": "nano", "executed": "fp16", "latency_ms": {"host": _TIMES, "end_to_end": _TIMES},
-              "fps": {"end_to_end": 9.0}, "memory": {"process_peak_mib": 9.0, "nvmap_delta_mib": None},
-              "power": {"energy_mj": None}, "conditions": {"state": "locked"}, "provenance": "measured: x",
-              "machine": {"board": "Nano"}}  # fmt: skip
+    device = {
+        "host": "nano",
+        "executed": "fp16",
+        "latency_ms": {"host": _TIMES, "end_to_end": _TIMES},
+        "fps": {"end_to_end": 9.0},
+        "memory": {"process_peak_mib": 9.0, "nvmap_delta_mib": None},
+        "power": {"energy_mj": None},
+        "conditions": {"state": "locked"},
+        "provenance": "measured: x",
+        "machine": {"board": "Nano"},
+    }
     return {
-        "version": 2, "metric": "top1_fraction", "method": "kd", "test_images": 9, "retention_fraction": 0.98,
-        "teacher": net, "baseline": net, "student": net, "accuracy_ladder": {"fp16": step, "int8": step},
-        "gain": {"points": 1.0, "interval_points": [0.5, 1.5], "seeds": 1}, "devices": [device],
-        "target": {"title": "Nano", "name": "jetson-nano", "executed": "fp16"}, "verdict": {"outcome": "met"},
+        "version": 2,
+        "metric": "top1_fraction",
+        "method": "kd",
+        "test_images": 9,
+        "retention_fraction": 0.98,
+        "teacher": net,
+        "baseline": net,
+        "student": net,
+        "accuracy_ladder": {"fp16": step, "int8": step},
+        "gain": {"points": 1.0, "interval_points": [0.5, 1.5], "seeds": 1},
+        "devices": [device],
+        "target": {"title": "Nano", "name": "jetson-nano", "executed": "fp16"},
+        "verdict": {"outcome": "met"},
         "provenance": {"recipe": {"data": {"image_px": 224}}, "artifacts": {"data": "0" * 8}, "date": "2026-01-01"},
-    }  # fmt: skip
+    }
 
 
 _FIGURE = "edgedistill.report.compare_page.pareto_figure"
@@ -248,9 +314,12 @@ def compared_runs(folder):
         for number, path in enumerate(paths):
             path.write_bytes(content[1:] if number == which else genuine[number])
         drawn = len(content) % 8 == 0  # matplotlib takes nearly all of the time
-        with contextlib.nullcontext() if drawn else mock.patch(_FIGURE, return_value=""), \
-                contextlib.redirect_stdout(io.StringIO()):  # fmt: skip
+        with (
+            contextlib.nullcontext() if drawn else mock.patch(_FIGURE, return_value=""),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             compare.run(args)
 
-    return Target([bytes([n]) + raw for n, raw in enumerate(genuine)], call, EdgeDistillError, folder,
-                  after_head(mutated_json, 1))  # fmt: skip
+    return Target(
+        [bytes([n]) + raw for n, raw in enumerate(genuine)], call, EdgeDistillError, folder, after_head(mutated_json, 1)
+    )

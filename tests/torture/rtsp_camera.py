@@ -69,7 +69,7 @@ class RtspCamera:
             "OPTIONS": ["Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN"],
             "DESCRIBE": ["Content-Type: application/sdp", f"Content-Length: {len(SDP)}"],
             "SETUP": ["Transport: RTP/AVP/TCP;unicast;interleaved=0-1", "Session: 1;timeout=60"],
-        }.get(method, ["Session: 1"])  # fmt: skip
+        }.get(method, ["Session: 1"])
         text = "\r\n".join(["RTSP/1.0 200 OK", f"CSeq: {number}", *more, "", ""])
         self._send(viewer, (text + (SDP if method == "DESCRIBE" else "")).encode())
 
@@ -81,8 +81,9 @@ class RtspCamera:
         start, counter = time.monotonic(), 0
         with contextlib.suppress(OSError):
             while not self._stop.wait(max(0.0, start + self.sent / self._fps - time.monotonic())):
-                packets = packets_of(self._frames[self.sent % len(self._frames)], counter,
-                                     round(self.sent * CLOCK_HZ / self._fps))  # fmt: skip
+                packets = packets_of(
+                    self._frames[self.sent % len(self._frames)], counter, round(self.sent * CLOCK_HZ / self._fps)
+                )
                 counter += len(packets)
                 self._send(viewer, b"".join(struct.pack(">cBH", b"$", 0, len(p)) + p for p in packets))
                 self.sent += 1
@@ -114,8 +115,9 @@ def packets_of(frame, counter, timestamp):
     packets = []
     for number, start in enumerate(pieces):
         last = number == len(pieces) - 1
-        rtp = struct.pack(">BBHII", 0x80, PAYLOAD_TYPE | last << 7, (counter + number) & 0xFFFF,
-                          timestamp & 0xFFFFFFFF, 1)  # fmt: skip
+        rtp = struct.pack(
+            ">BBHII", 0x80, PAYLOAD_TYPE | last << 7, (counter + number) & 0xFFFF, timestamp & 0xFFFFFFFF, 1
+        )
         jpeg = struct.pack(">IBBBB", start, 1, 255, width // 8, height // 8)
         quantisation = struct.pack(">BBH", 0, 0, len(tables)) + tables if start == 0 else b""
         packets.append(rtp + jpeg + quantisation + scan[start : start + PIECE_BYTES])

@@ -3,11 +3,14 @@
 from road import RECIPE
 
 _CHANGES = {
-    'model = "resnet10t"': 'model = "mobilenetv3_small_050"', "epochs = 3": "epochs = 2",
-    "epochs = 4": "epochs = 2", "calibration_images = 16": "calibration_images = 8",
-    "golden_images = 6": "golden_images = 2", "bench_runs = 20": "bench_runs = 10",
+    'model = "resnet10t"': 'model = "mobilenetv3_small_050"',
+    "epochs = 3": "epochs = 2",
+    "epochs = 4": "epochs = 2",
+    "calibration_images = 16": "calibration_images = 8",
+    "golden_images = 6": "golden_images = 2",
+    "bench_runs = 20": "bench_runs = 10",
     "threads = 1": "threads = 1\ncheckpoint_seconds = 0.001\ntensorboard = false",
-}  # fmt: skip
+}
 
 
 def small_recipe():

@@ -69,10 +69,17 @@ def place(tmp_path_factory):
 
 def left_on(board, folder):
     """What a finished deployment must not have left; `.ses` is ONNX Runtime's own, written when it is imported."""
-    return [str(path) for path in [
-        *(board.root / "incoming").iterdir(), *(board.root / "releases").glob(".*"), *board.root.rglob("*.tmp"),
-        *board.root.rglob("*.partial"), *(folder / "tmp").iterdir(),
-    ] if path.name != ".ses"]  # fmt: skip
+    return [
+        str(path)
+        for path in [
+            *(board.root / "incoming").iterdir(),
+            *(board.root / "releases").glob(".*"),
+            *board.root.rglob("*.tmp"),
+            *board.root.rglob("*.partial"),
+            *(folder / "tmp").iterdir(),
+        ]
+        if path.name != ".ses"
+    ]
 
 
 def test_two_deployments_to_one_board(place, forks, tried):
@@ -86,8 +93,19 @@ def test_two_deployments_to_one_board(place, forks, tried):
         other = one
         if what == "two releases":
             other = next_release(before, folder / f"{number}b", keys, serial=2 * number + 3, model="other")
-        words = ("--host", "board", "--root", board.root, "--python", board.python, "--ssh-config", config,
-                 "--runs", RUNS, "--quiet")  # fmt: skip
+        words = (
+            "--host",
+            "board",
+            "--root",
+            board.root,
+            "--python",
+            board.python,
+            "--ssh-config",
+            config,
+            "--runs",
+            RUNS,
+            "--quiet",
+        )
         if other != one:  # whichever comes second; the older one is repeated, too
             words += ("--allow-downgrade",)
         jobs = [{"words": ["deploy", bundle, *words]} for bundle in (one, other)]
@@ -107,12 +125,17 @@ def test_two_deployments_to_one_board(place, forks, tried):
         looks += seen.looks
         bad = [done.err for done in pair if done.code not in (0, -signal.SIGKILL)]
         if (
-            len(bad) > kill or any(len(said.strip().splitlines()) != 1 for said in bad)
-            or any(done.code for done in again) or seen.wrong or board.current() != id_of(other)
-            or not board.served_equals(other) or left_on(board, folder)
-        ):  # fmt: skip
-            lost.append((what, how, [(done.code, done.err) for done in [*pair, *again]],
-                         seen.wrong[:3], left_on(board, folder)))  # fmt: skip
+            len(bad) > kill
+            or any(len(said.strip().splitlines()) != 1 for said in bad)
+            or any(done.code for done in again)
+            or seen.wrong
+            or board.current() != id_of(other)
+            or not board.served_equals(other)
+            or left_on(board, folder)
+        ):
+            lost.append(
+                (what, how, [(done.code, done.err) for done in [*pair, *again]], seen.wrong[:3], left_on(board, folder))
+            )
         before = other
     tried("together", "two deployments to one board", number + 1, len(lost))
     tried("together", "two deployments to one board, one of them killed", kills)

@@ -24,9 +24,7 @@ def refused(done, words):
 
 
 @pytest.mark.parametrize("stage", [name for name in NAMES if rounds(name in QUICK, True, True)])
-def test_an_error_at_any_file_operation_leaves_the_previous_artifact(
-    forks, small_run, copy_of_run, tried, stage
-):
+def test_an_error_at_any_file_operation_leaves_the_previous_artifact(forks, small_run, copy_of_run, tried, stage):
     """The stage is asked for again: at the failure its artifact is there and must stay there."""
     run, draw = copy_of_run, chance(f"disk {stage}")
     words = (stage, "r.toml", "--run-dir", run, "--force", stage)
@@ -164,13 +162,16 @@ def test_a_read_only_folder(forks, small_run, copy_of_run, small_disk, tried):
     place = small_disk("size=64m")
     shutil.copytree(copy_of_run, place / "run")
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
-    lost, commands = [], [
-        ("run", "r.toml", "--run-dir", place / "run"),
-        ("distill", "r.toml", "--run-dir", place / "new"),
-        ("sweep", "r.toml", "--run-dir", place / "run", "--over", "distill.kd_weight=0.5"),
-        ("new", "--train", small_run / "images", place / "new.toml"),
-        ("check", place / "run/export/student.onnx", "--fix", place / "fixed.onnx"),
-    ]  # fmt: skip
+    lost, commands = (
+        [],
+        [
+            ("run", "r.toml", "--run-dir", place / "run"),
+            ("distill", "r.toml", "--run-dir", place / "new"),
+            ("sweep", "r.toml", "--run-dir", place / "run", "--over", "distill.kd_weight=0.5"),
+            ("new", "--train", small_run / "images", place / "new.toml"),
+            ("check", place / "run/export/student.onnx", "--fix", place / "fixed.onnx"),
+        ],
+    )
     for words in commands:
         done = forks.run(*words, cwd=small_run)
         if not refused(done, ["Read-only file system"]):

@@ -52,8 +52,9 @@ def bomb(height, width):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999))
-            + chunk(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
+    )
 
 
 # name -> (bytes, the pixels it must give within a tolerance, or the words of the refusal)
@@ -90,7 +91,7 @@ KINDS = {
     "nothing": (b"", "an empty file", None),
     "truncated png": (made("PNG")[:999], "truncated PNG", None),
     "truncated jpeg": (made("JPEG")[:999], "truncated JPEG", None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,8 +110,15 @@ def test_a_kind_of_image_is_read_or_refused_as_decided(kind, tried):
 
 def test_cut_anywhere_an_image_is_refused_or_whole(tried):
     """No prefix of a file gives other pixels than the file: nothing is filled up with grey."""
-    kinds = {"png": made("PNG"), "jpeg": made("JPEG"), "webp": made("WEBP", lossless=True),
-             "gif": made("GIF"), "bmp": made("BMP"), "tiff": made("TIFF"), "jp2": made("JPEG2000")}  # fmt: skip
+    kinds = {
+        "png": made("PNG"),
+        "jpeg": made("JPEG"),
+        "webp": made("WEBP", lossless=True),
+        "gif": made("GIF"),
+        "bmp": made("BMP"),
+        "tiff": made("TIFF"),
+        "jp2": made("JPEG2000"),
+    }
     cuts, other = 0, []
     for kind, content in kinds.items():
         whole = decode_image(content, kind)
@@ -133,8 +141,17 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
             read_image(path)
 
 
-ODD_NAMES = ("日本語 עברית العربية.png", "new\nline.png", "return\r.png", "tab\t,quote\".png", "\U0001f600.png",
-             "esc\x1b[31m.png", "-rf.png", "100%s{}.png", os.fsdecode(b"bytes\xff\xfe.png"))  # fmt: skip
+ODD_NAMES = (
+    "日本語 עברית العربية.png",
+    "new\nline.png",
+    "return\r.png",
+    'tab\t,quote".png',
+    "\U0001f600.png",
+    "esc\x1b[31m.png",
+    "-rf.png",
+    "100%s{}.png",
+    os.fsdecode(b"bytes\xff\xfe.png"),
+)
 
 
 @pytest.fixture
@@ -145,8 +162,14 @@ def odd_folder(tmp_path):
     disc = tmp_path / "images" / "disc"
     for number, name in enumerate(ODD_NAMES):
         os.rename(disc / f"{number:03d}.png", os.path.join(disc, name))
-    bad = {"bomb.png": bomb(60_000, 60_000), "bomb of strips.png": bomb(1, 2**27), "cut.png": made("PNG")[:500],
-           "cmyk.jpg": made("JPEG", "CMYK"), "nan.tiff": KINDS["nan tiff"][0], "text.png": b"text"}  # fmt: skip
+    bad = {
+        "bomb.png": bomb(60_000, 60_000),
+        "bomb of strips.png": bomb(1, 2**27),
+        "cut.png": made("PNG")[:500],
+        "cmyk.jpg": made("JPEG", "CMYK"),
+        "nan.tiff": KINDS["nan tiff"][0],
+        "text.png": b"text",
+    }
     for name, content in bad.items():
         (disc / name).write_bytes(content)
     (disc / "loop.png").symlink_to("loop.png")
@@ -209,13 +232,15 @@ def test_classes_and_folders_in_any_script(forks, tmp_path, tried):
 
 def test_a_csv_of_odd_paths(forks, odd_folder, tried):
     folder, _ = odd_folder
-    rows = [(path, path.parent.name) for path in sorted((folder / "images").glob("*/*.png"))
-            if path.is_file() and path.suffix == ".png" and not path.is_fifo()]  # fmt: skip
+    rows = [
+        (path, path.parent.name)
+        for path in sorted((folder / "images").glob("*/*.png"))
+        if path.is_file() and path.suffix == ".png" and not path.is_fifo()
+    ]
     rows = [row for row in rows if "\udcff" not in str(row[0])]  # a CSV is UTF-8
     with open(folder / "list.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
-    done = forks.run("data", "r.toml", "--set", "data.train=list.csv", "--set", "data.skip_unreadable=true",
-                     cwd=folder)  # fmt: skip
+    done = forks.run("data", "r.toml", "--set", "data.train=list.csv", "--set", "data.skip_unreadable=true", cwd=folder)
     tried("images", "odd paths in a CSV", len(rows))
     assert done.code == 0, done.err
     with open(folder / "list.csv", "a", encoding="utf-8") as file:

@@ -19,9 +19,12 @@ SHARED = [stage.name for stage in STAGES if stage.shared and stage.name in NAMES
 # Stages that only other methods have.
 METHODS = {
     "synthesise": ("distill.method=data_free", "distill.synthetic_images=6", "distill.synthetic_steps=3"),
-    "assist": ("distill.method=ensemble", "distill.feature_weight=0.0",
-               'distill.teachers=[{model = "resnet10t", weights = "scratch"}]'),
-}  # fmt: skip
+    "assist": (
+        "distill.method=ensemble",
+        "distill.feature_weight=0.0",
+        'distill.teachers=[{model = "resnet10t", weights = "scratch"}]',
+    ),
+}
 # A teacher of two epochs does not know what it dreams of.
 CONSTANTS = {"edgedistill.stages.synthesise.MIN_WANTED_FRACTION": 0.0}
 LAUNCH_SECONDS = 1200  # an end, should it hang
@@ -46,8 +49,10 @@ def test_a_stage_killed_anywhere_is_made_anew_with_the_same_bits(forks, small_ru
     assert whole.code == 0, whole.err
     expected = bits_of(run if settings else small_run / "run")[stage]
     by_time = [{"kill_after_s": draw.uniform(0, whole.seconds)} for _ in range(rounds(0, 3, 6))]
-    by_event = [{"faults": {"under": str(run), "at": at, "kill": True}}
-                for at in draw.sample(range(1, whole.events + 1), min(whole.events, rounds(1, 3, 10)))]  # fmt: skip
+    by_event = [
+        {"faults": {"under": str(run), "at": at, "kill": True}}
+        for at in draw.sample(range(1, whole.events + 1), min(whole.events, rounds(1, 3, 10)))
+    ]
     kills, lost = 0, []
     for how in by_time + by_event:
         without(run, stage)
@@ -70,8 +75,13 @@ def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, cop
         stage = draw.choice(["data", "logits", "distill", "quantize", "bundle"])
         words = (stage, "r.toml", "--run-dir", run)
         for _ in range(draw.choice((1, 2))):
-            killed = forks.run(*words, "--force", stage, cwd=small_run,
-                               faults={"under": str(run), "at": draw.randrange(1, 40), "kill": True})  # fmt: skip
+            killed = forks.run(
+                *words,
+                "--force",
+                stage,
+                cwd=small_run,
+                faults={"under": str(run), "at": draw.randrange(1, 40), "kill": True},
+            )
             kills += killed.code == -signal.SIGKILL
         again = forks.run(*words, cwd=small_run)
         if again.code != 0 or bits_of(run) != before or left_over(run):
@@ -103,8 +113,9 @@ def test_a_whole_run_killed_again_and_again(forks, small_run, tmp_path, tried):
 def trials_of(run):
     """What a sweep found: settings and value of each trial, and a hash of its weights."""
     rows = json.loads((run / "sweep" / "sweep.json").read_text(encoding="utf-8"))["trials"]
-    weights = sorted(hashlib.sha256(path.read_bytes()).hexdigest()
-                     for path in run.glob("sweep/trials/*/weights.safetensors"))  # fmt: skip
+    weights = sorted(
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in run.glob("sweep/trials/*/weights.safetensors")
+    )
     return [(row["settings"], row["value"], row["state"]) for row in rows], weights
 
 
@@ -117,8 +128,9 @@ def test_a_sweep_killed_anywhere_finds_the_same(forks, small_run, copy_of_run, t
     expected = trials_of(run)
     for _ in range(rounds(0, 4, 16)):
         shutil.rmtree(run / "sweep")
-        killed = forks.run(*words, cwd=small_run, faults={
-            "under": str(run), "at": draw.randrange(1, whole.events + 1), "kill": True})  # fmt: skip
+        killed = forks.run(
+            *words, cwd=small_run, faults={"under": str(run), "at": draw.randrange(1, whole.events + 1), "kill": True}
+        )
         kills += killed.code == -signal.SIGKILL
         again = forks.run(*words, cwd=small_run)
         if again.code != 0 or trials_of(run) != expected or left_over(run):
@@ -134,8 +146,9 @@ def test_a_worker_of_two_killed_anywhere_ends_with_the_same_bits(small_run, tmp_
     draw, lost, kills = chance("ranks"), [], 0
 
     def launch(run):
-        return torchrun("quantize", "r.toml", "--run-dir", run, "--set", "quantize.qad_epochs=1",
-                        cwd=small_run, restarts=2)  # fmt: skip
+        return torchrun(
+            "quantize", "r.toml", "--run-dir", run, "--set", "quantize.qad_epochs=1", cwd=small_run, restarts=2
+        )
 
     process = launch(tmp_path / "whole")
     said = process.communicate(timeout=LAUNCH_SECONDS)[1]

@@ -68,8 +68,18 @@ class Classifying:
 
     def __init__(self, folder, sources):
         self._lines, self._stats = folder / "lines.jsonl", folder / "stats.json"
-        command = [PYTHON, "-B", "-m", "jetson", "classify", "--backend", "onnxruntime", "--stats",
-                   str(self._stats), *sources]  # fmt: skip
+        command = [
+            PYTHON,
+            "-B",
+            "-m",
+            "jetson",
+            "classify",
+            "--backend",
+            "onnxruntime",
+            "--stats",
+            str(self._stats),
+            *sources,
+        ]
         with open(self._lines, "wb") as out:
             self.process = subprocess.Popen(
                 command, cwd=folder / "bundle", stdout=out, stderr=subprocess.PIPE, text=True
@@ -93,9 +103,13 @@ class Classifying:
         fields = (place / "stat").read_text().rpartition(")")[2].split()
         ticks, pages, threads = int(fields[11]) + int(fields[12]), int(fields[21]), int(fields[17])
         return Sample(
-            time.monotonic(), self._frames(), pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-            ticks / os.sysconf("SC_CLK_TCK"), len(os.listdir(place / "fd")), threads,
-        )  # fmt: skip
+            time.monotonic(),
+            self._frames(),
+            pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+            ticks / os.sysconf("SC_CLK_TCK"),
+            len(os.listdir(place / "fd")),
+            threads,
+        )
 
     def watched(self, seconds):
         """A sample a second, or twenty in all."""

@@ -28,9 +28,18 @@ def test_two_on_one_folder(forks, small_run, copy_of_run, tried):
     for _ in range(count):
         without(run, draw.choice(["logits", "quantize", "bundle"]))
         pair = [draw.choice(verbs[:2]), draw.choice(verbs)]
-        jobs = [{"words": [verb, "r.toml", "--run-dir", run,
-                           *(("--over", "distill.kd_weight=0.5") if verb == "sweep" else ())]}
-                for verb in pair]  # fmt: skip
+        jobs = [
+            {
+                "words": [
+                    verb,
+                    "r.toml",
+                    "--run-dir",
+                    run,
+                    *(("--over", "distill.kd_weight=0.5") if verb == "sweep" else ()),
+                ]
+            }
+            for verb in pair
+        ]
         outcomes = forks.run_all(*jobs, cwd=small_run)
         after = forks.run("bundle", "r.toml", "--run-dir", run, cwd=small_run)
         found = bits_of(run)
@@ -52,8 +61,10 @@ def test_two_runs_on_one_shared_cache(forks, small_run, copy_of_run, tmp_path, t
         shared = tmp_path / f"shared{number}"
         for run in (copy_of_run, other):
             without(run, "logits")
-        jobs = [{"words": ["logits", "r.toml", "--run-dir", run, "--set", f"run.cache_dir={shared}"]}
-                for run in (copy_of_run, other)]  # fmt: skip
+        jobs = [
+            {"words": ["logits", "r.toml", "--run-dir", run, "--set", f"run.cache_dir={shared}"]}
+            for run in (copy_of_run, other)
+        ]
         if number % 2:
             jobs[0]["kill_after_s"] = draw.uniform(0.01, 0.4)
         outcomes = forks.run_all(*jobs, cwd=small_run)

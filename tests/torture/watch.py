@@ -15,8 +15,18 @@ from jetson.errors import JetsonError
 from wounds import mutated
 
 HANG_S = 10
-_CHANGES = {"os.mkdir": 1, "os.rename": 2, "os.link": 2, "os.symlink": 2, "os.remove": 1, "os.rmdir": 1,
-            "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "os.utime": 1}  # event -> how many paths  # fmt: skip
+_CHANGES = {
+    "os.mkdir": 1,
+    "os.rename": 2,
+    "os.link": 2,
+    "os.symlink": 2,
+    "os.remove": 1,
+    "os.rmdir": 1,
+    "os.truncate": 1,
+    "os.chmod": 1,
+    "os.chown": 1,
+    "os.utime": 1,
+}  # event -> how many paths
 _NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "socket.connect", "pickle.find_class")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 

@@ -18,8 +18,22 @@ import time
 import traceback
 from pathlib import Path
 
-HEAVY = ("torch", "timm", "torchvision", "cv2", "albumentations", "onnx", "onnxruntime", "onnxslim",
-         "matplotlib.figure", "jinja2", "optuna", "tomlkit", "torch.onnx", "safetensors.torch")  # fmt: skip
+HEAVY = (
+    "torch",
+    "timm",
+    "torchvision",
+    "cv2",
+    "albumentations",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "matplotlib.figure",
+    "jinja2",
+    "optuna",
+    "tomlkit",
+    "torch.onnx",
+    "safetensors.torch",
+)
 
 
 SAID_BYTES = 1 << 20
@@ -39,8 +53,9 @@ def _child(job, Faults):
     os.environ.update(job.get("env", {}))
     os.dup2(job["out"], 1)
     os.dup2(job["err"], 2)
-    sys.stdout, sys.stderr = (os.fdopen(os.dup(n), "w", errors=how, buffering=1)
-                              for n, how in ((1, "strict"), (2, "backslashreplace")))  # fmt: skip
+    sys.stdout, sys.stderr = (
+        os.fdopen(os.dup(n), "w", errors=how, buffering=1) for n, how in ((1, "strict"), (2, "backslashreplace"))
+    )
     code, faults = 70, None
     try:
         if "faults" in job:
@@ -102,8 +117,7 @@ def waited(begun):
             killed = True
         time.sleep(0.002)
     said = {name: _there_now(reader) for name, reader in readers.items()}
-    return {"code": os.waitstatus_to_exitcode(status), "seconds": now - start,
-            "late": killed and now > late, **said}  # fmt: skip
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": now - start, "late": killed and now > late, **said}
 
 
 def _there_now(reader):

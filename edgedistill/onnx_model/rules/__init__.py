@@ -15,6 +15,11 @@ from edgedistill.onnx_model.rules import (
 )
 
 RULES = (
-    *versions.RULES, *operators.RULES, *attributes.RULES, *types.RULES, *parameters.RULES,
-    *quantization.RULES, *tensors.RULES,
-)  # fmt: skip
+    *versions.RULES,
+    *operators.RULES,
+    *attributes.RULES,
+    *types.RULES,
+    *parameters.RULES,
+    *quantization.RULES,
+    *tensors.RULES,
+)

@@ -17,12 +17,17 @@ from edgedistill.onnx_model.rules.tables import column, importers, unread_import
 from edgedistill.target import Target
 
 _NO_EFFECT = {  # attributes that change nothing in inference, whatever their value
-    ("BatchNormalization", "momentum"), ("Dropout", "ratio"), ("Dropout", "seed"),
+    ("BatchNormalization", "momentum"),
+    ("Dropout", "ratio"),
+    ("Dropout", "seed"),
     ("MaxPool", "storage_order"),  # of the indices, which no release gives
-    ("TopK", "sorted"),            # 0 allows any order, and TensorRT's is one
-    ("Cast", "saturate"), ("CastLike", "saturate"), ("QuantizeLinear", "saturate"),  # of 8-bit floats
-    ("DequantizeLinear", "block_size"), ("QuantizeLinear", "block_size"),  # the shape of the scale says it
-}  # fmt: skip
+    ("TopK", "sorted"),  # 0 allows any order, and TensorRT's is one
+    ("Cast", "saturate"),
+    ("CastLike", "saturate"),
+    ("QuantizeLinear", "saturate"),  # of 8-bit floats
+    ("DequantizeLinear", "block_size"),
+    ("QuantizeLinear", "block_size"),  # the shape of the scale says it
+}
 _HAS_EFFECT: dict[tuple[str, str], Callable[[onnx.NodeProto], bool]] = {
     ("Resize", "cubic_coeff_a"): lambda node: _mode(node) == b"cubic",
     ("Resize", "exclude_outside"): lambda node: _mode(node) == b"cubic",
@@ -46,19 +51,23 @@ _TAKEN: dict[tuple[str, str], tuple[tuple[int, ...], tuple[Any, ...]]] = {
     ("LpNormalization", "p"): ((8,), (1, 2)),
     ("LpPool", "p"): ((8,), (1, 2)),
     ("RNN", "layout"): ((10,), (0,)),
-    ("RandomNormal", "dtype"): ((8,), (1, 10)), ("RandomNormalLike", "dtype"): ((8,), (1, 10)),  # FLOAT, FLOAT16
-    ("RandomUniform", "dtype"): ((8,), (1, 10)), ("RandomUniformLike", "dtype"): ((8,), (1, 10)),
+    ("RandomNormal", "dtype"): ((8,), (1, 10)),
+    ("RandomNormalLike", "dtype"): ((8,), (1, 10)),  # FLOAT, FLOAT16
+    ("RandomUniform", "dtype"): ((8,), (1, 10)),
+    ("RandomUniformLike", "dtype"): ((8,), (1, 10)),
     ("Resize", "antialias"): ((8,), (0,)),
     ("Resize", "keep_aspect_ratio_policy"): ((8,), (b"stretch",)),
-    ("Resize", "coordinate_transformation_mode"): ((8,), (
-        b"half_pixel", b"pytorch_half_pixel", b"tf_half_pixel_for_nn", b"asymmetric", b"align_corners")),
+    ("Resize", "coordinate_transformation_mode"): (
+        (8,),
+        (b"half_pixel", b"pytorch_half_pixel", b"tf_half_pixel_for_nn", b"asymmetric", b"align_corners"),
+    ),
     ("Resize", "mode"): ((8,), (b"nearest", b"linear", b"cubic")),
     ("RoiAlign", "mode"): ((8, 5), (b"avg", b"max")),
     ("RoiAlign", "coordinate_transformation_mode"): ((8, 5), (b"half_pixel", b"output_half_pixel")),
     ("ScatterND", "reduction"): ((10, 9), (b"none",)),
     ("TensorScatter", "mode"): ((10, 15), (b"linear",)),
     ("Upsample", "mode"): ((8,), (b"nearest", b"linear", b"bilinear")),
-}  # fmt: skip
+}
 _PAD_MODES = (b"constant", b"reflect", b"edge")  # and wrap from 10
 _GRID_MODES = (b"nearest", b"bilinear", b"bicubic")  # linear and cubic of opset 20 are not known
 
@@ -78,11 +87,13 @@ def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
             if known or not _HAS_EFFECT.get(key, lambda node: True)(node) or _is_default(graph, node, item):
                 continue
             yield Finding(
-                "error", "unread-attribute", node_name(node),
+                "error",
+                "unread-attribute",
+                node_name(node),
                 f"the importer of TensorRT {target.tensorrt} never reads {item.name}, so "
                 f"{item.name} = {_shown(onnx.helper.get_attribute_value(item))} has no effect on the board",
                 f"export without {item.name}, or compute it with other operators",
-            )  # fmt: skip
+            )
 
 
 def _values(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -91,10 +102,14 @@ def _values(graph: Graph, target: Target) -> Iterator[Finding]:
             taken = _taken(node.op_type, item.name, target.release.number)
             value = onnx.helper.get_attribute_value(item)
             if taken is not None and value not in taken:
-                yield Finding("error", "attribute-value", node_name(node),
-                              f"{item.name} = {_shown(value)}; TensorRT {target.tensorrt} takes "
-                              f"{' or '.join(_shown(one) for one in taken)}",
-                              "use another value, or replace the layer")  # fmt: skip
+                yield Finding(
+                    "error",
+                    "attribute-value",
+                    node_name(node),
+                    f"{item.name} = {_shown(value)}; TensorRT {target.tensorrt} takes "
+                    f"{' or '.join(_shown(one) for one in taken)}",
+                    "use another value, or replace the layer",
+                )
 
 
 def _taken(kind: str, name: str, release: tuple[int, ...]) -> tuple[Any, ...] | None:
@@ -152,9 +167,13 @@ def _outputs(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in _imported(graph, target):
         given = _OUTPUTS.get(node.op_type)
         if given is not None and len(node.output) > given:
-            yield Finding("error", "outputs", node_name(node),
-                          f"{len(node.output)} outputs are named, the importer gives {given}",
-                          "remove the further outputs, or the layers that read them")  # fmt: skip
+            yield Finding(
+                "error",
+                "outputs",
+                node_name(node),
+                f"{len(node.output)} outputs are named, the importer gives {given}",
+                "remove the further outputs, or the layers that read them",
+            )
 
 
 def _imported(graph: Graph, target: Target) -> Iterator[onnx.NodeProto]:

@@ -13,9 +13,15 @@ from edgedistill.onnx_model.older_form import refuse_unless_known
 
 _MEND = "export it again; ONNX Runtime cannot run this either"
 # attributes that count something, so that 0 and less means nothing
-_COUNTS = {("Conv", "group"), ("ConvTranspose", "group"), ("DeformConv", "group"), ("LRN", "size"),
-           ("GroupNormalization", "num_groups"), ("DepthToSpace", "blocksize"),
-           ("SpaceToDepth", "blocksize")}  # fmt: skip
+_COUNTS = {
+    ("Conv", "group"),
+    ("ConvTranspose", "group"),
+    ("DeformConv", "group"),
+    ("LRN", "size"),
+    ("GroupNormalization", "num_groups"),
+    ("DepthToSpace", "blocksize"),
+    ("SpaceToDepth", "blocksize"),
+}
 _AUTO_PADS = (b"NOTSET", b"SAME_UPPER", b"SAME_LOWER", b"VALID")
 
 

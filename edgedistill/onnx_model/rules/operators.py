@@ -25,16 +25,25 @@ _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
 def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.nodes:
         if is_standard(node.domain) and node.op_type not in importers(target.release.operators):
-            yield Finding("error", "operator", node_name(node),
-                          f"TensorRT {target.tensorrt} has no importer for {node.op_type}",
-                          "export at a lower opset, or replace the layer")  # fmt: skip
+            yield Finding(
+                "error",
+                "operator",
+                node_name(node),
+                f"TensorRT {target.tensorrt} has no importer for {node.op_type}",
+                "export at a lower opset, or replace the layer",
+            )
 
 
 def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type(*unread_importers(target.release.operators)):
-        yield Finding("warning", "importer-unread", node_name(node), f"TensorRT {target.tensorrt} documents "
-                      f"{node.op_type}, but the source of its importer could not be read: its limits are not checked",
-                      "ask a real parser: check --parse")  # fmt: skip
+        yield Finding(
+            "warning",
+            "importer-unread",
+            node_name(node),
+            f"TensorRT {target.tensorrt} documents "
+            f"{node.op_type}, but the source of its importer could not be read: its limits are not checked",
+            "ask a real parser: check --parse",
+        )
 
 
 def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -42,23 +51,35 @@ def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
         mode = attribute(node, "mode", b"nearest").decode()
         factors = _factors(graph, node)
         if mode == "cubic" and target.release.number < (8, 5):
-            yield Finding("error", "resize", node_name(node),
-                          f"cubic Resize has no importer in TensorRT {target.tensorrt}",
-                          "use linear or nearest")  # fmt: skip
+            yield Finding(
+                "error",
+                "resize",
+                node_name(node),
+                f"cubic Resize has no importer in TensorRT {target.tensorrt}",
+                "use linear or nearest",
+            )
         elif factors and mode in _INNERMOST:
             outer = factors[: -_INNERMOST[mode]]
             if any(factor != 1 for factor in outer):
-                yield Finding("error", "resize", node_name(node),
-                              f"{mode} Resize of more than the last {_INNERMOST[mode]} axes, by {factors}",
-                              "resize only height and width")  # fmt: skip
+                yield Finding(
+                    "error",
+                    "resize",
+                    node_name(node),
+                    f"{mode} Resize of more than the last {_INNERMOST[mode]} axes, by {factors}",
+                    "resize only height and width",
+                )
         scales = graph.array(given(node, scales_position(graph, node)))
         if scales is not None and scales.size:
             axes = attribute(node, "axes", ()) if target.release.number >= _RESIZE_AXES_FROM else ()
             rank = len(axes or graph.shapes.get(node.input[0], ())) or scales.size
             if scales.dtype != "float32" or scales.size != rank:
-                yield Finding("error", "resize-scales", node_name(node),
-                              f"scales must be {rank} float32 values, got {scales.size} {scales.dtype}",
-                              "export with float32 scales, one for each axis")  # fmt: skip
+                yield Finding(
+                    "error",
+                    "resize-scales",
+                    node_name(node),
+                    f"scales must be {rank} float32 values, got {scales.size} {scales.dtype}",
+                    "export with float32 scales, one for each axis",
+                )
 
 
 def scales_position(graph: Graph, node) -> int:
@@ -113,28 +134,40 @@ def _dropout(graph: Graph, target: Target) -> Iterator[Finding]:
         training = given(node, 2)
         value = graph.array(training) if training else None
         if training and (value is None or value.any()):
-            yield Finding("error", "dropout", node_name(node), "it drops values in inference",
-                          "export in eval mode")  # fmt: skip
+            yield Finding("error", "dropout", node_name(node), "it drops values in inference", "export in eval mode")
 
 
 def _constant_form(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("Constant"):
         odd = {a.name for a in node.attribute} & {"sparse_value", "value_string", "value_strings"}
         if odd:
-            yield Finding("error", "constant-form", node_name(node),
-                          f"a Constant given as {odd.pop()}; only dense numbers are read",
-                          "store it as a dense tensor")  # fmt: skip
+            yield Finding(
+                "error",
+                "constant-form",
+                node_name(node),
+                f"a Constant given as {odd.pop()}; only dense numbers are read",
+                "store it as a dense tensor",
+            )
     for part in graph.graphs:
         for sparse in part.sparse_initializer:
-            yield Finding("error", "constant-form", sparse.values.name,
-                          "a sparse initializer; only dense ones are read",
-                          "store it as a dense tensor")  # fmt: skip
+            yield Finding(
+                "error",
+                "constant-form",
+                sparse.values.name,
+                "a sparse initializer; only dense ones are read",
+                "store it as a dense tensor",
+            )
 
 
 def _control_flow(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("If", "Loop", "Scan"):
-        yield Finding("warning", "control-flow", node_name(node),
-                      "control flow slows or stops the builder", "fold constants (onnxslim)")  # fmt: skip
+        yield Finding(
+            "warning",
+            "control-flow",
+            node_name(node),
+            "control flow slows or stops the builder",
+            "fold constants (onnxslim)",
+        )
         if node.op_type == "If" and target.release.number < (8, 5):
             yield from _branch_names(node)
 
@@ -143,8 +176,13 @@ def _branch_names(node: onnx.NodeProto) -> Iterator[Finding]:
     branches = [[value.name for value in item.g.output] for item in node.attribute if item.HasField("g")]
     same = [names[0] for names in zip(*branches, strict=False) if len(set(names)) < len(names)]
     if len(branches) == 2 and same:
-        yield Finding("error", "control-flow", node_name(node), f"both branches call their output {same[0]}",
-                      "give the outputs of the branches different names")  # fmt: skip
+        yield Finding(
+            "error",
+            "control-flow",
+            node_name(node),
+            f"both branches call their output {same[0]}",
+            "give the outputs of the branches different names",
+        )
 
 
 def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -152,9 +190,14 @@ def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
     if target.release.number >= (8, 5):
         return
     for node in graph.of_type("ArgMax", "ArgMin", "TopK"):
-        yield Finding("warning", "scratch-memory", node_name(node),
-                      f"{node.op_type} needs much workspace; with little memory the builder says \"Could not "
-                      "find any implementation\"", "take the largest on the CPU, from the logits")  # fmt: skip
+        yield Finding(
+            "warning",
+            "scratch-memory",
+            node_name(node),
+            f'{node.op_type} needs much workspace; with little memory the builder says "Could not '
+            'find any implementation"',
+            "take the largest on the CPU, from the logits",
+        )
 
 
 RULES = (_operators, _unread, _resize, _ranks, _dropout, _constant_form, _control_flow, _scratch)

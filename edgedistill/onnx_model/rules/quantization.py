@@ -21,20 +21,24 @@ _TYPES = {"int8", "float8_e4m3fn"}  # of a zero point; the second from 10
 def _hardware(graph: Graph, target: Target) -> Iterator[Finding]:
     first = next(graph.of_type("QuantizeLinear", "DequantizeLinear"), None)
     if first is not None and "int8" not in target.precisions:
-        yield Finding("error", "no-int8-hardware", node_name(first),
-                      f"{target.title} has no INT8 hardware and refuses Q/DQ nodes",
-                      "give it the float model")  # fmt: skip
+        yield Finding(
+            "error",
+            "no-int8-hardware",
+            node_name(first),
+            f"{target.title} has no INT8 hardware and refuses Q/DQ nodes",
+            "give it the float model",
+        )
 
 
 def _form(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("QuantizeLinear", "DequantizeLinear"):
         fault = next(
-            (found for part in (_scale, _zero_point, _stored, _axis)
-             if (found := part(graph, target, node))), None
-        )  # fmt: skip
+            (found for part in (_scale, _zero_point, _stored, _axis) if (found := part(graph, target, node))), None
+        )
         if fault:
-            yield Finding("error", "q-dq", node_name(node), fault,
-                          "write symmetric INT8 Q/DQ with float weights and bias")  # fmt: skip
+            yield Finding(
+                "error", "q-dq", node_name(node), fault, "write symmetric INT8 Q/DQ with float weights and bias"
+            )
 
 
 def _scale(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
@@ -106,9 +110,13 @@ def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
             tensor = graph.initializers.get(given(node, position))
             integer = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
             if tensor is not None and tensor.data_type in integer:
-                yield Finding("error", "q-dq", node_name(node),
-                              f"{tensor.name} is {type_name(tensor.data_type)} without a DequantizeLinear",
-                              "write symmetric INT8 Q/DQ with float weights and bias")  # fmt: skip
+                yield Finding(
+                    "error",
+                    "q-dq",
+                    node_name(node),
+                    f"{tensor.name} is {type_name(tensor.data_type)} without a DequantizeLinear",
+                    "write symmetric INT8 Q/DQ with float weights and bias",
+                )
 
 
 def _strong_typing(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -122,9 +130,14 @@ def _strong_typing(graph: Graph, target: Target) -> Iterator[Finding]:
         return
     quantized = next(graph.of_type("QuantizeLinear", "DequantizeLinear"), None) is not None
     what = "what its Q/DQ nodes do not quantize" if quantized else "all of this file"
-    yield Finding("warning", "strong-typing", "model", f"TensorRT {target.tensorrt} has no precision flags, no "
-                  f"calibrators and no calibration cache: {what} runs in FLOAT",
-                  "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16")  # fmt: skip
+    yield Finding(
+        "warning",
+        "strong-typing",
+        "model",
+        f"TensorRT {target.tensorrt} has no precision flags, no "
+        f"calibrators and no calibration cache: {what} runs in FLOAT",
+        "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16",
+    )
 
 
 RULES = (_hardware, _form, _operators, _strong_typing)

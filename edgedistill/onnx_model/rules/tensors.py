@@ -20,11 +20,23 @@ from edgedistill.target import Target
 
 MAX_BYTES = 2 << 30  # of one protobuf message, so of what a parser reads
 
-_READ = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.INT32,
-         TensorProto.INT64, TensorProto.DOUBLE, TensorProto.BOOL}  # fmt: skip
+_READ = {
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.INT8,
+    TensorProto.INT32,
+    TensorProto.INT64,
+    TensorProto.DOUBLE,
+    TensorProto.BOOL,
+}
 # type -> first release that knows it
-_LATER = {TensorProto.UINT8: (8, 5), TensorProto.BFLOAT16: (10,), TensorProto.FLOAT8E4M3FN: (10,),
-          TensorProto.INT4: (10,), TensorProto.FLOAT4E2M1: (10, 8)}  # fmt: skip
+_LATER = {
+    TensorProto.UINT8: (8, 5),
+    TensorProto.BFLOAT16: (10,),
+    TensorProto.FLOAT8E4M3FN: (10,),
+    TensorProto.INT4: (10,),
+    TensorProto.FLOAT4E2M1: (10, 8),
+}
 
 
 def _inputs(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -40,15 +52,26 @@ def _inputs(graph: Graph, target: Target) -> Iterator[Finding]:
             shown = [dim.dim_value or dim.dim_param or "?" for dim in kind.shape.dim]
             sizes = ",".join(str(dim.dim_value or "N") for dim in kind.shape.dim) or "1,3,H,W"
             why = f"its shape {shown} is not fixed" if kind.HasField("shape") else "it has no shape"
-            yield Finding("error", "dynamic-shape", value.name, why.replace("'", ""), "export with a static "
-                          f"shape, or: edgedistill check FILE --fix OUT.onnx --shape {value.name}={sizes}")  # fmt: skip
+            yield Finding(
+                "error",
+                "dynamic-shape",
+                value.name,
+                why.replace("'", ""),
+                f"export with a static shape, or: edgedistill check FILE --fix OUT.onnx --shape {value.name}={sizes}",
+            )
     if not graph.inputs():
-        yield Finding("error", "inputs", "model", "no input; the board's runner gives one",
-                      "export with an image as input")  # fmt: skip
+        yield Finding(
+            "error", "inputs", "model", "no input; the board's runner gives one", "export with an image as input"
+        )
     if len(graph.inputs()) > 1:
         names = ", ".join(value.name for value in graph.inputs())
-        yield Finding("warning", "inputs", "model", f"{len(graph.inputs())} inputs ({names}); the "
-                      "board's runner gives one", "make the others constants")  # fmt: skip
+        yield Finding(
+            "warning",
+            "inputs",
+            "model",
+            f"{len(graph.inputs())} inputs ({names}); the board's runner gives one",
+            "make the others constants",
+        )
 
 
 def _known(kind: int, target: Target) -> bool:
@@ -59,9 +82,13 @@ def _types(graph: Graph, target: Target) -> Iterator[Finding]:
     zero_points = {given(n, 2) for n in graph.of_type("QuantizeLinear", "DequantizeLinear")}
     for name, tensor in graph.initializers.items():
         if not _known(tensor.data_type, target) and name not in zero_points:
-            yield Finding("error", "initializer-type", name,
-                          f"{type_name(tensor.data_type)} is not a type of TensorRT {target.tensorrt}",
-                          "store it as FLOAT or INT32")  # fmt: skip
+            yield Finding(
+                "error",
+                "initializer-type",
+                name,
+                f"{type_name(tensor.data_type)} is not a type of TensorRT {target.tensorrt}",
+                "store it as FLOAT or INT32",
+            )
 
 
 def _casts(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -71,17 +98,29 @@ def _casts(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("Cast"):
         to = attribute(node, "to", 0)
         if not _known(to, target):
-            yield Finding("error", "cast", node_name(node),
-                          f"casts to {type_name(to)}, which TensorRT {target.tensorrt} does not know",
-                          "cast to FLOAT or INT32")  # fmt: skip
+            yield Finding(
+                "error",
+                "cast",
+                node_name(node),
+                f"casts to {type_name(to)}, which TensorRT {target.tensorrt} does not know",
+                "cast to FLOAT or INT32",
+            )
         elif to in narrowed:
-            yield Finding("warning", "cast", node_name(node),
-                          f"a cast to {type_name(to)} becomes one to {narrowed[to]}",
-                          "fold constants (onnxslim), or keep to 32 bits")  # fmt: skip
+            yield Finding(
+                "warning",
+                "cast",
+                node_name(node),
+                f"a cast to {type_name(to)} becomes one to {narrowed[to]}",
+                "fold constants (onnxslim), or keep to 32 bits",
+            )
         elif to == TensorProto.UINT8:
-            yield Finding("warning", "cast", node_name(node),
-                          "UINT8 is taken only at the network's own inputs and outputs",
-                          "cast to INT32")  # fmt: skip
+            yield Finding(
+                "warning",
+                "cast",
+                node_name(node),
+                "UINT8 is taken only at the network's own inputs and outputs",
+                "cast to INT32",
+            )
 
 
 def _ranges(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -99,8 +138,9 @@ def _ranges(graph: Graph, target: Target) -> Iterator[Finding]:
         values = graph.array(name)
         limit = _limit(values, limits)
         if limit is not None and values.size and _largest(values) > limit:
-            yield Finding("warning", "range", named.get(name, name),
-                          "values beyond 32 bits are clamped", "store 32-bit values")  # fmt: skip
+            yield Finding(
+                "warning", "range", named.get(name, name), "values beyond 32 bits are clamped", "store 32-bit values"
+            )
 
 
 def _limit(values: np.ndarray | None, limits: dict[int, float]) -> float | None:
@@ -120,12 +160,22 @@ def _largest(values: np.ndarray) -> float:
 def _storage(graph: Graph, target: Target) -> Iterator[Finding]:
     outside = graph.external
     if outside:
-        yield Finding("error", "external-data", outside[0].name,
-                      f"{len(outside)} tensors lie in another file", "save the model in one file")  # fmt: skip
+        yield Finding(
+            "error",
+            "external-data",
+            outside[0].name,
+            f"{len(outside)} tensors lie in another file",
+            "save the model in one file",
+        )
     total = graph.file_bytes + sum(tensor_bytes(tensor) for tensor in outside)
     if total > MAX_BYTES:
-        yield Finding("error", "size", "model", f"{total / 2**30:.1f} GiB with its weights; a "
-                      "parser reads at most 2 GiB", "take a smaller model")  # fmt: skip
+        yield Finding(
+            "error",
+            "size",
+            "model",
+            f"{total / 2**30:.1f} GiB with its weights; a parser reads at most 2 GiB",
+            "take a smaller model",
+        )
 
 
 RULES = (_inputs, _types, _casts, _ranges, _storage)

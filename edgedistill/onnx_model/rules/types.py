@@ -24,18 +24,39 @@ from edgedistill.target import Target
 
 # Their types are another rule's, or have nothing to do with what they compute.
 _OTHER_RULES = {
-    "Cast", "CastLike", "Constant", "ConstantOfShape", "QuantizeLinear", "DequantizeLinear", "If", "Loop", "Scan",
-    "EyeLike", "RandomNormal", "RandomUniform", "Shape", "Size", "BlackmanWindow", "HammingWindow", "HannWindow",
-}  # fmt: skip
+    "Cast",
+    "CastLike",
+    "Constant",
+    "ConstantOfShape",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "If",
+    "Loop",
+    "Scan",
+    "EyeLike",
+    "RandomNormal",
+    "RandomUniform",
+    "Shape",
+    "Size",
+    "BlackmanWindow",
+    "HammingWindow",
+    "HannWindow",
+}
 # operator -> types that the source takes beside the documented ones
 _ALSO = {
-    "Clip": {"INT32"},      # kINT32 in its assertion at 8.2 and 8.5
+    "Clip": {"INT32"},  # kINT32 in its assertion at 8.2 and 8.5
     "NonZero": {"INT32", "BOOL"},
-    "ReduceMax": {"INT32"}, "ReduceMin": {"INT32"}, "ReduceProd": {"INT32"}, "ReduceSum": {"INT32"},  # of shapes
-}  # fmt: skip
+    "ReduceMax": {"INT32"},
+    "ReduceMin": {"INT32"},
+    "ReduceProd": {"INT32"},
+    "ReduceSum": {"INT32"},  # of shapes
+}
 # operator -> (types, release from which the source takes them all the same)
-_NEVER = {"Where": ({"BOOL"}, (8, 5)), "Range": ({"FLOAT16", "BFLOAT16"}, (99,)),
-          "Celu": ({"FLOAT16", "BFLOAT16"}, (99,))}  # fmt: skip; its importers add FLOAT constants to it
+_NEVER = {
+    "Where": ({"BOOL"}, (8, 5)),
+    "Range": ({"FLOAT16", "BFLOAT16"}, (99,)),
+    "Celu": ({"FLOAT16", "BFLOAT16"}, (99,)),
+}  # its importers add FLOAT constants to it
 # documented later than the source takes it: elementwiseCheck lets BOOL pass for Equal from 8.5
 _FROM = {"Equal": ({"BOOL"}, (8, 5))}
 _POSITIONS = {"Where": (1, 2), "Pow": (0, 1)}  # else all inputs of the first input's type variable
@@ -53,10 +74,14 @@ def _types(graph: Graph, target: Target) -> Iterator[Finding]:
             kind = graph.types.get(name, TensorProto.UNDEFINED)
             seen = _as_computed(kind, target.release.number)
             if seen not in taken and seen != "UNDEFINED" and not _between_q_and_dq(graph, name):
-                yield Finding("error", "operator-type", node_name(node),
-                              f"{node.op_type} of {type_name(kind)} ({name}); TensorRT {target.tensorrt} "
-                              f"takes {', '.join(sorted(taken))}",
-                              "cast to FLOAT before it, or keep to another operator")  # fmt: skip
+                yield Finding(
+                    "error",
+                    "operator-type",
+                    node_name(node),
+                    f"{node.op_type} of {type_name(kind)} ({name}); TensorRT {target.tensorrt} "
+                    f"takes {', '.join(sorted(taken))}",
+                    "cast to FLOAT before it, or keep to another operator",
+                )
                 break
 
 
@@ -104,8 +129,7 @@ def _data_inputs(graph: Graph, node: onnx.NodeProto) -> list[str]:
     described = [one.type_str for one in schema.inputs]
     if schema.inputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic:
         described += described[-1:] * len(node.input)
-    return [name for name, kind in zip(node.input, described, strict=False)
-            if name and kind == described[0]]  # fmt: skip
+    return [name for name, kind in zip(node.input, described, strict=False) if name and kind == described[0]]
 
 
 def _static_float_range(graph: Graph, target: Target, node: onnx.NodeProto) -> bool:
@@ -121,9 +145,13 @@ def _float_range(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("Range"):
         floats = graph.types.get(node.input[0]) in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
         if floats and not _static_float_range(graph, target, node):
-            yield Finding("error", "operator-type", node_name(node),
-                          "a float Range of computed inputs; TensorRT 8.2 wants INT32, or three initializers",
-                          "compute it in INT32 and cast, or fold constants (onnxslim)")  # fmt: skip
+            yield Finding(
+                "error",
+                "operator-type",
+                node_name(node),
+                "a float Range of computed inputs; TensorRT 8.2 wants INT32, or three initializers",
+                "compute it in INT32 and cast, or fold constants (onnxslim)",
+            )
 
 
 def _mod(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -132,8 +160,13 @@ def _mod(graph: Graph, target: Target) -> Iterator[Finding]:
         kind = graph.types.get(node.input[0], TensorProto.UNDEFINED)
         floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
         if kind in floats and not attribute(node, "fmod", 0):
-            yield Finding("error", "operator-type", node_name(node), f"Mod of {type_name(kind)} without fmod; "
-                          "the importers take integers only", "set fmod to 1 where the sign allows it")  # fmt: skip
+            yield Finding(
+                "error",
+                "operator-type",
+                node_name(node),
+                f"Mod of {type_name(kind)} without fmod; the importers take integers only",
+                "set fmod to 1 where the sign allows it",
+            )
 
 
 RULES = (_types, _float_range, _mod)

@@ -19,14 +19,20 @@ def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
     """
     in_order = sort.sorted_model(graph.model)
     if in_order is None:
-        yield Finding("error", "schema", "model", "its nodes form a cycle, so nothing can be computed first",
-                      "export it again")  # fmt: skip
+        yield Finding(
+            "error", "schema", "model", "its nodes form a cycle, so nothing can be computed first", "export it again"
+        )
         return
     # By its path where weights lie beside it: they are looked for there.
     reason = standard_fault(str(graph.path) if graph.external else in_order)
     if reason:
-        yield Finding("error", "schema", "model", f"breaks the ONNX standard at opset {graph.opset}: "
-                      f"{reason}", "export again; an opset number that was only rewritten does this")  # fmt: skip
+        yield Finding(
+            "error",
+            "schema",
+            "model",
+            f"breaks the ONNX standard at opset {graph.opset}: {reason}",
+            "export again; an opset number that was only rewritten does this",
+        )
         return
     yield from impossible(graph, in_order)
 
@@ -34,34 +40,63 @@ def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
 def _opset(graph: Graph, target: Target) -> Iterator[Finding]:
     release = target.release
     if graph.opset > release.opset_max:
-        yield Finding("error", "opset", "model", f"opset {graph.opset}; TensorRT {release.name} "
-                      f"documents up to {release.opset_max}", f"export at opset {release.opset_max}")  # fmt: skip
+        yield Finding(
+            "error",
+            "opset",
+            "model",
+            f"opset {graph.opset}; TensorRT {release.name} documents up to {release.opset_max}",
+            f"export at opset {release.opset_max}",
+        )
     if graph.opset < OLDEST_OPSET:
-        yield Finding("warning", "opset", "model", f"opset {graph.opset}; TensorRT wants {OLDEST_OPSET} "
-                      "or newer", f"export at opset {release.opset_max}")  # fmt: skip
+        yield Finding(
+            "warning",
+            "opset",
+            "model",
+            f"opset {graph.opset}; TensorRT wants {OLDEST_OPSET} or newer",
+            f"export at opset {release.opset_max}",
+        )
     if graph.model.ir_version > release.ir_max:
-        yield Finding("warning", "ir", "model", f"IR {graph.model.ir_version}; the parser of TensorRT "
-                      f"{release.name} was built with {release.ir_max} and does not check",
-                      f"set ir_version to {release.ir_max}")  # fmt: skip
+        yield Finding(
+            "warning",
+            "ir",
+            "model",
+            f"IR {graph.model.ir_version}; the parser of TensorRT "
+            f"{release.name} was built with {release.ir_max} and does not check",
+            f"set ir_version to {release.ir_max}",
+        )
 
 
 def _domains(graph: Graph, target: Target) -> Iterator[Finding]:
     used = {node.domain for node in graph.nodes}
     for node in graph.nodes:
         if not is_standard(node.domain):
-            yield Finding("error", "domain", node_name(node),
-                          f"{node.op_type} is of the operator domain {node.domain!r}",
-                          "export with standard operators only")  # fmt: skip
+            yield Finding(
+                "error",
+                "domain",
+                node_name(node),
+                f"{node.op_type} is of the operator domain {node.domain!r}",
+                "export with standard operators only",
+            )
     for entry in graph.model.opset_import:
         if not is_standard(entry.domain) and entry.domain not in used:
-            yield Finding("warning", "domain", "model", f"imports the operator domain {entry.domain!r} "
-                          "and uses nothing of it", "remove the import")  # fmt: skip
+            yield Finding(
+                "warning",
+                "domain",
+                "model",
+                f"imports the operator domain {entry.domain!r} and uses nothing of it",
+                "remove the import",
+            )
 
 
 def _functions(graph: Graph, target: Target) -> Iterator[Finding]:
     for function in graph.model.functions:
-        yield Finding("error", "functions", function.name, "a function of the model's own: an "
-                      "operator without an importer", "inline it (onnx.inliner)")  # fmt: skip
+        yield Finding(
+            "error",
+            "functions",
+            function.name,
+            "a function of the model's own: an operator without an importer",
+            "inline it (onnx.inliner)",
+        )
 
 
 RULES = (_schema, _opset, _domains, _functions)

@@ -22,9 +22,7 @@ print(hashlib.sha256(b"".join(view(image, seed).tobytes() for seed in range(20))
 @pytest.mark.slow
 def test_views_are_the_same_in_another_process():
     said = [
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
+        subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for _ in range(2)
     ]
     assert said[0] == said[1]

@@ -95,8 +95,10 @@ def test_views_from_larger_pixels_are_sharper():
     data = DataConfig(train="x", image_px=100)
     small, large = (framing_of(data, 100, px).keep(image).pixels for px in (100, 200))
     assert (small.shape, large.shape) == ((100, 100, 3), (200, 200, 3))
-    sharpness = {name: np.mean([laplacian(view(pixels, seed)) for seed in range(20)])
-                 for name, pixels in (("small", small), ("large", large))}  # fmt: skip
+    sharpness = {
+        name: np.mean([laplacian(view(pixels, seed)) for seed in range(20)])
+        for name, pixels in (("small", small), ("large", large))
+    }
     assert sharpness["large"] > 1.2 * sharpness["small"]
 
 

@@ -39,9 +39,7 @@ def test_one_tile_under_several_exposures_is_one_and_distinct_tiles_are_not(rng)
 
 def test_jpeg_copies_are_found_and_flat_images_resemble_nothing(rng):
     image = draw("square", rng, side=96)
-    again = cv2.imdecode(
-        cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR
-    )
+    again = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR)
     assert signature(image) @ signature(again) > 0.9
     flat = signature(np.full((50, 50, 3), 77, np.uint8))
     assert flat @ flat == 0

@@ -44,7 +44,10 @@ def test_groups_that_hold_several_classes_are_stratified(rng):
     groups = np.repeat(np.arange(20), 50)
     found = parted(rng.choice(2, 1000, p=[0.7, 0.3]), groups)
     assert {name: len(set(groups[found == name])) for name in ("train", "val", "test")} == {
-        "train": 14, "val": 3, "test": 3}  # fmt: skip
+        "train": 14,
+        "val": 3,
+        "test": 3,
+    }
 
 
 def test_a_class_that_only_three_patients_have_is_in_every_split():
@@ -60,9 +63,11 @@ def test_a_class_that_only_three_patients_have_is_in_every_split():
 
 @pytest.mark.parametrize(
     ("labels", "groups", "message"),
-    [([0] * 100 + [1] * 50, [*range(100)] + [100] * 50, "class 'class 1' has 50 images in 1 groups, too few for a"),
-     ([0, 1] * 50, [0] * 50 + [1] * 50, "has 50 images in 2 groups, too few for a")],
-)  # fmt: skip
+    [
+        ([0] * 100 + [1] * 50, [*range(100)] + [100] * 50, "class 'class 1' has 50 images in 1 groups, too few for a"),
+        ([0, 1] * 50, [0] * 50 + [1] * 50, "has 50 images in 2 groups, too few for a"),
+    ],
+)
 def test_too_few_groups_are_refused_with_the_rule_and_the_way_out(labels, groups, message):
     with pytest.raises(DataError, match=message) as raised:
         parted(labels, groups)
@@ -73,8 +78,11 @@ def test_too_few_groups_are_refused_with_the_rule_and_the_way_out(labels, groups
 
 
 def test_classes_of_three_images_are_refused_and_five_are_enough():
-    with pytest.raises(DataError, match=r"has 3 images in 3 groups, too few .* \(2 classes are that small\): at "
-                                        "least 5 are needed, 3 to train on"):  # fmt: skip
+    with pytest.raises(
+        DataError,
+        match=r"has 3 images in 3 groups, too few .* \(2 classes are that small\): at "
+        "least 5 are needed, 3 to train on",
+    ):
         parted([0] * 3 + [1] * 3 + [2] * 40, range(46))
     found = parted([0] * 5 + [1] * 40, range(45))
     assert sorted(found[:5]) == ["test", "train", "train", "train", "val"]
@@ -149,10 +157,13 @@ def test_folders_and_patterns_keep_parts_whole_and_say_what_they_found(folders, 
     assert any("test:" in line and "groups" in line for line in said)
 
 
-@pytest.mark.parametrize(("more", "message"), [
-    ({"group_pattern": "nowhere"}, "data.group_pattern 'nowhere' matches none of the images' paths"),
-    ({"group_by": "folder"}, "data.group_by = \"folder\": no image lies in a folder of its own"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"group_pattern": "nowhere"}, "data.group_pattern 'nowhere' matches none of the images' paths"),
+        ({"group_by": "folder"}, 'data.group_by = "folder": no image lies in a folder of its own'),
+    ],
+)
 def test_groups_that_are_nowhere_are_refused(tmp_path, more, message):
     write_images(tmp_path / "d", per_class=8, kinds=("disc", "square"))
     (tmp_path / "out").mkdir()

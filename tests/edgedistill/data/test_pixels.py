@@ -42,9 +42,7 @@ def opened(folder, store):
 def test_both_stores_give_the_same_pixels_and_table(prepared):
     _, folders = prepared
     assert folders["decoded summary"] == folders["files summary"]
-    names = {
-        store: sorted(p.name for p in folders[store].iterdir()) for store in ("decoded", "files")
-    }
+    names = {store: sorted(p.name for p in folders[store].iterdir()) for store in ("decoded", "files")}
     assert names["files"] == ["classes.txt", "images.csv"]
     assert names["decoded"] == ["classes.txt", "images.csv", "pixels.npz", "pixels.u8"]
     table = (folders["decoded"] / "images.csv").read_bytes()
@@ -120,8 +118,9 @@ def test_four_times_the_images_take_no_more_memory(tmp_path, rng):
             flat[:32, :32] = 100 * (number // 200)  # no two are equal
             cv2.imwrite(str(of_class / f"{number}.jpg"), flat)
         for store in ("decoded", "files"):
-            done = subprocess.run([sys.executable, "-c", PEAK_MIB, folder, store], text=True, cwd=ROOT,
-                                  capture_output=True, check=True)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-c", PEAK_MIB, folder, store], text=True, cwd=ROOT, capture_output=True, check=True
+            )
             peaks[count, store] = float(done.stdout)
     for store in ("decoded", "files"):
         assert peaks[400, store] - peaks[100, store] < 12, peaks
@@ -136,12 +135,17 @@ def test_a_run_on_shards_decoded_at_each_access_has_the_bits_of_the_folder(finis
     shard(tmp_path / "s-0.tar", members[:80])
     shard(tmp_path / "s-1.tar", members[80:])
     (tmp_path / "r.toml").write_text((finished_run / "r.toml").read_text())
-    edgedistill("bundle", "r.toml", "--set", "data.train=s-{0..1}.tar", "--set", "data.store=files",
-                cwd=tmp_path)  # fmt: skip
+    edgedistill("bundle", "r.toml", "--set", "data.train=s-{0..1}.tar", "--set", "data.store=files", cwd=tmp_path)
     ours, known = tmp_path / "runs" / "r", finished_run / "runs" / "r"
-    for name in ("teacher/weights.safetensors", "baseline/weights.safetensors",
-                 "distill/weights.safetensors", "evaluate/test_logits.npz", "quantize/amax.json",
-                 "bundle/bundle/golden/inputs.npy", "bundle/bundle/golden/logits.npy"):  # fmt: skip
+    for name in (
+        "teacher/weights.safetensors",
+        "baseline/weights.safetensors",
+        "distill/weights.safetensors",
+        "evaluate/test_logits.npz",
+        "quantize/amax.json",
+        "bundle/bundle/golden/inputs.npy",
+        "bundle/bundle/golden/logits.npy",
+    ):
         assert (ours / name).read_bytes() == (known / name).read_bytes(), name
     images = sorted(p.name for p in (known / "bundle/bundle/golden/images").iterdir())
     for name in images:

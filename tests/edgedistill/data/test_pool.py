@@ -34,8 +34,7 @@ def prepared(folder, name, **more):
 
 def test_copies_and_look_alikes_stay_out_and_the_rest_is_as_without_a_pool(labelled, rng):
     before, table, _ = prepared(labelled, "without")
-    paths = {split: [table.paths[row] for row in table.rows(split)]
-             for split in ("train", "val", "test")}  # fmt: skip
+    paths = {split: [table.paths[row] for row in table.rows(split)] for split in ("train", "val", "test")}
     pool = labelled / "pool" / "any" / "depth"
     pool.mkdir(parents=True)
     for split in paths:  # one exact copy of each, and one re-exposed of each
@@ -49,18 +48,27 @@ def test_copies_and_look_alikes_stay_out_and_the_rest_is_as_without_a_pool(label
     summary, found, said = prepared(labelled, "with", unlabelled=str(labelled / "pool"))
     rows = found.rows("unlabelled")
     assert [found.paths[row].name for row in rows] == [
-        "new_0.png", "new_1.png", "new_2.png", "new_3.png", "shot_train.jpg", "top.png",
-    ]  # fmt: skip
+        "new_0.png",
+        "new_1.png",
+        "new_2.png",
+        "new_3.png",
+        "shot_train.jpg",
+        "top.png",
+    ]
     assert (found.labels[rows] == -1).all()
     assert {key: summary[key] for key in before} == before
     assert {key: summary[key] for key in summary.keys() - before.keys() if "alike" not in key} == {
-        "pool_images": 6, "pool_dropped_copies": 3, "pool_unreadable_count": 0, "pool_unreadable": [],
-    }  # fmt: skip
+        "pool_images": 6,
+        "pool_dropped_copies": 3,
+        "pool_unreadable_count": 0,
+        "pool_unreadable": [],
+    }
     assert summary["pool_dropped_alike"] == 2
     assert summary["pool_alike_counts"] == {"unlabelled/val": 1, "test/unlabelled": 1}
     assert {(a.rpartition("_")[2], b) for a, b, _ in summary["pool_alike"]} == {
-        ("val.jpg", str(paths["val"][1])), ("test.jpg", str(paths["test"][1])),
-    }  # fmt: skip
+        ("val.jpg", str(paths["val"][1])),
+        ("test.jpg", str(paths["test"][1])),
+    }
     assert any("pool: 6 images" in line and "3 copies" in line for line in said)
     count = len(table.paths)
     assert rows.tolist() == list(range(count, count + 6))
@@ -80,9 +88,7 @@ def test_without_the_search_only_copies_stay_out(labelled, rng):
     held = table.paths[table.rows("test")[0]]
     cv2.imwrite(str(labelled / "pool" / "a.jpg"), cv2.imread(str(held)))
     (labelled / "pool" / "b.png").write_bytes(held.read_bytes())
-    summary, found, _ = prepared(
-        labelled, "with", unlabelled=str(labelled / "pool"), near_duplicate_similarity=0
-    )
+    summary, found, _ = prepared(labelled, "with", unlabelled=str(labelled / "pool"), near_duplicate_similarity=0)
     assert [found.paths[row].name for row in found.rows("unlabelled")] == ["a.jpg"]
     assert (summary["pool_dropped_copies"], summary["pool_dropped_alike"]) == (1, 0)
 

@@ -29,23 +29,37 @@ def items(path, **more):
     return list_items(path, DataConfig(train=str(path), **more))
 
 
-@pytest.mark.parametrize("pattern", [
-    "a-{0000..0012}.tar", "a-{8..11}.tar", "{b,a,}x-{3..1}.tar", "{09..11}{a,b}", "{007..08}", "plain",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a-{0000..0012}.tar",
+        "a-{8..11}.tar",
+        "{b,a,}x-{3..1}.tar",
+        "{09..11}{a,b}",
+        "{007..08}",
+        "plain",
+    ],
+)
 def test_braces_expand_as_in_bash(pattern):
-    said = subprocess.run(
-        ["bash", "-c", f"printf '%s\\n' {pattern}"], capture_output=True, text=True
-    )
+    said = subprocess.run(["bash", "-c", f"printf '%s\\n' {pattern}"], capture_output=True, text=True)
     assert list(expand_braces(pattern)) == said.stdout.splitlines()
 
 
 def test_members_are_read_where_they_lie(tmp_path):
     long = "deep/" * 30 + "0003.Jpg"  # needs a header extension
-    path = shard(tmp_path / "s.tar", [
-        ("0001.jpg", b"one"), ("0001.cls", b"7\n"), ("0001.seg.png", b"another field"),
-        ("0002.json", json.dumps({"label": "round"}).encode()), ("0002.png", b"two" * 999),
-        (long, b"three"), ("deep/" * 30 + "0003.json", b'{"cls": 7}'), ("readme.txt", b"hello"),
-    ])  # fmt: skip
+    path = shard(
+        tmp_path / "s.tar",
+        [
+            ("0001.jpg", b"one"),
+            ("0001.cls", b"7\n"),
+            ("0001.seg.png", b"another field"),
+            ("0002.json", json.dumps({"label": "round"}).encode()),
+            ("0002.png", b"two" * 999),
+            (long, b"three"),
+            ("deep/" * 30 + "0003.json", b'{"cls": 7}'),
+            ("readme.txt", b"hello"),
+        ],
+    )
     found = items(path)
     assert [item.label for item in found] == ["0007", "round", "0007"]
     assert [read_bytes(item.path) for item in found] == [b"one", b"two" * 999, b"three"]
@@ -58,8 +72,7 @@ def test_shards_of_the_tar_program(tmp_path, how):
     write_images(tmp_path / "d", per_class=3)
     for image in (tmp_path / "d").rglob("*.png"):
         image.with_suffix(".cls").write_text(image.parent.name)
-    subprocess.run(["tar", how, "--sort=name", "-cf", tmp_path / "s.tar", "-C", tmp_path / "d", "."],
-                   check=True)  # fmt: skip
+    subprocess.run(["tar", how, "--sort=name", "-cf", tmp_path / "s.tar", "-C", tmp_path / "d", "."], check=True)
     found = items(tmp_path / "s.tar", group_pattern=r"^(\d+)")
     assert len(found) == 9
     for item in found:
@@ -73,8 +86,10 @@ def test_sources_of_several_shards(tmp_path):
             tmp_path / f"s-{number}.tar",
             [(f"{number}.jpg", b"x"), (f"{number}.cls", b"%d" % number)],
         )
-    names = [[item.path.name for item in items(source)]
-             for source in (tmp_path, tmp_path / "s-{0..2}.tar", tmp_path / "s-{2,0}.tar")]  # fmt: skip
+    names = [
+        [item.path.name for item in items(source)]
+        for source in (tmp_path, tmp_path / "s-{0..2}.tar", tmp_path / "s-{2,0}.tar")
+    ]
     assert names == [["0.jpg", "1.jpg", "2.jpg"], ["0.jpg", "1.jpg", "2.jpg"], ["2.jpg", "0.jpg"]]
     with pytest.raises(DataError, match=r"there is no .*s-3\.tar"):
         items(tmp_path / "s-{0..3}.tar")
@@ -124,27 +139,30 @@ def of_type(name, kind, target=""):
 GOOD = [("1.jpg", b"x" * 2000), ("1.cls", b"1")]
 
 
-@pytest.mark.parametrize(("members", "line"), [
-    ([("/etc/1.jpg", b"x"), ("/etc/1.cls", b"1")], "'/etc/1.jpg' leads out of the shard"),
-    ([("a/../../1.jpg", b"x")], "leads out of the shard"),
-    ([*GOOD, (of_type("2.jpg", tarfile.SYMTYPE, "/etc/passwd"), b"")], "'2.jpg' is a link"),
-    ([*GOOD, (of_type("2.jpg", tarfile.LNKTYPE, "1.jpg"), b"")], "'2.jpg' is a link"),
-    ([*GOOD, (of_type("2.jpg", tarfile.FIFOTYPE), b"")], "'2.jpg' is a link, a device"),
-    ([("1.jpg", b"x")], "1.jpg has no label next to it; expected 1.cls, or 1.json"),
-    ([("1.jpg", b"x"), ("2.jpg", b"x"), ("1.cls", b"1")], "1.jpg has no label next to it"),
-    ([*GOOD, ("2.cls", b"1")], "the label of 2 has no image next to it"),
-    ([*GOOD, ("1.png", b"x")], "1.jpg and 1.png are one sample"),
-    ([*GOOD, ("1.jpg", b"x")], "two members are called 1.jpg"),
-    ([("1.jpg", b"x"), ("1.cls", b" \n")], "1.cls: expected a class number or name, got ''"),
-    ([("1.jpg", b"x"), ("1.cls", b"\xff\xfe")], "1.cls: expected a class number or name: 'utf-8'"),
-    ([("1.jpg", b"x"), ("1.cls", b"1" * 2_000_000)], "expected a class number or name, got 2000000"),
-    ([("1.jpg", b"x"), ("1.json", b'{"label": true}')], "got True"),
-    ([("1.jpg", b"x"), ("1.json", b'{"label": -1}')], "got -1"),
-    ([("1.jpg", b"x"), ("1.json", b'["label"]')], "got None"),
-    ([("1.jpg", b"x"), ("1.json", b"[" * 99_999)], "expected a class number or name"),
-    ([("1.txt", b"x")], "no images in it"),
-    ([], "no images in it"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("members", "line"),
+    [
+        ([("/etc/1.jpg", b"x"), ("/etc/1.cls", b"1")], "'/etc/1.jpg' leads out of the shard"),
+        ([("a/../../1.jpg", b"x")], "leads out of the shard"),
+        ([*GOOD, (of_type("2.jpg", tarfile.SYMTYPE, "/etc/passwd"), b"")], "'2.jpg' is a link"),
+        ([*GOOD, (of_type("2.jpg", tarfile.LNKTYPE, "1.jpg"), b"")], "'2.jpg' is a link"),
+        ([*GOOD, (of_type("2.jpg", tarfile.FIFOTYPE), b"")], "'2.jpg' is a link, a device"),
+        ([("1.jpg", b"x")], "1.jpg has no label next to it; expected 1.cls, or 1.json"),
+        ([("1.jpg", b"x"), ("2.jpg", b"x"), ("1.cls", b"1")], "1.jpg has no label next to it"),
+        ([*GOOD, ("2.cls", b"1")], "the label of 2 has no image next to it"),
+        ([*GOOD, ("1.png", b"x")], "1.jpg and 1.png are one sample"),
+        ([*GOOD, ("1.jpg", b"x")], "two members are called 1.jpg"),
+        ([("1.jpg", b"x"), ("1.cls", b" \n")], "1.cls: expected a class number or name, got ''"),
+        ([("1.jpg", b"x"), ("1.cls", b"\xff\xfe")], "1.cls: expected a class number or name: 'utf-8'"),
+        ([("1.jpg", b"x"), ("1.cls", b"1" * 2_000_000)], "expected a class number or name, got 2000000"),
+        ([("1.jpg", b"x"), ("1.json", b'{"label": true}')], "got True"),
+        ([("1.jpg", b"x"), ("1.json", b'{"label": -1}')], "got -1"),
+        ([("1.jpg", b"x"), ("1.json", b'["label"]')], "got None"),
+        ([("1.jpg", b"x"), ("1.json", b"[" * 99_999)], "expected a class number or name"),
+        ([("1.txt", b"x")], "no images in it"),
+        ([], "no images in it"),
+    ],
+)
 def test_a_bad_shard_is_refused_in_one_line(tmp_path, members, line):
     path = shard(tmp_path / "s.tar", members)
     with pytest.raises(DataError) as refused:

@@ -30,8 +30,11 @@ def test_a_folder_is_read_at_any_depth_without_hidden_files_or_link_loops(tmp_pa
     os.symlink(tmp_path / "d", tmp_path / "d" / "disc" / "loop")
     items = list_items(tmp_path / "d", config(tmp_path / "d"))
     assert sorted((item.label, item.path.name) for item in items) == [
-        ("disc", "001.png"), ("disc", "a\nb, \N{SNOWMAN}.PNG"), ("square", "000.png"), ("square", "001.png"),
-    ]  # fmt: skip
+        ("disc", "001.png"),
+        ("disc", "a\nb, \N{SNOWMAN}.PNG"),
+        ("square", "000.png"),
+        ("square", "001.png"),
+    ]
 
 
 def test_names_in_any_script_survive_the_table(tmp_path):
@@ -46,10 +49,7 @@ def test_names_in_any_script_survive_the_table(tmp_path):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_lists_of_paths(tmp_path, kind):
     write_images(tmp_path / "d", per_class=2, kinds=("disc", "square"))
-    rows = [
-        {"file": str(p.relative_to(tmp_path)), "kind": p.parent.name}
-        for p in (tmp_path / "d").rglob("*.png")
-    ]
+    rows = [{"file": str(p.relative_to(tmp_path)), "kind": p.parent.name} for p in (tmp_path / "d").rglob("*.png")]
     path = tmp_path / f"list.{kind}"
     if kind == "csv":
         with open(path, "w", newline="") as file:
@@ -63,8 +63,11 @@ def test_lists_of_paths(tmp_path, kind):
         parquet.write_table(pa.Table.from_pylist(rows), path)
     items = list_items(path, config(path, path_column="file", label_column="kind"))
     assert {(item.label, item.path.name) for item in items} == {
-        ("disc", "000.png"), ("disc", "001.png"), ("square", "000.png"), ("square", "001.png"),
-    }  # fmt: skip
+        ("disc", "000.png"),
+        ("disc", "001.png"),
+        ("square", "000.png"),
+        ("square", "001.png"),
+    }
     assert list_items(path, config(path)) == items, "usual names and the only other column"
     with pytest.raises(DataError, match="no column 'art'; it has file, kind"):
         list_items(path, config(path, label_column="art"))
@@ -105,9 +108,7 @@ def test_splits_depend_on_content_and_seed_not_on_order(rng):
     labels, groups, keys = made_up(rng)
     found = split(labels, groups, keys, FRACTIONS, 0, ["a", "b", "c"])
     order = rng.permutation(len(labels))
-    again = split(
-        labels[order], groups[order], [keys[i] for i in order], FRACTIONS, 0, ["a", "b", "c"]
-    )
+    again = split(labels[order], groups[order], [keys[i] for i in order], FRACTIONS, 0, ["a", "b", "c"])
     assert np.array_equal(again, found[order])
     assert not np.array_equal(split(labels, groups, keys, FRACTIONS, 1, ["a", "b", "c"]), found)
 

@@ -53,11 +53,17 @@ python = "{board.python}"
     assert len(timed["samples_ms"]["host_ms"]) == 10
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    ({}, "goes where"), ({"hosts": ["a"], "fleet": "b.toml"}, "one of them"), ({"group": "hall"}, "--group needs"),
-    ({"fleet": "b.toml", "root": "x"}, "stand in its file"), ({"allow_downgrade": True}, "--allow-downgrade is for"),
-    ({"hosts": ["a"]}, "expected a RECIPE.toml, a run folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "goes where"),
+        ({"hosts": ["a"], "fleet": "b.toml"}, "one of them"),
+        ({"group": "hall"}, "--group needs"),
+        ({"fleet": "b.toml", "root": "x"}, "stand in its file"),
+        ({"allow_downgrade": True}, "--allow-downgrade is for"),
+        ({"hosts": ["a"]}, "expected a RECIPE.toml, a run folder"),
+    ],
+)
 def test_what_cannot_be_deployed(tmp_path, options, said):
     with pytest.raises(edgedistill.EdgeDistillError, match=said):
         edgedistill.deploy(tmp_path / "none", **options)

@@ -49,18 +49,32 @@ def sha256(content):
 
 
 def content_of(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file()}  # fmt: skip
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_the_archive_is_what_gnu_tar_makes(signed, tmp_path):
     made = write_archive(signed, tmp_path / "b.edb.tar")
     names = [NAME, SIGNATURE, *sorted(read_manifest(signed).files)]
     theirs = subprocess.run(
-        ["tar", "-C", signed, "--format=ustar", "--owner=0", "--group=0", "--numeric-owner",
-         "--mode=0644", "--mtime=@0", "-b", "1", "-cf", "-", *names],
-        capture_output=True, check=True,
-    ).stdout  # fmt: skip
+        [
+            "tar",
+            "-C",
+            signed,
+            "--format=ustar",
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--mode=0644",
+            "--mtime=@0",
+            "-b",
+            "1",
+            "-cf",
+            "-",
+            *names,
+        ],
+        capture_output=True,
+        check=True,
+    ).stdout
     ours = (tmp_path / "b.edb.tar").read_bytes()
     assert ours == theirs
     assert made == {"bytes": len(ours), "sha256": sha256(ours)}
@@ -76,8 +90,7 @@ def test_equal_bundles_give_equal_bytes(signed, mine, tmp_path, kind):
     for path in mine.rglob("*"):
         os.utime(path, (1, 1))
     (mine / "classes.txt").chmod(0o600)
-    first, second = (export_bundle(bundle, kind, tmp_path / name)
-                     for bundle, name in ((signed, "a"), (mine, "b")))  # fmt: skip
+    first, second = (export_bundle(bundle, kind, tmp_path / name) for bundle, name in ((signed, "a"), (mine, "b")))
     assert {**first, "path": ""} == {**second, "path": ""}
     if kind == "archive":
         assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -184,8 +197,9 @@ def test_the_oci_layout_holds_the_archive_as_its_one_layer(signed, tmp_path):
 def test_skopeo_reads_the_oci_layout(signed, tmp_path):
     needs("skopeo", "skopeo")
     made = export_bundle(signed, "oci", tmp_path / "b.oci")
-    done = subprocess.run(["skopeo", "inspect", f"oci:{tmp_path / 'b.oci'}:{made['tag']}"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        ["skopeo", "inspect", f"oci:{tmp_path / 'b.oci'}:{made['tag']}"], capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout)["Digest"] == made["digest"]
 
 
@@ -199,11 +213,10 @@ def test_without_mender_artifact_it_says_how_to_get_it(signed, tmp_path, monkeyp
 def test_mender_artifact_validates_what_it_packed(signed, tmp_path):
     needs("mender-artifact", "mender-artifact")
     made = export_bundle(signed, "mender", tmp_path / "b.mender")
-    subprocess.run(
-        ["mender-artifact", "validate", tmp_path / "b.mender"], capture_output=True, check=True
-    )
-    said = subprocess.run(["mender-artifact", "read", tmp_path / "b.mender"], capture_output=True,
-                          text=True, check=True).stdout  # fmt: skip
+    subprocess.run(["mender-artifact", "validate", tmp_path / "b.mender"], capture_output=True, check=True)
+    said = subprocess.run(
+        ["mender-artifact", "read", tmp_path / "b.mender"], capture_output=True, text=True, check=True
+    ).stdout
     assert f"Name: mobilenetv3_small_050-{made['id']}" in said
     assert "Compatible devices: '[jetson-nano]'" in said
     assert write_archive(signed, tmp_path / "b.edb.tar")["sha256"] in said

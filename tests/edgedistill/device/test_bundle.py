@@ -29,9 +29,7 @@ def test_the_bundle_says_what_it_is(finished_run):
     assert manifest.input_shape == (1, 3, 32, 32)
     assert (manifest.target, manifest.target_sm, manifest.target_tensorrt) == ("jetson-nano", 53, "8.2")
     assert set(manifest.tolerance) == {"fp32", "fp16", "int8"}
-    assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(
-        manifest.files
-    )
+    assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(manifest.files)
     amax = json.loads((bundle_of(finished_run) / "calibration.json").read_text())
     assert all(value > 0 for value in amax.values())
 
@@ -50,8 +48,16 @@ def test_nothing_private_travels(finished_run):
     bundle = bundle_of(finished_run)
     sources = sorted((finished_run / "images").rglob("*.png"))
     assert all(PRIVATE.encode() in path.read_bytes() for path in sources), "there is something to be found"
-    private = [str(finished_run), finished_run.name, str(ROOT), sys.prefix, sys.base_prefix, str(Path.home()) + "/",
-               PRIVATE, *(f"{path.parent.name}/{path.name}" for path in sources)]  # fmt: skip
+    private = [
+        str(finished_run),
+        finished_run.name,
+        str(ROOT),
+        sys.prefix,
+        sys.base_prefix,
+        str(Path.home()) + "/",
+        PRIVATE,
+        *(f"{path.parent.name}/{path.name}" for path in sources),
+    ]
     files = [path for path in bundle.rglob("*") if path.is_file()]
     assert len(list((bundle / "golden" / "images").iterdir())) == 6
     assert len(files) > 40
@@ -72,10 +78,7 @@ def test_made_twice_it_has_the_same_bytes(finished_run, tmp_path):
         "bundle",
         cwd=tmp_path,
     )
-    first, second = (
-        p / "manifest.json"
-        for p in (bundle_of(finished_run), tmp_path / "again" / "bundle" / "bundle")
-    )
+    first, second = (p / "manifest.json" for p in (bundle_of(finished_run), tmp_path / "again" / "bundle" / "bundle"))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -92,9 +95,7 @@ def test_the_nanos_python_runs_the_bundle(finished_run):
     python = os.environ.get("EDGEDISTILL_PYTHON36")
     if not python:
         lacking("interpreter in EDGEDISTILL_PYTHON36", "`make device-test` makes one")
-    version = subprocess.run(
-        [python, "--version"], capture_output=True, text=True, check=True
-    ).stdout
+    version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout
     assert version.startswith("Python 3.6")
     found = verify_and_bench(bundle_of(finished_run), runs=20, python=python)
     assert found["bench"]["machine"]["python"].startswith("3.6")

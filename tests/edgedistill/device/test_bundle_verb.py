@@ -95,9 +95,7 @@ def made_without_asking(capsys):
     assert "without a passphrase" in capsys.readouterr().out
 
 
-def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(
-    finished_run, tmp_path, monkeypatch, capsys
-):
+def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(PASSPHRASE, SECRET)
     assert main(["keys", "new"]) == 0
     run, archives = tmp_path / "r", [tmp_path / "a.edb.tar", tmp_path / "b.edb.tar"]
@@ -105,8 +103,20 @@ def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(
     capsys.readouterr()
     said = ""
     for out in archives:
-        words = ["bundle", finished_run / "r.toml", "--run-dir", run, "--set", "deploy.sign_key=release",
-                 "--force", "bundle", "--format", "archive", "--out", out]  # fmt: skip
+        words = [
+            "bundle",
+            finished_run / "r.toml",
+            "--run-dir",
+            run,
+            "--set",
+            "deploy.sign_key=release",
+            "--force",
+            "bundle",
+            "--format",
+            "archive",
+            "--out",
+            out,
+        ]
         assert main([str(word) for word in words]) == 0
         captured = capsys.readouterr()
         assert captured.out == f"{out}\n"
@@ -130,8 +140,18 @@ def test_a_serial_rises_and_a_recipe_that_names_a_program_is_said_to_run_it(
     signer.write_text(f"#!/bin/sh\nexec openssl dgst -sha256 -sign {key.private}\n")
     signer.chmod(0o755)
     shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
-    words = ["bundle", str(finished_run / "r.toml"), "--run-dir", str(tmp_path / "r"), "--force", "bundle", "--set",
-             "deploy.sign_key=release", "--set", f'deploy.sign_command=["{signer}", "1234"]']  # fmt: skip
+    words = [
+        "bundle",
+        str(finished_run / "r.toml"),
+        "--run-dir",
+        str(tmp_path / "r"),
+        "--force",
+        "bundle",
+        "--set",
+        "deploy.sign_key=release",
+        "--set",
+        f'deploy.sign_command=["{signer}", "1234"]',
+    ]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     assert main(words) == 0
     said = capsys.readouterr().err

@@ -199,8 +199,13 @@ def test_the_command_line(server, tmp_path, board_python):
 
     def edgedistill(*words, code=0):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(tmp_path / "config")}
-        done = subprocess.run([sys.executable, "-m", "edgedistill", *map(str, words)], cwd=tmp_path,
-                              env=environment, capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "edgedistill", *map(str, words)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr
 
@@ -230,8 +235,13 @@ def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, 
     board = TestBoard(tmp_path / "board", board_python)
     board.enrol(server.config, keys, target="jetson-nano")
     shutil.copytree(finished_run / "runs" / "r", tmp_path / "run")
-    deploy = {"hosts": '["local", "board"]', "root": board.root, "python": board.python,
-              "ssh_config": server.config, "sign_key": "ours"}  # fmt: skip
+    deploy = {
+        "hosts": '["local", "board"]',
+        "root": board.root,
+        "python": board.python,
+        "ssh_config": server.config,
+        "sign_key": "ours",
+    }
     options = (word for key, value in deploy.items() for word in ("--set", f"deploy.{key}={value}"))
     command("run", finished_run / "r.toml", "--run-dir", tmp_path / "run", *options, cwd=tmp_path)
     hosts = json.loads((tmp_path / "run" / "deploy" / "deploy.json").read_text())["hosts"]

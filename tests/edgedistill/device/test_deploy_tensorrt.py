@@ -18,9 +18,7 @@ def board_with(release, folder, python, server, keys, **does):
 
 
 @pytest.mark.parametrize("release", ["8.2", "10.3"])
-def test_an_engine_is_built_there_verified_timed_and_served(
-    server, tmp_path, board_python, keys, first, release
-):
+def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, board_python, keys, first, release):
     board = board_with(release, tmp_path, board_python, server, keys)
     found = board.deploy(server.config, first, tmp_path / "r.json")
     assert (found["backend"], found["executed"]) == ("tensorrt", "fp16")

@@ -156,8 +156,11 @@ def flip(world, rng, bundle, *places):
     name = rng.choice(("model.onnx", "classes.txt", "golden/logits.npy", "manifest.json", "manifest.json.sig"))
     path = world.board.root / kind / id_of(bundle) / name
     at, bit = rng.randrange((bundle / name).stat().st_size), rng.randrange(8)
-    world.board.fault(verb, f"{world.python} -c 'f = open(\"{path}\", \"r+b\"); f.seek({at}); b = f.read(1)[0]; "
-                            f"f.seek({at}); f.write(bytes([b ^ {1 << bit}])); f.close()'")  # fmt: skip
+    world.board.fault(
+        verb,
+        f'{world.python} -c \'f = open("{path}", "r+b"); f.seek({at}); b = f.read(1)[0]; '
+        f"f.seek({at}); f.write(bytes([b ^ {1 << bit}])); f.close()'",
+    )
     yield f"bit {at}.{bit} of {name}, {verb}", None, lambda: world.board.fault_happened
 
 

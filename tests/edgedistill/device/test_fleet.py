@@ -29,8 +29,15 @@ def fleet(tmp_path_factory, board_python):
         boards = {NAMES[0]: TestBoard(folder / NAMES[0], board_python)}
         boards[NAMES[0]].enrol(server.config, keys, host=NAMES[0])
         boards |= {name: boards[NAMES[0]].copy(folder / name) for name in NAMES[1:]}
-        lines = ["[rollout]", "wave = 2", "parallel = 2", "max_failures = 1", "[defaults]", 'target = "local"',
-                 "[groups.hall]"]  # fmt: skip
+        lines = [
+            "[rollout]",
+            "wave = 2",
+            "parallel = 2",
+            "max_failures = 1",
+            "[defaults]",
+            'target = "local"',
+            "[groups.hall]",
+        ]
         for name, board in boards.items():
             lines += [f"[boards.{name}]", f'root = "{board.root}"', f'python = "{board.python}"', 'group = "hall"']
         lines += ["canary = true"]  # of the last one
@@ -45,8 +52,9 @@ def roll(fleet, bundle, said, **wanted):
     talk = Talk(quiet=True)
     talk.say = said.append
     wanted = Wanted(**{"runs": 10, "until": "build", **wanted})
-    return roll_out(load_fleet(folder / "boards.toml"), signed_bundle(bundle), wanted, folder / "report", talk,
-                    server.config)  # fmt: skip
+    return roll_out(
+        load_fleet(folder / "boards.toml"), signed_bundle(bundle), wanted, folder / "report", talk, server.config
+    )
 
 
 def states(report):
@@ -101,8 +109,14 @@ def test_boards_of_another_kind_are_refused_before_anything_starts(fleet, tmp_pa
     text = (folder / "boards.toml").read_text().replace("[groups.hall]", '[groups.hall]\ntarget = "xavier-nx"')
     (tmp_path / "boards.toml").write_text(text)
     with pytest.raises(InventoryError, match="is for 'local'; nothing was started, because of: nano-4 .xavier-nx."):
-        roll_out(load_fleet(tmp_path / "boards.toml"), signed_bundle(first), Wanted(), tmp_path / "r", Talk(True),
-                 server.config)  # fmt: skip
+        roll_out(
+            load_fleet(tmp_path / "boards.toml"),
+            signed_bundle(first),
+            Wanted(),
+            tmp_path / "r",
+            Talk(True),
+            server.config,
+        )
     assert not (tmp_path / "r").exists()
 
 

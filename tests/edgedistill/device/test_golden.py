@@ -45,8 +45,14 @@ def segment(marker, payload):
 
 def jpeg(orientation=None, **options):
     """With all that cameras and editors put beside the pixels, behind them too."""
-    content = saved("JPEG", exif=exif_of(orientation), icc_profile=SECRET * 9, comment=SECRET,
-                    xmp=b"<x>" + SECRET + b"</x>", **options)  # fmt: skip
+    content = saved(
+        "JPEG",
+        exif=exif_of(orientation),
+        icc_profile=SECRET * 9,
+        comment=SECRET,
+        xmp=b"<x>" + SECRET + b"</x>",
+        **options,
+    )
     more = segment(0xED, b"Photoshop 3.0\0" + SECRET) + segment(0xE0, b"JFXX\0\x10" + SECRET)
     more += segment(0xEB, SECRET) + b"\xff" + segment(0xFE, SECRET)
     first = 4 + int.from_bytes(content[4:6], "big")  # JFIF's, or Adobe's where there is none
@@ -54,8 +60,9 @@ def jpeg(orientation=None, **options):
 
 
 def png_with(content, *chunks):
-    made = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-                    for kind, data in chunks)  # fmt: skip
+    made = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     return content[:33] + made + content[33:] + SECRET
 
 
@@ -83,12 +90,14 @@ FILES = {
     "png, orientation": (lambda: saved("PNG", exif=exif_of(6)), ".png"),
     "webp": (lambda: saved("WEBP", exif=exif_of(), xmp=SECRET, icc_profile=SECRET * 9), ".webp"),
     "webp, lossless": (lambda: saved("WEBP", lossless=True, exif=exif_of(), xmp=SECRET), ".webp"),
-    "webp, alpha": (lambda: saved("WEBP", Image.fromarray(np.dstack([picture(), picture()[:, :, 0]])), xmp=SECRET),
-                    ".webp"),
+    "webp, alpha": (
+        lambda: saved("WEBP", Image.fromarray(np.dstack([picture(), picture()[:, :, 0]])), xmp=SECRET),
+        ".webp",
+    ),
     "tiff": (lambda: saved("TIFF", exif=exif_of()), ".png"),
     "bmp": (lambda: saved("BMP") + SECRET, ".png"),
     "pnm": (lambda: b"P6 # " + SECRET + b"\n56 40 255\n" + picture().tobytes(), ".png"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FILES)

@@ -13,9 +13,7 @@ from edgedistill.errors import SigningError
 
 
 def openssl(*arguments, **options):
-    return subprocess.run(
-        ["openssl", *map(str, arguments)], capture_output=True, check=True, **options
-    )
+    return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, check=True, **options)
 
 
 def mode_of(path):
@@ -103,9 +101,9 @@ def test_a_name_that_is_none_is_refused(tmp_path, name):
 def test_a_passphrase_encrypts(tmp_path):
     key = new_key("a", tmp_path, "correct horse")
     assert b"ENCRYPTED" in key.private.read_bytes()
-    assert openssl(
-        "pkey", "-in", key.private, "-passin", "pass:correct horse", "-pubout"
-    ).stdout == (key.public.read_bytes())
+    assert openssl("pkey", "-in", key.private, "-passin", "pass:correct horse", "-pubout").stdout == (
+        key.public.read_bytes()
+    )
     listing = openssl("asn1parse", "-in", key.private).stdout
     assert b":0927C0" in listing  # 600000 rounds
     assert b"hmacWithSHA256" in listing
@@ -125,17 +123,13 @@ def test_no_secret_is_in_an_argument_list(tmp_path, monkeypatch):
     """A stand-in openssl writes down what a neighbour on the machine could see."""
     (tmp_path / "bin").mkdir()
     spy = tmp_path / "bin" / "openssl"
-    real = subprocess.run(
-        ["which", "openssl"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    real = subprocess.run(["which", "openssl"], capture_output=True, text=True, check=True).stdout.strip()
     spy.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/seen\nexec {real} "$@"\n')
     spy.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv(keys.PASSPHRASE, "tell-nobody")
     key = new_key("a", tmp_path / "keys", "tell-nobody")
-    assert (
-        keys.run_openssl("pkey", "-in", str(key.private), passin=passphrase_of(key)).returncode == 0
-    )
+    assert keys.run_openssl("pkey", "-in", str(key.private), passin=passphrase_of(key)).returncode == 0
     seen = (tmp_path / "seen").read_text()
     assert "genpkey" in seen
     assert "tell-nobody" not in seen
@@ -160,8 +154,7 @@ def test_a_private_key_that_others_read_is_refused(tmp_path, mode):
 
 @pytest.mark.parametrize("curve", ["P-384", "secp256k1"])
 def test_another_curve_is_refused(tmp_path, curve):
-    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve}",
-            "-out", tmp_path / "a.key")  # fmt: skip
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-out", tmp_path / "a.key")
     openssl("pkey", "-in", tmp_path / "a.key", "-pubout", "-out", tmp_path / "a.pem")
     with pytest.raises(SigningError, match="expected a P-256 public key"):
         load_key("a", tmp_path)

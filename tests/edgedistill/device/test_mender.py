@@ -77,9 +77,12 @@ def call(place, root):
         (files / "tmp").mkdir(parents=True, exist_ok=True)
         (files / "tmp" / "edgedistill-id").write_text("0" * 16)
         done = subprocess.run(
-            ["sh", MODULE, state, files], text=True, capture_output=True, check=False,
+            ["sh", MODULE, state, files],
+            text=True,
+            capture_output=True,
+            check=False,
             env={"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "EDGEDISTILL_ROOT": str(root), **environment},
-        )  # fmt: skip
+        )
         noted = place / "noted" / "call"
         lines = noted.read_text().splitlines() if noted.exists() else None
         return done, lines
@@ -169,9 +172,14 @@ def test_a_folder_above_that_others_can_write_is_refused(call, root, place):
     assert "and with it" in refused(call(place / "shared" / "root"))
 
 
-@pytest.mark.parametrize(("named", "said"), [
-    ("root", "expected an absolute path"), ("/nowhere", "is no folder"), ("/etc/passwd", "is no folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("root", "expected an absolute path"),
+        ("/nowhere", "is no folder"),
+        ("/etc/passwd", "is no folder"),
+    ],
+)
 def test_what_is_no_folder_is_refused_in_one_line(call, named, said):
     assert said in refused(call(named))
 
@@ -206,8 +214,7 @@ def board(place, keys):
     (root / "trusted.d").mkdir(parents=True)
     shutil.copy(keys / "release.pem", root / "trusted.d")
     for package in ("jetson", "calibration"):
-        shutil.copytree(ROOT / package, root / "agent" / package,
-                        ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
+        shutil.copytree(ROOT / package, root / "agent" / package, ignore=shutil.ignore_patterns("__pycache__"))
     pinned = {"version": 1, "target": "jetson-nano", "backend": "onnxruntime"}
     (root / "board.json").write_text(json.dumps(pinned))
     given_to(root, OWNER)
@@ -218,10 +225,10 @@ def board(place, keys):
         (place / "bin" / name).chmod(0o755)
 
     def call(state, files):
-        environment = {**os.environ, "EDGEDISTILL_ROOT": str(root),
-                       "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}  # fmt: skip
-        done = subprocess.run(["sh", MODULE, state, files], env=environment, capture_output=True,
-                              text=True, check=False)  # fmt: skip
+        environment = {**os.environ, "EDGEDISTILL_ROOT": str(root), "PATH": f"{place / 'bin'}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            ["sh", MODULE, state, files], env=environment, capture_output=True, text=True, check=False
+        )
         given_to(root, OWNER)  # what the stand-in of runuser left as root's
         return done
 

@@ -75,8 +75,7 @@ def test_what_it_was_made_from_is_named_by_its_hash(run, statement):
 
 
 def test_the_code_is_named_by_its_commit_or_by_its_version(statement, tmp_path, monkeypatch):
-    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if head.returncode == 0:
         (code,) = [one for one in dependencies(statement) if one.get("name") == "edgedistill"]
         assert code["digest"] == {"gitCommit": head.stdout.strip()}
@@ -112,8 +111,11 @@ def test_a_recipe_loses_its_paths_and_its_secrets():
 
 def test_the_card_gives_the_figures_that_were_measured(run, card):
     evaluated, quantized = values(run, "evaluate"), values(run, "quantize")
-    for name, words in (("teacher", "teacher"), ("baseline", "student without the teacher"),
-                        ("student", r"student \(this one\)")):  # fmt: skip
+    for name, words in (
+        ("teacher", "teacher"),
+        ("baseline", "student without the teacher"),
+        ("student", r"student \(this one\)"),
+    ):
         low, high = evaluated[name]["top1_interval"]
         row = f"{evaluated[name]['top1_fraction']:.1%} | {low:.1%} to {high:.1%}"
         assert re.search(rf"^\| {words} \| {re.escape(row)} \|", card, re.M)

@@ -29,8 +29,22 @@ def test_a_bare_onnx_file_is_timed_on_the_board_and_leaves_nothing(server, tmp_p
     python = tmp_path / "python"  # a board whose home is ours alone
     python.write_text(f'#!/bin/sh\npwd >> {tmp_path}/seen\nexec {board_python} "$@"\n')
     python.chmod(0o755)
-    done = edgedistill("bench", model, "--host", "board", "--backend", "onnxruntime", "--runs", "20", "--json",
-                       "--python", python, "--ssh-config", server.config, cwd=tmp_path)  # fmt: skip
+    done = edgedistill(
+        "bench",
+        model,
+        "--host",
+        "board",
+        "--backend",
+        "onnxruntime",
+        "--runs",
+        "20",
+        "--json",
+        "--python",
+        python,
+        "--ssh-config",
+        server.config,
+        cwd=tmp_path,
+    )
     found = json.loads(done.stdout)
     assert (found["host"], found["executed"], found["requested"]) == ("board", "fp32", "fp16")
     assert found["provenance"].startswith("stand-in: ONNX Runtime")
@@ -72,8 +86,10 @@ def test_what_cannot_be_timed(tmp_path, model):
 
 def test_a_file_is_refused_without_a_training_framework(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no network")
-    code = ("import sys; from edgedistill.cli import main; code = main(sys.argv[1:]); "
-            "assert 'torch' not in sys.modules; sys.exit(code)")  # fmt: skip
+    code = (
+        "import sys; from edgedistill.cli import main; code = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
     words = [sys.executable, "-c", code, "bench", str(tmp_path / "m.onnx")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr

@@ -28,9 +28,11 @@ def keys(tmp_path):
 
 def openssl_says(bundle, key):
     done = subprocess.run(
-        ["openssl", "dgst", "-sha256", "-verify", key.public, "-signature", bundle / SIGNATURE,
-         bundle / NAME], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["openssl", "dgst", "-sha256", "-verify", key.public, "-signature", bundle / SIGNATURE, bundle / NAME],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip()
 
 
@@ -40,8 +42,10 @@ def command(*steps):
 
 
 def signing_command(key, then="sys.stdout.buffer.write(made)"):
-    sign = f"made = subprocess.run(['openssl', 'dgst', '-sha256', '-sign', {str(key.private)!r}], " \
-           "input=sys.stdin.buffer.read(), stdout=subprocess.PIPE).stdout"  # fmt: skip
+    sign = (
+        f"made = subprocess.run(['openssl', 'dgst', '-sha256', '-sign', {str(key.private)!r}], "
+        "input=sys.stdin.buffer.read(), stdout=subprocess.PIPE).stdout"
+    )
     return command(sign, then)
 
 
@@ -51,8 +55,7 @@ def test_a_key_signs_what_the_board_then_takes(bundle, keys, tmp_path):
     assert openssl_says(bundle, key) == "Verified OK"
     (tmp_path / "root" / "trusted.d").mkdir(parents=True)
     os.link(key.public, tmp_path / "root" / "trusted.d" / "release.pem")
-    assert signed_manifest_bytes(bundle, tmp_path / "root") == (
-        (bundle / NAME).read_bytes(), key.key_id)  # fmt: skip
+    assert signed_manifest_bytes(bundle, tmp_path / "root") == ((bundle / NAME).read_bytes(), key.key_id)
 
 
 def test_a_good_signature_is_kept_and_a_stale_one_is_not(bundle, keys):
@@ -82,10 +85,14 @@ def test_the_passphrase_opens_the_key(bundle, keys, monkeypatch):
     assert openssl_says(bundle, key) == "Verified OK"
 
 
-@pytest.mark.parametrize("then", [
-    "sys.stdout.buffer.write(made)", "print(base64.b64encode(made).decode())",
-    "sys.stdout.buffer.write(base64.encodebytes(made))",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "then",
+    [
+        "sys.stdout.buffer.write(made)",
+        "print(base64.b64encode(made).decode())",
+        "sys.stdout.buffer.write(base64.encodebytes(made))",
+    ],
+)
 def test_a_command_signs_in_der_or_base64(bundle, keys, tmp_path, then):
     key = new_key("token", tmp_path / "elsewhere")
     add_public_key("token", key.public, keys)
@@ -93,13 +100,16 @@ def test_a_command_signs_in_der_or_base64(bundle, keys, tmp_path, then):
     assert openssl_says(bundle, key) == "Verified OK"
 
 
-@pytest.mark.parametrize(("steps", "message"), [
-    (("sys.exit(3)",), "ended with exit code 3"),
-    (("pass",), "got 0 bytes that are neither"),
-    (("print('Signature: 1234')",), "neither"),
-    (("sys.stdout.buffer.write(bytes(64))",), "got 64 bytes that are neither"),
-    (("sys.stdout.buffer.write(b'0' + bytes([70]) + bytes(70))",), "is not one of key 'release'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (("sys.exit(3)",), "ended with exit code 3"),
+        (("pass",), "got 0 bytes that are neither"),
+        (("print('Signature: 1234')",), "neither"),
+        (("sys.stdout.buffer.write(bytes(64))",), "got 64 bytes that are neither"),
+        (("sys.stdout.buffer.write(b'0' + bytes([70]) + bytes(70))",), "is not one of key 'release'"),
+    ],
+)
 def test_a_command_that_gives_no_good_signature_is_refused(bundle, keys, steps, message):
     new_key("release", keys)
     with pytest.raises(SigningError, match=message):
@@ -110,9 +120,7 @@ def test_a_command_that_gives_no_good_signature_is_refused(bundle, keys, steps, 
 def test_a_command_that_signs_with_another_key_is_refused(bundle, keys):
     new_key("release", keys)
     other = new_key("other", keys)
-    with pytest.raises(
-        SigningError, match="not one of key 'release'.*does the command sign with it"
-    ):
+    with pytest.raises(SigningError, match="not one of key 'release'.*does the command sign with it"):
         sign_bundle(bundle, "release", signing_command(other), keys)
 
 

@@ -38,9 +38,38 @@ def test_every_word_arrives_as_it_is(server):
     assert json.loads(answer.line) == words
 
 
-WORDS = ["a b", "$HOME", "`id`", "'\"", "a;b|c&", "*", "", "two\nlines", "-n", "caf\u00e9", "!!", "a!b", "!", "\\",
-         "\\\\", "\\'", "\\n", "\\0101", "ends\n", "\n\n", "\t", "%s %b", "~", "{a,b}", "^a^b", "#", "$(id)", "\udcff",
-         "x" * 900, "=ls"]  # fmt: skip
+WORDS = [
+    "a b",
+    "$HOME",
+    "`id`",
+    "'\"",
+    "a;b|c&",
+    "*",
+    "",
+    "two\nlines",
+    "-n",
+    "caf\u00e9",
+    "!!",
+    "a!b",
+    "!",
+    "\\",
+    "\\\\",
+    "\\'",
+    "\\n",
+    "\\0101",
+    "ends\n",
+    "\n\n",
+    "\t",
+    "%s %b",
+    "~",
+    "{a,b}",
+    "^a^b",
+    "#",
+    "$(id)",
+    "\udcff",
+    "x" * 900,
+    "=ls",
+]
 
 
 @pytest.fixture(params=["dash", "bash", "zsh", "tcsh", "fish"])

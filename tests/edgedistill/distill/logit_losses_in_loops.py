@@ -64,10 +64,7 @@ def dist_oracle(student, teacher, temperature, inter, intra):
     q = [probabilities(row, temperature) for row in student]
     p = [probabilities(row, temperature) for row in teacher]
     rows = [1 - correlation(a, b) for a, b in zip(q, p, strict=True)]
-    columns = [
-        1 - correlation(a, b)
-        for a, b in zip(zip(*q, strict=True), zip(*p, strict=True), strict=True)
-    ]
+    columns = [1 - correlation(a, b) for a, b in zip(zip(*q, strict=True), zip(*p, strict=True), strict=True)]
     return temperature**2 * (inter * statistics.fmean(rows) + intra * statistics.fmean(columns))
 
 

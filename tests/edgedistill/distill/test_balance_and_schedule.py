@@ -87,8 +87,14 @@ def test_images_without_a_label_weigh_the_mean_and_mixed_ones_their_shares():
     from edgedistill.distill.terms import image_weights
 
     none = torch.zeros(3, 3, 1, 1)
-    batch = Batch(none, torch.tensor([-1, 0, 1]), torch.arange(3), torch.zeros(3),
-                  torch.tensor([-1, 1, 1]), torch.tensor([1.0, 0.25, 1.0]))  # fmt: skip
+    batch = Batch(
+        none,
+        torch.tensor([-1, 0, 1]),
+        torch.arange(3),
+        torch.zeros(3),
+        torch.tensor([-1, 1, 1]),
+        torch.tensor([1.0, 0.25, 1.0]),
+    )
     assert image_weights(batch, torch.tensor([0.5, 3.0])).tolist() == [1.0, 0.25 * 0.5 + 0.75 * 3, 3.0]
 
 
@@ -104,8 +110,9 @@ def test_a_run_takes_min_steps_and_says_its_weights(place, tmp_path):
     settings = ["data.balance=loss", "distill.feature_weight=0", "teacher.min_steps=7", "distill.min_steps=9"]
     run_stages(load_recipe(place / "r.toml", settings), tmp_path, Talk(quiet=True), only="distill")
     run_stages(load_recipe(place / "r.toml", settings), tmp_path, Talk(quiet=True), only="baseline")
-    found = {name: json.loads((tmp_path / f"{name}/{name}.json").read_text())
-             for name in ("teacher", "baseline", "distill")}  # fmt: skip
+    found = {
+        name: json.loads((tmp_path / f"{name}/{name}.json").read_text()) for name in ("teacher", "baseline", "distill")
+    }
     assert [found[name]["steps"] for name in found] == [7, 9, 9]
     assert [len(found[name]["history"]) for name in found] == [found[name]["epochs"] for name in found]
     assert set(found["distill"]["class_weights"]) == {"disc", "square", "stripes"}

@@ -40,13 +40,14 @@ def test_validation_pixels_are_the_boards_pixels(tmp_path, rng):
 def training(tmp_path, rng):
     images = [draw(kind, rng) for kind in ("disc", "square", "stripes") * 4]
     write_pixels(tmp_path, iter(images))
-    augment = AugmentConfig(
-        transforms=({"name": "HorizontalFlip"}, {"name": "GaussNoise", "p": 1.0})
-    )
+    augment = AugmentConfig(transforms=({"name": "HorizontalFlip"}, {"name": "GaussNoise", "p": 1.0}))
     return TrainingSet(
-        PixelCache(tmp_path), np.arange(12), np.arange(12) % 3,
-        [f"{i:064x}" for i in range(12)], TrainingView(32, augment, "area"),
-    )  # fmt: skip
+        PixelCache(tmp_path),
+        np.arange(12),
+        np.arange(12) % 3,
+        [f"{i:064x}" for i in range(12)],
+        TrainingView(32, augment, "area"),
+    )
 
 
 def test_a_view_is_a_function_of_image_and_number_whatever_was_drawn_before(training):
@@ -68,9 +69,7 @@ def test_batches_made_by_threads_equal_those_made_one_by_one(training):
 def test_an_order_started_in_the_middle_is_the_same_order():
     order = Order(50, 8, seed=3, views=2)
     whole = list(order.steps(0, 30))
-    for (positions, views), (again, views_again) in zip(
-        whole[13:], order.steps(13, 30), strict=True
-    ):
+    for (positions, views), (again, views_again) in zip(whole[13:], order.steps(13, 30), strict=True):
         assert np.array_equal(positions, again)
         assert np.array_equal(views, views_again)
     epoch = np.concatenate([positions for positions, _ in whole[:6]])

@@ -67,11 +67,18 @@ def training(folder, bad_steps=(), sick="loss", stop_at=None, seconds=1e9, epoch
         return loss + (torch.nan if sick == "loss" else (found.logits.sum() * 0).sqrt())
 
     return Training(
-        Net(), SPEC, images, Order(IMAGES, BATCH, seed=0), {"label": Term(value, 1.0)},
+        Net(),
+        SPEC,
+        images,
+        Order(IMAGES, BATCH, seed=0),
+        {"label": Term(value, 1.0)},
         TrainingConfig(epochs=epochs, batch_size=BATCH, peak_lr=0.01),
         lambda net: {"eval_top1_fraction": 0.5, "eval_balanced_accuracy_fraction": 0.5},
-        torch.device("cpu"), checkpoint=folder / "checkpoint.pt", checkpoint_seconds=seconds, read=read,
-    )  # fmt: skip
+        torch.device("cpu"),
+        checkpoint=folder / "checkpoint.pt",
+        checkpoint_seconds=seconds,
+        read=read,
+    )
 
 
 def bits(net):
@@ -87,8 +94,13 @@ def test_it_goes_back_to_the_epochs_start_once_and_on_more_slowly(tmp_path, sick
     ours = training(tmp_path, bad_steps={5}, sick=sick)
     rows = ours.run(Talk(), "net")
     assert f"the {sick} is not finite at step 5 (label " in capsys.readouterr().err
-    assert ours.went_back == {"from_step": 5, "to_step": 3, "why": ours.went_back["why"],
-                              "batch": "bad_batch-5.npz", "lr_scale": 0.1}  # fmt: skip
+    assert ours.went_back == {
+        "from_step": 5,
+        "to_step": 3,
+        "why": ours.went_back["why"],
+        "batch": "bad_batch-5.npz",
+        "lr_scale": 0.1,
+    }
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     plain_rows = training(tmp_path / "none").run(Talk(quiet=True), "net")
     assert rows[0] == plain_rows[0]
@@ -114,8 +126,9 @@ def test_the_weights_put_back_are_the_kept_ones_bit_for_bit(tmp_path, sick):
     torch.manual_seed(0)
     net = Net().to(memory_format=torch.channels_last).train()
     decayed, others = ([p for p in net.parameters() if (p.ndim > 1) is many] for many in (True, False))
-    optimizer = torch.optim.AdamW([{"params": others, "weight_decay": 0.0},
-                                   {"params": decayed, "weight_decay": ours.config.weight_decay}])  # fmt: skip
+    optimizer = torch.optim.AdamW(
+        [{"params": others, "weight_decay": 0.0}, {"params": decayed, "weight_decay": ours.config.weight_decay}]
+    )
     for step, (positions, views) in enumerate(ours.order.steps(0, 9)):
         for group in optimizer.param_groups:
             group["lr"] = (1.0 if step < 3 else 0.1) * lr_at(step, 9, ours.config.warmup_fraction, 0.01)
@@ -190,11 +203,17 @@ def test_killed_before_or_after_going_back_it_ends_with_the_same_bits(tmp_path, 
     assert same(bits(again.model), bits(whole.model))
 
 
-@pytest.mark.parametrize(("loss", "gradient", "other", "said"), [
-    (1.0, 1.0, None, None), (1.0, 1.0, "gradient", OTHERS), (torch.nan, 1.0, None, "loss of process 0"),
-    (-torch.inf, torch.nan, "gradient", "loss of process 0"), (1.0, torch.nan, "loss of process 1", OTHERS),
-    (1.0, torch.nan, "gradient", "gradient"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("loss", "gradient", "other", "said"),
+    [
+        (1.0, 1.0, None, None),
+        (1.0, 1.0, "gradient", OTHERS),
+        (torch.nan, 1.0, None, "loss of process 0"),
+        (-torch.inf, torch.nan, "gradient", "loss of process 0"),
+        (1.0, torch.nan, "loss of process 1", OTHERS),
+        (1.0, torch.nan, "gradient", "gradient"),
+    ],
+)
 def test_what_one_process_meets_all_go_back_for(monkeypatch, loss, gradient, other, said):
     monkeypatch.setattr(ranks, "world", lambda: 2)
     monkeypatch.setattr(ranks, "mean_over_ranks", lambda own: (own + (other is None)) / 2)

@@ -32,9 +32,7 @@ def maps_of(pairs, images, seed=0):
     rng = np.random.default_rng(seed)
     return tuple(
         [
-            torch.tensor(
-                rng.normal(size=(images, tap.channels, tap.height, tap.width)), dtype=torch.float32
-            )
+            torch.tensor(rng.normal(size=(images, tap.channels, tap.height, tap.width)), dtype=torch.float32)
             for tap in side
         ]
         for side in zip(*pairs, strict=True)

@@ -39,9 +39,7 @@ def teacher():
     for _ in range(12):
         for part in torch.randperm(360).split(60):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(
-                net(images[part]), torch.from_numpy(labels)[part]
-            ).backward()
+            nn.functional.cross_entropy(net(images[part]), torch.from_numpy(labels)[part]).backward()
             optimizer.step()
     hits = (net.eval()(images).argmax(1).numpy() == labels).mean()
     assert hits > 0.9, f"the teacher of these tests learnt too little: {hits}"
@@ -54,9 +52,7 @@ def made(teacher):
 
 
 def logits_by_the_boards_preprocessing(net, images):
-    return np.concatenate(
-        [net(torch.from_numpy(to_input(image, SPEC))).detach().numpy() for image in images]
-    )
+    return np.concatenate([net(torch.from_numpy(to_input(image, SPEC))).detach().numpy() for image in images])
 
 
 def bn_loss_written_out(net, images):
@@ -142,9 +138,7 @@ def test_total_variation_makes_smoother_images(teacher, made):
     assert roughness[0] < 0.8 * roughness[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "has"), [("vit_tiny_patch16_224", "LayerNorm"), ("vgg11", "no normalisation")]
-)
+@pytest.mark.parametrize(("name", "has"), [("vit_tiny_patch16_224", "LayerNorm"), ("vgg11", "no normalisation")])
 def test_a_teacher_without_batch_norm_is_refused_by_what_it_has(name, has):
     size = {"img_size": 32} if name.startswith("vit") else {}
     with torch.device("meta"):
@@ -175,9 +169,7 @@ def test_the_contact_sheet_shows_each_class_in_its_row():
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     labels = np.array([2, 0, 1, 0])
     images = np.broadcast_to(colours[labels][:, None, None], (4, 32, 32, 3))
-    sheet = cv2.imdecode(
-        np.frombuffer(contact_sheet(images, labels, KINDS), np.uint8), cv2.IMREAD_COLOR
-    )[:, :, ::-1]
+    sheet = cv2.imdecode(np.frombuffer(contact_sheet(images, labels, KINDS), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     height = sheet.shape[0] // 3
     for row, colour in enumerate(colours):
         here = (sheet[row * height : (row + 1) * height] == colour).all(axis=2)

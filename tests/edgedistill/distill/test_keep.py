@@ -85,15 +85,21 @@ def test_weight_decay_spares_what_the_network_names(tmp_path):
     made.read = lambda net, images: (net(images), net(images))
     made.extra = torch.nn.Linear(3, 3)
     term = made.terms["label"]
-    made.terms = {"label": type(term)(lambda found, batch: 0 * found.logits.sum() + 0 * sum(
-        p.sum() for p in made.extra.parameters()), 1.0)}  # fmt: skip
+    made.terms = {
+        "label": type(term)(
+            lambda found, batch: 0 * found.logits.sum() + 0 * sum(p.sum() for p in made.extra.parameters()), 1.0
+        )
+    }
     torch.nn.init.normal_(made.model.cls_token)
     for module in (made.model, made.extra):
         for parameter in module.parameters():
             if parameter.ndim == 1:
                 torch.nn.init.normal_(parameter)
-    before = {**bits(made.model), "extra.weight": made.extra.weight.detach().clone(),
-              "extra.bias": made.extra.bias.detach().clone()}  # fmt: skip
+    before = {
+        **bits(made.model),
+        "extra.weight": made.extra.weight.detach().clone(),
+        "extra.bias": made.extra.bias.detach().clone(),
+    }
     made.run(Talk(quiet=True), "net")
     after = {**bits(made.model), "extra.weight": made.extra.weight, "extra.bias": made.extra.bias}
     moved = {name for name in before if not torch.equal(before[name], after[name])}

@@ -17,8 +17,7 @@ KEY = {"teacher": "abc", "class list": ["a", "b"]}
 def training(tmp_path, rng):
     write_pixels(tmp_path, (draw("disc", rng) for _ in range(50)))
     view = TrainingView(16, AugmentConfig(), "area")
-    return TrainingSet(PixelCache(tmp_path), np.arange(50), np.arange(50) % 2,
-                       [f"{i:064x}" for i in range(50)], view)  # fmt: skip
+    return TrainingSet(PixelCache(tmp_path), np.arange(50), np.arange(50) % 2, [f"{i:064x}" for i in range(50)], view)
 
 
 def teacher(images):
@@ -27,8 +26,7 @@ def teacher(images):
 
 
 def write(folder, training, net=teacher):
-    return write_cache(folder, training, net, 3, KEY, (2, 3), lambda done: None,
-                       with_features=True, shard_pairs=40)  # fmt: skip
+    return write_cache(folder, training, net, 3, KEY, (2, 3), lambda done: None, with_features=True, shard_pairs=40)
 
 
 def test_cached_outputs_are_the_teachers_for_the_very_views_of_the_batch(tmp_path, training):

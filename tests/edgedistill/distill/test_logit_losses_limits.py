@@ -169,9 +169,7 @@ def test_dist_loss_leaves_out_the_term_that_a_batch_cannot_have(rng):
 
 def test_wttm_loss_at_power_one_is_kd_loss_at_temperature_one(rng):
     student, teacher = double(rng.normal(size=(2, 6, 5)))
-    assert wttm_loss(student, teacher, 1.0).item() == pytest.approx(
-        kd_loss(student, teacher, 1.0).item(), rel=1e-5
-    )
+    assert wttm_loss(student, teacher, 1.0).item() == pytest.approx(kd_loss(student, teacher, 1.0).item(), rel=1e-5)
 
 
 def test_dist_loss_forgives_a_teacher_mixed_with_the_uniform_distribution(rng):
@@ -193,17 +191,13 @@ def test_a_shift_of_one_images_logits_changes_nothing(name, rng):
     student, teacher = double(rng.normal(size=(2, 6, 5)))
     shift = double(rng.normal(scale=5, size=(6, 1)))
     expected = LOSSES[name](student, teacher).item()
-    assert LOSSES[name](student + shift, teacher - shift).item() == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert LOSSES[name](student + shift, teacher - shift).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_standardised_ignores_shift_and_positive_stretch_of_each_image(rng):
     logits = double(rng.normal(size=(6, 5)))
     stretch = double(rng.uniform(0.1, 9, size=(6, 1)))
-    torch.testing.assert_close(
-        standardised(stretch * logits + 3), standardised(logits), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(standardised(stretch * logits + 3), standardised(logits), atol=1e-5, rtol=0)
     torch.testing.assert_close(standardised(-logits), -standardised(logits))
 
 

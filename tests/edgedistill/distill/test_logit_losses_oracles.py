@@ -73,9 +73,7 @@ def test_mse_loss_equals_the_sum_of_squares_in_loops(seed, images, width):
 @given(seeds, st.integers(1, 6), st.integers(3, 8))
 def test_standardised_equals_the_statistics_module(seed, images, classes):
     rows, _, _ = drawn(seed, images, classes)
-    expected = [
-        [(x - statistics.fmean(row)) / (statistics.stdev(row) + 1e-7) for x in row] for row in rows
-    ]
+    expected = [[(x - statistics.fmean(row)) / (statistics.stdev(row) + 1e-7) for x in row] for row in rows]
     torch.testing.assert_close(standardised(double(rows)), double(expected))
 
 
@@ -95,9 +93,7 @@ def test_dist_loss_by_hand(temperature):
     """(5, 3, 2)/10 and (2, 3, 5)/10 correlate by -13/14, as classes or as images."""
     student, teacher = [0.5, 0.3, 0.2], [0.2, 0.3, 0.5]
     expected = temperature**2 * 27 / 14
-    one_image = dist_loss(
-        logits_of([student], temperature), logits_of([teacher], temperature), temperature
-    )
+    one_image = dist_loss(logits_of([student], temperature), logits_of([teacher], temperature), temperature)
     assert one_image.item() == pytest.approx(expected, rel=1e-12)
     two_classes = dist_loss(
         logits_of([[p, 1 - p] for p in student], temperature),
@@ -123,9 +119,7 @@ def test_mse_loss_and_standardised_by_hand():
 @pytest.mark.parametrize("name", NEW)
 def test_the_gradient_equals_finite_differences_and_spares_the_teacher(name, rng):
     student, teacher = double(rng.normal(size=(2, 4, 5)))
-    assert torch.autograd.gradcheck(
-        lambda logits: LOSSES[name](logits, teacher), (student.clone().requires_grad_(),)
-    )
+    assert torch.autograd.gradcheck(lambda logits: LOSSES[name](logits, teacher), (student.clone().requires_grad_(),))
     student.requires_grad_()
     teacher.requires_grad_()
     LOSSES[name](student, teacher).backward()

@@ -21,9 +21,7 @@ def test_kd_loss_equals_the_formula_written_out_in_numpy(rng):
 def test_kd_loss_by_hand():
     """Two classes, T = 1: teacher (1/2, 1/2), student (3/4, 1/4): ln(1/2 / sqrt(3/16))."""
     student = torch.tensor([[np.log(3.0), 0.0]])
-    assert kd_loss(student, torch.zeros(1, 2), 1.0).item() == pytest.approx(
-        np.log(0.5 / np.sqrt(3 / 16)), rel=1e-6
-    )
+    assert kd_loss(student, torch.zeros(1, 2), 1.0).item() == pytest.approx(np.log(0.5 / np.sqrt(3 / 16)), rel=1e-6)
 
 
 def test_kd_loss_is_a_mean_over_images_times_t_squared_and_not_taos_mean_over_all(rng):
@@ -66,9 +64,7 @@ def test_label_losses_equal_the_formula_and_weigh_images(rng):
     weights = np.array([0.5, 1.0, 1.5])
     p = softmax(logits)[np.arange(6), labels]
     expected = -np.log(p) * weights[labels]
-    got = label_losses(
-        torch.tensor(logits), torch.tensor(labels), torch.tensor(weights, dtype=torch.float32)
-    )
+    got = label_losses(torch.tensor(logits), torch.tensor(labels), torch.tensor(weights, dtype=torch.float32))
     assert got.numpy() == pytest.approx(expected, rel=1e-5)
 
 

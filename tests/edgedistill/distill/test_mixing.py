@@ -17,8 +17,9 @@ BOTH = Mixing(mixup_alpha=0.4, cutmix_alpha=1.0, fraction=0.75)
 def training(tmp_path, rng, mixing):
     write_pixels(tmp_path, (draw("disc", rng) for _ in range(20)))
     view = TrainingView(16, AugmentConfig(transforms=()), "area")
-    return TrainingSet(PixelCache(tmp_path), np.arange(20), np.arange(20) % 5,
-                       [f"{i:064x}" for i in range(20)], view, mixing)  # fmt: skip
+    return TrainingSet(
+        PixelCache(tmp_path), np.arange(20), np.arange(20) % 5, [f"{i:064x}" for i in range(20)], view, mixing
+    )
 
 
 def test_a_plan_is_a_function_of_the_seed_and_takes_the_share_asked_for():
@@ -66,8 +67,14 @@ def test_a_mixed_batch_holds_both_views_and_both_labels(tmp_path, rng):
 def test_the_label_loss_mixes_by_share_and_counts_what_has_a_label():
     """Two images: one mixed of labels 0 and 1 at 0.75, one unlabelled mixed with label 2 at 0.4."""
     logits = torch.tensor([[2.0, 0.0, -1.0], [0.0, 1.0, 3.0]])
-    batch = Batch(torch.zeros(2, 3, 1, 1), torch.tensor([0, -1]), torch.arange(2), torch.zeros(2),
-                  torch.tensor([1, 2]), torch.tensor([0.75, 0.4]))  # fmt: skip
+    batch = Batch(
+        torch.zeros(2, 3, 1, 1),
+        torch.tensor([0, -1]),
+        torch.arange(2),
+        torch.zeros(2),
+        torch.tensor([1, 2]),
+        torch.tensor([0.75, 0.4]),
+    )
     got = label_term(None, 1.0, torch.device("cpu")).value(Outputs(logits, logits), batch)
     log_p = logits.log_softmax(dim=1)
     expected = -(0.75 * log_p[0, 0] + 0.25 * log_p[0, 1] + 0.6 * log_p[1, 2]) / (1 + 0.6)

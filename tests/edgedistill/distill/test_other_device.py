@@ -6,7 +6,7 @@ GPU. It is the forward pass alone: torch's own backward pass asks the driver, an
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from edgedistill.distill.batches import Batch, normalised
@@ -37,14 +37,18 @@ def is_there(tensor):
 
 
 def test_two_devices_in_one_operation_are_seen():
-    with pytest.raises(FakeTensorDeviceMismatchError):
+    with pytest.raises(RuntimeError, match="[Dd]evice"):
         torch.zeros(3, device=GPU) + torch.zeros(3)
 
 
 def test_a_batch_arrives_whole_and_is_normalised_there():
     moved = batch().to(GPU)
     assert {key for key in ("images", "labels", "partners", "shares") if getattr(moved, key).device == GPU} == {
-        "images", "labels", "partners", "shares"}  # fmt: skip
+        "images",
+        "labels",
+        "partners",
+        "shares",
+    }
     assert is_there(normalised(moved.images, preprocess_of("resnet18", 16, 16, "area")))
     assert is_there(image_weights(moved, torch.ones(3, device=GPU)))
 

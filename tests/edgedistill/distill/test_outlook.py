@@ -14,9 +14,15 @@ from road import ROOT
 KD = DistillConfig()
 
 
-@pytest.mark.parametrize(("labelled", "pool", "pays"), [
-    (102, 1319, True), (500, 500, True), (500, 499, False), (1223, 0, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("labelled", "pool", "pays"),
+    [
+        (102, 1319, True),
+        (500, 500, True),
+        (500, 499, False),
+        (1223, 0, False),
+    ],
+)
 def test_a_pool_pays_and_all_labels_do_not(labelled, pool, pays):
     sentence = outlook(labelled, pool, KD)
     assert ("can be expected to pay" in sentence) is pays

@@ -20,8 +20,10 @@ def loss(head, features, labels, weights, scale):
     total = 0.0
     for view in features:
         for image, label, weight in zip(view, labels, weights, strict=True):
-            logits = [sum(w * x for w, x in zip(row, image, strict=True)) + b
-                      for row, b in zip(head.weight, head.bias, strict=True)]  # fmt: skip
+            logits = [
+                sum(w * x for w, x in zip(row, image, strict=True)) + b
+                for row, b in zip(head.weight, head.bias, strict=True)
+            ]
             total += weight * (math.log(sum(map(math.exp, logits))) - logits[label])
     squares = float((head.weight**2).sum()) * scale**2  # of the weights on scaled features
     return total / (len(features) * len(labels)) + head.l2 / 2 * squares
@@ -32,8 +34,11 @@ def problem(images=40, views=2, width=3, classes=3, seed=0):
     labels = np.arange(images) % classes
     centres = rng.normal(size=(classes, width))
     features = centres[labels] + rng.normal(size=(views, images, width)) * [0.5, 2.0, 1.0]
-    return features.astype(np.float32), labels, np.where(labels == 0, 2.0, 0.5) * images / sum(
-        np.where(labels == 0, 2.0, 0.5))  # fmt: skip
+    return (
+        features.astype(np.float32),
+        labels,
+        np.where(labels == 0, 2.0, 0.5) * images / sum(np.where(labels == 0, 2.0, 0.5)),
+    )
 
 
 def test_no_step_in_any_direction_lowers_the_loss():
@@ -98,13 +103,16 @@ def test_a_network_without_features_to_read_is_refused():
         recipe_from_table({"data": {"train": "x"}, "teacher": {"mode": "probe", "weights": "scratch"}}, "r.toml")
 
 
-@pytest.mark.parametrize(("keys", "tries"), [
-    ({}, ("finetune",)),
-    ({"mode": "probe"}, ("probe",)),
-    ({"mode": "auto"}, ("probe", "finetune")),
-    ({"mode": "auto", "weights": "scratch"}, ("finetune",)),
-    ({"mode": "auto", "weights": "ours.safetensors", "epochs": 0}, ("finetune",)),  # as they are
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("keys", "tries"),
+    [
+        ({}, ("finetune",)),
+        ({"mode": "probe"}, ("probe",)),
+        ({"mode": "auto"}, ("probe", "finetune")),
+        ({"mode": "auto", "weights": "scratch"}, ("finetune",)),
+        ({"mode": "auto", "weights": "ours.safetensors", "epochs": 0}, ("finetune",)),  # as they are
+    ],
+)
 def test_what_is_tried(keys, tries):
     assert recipe_from_table({"data": {"train": "x"}, "teacher": keys}, "r.toml").teacher.tries == tries
 
@@ -118,15 +126,30 @@ def test_a_recipe_of_before_has_the_same_teacher():
     assert {"mode", "probe_views"}.isdisjoint(nothing_to_probe.training)
 
 
-@pytest.mark.parametrize(("mode", "fewest", "kept"), [
-    ("probe", 100, "probe"), ("auto", 100, "probe"), ("auto", 1, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mode", "fewest", "kept"),
+    [
+        ("probe", 100, "probe"),
+        ("auto", 100, "probe"),
+        ("auto", 1, None),
+    ],
+)
 def test_the_stage(finished_run, tmp_path, monkeypatch, capsys, mode, fewest, kept):
     """A teacher whose features were learnt on these images: the head alone gets it back."""
     monkeypatch.setattr(stage, "FEWEST_VALIDATION_IMAGES", fewest)
     known = finished_run / "runs" / "r" / "teacher" / "weights.safetensors"
-    words = ["teacher", str(finished_run / "r.toml"), "--run-dir", str(tmp_path / "r"), "--set",
-             f"teacher.weights={known}", "--set", f"teacher.mode={mode}", "--set", "teacher.epochs=1"]  # fmt: skip
+    words = [
+        "teacher",
+        str(finished_run / "r.toml"),
+        "--run-dir",
+        str(tmp_path / "r"),
+        "--set",
+        f"teacher.weights={known}",
+        "--set",
+        f"teacher.mode={mode}",
+        "--set",
+        "teacher.epochs=1",
+    ]
     assert main(words) == 0
     values = json.loads((tmp_path / "r" / "teacher" / "teacher.json").read_text())
     told = capsys.readouterr().err

@@ -35,9 +35,7 @@ def rkd_oracle(student, teacher, distance_weight, angle_weight):
     return distance_weight * by_distance + angle_weight * by_angle / len(triples)
 
 
-@pytest.mark.parametrize(
-    ("images", "weights"), [(3, (1, 2)), (5, (1, 0)), (5, (0, 1)), (6, (3, 1))]
-)
+@pytest.mark.parametrize(("images", "weights"), [(3, (1, 2)), (5, (1, 0)), (5, (0, 1)), (6, (3, 1))])
 def test_rkd_loss_equals_the_paper_in_loops(rng, images, weights):
     student, teacher = rng.normal(size=(images, 4)), 9 * rng.normal(size=(images, 7))
     got = rkd_loss(torch.tensor(student), torch.tensor(teacher), *weights)

@@ -19,11 +19,14 @@ def clock_of(seconds):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bfloat16_seconds", "taken"), [
-    (0.5, Speed(bfloat16=True, channels_last=True)),
-    (0.97, FIXED),  # not worth other bits
-    (2.0, FIXED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("bfloat16_seconds", "taken"),
+    [
+        (0.5, Speed(bfloat16=True, channels_last=True)),
+        (0.97, FIXED),  # not worth other bits
+        (2.0, FIXED),
+    ],
+)
 def test_what_is_clearly_faster_is_taken(bfloat16_seconds, taken):
     model = build_model("mobilenetv3_small_050", 3)
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -155,9 +155,11 @@ def terms_of(weights, seen, settings):
     if "smoothing" in settings:
         return {"label": (label_of(logits, seen, settings["smoothing"]), 1.0)}
     soft = {"kd": kd_of, "dkd": dkd_of}[settings["loss"]](logits, seen, settings)
-    return {"kd": (soft, settings["kd_weight"]),
-            "label": (label_of(logits, seen, 0.0), 1 - settings["kd_weight"]),
-            "feature": (pooled_of(features, weights, seen), settings["feature_weight"])}  # fmt: skip
+    return {
+        "kd": (soft, settings["kd_weight"]),
+        "label": (label_of(logits, seen, 0.0), 1 - settings["kd_weight"]),
+        "feature": (pooled_of(features, weights, seen), settings["feature_weight"]),
+    }
 
 
 def loss_of(weights, seen, settings, step):
@@ -223,8 +225,14 @@ def batch_of(images, positions, view, cache):
         seen.append((normal.transpose(2, 0, 1), label, partner, share))
     pixels, labels, partners, shares = (np.array(column) for column in zip(*seen, strict=True))
     cells = pixels.reshape(len(pixels), 3, CELLS, SIDE // CELLS, CELLS, SIDE // CELLS).mean(axis=(3, 5))
-    return Seen(cells.reshape(len(cells), -1), labels, partners, shares, cache.said[positions, view],
-                cache.pooled[positions, view])  # fmt: skip
+    return Seen(
+        cells.reshape(len(cells), -1),
+        labels,
+        partners,
+        shares,
+        cache.said[positions, view],
+        cache.pooled[positions, view],
+    )
 
 
 def float64(net, projector):
@@ -236,19 +244,26 @@ def lesson_of(settings, images, cache, net):
     weights = torch.tensor(CLASS_WEIGHTS, dtype=torch.float32)
     if "smoothing" in settings:
         return Lesson(images, {"label": label_term(weights, 1.0, CPU, settings["smoothing"])})
-    recipe = recipe_from_table({"data": {"train": "x", "image_px": SIDE}, "student": {"model": "squeezenet1_1"},
-                                "distill": settings}, "made up")  # fmt: skip
+    recipe = recipe_from_table(
+        {"data": {"train": "x", "image_px": SIDE}, "student": {"model": "squeezenet1_1"}, "distill": settings},
+        "made up",
+    )
     terms = logit_terms(recipe.distill, cache, weights, CPU)
     return feature_lesson(recipe, images, terms, cache, None, net, 7, CPU, print)
 
 
 CASES = {
     "kd": {"loss": "kd", "temperature": 3.0, "kd_weight": 0.7, "feature_weight": 0.4, "feature_warmup_fraction": 0.5},
-    "dkd of mixed images, one without a label":
-        {"loss": "dkd", "temperature": 2.0, "kd_weight": 0.35, "dkd_beta": 3.5, "feature_weight": 0.2,
-         "feature_warmup_fraction": 0.0},
+    "dkd of mixed images, one without a label": {
+        "loss": "dkd",
+        "temperature": 2.0,
+        "kd_weight": 0.35,
+        "dkd_beta": 3.5,
+        "feature_weight": 0.2,
+        "feature_warmup_fraction": 0.0,
+    },
     "a teacher's smoothed labels": {"smoothing": 0.2},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -259,8 +274,14 @@ def test_eight_steps_are_those_of_numpy(case, monkeypatch):
     labels[5] = -1 if mixed else labels[5]
     cells = rng.integers(0, 256, (IMAGES, CELLS, CELLS, 3), dtype=np.uint8)
     pixels = cells.repeat(SIDE // CELLS, axis=1).repeat(SIDE // CELLS, axis=2)
-    images = TrainingSet(pixels, np.arange(IMAGES), labels, [f"{number:064x}" for number in range(IMAGES)], View(),
-                         Mixing(0.4, 1.0, 0.8) if mixed else Mixing())  # fmt: skip
+    images = TrainingSet(
+        pixels,
+        np.arange(IMAGES),
+        labels,
+        [f"{number:064x}" for number in range(IMAGES)],
+        View(),
+        Mixing(0.4, 1.0, 0.8) if mixed else Mixing(),
+    )
     cache, net, order = Cache(), Net(), Order(IMAGES, BATCH, seed=0)
     lesson = lesson_of(settings, images, cache, net)
     projector = lesson.extra or nn.Identity()
@@ -277,11 +298,18 @@ def test_eight_steps_are_those_of_numpy(case, monkeypatch):
 
     monkeypatch.setattr(torch.optim, "AdamW", Noted)
     training = Training(
-        net, Preprocess(SIDE, SIDE, "area", MEAN, STD), images, order, lesson.terms,
-        TrainingConfig(epochs=EPOCHS, batch_size=BATCH, peak_lr=PEAK_LR, weight_decay=WEIGHT_DECAY,
-                       warmup_fraction=WARMUP),
-        lambda net: {"eval_top1_fraction": 0.5}, CPU, extra=projector,
-    )  # fmt: skip
+        net,
+        Preprocess(SIDE, SIDE, "area", MEAN, STD),
+        images,
+        order,
+        lesson.terms,
+        TrainingConfig(
+            epochs=EPOCHS, batch_size=BATCH, peak_lr=PEAK_LR, weight_decay=WEIGHT_DECAY, warmup_fraction=WARMUP
+        ),
+        lambda net: {"eval_top1_fraction": 0.5},
+        CPU,
+        extra=projector,
+    )
     history = training.run(Talk(quiet=True), "net")
 
     rows, shares = [], []

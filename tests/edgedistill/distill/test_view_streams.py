@@ -57,10 +57,13 @@ def test_the_teacher_is_cached_on_views_that_it_was_not_trained_on(place, tmp_pa
     assert not trained & asked
 
 
-@pytest.mark.parametrize("settings", [
-    ["distill.method=self", "distill.generations=3"],
-    ["distill.method=progressive", 'distill.assistants=[{model="resnet10t", weights="scratch"}]'],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["distill.method=self", "distill.generations=3"],
+        ["distill.method=progressive", 'distill.assistants=[{model="resnet10t", weights="scratch"}]'],
+    ],
+)
 def test_no_link_of_a_chain_is_asked_about_views_that_it_was_taught_on(place, tmp_path, settings):
     found = run(place, tmp_path, "distill", *settings, "teacher.epochs=1", "distill.epochs=1")
     assert found["steps"] > 0

@@ -45,31 +45,47 @@ def prefixed(state, prefix):
 
 SHAPES = {
     "plain": lambda state: state,
-    "timm": lambda state: {"epoch": 3, "arch": MODEL, "state_dict": state, "metric": np.float64(0.9),
-                           "args": argparse.Namespace(model=MODEL, lr=0.1, opt=None, out=Path("a/b"))},
+    "timm": lambda state: {
+        "epoch": 3,
+        "arch": MODEL,
+        "state_dict": state,
+        "metric": np.float64(0.9),
+        "args": argparse.Namespace(model=MODEL, lr=0.1, opt=None, out=Path("a/b")),
+    },
     "timm with averages": lambda state: {
-        "state_dict": {key: torch.zeros_like(tensor) for key, tensor in state.items()}, "state_dict_ema": state},
+        "state_dict": {key: torch.zeros_like(tensor) for key, tensor in state.items()},
+        "state_dict_ema": state,
+    },
     "torchvision with averages": lambda state: {
-        "model": {key: torch.zeros_like(tensor) for key, tensor in state.items()}, "args": argparse.Namespace(),
-        "model_ema": {"n_averaged": torch.tensor(4), **prefixed(state, "module.")}},
+        "model": {key: torch.zeros_like(tensor) for key, tensor in state.items()},
+        "args": argparse.Namespace(),
+        "model_ema": {"n_averaged": torch.tensor(4), **prefixed(state, "module.")},
+    },
     "ddp": lambda state: prefixed(state, "module."),
     "compiled": lambda state: prefixed(state, "_orig_mod."),
-    "lightning": lambda state: {"state_dict": {**prefixed(state, "model."), "criterion.weight": torch.ones(3)},
-                                "pytorch-lightning_version": "2.4.0", "epoch": 1},
+    "lightning": lambda state: {
+        "state_dict": {**prefixed(state, "model."), "criterion.weight": torch.ones(3)},
+        "pytorch-lightning_version": "2.4.0",
+        "epoch": 1,
+    },
     "lightning net compiled under ddp": lambda state: {"state_dict": prefixed(state, "net._orig_mod.module.")},
     "own wrapper": lambda state: {"model_state_dict": prefixed(state, "backbone.timm_model.")},
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("shape", "ending"), [
-    *((shape, ".pth") for shape in SHAPES),
-    *((shape, ending) for shape in ("plain", "lightning") for ending in (".ckpt", ".pth.tar", ".weights")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "ending"),
+    [
+        *((shape, ".pth") for shape in SHAPES),
+        *((shape, ending) for shape in ("plain", "lightning") for ending in (".ckpt", ".pth.tar", ".weights")),
+    ],
+)
 def test_every_wrapping_is_taken_off_and_the_head_kept(tmp_path, trained, shape, ending):
     torch.save(SHAPES[shape](trained.state_dict()), tmp_path / f"w{ending}")
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\n")
-    model = model_from_weights(MODEL, str(tmp_path / f"w{ending}"), CLASSES, False,
-                               class_names=str(tmp_path / "names.txt"))  # fmt: skip
+    model = model_from_weights(
+        MODEL, str(tmp_path / f"w{ending}"), CLASSES, False, class_names=str(tmp_path / "names.txt")
+    )
     theirs = trained.state_dict()
     assert all(torch.equal(tensor, theirs[key]) for key, tensor in model.state_dict().items())
 
@@ -85,24 +101,29 @@ def test_settings_of_lightning_are_read_without_lightning(tmp_path, trained, mon
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "lightning.fabric.utilities.data", fake)
-        torch.save({"state_dict": prefixed(trained.state_dict(), "model."), "hyper_parameters": made},
-                   tmp_path / "w.ckpt")  # fmt: skip
+        torch.save(
+            {"state_dict": prefixed(trained.state_dict(), "model."), "hyper_parameters": made}, tmp_path / "w.ckpt"
+        )
     model = model_from_weights(MODEL, str(tmp_path / "w.ckpt"), CLASSES, will_train=False)
     assert torch.equal(model.classifier.bias, trained.classifier.bias[[2, 0, 1]]), "by the names in it"
 
 
-@pytest.mark.parametrize(("names", "rows"), [
-    ("cat\nant\nbee", [1, 2, 0]),
-    ('["bee", "cat", "ant"]', [2, 0, 1]),
-    ('{"0": "bee", "1": "ant", "2": "cat"}', [1, 0, 2]),
-    ('{"cat": 0, "bee": 1, "ant": 2}', [2, 1, 0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "rows"),
+    [
+        ("cat\nant\nbee", [1, 2, 0]),
+        ('["bee", "cat", "ant"]', [2, 0, 1]),
+        ('{"0": "bee", "1": "ant", "2": "cat"}', [1, 0, 2]),
+        ('{"cat": 0, "bee": 1, "ant": 2}', [2, 1, 0]),
+    ],
+)
 def test_rows_of_the_head_are_put_in_the_datas_order(tmp_path, trained, names, rows):
     torch.save(trained.state_dict(), tmp_path / "w.pth")
     (tmp_path / "names").write_text(names)
     said = []
-    model = model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=False,
-                               class_names=str(tmp_path / "names"), say=said.append)  # fmt: skip
+    model = model_from_weights(
+        MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=False, class_names=str(tmp_path / "names"), say=said.append
+    )
     assert torch.equal(model.classifier.weight, trained.classifier.weight[rows])
     assert torch.equal(model.classifier.bias, trained.classifier.bias[rows])
     (line,) = said
@@ -118,16 +139,20 @@ def test_a_head_with_more_classes_gives_those_of_the_data(tmp_path, trained):
 
 
 def test_names_in_safetensors_are_read(tmp_path, trained):
-    safetensors.torch.save_file(trained.state_dict(), tmp_path / "w.safetensors",
-                                {"class_names": json.dumps(["bee", "ant", "cat"])})  # fmt: skip
+    safetensors.torch.save_file(
+        trained.state_dict(), tmp_path / "w.safetensors", {"class_names": json.dumps(["bee", "ant", "cat"])}
+    )
     model = model_from_weights(MODEL, str(tmp_path / "w.safetensors"), CLASSES, will_train=False)
     assert torch.equal(model.classifier.bias, trained.classifier.bias[[1, 0, 2]])
 
 
-@pytest.mark.parametrize(("classes", "said"), [
-    (CLASSES, "no class names: taken in the data's order"),
-    (["ant", "bee"], "its head has 3 outputs, the data 2 classes: a new one is trained"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (CLASSES, "no class names: taken in the data's order"),
+        (["ant", "bee"], "its head has 3 outputs, the data 2 classes: a new one is trained"),
+    ],
+)
 def test_a_head_is_never_dropped_or_guessed_without_a_line(tmp_path, trained, classes, said):
     torch.save(trained.state_dict(), tmp_path / "w.pth")
     lines = []
@@ -155,19 +180,21 @@ def test_weights_without_a_head_get_a_new_one_and_a_line(tmp_path, trained):
     assert "has no head" in lines[0]
 
 
-@pytest.mark.parametrize(("names", "said"), [
-    ("ant\nbee", "names 2 classes, the head has 3 outputs"),
-    ("ant\nbee\nape", "does not name [cat]"),
-    ("ant\nbee\nant", "names the class 'ant' twice"),
-    ("", "expected class names"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("ant\nbee", "names 2 classes, the head has 3 outputs"),
+        ("ant\nbee\nape", "does not name [cat]"),
+        ("ant\nbee\nant", "names the class 'ant' twice"),
+        ("", "expected class names"),
+    ],
+)
 def test_a_list_of_names_that_does_not_fit_is_refused(tmp_path, trained, names, said):
     torch.save(trained.state_dict(), tmp_path / "w.pth")
     (tmp_path / "names").write_text(names)
     for will_train in (True, False):
         with pytest.raises(EdgeDistillError) as error:
-            model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train,
-                               class_names=str(tmp_path / "names"))  # fmt: skip
+            model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train, class_names=str(tmp_path / "names"))
         assert said in str(error.value)
         assert "\n" not in str(error.value)
 

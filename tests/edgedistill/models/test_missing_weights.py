@@ -27,8 +27,11 @@ MODEL = "mobilenetv3_small_050"
 
 
 def recipe(**sections):
-    own = {"data": {"train": "x"}, "teacher": {"model": "resnet10t", "weights": "scratch"},
-           "student": {"model": MODEL, "weights": "scratch"}}  # fmt: skip
+    own = {
+        "data": {"train": "x"},
+        "teacher": {"model": "resnet10t", "weights": "scratch"},
+        "student": {"model": MODEL, "weights": "scratch"},
+    }
     return Recipe.model_validate({**own, **sections})
 
 
@@ -45,17 +48,24 @@ def test_what_is_there_is_not_missing():
     assert missing_weights(recipe()) == []
 
 
-@pytest.mark.parametrize(("sections", "said"), [
-    ({"teacher": {"model": "resnet51"}}, ["teacher.model = 'resnet51'", "resnet50"]),
-    ({"student": {"model": "mobilenetv3_smal_050", "weights": "scratch"}}, ["student.model", MODEL]),
-    ({"student": {"model": "resnet152", "weights": "scratch"}}, ["student.model = 'resnet152' is not a student"]),
-    ({"distill": {"method": "ensemble", "teachers": [{"model": "resnet81", "weights": "scratch"}]}},
-     ["distill.teachers[0].model = 'resnet81'", "resnet18"]),
-    ({"distill": {"method": "progressive", "assistants": [{"model": "resnet18", "weights": "/no/such"}]}},
-     ["distill.assistants[0].weights: /no/such: no such weights file"]),
-    ({"teacher": {"model": "resnet10t", "weights": "/no/such.ckpt"}}, ["teacher.weights: /no/such.ckpt"]),
-    ({"teacher": {"model": "resnet10t", "weights": "package:efficientnet_lite0"}}, ["only packaged weights"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"teacher": {"model": "resnet51"}}, ["teacher.model = 'resnet51'", "resnet50"]),
+        ({"student": {"model": "mobilenetv3_smal_050", "weights": "scratch"}}, ["student.model", MODEL]),
+        ({"student": {"model": "resnet152", "weights": "scratch"}}, ["student.model = 'resnet152' is not a student"]),
+        (
+            {"distill": {"method": "ensemble", "teachers": [{"model": "resnet81", "weights": "scratch"}]}},
+            ["distill.teachers[0].model = 'resnet81'", "resnet18"],
+        ),
+        (
+            {"distill": {"method": "progressive", "assistants": [{"model": "resnet18", "weights": "/no/such"}]}},
+            ["distill.assistants[0].weights: /no/such: no such weights file"],
+        ),
+        ({"teacher": {"model": "resnet10t", "weights": "/no/such.ckpt"}}, ["teacher.weights: /no/such.ckpt"]),
+        ({"teacher": {"model": "resnet10t", "weights": "package:efficientnet_lite0"}}, ["only packaged weights"]),
+    ],
+)
 def test_each_name_and_file_is_one_line_with_its_key(sections, said):
     (line,) = missing_weights(recipe(**sections))
     assert "\n" not in line
@@ -69,9 +79,13 @@ def test_a_file_of_another_network_is_seen_before_the_first_stage(tmp_path):
 
 
 def test_a_hub_out_of_reach_is_one_line_with_a_way_out_that_fits(unplugged):
-    (line,) = missing_weights(recipe(
-        teacher={"model": "tf_efficientnet_lite0"}, student={"model": MODEL},
-        distill={"method": "ensemble", "teachers": [{"model": "resnet18"}]}))  # fmt: skip
+    (line,) = missing_weights(
+        recipe(
+            teacher={"model": "tf_efficientnet_lite0"},
+            student={"model": MODEL},
+            distill={"method": "ensemble", "teachers": [{"model": "resnet18"}]},
+        )
+    )
     assert "teacher.weights = 'hub' (tf_efficientnet_lite0)" in line
     assert f"student.weights = 'hub' ({MODEL})" in line
     assert "distill.teachers[0].weights = 'hub' (resnet18)" in line
@@ -93,9 +107,13 @@ def test_a_hub_that_answers_nothing_costs_less_than_ten_seconds(unplugged, monke
         threading.Thread(target=lambda: [held.append(server.accept()) for _ in range(20)], daemon=True).start()
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         start = time.monotonic()
-        (line,) = missing_weights(recipe(
-            teacher={"model": "resnet18"}, student={"model": MODEL},
-            distill={"method": "ensemble", "teachers": [{"model": "resnet34"}, {"model": "resnet50"}]}))  # fmt: skip
+        (line,) = missing_weights(
+            recipe(
+                teacher={"model": "resnet18"},
+                student={"model": MODEL},
+                distill={"method": "ensemble", "teachers": [{"model": "resnet34"}, {"model": "resnet50"}]},
+            )
+        )
         assert time.monotonic() - start < 10
     assert line.count("weights = 'hub'") == 4
 
@@ -164,9 +182,14 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("settings", [
-    ["student.weights=hub"], ["student.model=mobilenetv3_smal_050"], ["teacher.weights=gone.ckpt"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["student.weights=hub"],
+        ["student.model=mobilenetv3_smal_050"],
+        ["teacher.weights=gone.ckpt"],
+    ],
+)
 def test_a_run_and_a_dry_run_refuse_before_the_first_stage(place, tmp_path, unplugged, settings):
     asked = load_recipe(place / "r.toml", settings)
     with pytest.raises(WeightsError) as planned:
@@ -187,9 +210,15 @@ def test_what_is_done_needs_no_weights(place, tmp_path, unplugged):
     assert {row.stage: row.action for row in plan_run(asked, tmp_path)}["teacher"] == "keep"
 
 
-@pytest.mark.parametrize(("head", "epochs", "refused"), [
-    ([0, 1, 2], 0, False), ([1, 2, 0], 0, True), ([1, 0, 2], 0, True), ([1, 2, 0], 3, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "epochs", "refused"),
+    [
+        ([0, 1, 2], 0, False),
+        ([1, 2, 0], 0, True),
+        ([1, 0, 2], 0, True),
+        ([1, 2, 0], 3, False),
+    ],
+)
 def test_a_head_in_another_class_order_is_refused_with_the_right_one(head, epochs, refused):
     """`head[j]`: the class that output j stands for in truth."""
     labels = np.repeat([0, 1, 2], 20)

@@ -19,8 +19,15 @@ from edgedistill.models.build import (
 from edgedistill.models.weights import load_weights, model_from_weights, save_weights
 from tools import imported
 
-STUDENTS = ["mobilenetv1_100", "mobilenetv2_050", "mobilenetv3_small_050", "mobilenetv4_conv_small",
-            "efficientnet_lite0", "efficientnet_b0", "squeezenet1_1"]  # fmt: skip
+STUDENTS = [
+    "mobilenetv1_100",
+    "mobilenetv2_050",
+    "mobilenetv3_small_050",
+    "mobilenetv4_conv_small",
+    "efficientnet_lite0",
+    "efficientnet_b0",
+    "squeezenet1_1",
+]
 
 
 @pytest.mark.parametrize("name", [*STUDENTS, "resnet18", "regnetx_002"])
@@ -39,9 +46,7 @@ def test_a_new_head_starts_at_the_loss_of_a_guess(name):
     torch.manual_seed(0)
     model = model_from_weights(name, "scratch", ["a", "b"], will_train=True).train()
     with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(
-            model(torch.randn(8, 3, 64, 64)), torch.arange(8) % 2
-        )
+        loss = torch.nn.functional.cross_entropy(model(torch.randn(8, 3, 64, 64)), torch.arange(8) % 2)
     assert loss.item() == pytest.approx(math.log(2), abs=0.2)
 
 
@@ -151,8 +156,4 @@ def test_names_that_timm_does_not_know():
 
 def test_parameters_are_counted_like_numpy_would():
     model = build_model("squeezenet1_1", 1000)
-    assert (
-        parameter_count(model)
-        == sum(int(np.prod(p.shape)) for p in model.parameters())
-        == 1_235_496
-    )
+    assert parameter_count(model) == sum(int(np.prod(p.shape)) for p in model.parameters()) == 1_235_496

@@ -20,14 +20,26 @@ def node(kind, inputs, outputs=("y",), **attributes):
 
 
 def model(
-    nodes, initializers=(), *, opset=13, ir=7, shape=(1, 3, 8, 8), kind=TensorProto.FLOAT,
-    domain=None, inputs=("x",), functions=(), output=TensorProto.FLOAT,
-):  # fmt: skip
+    nodes,
+    initializers=(),
+    *,
+    opset=13,
+    ir=7,
+    shape=(1, 3, 8, 8),
+    kind=TensorProto.FLOAT,
+    domain=None,
+    inputs=("x",),
+    functions=(),
+    output=TensorProto.FLOAT,
+):
     """One or more inputs `x`, output `y`."""
     graph = helper.make_graph(
-        list(nodes), "g", [helper.make_tensor_value_info(name, kind, shape) for name in inputs],
-        [helper.make_tensor_value_info("y", output, ("a", "b", "c", "d"))], list(initializers),
-    )  # fmt: skip
+        list(nodes),
+        "g",
+        [helper.make_tensor_value_info(name, kind, shape) for name in inputs],
+        [helper.make_tensor_value_info("y", output, ("a", "b", "c", "d"))],
+        list(initializers),
+    )
     opsets = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
     return helper.make_model(
         graph, opset_imports=opsets, ir_version=ir, functions=list(functions), producer_name="hand"

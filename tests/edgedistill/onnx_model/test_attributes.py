@@ -11,18 +11,32 @@ from edgedistill.target import load_target, releases
 from hand_made import array, model, node
 
 OLDEST = 7
-SAMPLES = {AttributeProto.INT: 7, AttributeProto.FLOAT: 7.5, AttributeProto.STRING: "odd",
-           AttributeProto.INTS: [7, 7], AttributeProto.FLOATS: [7.5], AttributeProto.STRINGS: ["odd"]}  # fmt: skip
+SAMPLES = {
+    AttributeProto.INT: 7,
+    AttributeProto.FLOAT: 7.5,
+    AttributeProto.STRING: "odd",
+    AttributeProto.INTS: [7, 7],
+    AttributeProto.FLOATS: [7.5],
+    AttributeProto.STRINGS: ["odd"],
+}
 # What a value other than the default changes nothing of: (operator, attribute), with the reason in rules/attributes.py.
 HARMLESS = {
-    ("BatchNormalization", "momentum"), ("Cast", "saturate"), ("CastLike", "saturate"), ("Dropout", "ratio"),
-    ("Dropout", "seed"), ("MaxPool", "storage_order"), ("QuantizeLinear", "saturate"), ("TopK", "sorted"),
-    ("DequantizeLinear", "block_size"), ("QuantizeLinear", "block_size"),
-}  # fmt: skip
+    ("BatchNormalization", "momentum"),
+    ("Cast", "saturate"),
+    ("CastLike", "saturate"),
+    ("Dropout", "ratio"),
+    ("Dropout", "seed"),
+    ("MaxPool", "storage_order"),
+    ("QuantizeLinear", "saturate"),
+    ("TopK", "sorted"),
+    ("DequantizeLinear", "block_size"),
+    ("QuantizeLinear", "block_size"),
+}
 ONLY_WITH = {  # attributes that count in one mode only
-    ("Resize", "cubic_coeff_a"): {"mode": "cubic"}, ("Resize", "exclude_outside"): {"mode": "cubic"},
+    ("Resize", "cubic_coeff_a"): {"mode": "cubic"},
+    ("Resize", "exclude_outside"): {"mode": "cubic"},
     ("Resize", "extrapolation_value"): {"coordinate_transformation_mode": "tf_crop_and_resize"},
-}  # fmt: skip
+}
 
 
 def schemas(release):
@@ -78,38 +92,52 @@ def found(made, tensorrt):
     return {f.rule for rule in attributes.RULES for f in rule(Graph(made, 0), target)}
 
 
-@pytest.mark.parametrize(("kind", "given", "outputs", "tensorrt", "rule"), [
-    ("LSTM", {"layout": 1, "hidden_size": 2}, "y", "8.5", "unread-attribute"),
-    ("LSTM", {"layout": 1, "hidden_size": 2}, "y", "10.3", "attribute-value"),
-    ("GRU", {"layout": 1, "hidden_size": 2}, "y", "8.6", "unread-attribute"),
-    ("LSTM", {"input_forget": 1, "hidden_size": 2}, "y", "8.2", "attribute-value"),
-    ("Shape", {"start": 1}, "y", "8.6", "unread-attribute"),
-    ("ReverseSequence", {"time_axis": 1, "batch_axis": 0}, "y", "8.5", "unread-attribute"),
-    ("BatchNormalization", {"training_mode": 1}, "y", "8.6", "attribute-value"),
-    ("LpPool", {"p": 3, "kernel_shape": [2, 2]}, "y", "8.2", "attribute-value"),
-    ("Pad", {"mode": "wrap"}, "y", "8.6", "attribute-value"),
-    ("Resize", {"coordinate_transformation_mode": "tf_crop_and_resize"}, "y", "8.2", "attribute-value"),
-    ("GridSample", {"mode": "cubic"}, "y", "10.3", "attribute-value"),
-    ("ScatterND", {"reduction": "none"}, "y", "10.3", "attribute-value"),
-    ("Einsum", {"equation": "ii->i"}, "y", "8.2", "attribute-value"),
-    ("Einsum", {"equation": "A,B->AB"}, "y", "8.2", "attribute-value"),
-    ("LSTM", {"direction": "bidirectional", "activations": ["Sigmoid", "Tanh", "Tanh", "Relu", "Tanh", "Tanh"]}, "y",
-     "8.2", "attribute-value"),
-    ("AveragePool", {"kernel_shape": [2, 2], "dilations": [2, 1]}, "y", "8.2", "attribute-value"),
-    ("LayerNormalization", {}, "ym", "8.6", "outputs"),
-    ("BatchNormalization", {}, "ymv", "8.5", "outputs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "given", "outputs", "tensorrt", "rule"),
+    [
+        ("LSTM", {"layout": 1, "hidden_size": 2}, "y", "8.5", "unread-attribute"),
+        ("LSTM", {"layout": 1, "hidden_size": 2}, "y", "10.3", "attribute-value"),
+        ("GRU", {"layout": 1, "hidden_size": 2}, "y", "8.6", "unread-attribute"),
+        ("LSTM", {"input_forget": 1, "hidden_size": 2}, "y", "8.2", "attribute-value"),
+        ("Shape", {"start": 1}, "y", "8.6", "unread-attribute"),
+        ("ReverseSequence", {"time_axis": 1, "batch_axis": 0}, "y", "8.5", "unread-attribute"),
+        ("BatchNormalization", {"training_mode": 1}, "y", "8.6", "attribute-value"),
+        ("LpPool", {"p": 3, "kernel_shape": [2, 2]}, "y", "8.2", "attribute-value"),
+        ("Pad", {"mode": "wrap"}, "y", "8.6", "attribute-value"),
+        ("Resize", {"coordinate_transformation_mode": "tf_crop_and_resize"}, "y", "8.2", "attribute-value"),
+        ("GridSample", {"mode": "cubic"}, "y", "10.3", "attribute-value"),
+        ("ScatterND", {"reduction": "none"}, "y", "10.3", "attribute-value"),
+        ("Einsum", {"equation": "ii->i"}, "y", "8.2", "attribute-value"),
+        ("Einsum", {"equation": "A,B->AB"}, "y", "8.2", "attribute-value"),
+        (
+            "LSTM",
+            {"direction": "bidirectional", "activations": ["Sigmoid", "Tanh", "Tanh", "Relu", "Tanh", "Tanh"]},
+            "y",
+            "8.2",
+            "attribute-value",
+        ),
+        ("AveragePool", {"kernel_shape": [2, 2], "dilations": [2, 1]}, "y", "8.2", "attribute-value"),
+        ("LayerNormalization", {}, "ym", "8.6", "outputs"),
+        ("BatchNormalization", {}, "ymv", "8.5", "outputs"),
+    ],
+)
 def test_what_the_importer_refuses_or_does_not_read(kind, given, outputs, tensorrt, rule):
     opset = releases()[tensorrt].opset_max
     made = model([helper.make_node(kind, ["x"], list(outputs), **given)], opset=opset)
     assert found(made, tensorrt) == {rule}
 
 
-@pytest.mark.parametrize(("kind", "given"), [
-    ("TopK", {"largest": 1, "sorted": 0}), ("Resize", {"mode": "linear", "cubic_coeff_a": -0.5}),
-    ("Einsum", {"equation": "bij,bjk->bik"}), ("Dropout", {"ratio": 0.3}), ("MaxPool", {"kernel_shape": [2, 2]}),
-    ("LSTM", {"direction": "bidirectional", "activations": ["Sigmoid", "Tanh", "Tanh"] * 2, "hidden_size": 2}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("TopK", {"largest": 1, "sorted": 0}),
+        ("Resize", {"mode": "linear", "cubic_coeff_a": -0.5}),
+        ("Einsum", {"equation": "bij,bjk->bik"}),
+        ("Dropout", {"ratio": 0.3}),
+        ("MaxPool", {"kernel_shape": [2, 2]}),
+        ("LSTM", {"direction": "bidirectional", "activations": ["Sigmoid", "Tanh", "Tanh"] * 2, "hidden_size": 2}),
+    ],
+)
 def test_what_means_the_same_on_the_board_is_not_reported(kind, given):
     assert found(model([node(kind, "x", **given)]), "8.2") == set()
 
@@ -131,8 +159,7 @@ def own(depth):
     functions = []
     for level in range(depth):
         kind, domain = (f"F{level - 1}", "own") if level else ("Relu", "")
-        nodes = [helper.make_node(kind, [given], [made], domain=domain)
-                 for given, made in (("a", "t"), ("t", "b"))]  # fmt: skip
+        nodes = [helper.make_node(kind, [given], [made], domain=domain) for given, made in (("a", "t"), ("t", "b"))]
         opsets = [helper.make_opsetid("", 13), helper.make_opsetid("own", 1)]
         functions.append(helper.make_function("own", f"F{level}", ["a"], ["b"], nodes, opsets))
     return model([node(f"F{depth - 1}", "x", domain="own")], domain="own", functions=functions)
@@ -153,24 +180,34 @@ def test_functions_without_end_are_refused_in_one_line(tmp_path, tensorrt):
 def test_computed_inputs_are_taken_from_the_release_that_reads_them(tmp_path):
     from edgedistill.check import check
 
-    made = model([node("Mul", ["k0", "k1"], ["k"]), node("TopK", "xk", ["y", "i"])],
-                 [array("k0", [2], "int64"), array("k1", [1], "int64")])  # fmt: skip
+    made = model(
+        [node("Mul", ["k0", "k1"], ["k"]), node("TopK", "xk", ["y", "i"])],
+        [array("k0", [2], "int64"), array("k1", [1], "int64")],
+    )
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
     fits = {name: check(tmp_path / "m.onnx", "xavier-nx", name)["fits"] for name in releases()}
     assert fits == {"8.2": False, "8.5": False, "8.6": True, "10.3": True, "10.16": True, "11.4": True}
 
 
-@pytest.mark.parametrize(("kind", "to", "tensorrt", "fits"), [
-    ("Pow", TensorProto.INT32, "10.3", False), ("MatMul", TensorProto.INT32, "8.2", False),
-    ("Mul", TensorProto.INT32, "8.2", True), ("Mul", TensorProto.INT64, "8.2", True),
-    ("Equal", TensorProto.BOOL, "8.2", False), ("Equal", TensorProto.BOOL, "8.5", True),
-    ("And", TensorProto.BOOL, "8.2", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "to", "tensorrt", "fits"),
+    [
+        ("Pow", TensorProto.INT32, "10.3", False),
+        ("MatMul", TensorProto.INT32, "8.2", False),
+        ("Mul", TensorProto.INT32, "8.2", True),
+        ("Mul", TensorProto.INT64, "8.2", True),
+        ("Equal", TensorProto.BOOL, "8.2", False),
+        ("Equal", TensorProto.BOOL, "8.5", True),
+        ("And", TensorProto.BOOL, "8.2", True),
+    ],
+)
 def test_types_follow_the_release(tmp_path, kind, to, tensorrt, fits):
     from edgedistill.check import check
 
-    made = model([node("Cast", "x", ["i"], to=to), node(kind, "ii", ["r"]),
-                  node("Cast", "r", to=TensorProto.FLOAT)], shape=(1, 3, 8, 8))  # fmt: skip
+    made = model(
+        [node("Cast", "x", ["i"], to=to), node(kind, "ii", ["r"]), node("Cast", "r", to=TensorProto.FLOAT)],
+        shape=(1, 3, 8, 8),
+    )
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
     result = check(tmp_path / "m.onnx", "xavier-nx", tensorrt)
     assert result["fits"] is fits, result["findings"]

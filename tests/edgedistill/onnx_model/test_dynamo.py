@@ -30,8 +30,15 @@ class Small(nn.Module):
 def test_an_export_with_an_open_batch_and_the_attention_operator(tmp_path):
     torch.manual_seed(0)
     net = Small().eval()
-    program = torch.onnx.export(net, (torch.zeros(2, 3, 8, 8),), dynamo=True, opset_version=23, verbose=False,
-                                input_names=["image"], dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+    program = torch.onnx.export(
+        net,
+        (torch.zeros(2, 3, 8, 8),),
+        dynamo=True,
+        opset_version=23,
+        verbose=False,
+        input_names=["image"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
     program.save(tmp_path / "m.onnx")
     assert "Attention" in {node.op_type for node in onnx.load(str(tmp_path / "m.onnx")).graph.node}
     assert not check(tmp_path / "m.onnx", "jetson-nano")["fits"]

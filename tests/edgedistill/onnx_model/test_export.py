@@ -53,8 +53,9 @@ def macs_by_hooks(model, image):
         else:
             total += output.numel() * module.in_features
 
-    handles = [m.register_forward_hook(hook) for m in model.modules()
-               if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))]  # fmt: skip
+    handles = [
+        m.register_forward_hook(hook) for m in model.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))
+    ]
     with torch.no_grad():
         model(image)
     for handle in handles:
@@ -62,8 +63,9 @@ def macs_by_hooks(model, image):
     return total
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "squeezenet1_1", "tf_efficientnet_lite0",
-                                  "mobilenetv4_conv_small", "resnet18"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["mobilenetv3_small_050", "squeezenet1_1", "tf_efficientnet_lite0", "mobilenetv4_conv_small", "resnet18"]
+)
 def test_a_fresh_net_exports_to_what_a_nano_parses(tmp_path, probe, name):
     """Fresh on purpose: equal biases make the exporter hide them behind Identity nodes."""
     model = model_of(name)
@@ -73,9 +75,7 @@ def test_a_fresh_net_exports_to_what_a_nano_parses(tmp_path, probe, name):
     assert (proto.ir_version, proto.opset_import[0].version) == (7, 13)
     assert (proto.graph.input[0].name, proto.graph.output[0].name) == ("image", "logits")
     assert [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim] == [1, 3, PX, PX]
-    assert not [
-        n for n in proto.graph.node if n.op_type in ("BatchNormalization", "Identity", "Shape")
-    ]
+    assert not [n for n in proto.graph.node if n.op_type in ("BatchNormalization", "Identity", "Shape")]
     assert {p.key: p.value for p in proto.metadata_props}["classes"] == '["a"]'
     assert proof["top1_agreement_fraction"] == 1
     assert proof["max_relative_difference"] < 1e-4
@@ -172,15 +172,27 @@ def test_fused_attention_is_off_in_the_export_only(tmp_path, probe):
     assert check_onnx(tmp_path / "m.onnx", load_target("jetson-nano")) == []
 
 
-@pytest.mark.parametrize(("nodes", "initializers", "said"), [
-    ([node("Identity", ["b0"], ["b"]), node("Conv", "xwb")],
-     [array("w", np.ones((2, 3, 1, 1))), array("b0", [1, 2])], ["Identity stands on the constant b0"]),
-    ([node("Shape", "x", ["s"]), node("Reshape", "xs")], [], ["shape arithmetic is left at n_Shape_s"]),
-    ([node("Conv", "xw", ["c"]), node("BatchNormalization", "cstmv")],
-     [array("w", np.ones((2, 3, 1, 1))), *(array(n, [1, 1]) for n in "stmv")], ["not folded into the Conv"]),
-    ([node("BatchNormalization", "xstmv", ["n"]), node("Conv", "nw")],
-     [array("w", np.ones((2, 3, 1, 1))), *(array(n, [1, 1, 1]) for n in "stmv")], []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("nodes", "initializers", "said"),
+    [
+        (
+            [node("Identity", ["b0"], ["b"]), node("Conv", "xwb")],
+            [array("w", np.ones((2, 3, 1, 1))), array("b0", [1, 2])],
+            ["Identity stands on the constant b0"],
+        ),
+        ([node("Shape", "x", ["s"]), node("Reshape", "xs")], [], ["shape arithmetic is left at n_Shape_s"]),
+        (
+            [node("Conv", "xw", ["c"]), node("BatchNormalization", "cstmv")],
+            [array("w", np.ones((2, 3, 1, 1))), *(array(n, [1, 1]) for n in "stmv")],
+            ["not folded into the Conv"],
+        ),
+        (
+            [node("BatchNormalization", "xstmv", ["n"]), node("Conv", "nw")],
+            [array("w", np.ones((2, 3, 1, 1))), *(array(n, [1, 1, 1]) for n in "stmv")],
+            [],
+        ),
+    ],
+)
 def test_leftovers_are_named(nodes, initializers, said):
     found = leftovers(hand_made.model(nodes, initializers))
     assert len(found) == len(said)

@@ -16,8 +16,7 @@ pytestmark = pytest.mark.slow
 CASES = Path(__file__).parent / "cases"
 EXPECTED = json.loads((CASES / "expected.json").read_text())
 FITS = {"fits": True, "refused": False, "silently wrong": False}
-MENDED = ("reshape14_allowzero", "castlike15", "groupnorm21", "swish24", "gelu20_fp16", "unused_input",
-          "pad_wrap19")
+MENDED = ("reshape14_allowzero", "castlike15", "groupnorm21", "swish24", "gelu20_fp16", "unused_input", "pad_wrap19")
 
 
 @pytest.mark.parametrize("name", [name for name, case in EXPECTED.items() if case["expected"] in FITS])

@@ -38,21 +38,34 @@ def fixed(tmp_path, made, target="jetson-nano", tensorrt=None):
 
 def as_torch(kind, x):
     f = torch.nn.functional
-    return {"HardSwish": lambda: f.hardswish(x), "Mish": lambda: f.mish(x),
-            "Gelu": lambda: f.gelu(x), "tanh": lambda: f.gelu(x, approximate="tanh"),
-            "LayerNormalization": lambda: f.layer_norm(x, (8, 8), torch.full((8, 8), 2.0), torch.ones(8, 8)),
-            "ReduceMean": lambda: x.mean((2, 3), keepdim=True)}[kind]()  # fmt: skip
+    return {
+        "HardSwish": lambda: f.hardswish(x),
+        "Mish": lambda: f.mish(x),
+        "Gelu": lambda: f.gelu(x),
+        "tanh": lambda: f.gelu(x, approximate="tanh"),
+        "LayerNormalization": lambda: f.layer_norm(x, (8, 8), torch.full((8, 8), 2.0), torch.ones(8, 8)),
+        "ReduceMean": lambda: x.mean((2, 3), keepdim=True),
+    }[kind]()
 
 
-@pytest.mark.parametrize(("kind", "made"), [
-    ("HardSwish", model([node("HardSwish", "x")], opset=14)),
-    ("Mish", model([node("Mish", "x")], opset=18)),
-    ("Gelu", model([node("Gelu", "x")], opset=20)),
-    ("tanh", model([node("Gelu", "x", approximate="tanh")], opset=20)),
-    ("LayerNormalization", model([node("LayerNormalization", "xsb", axis=2)],
-                                 [array("s", np.full((8, 8), 2.0)), array("b", np.ones((8, 8)))], opset=17)),
-    ("ReduceMean", model([node("ReduceMean", "xa")], [AXES], opset=18, ir=9)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        ("HardSwish", model([node("HardSwish", "x")], opset=14)),
+        ("Mish", model([node("Mish", "x")], opset=18)),
+        ("Gelu", model([node("Gelu", "x")], opset=20)),
+        ("tanh", model([node("Gelu", "x", approximate="tanh")], opset=20)),
+        (
+            "LayerNormalization",
+            model(
+                [node("LayerNormalization", "xsb", axis=2)],
+                [array("s", np.full((8, 8), 2.0)), array("b", np.ones((8, 8)))],
+                opset=17,
+            ),
+        ),
+        ("ReduceMean", model([node("ReduceMean", "xa")], [AXES], opset=18, ir=9)),
+    ],
+)
 def test_a_newer_operator_becomes_older_ones_that_pytorch_agrees_with(tmp_path, kind, made):
     result, _, out = fixed(tmp_path, made)
     assert result["fits"], result["findings"]
@@ -78,10 +91,21 @@ def test_a_whole_net_of_opset_18_with_an_open_batch(tmp_path):
     torch.manual_seed(0)
     net = model_from_weights("mobilenetv3_small_050", "scratch", ["a", "b"], will_train=True).eval()
     image = torch.rand(1, 3, 32, 32)
-    torch.onnx.export(net, (image,), str(tmp_path / "m.onnx"), opset_version=18, dynamo=False,
-                      input_names=["image"], dynamic_axes={"image": {0: "n"}})  # fmt: skip
+    torch.onnx.export(
+        net,
+        (image,),
+        str(tmp_path / "m.onnx"),
+        opset_version=18,
+        dynamo=False,
+        input_names=["image"],
+        dynamic_axes={"image": {0: "n"}},
+    )
     assert {f["rule"] for f in check(tmp_path / "m.onnx", "jetson-nano")["findings"]} >= {
-        "opset", "operator", "reduce-axes", "dynamic-shape"}  # fmt: skip
+        "opset",
+        "operator",
+        "reduce-axes",
+        "dynamic-shape",
+    }
     result = fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "out.onnx")
     assert result["fits"]
     assert result["findings"] == []
@@ -89,13 +113,16 @@ def test_a_whole_net_of_opset_18_with_an_open_batch(tmp_path):
     session = onnxruntime.InferenceSession(str(tmp_path / "out.onnx"), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = net(image).numpy()
-    np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], expected,
-                               atol=1e-4 * np.abs(expected).max())  # fmt: skip
+    np.testing.assert_allclose(
+        session.run(None, {"image": image.numpy()})[0], expected, atol=1e-4 * np.abs(expected).max()
+    )
 
 
 def test_identity_and_constant_nodes_become_initializers(tmp_path):
-    made = model([node("Identity", ["b0"], ["b"]), node("Constant", (), ["w"], value=WEIGHT),
-                  node("Conv", "xwb")], [array("b0", [1, 2])])  # fmt: skip
+    made = model(
+        [node("Identity", ["b0"], ["b"]), node("Constant", (), ["w"], value=WEIGHT), node("Conv", "xwb")],
+        [array("b0", [1, 2])],
+    )
     result, types, out = fixed(tmp_path, made)
     assert types == ["Conv"]
     assert len(out.graph.initializer) == 2
@@ -104,8 +131,7 @@ def test_identity_and_constant_nodes_become_initializers(tmp_path):
 
 def test_weights_of_another_file_are_taken_in(tmp_path):
     made = model([node("Conv", "xw")], [WEIGHT])
-    onnx.save(made, str(tmp_path / "big.onnx"), save_as_external_data=True, location="w.bin",
-              size_threshold=0)  # fmt: skip
+    onnx.save(made, str(tmp_path / "big.onnx"), save_as_external_data=True, location="w.bin", size_threshold=0)
     assert not check(tmp_path / "big.onnx", "jetson-nano")["fits"]
     result = fix(tmp_path / "big.onnx", "jetson-nano", tmp_path / "out.onnx")
     assert result["fits"]
@@ -119,8 +145,10 @@ def test_int8_constants_become_float_with_the_same_bits_after_q_dq(tmp_path):
     kernel = np.arange(-3, 3, dtype=np.int8).reshape(2, 3, 1, 1) * 40
     many = [array("s", [0.03, 0.07]), array("z", [0, 0], np.int8)]
     bias = [array("b", [900, -1000], np.int32), array("t", 0.01), array("o", 0, np.int32)]
-    made = model([node("DequantizeLinear", "wsz", ["d"], axis=0), node("DequantizeLinear", "bto", ["f"]),
-                  node("Conv", "xdf")], [array("w", kernel, np.int8), *many, *bias])  # fmt: skip
+    made = model(
+        [node("DequantizeLinear", "wsz", ["d"], axis=0), node("DequantizeLinear", "bto", ["f"]), node("Conv", "xdf")],
+        [array("w", kernel, np.int8), *many, *bias],
+    )
     result, types, out = fixed(tmp_path, made, "xavier-nx")
     assert result["fits"], result["findings"]
     assert types == ["QuantizeLinear", "DequantizeLinear", "Conv"]
@@ -133,20 +161,30 @@ def test_int8_constants_become_float_with_the_same_bits_after_q_dq(tmp_path):
 def test_q_dq_pairs_survive_the_folding(tmp_path):
     """A folder that computes through Q and DQ would hand back a float model."""
     scale, zero = [array("s", [0.03, 0.07]), array("p", 0.1)], [array("z", [0, 0], np.int8), array("o", 0, np.int8)]
-    chain = [node("QuantizeLinear", "wsz", ["q"], axis=0), node("DequantizeLinear", "qsz", ["d"], axis=0),
-             node("QuantizeLinear", "xpo", ["xq"]), node("DequantizeLinear", ["xq", "p", "o"], ["xd"]),
-             node("Conv", ["xd", "d"])]  # fmt: skip
+    chain = [
+        node("QuantizeLinear", "wsz", ["q"], axis=0),
+        node("DequantizeLinear", "qsz", ["d"], axis=0),
+        node("QuantizeLinear", "xpo", ["xq"]),
+        node("DequantizeLinear", ["xq", "p", "o"], ["xd"]),
+        node("Conv", ["xd", "d"]),
+    ]
     result, types, _ = fixed(tmp_path, model(chain, [WEIGHT, *scale, *zero], domain="com.microsoft"), "xavier-nx")
     assert sorted(types) == sorted(n.op_type for n in chain)
     assert result["fix"]["mended"] == ["1 unused operator domains removed"]
 
 
 def test_functions_slices_and_ir(tmp_path):
-    body = helper.make_function("own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])],
-                                [helper.make_opsetid("", 13)])  # fmt: skip
+    body = helper.make_function(
+        "own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 13)]
+    )
     bounds = [array("b", [0], np.int64), array("e", [BIG], np.int64), array("k", [2], np.int64)]
-    made = model([helper.make_node("Twice", ["x"], ["t"], domain="own"), node("Slice", "tbek")], bounds,
-                 domain="own", functions=[body], ir=9)  # fmt: skip
+    made = model(
+        [helper.make_node("Twice", ["x"], ["t"], domain="own"), node("Slice", "tbek")],
+        bounds,
+        domain="own",
+        functions=[body],
+        ir=9,
+    )
     result, _, _ = fixed(tmp_path, made)
     assert result["fits"]
     assert result["findings"] == []

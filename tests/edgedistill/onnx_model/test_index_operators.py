@@ -18,8 +18,12 @@ def whole(name, values):
 
 def integers(*after, factor=5):
     """x as whole numbers -factor..factor, then the nodes given."""
-    return [node("Mul", ["x", "factor"], ["scaled"]), node("Cast", ["scaled"], ["i"], to=TensorProto.INT64), *after,
-            node("Cast", ["z"], to=TensorProto.FLOAT)], [array("factor", factor)]  # fmt: skip
+    return [
+        node("Mul", ["x", "factor"], ["scaled"]),
+        node("Cast", ["scaled"], ["i"], to=TensorProto.INT64),
+        *after,
+        node("Cast", ["z"], to=TensorProto.FLOAT),
+    ], [array("factor", factor)]
 
 
 def as_integers(x, factor=5):
@@ -34,8 +38,13 @@ def one_hot(numbers):
 
 def infinite(**signs):
     """Logarithms of what is 0 or more, 1 over what is 0: both infinities, and numbers."""
-    cut = [node("Relu", "x", ["r"]), node("Log", "r", ["l"]), node("Reciprocal", "r", ["o"]),
-           node("Concat", "lo", ["both"], axis=3), node("IsInf", ["both"], ["z"], **signs)]  # fmt: skip
+    cut = [
+        node("Relu", "x", ["r"]),
+        node("Log", "r", ["l"]),
+        node("Reciprocal", "r", ["o"]),
+        node("Concat", "lo", ["both"], axis=3),
+        node("IsInf", ["both"], ["z"], **signs),
+    ]
     return model([*cut, node("Cast", ["z"], to=TensorProto.FLOAT)], opset=20, ir=10)
 
 
@@ -57,32 +66,54 @@ CUT = array("inf", -np.inf)
 CASES = {
     "triu": (model([node("Trilu", "xk")], [whole("k", 1)], opset=18), lambda x: x.triu(1)),
     "tril": (model([node("Trilu", "x", upper=0)], opset=18), lambda x: x.tril()),
-    "tril of another size": (model([node("Trilu", "xk", upper=0)], [whole("k", -2)], opset=18, shape=(1, 2, 5, 9)),
-                             lambda x: x.tril(-2)),
+    "tril of another size": (
+        model([node("Trilu", "xk", upper=0)], [whole("k", -2)], opset=18, shape=(1, 2, 5, 9)),
+        lambda x: x.tril(-2),
+    ),
     "triu beside infinity": (
-        model([node("Where", ["mask", "x", "inf"], ["w"]), node("Trilu", ["w"], ["t"], upper=0),
-               node("Clip", ["t", "least"])],
-              [array("mask", np.tri(8), bool), CUT, array("least", -9.0)], opset=18),
-        lambda x: x.tril()),
+        model(
+            [
+                node("Where", ["mask", "x", "inf"], ["w"]),
+                node("Trilu", ["w"], ["t"], upper=0),
+                node("Clip", ["t", "least"]),
+            ],
+            [array("mask", np.tri(8), bool), CUT, array("least", -9.0)],
+            opset=18,
+        ),
+        lambda x: x.tril(),
+    ),
     "fmod": (model([node("Mod", "xm", fmod=1)], [array("m", 0.7)], opset=18), lambda x: torch.fmod(x, 0.7)),
-    "mod of whole numbers": (model(MOD, [*MOD_CONSTANTS, whole("m", [2, 3, -3, 4, -5, 6, 7, 8])], opset=18),
-                             lambda x: torch.remainder(as_integers(x), torch.tensor([2, 3, -3, 4, -5, 6, 7, 8]))),
-    "fmod of whole numbers": (model(FMOD, [*MOD_CONSTANTS, whole("m", [2, 3, -3, 4, -5, 6, 7, 8])], opset=18),
-                              lambda x: torch.fmod(as_integers(x), torch.tensor([2, 3, -3, 4, -5, 6, 7, 8]))),
+    "mod of whole numbers": (
+        model(MOD, [*MOD_CONSTANTS, whole("m", [2, 3, -3, 4, -5, 6, 7, 8])], opset=18),
+        lambda x: torch.remainder(as_integers(x), torch.tensor([2, 3, -3, 4, -5, 6, 7, 8])),
+    ),
+    "fmod of whole numbers": (
+        model(FMOD, [*MOD_CONSTANTS, whole("m", [2, 3, -3, 4, -5, 6, 7, 8])], opset=18),
+        lambda x: torch.fmod(as_integers(x), torch.tensor([2, 3, -3, 4, -5, 6, 7, 8])),
+    ),
     "xor": (model(xor_graph(), [array("half", 0.5), array("zero", 0.0)], opset=18), lambda x: (x < 0.5) ^ (x > 0)),
     "infinite": (infinite(), lambda x: as_infinite(x).isinf()),
     "negative infinity": (infinite(detect_positive=0), lambda x: as_infinite(x).isneginf()),
     "positive infinity": (infinite(detect_negative=0), lambda x: as_infinite(x).isposinf()),
-    "one hot": (model([*HOT[:2], node("Gather", ["i", "first"], ["c"], axis=1),
-                       node("OneHot", "cdv", ["z"], axis=1), HOT[-1]],
-                      [*HOT_CONSTANTS, whole("first", 0), whole("d", 3), whole("v", [-1, 4])], opset=18),
-                lambda x: one_hot(as_integers(x[:, 0], 2)) * 5 - 1),
-    "wrap": (model([node("Pad", "xp", mode="wrap")], [whole("p", [0, 0, 2, 0, 0, 0, 1, 3])], opset=19),
-             lambda x: F.pad(x, (0, 3, 2, 1), mode="circular")),
-    "wrap of named axes": (model([node("Pad", ["x", "p", "", "a"], mode="wrap")],
-                                 [whole("p", [1, 8, 0, 2]), whole("a", [3, 2])], opset=19),
-                           lambda x: F.pad(x, (1, 0, 8, 2), mode="circular")),
-}  # fmt: skip
+    "one hot": (
+        model(
+            [*HOT[:2], node("Gather", ["i", "first"], ["c"], axis=1), node("OneHot", "cdv", ["z"], axis=1), HOT[-1]],
+            [*HOT_CONSTANTS, whole("first", 0), whole("d", 3), whole("v", [-1, 4])],
+            opset=18,
+        ),
+        lambda x: one_hot(as_integers(x[:, 0], 2)) * 5 - 1,
+    ),
+    "wrap": (
+        model([node("Pad", "xp", mode="wrap")], [whole("p", [0, 0, 2, 0, 0, 0, 1, 3])], opset=19),
+        lambda x: F.pad(x, (0, 3, 2, 1), mode="circular"),
+    ),
+    "wrap of named axes": (
+        model(
+            [node("Pad", ["x", "p", "", "a"], mode="wrap")], [whole("p", [1, 8, 0, 2]), whole("a", [3, 2])], opset=19
+        ),
+        lambda x: F.pad(x, (1, 0, 8, 2), mode="circular"),
+    ),
+}
 
 
 def runs_as(tmp_path, made, expected):
@@ -103,18 +134,25 @@ def test_it_is_written_with_operators_of_8_2(tmp_path, name):
     runs_as(tmp_path, *CASES[name])
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "sides"), [
-    ((2, 2), 2, 0, 1, (8, 8)),      # beside each other
-    ((3, 3), 1, 1, 1, (8, 6)),      # overlapping
-    ((3, 2), 2, 1, 1, (9, 8)),      # room behind the last window
-    ((2, 2), 1, 0, 2, (7, 5)),      # dilated
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation", "sides"),
+    [
+        ((2, 2), 2, 0, 1, (8, 8)),  # beside each other
+        ((3, 3), 1, 1, 1, (8, 6)),  # overlapping
+        ((3, 2), 2, 1, 1, (9, 8)),  # room behind the last window
+        ((2, 2), 1, 0, 2, (7, 5)),  # dilated
+    ],
+)
 def test_a_fold_is_a_transposed_convolution(tmp_path, kernel, stride, padding, dilation, sides):
     how = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
     columns = F.unfold(torch.zeros(1, 3, *sides), **how).shape
     pair = {"strides": [stride] * 2, "dilations": [dilation] * 2, "pads": [padding] * 4}
-    made = model([node("Col2Im", ["x", "sides", "block"], **pair)],
-                 [whole("sides", sides), whole("block", kernel)], opset=18, shape=tuple(columns))  # fmt: skip
+    made = model(
+        [node("Col2Im", ["x", "sides", "block"], **pair)],
+        [whole("sides", sides), whole("block", kernel)],
+        opset=18,
+        shape=tuple(columns),
+    )
     runs_as(tmp_path, made, lambda x: F.fold(x, sides, **how))
 
 
@@ -131,10 +169,16 @@ def test_attention_of_opset_23(tmp_path, causal):
 def test_a_grid_sample_is_gathered(tmp_path, mode, padding, corners):
     """The points are the image's own first values: half of them lie outside."""
     how = {"mode": mode, "padding_mode": padding, "align_corners": corners}
-    made = model([node("Slice", ["x", "from", "to", "axis"], ["two"]),
-                  node("Transpose", ["two"], ["grid"], perm=[0, 2, 3, 1]),
-                  node("GridSample", ["x", "grid"], **how)],
-                 [whole("from", [0]), whole("to", [2]), whole("axis", [1])], opset=16, shape=(1, 3, 7, 5))  # fmt: skip
+    made = model(
+        [
+            node("Slice", ["x", "from", "to", "axis"], ["two"]),
+            node("Transpose", ["two"], ["grid"], perm=[0, 2, 3, 1]),
+            node("GridSample", ["x", "grid"], **how),
+        ],
+        [whole("from", [0]), whole("to", [2]), whole("axis", [1])],
+        opset=16,
+        shape=(1, 3, 7, 5),
+    )
     runs_as(tmp_path, made, lambda x: F.grid_sample(x, x[:, :2].permute(0, 2, 3, 1), mode, padding, bool(corners)))
 
 

@@ -30,28 +30,54 @@ SAME = {
     "Shape": model([node("Shape", "x", ["s"], start=1, end=3), node("Cast", "s", to=TensorProto.FLOAT)], opset=15),
     "Pad axes": model([node("Pad", ["x", "p", "", "a"])], [array("p", [1, 2], I64), array("a", [3], I64)], opset=18),
     "Split": model([node("Split", "x", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 7)),
-    "Split of a part": model([node("Split", "x", ["l", "r"], axis=3, num_outputs=2),
-                              node("Concat", "rl", ["c"], axis=3),
-                              node("Split", "c", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 6)),
+    "Split of a part": model(
+        [
+            node("Split", "x", ["l", "r"], axis=3, num_outputs=2),
+            node("Concat", "rl", ["c"], axis=3),
+            node("Split", "c", ["y", "z"], axis=3, num_outputs=2),
+        ],
+        opset=18,
+        shape=(1, 3, 8, 6),
+    ),
     "Resize axes": model([node("Resize", ["x", "", "s"], axes=[2, 3], mode="linear")], [array("s", [2, 2])], opset=18),
-    "nearest axes": model([node("Resize", ["x", "", "", "s"], axes=[3, 2], mode="nearest", nearest_mode="floor",
-                                coordinate_transformation_mode="asymmetric")], [array("s", [12, 16], I64)], opset=18),
+    "nearest axes": model(
+        [
+            node(
+                "Resize",
+                ["x", "", "", "s"],
+                axes=[3, 2],
+                mode="nearest",
+                nearest_mode="floor",
+                coordinate_transformation_mode="asymmetric",
+            )
+        ],
+        [array("s", [12, 16], I64)],
+        opset=18,
+    ),
     "no axes": model([node("ReduceMean", "x", noop_with_empty_axes=1, keepdims=1)], opset=18),
     "RMSNormalization": model([node("RMSNormalization", "xw")], [array("w", np.full(8, 2.0))], opset=23, ir=11),
-    "GroupNormalization": model([node("GroupNormalization", "xsb", num_groups=3)],
-                                [array("s", [1, 2, 3]), array("b", [0, 1, 2])], opset=21, ir=10),
+    "GroupNormalization": model(
+        [node("GroupNormalization", "xsb", num_groups=3)],
+        [array("s", [1, 2, 3]), array("b", [0, 1, 2])],
+        opset=21,
+        ir=10,
+    ),
     "Swish": model([node("Swish", "x", alpha=1.5)], opset=24, ir=11),
     "HardSwish": model([node("HardSwish", "x")], opset=22, ir=10),
     "AveragePool": model([node("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], opset=19),
-    "GridSample": model([node("GridSample", "xg", mode="linear")],
-                        [array("g", np.linspace(-1, 1, 8).reshape(1, 2, 2, 2))], opset=20),
-    "antialias": model([node("Resize", ["x", "", "", "s"], antialias=1, mode="cubic")],
-                       [array("s", [1, 3, 4, 5], I64)], opset=18),
-    "half_pixel_symmetric": model([node("Resize", ["x", "", "s"], mode="linear",
-                                        coordinate_transformation_mode="half_pixel_symmetric")],
-                                  [array("s", [1, 1, 1.5, 2])], opset=19),
+    "GridSample": model(
+        [node("GridSample", "xg", mode="linear")], [array("g", np.linspace(-1, 1, 8).reshape(1, 2, 2, 2))], opset=20
+    ),
+    "antialias": model(
+        [node("Resize", ["x", "", "", "s"], antialias=1, mode="cubic")], [array("s", [1, 3, 4, 5], I64)], opset=18
+    ),
+    "half_pixel_symmetric": model(
+        [node("Resize", ["x", "", "s"], mode="linear", coordinate_transformation_mode="half_pixel_symmetric")],
+        [array("s", [1, 1, 1.5, 2])],
+        opset=19,
+    ),
     "cubic": model([node("Resize", ["x", "", "s"], mode="cubic")], [array("s", [1, 1, 2, 2])]),
-}  # fmt: skip
+}
 RANKS = {"Reshape": 3, "Shape": 1}  # of the output, else 4
 AT_8_5 = {"GridSample"}  # 8.2 has no importer
 
@@ -62,8 +88,9 @@ def test_the_older_form_computes_the_same(tmp_path, name):
     made.graph.ClearField("output")
     sizes = "abcd"[: RANKS.get(name, 4)]
     outputs = {"y": sizes, "z": "efgh"} if name.startswith("Split") else {"y": sizes}
-    made.graph.output.extend(helper.make_tensor_value_info(one, TensorProto.FLOAT, list(dims))
-                             for one, dims in outputs.items())  # fmt: skip
+    made.graph.output.extend(
+        helper.make_tensor_value_info(one, TensorProto.FLOAT, list(dims)) for one, dims in outputs.items()
+    )
     tensorrt = "8.5" if name in AT_8_5 else "8.2"
     result, out = lowered(tmp_path, made, "xavier-nx", tensorrt)
     assert result["fits"], result
@@ -76,18 +103,45 @@ def test_the_older_form_computes_the_same(tmp_path, name):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("made", "why"), [
-    (model([node("Pad", "xp", mode="wrap")], [array("p", [0, 0, -1, 1] * 2, I64)], opset=19), "no mode 'wrap'"),
-    (model([node("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1], ceil_mode=1)], opset=19),
-     "ceil_mode gives one more"),
-    (model([node("Resize", ["x", "", "s"], mode="nearest", coordinate_transformation_mode="half_pixel_symmetric")],
-           [array("s", [1, 1, 2, 2])], opset=19), "half_pixel_symmetric"),
-    (model([node("RoiAlign", "xrb")], [array("r", [[0, 0, 4, 4]]), array("b", [0], I64)], opset=16),
-     "coordinate_transformation_mode 'half_pixel'"),
-    (model([node("Shape", "x", ["s"]), node("Mul", "so", ["c"]), node("Slice", ["s", "z", "o4", "z"], ["d"]),
-            node("Reshape", "xd", allowzero=1)],
-           [array("o", [1], I64), array("z", [0], I64), array("o4", [4], I64)], opset=14, shape=("n", 3, 8, 8)), None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (model([node("Pad", "xp", mode="wrap")], [array("p", [0, 0, -1, 1] * 2, I64)], opset=19), "no mode 'wrap'"),
+        (
+            model(
+                [node("AveragePool", "x", kernel_shape=[2, 2], strides=[2, 2], pads=[0, 0, 1, 1], ceil_mode=1)],
+                opset=19,
+            ),
+            "ceil_mode gives one more",
+        ),
+        (
+            model(
+                [node("Resize", ["x", "", "s"], mode="nearest", coordinate_transformation_mode="half_pixel_symmetric")],
+                [array("s", [1, 1, 2, 2])],
+                opset=19,
+            ),
+            "half_pixel_symmetric",
+        ),
+        (
+            model([node("RoiAlign", "xrb")], [array("r", [[0, 0, 4, 4]]), array("b", [0], I64)], opset=16),
+            "coordinate_transformation_mode 'half_pixel'",
+        ),
+        (
+            model(
+                [
+                    node("Shape", "x", ["s"]),
+                    node("Mul", "so", ["c"]),
+                    node("Slice", ["s", "z", "o4", "z"], ["d"]),
+                    node("Reshape", "xd", allowzero=1),
+                ],
+                [array("o", [1], I64), array("z", [0], I64), array("o4", [4], I64)],
+                opset=14,
+                shape=("n", 3, 8, 8),
+            ),
+            None,
+        ),
+    ],
+)
 def test_what_has_no_older_form_is_named_or_made_constant(tmp_path, made, why):
     result, out = lowered(tmp_path, made)
     if why is None:  # with a fixed batch, folding makes the shape a constant
@@ -100,8 +154,11 @@ def test_what_has_no_older_form_is_named_or_made_constant(tmp_path, made, why):
 
 def test_the_oldest_opset_that_is_possible_is_taken(tmp_path):
     """One node that needs 16 must not keep the others at 20."""
-    made = model([node("GridSample", "xg", ["s"], mode="cubic"), node("Gelu", "s")],
-                 [array("g", np.zeros((1, 2, 2, 2)))], opset=20)  # fmt: skip
+    made = model(
+        [node("GridSample", "xg", ["s"], mode="cubic"), node("Gelu", "s")],
+        [array("g", np.zeros((1, 2, 2, 2)))],
+        opset=20,
+    )
     result, out = lowered(tmp_path, made)
     assert out.opset_import[0].version == 16
     assert "Gelu" not in [n.op_type for n in out.graph.node]
@@ -109,8 +166,13 @@ def test_the_oldest_opset_that_is_possible_is_taken(tmp_path):
 
 
 def test_half_precision_stays_half_precision(tmp_path):
-    made = model([node("LayerNormalization", "xs", axis=-1)], [array("s", np.ones(8), np.float16)], opset=17,
-                 kind=TensorProto.FLOAT16, output=TensorProto.FLOAT16)  # fmt: skip
+    made = model(
+        [node("LayerNormalization", "xs", axis=-1)],
+        [array("s", np.ones(8), np.float16)],
+        opset=17,
+        kind=TensorProto.FLOAT16,
+        output=TensorProto.FLOAT16,
+    )
     result, out = lowered(tmp_path, made)
     assert result["fits"], result
     kinds = {tensor.data_type for tensor in out.graph.initializer if tensor.data_type != TensorProto.INT64}
@@ -151,10 +213,14 @@ def test_a_file_of_the_first_ir_is_folded(tmp_path):
 @pytest.mark.parametrize(("kind", "made_kind"), [("Identity", "strings"), ("SequenceConstruct", "sequence")])
 def test_what_is_no_tensor_of_numbers_is_one_line(tmp_path, kind, made_kind):
     element = TensorProto.STRING if kind == "Identity" else TensorProto.FLOAT
-    output = (helper.make_tensor_value_info("y", element, (1,)) if kind == "Identity"
-              else helper.make_tensor_sequence_value_info("y", element, None))  # fmt: skip
-    graph = helper.make_graph([helper.make_node(kind, ["x"], ["y"])], "g",
-                              [helper.make_tensor_value_info("x", element, (1,))], [output])  # fmt: skip
+    output = (
+        helper.make_tensor_value_info("y", element, (1,))
+        if kind == "Identity"
+        else helper.make_tensor_sequence_value_info("y", element, None)
+    )
+    graph = helper.make_graph(
+        [helper.make_node(kind, ["x"], ["y"])], "g", [helper.make_tensor_value_info("x", element, (1,))], [output]
+    )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
     with pytest.raises(PreflightError, match=made_kind):

@@ -33,8 +33,13 @@ def rotary():
 
 
 def half(kind="Relu"):
-    return model([node("Cast", "x", ["h"], to=TensorProto.FLOAT16), node(kind, "h", ["r"]),
-                  node("Cast", "r", to=TensorProto.FLOAT)])  # fmt: skip
+    return model(
+        [
+            node("Cast", "x", ["h"], to=TensorProto.FLOAT16),
+            node(kind, "h", ["r"]),
+            node("Cast", "r", to=TensorProto.FLOAT),
+        ]
+    )
 
 
 def conv(**attributes):
@@ -50,13 +55,15 @@ def padded(mode, opset):
 
 
 def slice_axes():
-    return computed("Slice", "xbea", array("a", [2], np.int64),
-                    initializers=[array("b", [0], np.int64), array("e", [4], np.int64)])  # fmt: skip
+    return computed(
+        "Slice", "xbea", array("a", [2], np.int64), initializers=[array("b", [0], np.int64), array("e", [4], np.int64)]
+    )
 
 
 def volume():
-    return model([node("GridSample", "xg")], [array("g", np.zeros((1, 2, 2, 2, 3)))], shape=(1, 3, 2, 2, 2), opset=20,
-                 ir=9)  # fmt: skip
+    return model(
+        [node("GridSample", "xg")], [array("g", np.zeros((1, 2, 2, 2, 3)))], shape=(1, 3, 2, 2, 2), opset=20, ir=9
+    )
 
 
 def scattered(shape):
@@ -82,49 +89,102 @@ CASES = {
     "kernel shape": ("impossible", "error", "8.2", conv(kernel_shape=[5, 5]), conv(kernel_shape=[2, 2])),
     "auto pad": ("impossible", "error", "8.2", conv(auto_pad="SAME"), conv(auto_pad="SAME_UPPER")),
     "kernel of 0": ("impossible", "error", "8.2", model([node("MaxPool", "x", kernel_shape=[0, 0])]), CLEAN),
-    "kernel beyond the image": ("impossible", "error", "8.2", model([node("MaxPool", "x", kernel_shape=[9, 9])]),
-                                model([node("MaxPool", "x", kernel_shape=[8, 8])])),
+    "kernel beyond the image": (
+        "impossible",
+        "error",
+        "8.2",
+        model([node("MaxPool", "x", kernel_shape=[9, 9])]),
+        model([node("MaxPool", "x", kernel_shape=[8, 8])]),
+    ),
     "elements": ("impossible", "error", "8.2", reshape([7, 7]), reshape([0, -1])),
-    "permutation": ("impossible", "error", "8.2", model([node("Transpose", "x", perm=[0, 1])]),
-                    model([node("Transpose", "x", perm=[0, 3, 1, 2])])),
+    "permutation": (
+        "impossible",
+        "error",
+        "8.2",
+        model([node("Transpose", "x", perm=[0, 1])]),
+        model([node("Transpose", "x", perm=[0, 3, 1, 2])]),
+    ),
     "value of a later opset": ("impossible", "error", "10.3", padded("wrap", 13), padded("wrap", 19)),
-    "int8 without Q": ("operator-type", "error", "10.3", model([node("Add", "xx")], kind=TensorProto.INT8,
-                                                                     output=TensorProto.INT8, opset=14),
-                       model([Q, node("Reshape", "qr", ["f"]), node("DequantizeLinear", "fsz")],
-                             [SCALE, ZERO, array("r", [1, -1], np.int64)])),
-    "scales of an input": ("constant-input", "error", "10.3",
-                           model([node("Resize", ["x", "", "k"])], inputs=("x", "k")),
-                           computed("Resize", ["x", "", "r"], array("r", [1, 1, 2, 2]))),
-    "scales computed with axes": ("constant-input", "error", "10.3",
-                                  computed("Resize", ["x", "", "r"], array("r", [2, 2]), attributes={"axes": [2, 3]},
-                                           opset=18),
-                                  model([node("Resize", ["x", "", "r"], axes=[2, 3])], [array("r", [2, 2])], opset=18)),
-    "squeeze axes of an input": ("constant-input", "error", "10.16",
-                                 model([node("Cast", "x", ["a"], to=TensorProto.INT64), node("Squeeze", "xa")]),
-                                 computed("Squeeze", "xa", array("a", [0], np.int64))),
+    "int8 without Q": (
+        "operator-type",
+        "error",
+        "10.3",
+        model([node("Add", "xx")], kind=TensorProto.INT8, output=TensorProto.INT8, opset=14),
+        model(
+            [Q, node("Reshape", "qr", ["f"]), node("DequantizeLinear", "fsz")],
+            [SCALE, ZERO, array("r", [1, -1], np.int64)],
+        ),
+    ),
+    "scales of an input": (
+        "constant-input",
+        "error",
+        "10.3",
+        model([node("Resize", ["x", "", "k"])], inputs=("x", "k")),
+        computed("Resize", ["x", "", "r"], array("r", [1, 1, 2, 2])),
+    ),
+    "scales computed with axes": (
+        "constant-input",
+        "error",
+        "10.3",
+        computed("Resize", ["x", "", "r"], array("r", [2, 2]), attributes={"axes": [2, 3]}, opset=18),
+        model([node("Resize", ["x", "", "r"], axes=[2, 3])], [array("r", [2, 2])], opset=18),
+    ),
+    "squeeze axes of an input": (
+        "constant-input",
+        "error",
+        "10.16",
+        model([node("Cast", "x", ["a"], to=TensorProto.INT64), node("Squeeze", "xa")]),
+        computed("Squeeze", "xa", array("a", [0], np.int64)),
+    ),
     "slice axes before 10.3": ("constant-input", "error", "8.6", slice_axes(), model([node("Relu", "x")])),
-    "vector times tensor": ("rank", "error", "8.6",
-                            model([node("MatMul", "xw")], [array("w", np.ones((2, 3, 4)))], shape=(3,)),
-                            model([node("MatMul", "xw")], [array("w", np.ones((3, 4)))], shape=(3,))),
+    "vector times tensor": (
+        "rank",
+        "error",
+        "8.6",
+        model([node("MatMul", "xw")], [array("w", np.ones((2, 3, 4)))], shape=(3,)),
+        model([node("MatMul", "xw")], [array("w", np.ones((3, 4)))], shape=(3,)),
+    ),
     "volume": ("rank", "error", "10.16", volume(), model([node("Relu", "x")])),
     "tensor scatter": ("rank", "error", "10.16", scattered((1, 8, 8)), scattered((1, 3, 8, 8))),
     "attention with a past": ("rank", "error", "10.16", attention("past"), attention("")),
     "attention of unequal heads": ("rank", "error", "10.16", attention("", value=(1, 3, 8, 4)), attention("")),
-    "attention with mask and causal": ("rank", "error", "10.16", attention("", mask=(8, 8), is_causal=1),
-                                       attention("", mask=(8, 8))),
+    "attention with mask and causal": (
+        "rank",
+        "error",
+        "10.16",
+        attention("", mask=(8, 8), is_causal=1),
+        attention("", mask=(8, 8)),
+    ),
     "celu of halves": ("operator-type", "error", "10.3", half("Celu"), half("Relu")),
-    "random double": ("attribute-value", "error", "10.3",
-                      model([node("RandomUniformLike", "x", dtype=11)], output=TensorProto.DOUBLE),
-                      model([node("RandomUniformLike", "x", dtype=1)])),
-    "mod of floats": ("operator-type", "error", "10.16", model([node("Mod", "xx")]),
-                      model([node("Mod", "xx", fmod=1)])),
-    "ellipsis": ("attribute-value", "error", "10.3", model([node("Einsum", "xx", equation="...i,...i->...")]),
-                 model([node("Einsum", "xx", equation="abcd,abcd->abc")])),
-}  # fmt: skip
+    "random double": (
+        "attribute-value",
+        "error",
+        "10.3",
+        model([node("RandomUniformLike", "x", dtype=11)], output=TensorProto.DOUBLE),
+        model([node("RandomUniformLike", "x", dtype=1)]),
+    ),
+    "mod of floats": (
+        "operator-type",
+        "error",
+        "10.16",
+        model([node("Mod", "xx")]),
+        model([node("Mod", "xx", fmod=1)]),
+    ),
+    "ellipsis": (
+        "attribute-value",
+        "error",
+        "10.3",
+        model([node("Einsum", "xx", equation="...i,...i->...")]),
+        model([node("Einsum", "xx", equation="abcd,abcd->abc")]),
+    ),
+}
 MORE = {  # rules that the broken file breaks besides
-    "int8 without Q": {"input-type"}, "no input": {"schema"}, "scales of an input": {"inputs"},
-    "squeeze axes of an input": {"cast"}, "celu of halves": {"impossible"},
-}  # fmt: skip
+    "int8 without Q": {"input-type"},
+    "no input": {"schema"},
+    "scales of an input": {"inputs"},
+    "squeeze axes of an input": {"cast"},
+    "celu of halves": {"impossible"},
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -134,8 +194,16 @@ def test_one_rule(tmp_path, name):
 
 def test_no_rule_is_without_a_test():
     """Names of all rules, read from the source."""
-    modules = (rules.versions, impossible, rules.operators, rules.attributes, rules.types, rules.parameters,
-               rules.quantization, rules.tensors)  # fmt: skip
+    modules = (
+        rules.versions,
+        impossible,
+        rules.operators,
+        rules.attributes,
+        rules.types,
+        rules.parameters,
+        rules.quantization,
+        rules.tensors,
+    )
     text = "".join(inspect.getsource(module) for module in modules)
     named = set(re.findall(r'Finding\(\s*(?:"error"|"warning"|level), "([\w-]+)"', text))
     elsewhere = {"no-int8-hardware", "size"}

@@ -39,10 +39,15 @@ def test_a_lost_rule_is_a_contradiction(bench, tmp_path, monkeypatch):
     assert contradictions(bench, case, tmp_path / "m.onnx", "8.2") == ["fits against the tables"]
 
 
-@pytest.mark.parametrize(("kind", "taken", "found"), [
-    ("Relu", True, []), ("Relu", False, ["fits, the parser refuses it"]),
-    ("BitwiseNot", False, []), ("BitwiseNot", True, ["refused, the parser takes it"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "taken", "found"),
+    [
+        ("Relu", True, []),
+        ("Relu", False, ["fits, the parser refuses it"]),
+        ("BitwiseNot", False, []),
+        ("BitwiseNot", True, ["refused, the parser takes it"]),
+    ],
+)
 def test_a_parser_of_another_opinion_is_a_contradiction(bench, tmp_path, kind, taken, found):
     case = case_of(bench, model([node(kind, "x")], opset=18, ir=8))
     assert contradictions(bench, case, tmp_path / "m.onnx", "11.4", {"taken": taken, "said": "said"}) == found

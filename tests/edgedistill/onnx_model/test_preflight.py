@@ -29,8 +29,11 @@ def computed(kind, inputs, given, **more):
     source = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(given), "k0")
     made = node("Mul", ["k0", "k0"], [given.name])
     outputs = ("y", "i") if kind == "TopK" else ("y",)
-    return model([made, node(kind, inputs, outputs, **more.pop("attributes", {}))],
-                 [source, *more.pop("initializers", ())], **more)  # fmt: skip
+    return model(
+        [made, node(kind, inputs, outputs, **more.pop("attributes", {}))],
+        [source, *more.pop("initializers", ())],
+        **more,
+    )
 
 
 def resize(scales, mode, kind=np.float32, **more):
@@ -45,10 +48,15 @@ def weights(axis_of_scale, stored=np.float32, **attributes):
     """Per-channel Q and DQ on a kernel, then Conv."""
     many = [array("s", np.full(axis_of_scale, 0.1)), array("z", np.zeros(axis_of_scale), np.int8)]
     kernel = array("w", np.ones((2, 3, 1, 1)), stored)
-    chain = [node("QuantizeLinear", "wsz", ["q"], **attributes),
-             node("DequantizeLinear", "qsz", ["d"], **attributes), node("Conv", "xd")]  # fmt: skip
-    return model(chain if stored == np.float32 else
-                 [node("DequantizeLinear", "wsz", ["d"], **attributes), chain[2]], [kernel, *many])  # fmt: skip
+    chain = [
+        node("QuantizeLinear", "wsz", ["q"], **attributes),
+        node("DequantizeLinear", "qsz", ["d"], **attributes),
+        node("Conv", "xd"),
+    ]
+    return model(
+        chain if stored == np.float32 else [node("DequantizeLinear", "wsz", ["d"], **attributes), chain[2]],
+        [kernel, *many],
+    )
 
 
 def pair(scale=SCALE, zero=ZERO, **more):
@@ -70,16 +78,23 @@ def external():
 
 def in_branch(*inner):
     """The nodes inside both branches of an If."""
-    branches = [helper.make_graph([*inner[:-1], helper.make_node(inner[-1].op_type, list(inner[-1].input), [out])],
-                                  out, [], [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)])
-                for out in ("i", "j")]  # fmt: skip
+    branches = [
+        helper.make_graph(
+            [*inner[:-1], helper.make_node(inner[-1].op_type, list(inner[-1].input), [out])],
+            out,
+            [],
+            [helper.make_tensor_value_info(out, TensorProto.FLOAT, None)],
+        )
+        for out in ("i", "j")
+    ]
     chosen = node("If", ["c"], then_branch=branches[0], else_branch=branches[1])
     return model([chosen], [array("c", True, bool)])
 
 
 def own_function():
-    body = helper.make_function("own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])],
-                                [helper.make_opsetid("", 13)])  # fmt: skip
+    body = helper.make_function(
+        "own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 13)]
+    )
     return model([node("Twice", "x", domain="own")], domain="own", functions=[body])
 
 
@@ -94,8 +109,13 @@ def two_outputs(names):
 
 
 def of_int32(kind):
-    return model([node("Cast", "x", ["i"], to=TensorProto.INT32), node(kind, "ii", ["r"]),
-                  node("Cast", "r", to=TensorProto.FLOAT)])  # fmt: skip
+    return model(
+        [
+            node("Cast", "x", ["i"], to=TensorProto.INT32),
+            node(kind, "ii", ["r"]),
+            node("Cast", "r", to=TensorProto.FLOAT),
+        ]
+    )
 
 
 def top_k(**attributes):
@@ -161,21 +181,40 @@ CASES = {
     "unused domain": ("domain", "warning", "8.2", plain(domain="com.microsoft"), CLEAN),
     "functions": ("functions", "error", "8.2", own_function(), model([node("Add", "xx")])),
     "operator": ("operator", "error", "8.2", model([node("Mod", ["x", "k"], fmod=1)], [array("k", 2.0)]), CLEAN),
-    "operator in a body": ("operator", "error", "8.2",
-                           in_branch(node("Mod", ["x", "x"], ["r"], fmod=1), node("Relu", ["r"], ["i"])), CLEAN),
+    "operator in a body": (
+        "operator",
+        "error",
+        "8.2",
+        in_branch(node("Mod", ["x", "x"], ["r"], fmod=1), node("Relu", ["r"], ["i"])),
+        CLEAN,
+    ),
     "control flow": ("control-flow", "warning", "8.2", in_branch(node("Relu", ["x"], ["i"])), CLEAN),
     "cubic": ("resize", "error", "8.2", resize([1, 1, 2, 2], "cubic"), resize([1, 1, 2, 2], "linear")),
     "cubic from 8.5": ("resize", "error", "8.5", resize([1, 2, 2, 2], "cubic"), resize([1, 1, 2, 2], "cubic")),
     "linear outside": ("resize", "error", "8.2", resize([2, 1, 2, 2], "linear"), resize([1, 2, 2, 2], "linear")),
     "linear by sizes": ("resize", "error", "8.2", resize_to([2, 3, 8, 8]), resize_to([1, 3, 9, 9])),
     "nearest outside": ("resize", "error", "8.2", resize([2, 1, 2, 2], "linear"), resize([2, 1, 2, 2], "nearest")),
-    "resize scales": ("resize-scales", "error", "8.2", resize([1, 1, 2, 2], "linear", np.float64),
-                      resize([1, 1, 2, 2], "linear")),
-    "resize scales count": ("resize-scales", "error", "8.2", resize([2, 2], "nearest"),
-                            resize([1, 1, 2, 2], "nearest")),
-    "resize scales computed": ("constant-input", "error", "8.2",
-                               computed("Resize", ["x", "", "r"], array("r", [1, 1, 2, 2])),
-                               resize([1, 1, 2, 2], "nearest")),
+    "resize scales": (
+        "resize-scales",
+        "error",
+        "8.2",
+        resize([1, 1, 2, 2], "linear", np.float64),
+        resize([1, 1, 2, 2], "linear"),
+    ),
+    "resize scales count": (
+        "resize-scales",
+        "error",
+        "8.2",
+        resize([2, 2], "nearest"),
+        resize([1, 1, 2, 2], "nearest"),
+    ),
+    "resize scales computed": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("Resize", ["x", "", "r"], array("r", [1, 1, 2, 2])),
+        resize([1, 1, 2, 2], "nearest"),
+    ),
     "indices": ("outputs", "error", "8.2", two_outputs("mi"), two_outputs("m")),
     "dilated pool": ("attribute-value", "error", "10.3", dilated(2), dilated(1)),
     "attribute that is not read": ("unread-attribute", "error", "8.2", top_k(largest=0), top_k(largest=1)),
@@ -184,96 +223,205 @@ CASES = {
     "dropout": ("dropout", "error", "8.2", dropout(True), dropout(False)),
     "constant form": ("constant-form", "error", "8.2", constant(value_string=b"a"), constant(value_float=1.0)),
     "sparse": ("constant-form", "error", "8.2", sparse(), CLEAN),
-    "conv bias": ("constant-input", "error", "8.2",
-                  computed("Conv", "xwb", array("b", [1, 2]), initializers=[WEIGHT]),
-                  model([node("Conv", "xwb")], [WEIGHT, array("b", [1, 2])])),
+    "conv bias": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("Conv", "xwb", array("b", [1, 2]), initializers=[WEIGHT]),
+        model([node("Conv", "xwb")], [WEIGHT, array("b", [1, 2])]),
+    ),
     "conv kernel": ("constant-input", "error", "8.6", computed("Conv", "xw", WEIGHT), CLEAN),
-    "top k": ("constant-input", "error", "8.2", computed("TopK", "xk", array("k", [2], np.int64)),
-              model([node("TopK", "xk", ["y", "i"])], [array("k", [2], np.int64)])),
-    "squeeze axes": ("constant-input", "error", "8.2",
-                     computed("Squeeze", "xa", array("a", [0], np.int64)),
-                     model([node("Squeeze", "xa")], [array("a", [0], np.int64)])),
-    "unsqueeze axes": ("constant-input", "error", "8.2",
-                       computed("Unsqueeze", "xa", array("a", [0], np.int64)),
-                       model([node("Constant", (), ["a"], value_ints=[0]), node("Unsqueeze", "xa")])),
-    "cumsum axis": ("constant-input", "error", "8.2", computed("CumSum", "xa", array("a", 1, np.int64)),
-                    model([node("CumSum", "xa")], [array("a", 1, np.int64)])),
-    "slice axes": ("constant-input", "error", "8.2",
-                   computed("Slice", "xbea", array("a", [2], np.int64),
-                            initializers=[array("b", [0], np.int64), array("e", [4], np.int64)]),
-                   model([node("Slice", "xbea")],
-                         [array("b", [0], np.int64), array("e", [4], np.int64), array("a", [2], np.int64)])),
-    "instance norm": ("constant-input", "error", "8.2",
-                      computed("InstanceNormalization", "xsb", array("s", [1, 1, 1]),
-                               initializers=[array("b", [0, 0, 0])]),
-                      model([node("InstanceNormalization", "xsb")],
-                            [array("s", [1, 1, 1]), array("b", [0, 0, 0])])),
+    "top k": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("TopK", "xk", array("k", [2], np.int64)),
+        model([node("TopK", "xk", ["y", "i"])], [array("k", [2], np.int64)]),
+    ),
+    "squeeze axes": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("Squeeze", "xa", array("a", [0], np.int64)),
+        model([node("Squeeze", "xa")], [array("a", [0], np.int64)]),
+    ),
+    "unsqueeze axes": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("Unsqueeze", "xa", array("a", [0], np.int64)),
+        model([node("Constant", (), ["a"], value_ints=[0]), node("Unsqueeze", "xa")]),
+    ),
+    "cumsum axis": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("CumSum", "xa", array("a", 1, np.int64)),
+        model([node("CumSum", "xa")], [array("a", 1, np.int64)]),
+    ),
+    "slice axes": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed(
+            "Slice",
+            "xbea",
+            array("a", [2], np.int64),
+            initializers=[array("b", [0], np.int64), array("e", [4], np.int64)],
+        ),
+        model(
+            [node("Slice", "xbea")], [array("b", [0], np.int64), array("e", [4], np.int64), array("a", [2], np.int64)]
+        ),
+    ),
+    "instance norm": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("InstanceNormalization", "xsb", array("s", [1, 1, 1]), initializers=[array("b", [0, 0, 0])]),
+        model([node("InstanceNormalization", "xsb")], [array("s", [1, 1, 1]), array("b", [0, 0, 0])]),
+    ),
     "batch norm": ("batch-norm", "warning", "8.2", norm("computed"), norm("stored")),
-    "reduce axes": ("reduce-axes", "error", "8.6", model([node("ReduceMean", "xa")], [AXES], opset=18),
-                    model([node("ReduceMean", "x", axes=[2, 3])])),
-    "reduce sum": ("constant-input", "error", "8.2", computed("ReduceSum", "xa", AXES),
-                   model([node("ReduceSum", "xa")], [AXES])),
-    "reduce axes of 10": ("constant-input", "error", "10.3", computed("ReduceMax", "xa", AXES, opset=18),
-                          model([node("ReduceMax", "xa")], [AXES], opset=18)),
-    "identity": ("identity-on-initializer", "error", "8.2",
-                 model([node("Identity", ["k0"], ["k"]), node("Add", "xk")], [array("k0", 1.0)]),
-                 model([node("Identity", ["x"], ["k"]), node("Add", "xk")])),
-    "no zero point": ("q-dq", "error", "8.5",
-                      model([node("QuantizeLinear", "xs", ["q"]), node("DequantizeLinear", "qs")], [SCALE]), pair()),
-    "no zero point in 10": ("q-dq", "error", "10.3",
-                            model([node("QuantizeLinear", "xs", ["q"]), node("DequantizeLinear", "qs")], [SCALE]),
-                            model([node("QuantizeLinear", "xsz", ["q"]), node("DequantizeLinear", "qs")],
-                                  [SCALE, ZERO])),
+    "reduce axes": (
+        "reduce-axes",
+        "error",
+        "8.6",
+        model([node("ReduceMean", "xa")], [AXES], opset=18),
+        model([node("ReduceMean", "x", axes=[2, 3])]),
+    ),
+    "reduce sum": (
+        "constant-input",
+        "error",
+        "8.2",
+        computed("ReduceSum", "xa", AXES),
+        model([node("ReduceSum", "xa")], [AXES]),
+    ),
+    "reduce axes of 10": (
+        "constant-input",
+        "error",
+        "10.3",
+        computed("ReduceMax", "xa", AXES, opset=18),
+        model([node("ReduceMax", "xa")], [AXES], opset=18),
+    ),
+    "identity": (
+        "identity-on-initializer",
+        "error",
+        "8.2",
+        model([node("Identity", ["k0"], ["k"]), node("Add", "xk")], [array("k0", 1.0)]),
+        model([node("Identity", ["x"], ["k"]), node("Add", "xk")]),
+    ),
+    "no zero point": (
+        "q-dq",
+        "error",
+        "8.5",
+        model([node("QuantizeLinear", "xs", ["q"]), node("DequantizeLinear", "qs")], [SCALE]),
+        pair(),
+    ),
+    "no zero point in 10": (
+        "q-dq",
+        "error",
+        "10.3",
+        model([node("QuantizeLinear", "xs", ["q"]), node("DequantizeLinear", "qs")], [SCALE]),
+        model([node("QuantizeLinear", "xsz", ["q"]), node("DequantizeLinear", "qs")], [SCALE, ZERO]),
+    ),
     "zero point": ("q-dq", "error", "8.5", pair(zero=array("z", 3, np.int8)), pair()),
     "unsigned": ("q-dq", "error", "8.5", pair(zero=array("z", 0, np.uint8)), pair()),
     "unsigned in 10": ("q-dq", "error", "10.3", pair(zero=array("z", 0, np.uint8)), pair()),
-    "zero point size": ("q-dq", "error", "8.5",
-                        pair(zero=array("z", [0, 0], np.int8)), pair(zero=array("z", [0], np.int8))),
-    "zero point computed": ("q-dq", "error", "8.5",
-                            model([node("Identity", ["z0"], ["z"]), Q, DQ], [SCALE, array("z0", 0, np.int8)]), pair()),
+    "zero point size": (
+        "q-dq",
+        "error",
+        "8.5",
+        pair(zero=array("z", [0, 0], np.int8)),
+        pair(zero=array("z", [0], np.int8)),
+    ),
+    "zero point computed": (
+        "q-dq",
+        "error",
+        "8.5",
+        model([node("Identity", ["z0"], ["z"]), Q, DQ], [SCALE, array("z0", 0, np.int8)]),
+        pair(),
+    ),
     "scale": ("q-dq", "error", "8.5", pair(scale=array("s", 0.0)), pair()),
     "int8 weight": ("q-dq", "error", "8.6", weights(2, np.int8, axis=0), weights(2, axis=0)),
     "int32 bias": ("q-dq", "error", "10.3", bias(np.int32), bias(np.int8)),
-    "bare int8": ("q-dq", "error", "8.5", model([node("MatMul", "xw")], [array("w", np.ones((8, 8)), np.int8)]),
-                  model([node("MatMul", "xw")], [array("w", np.ones((8, 8)))])),
+    "bare int8": (
+        "q-dq",
+        "error",
+        "8.5",
+        model([node("MatMul", "xw")], [array("w", np.ones((8, 8)), np.int8)]),
+        model([node("MatMul", "xw")], [array("w", np.ones((8, 8)))]),
+    ),
     "axis left out": ("q-dq", "error", "8.5", weights(2), weights(2, axis=0)),
     "axis of another size": ("q-dq", "error", "8.5", weights(2, axis=1), weights(3, axis=1)),
-    "activation per axis": ("q-dq", "error", "8.5",
-                            model([node("QuantizeLinear", "xsz", ["q"], axis=1),
-                                   node("DequantizeLinear", "qsz", axis=1)],
-                                  [array("s", [0.1] * 3), array("z", [0] * 3, np.int8)]), pair()),
+    "activation per axis": (
+        "q-dq",
+        "error",
+        "8.5",
+        model(
+            [node("QuantizeLinear", "xsz", ["q"], axis=1), node("DequantizeLinear", "qsz", axis=1)],
+            [array("s", [0.1] * 3), array("z", [0] * 3, np.int8)],
+        ),
+        pair(),
+    ),
     "dynamic": ("dynamic-shape", "error", "8.2", plain(shape=("n", 3, 8, 8)), plain()),
     "no shape": ("dynamic-shape", "error", "8.2", plain(shape=None), plain()),
     "input type": ("input-type", "error", "8.5", input_of(TensorProto.UINT8), input_of(TensorProto.FLOAT)),
     "network type": ("network-type", "error", "8.2", input_of(TensorProto.UINT8), input_of(TensorProto.FLOAT)),
     "two inputs": ("inputs", "warning", "8.2", model([node("Add", "xk")], inputs=("x", "k")), CLEAN),
-    "initializer type": ("initializer-type", "error", "8.2", added(array("k", 1, np.uint8)),
-                         added(array("k", 1, np.int32))),
-    "half of 10": ("initializer-type", "error", "8.6", added(typed("k", TensorProto.BFLOAT16, [1], [1.0])),
-                   added(typed("k", TensorProto.FLOAT16, [1], [1.0]))),
+    "initializer type": (
+        "initializer-type",
+        "error",
+        "8.2",
+        added(array("k", 1, np.uint8)),
+        added(array("k", 1, np.int32)),
+    ),
+    "half of 10": (
+        "initializer-type",
+        "error",
+        "8.6",
+        added(typed("k", TensorProto.BFLOAT16, [1], [1.0])),
+        added(typed("k", TensorProto.FLOAT16, [1], [1.0])),
+    ),
     "cast": ("cast", "warning", "8.6", cast(TensorProto.INT64), cast(TensorProto.INT32)),
     "cast to double": ("cast", "warning", "10.3", cast(TensorProto.DOUBLE), cast(TensorProto.INT64)),
     "cast to uint8": ("cast", "error", "8.2", cast(TensorProto.UINT8), cast(TensorProto.INT32)),
     "cast to uint8 inside": ("cast", "warning", "8.5", cast(TensorProto.UINT8), cast(TensorProto.INT32)),
-    "cast to string": ("cast", "error", "10.3", model([node("Cast", "x", to=TensorProto.STRING)],
-                       output=TensorProto.STRING), cast(TensorProto.INT32)),
+    "cast to string": (
+        "cast",
+        "error",
+        "10.3",
+        model([node("Cast", "x", to=TensorProto.STRING)], output=TensorProto.STRING),
+        cast(TensorProto.INT32),
+    ),
     "range": ("range", "warning", "8.6", table([BIG]), table([0])),
     "lowest": ("range", "warning", "8.6", table([-BIG - 1]), table([-1])),
-    "range of a Constant": ("range", "warning", "8.6",
-                            model([node("Constant", (), ["i"], value_int=BIG), node("Gather", "xi", axis=0)]),
-                            model([node("Constant", (), ["i"], value_int=0), node("Gather", "xi", axis=0)])),
+    "range of a Constant": (
+        "range",
+        "warning",
+        "8.6",
+        model([node("Constant", (), ["i"], value_int=BIG), node("Gather", "xi", axis=0)]),
+        model([node("Constant", (), ["i"], value_int=0), node("Gather", "xi", axis=0)]),
+    ),
     "double": ("range", "warning", "10.3", added(array("k", 1e300, np.float64)), added(array("k", 1.0, np.float64))),
     "external": ("external-data", "error", "8.2", external(), CLEAN),
-}  # fmt: skip
+}
 MORE = {  # rules that the broken file breaks besides
-    "attribute that is not read": {"scratch-memory"}, "top k": {"scratch-memory"},
-    "opset": {"opset"}, "functions": {"domain"}, "operator in a body": {"control-flow"},
-    "relabelled": {"reduce-axes"}, "reduce axes": {"opset"}, "sparse": {"impossible"},
-    "resize scales": {"impossible"}, "resize scales count": {"impossible"},
+    "attribute that is not read": {"scratch-memory"},
+    "top k": {"scratch-memory"},
+    "opset": {"opset"},
+    "functions": {"domain"},
+    "operator in a body": {"control-flow"},
+    "relabelled": {"reduce-axes"},
+    "reduce axes": {"opset"},
+    "sparse": {"impossible"},
+    "resize scales": {"impossible"},
+    "resize scales count": {"impossible"},
     "bare int8": {"impossible", "operator-type"},
-    "external": {"schema"}, "no shape": {"schema"}, "int32 bias": {"constant-input"},
-    "zero point computed": {"identity-on-initializer"}, "constant form": {"operator-type", "impossible"},
-}  # fmt: skip
+    "external": {"schema"},
+    "no shape": {"schema"},
+    "int32 bias": {"constant-input"},
+    "zero point computed": {"identity-on-initializer"},
+    "constant form": {"operator-type", "impossible"},
+}
 
 
 def found(made, path, tensorrt):
@@ -329,8 +477,13 @@ def test_q_dq_is_refused_where_there_is_no_int8(tmp_path):
 def test_later_releases_take_more(tmp_path):
     path = save(tmp_path / "m.onnx", [node("HardSwish", "x")], opset=14)
     verdicts = {name: check(path, name)["fits"] for name in target_names()}
-    assert verdicts == {"jetson-nano": False, "xavier-nx": True, "orin-nano-4gb": True,
-                        "orin-nano-8gb": True, "local": True}  # fmt: skip
+    assert verdicts == {
+        "jetson-nano": False,
+        "xavier-nx": True,
+        "orin-nano-4gb": True,
+        "orin-nano-8gb": True,
+        "local": True,
+    }
     text = text_from_check(check(path, "jetson-nano"))
     assert "n_HardSwish: TensorRT 8.2 has no importer for HardSwish" in text
     assert text.splitlines()[-1].endswith("not a run of the board's parser)")
@@ -338,21 +491,33 @@ def test_later_releases_take_more(tmp_path):
 
 def test_the_release_of_another_jetpack(tmp_path):
     path = save(tmp_path / "m.onnx", [node("ReduceMean", "xa")], [AXES], opset=18, ir=9)
-    found = {name: {f["rule"] for f in check(path, "orin-nano-8gb", name)["findings"]}
-             for name in releases()}  # fmt: skip
-    assert found == {"8.2": {"opset", "ir", "reduce-axes"}, "8.5": {"opset", "ir", "reduce-axes"},
-                     "8.6": {"opset", "ir", "reduce-axes"}, "10.3": set(), "10.16": set(),
-                     "11.4": {"strong-typing"}}  # fmt: skip
+    found = {name: {f["rule"] for f in check(path, "orin-nano-8gb", name)["findings"]} for name in releases()}
+    assert found == {
+        "8.2": {"opset", "ir", "reduce-axes"},
+        "8.5": {"opset", "ir", "reduce-axes"},
+        "8.6": {"opset", "ir", "reduce-axes"},
+        "10.3": set(),
+        "10.16": set(),
+        "11.4": {"strong-typing"},
+    }
     with pytest.raises(RecipeError, match=r"TensorRT '9.0' is not known; known: 8.2, 8.5"):
         check(path, "orin-nano-8gb", "9.0")
 
 
 def test_the_operator_table_knows_when_an_importer_came():
-    first = {"HardSwish": "8.5", "Mod": "8.5", "LayerNormalization": "8.6", "Gelu": "10.3", "STFT": "10.16",
-             "RMSNormalization": "10.16", "Swish": "11.4", "DFT": "11.4"}  # fmt: skip
+    first = {
+        "HardSwish": "8.5",
+        "Mod": "8.5",
+        "LayerNormalization": "8.6",
+        "Gelu": "10.3",
+        "STFT": "10.16",
+        "RMSNormalization": "10.16",
+        "Swish": "11.4",
+        "DFT": "11.4",
+    }
     for operator, release in first.items():
         has = [name for name, r in releases().items() if operator in importers(r.operators)]
-        assert has == list(releases())[list(releases()).index(release):]  # fmt: skip
+        assert has == list(releases())[list(releases()).index(release) :]
     for release in releases().values():
         assert not {"QLinearConv", "DynamicQuantizeLinear"} & importers(release.operators)
 

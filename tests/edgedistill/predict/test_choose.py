@@ -48,8 +48,17 @@ def test_what_fits_meets_every_part_of_the_budget():
 
 def test_order_is_verdict_size_published_accuracy():
     found = choose("jetson-nano", fps=60, sizes=(128, 224))
-    keys = [(c.tier, -c.prediction.image_px, c.prediction.extrapolated, c.comparable_top1 is None,
-             -(c.accuracy.top1_percent if c.accuracy else 0)) for c in found if c.tier < 2]  # fmt: skip
+    keys = [
+        (
+            c.tier,
+            -c.prediction.image_px,
+            c.prediction.extrapolated,
+            c.comparable_top1 is None,
+            -(c.accuracy.top1_percent if c.accuracy else 0),
+        )
+        for c in found
+        if c.tier < 2
+    ]
     assert keys == sorted(keys)
     last = [c.fps_ratio for c in found if c.tier == 2]
     assert last == sorted(last, reverse=True), "the nearest to the budget first"
@@ -62,9 +71,7 @@ def test_a_tighter_budget_never_gains_candidates():
 
 
 def test_fewer_pixels_and_fewer_classes_are_not_slower():
-    large, small = (
-        choose("jetson-nano", sizes=(px,), classes=n) for px, n in ((224, 1000), (128, 10))
-    )
+    large, small = (choose("jetson-nano", sizes=(px,), classes=n) for px, n in ((224, 1000), (128, 10)))
     speed = {c.prediction.model: c.prediction.fps for c in small}
     assert all(speed[c.prediction.model] > c.prediction.fps for c in large)
 
@@ -96,8 +103,11 @@ def test_torchvision_s_figures_are_those_of_its_weights():
     )
 
     found = {c.prediction.model: c.accuracy for c in choose("jetson-nano")}
-    for name, weights in (("squeezenet1_0", SqueezeNet1_0_Weights), ("squeezenet1_1", SqueezeNet1_1_Weights),
-                          ("shufflenet_v2_x1_0", ShuffleNet_V2_X1_0_Weights)):  # fmt: skip
+    for name, weights in (
+        ("squeezenet1_0", SqueezeNet1_0_Weights),
+        ("squeezenet1_1", SqueezeNet1_1_Weights),
+        ("shufflenet_v2_x1_0", ShuffleNet_V2_X1_0_Weights),
+    ):
         metrics = weights.IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]
         assert found[name].top1_percent == metrics["acc@1"]
 
@@ -109,9 +119,10 @@ def test_nothing_beats_the_front():
     for candidate in rated:
         beaten = any(
             other.prediction.fps >= candidate.prediction.fps
-            and other.comparable_top1 >= candidate.comparable_top1 and other is not candidate
+            and other.comparable_top1 >= candidate.comparable_top1
+            and other is not candidate
             for other in rated
-        )  # fmt: skip
+        )
         assert (candidate in front) == (not beaten), candidate.prediction.model
 
 
@@ -142,20 +153,21 @@ def test_a_budget_that_nothing_meets_exits_1_with_the_nearest(capsys):
 def test_into_changes_two_values_and_keeps_every_other_byte(tmp_path, capsys):
     path = tmp_path / "r.toml"
     path.write_text(RECIPE)
-    assert (
-        main(["choose", "--fps", "30", "--memory-mib", "500", "--into", str(path), "--json"]) == 0
-    )
+    assert main(["choose", "--fps", "30", "--memory-mib", "500", "--into", str(path), "--json"]) == 0
     best = json.loads(capsys.readouterr().out)[0]
     expected = RECIPE.replace('"resnet18"', f'"{best["model"]}"').replace("128", "224")
     assert path.read_text() == expected
     assert [p.name for p in tmp_path.iterdir() if p.name != "data"] == ["r.toml"]
 
 
-@pytest.mark.parametrize(("before", "after"), [
-    ('[data]\ntrain = "x"\n', '[data]\nimage_px = 160\ntrain = "x"\n\n[student]\nmodel = "m"\n'),
-    ('[data]\r\nimage_px = 64\r\n[student]\r\n', '[data]\r\nimage_px = 160\r\n[student]\r\nmodel = "m"\r\n'),
-    ("[student] # s\nmodel='old'#c\n[data]\nimage_px=64", '[student] # s\nmodel="m"#c\n[data]\nimage_px=160'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('[data]\ntrain = "x"\n', '[data]\nimage_px = 160\ntrain = "x"\n\n[student]\nmodel = "m"\n'),
+        ("[data]\r\nimage_px = 64\r\n[student]\r\n", '[data]\r\nimage_px = 160\r\n[student]\r\nmodel = "m"\r\n'),
+        ("[student] # s\nmodel='old'#c\n[data]\nimage_px=64", '[student] # s\nmodel="m"#c\n[data]\nimage_px=160'),
+    ],
+)
 def test_into_finds_its_place(tmp_path, before, after):
     path = tmp_path / "r.toml"
     path.write_bytes(before.encode())
@@ -163,10 +175,14 @@ def test_into_finds_its_place(tmp_path, before, after):
     assert path.read_bytes().decode() == after
 
 
-@pytest.mark.parametrize("text", [
-    'student = { model = "a" }\n[data]\nimage_px = 64\n', '[data]\nnote = """\n[student]\nmodel = "a"\n"""\n',
-    "[data\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        'student = { model = "a" }\n[data]\nimage_px = 64\n',
+        '[data]\nnote = """\n[student]\nmodel = "a"\n"""\n',
+        "[data\n",
+    ],
+)
 def test_a_recipe_that_lines_cannot_change_stays_as_it_is(tmp_path, text):
     path = tmp_path / "r.toml"
     path.write_text(text)
@@ -184,8 +200,7 @@ def test_the_seed_scenario_is_one_recipe_that_choose_made():
     target = recipe.target
     assert recipe.teacher.model == "resnet152"
     assert (target.device, target.fps, target.memory_mib) == ("jetson-nano", 30, 500)
-    best = choose(target.device, target.precision, target.fps, target.memory_mib,
-                  (recipe.data.image_px,))[0]  # fmt: skip
+    best = choose(target.device, target.precision, target.fps, target.memory_mib, (recipe.data.image_px,))[0]
     assert best.tier == 0
     assert recipe.student.model == best.prediction.model
     assert best.prediction.fps_low >= 30

@@ -52,15 +52,18 @@ def test_contradicting_rows_of_one_network_both_stay():
     assert found == {19.53, 17.65, 17.0}
 
 
-@pytest.mark.parametrize(("changed", "word"), [
-    ({"precision": "not stated"}, "precision not stated"), ({"device": "Jetson Orin Nano"}, "power mode"),
-    ({"precision": "INT8 requested (no HW INT8)"}, "hardware without it"), ({"model": "Swin-B"}, "transformer"),
-    ({"model": "SSD MobileNet v2"}, "cannot be built"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"precision": "not stated"}, "precision not stated"),
+        ({"device": "Jetson Orin Nano"}, "power mode"),
+        ({"precision": "INT8 requested (no HW INT8)"}, "hardware without it"),
+        ({"model": "Swin-B"}, "transformer"),
+        ({"model": "SSD MobileNet v2"}, "cannot be built"),
+    ],
+)
 def test_why_a_row_is_left_out(changed, word):
-    good = next(
-        row for row in published() if row["model"] == "resnet18" and row["precision"] == "FP16"
-    )
+    good = next(row for row in published() if row["model"] == "resnet18" and row["precision"] == "FP16")
     assert reason(good) == ""
     assert word in reason({**good, **changed})
 
@@ -129,12 +132,17 @@ def test_a_group_that_is_held_out_has_no_say():
     from dataclasses import replace
 
     rows = NANO[:16]
-    changed = [replace(row, latency_ms=10 * row.latency_ms) if row.network == "resnet50" else row
-               for row in rows]  # fmt: skip
-    before = {one.row.source: one.predicted_ms for one in held_out(rows, "jetson-nano", "network")
-              if one.row.network == "resnet50"}  # fmt: skip
-    after = {one.row.source: one.predicted_ms for one in held_out(changed, "jetson-nano", "network")
-             if one.row.network == "resnet50"}  # fmt: skip
+    changed = [replace(row, latency_ms=10 * row.latency_ms) if row.network == "resnet50" else row for row in rows]
+    before = {
+        one.row.source: one.predicted_ms
+        for one in held_out(rows, "jetson-nano", "network")
+        if one.row.network == "resnet50"
+    }
+    after = {
+        one.row.source: one.predicted_ms
+        for one in held_out(changed, "jetson-nano", "network")
+        if one.row.network == "resnet50"
+    }
     assert before == after
 
 
@@ -154,10 +162,7 @@ def test_half_width_is_the_conformal_rank():
 
 
 def test_pairs_count_each_two_networks_once():
-    rows = [
-        next(r for r in NANO if r.network == name)
-        for name in ("squeezenet1_1", "resnet18", "vgg16")
-    ]
+    rows = [next(r for r in NANO if r.network == name) for name in ("squeezenet1_1", "resnet18", "vgg16")]
     right = [Held(row, row.latency_ms) for row in rows]
     assert pairs_in_order(right)["all_pairs"] == 3
     assert pairs_in_order(right)["all_fraction"] == 1.0
@@ -180,14 +185,17 @@ def test_features_grow_in_proportion_to_the_classes():
     assert half.kernels == counted[10].kernels
 
 
-@pytest.mark.parametrize(("target", "precision"), [
-    (target, precision) for target, board in HARDWARE.items() for precision in board.peak_gmacs
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "precision"),
+    [(target, precision) for target, board in HARDWARE.items() for precision in board.peak_gmacs],
+)
 def test_the_shares_of_a_prediction_by_hand(target, precision):
     """Each term by its data sheet; the gains are of the precision that is not the reference, and of those terms."""
     board, features = HARDWARE[target], Features(*(1e6 * number for number in range(1, 12)))
-    fitted = {"constants": {term: 2.0 + place for place, term in enumerate(TERMS)},
-              "gains": {"compute": 3.0, "depthwise": 5.0}}  # fmt: skip
+    fitted = {
+        "constants": {term: 2.0 + place for place, term in enumerate(TERMS)},
+        "gains": {"compute": 3.0, "depthwise": 5.0},
+    }
     width = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
     other = precision in ("fp32" if target == "jetson-nano" else "int8",)
     expected = {}

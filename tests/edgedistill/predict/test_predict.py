@@ -37,10 +37,18 @@ def onnx_file(tmp_path_factory):
 
 def bench_report(**changed):
     """The keys of a bench report that are read, as a Nano would fill them."""
-    return {"version": 2, "verb": "bench", "model": "mobilenetv3_small_100", "executed": "fp16",
-            "provenance": "measured: TensorRT 8.2.1 on sm_53", "state": "locked",
-            "machine": {"board": "NVIDIA Jetson Nano Developer Kit"}, "compute_ms": ONE,
-            "host_ms": {"p50_ms": 9.0}, **changed}  # fmt: skip
+    return {
+        "version": 2,
+        "verb": "bench",
+        "model": "mobilenetv3_small_100",
+        "executed": "fp16",
+        "provenance": "measured: TensorRT 8.2.1 on sm_53",
+        "state": "locked",
+        "machine": {"board": "NVIDIA Jetson Nano Developer Kit"},
+        "compute_ms": ONE,
+        "host_ms": {"p50_ms": 9.0},
+        **changed,
+    }
 
 
 def write(tmp_path, report):
@@ -95,15 +103,20 @@ def test_a_network_unlike_the_published_ones_is_marked():
     assert any(note.startswith("extrapolated: depthwise") for note in notes)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["mobilenetv3_smal_100"], "did you mean mobilenetv3_small_100"),
-    (["resnet18", "--target", "xavier-nx"], "no usable measurement of it is published"),
-    (["resnet18", "--target", "local"], "no usable measurement of it is published"),
-    (["resnet18", "--target", "orin-nano-4gb"], "no usable measurement of it is published"),
-    (["resnet18", "--target", "orin-nano-8gb", "--precision", "fp32"], "too few usable"),
-    (["resnet18", "--image-px", "200"], "counted at 96, 128"), (["none.onnx"], "no such file"),
-    (["resnet18", "--classes", "1"], "expected at least 2"), ([], "which network?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["mobilenetv3_smal_100"], "did you mean mobilenetv3_small_100"),
+        (["resnet18", "--target", "xavier-nx"], "no usable measurement of it is published"),
+        (["resnet18", "--target", "local"], "no usable measurement of it is published"),
+        (["resnet18", "--target", "orin-nano-4gb"], "no usable measurement of it is published"),
+        (["resnet18", "--target", "orin-nano-8gb", "--precision", "fp32"], "too few usable"),
+        (["resnet18", "--image-px", "200"], "counted at 96, 128"),
+        (["none.onnx"], "no such file"),
+        (["resnet18", "--classes", "1"], "expected at least 2"),
+        ([], "which network?"),
+    ],
+)
 def test_refusals_are_one_line(arguments, said, capsys):
     assert main(["predict", *arguments]) == 1
     out, err = capsys.readouterr()
@@ -127,10 +140,12 @@ def test_own_measurements_move_later_predictions_and_are_named(tmp_path, capsys)
 
 def test_a_run_s_report_is_learned_from_too(tmp_path):
     device = {
-        "executed": "fp16", "provenance": "measured: TensorRT 8.2.1", "conditions": {"state": "locked"},
+        "executed": "fp16",
+        "provenance": "measured: TensorRT 8.2.1",
+        "conditions": {"state": "locked"},
         "machine": {"board": "NVIDIA Jetson Nano Developer Kit"},
         "latency_ms": {"compute": None, "host": ONE, "end_to_end": ONE},
-    }  # fmt: skip
+    }
     recipe = {"student": {"model": "squeezenet1_1"}, "data": {"image_px": 128}}
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"device": device, "provenance": {"recipe": recipe}}))
@@ -139,14 +154,18 @@ def test_a_run_s_report_is_learned_from_too(tmp_path):
     assert (kept["model"], kept["image_px"], kept["latency_ms"]) == ("squeezenet1_1", 128, 8.0)
 
 
-@pytest.mark.parametrize(("changed", "said"), [
-    ({"provenance": "stand-in: ONNX Runtime on this computer, not the board"}, "stand-in"),
-    ({"machine": {"board": None}}, "only what a board measured"),
-    ({"machine": {"board": "NVIDIA Jetson Orin Nano Developer Kit"}}, "not on Jetson Nano 4GB"),
-    ({"compute_ms": {"p50_ms": 0}}, "was not measured"), ({"state": "throttled"}, "throttled"),
-    ({"executed": "int8"}, "no prediction for jetson-nano in INT8"),
-    ({"compute_ms": None, "host_ms": None}, "not a report of this project's bench"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"provenance": "stand-in: ONNX Runtime on this computer, not the board"}, "stand-in"),
+        ({"machine": {"board": None}}, "only what a board measured"),
+        ({"machine": {"board": "NVIDIA Jetson Orin Nano Developer Kit"}}, "not on Jetson Nano 4GB"),
+        ({"compute_ms": {"p50_ms": 0}}, "was not measured"),
+        ({"state": "throttled"}, "throttled"),
+        ({"executed": "int8"}, "no prediction for jetson-nano in INT8"),
+        ({"compute_ms": None, "host_ms": None}, "not a report of this project's bench"),
+    ],
+)
 def test_what_is_not_learned_from(tmp_path, capsys, changed, said):
     report = write(tmp_path, bench_report(**changed))
     assert main(["predict", "--learn", str(report), "--image-px", "224"]) == 1
@@ -164,9 +183,11 @@ def test_a_damaged_store_is_named(capsys):
 
 
 def test_a_name_is_predicted_without_torch_and_onnx():
-    code = ("import sys; from edgedistill.cli import main; "
-            "assert main(['predict', 'resnet18', '--json']) == 0; "
-            "assert not {'torch', 'onnx', 'timm', 'scipy', 'numpy'} & set(sys.modules)")  # fmt: skip
+    code = (
+        "import sys; from edgedistill.cli import main; "
+        "assert main(['predict', 'resnet18', '--json']) == 0; "
+        "assert not {'torch', 'onnx', 'timm', 'scipy', 'numpy'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

@@ -45,21 +45,22 @@ def test_names_of_timm_find_the_network_of_the_table():
     assert fps == {"51.2", "20.0", "58.8"}, "rows that contradict each other are all shown"
     tagged = published_rows("jetson-nano", "mobilenetv2_100.ra_in1k", "fp32", 224)
     assert {row["fps"] for row in tagged} == fps
-    assert [r["fps"] for r in published_rows("jetson-nano", "efficientnet_b0", "fp32", 224)] == [
-        "37.7"
-    ]
+    assert [r["fps"] for r in published_rows("jetson-nano", "efficientnet_b0", "fp32", 224)] == ["37.7"]
 
 
-@pytest.mark.parametrize(("target", "model", "precision", "px"), [
-    ("jetson-nano", "mobilenetv3_small_100", "fp16", 224),  # nobody published it
-    ("jetson-nano", "squeezenet1_1", "fp16", 160),
-    ("jetson-nano", "squeezenet1_1", "int8", 224),
-    ("orin-nano-8gb", "squeezenet1_1", "fp16", 224),
-    ("orin-nano-4gb", "resnet18", "fp16", 224),  # published for the 8 GB board only
-    ("xavier-nx", "resnet18", "fp16", 224),
-    ("local", "squeezenet1_1", "fp16", 224),
-    ("jetson-nano", "mobilenetv2_050", "fp32", 224),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "model", "precision", "px"),
+    [
+        ("jetson-nano", "mobilenetv3_small_100", "fp16", 224),  # nobody published it
+        ("jetson-nano", "squeezenet1_1", "fp16", 160),
+        ("jetson-nano", "squeezenet1_1", "int8", 224),
+        ("orin-nano-8gb", "squeezenet1_1", "fp16", 224),
+        ("orin-nano-4gb", "resnet18", "fp16", 224),  # published for the 8 GB board only
+        ("xavier-nx", "resnet18", "fp16", 224),
+        ("local", "squeezenet1_1", "fp16", 224),
+        ("jetson-nano", "mobilenetv2_050", "fp32", 224),
+    ],
+)
 def test_nothing_near_is_passed_off_as_a_match(target, model, precision, px):
     assert published_rows(target, model, precision, px) == []
 
@@ -71,16 +72,29 @@ def test_precision_is_the_hardware_s_not_the_label_s():
     assert not any(published_rows("jetson-nano", m, "int8", px) for m in models for px in sizes)
 
 
-@pytest.mark.parametrize(("target", "model", "precision", "px", "expected"), [
-    ("jetson-nano", "resnet18", "fp16", 256, {"90.2": "224x224", "87.6": "224x224", "38.5": "FP32"}),
-    ("orin-nano-8gb", "resnet50.a1_in1k", "int8", 224, {
-        "272.7": "FP32", "533.6": "FP16", "548": "power mode 15 W", "267": "power mode 7 W"}),
-    ("jetson-nano", "mobilenetv2_140", "fp16", 224, {"17.3": "320x320, precision not stated"}),
-    ("jetson-nano", "mobilenetv3_large_100", "fp16", 224, {
-        "54.46": 'size not stated, "INT8" as labelled by authors (no HW INT8)'}),
-    ("jetson-nano", "mobilenetv3_small_100", "fp16", 224, {}),
-    ("xavier-nx", "resnet18", "fp16", 256, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "model", "precision", "px", "expected"),
+    [
+        ("jetson-nano", "resnet18", "fp16", 256, {"90.2": "224x224", "87.6": "224x224", "38.5": "FP32"}),
+        (
+            "orin-nano-8gb",
+            "resnet50.a1_in1k",
+            "int8",
+            224,
+            {"272.7": "FP32", "533.6": "FP16", "548": "power mode 15 W", "267": "power mode 7 W"},
+        ),
+        ("jetson-nano", "mobilenetv2_140", "fp16", 224, {"17.3": "320x320, precision not stated"}),
+        (
+            "jetson-nano",
+            "mobilenetv3_large_100",
+            "fp16",
+            224,
+            {"54.46": 'size not stated, "INT8" as labelled by authors (no HW INT8)'},
+        ),
+        ("jetson-nano", "mobilenetv3_small_100", "fp16", 224, {}),
+        ("xavier-nx", "resnet18", "fp16", 256, {}),
+    ],
+)
 def test_other_rows_of_the_network_say_how_they_differ(target, model, precision, px, expected):
     rows = other_rows(target, model, precision, px)
     assert {row["fps"]: row["differs"] for row in rows} == expected

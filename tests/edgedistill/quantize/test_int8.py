@@ -120,8 +120,9 @@ def test_a_state_of_other_images_is_not_gone_on_from(model, images, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         ranges_from_model(model, killed, len(images), "mse", state=state, belongs_to="others")
     assert state.exists()
-    found = ranges_from_model(model, lambda position: images[position : position + 1], len(images), "mse",
-                              state=state, belongs_to="ours")  # fmt: skip
+    found = ranges_from_model(
+        model, lambda position: images[position : position + 1], len(images), "mse", state=state, belongs_to="ours"
+    )
     assert found.kept == kept(model, images)
 
 
@@ -129,9 +130,7 @@ def test_int8_stays_close_and_is_what_tensorrt_takes(model, images):
     amax = kept(model, images, "mse")
     out = model.with_name("q.onnx")
     made = qdq_from_onnx(model, amax, out)
-    assert made["weights"] == sum(
-        n.op_type == "Conv" for n in onnx.load(str(model)).graph.node
-    )
+    assert made["weights"] == sum(n.op_type == "Conv" for n in onnx.load(str(model)).graph.node)
     assert check_onnx(out, load_target("xavier-nx")) == []
     assert snr_db(logits(model, images), logits(out, images)) > 12
     proto = onnx.load(str(out))
@@ -146,9 +145,7 @@ def test_int8_stays_close_and_is_what_tensorrt_takes(model, images):
             assert weight.dtype == np.float32
             largest = np.maximum(np.abs(weight).reshape(len(weight), -1).max(1), 1e-8)
             assert scale == pytest.approx(largest / 127, rel=1e-5)
-    biases = [
-        values[n.input[2]] for n in proto.graph.node if n.op_type == "Conv" and len(n.input) > 2
-    ]
+    biases = [values[n.input[2]] for n in proto.graph.node if n.op_type == "Conv" and len(n.input) > 2]
     assert all(bias.dtype == np.float32 for bias in biases)
 
 
@@ -160,9 +157,7 @@ def test_only_the_skip_branch_of_a_residual_add_is_quantized(tmp_path, images):
     qdq_from_onnx(tmp_path / "m.onnx", amax, tmp_path / "q.onnx")
     graph = onnx.load(str(tmp_path / "q.onnx")).graph
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    adds = [
-        sorted(makers[name] for name in node.input) for node in graph.node if node.op_type == "Add"
-    ]
+    adds = [sorted(makers[name] for name in node.input) for node in graph.node if node.op_type == "Add"]
     assert adds == [["Conv", "DequantizeLinear"]] * 8
 
 

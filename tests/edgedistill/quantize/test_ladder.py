@@ -26,15 +26,19 @@ def net(path, weights, pool="GlobalAveragePool"):
     nodes, tensors, name = [], [], "image"
     for place, weight in enumerate(weights):
         tensors.append(numpy_helper.from_array(weight.astype(np.float32), f"w{place}"))
-        nodes.append(
-            helper.make_node("Conv", [name, f"w{place}"], [f"conv{place}"], name=f"conv{place}")
-        )
+        nodes.append(helper.make_node("Conv", [name, f"w{place}"], [f"conv{place}"], name=f"conv{place}"))
         name = f"conv{place}"
-    nodes += [helper.make_node(pool, [name], ["pooled"], name="mean"),
-              helper.make_node("Flatten", ["pooled"], ["logits"])]  # fmt: skip
+    nodes += [
+        helper.make_node(pool, [name], ["pooled"], name="mean"),
+        helper.make_node("Flatten", ["pooled"], ["logits"]),
+    ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])], tensors)  # fmt: skip
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
+        tensors,
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7)
     onnx.save(onnx.shape_inference.infer_shapes(model), str(path))
     return path
@@ -80,9 +84,7 @@ def test_a_gate_that_nothing_passes_says_so(fragile, images):
         labels = session.logits(images).argmax(axis=1)
     kept, curve = fewest_float_layers(fragile, amax, [], (images, labels, CLASSES), 0.0)
     assert kept is None
-    recipe = recipe_from_table(
-        {"data": {"train": "x"}, "quantize": {"max_int8_drop_points": 0.5}}, "r"
-    )
+    recipe = recipe_from_table({"data": {"train": "x"}, "quantize": {"max_int8_drop_points": 0.5}}, "r")
     values = {"int8_gate": {"passed": False, "curve": curve}, "executed": "fp16"}
     int8_is_good_enough(recipe, values)  # this target executes no INT8: a warning is enough
     with pytest.raises(QuantizeError, match="quantize.max_int8_drop_points allows 0.5; set"):
@@ -113,12 +115,15 @@ def test_the_standard_error_is_that_of_the_mean_of_the_differences(rng):
 
 @pytest.mark.parametrize(
     ("factor", "levels"),
-    [(1.0, set()), (400.0, {("warning", "pooled")}), (6000.0, {("warning", "conv1"), ("warning", "pooled")}),
-     (1e6, {("error", "conv1"), ("warning", "pooled")})],
-)  # fmt: skip
+    [
+        (1.0, set()),
+        (400.0, {("warning", "pooled")}),
+        (6000.0, {("warning", "conv1"), ("warning", "pooled")}),
+        (1e6, {("error", "conv1"), ("warning", "pooled")}),
+    ],
+)
 def test_the_layer_that_overflows_float16_is_named(tmp_path, images, factor, levels):
-    weights = [np.eye(3)[:, :, None, None], factor * np.eye(3)[:, :, None, None],
-               np.eye(3)[:, :, None, None] / factor]  # fmt: skip
+    weights = [np.eye(3)[:, :, None, None], factor * np.eye(3)[:, :, None, None], np.eye(3)[:, :, None, None] / factor]
     path = net(tmp_path / "m.onnx", weights[:2] if factor == 400 else weights)
     largest = largest_of_every_tensor(path, lambda i: images[i : i + 1], len(images))
     assert largest["conv1"] == pytest.approx(factor * np.abs(images[:32]).max(), rel=1e-5)
@@ -132,4 +137,5 @@ def test_the_layer_that_overflows_float16_is_named(tmp_path, images, factor, lev
     assert any("FP16 OVERFLOW in Conv conv1: |x| reaches" in line for line in said) == (factor == 1e6)
     assert len(said) == (1 if levels and factor != 1e6 else len(wanted))
     assert lines_from_findings(found[:1] * 9)[5:] == (
-        ["FP16 OVERFLOW in 4 more tensors: see fp16_findings"] if factor == 1e6 else [])  # fmt: skip
+        ["FP16 OVERFLOW in 4 more tensors: see fp16_findings"] if factor == 1e6 else []
+    )

@@ -22,9 +22,7 @@ def images(rng):
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    return model_from_weights(
-        "mobilenetv3_small_050", "scratch", list("abcd"), will_train=True
-    ).eval()
+    return model_from_weights("mobilenetv3_small_050", "scratch", list("abcd"), will_train=True).eval()
 
 
 def logits(net, images):

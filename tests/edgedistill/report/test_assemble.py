@@ -63,9 +63,7 @@ def test_gain_is_claimed_only_when_zero_lies_outside(made, recipe):
 def test_what_is_promised_is_there_and_json(stages, recipe):
     report = report_from_stages(stages, recipe)
     for net in ("teacher", "baseline", "student"):
-        assert {"top1_fraction", "parameters", "macs", "file_bytes", "provenance"} <= set(
-            report[net]
-        )
+        assert {"top1_fraction", "parameters", "macs", "file_bytes", "provenance"} <= set(report[net])
     assert list(report["accuracy_ladder"]) == ["float", "onnx", "fp16", "int8"]
     assert (report["target"]["requested"], report["target"]["executed"]) == ("int8", "fp16")
     assert report["device"]["executed"] == "fp32"
@@ -95,8 +93,7 @@ def test_published_rows_stand_with_their_source_and_a_gap_is_told(stages, recipe
     assert gap["rows"] == []
     assert {row["differs"] for row in gap["others"]} == {"224x224"}
     assert gap["reason"] == (
-        "unknown: no published measurement for squeezenet1_1 at 128 px, FP16, TensorRT, on Jetson "
-        "Nano 4GB"
+        "unknown: no published measurement for squeezenet1_1 at 128 px, FP16, TensorRT, on Jetson Nano 4GB"
     )
 
 
@@ -199,12 +196,15 @@ def test_advice_knows_scratch_few_steps_and_the_command(made, recipe):
     assert all(row["command"].startswith(typed) for row in rows)
 
 
-@pytest.mark.parametrize("distill", [
-    {"method": "ensemble", "teachers": [{"model": "resnet18"}], "feature_weight": 0},
-    {"method": "self", "feature_weight": 0},
-    {"loss": "mse"},
-    {"method": "data_free"},
-])
+@pytest.mark.parametrize(
+    "distill",
+    [
+        {"method": "ensemble", "teachers": [{"model": "resnet18"}], "feature_weight": 0},
+        {"method": "self", "feature_weight": 0},
+        {"loss": "mse"},
+        {"method": "data_free"},
+    ],
+)
 def test_advice_is_a_recipe_that_is_taken_whatever_the_method(made, recipe, distill):
     from edgedistill.config import apply_override
 
@@ -279,8 +279,9 @@ def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swe
     assert check.schema["properties"]["version"] == {"const": VERSION}
     check.validate(report_from_stages(stages, recipe))
     with_cost = with_keys(recipe, cost={"currency": "EUR", "cloud_price_per_hour": 1})
-    pair = disagreement(("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6),
-                        stages["data"]["classes"], [f"{i}" for i in range(6)])  # fmt: skip
+    pair = disagreement(
+        ("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6), stages["data"]["classes"], [f"{i}" for i in range(6)]
+    )
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
     check.validate(report_from_stages(stages, with_cost, [pair], swept=swept(recipe, stages)))
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
@@ -295,8 +296,7 @@ def test_the_report_of_a_real_run_is_what_the_schema_says(finished_run):
     report = json.loads(path.read_text(encoding="utf-8"))
     validator().validate(report)
     for pair in report["disagreements"]:
-        parts = ("both_right", "first_only_right", "second_only_right", "both_wrong_alike",
-                 "both_wrong_apart")  # fmt: skip
+        parts = ("both_right", "first_only_right", "second_only_right", "both_wrong_alike", "both_wrong_apart")
         assert sum(pair[part] for part in parts) == report["test_images"]
     teacher_and_student = report["disagreements"][0]
     alike = 1 - teacher_and_student["apart"] / report["test_images"]
@@ -322,8 +322,11 @@ def test_the_dependency_list_holds_what_direct_ones_require(stages, recipe):
 
 
 def test_test_images_of_few_groups_are_warned_of(stages, recipe):
-    stages["data"] |= {"groups": {"train": 20, "val": 3, "test": 3}, "copies_left_out": {"val": 0, "test": 2},
-                       "torn_groups": 1}  # fmt: skip
+    stages["data"] |= {
+        "groups": {"train": 20, "val": 3, "test": 3},
+        "copies_left_out": {"val": 0, "test": 2},
+        "torn_groups": 1,
+    }
     warnings = report_from_stages(stages, recipe)["warnings"]
     assert any("test images are of 3 groups" in line and "too narrow" in line for line in warnings)
     assert any("2 exact copies of test images were left out" in line for line in warnings)

@@ -42,14 +42,21 @@ def made_report(stages_to_read, recipe, board, swept):
     names = [*HOSTILE[:5], RIGHT_TO_LEFT]
     stages = renamed(stages_to_read, names)
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0], "a" * 60))
-    cost = {"currency": "EUR", "cloud_price_per_hour": 0.5, "board_price": 150, "board_months": 36,
-            "power_price_per_kwh": 0.3}  # fmt: skip
+    cost = {
+        "currency": "EUR",
+        "cloud_price_per_hour": 0.5,
+        "board_price": 150,
+        "board_months": 36,
+        "power_price_per_kwh": 0.3,
+    }
     table = recipe.model_dump(mode="json")
     table |= {"cost": cost, "target": {**table["target"], "fps": 30, "memory_mib": 400}}
     one, other = np.random.default_rng(0).normal(size=(2, 60, 6))
     hashes = [f"{i:064x}" for i in range(60)]
-    pairs = [disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes)
-             for first, second in (("teacher", "student"), ("float", "int8"))]  # fmt: skip
+    pairs = [
+        disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes)
+        for first, second in (("teacher", "student"), ("float", "int8"))
+    ]
     report = report_from_stages(stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages))
     frame = np.full((64, 64, 3), 128, np.uint8)
     return report, thumbnails(pairs, lambda position: frame)
@@ -59,8 +66,10 @@ def made_report(stages_to_read, recipe, board, swept):
 def pages(made_report, tmp_path_factory) -> dict[str, Path]:
     report, pictures = made_report
     folder = tmp_path_factory.mktemp("pages")
-    written = {"report": html_from_report(report, None, pictures),
-               "compare": html_from_comparison(compared({"one": report, "b" * 80: report}, {}))}  # fmt: skip
+    written = {
+        "report": html_from_report(report, None, pictures),
+        "compare": html_from_comparison(compared({"one": report, "b" * 80: report}, {})),
+    }
     for name, page in written.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in written}
@@ -78,8 +87,10 @@ def test_nothing_is_fetched_and_nothing_complains(browser, pages):
 def test_the_page_s_policy_stops_what_should_ever_break_out(browser, pages, tmp_path):
     page = pages["report"].read_text(encoding="utf-8")
     broken = tmp_path / "broken.html"
-    broken.write_text(page.replace("</main>", '<script>window.ours = 1</script><img src="http://127.0.0.1:9/x">'
-                                   "</main>"), encoding="utf-8")  # fmt: skip
+    broken.write_text(
+        page.replace("</main>", '<script>window.ours = 1</script><img src="http://127.0.0.1:9/x"></main>'),
+        encoding="utf-8",
+    )
     tab = browser.open(broken)
     assert tab.evaluate("window.ours") is None
     assert any("Content Security Policy" in line for line in tab.complaints)

@@ -26,7 +26,11 @@ def test_a_row_for_each_run_and_for_each_host(reports):
     found = compared(reports, {})
     assert [row["name"] for row in found["runs"]] == ["small", "big"]
     assert [(row["name"], row["host"]) for row in found["hosts"]] == [
-        ("small", "nano-3"), ("small", "local"), ("big", "nano-3"), ("big", "local")]  # fmt: skip
+        ("small", "nano-3"),
+        ("small", "local"),
+        ("big", "nano-3"),
+        ("big", "local"),
+    ]
     assert found["hosts"][0]["memory_mib"] == 450.5
     assert found["front"] == ["small"], "the big one is worse and bigger"
     assert found["caveats"] == []
@@ -66,10 +70,15 @@ def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
     assert said.endswith("comparison: two.html\n")
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (None, "finish the run"), ("{", "is no report"), ('{"version": 1}', "report of version 1"),
-    ("[]", "report of version None"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "finish the run"),
+        ("{", "is no report"),
+        ('{"version": 1}', "report of version 1"),
+        ("[]", "report of version None"),
+    ],
+)
 def test_what_is_no_report_is_refused(tmp_path, content, said):
     (tmp_path / "report").mkdir()
     if content is not None:

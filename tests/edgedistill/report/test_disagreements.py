@@ -68,8 +68,7 @@ def test_thumbnails_are_small_upright_and_in_the_right_colours(rng):
 
 def test_a_page_of_noise_stays_within_its_budget_and_serves_both_pairs(rng):
     noise = rng.integers(0, 256, (500, 96, 96, 3), dtype=np.uint8)
-    pairs = [{"shown": [{"position": i + 100 * pair, "sha256": f"{pair}-{i}"} for i in range(99)]}
-             for pair in range(2)]  # fmt: skip
+    pairs = [{"shown": [{"position": i + 100 * pair, "sha256": f"{pair}-{i}"} for i in range(99)]} for pair in range(2)]
     kept = thumbnails(pairs, lambda position: noise[position])
     assert sum(map(len, kept.values())) <= MOST_BYTES
     of_first = sum(name.startswith("0-") for name in kept)

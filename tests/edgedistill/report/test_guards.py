@@ -13,10 +13,19 @@ from edgedistill.report.uncertainty import over_seeds
 
 
 def net(top1, parameters=1e6, recall=0.9, error=0.02):
-    figures = {"top1_fraction": top1, "balanced_accuracy_fraction": top1,
-               "per_class_recall": {"a": 0.9, "b": recall}, "calibration_error": error}  # fmt: skip
-    row = {"epoch": 1, "train_loss": 1.0, "terms": {"kd": 0.5, "feature": 1.0},
-           "eval_top1_fraction": top1, "eval_balanced_accuracy_fraction": top1}  # fmt: skip
+    figures = {
+        "top1_fraction": top1,
+        "balanced_accuracy_fraction": top1,
+        "per_class_recall": {"a": 0.9, "b": recall},
+        "calibration_error": error,
+    }
+    row = {
+        "epoch": 1,
+        "train_loss": 1.0,
+        "terms": {"kd": 0.5, "feature": 1.0},
+        "eval_top1_fraction": top1,
+        "eval_balanced_accuracy_fraction": top1,
+    }
     return {"validation": figures, "parameters": parameters, "epochs": 5, "history": [row]}
 
 
@@ -35,15 +44,18 @@ def test_good_figures_raise_nothing():
     assert guards_of(GOOD, recipe()) == []
 
 
-@pytest.mark.parametrize(("change", "settings", "said"), [
-    (("teacher", net(0.8, 2e7)), {}, "not better than the student"),
-    (("teacher", net(0.95, 2e7, error=0.3)), {}, "poorly calibrated"),
-    (("teacher", net(0.95, 2e7, recall=0.3)), {}, "recall of b: 0.30"),
-    (("teacher", net(0.95, 2e8)), {}, "distill.method=progressive"),
-    (("distill", {**net(0.9), "teacher_top_probability": 0.999}), {}, "as hard as the labels"),
-    (("distill", {**net(0.9), "teacher_top_probability": 0.51}), {}, "say little"),
-    (("distill", net(0.9)), {"feature_weight": 0.8}, "distill.feature_weight=0.08"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "settings", "said"),
+    [
+        (("teacher", net(0.8, 2e7)), {}, "not better than the student"),
+        (("teacher", net(0.95, 2e7, error=0.3)), {}, "poorly calibrated"),
+        (("teacher", net(0.95, 2e7, recall=0.3)), {}, "recall of b: 0.30"),
+        (("teacher", net(0.95, 2e8)), {}, "distill.method=progressive"),
+        (("distill", {**net(0.9), "teacher_top_probability": 0.999}), {}, "as hard as the labels"),
+        (("distill", {**net(0.9), "teacher_top_probability": 0.51}), {}, "say little"),
+        (("distill", net(0.9)), {"feature_weight": 0.8}, "distill.feature_weight=0.08"),
+    ],
+)
 def test_each_guard_speaks_alone(change, settings, said):
     stages = {**copy.deepcopy(GOOD), change[0]: change[1]}
     (line,) = guards_of(stages, recipe(**settings))
@@ -88,9 +100,16 @@ def test_a_gain_within_the_spread_is_not_called_one():
 def curved(values, steps=100, loss=None, top1=None, images=1000):
     made = net(values[-1] if top1 is None else top1)
     row = made["history"][0]
-    made["history"] = [{**row, "epoch": epoch, "eval_top1_fraction": value,
-                        "eval_balanced_accuracy_fraction": value, "eval_loss": loss}
-                       for epoch, value in enumerate(values, start=1)]  # fmt: skip
+    made["history"] = [
+        {
+            **row,
+            "epoch": epoch,
+            "eval_top1_fraction": value,
+            "eval_balanced_accuracy_fraction": value,
+            "eval_loss": loss,
+        }
+        for epoch, value in enumerate(values, start=1)
+    ]
     made["validation"]["images"] = images
     return {**made, "steps": steps, "epochs": len(values), "teacher_top_probability": 0.8}
 
@@ -99,10 +118,14 @@ RISING = [0.5, 0.55, 0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.86, 0.9]
 FLAT = [0.5, 0.6, 0.7, 0.8, 0.85, 0.88, 0.9, 0.9, 0.91, 0.9]
 
 
-@pytest.mark.parametrize(("stage", "name", "key"), [
-    ("teacher", "teacher", "teacher.min_steps=200"), ("baseline", "baseline", "distill.min_steps=200"),
-    ("distill", "student", "distill.min_steps=200"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stage", "name", "key"),
+    [
+        ("teacher", "teacher", "teacher.min_steps=200"),
+        ("baseline", "baseline", "distill.min_steps=200"),
+        ("distill", "student", "distill.min_steps=200"),
+    ],
+)
 def test_a_curve_that_still_rises_at_the_end_is_not_trained_yet(stage, name, key):
     stages = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7)}
     stages[stage] = {**curved(RISING), "parameters": stages[stage]["parameters"]}
@@ -147,11 +170,16 @@ def test_what_is_set_is_not_advised_again():
     assert guards_of(fallen, recipe(keep="best")) == []
 
 
-@pytest.mark.parametrize(("typed", "said"), [
-    ("edgedistill run mine/parts.toml --run-dir here",
-     "edgedistill sweep mine/parts.toml --run-dir here --over distill.temperature=8,16"),
-    ("edgedistill quickstart", "edgedistill quickstart --set distill.temperature=8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            "edgedistill run mine/parts.toml --run-dir here",
+            "edgedistill sweep mine/parts.toml --run-dir here --over distill.temperature=8,16",
+        ),
+        ("edgedistill quickstart", "edgedistill quickstart --set distill.temperature=8"),
+    ],
+)
 def test_commands_are_those_of_this_run(typed, said):
     stages = {**copy.deepcopy(GOOD), "distill": {**net(0.9), "teacher_top_probability": 0.999}}
     (line,) = guards_of(stages, recipe(), Command(typed))

@@ -83,8 +83,12 @@ def test_the_policy_allows_the_page_s_own_script_and_nothing_else(page):
     policy = next(a["content"] for tag, a in Tags(page).tags if "http-equiv" in a)
     script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert policy.split("; ") == ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'",
-                                  f"script-src 'sha256-{digest}'"]  # fmt: skip
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "img-src data:",
+        "style-src 'unsafe-inline'",
+        f"script-src 'sha256-{digest}'",
+    ]
 
 
 def test_ids_are_unique_and_every_reference_has_its_target(page):
@@ -103,10 +107,13 @@ def test_equal_reports_give_equal_pages_in_another_process(report, page, tmp_pat
         "sys.stdout.write(html_from_report(json.load(open(sys.argv[1], encoding='utf-8'))))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "report.json"], cwd=ROOT, capture_output=True,
-        encoding="utf-8", env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"},
+        [sys.executable, "-c", code, tmp_path / "report.json"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONIOENCODING": "utf-8"},
         check=True,
-    )  # fmt: skip
+    )
     assert done.stdout == page
 
 
@@ -120,14 +127,18 @@ def test_figures_use_the_page_s_colours_only(page):
 def test_every_figure_stands_beside_where_it_comes_from(page):
     text = Tags(page).text
     verdict = text[text.index("The student keeps") : text.index("Retention of")]
-    numbers = re.findall(
-        r"([\d.]+ %|[\d.]+\u00d7|[\d.]+ points|[\d.]+ ms|\d+ FPS)\s+(\S+)", verdict
-    )
+    numbers = re.findall(r"([\d.]+ %|[\d.]+\u00d7|[\d.]+ points|[\d.]+ ms|\d+ FPS)\s+(\S+)", verdict)
     kinds = {"measured", "counted", "stand-in", "published"}
     badged = [(number, kind.strip(".,")) for number, kind in numbers if kind.strip(".,") in kinds]
     assert [kind for _, kind in badged] == [
-        "measured", "counted", "counted", "measured", "stand-in", "published", "published",
-    ]  # fmt: skip
+        "measured",
+        "counted",
+        "counted",
+        "measured",
+        "stand-in",
+        "published",
+        "published",
+    ]
     assert text.count("simulated") >= 2
 
 
@@ -160,14 +171,22 @@ def test_page_without_raw_samples_or_enough_runs(stages, recipe):
 def test_what_a_board_says_of_its_run_is_on_the_page(stages, recipe):
     bench = stages["deploy"]["hosts"][0]["bench"]
     bench["compute_ms"] = dict(bench["host_ms"], p50_ms=1.25)
-    bench |= {"state": "throttled", "power_mode": {"name": "MAXN<b>", "number": 0},
-              "power": {"energy_mj": 17.4},
-              "warnings": ["the board throttled (oc3 +2): check supply and cooling"]}  # fmt: skip
+    bench |= {
+        "state": "throttled",
+        "power_mode": {"name": "MAXN<b>", "number": 0},
+        "power": {"energy_mj": 17.4},
+        "warnings": ["the board throttled (oc3 +2): check supply and cooling"],
+    }
     report = report_from_stages(stages, recipe)
     assert report["device"]["conditions"]["state"] == "throttled"
     text = " ".join(Tags(html_from_report(report)).text.split())
-    for expected in (r"computing, as the device times it ?1\.25", "240 FPS", "17 mJ ?an image",
-                     r"Clocks: throttled, power mode MAXN<b>\.", r"The board throttled \(oc3 \+2\)"):  # fmt: skip
+    for expected in (
+        r"computing, as the device times it ?1\.25",
+        "240 FPS",
+        "17 mJ ?an image",
+        r"Clocks: throttled, power mode MAXN<b>\.",
+        r"The board throttled \(oc3 \+2\)",
+    ):
         assert re.search(expected, text), expected
 
 
@@ -187,8 +206,14 @@ def test_layers_and_readings_of_a_board_and_of_this_computer(stages, recipe, boa
     assert "fire15_conv" not in text
     assert re.search(r"network alone ?1\.8 ?7 ?42\.\d to 45\.\d ?922 ?1479 ?6\.5", text[there:here])
     drawn = figure(page, "Latency of every timed call, nano-3")
-    for words in ("hottest zone, \N{DEGREE SIGN}C", "GPU, MHz; CPU, MHz (dashed)", "input, W",
-                  "available, MiB", "seconds since the benchmark began", "pipelined"):  # fmt: skip
+    for words in (
+        "hottest zone, \N{DEGREE SIGN}C",
+        "GPU, MHz; CPU, MHz (dashed)",
+        "input, W",
+        "available, MiB",
+        "seconds since the benchmark began",
+        "pipelined",
+    ):
         assert words in drawn, words
     assert "Not read on this machine: temperature, GPU clock, CPU clock, input power." in text[here:]
     drawn = figure(page, "Latency of every timed call, local")

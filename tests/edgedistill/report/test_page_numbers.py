@@ -18,68 +18,132 @@ from report_pages import with_seeds_links_and_gate
 
 LADDER, NET = "accuracy_ladder.ROW", "ROW"
 NETS, SPLITS = ("teacher", "baseline", "student"), ("train", "val", "test")
-READINGS = (("hottest zone, \N{DEGREE SIGN}C", "temperatures_c.cpu"), ("GPU, MHz", "gpu_mhz"), ("CPU, MHz", "cpu_mhz"),
-            ("input, W", "input_mw"), ("available, MiB", "available_mib"))  # fmt: skip
+READINGS = (
+    ("hottest zone, \N{DEGREE SIGN}C", "temperatures_c.cpu"),
+    ("GPU, MHz", "gpu_mhz"),
+    ("CPU, MHz", "cpu_mhz"),
+    ("input, W", "input_mw"),
+    ("available, MiB", "available_mib"),
+)
 
 # Label of a table -> heading and what stands below it. ROW: the row's own heading, as ROWS words it; N: the row's
 # number; D: the host's; COL: the heading. None: no number of report.json.
 TABLES = {
-    "The recipe's budget": [("figure", None), ("limit", None), ("found", None), ("verdict", None),
-                            ("how it is known", None)],
+    "The recipe's budget": [
+        ("figure", None),
+        ("limit", None),
+        ("found", None),
+        ("verdict", None),
+        ("how it is known", None),
+    ],
     "Accuracy at each precision": [
-        ("step", None), ("top-1", f"{{{LADDER}.top1_fraction}} %"),
+        ("step", None),
+        ("top-1", f"{{{LADDER}.top1_fraction}} %"),
         ("95 % interval", f"{{{LADDER}.top1_interval.0}} % to {{{LADDER}.top1_interval.1}} %"),
-        ("balanced", f"{{{LADDER}.balanced_accuracy_fraction}} %"), ("points lost", f"{{{LADDER}.drop_points}}"),
-        ("95 % interval", f"unknown; standard error {{{LADDER}.drop_standard_error_points}}"
-                          f"|{{{LADDER}.drop_interval_points.0}} to {{{LADDER}.drop_interval_points.1}}"),
+        ("balanced", f"{{{LADDER}.balanced_accuracy_fraction}} %"),
+        ("points lost", f"{{{LADDER}.drop_points}}"),
+        (
+            "95 % interval",
+            f"unknown; standard error {{{LADDER}.drop_standard_error_points}}"
+            f"|{{{LADDER}.drop_interval_points.0}} to {{{LADDER}.drop_interval_points.1}}",
+        ),
         ("same class as float", f"{{{LADDER}.agreement_fraction}} %"),
-        ("logit SQNR", f"{{{LADDER}.sqnr_db}} dB|equal"), ("how", None)],
+        ("logit SQNR", f"{{{LADDER}.sqnr_db}} dB|equal"),
+        ("how", None),
+    ],
     "The student's epochs": [
-        ("epoch", "{histories.student.N.epoch}"), ("kd", "{histories.student.N.terms.kd}"),
-        ("label", "{histories.student.N.terms.label}"), ("feature", "{histories.student.N.terms.feature}"),
+        ("epoch", "{histories.student.N.epoch}"),
+        ("kd", "{histories.student.N.terms.kd}"),
+        ("label", "{histories.student.N.terms.label}"),
+        ("feature", "{histories.student.N.terms.feature}"),
         ("validation top-1", "{histories.student.N.eval_top1_fraction} %"),
-        ("balanced", "{histories.student.N.eval_balanced_accuracy_fraction} %")],
+        ("balanced", "{histories.student.N.eval_balanced_accuracy_fraction} %"),
+    ],
     "Accuracy and size of the three networks": [
-        ("network", None), ("model", None), ("top-1", f"{{{NET}.top1_fraction}} %"),
+        ("network", None),
+        ("model", None),
+        ("top-1", f"{{{NET}.top1_fraction}} %"),
         ("interval", f"{{{NET}.top1_interval.0}} % to {{{NET}.top1_interval.1}} %"),
-        ("balanced", f"{{{NET}.balanced_accuracy_fraction}} %"), ("parameters", f"{{{NET}.parameters}} M"),
-        ("multiply-adds", f"{{{NET}.macs}} M"), ("ONNX file", f"{{{NET}.file_bytes}} MB")],
-    "Recall of each class": [("class", None), ("test images", "{data.counts.test.ROW}"),
-                             *((net, f"{{{net}.per_class_recall.ROW}} %") for net in NETS)],
+        ("balanced", f"{{{NET}.balanced_accuracy_fraction}} %"),
+        ("parameters", f"{{{NET}.parameters}} M"),
+        ("multiply-adds", f"{{{NET}.macs}} M"),
+        ("ONNX file", f"{{{NET}.file_bytes}} MB"),
+    ],
+    "Recall of each class": [
+        ("class", None),
+        ("test images", "{data.counts.test.ROW}"),
+        *((net, f"{{{net}.per_class_recall.ROW}} %") for net in NETS),
+    ],
     "Students on this teacher": [
-        ("student", None), ("settings", "distill.temperature {swept.students.N.settings.distill.temperature}|ANY"),
-        ("WORDS", "{swept.students.N.value} %"), ("parameters", "{swept.students.N.parameters} M"),
-        ("predicted ms", "{swept.students.N.latency_ms} ({swept.students.N.latency_ms_low} to "
-                         "{swept.students.N.latency_ms_high}ANY)"),
-        ("epochs", "{swept.students.N.epochs}"), ("state", None)],
-    **{f"Confusion of the {net}": [("true class", None), *[(None, f"{{{net}.confusion.N.COL}}")] * 6]
-       for net in NETS},
-    "Latency": [("scope", None), *((head, f"{{devices.D.latency_ms.ROW.{head}_ms}}")
-                                   for head in ("p50", "p90", "p95", "p99", "max")),
-                ("FPS", "{devices.D.fps.ROW}|"), ("how", "ANY {devices.D.latency_ms.ROW.runs} runs")],
-    "Temperatures": [("zone", None), *((when, f"{{devices.D.conditions.temperatures_c.{when}.ROW}}")
-                                       for when in ("before", "peak", "after"))],
-    "Memory": [("what", None), ("baseline", "{devices.D.memory.ROW_before_mib}"),
-               ("extreme", "{devices.D.memory.ROW_EXTREME_mib}"),
-               ("delta", "{devices.D.memory.ROW_delta_mib}"
-                         "|{devices.D.memory.ROW_EXTREME_mib - devices.D.memory.ROW_before_mib}")],
-    "Readings": [("loop", None), ("seconds", "{devices.D.trace.loops.N.end_s - devices.D.trace.loops.N.start_s}"),
-                 ("readings", None), *((head, f"{{devices.D.trace.{key}.*}}( to {{devices.D.trace.{key}.*}})?")
-                                       for head, key in READINGS)],
-    "Layers": [("layer", None), ("kind", None), ("ms", "{devices.D.layer_times.layers.N.median_ms}"),
-               ("of the sum", "{devices.D.layer_times.layers.N.share} %"), ("of the sum", None)],
+        ("student", None),
+        ("settings", "distill.temperature {swept.students.N.settings.distill.temperature}|ANY"),
+        ("WORDS", "{swept.students.N.value} %"),
+        ("parameters", "{swept.students.N.parameters} M"),
+        (
+            "predicted ms",
+            "{swept.students.N.latency_ms} ({swept.students.N.latency_ms_low} to "
+            "{swept.students.N.latency_ms_high}ANY)",
+        ),
+        ("epochs", "{swept.students.N.epochs}"),
+        ("state", None),
+    ],
+    **{f"Confusion of the {net}": [("true class", None), *[(None, f"{{{net}.confusion.N.COL}}")] * 6] for net in NETS},
+    "Latency": [
+        ("scope", None),
+        *((head, f"{{devices.D.latency_ms.ROW.{head}_ms}}") for head in ("p50", "p90", "p95", "p99", "max")),
+        ("FPS", "{devices.D.fps.ROW}|"),
+        ("how", "ANY {devices.D.latency_ms.ROW.runs} runs"),
+    ],
+    "Temperatures": [
+        ("zone", None),
+        *((when, f"{{devices.D.conditions.temperatures_c.{when}.ROW}}") for when in ("before", "peak", "after")),
+    ],
+    "Memory": [
+        ("what", None),
+        ("baseline", "{devices.D.memory.ROW_before_mib}"),
+        ("extreme", "{devices.D.memory.ROW_EXTREME_mib}"),
+        (
+            "delta",
+            "{devices.D.memory.ROW_delta_mib}|{devices.D.memory.ROW_EXTREME_mib - devices.D.memory.ROW_before_mib}",
+        ),
+    ],
+    "Readings": [
+        ("loop", None),
+        ("seconds", "{devices.D.trace.loops.N.end_s - devices.D.trace.loops.N.start_s}"),
+        ("readings", None),
+        *((head, f"{{devices.D.trace.{key}.*}}( to {{devices.D.trace.{key}.*}})?") for head, key in READINGS),
+    ],
+    "Layers": [
+        ("layer", None),
+        ("kind", None),
+        ("ms", "{devices.D.layer_times.layers.N.median_ms}"),
+        ("of the sum", "{devices.D.layer_times.layers.N.share} %"),
+        ("of the sum", None),
+    ],
     "Published measurements": [(head, None) for head in ("board", "FPS", "ms", "differs", "runtime", "source")],
-    "Cost of a month": [("who", None), ("what", None), ("EUR a month", "{running_cost.WHO.per_month}"
-                        "|{running_cost.WHO.items.ITEM.per_month}"), ("reckoned as", None), ("from", None)],
+    "Cost of a month": [
+        ("who", None),
+        ("what", None),
+        ("EUR a month", "{running_cost.WHO.per_month}|{running_cost.WHO.items.ITEM.per_month}"),
+        ("reckoned as", None),
+        ("from", None),
+    ],
     "Images of each class and split": [
-        ("class", None), *((split, f"{{data.counts.{split}.ROW}}|{{data.images.{split}}}") for split in SPLITS)],
+        ("class", None),
+        *((split, f"{{data.counts.{split}.ROW}}|{{data.images.{split}}}") for split in SPLITS),
+    ],
     "Time and digest of each stage": [("stage", None), ("seconds", "{cost.ROW}"), ("SHA-256", None)],
     "Packages": [("package", None), ("version", None)],
-}  # fmt: skip
+}
 
-ROWS = {"computing, as the device times it": "compute", "network alone": "host", "from the image file": "end_to_end",
-        "process, resident, peak": "process", "system, available, least": "available",
-        "GPU driver (NvMap), most": "nvmap"}  # fmt: skip
+ROWS = {
+    "computing, as the device times it": "compute",
+    "network alone": "host",
+    "from the image file": "end_to_end",
+    "process, resident, peak": "process",
+    "system, available, least": "available",
+    "GPU driver (NvMap), most": "nvmap",
+}
 EXTREMES = {"process": "peak", "available": "least", "nvmap": "most"}
 
 # What stands between which words. D: a host; P: a pair of networks; N: an image; METRIC and WORDS: the recipe's.
@@ -152,24 +216,36 @@ FORMATS = (
     (r"(_fraction|top1_interval\.\d|per_class_recall\.[^.]+|students\.\d+\.value|\.share)$", 100, ".1f"),
     (r"(probability|interval_share)$", 100, ".0f"),
     (r"^gain\.(top1_)?(points|interval_points|points_interval)(\.\d)?$|over_seeds\.gain\.mean_points$", 1, "+.1f"),
-    (r"^gain\.over_seeds\.", 1, ".1f"), (r"drop_(standard_error_|interval_)?points(\.\d)?$", 1, ".2f"),
+    (r"^gain\.over_seeds\.", 1, ".1f"),
+    (r"drop_(standard_error_|interval_)?points(\.\d)?$", 1, ".2f"),
     (r"(macs_ratio|size_ratio|speedup\.ratio|sqnr_db)$", 1, ".1f"),
-    (r"(parameters|macs)$", 1e-6, "millions"), (r"file_bytes$", 1e-6, ".1f"),
+    (r"(parameters|macs)$", 1e-6, "millions"),
+    (r"file_bytes$", 1e-6, ".1f"),
     (r"(fps\.\w+|predicted\.fps(_low|_high)?)$", 1, "fps"),
-    (r"median_ms$", 1, ".3f"), (r"_ms(_low|_high)?$", 1, ".2f"), (r"mcnemar_p$", 1, ".2g"),
-    (r"(max_relative_difference|tolerance)$", 1, ".1g"), (r"terms\.\w+$", 1, ".4f"),
+    (r"median_ms$", 1, ".3f"),
+    (r"_ms(_low|_high)?$", 1, ".2f"),
+    (r"mcnemar_p$", 1, ".2g"),
+    (r"(max_relative_difference|tolerance)$", 1, ".1g"),
+    (r"terms\.\w+$", 1, ".4f"),
     (r"energy_mj|clocks_mhz\.gpu\.\d|predicted\.memory_mib|nvmap_delta_mib$", 1, ".0f .1f"),
-    (r"process_peak_mib$", 1, ".0f .1f"), (r"memory\.\w+$|temperatures_c\.(before|peak|after)\.\w+$", 1, ".1f"),
-    (r"input_mw\.\*$", 1e-3, "fps"), (r"trace\.\w+(\.cpu)?\.\*$", 1, "fps"),
+    (r"process_peak_mib$", 1, ".0f .1f"),
+    (r"memory\.\w+$|temperatures_c\.(before|peak|after)\.\w+$", 1, ".1f"),
+    (r"input_mw\.\*$", 1e-3, "fps"),
+    (r"trace\.\w+(\.cpu)?\.\*$", 1, "fps"),
     (r"_s$|^cost\.\w+$|payback_months$", 1, ".1f"),
-    (r"hours_per_month$", 1, "g"), (r"per_month$", 1, ",.2f"), (r"class_weights\.\w+$", 1, ".2f"),
-    (r"temperature$", 1, ""), (r"", 1, "d"),
-)  # fmt: skip
+    (r"hours_per_month$", 1, "g"),
+    (r"per_month$", 1, ",.2f"),
+    (r"class_weights\.\w+$", 1, ".2f"),
+    (r"temperature$", 1, ""),
+    (r"", 1, "d"),
+)
 
 # Digits that are no figure of the report, and why.
 WITHOUT_KEY = (
-    (r"95 % interval", "the level of every interval"), (r"top-1|Top-1", "a metric's name"),
-    (r"(?i)int8|fp16|fp32|float32|float16", "a precision's name"), (r"SHA-256", "a function's name"),
+    (r"95 % interval", "the level of every interval"),
+    (r"top-1|Top-1", "a metric's name"),
+    (r"(?i)int8|fp16|fp32|float32|float16", "a precision's name"),
+    (r"SHA-256", "a function's name"),
     (r"less than 90 % of its teacher", "the limit below which there is advice"),
     (r"at most 12 of those|\b\d+ more left out", "how many pictures a page holds"),
 )
@@ -180,25 +256,44 @@ def reports(stages_to_read, recipe, board, swept):
     """Everything a page can show, in two reports: with a board and without."""
     hashes = [f"{i:064x}" for i in range(60)]
     one, other = np.random.default_rng(0).normal(size=(2, 60, 6))
-    pairs = [disagreement((first, one), (second, other), np.arange(60) % 6, stages_to_read["data"]["classes"], hashes)
-             for first, second in (("teacher", "student"), ("float", "int8"))]  # fmt: skip
+    pairs = [
+        disagreement((first, one), (second, other), np.arange(60) % 6, stages_to_read["data"]["classes"], hashes)
+        for first, second in (("teacher", "student"), ("float", "int8"))
+    ]
     table = recipe.model_dump(mode="json")
-    table |= {"cost": {"currency": "EUR", "cloud_price_per_hour": 0.5, "board_price": 150, "board_months": 36,
-                       "power_price_per_kwh": 0.3},
-              "target": {**table["target"], "fps": 30, "memory_mib": 400}}  # fmt: skip
+    table |= {
+        "cost": {
+            "currency": "EUR",
+            "cloud_price_per_hour": 0.5,
+            "board_price": 150,
+            "board_months": 36,
+            "power_price_per_kwh": 0.3,
+        },
+        "target": {**table["target"], "fps": 30, "memory_mib": 400},
+    }
     rich = type(recipe).model_validate(table)
     stages = copy.deepcopy(stages_to_read)
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
     stages["distill"] |= {"class_weights": {"good": 0.625, "dent": 2.5}, "best": {"epoch": 3, "value": 0.9}}
     table = recipe.model_dump(mode="json")
     table["data"]["metric"] = "balanced_accuracy_fraction"
-    predicted = {"fps": 88.24, "fps_low": 70.4, "fps_high": 123.6, "interval_share": 0.9, "memory_mib": 260.6,
-                 "notes": [], "extrapolated": True, "provenance": "predicted: how", "reason": ""}  # fmt: skip
+    predicted = {
+        "fps": 88.24,
+        "fps_low": 70.4,
+        "fps_high": 123.6,
+        "interval_share": 0.9,
+        "memory_mib": 260.6,
+        "notes": [],
+        "extrapolated": True,
+        "provenance": "predicted: how",
+        "reason": "",
+    }
     return {
         "with a board": report_from_stages(stages, rich, pairs, swept=swept(rich, stages)),
-        "without": report_from_stages(with_seeds_links_and_gate(stages_to_read), type(recipe).model_validate(table),
-                                      predicted=predicted),
-    }  # fmt: skip
+        "without": report_from_stages(
+            with_seeds_links_and_gate(stages_to_read), type(recipe).model_validate(table), predicted=predicted
+        ),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +305,9 @@ def read(reports):
         for name in ("histogram_figure", "trace_figure"):
             patch.setattr(pages.device_figures, name, lambda *_: None)
         for name, report in reports.items():
-            drawn = dict.fromkeys(("accuracy", "recall", "ladder", "curves", "students", "terms", "pareto",
-                                   "rescue"), "")  # fmt: skip
+            drawn = dict.fromkeys(
+                ("accuracy", "recall", "ladder", "curves", "students", "terms", "pareto", "rescue"), ""
+            )
             numbers = traced({key: value for key, value in report.items() if key != "provenance"})
             shown = {row["sha256"]: b"" for pair in report["disagreements"] for row in pair["shown"]}
             found[name] = Page(pages.html_from_report({**report, **numbers}, None, shown))
@@ -284,9 +380,17 @@ def test_every_cell_shows_the_key_of_its_heading_and_row(read, reports, name):
                     assert "{" not in text, (label, columns[place][0], text)
                     continue
                 expected = tokens(
-                    pattern, ROW_EXTREME=f"{row_key}_{EXTREMES.get(row_key)}", ROW_before=f"{row_key}_before",
-                    ROW_delta=f"{row_key}_delta", ROW=re.escape(row_key), N=str(number), D=str(hosts[label]),
-                    COL=str(place - 1), WHO=who, ITEM=str(item["number"]))  # fmt: skip
+                    pattern,
+                    ROW_EXTREME=f"{row_key}_{EXTREMES.get(row_key)}",
+                    ROW_before=f"{row_key}_before",
+                    ROW_delta=f"{row_key}_delta",
+                    ROW=re.escape(row_key),
+                    N=str(number),
+                    D=str(hosts[label]),
+                    COL=str(place - 1),
+                    WHO=who,
+                    ITEM=str(item["number"]),
+                )
                 assert re.fullmatch(expected, text), (label, columns[place][0], title, text)
                 if sort_key:
                     assert MARK.search(sort_key)[1] == MARK.search(cell)[1], "sorted by what is shown"
@@ -297,9 +401,18 @@ def test_every_cell_shows_the_key_of_its_heading_and_row(read, reports, name):
 
 def sentence(line, report):
     """A line of PROSE as a regular expression for this report."""
-    return tokens(line, WORDS=WORDS[report["metric"]], METRIC=report["metric"], D=r"\d", P=r"\d", N=r"\d+",
-                  LABEL="[^{}]+?", SAID="[^{}]+?", FIRST="(?:teacher|float)",
-                  SECOND="[^{}]{,3}(?:student|int8)")  # fmt: skip
+    return tokens(
+        line,
+        WORDS=WORDS[report["metric"]],
+        METRIC=report["metric"],
+        D=r"\d",
+        P=r"\d",
+        N=r"\d+",
+        LABEL="[^{}]+?",
+        SAID="[^{}]+?",
+        FIRST="(?:teacher|float)",
+        SECOND="[^{}]{,3}(?:student|int8)",
+    )
 
 
 @pytest.mark.parametrize("name", ["with a board", "without"])
@@ -310,8 +423,11 @@ def test_every_number_in_a_sentence_or_card_stands_between_its_words(read, repor
         for match in re.finditer(sentence(line, report), text):
             assert len(set(re.findall(r"(?:devices|shown)\.(\d+)", match[0]))) <= 1, match[0]
             covered[match.start() : match.end()] = True
-    left = [text[max(0, found.start() - 60) : found.end() + 20] for found in re.finditer(r"\{[^}]*\}", text)
-            if not covered[found.start()]]  # fmt: skip
+    left = [
+        text[max(0, found.start() - 60) : found.end() + 20]
+        for found in re.finditer(r"\{[^}]*\}", text)
+        if not covered[found.start()]
+    ]
     assert left == []
 
 
@@ -353,14 +469,22 @@ def strings_of(value):
 @pytest.mark.parametrize("name", ["with a board", "without"])
 def test_no_number_is_without_a_key_but_those_of_a_short_list(read, reports, name):
     report, page = reports[name], read[name]
-    counted = [f"{len(report['data']['classes'])} classes", f"{len(report['preflight']['findings'])} findings",
-               f"{len(report['provenance']['dependencies'])} packages",
-               f"{len(report['int8_gate']['kept_float'])} layers stay"]  # fmt: skip
+    counted = [
+        f"{len(report['data']['classes'])} classes",
+        f"{len(report['preflight']['findings'])} findings",
+        f"{len(report['provenance']['dependencies'])} packages",
+        f"{len(report['int8_gate']['kept_float'])} layers stay",
+    ]
     if report["swept"]:
         counted.append(f"{len(report['swept']['students']) - 1} trials of")
     known = sorted({*strings_of(report), *counted} - {""}, key=len, reverse=True)
-    cells = [cell for table in page.tables if table.label.partition(",")[0] not in ("Readings", "Layers")
-             for row in table.rows for cell, _ in row]  # fmt: skip
+    cells = [
+        cell
+        for table in page.tables
+        if table.label.partition(",")[0] not in ("Readings", "Layers")
+        for row in table.rows
+        for cell, _ in row
+    ]
     for text in (page.prose, *cells):
         text = MARK.sub("", text)
         text = re.sub(rf"(?<!\w)({'|'.join(map(re.escape, known))})(?!\w)", "", text)

@@ -11,8 +11,14 @@ def priced(recipe: Recipe, **cost) -> Recipe:
     return Recipe.model_validate({**recipe.model_dump(mode="json"), "cost": cost})
 
 
-PRICES = {"currency": "EUR", "cloud_price_per_hour": 0.5, "board_price": 150, "board_months": 30,
-          "power_price_per_kwh": 0.3, "hours_per_month": 200}  # fmt: skip
+PRICES = {
+    "currency": "EUR",
+    "cloud_price_per_hour": 0.5,
+    "board_price": 150,
+    "board_months": 30,
+    "power_price_per_kwh": 0.3,
+    "hours_per_month": 200,
+}
 
 
 def test_without_prices_there_is_no_figure(stages, recipe):
@@ -53,11 +59,14 @@ def test_a_board_that_costs_more_never_pays_back(stages, recipe):
     assert "costs more by 5.28 EUR" in found["sentence"]
 
 
-@pytest.mark.parametrize(("cost", "said"), [
-    ({"board_price": 1, "board_months": 2}, "needs cost.currency"),
-    ({"currency": "EUR", "board_price": 1}, "go together"),
-    ({"currency": "EUR", "cloud_price_per_hour": -1}, "greater than or equal to 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        ({"board_price": 1, "board_months": 2}, "needs cost.currency"),
+        ({"currency": "EUR", "board_price": 1}, "go together"),
+        ({"currency": "EUR", "cloud_price_per_hour": -1}, "greater than or equal to 0"),
+    ],
+)
 def test_prices_that_cannot_be_added_up_are_refused(cost, said):
     from edgedistill.config import recipe_from_table
 

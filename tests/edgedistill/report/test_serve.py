@@ -51,9 +51,18 @@ def test_the_page_and_its_json(port):
     assert (answer.status, answer.headers["Content-Length"], body) == (200, "7", b"")
 
 
-@pytest.mark.parametrize("path", [
-    "/secret.txt", "/../secret.txt", "/..%2fsecret.txt", "//etc/passwd", "/.", "/report", "/report.json/..",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/secret.txt",
+        "/../secret.txt",
+        "/..%2fsecret.txt",
+        "//etc/passwd",
+        "/.",
+        "/report",
+        "/report.json/..",
+    ],
+)
 def test_nothing_else_of_the_disk(port, path):
     answer, body = ask(port, path)
     assert answer.status == 404
@@ -76,9 +85,12 @@ def test_a_port_that_is_taken_is_said_in_one_line(port, tmp_path):
 def test_ctrl_c_ends_it(finished_run):
     process = subprocess.Popen(
         [sys.executable, "-m", "edgedistill", "report", "r.toml", "--quiet", "--serve", "--port", "0"],
-        cwd=finished_run, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=finished_run,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     line = next(line for line in process.stderr if line.startswith("serving "))
     answer, body = ask(int(line.split(":")[2].split("/")[0]), "/")
     assert answer.status == 200

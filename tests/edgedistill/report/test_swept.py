@@ -58,9 +58,11 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
 @pytest.mark.slow
 def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
     ours, balanced = {"teacher": "a"}, "validation balanced_accuracy_fraction"
-    for sweep in ({"metric": "validation top1_fraction", "trials": []},
-                  {"metric": "validation top1_fraction", "artifacts": {"teacher": "b"}, "trials": []},
-                  {"metric": balanced, "artifacts": ours, "trials": []}):  # fmt: skip
+    for sweep in (
+        {"metric": "validation top1_fraction", "trials": []},
+        {"metric": "validation top1_fraction", "artifacts": {"teacher": "b"}, "trials": []},
+        {"metric": balanced, "artifacts": ours, "trials": []},
+    ):
         found = swept_of(sweep, ours, stages, recipe)
         assert found["students"] == []
         page = html_from_report(report_from_stages(stages, recipe, swept=found))

@@ -8,8 +8,9 @@ from edgedistill.report.gain import gain_of
 from edgedistill.report.uncertainty import balanced_interval, over_seeds, paired_interval
 
 
-@pytest.mark.parametrize(("first_only", "second_only", "images"),
-                         [(0.06, 0.04, 335), (0.10, 0.02, 120), (0.01, 0.01, 60)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first_only", "second_only", "images"), [(0.06, 0.04, 335), (0.10, 0.02, 120), (0.01, 0.01, 60)]
+)
 def test_paired_interval_covers(first_only, second_only, images, rng):
     draws = rng.multinomial(images, [first_only, second_only, 1 - first_only - second_only], 4000)
     intervals = [paired_interval(int(b), int(c), images) for b, c, _ in draws]
@@ -31,9 +32,7 @@ def test_networks_that_never_differ_are_not_certainly_equal():
 
 
 def test_interval_turns_with_the_order():
-    assert paired_interval(30, 10, 200) == pytest.approx(
-        [-x for x in paired_interval(10, 30, 200)[::-1]]
-    )
+    assert paired_interval(30, 10, 200) == pytest.approx([-x for x in paired_interval(10, 30, 200)[::-1]])
 
 
 SPREAD = np.linspace(0.5, 1.0, 200)  # recalls of 200 classes
@@ -49,7 +48,7 @@ EXPERIMENTS = {  # images of each class; shares that only the first, only the se
     "three unequal classes": ([80, 25, 40], np.array([0.1, 0.05, 0.08]), np.array([0.03, 0.2, 0.08])),
     "a long tail": (np.maximum(1, 90 * np.arange(1, 101.0) ** -0.7).astype(int), 0.2, 0.05),
     "eight large classes": ([100] * 8, 0.95, 0.0),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -87,8 +86,7 @@ def test_balanced_interval_leaves_out_a_class_without_images():
 
 
 def seed_rows(baseline, student):
-    return [{"baseline": {"m": float(b)}, "student": {"m": float(s)}}
-            for b, s in zip(baseline, student, strict=True)]  # fmt: skip
+    return [{"baseline": {"m": float(b)}, "student": {"m": float(s)}} for b, s in zip(baseline, student, strict=True)]
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -128,14 +126,20 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
     scores = {"top1_fraction": 0.8, "balanced_accuracy_fraction": 0.8}
     better = {name: value + 0.05 for name, value in scores.items()}
     evaluated = {
-        "student": better, "baseline": scores, "images": 20, "student_only_correct": 1,
-        "baseline_only_correct": 0, "only_correct_by_class": [[1, 0, 10], [0, 0, 10]], "mcnemar_p": 1.0,
+        "student": better,
+        "baseline": scores,
+        "images": 20,
+        "student_only_correct": 1,
+        "baseline_only_correct": 0,
+        "only_correct_by_class": [[1, 0, 10], [0, 0, 10]],
+        "mcnemar_p": 1.0,
         "seeds": [{"baseline": scores, "student": better}] * 2,
-    }  # fmt: skip
+    }
     for metric in scores:
         found = gain_of(evaluated, metric)["over_seeds"]
         assert found["interval_points"] == pytest.approx(
-            [5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3)  # fmt: skip
+            [5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3
+        )
 
 
 def test_a_precision_that_loses_nothing_on_few_images_may_lose_some(rng):

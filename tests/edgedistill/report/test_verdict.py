@@ -24,16 +24,19 @@ def test_no_budget_no_verdict(stages, recipe):
 
 def test_a_stand_in_never_answers_for_the_board(stages, recipe):
     report = report_from_stages(stages, asked(recipe, fps=1, memory_mib=100_000))
-    assert outcomes(report) == {"FPS from the image file": "not measured",
-                                "memory of process and GPU driver": "not measured"}  # fmt: skip
+    assert outcomes(report) == {
+        "FPS from the image file": "not measured",
+        "memory of process and GPU driver": "not measured",
+    }
     assert report["verdict"]["outcome"] == "open"
     fps = report["verdict"]["rows"][0]
     assert fps["found"] is None
     assert "others published 248 FPS and 229 FPS" in fps["provenance"]
 
 
-@pytest.mark.parametrize(("fps", "memory_mib", "expected"), [
-    (64, 450.5, "met"), (64.1, 450.5, "missed"), (64, 450.4, "missed")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fps", "memory_mib", "expected"), [(64, 450.5, "met"), (64.1, 450.5, "missed"), (64, 450.4, "missed")]
+)
 def test_a_board_meets_or_misses_to_the_last_digit(stages, recipe, board, fps, memory_mib, expected):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
     report = report_from_stages(stages, asked(recipe, fps=fps, memory_mib=memory_mib))
@@ -48,8 +51,7 @@ def test_one_of_two_boards_that_misses_is_a_miss(stages, recipe, board):
     slow["bench"]["fps"]["end_to_end"] = 12.0
     stages["deploy"]["hosts"] = [fast, slow]
     report = report_from_stages(stages, asked(recipe, fps=30))
-    assert outcomes(report) == {"FPS from the image file on fast": "met",
-                                "FPS from the image file on slow": "missed"}  # fmt: skip
+    assert outcomes(report) == {"FPS from the image file on fast": "met", "FPS from the image file on slow": "missed"}
     assert report["verdict"]["sentence"].startswith("1 of 2 limits of the recipe are met, 1 missed.")
 
 
@@ -62,8 +64,10 @@ def test_retention_and_teacher_are_judged_too(stages, recipe):
 
 
 def test_int8_is_judged_by_its_gate(stages, recipe):
-    curve = [{"float_layers": 0, "drop_points": 3.0, "drop_standard_error_points": 0.5},
-             {"float_layers": 1, "drop_points": 0.5, "drop_standard_error_points": 0.2}]  # fmt: skip
+    curve = [
+        {"float_layers": 0, "drop_points": 3.0, "drop_standard_error_points": 0.5},
+        {"float_layers": 1, "drop_points": 0.5, "drop_standard_error_points": 0.2},
+    ]
     stages["quantize"]["int8_gate"] |= {"max_drop_points": 1.0, "passed": True, "curve": curve}
     row = report_from_stages(stages, recipe)["verdict"]["rows"][0]
     assert (row["limit"], row["found"], row["outcome"]) == ("at most 1 points", "0.50 points", "met")
@@ -87,8 +91,12 @@ def test_int8_that_was_retrained_is_judged_by_what_is_kept(stages, recipe, kept,
     step = {"float_layers": 0, "drop_points": 3.0, "drop_standard_error_points": 0.5}
     stages["quantize"]["int8_gate"] |= {"max_drop_points": 1.0, "passed": kept, "curve": [step]}
     after = {"top1_fraction": 0.8, "drop_points": 0.25 if kept else 4.0}
-    stages["quantize"]["qad"] = {"epochs": 1, "kept": kept, "after": after,
-                                 "before": {"top1_fraction": 0.7, "drop_points": 3.5}}  # fmt: skip
+    stages["quantize"]["qad"] = {
+        "epochs": 1,
+        "kept": kept,
+        "after": after,
+        "before": {"top1_fraction": 0.7, "drop_points": 3.5},
+    }
     assert report_from_stages(stages, recipe)["verdict"]["rows"][0]["found"] == found
 
 

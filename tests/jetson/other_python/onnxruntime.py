@@ -26,8 +26,9 @@ class _Child(object):
         if self._process is None:
             self._process = subprocess.Popen(
                 [os.environ["EDGEDISTILL_ORT_PYTHON"], "-I", _SERVER],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
         pipe, out = self._process.stdin, self._process.stdout
         pipe.write(json.dumps(dict(request, bytes=len(content))).encode("ascii") + b"\n" + content)
         pipe.flush()
@@ -64,8 +65,14 @@ class InferenceSession(object):
 
     def run(self, names, feeds):
         ((name, array),) = feeds.items()
-        request = {"call": "run", "session": self._facts["session"], "names": names, "feed": name,
-                   "dtype": array.dtype.str, "shape": array.shape}  # fmt: skip
+        request = {
+            "call": "run",
+            "session": self._facts["session"],
+            "names": names,
+            "feed": name,
+            "dtype": array.dtype.str,
+            "shape": array.shape,
+        }
         reply, content = _child.ask(request, np.ascontiguousarray(array).tobytes())
         found = np.frombuffer(content, reply["dtype"]).reshape(reply["shape"])
         return [found.copy()]

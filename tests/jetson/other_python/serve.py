@@ -17,9 +17,11 @@ def answer(sessions, request, content):
             options.enable_profiling, options.profile_file_prefix = True, request["profile"]
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         sessions.append(session)
-        return {"session": len(sessions) - 1,
-                "inputs": [(value.name, value.shape) for value in session.get_inputs()],
-                "outputs": [(value.name, value.shape) for value in session.get_outputs()]}, b""  # fmt: skip
+        return {
+            "session": len(sessions) - 1,
+            "inputs": [(value.name, value.shape) for value in session.get_inputs()],
+            "outputs": [(value.name, value.shape) for value in session.get_outputs()],
+        }, b""
     session = sessions[request["session"]]
     if request["call"] == "end_profiling":
         return {"path": session.end_profiling()}, b""

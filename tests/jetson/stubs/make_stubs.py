@@ -14,14 +14,38 @@ import re
 import sys
 
 CLASSES = (
-    "ILogger", "Builder", "IBuilderConfig", "INetworkDefinition", "OnnxParser", "ParserError",
-    "Runtime", "ICudaEngine", "IExecutionContext", "EngineInspector", "ITimingCache",
-    "IHostMemory", "IInt8EntropyCalibrator2", "IProfiler", "BuilderFlag", "NetworkDefinitionCreationFlag",
-    "MemoryPoolType", "TensorIOMode", "TacticSource", "ProfilingVerbosity",
-    "LayerInformationFormat", "DataType",
-)  # fmt: skip
-_PLAIN = {"int": "int", "typing.SupportsInt": "SupportsInt", "bool": "bool", "str": "str",
-          "float": "float", "bytes": "bytes", "None": "None"}  # fmt: skip
+    "ILogger",
+    "Builder",
+    "IBuilderConfig",
+    "INetworkDefinition",
+    "OnnxParser",
+    "ParserError",
+    "Runtime",
+    "ICudaEngine",
+    "IExecutionContext",
+    "EngineInspector",
+    "ITimingCache",
+    "IHostMemory",
+    "IInt8EntropyCalibrator2",
+    "IProfiler",
+    "BuilderFlag",
+    "NetworkDefinitionCreationFlag",
+    "MemoryPoolType",
+    "TensorIOMode",
+    "TacticSource",
+    "ProfilingVerbosity",
+    "LayerInformationFormat",
+    "DataType",
+)
+_PLAIN = {
+    "int": "int",
+    "typing.SupportsInt": "SupportsInt",
+    "bool": "bool",
+    "str": "str",
+    "float": "float",
+    "bytes": "bytes",
+    "None": "None",
+}
 _HEAD = "from typing import Any, ClassVar, SupportsInt, overload\n\n__version__: str\n"
 
 
@@ -33,16 +57,9 @@ def stub_of(module):
 
 def trimmed(text):
     """Our classes of a published .pyi file, without docstrings."""
-    kept = [
-        ast.parse(
-            "from __future__ import annotations\nimport numpy\nimport typing\n__version__: str"
-        )
-    ]
-    blocks = {block.split()[1].split("(")[0].rstrip(":"): block
-              for block in re.split(r"(?m)^(?=class )", text)[1:]}  # fmt: skip
-    blocks["INetworkDefinition"] = (
-        "class INetworkDefinition: ..."  # add_scale_nd is no valid Python
-    )
+    kept = [ast.parse("from __future__ import annotations\nimport numpy\nimport typing\n__version__: str")]
+    blocks = {block.split()[1].split("(")[0].rstrip(":"): block for block in re.split(r"(?m)^(?=class )", text)[1:]}
+    blocks["INetworkDefinition"] = "class INetworkDefinition: ..."  # add_scale_nd is no valid Python
     for name in CLASSES:
         for node in ast.parse(blocks.get(name, "")).body[:1]:
             for inner in ast.walk(node):
