@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/against_itself.py [--times 40] [--busy 2]
 
 Two sessions of the device tests' tiny bundle, whose calls take some microseconds; `--busy` other processes
-keep the cores and their caches at work meanwhile. At most one verdict in twenty is what `jetson/against.py` promises.
+keep the cores and their caches at work meanwhile. At most one verdict in twenty is what
+`edgedistill_device/benchmark/ab_bench.py` promises.
 """
 
 import argparse
@@ -18,9 +19,9 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tests", "jetson")]
 import numpy as np  # noqa: E402
 
 from bundles import make_bundle, pretend_verified  # noqa: E402
-from jetson import against  # noqa: E402
-from jetson.manifest import read_manifest  # noqa: E402
-from jetson.verify import golden_images  # noqa: E402
+from edgedistill_device.benchmark import ab_bench  # noqa: E402
+from edgedistill_device.engine.verify import golden_images  # noqa: E402
+from edgedistill_device.manifest import read_manifest  # noqa: E402
 
 
 def keep_busy():
@@ -41,8 +42,8 @@ def main():
         side = bundle, read_manifest(bundle)
         verdicts = 0
         for _ in range(options.times):
-            with against.both("onnxruntime", side, side) as (one, two):
-                report = against.compare(bundle, (side[1], one), (side[1], two), golden_images(bundle), 60)
+            with ab_bench.both("onnxruntime", side, side) as (one, two):
+                report = ab_bench.compare(bundle, (side[1], one), (side[1], two), golden_images(bundle), 60)
             verdicts += any(row["faster"] for row in report["ratio"].values() if row)
     print(
         f"{verdicts} of {options.times} comparisons of a bundle with itself gave a verdict, "

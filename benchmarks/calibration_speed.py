@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.quantize.qdq import qdq_from_onnx
-from edgedistill.quantize.ranges import histograms_from_model, ranges_from_histograms
+from edgedistill.quantization.qdq import qdq_from_onnx
+from edgedistill.quantization.ranges import histograms_from_model, ranges_from_histograms
 
 
 def main() -> None:

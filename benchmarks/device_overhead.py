@@ -22,13 +22,16 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tests", "jetson")]
 
 import numpy as np  # noqa: E402
 
-from jetson.bench import measure_ms  # noqa: E402
-from jetson.manifest import read_manifest  # noqa: E402
-from jetson.preprocess import Preparer, Preprocess, to_input, view  # noqa: E402
-from jetson.runners import open_runner  # noqa: E402
+from edgedistill_device.benchmark.bench import measure_ms  # noqa: E402
+from edgedistill_device.engine.runners import open_runner  # noqa: E402
+from edgedistill_device.manifest import read_manifest  # noqa: E402
+from edgedistill_device.preprocess import Preparer, to_input, view  # noqa: E402
+from edgedistill_device.preprocess_spec import Preprocess  # noqa: E402
 
 BLOCKS, CALLS = 300, 10
-IMPORT = "import time, numpy; t = time.process_time(); import jetson.__main__; print(time.process_time() - t)"
+IMPORT = (
+    "import time, numpy; t = time.process_time(); import edgedistill_device.__main__; print(time.process_time() - t)"
+)
 
 
 def main():

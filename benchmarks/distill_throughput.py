@@ -30,18 +30,21 @@ import timm.data
 import timm.task
 import torch
 
+from edgedistill.config.data import AugmentConfig
+from edgedistill.config.deployment import RunConfig
+from edgedistill.config.training import TrainingConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import PixelCache, write_pixels
-from edgedistill.distill.batches import Order, TrainingSet, normalised
-from edgedistill.distill.logit_cache import LogitCache, write_cache
-from edgedistill.distill.loop import Outputs, Term, Training
-from edgedistill.distill.losses import kd_loss, label_losses
+from edgedistill.distillation.logit_cache import LogitCache, write_cache
+from edgedistill.distillation.losses import kd_loss, label_losses
 from edgedistill.models.build import outputs, preprocess_of
 from edgedistill.models.weights import model_from_weights
-from edgedistill.sections import AugmentConfig, RunConfig, TrainingConfig
-from edgedistill.talk import Talk
-from edgedistill.training_stage import device_of
-from jetson.preprocess import read_image, resize_short_side
+from edgedistill.progress.reporter import Talk
+from edgedistill.training.batches import Order, TrainingSet, normalised
+from edgedistill.training.fit import device_of
+from edgedistill.training.loop import Outputs, Term, Training
+from edgedistill_device.decode import read_image
+from edgedistill_device.preprocess import resize_short_side
 
 PX, FILE_PX, BATCH, VIEWS, EPOCHS_PAID = 128, (300, 400), 64, 8, 30
 STUDENT = "mobilenetv3_small_100"

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from benchmarks.dynamo_networks import MODULES, OTHERS, SEED, STUDENTS, network
-from edgedistill.check import check, fix
+from edgedistill.onnx_model.check import check, fix
 
 BOARD, RELEASE, LATER = "jetson-nano", "8.2", "10.3"
 MOST_BYTES = 8 << 30  # of one case

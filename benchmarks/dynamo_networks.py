@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgedistill.models.build import build_model
-from edgedistill.students import STUDENTS
+from edgedistill.models.students import STUDENTS
 
 STUDENT_PX, CLASSES, SEED = 64, 10, 0
 

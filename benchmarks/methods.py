@@ -17,10 +17,10 @@ from pathlib import Path
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edgedistill.config import load_recipe
-from edgedistill.pipeline import run_stages
-from edgedistill.report.uncertainty import over_seeds
-from edgedistill.talk import Talk
+from edgedistill.config.loading import load_recipe
+from edgedistill.evaluation.intervals import over_seeds
+from edgedistill.pipeline.runner import run_stages
+from edgedistill.progress.reporter import Talk
 
 METHODS = {
     "kd, T = 4": ["loss=kd", "temperature=4"],

@@ -40,11 +40,11 @@ from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 from onnx_node_explained import explained
 
-from edgedistill.check import check, fix
+from edgedistill.config.target import releases
 from edgedistill.errors import EdgeDistillError
+from edgedistill.onnx_model.check import check, fix
 from edgedistill.onnx_model.findings import Graph
 from edgedistill.onnx_model.rules.tables import column, importers
-from edgedistill.target import releases
 
 TARGET = "orin-nano-8gb"  # INT8 hardware, so that Q/DQ are judged by the parser's rules
 SECONDS = 20

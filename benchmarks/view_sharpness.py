@@ -17,10 +17,10 @@ import cv2
 import elpv_dataset
 import numpy as np
 
+from edgedistill.config.data import AugmentConfig, DataConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.framing import framing_of
-from edgedistill.sections import AugmentConfig, DataConfig
-from jetson.decode import read_image
+from edgedistill_device.decode import read_image
 
 VIEWS = 4
 

@@ -28,5 +28,5 @@ RUN groupadd --force --system render \
 USER 10001
 WORKDIR /bundle
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["python3", "-m", "jetson"]
+ENTRYPOINT ["python3", "-m", "edgedistill_device"]
 CMD ["--help"]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedistill"
 PAGES = (  # heading, module
-    ("A recipe", "api.py"),
-    ("Boards", "api_board.py"),
-    ("Questions", "api_questions.py"),
-    ("What they take and give", "api_types.py"),
-    ("Losses", "distill/losses.py"),
+    ("A recipe", "api/runs.py"),
+    ("Boards", "api/boards.py"),
+    ("Questions", "api/questions.py"),
+    ("What they take and give", "api/types.py"),
+    ("Losses", "distillation/losses.py"),
 )
 HEAD = """# Python
 
@@ -19,7 +19,7 @@ task, all of them executed by a test.
 
 Every verb of the command line is a function of `edgedistill` with the same words. `teacher` is called
 `train_teacher`; `data`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`; the verbs of `keys` are
-functions of `edgedistill.device.keys`; `quickstart` and `completion` are for a terminal."""
+functions of `edgedistill.bundles.keys`; `quickstart` and `completion` are for a terminal."""
 SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Source):\s*(.*)$")
 
 LISTED = ("Args", "Raises", "Attributes")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edgedistill.cli import build_parser
-from jetson.__main__ import build_parser as device_parser
+from edgedistill.cli.main import build_parser
+from edgedistill_device.__main__ import build_parser as device_parser
 
 HEAD = """# Commands
 
@@ -64,7 +64,7 @@ def main() -> None:
     print(HEAD)
     for program, parser in (
         ("edgedistill", build_parser()),
-        ("python3 -m jetson", device_parser()),
+        ("python3 -m edgedistill_device", device_parser()),
     ):
         print(f"\n## {program}\n\n{parser.description}")
         seen: dict[tuple[str, ...], str] = {}

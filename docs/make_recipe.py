@@ -6,7 +6,7 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from edgedistill.config import Recipe
+from edgedistill.config.recipe import Recipe
 
 
 def main() -> None:

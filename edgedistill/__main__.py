@@ -1,7 +1,7 @@
 import os
 import sys
 
-from edgedistill.cli import main
+from edgedistill.cli.main import main
 
 code = main()
 if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 from bundles import make_bundle, sign
-from edgedistill.device.deploy import Wanted, deploy, signed_bundle
-from edgedistill.device.enrol import enrol
-from edgedistill.device.keys import new_key
-from edgedistill.device.remote import Board
-from edgedistill.device.signing import sign_bundle
-from edgedistill.device.ssh import Connection
-from edgedistill.talk import Talk
+from edgedistill.bundles.keys import new_key
+from edgedistill.bundles.signing import sign_bundle
+from edgedistill.deployment.board import Board
+from edgedistill.deployment.deploy import Wanted, deploy, signed_bundle
+from edgedistill.deployment.enrol import enrol
+from edgedistill.deployment.ssh import Connection
+from edgedistill.progress.reporter import Talk
 
 RUNS = 10
 
@@ -23,7 +23,7 @@ class TestBoard:
         python: the interpreter behind it.
         modules: a folder of modules that it has besides, such as fakes of TensorRT.
 
-    `fault(verb, script)` makes the next `python -m jetson VERB` there run a line of shell first;
+    `fault(verb, script)` makes the next `python -m edgedistill_device VERB` there run a line of shell first;
     in it, $$ is the process that then becomes Python.
     """
 

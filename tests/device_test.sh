@@ -46,7 +46,7 @@ done
 
 # pytest_with FOLDER WORD...: pytest with that environment's Python.
 pytest_with() {
-    PYTHONPATH=$PWD:$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
+    PYTHONPATH=$PWD/jetson:$PWD/calibration:$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
         -c tests/device_pytest.ini -q --confcutdir=tests/jetson "${@:2}"
 }
 
@@ -68,9 +68,9 @@ device_suite() {
         copy=$(mktemp -d)
         cp -r "$bundle/." "$copy"
         rm -rf "$copy/work"
-        (cd "$copy" && "$python" -m jetson verify --backend onnxruntime &&
-            "$python" -m jetson bench --backend onnxruntime --runs 100 &&
-            "$python" -m jetson classify --backend onnxruntime golden/images | tail -n 1)
+        (cd "$copy" && "$python" -m edgedistill_device verify --backend onnxruntime &&
+            "$python" -m edgedistill_device bench --backend onnxruntime --runs 100 &&
+            "$python" -m edgedistill_device classify --backend onnxruntime golden/images | tail -n 1)
         rm -rf "$copy"
     fi
 }

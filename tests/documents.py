@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from road import ROOT, forked
+from road import ROOT, SOURCES, forked
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXCUSE = re.compile(r"<!-- not executed: ([^>]{10,}) -->\n$")
@@ -73,7 +73,7 @@ class Reader:
         if writes:
             recipe.unlink(missing_ok=True)  # of an earlier page; the images are the same
         # The bundle's own code runs there, not this checkout's.
-        ours = {} if "-m jetson" in command else {"PYTHONPATH": str(ROOT)}
+        ours = {} if "-m edgedistill_device" in command else {"PYTHONPATH": SOURCES}
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self._place,

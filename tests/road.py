@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+SOURCES = os.pathsep.join(str(ROOT / folder) for folder in (".", "jetson", "calibration"))  # for PYTHONPATH
 
 RECIPE = """
 [data]
@@ -104,7 +105,7 @@ def forked():
     place = Path(folder.name) / "socket"
     program = Path(__file__).with_name("forked.py")
     server = subprocess.Popen(
-        [sys.executable, program, "serve", place], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        [sys.executable, program, "serve", place], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": SOURCES}
     )
     while not place.exists():
         assert server.poll() is None
@@ -123,7 +124,7 @@ def edgedistill(*words, cwd, check=True, timeout=240, fresh=False):
     """Run the command line in a process of its own; `fresh`: one that imports everything itself."""
     start = (sys.executable, "-m", "edgedistill") if fresh else forked()
     command = [*start, *map(str, words)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": SOURCES}
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)
     assert not check or done.returncode == 0, done.stderr
     return done

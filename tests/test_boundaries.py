@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.cli import build_parser
-from edgedistill.config import Recipe
-from edgedistill.stages import STAGES
-from jetson.__main__ import build_parser as device_parser
+from edgedistill.cli.main import build_parser
+from edgedistill.config.recipe import Recipe
+from edgedistill.pipeline.table import STAGES
+from edgedistill_device.__main__ import build_parser as device_parser
 from tools import lacking
 
 ROOT = Path(__file__).parents[1]
@@ -34,8 +34,8 @@ TOP_LEVEL = {
 }
 MAY_IMPORT = {  # package -> what its modules import when they are imported; None: anything
     "edgedistill": None,
-    "jetson": {"numpy", "jetson", "calibration", *sys.stdlib_module_names},
-    "calibration": {"numpy", "calibration", *sys.stdlib_module_names},
+    "jetson": {"numpy", "edgedistill_device", "edgedistill_calibration", *sys.stdlib_module_names},
+    "calibration": {"numpy", "edgedistill_calibration", *sys.stdlib_module_names},
 }
 LATE = {  # package -> what its functions may import besides
     "edgedistill": None,
@@ -46,7 +46,7 @@ NOT_AT_IMPORT = {"edgedistill": {"tensorrt", "pycuda"}}
 NEVER = {
     "edgedistill": set(),
     "jetson": {"edgedistill", "torch", "onnx", "dataclasses"},
-    "calibration": {"edgedistill", "jetson", "torch", "onnx", "dataclasses"},
+    "calibration": {"edgedistill", "edgedistill_device", "torch", "onnx", "dataclasses"},
 }
 
 
@@ -303,7 +303,7 @@ def test_a_stage_is_a_verb():
 
 COMMANDS = [
     (program, verb, parser)
-    for program, parsers in (("edgedistill", verbs(build_parser())), ("-m jetson", verbs(device_parser())))
+    for program, parsers in (("edgedistill", verbs(build_parser())), ("-m edgedistill_device", verbs(device_parser())))
     for verb, parser in sorted(parsers.items())
 ]
 

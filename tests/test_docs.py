@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from documents import FENCE, Reader, shell_blocks
-from edgedistill.cli import build_parser
-from jetson.__main__ import VERBS
+from edgedistill.cli.main import build_parser
+from edgedistill_device.__main__ import VERBS
 from road import ROOT, edgedistill, write_images
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path
     text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
     blocks = {kind: [body for word, body in FENCE.findall(text) if word == kind] for kind in ("diff", "toml")}
     (tmp_path / "p.diff").write_text("".join(blocks["diff"]), encoding="utf-8")
-    (tmp_path / "edgedistill" / "targets" / "agx-xavier.toml").write_text(*blocks["toml"], encoding="utf-8")
+    (tmp_path / "edgedistill" / "config" / "targets" / "agx-xavier.toml").write_text(*blocks["toml"], encoding="utf-8")
     applied = subprocess.run(
         ["git", "apply", "--unidiff-zero", "p.diff"],
         cwd=tmp_path,
@@ -112,7 +112,10 @@ def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path
         [sys.executable, "-m", "edgedistill", *map(str, words)],
         cwd=tmp_path,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(str(tmp_path / folder) for folder in (".", "jetson", "calibration")),
+        },
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr

@@ -34,7 +34,7 @@ def test_each_fault_still_stands_in_the_source_once():
 
 def test_each_fault_names_tests_that_are_there_and_no_test_is_a_fault():
     for mutant in LISTED:
-        assert mutant.file.split("/")[0] in PACKAGES, mutant.name
+        assert set(mutant.file.split("/")) & set(PACKAGES), mutant.name
         assert mutant.tests, mutant.name
         for test in mutant.tests:
             file, _, name = test.partition("::")
@@ -45,18 +45,20 @@ def test_each_fault_names_tests_that_are_there_and_no_test_is_a_fault():
 def test_every_core_package_has_faults():
     folders = {"/".join(mutant.file.split("/")[:-1]) for mutant in LISTED}
     assert folders >= {
-        "jetson",
-        "calibration",
-        "edgedistill",
+        "jetson/edgedistill_device",
+        "jetson/edgedistill_device/engine",
+        "jetson/edgedistill_device/releases",
+        "calibration/edgedistill_calibration",
+        "edgedistill/bundles",
         "edgedistill/data",
-        "edgedistill/device",
-        "edgedistill/distill",
+        "edgedistill/distillation",
         "edgedistill/onnx_model",
         "edgedistill/onnx_model/rules",
-        "edgedistill/predict",
-        "edgedistill/quantize",
-        "edgedistill/report",
+        "edgedistill/prediction",
+        "edgedistill/quantization",
+        "edgedistill/reporting",
         "edgedistill/stages",
+        "edgedistill/training",
     }
 
 
@@ -109,7 +111,7 @@ def test_a_copy_is_what_is_imported_and_another_tree_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RuntimeError, match="would be tested, not the copy in"):
         mutants.refuse_unless_imported_from(tmp_path / "empty")
-    assert environment_for(tmp_path / "copy")["PYTHONPATH"] == str(tmp_path / "copy")
+    assert environment_for(tmp_path / "copy")["PYTHONPATH"].split(":")[0] == str(tmp_path / "copy")
 
 
 def test_a_name_that_is_not_listed_is_wrong_usage():

@@ -9,7 +9,7 @@ import time
 
 from forked import MODULE
 
-from road import ROOT, forked
+from road import SOURCES, forked
 
 
 def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
@@ -33,7 +33,7 @@ def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
     ]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, *path))),
+        "PYTHONPATH": os.pathsep.join((SOURCES, *map(str, path))),
         "OMP_NUM_THREADS": "1",
         MODULE: module,
     }

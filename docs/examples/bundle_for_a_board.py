@@ -13,8 +13,8 @@ def main(recipe: str) -> Path:
     packed = edgedistill.bundle(recipe, quiet=True)
     folder = packed.folder / "bundle"
     print(f"{folder}: {packed.values['file_count']} files, {packed.values['bytes'] / 1e6:.1f} MB")
-    print("in that folder on the board: python3 -m jetson build; python3 -m jetson verify")
-    print("here, as a stand-in: python3 -m jetson verify --backend onnxruntime")
+    print("in that folder on the board: python3 -m edgedistill_device build; python3 -m edgedistill_device verify")
+    print("here, as a stand-in: python3 -m edgedistill_device verify --backend onnxruntime")
     return folder
 
 

@@ -16,10 +16,10 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at
 import albumentations
 import cv2
 
+from edgedistill.config.data import AugmentConfig
 from edgedistill.data.crops import RandomCrop
 from edgedistill.errors import RecipeError
-from edgedistill.sections import AugmentConfig
-from jetson.preprocess import size_of
+from edgedistill_device.preprocess_spec import size_of
 
 _CROP_STREAM = 0x63726F70  # apart from the transforms' own random stream of the same seed
 

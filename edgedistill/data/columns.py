@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.files import IMAGE_SUFFIXES
 from edgedistill.data.labels import are_quantities
 from edgedistill.data.split_names import WORDS, split_of_value
 from edgedistill.data.tables import Table
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 _PATHS = """path filepath filepaths file_path image_path img_path filename file_name filenames file image_file image
 images img image_name image_id img_id image_index id_code photo photo_id picture fname name id"""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jetson.preprocess import PAD_GREY, resize_to
+from edgedistill_device.preprocess import PAD_GREY, resize_to
 
 VERSION = 2  # 1 was albumentations' RandomResizedCrop
 _ASPECT = 4 / 3  # widest distortion of a window, to either side

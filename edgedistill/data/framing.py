@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgedistill.sections import DataConfig
-from jetson.decode import to_eight_bits
-from jetson.preprocess import covering_size, fitting_size, resize_box, resize_to, view
+from edgedistill.config.data import DataConfig
+from edgedistill_device.decode import to_eight_bits
+from edgedistill_device.preprocess import covering_size, fitting_size, resize_box, resize_to, view
 
 
 class Kept(NamedTuple):

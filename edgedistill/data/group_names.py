@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from edgedistill.config.data import DataConfig
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 # Roboflow exports several augmented copies of a photograph as PHOTOGRAPH_jpg.rf.HASH.jpg.
 ROBOFLOW = r"([^/]+)\.rf\.[0-9a-fA-F]{20,64}\.[^./]+$"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.duplicates import LookAlikes, groups_from_pairs, look_alikes
 from edgedistill.data.scan import Scan
-from edgedistill.sections import DataConfig
 
 GIANT_FRACTION = 0.1  # a near-duplicate group above this share is a look-alike family, not copies
 # Units of images that a chain of look-alikes may always join; where the user named groups, two of them

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.columns import class_of_row, columns_of, group_candidates
 from edgedistill.data.rows import Places, best_place, is_there
 from edgedistill.data.tables import Table, read_table_file
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 _SAMPLE = 50  # rows whose files are looked for
 

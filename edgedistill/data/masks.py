@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from edgedistill.errors import DataError
-from jetson.errors import ImageError
-from jetson.preprocess import decode_image
+from edgedistill_device.decode import decode_image
+from edgedistill_device.errors import ImageError
 
 # Folders that hold no class, whatever is in them; and those that may, as in mask / no mask.
 ANNOTATIONS = {"annotation", "annotations", "label", "labels", "ground_truth", "groundtruth", "gt", "bboxes"}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.framing import Framing, Kept, framing_of
 from edgedistill.data.shards import read_bytes
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
-from jetson.decode import decode_image
-from jetson.errors import ImageError
-from jetson.preprocess import centre_crop
+from edgedistill_device.decode import decode_image
+from edgedistill_device.errors import ImageError
+from edgedistill_device.preprocess import centre_crop
 
 PIXEL_FILES = ("pixels.u8", "pixels.npz")
 FRAME_FILE = "frames.u8"  # the board's frames, where they are not the middle of the pixels

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.framing import Framing
 from edgedistill.data.scan import Keep, Scan, read_all
 from edgedistill.data.sources import list_pool
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 POOL = "unlabelled"  # the split of its images in images.csv; their label is -1
 

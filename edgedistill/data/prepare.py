@@ -10,6 +10,8 @@ from unicodedata import category
 
 import numpy as np
 
+from edgedistill.config.data import DataConfig
+from edgedistill.core.text import printable
 from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
 from edgedistill.data.labels import in_order
@@ -26,8 +28,6 @@ from edgedistill.data.summary import (
 )
 from edgedistill.data.table import SPLITS, ImageTable, write_table
 from edgedistill.errors import DataError
-from edgedistill.printable import printable
-from edgedistill.sections import DataConfig
 
 
 def prepare(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedistill.config import Recipe
+from edgedistill.config.recipe import Recipe
 from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.table import ImageTable, read_table
 

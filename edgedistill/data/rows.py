@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.columns import class_of_row, columns_of, refuse_split
 from edgedistill.data.embedded import path_of_row
 from edgedistill.data.files import is_system, walk
@@ -13,7 +14,6 @@ from edgedistill.data.items import Item
 from edgedistill.data.split_names import split_of_name, split_of_value
 from edgedistill.data.tables import Table
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 
 def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tuple[list[Item], list[str]]:

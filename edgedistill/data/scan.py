@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgedistill.ahead import made_ahead
+from edgedistill.config.data import DataConfig
+from edgedistill.core.prefetch import made_ahead
 from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
 from edgedistill.data.framing import Framing, Kept
 from edgedistill.data.group_names import refuse_unnamed
@@ -19,9 +20,8 @@ from edgedistill.data.small_classes import without_small_classes
 from edgedistill.data.sources import Item, list_source
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
-from jetson.decode import decode_raw, to_eight_bits
-from jetson.errors import ImageError
+from edgedistill_device.decode import decode_raw, to_eight_bits
+from edgedistill_device.errors import ImageError
 
 IMAGES_AHEAD = 16  # decoded and not yet taken: they bound the memory
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedistill.data.values import size_text
-from jetson.preprocess import resize_box, size_of
-from jetson.preprocess_spec import FULL_RANGE
+from edgedistill.config.values import size_text
+from edgedistill_device.preprocess import resize_box
+from edgedistill_device.preprocess_spec import FULL_RANGE, size_of
 
 SEEN_ENOUGH = 0.7  # share of the area, below which another framing is proposed; 4:3 in a square has 0.75
 ALIKE = 1.25  # widest aspect over narrowest, up to which one rectangle suits all

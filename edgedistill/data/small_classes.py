@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.items import Item
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 MERGED = "other"  # the class that small ones become
 

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.class_folders import items_of_folder
 from edgedistill.data.files import (
     IMAGE_SUFFIXES,
@@ -36,7 +37,6 @@ from edgedistill.data.shards import (
 from edgedistill.data.split_names import named_splits, split_folders
 from edgedistill.data.tables import read_table_file
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 __all__ = ["Item", "Listing", "fingerprint", "list_items", "list_pool", "list_source"]
 

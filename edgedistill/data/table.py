@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.core.files import write_bytes
 from edgedistill.errors import DataError
-from edgedistill.run_folder import write_bytes
 
 COLUMNS = ("path", "label", "split", "sha256", "group")
 SPLITS = ("train", "val", "test")  # of labelled images; `unlabelled` is the pool

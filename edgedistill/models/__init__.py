@@ -1,1 +1,1 @@
-"""Teachers and students: any timm model, and torchvision's SqueezeNets as students."""
+"""Networks: teachers, students, assistants, their weights and where those come from."""

@@ -14,8 +14,7 @@ from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.models.squeezenet import SqueezeNet
 
 from edgedistill.errors import RecipeError
-from jetson.preprocess import Preprocess, size_of
-from jetson.preprocess_spec import FULL_RANGE
+from edgedistill_device.preprocess_spec import FULL_RANGE, Preprocess, size_of
 
 SQUEEZENETS = {"squeezenet1_0": "1_0", "squeezenet1_1": "1_1"}
 SHUFFLENETS = {  # channels after each stage

@@ -16,8 +16,8 @@ import timm
 import torch
 from torch import Tensor
 
+from edgedistill.core.files import sha256_of
 from edgedistill.errors import WeightsError
-from edgedistill.run_folder import sha256_of
 
 # File name -> SHA-256, where the whole of it is published. Of others the file name has the first 8 to
 # 10 digits, which somebody who tries 2^32 files can meet: those are only ever read as tensors.

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import torch
 
-from edgedistill.config import Recipe
+from edgedistill.config.recipe import Recipe
 from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, WeightsError
 from edgedistill.models import hub_access
+from edgedistill.models.assistants import choose_assistants
 from edgedistill.models.build import build_model, head_names, refuse_unless_student
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names
 from edgedistill.models.heads import UNNAMED
@@ -123,8 +124,6 @@ def _wanted(recipe: Recipe, stages: Collection[str] | None) -> list[Wanted]:
 
 def _chosen(recipe: Recipe) -> list[Wanted]:
     """Assistants that the stage `assist` will choose; heads are small, so the class count matters little."""
-    from edgedistill.distill.assistants import choose_assistants
-
     try:
         nets = choose_assistants(recipe.teacher.model, recipe.student, 10)
     except RecipeError:  # a name is wrong, which is said elsewhere, or the stage will say it

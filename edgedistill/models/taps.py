@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgedistill.data.values import size_text
+from edgedistill.config.values import size_text
 from edgedistill.errors import RecipeError
 from edgedistill.models.build import outputs
-from jetson.preprocess import size_of
+from edgedistill_device.preprocess_spec import size_of
 
 Pair = tuple["Tap", "Tap"]  # student's, teacher's
 

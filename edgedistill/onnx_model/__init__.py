@@ -1,1 +1,1 @@
-"""ONNX that a board's TensorRT parses: export, counts, pre-flight."""
+"""ONNX that the TensorRT of a board parses: export, check, fix, proof of equality."""

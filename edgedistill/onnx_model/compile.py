@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from edgedistill.core.text import printable_values
+from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import PreflightError
-from edgedistill.printable import printable_values
-from edgedistill.secret_values import child_environment
 
 COMPILERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}  # the first that is here
 LIMIT_SECONDS, LIMIT_MIB = 300.0, 4096

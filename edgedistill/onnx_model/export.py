@@ -17,12 +17,12 @@ import torch
 from timm.utils import reparameterize_model
 from torch import nn
 
+from edgedistill.core.files import write_bytes
 from edgedistill.errors import ExportError
 from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill.onnx_model.findings import Graph, given, node_name
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.run_folder import write_bytes
-from jetson.preprocess import Preprocess
+from edgedistill_device.preprocess_spec import Preprocess
 
 OPSET, IR = 13, 7  # TensorRT 8.2, the Nano's last, documents up to opset 13 and ONNX 1.8's IR 7
 _SHAPE_ARITHMETIC = {"Shape", "Size", "ConstantOfShape", "Range", "NonZero"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from edgedistill.errors import ExportError
-from jetson.preprocess import Preprocess, preprocess_from_dict
+from edgedistill_device.preprocess_spec import Preprocess, preprocess_from_dict
 
 INPUT, OUTPUT = "image", "logits"
 

@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgedistill.config.target import Target
+from edgedistill.core.text import printable
 from edgedistill.errors import PreflightError
-from edgedistill.printable import printable
-from edgedistill.target import Target
 
 _MOST_SHOWN = 1000  # characters of a text; a name may be as long as the file
 

@@ -7,10 +7,10 @@ import re
 import onnx
 from onnx import TensorProto, helper
 
+from edgedistill.config.target import Target
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.findings import Graph
 from edgedistill.onnx_model.rewrite import copy_of
-from edgedistill.target import Target
 
 _WEIGHTS_ARE_NO_INPUTS = 4  # IR version
 

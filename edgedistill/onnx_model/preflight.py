@@ -10,11 +10,11 @@ from pathlib import Path
 
 import onnx
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model import functions
 from edgedistill.onnx_model.findings import Finding, Graph, looking_into, reading
 from edgedistill.onnx_model.rules import RULES
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
-from edgedistill.target import Target
 
 FUNCTIONS_FROM = (10,)  # a model's own functions: ONNX-TensorRT changelog, 9.0 EA
 

@@ -1,1 +1,1 @@
-"""What one stage hands to the next."""
+"""What one stage hands to the next: names of files, forms of artifacts."""

@@ -5,3 +5,4 @@ STUDENT, TEACHER = "student.onnx", "teacher.onnx"  # export
 AMAX, INT8, FP16 = "amax.json", "student_int8.onnx", "student_fp16.onnx"  # quantize
 TEST_LOGITS = "test_logits.npz"  # evaluate: of each network; quantize: of each precision
 SYNTHESISED_SHEET = "images.png"  # synthesise
+SWEEP = "sweep/sweep.json"  # in a run folder, of `edgedistill sweep`

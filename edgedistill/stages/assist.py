@@ -9,19 +9,20 @@ from pathlib import Path
 
 import torch
 
-from edgedistill import ranks
-from edgedistill.distill.assistants import choose_assistants
-from edgedistill.distill.batches import TrainingSet
-from edgedistill.distill.logit_cache import LogitCache, average_caches
-from edgedistill.distill.terms import logit_terms, refuse_loss_without_information
-from edgedistill.images import Images, belongs_to, open_images
-from edgedistill.pipeline import StageContext
-from edgedistill.run_folder import Result, sha256_of
-from edgedistill.sections import NetConfig
-from edgedistill.stages.logits import cache_teacher, teacher_sha256
+from edgedistill.config.training import NetConfig
+from edgedistill.core import distributed
+from edgedistill.core.files import sha256_of
+from edgedistill.distillation.logit_cache import LogitCache, average_caches, belongs_to
+from edgedistill.distillation.objectives import logit_terms, refuse_loss_without_information
+from edgedistill.models.assistants import choose_assistants
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images, taught_images
+from edgedistill.pipeline.teacher_cache import cache_teacher, teacher_sha256
+from edgedistill.records.result import Result
 from edgedistill.stages.teacher import train_teacher
-from edgedistill.taught import taught_images
-from edgedistill.training_stage import Lesson, Subject, device_of, new_network, train_and_save
+from edgedistill.training.batches import TrainingSet
+from edgedistill.training.fit import Lesson, Subject, device_of, new_network, train_and_save
+from edgedistill.training.images import Images
 
 
 def run(context: StageContext) -> Result:
@@ -48,7 +49,7 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
         files += trained.files
     (context.out / "cache").mkdir(exist_ok=True)
     owner = belongs_to(images, taught_images(context, images), sha256s)
-    names = ranks.agreed(lambda: average_caches(caches, context.out / "cache", owner))
+    names = distributed.agreed(lambda: average_caches(caches, context.out / "cache", owner))
     values = {"links": links, "cache": "cache", "belongs_to": sha256s}
     return Result(values, (*files, *(f"cache/{name}" for name in names)))
 
@@ -66,7 +67,7 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
         model = new_network(net, images.classes, distill.seed, say=context.talk.say)
         lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device))
         subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
-        trained = train_and_save(context, images, subject, distill, distill.views, device)
+        trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk)
         weights = context.out / trained.files[0]
         taught = taught_images(context, images, number)  # not the views that it was taught on
         folder = _cached(context, taught, images, weights, number, device)
@@ -98,7 +99,7 @@ def _cached(
 ) -> Path:
     folder = context.out / f"cache-{number}"
     folder.mkdir(exist_ok=True)
-    if not ranks.agreed((folder / "cache.json").exists):
+    if not distributed.agreed((folder / "cache.json").exists):
         owner = belongs_to(images, taught, sha256_of(weights))
         cache_teacher(context, taught, weights, folder, owner, device, False)
     return folder

@@ -6,12 +6,12 @@ on more or on other images, the baseline takes as many steps on the labelled one
 
 from __future__ import annotations
 
-from edgedistill.distill.terms import label_term
-from edgedistill.images import open_images
-from edgedistill.pipeline import StageContext
-from edgedistill.run_folder import Result
-from edgedistill.taught import taught_count
-from edgedistill.training_stage import Lesson, device_of, train_student_seeds
+from edgedistill.distillation.objectives import label_term
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images, taught_count
+from edgedistill.pipeline.student import train_student_seeds
+from edgedistill.records.result import Result
+from edgedistill.training.fit import Lesson, device_of
 
 
 def run(context: StageContext) -> Result:

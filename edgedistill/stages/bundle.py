@@ -9,22 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from calibration.select import choose
-from edgedistill import __version__
+from edgedistill._version import __version__
+from edgedistill.bundles.keys import load_key
+from edgedistill.bundles.model_card import model_card
+from edgedistill.bundles.provenance import recipe_without_paths, statement
+from edgedistill.bundles.signing import sign_bundle
+from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
+from edgedistill.config.target import load_target
+from edgedistill.core.files import sha256_of
 from edgedistill.data.prepared import open_prepared
-from edgedistill.device.bundle import TOLERANCE, Golden, write_bundle
-from edgedistill.device.keys import load_key
-from edgedistill.device.model_card import model_card
-from edgedistill.device.provenance import recipe_without_paths, statement
-from edgedistill.device.signing import sign_bundle
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.pipeline import StageContext
+from edgedistill.pipeline.context import StageContext
 from edgedistill.records.layout import AMAX, INT8, STUDENT, WEIGHTS
-from edgedistill.run_folder import Result, sha256_of
-from edgedistill.target import load_target
-from jetson.manifest import SIGNATURE
-from jetson.preprocess import to_input
+from edgedistill.records.result import Result
+from edgedistill_calibration.select import choose
+from edgedistill_device.manifest import SIGNATURE
+from edgedistill_device.preprocess import to_input
 
 INT8_MARGIN = 2.0  # the tolerance of INT8 is what the simulation showed, times this
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from edgedistill.data.pixels import FRAME_FILE, PIXEL_FILES
 from edgedistill.data.prepare import prepare
-from edgedistill.distill.outlook import outlook
 from edgedistill.models.build import refuse_unless_student, resize_px_of
-from edgedistill.pipeline import StageContext
-from edgedistill.run_folder import Result
+from edgedistill.new_project.outlook import outlook
+from edgedistill.pipeline.context import StageContext
+from edgedistill.records.result import Result
 
 
 def run(context: StageContext) -> Result:

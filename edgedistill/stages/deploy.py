@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.device.deploy import SignedBundle, Wanted, deploy, signed_bundle
-from edgedistill.device.local import verify_and_bench
-from edgedistill.device.remote import Board
-from edgedistill.device.ssh import Connection
+from edgedistill.deployment.board import Board
+from edgedistill.deployment.deploy import SignedBundle, Wanted, deploy, signed_bundle
+from edgedistill.deployment.local import verify_and_bench
+from edgedistill.deployment.ssh import Connection
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.pipeline import StageContext
+from edgedistill.pipeline.context import StageContext
 from edgedistill.records.layout import STUDENT, TEACHER
-from edgedistill.run_folder import Result
+from edgedistill.records.result import Result
 
 LOCAL = "local"
 _BOARDS = "boards"

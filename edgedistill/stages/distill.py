@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
-from edgedistill.distill.logit_cache import LogitCache
-from edgedistill.distill.losses import note_for
-from edgedistill.distill.terms import logit_terms, refuse_loss_without_information
-from edgedistill.feature_lesson import feature_lesson
-from edgedistill.images import Images, belongs_to, open_images
-from edgedistill.pipeline import StageContext
-from edgedistill.records.layout import WEIGHTS
-from edgedistill.run_folder import Result
-from edgedistill.stages import stage_named
-from edgedistill.stages.logits import teacher_sha256
-from edgedistill.taught import taught_images
-from edgedistill.training_stage import Lesson, device_of, train_student_seeds
+from edgedistill.distillation.losses import note_for
+from edgedistill.distillation.objectives import refuse_loss_without_information
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
+from edgedistill.pipeline.student import last_teacher, student_lesson, train_student_seeds
+from edgedistill.records.result import Result
+from edgedistill.training.fit import Lesson, device_of
 
 
 def run(context: StageContext) -> Result:
@@ -36,40 +30,3 @@ def run(context: StageContext) -> Result:
     result = train_student_seeds(context, images, device, student.output, lesson_for)
     softness = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
     return Result({**result.values, **softness}, result.files, result.cost)
-
-
-def student_lesson(
-    context: StageContext,
-    images: Images,
-    cache: LogitCache,
-    model: nn.Module,
-    seed: int,
-    device: torch.device,
-) -> Lesson:
-    """What the student is trained on and against: soft labels, hard labels, features."""
-    recipe = context.recipe
-    taught = taught_images(context, images, links_before(context))
-    terms = {}
-    if recipe.student.output == "logits":
-        terms = logit_terms(recipe.distill, cache, images.class_weights(), device)
-    if recipe.distill.feature_weight == 0:
-        return Lesson(taught, terms)
-    weights = context.file("teacher", WEIGHTS)
-    return feature_lesson(recipe, taught, terms, cache, weights, model, seed, device, context.talk.say)
-
-
-def links_before(context: StageContext) -> int:
-    """Networks between teacher and student; the further teachers of an ensemble are none."""
-    chain = stage_named("assist").applies(context.recipe)
-    return len(context.values("assist")["links"]) if chain and context.recipe.distill.method != "ensemble" else 0
-
-
-def last_teacher(context: StageContext, images: Images) -> LogitCache:
-    """The cache of the last link before the student."""
-    taught = taught_images(context, images, links_before(context))
-    if stage_named("assist").applies(context.recipe):
-        assist = context.values("assist")
-        folder = context.run.folder("assist") / assist["cache"]
-        return LogitCache(folder, belongs_to(images, taught, assist["belongs_to"]))
-    owner = belongs_to(images, taught, teacher_sha256(context))
-    return LogitCache(context.run.folder("logits"), owner)

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.images import Images, open_images
-from edgedistill.measure import measures, paired
-from edgedistill.measure_embeddings import knn_scores, recall_at_1
+from edgedistill.evaluation.classification import measures, paired
+from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
 from edgedistill.models.weights import load_weights
-from edgedistill.pipeline import StageContext
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
+from edgedistill.pipeline.table import stage_named
 from edgedistill.records.layout import TEST_LOGITS, WEIGHTS
-from edgedistill.run_folder import Result
-from edgedistill.stages import stage_named
-from edgedistill.training_stage import device_of, logits_of, pooled_of, spec_for
+from edgedistill.records.result import Result
+from edgedistill.training.fit import device_of, logits_of, pooled_of, spec_for
+from edgedistill.training.images import Images
 
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}  # name -> stage
 METRICS = ("top1_fraction", "balanced_accuracy_fraction")

@@ -7,18 +7,20 @@ from dataclasses import asdict
 
 import numpy as np
 
+from edgedistill.config.target import load_target
+from edgedistill.core.files import sha256_of
 from edgedistill.errors import PreflightError
-from edgedistill.images import open_images
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.export import Pixels, onnx_from_model, spec_of_pixels
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
-from edgedistill.pipeline import StageContext
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
 from edgedistill.records.layout import STUDENT, TEACHER, WEIGHTS
-from edgedistill.run_folder import Result, sha256_of
-from edgedistill.target import load_target
-from edgedistill.training_stage import spec_for
-from jetson.preprocess import Preprocess, dict_from_preprocess, to_input
+from edgedistill.records.result import Result
+from edgedistill.training.fit import spec_for
+from edgedistill_device.preprocess import to_input
+from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess
 
 PROBE_IMAGES = 32
 

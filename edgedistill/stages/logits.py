@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from edgedistill import ranks
-from edgedistill.distill.batches import TrainingSet, normalised
-from edgedistill.distill.logit_cache import LogitCache, write_cache
-from edgedistill.images import belongs_to, open_images
-from edgedistill.models.build import outputs
-from edgedistill.models.weights import load_weights
-from edgedistill.pipeline import StageContext
+from edgedistill.core import distributed
+from edgedistill.distillation.logit_cache import LogitCache, belongs_to
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images, taught_images
+from edgedistill.pipeline.teacher_cache import cache_teacher, teacher_sha256
 from edgedistill.records.layout import WEIGHTS
-from edgedistill.run_folder import Result
-from edgedistill.taught import taught_images
-from edgedistill.training_stage import device_of, spec_for
+from edgedistill.records.result import Result
+from edgedistill.training.batches import TrainingSet
+from edgedistill.training.fit import device_of
 
 
 def run(context: StageContext) -> Result:
@@ -56,54 +53,25 @@ def run(context: StageContext) -> Result:
     return Result(values, tuple(files))
 
 
-def cache_teacher(
-    context: StageContext,
-    taught: TrainingSet,
-    weights: Path,
-    folder: Path,
-    owner: dict[str, Any],
-    device: torch.device,
-    with_features: bool,
-) -> list[str]:
-    """Run the network in `weights` over every view, into `folder`."""
-    model, about = load_weights(weights)
-    model.to(device, memory_format=torch.channels_last)
-    spec = spec_for(about["model"], context.recipe)
-
-    def teacher(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return outputs(model, normalised(batch.to(device), spec))
-
-    with torch.no_grad():
-        probe = teacher(torch.zeros(1, 3, *spec.size, dtype=torch.uint8))
-    widths = (probe[0].shape[1], probe[1].shape[1])
-    views = context.recipe.distill.cached_views
-    with context.talk.progress(f"outputs of {about['model']}", views * len(taught), images_each=1) as show:
-        return write_cache(folder, taught, teacher, views, owner, widths, show, with_features)
-
-
-def teacher_sha256(context: StageContext) -> str:
-    return context.values("teacher")["artifact"]["files"][WEIGHTS]["sha256"]
-
-
 def _from_shared(
     context: StageContext, shared: Path, key: dict[str, Any], fill: Callable[[Path], list[str]]
 ) -> list[str]:
     """The cache of this very key in the shared folder, made there when it is not; linked here."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = shared / digest[:32]
-    if ranks.is_first():
+    if distributed.is_first():
         folder.mkdir(parents=True, exist_ok=True)
-    ranks.wait_for_all()
+    distributed.wait_for_all()
     with _held(folder / ".lock"):
-        if ranks.agreed((folder / "cache.json").exists):
+        if distributed.agreed((folder / "cache.json").exists):
             context.talk.say(f"  shared with other runs: {folder}")
             names = sorted(path.name for path in folder.glob("shard-*.npy")) + ["cache.json"]
         else:
             names = fill(folder)
-    if ranks.is_first():
+    if distributed.is_first():
         for name in names:
             _link_or_copy(folder / name, context.out / name)
-    ranks.wait_for_all()
+    distributed.wait_for_all()
     return names
 
 
@@ -111,9 +79,9 @@ def _from_shared(
 def _held(lock: Path) -> Iterator[None]:
     """One run at a time fills a shared cache; the first rank holds the lock for all."""
     with open(lock, "a") as file:
-        if ranks.is_first():
+        if distributed.is_first():
             fcntl.flock(file, fcntl.LOCK_EX)
-        ranks.wait_for_all()
+        distributed.wait_for_all()
         yield
 
 

@@ -7,27 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from calibration.select import choose
-from edgedistill.images import Images, open_images
+from edgedistill.config.target import executed_precision, load_target
+from edgedistill.core.files import write_json
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.pipeline import StageContext
-from edgedistill.quantize.fp16_range import (
-    fp16_findings,
-    largest_of_every_tensor,
-    lines_from_findings,
-)
-from edgedistill.quantize.half import fp16_from_onnx
-from edgedistill.quantize.ladder import ladder_of
-from edgedistill.quantize.qdq import qdq_from_onnx
-from edgedistill.quantize.ranges import ranges_from_model
-from edgedistill.quantize.rescue import RANKED_ON, fewest_float_layers, sensitivity
-from edgedistill.quantize.retrain import Inputs, trained_for_int8
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
+from edgedistill.quantization.accuracy import ladder_of
+from edgedistill.quantization.fp16 import fp16_from_onnx
+from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_tensor, lines_from_findings
+from edgedistill.quantization.mixed_precision import RANKED_ON, fewest_float_layers, sensitivity
+from edgedistill.quantization.qad import Inputs, trained_for_int8
+from edgedistill.quantization.qdq import qdq_from_onnx
+from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TEST_LOGITS, WEIGHTS
-from edgedistill.run_folder import Result, write_json
-from edgedistill.target import executed_precision, load_target
-from jetson.preprocess import to_input
+from edgedistill.records.result import Result
+from edgedistill.training.images import Images
+from edgedistill_calibration.select import choose
+from edgedistill_device.preprocess import to_input
 
 CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told and made again
 
@@ -64,7 +62,7 @@ def run(context: StageContext) -> Result:
     retrained = None
     if recipe.quantize.qad_epochs:
         student, _ = load_weights(context.file("distill", WEIGHTS))
-        retrained = trained_for_int8(context, images, student, image, len(chosen), context.out / INT8)
+        retrained = trained_for_int8(images, student, image, len(chosen), context.out / INT8, context.talk)
         if retrained["kept"]:  # all its layers are INT8, and it answers to the same gate
             drop, limit = retrained["after"]["drop_points"], gate["max_drop_points"]
             gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}

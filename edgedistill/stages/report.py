@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.core.files import write_bytes
 from edgedistill.data.prepared import PreparedImages, open_prepared
-from edgedistill.pipeline import StageContext
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.sweep import artifacts_of
+from edgedistill.pipeline.table import stage_named, stages_read
 from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
-from edgedistill.report.assemble import report_from_stages
-from edgedistill.report.commands import Command
-from edgedistill.report.devices import predicted_of
-from edgedistill.report.disagreements import disagreement, thumbnails
-from edgedistill.report.page import html_from_report
-from edgedistill.report.swept import load_sweep, swept_of
-from edgedistill.run_folder import Result, write_bytes
-from edgedistill.stages import stage_named, stages_read
-from edgedistill.sweep import artifacts_of
+from edgedistill.records.result import Result
+from edgedistill.reporting.assemble import report_from_stages
+from edgedistill.reporting.commands import Command
+from edgedistill.reporting.devices import predicted_of
+from edgedistill.reporting.disagreements import disagreement, thumbnails
+from edgedistill.reporting.page import html_from_report
+from edgedistill.reporting.sweep_results import load_sweep, swept_of
 
 
 def run(context: StageContext) -> Result:

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgedistill.core.files import write_bytes
 from edgedistill.data.pixels import write_pixels
-from edgedistill.distill.inversion import InversionSettings, contact_sheet, synthesise_batch
+from edgedistill.distillation.inversion import InversionSettings, contact_sheet, synthesise_batch
 from edgedistill.errors import TrainingError
-from edgedistill.images import open_images
 from edgedistill.models.weights import load_weights
-from edgedistill.pipeline import StageContext
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
 from edgedistill.records.layout import SYNTHESISED_SHEET, WEIGHTS
-from edgedistill.run_folder import Result, write_bytes
-from edgedistill.training_stage import device_of, spec_for
+from edgedistill.records.result import Result
+from edgedistill.training.fit import device_of, spec_for
 
 MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not know them for what they are
 

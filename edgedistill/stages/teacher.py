@@ -9,23 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgedistill import ranks
+from edgedistill.config.training import TeacherConfig
+from edgedistill.core import distributed
 from edgedistill.data.folds import folds_of
-from edgedistill.distill.probe import features_of, head_from_features, put_head
-from edgedistill.distill.terms import label_term
-from edgedistill.images import Images, open_images
+from edgedistill.distillation.objectives import label_term
+from edgedistill.distillation.probe import features_of, head_from_features, put_head
 from edgedistill.models.weights import model_from_weights
-from edgedistill.pipeline import StageContext
-from edgedistill.run_folder import Result
-from edgedistill.sections import TeacherConfig
-from edgedistill.training_stage import (
-    Lesson,
-    Subject,
-    described,
-    device_of,
-    spec_for,
-    train_and_save,
-)
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
+from edgedistill.records.result import Result
+from edgedistill.training.fit import Lesson, Subject, described, device_of, spec_for, train_and_save
+from edgedistill.training.images import Images
 
 FOLDS = 3  # that choose the strength of the probe's L2
 FEWEST_VALIDATION_IMAGES = 100  # on fewer, two accuracies differ by ten points by chance
@@ -63,9 +57,9 @@ def train_teacher(
     lesson = Lesson(images.training, terms)
     subject = Subject(teacher.model, teacher.weights, model, lesson, number, title)
     if teacher.tries == ("finetune",):
-        return train_and_save(context, images, subject, teacher, None, device)
+        return train_and_save(images, subject, teacher, None, device, context.out, context.talk)
     start = time.monotonic()
-    probed = ranks.agreed(lambda: _probed(context, images, subject, teacher, device))
+    probed = distributed.agreed(lambda: _probed(context, images, subject, teacher, device))
     cost = {"training_seconds": time.monotonic() - start}
     validation_images = len(images.labels("val"))
     if teacher.tries == ("probe",):
@@ -77,7 +71,7 @@ def train_teacher(
         )
         return _kept(context, subject, probed, cost)
     metric = context.recipe.data.metric
-    trained = train_and_save(context, images, subject, teacher, None, device)
+    trained = train_and_save(images, subject, teacher, None, device, context.out, context.talk)
     tried = {"probe": probed["validation"][metric], "finetune": trained.values["validation"][metric]}
     context.talk.say(f"  on the validation images: probe {tried['probe']:.1%}, fine-tuned {tried['finetune']:.1%}")
     if tried["finetune"] > tried["probe"]:
@@ -95,7 +89,7 @@ def _probed(
     subject.model.eval().to(device, memory_format=torch.channels_last)
     title = f"features of {subject.name}"
     total = (1 + teacher.probe_views) * len(rows)
-    with ranks.alone(), context.talk.progress(title, total, images_each=1) as show:
+    with distributed.alone(), context.talk.progress(title, total, images_each=1) as show:
         features = features_of(subject.model, spec, training, images.frames("train"), teacher.probe_views, device, show)
     head = head_from_features(
         features,
@@ -112,7 +106,7 @@ def _probed(
         "log_loss_by_l2": {str(l2): loss for l2, loss in head.scores.items()},
     }
     context.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
-    values = described(context, images, subject, _file(subject), device)
+    values = described(images, subject, context.out / _file(subject), device)
     return {**values, "seed": teacher.seed, "epochs": 0, "steps": 0, "history": [], "mode": "probe", "probe": about}
 
 
@@ -129,6 +123,6 @@ def _file(subject: Subject) -> str:
 
 def _kept(context: StageContext, subject: Subject, probed: dict[str, Any], cost: dict[str, Any]) -> Result:
     """The probe as the stage's result."""
-    if ranks.is_first():
+    if distributed.is_first():
         shutil.copyfile(context.out / _file(subject), context.out / subject.file)
     return Result(probed, (subject.file,), cost)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.collect import Collector, sampled
+from edgedistill_calibration.collect import Collector, sampled
 
 
 def pieces():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from calibration.histogram import Histogram
-from calibration.scales import (
+from edgedistill_calibration.histogram import Histogram
+from edgedistill_calibration.scales import (
     CANDIDATES,
     LEVELS,
     SMALLEST_AMAX,

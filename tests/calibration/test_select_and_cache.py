@@ -2,8 +2,8 @@ import struct
 
 import pytest
 
-from calibration.cache import amax_from_text, header_number, text_from_amax
-from calibration.select import choose
+from edgedistill_calibration.cache import amax_from_text, header_number, text_from_amax
+from edgedistill_calibration.select import choose
 
 
 def test_the_choice_is_balanced_seeded_and_in_range():

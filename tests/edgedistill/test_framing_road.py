@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
-from jetson.decode import read_image
-from jetson.preprocess import view
+from edgedistill_device.decode import read_image
+from edgedistill_device.preprocess import view
 from road import RECIPE, draw, edgedistill
 
 pytestmark = pytest.mark.slow

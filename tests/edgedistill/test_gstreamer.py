@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson.overlay import rtp_pipelines
-from jetson.video import pipeline
+from edgedistill_device.inference.overlay import rtp_pipelines
+from edgedistill_device.inference.video import pipeline
 from tools import lacking, lacking_in_ci_too
 
 pytestmark = pytest.mark.slow
@@ -225,8 +225,8 @@ def test_the_overlay_arrives_by_rtp(gstreamer, tmp_path, number):
 SYSTEM = """
 import sys
 import numpy as np
-from jetson.overlay import Overlay
-from jetson.video import Frames, open_capture
+from edgedistill_device.inference.overlay import Overlay
+from edgedistill_device.inference.video import Frames, open_capture
 capture = open_capture(sys.argv[1], (320, 240, 30))
 frames, overlay = Frames(sys.argv[1], capture), Overlay(sys.argv[2], capture)
 for number, frame in frames:

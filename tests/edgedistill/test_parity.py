@@ -15,18 +15,19 @@ import pytest
 import torch
 from PIL import Image
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.framing import framing_of
 from edgedistill.data.pixels import open_pixels
 from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
-from edgedistill.distill.batches import normalised
 from edgedistill.models.build import preprocess_of, resize_px_of
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.sections import DataConfig
-from jetson.preprocess import dict_from_preprocess, to_input
-from road import ROOT
+from edgedistill.training.batches import normalised
+from edgedistill_device.preprocess import to_input
+from edgedistill_device.preprocess_spec import dict_from_preprocess
+from road import ROOT, SOURCES
 
 pytestmark = pytest.mark.slow
 
@@ -35,8 +36,8 @@ BOARD = """
 import json, sys
 import numpy as np
 import onnxruntime
-from jetson.decode import read_image
-from jetson.preprocess import Preparer, preprocess_from_dict
+from edgedistill_device.decode import read_image
+from edgedistill_device.preprocess import Preparer, preprocess_from_dict
 job = json.load(open(sys.argv[1]))
 spec = preprocess_from_dict(job["preprocess"])
 prepare = Preparer(spec)
@@ -132,7 +133,7 @@ def on_the_board(folder, model, spec, paths):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": SOURCES, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 0, done.stderr
     return np.load(job["out"])

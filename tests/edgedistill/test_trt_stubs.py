@@ -1,4 +1,4 @@
-"""jetson/trt_api.py and the fakes against the names and signatures of NVIDIA's own bindings.
+"""edgedistill_device/engine/trt_api.py and the fakes against the names and signatures of NVIDIA's own bindings.
 
 The stubs are in tests/jetson/stubs, see its README. For each release every `hasattr` of trt_api.py is
 answered from the stub, and what remains is type-checked by mypy: names, numbers and types of arguments.
@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 import fakes
-from jetson import trt_api
+from edgedistill_device.engine import trt_api
 from tools import imported, lacking
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "tests" / "jetson" / "stubs"
-SOURCE = ROOT / "jetson" / "trt_api.py"
+SOURCE = ROOT / "jetson" / "edgedistill_device" / "engine" / "trt_api.py"
 # 8.2 is on no package index. Its code is checked with the types of 8.6, less what facts say it lacks.
 STUB_OF = {
     "8.2": "8_6",

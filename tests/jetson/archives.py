@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 
 from bundles import sign
-from jetson.manifest import MAX_BYTES, NAME, SIGNATURE
+from edgedistill_device.manifest import MAX_BYTES, NAME, SIGNATURE
 from keys import new_key
 
 LONG = "/".join(["golden", "x" * 90, "y" * 99])  # longer than the name field of ustar

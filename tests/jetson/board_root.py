@@ -10,12 +10,12 @@ import stat
 import pytest
 
 from bundles import make_bundle, pretend_verified, sign
-from jetson import releases, signature
-from jetson.errors import JetsonError
-from jetson.incoming import accept
-from jetson.manifest import read_manifest
-from jetson.runners import open_runner
-from jetson.verify import verify
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.engine.verify import verify
+from edgedistill_device.errors import JetsonError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.releases import signature, store
+from edgedistill_device.releases.incoming import accept
 from keys import new_key, sign_manifest
 
 
@@ -35,7 +35,7 @@ class BoardRoot(object):
 
     def small(self):
         """The bundle with a model and one golden file left, for what runs none of it."""
-        for name in ("jetson", "calibration", os.path.join("golden", "images")):
+        for name in ("edgedistill_device", "edgedistill_calibration", os.path.join("golden", "images")):
             shutil.rmtree(os.path.join(self.bundle, name))
         for name in ("inputs.npy", "logits.npy"):
             os.remove(os.path.join(self.bundle, "golden", name))
@@ -66,7 +66,7 @@ class BoardRoot(object):
         return release
 
     def verify(self, release):
-        """What `python3 -m jetson verify` does there."""
+        """What `python3 -m edgedistill_device verify` does there."""
         folder = self.path("releases", release)
         manifest = read_manifest(folder)
         with open_runner("onnxruntime", folder, manifest) as runner:
@@ -79,17 +79,17 @@ class BoardRoot(object):
 
 def served_twice(folder):
     """(board, previous, current): bundles that run, both verified; nobody asked for their health."""
-    board, ids, asked = BoardRoot(folder), [], releases.ask_current
-    releases.ask_current = lambda *_: {}
+    board, ids, asked = BoardRoot(folder), [], store.ask_current
+    store.ask_current = lambda *_: {}
     try:
         for serial in (1, 2):
             ids.append(board.send(serial=serial))
             accept(board.root, ids[-1])
             board.verify(ids[-1])
-            releases.activate(board.root, ids[-1])
+            store.activate(board.root, ids[-1])
     finally:
-        releases.ask_current = asked
-    releases.status(board.root, recover=True)  # sweeps away the switch before
+        store.ask_current = asked
+    store.status(board.root, recover=True)  # sweeps away the switch before
     return board, ids[0], ids[1]
 
 

@@ -7,12 +7,19 @@ import shutil
 import cv2
 import numpy as np
 
-from jetson import engine_file
-from jetson.manifest import VERSION, Manifest, read_manifest, write_manifest
-from jetson.preprocess import Preprocess, read_image, to_input, view
+from edgedistill_device.decode import read_image
+from edgedistill_device.engine import engine_file
+from edgedistill_device.manifest import VERSION, Manifest, read_manifest, write_manifest
+from edgedistill_device.preprocess import to_input, view
+from edgedistill_device.preprocess_spec import Preprocess
 from tiny_onnx import model_bytes
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SOURCES = os.pathsep.join(os.path.join(ROOT, folder) for folder in ("jetson", "calibration"))  # for PYTHONPATH
+PACKAGES = (
+    os.path.join(ROOT, "jetson", "edgedistill_device"),
+    os.path.join(ROOT, "calibration", "edgedistill_calibration"),
+)
 SPEC = Preprocess(24, 28, "area", (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))
 WEIGHT = [[4.0, -1.0, 0.5], [-1.0, 3.0, 0.0]]
 BIAS = [0.1, -0.2]
@@ -49,10 +56,10 @@ def make_bundle(folder):
         json.dump([0, 0, 1, 1], file)
     with open(os.path.join(folder, "model.onnx"), "wb") as file:
         file.write(model_bytes(WEIGHT, BIAS, SPEC.image_px))
-    for package in ("jetson", "calibration"):
+    for package in PACKAGES:
         shutil.copytree(
-            os.path.join(ROOT, package),
-            os.path.join(folder, package),
+            package,
+            os.path.join(folder, os.path.basename(package)),
             ignore=shutil.ignore_patterns("__pycache__", "*.toml", ".*"),
         )
     sign(folder)

@@ -5,8 +5,9 @@ import pytest
 import fakes
 from board_root import BoardRoot
 from bundles import make_bundle
-from jetson import build, releases
-from jetson.incoming import accept
+from edgedistill_device.engine import build
+from edgedistill_device.releases import store
+from edgedistill_device.releases.incoming import accept
 
 PLENTY = {"available": 4000, "swap_free": 4000}
 
@@ -48,13 +49,13 @@ def able(tmp_path):
 @pytest.fixture
 def served(board, monkeypatch):
     """(board, [first, second]): both accepted and verified, both were current, second is."""
-    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
+    monkeypatch.setattr(store, "ask_current", lambda *_: {})
     found = []
     for serial in (1, 2):
         found.append(board.send(serial=serial))
         accept(board.root, found[-1])
         board.pretend_verified(found[-1])
-        releases.activate(board.root, found[-1])
+        store.activate(board.root, found[-1])
     monkeypatch.undo()
-    releases.status(board.root, recover=True)  # sweeps away the switch before
+    store.status(board.root, recover=True)  # sweeps away the switch before
     return board, found

@@ -1,4 +1,4 @@
-/* What jetson/cuda_memory.py calls of libcudart, on the process's own memory. */
+/* What jetson/edgedistill_device/engine/cuda_memory.py calls of libcudart, on the process's own memory. */
 #include <stdlib.h>
 #include <string.h>
 static int held = 0;

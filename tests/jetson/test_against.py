@@ -8,11 +8,12 @@ import pytest
 
 import fakes
 from bundles import BIAS, make_bundle, sign
-from jetson import against, cuda_memory
-from jetson.__main__ import main
-from jetson.errors import BenchError
-from jetson.manifest import read_manifest
-from jetson.verify import golden_images
+from edgedistill_device.__main__ import main
+from edgedistill_device.benchmark import ab_bench
+from edgedistill_device.engine import cuda_memory
+from edgedistill_device.engine.verify import golden_images
+from edgedistill_device.errors import BenchError
+from edgedistill_device.manifest import read_manifest
 from tiny_onnx import model_bytes
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def slow_pair(first, second):
 
 def compared(bundles, one, two, world, runs):
     manifest = read_manifest(bundles[0])
-    return against.compare(
+    return ab_bench.compare(
         bundles[0],
         (manifest, one),
         (manifest, two),
@@ -84,15 +85,15 @@ def test_blocks_come_in_the_order_a_b_b_a_or_its_mirror(bundles):
 
 
 def test_who_begins_is_drawn_and_each_as_often():
-    lots = [against.drawn(20, random.Random(seed)) for seed in range(50)]
+    lots = [ab_bench.drawn(20, random.Random(seed)) for seed in range(50)]
     assert {sum(lot) for lot in lots} == {10}
     assert len({tuple(lot) for lot in lots}) == 50
-    assert {sum(against.drawn(7, random.Random(seed))) for seed in range(50)} == {3, 4}
+    assert {sum(ab_bench.drawn(7, random.Random(seed))) for seed in range(50)} == {3, 4}
 
 
 def test_equal_ones_have_no_winner():
     same = [[1.0, 1.1], [1.2, 1.0], [0.9, 1.0], [1.0, 1.3], [1.1, 1.2], [1.0, 0.8]]
-    found = against.ratio(same, same[::-1])
+    found = ab_bench.ratio(same, same[::-1])
     assert found["faster"] is None
     assert found["low"] <= 1 <= found["high"]
 
@@ -100,7 +101,7 @@ def test_equal_ones_have_no_winner():
 @pytest.mark.parametrize("rounds", range(6, 15))
 def test_the_interval_covers_the_median_as_often_as_it_says(rounds):
     """Every pattern of above and below the true median, each as likely."""
-    row = against.ratio([[float(n)] for n in range(1, rounds + 1)], [[1.0]] * rounds)
+    row = ab_bench.ratio([[float(n)] for n in range(1, rounds + 1)], [[1.0]] * rounds)
     place = int(row["low"])  # of the sorted ratios, 1 .. rounds
     assert row["high"] == rounds + 1 - place
     inside = sum(place <= sum(pattern) <= rounds - place for pattern in itertools.product((0, 1), repeat=rounds))
@@ -123,7 +124,7 @@ def test_the_interval_covers_the_median_as_often_as_it_says(rounds):
     ],
 )
 def test_a_verdict_needs_a_clear_difference_in_enough_rounds(ratios, questions, faster):
-    found = against.ratio([[ratio] for ratio in ratios], [[1.0]] * len(ratios), questions)
+    found = ab_bench.ratio([[ratio] for ratio in ratios], [[1.0]] * len(ratios), questions)
     assert found["faster"] == faster
     assert (found["p_value"] <= found["level"]) is (faster is not None)
     assert faster is None or not found["low"] <= 1 <= found["high"]
@@ -164,14 +165,14 @@ class OnMachine(object):
 def verdicts(bundles, monkeypatch, shares, times, runs=28):
     """What the scopes of so many comparisons said: [set of "a", "b"]."""
     manifest, found = read_manifest(bundles[0]), []
-    image = against.Turn(golden_images(bundles[0]), manifest.preprocess.sixteen_bit).read()
-    monkeypatch.setattr(against.Turn, "read", lambda turn: image)
-    monkeypatch.setattr(against, "keep_samples", lambda *told: None)
+    image = ab_bench.Turn(golden_images(bundles[0]), manifest.preprocess.sixteen_bit).read()
+    monkeypatch.setattr(ab_bench.Turn, "read", lambda turn: image)
+    monkeypatch.setattr(ab_bench, "keep_samples", lambda *told: None)
     for seed in range(times):
         machine = Machine(seed, period=16 + seed % 5)  # a round has 16 calls
-        monkeypatch.setattr(against.sampler.Sampler, "tick", lambda watch, machine=machine: machine.tick())
+        monkeypatch.setattr(ab_bench.sampler.Sampler, "tick", lambda watch, machine=machine: machine.tick())
         one, two = (OnMachine(machine, share) for share in shares)
-        report = against.compare(
+        report = ab_bench.compare(
             bundles[0],
             (manifest, one),
             (manifest, two),
@@ -198,9 +199,9 @@ def test_a_real_difference_is_found(bundles, monkeypatch):
 
 def test_some_microseconds_are_no_difference():
     """A call of 7 us that takes 9 us in the other session; the same shares of a call of 0.7 ms decide."""
-    assert against.ratio([[0.009]] * 20, [[0.007]] * 20)["faster"] is None
-    assert against.ratio([[0.007]] * 20, [[0.009]] * 20)["faster"] is None
-    assert against.ratio([[0.9]] * 20, [[0.7]] * 20)["faster"] == "b"
+    assert ab_bench.ratio([[0.009]] * 20, [[0.007]] * 20)["faster"] is None
+    assert ab_bench.ratio([[0.007]] * 20, [[0.009]] * 20)["faster"] is None
+    assert ab_bench.ratio([[0.9]] * 20, [[0.7]] * 20)["faster"] == "b"
 
 
 def test_too_few_rounds_are_refused(bundles):
@@ -208,7 +209,7 @@ def test_too_few_rounds_are_refused(bundles):
     with pytest.raises(BenchError, match="at least 12, got 11"):
         compared(bundles, one, two, world, 11)
     with pytest.raises(BenchError, match="5 rounds give no interval"):
-        against.ratio([[1.0]] * 5, [[1.0]] * 5)
+        ab_bench.ratio([[1.0]] * 5, [[1.0]] * 5)
 
 
 @pytest.fixture
@@ -236,7 +237,7 @@ def test_the_verb(verified, capsys):
 def test_mistakes(verified, capsys, tmp_path):
     words = ["bench", "--backend", "onnxruntime", "--bundle", verified[0], "--against"]
     assert main(words + [str(tmp_path / "none")]) == 1
-    assert "jetson bench: --against " in capsys.readouterr().err
+    assert "edgedistill_device bench: --against " in capsys.readouterr().err
     assert main(words + [verified[1], "--compare", "trtexec"]) == 1
     assert "two questions" in capsys.readouterr().err
     assert main(words + [verified[1], "--runs", "4"]) == 1
@@ -272,7 +273,7 @@ def test_both_engines_share_one_context(bundles, tensorrt, capsys, release):
 
     assert pycuda.driver.Device.world.contexts == []
     assert cuda_memory.PycudaDevice._users == 0
-    with against.both("tensorrt", *[(b, read_manifest(b)) for b in bundles]):
+    with ab_bench.both("tensorrt", *[(b, read_manifest(b)) for b in bundles]):
         assert len(pycuda.driver.Device.world.contexts) == 1
 
 
@@ -286,6 +287,6 @@ def test_engines_that_do_not_fit_together_say_so(bundles, tensorrt, capsys, monk
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "both engines do not fit into the memory together (TensorRT has no memory" in said
     tensorrt("8.6")
-    monkeypatch.setattr(against.telemetry, "memory", lambda: {"available_mib": 20.0})
+    monkeypatch.setattr(ab_bench.telemetry, "memory", lambda: {"available_mib": 20.0})
     assert main(words) == 1
     assert "together (20 MiB are available, 64 needed)" in capsys.readouterr().err

@@ -10,12 +10,14 @@ import pytest
 import boards
 from boards import sample
 from bundles import ROOT
-from jetson import benchreport, sampler, trace, trtexec
-from jetson.bench import bench, measure_ms, pipelined, runs_for, summary_ms
-from jetson.errors import BenchError, ImageError
-from jetson.manifest import read_manifest
-from jetson.runners import open_runner
-from jetson.verify import golden_images
+from edgedistill_device.benchmark import benchreport
+from edgedistill_device.benchmark.bench import bench, measure_ms, pipelined, runs_for, summary_ms
+from edgedistill_device.board import sampler, trace
+from edgedistill_device.engine import trtexec
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.engine.verify import golden_images
+from edgedistill_device.errors import BenchError, ImageError
+from edgedistill_device.manifest import read_manifest
 
 
 def test_percentiles_are_nearest_rank():
@@ -146,7 +148,7 @@ class Timed(object):
 
 
 def test_bench_on_a_locked_nano(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("jetson.bench.POWER_SECONDS", 0.8)
+    monkeypatch.setattr("edgedistill_device.benchmark.bench.POWER_SECONDS", 0.8)
     boards.nano(tmp_path / "nano")
     manifest = read_manifest(bundle)
     with open_runner("onnxruntime", bundle, manifest) as runner:
@@ -197,7 +199,7 @@ def test_readings_between_calls_are_rare(tmp_path):
 
 
 def test_bench_says_throttled_first(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("jetson.bench.POWER_SECONDS", 0.0)
+    monkeypatch.setattr("edgedistill_device.benchmark.bench.POWER_SECONDS", 0.0)
     boards.nano(tmp_path / "nano", now=307200000)
     manifest = read_manifest(bundle)
     with open_runner("onnxruntime", bundle, manifest) as runner:
@@ -268,7 +270,14 @@ def test_trtexec_that_is_missing_or_fails_is_a_reason(program, monkeypatch):
 
 def test_importing_jetson_takes_nothing_that_a_verb_may_not_need():
     """What it costs is printed by benchmarks/device_overhead.py."""
-    heavy = {"cv2", "onnxruntime", "tensorrt", "pycuda", "jetson.build", "jetson.classify"}
-    code = "import sys, jetson.__main__; print(sorted(set(sys.modules) & %r))" % (heavy,)
+    heavy = {
+        "cv2",
+        "onnxruntime",
+        "tensorrt",
+        "pycuda",
+        "edgedistill_device.engine.build",
+        "edgedistill_device.inference.classify",
+    }
+    code = "import sys, edgedistill_device.__main__; print(sorted(set(sys.modules) & %r))" % (heavy,)
     said = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT).decode()
     assert said.strip() == "[]"

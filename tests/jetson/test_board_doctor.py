@@ -10,7 +10,8 @@ import pytest
 import boards
 import fakes
 from bundles import ROOT
-from jetson import board, doctor
+from edgedistill_device import doctor
+from edgedistill_device.board import identity
 from tools import needs
 
 
@@ -91,7 +92,7 @@ def test_no_room_on_the_disk(tmp_path, monkeypatch):
     assert row.ok
     assert row.found.endswith("MiB free at %s" % (tmp_path,))
     monkeypatch.setattr(doctor, "DISK_MIB", 1 << 40)
-    assert "python3 -m jetson prune" in doctor.disk_check(str(tmp_path)).advice
+    assert "python3 -m edgedistill_device prune" in doctor.disk_check(str(tmp_path)).advice
 
 
 def last_line(words, **changes):
@@ -110,7 +111,7 @@ def last_line(words, **changes):
 
 def test_the_verb_on_this_computer_with_a_board_beside_it(tmp_path):
     folder = fakes.write_modules(tmp_path / "fake", "8.2", sm=53)
-    code, out, error = last_line(["-m", "jetson", "doctor", "--root", str(tmp_path)], PYTHONPATH=folder)
+    code, out, error = last_line(["-m", "edgedistill_device", "doctor", "--root", str(tmp_path)], PYTHONPATH=folder)
     assert (code, error) == (0, [])
     report = json.loads(out[0])
     assert set(report) == {"verb", "ok", "checks"}
@@ -143,12 +144,13 @@ def test_the_verb_on_this_computer_with_a_board_beside_it(tmp_path):
 
 def test_without_numpy_one_verb_still_answers(tmp_path):
     (tmp_path / "numpy.py").write_text("raise ImportError('no numpy here')\n")
-    code, out, error = last_line(["-m", "jetson", "bench"], PYTHONPATH=str(tmp_path))
+    code, out, error = last_line(["-m", "edgedistill_device", "bench"], PYTHONPATH=str(tmp_path))
     assert (code, out) == (1, [])
     assert error == [
-        "jetson: no numpy here; on the board: sudo apt install python3-numpy; python3 -m jetson.doctor says more"
+        "edgedistill_device: no numpy here; on the board: sudo apt install python3-numpy; "
+        "python3 -m edgedistill_device.doctor says more"
     ]
-    for words in (["jetson.doctor"], ["jetson", "doctor", "--root", str(tmp_path)]):
+    for words in (["edgedistill_device.doctor"], ["edgedistill_device", "doctor", "--root", str(tmp_path)]):
         code, out, error = last_line(["-m"] + words, PYTHONPATH=str(tmp_path))
         assert code == 0
         report = json.loads(out[0])
@@ -165,7 +167,7 @@ def test_without_numpy_one_verb_still_answers(tmp_path):
 
 def test_a_numpy_that_ends_the_process_is_said(tmp_path):
     (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n")
-    code, out, error = last_line(["-m", "jetson.doctor", str(tmp_path)], PYTHONPATH=str(tmp_path))
+    code, out, error = last_line(["-m", "edgedistill_device.doctor", str(tmp_path)], PYTHONPATH=str(tmp_path))
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out[0])["checks"]}
     assert rows["numpy"]["found"] == "importing it dies of SIGILL"
@@ -174,6 +176,6 @@ def test_a_numpy_that_ends_the_process_is_said(tmp_path):
 
 
 def test_only_what_is_required_makes_it_not_ok():
-    note = board.Check("a", False, False, "b", "c")
+    note = identity.Check("a", False, False, "b", "c")
     assert doctor.report([note])["ok"] is True
     assert doctor.report([note, note._replace(required=True)])["ok"] is False

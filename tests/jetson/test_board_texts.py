@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from jetson import conditions, power, sampler, sysfs, telemetry, trtexec
+from edgedistill_device.board import conditions, power, sampler, sysfs, telemetry
+from edgedistill_device.engine import trtexec
 
 SAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples")
 THOR = os.path.join(SAMPLES, "thor_sysfs")

@@ -54,7 +54,7 @@ def jetson(folder, path, *words, **changes):
     """(code, stdout's lines, stderr's lines) of the verb as the board runs it."""
     environment = dict(os.environ, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C", **changes)
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson"] + list(words),
+        [sys.executable, "-m", "edgedistill_device"] + list(words),
         cwd=str(folder),
         env=environment,
         stdout=subprocess.PIPE,
@@ -82,7 +82,7 @@ def test_a_broken_package_is_one_line_and_what_helps(tmp_path, bundle, module, r
     code, out, error = jetson(bundle, path, "classify", "--backend", "onnxruntime", "golden/images")
     assert code == 1
     assert len(error) == 1, error
-    assert error[0].startswith("jetson classify: the Python module %s cannot be imported (" % module)
+    assert error[0].startswith("edgedistill_device classify: the Python module %s cannot be imported (" % module)
     mend = "python3 -m pip install --upgrade 'numpy<2'" if "numpy" in how else mend
     assert mend in error[0]
     if "numpy" in how:
@@ -99,7 +99,7 @@ def test_a_broken_numpy_is_one_line(tmp_path, bundle, how):
     path = plant(tmp_path / "fake", "numpy", BREAKS[how])
     code, out, error = jetson(bundle, path, "classify", "--backend", "onnxruntime", "golden/images")
     assert (code, len(error)) == (1, 1), error
-    assert "sudo apt install python3-numpy; python3 -m jetson.doctor says more" in error[0]
+    assert "sudo apt install python3-numpy; python3 -m edgedistill_device.doctor says more" in error[0]
     row = rows_of_doctor(path)["numpy"]
     assert not row["ok"]
     assert row["advice"].endswith("sudo apt install python3-numpy")
@@ -110,8 +110,8 @@ def test_numpys_page_of_advice_is_cut_to_its_cause(tmp_path, bundle):
     path = plant(tmp_path / "fake", "numpy", "raise ImportError('%s')" % page)
     _, _, error = jetson(bundle, path, "verify")
     assert error == [
-        "jetson: libcblas.so.3: cannot open; on the board: python3 -m pip uninstall numpy; sudo "
-        "apt install python3-numpy; python3 -m jetson.doctor says more"
+        "edgedistill_device: libcblas.so.3: cannot open; on the board: python3 -m pip uninstall numpy; sudo "
+        "apt install python3-numpy; python3 -m edgedistill_device.doctor says more"
     ]
 
 
@@ -122,7 +122,7 @@ def test_a_broken_tensorrt_is_one_line(tmp_path, bundle, how):
         file.write(BREAKS[how] + "\n")
     code, out, error = jetson(bundle, path, "build", XDG_CACHE_HOME=str(tmp_path))
     assert code == 1
-    assert error[-1].startswith("jetson build: the Python module tensorrt cannot be imported (")
+    assert error[-1].startswith("edgedistill_device build: the Python module tensorrt cannot be imported (")
     assert all(line.startswith("build: ") for line in error[:-1])
     row = rows_of_doctor(path)["TensorRT"]
     assert not row["ok"]
@@ -221,7 +221,7 @@ def test_a_tensorrt_before_8_2_is_refused(tmp_path, bundle, version):
     code, out, error = jetson(bundle, path, "build", XDG_CACHE_HOME=str(tmp_path))
     assert code == 1
     assert error[-1] == (
-        "jetson build: TensorRT %s: expected 8.2 or newer; JetPack 4.6.1 (L4T 32.7.1) and newer bring "
+        "edgedistill_device build: TensorRT %s: expected 8.2 or newer; JetPack 4.6.1 (L4T 32.7.1) and newer bring "
         "TensorRT 8.2.1: flash one of them" % (version,)
     )
     row = rows_of_doctor(path)["TensorRT"]

@@ -12,10 +12,11 @@ import pytest
 
 import fakes
 from bundles import BIAS, WEIGHT, sign
-from jetson import board, build, engine_file
-from jetson.errors import BuildError
-from jetson.lock import held
-from jetson.manifest import read_manifest, sha256_of
+from edgedistill_device.board import identity
+from edgedistill_device.engine import build, engine_file
+from edgedistill_device.errors import BuildError
+from edgedistill_device.lock import held
+from edgedistill_device.manifest import read_manifest, sha256_of
 from tiny_onnx import model_bytes
 
 pytestmark = pytest.mark.slow
@@ -179,7 +180,7 @@ def test_no_memory_and_no_disk_are_said_before_anything_starts(bundle, use, monk
     with pytest.raises(BuildError, match="200 MiB of memory are available and a build needs 382"):
         built(bundle)
     monkeypatch.setattr(build, "memory_mib", lambda: {"available": 4000, "swap_free": 4000})
-    monkeypatch.setattr(board.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20}))
+    monkeypatch.setattr(identity.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1 << 20}))
     with pytest.raises(BuildError, match="1 MiB of disk are free and a build needs 65"):
         built(bundle)
 
@@ -218,7 +219,7 @@ def test_the_build_dies_with_the_one_who_asked(bundle, use):
     use("8.2", hangs=True)
     environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
     parent = subprocess.Popen(
-        [sys.executable, "-m", "jetson", "build"],
+        [sys.executable, "-m", "edgedistill_device", "build"],
         cwd=bundle,
         env=environment,
         stdout=subprocess.DEVNULL,

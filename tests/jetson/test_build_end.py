@@ -9,10 +9,11 @@ import pytest
 import boards
 import fakes
 from bundles import sign
-from jetson import board, build, build_end, build_log, engine_file, trt_api
-from jetson.board import Attempt
-from jetson.errors import BackendError, BuildError, DeviceMemoryError
-from jetson.manifest import read_manifest
+from edgedistill_device.board import identity
+from edgedistill_device.board.identity import Attempt
+from edgedistill_device.engine import build, build_end, build_log, engine_file, trt_api
+from edgedistill_device.errors import BackendError, BuildError, DeviceMemoryError
+from edgedistill_device.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -250,7 +251,7 @@ def test_skipped_tactics_of_a_build_that_succeeds_are_no_failure(bundle, use):
     ],
 )
 def test_the_attempt_with_more(failed, ran_out, memory, budget, more):
-    assert board.with_more(failed, ran_out, {"available": memory}, budget) == more
+    assert identity.with_more(failed, ran_out, {"available": memory}, budget) == more
 
 
 class Silent(object):

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson import picture, v4l2, video
-from jetson.errors import StreamError
-from jetson.verbs.classify import FLIPS
+from edgedistill_device.errors import StreamError
+from edgedistill_device.inference import picture, v4l2, video
+from edgedistill_device.verbs.classify import FLIPS
 from tools import lacking, needs
 
 CAMERA = (1280, 720, 30)

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle, pretend_verified
-from jetson import overlay
-from jetson.__main__ import main
-from jetson.classify import Progress, classify, top_classes
-from jetson.errors import StreamError
-from jetson.manifest import read_manifest
-from jetson.runners import open_runner
-from jetson.video import (
+from edgedistill_device.__main__ import main
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.errors import StreamError
+from edgedistill_device.inference import overlay
+from edgedistill_device.inference.classify import Progress, classify, top_classes
+from edgedistill_device.inference.video import (
     Frames,
     has_gstreamer,
     is_stream,
@@ -26,6 +25,7 @@ from jetson.video import (
     parse_source,
     pipeline,
 )
+from edgedistill_device.manifest import read_manifest
 from tools import lacking
 
 CAMERA = (1280, 720, 30)
@@ -313,7 +313,7 @@ def test_stats_that_fail_later_complain_once(tmp_path, capsys):
 
 
 def test_a_camera_that_vanishes_is_one_line_and_exit_code_one(bundle, monkeypatch, capsys):
-    monkeypatch.setattr("jetson.classify.open_capture", lambda *_: Camera(3))
+    monkeypatch.setattr("edgedistill_device.inference.classify.open_capture", lambda *_: Camera(3))
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
     try:
         code = main(["classify", "--bundle", bundle, "--backend", "onnxruntime", "csi://0"])
@@ -339,7 +339,7 @@ def test_opencv_reads_into_the_array_that_it_is_given(tmp_path):
 def test_a_reader_that_goes_away_is_no_traceback(bundle, tmp_path):
     video = write_video(tmp_path / "v.avi", frames=3000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", video],
+        [sys.executable, "-m", "edgedistill_device", "classify", "--backend", "onnxruntime", video],
         cwd=bundle,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -359,7 +359,7 @@ def test_a_signal_finishes_the_line_and_exits_with_zero(bundle, tmp_path, number
     """The video is long: the process is in the middle of it when the signal comes."""
     video = write_video(tmp_path / "v.avi", frames=3000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", video],
+        [sys.executable, "-m", "edgedistill_device", "classify", "--backend", "onnxruntime", video],
         cwd=bundle,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -30,7 +30,7 @@ def served(tmp_path):
 
     def jetson(words, folder=board.bundle):
         process = subprocess.Popen(
-            [sys.executable, "-m", "jetson"] + words,
+            [sys.executable, "-m", "edgedistill_device"] + words,
             cwd=folder,
             env=environment,
             stdout=subprocess.PIPE,

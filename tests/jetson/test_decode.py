@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson.decode import decode_image, decode_raw, read_image, to_eight_bits
-from jetson.errors import ImageError
-from jetson.preprocess_spec import FULL_RANGE
+from edgedistill_device.decode import decode_image, decode_raw, read_image, to_eight_bits
+from edgedistill_device.errors import ImageError
+from edgedistill_device.preprocess_spec import FULL_RANGE
 
 RNG = np.random.RandomState(3)
 NOISE = RNG.randint(0, 256, (60, 80, 3)).astype(np.uint8)

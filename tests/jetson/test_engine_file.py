@@ -9,13 +9,13 @@ import pytest
 import fakes
 from board_root import BoardRoot
 from bundles import sign
-from jetson import engine_file, verify
-from jetson.__main__ import main
-from jetson.errors import EngineError, VerifyError
-from jetson.incoming import accept
-from jetson.manifest import read_manifest
-from jetson.releases import activate, rollback, status
-from jetson.runners import open_runner
+from edgedistill_device.__main__ import main
+from edgedistill_device.engine import engine_file, verify
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.errors import EngineError, VerifyError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.releases.incoming import accept
+from edgedistill_device.releases.store import activate, rollback, status
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_an_engine_that_verify_refused_is_not_served(tmp_path, use, said, other)
         ["bench", "--runs", "10", "--bundle", current],
         ["bench", "--runs", "12", "--against", current, "--bundle", current],
     ):
-        assert "; run: python3 -m jetson " in said(1, *verb)
+        assert "; run: python3 -m edgedistill_device " in said(1, *verb)
     assert status(board.root)["proven"] is False
     with pytest.raises((VerifyError, EngineError)):
         status(board.root, recover=True)  # as the service asks before it starts
@@ -158,7 +158,7 @@ def test_a_pass_is_of_these_goldens_and_tolerances(bundle, use, said, backend, w
     said(0, "classify", *(words + [golden]))
     CHANGED[what](bundle)
     for verb in (["classify", golden], ["health"], ["bench", "--runs", "10"]):
-        assert "has not passed; run: python3 -m jetson verify" in said(1, *(verb + words))
+        assert "has not passed; run: python3 -m edgedistill_device verify" in said(1, *(verb + words))
     said(0, "verify", *words)
     said(0, "classify", *(words + [golden]))
 

@@ -8,12 +8,12 @@ import pytest
 
 import fakes
 from bundles import BIAS, SPEC, WEIGHT, expected_logits, sign
-from jetson import verify
-from jetson.build import build
-from jetson.errors import VerifyError
-from jetson.manifest import read_manifest
-from jetson.preprocess import to_input
-from jetson.runners import open_runner
+from edgedistill_device.engine import verify
+from edgedistill_device.engine.build import build
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.errors import VerifyError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.preprocess import to_input
 from tiny_onnx import model_bytes
 
 # They hold the goldens, whose means lie near a step of theirs.
@@ -90,7 +90,7 @@ def test_int8_takes_names_and_values_of_the_calibration(bundle, use, release):
 
 
 def test_explicit_int8_takes_the_ranges_of_its_own_file(bundle, use):
-    """A Gemm stays float there, as quantize/qdq.py writes it."""
+    """A Gemm stays float there, as quantization/qdq.py writes it."""
     int8(bundle, RIGHT)
     use("11")
     record, logits = engine_of(bundle)

@@ -7,12 +7,12 @@ import pytest
 
 from board_root import BoardRoot
 from bundles import make_bundle, sign
-from jetson import health
-from jetson.errors import BackendError, ReleaseError, VerifyError
-from jetson.incoming import accept
-from jetson.manifest import read_manifest
-from jetson.releases import activate, status
-from jetson.runners import open_runner
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.errors import BackendError, ReleaseError, VerifyError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.releases import health
+from edgedistill_device.releases.incoming import accept
+from edgedistill_device.releases.store import activate, status
 
 
 def test_health_classifies_every_golden_image(tmp_path):
@@ -57,7 +57,7 @@ def test_what_classify_cannot_do_on_this_board_fails_the_check(tmp_path, monkeyp
 
         with pytest.raises(BackendError, match="gives NaN or infinity here"):
             health.examine(bundle, manifest, OnlyFilesGiveNaN())
-        monkeypatch.setattr("jetson.classify.top_classes", lambda *_: {}["no such word"])
+        monkeypatch.setattr("edgedistill_device.inference.classify.top_classes", lambda *_: {}["no such word"])
         with pytest.raises(KeyError):
             health.examine(bundle, manifest, runner)
 
@@ -66,7 +66,7 @@ def test_what_classify_cannot_do_on_this_board_fails_the_check(tmp_path, monkeyp
 def test_a_release_whose_classify_cannot_serve_is_not_switched_to(tmp_path, broken):
     board = BoardRoot(tmp_path)
     good = board.send(serial=1)
-    with open(os.path.join(board.bundle, "jetson", "classify.py"), "a") as file:
+    with open(os.path.join(board.bundle, "edgedistill_device", "inference", "classify.py"), "a") as file:
         file.write("\n\ndef %s(*_):\n    raise TypeError('no such keyword')\n" % broken)
     bad = board.send(serial=2)
     for release in (good, bad):

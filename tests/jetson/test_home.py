@@ -8,7 +8,7 @@ import pytest
 
 import fakes
 from bundles import make_bundle
-from jetson import home
+from edgedistill_device.board import home
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def run(bundle, environment, *words):
         "pwd.getpwuid = getpwuid\n"
         "sys.argv[1:] = %r\n"
         "sys.path.insert(0, '.')\n"
-        "runpy.run_module('jetson', run_name='__main__')" % (list(words),)
+        "runpy.run_module('edgedistill_device', run_name='__main__')" % (list(words),)
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],

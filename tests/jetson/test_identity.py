@@ -6,9 +6,11 @@ import platform
 import pytest
 
 import boards
-from jetson import board, doctor, engine_file, telemetry
-from jetson.doctor_packages import cuda_check
-from jetson.errors import EngineError
+from edgedistill_device import doctor
+from edgedistill_device.board import identity, telemetry
+from edgedistill_device.doctor_packages import cuda_check
+from edgedistill_device.engine import engine_file
+from edgedistill_device.errors import EngineError
 
 NANO = "NVIDIA Jetson Nano Developer Kit"
 
@@ -23,39 +25,39 @@ def test_the_release_files_of_other_boards():
 )
 def test_the_name_is_the_same_wherever_it_is_read(tmp_path, path):
     boards.write(tmp_path, path, NANO + "\0\n")
-    assert board.board_name(str(tmp_path)) == NANO
-    assert board.hidden_identity(str(tmp_path)) == ""
+    assert identity.board_name(str(tmp_path)) == NANO
+    assert identity.hidden_identity(str(tmp_path)) == ""
 
 
 def test_a_folder_in_place_of_the_copy_is_no_name(tmp_path):
     """What jetson-containers issue 694 leaves behind."""
     (tmp_path / "tmp" / "nv_jetson_model").mkdir(parents=True)
-    assert board.board_name(str(tmp_path)) == platform.machine()
+    assert identity.board_name(str(tmp_path)) == platform.machine()
 
 
 def test_the_device_tree_comes_before_the_copy(tmp_path):
     boards.write(tmp_path, "tmp/nv_jetson_model", "another")
     boards.write(tmp_path, "proc/device-tree/model", NANO + "\0")
-    assert board.board_name(str(tmp_path)) == NANO
+    assert identity.board_name(str(tmp_path)) == NANO
 
 
 def test_another_computer_hides_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     boards.write(tmp_path, ".dockerenv", "")
-    assert board.hidden_identity(str(tmp_path)) == ""
-    assert not board.is_jetson(str(tmp_path))
+    assert identity.hidden_identity(str(tmp_path)) == ""
+    assert not identity.is_jetson(str(tmp_path))
 
 
 @pytest.mark.parametrize("machine", ["a device of Tegra", "an Arm container", "the release file"])
 def test_a_container_says_which_file_is_missing(tmp_path, monkeypatch, machine):
     boards.write(tmp_path, ".dockerenv", "")
     if machine == "an Arm container":
-        monkeypatch.setattr(board.platform, "machine", lambda: "aarch64")
+        monkeypatch.setattr(identity.platform, "machine", lambda: "aarch64")
     elif machine == "the release file":
         boards.write(tmp_path, "etc/nv_tegra_release", boards.sample("nv_tegra_release_nano.txt"))
     else:
         boards.write(tmp_path, "dev/nvmap", "")
-    line = board.hidden_identity(str(tmp_path))
+    line = identity.hidden_identity(str(tmp_path))
     missing = (
         "/proc/device-tree/model is"
         if machine == "the release file"
@@ -71,8 +73,8 @@ def test_a_container_says_which_file_is_missing(tmp_path, monkeypatch, machine):
     assert rows["TensorRT"].required
     boards.write(tmp_path, "proc/device-tree/model", NANO + "\0")  # with the mounts
     boards.write(tmp_path, "etc/nv_tegra_release", boards.sample("nv_tegra_release_nano.txt"))
-    assert board.hidden_identity(str(tmp_path)) == ""
-    assert board.is_jetson(str(tmp_path))
+    assert identity.hidden_identity(str(tmp_path)) == ""
+    assert identity.is_jetson(str(tmp_path))
     rows = {check.name: check for check in doctor.checks(str(tmp_path), root=str(tmp_path))}
     assert rows["JetPack"].found == NANO + ", L4T 32.7.6"
 
@@ -93,12 +95,12 @@ def test_device_files_that_this_user_may_not_open(tmp_path, monkeypatch):
     boards.write(tmp_path, "dev/dri/renderD128", "")
     boards.write(tmp_path, "dev/nvmap", "")
     path = str(tmp_path / "dev" / "dri" / "renderD128")
-    assert board.closed_devices(str(tmp_path)) == []
-    monkeypatch.setattr(board.os, "access", lambda name, mode: name != path)  # root may open everything
-    (line,) = board.closed_devices(str(tmp_path))
+    assert identity.closed_devices(str(tmp_path)) == []
+    monkeypatch.setattr(identity.os, "access", lambda name, mode: name != path)  # root may open everything
+    (line,) = identity.closed_devices(str(tmp_path))
     assert line.startswith(path + " (group ")
     row = cuda_check({"cuda-cudart-12-6": "12.6.68-1"}, True, str(tmp_path))
-    assert (row.ok, row.advice) == (False, board.GROUPS_MEND)
+    assert (row.ok, row.advice) == (False, identity.GROUPS_MEND)
     assert line + " cannot be opened" in row.found
     assert "sudo usermod -aG video,render $USER" in row.advice
 
@@ -115,6 +117,6 @@ def test_a_package_in_this_state_is_not(state):
 
 
 def test_the_unit_and_the_image_name_the_groups():
-    folder = os.path.dirname(os.path.abspath(board.__file__))
+    folder = os.path.dirname(os.path.abspath(doctor.__file__))
     with open(os.path.join(folder, "classify.service")) as file:
         assert "JetPack 6 and newer: video render" in file.read()

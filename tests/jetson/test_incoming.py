@@ -10,11 +10,11 @@ import pytest
 
 from board_root import current, refused, snapshot
 from bundles import WEIGHT
-from jetson.__main__ import main
-from jetson.errors import ReleaseError
-from jetson.incoming import RESERVE_BYTES, accept, want
-from jetson.releases import prune, status
-from jetson.root import ids_in, locked
+from edgedistill_device.__main__ import main
+from edgedistill_device.errors import ReleaseError
+from edgedistill_device.releases.incoming import RESERVE_BYTES, accept, want
+from edgedistill_device.releases.root import ids_in, locked
+from edgedistill_device.releases.store import prune, status
 from keys import new_key
 from tiny_onnx import model_bytes
 
@@ -109,7 +109,7 @@ def test_nothing_comes_in_beside_what_was_signed(able):
     release = able.send()
     folder = able.path("incoming", release)
     for name in (
-        "jetson/__pycache__/bench.cpython-36.pyc",
+        "edgedistill_device/__pycache__/bench.cpython-36.pyc",
         "work/engine/verified.json",
         "extra.py",
     ):
@@ -234,7 +234,7 @@ def test_a_full_disk_is_seen_before_the_copy(board, monkeypatch):
         if enough:
             assert len(want(board.root, release)["files"]) == 1
         else:
-            refused(board, "run: python3 -m jetson prune", want, release)
+            refused(board, "run: python3 -m edgedistill_device prune", want, release)
 
 
 def test_one_writes_at_a_time(board, capsys):

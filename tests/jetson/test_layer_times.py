@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from jetson import layer_times
+from edgedistill_device.engine import layer_times
 
 
 class Profiled(object):

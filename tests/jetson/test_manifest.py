@@ -5,8 +5,8 @@ import os
 import pytest
 
 from bundles import make_bundle, sign
-from jetson.errors import ManifestError
-from jetson.manifest import read_manifest
+from edgedistill_device.errors import ManifestError
+from edgedistill_device.manifest import read_manifest
 
 ENTRY = {"sha256": "0" * 64, "bytes": 1}
 
@@ -68,14 +68,19 @@ def test_a_memory_budget_is_a_key_only_where_there_is_one(bundle):
 
 
 def test_every_byte_of_every_file_counts(bundle):
-    path = os.path.join(bundle, "jetson", "bench.py")
+    path = os.path.join(bundle, "edgedistill_device", "benchmark", "bench.py")
     with open(path, "a") as file:
         file.write("#")
-    with pytest.raises(ManifestError, match="jetson/bench.py has .* bytes, manifest says .*copy the bundle again"):
+    with pytest.raises(
+        ManifestError,
+        match="edgedistill_device/benchmark/bench.py has .* bytes, manifest says .*copy the bundle again",
+    ):
         read_manifest(bundle)
 
 
-@pytest.mark.parametrize("name", ["jetson/bench.py", "model.onnx", "golden/logits.npy", "golden/labels.json"])
+@pytest.mark.parametrize(
+    "name", ["edgedistill_device/benchmark/bench.py", "model.onnx", "golden/logits.npy", "golden/labels.json"]
+)
 @pytest.mark.parametrize("at", [0, -1])
 def test_a_bit_of_a_file_counts_though_its_size_stays(bundle, name, at):
     path = os.path.join(bundle, name)
@@ -89,9 +94,9 @@ def test_a_bit_of_a_file_counts_though_its_size_stays(bundle, name, at):
 
 
 def test_a_file_more_is_refused(bundle):
-    with open(os.path.join(bundle, "jetson", "more.py"), "w") as file:
+    with open(os.path.join(bundle, "edgedistill_device", "more.py"), "w") as file:
         file.write("")
-    with pytest.raises(ManifestError, match="jetson/more.py is not in the manifest"):
+    with pytest.raises(ManifestError, match="edgedistill_device/more.py is not in the manifest"):
         read_manifest(bundle)
 
 

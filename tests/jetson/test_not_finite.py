@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle
-from jetson.__main__ import main
-from jetson.classify import Progress, classify, top_classes
-from jetson.errors import BackendError, JetsonError
-from jetson.json_text import json_text
-from jetson.manifest import read_manifest
+from edgedistill_device.__main__ import main
+from edgedistill_device.errors import BackendError, JetsonError
+from edgedistill_device.inference.classify import Progress, classify, top_classes
+from edgedistill_device.json_text import json_text
+from edgedistill_device.manifest import read_manifest
 
 
 def strict(text):
@@ -51,7 +51,8 @@ def test_a_network_that_gives_nan_ends_classify_in_one_line(tmp_path, use, capsy
     assert main(["classify", "--bundle", bundle] + words[source]) == 1
     out, error = capsys.readouterr()
     assert error == (
-        "jetson classify: the network gives NaN or infinity here, which is no class; run: python3 -m jetson verify\n"
+        "edgedistill_device classify: the network gives NaN or infinity here, which is no class; "
+        "run: python3 -m edgedistill_device verify\n"
     )
     assert strict(out)[-1]["frames"] == 0
     if source == "stats":
@@ -78,7 +79,7 @@ def test_nor_does_a_camera_go_on_with_it(tmp_path, monkeypatch, bad, live):
             self.calls += 1
             return np.array([[1.0, 2.0 if self.calls < 3 else bad]], np.float32)
 
-    monkeypatch.setattr("jetson.classify.open_capture", lambda *_: Camera())
+    monkeypatch.setattr("edgedistill_device.inference.classify.open_capture", lambda *_: Camera())
     source = "csi://0" if live else write_video(str(tmp_path / "v.avi"))
     out = io.StringIO()
     with pytest.raises(BackendError, match="gives NaN or infinity here"):

@@ -1,7 +1,7 @@
 """Against the board's own TensorRT, on a Jetson, from a copy of the repository there:
 
-    PYTHONPATH=.:tests:tests/jetson python3 -m pytest -c tests/device_pytest.ini --confcutdir=tests/jetson \\
-        -m device tests/jetson/test_on_board.py
+    PYTHONPATH=jetson:calibration:tests:tests/jetson python3 -m pytest -c tests/device_pytest.ini \\
+        --confcutdir=tests/jetson -m device tests/jetson/test_on_board.py
 """
 
 import json
@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from bundles import SPEC, expected_logits
-from jetson import engine_file
-from jetson.__main__ import main
-from jetson.build import build
-from jetson.manifest import read_manifest
-from jetson.preprocess import to_input
-from jetson.runners import open_runner
+from edgedistill_device.__main__ import main
+from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.build import build
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.preprocess import to_input
 
 pytestmark = pytest.mark.device
 

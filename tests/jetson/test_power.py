@@ -5,8 +5,9 @@ import pytest
 import boards
 import fakes
 from bundles import make_bundle
-from jetson import build, power, sysfs
-from jetson.manifest import read_manifest
+from edgedistill_device.board import power, sysfs
+from edgedistill_device.engine import build
+from edgedistill_device.manifest import read_manifest
 
 NANO = "NVIDIA Jetson Nano Developer Kit"
 ORIN = "NVIDIA Jetson Orin Nano Developer Kit"

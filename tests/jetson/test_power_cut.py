@@ -13,12 +13,13 @@ import warnings
 import pytest
 
 from board_root import BoardRoot
-from jetson import engine_file, releases
-from jetson.errors import JetsonError
-from jetson.incoming import accept, want
-from jetson.manifest import read_manifest
-from jetson.releases import activate, prune, rollback, status
-from jetson.root import ids_in
+from edgedistill_device.engine import engine_file
+from edgedistill_device.errors import JetsonError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.releases import store
+from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.root import ids_in
+from edgedistill_device.releases.store import activate, prune, rollback, status
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def template(tmp_path_factory):
     """(board, ids): releases 0 (previous), 1 (current), 2 (verified), 3; 4 has just come."""
     board = BoardRoot(tmp_path_factory.mktemp("template")).small()
     patch, ids = pytest.MonkeyPatch(), []
-    patch.setattr(releases, "ask_current", lambda *_: {})
+    patch.setattr(store, "ask_current", lambda *_: {})
     for serial in range(1, 6):
         ids.append(board.send(serial=serial))
         if serial < 5:
@@ -66,7 +67,7 @@ def at_change(number, trouble, verb, root, *arguments):
             for name in CHANGES:
                 setattr(os, name, counted(name, getattr(os, name)))
             # also in the middle of the health check
-            releases.ask_current = counted("health", lambda *_: {})
+            store.ask_current = counted("health", lambda *_: {})
             verb(root, *arguments)
             os._exit(DONE if count[0] < number else LATE)
         except JetsonError:
@@ -160,8 +161,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, monkeypatch, case):
-    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
-    monkeypatch.setattr(releases, "signed_manifest_bytes", unsigned_manifest_bytes)
+    monkeypatch.setattr(store, "ask_current", lambda *_: {})
+    monkeypatch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
     trouble, verb, which, prepare, old, new = CASES[case]
     original, ids = template
     arguments = [2] if which is None else [ids[which]]
@@ -197,7 +198,7 @@ def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, 
 @pytest.mark.parametrize("trouble", [power_cut, full_disk])
 def test_mending_what_is_served_can_be_repeated(template, tmp_path, monkeypatch, trouble):
     """At every instant each file of it is what was signed or what was damaged, and nothing else."""
-    monkeypatch.setattr(releases, "signed_manifest_bytes", unsigned_manifest_bytes)
+    monkeypatch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
     release, ended, root = template[1][1], [], str(tmp_path / "root")
     served, model = os.path.join(root, "current"), os.path.join(root, "current", "model.onnx")
     while DONE not in ended:
@@ -252,7 +253,7 @@ def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
         ("remove", noted_remove),
     ):
         monkeypatch.setattr(os, name, call)
-    monkeypatch.setattr(releases, "ask_current", asked)
+    monkeypatch.setattr(store, "ask_current", asked)
     activate(root, ids[2])
     at = happened.index(("replace", "live"))
     before, after = happened[:at], happened[at + 1 :]

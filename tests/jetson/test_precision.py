@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from jetson import precision
+from edgedistill_device.engine import precision
 
 
 def test_the_inspectors_words():

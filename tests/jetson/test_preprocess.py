@@ -6,22 +6,20 @@ import cv2
 import numpy as np
 import pytest
 
-from jetson.errors import ImageError
-from jetson.preprocess import (
+from edgedistill_device.decode import read_image
+from edgedistill_device.errors import ImageError
+from edgedistill_device.preprocess import (
     Preparer,
-    Preprocess,
     centre_crop,
     covering_size,
-    dict_from_preprocess,
     fitting_size,
-    preprocess_from_dict,
-    read_image,
     resize_box,
     resize_short_side,
     resize_to,
     to_input,
     view,
 )
+from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess, preprocess_from_dict
 
 SPEC = Preprocess(4, 5, "area", (0.5, 0.4, 0.3), (0.25, 0.5, 1.0))
 

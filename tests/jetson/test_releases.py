@@ -14,12 +14,12 @@ import pytest
 import fakes
 from board_root import BoardRoot, current, refused, said, snapshot
 from bundles import BIAS, ROOT, WEIGHT
-from jetson import releases
-from jetson.__main__ import build_parser, main
-from jetson.errors import EngineError, ManifestError, ReleaseError, VerifyError
-from jetson.incoming import accept
-from jetson.releases import activate, prune, rollback, status
-from jetson.root import bytes_in
+from edgedistill_device.__main__ import build_parser, main
+from edgedistill_device.errors import EngineError, ManifestError, ReleaseError, VerifyError
+from edgedistill_device.releases import store
+from edgedistill_device.releases.incoming import accept
+from edgedistill_device.releases.root import bytes_in
+from edgedistill_device.releases.store import activate, prune, rollback, status
 from tiny_onnx import model_bytes
 
 
@@ -110,7 +110,7 @@ def impossible_budget(board):
 
 def health_that(*lines):
     def change(board):
-        with open(os.path.join(board.bundle, "jetson", "verbs", "health.py"), "a") as file:
+        with open(os.path.join(board.bundle, "edgedistill_device", "verbs", "health.py"), "a") as file:
             file.write("\n\ndef run(args):\n    import os, sys, time\n")
             file.writelines("    %s\n" % line for line in lines)
         return {}
@@ -119,7 +119,7 @@ def health_that(*lines):
 
 
 SICK = [
-    (wrong_goldens, "health check: jetson health: logits differ"),
+    (wrong_goldens, "health check: edgedistill_device health: logits differ"),
     (impossible_budget, "ms, the bundle's budget is 1e-06 ms"),
     (health_that("os.kill(os.getpid(), 11)"), "health check: died of signal 11 (SIGSEGV)"),
     (health_that("time.sleep(60)"), "health check: no answer within 1.5 s"),
@@ -137,7 +137,7 @@ def test_what_does_not_prove_itself_is_taken_back(able, monkeypatch, harm, words
         accept(able.root, release)
         able.pretend_verified(release)
     with monkeypatch.context() as patch:
-        patch.setattr(releases, "ask_current", lambda *_: {})
+        patch.setattr(store, "ask_current", lambda *_: {})
         activate(able.root, good)
     with pytest.raises(ReleaseError) as error:
         activate(able.root, bad, timeout_s=1.5 if "answer" in words else 60)
@@ -166,7 +166,7 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
         pass
 
     def cut(*_):
-        monkeypatch.setattr(releases, "settle", lambda root: None)  # nothing runs any more
+        monkeypatch.setattr(store, "settle", lambda root: None)  # nothing runs any more
         raise PowerCut
 
     third = board.send(serial=3)
@@ -174,7 +174,7 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
     board.pretend_verified(third)
     for recover in (lambda: status(board.root, recover=True), lambda: prune(board.root)):
         with monkeypatch.context() as patch:
-            patch.setattr(releases, "ask_current", cut)
+            patch.setattr(store, "ask_current", cut)
             with pytest.raises(PowerCut):
                 activate(board.root, third)
         monkeypatch.undo()
@@ -195,7 +195,7 @@ def test_a_killed_agent_leaves_neither_lock_nor_child(able, tmp_path, monkeypatc
     accept(able.root, release)
     able.pretend_verified(release)
     agent = subprocess.Popen(
-        [sys.executable, "-m", "jetson", "activate", release, "--root", able.root],
+        [sys.executable, "-m", "edgedistill_device", "activate", release, "--root", able.root],
         cwd=ROOT,
         env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
     )
@@ -250,7 +250,7 @@ def test_back_from_the_first_there_is_nothing(board, monkeypatch):
     release = board.send()
     accept(board.root, release)
     board.pretend_verified(release)
-    monkeypatch.setattr(releases, "ask_current", lambda *_: {})
+    monkeypatch.setattr(store, "ask_current", lambda *_: {})
     activate(board.root, release)
     refused(board, "has no previous release", rollback)
 
@@ -294,7 +294,9 @@ def test_a_tensorrt_engine_is_served_only_after_it_was_verified(tmp_path, monkey
     folder = board.path("releases", release)
 
     def jetson(verb):
-        subprocess.check_output([sys.executable, "-m", "jetson", verb], cwd=folder, stderr=subprocess.STDOUT)
+        subprocess.check_output(
+            [sys.executable, "-m", "edgedistill_device", verb], cwd=folder, stderr=subprocess.STDOUT
+        )
 
     with pytest.raises(EngineError, match="no engine was built here"):
         activate(board.root, release)
@@ -324,16 +326,16 @@ def test_a_pass_is_of_one_model_only(able):
     with pytest.raises(ManifestError, match="model.onnx has "):
         activate(able.root, release)
     with pytest.raises(VerifyError, match="model.onnx has not passed"):
-        releases.engine_file.require_verified(able.path("releases", release), "onnxruntime")
+        store.engine_file.require_verified(able.path("releases", release), "onnxruntime")
 
 
 def test_the_service_says_what_the_commands_take():
-    with open(os.path.join(ROOT, "jetson", "classify.service"), encoding="ascii") as file:
+    with open(os.path.join(ROOT, "jetson", "edgedistill_device", "classify.service"), encoding="ascii") as file:
         lines = dict(line.rstrip("\n").split("=", 1) for line in file if re.match(r"^\w+=", line))
     before, serve = (shlex.split(lines[key]) for key in ("ExecStartPre", "ExecStart"))
-    args = build_parser().parse_args(before[before.index("jetson") + 1 :])
+    args = build_parser().parse_args(before[before.index("edgedistill_device") + 1 :])
     assert (args.verb, args.recover) == ("status", True)
     assert lines["WorkingDirectory"] == args.root + "/current"
     assert args.root in lines["ReadWritePaths"].split()
     assert before[1] == "--chdir=" + args.root + "/agent"
-    assert build_parser().parse_args(serve[serve.index("jetson") + 1 :]).verb == "classify"
+    assert build_parser().parse_args(serve[serve.index("edgedistill_device") + 1 :]).verb == "classify"

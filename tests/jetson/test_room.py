@@ -5,12 +5,13 @@ import shutil
 
 import pytest
 
-from jetson import board, incoming
-from jetson.errors import JetsonError
+from edgedistill_device.board import identity
+from edgedistill_device.errors import JetsonError
+from edgedistill_device.releases import incoming
 
 MIB = 1 << 20
 ASKED = [
-    lambda need: board.check_disk(".", (need - 64 * MIB) // 3),
+    lambda need: identity.check_disk(".", (need - 64 * MIB) // 3),
     lambda need: incoming.require_room(".", need - incoming.RESERVE_BYTES),
 ]
 

@@ -11,11 +11,11 @@ import pytest
 
 from board_root import BoardRoot, copied, served_twice, snapshot
 from bundles import ROOT
-from jetson.__main__ import main
-from jetson.errors import ReleaseError, SignatureError
-from jetson.incoming import accept, want
-from jetson.releases import activate, status
-from jetson.signature import trusted_keys
+from edgedistill_device.__main__ import main
+from edgedistill_device.errors import ReleaseError, SignatureError
+from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.signature import trusted_keys
+from edgedistill_device.releases.store import activate, status
 from keys import new_key
 
 
@@ -52,7 +52,7 @@ def test_whatever_the_umask_others_cannot_write_what_is_served(tmp_path, umask):
     folder = board.path("releases", release)
 
     def jetson(*words):
-        subprocess.check_output([sys.executable, "-m", "jetson"] + list(words), cwd=ROOT)
+        subprocess.check_output([sys.executable, "-m", "edgedistill_device"] + list(words), cwd=ROOT)
 
     jetson("accept", release, *root)
     jetson("verify", "--backend", "onnxruntime", "--bundle", folder)
@@ -168,7 +168,7 @@ def test_a_damaged_record_of_serials_is_mended_and_lets_no_older_bundle_in(templ
 
 
 def test_the_copy_and_the_releases_each_bring_the_serials_back(template, tmp_path):
-    from jetson.serials import rebuild
+    from edgedistill_device.releases.serials import rebuild
 
     board, _, _ = copied(template, tmp_path)
     for lost in (["state.json"], ["state.json", "state.copy.json"], ["state.json", "releases"]):

@@ -6,11 +6,11 @@ import os
 import pytest
 
 from board_root import BoardRoot, snapshot
-from jetson import releases, signature
-from jetson.__main__ import main
-from jetson.errors import ReleaseError
-from jetson.incoming import accept, want
-from jetson.releases import activate, status
+from edgedistill_device.__main__ import main
+from edgedistill_device.errors import ReleaseError
+from edgedistill_device.releases import signature, store
+from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.store import activate, status
 from keys import new_key
 
 
@@ -39,7 +39,7 @@ def refused(board, release, words):
 def serve(board, release, monkeypatch):
     board.pretend_verified(release)
     with monkeypatch.context() as patch:
-        patch.setattr(releases, "ask_current", lambda *_: {})
+        patch.setattr(store, "ask_current", lambda *_: {})
         activate(board.root, release)
     status(board.root, recover=True)  # sweeps away the switch before
 

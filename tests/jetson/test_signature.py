@@ -5,8 +5,8 @@ import tempfile
 import pytest
 
 from bundles import make_bundle
-from jetson import signature
-from jetson.errors import SignatureError
+from edgedistill_device.errors import SignatureError
+from edgedistill_device.releases import signature
 from keys import new_key, sign_manifest
 
 

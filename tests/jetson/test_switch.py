@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from board_root import BoardRoot, copied, served_twice, snapshot
-from jetson import releases
-from jetson.errors import JetsonError
-from jetson.incoming import accept, want
-from jetson.releases import activate, prune, rollback, status
+from edgedistill_device.errors import JetsonError
+from edgedistill_device.releases import store
+from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.store import activate, prune, rollback, status
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +26,11 @@ def able(template, tmp_path):
 
 
 def foreign_code(board, marker):
-    """A folder whose `jetson` is nobody's, and tells that it ran."""
+    """A folder whose `edgedistill_device` is nobody's, and tells that it ran."""
     folder = board.path("foreign")
-    os.makedirs(os.path.join(folder, "jetson"))
+    os.makedirs(os.path.join(folder, "edgedistill_device"))
     for name in ("__init__.py", "__main__.py"):
-        with open(os.path.join(folder, "jetson", name), "w") as file:
+        with open(os.path.join(folder, "edgedistill_device", name), "w") as file:
             file.write("open(%r, 'w').close()\nprint('{\"verb\": \"health\"}')\n" % (marker,))
     return folder
 
@@ -113,7 +113,7 @@ def test_the_health_check_runs_what_live_leads_to(able):
     third = board.send(serial=3)
     accept(board.root, third)
     board.verify(third)
-    asked = releases.ask_current
+    asked = store.ask_current
 
     def from_elsewhere(*arguments):
         os.remove(board.path("current"))
@@ -121,7 +121,7 @@ def test_the_health_check_runs_what_live_leads_to(able):
         return asked(*arguments)
 
     with pytest.MonkeyPatch().context() as patch:
-        patch.setattr(releases, "ask_current", from_elsewhere)
+        patch.setattr(store, "ask_current", from_elsewhere)
         assert activate(board.root, third)["health"]["images"] == 4
     assert not os.path.exists(board.path("ran"))
     assert status(board.root)["proven"] is False  # until a verb that writes comes by

@@ -6,8 +6,8 @@ import pytest
 
 import boards
 from boards import sample
-from jetson import conditions, sampler, sysfs
-from jetson.telemetry import (
+from edgedistill_device.board import conditions, sampler, sysfs
+from edgedistill_device.board.telemetry import (
     clocks_from_text,
     cpu_model_from_text,
     kibibytes_from_text,

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from bundles import make_bundle, pretend_verified, sign
-from jetson.json_text import json_text
-from jetson.text import plain, readable
+from edgedistill_device.json_text import json_text
+from edgedistill_device.text import plain, readable
 
 
 def strict(line):
@@ -58,7 +58,17 @@ def test_classify_of_a_name_that_is_no_utf8(tmp_path, locale):
     environment = dict(os.environ, LC_ALL=locale, PYTHONDONTWRITEBYTECODE="1")
     stats = folder + b".json"
     process = subprocess.Popen(
-        [sys.executable, b"-m", b"jetson", b"classify", b"--backend", b"onnxruntime", b"--stats", stats, folder],
+        [
+            sys.executable,
+            b"-m",
+            b"edgedistill_device",
+            b"classify",
+            b"--backend",
+            b"onnxruntime",
+            b"--stats",
+            stats,
+            folder,
+        ],
         cwd=bundle,
         env=environment,
         stdout=subprocess.PIPE,
@@ -73,7 +83,7 @@ def test_classify_of_a_name_that_is_no_utf8(tmp_path, locale):
         assert strict(file.read())["frames"] == 1
     missing = os.path.join(folder, b"none\xff.png")
     process = subprocess.Popen(
-        [sys.executable, b"-m", b"jetson", b"classify", b"--backend", b"onnxruntime", missing],
+        [sys.executable, b"-m", b"edgedistill_device", b"classify", b"--backend", b"onnxruntime", missing],
         cwd=bundle,
         env=environment,
         stdout=subprocess.PIPE,

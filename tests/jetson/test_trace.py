@@ -1,4 +1,4 @@
-from jetson import sampler, trace
+from edgedistill_device.board import sampler, trace
 
 
 def test_a_trace_is_thinned_and_says_null_where_nothing_was_read():

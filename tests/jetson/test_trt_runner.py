@@ -12,14 +12,14 @@ import pytest
 
 import fakes
 from bundles import SPEC, WEIGHT, expected_logits, sign
-from jetson import cuda_memory, engine_file, verify
-from jetson.__main__ import main
-from jetson.build import build
-from jetson.errors import BackendError, EngineError, VerifyError
-from jetson.layer_times import layer_times
-from jetson.manifest import read_manifest
-from jetson.preprocess import to_input
-from jetson.runners import open_runner
+from edgedistill_device.__main__ import main
+from edgedistill_device.engine import cuda_memory, engine_file, verify
+from edgedistill_device.engine.build import build
+from edgedistill_device.engine.layer_times import layer_times
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.errors import BackendError, EngineError, VerifyError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.preprocess import to_input
 from tiny_onnx import model_bytes
 from tools import lacking
 
@@ -79,7 +79,7 @@ def test_verify_leaves_a_record_of_this_engine_only(bundle, use, release):
     use(release)
     manifest = read_manifest(bundle)
     build(bundle, manifest)
-    with pytest.raises(VerifyError, match="has not passed; run: python3 -m jetson verify"):
+    with pytest.raises(VerifyError, match="has not passed; run: python3 -m edgedistill_device verify"):
         engine_file.require_verified(bundle)
     with runner_of(bundle) as runner:
         found = verify.verify(bundle, manifest, runner)
@@ -129,7 +129,7 @@ def test_what_is_not_this_boards_is_not_loaded(bundle, use):
         with pytest.raises(EngineError) as error:
             runner_of(bundle).__enter__()
         assert line in str(error.value)
-        assert str(error.value).endswith("run: python3 -m jetson build")
+        assert str(error.value).endswith("run: python3 -m edgedistill_device build")
         sidecar(bundle, **record)
 
 
@@ -174,7 +174,7 @@ def test_every_verb_as_the_board_runs_it(bundle, use):
     lines = {}
     for words in ("build", "verify", "bench --runs 20", "classify --top 1 golden/images"):
         done = subprocess.Popen(
-            [sys.executable, "-m", "jetson"] + words.split(),
+            [sys.executable, "-m", "edgedistill_device"] + words.split(),
             cwd=bundle,
             env=environment,
             stdout=subprocess.PIPE,
@@ -262,7 +262,7 @@ def test_bench_times_only_what_has_passed_and_tells_the_gpus_own_time(bundle, us
     bench = ["bench", "--runs", "10"] + words
     capsys.readouterr()
     assert main(bench) == 1
-    assert "this engine has not passed; run: python3 -m jetson verify" in capsys.readouterr().err
+    assert "this engine has not passed; run: python3 -m edgedistill_device verify" in capsys.readouterr().err
     assert main(["verify"] + words) == 0
     assert main(bench) == 0
     out = capsys.readouterr().out.splitlines()

@@ -27,10 +27,10 @@ from archives import (
     signature_of,
     tree,
 )
-from bundles import ROOT as SOURCES
-from jetson import archive, unpack
-from jetson.errors import JetsonError, ManifestError, ReleaseError, SignatureError
-from jetson.manifest import NAME, SIGNATURE, manifest_from_bytes
+from bundles import SOURCES
+from edgedistill_device.errors import JetsonError, ManifestError, ReleaseError, SignatureError
+from edgedistill_device.manifest import NAME, SIGNATURE, manifest_from_bytes
+from edgedistill_device.releases import archive, unpack
 from keys import new_key
 
 
@@ -261,7 +261,7 @@ def test_no_injury_after_the_head_passes_the_reader(made, tmp_path):
 def run_verb(*words, **options):
     environment = dict(os.environ, PYTHONPATH=SOURCES, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C")
     return subprocess.run(
-        [sys.executable, "-m", "jetson"] + list(words),
+        [sys.executable, "-m", "edgedistill_device"] + list(words),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
@@ -289,6 +289,6 @@ def test_the_verb_refuses_in_one_line(root, tmp_path):
         done = run_verb("unpack", "--root", root, path)
         assert done.returncode == 1
         assert done.stdout == b""
-        assert done.stderr.startswith(b"jetson unpack: ")
+        assert done.stderr.startswith(b"edgedistill_device unpack: ")
         assert done.stderr.count(b"\n") == 1
         assert b"\x1b" not in done.stderr

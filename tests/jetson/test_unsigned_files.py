@@ -11,10 +11,10 @@ import pytest
 
 from board_root import copied, served_twice, snapshot
 from bundles import make_bundle
-from jetson.errors import JetsonError, ManifestError
-from jetson.incoming import accept, want
-from jetson.manifest import read_manifest
-from jetson.releases import activate, rollback, status
+from edgedistill_device.errors import JetsonError, ManifestError
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.store import activate, rollback, status
 
 pytestmark = pytest.mark.slow
 
@@ -71,15 +71,15 @@ def work_is_a_link(folder):
 
 
 HARM = {
-    "jetson/__pycache__": file_in("jetson", "__pycache__", "bench.cpython-36.pyc"),
-    "jetson/verbs/__pycache__": file_in("jetson", "verbs", "__pycache__", "x.pyc"),
+    "edgedistill_device/__pycache__": file_in("edgedistill_device", "__pycache__", "bench.cpython-36.pyc"),
+    "edgedistill_device/verbs/__pycache__": file_in("edgedistill_device", "verbs", "__pycache__", "x.pyc"),
     "__pycache__": folder_in("__pycache__"),
     "golden/work": file_in("golden", "work", "x"),
-    "jetson/work": folder_in("jetson", "work"),
+    "edgedistill_device/work": folder_in("edgedistill_device", "work"),
     "golden/images/__pycache__": folder_in("golden", "images", "__pycache__"),
     "numpy": folder_in("numpy"),
     "json.py": file_in("json.py"),
-    "jetson/bench.so": file_in("jetson", "bench.so"),
+    "edgedistill_device/bench.so": file_in("edgedistill_device", "bench.so"),
     "manifest.json.tmp": file_in("manifest.json.tmp"),
     "golden/extra": link_in("golden", "extra"),
     "work": work_is_a_link,
@@ -124,10 +124,10 @@ def test_a_new_copy_of_the_bundle_clears_it_away(served, name):
 
 def test_a_bundle_does_not_bring_compiled_code(served):
     board = served[0]
-    compiled = {"jetson/__pycache__": None}
+    compiled = {"edgedistill_device/__pycache__": None}
     os.makedirs(os.path.join(board.bundle, *compiled))
     try:
-        with open(os.path.join(board.bundle, "jetson", "__pycache__", "x.pyc"), "w") as file:
+        with open(os.path.join(board.bundle, "edgedistill_device", "__pycache__", "x.pyc"), "w") as file:
             file.write("x")
         release = board.send(serial=3)
     finally:
@@ -140,7 +140,7 @@ def jetson(folder, *words):
     """As a user types it there: nothing keeps Python from writing compiled files."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson"] + list(words),
+        [sys.executable, "-m", "edgedistill_device"] + list(words),
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -164,7 +164,15 @@ def test_a_verb_by_hand_leaves_the_release_as_it_is(served):
     assert rollback(board.root)["id"] == current
 
 
-@pytest.mark.parametrize("module", ["jetson.classify", "jetson.__main__", "jetson.verbs.verify", "jetson.health"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "edgedistill_device.inference.classify",
+        "edgedistill_device.__main__",
+        "edgedistill_device.verbs.verify",
+        "edgedistill_device.releases.health",
+    ],
+)
 def test_compiled_code_is_not_read_in_place(served, tmp_path, module):
     board, _, current = served
     folder, marker = board.path("releases", current), str(tmp_path / "ran")
@@ -183,9 +191,9 @@ def test_compiled_code_is_not_read_in_place(served, tmp_path, module):
 def test_what_is_planted_works_where_nobody_looks(tmp_path):
     """Else the test above would show nothing."""
     bundle, marker = make_bundle(tmp_path / "bundle"), str(tmp_path / "ran")
-    plant(bundle, "jetson.classify", marker)
+    plant(bundle, "edgedistill_device.inference.classify", marker)
     subprocess.check_call(
-        [sys.executable, "-c", "import jetson.classify"],
+        [sys.executable, "-c", "import edgedistill_device.inference.classify"],
         cwd=bundle,
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
     )
@@ -202,6 +210,6 @@ def test_planted_code_in_the_first_module_is_seen_by_the_agent(served, tmp_path)
         lambda: accept(board.root, current),
         lambda: status(board.root, recover=True),
     ):
-        with pytest.raises(ManifestError, match="jetson/__pycache__ is not in the manifest"):
+        with pytest.raises(ManifestError, match="edgedistill_device/__pycache__ is not in the manifest"):
             call()
     assert not os.path.exists(marker)

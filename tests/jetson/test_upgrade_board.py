@@ -8,9 +8,9 @@ import tarfile
 import pytest
 
 from bundles import ROOT
-from jetson.__main__ import main
-from jetson.manifest import read_manifest
-from jetson.releases import status
+from edgedistill_device.__main__ import main
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.releases.store import status
 
 BOARD = os.path.join(ROOT, "tests", "upgrade", "left.tar.xz")
 

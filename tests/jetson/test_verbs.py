@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bundles import BIAS, WEIGHT, expected_logits, pretend_verified, sign
-from jetson.manifest import read_manifest
-from jetson.runners import open_runner
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.manifest import read_manifest
 from tiny_onnx import model_bytes
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ def jetson(bundle, *words, code=0):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment.update(LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "jetson"] + list(words),
+        [sys.executable, "-m", "edgedistill_device"] + list(words),
         cwd=bundle,
         env=environment,
         stdout=subprocess.PIPE,
@@ -35,7 +35,7 @@ def jetson(bundle, *words, code=0):
 def test_the_runner_gives_what_numpy_gives(bundle):
     manifest = read_manifest(bundle)
     inputs = np.load(os.path.join(bundle, "golden", "inputs.npy"))
-    from jetson.preprocess import to_input
+    from edgedistill_device.preprocess import to_input
 
     with open_runner("onnxruntime", bundle, manifest) as runner:
         for image in inputs:
@@ -89,7 +89,7 @@ def test_verify_catches_another_preprocessing(bundle):
 
 def test_bench(bundle):
     sign(bundle, model="mod\u00e8le")
-    assert "model.onnx has not passed; run: python3 -m jetson verify --backend onnxruntime" in jetson(
+    assert "model.onnx has not passed; run: python3 -m edgedistill_device verify --backend onnxruntime" in jetson(
         bundle, "bench", "--backend", "onnxruntime", "--runs", "120", code=1
     )
     jetson(bundle, "verify", "--backend", "onnxruntime")
@@ -132,7 +132,7 @@ def test_build_without_tensorrt_is_nothing_but_a_proof_that_the_model_opens(bund
 @pytest.mark.parametrize("verb", ["verify", "bench", "classify"])
 def test_without_an_engine_every_verb_names_build(bundle, verb):
     words = [verb] + (["golden/images"] if verb == "classify" else [])
-    assert "no engine was built here; run: python3 -m jetson build" in jetson(bundle, *words, code=1)
+    assert "no engine was built here; run: python3 -m edgedistill_device build" in jetson(bundle, *words, code=1)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_stdout_that_is_full_or_closed_is_no_traceback(bundle, place):
     pretend_verified(bundle)
     with open(place or os.devnull, "w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jetson", "classify", "--backend", "onnxruntime", "golden/images"],
+            [sys.executable, "-m", "edgedistill_device", "classify", "--backend", "onnxruntime", "golden/images"],
             cwd=bundle,
             stdout=out,
             stderr=subprocess.PIPE,
@@ -201,7 +201,7 @@ def test_a_stdout_that_is_full_or_closed_is_no_traceback(bundle, place):
         error = process.communicate()[1].decode("ascii")
     assert process.returncode == (1 if place else 0)
     assert error.splitlines()[-1:] == (
-        ["jetson classify: [Errno 28] No space left on device"]
+        ["edgedistill_device classify: [Errno 28] No space left on device"]
         if place
         else [line for line in error.splitlines() if line.startswith("4 frames")]
     )

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle, sign
-from jetson import verify
-from jetson.errors import VerifyError
-from jetson.manifest import read_manifest
+from edgedistill_device.engine import verify
+from edgedistill_device.errors import VerifyError
+from edgedistill_device.manifest import read_manifest
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3}
 

@@ -29,7 +29,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("mutants.toml")
-PACKAGES = ("edgedistill", "jetson", "calibration")
+PACKAGES = ("edgedistill", "edgedistill_device", "edgedistill_calibration")
+FOLDERS = (".", "jetson", "calibration")  # that hold them
 TIMEOUT_S = 180  # of one fault's tests
 KILLED, SURVIVED, TIMEOUT, BROKEN, STALE = "killed", "SURVIVED", "TIMEOUT", "BROKEN", "STALE"
 
@@ -110,7 +111,8 @@ def copies(count: int) -> Iterator[list[Path]]:
 
 def environment_for(copy: Path) -> dict[str, str]:
     """This process's, with the copy in front of the installed package."""
-    return {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(str(copy / folder) for folder in FOLDERS)
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "", "OMP_NUM_THREADS": "1"}
 
 
 def refuse_unless_imported_from(copy: Path) -> None:

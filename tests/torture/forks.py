@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from road import ROOT
+from road import SOURCES
 
 HERE = Path(__file__).resolve().parent
 
@@ -33,7 +33,7 @@ class Forks:
     def __enter__(self):
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(HERE))),
+            "PYTHONPATH": os.pathsep.join((SOURCES, str(HERE))),
             "NO_ALBUMENTATIONS_UPDATE": "1",
             "OMP_NUM_THREADS": "1",
             "SOURCE_DATE_EPOCH": "1700000000",

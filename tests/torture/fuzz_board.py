@@ -11,14 +11,15 @@ from unittest import mock
 
 import archives
 from bundles import sign
-from calibration.cache import amax_from_text, text_from_amax
-from edgedistill.device.archive import unpack_archive
+from edgedistill.bundles.archive import unpack_archive
 from edgedistill.errors import BundleError
+from edgedistill_calibration.cache import amax_from_text, text_from_amax
+from edgedistill_device.benchmark.benchreport import KEYS, report_from_line
+from edgedistill_device.engine import engine_file
+from edgedistill_device.errors import BenchError, JetsonError, ManifestError, SignatureError
+from edgedistill_device.manifest import NAME, SIGNATURE, manifest_from_bytes
+from edgedistill_device.releases import root, signature, store, switch, unpack
 from fuzz_machine import text_of
-from jetson import engine_file, releases, root, signature, switch, unpack
-from jetson.benchreport import KEYS, report_from_line
-from jetson.errors import BenchError, JetsonError, ManifestError, SignatureError
-from jetson.manifest import NAME, SIGNATURE, manifest_from_bytes
 from watch import Target
 from wounds import after_head, mutated, mutated_json
 
@@ -181,8 +182,8 @@ def board_files(folder):
         live = Path(board, "live")
         live.unlink(missing_ok=True)
         live.symlink_to("switches/0001")
-        json.dumps(releases.status(board))
-        releases.require_target(root.read_board(board), manifest_from_bytes(sample))
+        json.dumps(store.status(board))
+        store.require_target(root.read_board(board), manifest_from_bytes(sample))
         root.note_serial(board, "0123456789abcdef", 7)
         signature.trusted_keys(board)
         switch.settle(board)

@@ -6,14 +6,14 @@ import tarfile
 import torch
 
 from bundles import BIAS, SPEC, WEIGHT
-from edgedistill.config import load_recipe
+from edgedistill.config.data import DataConfig
+from edgedistill.config.loading import load_recipe
+from edgedistill.config.target import load_target
 from edgedistill.data.shards import read_bytes
 from edgedistill.data.sources import list_items, list_pool
 from edgedistill.errors import DataError, EdgeDistillError, PreflightError, WeightsError
 from edgedistill.models.weights import about_of, load_weights, model_from_weights, save_weights
 from edgedistill.onnx_model.preflight import check_onnx
-from edgedistill.sections import DataConfig
-from edgedistill.target import load_target
 from small import small_recipe
 from tiny_onnx import model_bytes
 from tools import imported

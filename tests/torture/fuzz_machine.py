@@ -5,9 +5,11 @@ import json
 import cv2
 import numpy as np
 
-from jetson import doctor, power, precision, sysfs, telemetry, trtexec
-from jetson.decode import decode_image, to_eight_bits
-from jetson.errors import ImageError
+from edgedistill_device import doctor
+from edgedistill_device.board import power, sysfs, telemetry
+from edgedistill_device.decode import decode_image, to_eight_bits
+from edgedistill_device.engine import precision, trtexec
+from edgedistill_device.errors import ImageError
 from road import ROOT
 from watch import Target
 from wounds import after_head, mutated, mutated_json

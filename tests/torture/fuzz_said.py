@@ -9,17 +9,17 @@ from pathlib import Path
 from unittest import mock
 
 import archives
-from edgedistill.device import fleet, streams
-from edgedistill.device.deploy import UNTIL, Wanted, deploy, signed_bundle
-from edgedistill.device.inventory import Fleet, FleetBoard, Rollout, load_fleet
-from edgedistill.device.remote import Board
-from edgedistill.device.ssh import Connection, reason_of
+from edgedistill.cli.main import compare
+from edgedistill.deployment import fleet, streams
+from edgedistill.deployment.board import Board
+from edgedistill.deployment.deploy import UNTIL, Wanted, deploy, signed_bundle
+from edgedistill.deployment.inventory import Fleet, FleetBoard, Rollout, load_fleet
+from edgedistill.deployment.ssh import Connection, reason_of
 from edgedistill.errors import DeviceError, EdgeDistillError
-from edgedistill.predict.features import NAMES, Features
-from edgedistill.predict.learned import factor_of, learn, measured_from_report
-from edgedistill.talk import Talk
-from edgedistill.verbs import compare
-from jetson.benchreport import KEYS
+from edgedistill.prediction.features import NAMES, Features
+from edgedistill.prediction.user_measurements import factor_of, learn, measured_from_report
+from edgedistill.progress.reporter import Talk
+from edgedistill_device.benchmark.benchreport import KEYS
 from watch import Target
 from wounds import after_head, mutated_json
 
@@ -68,7 +68,7 @@ ANSWERS = {
     "cat": {"host_ms": [5.0, 5.1], "end_to_end_ms": [6.0]},
 }
 NANO = FleetBoard("nano", None, "nano", "local", "edgedistill", "python3", canary=False)
-_SAME_CODE = mock.patch("edgedistill.device.deploy.device_code_sha256", return_value="x")  # it reads 90 files
+_SAME_CODE = mock.patch("edgedistill.deployment.deploy.device_code_sha256", return_value="x")  # it reads 90 files
 CODES = (0, 1, 2, 3, 126, 127, 255, -9)
 
 
@@ -130,7 +130,7 @@ def protocol_lines(folder):
         receipt.unlink(missing_ok=True)
         board = Board(_Said(bundle, heads, words), "edgedistill", "python3", fit_for_a_terminal)
         try:
-            with mock.patch("edgedistill.device.remote.BUSY_WAIT_S", -1.0), _SAME_CODE:
+            with mock.patch("edgedistill.deployment.board.BUSY_WAIT_S", -1.0), _SAME_CODE:
                 found = deploy(board, bundle, Wanted(UNTIL[heads[2] // 2 % 4]), receipt, _Heard())
         except DeviceError as error:
             fit_for_a_terminal(str(error))
@@ -295,7 +295,7 @@ def small_report():
     }
 
 
-_FIGURE = "edgedistill.report.compare_page.pareto_figure"
+_FIGURE = "edgedistill.reporting.compare_page.pareto_figure"
 
 
 def compared_runs(folder):

@@ -22,10 +22,17 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE.parent / "jetson"), str(HERE)]
+sys.path[:0] = [
+    str(HERE.parents[1]),
+    str(HERE.parents[1] / "jetson"),
+    str(HERE.parents[1] / "calibration"),
+    str(HERE.parent),
+    str(HERE.parent / "jetson"),
+    str(HERE),
+]
 sys.dont_write_bytecode = True
 # Not as a `with`: what is imported late, inside functions, is to be instrumented too.
-atheris.instrument_imports(include=["edgedistill", "jetson", "calibration"]).__enter__()
+atheris.instrument_imports(include=["edgedistill", "edgedistill_device", "edgedistill_calibration"]).__enter__()
 
 from fuzz_found import found_once  # noqa: E402
 from fuzz_targets import TARGETS  # noqa: E402

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from calibration.cache import amax_from_text, text_from_amax
-from edgedistill.config import recipe_from_table
+from edgedistill.config.loading import recipe_from_table
 from edgedistill.errors import EdgeDistillError
+from edgedistill_calibration.cache import amax_from_text, text_from_amax
+from edgedistill_device.engine import trtexec
+from edgedistill_device.errors import ManifestError
+from edgedistill_device.manifest import manifest_from_bytes
 from fuzz_board import sample_manifest
 from fuzz_found import found_once
 from fuzz_machine import every_telemetry_parser
 from fuzz_targets import TARGETS
-from jetson import trtexec
-from jetson.errors import ManifestError
-from jetson.manifest import manifest_from_bytes
 from knobs import SEED, chance, rounds
 from watch import Target, finding_of
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from edgedistill.data.table import read_table
-from jetson.decode import decode_image, read_image
-from jetson.errors import ImageError
+from edgedistill_device.decode import decode_image, read_image
+from edgedistill_device.errors import ImageError
 from knobs import rounds
 from road import write_images
 from small import small_recipe

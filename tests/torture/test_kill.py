@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from artifacts import bits_of, left_over
-from edgedistill.stages import STAGES
+from edgedistill.pipeline.table import STAGES
 from knobs import chance, rounds
 from torchrun import kill_one_worker, torchrun
 
@@ -139,7 +139,7 @@ def test_a_sweep_killed_anywhere_finds_the_same(forks, small_run, copy_of_run, t
     assert not lost, lost
 
 
-@pytest.mark.beyond_short  # tests/edgedistill/test_ranks.py has one
+@pytest.mark.beyond_short  # tests/edgedistill/core/test_distributed.py has one
 def test_a_worker_of_two_killed_anywhere_ends_with_the_same_bits(small_run, tmp_path, tried, monkeypatch):
     """To the end of quantize, which one process trains in while the other waits."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")

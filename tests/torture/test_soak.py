@@ -64,7 +64,7 @@ def video(path):
 
 
 class Classifying:
-    """`python3 -m jetson classify` of a bundle, watched from outside."""
+    """`python3 -m edgedistill_device classify` of a bundle, watched from outside."""
 
     def __init__(self, folder, sources):
         self._lines, self._stats = folder / "lines.jsonl", folder / "stats.json"
@@ -72,7 +72,7 @@ class Classifying:
             PYTHON,
             "-B",
             "-m",
-            "jetson",
+            "edgedistill_device",
             "classify",
             "--backend",
             "onnxruntime",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from edgedistill.errors import EdgeDistillError
-from jetson.errors import JetsonError
+from edgedistill_device.errors import JetsonError
 from wounds import mutated
 
 HANG_S = 10

@@ -69,7 +69,7 @@ def _child(job, Faults):
         for name, value in job.get("constants", {}).items():
             module, _, constant = name.rpartition(".")
             setattr(sys.modules[module], constant, value)
-        from edgedistill.cli import main
+        from edgedistill.cli.main import main
 
         code = main(job["words"])
     except SystemExit as error:

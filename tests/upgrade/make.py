@@ -3,7 +3,7 @@
 A run of all stages whose weights are then set to zero or to a pattern, so that they compress; the stamps are the
 run folder's own again. Its bundle is deployed twice, through a real sshd, to a board that runs ONNX Runtime.
 
-    PYTHONPATH=.:tests:tests/jetson:tests/torture python tests/upgrade/make.py
+    PYTHONPATH=.:jetson:calibration:tests:tests/jetson:tests/torture python tests/upgrade/make.py
 """
 
 import lzma
@@ -21,14 +21,15 @@ import torch
 from safetensors import safe_open
 
 from board_behind_sshd import TestBoard, make_keys
-from edgedistill.config import load_recipe
-from edgedistill.device.signing import sign_bundle
-from edgedistill.pipeline import run_stages
-from edgedistill.plan import inputs_of
-from edgedistill.run_folder import Result, RunFolder
-from edgedistill.stages import stages_of
-from edgedistill.talk import Talk
-from jetson.manifest import read_manifest, write_manifest
+from edgedistill.bundles.signing import sign_bundle
+from edgedistill.config.loading import load_recipe
+from edgedistill.pipeline.plan import inputs_of
+from edgedistill.pipeline.run_folder import RunFolder
+from edgedistill.pipeline.runner import run_stages
+from edgedistill.pipeline.table import stages_of
+from edgedistill.progress.reporter import Talk
+from edgedistill.records.result import Result
+from edgedistill_device.manifest import read_manifest, write_manifest
 from road import edgedistill, write_images
 from small import small_recipe
 from sshd import Sshd

@@ -12,9 +12,9 @@ from typing import Any
 
 import onnx
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model.findings import Finding, Graph, attribute, is_standard, node_name
 from edgedistill.onnx_model.rules.tables import column, importers, unread_importers
-from edgedistill.target import Target
 
 _NO_EFFECT = {  # attributes that change nothing in inference, whatever their value
     ("BatchNormalization", "momentum"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model.findings import (
     Finding,
     Graph,
@@ -15,7 +16,6 @@ from edgedistill.onnx_model.findings import (
     node_name,
 )
 from edgedistill.onnx_model.rules.tables import importers, unread_importers
-from edgedistill.target import Target
 
 _VOLUMES_FROM = (11, 2)  # of GridSample: NVIDIA's release notes of 11.2.1
 _RESIZE_AXES_FROM = (10,)  # before, `axes` is never read: `unread-attribute`

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model.findings import Finding, Graph, attribute, given, node_name
 from edgedistill.onnx_model.rules.operators import scales_position
-from edgedistill.target import Target
 
 # operator -> ((positions of inputs that the importer wants as constants, release that takes them computed), ...)
 _NEVER = (99,)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model.findings import Finding, Graph, attribute, given, node_name, type_name
-from edgedistill.target import Target
 
 _TYPES = {"int8", "float8_e4m3fn"}  # of a zero point; the second from 10
 

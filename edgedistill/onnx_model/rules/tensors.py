@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import TensorProto
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model.findings import (
     Finding,
     Graph,
@@ -16,7 +17,6 @@ from edgedistill.onnx_model.findings import (
     tensor_bytes,
     type_name,
 )
-from edgedistill.target import Target
 
 MAX_BYTES = 2 << 30  # of one protobuf message, so of what a parser reads
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import TensorProto
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model.findings import (
     Finding,
     Graph,
@@ -20,7 +21,6 @@ from edgedistill.onnx_model.findings import (
     type_name,
 )
 from edgedistill.onnx_model.rules.tables import column
-from edgedistill.target import Target
 
 # Their types are another rule's, or have nothing to do with what they compute.
 _OTHER_RULES = {

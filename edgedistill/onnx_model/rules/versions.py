@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgedistill.config.target import Target
 from edgedistill.onnx_model import sort
 from edgedistill.onnx_model.findings import Finding, Graph, is_standard, node_name, standard_fault
 from edgedistill.onnx_model.rules.impossible import impossible
-from edgedistill.target import Target
 
 OLDEST_OPSET = 7  # below it every parser warns: "generated with at least opset 7"
 

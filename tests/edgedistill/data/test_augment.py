@@ -4,14 +4,14 @@ import sys
 import numpy as np
 import pytest
 
+from edgedistill.config.data import AugmentConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.errors import RecipeError
-from edgedistill.sections import AugmentConfig
 from road import ROOT, draw
 
 PROGRAM = """
 import hashlib, numpy as np
-from edgedistill.sections import AugmentConfig
+from edgedistill.config.base import AugmentConfig
 from edgedistill.data.augment import TrainingView
 image = (np.arange(60 * 50 * 3) % 251).astype(np.uint8).reshape(60, 50, 3)
 view = TrainingView(32, AugmentConfig(), "area")

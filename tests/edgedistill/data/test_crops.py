@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from edgedistill.config.data import AugmentConfig, DataConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.crops import RandomCrop
 from edgedistill.data.framing import framing_of
-from edgedistill.sections import AugmentConfig, DataConfig
-from jetson.preprocess import PAD_GREY
+from edgedistill_device.preprocess import PAD_GREY
 
 SHAPES = [(100, 100), (90, 160), (160, 90), (50, 200), (200, 50)]
 

@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.duplicates import alike_pairs, groups_from_pairs, signature
 from edgedistill.data.prepare import group, prepare, scan
 from edgedistill.data.table import read_table
-from edgedistill.sections import DataConfig
 from road import draw
 
 

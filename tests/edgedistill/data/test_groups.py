@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from edgedistill.config import recipe_from_table
+from edgedistill.config.data import DataConfig
+from edgedistill.config.loading import recipe_from_table
 from edgedistill.data.duplicates import LISTED, alike_pairs, groups_from_pairs, look_alikes
 from edgedistill.data.group_names import ROBOFLOW, names_from_pattern, roboflow_proposal
 from edgedistill.data.prepare import prepare
 from edgedistill.data.splits import split
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError, RecipeError
-from edgedistill.sections import DataConfig
 from road import draw, write_images
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
@@ -294,8 +294,8 @@ def test_copies_and_named_groups_do_not_make_a_family(tmp_path, rng):
 
 def test_new_proposes_roboflow_copies_and_foretells_the_split(tmp_path, rng):
     """What `edgedistill new` writes is what `run` reads: copies of a photograph in one split."""
-    from edgedistill.config import load_recipe
-    from edgedistill.new import inspect_and_write
+    from edgedistill.config.loading import load_recipe
+    from edgedistill.new_project.inspect import inspect_and_write
 
     write_images(tmp_path / "d", per_class=18, kinds=("disc", "square"))
     for file in sorted((tmp_path / "d").rglob("*.png")):
@@ -318,7 +318,7 @@ def test_new_proposes_roboflow_copies_and_foretells_the_split(tmp_path, rng):
 
 
 def test_new_foretells_what_a_run_refuses_for_its_size(tmp_path):
-    from edgedistill.new import inspect_and_write
+    from edgedistill.new_project.inspect import inspect_and_write
 
     write_images(tmp_path / "d", per_class=3, kinds=("disc", "square"))
     said = []

@@ -6,12 +6,12 @@ import pytest
 from layout_table import LAYOUTS
 from layouts import KINDS
 
-from edgedistill.config import load_recipe
+from edgedistill.cli.new import KEYS
+from edgedistill.config.loading import load_recipe
 from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from edgedistill.new import inspect_and_write
-from edgedistill.verbs.new import KEYS
+from edgedistill.new_project.inspect import inspect_and_write
 from tools import imported
 
 
@@ -66,7 +66,7 @@ def test_new_and_data(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["train val test", "splits one deeper", "roboflow", "hugging face"])
 def test_stage_data_refuses_a_root_of_splits_too(tmp_path, name):
-    from edgedistill.sections import DataConfig
+    from edgedistill.config.data import DataConfig
 
     LAYOUTS[name].make(tmp_path)
     (tmp_path / "out").mkdir(exist_ok=True)
@@ -81,9 +81,9 @@ def test_every_kind_of_class_survives_hugging_face(tmp_path):
     imported("pyarrow", "make install")
     from layouts import picture
 
+    from edgedistill.config.data import DataConfig
     from edgedistill.data.shards import read_bytes
     from edgedistill.data.sources import list_items
-    from edgedistill.sections import DataConfig
 
     LAYOUTS["hugging face"].make(tmp_path)
     path = str(tmp_path / "data" / "test-00000-of-00001.parquet")

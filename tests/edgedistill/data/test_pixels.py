@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from test_shards import shard
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 from road import ROOT, edgedistill, write_images
 
 
@@ -96,7 +96,7 @@ import os, resource, sys
 from pathlib import Path
 os.cpu_count = lambda: 2  # what is decoded ahead grows with the cores
 from edgedistill.data.prepare import prepare
-from edgedistill.sections import DataConfig
+from edgedistill.config.base import DataConfig
 out = Path(sys.argv[1] + "-" + sys.argv[2])
 out.mkdir()
 data = DataConfig(train=sys.argv[1], store=sys.argv[2], near_duplicate_similarity=0)
@@ -127,7 +127,7 @@ def test_four_times_the_images_take_no_more_memory(tmp_path, rng):
 
 
 def test_a_run_on_shards_decoded_at_each_access_has_the_bits_of_the_folder(finished_run, tmp_path):
-    """Also across shards. A pool would be learnt from: tests/edgedistill/test_lessons.py."""
+    """Also across shards. A pool would be learnt from: tests/edgedistill/pipeline/test_lessons.py."""
     members = []
     for file in sorted((finished_run / "images").rglob("*.png")):
         key = f"{file.parent.name}/{file.stem}"

@@ -6,11 +6,11 @@ import pytest
 from test_duplicates import exposed, tile
 from test_shards import shard
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.prepare import prepare
 from edgedistill.data.sources import fingerprint
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 from road import write_images
 
 

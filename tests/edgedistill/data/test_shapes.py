@@ -59,7 +59,7 @@ def test_a_range_is_proposed_that_keeps_more_grey_levels(values, levels, keys):
 
 
 def test_grey_levels_are_what_the_mapping_gives():
-    from jetson.decode import to_eight_bits
+    from edgedistill_device.decode import to_eight_bits
 
     for low, high, sixteen_bit in ((0, 4095, (0, 65535)), (7000, 7800, (0, 16383)), (3, 90, (0, 4095))):
         found = to_eight_bits(np.arange(low, high + 1, dtype=np.uint16), sixteen_bit)

@@ -8,10 +8,10 @@ import tarfile
 
 import pytest
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.shards import expand_braces, read_bytes, shards_of
 from edgedistill.data.sources import fingerprint, list_items
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 from road import write_images
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.items import Item
 from edgedistill.data.small_classes import without_small_classes
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 
 ITEMS = [Item(Path(f"/{label}{n}.png"), label) for label, count in (("a", 9), ("b", 2), ("c", 1)) for n in range(count)]
 GIVEN = ["train"] * len(ITEMS)

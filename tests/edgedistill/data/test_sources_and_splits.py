@@ -4,12 +4,12 @@ import os
 import numpy as np
 import pytest
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.prepare import prepare
 from edgedistill.data.sources import fingerprint, list_items
 from edgedistill.data.splits import split
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from edgedistill.sections import DataConfig
 from road import write_images
 from tools import imported
 

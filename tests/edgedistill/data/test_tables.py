@@ -3,11 +3,11 @@
 import pytest
 from layouts import KINDS, flat_in, table
 
+from edgedistill.config.data import DataConfig
 from edgedistill.data.labels import are_quantities, clean, in_order, whole_numbers
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_items, list_source
 from edgedistill.errors import DataError, RecipeError
-from edgedistill.sections import DataConfig
 
 
 def listed(path, **keys):

@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from edgedistill.config import load_recipe, recipe_from_sections
+from edgedistill.config.loading import load_recipe, recipe_from_sections
 from edgedistill.errors import EdgeDistillError, TeacherError, WeightsError
 from edgedistill.models.build import build_model
 from edgedistill.models.checkpoints import read_class_names

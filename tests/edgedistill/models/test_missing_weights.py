@@ -11,14 +11,15 @@ import timm
 import torch
 from huggingface_hub import constants
 
-from edgedistill.config import Recipe, load_recipe
+from edgedistill.config.loading import load_recipe
+from edgedistill.config.recipe import Recipe
 from edgedistill.errors import TeacherError, WeightsError
-from edgedistill.gates import teacher_is_good_enough
-from edgedistill.measure import measures
+from edgedistill.evaluation.classification import measures
 from edgedistill.models import hub_access
 from edgedistill.models.supply import missing_weights
-from edgedistill.pipeline import plan_run, run_stages
-from edgedistill.talk import Talk
+from edgedistill.pipeline.gates import teacher_is_good_enough
+from edgedistill.pipeline.runner import plan_run, run_stages
+from edgedistill.progress.reporter import Talk
 from road import RECIPE, write_images
 
 pytestmark = pytest.mark.slow

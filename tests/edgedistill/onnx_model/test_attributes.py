@@ -4,10 +4,10 @@ import onnx
 import pytest
 from onnx import AttributeProto, TensorProto, helper
 
+from edgedistill.config.target import load_target, releases
 from edgedistill.onnx_model.findings import Graph
 from edgedistill.onnx_model.rules import attributes
 from edgedistill.onnx_model.rules.tables import column, importers, unread_importers
-from edgedistill.target import load_target, releases
 from hand_made import array, model, node
 
 OLDEST = 7
@@ -144,7 +144,7 @@ def test_what_means_the_same_on_the_board_is_not_reported(kind, given):
 
 def test_nodes_out_of_order_are_taken_and_a_cycle_is_not(tmp_path):
     """The parsers sort for themselves."""
-    from edgedistill.check import check
+    from edgedistill.onnx_model.check import check
 
     late = model([node("Neg", "a"), node("Relu", "x", ["a"])])
     (tmp_path / "late.onnx").write_bytes(late.SerializeToString())
@@ -167,8 +167,8 @@ def own(depth):
 
 @pytest.mark.parametrize("tensorrt", ["8.2", "10.3"])
 def test_functions_without_end_are_refused_in_one_line(tmp_path, tensorrt):
-    from edgedistill.check import check
     from edgedistill.errors import PreflightError
+    from edgedistill.onnx_model.check import check
 
     (tmp_path / "m.onnx").write_bytes(own(30).SerializeToString())
     with pytest.raises(PreflightError, match="unfold to"):
@@ -178,7 +178,7 @@ def test_functions_without_end_are_refused_in_one_line(tmp_path, tensorrt):
 
 
 def test_computed_inputs_are_taken_from_the_release_that_reads_them(tmp_path):
-    from edgedistill.check import check
+    from edgedistill.onnx_model.check import check
 
     made = model(
         [node("Mul", ["k0", "k1"], ["k"]), node("TopK", "xk", ["y", "i"])],
@@ -202,7 +202,7 @@ def test_computed_inputs_are_taken_from_the_release_that_reads_them(tmp_path):
     ],
 )
 def test_types_follow_the_release(tmp_path, kind, to, tensorrt, fits):
-    from edgedistill.check import check
+    from edgedistill.onnx_model.check import check
 
     made = model(
         [node("Cast", "x", ["i"], to=to), node(kind, "ii", ["r"]), node("Cast", "r", to=TensorProto.FLOAT)],

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from edgedistill.cli import main
+from edgedistill.cli.main import main
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model import compile as compiling
 from edgedistill.onnx_model.compile import compile_onnx, compiler_here, watched

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgedistill.check import check, fix
+from edgedistill.onnx_model.check import check, fix
 
 
 class Small(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from timm.layers import Attention
 
 import hand_made
+from edgedistill.config.target import load_target
 from edgedistill.errors import ExportError
 from edgedistill.models.weights import model_from_weights
 from edgedistill.onnx_model import export
@@ -22,9 +23,9 @@ from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.target import load_target
+from edgedistill_device.preprocess import to_input
+from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess
 from hand_made import array, node
-from jetson.preprocess import Preprocess, dict_from_preprocess, to_input
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.check import check, fix
+from edgedistill.onnx_model.check import check, fix
 
 pytestmark = pytest.mark.slow
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedistill.check import check, fix
-from edgedistill.cli import main
+from edgedistill.cli.main import main
 from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.models.weights import model_from_weights
-from edgedistill.onnx_model import equal, mend
+from edgedistill.onnx_model import equivalence
+from edgedistill.onnx_model import fix as fixing
+from edgedistill.onnx_model.check import check, fix
 from hand_made import array, model, node
 
 AXES = array("a", [2, 3], np.int64)
@@ -249,7 +250,7 @@ def test_a_mend_that_changes_the_network_is_thrown_away(tmp_path, monkeypatch):
         made.graph.node[0].op_type = "Sigmoid"
         return made, "made it worse"
 
-    monkeypatch.setattr(mend, "STEPS", (wrong,))
+    monkeypatch.setattr(fixing, "STEPS", (wrong,))
     refused(tmp_path, model([node("Tanh", "x")]), r"differs from the original by .* limit 1e-04; not written")
 
 
@@ -257,4 +258,4 @@ def test_inputs_of_every_kind_are_drawn_for_the_proof(tmp_path):
     for kind in (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.UINT8, TensorProto.BOOL):
         path = tmp_path / f"{kind}.onnx"
         path.write_bytes(model([node("Cast", "x", to=TensorProto.FLOAT)], kind=kind).SerializeToString())
-        assert equal.prove_equal(path, path)["max_relative_difference"] == 0
+        assert equivalence.prove_equal(path, path)["max_relative_difference"] == 0

@@ -4,7 +4,7 @@ import onnx
 import pytest
 from fit import FORGED, fit
 
-from edgedistill.cli import main
+from edgedistill.cli.main import main
 from hand_made import model, node
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from onnx import TensorProto
 
-from edgedistill.check import fix
+from edgedistill.onnx_model.check import fix
 from hand_made import array, model, node
 
 

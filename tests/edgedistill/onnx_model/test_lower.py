@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edgedistill.check import check, fix
 from edgedistill.errors import PreflightError
+from edgedistill.onnx_model.check import check, fix
 from hand_made import array, model, node
 
 I64 = np.int64

@@ -9,8 +9,8 @@ from onnx import TensorProto
 from test_preflight import CASES as OLDER
 from test_preflight import CLEAN, SCALE, ZERO, Q, breaks_one_rule, computed, input_of, pair, plain
 
-from edgedistill.check import check
 from edgedistill.onnx_model import rules
+from edgedistill.onnx_model.check import check
 from edgedistill.onnx_model.rules import impossible
 from hand_made import array, model, node, save
 
@@ -205,7 +205,7 @@ def test_no_rule_is_without_a_test():
         rules.tensors,
     )
     text = "".join(inspect.getsource(module) for module in modules)
-    named = set(re.findall(r'Finding\(\s*(?:"error"|"warning"|level), "([\w-]+)"', text))
+    named = set(re.findall(r'Finding\(\s*(?:"error"|"warning"|level),\s*"([\w-]+)"', text))
     elsewhere = {"no-int8-hardware", "size"}
     assert named == {case[0] for case in (CASES | OLDER).values()} | elsewhere
 

@@ -7,11 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgedistill.check import check, text_from_check
+from edgedistill.config.target import executed_precision, load_target, releases, target_names
 from edgedistill.errors import PreflightError, RecipeError
+from edgedistill.onnx_model.check import check, text_from_check
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tables import importers
-from edgedistill.target import executed_precision, load_target, releases, target_names
 from hand_made import array, model, node, save, typed
 
 WEIGHT = array("w", np.ones((2, 3, 1, 1)))

@@ -1,0 +1,1 @@
+"""The Python interface: one function a verb of the command line."""

@@ -1,0 +1,297 @@
+"""The verbs that work on a recipe as Python functions, with the same words: `edgedistill.run(...)`.
+
+Every function that takes a recipe takes it in one of three ways: a file, as the command line does;
+sections as keyword arguments; or a file with sections that go on top of it. Paths in a file are
+relative to that file, paths in keyword arguments to the working directory.
+
+    edgedistill.distill("parts.toml", distill={"temperature": 2.0})
+    edgedistill.run(data={"train": "images"}, target={"device": "orin-nano-8gb"}, run_dir="runs/parts")
+
+What the command line refuses in one line is raised as an `EdgeDistillError`. Boards are in
+`boards.py`, questions that need no run in `questions.py`; `edgedistill/__init__.py` lists all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from edgedistill.api.types import OWN_OPTIONS, Artifact, Options, PathLike, Sections
+
+if TYPE_CHECKING:
+    from edgedistill.config.recipe import Recipe
+    from edgedistill.pipeline.plan import Planned
+
+
+def recipe(file: PathLike | None = None, /, **sections: Unpack[Sections]) -> Recipe:
+    """A validated recipe, from a file, from sections, or from a file with sections on top.
+
+    Raises:
+        RecipeError: unknown key, value out of range, unreadable file.
+    """
+    from edgedistill.config.loading import recipe_from_sections
+
+    return recipe_from_sections(sections, None if file is None else Path(file))
+
+
+def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """Any stage by name, and first whatever it reads that is not up to date.
+
+    Args:
+        name: as of `edgedistill NAME`.
+        file: a recipe.
+        options: sections of the recipe on top of `file`, and `run_dir`, `force`, `quiet`, `events`.
+
+    Returns:
+        What the stage left, also when there was nothing to do.
+
+    Raises:
+        EdgeDistillError: whatever the stage refuses; RecipeError without a `file` and a `run_dir`.
+    """
+    return _run_stages(name, file, options)
+
+
+def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """Every stage in turn; finished ones are skipped. Arguments as of `stage`.
+
+    Returns:
+        The last stage's artifact: `report`, whose values are report.json, where there is one.
+    """
+    return _run_stages(None, file, options)
+
+
+def plan(
+    file: PathLike | None = None,
+    /,
+    *,
+    run_dir: PathLike | None = None,
+    only: str | None = None,
+    force: Sequence[str] = (),
+    **sections: Unpack[Sections],
+) -> tuple[Planned, ...]:
+    """What `run`, or `stage(only, ...)`, would do: `edgedistill run --dry-run`. Nothing is made.
+
+    Returns:
+        For each stage `stage`, `action` (`run`, `perhaps`, `keep`), `reason`, `last_seconds`.
+
+    Raises:
+        WeightsError: a network or its weights would be missed: a name, a file, a hub out of reach.
+    """
+    from edgedistill.pipeline.runner import plan_run
+
+    return plan_run(recipe(file, **sections), _run_dir(file, run_dir), only, force)
+
+
+def train_teacher(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `teacher`: fine-tune a timm network. Arguments as of `stage`.
+
+    Returns:
+        Values `model`, `parameters`, `epochs`, `steps`, `preprocess`, `validation` (`top1_fraction`,
+        `balanced_accuracy_fraction`, ...), `history`; file `weights.safetensors`.
+
+    Raises:
+        TeacherError: weaker than `teacher.min_top1_fraction` asks for.
+    """
+    return stage("teacher", file, **options)
+
+
+def logits(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `logits`: the teacher's outputs for every training view. Arguments as of `stage`.
+
+    Returns:
+        Values `images`, `views`, ...; the cache is read by `edgedistill.distillation.logit_cache`.
+    """
+    return stage("logits", file, **options)
+
+
+def baseline(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `baseline`: the student without a teacher, for comparison. Arguments as of `stage`.
+
+    Returns:
+        Values and file as of `distill`.
+    """
+    return stage("baseline", file, **options)
+
+
+def distill(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `distill`: train the student against the cached teacher. Arguments as of `stage`.
+
+    Returns:
+        Values as of `train_teacher`, and `seeds`, one row a training; file `weights.safetensors`.
+    """
+    return stage("distill", file, **options)
+
+
+def evaluate(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `evaluate`: teacher, baseline and student on test images. Arguments as of `stage`.
+
+    Returns:
+        Values of each network, `top1_fraction` and others, and what the teacher brought.
+    """
+    return stage("evaluate", file, **options)
+
+
+def export(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `export`: ONNX, proved against PyTorch. Arguments as of `stage`.
+
+    Returns:
+        Values with the proof and the findings for the board; file `student.onnx`.
+
+    Raises:
+        ExportError: the file does not say what the network says; it is removed.
+        PreflightError: the target's TensorRT will not take it.
+    """
+    return stage("export", file, **options)
+
+
+def quantize(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `quantize`: INT8 ranges and the accuracy ladder. Arguments as of `stage`.
+
+    Returns:
+        Values `ladder` (`float`, `onnx`, `fp16`, `int8`), `requested`, `executed`, `reason`, ...;
+        files `amax.json`, `student_int8.onnx`, `student_fp16.onnx`.
+
+    Raises:
+        QuantizeError: INT8 costs more than `quantize.max_int8_drop_points`.
+    """
+    return stage("quantize", file, **options)
+
+
+def bundle(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `bundle`: one folder with all that the board needs. Arguments as of `stage`.
+
+    Returns:
+        Values `file_count`, `bytes`, `manifest_sha256`, ...; the bundle is `folder / "bundle"`.
+    """
+    return stage("bundle", file, **options)
+
+
+def report(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `report`: one page and one JSON of what came out. Arguments as of `stage`.
+
+    Returns:
+        Values: report.json; the page is `folder / "report.html"`.
+    """
+    return stage("report", file, **options)
+
+
+def sweep(
+    file: PathLike,
+    /,
+    over: Mapping[str, Sequence[Any]],
+    *,
+    run_dir: PathLike | None = None,
+    trials: int | None = None,
+    storage: str | None = None,
+    quiet: bool = False,
+    events: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Settings of the student, or students, on one cached teacher: `edgedistill sweep`.
+
+    Args:
+        over: key -> values to try, like `{"distill.temperature": [1, 4]}`: keys of [distill],
+            `student.model`, `student.weights`.
+        trials: how many combinations TPE chooses; all of them when None.
+        storage: Optuna storage that several machines share; a file when None.
+
+    Returns:
+        sweep.json: `metric`, `trials`, best first, and `best`, with `settings`, `model` and `value`
+        each. The report of the run, made again, shows them.
+
+    Raises:
+        RecipeError: a key that the cached teacher depends on, or a value out of range.
+    """
+    from edgedistill.pipeline.sweep import Sweep
+    from edgedistill.progress.reporter import Talk
+
+    made = Sweep(Path(file), [], over, _run_dir(file, run_dir), Talk(quiet, events))
+    found: dict[str, Any] = json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
+    return found
+
+
+def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
+    """Several finished runs side by side: `edgedistill compare`.
+
+    Args:
+        runs: run folders, or report.json files.
+        out: where the page goes; no page when None.
+
+    Returns:
+        `runs` and `hosts`, a row each, `front` (names of the runs that no other one beats in
+        multiply-adds and accuracy alike), `trials` of their sweeps, and `caveats`.
+
+    Raises:
+        RunFolderError: no report there, or one of another version.
+        UsageError: no run.
+    """
+    from edgedistill.errors import UsageError
+    from edgedistill.reporting.comparison import comparison_of
+
+    if not runs:
+        raise UsageError("expected at least one run to compare")
+    found = comparison_of([Path(run) for run in runs])
+    if out is not None:
+        from edgedistill.core.files import write_bytes
+        from edgedistill.reporting.compare_page import html_from_comparison
+
+        write_bytes(Path(out), html_from_comparison(found).encode())
+    return found
+
+
+def new(
+    train: PathLike,
+    file: PathLike,
+    /,
+    *,
+    val: PathLike | None = None,
+    test: PathLike | None = None,
+    unlabelled: PathLike | None = None,
+    target: str = "jetson-nano",
+    **keys: Any,
+) -> dict[str, Any]:
+    """Look at images and write a commented recipe for them: `edgedistill new`.
+
+    Args:
+        train: a folder per class, a folder of splits, CSV, parquet, or .tar shards.
+        file: the recipe to write; must not exist.
+        keys: further keys of [data], like `label_column="diagnosis"` or `leave_out=("*_mask.png",)`.
+
+    Returns:
+        What was found: `counts`, `imbalance`, `unreadable`, `exact_duplicates`, `leaks`, `refused`, ...
+    """
+    from edgedistill.new_project.inspect import inspect_and_write
+
+    paths = [None if path is None else Path(path) for path in (val, unlabelled, test)]
+    return inspect_and_write(Path(train), paths[0], target, Path(file), lambda line: None, paths[1], paths[2], keys)
+
+
+def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Artifact:
+    from edgedistill.pipeline.runner import run_stages
+    from edgedistill.progress.reporter import Talk
+
+    sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
+    folder = _run_dir(file, options.get("run_dir"))
+    talk = Talk(options.get("quiet", False), options.get("events"))
+    path = run_stages(
+        recipe(file, **sections),
+        folder,
+        talk,
+        only=only,
+        force=options.get("force", ()),
+        command=None if file is None or sections else f"edgedistill run {shlex.quote(os.fspath(file))}",
+    )
+    return Artifact(path.stem, path.parent, json.loads(path.read_text(encoding="utf-8")))
+
+
+def _run_dir(file: PathLike | None, run_dir: PathLike | None) -> Path:
+    from edgedistill.errors import RecipeError
+
+    if run_dir is not None:
+        return Path(run_dir)
+    if file is None:
+        raise RecipeError("a recipe without a file has no name: say run_dir='runs/NAME'")
+    return Path("runs") / Path(file).stem

@@ -1,0 +1,1 @@
+"""What goes to a board as one folder: its files, its serial, its signature, its archive formats."""

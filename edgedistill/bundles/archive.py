@@ -1,0 +1,98 @@
+"""A bundle as one file, equal bundles as equal bytes; edgedistill_device/releases/archive.py says what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgedistill.errors import BundleError
+from edgedistill_device.errors import ManifestError
+from edgedistill_device.manifest import NAME, SIGNATURE, manifest_from_bytes, read_manifest
+from edgedistill_device.releases.archive import END, SUFFIX, Source, extract, head_of, header, padding
+
+_PIECE = 1 << 20
+
+
+def write_archive(bundle: Path, out: Path) -> dict[str, Any]:
+    """Write `out`, whole or not at all.
+
+    Args:
+        bundle: a signed bundle; files that its manifest does not list stay behind.
+        out: the file, `NAME.edb.tar`.
+
+    Returns:
+        bytes, sha256.
+
+    Raises:
+        BundleError: not signed, or not what its manifest says.
+    """
+    digest, size = hashlib.sha256(), 0
+    beside = out.with_name(out.name + ".tmp")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(beside, "wb") as file:
+            for piece in _pieces(bundle):
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, out)
+    except ManifestError as error:
+        raise BundleError(f"{bundle}: {error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def unpack_archive(archive: Path, folder: Path) -> Path:
+    """Make the bundle's folder of it again. Who signed it, the board asks.
+
+    Args:
+        archive: of `write_archive`.
+        folder: a new folder in it is the bundle.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: not an archive of ours, or not what its manifest says.
+    """
+    bundle = folder / archive.name.removesuffix(SUFFIX)
+    bundle.mkdir()
+    try:
+        with open(archive, "rb") as file:
+            source = Source(file)
+            content, signature = head_of(source)
+            (bundle / NAME).write_bytes(content)
+            (bundle / SIGNATURE).write_bytes(signature)
+            extract(source, manifest_from_bytes(content), str(bundle))
+    except (ManifestError, OSError) as error:
+        shutil.rmtree(bundle)
+        raise BundleError(f"{archive}: {error}") from None
+    return bundle
+
+
+def require_signature(bundle: Path) -> None:
+    """Raises BundleError unless the bundle has a signature; whose, the board asks."""
+    if not (bundle / SIGNATURE).is_file():
+        raise BundleError(
+            f"{bundle} is not signed, and no board takes it so: edgedistill keys new release, then "
+            "deploy.sign_key = 'release'"
+        )
+
+
+def _pieces(bundle: Path) -> Iterator[bytes]:
+    require_signature(bundle)
+    files = sorted(read_manifest(bundle, compiled=True).files)
+    for name in (NAME, SIGNATURE, *files):
+        size = (bundle / name).stat().st_size
+        yield header(name, size)
+        with open(bundle / name, "rb") as file:
+            yield from iter(lambda: file.read(_PIECE), b"")
+        yield padding(size)
+    yield END

@@ -1,0 +1,148 @@
+"""MODEL_CARD.md: what was measured of a student, in words; what was not measured is not there.
+
+After Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.core.text import printable
+
+_MOST_CLASSES = 100  # listed here; classes.txt has them all
+_FEW_IMAGES = 20
+_FITS = {
+    "crop": "the middle of the picture",
+    "pad": "the whole picture with grey bars",
+    "squash": "the whole picture, its aspect changed",
+}
+_NETS = {
+    "teacher": "teacher",
+    "baseline": "student without the teacher",
+    "student": "student (this one)",
+}
+
+
+def model_card(
+    recipe: Recipe,
+    title: str,
+    evaluated: dict[str, Any],
+    quantized: dict[str, Any],
+    training_images: int,
+) -> str:
+    """The card, in Markdown.
+
+    Args:
+        title: the board, for people.
+        evaluated, quantized: JSON of the stages `evaluate` and `quantize`.
+        training_images: that the student learnt from.
+    """
+    return "\n".join(
+        [
+            f"# {_plain(recipe.student.model)} for {title}",
+            "",
+            f"An image classifier, {' x '.join(map(str, recipe.data.size))} px (height x width, "
+            f"{_FITS[recipe.data.fit]}), "
+            f"{len(evaluated['student']['per_class_recall'])} classes. Its teacher was "
+            f"{_plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
+            f"{training_images} images. `provenance.json` names what it was made from.",
+            "",
+            *_accuracy(evaluated),
+            "",
+            *_precisions(quantized),
+            "",
+            *_classes(evaluated["student"]),
+            "",
+            "## Intended use",
+            "",
+            "Left to whoever deploys it: nothing that was measured here says what it is good for.",
+            "",
+            *_limits(evaluated, quantized, title),
+            "",
+        ]
+    )
+
+
+def _accuracy(evaluated: dict[str, Any]) -> Iterator[str]:
+    teacher, student = evaluated["teacher"], evaluated["student"]
+    yield "## Accuracy"
+    yield ""
+    yield (
+        f"Measured with PyTorch on the workstation, on {evaluated['images']} test images that "
+        "nothing was trained or chosen on. The interval is a 95 % Wilson interval."
+    )
+    yield ""
+    yield "| network | top-1 | interval | balanced |"
+    yield "|---|---|---|---|"
+    for name, words in _NETS.items():
+        found = evaluated[name]
+        yield (
+            f"| {words} | {found['top1_fraction']:.1%} | {_interval(found)} | "
+            f"{found['balanced_accuracy_fraction']:.1%} |"
+        )
+    yield ""
+    if teacher["top1_fraction"]:
+        kept = student["top1_fraction"] / teacher["top1_fraction"]
+        yield f"It keeps {kept:.1%} of the teacher's top-1 accuracy."
+    chance = evaluated["chance"]
+    yield (f"Always saying `{_plain(chance['majority_class'])}` gives {chance['top1_fraction']:.1%}.")
+
+
+def _precisions(quantized: dict[str, Any]) -> Iterator[str]:
+    yield "## Precisions"
+    yield ""
+    yield "| precision | top-1 | interval | costs, points | how |"
+    yield "|---|---|---|---|---|"
+    for name, step in quantized["ladder"].items():
+        yield (
+            f"| {name} | {step['top1_fraction']:.1%} | {_interval(step)} | "
+            f"{step['drop_points']:.1f} | {step['provenance']} |"
+        )
+    yield ""
+    asked, served = quantized["requested"], quantized["executed"]
+    why = f": {quantized['reason']}" if asked != served else ""
+    yield f"Asked for: {asked}. The board is to execute: {served}{why}."
+
+
+def _classes(student: dict[str, Any]) -> Iterator[str]:
+    counts = [sum(row) for row in student["confusion"]]
+    rows = list(zip(student["per_class_recall"].items(), counts, strict=True))
+    yield "## Classes"
+    yield ""
+    yield "| class | recall of the student | test images |"
+    yield "|---|---|---|"
+    for (name, recall), count in rows[:_MOST_CLASSES]:
+        yield f"| `{_plain(name)}` | {f'{recall:.1%}' if count else 'not measured'} | {count} |"
+    if len(rows) > _MOST_CLASSES:
+        yield ""
+        yield f"and {len(rows) - _MOST_CLASSES} more: `classes.txt`."
+
+
+def _limits(evaluated: dict[str, Any], quantized: dict[str, Any], title: str) -> Iterator[str]:
+    counts = [sum(row) for row in evaluated["student"]["confusion"]]
+    few = sum(count < _FEW_IMAGES for count in counts)
+    yield "## Limits"
+    yield ""
+    yield (
+        f"- No figure here is from {title}: accuracy was taken on the workstation, and "
+        "`python3 -m edgedistill_device verify` and `bench` measure on the board."
+    )
+    yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
+    yield "- The figures hold for images like the test images; for others nothing was measured."
+    yield "- It names one of its classes for every image, also for one that shows none of them."
+    if few:
+        yield f"- {few} of {len(counts)} classes have fewer than {_FEW_IMAGES} test images."
+    if quantized["int8_gate"]["kept_float"]:
+        yield f"- {len(quantized['int8_gate']['kept_float'])} layers are kept in float under INT8."
+
+
+def _interval(found: dict[str, Any]) -> str:
+    low, high = found["top1_interval"]
+    return f"{low:.1%} to {high:.1%}"
+
+
+def _plain(name: str) -> str:
+    """A user's word in a line of Markdown: no line break, no end of a cell or of a code span."""
+    return printable(" ".join(name.split())).replace("`", "'").replace("|", "/")

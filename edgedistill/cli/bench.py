@@ -1,0 +1,100 @@
+"""bench: a board's figures for one network, or for two side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgedistill.cli.board_options import ssh_options
+from edgedistill.errors import UsageError
+
+SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
+HELP = "a board's figures for an ONNX file or a run, without deploying it"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", type=Path, nargs="?", metavar="WHAT", help="MODEL.onnx, a run folder, or a bundle folder"
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="two of them in turns: medians, their ratio and its interval",
+    )
+    parser.add_argument("--host", help="the board, any word that ssh accepts (default: this computer)")
+    parser.add_argument(
+        "--backend",
+        choices=("tensorrt", "onnxruntime"),
+        help="default: tensorrt on a board, onnxruntime here, a stand-in",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp16",
+        help="asked for a bare ONNX file (default: %(default)s)",
+    )
+    parser.add_argument("--runs", type=int, default=200, help="timed inferences (default: %(default)s)")
+    parser.add_argument("--python", help="interpreter there (default: python3)")
+    ssh_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+
+
+def run(args: argparse.Namespace) -> int:
+    if (args.what is None) == (args.compare is None):
+        raise UsageError("expected one WHAT, or --compare A B")
+    from edgedistill.deployment.timing import timed
+    from edgedistill.progress.reporter import Talk
+
+    found = timed(
+        args.compare or [args.what],
+        args.host,
+        args.backend,
+        args.precision,
+        args.runs,
+        args.python,
+        args.ssh_config,
+        Talk(args.quiet).say,
+    )
+    if args.json:
+        print(json.dumps(found, indent=1))
+    else:
+        print(text_from_compare(found) if args.compare else text_from_bench(found))
+    return 0
+
+
+def text_from_bench(found: dict) -> str:
+    """A short table for a terminal."""
+    report = found["bench"]
+    lines = [f"{report['model']} on {found['host']}: {found['executed']}, {found['provenance']}"]
+    if report["state"] != "locked":
+        lines.append(f"clocks {report['state']}: do not quote these figures")
+    for scope in SCOPES:
+        if report[scope] is not None:
+            p99 = report[scope]["p99_ms"]
+            tail = "" if p99 is None else f", p99 {p99:.2f}"
+            lines.append(f"  {scope.removesuffix('_ms'):10} p50 {report[scope]['p50_ms']:.2f} ms{tail}")
+    lines.append(f"  pipelined  {report['fps']['pipelined']:.1f} FPS")
+    return "\n".join(lines)
+
+
+def text_from_compare(found: dict) -> str:
+    """The same for two."""
+    a, b = found["a"], found["b"]
+    lines = [
+        f"A {a['model']} ({a['executed']}), B {b['model']} ({b['executed']}) on {found['host']}, "
+        f"{a['provenance']}; {found['rounds']} rounds {found['order']}"
+    ]
+    if found["state"] != "locked":
+        lines.append(f"clocks {found['state']}: the ratio is fair, do not quote the times")
+    for scope in SCOPES:
+        row = found["ratio"][scope]
+        if row is not None:
+            faster = {"a": "A is faster", "b": "B is faster"}.get(row["faster"], "no difference was seen")
+            interval = f"{row['low']:.3f} to {row['high']:.3f}, {100 * row['coverage_fraction']:.0f} %"
+            times = f"A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms"
+            lines.append(f"  {scope.removesuffix('_ms'):10} {times}, A/B {row['a_over_b']:.3f} ({interval}): {faster}")
+    return "\n".join(lines)

@@ -1,0 +1,23 @@
+"""doctor: the toolchain of this computer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "what of the toolchain is here, what is missing"
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgedistill.environment.doctor import examine, text_from_checks
+
+    checks = examine()
+    if args.json:
+        print(json.dumps([vars(check) for check in checks], indent=1))
+    else:
+        print(text_from_checks(checks))
+    return 0 if all(check.ok or not check.required for check in checks) else 1

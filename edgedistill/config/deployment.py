@@ -1,0 +1,90 @@
+"""The recipe's [export], [quantize], [target], [deploy] and [run]."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgedistill.config.base import Fraction, Host, PlainPath, Positive, Section, Seed
+
+
+class ExportConfig(Section):
+    """The ONNX file."""
+
+    normalise_in_graph: bool = False
+    """the student's file takes pixels of 0..255 as float32, so that the board only resizes"""
+
+
+class QuantizeConfig(Section):
+    """INT8 scales, and what INT8 may cost."""
+
+    calibration_images: Annotated[int, Field(ge=8)] = 128
+    """training images the activation ranges are taken from"""
+    threshold: Literal["mse", "entropy", "percentile", "minmax"] = "mse"
+    """how a range is cut"""
+    percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
+    """of |x|, for threshold = "percentile\""""
+    seed: Seed = 0
+    """chooses the calibration images"""
+    max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
+    """top-1 on validation images that INT8 may cost; above it layers are left in float"""
+    qad_epochs: Annotated[int, Field(ge=0)] = 0
+    """passes of quantization-aware distillation; kept only if better on validation images"""
+
+
+class TargetConfig(Section):
+    """The board."""
+
+    device: str = "jetson-nano"
+    """a file in edgedistill/targets, without .toml"""
+    precision: Literal["fp32", "fp16", "int8"] = "fp16"
+    """asked for; the report says what the board will really execute"""
+    fps: Positive | None = None
+    """wanted frames per second"""
+    memory_mib: Positive | None = None
+    """memory the process may take on the board, MiB; below 1306 its engine is built without cuBLAS and cuDNN"""
+    min_retention_fraction: Fraction | None = None
+    """share of the teacher's data.metric that the student is to keep; the report judges it"""
+
+
+class DeployConfig(Section):
+    """Where the bundle is verified and timed."""
+
+    hosts: tuple[Host, ...] = ("local",)
+    """`local`: this computer with ONNX Runtime, a stand-in that is labelled as one; or boards, by any
+    name that `ssh` accepts"""
+    until: Literal["bench", "activate"] = "activate"
+    """where a board stops: timed, or serving the student"""
+    root: PlainPath = "edgedistill"
+    """folder on the boards, relative to the login's home"""
+    python: PlainPath = "python3"
+    """interpreter on the boards"""
+    ssh_config: Annotated[str | None, Field(exclude=True)] = None
+    """file that `ssh` reads instead of the user's own"""
+    golden_images: Annotated[int, Field(ge=1, le=512)] = 32
+    """test images that travel in the bundle with the workstation's logits"""
+    bench_runs: Annotated[int, Field(ge=10)] = 200
+    """timed inferences, after warm-up"""
+    sign_key: str | None = None
+    """key that signs the bundle, by its name: `edgedistill keys new`; not signed when absent"""
+    sign_command: Annotated[tuple[str, ...], Field(exclude=True)] = ()
+    """program and arguments that sign instead of the key's private half (KMS, PKCS#11, cosign):
+    manifest on stdin, signature on stdout; may hold a secret, so it is copied into no artifact"""
+
+
+class RunConfig(Section):
+    """This computer."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """where training runs"""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of PyTorch; 0 is one per core. Other counts give other last bits"""
+    checkpoint_seconds: Positive = 20.0
+    """time between two resumable checkpoints"""
+    tensorboard: bool = True
+    """also write TensorBoard event files"""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """of training; `auto` times float32, bfloat16 and memory layouts at the start, takes the fastest"""
+    cache_dir: str | None = None
+    """folder of teachers' cached outputs that several runs share; they lie in the run when absent"""

@@ -1,0 +1,174 @@
+"""From a TOML file, overrides and Python values to a recipe; every fault in a line of its own."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.core.text import printable
+from edgedistill.environment.secret_values import shown_value, without_secrets
+from edgedistill.errors import RecipeError
+
+# Keys that name files: relative to the recipe's own folder.
+PATHS = {
+    "data": ("train", "val", "test", "unlabelled"),
+    "run": ("cache_dir",),
+    "teacher": ("weights", "classes"),
+    "student": ("weights", "classes"),
+    "deploy": ("ssh_config",),
+}
+NETS = ("teachers", "assistants")  # keys of [distill] with tables that have a teacher's keys
+
+
+def load_recipe(path: Path, overrides: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe file and apply `section.key=value` overrides on top, then `section.key` -> value.
+
+    Paths in [data], [teacher] and [student] that are relative mean: relative to the recipe.
+
+    Raises:
+        RecipeError: unreadable file, unknown key, value out of range.
+    """
+    table = _table_from_file(path)
+    base = path.parent.resolve()
+    for override in overrides:
+        apply_override(table, override)
+    for name, value in (settings or {}).items():
+        _set_key(table, name, value, f"{name} = {value!r}")
+    return recipe_from_table(_with_absolute_paths(table, base), source=str(path))
+
+
+def recipe_from_sections(sections: Mapping[str, Any], file: Path | None) -> Recipe:
+    """Sections as Python values, on top of a file when there is one.
+
+    Args:
+        sections: name -> keys; relative paths in them mean: relative to the working directory.
+        file: a recipe, whose own paths are relative to itself.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    table = {} if file is None else _with_absolute_paths(_table_from_file(file), file.parent.resolve())
+    given = {
+        name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in keys.items()}
+        if isinstance(keys, Mapping)
+        else keys
+        for name, keys in sections.items()
+    }
+    for name, keys in _with_absolute_paths(given, Path.cwd()).items():
+        below = table.get(name, {})
+        table[name] = {**below, **keys} if isinstance(below, dict) and isinstance(keys, dict) else keys
+    return recipe_from_table(table, source="recipe" if file is None else str(file))
+
+
+def _table_from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
+
+
+def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:
+    """Validate a nested dict; `source` begins every error line."""
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        faults = [_fault_line(fault) for fault in error.errors(include_url=False)]
+        raise RecipeError("\n".join(f"{printable(source)}: {fault}" for fault in faults)) from None
+
+
+def apply_override(table: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    _, dot, key = name.strip().partition(".")
+    (shown,) = without_secrets([override])
+    if not (equals and dot and key):
+        raise RecipeError(f"--set {shown}: expected section.key=value, like distill.temperature=2")
+    _set_key(table, name.strip(), value_from_text(text), f"--set {shown}")
+
+
+def _set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:
+    section, _, key = name.partition(".")
+    table.setdefault(section, {})
+    if not isinstance(table[section], dict):
+        raise RecipeError(f"{said}: [{section}] is not a section of the recipe")
+    table[section][key] = value
+
+
+def value_from_text(text: str) -> Any:
+    """A TOML value; what is none is the text itself, so that words need no quotes."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
+
+
+def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Recipe paths are relative to the recipe file, so that a run can be started anywhere."""
+    for section, keys in PATHS.items():
+        values = table.get(section)
+        if not isinstance(values, dict):
+            continue
+        for key in keys:
+            value = values.get(key)
+            if isinstance(value, str) and value and not (key == "weights" and _is_no_file(value)):
+                values[key] = _absolute(value, base, f"{section}.{key}")
+    distill = table.get("distill")
+    for name in NETS if isinstance(distill, dict) else ():
+        nets = distill.get(name)
+        if isinstance(nets, list | tuple):
+            distill[name] = [
+                _with_absolute_paths({"teacher": dict(net)}, base)["teacher"] if isinstance(net, dict) else net
+                for net in nets
+            ]
+    return table
+
+
+def _is_no_file(weights: str) -> bool:
+    return weights in {"hub", "scratch"} or weights.startswith("package:")
+
+
+def _absolute(value: str, base: Path, key: str) -> str:
+    try:
+        return str((base / Path(value).expanduser()).resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
+        raise RecipeError(f"{key} = {value!r} is no path: {error}") from None
+
+
+def _fault_line(fault: Any) -> str:
+    """One line for a person from one pydantic error."""
+    return printable(_fault_text(fault))
+
+
+def _fault_text(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        *parents, key = (str(part) for part in fault["loc"])
+        known = _keys_of(parents)
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        place = f"[{'.'.join(parents)}]" if parents else "the recipe"
+        return f"{place} has no key {key!r}; {meant}it has: {', '.join(known)}"
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    if fault["type"] == "value_error":
+        return f"{fault['ctx']['error']}"
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{where}: {message}, got {shown_value(where, fault['input'])}"
+
+
+def _keys_of(parents: list[str]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for parent in parents:
+        annotation = model.model_fields[parent].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,140 @@
+"""The recipe: one frozen, validated value made from a TOML file and `--set` overrides.
+
+Unknown keys are refused with the nearest right one; all faults of a file are reported, one line
+each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import model_validator
+
+from edgedistill.config.base import Section
+from edgedistill.config.cost import CostConfig
+from edgedistill.config.data import AugmentConfig, DataConfig
+from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
+from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
+
+
+class Recipe(Section):
+    """One whole road."""
+
+    data: DataConfig
+    augment: AugmentConfig = AugmentConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    student: StudentConfig = StudentConfig()
+    distill: DistillConfig = DistillConfig()
+    export: ExportConfig = ExportConfig()
+    quantize: QuantizeConfig = QuantizeConfig()
+    target: TargetConfig = TargetConfig()
+    deploy: DeployConfig = DeployConfig()
+    cost: CostConfig = CostConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _teacher_has_weights(self) -> Recipe:
+        if self.teacher.weights == "scratch" and self.teacher.mode == "probe":
+            raise ValueError(
+                "teacher.mode = 'probe' reads the features of a trained network, "
+                "teacher.weights = 'scratch' has none; set teacher.mode = 'finetune'"
+            )
+        if self.teacher.weights == "scratch" and self.teacher.epochs == 0:
+            raise ValueError("teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _method_has_what_it_needs(self) -> Recipe:
+        distill = self.distill
+        if distill.method == "ensemble" and not distill.teachers:
+            raise ValueError("distill.method = 'ensemble' needs distill.teachers, the teachers beside [teacher]")
+        for key, method in (("teachers", "ensemble"), ("assistants", "progressive")):
+            if getattr(distill, key) and distill.method != method:
+                raise ValueError(f"distill.{key} is for distill.method = {method!r}, got {distill.method!r}")
+        if distill.standardise and distill.loss not in {"kd", "dkd"}:
+            raise ValueError(f"distill.standardise is for loss kd or dkd, got {distill.loss!r}")
+        if distill.feature_weight > 0 and distill.method not in {"kd", "data_free"}:
+            raise ValueError(f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_named_in_one_way(self) -> Recipe:
+        if self.data.group_by and (self.data.group_pattern is not None or self.data.group_column is not None):
+            raise ValueError("data.group_by names groups by folder: leave data.group_pattern and data.group_column out")
+        return self
+
+    @model_validator(mode="after")
+    def _only_a_crop_has_a_fraction(self) -> Recipe:
+        data = self.data
+        if data.fit != "crop" and data.crop_fraction not in (None, 1.0):
+            raise ValueError(
+                f"data.fit = {data.fit!r} shows the whole picture; leave out data.crop_fraction = {data.crop_fraction}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _training_for_int8_normalises_outside(self) -> Recipe:
+        if self.quantize.qad_epochs and self.export.normalise_in_graph:
+            raise ValueError(
+                "quantize.qad_epochs trains with normalised input, "
+                "export.normalise_in_graph is for 0..255; use one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _student_has_something_to_learn_from(self) -> Recipe:
+        distill, pool = self.distill, self.data.unlabelled
+        if distill.pool == "instead" and not pool:
+            raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
+        if distill.feature_loss == "relational" and distill.batch_size < 3:
+            raise ValueError(
+                "distill.feature_loss = 'relational' compares three images at a time, got "
+                f"distill.batch_size = {distill.batch_size}"
+            )
+        if distill.method == "data_free" and pool:
+            raise ValueError(
+                "distill.method = 'data_free' makes its own images; leave data.unlabelled "
+                "out, or take method 'kd' with distill.pool = 'instead'"
+            )
+        if self.student.output == "embedding" and not (
+            distill.cache_features and distill.method in {"kd", "data_free"}
+        ):
+            raise ValueError(
+                "student.output = 'embedding' learns from the teacher's pooled features: "
+                "set distill.feature_weight above 0, distill.feature_loss to pooled or "
+                "relational, distill.method to kd or data_free"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_command_signs_with_a_known_key(self) -> Recipe:
+        if self.deploy.sign_command and self.deploy.sign_key is None:
+            raise ValueError(
+                "deploy.sign_command needs deploy.sign_key: the public key that its "
+                "signature is checked with; edgedistill keys add NAME PUBLIC.pem"
+            )
+        return self
+
+    @property
+    def training_px(self) -> int:
+        """Short side of the pictures that training crops are cut from, pixels."""
+        smallest = min(self.data.size) / self.augment.crop_scale_min**0.5
+        return self.data.training_px or round(smallest)
+
+    @property
+    def teaching(self) -> dict[str, Any]:
+        """What the first teacher's weights depend on: all of [teacher] but the gates.
+
+        In self-distillation the teacher is the student itself, trained by the student's schedule.
+        """
+        return self.first_teacher.training
+
+    @property
+    def first_teacher(self) -> TeacherConfig:
+        if self.distill.method != "self":
+            return self.teacher
+        schedule = {name: getattr(self.distill, name) for name in TrainingConfig.model_fields}
+        gates = {name: getattr(self.teacher, name) for name in ("min_top1_fraction", "min_balanced_accuracy_fraction")}
+        return TeacherConfig(
+            model=self.student.model, weights=self.student.weights, classes=self.student.classes, **schedule, **gates
+        )

@@ -1,0 +1,179 @@
+"""The recipe's [teacher], [student] and [distill]: what is trained, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgedistill.config.base import Fraction, Positive, Section, Seed
+
+
+class TrainingConfig(Section):
+    """What every training has; the sections below set their own defaults."""
+
+    epochs: Annotated[int, Field(ge=0)] = 10
+    """passes over the training images"""
+    min_steps: Annotated[int, Field(ge=0)] = 0
+    """optimizer steps at least: few images get more epochs than `epochs`; epochs = 0 stays 0"""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """images per optimizer step"""
+    peak_lr: Positive = 1e-3
+    """highest learning rate (AdamW), used as written, never rescaled by batch size"""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    """AdamW's; not on biases, norms, and what timm's `no_weight_decay()` of the model names"""
+    warmup_fraction: Fraction = 0.1
+    """share of the steps in which the learning rate rises; it then falls as a cosine"""
+    seed: Seed = 0
+    """of initialisation, order of images, and augmentation: another seed trains on other views"""
+
+
+class TeacherConfig(TrainingConfig):
+    """The network that teaches."""
+
+    model: str = "tf_efficientnet_lite0"
+    """any timm model name"""
+    weights: str = "hub"
+    """`hub`, `scratch`, `package:efficientnet_lite0`, or a file: a state dict or a checkpoint of timm,
+    torchvision or Lightning, .safetensors or torch's"""
+    classes: str | None = None
+    """file of the class names of that file's head, in its order, one a line or JSON; names in the file
+    itself are read without it"""
+    mode: Literal["finetune", "probe", "auto"] = "finetune"
+    """train the whole network; or a logistic head on its features, for the price of a few forward passes;
+    or both, and keep the one that is better on the validation images (the head where they are few);
+    `auto` with epochs = 0 or weights = "scratch" is `finetune`"""
+    probe_views: Annotated[int, Field(ge=0, le=100)] = 2
+    """probe: training views of each image that the head learns from, beside the image itself"""
+    epochs: Annotated[int, Field(ge=0)] = 5
+    """fine-tuning passes; 0 uses the weights as they are"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """of the hard labels; anything above 0 is known to make a worse teacher"""
+    min_top1_fraction: Fraction = 0.0
+    """below this on the validation images the run stops"""
+    min_balanced_accuracy_fraction: Fraction = 0.0
+    """the same for the mean of the per-class recalls"""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the weights depend on: all but the gates, and but what the mode does not read."""
+        unread = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
+        if self.tries == ("finetune",):
+            unread |= {"mode", "probe_views"}  # as before there were modes, so that older artifacts stay fresh
+        return self.model_dump(mode="json", exclude=unread)
+
+    @property
+    def learns_head(self) -> bool:
+        """Whether a head is trained, so that weights need not bring one."""
+        return self.mode == "probe" or self.epochs > 0
+
+    @property
+    def tries(self) -> tuple[str, ...]:
+        """Ways that the teacher is made in, of `probe` and `finetune`; the best is kept."""
+        if self.mode != "auto":
+            return (self.mode,)
+        # Without epochs the weights are wanted as they are, and random features are worth nothing.
+        return ("finetune",) if self.epochs == 0 or self.weights == "scratch" else ("probe", "finetune")
+
+
+class StudentConfig(Section):
+    """The network that goes onto the board."""
+
+    model: str = "mobilenetv3_small_100"
+    """a timm MobileNet (V1 to V4), EfficientNet-Lite/B0, squeezenet1_1, ...: `edgedistill students`"""
+    weights: str = "hub"
+    """as in [teacher]"""
+    classes: str | None = None
+    """as in [teacher]"""
+    output: Literal["logits", "embedding"] = "logits"
+    """`embedding`: no classes (timm's num_classes = 0), trained on the teacher's features"""
+
+
+class NetConfig(Section):
+    """A further network by name."""
+
+    model: str
+    """any timm model name, or a SqueezeNet"""
+    weights: str = "hub"
+    """as in [teacher]"""
+    classes: str | None = None
+    """as in [teacher]"""
+
+
+class DistillConfig(TrainingConfig):
+    """How the student learns; the baseline takes the same recipe without the teacher's terms."""
+
+    method: Literal["kd", "ensemble", "progressive", "self", "data_free"] = "kd"
+    """who teaches, and for `data_free` on what; docs/methods.md"""
+    pool: Literal["beside", "instead"] = "beside"
+    """data.unlabelled, when given, is learnt from beside or instead of the labelled images"""
+    loss: Literal["kd", "dkd", "dist", "wttm", "mse"] = "kd"
+    """how the student's logits are compared with the teacher's"""
+    temperature: Positive = 4.0
+    """softmax temperature of both networks; wttm takes its inverse as the power; mse has none"""
+    standardise: bool = False
+    """compare standardised logits (kd and dkd; not for two classes)"""
+    dkd_beta: Annotated[float, Field(ge=0)] = 2.0
+    """dkd: weight of the classes that are not the label's, beside 1 for the label's"""
+    kd_weight: Fraction = 0.9
+    """of the soft-label term; the hard labels get 1 - kd_weight"""
+    feature_weight: Annotated[float, Field(ge=0)] = 0.0
+    """of the match of features; 0 leaves it out. Alone, or strong, it hurts MobileNets"""
+    feature_loss: Literal["pooled", "relational", "fitnet", "attention", "review"] = "pooled"
+    """the first two use cached pooled features; the others feature maps of the teacher, online"""
+    student_taps: tuple[str, ...] = ()
+    """modules whose feature maps are matched; found by depth when empty"""
+    teacher_taps: tuple[str, ...] = ()
+    """the same in the teacher"""
+    feature_warmup_fraction: Fraction = 0.1
+    """share of the steps in which feature_weight rises from 0"""
+    teachers: tuple[NetConfig, ...] = ()
+    """ensemble: further teachers, fine-tuned as [teacher] says; logits are averaged"""
+    assistants: tuple[NetConfig, ...] = ()
+    """progressive: networks between teacher and student, biggest first; chosen when empty"""
+    generations: Annotated[int, Field(ge=1, le=10)] = 2
+    """self: how often the student is taught anew by its predecessor"""
+    seeds: Annotated[int, Field(ge=1, le=50)] = 1
+    """trainings of baseline and student, with seed, seed + 1, ...; the first one is deployed"""
+    epochs: Annotated[int, Field(ge=1)] = 30
+    """passes over the training images"""
+    keep: Literal["last", "best"] = "last"
+    """weights of the last epoch, or of the one with the best data.metric on the validation images;
+    of teacher, baseline and student alike"""
+    views: Annotated[int, Field(ge=1, le=1000)] = 8
+    """cached teacher views per image and seed; epoch e trains on view e modulo views"""
+    mixup_alpha: Annotated[float, Field(ge=0)] = 0.0
+    """mix each view with another image's, shares drawn from Beta(alpha, alpha); 0 is off"""
+    cutmix_alpha: Annotated[float, Field(ge=0)] = 0.0
+    """the same by pasting a box; with both, each view takes one of them"""
+    mix_fraction: Fraction = 1.0
+    """of all views that are mixed"""
+    synthetic_images: Annotated[int, Field(ge=2)] = 600
+    """data_free: images made from the teacher's weights"""
+    synthetic_steps: Annotated[int, Field(ge=1)] = 50
+    """data_free: optimizer steps for each batch of them"""
+
+    @property
+    def cache_features(self) -> bool:
+        """Whether the teacher's pooled features are cached beside its logits."""
+        return self.feature_weight > 0 and self.feature_loss in {"pooled", "relational"}
+
+    @property
+    def cached_views(self) -> int:
+        """Views of each image that the teacher is asked about: those of each of `seeds`."""
+        return self.views * self.seeds
+
+    @property
+    def matches_maps(self) -> bool:
+        """Whether the teacher runs beside the student, because feature maps are not cached."""
+        return self.feature_weight > 0 and not self.cache_features
+
+    @property
+    def synthetic(self) -> int | None:
+        """Number of synthesised images that the student learns from, None when from real ones."""
+        return self.synthetic_images if self.method == "data_free" else None
+
+    @property
+    def mixing(self) -> dict[str, float]:
+        """What the views of the student depend on beside [augment]."""
+        return {key: getattr(self, key) for key in ("mixup_alpha", "cutmix_alpha", "mix_fraction")}

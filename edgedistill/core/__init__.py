@@ -1,0 +1,1 @@
+"""Files, text, prefetching and processes: nothing here knows the domain."""

@@ -1,0 +1,177 @@
+"""The verbs of one board: `python3 -m edgedistill_device VERB` there, its last line here.
+
+The agent's verbs run the code that enrolment put there, a bundle's verbs the code of that bundle.
+What runs in the board's shell is one of two constant scripts; paths, names and options reach it
+as its arguments.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgedistill.deployment.ssh import PLAIN_PATH, Connection, Sent, Upload
+from edgedistill.deployment.streams import Answer, Say, clean, object_from_line
+from edgedistill.errors import BoardError
+from edgedistill_device.engine.runners import BACKENDS
+
+# $2 is the interpreter; version 0.1 called the package `jetson`.
+_PACKAGE = (
+    'python=$2; shift 2; package=edgedistill_device; [ -d $package ] || package=jetson; exec "$python" -m $package "$@"'
+)
+# In their own folder, so that no package of this name in the login's home is found first.
+_AGENT = (
+    'unset CDPATH; cd "$1" 2>/dev/null && root=$(pwd -P) && cd agent 2>/dev/null || exit 3; '
+    'export PYTHONPATH="$root/agent"; ' + _PACKAGE + ' --root "$root"'
+)
+_BUNDLE = (
+    'unset CDPATH; cd "$1" 2>/dev/null || exit 3; export PYTHONPATH="$PWD" PYTHONDONTWRITEBYTECODE=1; '
+    + _PACKAGE
+    + ' --bundle "$PWD"'
+)
+_NO_FOLDER, _USAGE, _NOT_FOUND = 3, 2, (126, 127)
+TIMEOUT_S = {"build": 2 * 3600, "bench": 3600}  # of others: ten minutes
+# A verb whose connection was cut notices when it next speaks, which a build does every 15 s.
+BUSY, BUSY_WAIT_S, _BUSY_LOOK_S = "is at work in", 60.0, 1.0
+
+
+class Machine(Protocol):
+    """What can run commands and take files: a board by ssh, or this computer."""
+
+    name: str
+
+    def run(self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None) -> Answer: ...
+
+    def put(self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Board:
+    """One machine with a root folder.
+
+    Attributes:
+        machine: connected.
+        root: absolute, or relative to the login's home; of plain characters.
+        python: interpreter there.
+        say: gets what the verbs say as they say it.
+    """
+
+    machine: Machine
+    root: str
+    python: str
+    say: Say
+
+    def __post_init__(self) -> None:
+        if not PLAIN_PATH.match(self.root):  # sftp reads it too; python only ever is an argument
+            raise BoardError(f"root {clean(self.root)!r}: expected a path of letters, digits and . _ + = @ - /")
+
+    def agent(self, verb: str, *words: str) -> dict[str, Any]:
+        """A verb of the board itself: want, accept, activate, rollback, status, prune, doctor.
+
+        Raises:
+            BoardError: it refused, in its own words.
+            SshError: the connection ended.
+        """
+        absent = f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
+        return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, absent)
+
+    def status(self) -> dict[str, Any]:
+        """What it serves and has: current, previous, proven, board, agent, releases (id, ...).
+
+        Raises:
+            BoardError: no answer, or one that is not of that form.
+            SshError: the connection ended.
+        """
+        found = self.agent("status")
+        rows, pinned = found.get("releases"), found.get("board")
+        fits = isinstance(rows, list) and all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows)
+        if not fits or not isinstance(pinned, dict) or pinned.get("backend") not in BACKENDS:
+            raise BoardError(
+                f"{self.machine.name}: edgedistill_device status: not of our form, or without a board.json of ours; "
+                f"edgedistill enrol {self.machine.name} mends that"
+            )
+        return found
+
+    def doctor(self) -> dict[str, Any]:
+        """The board's own checks: ok, checks (name, ok, required, found, advice).
+
+        Raises:
+            BoardError: no answer, or one that is not of that form.
+            SshError: the connection ended.
+        """
+        found = self.agent("doctor")
+        checks = found.get("checks")
+        keys = {"name", "ok", "required", "found", "advice"}
+        if not isinstance(checks, list) or not all(isinstance(c, dict) and keys <= set(c) for c in checks):
+            raise BoardError(f"{self.machine.name}: edgedistill_device doctor: its checks are not of our form")
+        return {**found, "ok": found.get("ok") is True}
+
+    def rollback(self, leave: str | None = None) -> dict[str, Any]:
+        """Serve again what it served before: id, previous.
+
+        Args:
+            leave: only if it serves this one: said twice, it does not go forth again.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self.agent("rollback", *(() if leave is None else ("--leave", leave)))
+
+    def bundle(self, folder: str, verb: str, *words: str) -> dict[str, Any]:
+        """A verb of a bundle that lies there: build, verify, bench.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        absent = f"{folder} is not there; run it again"
+        return self._verb(["sh", "-c", _BUNDLE, "sh", folder], verb, words, absent)
+
+    def text(self, path: str) -> str | None:
+        """The last line of a file there as it is, None when there is none."""
+        answer = self.machine.run(["cat", path], timeout_s=60)
+        return answer.line if answer.code == 0 else None
+
+    def release(self, bundle_id: str) -> str:
+        return f"{self.root}/releases/{bundle_id}"
+
+    def _verb(self, script: list[str], verb: str, words: Sequence[str], absent: str) -> dict[str, Any]:
+        name, answer = self.machine.name, self._ask([*script, self.python, verb, *words], verb)
+        if answer.code == _NO_FOLDER:
+            raise BoardError(f"{name}: {absent}")
+        if answer.code in _NOT_FOUND:
+            raise BoardError(f"{name}: no {self.python} there; name it with --python ({answer.error})")
+        if answer.code == _USAGE:
+            raise BoardError(
+                f"{name}: its agent does not know this `{verb}`; update it: edgedistill enrol {name} ({answer.error})"
+            )
+        if answer.code != 0 and not (verb == "doctor" and answer.line):
+            raise BoardError(f"{name}: {answer.error or f'edgedistill_device {verb}: exit code {answer.code}'}")
+        try:
+            return object_from_line(answer.line, verb)
+        except BoardError as error:
+            raise BoardError(f"{name}: edgedistill_device {verb}: {error}") from None
+
+    def _ask(self, command: list[str], verb: str) -> Answer:
+        """Run it; while a verb of a connection that was cut still holds the board, wait."""
+        deadline = time.monotonic() + BUSY_WAIT_S
+        while True:
+            answer = self.machine.run(command, self.say, TIMEOUT_S.get(verb, 600))
+            if answer.code != 1 or BUSY not in answer.error or time.monotonic() > deadline:
+                return answer
+            self.say(f"{answer.error}: waiting")
+            time.sleep(_BUSY_LOOK_S)
+
+
+@contextmanager
+def connected(host: str, root: str, python: str, ssh_config: Path | None, say: Say) -> Iterator[Board]:
+    """The board behind a word that `ssh` accepts, while the block lasts.
+
+    Raises:
+        SshError: no connection.
+    """
+    with Connection(host, ssh_config) as machine:
+        yield Board(machine, root, python, say)

@@ -1,0 +1,126 @@
+"""Make a board ours, or bring its agent up to date: code, key and kind of board, each by one rename.
+
+    ROOT/agents/ID.HEX/     the device code of this computer, agent.json, `sums`
+    ROOT/agent -> agents/ID.HEX
+    ROOT/trusted.d/NAME.pem
+    ROOT/board.json         target and backend; once there, another target is refused
+
+Whoever can log in there can do this; what arrives later must be signed. Whatever umask that login has,
+others cannot write where ROOT keeps keys, agents and releases afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgedistill._version import __version__
+from edgedistill.bundles.device_code import copy_device_code, device_code_sha256
+from edgedistill.config.target import load_target
+from edgedistill.core.files import sha256_of, write_bytes
+from edgedistill.deployment.board import Board
+from edgedistill.deployment.ssh import Upload
+from edgedistill.deployment.streams import object_from_line
+from edgedistill.errors import BoardError
+
+# sha256sum is asked before anything is renamed: a copy that was cut or altered becomes no agent.
+_INSTALL = """
+set -eu
+umask 077
+unset CDPATH
+cd "$1"
+mkdir -p incoming releases switches trusted.d
+chmod go-w . incoming releases switches trusted.d agents
+chmod -R go-w "$2"
+for kept in trusted.d/*.pem revoked state.json state.copy.json board.json; do
+    [ ! -f "$kept" ] || [ ! -O "$kept" ] || chmod go-w "$kept"
+done
+if [ -e "trusted.d/$3" ] && ! cmp -s "$2/$3" "trusted.d/$3"; then rm -rf "$2"; exit 4; fi
+(cd "$2" && sha256sum --check --strict --quiet sums)
+mv "$2/$3" trusted.d/
+mv "$2/board.json" board.json
+sync
+ln -s "$2" agent.new
+mv -T agent.new agent
+for old in agents/*; do [ "$old" = "$2" ] || rm -rf "$old"; done
+"""
+_TAKEN = 4  # exit code: a key of that name is there, and it is another one
+
+
+def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Path) -> dict[str, Any]:
+    """Put agent, key and board.json there; what is there already is replaced only when it is whole.
+
+    Args:
+        target: a file in edgedistill/targets.
+        backend: "onnxruntime" marks a stand-in.
+        key_name: of the file in trusted.d; keys of other names stay.
+        public_pem: the public key.
+
+    Returns:
+        JSON-able: host, target, backend, key, agent (agent.json), doctor (what it said there).
+
+    Raises:
+        BoardError: it is enrolled as another board, trusts another key of that name, or refuses a step.
+        SshError: the connection ended; run it again.
+        RecipeError: no such target.
+    """
+    load_target(target)
+    wanted = {"version": 1, "target": target, "backend": backend}
+    _check_pinned(board, wanted)
+    with tempfile.TemporaryDirectory(prefix="edgedistill-enrol-") as place:
+        stage = Path(place)
+        copy_device_code(stage)
+        agent = {"version": 1, "edgedistill": __version__, "sha256": device_code_sha256()}
+        write_bytes(stage / "agent.json", json.dumps(agent).encode() + b"\n")
+        write_bytes(stage / "board.json", json.dumps(wanted).encode() + b"\n")
+        shutil.copyfile(public_pem, stage / f"{key_name}.pem")
+        sums = "".join(f"{sha256_of(path)}  {path.relative_to(stage)}\n" for path in _files(stage))
+        write_bytes(stage / "sums", sums.encode())
+        there = f"agents/{agent['sha256'][:16]}.{secrets.token_hex(4)}"
+        uploads = [Upload(str(path.relative_to(stage)), path.stat().st_size) for path in _files(stage)]
+        board.say(f"{board.machine.name}: {len(uploads)} files of the agent")
+        board.machine.put(stage, uploads, f"{board.root}/{there}")
+    command = ["sh", "-c", _INSTALL, "sh", board.root, there, f"{key_name}.pem"]
+    answer = board.machine.run(command, board.say, 600)
+    if answer.code == _TAKEN:
+        raise BoardError(
+            f"{board.machine.name}: another key of the name {key_name} is trusted there, perhaps that of "
+            f"another workstation; nothing was changed: give yours another name, or to replace that "
+            f"one, remove {board.root}/trusted.d/{key_name}.pem there"
+        )
+    if answer.code != 0:
+        raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; run it again")
+    board.agent("serials", "--rebuild")  # a state.json that was damaged is mended; no serial is lowered
+    return {
+        "host": board.machine.name,
+        "target": target,
+        "backend": backend,
+        "key": key_name,
+        "agent": agent,
+        "doctor": board.doctor(),
+    }
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _check_pinned(board: Board, wanted: dict[str, Any]) -> None:
+    line = board.text(f"{board.root}/board.json")
+    if line is None:
+        return
+    try:
+        pinned = object_from_line(line)
+    except BoardError:
+        board.say(f"{board.machine.name}: its board.json is damaged, and is written anew")
+        return
+    for key in ("target", "backend"):
+        if pinned.get(key) != wanted[key]:
+            raise BoardError(
+                f"{board.machine.name}: it is enrolled with {key} {pinned.get(key)!r}, got {wanted[key]!r}; "
+                f"to make it another board, remove {board.root}/board.json there"
+            )

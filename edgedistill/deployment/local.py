@@ -1,0 +1,82 @@
+"""The bundle on this computer: the board's own commands with ONNX Runtime, a stand-in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgedistill.bundles.device_code import package_in
+from edgedistill.environment.secret_values import child_environment
+from edgedistill.errors import DeviceError
+from edgedistill_device.benchmark.benchreport import report_from_line
+from edgedistill_device.errors import BenchError
+
+TIMEOUT_SECONDS = 600
+
+
+def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> dict[str, Any]:
+    """Run `python3 -m edgedistill_device verify` and `bench` from the bundle's folder.
+
+    Args:
+        bundle: its own edgedistill_device/ and edgedistill_calibration/ are what runs.
+        runs: timed calls.
+        python: interpreter with numpy, OpenCV and ONNX Runtime.
+
+    Returns:
+        backend, provenance, requested, executed, verify and bench: the JSON of each verb.
+
+    Raises:
+        DeviceError: a verb refused; its own line is the message.
+    """
+    try:
+        verified = json.loads(_last_line(python, bundle, "verify"))
+        report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+        samples = _samples(bundle, report["samples_file"])
+    except (ValueError, BenchError) as error:
+        raise DeviceError(f"on this computer: not the line that was expected: {error}") from None
+    finally:  # a bundle holds nothing of one machine
+        shutil.rmtree(bundle / "work", ignore_errors=True)
+    return {
+        "backend": "onnxruntime",
+        "provenance": report["provenance"],
+        "requested": report["requested"],
+        "executed": report["executed"],
+        "verify": verified,
+        "bench": report,
+        "samples_ms": samples,
+    }
+
+
+def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
+    command = [python, "-m", package_in(bundle), verb, "--backend", "onnxruntime", *options]
+    # A PYTHONPATH of the workstation would let another edgedistill_device win over the bundle's.
+    environment = child_environment(PYTHONDONTWRITEBYTECODE="1")
+    environment.pop("PYTHONPATH", None)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=bundle,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise DeviceError(f"edgedistill_device {verb}: no answer within {TIMEOUT_SECONDS} s") from None
+    if done.returncode != 0 or not done.stdout.strip():
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"]
+        raise DeviceError(f"on this computer: {said[-1]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _samples(bundle: Path, name: str | None) -> dict[str, list[float]] | None:
+    """Raw samples of the bench."""
+    if name is None:
+        return None
+    samples = json.loads((bundle / name).read_text(encoding="utf-8"))
+    return {scope: [round(value, 4) for value in values] for scope, values in samples.items()}

@@ -1,0 +1,68 @@
+"""What `edgedistill bench` is asked for: files or bundles, on a board or on this computer."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from edgedistill.bundles.unsigned import write_throwaway
+from edgedistill.deployment.bench import bench, compare
+from edgedistill.deployment.board import Board, Machine
+from edgedistill.deployment.here import Here
+from edgedistill.deployment.request import bundle_in
+from edgedistill.deployment.ssh import Connection
+from edgedistill.deployment.streams import Say
+from edgedistill.errors import BundleError
+
+
+def timed(
+    networks: Sequence[Path],
+    host: str | None,
+    backend: str | None,
+    precision: str,
+    runs: int,
+    python: str | None,
+    ssh_config: Path | None,
+    say: Say,
+) -> dict[str, Any]:
+    """
+    Args:
+        networks: one, or two that are timed in turns: MODEL.onnx, a run folder, a bundle folder.
+        host: of a board; None is this computer.
+        backend: tensorrt on a board and onnxruntime here when None.
+        precision: asked for a bare ONNX file.
+        python: interpreter there; python3 on a board and this one here when None.
+
+    Returns:
+        JSON-able: of one as `device.bench.bench`, of two as `device.bench.compare`.
+
+    Raises:
+        BundleError: none of these, or a network that cannot be timed.
+        SshError, BoardError: no connection, or it refused.
+    """
+    backend = backend or ("tensorrt" if host else "onnxruntime")
+    with ExitStack() as stack:
+        bundles = [stack.enter_context(_bundle_of(path, precision)) for path in networks]
+        machine: Machine = stack.enter_context(Connection(host, ssh_config)) if host else stack.enter_context(Here())
+        board = Board(machine, "edgedistill", python or ("python3" if host else sys.executable), say)
+        if len(bundles) == 2:
+            return compare(board, bundles[0], bundles[1], backend, runs)
+        return bench(board, bundles[0], backend, runs)
+
+
+@contextmanager
+def _bundle_of(path: Path, precision: str) -> Iterator[Path]:
+    """A bundle; around a bare file one that is gone afterwards."""
+    found = bundle_in(path)
+    if found is not None:
+        yield found
+        return
+    if path.suffix != ".onnx" or not path.is_file():
+        raise BundleError(f"{path}: expected a MODEL.onnx, a run folder with a bundle, or a bundle folder")
+    with tempfile.TemporaryDirectory(prefix="edgedistill-") as place:
+        write_throwaway(path, Path(place) / "bundle", precision)
+        yield Path(place) / "bundle"

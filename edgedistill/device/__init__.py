@@ -1,1 +1,0 @@
-"""Bundles and the machines they go to."""

@@ -1,0 +1,108 @@
+"""The feature part of a student's loss: pooled features from the cache, or maps of the teacher.
+
+Feature maps are too big to be cached for every view, so losses on maps run the teacher's forward
+pass beside the student, on the very views that the student sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.config.training import DistillConfig
+from edgedistill.core.distributed import gathered
+from edgedistill.distillation.feature_losses import matcher_between, rkd_loss
+from edgedistill.distillation.logit_cache import LogitCache
+from edgedistill.distillation.losses import feature_loss, projector_between
+from edgedistill.models.build import outputs
+from edgedistill.models.taps import Tapped, find_taps, lines_from_pairs, named_taps, pair_taps
+from edgedistill.models.weights import load_weights
+from edgedistill.training.batches import Batch, TrainingSet, normalised
+from edgedistill.training.fit import Lesson, spec_for
+from edgedistill.training.loop import Outputs, Term
+
+
+def feature_lesson(
+    recipe: Recipe,
+    taught: TrainingSet,
+    terms: Mapping[str, Term],
+    cache: LogitCache,
+    teacher_weights: Path,
+    model: nn.Module,
+    seed: int,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Lesson:
+    """`terms` and the recipe's feature term, with whatever is trained along.
+
+    Raises:
+        RecipeError: a tap that the network does not have.
+    """
+    if recipe.distill.matches_maps:
+        return _of_maps(recipe, taught, terms, teacher_weights, model, seed, device, say)
+    if recipe.distill.feature_loss == "relational":
+
+        def relational(found: Outputs, batch: Batch) -> Tensor:
+            teacher = cache.features(batch).to(device)
+            return rkd_loss(gathered(found.features), gathered(teacher))
+
+        return Lesson(taught, {**terms, "feature": _term(recipe.distill, relational)})
+    projector = projector_between(_feature_width(model, recipe.data.size), cache.feature_width, seed)
+
+    def pooled(found: Outputs, batch: Batch) -> Tensor:
+        return feature_loss(found.features, cache.features(batch).to(device), projector)
+
+    return Lesson(taught, {**terms, "feature": _term(recipe.distill, pooled)}, extra=projector)
+
+
+def _of_maps(
+    recipe: Recipe,
+    taught: TrainingSet,
+    terms: Mapping[str, Term],
+    teacher_weights: Path,
+    model: nn.Module,
+    seed: int,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> Lesson:
+    distill, size = recipe.distill, recipe.data.size
+    teacher, about = load_weights(teacher_weights)
+    spec = spec_for(about["model"], recipe)
+    named = bool(distill.student_taps and distill.teacher_taps)
+    pairs = pair_taps(
+        _taps(model, distill.student_taps, size), _taps(teacher, distill.teacher_taps, size), in_order=named
+    )
+    for line in lines_from_pairs(pairs):
+        say(f"  {line}")
+    matcher = matcher_between(distill.feature_loss, pairs, seed)
+    student_taps, teacher_taps = zip(*pairs, strict=True)
+    teacher.to(device, memory_format=torch.channels_last)
+
+    def read(net: nn.Module, images: Tensor) -> Outputs:
+        with Tapped(net, student_taps) as tapped:
+            logits, features, maps = tapped(images)
+        return Outputs(logits, features, tuple(maps))
+
+    def matched(found: Outputs, batch: Batch) -> Tensor:
+        with torch.no_grad(), Tapped(teacher, teacher_taps) as tapped:
+            maps = tapped(normalised(batch.images, spec))[2]
+        return matcher(found.maps, maps)
+
+    return Lesson(taught, {**terms, "feature": _term(distill, matched)}, extra=matcher, read=read)
+
+
+def _term(distill: DistillConfig, value: Callable[[Outputs, Batch], Tensor]) -> Term:
+    return Term(value, distill.feature_weight, distill.feature_warmup_fraction)
+
+
+def _taps(model: nn.Module, names: tuple[str, ...], size: tuple[int, int]):
+    return named_taps(model, names, size) if names else find_taps(model, size)
+
+
+def _feature_width(model: nn.Module, size: tuple[int, int]) -> int:
+    with torch.no_grad():
+        return outputs(model.eval(), torch.zeros(1, 3, *size))[1].shape[1]

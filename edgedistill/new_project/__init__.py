@@ -1,0 +1,1 @@
+"""`edgedistill new`: look at a folder of images, say what is there, write a recipe."""

@@ -1,0 +1,101 @@
+"""`edgedistill new`: look at a user's images, say what is there, write a commented recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config.data import DataConfig
+from edgedistill.config.loading import recipe_from_table
+from edgedistill.config.target import load_target
+from edgedistill.core.files import write_bytes
+from edgedistill.core.text import printable
+from edgedistill.data.duplicates import MOST_IMAGES
+from edgedistill.data.group_names import roboflow_proposal
+from edgedistill.data.grouping import group
+from edgedistill.data.layout import recognise
+from edgedistill.data.scan import scan
+from edgedistill.data.sources import list_pool, list_source
+from edgedistill.data.table import SPLITS
+from edgedistill.errors import DataError, RecipeError
+from edgedistill.new_project.findings import Look, lines_from_look, values_from_look
+from edgedistill.new_project.recipe_text import recipe_text
+
+
+def inspect_and_write(
+    train: Path,
+    val: Path | None,
+    target: str,
+    recipe_path: Path,
+    say: Callable[[str], None],
+    unlabelled: Path | None = None,
+    test: Path | None = None,
+    keys: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Scan the images, report, and write `recipe_path`.
+
+    Args:
+        train: a folder of any usual layout, CSV, parquet or .tar shards.
+        val: the same, or None: a split that `train` brings, or one that is split off.
+        target: a board's name.
+        recipe_path: must not exist.
+        say: told what was found, after the recipe was written.
+        unlabelled: a folder, CSV or shards of images without labels, or None: a folder `unlabelled` beside the
+            classes or splits, where there is one.
+        test: as `val`.
+        keys: further keys of [data], like `label_column`; None values are left out.
+
+    Returns:
+        What was found, JSON-able.
+
+    Raises:
+        RecipeError: the recipe exists already, or no such target.
+        DataError: no usable images, or a layout that is understood and cannot be learnt from.
+    """
+    if recipe_path.exists():
+        raise RecipeError(f"{recipe_path} exists; remove it or choose another name")
+    load_target(target)
+    places = {name: path for name, path in (("train", train), ("val", val), ("test", test)) if path}
+    layout = recognise({name: path.resolve() for name, path in places.items()}, _checked(keys or {}))
+    unlabelled = unlabelled or layout.pool
+    pool_path = {"unlabelled": str(unlabelled.resolve())} if unlabelled else {}
+    data = DataConfig(**layout.sources, **layout.keys, **pool_path)
+    given = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
+    listed = [item for name, path in given.items() for item in list_source(Path(path), data, name).items]
+    if len(listed) > MOST_IMAGES:
+        data = data.model_copy(update={"near_duplicate_similarity": 0.0})
+    grouped_by = data.group_pattern or data.group_column or data.group_by
+    proposal = None if grouped_by else roboflow_proposal(str(item.path) for item in listed)
+    if proposal is not None:
+        data = data.model_copy(update={"group_pattern": proposal[0]})
+    scanned = scan(data)
+    pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
+    look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
+    found = values_from_look(look)
+    if len(found["counts"]) < 2:
+        raise DataError(
+            f"{train}: expected at least two classes, all {found['images']} images are {next(iter(found['counts']))!r}"
+        )
+    text = recipe_text(found, data, target, recipe_path.name)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:
+        raise RecipeError(f"{train}: a recipe is UTF-8 and cannot name this folder; rename it") from None
+    recipe_path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(recipe_path, content)
+    tables = tuple(f"{name}: {Path(path).name}: " for name, path in layout.sources.items() if Path(path).is_file())
+    for line in [*layout.said, *lines_from_look(look, found)]:
+        if not line.startswith(tables):  # of their columns the layout told already
+            say(printable(line))
+    return found
+
+
+def _checked(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that were given; a folder is meant from here when there is one of that name."""
+    given = {name: value for name, value in keys.items() if value is not None}
+    root = given.get("image_root")
+    if root is not None:
+        given["image_root"] = str(Path(root).resolve() if Path(root).is_dir() else root)
+    recipe_from_table({"data": {"train": "", **given}}, source="new")
+    return given

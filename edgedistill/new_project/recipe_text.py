@@ -1,0 +1,142 @@
+"""The text of the recipe that `edgedistill new` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config.data import DataConfig
+from edgedistill.training.schedule import BATCH, schedule_for
+
+IMBALANCED = 2.0  # most frequent class over rarest, from which the recipe meets it
+
+# Keys of [data] that are written where they are not at their default, in this order.
+_KEYS = (
+    "unlabelled",
+    "path_column",
+    "label_column",
+    "split_column",
+    "group_column",
+    "group_pattern",
+    "group_by",
+    "image_root",
+    "suffix",
+    "leave_out",
+    "same_names",
+    "small_classes",
+    "min_class_images",
+)
+
+
+def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
+    """A commented recipe.
+
+    Args:
+        found: what `new` found: `training_images`, `pool_images`, `framing_keys`, `imbalance`, `side_px`, `images`,
+            `unreadable`, `look_alikes_searched`, `splits`.
+        data: sources and keys that were understood or named.
+        target: a board's name.
+        name: the recipe's file name.
+    """
+    imbalanced = found["imbalance"] > IMBALANCED
+    median_px = found["side_px"][1]
+    framing = dict(found["framing_keys"])
+    image_px = json.dumps(framing.pop("image_px"))
+    schedule = schedule_for(found["training_images"], found["pool_images"])
+    lines = _split_lines(found, data) + _more_lines(found, data)
+    lines += "".join(f"{key} = {json.dumps(value)}\n" for key, value in framing.items())
+    metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
+    group = (
+        ""
+        if data.group_pattern or data.group_column or data.group_by
+        else ('# group_pattern = "^(part\\\\d+)_"   # file names with the same match stay in one split\n')
+    )
+    return f"""# edgedistill run {name}
+# Hardware and result: none yet; `edgedistill run` writes them to runs/{Path(name).stem}/report/.
+
+[data]
+train = {toml_text(data.train)}
+{lines}image_px = {image_px:<15} # input side; median short side of your images: {median_px}
+crop_fraction = 1.0        # fit = "crop": keep the whole short side; 0.875 crops like ImageNet
+metric = "{metric}"
+balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
+skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}
+{group}
+[augment]
+crop_scale_min = 0.5
+transforms = [             # any of albumentations, by name
+    {{ name = "HorizontalFlip", p = 0.5 }},
+    {{ name = "RandomBrightnessContrast", p = 0.5 }},
+]
+
+[teacher]
+model = "tf_efficientnet_lite0"   # any timm model; resnet50 or bigger on a GPU
+weights = "hub"            # hub | scratch | package:efficientnet_lite0 | a .safetensors or .pth file
+mode = "auto"              # probe (a head on frozen features), finetune, or both and the better one
+epochs = {schedule.teacher_epochs:<17} # few images need more passes: a network learns by steps
+batch_size = {BATCH}
+peak_lr = 5e-4
+min_{metric} = 0.0   # a teacher below this stops the run
+
+[student]
+model = "mobilenetv3_small_100"   # or another MobileNet, EfficientNet-Lite, squeezenet1_1
+weights = "hub"
+
+[distill]
+temperature = 2.0
+kd_weight = 0.9            # the hard labels get the rest
+feature_weight = 0.0       # above 0 matches pooled features too
+epochs = {schedule.student_epochs}
+batch_size = {BATCH}
+peak_lr = 2e-3
+views = {schedule.views:<18} # of each image, shown to the teacher once: few are learnt by heart, many cost time
+
+[target]
+device = "{target}"
+precision = "fp16"
+"""
+
+
+def toml_text(text: str) -> str:
+    """A TOML string: JSON's, which leaves one control character as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _split_lines(found: dict[str, Any], data: DataConfig) -> str:
+    hints = {
+        "val": '# val = "DIR"               # split off train when absent, look-alikes kept together\n',
+        "test": '# test = "DIR"              # never trained or chosen on; split off train when absent\n',
+    }
+    lines = ""
+    for name, hint in hints.items():
+        path = getattr(data, name)
+        if path is not None:
+            lines += f"{name} = {toml_text(path)}\n"
+        elif name in found["splits"]:
+            lines += f"# {name}: images that `train` itself calls so\n"
+        else:
+            lines += hint
+    return lines
+
+
+def _more_lines(found: dict[str, Any], data: DataConfig) -> str:
+    lines = (
+        ""
+        if found["look_alikes_searched"]
+        else (
+            "near_duplicate_similarity = 0   # too many images to compare each with each\n"
+            'store = "files"            # decode at each access; "decoded" keeps pixels on the disk\n'
+        )
+    )
+    for key in _KEYS:
+        value = getattr(data, key)
+        if value != type(data).model_fields[key].default:
+            lines += f"{key} = {_toml_value(value)}\n"
+    return lines
+
+
+def _toml_value(value: str | int | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml_text(text) for text in value)}]"
+    return toml_text(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,89 @@
+"""What an artifact must reach before anything is built on it.
+
+Apart from the stages, so that a gate can be changed without making the artifact anew, and is asked
+again of an artifact that is up to date.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.errors import QuantizeError, TeacherError
+
+if TYPE_CHECKING:
+    from edgedistill.config.recipe import Recipe
+
+OTHER_ORDER = 0.2  # share of validation images that another class order would make right
+
+
+def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
+    """
+    Args:
+        recipe: its [teacher] holds the minima.
+        values: teacher.json, with figures on the validation images.
+
+    Raises:
+        TeacherError: a value is below its minimum, or the head stands in another class order; a student
+            of this teacher would learn errors.
+    """
+    if values["epochs"] == 0 and "probe" not in values:
+        _refuse_another_order(values)
+    teacher, validation = recipe.teacher, values["validation"]
+    for metric in ("top1_fraction", "balanced_accuracy_fraction"):
+        value, minimum = validation[metric], getattr(teacher, f"min_{metric}")
+        if value < minimum:
+            recalls = {k: v for k, v in validation["per_class_recall"].items() if v is not None}
+            weakest = min(recalls, key=recalls.__getitem__)
+            raise TeacherError(
+                f"{teacher.model} reached {metric} {value:.3f} on {validation['images']} validation "
+                f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
+                f"recall {recalls[weakest]:.2f}); {better_teacher(values, teacher.epochs)}, take a bigger teacher, "
+                "or lower the gate"
+            )
+
+
+def better_teacher(values: dict[str, Any], epochs: int) -> str:
+    """What to try first for more of this network; `epochs` are the recipe's."""
+    if values.get("mode") == "probe" and "tried" not in values:
+        return "fine-tune it too (--set teacher.mode=auto)"
+    return f"train it longer (--set teacher.epochs={max(1, 2 * epochs)})"
+
+
+def _refuse_another_order(values: dict[str, Any]) -> None:
+    """A head that was not trained here: validation images show whether its class order is the data's."""
+    import numpy as np
+    from scipy.optimize import linear_sum_assignment
+
+    validation = values["validation"]
+    confusion, names = np.array(validation["confusion"]), list(validation["per_class_recall"])
+    rows, columns = linear_sum_assignment(confusion, maximize=True)
+    right, best = confusion.trace() / confusion.sum(), confusion[rows, columns].sum() / confusion.sum()
+    if best - right < OTHER_ORDER:
+        return
+    order = [names[row] for row in rows[np.argsort(columns)]]
+    raise TeacherError(
+        f"{values['model']} is right on {right:.1%} of the validation images, and on {best:.1%} if its outputs are "
+        f"read as [{', '.join(order[:6])}{', ...' if len(order) > 6 else ''}]: its head stands in another class order; "
+        "write teacher.classes, a file of class names in the order of the head"
+    )
+
+
+def int8_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
+    """
+    Args:
+        recipe: its [quantize] holds the gate.
+        values: quantize.json; the drop is that on the validation images.
+
+    Raises:
+        QuantizeError: INT8 costs too much even with layers in float, and the target would execute
+            it. A target that executes something else gets a warning in the report.
+    """
+    limit, gate = recipe.quantize.max_int8_drop_points, values["int8_gate"]
+    if limit is None or gate["passed"] or values["executed"] != "int8":
+        return
+    least = min(gate["curve"], key=lambda step: step["drop_points"])
+    raise QuantizeError(
+        f"INT8 costs {least['drop_points']:.2f} points of top-1 on validation images with "
+        f"{least['float_layers']} layers in float, quantize.max_int8_drop_points allows {limit:g}; "
+        "set target.precision to fp16, raise the gate, or take another quantize.threshold"
+    )

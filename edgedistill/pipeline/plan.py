@@ -1,0 +1,149 @@
+"""What a run will do before it does it: which stages are redone, which are kept, and why."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.errors import RecipeError, RunFolderError, UsageError
+from edgedistill.pipeline.run_folder import RunFolder
+from edgedistill.pipeline.table import STAGES, Stage, recipe_values, stages_of, stages_read
+
+Action = Literal["run", "perhaps", "keep"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage of a plan.
+
+    Attributes:
+        stage: its name.
+        action: `run`; `perhaps`, when a stage that it reads is run and may come out different;
+            `keep`.
+        reason: why, for people.
+        last_seconds: what it took the last time here, None when it has not been done.
+    """
+
+    stage: str
+    action: Action
+    reason: str
+    last_seconds: float | None
+
+
+def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tuple[Stage, ...]:
+    """All stages of the recipe, or one and those that it reads, even indirectly.
+
+    Raises:
+        RecipeError: the recipe has no stage `only`.
+        UsageError: `force` names what is no stage of any recipe.
+    """
+    known = [stage.name for stage in STAGES]
+    for name in force:
+        if name not in known:
+            raise UsageError(f"--force {name}: no such stage; there are: {', '.join(known)}")
+    stages = stages_of(recipe)
+    if only is None:
+        return stages
+    names = [stage.name for stage in stages]
+    if only not in names:
+        raise RecipeError(
+            f"a recipe with distill.method = {recipe.distill.method!r} and student.output = "
+            f"{recipe.student.output!r} has no stage {only!r}; it has: " + ", ".join(names)
+        )
+    wanted = {only}
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted |= set(stages_read(stage, recipe))
+    return tuple(stage for stage in stages if stage.name in wanted)
+
+
+def inputs_of(
+    stage: Stage,
+    recipe: Recipe,
+    run: RunFolder,
+    source_files: Callable[[], str],
+    digest: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
+    """What a stage's artifact is to be made from.
+
+    Args:
+        digest: of the artifact of a stage that it reads, where the run's own is not the one to take.
+        source_files: fingerprint of the user's images, asked for by the stage `data`.
+    """
+    inputs: dict[str, Any] = {
+        "stage version": stage.version,
+        "recipe": recipe_values(stage, recipe),
+        "artifacts": {name: (digest or run.digest)(name) for name in stages_read(stage, recipe)},
+    }
+    if stage.files:
+        inputs["files"] = {name: run.file_digest(name) for name in stage.files}
+    if stage.name == "data":
+        inputs["source files"] = source_files()
+    return inputs
+
+
+def plan_stages(
+    wanted: tuple[Stage, ...],
+    recipe: Recipe,
+    run: RunFolder,
+    force: Iterable[str],
+    source_files: Callable[[], str],
+) -> tuple[Planned, ...]:
+    """What happens to the wanted stages, in order. Only JSON, sizes and times are read for it.
+
+    Raises:
+        DataError: the images are not there.
+    """
+    planned: dict[str, Planned] = {}
+    causes: dict[str, list[str]] = {}  # stage -> those that are surely run and that it depends on
+    for stage in wanted:
+        stamp = _stamp(run, stage.name)
+        moved = [name for name in stages_read(stage, recipe) if planned[name].action != "keep"]
+        causes[stage.name] = list(dict.fromkeys(cause for name in moved for cause in causes[name]))
+        known = {name: stamp.get("inputs", {}).get("artifacts", {}).get(name) for name in moved}
+
+        def digest(name: str, known: dict[str, Any] = known) -> Any:
+            return known[name] if name in known else run.digest(name)
+
+        action: Action
+        inputs = inputs_of(stage, recipe, run, source_files, digest)
+        reason = "asked for" if stage.name in set(force) else run.why_stale(stage.name, inputs)
+        if reason is not None:
+            if not moved and run.is_begun(stage.name, inputs):
+                reason += "; goes on where it was stopped"
+            action, causes[stage.name] = "run", [stage.name]
+        elif moved:
+            action = "perhaps"
+            reason = f"if {' or '.join(causes[stage.name])} comes out different"
+        else:
+            action, reason = "keep", "finished, and nothing that it depends on has changed"
+        planned[stage.name] = Planned(stage.name, action, reason, stamp.get("seconds"))
+    return tuple(planned.values())
+
+
+def text_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
+    """A line for neighbours with one fate, with the seconds that they took the last time."""
+    lines = [f"plan for {run_dir}"]
+    for (action, reason), group in itertools.groupby(planned, lambda row: (row.action, row.reason)):
+        rows = list(group)
+        seconds = [row.last_seconds for row in rows if row.last_seconds is not None]
+        last = f" (last time {sum(seconds):.0f} s)" if seconds and action != "keep" else ""
+        lines.append(f"  {action:<7}  {', '.join(row.stage for row in rows)}: {reason}{last}")
+    return "\n".join(lines)
+
+
+def _stamp(run: RunFolder, stage: str) -> dict[str, Any]:
+    try:
+        return run.artifact(stage).get("artifact", {})
+    except RunFolderError:
+        return {}
+
+
+def json_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
+    rows = [vars(row) for row in planned]
+    return json.dumps({"run_dir": str(run_dir), "stages": rows}, indent=1)

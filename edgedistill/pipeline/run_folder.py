@@ -1,0 +1,230 @@
+"""The run folder: one artifact folder per stage, redone only when what it depends on changed.
+
+    DIR/.lock                  held by the process that works here
+    DIR/recipe.json            the recipe of the last run, as validated
+    DIR/STAGE/STAGE.json       written last: the artifact is whole when it exists
+    DIR/STAGE.partial/         work under way; kept by a kill, taken up again by the next run
+
+`STAGE.json` holds the stage's values and, under "artifact", what it was made from: stage
+version, recipe values, digests of the artifacts it read, and its own files with their SHA-256.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgedistill.core.files import as_run_folder_error, encoded, sha256_of, write_json
+from edgedistill.errors import RunFolderError
+from edgedistill.records.result import Result
+
+_INPUTS = "inputs.json"  # in a partial folder: what the work under way depends on
+
+
+class RunFolder:
+    """Artifacts of one run. Use as a context manager: entering takes the lock.
+
+    Args:
+        path: made when absent.
+        lock: False for the further ranks of a training, whose first rank holds it.
+    """
+
+    def __init__(self, path: Path, lock: bool = True):
+        self.path, self._locks = path, lock
+        self._hashes: dict[tuple[Path, int, int, int, int], str] = {}  # a file as it stood -> SHA-256
+
+    def __enter__(self) -> RunFolder:
+        if not self._locks:
+            return self
+        with as_run_folder_error(f"cannot use the run folder {self.path}"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "ab+", buffering=0)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            owner = self._lock.read().decode("ascii", "replace").strip() or "another process"
+            self._lock.close()
+            raise RunFolderError(
+                f"{self.path} is in use by {owner}; wait for it, or choose another --run-dir"
+            ) from None
+        with contextlib.suppress(OSError):  # a full disk has room for the lock, not for the name
+            self._lock.truncate(0)
+            self._lock.write(f"process {os.getpid()}".encode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._locks:
+            return
+        with contextlib.suppress(OSError):
+            self._lock.truncate(0)
+        self._lock.close()
+
+    def folder(self, stage: str) -> Path:
+        return self.path / stage
+
+    def artifact(self, stage: str) -> dict[str, Any]:
+        """The stage's JSON.
+
+        Raises:
+            RunFolderError: the stage has not run here.
+        """
+        path = self.folder(stage) / f"{stage}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunFolderError(f"{path} is missing; run `edgedistill {stage} RECIPE` first") from None
+        except ValueError as error:
+            raise RunFolderError(f"{path} is not JSON ({error}); remove {path.parent} and run again") from None
+
+    def digest(self, stage: str) -> str:
+        """SHA-256 over the stage's values and files: equal content, equal digest."""
+        return self.artifact(stage)["artifact"]["digest"]
+
+    def file_digest(self, name: str) -> str | None:
+        """First digits of the SHA-256 of a file that no stage made; None where there is none."""
+        path = self.path / name
+        return sha256_of(path)[:16] if path.is_file() else None
+
+    def why_stale(self, stage: str, inputs: dict[str, Any]) -> str | None:
+        """None when the stored artifact was made from `inputs` and is intact, else the reason."""
+        self._finish_swap(stage)
+        path = self.folder(stage) / f"{stage}.json"
+        if not path.exists():
+            return "not done yet"
+        try:
+            stamp = self.artifact(stage)["artifact"]
+        except (RunFolderError, KeyError) as error:
+            return f"its JSON is damaged ({error})"
+        changed = _first_difference(stamp["inputs"], inputs)
+        if changed:
+            return changed
+        for name, known in stamp["files"].items():
+            if not self._is_same_file(self.folder(stage) / name, known):
+                return f"{stage}/{name} is missing or was changed"
+        return None
+
+    def forget_begun(self, stage: str, inputs: dict[str, Any]) -> None:
+        """Of a fresh artifact: remove a redoing that was asked for and killed."""
+        if self.is_begun(stage, inputs):
+            shutil.rmtree(self.path / f"{stage}.partial", ignore_errors=True)
+
+    def is_begun(self, stage: str, inputs: dict[str, Any]) -> bool:
+        """Whether an interrupted run with the same inputs left work that `begin` takes up."""
+        return _json_or_none(self.path / f"{stage}.partial" / _INPUTS) == inputs
+
+    def begin(self, stage: str, inputs: dict[str, Any]) -> Path:
+        """The folder to work in: what an interrupted run with the same inputs left, or a new one."""
+        partial = self.path / f"{stage}.partial"
+        inputs_path = partial / _INPUTS
+        self._finish_swap(stage)  # else a kill now would pass a half for the whole that lies there
+        with as_run_folder_error(f"cannot write to {partial}"):
+            if partial.exists() and not self.is_begun(stage, inputs):
+                shutil.rmtree(partial)
+            partial.mkdir(exist_ok=True)
+            write_json(inputs_path, inputs)
+        return partial
+
+    def finish(self, stage: str, inputs: dict[str, Any], result: Result, seconds: float) -> None:
+        """Hash the files, write the JSON last, and put the folder into its place."""
+        partial = self.path / f"{stage}.partial"
+        files = {name: _file_stamp(partial / name) for name in sorted(result.files)}
+        content = {"values": result.values, "files": {n: f["sha256"] for n, f in files.items()}}
+        stamp = {
+            "inputs": inputs,
+            "files": files,
+            "digest": hashlib.sha256(encoded(_canonical(content))).hexdigest(),
+            "seconds": round(seconds, 2),
+            "cost": result.cost,
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        with as_run_folder_error(f"cannot finish {partial}"):
+            write_json(partial / f"{stage}.json", {**result.values, "artifact": stamp})
+        self._finish_swap(stage)
+
+    def _is_same_file(self, path: Path, known: dict[str, Any]) -> bool:
+        """By size and time first; by content when only the time differs (a copied folder).
+
+        A run asks twice, for its plan and for each stage: what did not change in between is read once.
+        """
+        try:
+            stat = path.stat()
+        except OSError:
+            return False
+        if stat.st_size != known["bytes"]:
+            return False
+        if stat.st_mtime_ns == known["mtime_ns"]:
+            return True
+        # The time of the last change of the inode cannot be set back, as a file's own time can.
+        state = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        if state not in self._hashes:
+            self._hashes[state] = sha256_of(path)
+        return self._hashes[state] == known["sha256"]
+
+    def _finish_swap(self, stage: str) -> None:
+        """Put a whole partial folder into its place; also after a kill in the middle of it."""
+        partial, done = self.path / f"{stage}.partial", self.folder(stage)
+        old = self.path / f"{stage}.old"
+        if (partial / f"{stage}.json").exists():
+            with as_run_folder_error(f"cannot finish {partial}"):
+                (partial / _INPUTS).unlink(missing_ok=True)
+                if done.exists():
+                    shutil.rmtree(old, ignore_errors=True)
+                    os.replace(done, old)
+                try:
+                    os.replace(partial, done)
+                except OSError:  # the disk: the previous one serves on
+                    if old.exists():
+                        os.replace(old, done)
+                    raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def stopwatch() -> Iterator[list[float]]:
+    """`with stopwatch() as seconds: ...`; seconds[0] is the wall time afterwards."""
+    start = time.monotonic()
+    seconds: list[float] = []
+    try:
+        yield seconds
+    finally:
+        seconds.append(time.monotonic() - start)
+
+
+def _file_stamp(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return {"sha256": sha256_of(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _json_or_none(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+    """`distill.temperature was 4.0, is 2.0`, or None when both say the same."""
+    for key in sorted(old.keys() | new.keys()):
+        before, now = old.get(key), new.get(key)
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            return _first_difference(before, now, f"{prefix}{key}: ")
+        if len(_canonical(before)) + len(_canonical(now)) > 120:
+            return f"{prefix}{key} changed"
+        return f"{prefix}{key} was {_canonical(before)}, is {_canonical(now)}"
+    return None

@@ -1,0 +1,183 @@
+"""Walk the stage table: skip what is fresh, redo what is not, stop at the first refusal."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgedistill.bundles.signing import require_signer
+from edgedistill.config.recipe import Recipe
+from edgedistill.config.target import executed_precision, load_target
+from edgedistill.core import distributed
+from edgedistill.core.files import write_json
+from edgedistill.errors import EdgeDistillError, RunFolderError
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
+from edgedistill.pipeline.run_folder import RunFolder, stopwatch
+from edgedistill.pipeline.table import WEIGHED, Stage, stages_of
+from edgedistill.progress.events import VERSION
+from edgedistill.progress.reporter import Talk
+
+
+def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()) -> tuple[Planned, ...]:
+    """What `run_stages` would do with the same arguments; a folder that is absent stays absent.
+
+    Raises:
+        EdgeDistillError: as `run_stages`, before any stage.
+    """
+    force = tuple(force)
+    sources = functools.partial(_source_files, recipe)
+    with RunFolder(run_dir, lock=run_dir.exists()) as run:
+        planned = plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
+    _require_weights(recipe, planned)
+    return planned
+
+
+def run_stages(
+    recipe: Recipe,
+    run_dir: Path,
+    talk: Talk,
+    only: str | None = None,
+    force: Iterable[str] = (),
+    command: str | None = None,
+) -> Path:
+    """Run the whole road, or one stage and whatever it needs first.
+
+    Args:
+        recipe: validated.
+        run_dir: made when absent; held by one process at a time.
+        talk: where lines, progress and events go.
+        only: a stage name; stages that it does not read, even indirectly, are left alone.
+        force: names of stages to redo although they are fresh.
+        command: that runs this recipe, for advice in the report.
+
+    Under `torchrun`, every rank calls this: stages that train or cache are worked on by all, the
+    first rank does the rest, and the others say nothing.
+
+    Returns:
+        The JSON of the last stage that was asked for.
+
+    Raises:
+        EdgeDistillError: whatever a stage refuses.
+    """
+    force = tuple(force)
+    wanted = wanted_stages(recipe, only, force)
+    with distributed.joined(recipe.run.device), RunFolder(run_dir, lock=distributed.is_first()) as run:
+        if not distributed.is_first():
+            talk = Talk(quiet=True)
+        try:
+            _walk(wanted, recipe, run, talk, force, command)
+        except BaseException as error:
+            talk.event("run_stopped", reason=_why_stopped(error), text=str(error))
+            raise
+        result = run_dir / wanted[-1].name / f"{wanted[-1].name}.json"
+        talk.event("run_finished", result=str(result))
+    return result
+
+
+def _walk(
+    wanted: tuple[Stage, ...],
+    recipe: Recipe,
+    run: RunFolder,
+    talk: Talk,
+    force: tuple[str, ...],
+    command: str | None,
+) -> None:
+    distributed.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
+    _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
+    if instead:
+        talk.say(f"target.precision = {recipe.target.precision!r}: {instead}", "note")
+    if any(stage.name == "bundle" for stage in wanted):
+        distributed.agreed(lambda: _require_signer(recipe, run))
+    sources = functools.cache(functools.partial(_source_files, recipe))
+    if distributed.is_first():
+        planned = plan_stages(wanted, recipe, run, force, sources)
+        talk.event("run_started", version=VERSION, run_dir=str(run.path), plan=[asdict(row) for row in planned])
+        talk.show(text_from_plan(planned, run.path))
+        _require_weights(recipe, planned, talk)
+    stages = stages_of(recipe)
+    for stage in wanted:
+        title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
+        inputs, reason = distributed.agreed(lambda stage=stage: _why(stage, recipe, run, force, sources))
+        with talk.working_on(stage.name, title):
+            if reason is None:
+                talk.event("stage_kept")
+                talk.show(f"{title}: up to date", "kept")
+            else:
+                talk.event("stage_started", help=stage.help, reason=reason)
+                talk.show(f"{title}: {stage.help} ({reason})")
+                out = distributed.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
+                context = StageContext(recipe, run, out, talk, command)
+                if stage.shared:
+                    _work(stage, title, context, inputs)
+                elif distributed.is_first():
+                    with distributed.alone():
+                        _work(stage, title, context, inputs)
+                distributed.wait_for_all()
+            if stage.gate is not None:
+                stage.gate(recipe, run.artifact(stage.name))
+
+
+def _why_stopped(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "refused" if isinstance(error, EdgeDistillError) else "failed"
+
+
+def _require_signer(recipe: Recipe, run: RunFolder) -> None:
+    """Now, and not after hours of training; a bundle that was made needs its key no more."""
+    deploy = recipe.deploy
+    if deploy.sign_key is not None and not run.folder("bundle").exists():
+        require_signer(deploy.sign_key, deploy.sign_command)
+
+
+def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> None:
+    """Names and weights of the networks that will be built: now, and not after hours of training.
+
+    A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
+    """
+    building = {row.stage for row in planned if row.action == "run"} & WEIGHED
+    if building:
+        from edgedistill.models.supply import fetch_weights, require_weights
+
+        require_weights(recipe, building)
+        if talk is not None:  # not a dry run
+            fetch_weights(recipe, building, talk.say)
+
+
+def _why(
+    stage: Stage, recipe: Recipe, run: RunFolder, force: tuple[str, ...], sources: Any
+) -> tuple[dict[str, Any], str | None]:
+    """What a stage's artifact is to be made from, and why the one that is there will not do."""
+    inputs = inputs_of(stage, recipe, run, sources)
+    reason = "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
+    if reason is None:
+        run.forget_begun(stage.name, inputs)
+    return inputs, reason
+
+
+def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any]) -> None:
+    module = importlib.import_module(f"edgedistill.stages.{stage.name}")
+    try:
+        with stopwatch() as seconds:
+            result = module.run(context)
+    except OSError as error:
+        raise RunFolderError(
+            f"{stage.name}: {error.filename or context.out}: {error.strerror or error}; mend that "
+            "and run again, finished stages are kept"
+        ) from error
+    distributed.wait_for_all()  # who still reads the folder must not find it renamed
+    if distributed.is_first():
+        context.run.finish(stage.name, inputs, result, seconds[0])
+        context.talk.event("stage_finished", seconds=round(seconds[0], 2))
+        context.talk.show(f"{title}: done in {seconds[0]:.1f} s", "done")
+
+
+def _source_files(recipe: Recipe) -> str:
+    from edgedistill.data.sources import fingerprint
+
+    return fingerprint(recipe.data)

@@ -1,0 +1,92 @@
+"""The student as several stages and a sweep train it: its images, its teacher, its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from edgedistill.distillation.feature_objective import feature_lesson
+from edgedistill.distillation.logit_cache import LogitCache, belongs_to
+from edgedistill.distillation.objectives import logit_terms
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import taught_images
+from edgedistill.pipeline.table import stage_named
+from edgedistill.pipeline.teacher_cache import teacher_sha256
+from edgedistill.records.layout import WEIGHTS
+from edgedistill.records.result import Result
+from edgedistill.training.fit import Lesson, Subject, new_network, train_and_save
+from edgedistill.training.images import Images
+
+
+def student_lesson(
+    context: StageContext,
+    images: Images,
+    cache: LogitCache,
+    model: nn.Module,
+    seed: int,
+    device: torch.device,
+) -> Lesson:
+    """What the student is trained on and against: soft labels, hard labels, features."""
+    recipe = context.recipe
+    taught = taught_images(context, images, links_before(context))
+    terms = {}
+    if recipe.student.output == "logits":
+        terms = logit_terms(recipe.distill, cache, images.class_weights(), device)
+    if recipe.distill.feature_weight == 0:
+        return Lesson(taught, terms)
+    weights = context.file("teacher", WEIGHTS)
+    return feature_lesson(recipe, taught, terms, cache, weights, model, seed, device, context.talk.say)
+
+
+def links_before(context: StageContext) -> int:
+    """Networks between teacher and student; the further teachers of an ensemble are none."""
+    chain = stage_named("assist").applies(context.recipe)
+    return len(context.values("assist")["links"]) if chain and context.recipe.distill.method != "ensemble" else 0
+
+
+def last_teacher(context: StageContext, images: Images) -> LogitCache:
+    """The cache of the last link before the student."""
+    taught = taught_images(context, images, links_before(context))
+    if stage_named("assist").applies(context.recipe):
+        assist = context.values("assist")
+        folder = context.run.folder("assist") / assist["cache"]
+        return LogitCache(folder, belongs_to(images, taught, assist["belongs_to"]))
+    owner = belongs_to(images, taught, teacher_sha256(context))
+    return LogitCache(context.run.folder("logits"), owner)
+
+
+def train_student_seeds(
+    context: StageContext,
+    images: Images,
+    device: torch.device,
+    output: str,
+    lesson_for: Callable[[nn.Module, int], Lesson],
+) -> Result:
+    """The student once for each seed of the recipe; the first one is the stage's own result.
+
+    Args:
+        output: `logits`, or `embedding` for a student without classes.
+        lesson_for: (new student, seed) -> what it is trained against.
+
+    Returns:
+        Values of the first training, and under `seeds` one row for each.
+    """
+    distill, student = context.recipe.distill, context.recipe.student
+    results = []
+    for number in range(distill.seeds):
+        seed = distill.seed + number
+        model = new_network(student, images.classes, seed, output, context.talk.say)
+        title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
+        subject = Subject(
+            student.model, student.weights, model, lesson_for(model, seed), number, title, number * distill.views
+        )
+        config = distill.model_copy(update={"seed": seed})
+        results.append(train_and_save(images, subject, config, distill.views, device, context.out, context.talk))
+    rows = [
+        {"seed": result.values["seed"], "weights": result.files[0], "validation": result.values["validation"]}
+        for result in results
+    ]
+    files = tuple(name for result in results for name in result.files)
+    return Result({**results[0].values, "seeds": rows}, files, results[0].cost)

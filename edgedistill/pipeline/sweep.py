@@ -1,0 +1,346 @@
+"""`edgedistill sweep`: settings of the student on one cached teacher, by Optuna.
+
+    DIR/sweep/study.db        Optuna's study; several processes, or machines by --storage, share it
+    DIR/sweep/trials/ID/      one training; trial.json is written last, ID is a hash of its settings
+    DIR/sweep/sweep.json      all trials, best first; also table.csv, sweep.png, best.toml
+
+No teacher runs in a trial, and test images are never looked at: trials are compared on validation.
+A trial of another teacher or of other images than the run has now is left out, and trained anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import itertools
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.config.loading import NETS, PATHS, load_recipe
+from edgedistill.config.recipe import Recipe
+from edgedistill.core.files import write_bytes, write_json
+from edgedistill.environment.secret_values import SIGN_COMMAND
+from edgedistill.errors import RecipeError
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.run_folder import RunFolder
+from edgedistill.pipeline.runner import run_stages
+from edgedistill.pipeline.sweep_axes import STUDENT, checked_values, refuse_other_teachers
+from edgedistill.pipeline.sweep_plot import plot_trials
+from edgedistill.pipeline.table import recipe_values, stage_named
+from edgedistill.progress.reporter import Talk
+
+if TYPE_CHECKING:
+    from edgedistill.training.fit import Subject
+    from edgedistill.training.images import Images
+
+Settings = dict[str, Any]
+
+
+class Sweep:
+    """One grid over one recipe.
+
+    Args:
+        recipe_path: TOML.
+        overrides: `section.key=value`, for all trials.
+        over: `section.key` -> values to try: keys of [distill], student.model and student.weights.
+        run_dir: of the recipe; its teacher and cache are used, or made first.
+        talk: where lines go.
+
+    Raises:
+        RecipeError: a key that the cached teacher depends on, a value out of range.
+    """
+
+    def __init__(
+        self,
+        recipe_path: Path,
+        overrides: list[str],
+        over: Mapping[str, Sequence[Any]],
+        run_dir: Path,
+        talk: Talk,
+    ):
+        self.recipe_path, self.overrides = recipe_path, overrides
+        self.run_dir, self.talk = run_dir, talk
+        self.folder = run_dir / "sweep"
+        self.axes = {key: checked_values(key, values) for key, values in over.items()}
+        self.grid = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+        recipes = [self.recipe_of(settings) for settings in self.grid]
+        # Features are cached for all trials when one of them matches features. The run's own student
+        # stays, so that its images are not decoded anew.
+        shared = [{key: value for key, value in settings.items() if key not in STUDENT} for settings in self.grid]
+        self._first = max(map(self.recipe_of, shared), key=lambda recipe: recipe.distill.cache_features)
+        refuse_other_teachers([self._first, *recipes])
+        self.metric = self._first.data.metric
+
+    def recipe_of(self, settings: Settings) -> Recipe:
+        return load_recipe(self.recipe_path, self.overrides, settings)
+
+    def run(self, storage: str | None, trials: int | None) -> Path:
+        """Train what has not been trained yet; returns sweep.json."""
+        from edgedistill.models.supply import require_students
+
+        optuna = _optuna()
+        left = (one for one in self.grid if not (self._place(one) / "trial.json").exists())
+        require_students(map(self.recipe_of, left))
+        before = "assist" if stage_named("assist").applies(self._first) else "logits"
+        run_stages(self._first, self.run_dir, self.talk, only=before)
+        self._artifacts = artifacts_of(RunFolder(self.run_dir), self._first)
+        (self.folder / "trials").mkdir(parents=True, exist_ok=True)
+        study = optuna.create_study(
+            study_name=self._study_name(),
+            direction="maximize",
+            load_if_exists=True,
+            storage=storage or f"sqlite:///{self.folder.resolve() / 'study.db'}",
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
+        )
+        self._forget_killed(study)
+        if trials is None:
+            for settings in self.grid:
+                self._grid_trial(study, settings)
+        else:
+            study.sampler = optuna.samplers.TPESampler(seed=self._first.distill.seed)
+            for _ in range(trials):
+                trial = study.ask(self._distributions())
+                settings = {key: json.loads(label) for key, label in trial.params.items()}
+                self._train(study, trial, settings)
+        return self._write()
+
+    def _grid_trial(self, study: Any, settings: Settings) -> None:
+        import optuna
+
+        if self._result(settings) is not None:
+            self.talk.say(f"  {_words(settings)}: done already")
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            labels = {key: json.dumps(value) for key, value in settings.items()}
+            study.sampler = optuna.samplers.PartialFixedSampler(labels, optuna.samplers.RandomSampler(seed=0))
+        self._train(study, study.ask(self._distributions()), settings)
+
+    def _train(self, study: Any, trial: Any, settings: Settings) -> None:
+        """One training, told to the study epoch by epoch; pruned when below the median."""
+        import optuna
+
+        from edgedistill.models.build import parameter_count
+
+        known = self._result(settings)
+        if known is not None:
+            study.tell(trial, known["value"])
+            return
+        out = self._place(settings)
+        out.mkdir(exist_ok=True)
+        with _held(out / ".lock") as ours:
+            if not ours:
+                self.talk.say(f"  {_words(settings)}: another process works on it")
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                return
+            trial.set_user_attr("place", out.name)
+
+            last: dict[str, Any] = {}
+
+            def told(row: dict[str, Any]) -> None:
+                last.update(row)
+                trial.report(row[f"eval_{self.metric}"], row["epoch"])
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+            work = self._begun(settings, out)
+            try:
+                value, epochs, state = *self._trained(*work, told), "complete"
+            except optuna.TrialPruned:
+                value, epochs, state = last[f"eval_{self.metric}"], last["epoch"], "pruned"
+            subject = work[2]
+            write_json(
+                out / "trial.json",
+                {
+                    "settings": settings,
+                    "value": value,
+                    "state": state,
+                    "epochs": epochs,
+                    "model": subject.name,
+                    "parameters": parameter_count(subject.model),
+                    "artifacts": self._artifacts,
+                },
+            )
+            (out / "checkpoint.pt").unlink(missing_ok=True)
+            pruned = state == "pruned"
+            study.tell(trial, None if pruned else value, optuna.trial.TrialState.PRUNED if pruned else None)
+        self.talk.say(f"  {_words(settings)}: {value:.4f} after {epochs} epochs ({state})")
+
+    def _begun(self, settings: Settings, out: Path) -> tuple[StageContext, Images, Subject]:
+        """The network of a trial and what it is trained on, before its first step."""
+        from edgedistill.pipeline.inputs import open_images
+        from edgedistill.pipeline.student import last_teacher, student_lesson
+        from edgedistill.training.fit import Subject, device_of, new_network
+
+        recipe = self.recipe_of(settings)
+        context = StageContext(recipe, RunFolder(self.run_dir), out, self.talk)
+        distill, student = recipe.distill, recipe.student
+        device, images = device_of(recipe.run), open_images(context)
+        model = new_network(student, images.classes, distill.seed, student.output)
+        cache = last_teacher(context, images)
+        lesson = student_lesson(context, images, cache, model, distill.seed, device)
+        title = f"trial {out.name}"
+        return context, images, Subject(student.model, student.weights, model, lesson, 0, title)
+
+    def _trained(self, context: StageContext, images: Images, subject: Subject, told) -> tuple[float, int]:
+        from edgedistill.training.fit import device_of, train_and_save
+
+        distill, device = context.recipe.distill, device_of(context.recipe.run)
+        result = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk, told)
+        return result.values["validation"][self.metric], result.values["epochs"]
+
+    def _write(self) -> Path:
+        """Everything that is known, best first; sweep.json last."""
+        found = (_trial(path) for path in (self.folder / "trials").glob("*/trial.json"))
+        rows = [
+            {key: value for key, value in row.items() if key != "artifacts"}
+            for row in found
+            if row and row["artifacts"] == self._artifacts
+        ]
+        rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], str(row["settings"])))
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        keys = sorted({key for row in rows for key in row["settings"]})
+        writer.writerow([*keys, f"validation_{self.metric}", "state", "epochs"])
+        for row in rows:
+            settings = [row["settings"].get(key, "") for key in keys]
+            writer.writerow([*settings, row["value"], row["state"], row["epochs"]])
+        write_bytes(self.folder / "table.csv", text.getvalue().encode())
+        write_bytes(self.folder / "best.toml", self._best_toml(rows[0]).encode())
+        plot_trials(rows, keys, self.metric, self.folder / "sweep.png")
+        result = {
+            "metric": f"validation {self.metric}",
+            "images": "validation, never test",
+            "seeds": 1,
+            "artifacts": self._artifacts,
+            "trials": rows,
+            "best": rows[0],
+        }
+        write_json(self.folder / "sweep.json", result)
+        return self.folder / "sweep.json"
+
+    def _best_toml(self, best: dict[str, Any]) -> str:
+        """The recipe's own text with the best settings in it, its paths made absolute; secrets are left out."""
+        import tomlkit
+
+        document = tomlkit.parse(self.recipe_path.read_text(encoding="utf-8"))
+        recipe = self.recipe_of(best["settings"])
+        values = recipe.model_dump(mode="json")
+        values["deploy"]["ssh_config"] = recipe.deploy.ssh_config  # of this computer: no dump has it
+        given = [text.partition("=")[0].strip() for text in self.overrides]
+        stated = [
+            f"{section}.{key}" for section, keys in PATHS.items() for key in keys if key in document.get(section, {})
+        ]
+        for name in [*stated, *given, *best["settings"]]:
+            section, _, key = name.partition(".")
+            if name != SIGN_COMMAND:
+                document.setdefault(section, tomlkit.table())[key] = values[section][key]
+        for key in (key for key in NETS if key in document.get("distill", {})):  # their files are relative too
+            document["distill"][key] = [
+                {name: value for name, value in net.items() if value is not None} for net in values["distill"][key]
+            ]
+        section, _, key = SIGN_COMMAND.partition(".")
+        head = f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, one seed\n"
+        if getattr(recipe.deploy, key):
+            document.get(section, {}).pop(key, None)
+            head += f"# {SIGN_COMMAND} is left out, since it may hold a secret: give it again, by --set or here\n"
+        return head + tomlkit.dumps(document)
+
+    def _distributions(self) -> dict[str, Any]:
+        """Values as JSON text: Optuna's storage takes no lists."""
+        import optuna
+
+        return {
+            key: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
+            for key, values in self.axes.items()
+        }
+
+    def _study_name(self) -> str:
+        """One study for one grid on one teacher: Optuna refuses other values of a key in the same one."""
+        return f"sweep-{_digest([self.axes, self._artifacts])}"
+
+    def _forget_killed(self, study: Any) -> None:
+        """Trials that were under way when their process was killed: their lock is free."""
+        import optuna
+
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            place = self.folder / "trials" / str(trial.user_attrs.get("place", ""))
+            if not (place / ".lock").exists():
+                continue
+            with _held(place / ".lock") as free:
+                if free:
+                    study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+
+    def _place(self, settings: Settings) -> Path:
+        recipe = self.recipe_of(settings)
+        with_all = {stage: recipe_values(stage_named(stage), recipe) for stage in ("data", "teacher", "distill")}
+        return self.folder / "trials" / _digest(with_all)
+
+    def _result(self, settings: Settings) -> dict[str, Any] | None:
+        found = _trial(self._place(settings) / "trial.json")
+        return found if found is not None and found["artifacts"] == self._artifacts else None
+
+
+def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
+    """Digests of what all trials of a sweep have in common: their images and whoever teaches them.
+
+    Raises:
+        RunFolderError: one of them is not there.
+    """
+    common = (stage_named(name) for name in ("data", "teacher", "synthesise", "assist"))
+    return {stage.name: run.digest(stage.name) for stage in common if stage.applies(recipe)}
+
+
+def text_from_sweep(result: dict[str, Any], folder: Path) -> str:
+    """The trials as lines, best first, and where the best recipe is."""
+    lines = [
+        f"{row['value']:.4f}  {_words(row['settings'])}  ({row['state']}, {row['epochs']} epochs)"
+        for row in result["trials"]
+    ]
+    head = f"{result['metric']}, one seed each"
+    return "\n".join([head, *lines, f"best: {folder / 'best.toml'}"])
+
+
+def _trial(path: Path) -> dict[str, Any] | None:
+    """trial.json; None where there is none, or one that does not say what it was taught by."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found if "artifacts" in found else None
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _words(settings: Settings) -> str:
+    return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in settings.items())
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[bool]:
+    """Whether the lock is ours for the block; a kill frees it."""
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+        import tomlkit  # noqa: F401
+    except ImportError as error:
+        raise RecipeError(f"{error.name} is missing: pip install 'edgedistill[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

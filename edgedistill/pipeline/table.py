@@ -1,0 +1,279 @@
+"""The pipeline as a table. Stage `x` is edgedistill/stages/x.py, `edgedistill x`, and DIR/x/.
+
+Importing this module is cheap: a stage's own module is imported when the stage runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgedistill.pipeline.gates import int8_is_good_enough, teacher_is_good_enough
+from edgedistill.records.layout import SWEEP
+
+if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
+    from edgedistill.config.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row.
+
+    Attributes:
+        name: module, verb and folder.
+        reads: stages whose artifacts it reads.
+        keys: recipe sections, or section.key, whose values its artifact depends on.
+        version: raise it when the stage's code would give another artifact from the same inputs.
+        help: for `edgedistill --help`.
+        gate: asked with the recipe and the artifact's values before any later stage runs; raises.
+        applies: whether a recipe has this stage at all.
+        shared: whether all ranks work on it under `torchrun`; else the first one alone does.
+        files: files of the run folder that no stage makes, and that it reads where there are any.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    keys: tuple[str, ...]
+    version: int
+    help: str
+    gate: Callable[[Recipe, dict[str, Any]], None] | None = None
+    applies: Callable[[Recipe], bool] = lambda recipe: True
+    shared: bool = False
+    files: tuple[str, ...] = ()
+
+
+WEIGHED = frozenset(("teacher", "baseline", "assist", "distill"))  # start from weights that the recipe names
+_TRAINING = ("augment", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
+_SCHEDULE = (
+    "distill.epochs",
+    "distill.batch_size",
+    "distill.peak_lr",
+    "distill.weight_decay",
+    "distill.warmup_fraction",
+    "distill.views",
+    "distill.seed",
+    "distill.min_steps",
+)
+_VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
+_STUDENT = (
+    "student.model",
+    "student.weights",
+    "student.classes",
+    *_SCHEDULE,
+    "distill.seeds",
+    "distill.mixing",
+    "distill.pool",
+    "distill.synthetic",
+)
+_SOFT_LABELS = (
+    "distill.method",
+    "distill.loss",
+    "distill.temperature",
+    "distill.standardise",
+    "distill.dkd_beta",
+    "distill.kd_weight",
+)
+_FEATURES = (
+    "student.output",
+    "distill.feature_weight",
+    "distill.feature_warmup_fraction",
+    "distill.feature_loss",
+    "distill.student_taps",
+    "distill.teacher_taps",
+)
+_CHAIN = (
+    *_SCHEDULE,
+    *_SOFT_LABELS,
+    "student.model",
+    "student.weights",
+    "student.classes",
+    "distill.mixing",
+    "distill.pool",
+    "distill.teachers",
+    "distill.assistants",
+    "distill.generations",
+    "distill.seeds",
+    "teaching",
+)
+
+
+def _has_chain(recipe: Recipe) -> bool:
+    distill = recipe.distill
+    if distill.method == "self":
+        return distill.generations > 1
+    return distill.method in {"ensemble", "progressive"}
+
+
+def _is_data_free(recipe: Recipe) -> bool:
+    return recipe.distill.method == "data_free"
+
+
+def _classifies(recipe: Recipe) -> bool:
+    return recipe.student.output == "logits"
+
+
+STAGES = (
+    Stage(
+        "data",
+        (),
+        ("data.images", "student.model", "training_px"),
+        2,
+        "scan the images, group near-duplicates, split, decode once",
+    ),
+    Stage(
+        "teacher",
+        ("data",),
+        ("teaching", *_TRAINING),
+        4,
+        "fine-tune the teacher and refuse one that is too weak",
+        gate=teacher_is_good_enough,
+        shared=True,
+    ),
+    Stage(
+        "synthesise",
+        ("data", "teacher"),
+        ("distill.synthetic", "distill.synthetic_steps", "distill.seed", "run.device", "run.threads"),
+        1,
+        "make images from the teacher's weights alone",
+        applies=_is_data_free,
+    ),
+    Stage(
+        "logits",
+        ("data", "teacher", "synthesise"),
+        (*_VIEWS, "distill.cache_features"),
+        4,
+        "cache the teacher's outputs for every training view",
+        shared=True,
+    ),
+    Stage(
+        "baseline",
+        ("data",),
+        (*_STUDENT, *_TRAINING),
+        4,
+        "train the student without a teacher, for comparison",
+        shared=True,
+    ),
+    Stage(
+        "assist",
+        ("data", "teacher", "synthesise", "logits"),
+        (*_CHAIN, *_TRAINING),
+        3,
+        "train whoever teaches beside or between teacher and student",
+        applies=_has_chain,
+        shared=True,
+    ),
+    Stage(
+        "distill",
+        ("data", "teacher", "synthesise", "logits", "assist"),
+        (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING),
+        4,
+        "train the student against the cached teacher",
+        shared=True,
+    ),
+    Stage(
+        "evaluate",
+        ("data", "teacher", "baseline", "assist", "distill"),
+        ("distill.seeds", "distill.method", "student.output"),
+        5,
+        "test all three on images that nothing was trained or chosen on",
+    ),
+    Stage(
+        "export",
+        ("data", "teacher", "distill"),
+        ("target.device", "export"),
+        2,
+        "write ONNX, prove it equals PyTorch, check it for the board's TensorRT",
+    ),
+    Stage(
+        "quantize",
+        ("data", "distill", "evaluate", "export"),
+        ("quantize", "target.device", "target.precision"),
+        4,
+        "take INT8 scales and measure what each precision costs",
+        gate=int8_is_good_enough,
+        applies=_classifies,
+    ),
+    Stage(
+        "bundle",
+        ("data", "teacher", "distill", "export", "quantize", "evaluate"),
+        (
+            "target.device",
+            "target.precision",
+            "target.fps",
+            "target.memory_mib",
+            "deploy.golden_images",
+            "deploy.sign_key",
+        ),
+        3,
+        "gather all that the board needs in one folder",
+        applies=_classifies,
+    ),
+    Stage(
+        "deploy",
+        ("export", "bundle"),
+        ("deploy.hosts", "deploy.until", "deploy.root", "deploy.python", "deploy.bench_runs"),
+        1,
+        "verify and time the bundle on each host",
+        applies=_classifies,
+    ),
+    Stage(
+        "report",
+        (
+            "data",
+            "teacher",
+            "synthesise",
+            "logits",
+            "baseline",
+            "assist",
+            "distill",
+            "evaluate",
+            "export",
+            "quantize",
+            "bundle",
+            "deploy",
+        ),
+        ("data.metric", "target", "cost", "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"),
+        7,
+        "one page and one JSON of what came out",
+        applies=_classifies,
+        files=(SWEEP,),
+    ),
+)
+
+
+def stages_of(recipe: Recipe) -> tuple[Stage, ...]:
+    """The stages that this recipe has, in order."""
+    return tuple(stage for stage in STAGES if stage.applies(recipe))
+
+
+def stages_read(stage: Stage, recipe: Recipe) -> tuple[str, ...]:
+    """Names of the stages that a stage reads, of those that this recipe has."""
+    present = {other.name for other in stages_of(recipe)}
+    return tuple(name for name in stage.reads if name in present)
+
+
+def stage_named(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """The recipe values that a stage's artifact depends on, by dotted name."""
+    values: dict[str, Any] = {}
+    for key in stage.keys:
+        value: Any = recipe
+        for part in key.split("."):
+            value = getattr(value, part)
+        if hasattr(value, "model_dump"):
+            dumped = value.model_dump(mode="json")
+            values |= {f"{key}.{name}": dumped[name] for name in sorted(dumped)}
+        else:
+            values[key] = _plain(value)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able: tuples as lists, sections as tables."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

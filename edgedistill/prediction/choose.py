@@ -1,0 +1,182 @@
+"""`edgedistill choose`: which students meet a budget on a board, best first, before any is trained."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from edgedistill.config.target import executed_precision, load_target
+from edgedistill.core.pareto import pareto_front
+from edgedistill.errors import RecipeError
+from edgedistill.models.students import STUDENTS, stored
+from edgedistill.prediction.features import catalogue, with_classes
+from edgedistill.prediction.latency import refuse_unless_fitted
+from edgedistill.prediction.memory import BOARDS_WITH_MEMORY
+from edgedistill.prediction.model import Prediction, prediction_of
+from edgedistill.prediction.user_measurements import factor_of
+
+SOURCES = {
+    "timm": "huggingface/pytorch-image-models, results/results-imagenet.csv at 0173a139",
+    "timm-card": "model card of timm/mobilenetv4_conv_large.e500_r256_in1k at c4e52650",
+    "torchvision": "metadata of torchvision's weights",
+}
+# A published accuracy says nothing of the same network on far smaller images.
+LARGER_PX = 1.1
+_TIERS = ("fits", "fits in the middle of the interval", "does not fit")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """ImageNet top-1 of published weights, in %, at the size they were measured at."""
+
+    weights: str
+    top1_percent: float
+    image_px: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One student at one size.
+
+    Attributes:
+        accuracy: None where no figure was found.
+        preflight: the stored verdict of the board's TensorRT release: "fits", "does not fit", "unknown".
+        fps_ratio: predicted over wanted; None when no FPS is wanted.
+        spare_mib: of the wanted memory, engine built without cuBLAS and cuDNN; None when unknown.
+        tier: 0 fits with the slow end of its interval, 1 with its middle, 2 does not.
+    """
+
+    prediction: Prediction
+    accuracy: Accuracy | None
+    preflight: str
+    fps_ratio: float | None
+    spare_mib: float | None
+    tier: int
+
+    @property
+    def verdict(self) -> str:
+        return _TIERS[self.tier]
+
+    @property
+    def comparable_top1(self) -> float | None:
+        """The published accuracy, where it is about images of this size."""
+        known, px = self.accuracy, self.prediction.image_px
+        return known.top1_percent if known and known.image_px <= LARGER_PX * px else None
+
+    @property
+    def as_dict(self) -> dict[str, Any]:
+        known = self.accuracy
+        return {
+            **self.prediction.as_dict,
+            "preflight": self.preflight,
+            "verdict": self.verdict,
+            "fps_ratio": self.fps_ratio,
+            "spare_mib": self.spare_mib,
+            "imagenet": known
+            and {
+                "weights": known.weights,
+                "top1_percent": known.top1_percent,
+                "image_px": known.image_px,
+                "source": SOURCES[known.source],
+            },
+        }
+
+
+def choose(
+    target: str,
+    precision: str = "fp16",
+    fps: float | None = None,
+    memory_mib: float | None = None,
+    sizes: tuple[int, ...] = (224,),
+    classes: int = 1000,
+) -> list[Candidate]:
+    """Every student at every size, those that fit first, then larger images, then accuracy.
+
+    Args:
+        fps, memory_mib: the budget; None is no limit.
+        sizes: image_px.
+        classes: of the head.
+
+    Raises:
+        RecipeError: nothing is predicted for this board, its memory neither, or a size is not in the
+            catalogue.
+    """
+    board = load_target(target)
+    executed, reason = executed_precision(board, precision)
+    refuse_unless_fitted(target, executed)
+    if memory_mib is not None and target not in BOARDS_WITH_MEMORY:
+        raise RecipeError(
+            f"what the libraries take on {target} is not published, so a memory budget cannot be checked; leave it out"
+        )
+    verdicts = {row["model"]: row["preflight"].get(board.tensorrt) for row in stored()["rows"]}
+    found, learned = [], factor_of(target)
+    for image_px in sizes:
+        known = [name for name in STUDENTS if (name, image_px) in catalogue()]
+        if not known:
+            counted = sorted({px for name, px in catalogue() if name == STUDENTS[0]})
+            raise RecipeError(
+                f"students are counted at {', '.join(map(str, counted))} px, not at {image_px}; take one of these"
+            )
+        for name in known:
+            features = with_classes(catalogue()[(name, image_px)], classes)
+            prediction = prediction_of(
+                features,
+                target,
+                executed,
+                learned,
+                model=name,
+                requested=precision,
+                image_px=image_px,
+                classes=classes,
+                notes=(reason,) if reason else (),
+            )
+            verdict = (verdicts.get(name) or {}).get("verdict", "unknown")
+            found.append(_candidate(prediction, verdict, fps, memory_mib))
+    return sorted(found, key=_rank)
+
+
+def _candidate(prediction: Prediction, preflight: str, fps: float | None, memory_mib: float | None) -> Candidate:
+    spare = None
+    if memory_mib is not None and prediction.memory_mib is not None:
+        spare = memory_mib - prediction.memory_mib
+    possible = preflight != "does not fit" and (spare is None or spare >= 0)
+    certain, likely = fps is None or prediction.fps_low >= fps, fps is None or prediction.fps >= fps
+    tier = 0 if possible and certain else 1 if possible and likely else 2
+    ratio = prediction.fps / fps if fps else None
+    return Candidate(prediction, accuracies().get(prediction.model), preflight, ratio, spare, tier)
+
+
+def _rank(candidate: Candidate) -> tuple:
+    if candidate.tier == 2:  # nearest to the budget first
+        return (2, 0, -(candidate.fps_ratio or 0), -(candidate.spare_mib or 0))
+    known, prediction = candidate.accuracy, candidate.prediction
+    return (
+        candidate.tier,
+        -prediction.image_px,
+        prediction.extrapolated,
+        candidate.comparable_top1 is None,
+        -(known.top1_percent if known else 0),
+        -prediction.fps,
+    )
+
+
+@cache
+def accuracies() -> dict[str, Accuracy]:
+    """Model -> published ImageNet accuracy; what was not found is not there."""
+    text = (resources.files("edgedistill.prediction") / "accuracy.csv").read_text(encoding="utf-8")
+    return {
+        row["model"]: Accuracy(row["weights"], float(row["top1_percent"]), int(row["image_px"]), row["source"])
+        for row in csv.DictReader(text.splitlines())
+    }
+
+
+def pareto(candidates: list[Candidate]) -> list[Candidate]:
+    """Those that no other beats in both speed and comparable accuracy, slowest first."""
+    rated = [(c, c.comparable_top1) for c in candidates if c.preflight != "does not fit"]
+    known = [(c, top1) for c, top1 in rated if top1 is not None]
+    front = pareto_front(known, lambda pair: -pair[0].prediction.fps, lambda pair: pair[1])
+    return [candidate for candidate, _ in reversed(front)]

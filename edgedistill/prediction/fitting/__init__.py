@@ -1,0 +1,1 @@
+"""How the constants of the prediction are fitted and validated; run by maintainers."""

@@ -1,0 +1,155 @@
+"""`python -m edgedistill.prediction.fitting.fit`: fit the latency model to the published rows and say how good it is.
+
+Robust least squares on the logarithm of the latency, in numpy. Every constant has a prior, a log-normal
+around what a well-used GPU would give, because few rows are published and some constants are seen by few
+of them. All rows of one method (one author's way of measuring) share a factor that is fitted with a tight
+prior; a prediction for somebody else has factor 1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgedistill.prediction.features import Features, catalogue
+from edgedistill.prediction.latency import COMPUTE, DEPTHWISE, GAINS, HARDWARE, TERMS, data_sheet_ms
+from edgedistill.prediction.published_rows import Row
+
+NOISE = 0.08  # standard deviation of a log latency; runs of one script differ by 2 to 8 %
+METHOD = 0.05  # the same of a method's factor
+PRIOR = {  # term -> (usual multiple of the data sheet's time, standard deviation of its logarithm)
+    "dense3x3": (0.85, 0.5),  # Winograd needs fewer multiplications than are counted
+    "dense": (1.6, 0.5),
+    "pointwise": (2.0, 0.5),
+    "gemm": (2.0, 0.5),
+    "matmul": (5.0, 1.0),
+    "moved": (1.4, 0.4),
+    "depthwise_moved": (3.3, 0.7),
+    "other_moved": (1.4, 0.4),
+    "kernels": (10.0, 0.7),
+    "network": (0.5, 0.7),
+    "python_call": (1.0, 0.7),
+}
+GAIN_PRIOR = {
+    # The Nano's depthwise kernels are no faster in half precision: the published pairs of SSD-MobileNetV2,
+    # FPNLite and EfficientDet, whose networks cannot be built here, differ by 4 to 15 %.
+    "jetson-nano": {"compute": (1.0, 0.15), "depthwise": (0.5, 0.2)},
+    "orin-nano-8gb": {"compute": (1.3, 0.3), "depthwise": (1.3, 0.3)},
+}
+BOARD_PRIOR = {  # instead of PRIOR: a faster CPU and GPU launch faster
+    "orin-nano-8gb": {"kernels": (3.0, 0.7), "network": (0.1, 0.7)},
+}
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted logarithms: TERMS, then GAINS, then one for each method."""
+
+    target: str
+    values: np.ndarray
+    methods: tuple[str, ...]
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """As `latency_ms` takes it."""
+        found = np.exp(self.values)
+        return {
+            "constants": dict(zip(TERMS, map(float, found[: len(TERMS)]), strict=True)),
+            "gains": dict(zip(GAINS, map(float, found[len(TERMS) : len(TERMS) + len(GAINS)]), strict=True)),
+        }
+
+    def factor(self, method: str) -> float:
+        """Of a method; 1 for one that was not seen."""
+        if method not in self.methods:
+            return 1.0
+        return float(np.exp(self.values[len(TERMS) + len(GAINS) + self.methods.index(method)]))
+
+
+def features_of(row: Row) -> Features:
+    counted = catalogue()[(row.network, row.image_px)]
+    return counted[max(counted)]
+
+
+def prior(target: str) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, standard deviation) of the logarithms of TERMS and GAINS."""
+    terms = {**PRIOR, **BOARD_PRIOR.get(target, {})}
+    pairs = [*(terms[name] for name in TERMS), *(GAIN_PRIOR[target][name] for name in GAINS)]
+    return np.log([mean for mean, _ in pairs]), np.array([deviation for _, deviation in pairs])
+
+
+def fit(rows: list[Row], target: str) -> Fit:
+    """The most probable constants, by Levenberg-Marquardt with weights that tame outliers.
+
+    Args:
+        rows: of one board; those of one network together count as one.
+    """
+    methods = tuple(sorted({row.method for row in rows}))
+    mean, deviation = prior(target)
+    mean = np.r_[mean, np.zeros(len(methods))]
+    deviation = np.r_[deviation, np.full(len(methods), METHOD)]
+    sheet = np.array([data_sheet_ms(features_of(row), target, row.precision, row.in_python) for row in rows])
+    observed = np.log([row.latency_ms for row in rows])
+    shares = Counter(row.network for row in rows)
+    vote = np.array([shares[row.network] ** -0.5 for row in rows]) / NOISE
+    values, damping = mean.copy(), 1e-2
+    residual, jacobian = _residual(values, sheet, observed, rows, target, methods)
+    cost = _cost(residual * vote, (values - mean) / deviation)
+    for _ in range(_STEPS):
+        scaled = residual * vote
+        weight = vote / (1 + scaled**2) ** 0.25  # of sqrt(1 + r^2), the soft absolute value
+        left = np.r_[jacobian * weight[:, None], np.diag(1 / deviation)]
+        right = np.r_[residual * weight, (values - mean) / deviation]
+        square = left.T @ left
+        step = np.linalg.solve(square + damping * np.diag(np.diag(square)), left.T @ right)
+        trial = values - step
+        new = _residual(trial, sheet, observed, rows, target, methods)
+        new_cost = _cost(new[0] * vote, (trial - mean) / deviation)
+        if new_cost < cost:
+            values, (residual, jacobian), cost, damping = trial, new, new_cost, damping / 3
+        else:
+            damping *= 4
+    return Fit(target, values, methods)
+
+
+def _cost(residual: np.ndarray, from_prior: np.ndarray) -> float:
+    return float((2 * (np.sqrt(1 + residual**2) - 1)).sum() + (from_prior**2).sum())
+
+
+def _residual(
+    values: np.ndarray,
+    sheet: np.ndarray,
+    observed: np.ndarray,
+    rows: list[Row],
+    target: str,
+    methods: tuple[str, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+    """log(predicted / observed) of each row, and its derivatives."""
+    terms = len(TERMS)
+    cost = np.exp(values[:terms]) * sheet
+    second = np.array([row.precision == HARDWARE[target].other for row in rows])
+    cost[np.ix_(second, list(COMPUTE))] *= np.exp(values[terms])
+    cost[second, DEPTHWISE] *= np.exp(values[terms + 1])
+    total = cost.sum(axis=1)
+    share = cost / total[:, None]
+    jacobian = np.zeros((len(rows), len(values)))
+    jacobian[:, :terms] = share
+    jacobian[second, terms] = share[second][:, list(COMPUTE)].sum(axis=1)
+    jacobian[second, terms + 1] = share[second, DEPTHWISE]
+    position = np.array([terms + len(GAINS) + methods.index(row.method) for row in rows])
+    jacobian[np.arange(len(rows)), position] = 1
+    return np.log(total) + values[position] - observed, jacobian
+
+
+def main() -> None:
+    """Fit, validate, store, print; docs/predict.md holds what it printed."""
+    from edgedistill.prediction.fitting.report import report_and_store
+
+    report_and_store()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""A user's own measurements: kept beside their other data, and a factor on every later prediction.
+
+A factor, because boards of one kind differ by power supply, cooling and JetPack and seldom by layer: it
+is the mean of log(measured / predicted) over networks, drawn towards 1 as if one more network had agreed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections import defaultdict
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config.target import load_target, target_names
+from edgedistill.core.files import write_json
+from edgedistill.core.text import printable_values
+from edgedistill.errors import DeviceError, RecipeError
+from edgedistill.prediction.features import Features
+from edgedistill.prediction.latency import constants, latency_ms, refuse_unless_fitted
+from edgedistill_device.board.home import user_folder
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Learned:
+    """
+    Attributes:
+        factor: on a predicted latency.
+        note: for the provenance, "" when nothing was learned.
+    """
+
+    factor: float
+    note: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One board's figure for one network.
+
+    Attributes:
+        model, image_px: as the report names them; px None where it does not.
+        latency_ms: p50 of TensorRT's own time, or with copies where the report has no other.
+        board: the device tree's name.
+    """
+
+    model: str
+    image_px: int | None
+    precision: str
+    latency_ms: float
+    board: str
+    state: str
+
+
+NOTHING = Learned(1.0, "")
+_KEYS = {field.name for field in fields(Measured)} | {"target", "date", "features"}  # of a kept measurement
+
+
+def store() -> Path | None:
+    """$XDG_DATA_HOME/edgedistill/measurements.json; None for a user without a home folder."""
+    data = user_folder("XDG_DATA_HOME", ".local", "share")
+    return Path(data) / "edgedistill" / "measurements.json" if data else None
+
+
+def factor_of(target: str) -> Learned:
+    """What this user's measurements on this board say."""
+    by_network: dict[str, list[float]] = defaultdict(list)
+    for entry in _entries():
+        if entry["target"] != target:
+            continue
+        try:
+            features = Features(**entry["features"])
+            fitted = constants()[target]
+            predicted = latency_ms(features, target, entry["precision"], fitted)
+            by_network[entry["model"]].append(math.log(entry["latency_ms"] / predicted))
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise _not_readable(store()) from None
+    if not by_network:
+        return NOTHING
+    means = [sum(values) / len(values) for values in by_network.values()]
+    factor = math.exp(sum(means) / (len(means) + 1))
+    return Learned(
+        factor,
+        f"; times {factor:.3f} from your own measurements of {len(means)} network{'s' if len(means) > 1 else ''}",
+    )
+
+
+def measured_from_report(path: Path) -> Measured:
+    """The figure in a bench report of a board, or in the report.json of a run.
+
+    Raises:
+        DeviceError: not such a report, or not measured on a board.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceError(f"{path}: not a readable report: {error}") from None
+    report = _parsed(lines) or _parsed(lines.splitlines()[-1] if lines else "")
+    if report is None:
+        raise DeviceError(f"{path}: expected the JSON of `python3 -m edgedistill_device bench` or a run's report.json")
+    try:
+        found, provenance = _figures(report)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
+    if not all(isinstance(word, str) for word in (found.model, found.precision, found.board or "", found.state)):
+        raise DeviceError(f"{path}: not a report of this project's bench: model, precision, board or state is no text")
+    if not provenance.startswith("measured") or not found.board:
+        raise DeviceError(f"{path}: {provenance}; only what a board measured can be learned from")
+    if not 0 < found.latency_ms < math.inf:
+        raise DeviceError(f"{path}: a latency of {found.latency_ms} ms was not measured")
+    if found.state == "throttled":
+        raise DeviceError(f"{path}: the board throttled while it was measured; cool it and bench again")
+    return found
+
+
+def _figures(report: dict[str, Any]) -> tuple[Measured, str]:
+    """What is read of either report, and its provenance."""
+    if "device" not in report:
+        scope = report["compute_ms"] or report["host_ms"]
+        found = Measured(
+            report["model"],
+            None,
+            report["executed"],
+            float(scope["p50_ms"]),
+            report["machine"]["board"],
+            report["state"],
+        )
+        return found, str(report["provenance"])
+    device, recipe = report["device"], report["provenance"]["recipe"]
+    scope = device["latency_ms"]["compute"] or device["latency_ms"]["host"]
+    found = Measured(
+        recipe["student"]["model"],
+        recipe["data"]["image_px"],
+        device["executed"],
+        float(scope["p50_ms"]),
+        device["machine"]["board"],
+        device["conditions"]["state"],
+    )
+    return found, str(device["provenance"])
+
+
+def learn(measured: Measured, target: str, features: Features) -> int:
+    """Keep one measurement; the one of the same network, size and precision before it is replaced.
+
+    Returns:
+        Measurements kept for this board.
+
+    Raises:
+        RecipeError: nothing is predicted for this board and precision.
+        DeviceError: measured on another kind of board.
+        RunFolderError: the file cannot be written.
+    """
+    refuse_unless_fitted(target, measured.precision)
+    title = load_target(target).title
+    if _kind(measured.board) != _kind(title):
+        raise DeviceError(f"measured on {measured.board!r}, not on {title}; give its --target")
+    entry = {
+        **asdict(measured),
+        "target": target,
+        "date": datetime.date.today().isoformat(),
+        "features": asdict(features),
+    }
+    key = ("target", "model", "image_px", "precision")
+    kept = [old for old in _entries() if any(old[name] != entry[name] for name in key)] + [entry]
+    path = store()
+    if path is None:
+        raise RecipeError("this user has no home folder to keep measurements in; set XDG_DATA_HOME or HOME")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"version": VERSION, "measurements": kept})
+    return sum(one["target"] == target for one in kept)
+
+
+def _entries() -> list[dict[str, Any]]:
+    path = store()
+    if path is None or not path.exists():
+        return []
+    stored = _parsed(path.read_text(encoding="utf-8", errors="replace"))
+    rows = stored.get("measurements") if stored and stored.get("version") == VERSION else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == _KEYS for row in rows):
+        raise _not_readable(path)
+    return rows
+
+
+def _not_readable(path: Path) -> RecipeError:
+    return RecipeError(
+        f"{path}: not readable here, expected version {VERSION}; remove it to go on without your measurements"
+    )
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        value = printable_values(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _kind(name: str) -> set[str]:
+    """The words of a board's name that tell the kinds apart."""
+    telling = {word for known in target_names() for word in known.split("-") if word.isalpha()}
+    return set(name.lower().split()) & telling

@@ -1,0 +1,48 @@
+"""Events of a run as JSON lines, for scripts: `--events FILE`. docs/events.md is the contract."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+from edgedistill.errors import RunFolderError
+from edgedistill.progress.reporter import painted
+
+VERSION = 1
+
+
+class EventLog:
+    """Call it with each event: one line, flushed.
+
+    Args:
+        where: a file, added to, so that a run that is taken up goes on in it; `-` is stdout.
+
+    Raises:
+        RunFolderError: the file cannot be written.
+    """
+
+    def __init__(self, where: str):
+        self._where = where
+        try:
+            target = os.dup(1) if where == "-" else where
+            self._file = open(target, "a", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise RunFolderError(
+                f"--events {where}: {error.strerror or error}; name a file that can be written"
+            ) from None
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self._file.closed:
+            return
+        try:
+            self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:  # a reader that left must not end hours of training
+            with contextlib.suppress(OSError):  # what it still holds has nowhere to go
+                self._file.close()
+            print(
+                painted(f"--events {self._where}: {error.strerror or error}; going on without", "note"), file=sys.stderr
+            )

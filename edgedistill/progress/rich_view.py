@@ -1,0 +1,109 @@
+"""The live view of a terminal: below the lines, what is at work now. Imported there only."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from edgedistill.progress.reporter import has_colour, painted
+from edgedistill.progress.task import Work
+
+REDRAWS_PER_SECOND = 4
+BAR_WIDTH = 24  # characters
+
+
+class LiveView:
+    """Stage, time, images/s, time left; bar and epoch; loss terms; the best validation so far."""
+
+    def __init__(self) -> None:
+        self._console = Console(
+            stderr=True,
+            highlight=False,
+            force_terminal=True,
+            color_system="auto" if has_colour(sys.stderr) else None,
+        )
+        self._live: Live | None = None
+        self._title, self._since = "", 0.0
+        self._work: Work | None = None
+
+    def say(self, line: str, tone: str) -> None:
+        self._console.print(Text.from_ansi(painted(line, tone)), soft_wrap=True)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        self._title, self._since = title, time.monotonic()
+        try:
+            with self._shown():
+                yield
+        finally:
+            self._title = ""
+
+    @contextmanager
+    def work(self, work: Work) -> Iterator[None]:
+        before, self._work = self._work, work
+        try:
+            with self._shown():
+                yield
+        finally:
+            self._work = before
+
+    def changed(self, work: Work, what: str) -> None:
+        """The view reads the work by itself; only a training's last epoch stays as a line."""
+        if what == "epoch" and len(work.history) == work.epochs:
+            self.say(f"  {work.epoch_line()}", "")
+
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        if self._live is not None:  # a piece of work inside a stage
+            yield
+            return
+        live = Live(
+            get_renderable=self._picture,
+            console=self._console,
+            transient=True,
+            refresh_per_second=REDRAWS_PER_SECOND,
+            redirect_stdout=False,
+        )
+        with live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def _picture(self) -> RenderableType:
+        work = self._work
+        head = [f"{self._title}  {time.monotonic() - self._since:.0f} s"] if self._title else []
+        lines: list[RenderableType] = [_line(", ".join([*head, *(work.figures() if work else [])]))]
+        if work is not None:
+            lines.append(_bar(work))
+            best, losses = work.best, work.losses()
+            if losses:
+                lines.append(_line(f"  {losses}"))
+            if best is not None:
+                lines.append(
+                    _line(
+                        f"  validation {best.metric} {best.last:.3f}, best so far {best.value:.3f} (epoch {best.epoch})"
+                    )
+                )
+        return Group(*lines)
+
+
+def _bar(work: Work) -> Table:
+    row = Table.grid(padding=(0, 1))
+    epoch = f"epoch {work.epoch}/{work.epochs}, " if work.epochs else ""
+    bar = ProgressBar(total=work.total, completed=work.done, width=BAR_WIDTH)
+    row.add_row(_line(f"  {work.title}"), bar, _line(f"{epoch}{work.done}/{work.total}"))
+    return row
+
+
+def _line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,103 @@
+"""When INT8 costs too much: which layers to leave in float, and how few of them.
+
+Ranked on calibration images, chosen on validation images; the test images are asked once, after.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.onnx_model.session import OnnxSession
+from edgedistill.quantization.accuracy import sqnr_db, step_of
+from edgedistill.quantization.qdq import layers_of, qdq_from_onnx
+
+RANKED_ON = 32  # calibration images; a layer's noise needs few
+STEPS = (1, 2, 4, 8, 16, 32)  # layers left in float that are tried in turn
+
+
+def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[dict[str, Any]]:
+    """Layers by the logit noise when each alone is INT8, the worst first.
+
+    Args:
+        path: float ONNX.
+        amax: ranges kept.
+        images: (N, 3, H, W) float32 calibration images.
+
+    Returns:
+        Rows of `layer` and `sqnr_db`; None is no noise at all.
+    """
+    layers = layers_of(path)
+    with OnnxSession(path) as session:
+        reference = session.logits(images)
+    rows = []
+    for layer in layers:
+        found = int8_logits(path, amax, images, [other for other in layers if other != layer])
+        rows.append({"layer": layer, "sqnr_db": sqnr_db(reference, found)})
+    return sorted(rows, key=lambda row: np.inf if row["sqnr_db"] is None else row["sqnr_db"])
+
+
+def fewest_float_layers(
+    path: Path,
+    amax: dict[str, float],
+    ranked: list[str],
+    validation: tuple[Iterable[np.ndarray], np.ndarray, list[str]],
+    max_drop_points: float,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[list[str] | None, list[dict[str, Any]]]:
+    """Leave the k most sensitive layers in float, k from STEPS, until the gate holds.
+
+    Args:
+        ranked: layers, the most sensitive first.
+        validation: (3, H, W) float32 images, iterated once for each k; (N,) labels; class names.
+        max_drop_points: of top-1 on those.
+
+    Returns:
+        The layers left in float, or None when no k passes; and the curve, one row for each k tried,
+        0 first: float_layers, then the keys of `step_of`.
+    """
+    images, labels, classes = validation
+    with OnnxSession(path) as session:
+        reference = session.logits(images)
+    curve: list[dict[str, Any]] = []
+    for count in (0, *(step for step in STEPS if step < len(ranked))):
+        found = int8_logits(path, amax, images, ranked[:count])
+        step = step_of(found, reference, labels, classes)
+        curve.append(
+            {
+                "float_layers": count,
+                **{
+                    key: step[key]
+                    for key in (
+                        "top1_fraction",
+                        "drop_points",
+                        "drop_standard_error_points",
+                        "drop_interval_points",
+                        "agreement_fraction",
+                        "sqnr_db",
+                    )
+                },
+            }
+        )
+        say(f"  {count} layers in float: INT8 costs {step['drop_points']:+.2f} points on validation images")
+        if step["drop_points"] <= max_drop_points:
+            return ranked[:count], curve
+    return None, curve
+
+
+def int8_logits(
+    path: Path,
+    amax: dict[str, float],
+    images: Iterable[np.ndarray],
+    keep_float: Collection[str] = (),
+) -> np.ndarray:
+    """(N, C) logits of the INT8 twin with these layers left in float."""
+    with tempfile.TemporaryDirectory() as folder:
+        int8 = Path(folder) / "int8.onnx"
+        qdq_from_onnx(path, amax, int8, keep_float)
+        with OnnxSession(int8) as session:
+            return session.logits(images)

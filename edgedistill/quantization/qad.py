@@ -1,0 +1,147 @@
+"""The student trained once more for INT8, and whether that is worth keeping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgedistill.config.target import load_target
+from edgedistill.config.training import TrainingConfig
+from edgedistill.evaluation.classification import measures
+from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.onnx_model.session import OnnxSession
+from edgedistill.progress.reporter import Talk
+from edgedistill.quantization.accuracy import step_of
+from edgedistill.quantization.fake_quantization import FakeQuantized, input_ranges, own_logits_term
+from edgedistill.quantization.qdq import qdq_from_onnx
+from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.training.batches import Order
+from edgedistill.training.fit import device_of, logits_of, spec_for
+from edgedistill.training.images import Images
+from edgedistill.training.loop import Training
+from edgedistill_device.preprocess import to_input
+from edgedistill_device.preprocess_spec import Preprocess
+
+LR_FRACTION = 0.05  # of distill.peak_lr: the network is trained, it only has to move a little
+RANGES_FROM = 64  # calibration images of the fixed ranges during training
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The network's inputs of a split, (3, H, W) float32 each, made anew whenever it is iterated."""
+
+    images: Images
+    split: str
+    spec: Preprocess
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for piece in self.images.frames(self.split):
+            for frame in piece:
+                yield to_input(frame, self.spec)[0]
+
+
+def trained_for_int8(
+    images: Images,
+    model: nn.Module,
+    image: Callable[[int], np.ndarray],
+    count: int,
+    int8: Path,
+    talk: Talk,
+) -> dict[str, Any]:
+    """Train with fake quantization; put its INT8 file in the place of `int8` if it is better.
+
+    Args:
+        model: the float student; trained in place.
+        image: position -> (1, 3, H, W) float32 calibration image.
+        count: of them.
+        int8: the INT8 file to beat; what is made meanwhile stands beside it.
+
+    Returns:
+        epochs; before and after: figures on validation images against the float student; kept:
+        more of them right than before, which is asked of validation images alone.
+    """
+    recipe, folder = images.recipe, int8.parent
+    quantize, spec, device = (
+        recipe.quantize,
+        spec_for(recipe.student.model, recipe),
+        device_of(recipe.run),
+    )
+    labels = images.labels("val")
+    reference = logits_of(model, spec, images.frames("val"), device)
+    inputs = Inputs(images, "val", spec)
+    model.cpu()
+    batches = (torch.from_numpy(image(number)) for number in range(min(RANGES_FROM, count)))
+    amax = input_ranges(model, batches, quantize.threshold, quantize.percentile)
+    term = own_logits_term(model, spec)
+    with FakeQuantized(model, amax):
+        _train(images, model, term, device, folder / "qad.pt", talk)
+    trained = folder / "retrained.onnx"
+    onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, {})
+    ranges = ranges_from_model(trained, image, count, quantize.threshold, quantize.percentile)
+    challenger = folder / "retrained_int8.onnx"
+    qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=load_target(recipe.target.device).int8_weights)
+    rows = {}
+    for name, path in (("before", int8), ("after", challenger)):
+        with OnnxSession(path) as session:
+            step = step_of(session.logits(inputs), reference, labels, images.classes)
+        rows[name] = {
+            key: step[key]
+            for key in (
+                "top1_fraction",
+                "drop_points",
+                "drop_standard_error_points",
+                "drop_interval_points",
+                "agreement_fraction",
+                "sqnr_db",
+            )
+        }
+    kept = rows["after"]["top1_fraction"] > rows["before"]["top1_fraction"]
+    talk.say(
+        f"  quantization-aware distillation: validation top-1 {rows['before']['top1_fraction']:.3f} "
+        f"-> {rows['after']['top1_fraction']:.3f}, {'kept' if kept else 'not kept'}"
+    )
+    if kept:
+        challenger.replace(int8)
+    for path in (trained, challenger):
+        path.unlink(missing_ok=True)
+    return {"epochs": quantize.qad_epochs, **rows, "kept": kept}
+
+
+def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, talk: Talk) -> None:
+    recipe = images.recipe
+    distill, spec = recipe.distill, spec_for(recipe.student.model, recipe)
+    config = TrainingConfig(
+        epochs=recipe.quantize.qad_epochs,
+        batch_size=distill.batch_size,
+        seed=distill.seed,
+        peak_lr=LR_FRACTION * distill.peak_lr,
+        weight_decay=distill.weight_decay,
+    )
+    order = Order(len(images.training), config.batch_size, config.seed, distill.views, images.drawn(images.training))
+
+    def validate(net: nn.Module) -> dict[str, Any]:
+        logits = logits_of(net, spec, images.frames("val"), device)
+        found = measures(logits, images.labels("val"), images.classes)
+        return {f"eval_{key}": found[key] for key in ("top1_fraction", "balanced_accuracy_fraction")}
+
+    training = Training(
+        model,
+        spec,
+        images.training,
+        order,
+        {"own": term},
+        config,
+        validate,
+        device,
+        checkpoint=checkpoint,
+        checkpoint_seconds=recipe.run.checkpoint_seconds,
+    )
+    training.run(talk, "quantize")
+    checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""report.json from the artifacts, and one self-contained page of it."""

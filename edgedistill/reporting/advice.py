@@ -1,0 +1,188 @@
+"""What to beware of in a report's figures, and what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from edgedistill.config.loading import apply_override, recipe_from_table
+from edgedistill.config.recipe import Recipe
+from edgedistill.errors import RecipeError
+from edgedistill.reporting.checks import why_untrained
+from edgedistill.reporting.commands import Command
+from edgedistill.reporting.devices import is_stand_in, spot_of
+from edgedistill.reporting.formats import percent
+from edgedistill.training.schedule import STUDENT_STEPS
+
+WELL_RETAINED = 0.9  # student over teacher; below it the report advises
+SMALL_TEST = 200  # images; below it an interval is wider than most gains
+SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its recall
+STUDENTS = (  # from small to big, by parameters
+    "mobilenetv3_small_050",
+    "mobilenetv3_small_075",
+    "mobilenetv3_small_100",
+    "mobilenetv2_100",
+    "mobilenetv3_large_100",
+    "efficientnet_b0",
+)
+
+
+def warnings_of(report: dict[str, Any]) -> list[str]:
+    """One sentence for each reason not to take a figure at face value."""
+    found = [*_about_data(report), *_about_networks(report)]
+    target, device = report["target"], report["device"]
+    if target["reason"]:
+        found.append(f"{target['reason']}.")
+    if device is None:
+        found.append("Nothing was timed: deploy.hosts is empty.")
+    elif is_stand_in(device):
+        found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
+    several = len(report["devices"]) > 1
+    for host in report["devices"]:
+        where = f" ({spot_of(host)})" if several else ""
+        found += [f"{line[0].upper()}{line[1:]}{where}." for line in host["warnings"]]
+    found += _about_precision(report)
+    preflight = report["preflight"]
+    if preflight["findings"]:
+        first = preflight["findings"][0]
+        found.append(
+            f"{len(preflight['findings'])} pre-flight finding(s) for TensorRT "
+            f"{preflight['tensorrt']}, first {first['node']}: {first['why']}; {first['mend']}."
+        )
+    return found
+
+
+def _about_precision(report: dict[str, Any]) -> list[str]:
+    gate, fp16, found = report["int8_gate"], report["accuracy_ladder"]["fp16"], []
+    if gate["passed"] is False:
+        least = min(step["drop_points"] for step in gate["curve"])
+        found.append(
+            f"INT8 misses the gate: it costs {least:.2f} points of top-1 on validation images, "
+            f"{gate['max_drop_points']:g} are allowed; leaving layers in float did not mend it."
+        )
+    if not fp16["finite"]:
+        found.append("The FP16 model gives NaN or infinity.")
+    for finding in report["fp16_findings"][:1]:
+        found.append(
+            f"{len(report['fp16_findings'])} FP16 range finding(s), first {finding['layer']}: "
+            f"{finding['why']}; {finding['mend']}."
+        )
+    return found
+
+
+def _about_data(report: dict[str, Any]) -> list[str]:
+    data, found = report["data"], []
+    if data["leak_count"]:
+        found.append(
+            f"{data['leak_count']} pair(s) of alike images stand in different splits: the test figures are too good."
+        )
+    if data.get("torn_groups"):
+        found.append(
+            f"{data['torn_groups']} named group(s) have images in several splits: the test figures are too good."
+        )
+    groups = data.get("groups", {}).get("test")
+    if groups is not None and 2 * groups <= report["test_images"]:
+        found.append(
+            f"The {report['test_images']} test images are of {groups} groups: the intervals take every image as "
+            "independent and are too narrow."
+        )
+    if copies := data.get("copies_left_out", {}).get("test"):
+        found.append(f"{copies} exact copies of test images were left out of the figures.")
+    if report["test_images"] < SMALL_TEST:
+        found.append(f"Only {report['test_images']} test images: go by the intervals.")
+    rare = {name: n for name, n in data["counts"]["test"].items() if n < SMALL_CLASS}
+    if rare:
+        least = min(rare, key=rare.__getitem__)
+        found.append(
+            f"{len(rare)} class(es) have fewer than {SMALL_CLASS} test images ({least}: "
+            f"{rare[least]}): their recall is a rough figure."
+        )
+    if data["unreadable_count"]:
+        found.append(f"{data['unreadable_count']} unreadable image(s) were left out.")
+    return found
+
+
+def _about_networks(report: dict[str, Any]) -> list[str]:
+    chance, metric, found = report["chance"], report["metric"], []
+    for name in ("teacher", "student"):
+        if report[name][metric] <= chance[metric]:
+            found.append(
+                f"The {name} is no better than always saying {chance['majority_class']!r} ({percent(chance[metric])})."
+            )
+    if report["teacher"][metric] < report["baseline"][metric]:
+        found.append("The teacher is worse than the student trained without it: little to learn.")
+    return found
+
+
+def advice_of(
+    report: dict[str, Any],
+    recipe: Recipe,
+    stages: dict[str, dict[str, Any]],
+    command: Command = Command(),  # noqa: B008 - frozen
+) -> list[dict[str, str]]:
+    """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
+
+    What the recipe has already, or would not take, is not advised.
+
+    Returns:
+        Rows of `try`, a sentence, and `command`.
+    """
+    retained = report["retention_fraction"]
+    if retained is not None and retained >= WELL_RETAINED:
+        return []
+    return [
+        {"try": what, "command": command.with_settings(settings)}
+        for what, *settings in _ideas(recipe, stages)
+        if _changes(recipe, settings)
+    ]
+
+
+def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A sentence and its settings each, best first."""
+    distill, trained = recipe.distill, stages["distill"]
+    steps = trained.get("steps")
+    if recipe.student.weights == "scratch":
+        yield (
+            "Pretrained weights for the student, from the hub or a file: this one started from random ones",
+            "student.weights=hub",
+        )
+    if steps and (steps < STUDENT_STEPS or why_untrained(trained, recipe.data.metric) is not None):
+        yield f"More steps: it was trained for {steps}", f"distill.min_steps={2 * steps}"
+    bigger = _bigger_student(recipe.student.model)
+    if bigger:
+        yield "A bigger student", f"student.model={bigger}"
+    if distill.loss != "mse":
+        temperature = 2.0 if distill.temperature > 2 else 4.0
+        yield f"Another temperature (it was {distill.temperature:g})", f"distill.temperature={temperature:g}"
+    if distill.feature_weight == 0:
+        yield "Feature matching", "distill.feature_weight=0.1"
+    if recipe.data.unlabelled is None and distill.method != "data_free":
+        yield "More teacher-labelled data: images without labels", "data.unlabelled=DIR"
+    else:
+        yield (
+            "More teacher-labelled data: more views of each image",
+            f"distill.views={2 * distill.views}",
+            f"distill.epochs={2 * distill.epochs}",
+        )
+    if distill.method != "progressive":
+        yield ("An assistant between teacher and student", "distill.method=progressive", "distill.feature_weight=0")
+
+
+def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:
+    """Whether the recipe takes these settings and is another one then."""
+    table = recipe.model_dump(mode="json")
+    for setting in settings:
+        apply_override(table, setting)
+    try:
+        return recipe_from_table(table, source="advice") != Recipe.model_validate(recipe.model_dump(mode="json"))
+    except RecipeError:
+        return False
+
+
+def _bigger_student(model: str) -> str | None:
+    """The next of STUDENTS; a network that is not among them gets the second biggest."""
+    name = model.partition(".")[0]
+    if name not in STUDENTS:
+        return STUDENTS[-2]
+    following = STUDENTS[STUDENTS.index(name) + 1 :]
+    return following[0] if following else None

@@ -1,0 +1,162 @@
+"""From the stages' JSON to report.json: every figure with where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.reporting.advice import advice_of, warnings_of
+from edgedistill.reporting.checks import guards_of
+from edgedistill.reporting.commands import Command
+from edgedistill.reporting.devices import devices_of, published_of, speedup_of, target_of
+from edgedistill.reporting.gain import gain_of
+from edgedistill.reporting.provenance import provenance_of
+from edgedistill.reporting.running_cost import running_cost_of
+from edgedistill.reporting.verdict import absent_of, verdict_of
+
+VERSION = 2  # of report.json; report.schema.json describes it
+_TEST = "measured: PyTorch on this computer, test images"
+# What is taken over as it is: of the student's export, of stage `data`.
+_PROOF = ("max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset", "ir")
+_DATA = (
+    "classes",
+    "images",
+    "counts",
+    "majority_fraction",
+    "exact_duplicates",
+    "near_duplicate_groups",
+    "images_in_groups",
+    "leak_count",
+    "leaks",
+    "unreadable_count",
+)
+_DATA_IF_GIVEN = ("groups", "copies_left_out", "torn_groups")
+
+
+def report_from_stages(
+    stages: dict[str, dict[str, Any]],
+    recipe: Recipe,
+    disagreements: list[dict[str, Any]] | None = None,
+    predicted: dict[str, Any] | None = None,
+    swept: dict[str, Any] | None = None,
+    command: Command = Command(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Gather and compare.
+
+    Args:
+        stages: stage name -> its JSON; all stages before `report`.
+        recipe: of the run.
+        disagreements: of `disagreements.disagreement`, a pair of networks each.
+        predicted: of `devices.predicted_of`.
+        swept: of `swept.swept_of`.
+        command: that made the run.
+
+    Returns:
+        JSON-able, as report.schema.json describes it. Fractions are in 0..1, points are of 100,
+        `macs` are multiply-adds of one image, `size_ratio` and `macs_ratio` are teacher over
+        student; `devices` is what was timed, boards first, `device` the first of them, `target` what
+        it is for. A figure that is not known is None, with a `reason` beside it or a row in `absent`.
+    """
+    metric = recipe.data.metric
+    evaluated, exported, deployed = stages["evaluate"], stages["export"], stages["deploy"]
+    nets = {
+        "teacher": _net(stages["teacher"], evaluated["teacher"], exported["teacher"]),
+        "baseline": _net(stages["baseline"], evaluated["baseline"], exported["student"]),
+        "student": _net(stages["distill"], evaluated["student"], exported["student"]),
+    }
+    teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
+    devices = devices_of(deployed["hosts"], stages["quantize"], recipe)
+    report = {
+        "version": VERSION,
+        **nets,
+        "metric": metric,
+        "test_images": evaluated["images"],
+        "chance": evaluated["chance"],
+        "retention_fraction": student[metric] / teacher[metric] if teacher[metric] else None,
+        "gain_over_baseline_points": gain["points"],
+        "gain": gain,
+        "method": recipe.distill.method,
+        "links": evaluated.get("links", []),
+        "disagreements": disagreements or [],
+        "taught": _taught(stages),
+        "teacher_agreement_fraction": evaluated["teacher_agreement_fraction"],
+        "size_ratio": teacher["file_bytes"] / student["file_bytes"],
+        "macs_ratio": teacher["macs"] / student["macs"],
+        "speedup": speedup_of(deployed),
+        "accuracy_ladder": stages["quantize"]["ladder"],
+        "int8_gate": stages["quantize"]["int8_gate"],
+        "qad": stages["quantize"]["qad"],
+        "fp16_findings": stages["quantize"]["fp16_findings"],
+        "target": target_of(stages["quantize"], recipe),
+        "devices": devices,
+        "device": _without_samples(devices[0]) if devices else None,
+        "published": published_of(recipe, stages["quantize"]["executed"]),
+        "predicted": predicted,
+        "swept": swept,
+        "preflight": exported["preflight"],
+        "proof": {key: exported["student"][key] for key in _PROOF},
+        "histories": {
+            name: stages[stage]["history"]
+            for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
+        },
+        "data": {key: stages["data"][key] for key in _DATA}
+        | {key: stages["data"][key] for key in _DATA_IF_GIVEN if key in stages["data"]},
+        "cost": {"unit": "seconds", **{name: values["artifact"]["seconds"] for name, values in stages.items()}},
+        "running_cost": running_cost_of(recipe.cost, devices),
+        "provenance": provenance_of(stages, recipe),
+    }
+    return {**report, **_judged(report, stages, recipe, command)}
+
+
+def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, command: Command) -> dict[str, Any]:
+    """What follows from the figures."""
+    gates = {name: getattr(recipe.teacher, f"min_{name}") for name in ("top1_fraction", "balanced_accuracy_fraction")}
+    return {
+        "verdict": verdict_of(report, stages["teacher"], gates),
+        "absent": absent_of(report),
+        "warnings": [*warnings_of(report), *guards_of(stages, recipe, command)],
+        "advice": advice_of(report, recipe, stages, command),
+    }
+
+
+def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
+    """`exported` of the baseline is the student's: it is the same network with other weights."""
+    kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
+    return {
+        "model": trained["model"],
+        "weights": Path(trained["weights"]).name,  # a path would tell of this computer
+        **{key: evaluated[key] for key in kept},
+        "parameters": trained["parameters"],
+        "macs": exported["macs"],
+        "file_bytes": exported["file_bytes"],
+        "provenance": _TEST,
+    }
+
+
+def _without_samples(device: dict[str, Any]) -> dict[str, Any]:
+    """They stand once, in `devices`."""
+    return {key: value for key, value in device.items() if key not in ("samples_ms", "samples_start_s", "trace")}
+
+
+def _best_epochs(stages: dict[str, dict[str, Any]]) -> dict[str, list[int]] | None:
+    """Network -> the epoch whose weights it has, and of how many; None where the last one's are kept."""
+    best = {
+        name: [stages[stage]["best"]["epoch"], stages[stage]["epochs"]]
+        for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
+        if stages[stage].get("best")
+    }
+    return best or None
+
+
+def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """On how many images student and baseline were trained, and where the student's came from."""
+    synthetic = stages.get("synthesise")
+    return {
+        "student_images": stages["distill"]["training_images"],
+        "baseline_images": stages["baseline"]["training_images"],
+        "pool_images": stages["data"].get("pool_images", 0),
+        "class_weights": stages["distill"].get("class_weights"),
+        "best_epochs": _best_epochs(stages),
+        "synthesised": synthetic and {key: synthetic[key] for key in ("images", "wanted_fraction")},
+    }

@@ -1,0 +1,110 @@
+"""How the report's pictures are drawn: inline SVG without a script, in the page's own colours and font.
+
+Drawn with sentinel colours that are replaced by CSS variables, so that one drawing serves light,
+dark and print. Equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from edgedistill.core.text import printable
+
+# sentinel -> CSS variable of style.css
+_COLOURS = {
+    "#010101": "var(--ink)",
+    "#020202": "var(--line)",
+    "#030303": "var(--teacher)",
+    "#040404": "var(--baseline)",
+    "#050505": "var(--student)",
+    "#060606": "var(--muted)",
+    "#070707": "var(--paper)",
+}
+INK, LINE, TEACHER, BASELINE, STUDENT, MUTED, PAPER = _COLOURS
+NETS = {"teacher": (TEACHER, "s"), "baseline": (BASELINE, "D"), "student": (STUDENT, "o")}
+TERMS = (STUDENT, BASELINE, TEACHER, MUTED)
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "edgedistill",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.handlelength": 1.4,
+}
+STYLED = matplotlib.rc_context(_STYLE)  # as a decorator: artists read the style when they are made
+
+
+def new_figure(height: float) -> tuple[Figure, Any]:
+    """A figure of 5.4 x `height` inches, which the page scales to a column."""
+    figure = Figure(figsize=(5.4, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def new_panels(heights: list[float]) -> tuple[Figure, list[Any]]:
+    """Panels of these heights in inches, one below the other, over one horizontal axis."""
+    figure = Figure(figsize=(5.4, sum(heights)), layout="constrained")
+    axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
+    return figure, list(axes[:, 0])
+
+
+def plain_decades(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2, 5, 10, 20, ..., written out."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", size=0)
+
+
+def svg_of(figure: Figure, name: str, title: str) -> str:
+    """One inline <svg> whose ids begin with `name`, so that several stand on a page."""
+    buffer = io.StringIO()
+    with warnings.catch_warnings():
+        # The browser draws the text with its own fonts, so what matplotlib's font lacks is no loss.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    # Only inside tags: a class may be named ` id="x"`.
+    svg = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag.group(), name), svg)
+    size = re.search(r'viewBox="[^"]+"', svg)
+    body = re.sub(r"\n\s*", "\n", svg.split(">", 1)[1])
+    return f'<svg {size.group()} role="img" aria-label="{html.escape(title)}">{body}'
+
+
+def _own_tag(tag: str, name: str) -> str:
+    tag = re.sub(r' id="([^"]+)"', rf' id="{name}-\1"', tag)
+    tag = tag.replace('xlink:href="#', f'href="#{name}-').replace("url(#", f"url(#{name}-")
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    for sentinel, variable in _COLOURS.items():
+        tag = tag.replace(sentinel, variable)
+    return tag
+
+
+def short(name: str) -> str:
+    shown = printable(name, instead="\N{REPLACEMENT CHARACTER}")
+    return shown if len(shown) <= 28 else shown[:27] + "\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,37 @@
+"""The comparison of several runs as one self-contained page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from edgedistill.core.text import printable_values
+from edgedistill.reporting.formats import words
+from edgedistill.reporting.page import json_in_html, rendered
+from edgedistill.reporting.pareto_figure import pareto_figure
+
+
+def html_from_comparison(comparison: dict[str, Any]) -> str:
+    """Tables that sort, and accuracy against multiply-adds; equal input, equal bytes.
+
+    Args:
+        comparison: as `comparison.compared` makes it; it also stands in the element `#comparison`.
+    """
+    comparison = printable_values(comparison)  # reports may come from anywhere
+    runs = comparison["runs"]
+    metrics = {run["metric"] for run in runs}
+    points = [
+        {"name": run["name"], "role": "student", "size": run["macs"] / 1e6, "value": run["student_fraction"]}
+        for run in runs
+    ]
+    figure = None
+    if len(metrics) == 1:  # on one axis there is one metric
+        metric = words(runs[0]["metric"]).removesuffix(" accuracy")
+        figure = pareto_figure(points, metric, "multiply-adds, million")
+    return rendered(
+        "compare.html.j2",
+        comparison=comparison,
+        figure=figure and Markup(figure),
+        raw=json_in_html(comparison),
+    )

@@ -1,0 +1,269 @@
+"""Several finished runs side by side: one table of students, one of hosts, one picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from edgedistill.core.files import read_json
+from edgedistill.core.pareto import pareto_front
+from edgedistill.core.text import printable
+from edgedistill.core.text_table import table_lines
+from edgedistill.errors import RunFolderError
+from edgedistill.reporting.assemble import VERSION as REPORT_VERSION
+from edgedistill.reporting.devices import board_mib, place_of
+from edgedistill.reporting.formats import kind
+from edgedistill.reporting.sweep_results import load_sweep
+
+VERSION = 1  # of the comparison's JSON
+_TEXTS = {
+    "name",
+    "model",
+    "teacher_model",
+    "method",
+    "target",
+    "executed_on_target",
+    "metric",
+    "budget",
+    "date",
+    "provenance",
+    "host",
+    "place",
+    "executed",
+    "state",
+}
+_TRIAL = ("settings", "value", "state", "epochs")
+_MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "energy_mj"}
+
+
+def load_report(path: Path) -> dict[str, Any]:
+    """report.json of a run folder, or the file itself.
+
+    Raises:
+        RunFolderError: no report there, or of another version.
+    """
+    file = path / "report" / "report.json" if path.is_dir() else path
+    try:
+        report = read_json(file)
+    except FileNotFoundError:
+        raise RunFolderError(f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{file} is no report ({error}); name a run folder or a report.json") from None
+    version = report.get("version") if isinstance(report, dict) else None
+    if version != REPORT_VERSION:
+        raise RunFolderError(
+            f"{file} is a report of version {version}, this edgedistill reads {REPORT_VERSION}; "
+            "make it anew with `edgedistill report RECIPE.toml`"
+        )
+    return report
+
+
+def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
+    """`compared` of run folders, or report.json files; each is called by its folder's name.
+
+    Raises:
+        RunFolderError: no report there, or one of another version; a sweep that is damaged.
+    """
+    named = _names(paths)
+    return compared(
+        {name: load_report(path) for name, path in named.items()},
+        {name: load_sweep(path) if path.is_dir() else None for name, path in named.items()},
+    )
+
+
+def compared(reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """
+    Args:
+        reports: name -> report.json, in the order that they are shown in.
+        sweeps: name -> sweep.json or None.
+
+    Returns:
+        JSON-able: version; caveats, sentences on what must not be compared; runs, a row each;
+        hosts, a row for each run and host; front, names of the runs that no other one beats in
+        multiply-adds and accuracy alike; trials of the sweeps, on validation images.
+
+    Raises:
+        RunFolderError: a report or a sweep lacks a value that is read here, or has another kind of it.
+    """
+    try:
+        runs = [_run(name, report) for name, report in reports.items()]
+        hosts = [_host(name, device) for name, report in reports.items() for device in report["devices"]]
+        trials = [
+            {"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
+            for name, sweep in sweeps.items()
+            if sweep is not None
+            for trial in sweep["trials"]
+        ]
+        caveats = _caveats(reports)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(
+            f"a report or a sweep of {', '.join(reports)} is not of our form ({type(error).__name__}: {error}); "
+            "make it anew with `edgedistill report RECIPE.toml`"
+        ) from None
+    for row in [*runs, *hosts, *trials]:
+        _require_our_values(row)
+    front = pareto_front(runs, lambda row: row["macs"], lambda row: row["student_fraction"])
+    return {
+        "version": VERSION,
+        "caveats": caveats,
+        "runs": runs,
+        "hosts": hosts,
+        "front": [row["name"] for row in front],
+        "trials": trials,
+    }
+
+
+def text_from_comparison(comparison: dict[str, Any]) -> str:
+    """The table of runs as plain text, caveats below."""
+    rows = [
+        (
+            "run",
+            "student",
+            "target",
+            "teacher",
+            "baseline",
+            "student",
+            "kept",
+            "gain, 95 %",
+            "int8 top-1",
+            "MACs",
+            "file",
+        )
+    ]
+    for run in comparison["runs"]:
+        low, high = run["gain_interval_points"]
+        kept = run["retention_fraction"]
+        rows.append(
+            (
+                run["name"],
+                run["model"],
+                run["target"],
+                *(f"{run[f'{net}_fraction']:.1%}" for net in ("teacher", "baseline", "student")),
+                "unknown" if kept is None else f"{kept:.1%}",
+                f"{run['gain_points']:+.1f} ({low:+.1f} to {high:+.1f})",
+                f"{run['int8_top1_fraction']:.1%}",
+                f"{run['macs'] / 1e6:.1f} M",
+                f"{run['file_bytes'] / 1e6:.1f} MB",
+            )
+        )
+    hosts = [("run", "host", "executed", "network p50", "from file p50", "FPS", "memory", "how")]
+    for host in comparison["hosts"]:
+        memory = "unknown" if host["memory_mib"] is None else f"{host['memory_mib']:.0f} MiB"
+        hosts.append(
+            (
+                host["name"],
+                host["place"],
+                host["executed"],
+                f"{host['host_p50_ms']:.2f} ms",
+                f"{host['end_to_end_p50_ms']:.2f} ms",
+                f"{host['fps']:.1f}",
+                memory,
+                kind(host["provenance"]),
+            )
+        )
+    notes = [f"note: {line}" for line in comparison["caveats"]]
+    return "\n".join([*table_lines(rows), "", *table_lines(hosts), *notes])
+
+
+def _names(paths: Iterable[Path]) -> dict[str, Path]:
+    """A short name for each path: its folder's, with a number where two would be alike."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = printable(path.resolve().name if path.is_dir() else path.resolve().stem)
+        unique, number = name, 2
+        while unique in named:
+            unique, number = f"{name} ({number})", number + 1
+        named[unique] = path
+    return named
+
+
+def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:
+    metric, gain, student = report["metric"], report["gain"], report["student"]
+    ladder, px = report["accuracy_ladder"], report["provenance"]["recipe"]["data"]["image_px"]
+    return {
+        "name": name,
+        "model": student["model"],
+        "teacher_model": report["teacher"]["model"],
+        "method": report["method"],
+        "image_px": "x".join(map(str, px)) if isinstance(px, list) else px,
+        "target": report["target"]["title"],
+        "executed_on_target": report["target"]["executed"],
+        "metric": metric,
+        "test_images": report["test_images"],
+        **{f"{net}_fraction": report[net][metric] for net in ("teacher", "baseline", "student")},
+        "retention_fraction": report["retention_fraction"],
+        "gain_points": gain["points"],
+        "gain_interval_points": gain["interval_points"],
+        "seeds": gain["seeds"],
+        "fp16_top1_fraction": ladder["fp16"]["top1_fraction"],
+        "int8_top1_fraction": ladder["int8"]["top1_fraction"],
+        "int8_drop_points": ladder["int8"]["drop_points"],
+        "parameters": student["parameters"],
+        "macs": student["macs"],
+        "file_bytes": student["file_bytes"],
+        "budget": report["verdict"]["outcome"],
+        "date": report["provenance"]["date"],
+        "provenance": student["provenance"],
+    }
+
+
+def _host(name: str, device: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "host": device["host"],
+        "place": place_of(device),
+        "executed": device["executed"],
+        "host_p50_ms": device["latency_ms"]["host"]["p50_ms"],
+        "end_to_end_p50_ms": device["latency_ms"]["end_to_end"]["p50_ms"],
+        "end_to_end_p99_ms": device["latency_ms"]["end_to_end"]["p99_ms"],
+        "fps": device["fps"]["end_to_end"],
+        "memory_mib": board_mib(device),
+        "energy_mj": device["power"]["energy_mj"],
+        "state": device["conditions"]["state"],
+        "provenance": device["provenance"],
+    }
+
+
+def _require_our_values(row: dict[str, Any]) -> None:
+    """Raises RunFolderError: a page or a table cannot be made of a value."""
+    for key, value in row.items():
+        if key == "settings":
+            fits = isinstance(value, dict) and "Infinity" not in json.dumps(value)
+        elif key == "gain_interval_points":
+            fits = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+        else:
+            fits = isinstance(value, str) if key in _TEXTS else _is_number(value)
+        if not fits and not (value is None and key in _MAYBE):
+            raise RunFolderError(
+                f"{row['name']}: {key} is {str(value)[:80]!r}, which no report of ours says; "
+                "make it anew with `edgedistill report RECIPE.toml`"
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
+def _caveats(reports: dict[str, dict[str, Any]]) -> list[str]:
+    """What differs between the runs besides what a comparison is about."""
+    found = []
+    for what, values in (
+        ("images or splits", [r["provenance"]["artifacts"]["data"] for r in reports.values()]),
+        ("metrics", [r["metric"] for r in reports.values()]),
+        ("boards", [r["target"]["name"] for r in reports.values()]),
+    ):
+        if len(set(values)) > 1:
+            found.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
+    machines = {str(d["machine"]) for r in reports.values() for d in r["devices"] if d["host"] == "local"}
+    if len(machines) > 1:
+        found.append("The stand-in times were taken on different computers: compare none of them.")
+    return found
+
+
+_CONSEQUENCE = {
+    "images or splits": "their accuracies are not of the same test images",
+    "metrics": "retention and gain are not of the same figure",
+    "boards": "pre-flight and executed precision are each board's own",
+}

@@ -1,0 +1,154 @@
+"""What each host said of the bundle; what others published, and what is predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.config.target import load_target
+from edgedistill.config.values import size_text
+from edgedistill.errors import PreflightError, RecipeError
+from edgedistill.prediction.model import predict
+from edgedistill.prediction.published import other_rows, published_rows
+from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill_device.benchmark.benchreport import LATER
+
+STAND_IN = "stand-in"
+_CONDITIONS = ("state", "clocks_mhz", "power_mode", "temperatures_c", "throttle", "absent")
+_STARTS = "_start_s"
+_OLDER = "its bench did not take them yet; make and time the bundle again"
+
+
+def devices_of(hosts: list[dict[str, Any]], quantized: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
+    """One entry for each host, boards first.
+
+    Args:
+        hosts: of stage `deploy`.
+        quantized: JSON of stage `quantize`.
+    """
+    found = [_device(host, quantized, recipe) for host in hosts]
+    return sorted(found, key=is_stand_in)
+
+
+def is_stand_in(device: dict[str, Any]) -> bool:
+    """Whether a computer that is not the board answered in its place."""
+    return device["provenance"].startswith(STAND_IN)
+
+
+def spot_of(device: dict[str, Any]) -> str:
+    """`this computer`, or the host's name."""
+    return "this computer" if device["host"] == "local" else device["host"]
+
+
+def place_of(device: dict[str, Any]) -> str:
+    """`spot_of`, and what the board calls itself."""
+    board = device["machine"].get("board")
+    return f"{spot_of(device)} ({board})" if board else spot_of(device)
+
+
+def board_mib(device: dict[str, Any]) -> float | None:
+    """Memory that serving the student takes, at most, MiB; None when the process was not read.
+
+    On a Jetson CPU and GPU share the memory, and the process's resident set leaves out what the
+    GPU's driver holds (NvMap): both are added, and what they share is counted twice.
+    """
+    memory = device["memory"]
+    peak = memory["process_peak_mib"]
+    return None if peak is None else peak + max(0.0, memory.get("nvmap_delta_mib") or 0.0)
+
+
+def speedup_of(deployed: dict[str, Any]) -> dict[str, Any]:
+    """Teacher's over student's time in one runtime on one computer."""
+    measured = deployed.get("speedup_here")
+    if measured is None:
+        return {"ratio": None, "reason": "the teacher was not timed beside the student"}
+    return {**measured, "reason": ""}
+
+
+def target_of(quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The board that the recipe names: asked precision, executed precision, budget."""
+    return {
+        "name": recipe.target.device,
+        "title": load_target(recipe.target.device).title,
+        "requested": quantized["requested"],
+        "executed": quantized["executed"],
+        "reason": quantized["reason"],
+        "wanted_fps": recipe.target.fps,
+        "wanted_memory_mib": recipe.target.memory_mib,
+        "wanted_retention_fraction": recipe.target.min_retention_fraction,
+    }
+
+
+def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
+    """Rows that others published for this network, size, precision and board, or why there are none.
+
+    Returns:
+        of; rows; others, rows of this network on this board that differ, each with `differs`; reason.
+    """
+    target, model, px = recipe.target.device, recipe.student.model, recipe.data.image_px
+    asked = (target, model, executed, px)
+    rows = published_rows(*asked)
+    what = f"{model} at {size_text(px)} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
+    reason = "" if rows else f"unknown: no published measurement for {what}"
+    return {"of": what, "rows": rows, "others": other_rows(*asked), "reason": reason}
+
+
+def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
+    """What the model of `edgedistill predict` expects of this network on the board, or why it says nothing.
+
+    The user's own measurements have no say: equal runs give equal reports on every computer.
+
+    Returns:
+        fps, fps_low, fps_high, interval_share, memory_mib (all None when nothing is said),
+        extrapolated, notes, provenance, reason.
+    """
+    keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
+    try:
+        found = predict(model, recipe.target.device, recipe.target.precision, learned=NOTHING)
+    except (RecipeError, PreflightError) as error:
+        return {
+            **dict.fromkeys(keys),
+            "extrapolated": False,
+            "notes": [],
+            "provenance": "unknown",
+            "reason": str(error),
+        }
+    return {
+        **{key: getattr(found, key) for key in keys},
+        "notes": list(found.notes),
+        "extrapolated": found.extrapolated,
+        "provenance": found.provenance,
+        "reason": "",
+    }
+
+
+def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    bench = host["bench"]
+    older = {name: _OLDER for name in LATER if name not in bench}
+    samples = host.get("samples_ms") or {}
+    return {
+        "target": recipe.target.device,
+        "requested": quantized["requested"],
+        "executed_on_target": quantized["executed"],
+        "reason": quantized["reason"],
+        "executed": bench["executed"],
+        "host": host["host"],
+        "backend": host["backend"],
+        "machine": bench["machine"],
+        "latency_ms": {"compute": bench["compute_ms"], "host": bench["host_ms"], "end_to_end": bench["end_to_end_ms"]},
+        "fps": bench["fps"],
+        "memory": bench["memory"],
+        "conditions": {**{key: bench[key] for key in _CONDITIONS}, "absent": {**bench["absent"], **older}},
+        "power": bench["power"],
+        "verify": host["verify"],
+        "layer_times": bench.get("layer_times"),
+        "trace": bench.get("trace"),
+        "samples_ms": {name: values for name, values in samples.items() if not name.endswith(_STARTS)} or None,
+        "samples_start_s": {
+            name.removesuffix(_STARTS): values for name, values in samples.items() if name.endswith(_STARTS)
+        }
+        or None,
+        "provenance": host["provenance"],
+        "warnings": bench["warnings"],
+    }

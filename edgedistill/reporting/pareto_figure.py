@@ -1,0 +1,91 @@
+"""Pictures of accuracy against size or time: what a bigger network buys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgedistill.core.pareto import pareto_front
+from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
+
+NAMED = 8  # networks up to which all have their name in the picture
+ROLES = {**NETS, "trial": (MUTED, "."), "pruned": (MUTED, "x")}
+
+
+@STYLED
+def pareto_figure(
+    points: list[dict[str, Any]], metric: str, size: str, images: str = "test", name: str = "pareto"
+) -> str | None:
+    """A point a network over a logarithmic axis of its size, and the front.
+
+    Args:
+        points: rows of name (empty: not written), role (of ROLES, or another), size, value (a
+            fraction); low and high, where the size has an interval; front, False where a point has
+            no part in it.
+        metric: of the values, in words.
+        size: what `size` is, in words, with its unit.
+        images: which ones the values are from.
+        name: begins the ids in the picture.
+
+    Returns:
+        None when there are fewer than two points.
+    """
+    if len(points) < 2:
+        return None
+    figure, axes = new_figure(3.2)
+    able = [point for point in points if point.get("front", True)]
+    front = pareto_front(able, lambda point: point["size"], lambda point: point["value"])
+    end = {"size": max(point["size"] for point in points), "value": front[-1]["value"]}
+    line = [*front, end]
+    axes.step(
+        [p["size"] for p in line], [100 * p["value"] for p in line], where="post", color=LINE, linewidth=3, zorder=1
+    )
+    for number, point in enumerate(points):
+        colour, marker = ROLES.get(point["role"], (MUTED, "o"))
+        place = point["size"], 100 * point["value"]
+        if "low" in point:
+            axes.plot([point["low"], point["high"]], [place[1]] * 2, color=colour, linewidth=0.8, alpha=0.5)
+        axes.plot(*place, marker, color=colour, markersize=8, zorder=3 if point["role"] in NETS else 2)
+        if point["name"]:
+            axes.annotate(
+                short(point["name"]),
+                place,
+                xytext=(0, 9 if number % 2 else -16),
+                ha="center",
+                color=INK,
+                fontsize=8.5,
+                textcoords="offset points",
+            )
+    axes.set_xscale("log")
+    plain_decades(axes.xaxis)
+    axes.margins(x=0.25, y=0.3)
+    axes.set_xlabel(size)
+    axes.set_ylabel(f"{metric}, {images} images, %")
+    return svg_of(figure, name, f"Accuracy against {size}")
+
+
+def students_figure(swept: dict[str, Any] | None, metric: str) -> str | None:
+    """Accuracy against cost of a sweep's students and the run's own; None without any.
+
+    Args:
+        swept: as `swept.swept_of` makes it.
+        metric: in words.
+    """
+    if swept is None or not swept["students"]:
+        return None
+    timed = swept["cost"] == "latency_ms"
+    points: list[dict[str, Any]] = []
+    named: set[str] = set()  # each by its best point
+    few = len({row["model"] for row in swept["students"]}) <= NAMED
+    for row in swept["students"]:
+        role = "student" if row["own"] else "trial" if row["state"] == "complete" else "pruned"
+        point: dict[str, Any] = {"role": role, "name": "", "value": row["value"], "front": row["state"] == "complete"}
+        if row["model"] not in named and (few or row["front"] or row["own"]):
+            named.add(row["model"])
+            point["name"] = row["model"]
+        if timed:
+            point |= {"size": row["latency_ms"], "low": row["latency_ms_low"], "high": row["latency_ms_high"]}
+        else:
+            point["size"] = row["parameters"] / 1e6
+        points.append(point)
+    size = "predicted ms for one image" if timed else "parameters, million"
+    return pareto_figure(points, metric, size, "validation", "students")

@@ -1,0 +1,115 @@
+"""The students of a run's sweep beside the run's own: what each costs, and what it is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.core.files import read_json
+from edgedistill.core.pareto import pareto_front
+from edgedistill.errors import RecipeError, RunFolderError
+from edgedistill.prediction.model import Prediction, predict
+from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill.records.layout import SWEEP
+
+COUNTED = "counted: parameters of the network"
+_TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high")
+
+
+def load_sweep(run_dir: Path) -> dict[str, Any] | None:
+    """sweep.json of a run folder; None where there was no sweep.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    file = run_dir / SWEEP
+    try:
+        found = read_json(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"{file} is no sweep ({error}); remove it, and run the sweep again") from None
+    if not isinstance(found, dict) or not isinstance(found.get("trials"), list):
+        raise RunFolderError(f"{file} is no sweep; remove it, and run the sweep again")
+    return found
+
+
+def swept_of(
+    sweep: dict[str, Any] | None, artifacts: dict[str, str], stages: dict[str, dict[str, Any]], recipe: Recipe
+) -> dict[str, Any] | None:
+    """Every trial, and the run's own student, by accuracy and cost; None without a sweep.
+
+    The cost is the predicted time on the target where that is predicted for all of them, else their
+    parameters. The user's own measurements have no say: equal runs give equal reports everywhere.
+
+    Args:
+        sweep: sweep.json.
+        artifacts: `sweep.artifacts_of` the run: what the trials must have been taught by.
+        stages: stage name -> its JSON.
+
+    Returns:
+        JSON-able: metric and images (whose: validation), cost (`latency_ms` or `parameters`),
+        cost_provenance, not_predicted (why the cost is not the time, or ""), provenance (of the
+        values), reason (why there are no students, or ""), and students, a row each, best first: own,
+        front (whether no other is cheaper and as good), settings, model, value, state, epochs, parameters,
+        latency_ms, latency_ms_low and latency_ms_high (None when not predicted), extrapolated.
+    """
+    if sweep is None:
+        return None
+    metric = recipe.data.metric
+    found: dict[str, Any] = {
+        "metric": metric,
+        "images": stages["data"]["images"]["val"],
+        "cost": "parameters",
+        "cost_provenance": COUNTED,
+        "not_predicted": "",
+        "reason": "",
+        "students": [],
+        "provenance": "measured: PyTorch on this computer, validation images, one seed each",
+    }
+    if sweep.get("artifacts") != artifacts or sweep.get("metric") != f"validation {metric}":
+        return {
+            **found,
+            "reason": "its trials were taught by another teacher, on other images or judged by "
+            "another metric than this run's; run the sweep again",
+        }
+    classes = len(stages["data"]["classes"])
+    rows = [_own(stages["distill"], metric), *({**trial, "own": False} for trial in sweep["trials"])]
+    predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
+    for row in rows:
+        prediction = predictions[row["model"]]
+        row |= {key: getattr(prediction, key, None) for key in _TIMES}
+        row["extrapolated"] = isinstance(prediction, Prediction) and prediction.extrapolated
+    first = predictions[rows[0]["model"]]
+    reasons = [why for why in predictions.values() if isinstance(why, str)]
+    if reasons:
+        found["not_predicted"] = reasons[0]
+    elif isinstance(first, Prediction):
+        found |= {"cost": "latency_ms", "cost_provenance": first.provenance}
+    whole = [row for row in rows if row["state"] == "complete"]
+    front = pareto_front(whole, lambda row: row[found["cost"]], lambda row: row["value"])
+    rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], not row["own"], str(row["settings"])))
+    found["students"] = [{**row, "front": any(row is other for other in front)} for row in rows]
+    return found
+
+
+def _own(distilled: dict[str, Any], metric: str) -> dict[str, Any]:
+    return {
+        "settings": {},
+        "value": distilled["validation"][metric],
+        "state": "complete",
+        "epochs": distilled["epochs"],
+        "model": distilled["model"],
+        "parameters": distilled["parameters"],
+        "own": True,
+    }
+
+
+def _predicted(model: str, classes: int, recipe: Recipe) -> Prediction | str:
+    """By its name, or why not."""
+    target = recipe.target
+    try:
+        return predict(model, target.device, target.precision, recipe.data.image_px, classes, NOTHING)
+    except RecipeError as error:
+        return str(error)

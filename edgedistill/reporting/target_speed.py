@@ -1,0 +1,69 @@
+"""How fast the student is on the board it is for: measured there, else published by others, else predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edgedistill.reporting.devices import is_stand_in, place_of
+
+
+@dataclass(frozen=True)
+class Figure:
+    """FPS of the network alone, decoding left out.
+
+    Attributes:
+        low, high: of a prediction's interval; else fps itself.
+        provenance: its kind, a colon, how.
+        source: the board that measured, or who published; "" of a prediction.
+    """
+
+    fps: float
+    low: float
+    high: float
+    provenance: str
+    source: str
+
+
+@dataclass(frozen=True)
+class TargetSpeed:
+    """The best that is known.
+
+    Attributes:
+        figures: one for each board, source or prediction; empty when `kind` is "unknown".
+        extrapolated: a prediction whose interval may not hold.
+        reason: why nobody else's measurement is given, "" when one is.
+    """
+
+    kind: Literal["measured", "published", "predicted", "unknown"]
+    figures: tuple[Figure, ...]
+    extrapolated: bool
+    reason: str
+
+
+def boards_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The devices of a report that are the board itself and no stand-in."""
+    return [device for device in report["devices"] if not is_stand_in(device)]
+
+
+def target_speed(report: dict[str, Any]) -> TargetSpeed:
+    """
+    Args:
+        report: with `devices`, `published`, `predicted`.
+    """
+    boards, predicted = boards_of(report), report["predicted"]
+    rows, reason = report["published"]["rows"], report["published"]["reason"].removeprefix("unknown: ")
+    if boards:
+        measured = (_point(board["fps"]["host"], board["provenance"], place_of(board)) for board in boards)
+        return TargetSpeed("measured", tuple(measured), False, reason)
+    if rows:
+        published = (_point(float(row["fps"]), f"published: {row['source']}", row["source"]) for row in rows)
+        return TargetSpeed("published", tuple(published), False, reason)
+    if predicted and predicted["fps"]:
+        figure = Figure(predicted["fps"], predicted["fps_low"], predicted["fps_high"], predicted["provenance"], "")
+        return TargetSpeed("predicted", (figure,), predicted["extrapolated"], reason)
+    return TargetSpeed("unknown", (), False, reason)
+
+
+def _point(fps: float, provenance: str, source: str) -> Figure:
+    return Figure(fps, fps, fps, provenance, source)

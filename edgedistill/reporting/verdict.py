@@ -1,0 +1,168 @@
+"""What the recipe asked for against what was found, and what nobody measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgedistill.reporting.devices import board_mib, spot_of
+from edgedistill.reporting.formats import fps, percent, words
+from edgedistill.reporting.target_speed import boards_of, target_speed
+
+MET, MISSED, OPEN = "met", "missed", "not measured"
+_LIMITS = {
+    "target.fps": "wanted_fps",
+    "target.memory_mib": "wanted_memory_mib",
+    "target.min_retention_fraction": "wanted_retention_fraction",
+}
+
+
+def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str, float]) -> dict[str, Any]:
+    """The recipe's own budget, a row for each figure that it limits.
+
+    Only what was measured on a board answers for the board: neither this computer nor a published
+    figure of other weights does.
+
+    Args:
+        report: with `target`, `devices`, `int8_gate`, `retention_fraction`.
+        teacher: JSON of stage `teacher`.
+        gates: least value of the teacher's metric on validation images, by metric; 0 is no gate.
+
+    Returns:
+        outcome: `met`, `missed`, `open` (something was not measured), or None when the recipe limits nothing; sentence;
+        rows of what, limit, found (both text, found None when not measured), outcome, provenance.
+    """
+    rows = [*_quality(report), *_on_boards(report), *_teacher(teacher, gates)]
+    outcomes = [row["outcome"] for row in rows]
+    if not rows:
+        return {
+            "outcome": None,
+            "rows": [],
+            "sentence": f"The recipe sets no limit to hold this against; it may set {', '.join(_LIMITS)}.",
+        }
+    outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
+    count = f"{outcomes.count(MET)} of {len(rows)} limits of the recipe are met"
+    rest = [f"{outcomes.count(o)} {o}" for o in (MISSED, OPEN) if o in outcomes]
+    sentence = ", ".join([count, *rest]) + "."
+    unasked = [key for key, name in _LIMITS.items() if report["target"][name] is None]
+    if unasked:
+        sentence += f" It sets none for {', '.join(unasked)}."
+    return {"outcome": outcome, "rows": rows, "sentence": sentence}
+
+
+def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
+    """What a reader may look for and nobody measured: rows of what and why."""
+    boards = boards_of(report)
+    title, rows = report["target"]["title"], []
+    if not boards:
+        why = "deploy.hosts names no board"
+        rows.append({"what": f"speed, memory and power on {title}", "why": why})
+        rows.append({"what": "speed-up over the teacher on the board", "why": why})
+    else:
+        rows.append({"what": "speed-up over the teacher on the board", "why": "only the student goes there"})
+    for device in boards:
+        absent = {**device["conditions"]["absent"]}
+        if device["power"]["energy_mj"] is None and device["power"].get("reason"):
+            absent["energy"] = device["power"]["reason"]
+        rows += [{"what": f"{name.replace('_', ' ')} on {spot_of(device)}", "why": why} for name, why in absent.items()]
+    if report["running_cost"] is None:
+        rows.append({"what": "cost and saving", "why": "the recipe has no [cost]"})
+    return rows
+
+
+def _row(what: str, limit: str, found: str | None, good: bool, provenance: str) -> dict[str, Any]:
+    outcome = OPEN if found is None else MET if good else MISSED
+    return {"what": what, "limit": limit, "found": found, "outcome": outcome, "provenance": provenance}
+
+
+def _quality(report: dict[str, Any]) -> list[dict[str, Any]]:
+    rows, least = [], report["target"]["wanted_retention_fraction"]
+    if least is not None:
+        kept = report["retention_fraction"]
+        rows.append(
+            _row(
+                "retention",
+                f"at least {percent(least)}",
+                None if kept is None else percent(kept),
+                kept is not None and kept >= least,
+                report["student"]["provenance"],
+            )
+        )
+    gate = report["int8_gate"]
+    if gate["max_drop_points"] is not None and gate["passed"] is not None:
+        lost = gate["curve"][-1] if gate["passed"] else min(gate["curve"], key=lambda s: s["drop_points"])
+        if report["qad"] and report["qad"]["kept"]:
+            lost = report["qad"]["after"]
+        rows.append(
+            _row(
+                "top-1 lost by INT8",
+                f"at most {gate['max_drop_points']:g} points",
+                f"{lost['drop_points']:.2f} points",
+                gate["passed"],
+                "simulated: ONNX Runtime on this computer, validation images",
+            )
+        )
+    return rows
+
+
+def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
+    target = report["target"]
+    wanted, mib, rows = target["wanted_fps"], target["wanted_memory_mib"], []
+    boards = boards_of(report)
+    unmeasured = f"not measured on a board: {_instead(report)}"
+    if wanted is not None:
+        what, limit = "FPS from the image file", f"at least {wanted:g} FPS"
+        rows += [
+            _row(
+                f"{what} on {spot_of(board)}",
+                limit,
+                f"{board['fps']['end_to_end']:.1f} FPS",
+                board["fps"]["end_to_end"] >= wanted,
+                board["provenance"],
+            )
+            for board in boards
+        ] or [_row(what, limit, None, False, unmeasured)]
+    if mib is not None:
+        what, limit = "memory of process and GPU driver", f"at most {mib:g} MiB"
+        for board in boards:
+            used = board_mib(board)
+            rows.append(
+                _row(
+                    f"{what} on {spot_of(board)}",
+                    limit,
+                    None if used is None else f"{used:.1f} MiB",
+                    used is not None and used <= mib,
+                    board["provenance"],
+                )
+            )
+        if not boards:
+            rows.append(_row(what, limit, None, False, "not measured on a board"))
+    return rows
+
+
+def _instead(report: dict[str, Any]) -> str:
+    """What there is in place of a board's own figure."""
+    speed = target_speed(report)
+    if speed.kind == "predicted":
+        (figure,) = speed.figures
+        beyond = ", extrapolated" if speed.extrapolated else ""
+        interval = f"{fps(figure.low)} to {fps(figure.high)}{beyond}"
+        return f"predicted {fps(figure.fps)} FPS ({interval}) for the network alone"
+    if speed.kind == "published":
+        shown = " and ".join(f"{fps(figure.fps)} FPS" for figure in speed.figures)
+        return f"others published {shown} for this network with other weights, decoding left out"
+    return speed.reason
+
+
+def _teacher(teacher: dict[str, Any], gates: dict[str, float]) -> list[dict[str, Any]]:
+    found = teacher["validation"]
+    return [
+        _row(
+            f"teacher's {words(metric)}",
+            f"at least {percent(least)}",
+            percent(found[metric]),
+            found[metric] >= least,
+            "measured: PyTorch on this computer, validation images",
+        )
+        for metric, least in gates.items()
+        if least > 0
+    ]

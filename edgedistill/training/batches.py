@@ -1,0 +1,229 @@
+"""Training and validation batches: uint8 views, each a pure function of image and seed.
+
+The order of an epoch is a function of (seed, epoch) and a view of (image, stream, view number), so
+any step can be made again: that is what resuming and the teacher's cache rest on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgedistill.data.augment import TrainingView
+from edgedistill.data.pixels import PixelCache
+from edgedistill.training.mixing import Mixing, Plan, mixed
+from edgedistill_device.preprocess_spec import Preprocess
+
+NOT_MIXED = Mixing()
+BATCHES_AHEAD = 4  # made while the network works on the present one
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on.
+
+    Attributes:
+        images: (N, 3, H, W) uint8 RGB.
+        labels: (N,) int64; -1 where an image has none.
+        positions: (N,) int64, position of each image among the training images; on the CPU.
+        views: (N,) int64, which view of it this is; on the CPU.
+        partners: (N,) int64, label of the image mixed in; the own label where nothing was.
+        shares: (N,) float32, of the own image; 1 where nothing was mixed in.
+    """
+
+    images: Tensor
+    labels: Tensor
+    positions: Tensor
+    views: Tensor
+    partners: Tensor
+    shares: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(
+            self.images.to(device),
+            self.labels.to(device),
+            self.positions,
+            self.views,
+            self.partners.to(device),
+            self.shares.to(device),
+        )
+
+    @property
+    def main_labels(self) -> Tensor:
+        """(N,) int64, the label with the larger share: for losses that know only one."""
+        return torch.where(self.shares >= 0.5, self.labels, self.partners)
+
+
+@dataclass(frozen=True)
+class ViewStream:
+    """Which of all possible views a network is trained on; two streams share no view.
+
+    A network is surer of views that it was trained on than of fresh ones, so whoever teaches is
+    asked about another stream than its own.
+
+    Attributes:
+        name: who sees the views.
+        seed: of the training; another seed gives other views.
+        views_per_seed: view v belongs to seed + v // views_per_seed, as its view v % views_per_seed,
+            so that a further training has the views that it would have on its own; None: all
+            views belong to `seed`.
+    """
+
+    name: str
+    seed: int = 0
+    views_per_seed: int | None = None
+
+    def view(self, number: int) -> bytes:
+        """What tells a view from every other view of the same image."""
+        further, within = divmod(number, self.views_per_seed) if self.views_per_seed else (0, number)
+        return f"{self.name} {self.seed + further} {within}".encode()
+
+
+class TrainingSet:
+    """Training images, their labels, and how views of them are made.
+
+    Args:
+        pixels: `pixels[row]` is a decoded (h, w, 3) uint8 image.
+        rows: (N,) of `pixels`.
+        labels: (N,) int64; -1 where an image has none.
+        sha256s: N hex hashes of the images, which seed their views.
+        view: (image, seed) -> (H, W, 3) uint8.
+        mixing: what is mixed into a view.
+        stream: whose views.
+    """
+
+    def __init__(
+        self,
+        pixels: PixelCache,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        sha256s: list[str],
+        view: TrainingView,
+        mixing: Mixing = NOT_MIXED,
+        stream: ViewStream = ViewStream("training"),
+    ):
+        self.pixels, self.rows, self.labels, self.view = pixels, rows, labels, view
+        self.sha256s, self.mixing, self.stream = sha256s, mixing, stream
+        self._seeds = [bytes.fromhex(sha256)[:16] for sha256 in sha256s]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def seed(self, position: int, view: int) -> int:
+        """uint32 that makes this view of this image, wherever the image stands in the list."""
+        digest = hashlib.blake2b(self._seeds[position] + self.stream.view(view), digest_size=4).digest()
+        return int.from_bytes(digest, "little")
+
+    def describe(self) -> dict[str, Any]:
+        """What the views depend on beside the images."""
+        return {**self.view.describe(), **self.mixing.describe(), "stream": vars(self.stream)}
+
+    def batch(self, positions: np.ndarray, views: np.ndarray) -> Batch:
+        made = [self._view(int(p), int(v)) for p, v in zip(positions, views, strict=True)]
+        labels = self.labels[positions].astype(np.int64)
+        partners = [
+            label if plan is None else int(self.labels[plan.partner])
+            for label, (_, plan) in zip(labels, made, strict=True)
+        ]
+        shares = [1.0 if plan is None else plan.share for _, plan in made]
+        return Batch(
+            torch.from_numpy(np.stack([image for image, _ in made])).permute(0, 3, 1, 2),
+            torch.from_numpy(labels),
+            torch.from_numpy(positions.astype(np.int64)),
+            torch.from_numpy(views.astype(np.int64)),
+            torch.tensor(partners, dtype=torch.int64),
+            torch.tensor(shares, dtype=torch.float32),
+        )
+
+    def _view(self, position: int, view: int) -> tuple[np.ndarray, Plan | None]:
+        seed = self.seed(position, view)
+        image = self._unmixed(position, seed)
+        plan = self.mixing.plan(seed, len(self), image.shape[:2])
+        if plan is None:
+            return image, None
+        other = self._unmixed(plan.partner, self.seed(plan.partner, view))
+        return mixed(image, other, plan), plan
+
+    def _unmixed(self, position: int, seed: int) -> np.ndarray:
+        return self.view(self.pixels[int(self.rows[position])], seed)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which images and views each step sees.
+
+    Attributes:
+        images: number of training images.
+        batch_size: a set smaller than this is one batch; a rest at an epoch's end is left out.
+        seed: of the permutation.
+        views: epoch e takes view e modulo views; None gives every epoch a new view.
+        first_view: added to the number of every view.
+        sample_weights: (images,) draw with these weights instead of a permutation, or None.
+        draws: images an epoch, when it is not each image once: a network that may see fewer images
+            than the one it is compared with still takes as many steps.
+    """
+
+    images: int
+    batch_size: int
+    seed: int
+    views: int | None = None
+    sample_weights: np.ndarray | None = None
+    draws: int | None = None
+    first_view: int = 0
+
+    @property
+    def epoch_images(self) -> int:
+        return self.draws or self.images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, self.epoch_images // self.batch_size)
+
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """(epoch_images,) positions."""
+        rng = np.random.default_rng((self.seed, epoch))
+        count = self.epoch_images
+        if self.sample_weights is not None:
+            weights = self.sample_weights / self.sample_weights.sum()
+            return rng.choice(self.images, size=count, p=weights)
+        rounds = [rng.permutation(self.images) for _ in range(-(-count // self.images))]
+        return np.concatenate(rounds)[:count]
+
+    def steps(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(positions, views) of each step from first_step up to, not including, last_step."""
+        epoch, positions = -1, np.empty(0, np.int64)
+        for step in range(first_step, last_step):
+            now, within = divmod(step, self.steps_per_epoch)
+            if now != epoch:
+                epoch, positions = now, self.of_epoch(now)
+            chosen = positions[within * self.batch_size : (within + 1) * self.batch_size]
+            view = epoch if self.views is None else epoch % self.views
+            yield chosen, np.full(len(chosen), self.first_view + view)
+
+
+def validation_images(pixels: PixelCache, rows: np.ndarray, batch_size: int = 64) -> Iterator[np.ndarray]:
+    """(n, H, W, 3) uint8 pieces of the images in `rows`, framed as the board frames them."""
+    for start in range(0, len(rows), batch_size):
+        piece = rows[start : start + batch_size]
+        yield np.stack([pixels.frame(int(row)) for row in piece])
+
+
+def normalised(images: Tensor, spec: Preprocess) -> Tensor:
+    """`edgedistill_device.preprocess.to_input` for a batch, in torch; the same operations in the same order.
+
+    Args:
+        images: (N, 3, H, W) uint8.
+
+    Returns:
+        (N, 3, H, W) float32, channels last in memory.
+    """
+    mean = torch.tensor(spec.mean, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
+    scaled = images.to(torch.float32, memory_format=torch.channels_last) / 255
+    return (scaled - mean) / std

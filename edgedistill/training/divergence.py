@@ -1,0 +1,118 @@
+"""A training whose loss or gradient stops being a number: the batch is kept, it goes back once, then stops.
+
+It goes back to where the epoch began, which is a function of the step and not of the clock, and on
+with a smaller learning rate: with the same one it would only do the same again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgedistill.core import distributed
+from edgedistill.core.files import write_bytes
+from edgedistill.errors import TrainingError
+from edgedistill.training.batches import Batch
+from edgedistill.training.checkpoint import State
+
+LR_AFTER = 0.1  # of the learning rate, for the rest of a training that went back
+OTHERS = "loss of another process"
+
+
+def what_is_wrong(loss: Tensor, parameters: Iterable[nn.Parameter]) -> str | None:
+    """`loss` (under torchrun: of which process), `gradient` or OTHERS that is not finite, or None on all ranks.
+
+    Ask after the backward pass and before the optimizer's step: the weights are whole then.
+    Gradients are means over ranks, so one rank's loss spoils them on all: OTHERS says that it was not
+    this one's.
+
+    Args:
+        loss: () of this rank's part of the batch.
+        parameters: with their gradients; one that overflows in norm counts as not finite.
+    """
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    own_loss = "loss" if distributed.world() == 1 else f"loss of process {distributed.rank()}"
+    wrong = next((name for name, value in ((own_loss, loss), ("gradient", norm)) if not torch.isfinite(value)), None)
+    if distributed.world() == 1 or distributed.mean_over_ranks(float(wrong is None)) == 1:
+        return wrong
+    found = distributed.all_of(wrong)
+    spoiled = wrong != own_loss and any(name not in (None, "gradient") for name in found)
+    return OTHERS if wrong is None or spoiled else wrong
+
+
+def keep_batch(folder: Path, step: int, batch: Batch, sha256s: Sequence[str]) -> Path:
+    """Write what a step saw, for a person to look at.
+
+    Args:
+        folder: of the training.
+        step: names the file.
+        batch: that step's part on this rank.
+        sha256s: of all training images.
+
+    Returns:
+        An .npz: images (n, H, W, 3) uint8 as the network got them before normalising; labels,
+        partners, shares as in `Batch`; positions and views (n,); sha256 (n,) of the image files.
+    """
+    content = io.BytesIO()
+    np.savez(
+        content,
+        images=batch.images.permute(0, 2, 3, 1).cpu().numpy(),
+        labels=batch.labels.cpu().numpy(),
+        partners=batch.partners.cpu().numpy(),
+        shares=batch.shares.cpu().numpy(),
+        positions=batch.positions.numpy(),
+        views=batch.views.numpy(),
+        sha256=np.array([sha256s[position] for position in batch.positions.tolist()]),
+    )
+    rank = f"-rank{distributed.rank()}" if distributed.rank() else ""
+    path = folder / f"bad_batch-{step}{rank}.npz"
+    write_bytes(path, content.getvalue())
+    return path
+
+
+def told_alike(wrong: str, kept: Path | None) -> tuple[str, list[Path]]:
+    """The words of the first rank that is to blame, and the batches of all that are; equal on all ranks.
+
+    Args:
+        wrong: what is not finite here, and where; begins with OTHERS where nothing is.
+        kept: the batch here, if it was.
+    """
+    found = distributed.all_of((wrong, kept))
+    words = [said for said, _ in found if not said.startswith(OTHERS)]
+    return words[0], [path for _, path in found if path]
+
+
+def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Sequence[Path]) -> str:
+    """Set `state` to where the epoch began; the caller puts the weights of there back.
+
+    Args:
+        wrong: what is not finite, and where.
+        kept: the batch, if it was: one part of each rank that is to blame.
+
+    Returns:
+        One line for a person.
+
+    Raises:
+        TrainingError: it went back before.
+    """
+    look = f"its batch is in {' and '.join(map(str, kept))}" if kept else "its batch was not kept"
+    if state.went_back is not None:
+        raise TrainingError(
+            f"the {wrong} again, with {LR_AFTER:g} of the learning rate since step "
+            f"{state.went_back['to_step']}; lower peak_lr, or mend images and labels: {look}"
+        )
+    first = state.step - state.step % steps_per_epoch
+    state.went_back = {
+        "from_step": state.step,
+        "to_step": first,
+        "why": wrong,
+        "batch": ", ".join(path.name for path in kept) or None,
+        "lr_scale": LR_AFTER,
+    }
+    state.lr_scale, state.step, state.sums = LR_AFTER, first, {}
+    return f"the {wrong}; {look}; back to step {first}, once, and on with {LR_AFTER:g} of the learning rate"

@@ -1,0 +1,300 @@
+"""What the stages that train have in common: images in, a trained model and its history out."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgedistill.config.deployment import RunConfig
+from edgedistill.config.recipe import Recipe
+from edgedistill.config.training import NetConfig, StudentConfig, TrainingConfig
+from edgedistill.core import distributed
+from edgedistill.core.files import write_json
+from edgedistill.errors import TrainingError
+from edgedistill.evaluation.classification import calibration_error, measures
+from edgedistill.evaluation.embeddings import nearest_other_scores
+from edgedistill.models.build import is_embedding, outputs, parameter_count, preprocess_of, resize_px_of
+from edgedistill.models.weights import model_from_weights, save_weights
+from edgedistill.progress.reporter import Talk
+from edgedistill.records.layout import WEIGHTS
+from edgedistill.records.result import Result
+from edgedistill.training.batches import Order, TrainingSet, normalised
+from edgedistill.training.history import HistoryWriter
+from edgedistill.training.images import Images
+from edgedistill.training.loop import Term, Training
+from edgedistill.training.schedule import epochs_of
+from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def spec_for(name: str, recipe: Recipe) -> Preprocess:
+    """The run's frame with the mean and std of the named model's own config."""
+    data = recipe.data
+    resize_px = resize_px_of(recipe.student.model, data.image_px, data.crop_fraction, data.fit)
+    return preprocess_of(name, data.image_px, resize_px, data.interpolation, data.fit, data.sixteen_bit_range)
+
+
+def device_of(run: RunConfig) -> torch.device:
+    """Choose where to train and how many threads to use; call it once, before any model."""
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    _keep_big_blocks()
+    if run.device == "cpu" or (run.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    return torch.device("cuda", distributed.local_rank())
+
+
+def logits_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:
+    """(N, C) float32 outputs of a model in eval mode over uint8 pieces (n, H, W, 3): logits, or
+    the embedding of a network without classes."""
+    return _over_pieces(model, model, spec, frames, device)
+
+
+def pooled_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:
+    """(N, F) float32 pooled features of a model in eval mode, as `logits_of`."""
+    return _over_pieces(model, lambda batch: outputs(model, batch)[1], spec, frames, device)
+
+
+def _over_pieces(
+    model: nn.Module,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    spec: Preprocess,
+    frames,
+    device: torch.device,
+) -> np.ndarray:
+    model.eval().to(device)
+    pieces = []
+    with torch.no_grad():
+        for images in frames:
+            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
+            pieces.append(forward(normalised(batch, spec)).float().cpu().numpy())
+    return np.concatenate(pieces)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network is trained on and against.
+
+    Attributes:
+        images: training set.
+        terms: name -> part of the loss.
+        draws: images an epoch, None for each once.
+        extra: modules that are trained along and thrown away.
+        read: gives the network's outputs, as `Training.read`.
+    """
+
+    images: TrainingSet
+    terms: Mapping[str, Term]
+    draws: int | None = None
+    extra: nn.Module | None = None
+    read: Callable[[nn.Module, torch.Tensor], Any] = outputs
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained: a network, where its weights come from, and the file they go to.
+
+    Attributes:
+        name: model.
+        weights: source, as in the recipe.
+        model: the network itself.
+        lesson: what it is trained on and against.
+        number: 0 for a stage's first training; the others get their number in every file name.
+        title: for progress lines.
+        first_view: of its stream that it sees.
+    """
+
+    name: str
+    weights: str
+    model: nn.Module
+    lesson: Lesson
+    number: int = 0
+    title: str = ""
+    first_view: int = 0
+
+    @property
+    def file(self) -> str:
+        return f"weights-{self.number}.safetensors" if self.number else WEIGHTS
+
+
+def train_and_save(
+    images: Images,
+    subject: Subject,
+    config: TrainingConfig,
+    views: int | None,
+    device: torch.device,
+    out: Path,
+    talk: Talk,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> Result:
+    """Train, keep the weights that `distill.keep` asks for, and describe them with validation figures.
+
+    A training that an interrupted stage has finished already is not done again. Under `torchrun`
+    all ranks train, the first one writes, and all get the same result.
+
+    Args:
+        views: of each image that are seen again and again; None for a new one each epoch.
+        out: the stage's folder.
+        on_epoch: called with each row of the history.
+    """
+    record = out / f"trained-{subject.number}.json"
+    place = out / f"training-{subject.number}" if subject.number else out
+    if not distributed.agreed(record.exists):
+        _train(images, subject, config, views, device, record, place, talk, on_epoch)
+    if distributed.is_first():  # here: a kill may come between the record and this
+        (place / CHECKPOINT).unlink(missing_ok=True)
+    kept = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
+    return Result(kept["values"], (subject.file,), kept["cost"])  # the record holds times
+
+
+def _train(
+    images: Images,
+    subject: Subject,
+    config: TrainingConfig,
+    views: int | None,
+    device: torch.device,
+    record: Path,
+    place: Path,
+    talk: Talk,
+    on_epoch: Callable[[dict[str, Any]], None],
+) -> None:
+    """Leaves the weights beside `record` and, last, that; checkpoint and history in `place`."""
+    recipe, lesson = images.recipe, subject.lesson
+    spec = spec_for(subject.name, recipe)
+    drawn = images.drawn(lesson.images)
+    order = Order(len(lesson.images), config.batch_size, config.seed, views, drawn, lesson.draws, subject.first_view)
+    config = config.model_copy(update={"epochs": epochs_of(config, order.steps_per_epoch)})
+    place.mkdir(exist_ok=True)
+    history = HistoryWriter(place, recipe.run.tensorboard) if distributed.is_first() else None
+
+    def validate(net: nn.Module) -> dict[str, Any]:
+        found = _validation(net, spec, images, device)
+        return {f"eval_{key}": found[key] for key in ("loss", "top1_fraction", "balanced_accuracy_fraction")}
+
+    def tell(row: dict[str, Any]) -> None:
+        if history is not None:
+            history(row)
+        on_epoch(row)
+
+    training = Training(
+        subject.model,
+        spec,
+        lesson.images,
+        order,
+        lesson.terms,
+        config,
+        validate,
+        device,
+        checkpoint=place / CHECKPOINT,
+        checkpoint_seconds=recipe.run.checkpoint_seconds,
+        on_epoch=tell,
+        extra=lesson.extra or nn.Identity(),
+        read=lesson.read,
+        precision=recipe.run.precision,
+        metric=recipe.data.metric,
+        keep=recipe.distill.keep,
+    )
+    start = time.monotonic()
+    rows = training.run(talk, subject.title or record.parent.name.removesuffix(".partial"))
+    seconds = time.monotonic() - start
+    if history is None:
+        return
+    history.close()
+    steps = order.steps_per_epoch * config.epochs
+    values = described(images, subject, record.with_name(subject.file), device)
+    values |= {"seed": config.seed, "epochs": config.epochs, "steps": steps, "history": rows}
+    found = {"went_back": training.went_back, "best": training.best}
+    values |= {key: value for key, value in found.items() if value is not None}
+    seen = steps * min(config.batch_size, order.epoch_images)
+    write_json(record, {"values": values, "cost": _cost(seconds, seen, training)})
+
+
+def _cost(seconds: float, images: int, training: Training) -> dict[str, Any]:
+    return {
+        "training_seconds": seconds,
+        "images_per_second": images / max(seconds, 1e-9),
+        "processes": distributed.world(),
+        "speed": str(training.speed),
+    }
+
+
+def described(images: Images, subject: Subject, file: Path, device: torch.device) -> dict[str, Any]:
+    """Save the weights as `file` and give what the stage's JSON says of them."""
+    spec = spec_for(subject.name, images.recipe)
+    preprocess = dict_from_preprocess(spec)
+    about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess}
+    if is_embedding(subject.model):
+        about["output"] = "embedding"
+    save_weights(subject.model, file, about)
+    return {
+        "model": subject.name,
+        "weights": subject.weights,
+        "parameters": parameter_count(subject.model),
+        "training_images": len(subject.lesson.images),
+        "class_weights": images.named_class_weights(),
+        "preprocess": preprocess,
+        "validation": _validation(subject.model, spec, images, device),
+    }
+
+
+def new_network(
+    net: StudentConfig | NetConfig,
+    classes: list[str],
+    seed: int,
+    output: str = "logits",
+    say: Callable[[str], None] = lambda line: None,
+) -> nn.Module:
+    """A network before training: equal bits for equal seeds, whoever teaches it."""
+    torch.manual_seed(seed)
+    return model_from_weights(
+        net.model,
+        net.weights,
+        classes,
+        will_train=True,
+        output=output,
+        class_names=net.classes,
+        section="student",
+        say=say,
+    )
+
+
+def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torch.device) -> dict[str, Any]:
+    """On validation images; of an embedding, by each image's nearest other one.
+
+    Raises:
+        TrainingError: outputs that are not finite.
+    """
+    logits, labels = logits_of(model, spec, images.frames("val"), device), images.labels("val")
+    if not np.isfinite(logits).all():
+        raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
+    if is_embedding(model):
+        scores = nearest_other_scores(logits, labels, len(images.classes))
+        return {"loss": None, **measures(scores, labels, images.classes)}
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1))
+    loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
+    return {
+        "loss": loss,
+        "calibration_error": calibration_error(logits, labels),
+        **measures(logits, labels, images.classes),
+    }
+
+
+def _keep_big_blocks() -> None:
+    """Let glibc keep freed blocks: by default every activation is mapped and faulted in anew."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    except OSError:
+        pass  # another C library: nothing to gain

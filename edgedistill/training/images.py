@@ -1,0 +1,87 @@
+"""The run's images as the stages use them: table, decoded pixels, and training views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.data.augment import TrainingView
+from edgedistill.data.balance import class_weights, sample_weights
+from edgedistill.data.pool import POOL
+from edgedistill.data.prepared import PreparedImages
+from edgedistill.training.batches import NOT_MIXED, TrainingSet, ViewStream, validation_images
+from edgedistill.training.mixing import Mixing
+
+
+@dataclass(frozen=True)
+class Images(PreparedImages):
+    """The run's images, and how training views are made of them."""
+
+    view: TrainingView
+    recipe: Recipe
+
+    def frames(self, split: str):
+        """uint8 pieces (n, H, W, 3), framed as on the board."""
+        return validation_images(self.pixels, self.rows(split))
+
+    @property
+    def mixing(self) -> Mixing:
+        """Of the student's views."""
+        distill = self.recipe.distill
+        return Mixing(distill.mixup_alpha, distill.cutmix_alpha, distill.mix_fraction)
+
+    def stream(self, link: int = 0) -> ViewStream:
+        """The views that a student is taught on; another stream for each link of a chain, because
+        the network before it has learnt the views that it was itself taught on."""
+        distill = self.recipe.distill
+        return ViewStream(f"student {link}", distill.seed, distill.views)
+
+    @cached_property
+    def training(self) -> TrainingSet:
+        """The labelled images as the teacher sees them, never mixed."""
+        own = ViewStream("teacher", self.recipe.first_teacher.seed)
+        return self.training_set(self.rows("train"), NOT_MIXED, own)
+
+    @cached_property
+    def alone(self) -> TrainingSet:
+        """What the student may learn from without a teacher: the labelled images."""
+        return self.training_set(self.rows("train"), self.mixing, self.stream())
+
+    def from_sources(self, link: int) -> TrainingSet:
+        """What link `link` of a chain is taught on, unless its images are synthesised."""
+        labelled, pool = self.rows("train"), self.rows(POOL)
+        rows = {"beside": np.concatenate([labelled, pool]), "instead": pool}[self.recipe.distill.pool]
+        return self.training_set(rows, self.mixing, self.stream(link))
+
+    def training_set(self, rows: np.ndarray, mixing: Mixing, stream: ViewStream) -> TrainingSet:
+        sha256s = [self.table.sha256[row] for row in rows]
+        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing, stream)
+
+    def drawn(self, chosen: TrainingSet) -> np.ndarray | None:
+        """Weights for drawing images, as the recipe asks; an unlabelled one has the mean weight."""
+        if self.recipe.data.balance != "sample":
+            return None
+        labelled = chosen.labels >= 0
+        weights = np.ones(len(chosen))
+        if labelled.any():
+            weights[labelled] = sample_weights(chosen.labels[labelled])
+            weights[~labelled] = weights[labelled].mean()
+        return weights
+
+    def class_weights(self) -> torch.Tensor | None:
+        """(classes,) weights of the images in the loss, by their label, as the recipe asks."""
+        if self.recipe.data.balance != "loss":
+            return None
+        weighed = class_weights(self.labels("train"), len(self.classes))
+        return torch.tensor(weighed, dtype=torch.float32)
+
+    def named_class_weights(self) -> dict[str, float] | None:
+        """Class -> its weight, for people."""
+        weights = self.class_weights()
+        if weights is None:
+            return None
+        return {name: round(weight, 4) for name, weight in zip(self.classes, weights.tolist(), strict=True)}

@@ -1,0 +1,324 @@
+"""The one training loop: teacher, baseline and student, on one process or under `torchrun`.
+
+Everything a step does is a function of the step number, so a run that was killed goes on from
+its last checkpoint and, on a CPU with the same thread count, ends with the same bits. N ranks
+take N equal parts of the same batches and follow the trajectory of one process. What happens to
+one that diverges is in divergence.py.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+
+from edgedistill.config.training import TrainingConfig
+from edgedistill.core import distributed
+from edgedistill.core.prefetch import made_ahead
+from edgedistill.models.build import outputs
+from edgedistill.progress.reporter import Talk
+from edgedistill.training import checkpoint
+from edgedistill.training.autotune import FIXED, Speed, fastest
+from edgedistill.training.batches import BATCHES_AHEAD, Batch, Order, TrainingSet, normalised
+from edgedistill.training.checkpoint import Parts, State
+from edgedistill.training.divergence import OTHERS, go_back, keep_batch, told_alike, what_is_wrong
+from edgedistill.training.sync_batch_norm import synchronise_batch_norms
+from edgedistill_device.preprocess_spec import Preprocess
+
+
+class Outputs(NamedTuple):
+    """What a student says to a batch.
+
+    Attributes:
+        logits: (N, C).
+        features: (N, F), pooled.
+        maps: (N, C_i, H_i, W_i) each, where the student is tapped.
+    """
+
+    logits: Tensor
+    features: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of the loss.
+
+    Attributes:
+        value: (student's outputs, batch) -> () tensor, of this rank's part of the batch, such that
+            the mean over ranks is the whole batch's.
+        weight: of the value; reached after `warmup_fraction` of the steps, from 0.
+    """
+
+    value: Callable[[Outputs, Batch], Tensor]
+    weight: float
+    warmup_fraction: float = 0.0
+
+    def weight_at(self, step: int, total_steps: int) -> float:
+        warmup = self.warmup_fraction * total_steps
+        return self.weight * min(1.0, (step + 1) / warmup) if warmup >= 1 else self.weight
+
+
+class _Network(nn.Module):
+    """A model whose forward gives all that the loss asks for: what DDP wants to wrap."""
+
+    def __init__(self, model: nn.Module, read: Callable[[nn.Module, Tensor], Any]):
+        super().__init__()
+        self.model, self._read = model, read
+
+    def forward(self, images: Tensor) -> Any:
+        return self._read(self.model, images)
+
+
+@dataclass
+class Training:
+    """One training, resumable.
+
+    Attributes:
+        model: trained in place.
+        spec: the model's preprocessing.
+        images: training images; `order` says which come when.
+        terms: name -> Term.
+        config: learning rate, seed, and epochs, after `schedule.epochs_of`.
+        evaluate: called after each epoch, gives JSON-able figures for the history.
+        checkpoint: file to resume from, or None to keep none.
+        on_epoch: told each row of the history.
+        extra: modules that are trained along and thrown away (projectors).
+        read: (model, images) -> logits, features and perhaps maps, in one forward pass.
+        precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
+        metric: by which the view names the best epoch so far.
+        keep: `last`, or `best`: weights of the epoch with the best `metric`, of equal ones the latest.
+        best: epoch and value of that epoch, after `run`; None when the last one is kept.
+    """
+
+    model: nn.Module
+    spec: Preprocess
+    images: TrainingSet
+    order: Order
+    terms: Mapping[str, Term]
+    config: TrainingConfig
+    evaluate: Callable[[nn.Module], dict[str, Any]]
+    device: torch.device
+    checkpoint: Path | None = None
+    checkpoint_seconds: float = 20.0
+    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
+    extra: nn.Module = field(default_factory=nn.Identity)
+    read: Callable[[nn.Module, Tensor], Any] = outputs
+    precision: str = "fp32"
+    metric: str = "top1_fraction"
+    keep: str = "last"
+    best: dict[str, Any] | None = field(default=None, init=False)
+    speed: Speed = field(default=FIXED, init=False)
+    went_back: dict[str, Any] | None = field(default=None, init=False)
+    _best_weights: dict[str, Tensor] = field(default_factory=dict, init=False)
+
+    def run(self, talk: Talk, title: str) -> list[dict[str, Any]]:
+        """Train to the end; returns the history, one row an epoch.
+
+        Raises:
+            TrainingError: a loss that is not finite for the second time, or a checkpoint of
+                another training.
+            RecipeError: a batch that does not divide by the number of ranks.
+        """
+        own = distributed.share_of(min(self.config.batch_size, self.order.epoch_images))
+        self.model.to(self.device)
+        self.extra.to(self.device)
+        saved = self._saved()
+        self.speed = Speed(*saved["speed"]) if saved else self._fastest(talk, title)
+        self.model.to(memory_format=self.speed.memory_format)
+        network = self._network()
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr)
+        per_epoch = self.order.steps_per_epoch
+        total = per_epoch * self.config.epochs
+        state = self._resumed(saved, optimizer)
+        parts = Parts(self.model, self.extra, optimizer)
+        epoch_start = saved["epoch_start"] if saved else parts.copied()
+        saved_at = time.monotonic()
+        about = {
+            "images_each": min(self.config.batch_size, self.order.epoch_images),
+            "epochs": self.config.epochs,
+            "history": state.history,
+            "metric": self.metric,
+        }
+        with talk.progress(title, total, state.step, **about) as show:
+            while state.step < total:
+                steps = ((positions[own], views[own]) for positions, views in self.order.steps(state.step, total))
+                for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
+                    wrong = self._step(network, batch, optimizer, state, total)
+                    if wrong is not None:
+                        talk.say(f"  {title}: {self._gone_back(wrong, batch, state)}")
+                        parts.put_back(epoch_start)
+                        epoch_start = {}
+                        break
+                    state.step += 1
+                    in_epoch = 1 + (state.step - 1) % per_epoch
+                    show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
+                    if state.step % per_epoch == 0:
+                        self._end_epoch(state, per_epoch, optimizer)
+                        show.end_epoch()
+                        ended = state.step == total  # from there nothing goes back
+                        epoch_start = {} if state.went_back or ended else parts.copied()
+                    if time.monotonic() - saved_at >= self.checkpoint_seconds:
+                        self._save(parts, state, epoch_start)
+                        saved_at = time.monotonic()
+        self.model.eval()
+        if state.best is not None:
+            self.model.load_state_dict(self._best_weights)
+        self.went_back, self.best = state.went_back, state.best
+        return state.history
+
+    def _batch(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
+        return self.images.batch(*job)
+
+    def _network(self) -> nn.Module:
+        network = _Network(self.model, self.read)
+        if distributed.world() == 1:
+            return network
+        synchronise_batch_norms(self.model)
+        return nn.parallel.DistributedDataParallel(network)
+
+    def _fastest(self, talk: Talk, title: str) -> Speed:
+        if self.precision != "auto":
+            return FIXED._replace(bfloat16=self.precision == "bf16")
+        count = min(self.config.batch_size, len(self.images)) // distributed.world()
+        images = self.images.batch(np.arange(count), np.zeros(count, np.int64)).images
+        pixels = normalised(images.to(self.device), self.spec)
+        choice, told = distributed.agreed(lambda: fastest(self.model, self.read, pixels))
+        talk.say(f"  {title}: {told}")
+        return Speed(*choice)
+
+    def _step(
+        self,
+        network: nn.Module,
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+        state: State,
+        total: int,
+    ) -> str | None:
+        """One optimizer step; adds each term's value to the epoch's sums.
+
+        Returns:
+            None, or what is not finite, and then the weights were not touched.
+        """
+        # Dropout is a function of these three. Hashed: torch takes 32 bits of a wider seed.
+        entropy = np.random.SeedSequence((self.config.seed, state.step, distributed.rank()))
+        torch.manual_seed(int(entropy.generate_state(1)[0]))
+        lr = lr_at(state.step, total, self.config.warmup_fraction, self.config.peak_lr)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * state.lr_scale
+        batch = batch.to(self.device)
+        network.train()
+        pixels = normalised(batch.images, self.spec).to(memory_format=self.speed.memory_format)
+        with self.speed.autocast(self.device):
+            found = Outputs(*network(pixels))
+        values = {name: term.value(found, batch) for name, term in self.terms.items()}
+        loss = sum(
+            (self.terms[name].weight_at(state.step, total) * value for name, value in values.items()),
+            start=torch.zeros((), device=self.device),
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._average_extra_gradients()
+        wrong = what_is_wrong(loss, (p for group in optimizer.param_groups for p in group["params"]))
+        if wrong is not None:
+            return (
+                f"{wrong} is not finite at step {state.step} ("
+                + ", ".join(f"{name} {value.item():.4g}" for name, value in values.items())
+                + ")"
+            )
+        optimizer.step()
+        for name, value in {**values, "loss": loss}.items():
+            state.sums[name] = state.sums.get(name, 0.0) + value.item()
+        return None
+
+    def _average_extra_gradients(self) -> None:
+        """Over ranks; DDP does it for the model, projectors stand beside it and are small."""
+        if distributed.world() > 1:
+            for parameter in (p for p in self.extra.parameters() if p.grad is not None):
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= distributed.world()
+
+    def _gone_back(self, wrong: str, batch: Batch, state: State) -> str:
+        kept = None
+        if self.checkpoint is not None and not wrong.startswith(OTHERS):
+            kept = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
+        return go_back(state, self.order.steps_per_epoch, *told_alike(wrong, kept))
+
+    def _end_epoch(self, state: State, per_epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        epoch = state.step // per_epoch
+        means = {name: distributed.mean_over_ranks(value / per_epoch) for name, value in state.sums.items()}
+        self.model.eval()
+        row = {
+            "epoch": epoch,
+            "train_loss": means.pop("loss"),
+            "terms": means,
+            "lr": optimizer.param_groups[0]["lr"],
+            **distributed.agreed(lambda: self.evaluate(self.model)),
+        }
+        state.sums = {}
+        state.history.append(row)
+        value = row.get(f"eval_{self.metric}")
+        if self.keep == "best" and (state.best is None or value >= state.best["value"]):
+            state.best = {"epoch": epoch, "value": value}
+            self._best_weights = checkpoint.copied(self.model.state_dict())
+        self.on_epoch(row)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """No weight decay on biases, norms, and what a network names, like position embeddings."""
+        return [
+            group
+            for module in (self.model, self.extra)
+            for group in param_groups_weight_decay(
+                module, self.config.weight_decay, no_weight_decay_list=getattr(module, "no_weight_decay", tuple)()
+            )
+        ]
+
+    def _save(self, parts: Parts, state: State, epoch_start: dict[str, Any]) -> None:
+        if self.checkpoint is not None and distributed.is_first():
+            checkpoint.save(self.checkpoint, parts, state, self.speed, epoch_start, self._best_weights)
+
+    def _saved(self) -> dict[str, Any] | None:
+        """The checkpoint, with the networks' weights put in; every rank reads the one file."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return None
+        saved = checkpoint.load(self.checkpoint, self.device)
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.extra.load_state_dict(saved["extra"])
+        except (RuntimeError, KeyError) as error:
+            raise checkpoint.misfit(self.checkpoint, error) from None
+        return saved
+
+    def _resumed(self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> State:
+        if saved is None:
+            return State()
+        try:
+            optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise checkpoint.misfit(self.checkpoint, error) from None
+        state, self._best_weights = State(**saved["state"]), saved["best"]
+        for row in state.history:
+            self.on_epoch(row)
+        return state
+
+
+def lr_at(step: int, total_steps: int, warmup_fraction: float, peak_lr: float) -> float:
+    """Learning rate of a step: linear rise to `peak_lr`, then a cosine down to 0.
+
+    Args:
+        step: 0..total_steps-1.
+        warmup_fraction: share of total_steps that rises.
+    """
+    warmup = round(warmup_fraction * total_steps)
+    if step < warmup:
+        return peak_lr * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total_steps - warmup)
+    return 0.5 * peak_lr * (1 + math.cos(math.pi * progress))

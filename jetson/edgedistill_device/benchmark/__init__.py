@@ -1,0 +1,1 @@
+"""Latency and throughput of a bundle, alone and against another."""

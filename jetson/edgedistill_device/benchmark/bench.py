@@ -1,0 +1,303 @@
+"""How long one image takes: warm-up outside, raw samples kept, nearest-rank percentiles.
+
+The method is MLPerf Inference's SingleStream (inference_rules.adoc) in this: one image at a time,
+the next is given when the last has come back, latencies are percentiles of all of them, accuracy is
+checked in a run of its own (`verify`). It is not in this: we take `--runs` calls and not 600 s, a
+percentile needs only as many runs that one lies beyond it (MLPerf's early stopping wants many more),
+LoadGen does not choose the images, and nothing is audited.
+"""
+
+import math
+import os
+import queue
+import threading
+import time
+
+from edgedistill_device.benchmark import benchreport
+from edgedistill_device.board import sampler, telemetry, trace
+from edgedistill_device.board.conditions import conditions, energy, warnings
+from edgedistill_device.decode import read_image
+from edgedistill_device.engine import layer_times
+from edgedistill_device.errors import BenchError, ImageError
+from edgedistill_device.json_text import json_text
+from edgedistill_device.preprocess import Preparer
+
+WARMUP = 20
+SETTLE = 2  # calls that are not timed after something else ran: its data lies in the caches
+PERCENTILES = (50, 90, 95, 99)
+BUFFERS = 3  # inputs in flight when pipelined: one decoded, one waiting, one in the network
+POWER_SECONDS = 3.0  # the pipelined run lasts at least that where power can be read
+NO_COMPUTE = "this backend does not time its own computing"
+
+
+def measure_ms(call, warmup, runs, clock=time.perf_counter, also=None, starts=None):
+    """Wall times of `runs` calls after `warmup` more, in ms.
+
+    `call` must return only when its result is in host memory, or this times the launch. `also` is
+    called after each timed call, outside the timing; if it returns true, it did work of its own, and
+    SETTLE calls follow that are not timed. `starts` gets the clock at the start of each timed call.
+    """
+    for _ in range(warmup):
+        call()
+    samples = []
+    for _ in range(runs):
+        start = clock()
+        call()
+        samples.append((clock() - start) * 1e3)
+        if starts is not None:
+            starts.append(start)
+        if also is not None and also():
+            for _ in range(SETTLE):
+                call()
+    return samples
+
+
+def runs_for(percentile):
+    """Fewest runs of which one lies beyond the percentile: 100 for 99."""
+    return int(math.ceil(100.0 / (100 - percentile)))
+
+
+def summary_ms(samples):
+    """Nearest-rank percentiles of a list of ms; p99 only from 100 samples on.
+
+    Raises:
+        BenchError: no samples.
+    """
+    if not samples:
+        raise BenchError("no samples; expected --runs of at least 10")
+    ordered = sorted(samples)
+    found = {"runs": len(ordered), "max_ms": ordered[-1], "mean_ms": sum(ordered) / len(ordered)}
+    for percentile in PERCENTILES:
+        rank = max(0, int(math.ceil(percentile * len(ordered) / 100.0)) - 1)
+        enough = len(ordered) >= runs_for(percentile)
+        found["p%d_ms" % percentile] = ordered[rank] if enough else None
+    return found
+
+
+def pipelined(fill, infer, buffers, images, seconds, clock=time.perf_counter):
+    """Throughput with a thread that prepares inputs while the network works.
+
+    Args:
+        fill: fill(buffer) prepares the next image into it.
+        infer: infer(buffer) returns when its result is in host memory.
+        buffers: arrays in flight, at least two.
+        images: at least so many.
+        seconds: and at least so long.
+
+    Returns:
+        images done, start and end by the clock; as many images as there are buffers went before.
+
+    Raises:
+        whatever `fill` raised, here.
+    """
+    free, ready = queue.Queue(), queue.Queue()
+
+    def prepare():
+        buffer = free.get()
+        while buffer is not None:
+            try:
+                fill(buffer)
+            except Exception as error:  # raised again where it can be answered
+                ready.put((None, error))
+                return
+            ready.put((buffer, None))
+            buffer = free.get()
+
+    thread = threading.Thread(target=prepare, name="prepare", daemon=True)
+    thread.start()
+    for buffer in buffers:
+        free.put(buffer)
+    done, start = -len(buffers), None
+    try:
+        while done < images or clock() - start < seconds:
+            buffer, error = ready.get()
+            if error is not None:
+                raise error
+            infer(buffer)
+            free.put(buffer)
+            done += 1
+            if done == 0:
+                start = clock()
+        end = clock()
+    finally:
+        free.put(None)
+        thread.join()
+    return done, start, end
+
+
+def bench(
+    folder,
+    manifest,
+    runner,
+    images,
+    runs,
+    warmup=WARMUP,
+    clock=time.perf_counter,
+    baseline=None,
+    root="/",
+):
+    """Time the network alone and the whole way from an image file, one by one and pipelined.
+
+    Args:
+        folder: the bundle; raw samples go into its `work` folder.
+        manifest: Manifest.
+        runner: entered. Where it has `last_compute_ms`, the device's own timing of the last
+            `infer`, that is a third scope.
+        images: paths of image files, taken in turn.
+        runs: timed calls of each scope, at least 10.
+        baseline: `telemetry.memory()` from before the runner was entered; now, when None.
+        root: where /sys and /proc hang.
+
+    Returns:
+        JSON-able, see benchreport.KEYS.
+    """
+    if runs < 10:
+        raise BenchError("--runs %d: expected at least 10" % (runs,))
+    baseline = baseline or telemetry.memory()
+    clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root, clock=clock)
+    zero = clock()
+    spec = manifest.preprocess
+    samples, starts = _one_by_one(spec, runner, images, runs, warmup, clock, watch)
+    done, start, end = _in_a_stream(spec, runner, images, runs, clock, watch)
+    watch.finish()
+    scopes = {name: summary_ms(values) for name, values in samples.items()}
+    found = conditions(watch, clocks, mode)
+    if "compute_ms" not in scopes:
+        found["absent"]["compute_ms"] = NO_COMPUTE
+    few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs) for p in PERCENTILES if runs < runs_for(p)]
+    loops = _loops(samples, starts) + [("pipelined", start, end)]
+    report = dict(
+        found,
+        version=benchreport.VERSION,
+        verb="bench",
+        model=manifest.model,
+        backend=type(runner).__name__,
+        provenance=runner.provenance,
+        requested=manifest.precision_requested,
+        executed=runner.executed,
+        machine=telemetry.machine(),
+        compute_ms=scopes.get("compute_ms"),
+        host_ms=scopes["host_ms"],
+        end_to_end_ms=scopes["end_to_end_ms"],
+        fps={
+            "host": 1e3 / scopes["host_ms"]["p50_ms"],
+            "end_to_end": 1e3 / scopes["end_to_end_ms"]["p50_ms"],
+            "pipelined": done / (end - start),
+        },
+        memory=_memory(baseline, watch),
+        power=energy(watch, start, end, done),
+        warmup=warmup,
+        samples_file=keep_samples(folder, "bench_samples.json", _rounded(samples, starts, zero)),
+        trace=trace.trace(watch.readings, zero, loops),
+        trtexec=None,
+        warnings=warnings(found) + few,
+    )
+    batch = Preparer(spec)(Turn(images, spec.sixteen_bit).read())
+    report["layer_times"], reason = layer_times.layer_times(runner, batch)
+    if reason:
+        report["absent"]["layer_times"] = reason
+    return report
+
+
+def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
+    """Raw samples of each scope, and the clock at the start of each call of `host` and `end_to_end`."""
+    prepare, turn, compute = Preparer(spec), Turn(images, spec.sixteen_bit), []
+    prepare(turn.read())
+    starts = {"host": [], "end_to_end": []}
+
+    def note():
+        compute.append(runner.last_compute_ms)
+        return watch.tick_if_due()
+
+    runner.infer(prepare.batch)
+    has_compute = getattr(runner, "last_compute_ms", None) is not None
+    host = measure_ms(
+        lambda: runner.infer(prepare.batch),
+        warmup,
+        runs,
+        clock,
+        note if has_compute else watch.tick_if_due,
+        starts["host"],
+    )
+    watch.tick()
+    whole = measure_ms(
+        lambda: runner.infer(prepare(turn.read())),
+        warmup,
+        runs,
+        clock,
+        watch.tick_if_due,
+        starts["end_to_end"],
+    )
+    watch.tick()
+    samples = {"host_ms": host, "end_to_end_ms": whole}
+    return dict(samples, compute_ms=compute) if has_compute else samples, starts
+
+
+def _in_a_stream(spec, runner, images, runs, clock, watch):
+    """What `pipelined` gives, with telemetry read all the time."""
+    seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
+    prepare, turn = Preparer(spec), Turn(images, spec.sixteen_bit)
+    buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
+    with watch:
+        return pipelined(lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds, clock)
+
+
+def _loops(samples, starts):
+    """(scope, clock at its start, clock at its end) of the loops of single calls."""
+    return [(scope, begun[0], begun[-1] + samples[scope + "_ms"][-1] / 1e3) for scope, begun in starts.items()]
+
+
+def _rounded(samples, starts, zero):
+    """What is kept: ms of each call, and when it began, in seconds of the bench; to 0.1 us and 0.1 ms."""
+    kept = {scope: [round(ms, 4) for ms in values] for scope, values in samples.items()}
+    for scope, begun in starts.items():
+        kept[scope + "_start_s"] = [round(start - zero, 4) for start in begun]
+    return kept
+
+
+class Turn(object):
+    """Image files in turn, for ever."""
+
+    def __init__(self, images, sixteen_bit):
+        if not images:
+            raise ImageError("bench needs at least one image file, the bundle has none")
+        self._images, self._sixteen_bit, self._next = images, sixteen_bit, 0
+
+    def read(self):
+        path = self._images[self._next % len(self._images)]
+        self._next += 1
+        return read_image(path, self._sixteen_bit)
+
+
+def _memory(before, watch):
+    after = telemetry.memory()
+    return {
+        "process_before_mib": before["process_peak_mib"],
+        "process_peak_mib": after["process_peak_mib"],
+        "available_before_mib": before["available_mib"],
+        "available_least_mib": watch.least_available_mib,
+        "available_delta_mib": _delta(watch.least_available_mib, before["available_mib"]),
+        "nvmap_before_mib": before["nvmap_mib"],
+        "nvmap_most_mib": watch.most_nvmap_mib,
+        "nvmap_delta_mib": _delta(before["nvmap_mib"], watch.most_nvmap_mib),
+        "method": "VmHWM of this process, Python and libraries included; MemAvailable and "
+        "NvMapMemUsed of the system, from before the network was loaded",
+    }
+
+
+def _delta(low, high):
+    return None if low is None or high is None else round(high - low, 1)
+
+
+def keep_samples(folder, name, samples):
+    """Raw samples in `work/`, which is no part of the bundle; its name, or None if read-only."""
+    name = os.path.join("work", name)
+    path = os.path.join(str(folder), name)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path + ".tmp", "w", encoding="utf-8") as file:
+            file.write(json_text(samples))
+        os.replace(path + ".tmp", path)
+    except (IOError, OSError):
+        return None
+    return name

@@ -1,0 +1,110 @@
+"""The benchmark's JSON, version 2: what the board prints and the workstation reads.
+
+Scopes: compute_ms (the device's own timing, None where the backend gives none), host_ms (with copies),
+end_to_end_ms (from the image file); fps of host and end_to_end are 1 / p50 of one image at a time,
+pipelined is throughput with the next image prepared meanwhile. `state` says whether to believe them.
+layer_times: of layer_times.layer_times, None with a reason in `absent`; trace: of trace.trace.
+"""
+
+import json
+import math
+
+from edgedistill_device.errors import BenchError
+from edgedistill_device.json_text import json_text
+
+VERSION = 2
+STATES = ("locked", "unlocked", "throttled", "unknown")
+KEYS = (
+    "version",
+    "verb",
+    "model",
+    "backend",
+    "provenance",
+    "requested",
+    "executed",
+    "machine",
+    "compute_ms",
+    "host_ms",
+    "end_to_end_ms",
+    "fps",
+    "memory",
+    "power",
+    "state",
+    "clocks_mhz",
+    "power_mode",
+    "temperatures_c",
+    "throttle",
+    "absent",
+    "trtexec",
+    "warmup",
+    "samples_file",
+    "warnings",
+)
+LATER = ("layer_times", "trace")  # keys that a report of this version may lack: older ones do
+
+
+def line_from_report(report):
+    """One line of JSON; ends by reading it back."""
+    line = json_text(report)
+    report_from_line(line)
+    return line
+
+
+def report_from_line(line):
+    """The report as a dict.
+
+    Raises:
+        BenchError: another version, a missing or unknown key, or no JSON.
+    """
+    try:
+        report = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BenchError("benchmark report: not JSON: %s" % (error,))
+    if not isinstance(report, dict) or report.get("version") != VERSION:
+        raise BenchError("benchmark report: expected version %d, got %.60r" % (VERSION, line))
+    differ = set(report).difference(LATER) ^ set(KEYS)
+    if differ:
+        raise BenchError("benchmark report: keys differ: %s" % (sorted(differ),))
+    if report["state"] not in STATES:
+        raise BenchError("benchmark report: expected state %s, got %r" % (STATES, report["state"]))
+    for name, has_form in (("layer_times", _are_layer_times), ("trace", _is_trace)):
+        try:
+            good = report.get(name) is None or has_form(report[name])
+        except (TypeError, KeyError, AttributeError, OverflowError):
+            good = False
+        if not good:
+            raise BenchError("benchmark report: %s has another form: %.80r" % (name, report[name]))
+    return report
+
+
+def _are_layer_times(found):
+    rows = found["layers"]
+    return (
+        set(found) == {"layers", "sum_ms", "runs"}
+        and bool(rows)
+        and all(
+            set(row) == {"name", "kind", "median_ms", "share"}
+            and isinstance(row["name"], str)
+            and isinstance(row["kind"], (str, type(None)))
+            for row in rows
+        )
+        and _are_numbers([row[key] for row in rows for key in ("median_ms", "share")])
+        and _are_numbers([found["sum_ms"], found["runs"]])
+    )
+
+
+def _is_trace(found):
+    columns = [found[name] for name in ("gpu_mhz", "cpu_mhz", "input_mw", "available_mib")]
+    columns = [kept for kept in columns + list(found["temperatures_c"].values()) if kept is not None]
+    return (
+        len(found) == 7
+        and _are_numbers(found["at_s"])
+        and all(len(kept) == len(found["at_s"]) for kept in columns)
+        and _are_numbers([value for kept in columns for value in kept if value is not None])
+        and all(isinstance(loop["scope"], str) and len(loop) == 3 for loop in found["loops"])
+        and _are_numbers([loop[end] for loop in found["loops"] for end in ("start_s", "end_s")])
+    )
+
+
+def _are_numbers(values):
+    return all(type(value) in (int, float) and math.isfinite(value) for value in values)

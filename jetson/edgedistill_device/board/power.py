@@ -1,0 +1,191 @@
+"""Power mode, clocks and supply of a board: what slows it down without saying so, and the mend.
+
+`doctor` shows these checks, `build` records those that failed. Nothing is set here: that needs root.
+"""
+
+import os
+import re
+
+from edgedistill_device.board import sampler, sysfs, telemetry
+from edgedistill_device.board.identity import Check
+
+LOWEST_SUPPLY_MV = 4750  # 5 V less 5 %: a cable or a supply that is too weak
+# What NVIDIA's soctherm counters stand for on Orin (Jetson Linux Developer Guide, Platform Power and
+# Performance); the Nano and Xavier NX count nothing under /sys.
+EVENTS = {
+    "oc1": "under-voltage",
+    "oc2": "average over-current",
+    "oc3": "instantaneous over-current",
+}
+_NANO_JACK = (
+    "a Nano developer kit takes up to 10 W in MAXN: 5 V and 4 A at the barrel jack with jumper J48 set, "
+    "or sudo nvpmodel -m 1 on micro-USB"
+)
+
+
+def checks(root="/", board=""):
+    """Of a board; on another computer their `found` says that there is nothing to read."""
+    return [mode_check(root), clocks_check(root), supply_check(root, board)]
+
+
+def warnings(root="/", board=""):
+    """Lines on what will slow the board down, with the mend."""
+    return ["%s: %s; %s" % (c.name, c.found, c.advice) for c in checks(root, board) if not c.ok]
+
+
+class SupplyWatch(object):
+    """The supply while something heavy runs, which is when a weak one shows: `look()` now and then."""
+
+    def __init__(self, root="/", board=""):
+        self._root, self._board = root, board
+        self._before = sysfs.over_current_events(root)
+        self._lowest, self._cooling = None, set()
+
+    def look(self):
+        now = sysfs.input_millivolt(self._root)
+        if now:
+            self._lowest = min(now, self._lowest or now)
+        self._cooling.update(sysfs.cooling_active(self._root))
+
+    def warnings(self):
+        """Lines on what happened since this was made."""
+        self.look()
+        after = sysfs.over_current_events(self._root)
+        risen = {name: count - self._before.get(name, 0) for name, count in after.items()}
+        advice = supply_advice(self._lowest, risen, sorted(self._cooling), self._board)
+        return ["power supply, while it was built: " + advice] if advice else []
+
+
+def modes_from_text(text):
+    """{number: name} of /etc/nvpmodel.conf (`< POWER_MODEL ID=0 NAME=MAXN >`); comments are left out."""
+    found = re.findall(r"^\s*<\s*POWER_MODEL\s+ID=(\d{1,15})\s+NAME=(\S+)\s*>", text, re.MULTILINE)
+    return {int(number): name for number, name in found}
+
+
+def mode_number_from_text(text):
+    """The number in /var/lib/nvpmodel/status (`pmode:0002 fmode:quiet`), or None."""
+    match = re.search(r"\bpmode:(\d{1,15})", text)
+    return int(match.group(1)) if match else None
+
+
+def fastest_mode(modes):
+    """The number of the mode that caps least: MAXN where there is one, else that of the most watts.
+
+    Numbers do not say it: mode 0 is MAXN on a Nano and 15W on an Orin Nano, where 2 is MAXN_SUPER.
+    """
+
+    def rank(number):
+        watts = re.search(r"(\d{1,15})W", modes[number])
+        cores = re.search(r"(\d{1,15})CORE", modes[number])
+        return (
+            "MAXN" in modes[number],
+            "SUPER" in modes[number],
+            int(watts.group(1)) if watts else 0,
+            int(cores.group(1)) if cores else 0,
+            -number,
+        )
+
+    return max(modes, key=rank) if modes else None
+
+
+def power_mode(root="/"):
+    """(name, number) of the mode that is set: of nvpmodel, else of its files; None for what is unknown."""
+    modes = modes_from_text(telemetry.text_of(os.path.join(root, "etc/nvpmodel.conf")))
+    name, number = sampler.power_mode() if root == "/" else (None, None)
+    if number is None:
+        status = telemetry.text_of(os.path.join(root, "var/lib/nvpmodel/status"))
+        number = mode_number_from_text(status)
+        name = name or modes.get(number)
+    if number is None:
+        number = next((n for n, known in modes.items() if known == name), None)
+    return name, number
+
+
+def timing_conditions(root="/"):
+    """Under what a kernel is timed now, in words for a file's name: `MAXN-gpu922-locked`, `5W-gpu640-free`.
+
+    The memory clock is not among them: it takes root to read.
+    """
+    name, number = power_mode(root)
+    clocks = sampler.clocks(root)
+    highest = "gpu%.0f" % clocks["gpu"][1] if clocks["gpu"] else "gpu"
+    state = {True: "locked", False: "free", None: "unread"}[telemetry.locked(clocks)]
+    mode = name if name is not None else "mode" if number is None else "mode%d" % number
+    return "-".join((mode, highest, state))
+
+
+def mode_check(root="/"):
+    """The power mode that is set against the fastest of the board's own list."""
+    modes = modes_from_text(telemetry.text_of(os.path.join(root, "etc/nvpmodel.conf")))
+    name, number = power_mode(root)
+    if number is None and name is None:
+        return Check("power mode", True, False, "no nvpmodel here", "")
+    best = fastest_mode(modes)
+    found = "%s (%s)" % (name or "unnamed", "?" if number is None else number)
+    if best is None or number in (None, best):
+        return Check("power mode", True, False, found, "")
+    return Check(
+        "power mode",
+        False,
+        False,
+        found,
+        "%s (%d) is faster: sudo nvpmodel -m %d" % (modes[best], best, best),
+    )
+
+
+def clocks_check(root="/"):
+    """Locked clocks: without them two timings of the same engine differ."""
+    clocks = sampler.clocks(root)
+    if clocks["gpu"] is None:
+        return Check("clocks", True, False, "no GPU clock under /sys", "")
+    low, high, now = clocks["gpu"]
+    found = "GPU %.0f to %.0f MHz, now %.0f; %d cores online" % (low, high, now, len(clocks["cpu"]))
+    if telemetry.locked(clocks) is not False:
+        return Check("clocks", True, False, found + ", locked", "")
+    return Check(
+        "clocks",
+        False,
+        False,
+        found,
+        "not locked: timings vary, those that a build chooses kernels by too: sudo jetson_clocks",
+    )
+
+
+def supply_check(root="/", board=""):
+    """What the board itself sees of its supply: voltage, counters, clocks held back at this moment."""
+    millivolt, events = sysfs.input_millivolt(root), sysfs.over_current_events(root)
+    cooling = sysfs.cooling_active(root)
+    said = ["%.2f V in" % (millivolt / 1e3)] if millivolt else []
+    said += ["%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n]
+    held = [name for name in cooling if name not in sysfs.NOTICES]
+    said += ["held back by " + ", ".join(held)] if held else []
+    said += [name for name in cooling if name in sysfs.NOTICES]
+    if not said and not events:
+        return Check("power supply", True, False, "the board shows nothing of it", "")
+    found = ", ".join(said) or "no under-voltage or over-current since boot"
+    advice = supply_advice(millivolt, events, cooling, board)
+    return Check("power supply", not advice, False, found, advice)
+
+
+def supply_advice(millivolt, events, cooling, board):
+    """One line on what is wrong with the supply; empty when nothing is seen.
+
+    Args:
+        millivolt: lowest seen at the board's input, or None.
+        events: {"oc1": count}.
+        cooling: names of active cooling devices.
+        board: its name, for what only one board needs.
+    """
+    mend = "use the supply that came with the board, and a short cable"
+    if "Nano" in board and "Orin" not in board:
+        mend = _NANO_JACK
+    if millivolt and millivolt < LOWEST_SUPPLY_MV:
+        return "below %.2f V: %s" % (LOWEST_SUPPLY_MV / 1e3, mend)
+    if any(events.values()):
+        names = ", ".join(EVENTS.get(name, name) for name in sorted(events) if events[name])
+        return "the board throttled itself (%s): %s, or choose a lower power mode" % (names, mend)
+    if any(name not in sysfs.NOTICES for name in cooling):
+        return "clocks are held back: fit or clear the fan, and %s" % (mend,)
+    if cooling:
+        return "the module is hot to the touch (%s): fit or clear the fan" % (", ".join(cooling),)
+    return ""

@@ -1,0 +1,201 @@
+"""From the bytes of an image file to pixels: one function for the board and the workstation."""
+
+import functools
+import os
+import re
+import stat
+
+import numpy as np
+
+from edgedistill_device import imports
+from edgedistill_device.errors import ImageError
+from edgedistill_device.preprocess_spec import FULL_RANGE
+
+MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
+
+_PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
+# After entropy-coded data: any marker but a stuffed zero and the restart markers.
+_NEXT_MARKER = re.compile(b"\xff+[^\x00\xff\xd0-\xd7]")
+_ALONE = frozenset([0x01] + list(range(0xD0, 0xD8)))  # JPEG markers without a segment
+# What may stand between two scans: DHT, EOI, SOS, DQT, DNL, DRI, APPn, COM.
+_BETWEEN_SCANS = frozenset([0xC4, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE] + list(range(0xE0, 0xF0)))
+
+
+def read_image(path, sixteen_bit=FULL_RANGE):
+    """Decode an image file; see `decode_image`.
+
+    Raises:
+        ImageError: unreadable, or what `decode_image` refuses.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(str(path)).st_mode):  # a pipe or a device may never end
+            raise ImageError("%s: not a regular file" % (path,))
+        with open(str(path), "rb") as file:
+            content = file.read()
+    except (IOError, OSError) as error:
+        raise ImageError("%s: cannot be read: %s" % (path, error.strerror))
+    return decode_image(content, path, sixteen_bit)
+
+
+def decode_image(content, name, sixteen_bit=FULL_RANGE):
+    """Decode the bytes of an image file to 8 bits a channel; see `decode_raw`.
+
+    Args:
+        content: of a file that OpenCV reads.
+        name: for messages.
+        sixteen_bit: (low, high), the 16-bit values that become 0 and 255; see `to_eight_bits`.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+
+    Raises:
+        ImageError: as `decode_raw`.
+    """
+    return to_eight_bits(decode_raw(content, name), sixteen_bit)
+
+
+def to_eight_bits(image, sixteen_bit=FULL_RANGE):
+    """The 8-bit image itself, or a 16-bit one mapped to 0..255 linearly.
+
+    Args:
+        image: uint8 or uint16.
+        sixteen_bit: (low, high): low and all below becomes 0, high and all above 255, rounded
+            down. The full range divides by 257.
+
+    Returns:
+        uint8, same shape.
+    """
+    if image.dtype == np.uint8:
+        return image
+    return _table(*sixteen_bit)[image]
+
+
+@functools.lru_cache(maxsize=4)
+def _table(low, high):
+    """(65536,) uint8, in integers: the same on every machine."""
+    values = np.clip(np.arange(65536, dtype=np.int64), low, high)
+    return ((values - low) * 255 // (high - low)).astype(np.uint8)
+
+
+def decode_raw(content, name):
+    """Decode the bytes of an image file.
+
+    Grey becomes three equal channels, alpha is dropped, EXIF orientation is applied, an animation
+    gives its first frame, what follows the first image (the video of a motion photo) is left alone.
+    A truncated JPEG or PNG is refused: OpenCV fills the rest with grey and reports nothing.
+
+    Returns:
+        (height, width, 3) uint8 or uint16, RGB.
+
+    Raises:
+        ImageError: truncated, no image, CMYK, neither 8 nor 16 bits a channel, a strip, or larger
+            than OpenCV is let (`edgedistill_device.MOST_PIXELS`).
+    """
+    cv2 = imports.opencv()
+
+    content = _first_image(name, content)
+    if _jpeg_channels(content) == 4:
+        raise ImageError("%s: a CMYK JPEG; convert it to RGB" % (name,))
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        if "MAX_IMAGE" in str(error):
+            raise ImageError(
+                "%s: claims more than %s pixels (OPENCV_IO_MAX_IMAGE_PIXELS); make it smaller"
+                % (name, os.environ.get("OPENCV_IO_MAX_IMAGE_PIXELS", "OpenCV's limit of"))
+            )
+        raise ImageError("%s: cannot be decoded: %s" % (name, str(error).splitlines()[0]))
+    if image is None:
+        raise ImageError("%s: not an image that OpenCV can decode" % (name,))
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError("%s: expected 8 or 16 bits a channel, got %s" % (name, image.dtype))
+    height, width = image.shape[:2]
+    if max(height, width) > MOST_ASPECT * min(height, width):
+        raise ImageError(
+            "%s: %dx%d is a strip; expected a long side of at most %d times the short one"
+            % (name, height, width, MOST_ASPECT)
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _first_image(name, content):
+    """The bytes of the first image, without what may follow it.
+
+    Raises:
+        ImageError: it is not whole.
+    """
+    if not content:
+        raise ImageError("%s: an empty file" % (name,))
+    if content[:2] == b"\xff\xd8":
+        end = _jpeg_end(content)
+        if end is None:
+            raise ImageError("%s: a truncated JPEG, its end marker is missing" % (name,))
+        return content[:end]
+    if content[:8] == _PNG and content[12:16] == b"IHDR":
+        end = _png_end(content)
+        if end is None:
+            raise ImageError("%s: a truncated PNG, its IEND chunk is missing" % (name,))
+        return content[:end]
+    return content
+
+
+def _jpeg_end(content):
+    """Where the first image ends: after the EOI that no segment holds; None where there is none.
+
+    Thumbnails lie inside APPn segments, which are stepped over by their lengths. A scan's data has
+    no length: it ends at the next marker. Source: ITU-T T.81, annex B.
+    """
+    position, scanned = 2, False
+    while True:
+        position = content.find(b"\xff", position)
+        if position < 0:
+            return None
+        while content[position : position + 1] == b"\xff":  # fill bytes
+            position += 1
+        if position >= len(content):
+            return None
+        marker = content[position]
+        position += 1
+        if marker == 0xD9:
+            return position if scanned else None
+        if scanned and marker not in _BETWEEN_SCANS:  # the data was cut, and something follows
+            return None
+        if marker in _ALONE or marker == 0x00:
+            continue
+        length = int.from_bytes(content[position : position + 2], "big")
+        if length < 2:
+            return None
+        position += length
+        if marker == 0xDA:
+            scanned = True
+            found = _NEXT_MARKER.search(content, position)
+            if found is None:
+                return None
+            position = found.start()
+
+
+def _png_end(content):
+    """Where the first image ends: after the IEND chunk; None where it is not whole."""
+    position = 8
+    while position + 12 <= len(content):
+        kind = content[position + 4 : position + 8]
+        if not kind.isalpha():  # the file was cut, and something follows
+            return None
+        position += 12 + int.from_bytes(content[position : position + 4], "big")
+        if kind == b"IEND":
+            return position if content[position - 4 : position] == _IEND_CRC else None
+    return None
+
+
+def _jpeg_channels(content):
+    """Colour channels of a JPEG, from its frame header; None for other formats."""
+    if content[:2] != b"\xff\xd8":
+        return None
+    position = 2
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return content[position + 9]
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return None

@@ -1,0 +1,298 @@
+"""The engine and its sidecar, version 1: one writer, one reader, bound by hashes.
+
+work/engine/ <hash>.engine    what TensorRT built here
+             engine.json      the last build, written by rename: names the engine, its hash, the ONNX
+                              file's hash, TensorRT, CUDA, SM, board, flags, seconds, memory
+             verified.json    the engine in force: what `verify` found, the hashes of the engine and
+                              of the manifest (so of model, goldens and tolerances), its sidecar
+             verified-onnxruntime.json   the same of the stand-in, whose "engine" is model.onnx
+             verify.lock      held while `verify` is at work
+
+An engine is code that runs on this machine: nothing is loaded whose hash is not its sidecar's, and
+nothing but `verify` loads one that has not passed. A new build waits until it passes: until then the
+engine that passed before stays in force.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+
+from edgedistill_device.board.identity import hidden_identity
+from edgedistill_device.errors import EngineError, VerifyError
+from edgedistill_device.json_text import json_text
+from edgedistill_device.lock import held
+from edgedistill_device.manifest import NAME, sha256_of
+
+VERSION = 1
+SIDECAR = "engine.json"
+VERIFIED = {"tensorrt": "verified.json", "onnxruntime": "verified-onnxruntime.json"}
+VERIFYING = "verify.lock"
+KEYS = (
+    "version",
+    "engine",
+    "engine_sha256",
+    "onnx",
+    "onnx_sha256",
+    "compiler",
+    "tensorrt",
+    "cuda",
+    "sm",
+    "board",
+    "requested",
+    "executed",
+    "reasons",
+    "int8_by",
+    "flags",
+    "workspace_mib",
+    "tactic_sources",
+    "layers",
+    "attempts",
+    "build_seconds",
+    "memory",
+    "timing_cache_used",
+    "warnings",
+)
+_MANIFEST, _SIDECAR = "manifest_sha256", "sidecar"  # of a pass; absent in those of older code
+_ENGINE = re.compile(r"^[0-9A-Za-z]+\.engine\Z")
+_AGAIN = "run: python3 -m edgedistill_device build"
+
+
+def engine_folder(bundle):
+    return os.path.join(str(bundle), "work", "engine")
+
+
+def publish(bundle, staged, record):
+    """Make a staged engine the last build; the one that passed stays in force, and on the disk.
+
+    Args:
+        staged: path of the engine, on the same disk.
+        record: KEYS without version, engine and engine_sha256.
+
+    Returns:
+        The record as it was written and read back.
+    """
+    folder, digest = engine_folder(bundle), sha256_of(staged)
+    os.makedirs(folder, exist_ok=True)
+    name = digest[:16] + ".engine"
+    os.replace(staged, os.path.join(folder, name))
+    _write(folder, SIDECAR, dict(record, version=VERSION, engine=name, engine_sha256=digest))
+    in_force = (_read_pass(bundle, "tensorrt") or {}).get("engine_sha256")
+    for other in os.listdir(folder):
+        if other.endswith(".engine") and other not in (name, "%.16s.engine" % (in_force,)):
+            os.remove(os.path.join(folder, other))
+    return read_record(bundle)
+
+
+def read_record(bundle):
+    """The sidecar of the last build.
+
+    Raises:
+        EngineError: none, or not one of this version.
+    """
+    path = os.path.join(engine_folder(bundle), SIDECAR)
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except (IOError, OSError):
+        raise EngineError("no engine was built here; %s" % (_AGAIN,))
+    except (ValueError, RecursionError):
+        raise EngineError("%s is not JSON; %s" % (path, _AGAIN))
+    return _checked(record, path)
+
+
+def _checked(record, path):
+    if not isinstance(record, dict) or set(record) != set(KEYS) or record["version"] != VERSION:
+        raise EngineError("%s is not a sidecar of version %d; %s" % (path, VERSION, _AGAIN))
+    return record
+
+
+def read_engine(bundle, manifest):
+    """(record, bytes) of the last build, verified or not.
+
+    Raises:
+        EngineError: missing, altered or truncated, or built from another ONNX file.
+    """
+    return _with_bytes(bundle, manifest, read_record(bundle))
+
+
+def read_verified_engine(bundle, manifest):
+    """(record, bytes) of the engine in force: the one that passed, whatever was built since.
+
+    Raises:
+        VerifyError: none has passed, or it is just being verified.
+        EngineError: missing, altered or truncated, or built from another ONNX file.
+    """
+    found = _passed(bundle, "tensorrt")
+    if found is None:
+        raise _not_passed(bundle, "tensorrt")
+    record = found.get(_SIDECAR) or read_record(bundle)
+    _checked(record, os.path.join(engine_folder(bundle), VERIFIED["tensorrt"]))
+    if record["engine_sha256"] != found["engine_sha256"]:
+        raise _not_passed(bundle, "tensorrt")
+    return _with_bytes(bundle, manifest, record)
+
+
+def _with_bytes(bundle, manifest, record):
+    """The bytes that were hashed are those that are returned."""
+    name = record["engine"]
+    if not isinstance(name, str) or not _ENGINE.match(name):
+        raise EngineError("the sidecar names %r, which is no file beside it; %s" % (name, _AGAIN))
+    try:
+        with open(os.path.join(engine_folder(bundle), name), "rb") as file:
+            content = file.read()
+    except (IOError, OSError):
+        raise EngineError("the engine %s is missing; %s" % (name, _AGAIN))
+    found = hashlib.sha256(content).hexdigest()
+    if found != record["engine_sha256"]:
+        raise EngineError(
+            "the engine has sha256 %s..., its sidecar says %.12s...: truncated or not ours; %s"
+            % (found[:12], record["engine_sha256"], _AGAIN)
+        )
+    onnx = manifest.files.get(record["onnx"]) if isinstance(record["onnx"], str) else None
+    if onnx is None or onnx.sha256 != record["onnx_sha256"]:
+        raise EngineError("the engine was built from another %s than this bundle's; %s" % (record["onnx"], _AGAIN))
+    return record, content
+
+
+def check_machine(record, **here):
+    """Refuse an engine of another machine.
+
+    Args:
+        here: board, sm, tensorrt of this one, those that are known.
+
+    Raises:
+        EngineError: the first that differs.
+    """
+    for key in sorted(here):
+        if record[key] != here[key]:
+            hidden = hidden_identity() if key == "board" else ""
+            raise EngineError(
+                "the engine was built for %s %s, this is %s%s: engines run only on the board and the "
+                "TensorRT that built them; %s"
+                % (key, record[key], here[key], " (%s)" % (hidden,) if hidden else "", _AGAIN)
+            )
+
+
+def forget_verified(bundle, backend, engine_sha256):
+    """Called before verifying an engine: its pass of yesterday must not outlive a failure of today.
+
+    The pass of another engine stays, and that engine in force.
+    """
+    path = os.path.join(engine_folder(bundle), VERIFIED[backend])
+    other = (_read_pass(bundle, backend) or {}).get("engine_sha256") not in (None, engine_sha256)
+    try:
+        if os.path.lexists(path) and not (other and backend == "tensorrt"):
+            os.remove(path)
+    except OSError as error:
+        raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
+
+
+@contextlib.contextmanager
+def verifying(bundle):
+    """Around `verify`, which takes the pass away for a while: who asks for it meanwhile is told so.
+
+    Raises:
+        VerifyError: another one is at work.
+        EngineError: the disk refuses.
+    """
+    folder = engine_folder(bundle)
+    with contextlib.ExitStack() as stack:
+        try:
+            os.makedirs(folder, exist_ok=True)
+            stack.enter_context(held(os.path.join(folder, VERIFYING), _busy()))
+        except (IOError, OSError) as error:
+            raise EngineError("%s cannot be written: %s" % (folder, error))
+        yield
+
+
+def write_verified(bundle, backend, engine_sha256, found):
+    """Keep what `verify` found, for this engine and this manifest only; it is in force from now on.
+
+    Raises:
+        VerifyError: meanwhile another engine was built.
+    """
+    values = dict(found, engine_sha256=engine_sha256)
+    values[_MANIFEST] = sha256_of(os.path.join(str(bundle), NAME))
+    if backend == "tensorrt":
+        values[_SIDECAR] = read_record(bundle)
+        if values[_SIDECAR]["engine_sha256"] != engine_sha256:
+            raise VerifyError("another engine was built meanwhile; run: python3 -m edgedistill_device verify")
+    _write(engine_folder(bundle), VERIFIED[backend], values)
+
+
+def require_verified(bundle, backend="tensorrt", engine_sha256=None):
+    """What `verify` found for one engine: of ONNX Runtime, model.onnx itself.
+
+    Args:
+        engine_sha256: of the bytes that are to be loaded; None: of the last build.
+
+    Raises:
+        EngineError: no engine was built.
+        VerifyError: it has not passed, or is just being verified.
+    """
+    if engine_sha256 is None and backend == "tensorrt":
+        engine_sha256 = read_record(bundle)["engine_sha256"]
+    elif engine_sha256 is None:
+        engine_sha256 = sha256_of(os.path.join(str(bundle), "model.onnx"))
+    found = _passed(bundle, backend, engine_sha256)
+    if found is None:
+        raise _not_passed(bundle, backend)
+    return {key: value for key, value in found.items() if key not in (_MANIFEST, _SIDECAR)}
+
+
+def _not_passed(bundle, backend):
+    """The error to raise: what is to be done first."""
+    if backend == "tensorrt":
+        read_record(bundle)  # without one, `build` comes first
+        return VerifyError("this engine has not passed; run: python3 -m edgedistill_device verify")
+    return VerifyError("model.onnx has not passed; run: python3 -m edgedistill_device verify --backend " + backend)
+
+
+def _passed(bundle, backend, engine_sha256=None):
+    """The pass of an engine, None: of any; None when there is none.
+
+    Raises:
+        VerifyError: `verify`, which takes the pass away for a while, is at work.
+    """
+    found = _read_pass(bundle, backend)
+    if found is None or engine_sha256 not in (None, found["engine_sha256"]):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(IOError, OSError):  # without the file none was ever at work
+                path = os.path.join(engine_folder(bundle), VERIFYING)
+                stack.enter_context(held(path, _busy(), shared=True))
+            found = _read_pass(bundle, backend)
+    if found is None or engine_sha256 not in (None, found["engine_sha256"]):
+        return None
+    return found
+
+
+def _read_pass(bundle, backend):
+    """What lies there if it is of this bundle's manifest, else None."""
+    try:
+        with open(os.path.join(engine_folder(bundle), VERIFIED[backend]), encoding="utf-8") as file:
+            found = json.load(file)
+        manifest = sha256_of(os.path.join(str(bundle), NAME))
+    except (IOError, OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("engine_sha256"), str):
+        return None
+    return found if found.get(_MANIFEST, manifest) == manifest else None
+
+
+def _busy():
+    return VerifyError("another verify is at work in this bundle; wait for it to end")
+
+
+def _write(folder, name, values):
+    beside = os.path.join(folder, name + ".tmp")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(json_text(values, indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, os.path.join(folder, name))
+    except (IOError, OSError) as error:
+        raise EngineError("%s cannot be written: %s" % (os.path.join(folder, name), error))

@@ -1,0 +1,89 @@
+"""Does what runs here give what the workstation gave? Goldens in, verdict out."""
+
+import json
+import os
+
+import numpy as np
+
+from edgedistill_device.decode import read_image
+from edgedistill_device.engine import engine_file
+from edgedistill_device.errors import VerifyError
+from edgedistill_device.preprocess import to_input, view
+
+MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ by about 0.3
+
+
+def verify(folder, manifest, runner):
+    """`compare`, and a pass is kept for `engine_file.require_verified`: the engine is in force."""
+    with engine_file.verifying(folder):
+        engine_file.forget_verified(folder, runner.backend, runner.engine_sha256)
+        found = compare(folder, manifest, runner)
+        engine_file.write_verified(folder, runner.backend, runner.engine_sha256, found)
+        return found
+
+
+def compare(folder, manifest, runner):
+    """Run every golden through an entered runner; nothing is written.
+
+    Returns:
+        JSON-able: images, executed (precision), max_relative_difference (largest logit difference /
+        largest logit) and its tolerance, top1_agreement_fraction with the workstation,
+        top1_fraction against the labels, mean_pixel_difference of decoding and framing the image
+        files here.
+
+    Raises:
+        VerifyError: NaN, constant output, or a difference beyond its tolerance.
+    """
+    golden = os.path.join(str(folder), "golden")
+    inputs = np.load(os.path.join(golden, "inputs.npy"), allow_pickle=False)
+    expected = np.load(os.path.join(golden, "logits.npy"), allow_pickle=False)
+    with open(os.path.join(golden, "labels.json"), encoding="utf-8") as file:
+        labels = np.array(json.load(file))
+    batches = [to_input(image, manifest.preprocess) for image in inputs]
+    logits = np.concatenate([runner.infer(batch) for batch in batches])
+    if logits.shape != expected.shape:
+        raise VerifyError("expected logits %s, got %s" % (expected.shape, logits.shape))
+    if not np.isfinite(logits).all():
+        raise VerifyError("the network gives NaN or infinity here; the workstation's did not")
+    if len(logits) > 1 and np.ptp(logits, axis=0).max() == 0:
+        raise VerifyError("the network gives the same output for every image")
+    worst = float(np.abs(logits - expected).max() / np.abs(expected).max())
+    tolerance = manifest.tolerance[runner.executed]
+    if not worst <= tolerance:  # NaN is neither
+        raise VerifyError(
+            "logits differ from the workstation's by %.2g of the largest, limit %.2g for %s"
+            % (worst, tolerance, runner.executed)
+        )
+    pixels = _pixel_difference(golden, inputs, manifest.preprocess)
+    if pixels > MAX_MEAN_PIXEL_DIFFERENCE:
+        raise VerifyError(
+            "images decoded here differ by %.1f grey levels on average, limit %.1f; is this "
+            "OpenCV's resize another one?" % (pixels, MAX_MEAN_PIXEL_DIFFERENCE)
+        )
+    return {
+        "images": len(logits),
+        "executed": runner.executed,
+        "max_relative_difference": worst,
+        "tolerance": tolerance,
+        "top1_agreement_fraction": float((logits.argmax(1) == expected.argmax(1)).mean()),
+        "top1_fraction": float((logits.argmax(1) == labels).mean()),
+        "mean_pixel_difference": pixels,
+    }
+
+
+def golden_images(folder):
+    """Paths of the original image files, in the goldens' order."""
+    images = os.path.join(str(folder), "golden", "images")
+    return [os.path.join(images, name) for name in sorted(os.listdir(images))]
+
+
+def _pixel_difference(golden, inputs, spec):
+    """Largest over the images of the mean |difference| in grey levels."""
+    paths = golden_images(os.path.dirname(golden))
+    if len(paths) != len(inputs):
+        raise VerifyError("%d golden images for %d inputs" % (len(paths), len(inputs)))
+    differences = [
+        np.abs(view(read_image(path, spec.sixteen_bit), spec).astype(np.int16) - known).mean()
+        for path, known in zip(paths, inputs.astype(np.int16))
+    ]
+    return float(max(differences))

@@ -1,0 +1,1 @@
+"""Classify images, folders and cameras."""

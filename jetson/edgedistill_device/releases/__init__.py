@@ -1,0 +1,1 @@
+"""Releases on a board: arrive, be verified, be switched to, go back."""

@@ -1,0 +1,82 @@
+"""Ask the release that is served whether it is in order: `activate` does.
+
+The agent starts `python3 -m edgedistill_device health` in the folder of the release that `live` leads to, never
+in whatever ROOT/current names. It is a process of its own: native code that crashes or hangs there
+is a failed check and not the end of the agent, and the agent itself needs no numpy.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from edgedistill_device.errors import ReleaseError
+from edgedistill_device.releases.root import RELEASES, folder_of, is_folder
+from edgedistill_device.releases.switch import in_force
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+TIMEOUT_S = 180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
+
+
+def ask_current(root, backend, timeout_s):
+    """What `health` says of the release that `live` leads to at this moment.
+
+    Args:
+        backend: of board.json.
+
+    Returns:
+        The dict of its last line.
+
+    Raises:
+        ReleaseError: it refused, crashed, took too long, or said something else.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    folder = folder_of(root, RELEASES, in_force(root).current)
+    package = "edgedistill_device" if is_folder(os.path.join(folder, "edgedistill_device")) else "jetson"  # of 0.1
+    # The working folder comes before PYTHONPATH: what is imported is the release's own code.
+    child = subprocess.Popen(
+        [sys.executable, "-m", package, "health", "--backend", backend],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=_die_with_agent(),
+    )
+    try:
+        out, said = child.communicate(timeout=timeout_s)
+    except BaseException as error:  # a Ctrl-C too; and its children too, or they keep the GPU
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise ReleaseError("health check: no answer within %g s" % (timeout_s,))
+    if child.returncode < 0:
+        number = -child.returncode
+        raise ReleaseError("health check: died of signal %d (%s)" % (number, signal.Signals(number).name))
+    if child.returncode:
+        raise ReleaseError("health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,))
+    try:
+        found = json.loads(_last_line(out))
+        if found.pop("verb") != "health":
+            raise KeyError("verb")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise ReleaseError("health check: expected its JSON, got %.80r" % (_last_line(out),))
+    return found
+
+
+def _die_with_agent():
+    """What the child calls before it starts: an agent that is killed leaves no one on the GPU."""
+    libc = ctypes.CDLL(None)  # loaded before the fork
+    if not hasattr(libc, "prctl"):  # only Linux has it
+        return None
+    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _last_line(content):
+    lines = content.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else ""

@@ -1,0 +1,307 @@
+"""Releases on the board: which may be served, and the way from one to the next and back.
+
+A release is served only when its signature, its files, its engine and what `verify` found agree;
+after the switch it has to prove itself once more, through ROOT/current, or it is taken back.
+"""
+
+import os
+import time
+
+from edgedistill_device.engine import engine_file
+from edgedistill_device.errors import JetsonError, ReleaseError, SignatureError
+from edgedistill_device.manifest import check_files, id_of, manifest_from_bytes
+from edgedistill_device.releases.health_check import TIMEOUT_S, ask_current
+from edgedistill_device.releases.root import (
+    AGENT,
+    BOARD,
+    INCOMING,
+    RELEASES,
+    bytes_in,
+    discard,
+    folder_of,
+    highest_serials,
+    ids_in,
+    is_folder,
+    keep_others_out,
+    read_board,
+    read_json,
+    sync_tree,
+)
+from edgedistill_device.releases.signature import key_store, signed_manifest_bytes
+from edgedistill_device.releases.switch import in_force, prove, settle, strays, switch, writing
+
+STALE_S = 24 * 3600.0  # a copy that nothing was added to for so long has been given up
+
+
+def signed_manifest(root, kind, release):
+    """(Manifest, key id) of ROOT/kind/release; nothing is parsed before its signature is checked.
+
+    Raises:
+        ReleaseError: not there, or another bundle than its name says.
+        SignatureError, ManifestError.
+    """
+    folder = folder_of(root, kind, release)
+    if not is_folder(folder):
+        raise ReleaseError("%s/%s is not there; copy the bundle first" % (kind, release))
+    content, key_id = signed_manifest_bytes(folder, root)
+    found = id_of(content)
+    if found != release:
+        raise ReleaseError("%s/%s holds the bundle %s; copy it again" % (kind, release, found))
+    return manifest_from_bytes(content), key_id
+
+
+def whole_release(root, release):
+    """Manifest of an accepted release whose every file is what was signed.
+
+    Raises:
+        ReleaseError, SignatureError, ManifestError.
+    """
+    manifest, _ = signed_manifest(root, RELEASES, release)
+    check_files(folder_of(root, RELEASES, release), manifest.files)
+    return manifest
+
+
+def require_target(board, manifest):
+    """Refuse a bundle that was made for another board.
+
+    Raises:
+        ReleaseError.
+    """
+    if manifest.target != board.target:
+        raise ReleaseError(
+            'the bundle is for %.40s and this board is %s; make it with [target] device = "%s"'
+            % (manifest.target, board.target, board.target)
+        )
+
+
+def activate(root, release, timeout_s=TIMEOUT_S):
+    """Serve a release; back to the one before when it does not prove itself.
+
+    Args:
+        timeout_s: of the health check.
+
+    Returns:
+        JSON-able: id, previous, health (see health.examine), already.
+
+    Raises:
+        JetsonError: why it is not served; what was served before still is.
+    """
+    with writing(root):
+        board, before = read_board(root), in_force(root)
+        if is_folder(folder_of(root, RELEASES, release)):
+            keep_others_out(folder_of(root, RELEASES, release), below=True)
+        _require_servable(root, board, release)
+        engine_file.require_verified(folder_of(root, RELEASES, release), board.backend)  # the last build
+        if before is not None and before.current == release:
+            try:
+                health = ask_current(root, board.backend, timeout_s)
+            except ReleaseError as error:
+                raise ReleaseError("%s; it was current before and still is" % (error,))
+            return _activated(release, before.previous, health, already=True)
+        previous = before and before.current
+        sync_tree(folder_of(root, RELEASES, release))  # the engine too, which no copy brings back
+        switch(root, release, previous, proven=False)
+        try:
+            health = ask_current(root, board.backend, timeout_s)
+        except ReleaseError as error:
+            settle(root)
+            raise ReleaseError("%s; %s" % (error, _now(previous)))
+        except BaseException:
+            settle(root)
+            raise
+        prove(root)
+        return _activated(release, previous, health, already=False)
+
+
+def _activated(release, previous, health, already):
+    return {"verb": "activate", "id": release, "previous": previous, "health": health, "already": already}
+
+
+def _now(previous):
+    return "no release is served" if previous is None else "%s is served again" % (previous,)
+
+
+def _require_servable(root, board, release):
+    """Whole, for this board, and with an engine in force that was verified."""
+    manifest = whole_release(root, release)
+    require_target(board, manifest)
+    _require_engine(root, board, release, manifest)
+
+
+def _require_engine(root, board, release, manifest):
+    """What `classify` would load there has passed `verify`: an engine's bytes, the model by its hash."""
+    folder = folder_of(root, RELEASES, release)
+    if board.backend == "tensorrt":
+        engine_file.read_verified_engine(folder, manifest)
+    else:
+        engine_file.require_verified(folder, board.backend, manifest.files["model.onnx"].sha256)
+
+
+def rollback(root, leave=None):
+    """Serve the previous release again, if it still is what it was.
+
+    Args:
+        leave: go back only from this one, so that a repeated command does not return to it.
+
+    Returns:
+        JSON-able: id, previous (the one that was left), already.
+
+    Raises:
+        JetsonError: there is none, or it is no longer servable; nothing changed.
+    """
+    with writing(root):
+        found = in_force(root)
+        if found is not None and leave not in (None, found.current) and leave == found.previous:
+            return {"verb": "rollback", "id": found.current, "previous": leave, "already": True}
+        if found is None or leave not in (None, found.current):
+            raise ReleaseError("current is %s, nothing to go back from" % (found and found.current,))
+        if found.previous is None:
+            raise ReleaseError("%s has no previous release to go back to" % (found.current,))
+        _require_servable(root, read_board(root), found.previous)
+        sync_tree(folder_of(root, RELEASES, found.previous))
+        switch(root, found.previous, found.current, proven=True)
+        return {
+            "verb": "rollback",
+            "id": found.previous,
+            "previous": found.current,
+            "already": False,
+        }
+
+
+def prune(root, keep=3, now_s=None):
+    """Remove all but the newest releases, and copies that were given up.
+
+    Args:
+        keep: releases that stay, by serial; current and previous stay and count, also beyond it.
+        now_s: unix time, for the age of what lies in incoming.
+
+    Returns:
+        JSON-able: removed (ids of releases), incoming (ids of copies), freed_bytes.
+
+    Raises:
+        ReleaseError: keep is negative, another command is at work, the disk refuses.
+    """
+    if keep < 0:
+        raise ReleaseError("--keep %d: expected 0 or more" % (keep,))
+    now_s = time.time() if now_s is None else now_s
+    with writing(root):
+        found, there = in_force(root), ids_in(root, RELEASES)
+        staying = {found.current, found.previous} & set(there) if found is not None else set()
+        others = sorted(set(there) - staying, key=lambda release: (_serial(root, release), release))
+        removed = others[: max(0, len(there) - max(keep, len(staying)))]
+        stale = [i for i in ids_in(root, INCOMING) if now_s - _touched_s(root, i) > STALE_S]
+        freed = 0
+        for kind, releases in ((RELEASES, removed), (INCOMING, stale)):
+            for release in releases:
+                freed += bytes_in(folder_of(root, kind, release))
+                discard(root, kind, release)
+        return {"verb": "prune", "removed": removed, "incoming": stale, "freed_bytes": freed}
+
+
+def _touched_s(root, release):
+    """When something below was last written; a folder is when a name comes or goes."""
+    folder = folder_of(root, INCOMING, release)
+    paths = [os.path.join(place, n) for place, _, names in os.walk(folder) for n in names + ["."]]
+    return max([os.lstat(folder).st_mtime] + [os.lstat(path).st_mtime for path in paths])
+
+
+def status(root, recover=False):
+    """What is served and what lies there. Without `recover` nothing is written and no lock is taken.
+
+    Args:
+        recover: first go back from a switch that was never proved, and put links right that lead
+            elsewhere; then refuse what must not be served, as a service asks before it starts.
+
+    Returns:
+        JSON-able: current, previous (ids or None), proven (its health was asked, its engine is the
+        verified one, and ROOT/current leads to it), problems (lines: why it is not, and more),
+        releases, incoming, board, agent, highest_serial, warnings (lines: what keeps bundles out).
+
+    Raises:
+        ReleaseError: no ROOT, or one that this code did not make.
+        JetsonError: with `recover`, why what is current must not be served.
+    """
+    if recover:
+        with writing(root):
+            found = in_force(root)
+            if found is not None:
+                _require_servable(root, read_board(root), found.current)
+    if not is_folder(root):
+        raise ReleaseError("%s: no such folder; on the workstation: edgedistill enrol" % (root,))
+    board = read_json(root, BOARD)
+    (found, problems), (serials, warnings) = _looked_at(root), _trust(root)
+    return {
+        "verb": "status",
+        "current": found and found.current,
+        "previous": found and found.previous,
+        "proven": found is not None and found.proven and not problems,
+        "problems": problems,
+        "releases": [_row(root, release) for release in ids_in(root, RELEASES)],
+        "incoming": [
+            {"id": release, "bytes": bytes_in(folder_of(root, INCOMING, release))} for release in ids_in(root, INCOMING)
+        ],
+        "board": board,
+        "agent": read_json(root, AGENT),
+        "highest_serial": serials,
+        "warnings": warnings,
+    }
+
+
+def _looked_at(root):
+    """(Switch or None, what is wrong with what is served, a line each)."""
+    try:
+        found, problems = in_force(root), strays(root)
+    except ReleaseError as error:
+        return None, [str(error)]
+    if found is not None:
+        if not found.proven:
+            problems.append("%s has not passed its health check yet" % (found.current,))
+        try:
+            manifest, _ = signed_manifest(root, RELEASES, found.current)
+            _require_engine(root, read_board(root), found.current, manifest)
+        except JetsonError as error:
+            problems.append("%s: %s" % (found.current, error))
+    return found, problems
+
+
+def _trust(root):
+    """({key id: highest serial} or None, a line for each thing that keeps bundles out)."""
+    serials, lines = None, []
+    try:
+        serials = highest_serials(root)
+    except ReleaseError as error:
+        lines.append(str(error))
+    try:
+        lines += key_store(root)[1]
+    except SignatureError as error:
+        lines.append(str(error))
+    return serials, lines
+
+
+def _row(root, release):
+    """One release for people: its manifest is read, of its files the engine alone is hashed."""
+    folder, manifest, passed = folder_of(root, RELEASES, release), None, {}
+    try:
+        manifest, _ = signed_manifest(root, RELEASES, release)
+        board = read_board(root)
+        if board.backend == "tensorrt":
+            engine_file.read_engine(folder, manifest)
+        passed = engine_file.require_verified(folder, board.backend)
+    except JetsonError:  # which of them is for `activate` to say
+        pass
+    return {
+        "id": release,
+        "model": manifest and manifest.model,
+        "serial": manifest and manifest.serial,
+        "bytes": bytes_in(folder),
+        "verified": bool(passed),
+        "executed": passed.get("executed"),
+    }
+
+
+def _serial(root, release):
+    """Of a release whose manifest does not fit any more: lowest, so that it goes first."""
+    try:
+        return signed_manifest(root, RELEASES, release)[0].serial
+    except JetsonError:
+        return -1

@@ -1,0 +1,37 @@
+"""What the board can be asked: one module a verb.
+
+Each has HELP (one line), options(parser), and run(args), which prints for people as it goes and
+returns the last line of stdout, one JSON. What only that verb needs is imported inside run.
+"""
+
+import os
+
+from edgedistill_device.board.home import home_folder
+from edgedistill_device.engine.runners import BACKENDS
+from edgedistill_device.releases import root
+
+
+def bundle_options(parser):
+    """Of the verbs that work on one bundle."""
+    parser.add_argument("--bundle", default=".", help="folder (default: this one)")
+    parser.add_argument("--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt")
+
+
+def root_options(parser, release=False):
+    """Of the agent's verbs, which work on the board's folder; `release`: and on one id."""
+    home = home_folder()
+    parser.add_argument(
+        "--root",
+        default=os.path.join(home, root.DEFAULT) if home else None,
+        type=os.path.realpath,
+        required=home is None,
+        help="the board's folder (default: edgedistill in the home folder)",
+    )
+    if release:
+        parser.add_argument("release", metavar="ID", help="16 hex digits of the manifest's SHA-256")
+
+
+def admission_options(parser):
+    """Of the verbs that let a bundle in."""
+    root_options(parser, release=True)
+    parser.add_argument("--allow-downgrade", action="store_true", help="take one that is older than one taken before")

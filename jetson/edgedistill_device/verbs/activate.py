@@ -1,0 +1,25 @@
+"""activate: serve a release, if it proves itself."""
+
+from edgedistill_device.json_text import json_text
+from edgedistill_device.verbs import root_options
+
+HELP = "serve release ID; back to the one before when its health check fails"
+
+
+def options(parser):
+    root_options(parser, release=True)
+    parser.add_argument(
+        "--health-timeout-s",
+        type=float,
+        metavar="S",
+        help="no answer within is a failure (default 180)",
+    )
+
+
+def run(args):
+    from edgedistill_device.releases.health_check import TIMEOUT_S
+    from edgedistill_device.releases.store import activate
+
+    found = activate(args.root, args.release, args.health_timeout_s or TIMEOUT_S)
+    print("%s is current, previous: %s" % (found["id"], found["previous"]))
+    return json_text(found)

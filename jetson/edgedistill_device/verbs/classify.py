@@ -1,0 +1,73 @@
+"""classify: images in, classes out."""
+
+import argparse
+import re
+import sys
+
+from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.errors import JetsonError
+from edgedistill_device.inference.picture import FLIPS
+from edgedistill_device.json_text import json_text
+from edgedistill_device.manifest import read_manifest
+from edgedistill_device.verbs import bundle_options
+
+HELP = "images in, classes out"
+
+
+def options(parser):
+    bundle_options(parser)
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="image, folder, video, csi://0, v4l2:///dev/video0, rtsp://HOST/PATH, file://PATH",
+    )
+    parser.add_argument("--top", type=_count, default=5, help="classes shown (default 5)")
+    parser.add_argument(
+        "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
+    )
+    parser.add_argument("--stats", metavar="FILE", help="small JSON, written anew each second")
+    parser.add_argument(
+        "--camera",
+        type=_camera,
+        default=(1280, 720, 30),
+        metavar="WxH@FPS",
+        help="asked of a CSI or USB camera (default 1280x720@30)",
+    )
+    parser.add_argument(
+        "--flip",
+        choices=list(FLIPS),
+        default="none",
+        metavar="HOW",
+        help="turn what a camera or video shows: %s" % (", ".join(list(FLIPS)[1:]),),
+    )
+
+
+def _count(text):
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more, got %r" % (text,))
+    return int(text)
+
+
+def _camera(text):
+    match = re.match(r"^(\d+)x(\d+)@(\d+)$", text)
+    if not match:
+        raise argparse.ArgumentTypeError("expected WIDTHxHEIGHT@FPS, got %r" % (text,))
+    return tuple(int(value) for value in match.groups())
+
+
+def run(args):
+    from edgedistill_device.inference.classify import Progress, classify
+
+    manifest = read_manifest(args.bundle)
+    progress = Progress(args.stats)
+    with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
+        progress.begin()
+        try:
+            classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress, flip=args.flip)
+        except JetsonError:
+            print(json_text(progress.summary(runner.provenance), sort_keys=False))
+            raise
+        summary = progress.summary(runner.provenance)
+    sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary)
+    return json_text(summary, sort_keys=False)

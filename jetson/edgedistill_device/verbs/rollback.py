@@ -1,0 +1,23 @@
+"""rollback: serve the previous release again."""
+
+from edgedistill_device.json_text import json_text
+from edgedistill_device.verbs import root_options
+
+HELP = "serve the previous release again"
+
+
+def options(parser):
+    root_options(parser)
+    parser.add_argument(
+        "--leave",
+        metavar="ID",
+        help="only if this one is current: a repeated command does nothing more",
+    )
+
+
+def run(args):
+    from edgedistill_device.releases.store import rollback
+
+    found = rollback(args.root, args.leave)
+    print("%s is current, previous: %s" % (found["id"], found["previous"]))
+    return json_text(found)

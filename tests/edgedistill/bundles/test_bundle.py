@@ -1,0 +1,138 @@
+import filecmp
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from edgedistill.deployment.local import verify_and_bench
+from edgedistill.errors import DeviceError
+from edgedistill_device.engine import build, engine_file
+from edgedistill_device.errors import BuildError
+from edgedistill_device.manifest import read_manifest, write_manifest
+from road import PRIVATE, ROOT, edgedistill
+from tools import lacking
+
+
+def bundle_of(run):
+    return run / "runs" / "r" / "bundle" / "bundle"
+
+
+def test_the_bundle_says_what_it_is(finished_run):
+    manifest = read_manifest(bundle_of(finished_run))
+    assert manifest.classes == ("disc", "square", "stripes")
+    assert manifest.precision_requested == "int8"
+    assert manifest.input_shape == (1, 3, 32, 32)
+    assert (manifest.target, manifest.target_sm, manifest.target_tensorrt) == ("jetson-nano", 53, "8.2")
+    assert set(manifest.tolerance) == {"fp32", "fp16", "int8"}
+    assert {"model.onnx", "model_int8.onnx", "calibration.json", "golden/logits.npy"} <= set(manifest.files)
+    amax = json.loads((bundle_of(finished_run) / "calibration.json").read_text())
+    assert all(value > 0 for value in amax.values())
+
+
+def test_the_device_code_in_it_is_the_repositorys(finished_run):
+    import edgedistill_device
+
+    ours = os.path.dirname(edgedistill_device.__file__)
+    for name in ("benchmark/bench.py", "classify.service"):
+        theirs = bundle_of(finished_run) / "edgedistill_device" / name
+        assert filecmp.cmp(os.path.join(ours, name), theirs, shallow=False)
+
+
+def test_nothing_private_travels(finished_run):
+    """No file of the bundle, and no name, tells of this computer, of the user's files, or where a photo was taken."""
+    bundle = bundle_of(finished_run)
+    sources = sorted((finished_run / "images").rglob("*.png"))
+    assert all(PRIVATE.encode() in path.read_bytes() for path in sources), "there is something to be found"
+    private = [
+        str(finished_run),
+        finished_run.name,
+        str(ROOT),
+        sys.prefix,
+        sys.base_prefix,
+        str(Path.home()) + "/",
+        PRIVATE,
+        *(f"{path.parent.name}/{path.name}" for path in sources),
+    ]
+    files = [path for path in bundle.rglob("*") if path.is_file()]
+    assert len(list((bundle / "golden" / "images").iterdir())) == 6
+    assert len(files) > 40
+    for path in files:
+        content = str(path.relative_to(bundle)).encode() + b"\n" + path.read_bytes()
+        found = [word for word in private if word.encode() in content or word.encode("utf-16-le") in content]
+        assert not found, path
+
+
+def test_made_twice_it_has_the_same_bytes(finished_run, tmp_path):
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "again")
+    edgedistill(
+        "bundle",
+        finished_run / "r.toml",
+        "--run-dir",
+        tmp_path / "again",
+        "--force",
+        "bundle",
+        cwd=tmp_path,
+    )
+    first, second = (p / "manifest.json" for p in (bundle_of(finished_run), tmp_path / "again" / "bundle" / "bundle"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_refusal_on_the_host_is_passed_on_in_its_own_words(finished_run, tmp_path):
+    shutil.copytree(bundle_of(finished_run), tmp_path / "b")
+    with open(tmp_path / "b" / "model.onnx", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(DeviceError, match=r"bundle: model.onnx has \d+ bytes, manifest says"):
+        verify_and_bench(tmp_path / "b", runs=10)
+
+
+def test_the_nanos_python_runs_the_bundle(finished_run):
+    """Python 3.6.15 with numpy 1.19.5 and ONNX Runtime 1.10.0, made by tests/device_test.sh."""
+    python = os.environ.get("EDGEDISTILL_PYTHON36")
+    if not python:
+        lacking("interpreter in EDGEDISTILL_PYTHON36", "`make device-test` makes one")
+    version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout
+    assert version.startswith("Python 3.6")
+    found = verify_and_bench(bundle_of(finished_run), runs=20, python=python)
+    assert found["bench"]["machine"]["python"].startswith("3.6")
+    assert found["verify"]["top1_agreement_fraction"] == 1
+    assert found["verify"]["max_relative_difference"] < 1e-3
+    assert sys.version_info >= (3, 11)
+
+
+@pytest.fixture
+def real_compiler():
+    """TensorRT for RTX, NVIDIA's own parser and builder; it compiles without a GPU."""
+    if find_spec("tensorrt_rtx") is None:
+        lacking("tensorrt_rtx", "pip install -e '.[compile]'")
+    return "tensorrt_rtx"
+
+
+def test_the_boards_build_with_a_real_compiler(finished_run, tmp_path, monkeypatch, real_compiler):
+    """FP32 for the Nano and Q/DQ for Orin, the latter without external tactics; then a broken file."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundle = tmp_path / "bundle"
+    shutil.copytree(bundle_of(finished_run), bundle)
+    manifest = read_manifest(bundle)
+    record = build.build(bundle, manifest, compiler=real_compiler)
+    assert (record["onnx"], record["executed"], record["sm"]) == ("model.onnx", "fp32", 53)
+    assert record["reasons"][0].startswith("INT8 is served as FP16: sm_53 has no INT8 hardware")
+    assert record["memory"]["process_peak_mib"] > 100
+    assert build.build(bundle, manifest, compiler=real_compiler)["timing_cache_used"]
+
+    monkeypatch.setattr(build, "memory_mib", lambda: {"available": 700, "swap_free": 4000})
+    manifest = write_manifest(bundle, manifest._replace(target_sm=87, target_tensorrt="10.3"))
+    record = build.build(bundle, manifest, compiler=real_compiler)
+    assert (record["onnx"], record["executed"]) == ("model_int8.onnx", "int8")
+    assert record["int8_by"] == "explicit Q/DQ"
+    assert record["tactic_sources"] == ["EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS"]
+
+    (bundle / "model_int8.onnx").write_bytes(b"no ONNX file")
+    manifest = write_manifest(bundle, manifest)
+    with pytest.raises(BuildError, match="does not parse .*Failed to parse the ONNX model"):
+        build.build(bundle, manifest, compiler=real_compiler)
+    assert engine_file.read_record(bundle) == record

@@ -1,0 +1,93 @@
+import tomllib
+
+import pytest
+
+from edgedistill.config.loading import load_recipe, recipe_from_table
+from edgedistill.config.recipe import Recipe
+from edgedistill.errors import RecipeError
+from edgedistill.pipeline.table import STAGES, recipe_values
+
+
+def test_every_shipped_recipe_loads():
+    from importlib import resources
+
+    found = [f for f in resources.files("edgedistill.config.recipes").iterdir() if f.name.endswith(".toml")]
+    assert found
+    for recipe in found:
+        text = recipe.read_text(encoding="utf-8")
+        recipe_from_table(tomllib.loads(text), recipe.name)
+        assert text.startswith("# edgedistill "), f"{recipe.name} opens with its command"
+
+
+def test_all_faults_are_told_at_once():
+    table = {"data": {"train": "x"}, "distill": {"kd_weight": 2, "temprature": 1}, "dat": {}}
+    with pytest.raises(RecipeError) as error:
+        recipe_from_table(table, "r.toml")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("r.toml: ") for line in lines)
+
+
+def test_overrides_are_toml_values_or_else_text(tmp_path):
+    (tmp_path / "r.toml").write_text('[data]\ntrain = "images"\n')
+    recipe = load_recipe(tmp_path / "r.toml", ["distill.temperature=3", "student.model=squeezenet1_1"])
+    assert recipe.distill.temperature == 3
+    assert recipe.student.model == "squeezenet1_1"
+    assert recipe.data.train == str(tmp_path / "images")
+
+
+def test_a_random_teacher_is_no_teacher():
+    with pytest.raises(RecipeError, match="random teacher"):
+        recipe_from_table({"data": {"train": "x"}, "teacher": {"weights": "scratch", "epochs": 0}}, "r")
+
+
+def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
+    """A key that no artifact depends on would change nothing when it is changed."""
+    # in no stage's values at their defaults
+    newer = {"unlabelled": "pool", "store": "files", "fit": "pad", "sixteen_bit": 12}
+    newer |= {"split_column": "s", "image_root": "i", "suffix": ".png", "leave_out": ("*_mask.png",)}
+    newer |= {"group_by": "folder"}
+    newer |= {"same_names": "keep", "small_classes": "drop", "min_class_images": 5}
+    assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
+    recipe = recipe_from_table({"data": {"train": "x", **newer}, "teacher": {"mode": "probe"}}, "r")
+    used = {key for stage in STAGES for key in recipe_values(stage, recipe)}
+    every = {f"{section}.{key}" for section, fields in recipe.model_dump().items() for key in fields}
+    in_data = {f"data.{key}" for key in recipe.data.images}
+    in_distill = {"distill.synthetic_images", *(f"distill.{key}" for key in recipe.distill.mixing)}
+    in_teacher = {f"teacher.{key}" for key in recipe.teacher.training}
+    on_purpose = {
+        "data.training_px",  # stage data depends on Recipe.training_px, which it may set
+        "run.checkpoint_seconds",  # these change no artifact
+        "run.tensorboard",
+        "run.cache_dir",
+    }
+    assert every - used - in_data - in_teacher - in_distill == on_purpose
+
+
+def test_a_signing_command_is_written_nowhere():
+    """The bundle does not depend on it: whoever signs, the key's public half judges."""
+    deploy = {"sign_key": "release", "sign_command": ["kms", "--pin", "1234"]}
+    recipe = recipe_from_table({"data": {"train": "x"}, "deploy": deploy}, "r")
+    values = [recipe_values(stage, recipe) for stage in STAGES]
+    for text in (str(values), recipe.model_dump_json()):
+        assert "release" in text
+        assert "1234" not in text
+        assert "kms" not in text
+
+
+def test_a_signing_command_needs_a_key_to_be_checked_with():
+    with pytest.raises(RecipeError, match=r"deploy\.sign_command needs deploy\.sign_key"):
+        recipe_from_table({"data": {"train": "x"}, "deploy": {"sign_command": ["kms"]}}, "r")
+
+
+def test_every_key_is_documented():
+    for section in Recipe.model_fields.values():
+        for name, field in section.annotation.model_fields.items():
+            assert field.description, name
+
+
+@pytest.mark.parametrize(("image_px", "least", "expected"), [(64, 0.25, 128), ([32, 96], 0.16, 80), (64, 1.0, 64)])
+def test_the_smallest_training_crop_still_has_the_inputs_pixels(image_px, least, expected):
+    """A crop of a share of the area has the root of it as its side."""
+    table = {"data": {"train": "images", "image_px": image_px}, "augment": {"crop_scale_min": least}}
+    assert recipe_from_table(table, source="r.toml").training_px == expected

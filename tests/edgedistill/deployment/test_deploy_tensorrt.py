@@ -1,0 +1,59 @@
+"""The road of a board with TensorRT over a real sshd; the TensorRT is the fake of a release."""
+
+import json
+
+import pytest
+
+import fakes
+from board_behind_sshd import TestBoard, id_of, next_release
+from edgedistill.errors import BoardError
+
+pytestmark = pytest.mark.slow
+
+
+def board_with(release, folder, python, server, keys, **does):
+    board = TestBoard(folder / "board", python, fakes.write_modules(folder / "fake", release, **does))
+    board.enrol(server.config, keys, backend="tensorrt")
+    return board
+
+
+@pytest.mark.parametrize("release", ["8.2", "10.3"])
+def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, board_python, keys, first, release):
+    board = board_with(release, tmp_path, board_python, server, keys)
+    found = board.deploy(server.config, first, tmp_path / "r.json")
+    assert (found["backend"], found["executed"]) == ("tensorrt", "fp16")
+    assert found["build"]["tensorrt"] == fakes.RELEASES[release]
+    assert found["bench"]["compute_ms"]["runs"] == 10
+    assert board.current() == id_of(first)
+    record = json.loads((board.root / "current" / "work" / "engine" / "engine.json").read_text())
+    assert record["engine_sha256"] == found["build"]["engine_sha256"]
+
+    if release == "10.3":
+        return
+    engine = board.root / "current" / "work" / "engine" / record["engine"]
+    engine.write_bytes(engine.read_bytes()[:-1])
+    said = []
+    assert board.deploy(server.config, first, tmp_path / "r.json", said=said)["activate"]["already"]
+    assert any(
+        "truncated or not ours; run: python3 -m edgedistill_device build: what was done" in line for line in said
+    )
+
+
+def test_an_engine_that_gives_nan_is_not_served(server, tmp_path, board_python, keys, first):
+    board = board_with("8.2", tmp_path, board_python, server, keys)
+    board.deploy(server.config, first, tmp_path / "r.json", until="activate")
+    fakes.write_modules(tmp_path / "fake", "8.2", nan=True)
+    second = next_release(first, tmp_path / "second", keys, serial=2)
+    with pytest.raises(BoardError, match="NaN"):
+        board.deploy(server.config, second, tmp_path / "r.json")
+    assert board.current() == id_of(first)
+
+
+def test_a_build_without_memory_says_so_and_a_rerun_completes(server, tmp_path, board_python, keys, first):
+    board = board_with("8.2", tmp_path, board_python, server, keys, no_memory_above_mib=0)
+    with pytest.raises(BoardError, match="memory"):
+        board.deploy(server.config, first, tmp_path / "r.json")
+    assert board.current() == ""
+    fakes.write_modules(tmp_path / "fake", "8.2")
+    board.deploy(server.config, first, tmp_path / "r.json")
+    assert board.current() == id_of(first)

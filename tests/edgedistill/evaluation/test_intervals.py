@@ -1,0 +1,151 @@
+"""Do 95 % intervals hold the truth in 95 % of experiments?"""
+
+import numpy as np
+import pytest
+
+from edgedistill.evaluation.intervals import balanced_interval, over_seeds, paired_interval
+from edgedistill.quantization.accuracy import step_of
+from edgedistill.reporting.gain import gain_of
+
+
+@pytest.mark.parametrize(
+    ("first_only", "second_only", "images"), [(0.06, 0.04, 335), (0.10, 0.02, 120), (0.01, 0.01, 60)]
+)
+def test_paired_interval_covers(first_only, second_only, images, rng):
+    draws = rng.multinomial(images, [first_only, second_only, 1 - first_only - second_only], 4000)
+    intervals = [paired_interval(int(b), int(c), images) for b, c, _ in draws]
+    held = [low <= first_only - second_only <= high for low, high in intervals]
+    assert 0.94 <= np.mean(held) <= 1.0
+
+
+def test_paired_interval_against_the_formula_written_out():
+    """b = 22, c = 14, n = 335, by hand: p = 23/337, q = 15/337."""
+    low, high = paired_interval(22, 14, 335)
+    middle, half = 8 / 337, 1.959964 * np.sqrt((38 / 337 - (8 / 337) ** 2) / 337)
+    assert (low, high) == pytest.approx((middle - half, middle + half))
+
+
+def test_networks_that_never_differ_are_not_certainly_equal():
+    low, high = paired_interval(0, 0, 50)
+    assert low < 0 < high
+    assert high == pytest.approx(-low)
+
+
+def test_interval_turns_with_the_order():
+    assert paired_interval(30, 10, 200) == pytest.approx([-x for x in paired_interval(10, 30, 200)[::-1]])
+
+
+SPREAD = np.linspace(0.5, 1.0, 200)  # recalls of 200 classes
+EXPERIMENTS = {  # images of each class; shares that only the first, only the second has right
+    "three images in each of 200 classes": ([3] * 200, 0.15, 0.05),
+    "recalls of one network, 200 x 3": ([3] * 200, 0.7, 0.0),
+    "recalls that differ, 200 x 3": ([3] * 200, SPREAD, 0.0),
+    "nearly all right, 200 x 3": ([3] * 200, 0.98, 0.0),
+    "one image in each of 200 classes": ([1] * 200, 0.15, 0.05),
+    "some classes of one image": ([1] * 50 + [20] * 50, 0.15, 0.05),
+    "five classes of three": ([3] * 5, 0.2, 0.05),
+    "two classes of ten": ([10] * 2, 0.2, 0.05),
+    "three unequal classes": ([80, 25, 40], np.array([0.1, 0.05, 0.08]), np.array([0.03, 0.2, 0.08])),
+    "a long tail": (np.maximum(1, 90 * np.arange(1, 101.0) ** -0.7).astype(int), 0.2, 0.05),
+    "eight large classes": ([100] * 8, 0.95, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_interval_of_balanced_accuracy_covers_and_holds_its_point(name, rng):
+    images, first, second = EXPERIMENTS[name]
+    first, second = (np.broadcast_to(share, len(images)) for share in (first, second))
+    only_first = rng.binomial(images, first, (2000, len(images)))
+    only_second = rng.binomial(images - only_first, second / (1 - np.minimum(first, 1 - 1e-9)) * (second > 0))
+    held = 0
+    for b, c in zip(only_first, only_second, strict=True):
+        low, high = balanced_interval(np.stack([b, c, images], axis=1).tolist())
+        held += low <= (first - second).mean() <= high
+        assert low <= ((b - c) / images).mean() + 1e-12
+        assert high >= ((b - c) / images).mean() - 1e-12
+    assert 0.93 <= held / 2000 <= 0.97
+
+
+@pytest.mark.parametrize("row", [[3, 0, 3], [0, 0, 3], [0, 3, 3], [1, 0, 1], [0, 0, 1]])
+@pytest.mark.parametrize("classes", [1, 2, 7, 200])
+def test_all_right_and_all_wrong_are_not_certain(row, classes):
+    low, high = balanced_interval([row] * classes)
+    point = (row[0] - row[1]) / row[2]
+    assert -1 <= low <= point <= high <= 1
+    assert high - low > 1e-3
+
+
+def test_one_class_is_the_paired_interval_itself():
+    assert balanced_interval([[22, 14, 335]]) == pytest.approx(paired_interval(22, 14, 335))
+
+
+def test_balanced_interval_leaves_out_a_class_without_images():
+    assert balanced_interval([[3, 1, 20], [0, 0, 0]]) == balanced_interval([[3, 1, 20]])
+    with pytest.raises(ValueError, match="no class has images"):
+        balanced_interval([[0, 0, 0]])
+
+
+def seed_rows(baseline, student):
+    return [{"baseline": {"m": float(b)}, "student": {"m": float(s)}} for b, s in zip(baseline, student, strict=True)]
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_equal_methods_are_rarely_called_different(seeds, rng):
+    """5 % is what 95 % allows, half of them gains; the luck that both share is no evidence."""
+    luck = rng.normal(0.8, 0.05, (4000, seeds))
+    runs = luck[:, None] + rng.normal(0, 0.02, (4000, 2, seeds))
+    found = [over_seeds(seed_rows(*run), "m") for run in runs]
+    held = [low <= 0 <= high for low, high in (one["interval_points"] for one in found)]
+    assert 0.93 <= np.mean(held) <= 0.97
+    assert 0.015 <= np.mean([one["shown"] for one in found]) <= 0.035
+
+
+def test_two_seeds_with_the_same_gain_to_the_image_are_no_proof(rng):
+    """On 30 test images two trainings often differ by the same count; that is not a spread of zero."""
+    hits = rng.binomial(30, 0.8, (4000, 2, 2)) / 30
+    shown = [over_seeds(seed_rows(*run), "m", 100 / 30)["shown"] for run in hits]
+    assert np.mean(shown) <= 0.04
+    equal = over_seeds(seed_rows([0.8, 0.8], [0.8 + 1 / 30] * 2), "m", 100 / 30)
+    assert not equal["shown"]
+    assert equal["interval_points"][0] < 0
+
+
+def test_the_sentence_over_seeds_says_the_interval():
+    found = over_seeds(seed_rows([0.80, 0.81, 0.82], [0.90, 0.92, 0.91]), "m")
+    low, high = found["interval_points"]
+    assert (low, high) == pytest.approx((10 - 4.302653 / 3**0.5, 10 + 4.302653 / 3**0.5))
+    assert f"{low:+.1f} to {high:+.1f} points" in found["sentence"]
+    assert found["sentence"].startswith("a gain over 3 seeds")
+    worse = over_seeds(seed_rows([0.90, 0.92, 0.91], [0.80, 0.81, 0.82]), "m")
+    assert worse["sentence"].startswith("a loss over 3 seeds")
+    assert not worse["shown"]
+
+
+def test_the_gain_takes_rounding_to_whole_images_into_account():
+    """Two seeds, each better by one of 20 images: in top-1 and in balanced accuracy."""
+    scores = {"top1_fraction": 0.8, "balanced_accuracy_fraction": 0.8}
+    better = {name: value + 0.05 for name, value in scores.items()}
+    evaluated = {
+        "student": better,
+        "baseline": scores,
+        "images": 20,
+        "student_only_correct": 1,
+        "baseline_only_correct": 0,
+        "only_correct_by_class": [[1, 0, 10], [0, 0, 10]],
+        "mcnemar_p": 1.0,
+        "seeds": [{"baseline": scores, "student": better}] * 2,
+    }
+    for metric in scores:
+        found = gain_of(evaluated, metric)["over_seeds"]
+        assert found["interval_points"] == pytest.approx(
+            [5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3
+        )
+
+
+def test_a_precision_that_loses_nothing_on_few_images_may_lose_some(rng):
+    logits, labels = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
+    step = step_of(logits, logits, labels, ["a", "b", "c"])
+    low, high = step["drop_interval_points"]
+    assert step["drop_points"] == step["drop_standard_error_points"] == 0
+    assert low == pytest.approx(-high)
+    assert high > 5

@@ -1,0 +1,208 @@
+"""What a student can be taught on and against: pool, synthesised images, mixed views, maps, embeddings."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from edgedistill.config.loading import load_recipe
+from edgedistill.errors import RecipeError
+from edgedistill.pipeline.runner import run_stages
+from edgedistill.progress.reporter import Talk
+from road import RECIPE, write_images
+
+pytestmark = pytest.mark.slow
+
+SHORT = ["teacher.epochs=2", "distill.epochs=2", "distill.feature_weight=0"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Labelled images, a pool beside them, and a run whose teacher and data serve all tests."""
+    folder = tmp_path_factory.mktemp("lessons")
+    write_images(folder / "images", per_class=20)
+    write_images(folder / "pool", per_class=10, seed=7)
+    (folder / "r.toml").write_text(RECIPE)
+    run(folder, folder / "run", "teacher")
+    return folder
+
+
+def run(place, run_dir, only, *settings):
+    recipe = load_recipe(place / "r.toml", [*SHORT, *settings])
+    path = run_stages(recipe, run_dir, Talk(quiet=True), only=only)
+    return json.loads(path.read_text())
+
+
+@pytest.fixture
+def run_dir(place, tmp_path):
+    shutil.copytree(place / "run", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def terms(history):
+    return [row["terms"] for row in history]
+
+
+UNTRAINED = "distill.peak_lr=1e-12"  # the student stays as it began: nearly equal logits for every class
+
+
+def holds_what_the_cache_asks_of_an_untrained_student(history, run_dir, temperature=2.0):
+    """Mean over the epochs, one for each cached view: T^2 KL(teacher | equal probabilities) over all that is cached."""
+    shards = sorted((run_dir / "logits").glob("shard-*.npy"))
+    logits = np.concatenate([np.load(path)["logits"].astype(np.float64) for path in shards]) / temperature
+    logits -= logits.max(axis=1, keepdims=True)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = temperature**2 * (np.exp(logs) * (logs + np.log(logs.shape[1]))).sum(axis=1).mean()
+    assert expected > 0.01, "this teacher tells nothing"
+    assert np.mean([row["kd"] for row in terms(history)]) == pytest.approx(expected, rel=0.5)
+
+
+def test_the_pool_is_learnt_from_beside_the_labelled_images(place, run_dir):
+    found = run(place, run_dir, "evaluate", "data.unlabelled=pool", UNTRAINED)
+    distill = json.loads((run_dir / "distill/distill.json").read_text())
+    baseline = json.loads((run_dir / "baseline/baseline.json").read_text())
+    train = found["images"] and json.loads((run_dir / "data/data.json").read_text())
+    assert distill["training_images"] == train["images"]["train"] + train["pool_images"]
+    assert baseline["training_images"] == train["images"]["train"]
+    assert baseline["steps"] == distill["steps"], "the baseline gets as many steps"
+    holds_what_the_cache_asks_of_an_untrained_student(distill["history"], run_dir)
+
+
+def test_the_pool_instead_needs_no_label_at_all(place, run_dir):
+    found = run(place, run_dir, "distill", "data.unlabelled=pool", "distill.pool=instead", "distill.loss=dkd")
+    assert [row["label"] for row in terms(found["history"])] == [0, 0]
+    logits = json.loads((run_dir / "logits/logits.json").read_text())
+    assert logits["train_top1_fraction"] is None
+
+
+def test_data_free_keeps_and_shows_its_images_and_goes_on_after_a_stop(place, run_dir, monkeypatch):
+    from edgedistill.distillation import inversion
+    from edgedistill.stages import synthesise
+
+    settings = ("distill.method=data_free", "distill.synthetic_images=9", "distill.synthetic_steps=4")
+    monkeypatch.setattr(synthesise, "MIN_WANTED_FRACTION", 0.0)
+    monkeypatch.setattr(inversion.InversionSettings.model_fields["batch_size"], "default", 3)
+    inversion.InversionSettings.model_rebuild(force=True)
+    made = []
+
+    def stopping(*given):
+        made.append(given[3])
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return inversion.synthesise_batch(*given)
+
+    monkeypatch.setattr(synthesise, "synthesise_batch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(place, run_dir, "synthesise", *settings)
+    found = run(place, run_dir, "distill", *settings)
+    assert made == [0, 1, 1, 2], "the first batch was not made again"
+    assert found["training_images"] == 9
+    assert (run_dir / "synthesise/images.png").read_bytes()[:4] == b"\x89PNG"
+    assert set(found["history"][0]["terms"]) == {"kd", "label"}
+    synthetic = json.loads((run_dir / "synthesise/synthesise.json").read_text())
+    assert len(set(synthetic["sha256"])) == synthetic["images"] == 9
+
+
+@pytest.mark.parametrize("kind", ["relational", "fitnet", "attention", "review"])
+def test_features_are_matched_and_only_the_student_is_kept(place, run_dir, kind):
+    found = run(
+        place,
+        run_dir,
+        "distill",
+        f"distill.feature_loss={kind}",
+        "distill.feature_weight=2",
+        "distill.feature_warmup_fraction=0.0",
+        "distill.epochs=6",
+    )
+    first, *_, last = terms(found["history"])
+    assert last["feature"] < first["feature"]
+    plain = load_file(run_dir / "distill/weights.safetensors")
+    assert not [key for key in plain if "projector" in key or "matcher" in key]
+    logits = json.loads((run_dir / "logits/cache.json").read_text())
+    assert bool(logits["features"]) == (kind == "relational"), "maps are not cached"
+
+
+def test_taps_by_name_that_are_not_there_are_named(place, run_dir):
+    with pytest.raises(RecipeError, match="blocks"):
+        run(
+            place,
+            run_dir,
+            "distill",
+            "distill.feature_weight=0.5",
+            "distill.feature_loss=fitnet",
+            'distill.student_taps=["blocks.99"]',
+        )
+
+
+def test_an_embedding_student_is_measured_by_its_neighbours(place, run_dir):
+    settings = ("student.output=embedding", "distill.feature_weight=1.0")
+    evaluated = run(place, run_dir, "evaluate", *settings)
+    for net in ("teacher", "baseline", "student"):
+        assert 0 <= evaluated[net]["recall_at_1"]["recall_at_1_fraction"] <= 1
+        assert evaluated[net]["neighbours"] == 5
+    stored = np.load(run_dir / "evaluate/test_embeddings.npz")
+    assert stored["student"].shape[1] == evaluated["student"]["width"] > 3
+    trained = json.loads((run_dir / "distill/distill.json").read_text())
+    assert set(trained["history"][0]["terms"]) == {"feature"}
+    found = run(place, run_dir, "export", *settings)
+    assert found["student"]["max_relative_difference"] < 1e-4
+    with pytest.raises(RecipeError, match="has no stage 'report'"):
+        run(place, run_dir, "report", *settings)
+
+
+def test_mixed_views_are_the_cached_ones(place, run_dir):
+    """The teacher's outputs for a mixed view belong to it: changing the mix makes them anew."""
+    plain = run(place, run_dir, "logits")["artifact"]["digest"]
+    mixed = run(place, run_dir, "logits", "distill.mixup_alpha=0.4", "distill.cutmix_alpha=1.0")
+    assert mixed["artifact"]["digest"] != plain
+    assert mixed["train_top1_fraction"] is None
+    found = run(place, run_dir, "distill", "distill.mixup_alpha=0.4", "distill.cutmix_alpha=1.0", UNTRAINED)
+    holds_what_the_cache_asks_of_an_untrained_student(found["history"], run_dir)
+
+
+def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypatch):
+    shutil.copytree(run_dir, tmp_path / "other")
+    shared = f"run.cache_dir={tmp_path / 'shared'}"
+    first = run(place, run_dir, "logits", shared)
+    from edgedistill.stages import logits
+
+    def none(*_):
+        raise AssertionError("the teacher ran again")
+
+    monkeypatch.setattr(logits, "cache_teacher", none)
+    second = run(place, tmp_path / "other", "logits", shared, "distill.temperature=3")
+    assert first["artifact"]["digest"] == second["artifact"]["digest"]
+    ours, theirs = (folder / "logits" / "shard-00000.npy" for folder in (run_dir, tmp_path / "other"))
+    assert ours.stat().st_ino == theirs.stat().st_ino
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["distill.pool=instead"], "needs data.unlabelled"),
+        (["distill.method=data_free", "data.unlabelled=pool"], "makes its own images"),
+        (["student.output=embedding"], "learns from the teacher's pooled features"),
+        (["distill.feature_loss=relational", "distill.batch_size=2"], "three images"),
+        (["distill.method=self", "distill.feature_weight=0.1"], "is for one teacher"),
+    ],
+)
+def test_what_does_not_go_together_is_said(place, settings, said):
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(place / "r.toml", [*SHORT, *settings])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_other_precisions_train_and_say_what_they_were(place, run_dir, precision):
+    from edgedistill.training.autotune import CANDIDATES
+
+    found = run(place, run_dir, "distill", f"run.precision={precision}", UNTRAINED)
+    holds_what_the_cache_asks_of_an_untrained_student(found["history"], run_dir)
+    taken = found["artifact"]["cost"]["speed"]
+    assert taken in map(str, CANDIDATES)
+    assert precision == "auto" or taken == "bfloat16, channels last"
+    assert {v.dtype for v in load_file(run_dir / "distill/weights.safetensors").values()} <= {
+        np.dtype("float32"),
+        np.dtype("int64"),
+    }

@@ -1,0 +1,208 @@
+"""`edgedistill choose`: budgets, order, the picture, and the winner in a recipe."""
+
+import csv
+import json
+import tomllib
+import xml.etree.ElementTree as ElementTree
+from importlib import resources
+
+import pytest
+
+from edgedistill.cli.main import main
+from edgedistill.config.edit import write_choice
+from edgedistill.config.loading import recipe_from_table
+from edgedistill.errors import RecipeError
+from edgedistill.models.students import STUDENTS
+from edgedistill.prediction.choose import SOURCES, choose, pareto
+
+RECIPE = """# mine, do not touch
+[data]
+train = "images"   # a folder
+image_px = 128     # small
+
+[student]
+# the old one was too slow
+model = "resnet18" # why?
+weights = "hub"
+
+[target]
+fps = 30
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def test_what_fits_meets_every_part_of_the_budget():
+    found = choose("jetson-nano", fps=60, memory_mib=290)
+    assert {c.prediction.model for c in found} == set(STUDENTS)
+    for candidate in found:
+        p = candidate.prediction
+        possible = p.memory_mib <= 290 and candidate.preflight != "does not fit"
+        assert (candidate.tier == 0) == (possible and p.fps_low >= 60), p.model
+        assert (candidate.tier <= 1) == (possible and p.fps >= 60), p.model
+    assert {c.tier for c in found} == {0, 1, 2}
+
+
+def test_order_is_verdict_size_published_accuracy():
+    found = choose("jetson-nano", fps=60, sizes=(128, 224))
+    keys = [
+        (
+            c.tier,
+            -c.prediction.image_px,
+            c.prediction.extrapolated,
+            c.comparable_top1 is None,
+            -(c.accuracy.top1_percent if c.accuracy else 0),
+        )
+        for c in found
+        if c.tier < 2
+    ]
+    assert keys == sorted(keys)
+    last = [c.fps_ratio for c in found if c.tier == 2]
+    assert last == sorted(last, reverse=True), "the nearest to the budget first"
+
+
+def test_a_tighter_budget_never_gains_candidates():
+    loose = {c.prediction.model for c in choose("jetson-nano", fps=30) if c.tier == 0}
+    tight = {c.prediction.model for c in choose("jetson-nano", fps=90) if c.tier == 0}
+    assert tight < loose
+
+
+def test_fewer_pixels_and_fewer_classes_are_not_slower():
+    large, small = (choose("jetson-nano", sizes=(px,), classes=n) for px, n in ((224, 1000), (128, 10)))
+    speed = {c.prediction.model: c.prediction.fps for c in small}
+    assert all(speed[c.prediction.model] > c.prediction.fps for c in large)
+
+
+def test_accuracy_of_larger_images_does_not_rank():
+    found = {c.prediction.model: c for c in choose("jetson-nano", sizes=(224,))}
+    assert found["mobilenetv4_conv_medium"].accuracy.image_px == 320
+    assert found["mobilenetv4_conv_medium"].comparable_top1 is None
+    assert found["efficientnet_b0"].comparable_top1 == 77.694
+    small = {c.prediction.model: c for c in choose("jetson-nano", sizes=(128,))}
+    assert small["efficientnet_b0"].comparable_top1 is None
+
+
+def test_every_accuracy_has_a_source_and_is_of_a_student():
+    text = (resources.files("edgedistill.prediction") / "accuracy.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    for row in rows:
+        assert row["model"] in STUDENTS
+        assert row["source"] in SOURCES
+        assert 50 < float(row["top1_percent"]) < 90
+    assert len({row["model"] for row in rows}) == len(rows)
+
+
+def test_torchvision_s_figures_are_those_of_its_weights():
+    from torchvision.models import (
+        ShuffleNet_V2_X1_0_Weights,
+        SqueezeNet1_0_Weights,
+        SqueezeNet1_1_Weights,
+    )
+
+    found = {c.prediction.model: c.accuracy for c in choose("jetson-nano")}
+    for name, weights in (
+        ("squeezenet1_0", SqueezeNet1_0_Weights),
+        ("squeezenet1_1", SqueezeNet1_1_Weights),
+        ("shufflenet_v2_x1_0", ShuffleNet_V2_X1_0_Weights),
+    ):
+        metrics = weights.IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]
+        assert found[name].top1_percent == metrics["acc@1"]
+
+
+def test_nothing_beats_the_front():
+    found = choose("jetson-nano")
+    front = pareto(found)
+    rated = [c for c in found if c.comparable_top1 is not None and c.preflight != "does not fit"]
+    for candidate in rated:
+        beaten = any(
+            other.prediction.fps >= candidate.prediction.fps
+            and other.comparable_top1 >= candidate.comparable_top1
+            and other is not candidate
+            for other in rated
+        )
+        assert (candidate in front) == (not beaten), candidate.prediction.model
+
+
+def test_the_picture_is_an_svg_with_the_front_s_names(tmp_path, capsys):
+    path = tmp_path / "p.svg"
+    assert main(["choose", "--fps", "30", "--plot", str(path)]) == 0
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    assert root.tag.endswith("svg")
+    words = " ".join(root.itertext())
+    assert all(c.prediction.model in words for c in pareto(choose("jetson-nano", fps=30)))
+    first = path.read_bytes()
+    main(["choose", "--fps", "30", "--plot", str(path)])
+    assert path.read_bytes() == first
+
+
+def test_a_budget_that_nothing_meets_exits_1_with_the_nearest(capsys):
+    assert main(["choose", "--fps", "5000"]) == 1
+    out, err = capsys.readouterr()
+    assert "does not fit" in out
+    assert "no student fits" in err
+    assert main(["choose", "--fps", "-3"]) == 1
+    assert main(["choose", "--target", "orin-nano-8gb", "--memory-mib", "500"]) == 1
+    assert "cannot be checked" in capsys.readouterr().err
+    assert main(["choose", "--image-px", "200"]) == 1
+    assert "counted at 96, 128" in capsys.readouterr().err
+
+
+def test_into_changes_two_values_and_keeps_every_other_byte(tmp_path, capsys):
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE)
+    assert main(["choose", "--fps", "30", "--memory-mib", "500", "--into", str(path), "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)[0]
+    expected = RECIPE.replace('"resnet18"', f'"{best["model"]}"').replace("128", "224")
+    assert path.read_text() == expected
+    assert [p.name for p in tmp_path.iterdir() if p.name != "data"] == ["r.toml"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('[data]\ntrain = "x"\n', '[data]\nimage_px = 160\ntrain = "x"\n\n[student]\nmodel = "m"\n'),
+        ("[data]\r\nimage_px = 64\r\n[student]\r\n", '[data]\r\nimage_px = 160\r\n[student]\r\nmodel = "m"\r\n'),
+        ("[student] # s\nmodel='old'#c\n[data]\nimage_px=64", '[student] # s\nmodel="m"#c\n[data]\nimage_px=160'),
+    ],
+)
+def test_into_finds_its_place(tmp_path, before, after):
+    path = tmp_path / "r.toml"
+    path.write_bytes(before.encode())
+    write_choice(path, "m", 160)
+    assert path.read_bytes().decode() == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'student = { model = "a" }\n[data]\nimage_px = 64\n',
+        '[data]\nnote = """\n[student]\nmodel = "a"\n"""\n',
+        "[data\n",
+    ],
+)
+def test_a_recipe_that_lines_cannot_change_stays_as_it_is(tmp_path, text):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="r.toml"):
+        write_choice(path, "m", 160)
+    assert path.read_text() == text
+    with pytest.raises(RecipeError, match="no such recipe"):
+        write_choice(tmp_path / "none.toml", "m", 160)
+
+
+def test_the_seed_scenario_is_one_recipe_that_choose_made():
+    """ResNet-152 teacher, 500 MB, 30 FPS on a Nano: the shipped recipe names the first of `choose`."""
+    text = (resources.files("edgedistill.config.recipes") / "nano-30fps.toml").read_text(encoding="utf-8")
+    recipe = recipe_from_table(tomllib.loads(text), "nano-30fps.toml")
+    target = recipe.target
+    assert recipe.teacher.model == "resnet152"
+    assert (target.device, target.fps, target.memory_mib) == ("jetson-nano", 30, 500)
+    best = choose(target.device, target.precision, target.fps, target.memory_mib, (recipe.data.image_px,))[0]
+    assert best.tier == 0
+    assert recipe.student.model == best.prediction.model
+    assert best.prediction.fps_low >= 30
+    assert best.prediction.memory_mib <= 500
+    assert target.min_retention_fraction == 0.98  # the loss of accuracy that is aimed for

@@ -1,0 +1,75 @@
+"""Fake quantization in PyTorch against the Q/DQ file in ONNX Runtime: two ways to the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from edgedistill.models.weights import model_from_weights
+from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.quantization.accuracy import sqnr_db
+from edgedistill.quantization.fake_quantization import FakeQuantized, activation, convolutions, input_ranges
+from edgedistill.quantization.mixed_precision import int8_logits
+from edgedistill.quantization.ranges import ranges_from_model
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def images(rng):
+    return rng.normal(size=(6, 3, 64, 64)).astype(np.float32)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return model_from_weights("mobilenetv3_small_050", "scratch", list("abcd"), will_train=True).eval()
+
+
+def logits(net, images):
+    with torch.no_grad():
+        return net(torch.from_numpy(images)).numpy()
+
+
+def test_it_computes_what_the_int8_file_computes_and_leaves_no_trace(net, images, tmp_path):
+    reference = logits(net, images)
+    onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
+    kept = ranges_from_model(tmp_path / "m.onnx", lambda i: images[i : i + 1], 6, "minmax").kept
+    amax = input_ranges(net, [torch.from_numpy(images)], "minmax", 100)
+    assert amax["conv_stem"] == pytest.approx(kept["image"])
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with FakeQuantized(net, amax):
+        faked = logits(net, images)
+    file = int8_logits(tmp_path / "m.onnx", kept, images)
+    assert sqnr_db(reference, faked) == pytest.approx(sqnr_db(reference, file), abs=3)
+    assert sqnr_db(file, faked) > sqnr_db(reference, file)
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert np.array_equal(logits(net, images), reference)
+
+
+def test_rounding_passes_the_gradient_and_clipping_stops_it():
+    values = torch.tensor([0.4, -2.6, 200.0, -130.0], requires_grad=True)
+    rounded = activation(values, 1.0)
+    rounded.sum().backward()
+    assert rounded.tolist() == [0, -3, 127, -127]
+    assert values.grad.tolist() == [1, 1, 0, 0]
+
+
+def test_weights_are_rounded_for_each_output_channel(net, images):
+    conv = convolutions(net)["conv_stem"]
+    weight = conv.weight.detach().clone()
+    with FakeQuantized(net, {"conv_stem": 3.0}):
+        rounded = conv.weight.detach().clone()
+    steps = rounded / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127)
+    assert torch.allclose(steps, steps.round(), atol=1e-3)
+    assert not torch.equal(weight, rounded)
+    assert isinstance(conv.weight, torch.nn.Parameter)
+
+
+def test_training_for_int8_leaves_the_norms_statistics_alone(net, images):
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    with FakeQuantized(net, {"conv_stem": 3.0}):
+        net.train()
+        assert net.conv_stem.training
+        net(torch.from_numpy(images))
+    assert all(torch.equal(before[name], value) for name, value in net.named_buffers())
+    assert net.train().bn1.training

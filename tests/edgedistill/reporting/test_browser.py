@@ -1,0 +1,184 @@
+"""The pages in a real browser: nothing fetched, sorting, themes, print, narrow screens, axe-core."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from browser import Browser, chromium
+from edgedistill.reporting.assemble import report_from_stages
+from edgedistill.reporting.compare_page import html_from_comparison
+from edgedistill.reporting.comparison import compared
+from edgedistill.reporting.disagreements import disagreement, thumbnails
+from edgedistill.reporting.page import html_from_report
+from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
+from tools import lacking
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if chromium() is None:
+        lacking("Chromium", "apt install chromium")
+    with Browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    spec = importlib.util.find_spec("axe_core_python")
+    if spec is None:
+        lacking("axe-core", "pip install -e '.[dev]'")
+    return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def made_report(stages_to_read, recipe, board, swept):
+    """Everything a report can have: hostile names, a board, prices, pictures; and its pictures."""
+    names = [*HOSTILE[:5], RIGHT_TO_LEFT]
+    stages = renamed(stages_to_read, names)
+    stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0], "a" * 60))
+    cost = {
+        "currency": "EUR",
+        "cloud_price_per_hour": 0.5,
+        "board_price": 150,
+        "board_months": 36,
+        "power_price_per_kwh": 0.3,
+    }
+    table = recipe.model_dump(mode="json")
+    table |= {"cost": cost, "target": {**table["target"], "fps": 30, "memory_mib": 400}}
+    one, other = np.random.default_rng(0).normal(size=(2, 60, 6))
+    hashes = [f"{i:064x}" for i in range(60)]
+    pairs = [
+        disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes)
+        for first, second in (("teacher", "student"), ("float", "int8"))
+    ]
+    report = report_from_stages(stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages))
+    frame = np.full((64, 64, 3), 128, np.uint8)
+    return report, thumbnails(pairs, lambda position: frame)
+
+
+@pytest.fixture(scope="module")
+def pages(made_report, tmp_path_factory) -> dict[str, Path]:
+    report, pictures = made_report
+    folder = tmp_path_factory.mktemp("pages")
+    written = {
+        "report": html_from_report(report, None, pictures),
+        "compare": html_from_comparison(compared({"one": report, "b" * 80: report}, {})),
+    }
+    for name, page in written.items():
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in written}
+
+
+def test_nothing_is_fetched_and_nothing_complains(browser, pages):
+    for path in pages.values():
+        tab = browser.open(path)
+        assert tab.complaints == []
+        assert [url for url in tab.requests if not url.startswith("data:image/jpeg")] == [path.as_uri()]
+        assert tab.evaluate("document.scripts.length") == 2, "no class name became a script"
+        assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+
+
+def test_the_page_s_policy_stops_what_should_ever_break_out(browser, pages, tmp_path):
+    page = pages["report"].read_text(encoding="utf-8")
+    broken = tmp_path / "broken.html"
+    broken.write_text(
+        page.replace("</main>", '<script>window.ours = 1</script><img src="http://127.0.0.1:9/x"></main>'),
+        encoding="utf-8",
+    )
+    tab = browser.open(broken)
+    assert tab.evaluate("window.ours") is None
+    assert any("Content Security Policy" in line for line in tab.complaints)
+
+
+def test_reading_needs_no_script(browser, pages):
+    tab = browser.open(pages["report"], scripts=False)
+    assert tab.evaluate("document.getElementById('theme').hidden")
+    assert "The student keeps" in tab.evaluate("document.body.innerText")
+    assert tab.evaluate("document.querySelectorAll('th button').length") == 0
+
+
+COLUMN = """(() => { const table = document.querySelector('#recall ~ details table');
+  return [...table.tBodies[0].rows].map(row => row.cells[%d].dataset.value ?? row.cells[%d].textContent); })()"""
+HEAD = "document.querySelector('#recall ~ details table').tHead.rows[0].cells[%d]"
+
+
+def test_tables_sort_by_mouse_and_by_keyboard(browser, pages):
+    tab = browser.open(pages["report"])
+    column = COLUMN % (1, 1)
+    before = tab.evaluate(column)
+    assert before == ["60", "48", "210", "36", "90", "24"]
+    tab.evaluate(HEAD % 1 + ".querySelector('button').click()")
+    assert tab.evaluate(column) == sorted(before, key=int), "as numbers, not as text"
+    assert tab.evaluate(HEAD % 1 + ".ariaSort") == "ascending"
+    tab.evaluate(HEAD % 1 + ".querySelector('button').focus()")
+    tab.key("Enter", 13)
+    assert tab.evaluate(column) == sorted(before, key=int, reverse=True)
+    assert tab.evaluate(HEAD % 1 + ".ariaSort") == "descending"
+    tab.evaluate(HEAD % 0 + ".querySelector('button').click()")
+    assert tab.evaluate("document.querySelectorAll('th[aria-sort]').length") == 1
+    names = tab.evaluate(COLUMN % (0, 0))
+    assert names != tab.evaluate(COLUMN % (1, 1))
+    assert sorted(names) == sorted([*HOSTILE[:5], RIGHT_TO_LEFT]), "no row is lost"
+
+
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_no_page_scrolls_sideways(browser, pages, name):
+    for width in (360, 768, 1200):
+        tab = browser.open(pages[name], width=width)
+        root = "document.documentElement"
+        assert tab.evaluate(f"{root}.clientWidth") == width
+        assert tab.evaluate(f"{root}.scrollWidth") == width
+
+
+def test_light_dark_and_the_button(browser, pages):
+    for scheme, bright in (("light", True), ("dark", False)):
+        tab = browser.open(pages["report"], prefers_color_scheme=scheme)
+        assert (paper(tab) > 128) == bright
+        picture = cv2.imdecode(np.frombuffer(tab.screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert picture[:900].std() > 15, "text cannot be told from paper"
+        tab.evaluate("document.getElementById('theme').click()")
+        assert (paper(tab) > 128) != bright
+        assert tab.evaluate("document.getElementById('theme').textContent") == scheme.capitalize()
+
+
+def paper(tab) -> float:
+    """Mean of the page's background colour, 0 to 255."""
+    colour = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    return float(np.mean([int(part) for part in re.findall(r"\d+", colour)[:3]]))
+
+
+def test_prints_on_white_paper_with_everything_opened(browser, pages):
+    tab = browser.open(pages["report"], prefers_color_scheme="dark")
+    tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+    tab.media("print", prefers_color_scheme="dark")
+    assert paper(tab) == 255
+    assert tab.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    assert tab.evaluate("[...document.querySelectorAll('details pre')].every(p => p.checkVisibility())")
+    content = tab.pdf()
+    assert content.startswith(b"%PDF")
+    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 25
+
+
+AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(
+  one => [one.id, one.help, one.nodes.map(node => node.html.slice(0, 200))]))"""
+
+
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_axe_core_finds_nothing(browser, pages, axe, name):
+    for width, scheme in ((1000, "light"), (1000, "dark"), (360, "light")):
+        tab = browser.open(pages[name], width=width, prefers_color_scheme=scheme)
+        tab.evaluate(axe + "; 0")
+        assert tab.evaluate(AXE) == [], (width, scheme)
+
+
+def test_axe_core_would_find_something(browser, axe, tmp_path):
+    (tmp_path / "bad.html").write_text("<img src='data:,'><p style='color:#ccc'>pale")
+    tab = browser.open(tmp_path / "bad.html")
+    tab.evaluate(axe + "; 0")
+    assert {"image-alt", "html-has-lang", "color-contrast"} <= {one[0] for one in tab.evaluate(AXE)}

@@ -1,0 +1,121 @@
+"""compare: rows, the front, caveats, and refusals; through the command line too."""
+
+import copy
+import json
+
+import pytest
+from fit import FORGED, fit
+
+from edgedistill.cli.main import main
+from edgedistill.errors import RunFolderError
+from edgedistill.reporting.assemble import report_from_stages
+from edgedistill.reporting.compare_page import html_from_comparison
+from edgedistill.reporting.comparison import compared, load_report
+
+
+@pytest.fixture
+def reports(stages, recipe, board):
+    stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
+    first = report_from_stages(stages, recipe)
+    second = copy.deepcopy(first)
+    second["student"] |= {"model": "mobilenetv2_100", "macs": 500_000_000, "top1_fraction": 0.5}
+    return {"small": first, "big": second}
+
+
+def test_a_row_for_each_run_and_for_each_host(reports):
+    found = compared(reports, {})
+    assert [row["name"] for row in found["runs"]] == ["small", "big"]
+    assert [(row["name"], row["host"]) for row in found["hosts"]] == [
+        ("small", "nano-3"),
+        ("small", "local"),
+        ("big", "nano-3"),
+        ("big", "local"),
+    ]
+    assert found["hosts"][0]["memory_mib"] == 450.5
+    assert found["front"] == ["small"], "the big one is worse and bigger"
+    assert found["caveats"] == []
+
+
+def test_what_must_not_be_compared_is_said(reports):
+    other = reports["big"]
+    other["metric"] = "balanced_accuracy_fraction"
+    other["provenance"]["artifacts"]["data"] = "f" * 64
+    other["devices"][1]["machine"]["cpu"] = "another"
+    said = " ".join(compared(reports, {})["caveats"])
+    for part in ("different images or splits", "different metrics", "on different computers"):
+        assert part in said
+    assert "<svg" not in html_from_comparison(compared(reports, {})), "two metrics, no common axis"
+
+
+def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, report in reports.items():
+        (tmp_path / name / "report").mkdir(parents=True)
+        (tmp_path / name / "report" / "report.json").write_text(json.dumps(report))
+    (tmp_path / "big" / "sweep").mkdir()
+    trial = {"settings": {"distill.temperature": 2}, "value": 0.75, "state": "complete", "epochs": 3}
+    sweep = {"metric": "validation top1_fraction", "trials": [trial]}
+    (tmp_path / "big" / "sweep" / "sweep.json").write_text(json.dumps(sweep))
+    single = tmp_path / "small" / "report" / "report.json"
+    assert main(["compare", "small", "big", str(single), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["runs"]] == ["small", "big", "report"]
+    assert found["trials"] == [{"name": "big", "metric": "validation top1_fraction", **trial}]
+    page = (tmp_path / "compare.html").read_text(encoding="utf-8")
+    assert "distill.temperature 2" in page
+    assert main(["compare", "small", "small", "--out", "two.html"]) == 0
+    said = capsys.readouterr().out
+    assert "small (2)" in said
+    assert "450 MiB" in said
+    assert said.endswith("comparison: two.html\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "finish the run"),
+        ("{", "is no report"),
+        ('{"version": 1}', "report of version 1"),
+        ("[]", "report of version None"),
+    ],
+)
+def test_what_is_no_report_is_refused(tmp_path, content, said):
+    (tmp_path / "report").mkdir()
+    if content is not None:
+        (tmp_path / "report" / "report.json").write_text(content)
+    with pytest.raises(RunFolderError, match=said):
+        load_report(tmp_path)
+
+
+@pytest.fixture
+def run_of_somebody(stages, recipe, tmp_path):
+    """The folder of a run from elsewhere: every text of its report forges a line."""
+    report = report_from_stages(stages, recipe)
+
+    def forged(value, key=None):
+        if isinstance(value, dict):
+            return {name: forged(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [forged(inner) for inner in value]
+        return f"{value}{FORGED}\n{FORGED}\u202e" if isinstance(value, str) and key not in {"metric"} else value
+
+    folder = tmp_path / "\x1b[1Arun"
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "report.json").write_text(json.dumps(forged(report)))
+    (folder / "sweep").mkdir()
+    trial = {"settings": {f"distill.loss{FORGED}": FORGED}, "value": 0.75, "state": f"complete{FORGED}", "epochs": 3}
+    sweep = {"metric": f"validation top1_fraction{FORGED}", "trials": [trial]}
+    (folder / "sweep" / "sweep.json").write_text(json.dumps(sweep))
+    return folder
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_compare_repeats_no_text_of_a_report_as_it_is(run_of_somebody, tmp_path, capsys, words):
+    page = tmp_path / "c.html"
+    assert main(["compare", str(run_of_somebody), "--out", str(page), *words]) == 0
+    said = capsys.readouterr()
+    assert "\\x1b" in said.out
+    fit(said.out)
+    fit(said.err, lines=0)
+    shown = page.read_text(encoding="utf-8")
+    assert not set(shown) & {"\x1b", "\r", "\u202e"}

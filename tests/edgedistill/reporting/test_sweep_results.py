@@ -1,0 +1,84 @@
+"""The students of a sweep in the report of its run: cost, front, and what is not drawn."""
+
+import json
+
+import pytest
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.core.pareto import pareto_front
+from edgedistill.errors import RunFolderError
+from edgedistill.prediction.model import predict
+from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill.reporting.assemble import report_from_stages
+from edgedistill.reporting.page import html_from_report
+from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
+
+
+def test_the_front_is_what_comparing_all_pairs_gives(rng):
+    points = [tuple(pair) for pair in rng.random((60, 2)).round(1).tolist()]
+    front = pareto_front(points, lambda point: point[0], lambda point: point[1])
+    for x, y in points:
+        beaten = any(a <= x and b >= y and (a, b) != (x, y) for a, b in points)
+        assert ((x, y) in front) != beaten
+    assert front == sorted(set(front)), "cheapest first, equals once"
+
+
+def test_trials_and_the_run_s_own_student_by_predicted_time(stages, recipe, swept):
+    found = swept(recipe, stages)
+    assert (found["cost"], found["not_predicted"], found["reason"]) == ("latency_ms", "", "")
+    assert found["cost_provenance"].startswith("predicted: ")
+    rows = found["students"]
+    (own,) = (row for row in rows if row["own"])
+    assert own["value"] == stages["distill"]["validation"]["top1_fraction"]
+    assert rows[-1]["state"] == "pruned"
+    assert not rows[-1]["front"]
+    large = next(row for row in rows if row["model"] == "mobilenetv3_large_100")
+    alone = predict("mobilenetv3_large_100", "jetson-nano", "int8", 224, 6, NOTHING)
+    assert (large["latency_ms"], large["latency_ms_high"]) == (alone.latency_ms, alone.latency_ms_high)
+    assert large["front"], "nothing is as accurate"
+    whole = [row for row in rows if row["state"] == "complete"]
+    for row in whole:
+        beaten = any(other["latency_ms"] <= row["latency_ms"] and other["value"] > row["value"] for other in whole)
+        assert row["front"] != beaten
+
+
+def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
+    small = recipe.model_dump(mode="json")
+    small["data"]["image_px"] = 32
+    found = swept(Recipe.model_validate(small), stages)
+    assert (found["cost"], found["cost_provenance"]) == ("parameters", COUNTED)
+    assert {row["latency_ms"] for row in found["students"]} == {None}
+    page = html_from_report(report_from_stages(stages, recipe, swept=found))
+    section = page[page.index('id="students"') :]
+    assert "parameters, million" in section
+    assert "px, not at 32" in found["not_predicted"]
+    assert f"not predicted for all of them: {found['not_predicted']}" in section
+
+
+@pytest.mark.slow
+def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
+    ours, balanced = {"teacher": "a"}, "validation balanced_accuracy_fraction"
+    for sweep in (
+        {"metric": "validation top1_fraction", "trials": []},
+        {"metric": "validation top1_fraction", "artifacts": {"teacher": "b"}, "trials": []},
+        {"metric": balanced, "artifacts": ours, "trials": []},
+    ):
+        found = swept_of(sweep, ours, stages, recipe)
+        assert found["students"] == []
+        page = html_from_report(report_from_stages(stages, recipe, swept=found))
+        assert "it is not shown, because its trials were taught by another teacher" in page
+    assert swept_of(None, ours, stages, recipe) is None
+    page = html_from_report(report_from_stages(stages, recipe))
+    assert "edgedistill sweep RECIPE.toml --over student.model=A,B" in page
+    assert 'href="#students"' not in page
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"trials": 3}'])
+def test_a_damaged_sweep_is_one_line(tmp_path, content):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text(content)
+    with pytest.raises(RunFolderError, match="is no sweep.*run the sweep again"):
+        load_sweep(tmp_path)
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"trials": []}))
+    assert load_sweep(tmp_path) == {"trials": []}
+    assert load_sweep(tmp_path / "none") is None
