@@ -1,7 +1,9 @@
 """Shared fixtures: one finished run of the whole road, made once."""
 
+import fcntl
 import gc
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +11,10 @@ import pytest
 from road import RECIPE, add_private, edgedistill, write_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+MEMORY, ROOM_BYTES = "/dev/shm", 6 << 30
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
+    # A disk takes milliseconds for each fsync of thousands, and both workers wait meanwhile.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", MEMORY)
 
 
 @pytest.fixture
@@ -16,26 +22,43 @@ def rng():
     return np.random.default_rng(0)
 
 
+def made_once(folder):
+    """The finished run that all workers copy."""
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the worker that came first has made it
+        if not (folder / "said.txt").exists():
+            folder.mkdir()
+            add_private(write_images(folder / "images", per_class=30))
+            (folder / "r.toml").write_text(RECIPE)
+            said = edgedistill("run", "r.toml", cwd=folder, fresh=True).stdout
+            (folder / "said.txt").write_text(said)
+
+
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
-    """A folder with images/, r.toml and runs/r: every stage done."""
+    """A folder of this worker with images/, r.toml and runs/r: every stage done."""
+    base = tmp_path_factory.getbasetemp()
+    road = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-road"
+    made_once(road)
     folder = tmp_path_factory.mktemp("road")
-    add_private(write_images(folder / "images", per_class=30))
-    (folder / "r.toml").write_text(RECIPE)
-    folder_run = edgedistill("run", "r.toml", cwd=folder, fresh=True)
-    (folder / "said.txt").write_text(folder_run.stdout)
+    shutil.copytree(road / "runs", folder / "runs")
+    for name in ("r.toml", "said.txt"):
+        shutil.copy(road / name, folder / name)
+    (folder / "images").symlink_to(road / "images")  # a stage goes by where they are: it is up to date here too
     return folder
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items):
     """Who needs the finished run is slow. Files with slow tests come first: none is then left for the end,
-    when one worker of two would wait for it."""
+    when one worker of two would wait for it. Before those of the finished run come the others: the workers
+    then get to it at different times, and neither waits while the other makes it."""
+    of_the_run = {item.path for item in items if "finished_run" in item.fixturenames}
     for item in items:
         if "finished_run" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path in of_the_run))
 
 
 def pytest_collection_finish():

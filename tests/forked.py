@@ -1,6 +1,7 @@
 """The command line as a process of its own that need not import torch and its like each time.
 
-    python forked.py serve SOCKET     imports them once and forks for each command; ends with its stdin
+    python forked.py serve SOCKET PID imports them once and forks for each command; ends when process PID does,
+                                      and removes the folder of SOCKET
     python -S forked.py SOCKET WORDS  stands for `python -m edgedistill WORDS`: same folder, environment,
                                       streams, signals and exit code; when it is killed, so is the command
 
@@ -64,9 +65,10 @@ def ask(path, words):
     return code
 
 
-def serve(path):
+def serve(path, pid):
     before = set(os.environ)
     import importlib
+    import shutil
 
     import edgedistill  # noqa: F401  first, as on the command line: it says what OpenCV may decode
 
@@ -80,9 +82,11 @@ def serve(path):
         server.listen()
         os.rename(f"{path}.new", path)  # who sees it is let in
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who watches a command is not waited for
+        ended = os.pidfd_open(pid)
         while True:
-            ready, _, _ = select.select([server, 0], [], [])
-            if 0 in ready:
+            ready, _, _ = select.select([server, ended], [], [])
+            if ended in ready:
+                shutil.rmtree(os.path.dirname(path))
                 return
             connection, _ = server.accept()
             if os.fork() == 0:
@@ -144,6 +148,6 @@ def command(job, streams, ours):
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2])
+        serve(sys.argv[2], int(sys.argv[3]))
     else:
         sys.exit(ask(sys.argv[1], sys.argv[2:]))

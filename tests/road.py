@@ -1,6 +1,6 @@
 """Images that the tests draw themselves, a recipe for them, and the command line as a process."""
 
-import atexit
+import fcntl
 import functools
 import os
 import subprocess
@@ -57,6 +57,7 @@ bench_runs = 20
 [run]
 threads = 1
 """
+SERVERS = []
 CHECKPOINTS = ("--set", "run.checkpoint_seconds=0.1")  # for tests that stop a training
 
 
@@ -100,23 +101,26 @@ def add_private(folder):
 
 @functools.cache
 def forked():
-    """What stands for `python -m edgedistill` without importing torch anew: words of a command."""
-    folder = tempfile.TemporaryDirectory(prefix="forked-")
-    place = Path(folder.name) / "socket"
-    program = Path(__file__).with_name("forked.py")
-    server = subprocess.Popen(
-        [sys.executable, program, "serve", place], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": SOURCES}
-    )
-    while not place.exists():
-        assert server.poll() is None
-        time.sleep(0.02)
+    """What stands for `python -m edgedistill` without importing torch anew: words of a command.
 
-    def end():
-        server.stdin.close()
-        server.wait()
-        folder.cleanup()
-
-    atexit.register(end)
+    All workers of one pytest have one server for it, which ends with that pytest.
+    """
+    pytest = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    folder = Path(tempfile.gettempdir(), f"forked-{os.getuid()}-{pytest}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    program, place = Path(__file__).with_name("forked.py"), folder / "socket"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            server = subprocess.Popen(
+                [sys.executable, program, "serve", place, str(pytest)],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": SOURCES},
+            )
+            while not place.exists():
+                assert server.poll() is None
+                time.sleep(0.02)
+            SERVERS.append(server)  # it is not waited for
     return sys.executable, "-S", str(program), str(place)
 
 
