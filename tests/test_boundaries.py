@@ -5,6 +5,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -352,3 +353,28 @@ def test_nothing_names_one_machine():
             if match := MACHINE.search(line):
                 offenders.append(f"{path}:{number}: {match.group()}")
     none(offenders)
+
+
+def test_architecture_md_says_what_the_packages_say_of_themselves():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = {contract["containers"][0]: contract["layers"] for contract in contracts if "containers" in contract}
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", page, re.M)
+    levels = {name: level for level, names in enumerate(reversed(layers["edgedistill"])) for name in names.split(" | ")}
+    assert {name: int(level) for level, name, _ in rows} == {
+        name: level for name, level in levels.items() if not name.startswith("_")
+    }
+    board = re.findall(r"^\| `(\w+)` \| (.+) \|$", page.partition("## The board")[2], re.M)[1:]
+    assert {name for name, _ in board} == {
+        path.parent.name for path in (ROOT / "jetson" / "edgedistill_device").glob("*/__init__.py")
+    }
+    for folder, pairs in (("edgedistill", [row[1:] for row in rows]), ("jetson/edgedistill_device", board)):
+        for name, line in pairs:
+            path = ROOT / folder / name / "__init__.py"
+            docstring = ast.get_docstring(tree(path if path.exists() else path.parent.with_suffix(".py")))
+            assert docstring.splitlines()[0] == line, name
+    for path in re.findall(r"`((?:edgedistill_device/)?[a-z_]+/[a-z_]*(?:\.py)?)`", page):
+        start = ROOT / "jetson" if path.startswith("edgedistill_device") else ROOT / "edgedistill"
+        assert (start / path).exists() or (ROOT / path).exists(), path

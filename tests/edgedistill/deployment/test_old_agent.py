@@ -69,7 +69,10 @@ def test_enrolling_brings_the_agent_up_to_date_and_nothing_old_stays_in_it(serve
 def test_a_unit_of_before_starts_the_new_release(server, tmp_path, board, release, board_python):
     """Its words are `python3 -m jetson`; what it runs leaves nothing compiled in the release."""
     board.deploy(server.config, release, tmp_path / "r.json")
-    for folder, words in (("current", ["classify", "--backend", "onnxruntime", "golden/images"]), ("agent", ["status"])):
+    for folder, words in (
+        ("current", ["classify", "--backend", "onnxruntime", "golden/images"]),
+        ("agent", ["status"]),
+    ):
         root = ["--root", str(board.root)] if folder == "agent" else []
         done = subprocess.run(
             [board_python, "-m", "jetson", *words, *root], cwd=board.root / folder, capture_output=True, text=True
