@@ -37,7 +37,8 @@ import json, sys
 import numpy as np
 import onnxruntime
 from edgedistill_device.decode import read_image
-from edgedistill_device.preprocess import Preparer, preprocess_from_dict
+from edgedistill_device.preprocess import Preparer
+from edgedistill_device.preprocess_spec import preprocess_from_dict
 job = json.load(open(sys.argv[1]))
 spec = preprocess_from_dict(job["preprocess"])
 prepare = Preparer(spec)

@@ -11,7 +11,7 @@ from road import ROOT, draw
 
 PROGRAM = """
 import hashlib, numpy as np
-from edgedistill.config.base import AugmentConfig
+from edgedistill.config.data import AugmentConfig
 from edgedistill.data.augment import TrainingView
 image = (np.arange(60 * 50 * 3) % 251).astype(np.uint8).reshape(60, 50, 3)
 view = TrainingView(32, AugmentConfig(), "area")

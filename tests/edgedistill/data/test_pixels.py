@@ -96,7 +96,7 @@ import os, resource, sys
 from pathlib import Path
 os.cpu_count = lambda: 2  # what is decoded ahead grows with the cores
 from edgedistill.data.prepare import prepare
-from edgedistill.config.base import DataConfig
+from edgedistill.config.data import DataConfig
 out = Path(sys.argv[1] + "-" + sys.argv[2])
 out.mkdir()
 data = DataConfig(train=sys.argv[1], store=sys.argv[2], near_duplicate_similarity=0)
