@@ -1,14 +1,21 @@
 """The base of every record: a frozen pydantic value with one way from JSON and one way back.
 
 A record keeps the form of what it holds: `1` stays an integer and `1.0` a float, and only the keys that were
-given are written, in the order of the fields. So JSON that is read and written again is the same JSON.
+given are written, in the order in which they were given. So JSON that is read and written again is the same JSON.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from edgedistill.errors import EdgeDistillError, RunFolderError
@@ -23,6 +30,18 @@ class Record(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_order(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Older releases wrote the same keys in another order."""
+        record = handler(values)
+        if isinstance(values, dict):
+            fields = record.__dict__
+            given = [key for key in values if key in fields]
+            others = [key for key in fields if key not in values]
+            object.__setattr__(record, "__dict__", {key: fields[key] for key in (*given, *others)})
+        return record
 
     @classmethod
     def from_json(cls, values: Any, place: str, error: type[EdgeDistillError] = RunFolderError) -> Self:
@@ -43,8 +62,8 @@ class Record(BaseModel):
             raise error(f"{place}: {_line(invalid.errors(include_url=False))}") from None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able: the keys that were given, in the order of the fields."""
-        return self.model_dump(exclude_unset=True, by_alias=True)
+        """JSON-able: the keys that were given, in the order in which they were given."""
+        return self.model_dump(exclude_unset=True)
 
 
 class FileStamp(Record):

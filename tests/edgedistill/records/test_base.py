@@ -20,6 +20,7 @@ def test_json_comes_back_byte_for_byte():
     for text in (
         '{"value": 1, "provenance": "measured: Nano: here"}',
         '{"value": 1.0, "provenance": "unknown", "note": null}',
+        '{"note": "first", "provenance": "measured: x", "value": 1}',
         '{"value": 1e-09, "provenance": "given: x", "parts": [{"value": 2, "provenance": "counted: y"}], "note": "n"}',
     ):
         assert json.dumps(Figure.from_json(json.loads(text), "f").to_json()) == text
@@ -52,6 +53,16 @@ def test_an_unknown_key_is_named_before_other_faults():
 def test_what_is_no_table_is_refused():
     with pytest.raises(RunFolderError, match="f: the JSON: Input should be a valid dictionary"):
         Figure.from_json([1], "f")
+
+
+def test_a_record_is_written_in_the_order_of_its_making():
+    parts = {"provenance": Provenance(Kind.COUNTED, "x"), "value": 2.0}
+    assert list(Figure(**parts).to_json()) == ["provenance", "value"]
+    assert list(Figure(**parts).model_copy(update={"value": 3}).to_json().items()) == [
+        ("provenance", "counted: x"),
+        ("value", 3),
+    ]
+    assert Figure(**parts) == Figure(value=2.0, provenance=Provenance(Kind.COUNTED, "x"))
 
 
 def test_a_record_cannot_be_changed():
