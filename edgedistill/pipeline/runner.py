@@ -111,7 +111,7 @@ def _walk(
                 talk.event("stage_started", help=stage.help, reason=reason)
                 talk.show(f"{title}: {stage.help} ({reason})")
                 out = distributed.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
-                context = StageContext(recipe, run, out, talk, command)
+                context = StageContext(stage.name, recipe, run, out, talk, command)
                 if stage.shared:
                     _work(stage, title, context, inputs)
                 elif distributed.is_first():
