@@ -49,10 +49,10 @@ def step_of(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classe
     finite = bool(np.isfinite(found).all())
     apart = np.abs(found - reference).max() / np.abs(reference).max() if finite else None
     return {
-        "top1_fraction": measured["top1_fraction"],
-        "top1_interval": measured["top1_interval"],
-        "balanced_accuracy_fraction": measured["balanced_accuracy_fraction"],
-        "drop_points": 100 * (other["top1_fraction"] - measured["top1_fraction"]),
+        "top1_fraction": measured.top1_fraction,
+        "top1_interval": measured.top1_interval,
+        "balanced_accuracy_fraction": measured.balanced_accuracy_fraction,
+        "drop_points": 100 * (other.top1_fraction - measured.top1_fraction),
         "drop_standard_error_points": standard_error_points(reference, found, labels),
         "drop_interval_points": drop_interval_points(reference, found, labels),
         "agreement_fraction": float((found.argmax(axis=1) == reference.argmax(axis=1)).mean()),

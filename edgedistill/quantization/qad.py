@@ -22,6 +22,7 @@ from edgedistill.quantization.accuracy import step_of
 from edgedistill.quantization.fake_quantization import FakeQuantized, input_ranges, own_logits_term
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.records.evaluation import METRICS
 from edgedistill.training.batches import Order
 from edgedistill.training.fit import device_of, logits_of, spec_for
 from edgedistill.training.images import Images
@@ -129,7 +130,7 @@ def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, tal
     def validate(net: nn.Module) -> dict[str, Any]:
         logits = logits_of(net, spec, images.frames("val"), device)
         found = measures(logits, images.labels("val"), images.classes)
-        return {f"eval_{key}": found[key] for key in ("top1_fraction", "balanced_accuracy_fraction")}
+        return {f"eval_{name}": found.metric(name) for name in METRICS}
 
     training = Training(
         model,

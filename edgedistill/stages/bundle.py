@@ -21,6 +21,7 @@ from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
+from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.layout import AMAX, INT8, STUDENT, WEIGHTS
 from edgedistill.records.result import Result
 from edgedistill_calibration.select import choose
@@ -85,7 +86,7 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
     card = model_card(
         context.recipe,
         title,
-        context.values("evaluate"),
+        context.read(EvaluationRecord),
         context.values("quantize"),
         context.values("distill")["training_images"],
     )
@@ -109,11 +110,11 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
 
 def _provenance(context: StageContext) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
-    evaluated = context.values("evaluate")["student"]
+    evaluated = context.read(EvaluationRecord).student
     return {
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),
         "student_weights_sha256": sha256_of(context.file("distill", WEIGHTS)),
-        "test": {"images": evaluated["images"], "top1_fraction": evaluated["top1_fraction"]},
+        "test": {"images": evaluated.images, "top1_fraction": evaluated.top1_fraction},
     }
