@@ -6,12 +6,12 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.text import printable
 from edgedistill.records.base import Number
 from edgedistill.records.evaluation import EvaluationRecord, NetworkFigures
+from edgedistill.records.quantization import QuantizationRecord
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
@@ -31,7 +31,7 @@ def model_card(
     recipe: Recipe,
     title: str,
     evaluated: EvaluationRecord,
-    quantized: dict[str, Any],
+    quantized: QuantizationRecord,
     training_images: int,
 ) -> str:
     """The card, in Markdown.
@@ -92,19 +92,19 @@ def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
     yield (f"Always saying `{_plain(chance.majority_class)}` gives {chance.top1_fraction:.1%}.")
 
 
-def _precisions(quantized: dict[str, Any]) -> Iterator[str]:
+def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
     yield "## Precisions"
     yield ""
     yield "| precision | top-1 | interval | costs, points | how |"
     yield "|---|---|---|---|---|"
-    for name, step in quantized["ladder"].items():
+    for name, step in quantized.ladder.items():
         yield (
-            f"| {name} | {step['top1_fraction']:.1%} | {_interval(step['top1_interval'])} | "
-            f"{step['drop_points']:.1f} | {step['provenance']} |"
+            f"| {name} | {step.top1_fraction:.1%} | {_interval(step.top1_interval)} | "
+            f"{step.drop_points:.1f} | {step.provenance} |"
         )
     yield ""
-    asked, served = quantized["requested"], quantized["executed"]
-    why = f": {quantized['reason']}" if asked != served else ""
+    asked, served = quantized.requested, quantized.executed
+    why = f": {quantized.reason}" if asked != served else ""
     yield f"Asked for: {asked}. The board is to execute: {served}{why}."
 
 
@@ -122,7 +122,7 @@ def _classes(student: NetworkFigures) -> Iterator[str]:
         yield f"and {len(rows) - _MOST_CLASSES} more: `classes.txt`."
 
 
-def _limits(evaluated: EvaluationRecord, quantized: dict[str, Any], title: str) -> Iterator[str]:
+def _limits(evaluated: EvaluationRecord, quantized: QuantizationRecord, title: str) -> Iterator[str]:
     counts = [sum(row) for row in evaluated.student.confusion]
     few = sum(count < _FEW_IMAGES for count in counts)
     yield "## Limits"
@@ -136,8 +136,8 @@ def _limits(evaluated: EvaluationRecord, quantized: dict[str, Any], title: str) 
     yield "- It names one of its classes for every image, also for one that shows none of them."
     if few:
         yield f"- {few} of {len(counts)} classes have fewer than {_FEW_IMAGES} test images."
-    if quantized["int8_gate"]["kept_float"]:
-        yield f"- {len(quantized['int8_gate']['kept_float'])} layers are kept in float under INT8."
+    if quantized.int8_gate.kept_float:
+        yield f"- {len(quantized.int8_gate.kept_float)} layers are kept in float under INT8."
 
 
 def _interval(fractions: list[Number]) -> str:

@@ -24,13 +24,19 @@ class PrecisionStep(Record):
     """Signal to quantization noise of the logits; None without noise, or where it is not finite."""
 
 
-class LadderStep(PrecisionStep, Scores):
-    """A precision on the test images."""
+class PrecisionFigures(PrecisionStep, Scores):
+    """All figures of a precision."""
 
     top1_interval: list[Number]
+    """Low and high of the 95 % Wilson interval, fractions."""
     max_relative_logit_difference: Number | None = None
     """Largest difference of a logit from float, over the largest logit; None where it is not finite."""
     finite: bool
+
+
+class LadderStep(PrecisionFigures):
+    """A precision on the test images."""
+
     provenance: ProvenanceField
 
 

@@ -61,13 +61,14 @@ def report_from_stages(
     """
     metric = recipe.data.metric
     evaluated, exported, deployed = stages["evaluate"], stages["export"], stages["deploy"]
+    quantized = stages["quantize"]
     nets = {
         "teacher": _net(stages["teacher"], evaluated.teacher, exported["teacher"]),
         "baseline": _net(stages["baseline"], evaluated.baseline, exported["student"]),
         "student": _net(stages["distill"], evaluated.student, exported["student"]),
     }
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
-    devices = devices_of(deployed["hosts"], stages["quantize"], recipe)
+    devices = devices_of(deployed["hosts"], quantized, recipe)
     report = {
         "version": VERSION,
         **nets,
@@ -85,14 +86,14 @@ def report_from_stages(
         "size_ratio": teacher["file_bytes"] / student["file_bytes"],
         "macs_ratio": teacher["macs"] / student["macs"],
         "speedup": speedup_of(deployed),
-        "accuracy_ladder": stages["quantize"]["ladder"],
-        "int8_gate": stages["quantize"]["int8_gate"],
-        "qad": stages["quantize"]["qad"],
-        "fp16_findings": stages["quantize"]["fp16_findings"],
-        "target": target_of(stages["quantize"], recipe),
+        "accuracy_ladder": {name: step.to_json() for name, step in quantized.ladder.items()},
+        "int8_gate": quantized.int8_gate.to_json(),
+        "qad": quantized.qad and quantized.qad.to_json(),
+        "fp16_findings": [finding.to_json() for finding in quantized.fp16_findings],
+        "target": target_of(quantized, recipe),
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,
-        "published": published_of(recipe, stages["quantize"]["executed"]),
+        "published": published_of(recipe, quantized.executed),
         "predicted": predicted,
         "swept": swept,
         "preflight": exported["preflight"],

@@ -143,7 +143,7 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
 def test_a_precision_that_loses_nothing_on_few_images_may_lose_some(rng):
     logits, labels = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
     step = step_of(logits, logits, labels, ["a", "b", "c"])
-    low, high = step["drop_interval_points"]
-    assert step["drop_points"] == step["drop_standard_error_points"] == 0
+    low, high = step.drop_interval_points
+    assert step.drop_points == step.drop_standard_error_points == 0
     assert low == pytest.approx(-high)
     assert high > 5
