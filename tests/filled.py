@@ -69,4 +69,4 @@ def _neutral(annotation: Any) -> Any:
     return _filled(origin, {}) if issubclass(origin, BaseModel) else _NEUTRAL[origin]
 
 
-READ = {"evaluate", "quantize"}
+READ = {"evaluate", "export", "quantize"}

@@ -45,7 +45,8 @@ class Preflight(Record):
     """The student's file against the rules of the target's TensorRT."""
 
     target: str
-    tensorrt: str
+    tensorrt: str | None
+    """Release; None of a target without TensorRT."""
     findings: list[PreflightFinding]
 
 

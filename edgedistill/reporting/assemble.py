@@ -7,6 +7,7 @@ from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.records.evaluation import NetworkFigures
+from edgedistill.records.export import ExportedNetwork
 from edgedistill.reporting.advice import advice_of, warnings_of
 from edgedistill.reporting.checks import guards_of
 from edgedistill.reporting.commands import Command
@@ -63,9 +64,9 @@ def report_from_stages(
     evaluated, exported, deployed = stages["evaluate"], stages["export"], stages["deploy"]
     quantized = stages["quantize"]
     nets = {
-        "teacher": _net(stages["teacher"], evaluated.teacher, exported["teacher"]),
-        "baseline": _net(stages["baseline"], evaluated.baseline, exported["student"]),
-        "student": _net(stages["distill"], evaluated.student, exported["student"]),
+        "teacher": _net(stages["teacher"], evaluated.teacher, exported.teacher),
+        "baseline": _net(stages["baseline"], evaluated.baseline, exported.student),
+        "student": _net(stages["distill"], evaluated.student, exported.student),
     }
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
     devices = devices_of(deployed["hosts"], quantized, recipe)
@@ -96,8 +97,8 @@ def report_from_stages(
         "published": published_of(recipe, quantized.executed),
         "predicted": predicted,
         "swept": swept,
-        "preflight": exported["preflight"],
-        "proof": {key: exported["student"][key] for key in _PROOF},
+        "preflight": exported.preflight.to_json(),
+        "proof": {key: getattr(exported.student, key) for key in _PROOF},
         "histories": {
             name: stages[stage]["history"]
             for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
@@ -122,7 +123,7 @@ def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, comm
     }
 
 
-def _net(trained: dict, evaluated: NetworkFigures, exported: dict) -> dict[str, Any]:
+def _net(trained: dict, evaluated: NetworkFigures, exported: ExportedNetwork) -> dict[str, Any]:
     """`exported` of the baseline is the student's: it is the same network with other weights."""
     kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
     return {
@@ -130,8 +131,8 @@ def _net(trained: dict, evaluated: NetworkFigures, exported: dict) -> dict[str, 
         "weights": Path(trained["weights"]).name,  # a path would tell of this computer
         **{key: getattr(evaluated, key) for key in kept},
         "parameters": trained["parameters"],
-        "macs": exported["macs"],
-        "file_bytes": exported["file_bytes"],
+        "macs": exported.macs,
+        "file_bytes": exported.file_bytes,
         "provenance": _TEST,
     }
 

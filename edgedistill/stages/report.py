@@ -21,7 +21,7 @@ from edgedistill.reporting.disagreements import disagreement, thumbnails
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import load_sweep, swept_of
 
-_READ = {"evaluate", "quantize"}
+_READ = {"evaluate", "export", "quantize"}
 
 
 def run(context: StageContext) -> Result:
