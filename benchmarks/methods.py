@@ -21,6 +21,7 @@ from edgedistill.config.loading import load_recipe
 from edgedistill.evaluation.intervals import over_seeds
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.evaluation import EvaluationRecord
 
 METHODS = {
     "kd, T = 4": ["loss=kd", "temperature=4"],
@@ -63,16 +64,20 @@ def main() -> None:
         # Self-distillation has another teacher: a folder of its own, or all others would be redone.
         folder = args.run_dir / ("self" if recipe.distill.method == "self" else "shared")
         path = run_stages(recipe, folder, Talk(quiet=True), only="evaluate")
-        print(row(name, json.loads(path.read_text(encoding="utf-8")), recipe.data.metric), flush=True)
+        evaluated = EvaluationRecord.from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
+        print(row(name, evaluated, recipe.data.metric), flush=True)
 
 
-def row(name: str, evaluated: dict, metric: str) -> str:
-    found = over_seeds(evaluated["seeds"], metric)
+def row(name: str, evaluated: EvaluationRecord, metric: str) -> str:
+    found = over_seeds(
+        [seed.baseline.metric(metric) for seed in evaluated.seeds],
+        [seed.student.metric(metric) for seed in evaluated.seeds],
+    )
     cells = [
         f"{found[key]['mean_points']:.1f} +- {found[key]['sd_points'] or 0:.1f}"
         for key in ("baseline", "student", "gain")
     ]
-    return f"| {name} | {100 * evaluated['teacher'][metric]:.1f} | {' | '.join(cells)} | {found['sentence']} |"
+    return f"| {name} | {100 * evaluated.teacher.metric(metric):.1f} | {' | '.join(cells)} | {found['sentence']} |"
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ After Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.text import printable
+from edgedistill.records.base import Number
+from edgedistill.records.evaluation import EvaluationRecord, NetworkFigures
+from edgedistill.records.quantization import QuantizationRecord
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
@@ -28,15 +30,15 @@ _NETS = {
 def model_card(
     recipe: Recipe,
     title: str,
-    evaluated: dict[str, Any],
-    quantized: dict[str, Any],
+    evaluated: EvaluationRecord,
+    quantized: QuantizationRecord,
     training_images: int,
 ) -> str:
     """The card, in Markdown.
 
     Args:
         title: the board, for people.
-        evaluated, quantized: JSON of the stages `evaluate` and `quantize`.
+        evaluated, quantized: of the stages `evaluate` and `quantize`.
         training_images: that the student learnt from.
     """
     return "\n".join(
@@ -45,7 +47,7 @@ def model_card(
             "",
             f"An image classifier, {' x '.join(map(str, recipe.data.size))} px (height x width, "
             f"{_FITS[recipe.data.fit]}), "
-            f"{len(evaluated['student']['per_class_recall'])} classes. Its teacher was "
+            f"{len(evaluated.student.per_class_recall)} classes. Its teacher was "
             f"{_plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
             f"{training_images} images. `provenance.json` names what it was made from.",
             "",
@@ -53,7 +55,7 @@ def model_card(
             "",
             *_precisions(quantized),
             "",
-            *_classes(evaluated["student"]),
+            *_classes(evaluated.student),
             "",
             "## Intended use",
             "",
@@ -65,50 +67,50 @@ def model_card(
     )
 
 
-def _accuracy(evaluated: dict[str, Any]) -> Iterator[str]:
-    teacher, student = evaluated["teacher"], evaluated["student"]
+def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
+    teacher, student = evaluated.teacher, evaluated.student
     yield "## Accuracy"
     yield ""
     yield (
-        f"Measured with PyTorch on the workstation, on {evaluated['images']} test images that "
+        f"Measured with PyTorch on the workstation, on {evaluated.images} test images that "
         "nothing was trained or chosen on. The interval is a 95 % Wilson interval."
     )
     yield ""
     yield "| network | top-1 | interval | balanced |"
     yield "|---|---|---|---|"
     for name, words in _NETS.items():
-        found = evaluated[name]
+        found = evaluated.network(name)
         yield (
-            f"| {words} | {found['top1_fraction']:.1%} | {_interval(found)} | "
-            f"{found['balanced_accuracy_fraction']:.1%} |"
+            f"| {words} | {found.top1_fraction:.1%} | {_interval(found.top1_interval)} | "
+            f"{found.balanced_accuracy_fraction:.1%} |"
         )
     yield ""
-    if teacher["top1_fraction"]:
-        kept = student["top1_fraction"] / teacher["top1_fraction"]
+    if teacher.top1_fraction:
+        kept = student.top1_fraction / teacher.top1_fraction
         yield f"It keeps {kept:.1%} of the teacher's top-1 accuracy."
-    chance = evaluated["chance"]
-    yield (f"Always saying `{_plain(chance['majority_class'])}` gives {chance['top1_fraction']:.1%}.")
+    chance = evaluated.chance
+    yield (f"Always saying `{_plain(chance.majority_class)}` gives {chance.top1_fraction:.1%}.")
 
 
-def _precisions(quantized: dict[str, Any]) -> Iterator[str]:
+def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
     yield "## Precisions"
     yield ""
     yield "| precision | top-1 | interval | costs, points | how |"
     yield "|---|---|---|---|---|"
-    for name, step in quantized["ladder"].items():
+    for name, step in quantized.ladder.items():
         yield (
-            f"| {name} | {step['top1_fraction']:.1%} | {_interval(step)} | "
-            f"{step['drop_points']:.1f} | {step['provenance']} |"
+            f"| {name} | {step.top1_fraction:.1%} | {_interval(step.top1_interval)} | "
+            f"{step.drop_points:.1f} | {step.provenance} |"
         )
     yield ""
-    asked, served = quantized["requested"], quantized["executed"]
-    why = f": {quantized['reason']}" if asked != served else ""
+    asked, served = quantized.requested, quantized.executed
+    why = f": {quantized.reason}" if asked != served else ""
     yield f"Asked for: {asked}. The board is to execute: {served}{why}."
 
 
-def _classes(student: dict[str, Any]) -> Iterator[str]:
-    counts = [sum(row) for row in student["confusion"]]
-    rows = list(zip(student["per_class_recall"].items(), counts, strict=True))
+def _classes(student: NetworkFigures) -> Iterator[str]:
+    counts = [sum(row) for row in student.confusion]
+    rows = list(zip(student.per_class_recall.items(), counts, strict=True))
     yield "## Classes"
     yield ""
     yield "| class | recall of the student | test images |"
@@ -120,8 +122,8 @@ def _classes(student: dict[str, Any]) -> Iterator[str]:
         yield f"and {len(rows) - _MOST_CLASSES} more: `classes.txt`."
 
 
-def _limits(evaluated: dict[str, Any], quantized: dict[str, Any], title: str) -> Iterator[str]:
-    counts = [sum(row) for row in evaluated["student"]["confusion"]]
+def _limits(evaluated: EvaluationRecord, quantized: QuantizationRecord, title: str) -> Iterator[str]:
+    counts = [sum(row) for row in evaluated.student.confusion]
     few = sum(count < _FEW_IMAGES for count in counts)
     yield "## Limits"
     yield ""
@@ -134,12 +136,12 @@ def _limits(evaluated: dict[str, Any], quantized: dict[str, Any], title: str) ->
     yield "- It names one of its classes for every image, also for one that shows none of them."
     if few:
         yield f"- {few} of {len(counts)} classes have fewer than {_FEW_IMAGES} test images."
-    if quantized["int8_gate"]["kept_float"]:
-        yield f"- {len(quantized['int8_gate']['kept_float'])} layers are kept in float under INT8."
+    if quantized.int8_gate.kept_float:
+        yield f"- {len(quantized.int8_gate.kept_float)} layers are kept in float under INT8."
 
 
-def _interval(found: dict[str, Any]) -> str:
-    low, high = found["top1_interval"]
+def _interval(fractions: list[Number]) -> str:
+    low, high = fractions
     return f"{low:.1%} to {high:.1%}"
 
 

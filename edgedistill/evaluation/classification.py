@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.records.evaluation import NetworkFigures
 
-def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, Any]:
+
+def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> NetworkFigures:
     """All figures of one network on one set of labelled images.
 
     Args:
@@ -17,9 +19,9 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict
         classes: C names.
 
     Returns:
-        images; top1_fraction; top1_interval (95 %, Wilson); balanced_accuracy_fraction: the mean
-        of per_class_recall over the classes that occur; per_class_recall: None where a class
-        does not occur; confusion: C rows (true) of C counts (predicted).
+        Among the figures balanced_accuracy_fraction: the mean of per_class_recall over the classes that
+        occur; per_class_recall: None where a class does not occur; confusion: C rows (true) of C counts
+        (predicted).
 
     Raises:
         ValueError: no images.
@@ -33,14 +35,14 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict
     hits = confusion.diagonal()
     recall = {name: float(hit / n) if n else None for name, hit, n in zip(classes, hits, seen, strict=True)}
     known = [value for value in recall.values() if value is not None]
-    return {
-        "images": len(labels),
-        "top1_fraction": float(hits.sum() / len(labels)),
-        "top1_interval": list(wilson_interval(int(hits.sum()), len(labels))),
-        "balanced_accuracy_fraction": sum(known) / len(known),
-        "per_class_recall": recall,
-        "confusion": confusion.tolist(),
-    }
+    return NetworkFigures(
+        images=len(labels),
+        top1_fraction=float(hits.sum() / len(labels)),
+        top1_interval=list(wilson_interval(int(hits.sum()), len(labels))),
+        balanced_accuracy_fraction=sum(known) / len(known),
+        per_class_recall=recall,
+        confusion=confusion.tolist(),
+    )
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

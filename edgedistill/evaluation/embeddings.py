@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+
+from edgedistill.records.evaluation import RecallAt1
 
 _SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, of which a handful live together
 
@@ -72,7 +73,7 @@ def nearest_other_scores(embeddings: np.ndarray, labels: np.ndarray, classes: in
     return scores
 
 
-def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> RecallAt1:
     """How often an image's nearest other image, by cosine, is of its class.
 
     An image that is alone in its class can have no such neighbour: it is left out and counted,
@@ -81,9 +82,6 @@ def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     Args:
         embeddings: (N, D) float, any length.
         labels: (N,) int.
-
-    Returns:
-        recall_at_1_fraction; images: that were asked about; left_out_images.
 
     Raises:
         ValueError: shapes do not fit, or no class has two images.
@@ -98,11 +96,9 @@ def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         here = asked[rows]
         similarities[np.arange(len(here)), here] = -np.inf  # itself
         hits += int((labels[similarities.argmax(axis=1)] == labels[here]).sum())
-    return {
-        "recall_at_1_fraction": hits / len(asked),
-        "images": len(asked),
-        "left_out_images": len(labels) - len(asked),
-    }
+    return RecallAt1(
+        recall_at_1_fraction=hits / len(asked), images=len(asked), left_out_images=len(labels) - len(asked)
+    )
 
 
 def _refuse_other_shapes(embeddings: np.ndarray, labels: np.ndarray) -> None:

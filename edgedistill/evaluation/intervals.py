@@ -81,7 +81,7 @@ def t95(freedom: float) -> float:
     return float(stdtrit(freedom, 0.975))
 
 
-def over_seeds(rows: list[dict], metric: str, step_points: float = 0.0) -> dict:
+def over_seeds(baseline: list[float], student: list[float], step_points: float = 0.0) -> dict:
     """Mean and standard deviation over trainings, in points, and what they show of the gain.
 
     Baseline and student of one seed share it, so it is their difference that varies: its mean has a
@@ -89,8 +89,7 @@ def over_seeds(rows: list[dict], metric: str, step_points: float = 0.0) -> dict:
     are is what `paired_interval` and `balanced_interval` are about.
 
     Args:
-        rows: one for each seed, with `baseline` and `student`, each with both metrics.
-        metric: a key of those.
+        baseline, student: one metric, 0..1, of the training with each seed, in the same order.
         step_points: what one image changes the metric by. Two trainings whose gains are equal to
             the image differ by less than that, not by nothing.
 
@@ -101,14 +100,15 @@ def over_seeds(rows: list[dict], metric: str, step_points: float = 0.0) -> dict:
 
     Source: Student 1908, Biometrika 6, 1-25; the variance of rounding is step^2 / 12.
     """
-    series = {name: [100 * row[name][metric] for row in rows] for name in ("baseline", "student")}
+    series = {"baseline": [100 * value for value in baseline], "student": [100 * value for value in student]}
+    count = len(baseline)
     pairs = zip(series["student"], series["baseline"], strict=True)
     series["gain"] = [student - baseline for student, baseline in pairs]
-    found: dict = {"seeds": len(rows)}
+    found: dict = {"seeds": count}
     for name, values in series.items():
         spread = statistics.stdev(values) if len(values) > 1 else None
         found[name] = {"mean_points": statistics.fmean(values), "sd_points": spread}
-    if len(rows) == 1:
+    if count == 1:
         return {
             **found,
             "interval_points": None,
@@ -116,11 +116,9 @@ def over_seeds(rows: list[dict], metric: str, step_points: float = 0.0) -> dict:
             "sentence": "one seed: the spread over trainings is unknown",
         }
     mean = found["gain"]["mean_points"]
-    error = math.sqrt((found["gain"]["sd_points"] ** 2 + step_points**2 / 12) / len(rows))
-    half = t95(len(rows) - 1) * error
+    error = math.sqrt((found["gain"]["sd_points"] ** 2 + step_points**2 / 12) / count)
+    half = t95(count - 1) * error
     low, high = mean - half, mean + half
     verdict = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
-    sentence = (
-        f"{verdict} over {len(rows)} seeds: the 95 % interval of the mean gain is {low:+.1f} to {high:+.1f} points"
-    )
+    sentence = f"{verdict} over {count} seeds: the 95 % interval of the mean gain is {low:+.1f} to {high:+.1f} points"
     return {**found, "interval_points": [low, high], "shown": low > 0, "sentence": sentence}

@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +21,7 @@ from edgedistill.errors import ExportError
 from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill.onnx_model.findings import Graph, given, node_name
 from edgedistill.onnx_model.session import OnnxSession
+from edgedistill.records.export import Proof
 from edgedistill_device.preprocess_spec import Preprocess
 
 OPSET, IR = 13, 7  # TensorRT 8.2, the Nano's last, documents up to opset 13 and ONNX 1.8's IR 7
@@ -37,7 +37,7 @@ def onnx_from_model(
     *,
     pixels: Pixels | None = None,
     for_board: bool = True,
-) -> dict[str, Any]:
+) -> Proof:
     """Export, fold, and prove equal on real images.
 
     Args:
@@ -47,10 +47,6 @@ def onnx_from_model(
         metadata: kept in the file's metadata.
         pixels: puts the normalisation into the graph; the proof then gives the file these.
         for_board: refuse what folding should have taken away and did not.
-
-    Returns:
-        max_abs_difference, max_relative_difference (to the largest |logit|),
-        top1_agreement_fraction, opset, ir, file_bytes.
 
     Raises:
         ExportError: the exporter failed, or ONNX Runtime and PyTorch disagree.
@@ -68,7 +64,7 @@ def onnx_from_model(
     proto.ir_version = IR
     write_bytes(path, proto.SerializeToString(deterministic=True))
     try:
-        return {**_proof(path, probe, expected), "opset": OPSET, "ir": IR, "file_bytes": path.stat().st_size}
+        return _proof(path, probe, expected)
     except ExportError:
         path.unlink()  # a wrong artifact must not survive to the next stage
         raise
@@ -182,7 +178,7 @@ def _folded(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:
     return slim
 
 
-def _proof(path: Path, probe: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+def _proof(path: Path, probe: np.ndarray, expected: np.ndarray) -> Proof:
     with OnnxSession(path) as session:
         got = session.logits(probe)
     if not np.isfinite(expected).all():
@@ -199,8 +195,11 @@ def _proof(path: Path, probe: np.ndarray, expected: np.ndarray) -> dict[str, flo
             f"logit on {len(probe)} images, limit {MAX_RELATIVE_DIFFERENCE:.0e}, same class on "
             f"{agree:.1%}; removed. Was the model in eval mode?"
         )
-    return {
-        "max_abs_difference": worst,
-        "max_relative_difference": worst / largest,
-        "top1_agreement_fraction": agree,
-    }
+    return Proof(
+        max_abs_difference=worst,
+        max_relative_difference=worst / largest,
+        top1_agreement_fraction=agree,
+        opset=OPSET,
+        ir=IR,
+        file_bytes=path.stat().st_size,
+    )

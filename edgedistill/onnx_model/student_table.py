@@ -22,6 +22,7 @@ from edgedistill.onnx_model.compile import COMPILERS, compile_onnx, compiler_her
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
+from edgedistill.records.export import Proof
 
 _LIBRARIES = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "onnxslim", "tensorrt-rtx")
 
@@ -78,7 +79,7 @@ def _examined(name: str) -> dict[str, Any]:
         row["macs"] = count(path)["macs"]
         row["export"] = {
             "verdict": "proved",
-            "relative_difference": proof["max_relative_difference"],
+            "relative_difference": proof.max_relative_difference,
         }
         for release in releases():
             findings = check_onnx(path, load_target("jetson-nano", release))
@@ -111,7 +112,7 @@ def randomised(name: str):
     return model
 
 
-def _export(model, path: Path) -> dict[str, Any]:
+def _export(model, path: Path) -> Proof:
     probe = np.random.default_rng(SEED).normal(size=(2, 3, IMAGE_PX, IMAGE_PX))
     return onnx_from_model(model, probe.astype(np.float32), path, {})
 

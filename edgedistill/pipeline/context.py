@@ -7,25 +7,56 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config.recipe import Recipe
-from edgedistill.pipeline.run_folder import RunFolder
+from edgedistill.pipeline.run_folder import Artifact, RunFolder
+from edgedistill.pipeline.table import stage_named
 from edgedistill.progress.reporter import Talk
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage gets: the recipe, earlier artifacts, a folder to write in, a voice, and the command
-    that a person typed, where one did."""
+    """What a stage gets.
 
+    Attributes:
+        stage: its name; it may read what its row in pipeline/table.py declares, and nothing else.
+        recipe: of the run.
+        run: earlier artifacts.
+        out: the folder to write in.
+        talk: where lines and progress go.
+        command: that a person typed, where one did.
+    """
+
+    stage: str
     recipe: Recipe
     run: RunFolder
     out: Path
     talk: Talk
     command: str | None = None
 
+    def read(self, kind: type[Artifact]) -> Artifact:
+        """The record of an earlier stage.
+
+        Raises:
+            ValueError: this stage's row does not declare that it reads that one.
+            RunFolderError: it has not run here, or its JSON is of another release or damaged.
+        """
+        self._require_declared(kind.stage)
+        return self.run.read(kind)
+
     def values(self, stage: str) -> dict[str, Any]:
         """The JSON of an earlier stage."""
+        self._require_declared(stage)
         return self.run.artifact(stage)
 
     def file(self, stage: str, name: str) -> Path:
-        """A file of an earlier stage."""
+        """A file of an earlier stage, or of this one's artifact before this run."""
+        if stage != self.stage:
+            self._require_declared(stage)
         return self.run.folder(stage) / name
+
+    def _require_declared(self, stage: str) -> None:
+        declared = stage_named(self.stage).reads
+        if stage not in declared:
+            raise ValueError(
+                f"stage {self.stage!r} reads the artifact of {stage!r}, but its row in pipeline/table.py declares only "
+                f"{', '.join(declared) or 'none'}; add {stage!r} to its `reads`"
+            )

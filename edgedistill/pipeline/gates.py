@@ -12,6 +12,7 @@ from edgedistill.errors import QuantizeError, TeacherError
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
+    from edgedistill.records.quantization import QuantizationRecord
 
 OTHER_ORDER = 0.2  # share of validation images that another class order would make right
 
@@ -68,22 +69,22 @@ def _refuse_another_order(values: dict[str, Any]) -> None:
     )
 
 
-def int8_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
+def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:
     """
     Args:
         recipe: its [quantize] holds the gate.
-        values: quantize.json; the drop is that on the validation images.
+        quantized: of stage `quantize`; the drop is that on the validation images.
 
     Raises:
         QuantizeError: INT8 costs too much even with layers in float, and the target would execute
             it. A target that executes something else gets a warning in the report.
     """
-    limit, gate = recipe.quantize.max_int8_drop_points, values["int8_gate"]
-    if limit is None or gate["passed"] or values["executed"] != "int8":
+    limit, gate = recipe.quantize.max_int8_drop_points, quantized.int8_gate
+    if limit is None or gate.passed or quantized.executed != "int8":
         return
-    least = min(gate["curve"], key=lambda step: step["drop_points"])
+    least = min(gate.curve, key=lambda step: step.drop_points)
     raise QuantizeError(
-        f"INT8 costs {least['drop_points']:.2f} points of top-1 on validation images with "
-        f"{least['float_layers']} layers in float, quantize.max_int8_drop_points allows {limit:g}; "
+        f"INT8 costs {least.drop_points:.2f} points of top-1 on validation images with "
+        f"{least.float_layers} layers in float, quantize.max_int8_drop_points allows {limit:g}; "
         "set target.precision to fp16, raise the gate, or take another quantize.threshold"
     )

@@ -21,11 +21,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgedistill.core.files import as_run_folder_error, encoded, sha256_of, write_json
 from edgedistill.errors import RunFolderError
+from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.result import Result
+
+Artifact = TypeVar("Artifact", bound=ArtifactRecord)
 
 _INPUTS = "inputs.json"  # in a partial folder: what the work under way depends on
 
@@ -85,6 +88,15 @@ class RunFolder:
             raise RunFolderError(f"{path} is missing; run `edgedistill {stage} RECIPE` first") from None
         except ValueError as error:
             raise RunFolderError(f"{path} is not JSON ({error}); remove {path.parent} and run again") from None
+
+    def read(self, kind: type[Artifact]) -> Artifact:
+        """The stage's JSON as its record.
+
+        Raises:
+            RunFolderError: the stage has not run here, or its JSON is of another release or damaged.
+        """
+        path = self.folder(kind.stage) / f"{kind.stage}.json"
+        return kind.from_json(self.artifact(kind.stage), str(path))
 
     def digest(self, stage: str) -> str:
         """SHA-256 over the stage's values and files: equal content, equal digest."""

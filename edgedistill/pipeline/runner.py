@@ -21,6 +21,9 @@ from edgedistill.pipeline.run_folder import RunFolder, stopwatch
 from edgedistill.pipeline.table import WEIGHED, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.artifacts import ARTIFACTS
+
+_READ = {"quantize"}
 
 
 def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()) -> tuple[Planned, ...]:
@@ -111,7 +114,7 @@ def _walk(
                 talk.event("stage_started", help=stage.help, reason=reason)
                 talk.show(f"{title}: {stage.help} ({reason})")
                 out = distributed.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
-                context = StageContext(recipe, run, out, talk, command)
+                context = StageContext(stage.name, recipe, run, out, talk, command)
                 if stage.shared:
                     _work(stage, title, context, inputs)
                 elif distributed.is_first():
@@ -119,7 +122,7 @@ def _walk(
                         _work(stage, title, context, inputs)
                 distributed.wait_for_all()
             if stage.gate is not None:
-                stage.gate(recipe, run.artifact(stage.name))
+                stage.gate(recipe, run.read(ARTIFACTS[stage.name]) if stage.name in _READ else run.artifact(stage.name))
 
 
 def _why_stopped(error: BaseException) -> str:

@@ -179,7 +179,7 @@ class Sweep:
         from edgedistill.training.fit import Subject, device_of, new_network
 
         recipe = self.recipe_of(settings)
-        context = StageContext(recipe, RunFolder(self.run_dir), out, self.talk)
+        context = StageContext("distill", recipe, RunFolder(self.run_dir), out, self.talk)
         distill, student = recipe.distill, recipe.student
         device, images = device_of(recipe.run), open_images(context)
         model = new_network(student, images.classes, distill.seed, student.output)

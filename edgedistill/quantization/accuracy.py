@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from edgedistill.evaluation.classification import measures, paired
 from edgedistill.evaluation.intervals import paired_interval
+from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.records.quantization import LadderStep, PrecisionFigures, PrecisionStep
 
 PROVENANCE = {
-    "float": "measured: PyTorch on this computer",
-    "onnx": "measured: ONNX Runtime on this computer",
-    "fp16": "simulated: the float16 ONNX file in ONNX Runtime on this computer, not TensorRT",
-    "int8": "simulated: the INT8 (QDQ) ONNX file in ONNX Runtime on this computer, not TensorRT",
+    "float": Provenance(Kind.MEASURED, "PyTorch on this computer"),
+    "onnx": Provenance(Kind.MEASURED, "ONNX Runtime on this computer"),
+    "fp16": Provenance(Kind.SIMULATED, "the float16 ONNX file in ONNX Runtime on this computer, not TensorRT"),
+    "int8": Provenance(Kind.SIMULATED, "the INT8 (QDQ) ONNX file in ONNX Runtime on this computer, not TensorRT"),
 }
 
 
-def ladder_of(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str]) -> dict[str, dict[str, Any]]:
+def ladder_of(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str]) -> dict[str, LadderStep]:
     """One row for each precision.
 
     Args:
@@ -27,12 +28,12 @@ def ladder_of(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[s
         classes: C names.
     """
     return {
-        name: {**step_of(found, logits["float"], labels, classes), "provenance": PROVENANCE[name]}
+        name: LadderStep(**dict(step_of(found, logits["float"], labels, classes)), provenance=PROVENANCE[name])
         for name, found in logits.items()
     }
 
 
-def step_of(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, Any]:
+def step_of(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> PrecisionFigures:
     """Figures of one precision.
 
     Args:
@@ -48,18 +49,23 @@ def step_of(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classe
     measured, other = measures(found, labels, classes), measures(reference, labels, classes)
     finite = bool(np.isfinite(found).all())
     apart = np.abs(found - reference).max() / np.abs(reference).max() if finite else None
-    return {
-        "top1_fraction": measured["top1_fraction"],
-        "top1_interval": measured["top1_interval"],
-        "balanced_accuracy_fraction": measured["balanced_accuracy_fraction"],
-        "drop_points": 100 * (other["top1_fraction"] - measured["top1_fraction"]),
-        "drop_standard_error_points": standard_error_points(reference, found, labels),
-        "drop_interval_points": drop_interval_points(reference, found, labels),
-        "agreement_fraction": float((found.argmax(axis=1) == reference.argmax(axis=1)).mean()),
-        "sqnr_db": sqnr_db(reference, found) if finite else None,
-        "max_relative_logit_difference": None if apart is None else float(apart),
-        "finite": finite,
-    }
+    return PrecisionFigures(
+        top1_fraction=measured.top1_fraction,
+        top1_interval=measured.top1_interval,
+        balanced_accuracy_fraction=measured.balanced_accuracy_fraction,
+        drop_points=100 * (other.top1_fraction - measured.top1_fraction),
+        drop_standard_error_points=standard_error_points(reference, found, labels),
+        drop_interval_points=drop_interval_points(reference, found, labels),
+        agreement_fraction=float((found.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        sqnr_db=sqnr_db(reference, found) if finite else None,
+        max_relative_logit_difference=None if apart is None else float(apart),
+        finite=finite,
+    )
+
+
+def short_step(step: PrecisionFigures) -> PrecisionStep:
+    """What a gate's curve holds of a step."""
+    return PrecisionStep(**{name: getattr(step, name) for name in PrecisionStep.model_fields})
 
 
 def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float | None:

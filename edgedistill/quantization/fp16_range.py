@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 
 from edgedistill.errors import QuantizeError
 from edgedistill.quantization.observe import Observer, Plan, pieces, plan_of, shaped
+from edgedistill.records.quantization import Fp16Finding
 
 LARGEST, CLOSE = 65504.0, 16000.0  # of float16; from where a warning is due
 TOLD = 5  # overflows that are told one by one
@@ -46,7 +46,7 @@ def largest_of_every_tensor(path: Path, image: Callable[[int], np.ndarray], coun
     return largest
 
 
-def fp16_findings(path: Path, largest: dict[str, float]) -> list[dict[str, Any]]:
+def fp16_findings(path: Path, largest: dict[str, float]) -> list[Fp16Finding]:
     """What may overflow, the worst first.
 
     Args:
@@ -54,8 +54,8 @@ def fp16_findings(path: Path, largest: dict[str, float]) -> list[dict[str, Any]]
         largest: float tensor -> largest |x| seen.
 
     Returns:
-        Rows: level, `error` above LARGEST and `warning` above CLOSE; tensor; layer, the node that
-        makes the value; value; why; mend. A mean over height and width is summed before it is
+        Rows: level, `error` above LARGEST and `warning` above CLOSE; layer, the node that
+        makes the value. A mean over height and width is summed before it is
         divided, so its rows hold largest |x| times the summed elements, an upper bound: never
         more than a warning.
     """
@@ -67,14 +67,14 @@ def fp16_findings(path: Path, largest: dict[str, float]) -> list[dict[str, Any]]
         layer = _layer(makers.get(name))
         if value > CLOSE:
             rows.append(
-                {
-                    "level": "error" if value > LARGEST else "warning",
-                    "tensor": name,
-                    "layer": layer,
-                    "value": value,
-                    "why": f"|x| reaches {value:.0f}, float16 ends at {LARGEST:.0f}",
-                    "mend": f"keep {layer} in FP32 on the board, or train with more weight decay",
-                }
+                Fp16Finding(
+                    level="error" if value > LARGEST else "warning",
+                    tensor=name,
+                    layer=layer,
+                    value=value,
+                    why=f"|x| reaches {value:.0f}, float16 ends at {LARGEST:.0f}",
+                    mend=f"keep {layer} in FP32 on the board, or train with more weight decay",
+                )
             )
     for node in model.graph.node:
         if node.op_type in _MEANS and node.input[0] in largest:
@@ -82,30 +82,28 @@ def fp16_findings(path: Path, largest: dict[str, float]) -> list[dict[str, Any]]
             value = largest[node.input[0]] * elements
             if value > LARGEST:
                 rows.append(
-                    {
-                        "level": "warning",
-                        "tensor": node.output[0],
-                        "layer": _layer(node),
-                        "value": value,
-                        "why": f"a sum of {elements} values up to {largest[node.input[0]]:.1f} may reach "
+                    Fp16Finding(
+                        level="warning",
+                        tensor=node.output[0],
+                        layer=_layer(node),
+                        value=value,
+                        why=f"a sum of {elements} values up to {largest[node.input[0]]:.1f} may reach "
                         f"{value:.0f} before it is divided, float16 ends at {LARGEST:.0f}",
-                        "mend": f"keep {_layer(node)} in FP32 on the board if parity fails there",
-                    }
+                        mend=f"keep {_layer(node)} in FP32 on the board if parity fails there",
+                    )
                 )
-    return sorted(rows, key=lambda row: (row["level"], -row["value"]))
+    return sorted(rows, key=lambda row: (row.level, -row.value))
 
 
-def lines_from_findings(findings: list[dict[str, Any]]) -> list[str]:
+def lines_from_findings(findings: list[Fp16Finding]) -> list[str]:
     """What a person should hear before the board does it: overflows each, the rest in one line."""
-    errors = [row for row in findings if row["level"] == "error"]
-    lines = [f"FP16 OVERFLOW in {row['layer']}: {row['why']}; {row['mend']}" for row in errors[:TOLD]]
+    errors = [row for row in findings if row.level == "error"]
+    lines = [f"FP16 OVERFLOW in {row.layer}: {row.why}; {row.mend}" for row in errors[:TOLD]]
     if len(errors) > TOLD:
         lines.append(f"FP16 OVERFLOW in {len(errors) - TOLD} more tensors: see fp16_findings")
     close = findings[len(errors) :]
     if close:
-        lines.append(
-            f"FP16: {len(close)} tensors may come close to overflow, first {close[0]['layer']}: {close[0]['why']}"
-        )
+        lines.append(f"FP16: {len(close)} tensors may come close to overflow, first {close[0].layer}: {close[0].why}")
     return lines
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgedistill.onnx_model.session import OnnxSession
-from edgedistill.quantization.accuracy import sqnr_db, step_of
+from edgedistill.quantization.accuracy import short_step, sqnr_db, step_of
 from edgedistill.quantization.qdq import layers_of, qdq_from_onnx
+from edgedistill.records.quantization import GateStep, LayerSensitivity
 
 RANKED_ON = 32  # calibration images; a layer's noise needs few
 STEPS = (1, 2, 4, 8, 16, 32)  # layers left in float that are tried in turn
 
 
-def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[dict[str, Any]]:
+def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[LayerSensitivity]:
     """Layers by the logit noise when each alone is INT8, the worst first.
 
     Args:
@@ -29,7 +29,7 @@ def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[
         images: (N, 3, H, W) float32 calibration images.
 
     Returns:
-        Rows of `layer` and `sqnr_db`; None is no noise at all.
+        A row for each; `sqnr_db` None is no noise at all.
     """
     layers = layers_of(path)
     with OnnxSession(path) as session:
@@ -37,8 +37,8 @@ def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[
     rows = []
     for layer in layers:
         found = int8_logits(path, amax, images, [other for other in layers if other != layer])
-        rows.append({"layer": layer, "sqnr_db": sqnr_db(reference, found)})
-    return sorted(rows, key=lambda row: np.inf if row["sqnr_db"] is None else row["sqnr_db"])
+        rows.append(LayerSensitivity(layer=layer, sqnr_db=sqnr_db(reference, found)))
+    return sorted(rows, key=lambda row: np.inf if row.sqnr_db is None else row.sqnr_db)
 
 
 def fewest_float_layers(
@@ -48,7 +48,7 @@ def fewest_float_layers(
     validation: tuple[Iterable[np.ndarray], np.ndarray, list[str]],
     max_drop_points: float,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[list[str] | None, list[dict[str, Any]]]:
+) -> tuple[list[str] | None, list[GateStep]]:
     """Leave the k most sensitive layers in float, k from STEPS, until the gate holds.
 
     Args:
@@ -58,33 +58,18 @@ def fewest_float_layers(
 
     Returns:
         The layers left in float, or None when no k passes; and the curve, one row for each k tried,
-        0 first: float_layers, then the keys of `step_of`.
+        0 first.
     """
     images, labels, classes = validation
     with OnnxSession(path) as session:
         reference = session.logits(images)
-    curve: list[dict[str, Any]] = []
+    curve: list[GateStep] = []
     for count in (0, *(step for step in STEPS if step < len(ranked))):
         found = int8_logits(path, amax, images, ranked[:count])
         step = step_of(found, reference, labels, classes)
-        curve.append(
-            {
-                "float_layers": count,
-                **{
-                    key: step[key]
-                    for key in (
-                        "top1_fraction",
-                        "drop_points",
-                        "drop_standard_error_points",
-                        "drop_interval_points",
-                        "agreement_fraction",
-                        "sqnr_db",
-                    )
-                },
-            }
-        )
-        say(f"  {count} layers in float: INT8 costs {step['drop_points']:+.2f} points on validation images")
-        if step["drop_points"] <= max_drop_points:
+        curve.append(GateStep(float_layers=count, **dict(short_step(step))))
+        say(f"  {count} layers in float: INT8 costs {step.drop_points:+.2f} points on validation images")
+        if step.drop_points <= max_drop_points:
             return ranked[:count], curve
     return None, curve
 

@@ -18,10 +18,12 @@ from edgedistill.evaluation.classification import measures
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.progress.reporter import Talk
-from edgedistill.quantization.accuracy import step_of
+from edgedistill.quantization.accuracy import short_step, step_of
 from edgedistill.quantization.fake_quantization import FakeQuantized, input_ranges, own_logits_term
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.records.evaluation import METRICS
+from edgedistill.records.quantization import QadRecord
 from edgedistill.training.batches import Order
 from edgedistill.training.fit import device_of, logits_of, spec_for
 from edgedistill.training.images import Images
@@ -54,7 +56,7 @@ def trained_for_int8(
     count: int,
     int8: Path,
     talk: Talk,
-) -> dict[str, Any]:
+) -> QadRecord:
     """Train with fake quantization; put its INT8 file in the place of `int8` if it is better.
 
     Args:
@@ -64,8 +66,8 @@ def trained_for_int8(
         int8: the INT8 file to beat; what is made meanwhile stands beside it.
 
     Returns:
-        epochs; before and after: figures on validation images against the float student; kept:
-        more of them right than before, which is asked of validation images alone.
+        Figures before and after against the float student. `kept`: more of the validation images right than
+        before, which is asked of them alone.
     """
     recipe, folder = images.recipe, int8.parent
     quantize, spec, device = (
@@ -87,31 +89,21 @@ def trained_for_int8(
     ranges = ranges_from_model(trained, image, count, quantize.threshold, quantize.percentile)
     challenger = folder / "retrained_int8.onnx"
     qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=load_target(recipe.target.device).int8_weights)
-    rows = {}
+    steps = {}
     for name, path in (("before", int8), ("after", challenger)):
         with OnnxSession(path) as session:
-            step = step_of(session.logits(inputs), reference, labels, images.classes)
-        rows[name] = {
-            key: step[key]
-            for key in (
-                "top1_fraction",
-                "drop_points",
-                "drop_standard_error_points",
-                "drop_interval_points",
-                "agreement_fraction",
-                "sqnr_db",
-            )
-        }
-    kept = rows["after"]["top1_fraction"] > rows["before"]["top1_fraction"]
+            steps[name] = short_step(step_of(session.logits(inputs), reference, labels, images.classes))
+    before, after = steps["before"], steps["after"]
+    kept = after.top1_fraction > before.top1_fraction
     talk.say(
-        f"  quantization-aware distillation: validation top-1 {rows['before']['top1_fraction']:.3f} "
-        f"-> {rows['after']['top1_fraction']:.3f}, {'kept' if kept else 'not kept'}"
+        f"  quantization-aware distillation: validation top-1 {before.top1_fraction:.3f} "
+        f"-> {after.top1_fraction:.3f}, {'kept' if kept else 'not kept'}"
     )
     if kept:
         challenger.replace(int8)
     for path in (trained, challenger):
         path.unlink(missing_ok=True)
-    return {"epochs": quantize.qad_epochs, **rows, "kept": kept}
+    return QadRecord(epochs=quantize.qad_epochs, before=before, after=after, kept=kept)
 
 
 def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, talk: Talk) -> None:
@@ -129,7 +121,7 @@ def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, tal
     def validate(net: nn.Module) -> dict[str, Any]:
         logits = logits_of(net, spec, images.frames("val"), device)
         found = measures(logits, images.labels("val"), images.classes)
-        return {f"eval_{key}": found[key] for key in ("top1_fraction", "balanced_accuracy_fraction")}
+        return {f"eval_{name}": found.metric(name) for name in METRICS}
 
     training = Training(
         model,

@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgedistill.records.base import ArtifactRecord
+
 
 @dataclass(frozen=True)
 class Result:
     """What a stage gives back.
 
     Attributes:
-        values: JSON-able; equal inputs give equal values (times and rates go into `cost`).
+        record: equal inputs give an equal record (times and rates go into `cost`). Of the stages that have no
+            record yet, JSON-able values.
         files: names inside the stage's folder that later stages may read.
         cost: JSON-able facts of this execution alone: seconds, rates. Not part of the digest.
     """
 
-    values: dict[str, Any]
+    record: ArtifactRecord | dict[str, Any]
     files: tuple[str, ...] = ()
     cost: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """JSON-able: what stands in STAGE.json beside the stamp."""
+        return self.record.values() if isinstance(self.record, ArtifactRecord) else self.record

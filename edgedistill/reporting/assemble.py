@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.records.evaluation import NetworkFigures
+from edgedistill.records.export import ExportedNetwork
 from edgedistill.reporting.advice import advice_of, warnings_of
 from edgedistill.reporting.checks import guards_of
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import devices_of, published_of, speedup_of, target_of
 from edgedistill.reporting.gain import gain_of
-from edgedistill.reporting.provenance import provenance_of
+from edgedistill.reporting.provenance import provenance_of, stamp_of
 from edgedistill.reporting.running_cost import running_cost_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
@@ -60,49 +62,50 @@ def report_from_stages(
     """
     metric = recipe.data.metric
     evaluated, exported, deployed = stages["evaluate"], stages["export"], stages["deploy"]
+    quantized = stages["quantize"]
     nets = {
-        "teacher": _net(stages["teacher"], evaluated["teacher"], exported["teacher"]),
-        "baseline": _net(stages["baseline"], evaluated["baseline"], exported["student"]),
-        "student": _net(stages["distill"], evaluated["student"], exported["student"]),
+        "teacher": _net(stages["teacher"], evaluated.teacher, exported.teacher),
+        "baseline": _net(stages["baseline"], evaluated.baseline, exported.student),
+        "student": _net(stages["distill"], evaluated.student, exported.student),
     }
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
-    devices = devices_of(deployed["hosts"], stages["quantize"], recipe)
+    devices = devices_of(deployed["hosts"], quantized, recipe)
     report = {
         "version": VERSION,
         **nets,
         "metric": metric,
-        "test_images": evaluated["images"],
-        "chance": evaluated["chance"],
+        "test_images": evaluated.images,
+        "chance": evaluated.chance.to_json(),
         "retention_fraction": student[metric] / teacher[metric] if teacher[metric] else None,
         "gain_over_baseline_points": gain["points"],
         "gain": gain,
         "method": recipe.distill.method,
-        "links": evaluated.get("links", []),
+        "links": [link.to_json() for link in evaluated.links],
         "disagreements": disagreements or [],
         "taught": _taught(stages),
-        "teacher_agreement_fraction": evaluated["teacher_agreement_fraction"],
+        "teacher_agreement_fraction": evaluated.teacher_agreement_fraction,
         "size_ratio": teacher["file_bytes"] / student["file_bytes"],
         "macs_ratio": teacher["macs"] / student["macs"],
         "speedup": speedup_of(deployed),
-        "accuracy_ladder": stages["quantize"]["ladder"],
-        "int8_gate": stages["quantize"]["int8_gate"],
-        "qad": stages["quantize"]["qad"],
-        "fp16_findings": stages["quantize"]["fp16_findings"],
-        "target": target_of(stages["quantize"], recipe),
+        "accuracy_ladder": {name: step.to_json() for name, step in quantized.ladder.items()},
+        "int8_gate": quantized.int8_gate.to_json(),
+        "qad": quantized.qad and quantized.qad.to_json(),
+        "fp16_findings": [finding.to_json() for finding in quantized.fp16_findings],
+        "target": target_of(quantized, recipe),
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,
-        "published": published_of(recipe, stages["quantize"]["executed"]),
+        "published": published_of(recipe, quantized.executed),
         "predicted": predicted,
         "swept": swept,
-        "preflight": exported["preflight"],
-        "proof": {key: exported["student"][key] for key in _PROOF},
+        "preflight": exported.preflight.to_json(),
+        "proof": {key: getattr(exported.student, key) for key in _PROOF},
         "histories": {
             name: stages[stage]["history"]
             for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
         },
         "data": {key: stages["data"][key] for key in _DATA}
         | {key: stages["data"][key] for key in _DATA_IF_GIVEN if key in stages["data"]},
-        "cost": {"unit": "seconds", **{name: values["artifact"]["seconds"] for name, values in stages.items()}},
+        "cost": {"unit": "seconds", **{name: stamp_of(values).seconds for name, values in stages.items()}},
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe),
     }
@@ -120,16 +123,16 @@ def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, comm
     }
 
 
-def _net(trained: dict, evaluated: dict, exported: dict) -> dict[str, Any]:
+def _net(trained: dict, evaluated: NetworkFigures, exported: ExportedNetwork) -> dict[str, Any]:
     """`exported` of the baseline is the student's: it is the same network with other weights."""
     kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
     return {
         "model": trained["model"],
         "weights": Path(trained["weights"]).name,  # a path would tell of this computer
-        **{key: evaluated[key] for key in kept},
+        **{key: getattr(evaluated, key) for key in kept},
         "parameters": trained["parameters"],
-        "macs": exported["macs"],
-        "file_bytes": exported["file_bytes"],
+        "macs": exported.macs,
+        "file_bytes": exported.file_bytes,
         "provenance": _TEST,
     }
 

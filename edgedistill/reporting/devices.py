@@ -12,6 +12,7 @@ from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.published import other_rows, published_rows
 from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill.records.quantization import QuantizationRecord
 from edgedistill_device.benchmark.benchreport import LATER
 
 STAND_IN = "stand-in"
@@ -20,12 +21,12 @@ _STARTS = "_start_s"
 _OLDER = "its bench did not take them yet; make and time the bundle again"
 
 
-def devices_of(hosts: list[dict[str, Any]], quantized: dict[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
+def devices_of(hosts: list[dict[str, Any]], quantized: QuantizationRecord, recipe: Recipe) -> list[dict[str, Any]]:
     """One entry for each host, boards first.
 
     Args:
         hosts: of stage `deploy`.
-        quantized: JSON of stage `quantize`.
+        quantized: of stage `quantize`.
     """
     found = [_device(host, quantized, recipe) for host in hosts]
     return sorted(found, key=is_stand_in)
@@ -66,14 +67,14 @@ def speedup_of(deployed: dict[str, Any]) -> dict[str, Any]:
     return {**measured, "reason": ""}
 
 
-def target_of(quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def target_of(quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
     """The board that the recipe names: asked precision, executed precision, budget."""
     return {
         "name": recipe.target.device,
         "title": load_target(recipe.target.device).title,
-        "requested": quantized["requested"],
-        "executed": quantized["executed"],
-        "reason": quantized["reason"],
+        "requested": quantized.requested,
+        "executed": quantized.executed,
+        "reason": quantized.reason,
         "wanted_fps": recipe.target.fps,
         "wanted_memory_mib": recipe.target.memory_mib,
         "wanted_retention_fraction": recipe.target.min_retention_fraction,
@@ -123,15 +124,15 @@ def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _device(host: dict[str, Any], quantized: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _device(host: dict[str, Any], quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
     bench = host["bench"]
     older = {name: _OLDER for name in LATER if name not in bench}
     samples = host.get("samples_ms") or {}
     return {
         "target": recipe.target.device,
-        "requested": quantized["requested"],
-        "executed_on_target": quantized["executed"],
-        "reason": quantized["reason"],
+        "requested": quantized.requested,
+        "executed_on_target": quantized.executed,
+        "reason": quantized.reason,
         "executed": bench["executed"],
         "host": host["host"],
         "backend": host["backend"],

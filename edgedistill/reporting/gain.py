@@ -6,27 +6,29 @@ from statistics import fmean
 from typing import Any
 
 from edgedistill.evaluation.intervals import balanced_interval, over_seeds, paired_interval
+from edgedistill.records.evaluation import EvaluationRecord
 
 
-def gain_of(evaluated: dict[str, Any], metric: str) -> dict[str, Any]:
+def gain_of(evaluated: EvaluationRecord, metric: str) -> dict[str, Any]:
     """Student minus baseline in the recipe's metric and in top-1, each with its 95 % interval.
 
     Args:
-        evaluated: JSON of stage `evaluate`.
+        evaluated: of stage `evaluate`.
         metric: `top1_fraction` or `balanced_accuracy_fraction`.
     """
-    student, baseline = evaluated["student"], evaluated["baseline"]
-    better, worse = evaluated["student_only_correct"], evaluated["baseline_only_correct"]
-    top1_interval = [100 * v for v in paired_interval(better, worse, evaluated["images"])]
+    student, baseline = evaluated.student, evaluated.baseline
+    better, worse = evaluated.student_only_correct, evaluated.baseline_only_correct
+    top1_interval = [100 * v for v in paired_interval(better, worse, evaluated.images)]
     if metric == "top1_fraction":
         interval, method = top1_interval, "paired, from the images on which the two differ"
-        step = 100 / evaluated["images"]
+        step = 100 / evaluated.images
     else:
-        interval = [100 * v for v in balanced_interval(evaluated["only_correct_by_class"])]
+        interval = [100 * v for v in balanced_interval(evaluated.only_correct_by_class)]
         method = "paired, from the images of each class on which the two differ"
-        step = 100 * fmean(1 / images for *_, images in evaluated["only_correct_by_class"] if images)
-        step /= sum(1 for *_, images in evaluated["only_correct_by_class"] if images)
-    points = 100 * (student[metric] - baseline[metric])
+        step = 100 * fmean(1 / images for *_, images in evaluated.only_correct_by_class if images)
+        step /= sum(1 for *_, images in evaluated.only_correct_by_class if images)
+    seeds = evaluated.seeds
+    points = 100 * (student.metric(metric) - baseline.metric(metric))
     return {
         "metric": metric,
         "points": points,
@@ -34,13 +36,15 @@ def gain_of(evaluated: dict[str, Any], metric: str) -> dict[str, Any]:
         "interval_method": method,
         "shown": not interval[0] <= 0 <= interval[1],
         "sentence": _sentence(interval),
-        "top1_points": 100 * (student["top1_fraction"] - baseline["top1_fraction"]),
+        "top1_points": 100 * (student.top1_fraction - baseline.top1_fraction),
         "top1_points_interval": top1_interval,
         "student_only_correct": better,
         "baseline_only_correct": worse,
-        "mcnemar_p": evaluated["mcnemar_p"],
-        "seeds": len(evaluated["seeds"]),
-        "over_seeds": over_seeds(evaluated["seeds"], metric, step),
+        "mcnemar_p": evaluated.mcnemar_p,
+        "seeds": len(seeds),
+        "over_seeds": over_seeds(
+            [row.baseline.metric(metric) for row in seeds], [row.student.metric(metric) for row in seeds], step
+        ),
     }
 
 

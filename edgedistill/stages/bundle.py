@@ -21,7 +21,9 @@ from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
+from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.layout import AMAX, INT8, STUDENT, WEIGHTS
+from edgedistill.records.quantization import LadderStep, QuantizationRecord
 from edgedistill.records.result import Result
 from edgedistill_calibration.select import choose
 from edgedistill_device.manifest import SIGNATURE
@@ -40,7 +42,7 @@ def run(context: StageContext) -> Result:
     frames = np.stack([images.pixels.frame(int(rows[i])) for i in chosen])
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
-    quantized, fps = context.values("quantize"), recipe.target.fps
+    quantized, fps = context.read(QuantizationRecord), recipe.target.fps
     bundle, target = context.out / "bundle", load_target(recipe.target.device)
     values = write_bundle(
         bundle,
@@ -53,8 +55,8 @@ def run(context: StageContext) -> Result:
         before=context.file("bundle", "bundle"),
         model=recipe.student.model,
         target=target,
-        precision_requested=quantized["requested"],
-        tolerance=_tolerance(quantized["ladder"]),
+        precision_requested=quantized.requested,
+        tolerance=_tolerance(quantized.ladder["int8"]),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
         provenance=_provenance(context),
@@ -64,13 +66,13 @@ def run(context: StageContext) -> Result:
     signature = _signature(context, bundle)
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
     return Result(
-        {**values, **signature, "target": recipe.target.device, "precision_requested": quantized["requested"]},
+        {**values, **signature, "target": recipe.target.device, "precision_requested": quantized.requested},
         tuple(name for name in names if name.startswith("bundle/")),
     )
 
 
-def _tolerance(ladder: dict) -> dict[str, float]:
-    simulated = ladder["int8"]["max_relative_logit_difference"]
+def _tolerance(int8: LadderStep) -> dict[str, float]:
+    simulated = int8.max_relative_logit_difference
     return {**TOLERANCE, "int8": max(TOLERANCE["fp16"], round(INT8_MARGIN * simulated, 3))}
 
 
@@ -85,8 +87,8 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
     card = model_card(
         context.recipe,
         title,
-        context.values("evaluate"),
-        context.values("quantize"),
+        context.read(EvaluationRecord),
+        context.read(QuantizationRecord),
         context.values("distill")["training_images"],
     )
     provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)
@@ -109,11 +111,11 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
 
 def _provenance(context: StageContext) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
-    evaluated = context.values("evaluate")["student"]
+    evaluated = context.read(EvaluationRecord).student
     return {
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),
         "student_weights_sha256": sha256_of(context.file("distill", WEIGHTS)),
-        "test": {"images": evaluated["images"], "top1_fraction": evaluated["top1_fraction"]},
+        "test": {"images": evaluated.images, "top1_fraction": evaluated.top1_fraction},
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,14 +12,25 @@ from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.pipeline.table import stage_named
+from edgedistill.records.evaluation import (
+    METRICS,
+    Chance,
+    EmbeddingEvaluationRecord,
+    EmbeddingFigures,
+    EvaluationRecord,
+    LinkScores,
+    NetworkFigures,
+    Scores,
+    SeedScores,
+)
 from edgedistill.records.layout import TEST_LOGITS, WEIGHTS
 from edgedistill.records.result import Result
+from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord
 from edgedistill.training.fit import device_of, logits_of, pooled_of, spec_for
 from edgedistill.training.images import Images
 
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}  # name -> stage
-METRICS = ("top1_fraction", "balanced_accuracy_fraction")
-TAUGHT = ("baseline", "student")  # trained once for each seed
+TAUGHT = {"baseline": BaselineRecord, "student": DistillRecord}  # trained once for each seed
 NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 
 
@@ -30,29 +40,31 @@ def run(context: StageContext) -> Result:
     if context.recipe.student.output == "embedding":
         return _embeddings(context, images, device)
     labels = images.labels("test")
-    logits, values = {}, {}
+    logits, figures = {}, {}
     for name, stage in NETS.items():
-        logits[name], values[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
+        logits[name], figures[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
     np.savez(context.out / TEST_LOGITS, labels=labels, **logits)
     comparison = paired(logits["student"], logits["baseline"], labels)
     counts = np.bincount(labels, minlength=len(images.classes))
-    values |= {
-        "images": len(labels),
-        "teacher_agreement_fraction": float((logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()),
-        "student_only_correct": comparison["first_only_correct"],
-        "baseline_only_correct": comparison["second_only_correct"],
-        "only_correct_by_class": comparison["by_class"],
-        "mcnemar_p": comparison["p_value"],
-        "chance": {
-            "majority_class": images.classes[int(counts.argmax())],
-            "top1_fraction": float(counts.max() / counts.sum()),
-            "balanced_accuracy_fraction": 1 / int((counts > 0).sum()),
-        },
-    }
-    values["seeds"] = _seeds(context, images, values, device)
+    chance = Chance(
+        majority_class=images.classes[int(counts.argmax())],
+        top1_fraction=float(counts.max() / counts.sum()),
+        balanced_accuracy_fraction=1 / int((counts > 0).sum()),
+    )
+    record = EvaluationRecord(
+        **figures,
+        images=len(labels),
+        teacher_agreement_fraction=float((logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()),
+        student_only_correct=comparison["first_only_correct"],
+        baseline_only_correct=comparison["second_only_correct"],
+        only_correct_by_class=comparison["by_class"],
+        mcnemar_p=comparison["p_value"],
+        chance=chance,
+        seeds=_seeds(context, images, figures, device),
+    )
     if stage_named("assist").applies(context.recipe):
-        values["links"] = _links(context, images, logits["teacher"], device)
-    return Result(values, (TEST_LOGITS,))
+        record = record.model_copy(update={"links": _links(context, images, logits["teacher"], device)})
+    return Result(record, (TEST_LOGITS,))
 
 
 def _embeddings(context: StageContext, images: Images, device) -> Result:
@@ -60,60 +72,61 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
 
     Teacher and baseline take part by their pooled features, so that all three are measured alike.
     """
-    labels, values, kept = images.labels("test"), {}, {}
+    labels, figures, kept = images.labels("test"), {}, {}
     for name, stage in NETS.items():
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)
         gallery, queries = (pooled_of(model, spec, images.frames(split), device) for split in ("train", "test"))
         scores = knn_scores(gallery, images.labels("train"), queries, len(images.classes), NEIGHBOURS)
-        found = recall_at_1(queries, labels)
-        values[name] = {
-            **measures(scores, labels, images.classes),
-            "width": queries.shape[1],
-            "neighbours": NEIGHBOURS,
-            "recall_at_1": found,
-        }
+        recall = recall_at_1(queries, labels)
+        figures[name] = EmbeddingFigures(
+            **dict(measures(scores, labels, images.classes)),
+            width=queries.shape[1],
+            neighbours=NEIGHBOURS,
+            recall_at_1=recall,
+        )
         kept[name] = queries
         context.talk.say(
             f"  {name}: of {len(labels)} test images the {NEIGHBOURS} nearest training images name "
-            f"{values[name]['top1_fraction']:.1%} rightly; recall at 1 "
-            f"{found['recall_at_1_fraction']:.1%}"
+            f"{figures[name].top1_fraction:.1%} rightly; recall at 1 {recall.recall_at_1_fraction:.1%}"
         )
     np.savez(context.out / "test_embeddings.npz", labels=labels, **kept)
-    return Result({"images": len(labels), **values}, ("test_embeddings.npz",))
+    return Result(EmbeddingEvaluationRecord(images=len(labels), **figures), ("test_embeddings.npz",))
 
 
-def _seeds(context: StageContext, images: Images, values: dict, device) -> list[dict[str, Any]]:
+def _seeds(context: StageContext, images: Images, figures: dict[str, NetworkFigures], device) -> list[SeedScores]:
     """One row for each seed: both metrics of baseline and student."""
     rows = []
-    for number, trained in enumerate(context.values("distill")["seeds"]):
-        row: dict[str, Any] = {"seed": trained["seed"]}
-        for name in TAUGHT:
-            found = values[name]
+    for number, trained in enumerate(context.read(DistillRecord).seeds):
+        scores = {}
+        for name, kind in TAUGHT.items():
+            found = figures[name]
             if number:
-                file = context.values(NETS[name])["seeds"][number]["weights"]
-                found = _measured(context, images, context.file(NETS[name], file), device)[1]
-            row[name] = {key: found[key] for key in METRICS}
-        rows.append(row)
+                file = context.file(kind.stage, context.read(kind).seeds[number].weights)
+                found = _measured(context, images, file, device)[1]
+            scores[name] = _scores(found)
+        rows.append(SeedScores(seed=trained.seed, **scores))
     return rows
 
 
-def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -> list[dict]:
+def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -> list[LinkScores]:
     """The networks of stage `assist`, and of an ensemble the mean of all its teachers."""
     rows, logits = [], [teacher]
-    for link in context.values("assist")["links"]:
-        found, measured = _measured(context, images, context.file("assist", link["file"]), device)
+    for link in context.read(AssistRecord).links:
+        found, measured = _measured(context, images, context.file("assist", link.file), device)
         logits.append(found)
-        rows.append(
-            {"model": link["model"], "parameters": link["parameters"], **{key: measured[key] for key in METRICS}}
-        )
+        rows.append(LinkScores(model=link.model, parameters=link.parameters, **dict(_scores(measured))))
     if context.recipe.distill.method == "ensemble":
         mean = measures(np.mean(logits, axis=0), images.labels("test"), images.classes)
-        rows.append({"model": "mean of the ensemble", "parameters": None, **{key: mean[key] for key in METRICS}})
+        rows.append(LinkScores(model="mean of the ensemble", parameters=None, **dict(_scores(mean))))
     return rows
 
 
-def _measured(context: StageContext, images: Images, weights: Path, device) -> tuple[np.ndarray, dict[str, Any]]:
+def _scores(figures: NetworkFigures) -> Scores:
+    return Scores(**{name: figures.metric(name) for name in METRICS})
+
+
+def _measured(context: StageContext, images: Images, weights: Path, device) -> tuple[np.ndarray, NetworkFigures]:
     model, about = load_weights(weights)
     spec = spec_for(about["model"], context.recipe)
     logits = logits_of(model, spec, images.frames("test"), device)

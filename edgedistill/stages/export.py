@@ -16,6 +16,7 @@ from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
+from edgedistill.records.export import ExportedNetwork, ExportRecord, Preflight, PreflightFinding
 from edgedistill.records.layout import STUDENT, TEACHER, WEIGHTS
 from edgedistill.records.result import Result
 from edgedistill.training.fit import spec_for
@@ -29,7 +30,7 @@ def run(context: StageContext) -> Result:
     images = open_images(context)
     target = load_target(context.recipe.target.device)
     frames = np.concatenate(list(images.frames("val")))[:PROBE_IMAGES]
-    values = {"probe_images": len(frames)}
+    networks = {}
     for name, stage, file in (("student", "distill", STUDENT), ("teacher", "teacher", TEACHER)):
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)
@@ -45,19 +46,19 @@ def run(context: StageContext) -> Result:
         path = context.out / file
         # A teacher never goes to the board, and may be of a kind that does not fold.
         proof = onnx_from_model(model, probe, path, metadata, pixels=pixels, for_board=name == "student")
-        values[name] = {
-            "file": file,
-            "sha256": sha256_of(path),
-            **proof,
+        networks[name] = ExportedNetwork(
+            file=file,
+            sha256=sha256_of(path),
+            **dict(proof),
             **count(path),
-            "normalise_in_graph": pixels is not None,
-        }
+            normalise_in_graph=pixels is not None,
+        )
     findings = check_onnx(context.out / STUDENT, target)
-    values["preflight"] = {
-        "target": target.name,
-        "tensorrt": target.tensorrt,
-        "findings": [asdict(finding) for finding in findings],
-    }
+    preflight = Preflight(
+        target=target.name,
+        tensorrt=target.tensorrt,
+        findings=[PreflightFinding(**asdict(finding)) for finding in findings],
+    )
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         first = errors[0]
@@ -65,7 +66,7 @@ def run(context: StageContext) -> Result:
             f"{target.title} (TensorRT {target.tensorrt}) will not take the student: {len(errors)} "
             f"faults, first at {first.node}: {first.why}; {first.mend}"
         )
-    return Result(values, (STUDENT, TEACHER))
+    return Result(ExportRecord(probe_images=len(frames), **networks, preflight=preflight), (STUDENT, TEACHER))
 
 
 def _inputs(frames: np.ndarray, spec: Preprocess) -> np.ndarray:

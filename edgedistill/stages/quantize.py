@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from edgedistill.quantization.qad import Inputs, trained_for_int8
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TEST_LOGITS, WEIGHTS
+from edgedistill.records.quantization import Int8Gate, LayerSensitivity, QuantizationRecord, WidestRange
 from edgedistill.records.result import Result
 from edgedistill.training.images import Images
 from edgedistill_calibration.select import choose
@@ -57,15 +57,16 @@ def run(context: StageContext) -> Result:
     write_json(context.out / AMAX, ranges.kept)
     ranked_on = np.concatenate([image(number) for number in range(min(RANKED_ON, len(chosen)))])
     gate = _gate(context, images, model, ranges.kept, ranked_on)
-    qdq_from_onnx(model, ranges.kept, context.out / INT8, gate["kept_float"] or (), target.int8_weights)
+    qdq_from_onnx(model, ranges.kept, context.out / INT8, gate.kept_float or (), target.int8_weights)
     fp16_from_onnx(model, context.out / FP16)
     retrained = None
     if recipe.quantize.qad_epochs:
         student, _ = load_weights(context.file("distill", WEIGHTS))
         retrained = trained_for_int8(images, student, image, len(chosen), context.out / INT8, context.talk)
-        if retrained["kept"]:  # all its layers are INT8, and it answers to the same gate
-            drop, limit = retrained["after"]["drop_points"], gate["max_drop_points"]
-            gate |= {"kept_float": [], "passed": None if limit is None else drop <= limit}
+        if retrained.kept:  # all its layers are INT8, and it answers to the same gate
+            limit = gate.max_drop_points
+            passed = None if limit is None else retrained.after.drop_points <= limit
+            gate = gate.model_copy(update={"kept_float": [], "passed": passed})
 
     stored = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     files = {"onnx": model, "fp16": context.out / FP16, "int8": context.out / INT8}
@@ -74,20 +75,20 @@ def run(context: StageContext) -> Result:
     executed, reason = executed_precision(target, recipe.target.precision)
     widest = max(ranges.kept, key=ranges.kept.__getitem__)
     return Result(
-        {
-            "calibration_images": len(chosen),
-            "threshold": recipe.quantize.threshold,
-            "ladder": ladder_of(logits, stored["labels"], images.classes),
-            "int8_gate": gate,
-            "qad": retrained,
-            "fp16_findings": overflows,
-            "requested": recipe.target.precision,
-            "executed": executed,
-            "reason": reason,
-            "int8_file_bytes": (context.out / INT8).stat().st_size,
-            "fp16_file_bytes": (context.out / FP16).stat().st_size,
-            "widest_range": {"tensor": widest, "amax": ranges.kept[widest]},
-        },
+        QuantizationRecord(
+            calibration_images=len(chosen),
+            threshold=recipe.quantize.threshold,
+            ladder=ladder_of(logits, stored["labels"], images.classes),
+            int8_gate=gate,
+            qad=retrained,
+            fp16_findings=overflows,
+            requested=recipe.target.precision,
+            executed=executed,
+            reason=reason,
+            int8_file_bytes=(context.out / INT8).stat().st_size,
+            fp16_file_bytes=(context.out / FP16).stat().st_size,
+            widest_range=WidestRange(tensor=widest, amax=ranges.kept[widest]),
+        ),
         (AMAX, CHOSEN, INT8, FP16, TEST_LOGITS),
     )
 
@@ -118,32 +119,26 @@ def _gate(
     model: Path,
     amax: dict[str, float],
     ranked_on: np.ndarray,
-) -> dict[str, Any]:
-    """INT8 against the recipe's gate on validation images, layers left in float until it holds.
-
-    Returns:
-        max_drop_points, None without a gate; passed; kept_float, layers; curve over their number;
-        sensitivity, layers ranked on calibration images, empty when it was not needed.
-    """
+) -> Int8Gate:
+    """INT8 against the recipe's gate on validation images, layers left in float until it holds."""
     limit = context.recipe.quantize.max_int8_drop_points
-    found: dict[str, Any] = {
-        "max_drop_points": limit,
-        "passed": None,
-        "kept_float": [],
-        "curve": [],
-        "sensitivity": [],
-        "images": "validation",
-    }
     if limit is None:
-        return found
+        return Int8Gate(max_drop_points=None, passed=None, kept_float=[], curve=[], sensitivity=[], images="validation")
     inputs = Inputs(images, "val", preprocess_from_onnx(model))
     validation = (inputs, images.labels("val"), images.classes)
     say = context.talk.say
     kept, curve = fewest_float_layers(model, amax, [], validation, limit, say)
-    ranking: list[dict[str, Any]] = []
+    ranking: list[LayerSensitivity] = []
     if kept is None:
         say(f"  INT8 misses the gate of {limit:g} points; ranking layers on calibration images")
         ranking = sensitivity(model, amax, ranked_on)
-        ranked = [row["layer"] for row in ranking]
+        ranked = [row.layer for row in ranking]
         kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say)
-    return {**found, "passed": kept is not None, "kept_float": kept or [], "curve": curve, "sensitivity": ranking}
+    return Int8Gate(
+        max_drop_points=limit,
+        passed=kept is not None,
+        kept_float=kept or [],
+        curve=curve,
+        sensitivity=ranking,
+        images="validation",
+    )

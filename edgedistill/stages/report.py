@@ -11,6 +11,7 @@ from edgedistill.data.prepared import PreparedImages, open_prepared
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.sweep import artifacts_of
 from edgedistill.pipeline.table import stage_named, stages_read
+from edgedistill.records.artifacts import ARTIFACTS
 from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
 from edgedistill.records.result import Result
 from edgedistill.reporting.assemble import report_from_stages
@@ -20,10 +21,12 @@ from edgedistill.reporting.disagreements import disagreement, thumbnails
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import load_sweep, swept_of
 
+_READ = {"evaluate", "export", "quantize"}
+
 
 def run(context: StageContext) -> Result:
     names = stages_read(stage_named("report"), context.recipe)
-    stages = {name: context.values(name) for name in names}
+    stages = {name: context.read(ARTIFACTS[name]) if name in _READ else context.values(name) for name in names}
     images = open_prepared(context.run.folder("data"), context.recipe, context.values("data")["resize_px"])
     parted = _disagreements(context, images)
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)

@@ -279,14 +279,14 @@ def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torc
         raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
     if is_embedding(model):
         scores = nearest_other_scores(logits, labels, len(images.classes))
-        return {"loss": None, **measures(scores, labels, images.classes)}
+        return {"loss": None, **dict(measures(scores, labels, images.classes))}
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
     return {
         "loss": loss,
         "calibration_error": calibration_error(logits, labels),
-        **measures(logits, labels, images.classes),
+        **dict(measures(logits, labels, images.classes)),
     }
 
 

@@ -6,12 +6,15 @@ import re
 import subprocess
 
 import pytest
+from filled import filled
 
 from edgedistill._version import __version__
 from edgedistill.bundles import provenance
 from edgedistill.bundles.model_card import model_card
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.environment.git import commit_of
+from edgedistill.records.evaluation import EvaluationRecord
+from edgedistill.records.quantization import QuantizationRecord
 from edgedistill_device.manifest import read_manifest
 from road import ROOT
 
@@ -140,5 +143,5 @@ def test_a_class_name_cannot_write_in_the_card(run):
     recall["a`|\n# Approved for surgery"] = recall.pop("stripes")
     evaluated["student"]["confusion"][2] = [0, 0, 0]
     recipe = recipe_from_table({"data": {"train": "x"}}, "r")
-    made = model_card(recipe, "a board", evaluated, quantized, 60)
+    made = model_card(recipe, "a board", filled(EvaluationRecord, evaluated), filled(QuantizationRecord, quantized), 60)
     assert "| `a'/ # Approved for surgery` | not measured | 0 |" in made.splitlines()

@@ -8,16 +8,16 @@ def test_a_net_that_always_says_the_majority_class():
     """The trap that top-1 hides: 71 % right, and blind."""
     labels = np.array([0] * 71 + [1] * 10 + [2] * 19)
     found = measures(np.eye(3)[np.zeros(100, int)], labels, ["ok", "crack", "dent"])
-    assert found["top1_fraction"] == pytest.approx(0.71)
-    assert found["balanced_accuracy_fraction"] == pytest.approx(1 / 3)
-    assert found["per_class_recall"] == {"ok": 1.0, "crack": 0.0, "dent": 0.0}
-    assert found["confusion"][2] == [19, 0, 0]
+    assert found.top1_fraction == pytest.approx(0.71)
+    assert found.balanced_accuracy_fraction == pytest.approx(1 / 3)
+    assert found.per_class_recall == {"ok": 1.0, "crack": 0.0, "dent": 0.0}
+    assert found.confusion[2] == [19, 0, 0]
 
 
 def test_a_class_without_images_counts_neither_way():
     found = measures(np.eye(3)[[0, 1]], np.array([0, 1]), ["a", "b", "c"])
-    assert found["per_class_recall"]["c"] is None
-    assert found["balanced_accuracy_fraction"] == 1
+    assert found.per_class_recall["c"] is None
+    assert found.balanced_accuracy_fraction == 1
 
 
 def test_wilson_interval_against_its_defining_equation():

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from filled import filled
 
 from edgedistill.evaluation.intervals import balanced_interval, over_seeds, paired_interval
 from edgedistill.quantization.accuracy import step_of
+from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.reporting.gain import gain_of
 
 
@@ -85,16 +87,12 @@ def test_balanced_interval_leaves_out_a_class_without_images():
         balanced_interval([[0, 0, 0]])
 
 
-def seed_rows(baseline, student):
-    return [{"baseline": {"m": float(b)}, "student": {"m": float(s)}} for b, s in zip(baseline, student, strict=True)]
-
-
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_equal_methods_are_rarely_called_different(seeds, rng):
     """5 % is what 95 % allows, half of them gains; the luck that both share is no evidence."""
     luck = rng.normal(0.8, 0.05, (4000, seeds))
     runs = luck[:, None] + rng.normal(0, 0.02, (4000, 2, seeds))
-    found = [over_seeds(seed_rows(*run), "m") for run in runs]
+    found = [over_seeds(*run.tolist()) for run in runs]
     held = [low <= 0 <= high for low, high in (one["interval_points"] for one in found)]
     assert 0.93 <= np.mean(held) <= 0.97
     assert 0.015 <= np.mean([one["shown"] for one in found]) <= 0.035
@@ -103,20 +101,20 @@ def test_equal_methods_are_rarely_called_different(seeds, rng):
 def test_two_seeds_with_the_same_gain_to_the_image_are_no_proof(rng):
     """On 30 test images two trainings often differ by the same count; that is not a spread of zero."""
     hits = rng.binomial(30, 0.8, (4000, 2, 2)) / 30
-    shown = [over_seeds(seed_rows(*run), "m", 100 / 30)["shown"] for run in hits]
+    shown = [over_seeds(*run.tolist(), 100 / 30)["shown"] for run in hits]
     assert np.mean(shown) <= 0.04
-    equal = over_seeds(seed_rows([0.8, 0.8], [0.8 + 1 / 30] * 2), "m", 100 / 30)
+    equal = over_seeds([0.8, 0.8], [0.8 + 1 / 30] * 2, 100 / 30)
     assert not equal["shown"]
     assert equal["interval_points"][0] < 0
 
 
 def test_the_sentence_over_seeds_says_the_interval():
-    found = over_seeds(seed_rows([0.80, 0.81, 0.82], [0.90, 0.92, 0.91]), "m")
+    found = over_seeds([0.80, 0.81, 0.82], [0.90, 0.92, 0.91])
     low, high = found["interval_points"]
     assert (low, high) == pytest.approx((10 - 4.302653 / 3**0.5, 10 + 4.302653 / 3**0.5))
     assert f"{low:+.1f} to {high:+.1f} points" in found["sentence"]
     assert found["sentence"].startswith("a gain over 3 seeds")
-    worse = over_seeds(seed_rows([0.90, 0.92, 0.91], [0.80, 0.81, 0.82]), "m")
+    worse = over_seeds([0.90, 0.92, 0.91], [0.80, 0.81, 0.82])
     assert worse["sentence"].startswith("a loss over 3 seeds")
     assert not worse["shown"]
 
@@ -133,10 +131,10 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
         "baseline_only_correct": 0,
         "only_correct_by_class": [[1, 0, 10], [0, 0, 10]],
         "mcnemar_p": 1.0,
-        "seeds": [{"baseline": scores, "student": better}] * 2,
+        "seeds": [{"seed": 0, "baseline": scores, "student": better}] * 2,
     }
     for metric in scores:
-        found = gain_of(evaluated, metric)["over_seeds"]
+        found = gain_of(filled(EvaluationRecord, evaluated), metric)["over_seeds"]
         assert found["interval_points"] == pytest.approx(
             [5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3
         )
@@ -145,7 +143,7 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
 def test_a_precision_that_loses_nothing_on_few_images_may_lose_some(rng):
     logits, labels = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
     step = step_of(logits, logits, labels, ["a", "b", "c"])
-    low, high = step["drop_interval_points"]
-    assert step["drop_points"] == step["drop_standard_error_points"] == 0
+    low, high = step.drop_interval_points
+    assert step.drop_points == step.drop_standard_error_points == 0
     assert low == pytest.approx(-high)
     assert high > 5

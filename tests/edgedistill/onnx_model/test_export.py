@@ -78,8 +78,8 @@ def test_a_fresh_net_exports_to_what_a_nano_parses(tmp_path, probe, name):
     assert [d.dim_value for d in proto.graph.input[0].type.tensor_type.shape.dim] == [1, 3, PX, PX]
     assert not [n for n in proto.graph.node if n.op_type in ("BatchNormalization", "Identity", "Shape")]
     assert {p.key: p.value for p in proto.metadata_props}["classes"] == '["a"]'
-    assert proof["top1_agreement_fraction"] == 1
-    assert proof["max_relative_difference"] < 1e-4
+    assert proof.top1_agreement_fraction == 1
+    assert proof.max_relative_difference < 1e-4
     assert check_onnx(path, load_target("jetson-nano")) == []
     assert count(path)["macs"] == macs_by_hooks(model, torch.from_numpy(probe[:1]))
     assert count(path)["parameters"] <= sum(p.numel() for p in model.parameters())
@@ -115,7 +115,7 @@ def test_one_logit_of_one_image_decides_near_the_limit(tmp_path, probe, monkeypa
     monkeypatch.setattr(OnnxSession, "logits", one_is_off)
     if survives:
         proof = onnx_from_model(model, probe, tmp_path / "m.onnx", {})
-        assert proof["max_relative_difference"] == pytest.approx(share * MAX_RELATIVE_DIFFERENCE, rel=0.09)
+        assert proof.max_relative_difference == pytest.approx(share * MAX_RELATIVE_DIFFERENCE, rel=0.09)
     else:
         with pytest.raises(ExportError, match="differs from PyTorch by 1.* limit 1e-04"):
             onnx_from_model(model, probe, tmp_path / "m.onnx", {})
@@ -138,7 +138,7 @@ def test_branches_become_one_conv_a_block(tmp_path, probe, name, block):
     types = Counter(n.op_type for n in onnx.load(str(path)).graph.node)
     assert types["Conv"] == len(blocks)
     assert types["BatchNormalization"] == 0
-    assert proof["top1_agreement_fraction"] == 1
+    assert proof.top1_agreement_fraction == 1
     assert check_onnx(path, load_target("jetson-nano")) == []
     assert count(path)["parameters"] < parameters == sum(p.numel() for p in model.parameters())
 
@@ -220,7 +220,7 @@ def test_the_normalisation_goes_into_the_graph(tmp_path, rng):
     path = tmp_path / "m.onnx"
     stored = {"preprocess": json.dumps(dict_from_preprocess(raw))}
     proof = onnx_from_model(model, normalised, path, stored, pixels=Pixels(pixels, SPEC))
-    assert proof["max_relative_difference"] < 1e-4
+    assert proof.max_relative_difference < 1e-4
     assert preprocess_from_onnx(path) == raw
     assert check_onnx(path, load_target("jetson-nano")) == []
     assert onnx.load(str(path)).graph.node[0].op_type == "Sub"

@@ -56,7 +56,7 @@ def test_no_stage_is_redone_but_for_a_newer_version_of_its_code(run, recipe):
 def test_the_report_of_its_artifacts_says_the_same(run, recipe, tmp_path):
     """All that was measured; how the page words it may change."""
     with RunFolder(run) as opened:
-        found = report.run(StageContext(recipe, opened, tmp_path, Talk(quiet=True))).values
+        found = report.run(StageContext("report", recipe, opened, tmp_path, Talk(quiet=True))).values
     stored = json.loads((run / "report" / "report.json").read_text())
     for key in ("student", "teacher", "baseline", "gain", "ladder", "data"):
         assert key not in stored or found[key] == stored[key], key

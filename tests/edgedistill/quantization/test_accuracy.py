@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from filled import filled
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.config.loading import recipe_from_table
@@ -13,6 +14,7 @@ from edgedistill.quantization.accuracy import sqnr_db, standard_error_points, st
 from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_tensor, lines_from_findings
 from edgedistill.quantization.mixed_precision import fewest_float_layers, int8_logits, sensitivity
 from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.records.quantization import QuantizationRecord
 
 CLASSES = ["a", "b", "c"]
 
@@ -60,17 +62,17 @@ def amax_of(path, images):
 
 def test_the_layer_that_int8_hurts_is_ranked_first_and_left_in_float(fragile, images):
     amax = amax_of(fragile, images)
-    ranked = [row["layer"] for row in sensitivity(fragile, amax, images[:16])]
+    ranked = [row.layer for row in sensitivity(fragile, amax, images[:16])]
     assert ranked[0] == "conv1"
     assert sorted(ranked) == ["conv0", "conv1", "conv2"]
     with OnnxSession(fragile) as session:
         labels = session.logits(images).argmax(axis=1)
     kept, curve = fewest_float_layers(fragile, amax, ranked, (images, labels, CLASSES), 4.2)
     assert kept == ["conv1"]
-    assert [step["float_layers"] for step in curve] == [0, 1]
-    assert curve[0]["drop_points"] > 4.2 >= curve[1]["drop_points"]
+    assert [step.float_layers for step in curve] == [0, 1]
+    assert curve[0].drop_points > 4.2 >= curve[1].drop_points
     found = int8_logits(fragile, amax, images, ["conv1"])
-    assert curve[1]["drop_points"] == pytest.approx(100 * (found.argmax(1) != labels).mean())
+    assert curve[1].drop_points == pytest.approx(100 * (found.argmax(1) != labels).mean())
 
 
 def test_a_gate_that_nothing_passes_says_so(fragile, images):
@@ -81,23 +83,24 @@ def test_a_gate_that_nothing_passes_says_so(fragile, images):
     kept, curve = fewest_float_layers(fragile, amax, [], (images, labels, CLASSES), 0.0)
     assert kept is None
     recipe = recipe_from_table({"data": {"train": "x"}, "quantize": {"max_int8_drop_points": 0.5}}, "r")
-    values = {"int8_gate": {"passed": False, "curve": curve}, "executed": "fp16"}
-    int8_is_good_enough(recipe, values)  # this target executes no INT8: a warning is enough
+    gate = {"passed": False, "curve": [step.to_json() for step in curve]}
+    fp16 = filled(QuantizationRecord, {"int8_gate": gate, "executed": "fp16"})
+    int8_is_good_enough(recipe, fp16)  # this target executes no INT8: a warning is enough
     with pytest.raises(QuantizeError, match="quantize.max_int8_drop_points allows 0.5; set"):
-        int8_is_good_enough(recipe, {**values, "executed": "int8"})
+        int8_is_good_enough(recipe, fp16.model_copy(update={"executed": "int8"}))
 
 
 def test_a_step_of_the_ladder_by_hand():
     reference = np.array([[3.0, 0, 0], [0, 3, 0], [0, 0, 3], [3, 0, 0]])
     found = np.array([[3.0, 0, 0], [0, 3, 0], [3, 0, 0], [3, 0, 0]])
     step = step_of(found, reference, np.array([0, 1, 2, 0]), CLASSES)
-    assert (step["top1_fraction"], step["drop_points"], step["agreement_fraction"]) == (
+    assert (step.top1_fraction, step.drop_points, step.agreement_fraction) == (
         0.75,
         25,
         0.75,
     )
-    assert step["sqnr_db"] == pytest.approx(10 * np.log10(36 / 18))
-    assert step["drop_standard_error_points"] == pytest.approx(100 * np.sqrt((0.25 - 0.0625) / 4))
+    assert step.sqnr_db == pytest.approx(10 * np.log10(36 / 18))
+    assert step.drop_standard_error_points == pytest.approx(100 * np.sqrt((0.25 - 0.0625) / 4))
     assert sqnr_db(reference, reference) is None
 
 
@@ -125,10 +128,10 @@ def test_the_layer_that_overflows_float16_is_named(tmp_path, images, factor, lev
     assert largest["conv1"] == pytest.approx(factor * np.abs(images[:32]).max(), rel=1e-5)
     found = fp16_findings(path, largest)
     wanted = levels if factor == 400 else {one for one in levels if one[1] != "pooled"}
-    assert {(row["level"], row["tensor"]) for row in found} == wanted
+    assert {(row.level, row.tensor) for row in found} == wanted
     if factor == 1e6:
-        assert found[0]["layer"] == "Conv conv1"
-        assert "keep Conv conv1 in FP32" in found[0]["mend"]
+        assert found[0].layer == "Conv conv1"
+        assert "keep Conv conv1 in FP32" in found[0].mend
     said = lines_from_findings(found)
     assert any("FP16 OVERFLOW in Conv conv1: |x| reaches" in line for line in said) == (factor == 1e6)
     assert len(said) == (1 if levels and factor != 1e6 else len(wanted))

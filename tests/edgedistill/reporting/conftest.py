@@ -259,10 +259,16 @@ def on_board(host: dict, name: str = "nano-3") -> dict:
 def evaluated(labels: np.ndarray, skills: dict[str, float]) -> dict:
     logits = {name: fake_logits(labels, skill, seed) for seed, (name, skill) in enumerate(skills.items())}
     compared = paired(logits["student"], logits["baseline"], labels)
-    found = {name: measures(values, labels, CLASSES) for name, values in logits.items()}
+    found = {name: measures(values, labels, CLASSES).to_json() for name, values in logits.items()}
     return {
         **found,
-        "seeds": [{"seed": 0, **{name: found[name] for name in ("baseline", "student")}}],
+        "seeds": [
+            {"seed": 0}
+            | {
+                name: {key: found[name][key] for key in ("top1_fraction", "balanced_accuracy_fraction")}
+                for name in ("baseline", "student")
+            }
+        ],
         "images": len(labels),
         "teacher_agreement_fraction": float((logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()),
         "student_only_correct": compared["first_only_correct"],
@@ -349,6 +355,8 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
         stages[stage]["validation"] = {**found[name], "calibration_error": 0.03}
     for number, values in enumerate(stages.values()):
         values["artifact"] = {
+            "inputs": {},
+            "files": {},
             "digest": f"{number:064x}",
             "seconds": 7.5 * number + 0.5,
             "finished": f"2026-11-24T12:{number:02d}:00+00:00",

@@ -6,10 +6,11 @@ from importlib import metadata, resources
 
 import numpy as np
 import pytest
+from filled import report_of
 
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.recipe import Recipe
-from edgedistill.reporting.assemble import VERSION, report_from_stages
+from edgedistill.reporting.assemble import VERSION
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.summary import WIDTH, summary_table
@@ -25,7 +26,7 @@ def with_keys(recipe: Recipe, **sections) -> Recipe:
 
 @pytest.mark.parametrize("metric", ["top1_fraction", "balanced_accuracy_fraction"])
 def test_retention_and_gain_are_of_the_recipe_s_metric(stages, recipe, metric):
-    report = report_from_stages(stages, with_keys(recipe, data={"metric": metric}))
+    report = report_of(stages, with_keys(recipe, data={"metric": metric}))
     found = stages["evaluate"]
     student, teacher, baseline = (found[n][metric] for n in ("student", "teacher", "baseline"))
     assert report["retention_fraction"] == pytest.approx(student / teacher)
@@ -36,7 +37,7 @@ def test_retention_and_gain_are_of_the_recipe_s_metric(stages, recipe, metric):
 
 
 def test_ratios_are_teacher_over_student(stages, recipe):
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     assert report["size_ratio"] == pytest.approx(13_450_000 / 2_930_000)
     assert report["macs_ratio"] == pytest.approx(383.9 / 262.9)
     assert report["speedup"]["ratio"] == 7.0
@@ -44,25 +45,25 @@ def test_ratios_are_teacher_over_student(stages, recipe):
 
 
 def test_each_network_has_the_history_of_its_own_stage(stages, recipe):
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill")):
         assert report["histories"][name] == stages[stage]["history"]
     assert len({json.dumps(rows) for rows in report["histories"].values()}) == 3, "told apart"
 
 
 def test_gain_is_claimed_only_when_zero_lies_outside(made, recipe):
-    better = report_from_stages(made({"teacher": 3.0, "baseline": 1.5, "student": 2.7}), recipe)
+    better = report_of(made({"teacher": 3.0, "baseline": 1.5, "student": 2.7}), recipe)
     assert better["gain"]["shown"]
     assert better["gain"]["sentence"].startswith("the teacher helped")
-    equal = report_from_stages(made({"teacher": 3.0, "baseline": 2.4, "student": 2.4}), recipe)
+    equal = report_of(made({"teacher": 3.0, "baseline": 2.4, "student": 2.4}), recipe)
     assert not equal["gain"]["shown"]
     assert equal["gain"]["sentence"].startswith("no gain shown: ")
-    worse = report_from_stages(made({"teacher": 3.0, "baseline": 2.7, "student": 1.5}), recipe)
+    worse = report_of(made({"teacher": 3.0, "baseline": 2.7, "student": 1.5}), recipe)
     assert worse["gain"]["sentence"].startswith("the teacher did harm")
 
 
 def test_what_is_promised_is_there_and_json(stages, recipe):
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     for net in ("teacher", "baseline", "student"):
         assert {"top1_fraction", "parameters", "macs", "file_bytes", "provenance"} <= set(report[net])
     assert list(report["accuracy_ladder"]) == ["float", "onnx", "fp16", "int8"]
@@ -70,12 +71,12 @@ def test_what_is_promised_is_there_and_json(stages, recipe):
     assert report["device"]["executed"] == "fp32"
     assert report["cost"]["teacher"] == stages["teacher"]["artifact"]["seconds"]
     assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert report == report_from_stages(stages, recipe)
+    assert report == report_of(stages, recipe)
 
 
 def test_a_report_tells_nothing_of_where_the_images_lie(stages, recipe):
     stages["teacher"]["weights"] = "/somewhere/of/mine/teacher.safetensors"
-    text = json.dumps(report_from_stages(stages, recipe))
+    text = json.dumps(report_of(stages, recipe))
     assert "of/mine" not in text
     assert '"teacher.safetensors"' in text
 
@@ -83,14 +84,14 @@ def test_a_report_tells_nothing_of_where_the_images_lie(stages, recipe):
 def test_no_folder_stands_in_a_list_of_the_recipe_either(stages, recipe):
     teachers = [{"model": "resnet18", "weights": "/somewhere/of/mine/second.safetensors"}]
     several = with_keys(recipe, distill={"method": "ensemble", "teachers": teachers})
-    found = report_from_stages(stages, several)["provenance"]["recipe"]["distill"]["teachers"]
+    found = report_of(stages, several)["provenance"]["recipe"]["distill"]["teachers"]
     assert found[0]["weights"] == "second.safetensors"
 
 
 def test_published_rows_stand_with_their_source_and_a_gap_is_told(stages, recipe):
-    known = report_from_stages(stages, recipe)["published"]
+    known = report_of(stages, recipe)["published"]
     assert sorted(row["fps"] for row in known["rows"]) == ["229", "248"]
-    gap = report_from_stages(stages, with_keys(recipe, data={"image_px": 128}))["published"]
+    gap = report_of(stages, with_keys(recipe, data={"image_px": 128}))["published"]
     assert gap["rows"] == []
     assert {row["differs"] for row in gap["others"]} == {"224x224"}
     assert gap["reason"] == (
@@ -100,7 +101,7 @@ def test_published_rows_stand_with_their_source_and_a_gap_is_told(stages, recipe
 
 def test_what_was_not_timed_is_null_with_a_reason(stages, recipe):
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     assert report["device"] is None
     assert report["speedup"]["ratio"] is None
     assert report["speedup"]["reason"]
@@ -113,7 +114,7 @@ def said(report: dict) -> str:
 
 
 def test_warnings_of_every_run(stages, recipe):
-    text = said(report_from_stages(stages, recipe))
+    text = said(report_of(stages, recipe))
     assert "not measured on a board (stand-in: " in text
     assert "served as FP16." in text
     assert "Clocks and power mode" in text
@@ -132,7 +133,7 @@ def test_warnings_of_bad_data(stages, recipe):
     stages["data"] |= {"leak_count": 4, "unreadable_count": 2}
     stages["data"]["counts"]["test"]["weld porosity"] = 3
     stages["evaluate"]["images"] = 120
-    text = said(report_from_stages(stages, recipe))
+    text = said(report_of(stages, recipe))
     assert "4 pair(s) of alike images stand in different splits" in text
     assert "2 unreadable" in text
     assert "Only 120 test images" in text
@@ -140,7 +141,7 @@ def test_warnings_of_bad_data(stages, recipe):
 
 
 def test_warnings_of_weak_networks(made, recipe):
-    text = said(report_from_stages(made({"teacher": 0.4, "baseline": 2.0, "student": 0.2}), recipe))
+    text = said(report_of(made({"teacher": 0.4, "baseline": 2.0, "student": 0.2}), recipe))
     assert "The teacher is no better than always saying 'good'" in text
     assert "The student is no better than always saying 'good'" in text
     assert "The teacher is worse than the student trained without it" in text
@@ -155,16 +156,16 @@ def test_preflight_findings_are_told(stages, recipe):
         "mend": "linear",
     }
     stages["export"]["preflight"]["findings"] = [finding]
-    assert "first Resize_7: cubic; linear." in said(report_from_stages(stages, recipe))
+    assert "first Resize_7: cubic; linear." in said(report_of(stages, recipe))
 
 
 def test_advice_comes_below_90_percent_in_order_and_every_command_is_a_valid_override(made, recipe):
     from edgedistill.config.loading import apply_override
 
-    good = report_from_stages(made({"teacher": 3.0, "baseline": 2.2, "student": 2.9}), recipe)
+    good = report_of(made({"teacher": 3.0, "baseline": 2.2, "student": 2.9}), recipe)
     assert good["retention_fraction"] >= 0.9
     assert good["advice"] == []
-    poor = report_from_stages(made({"teacher": 3.5, "baseline": 1.4, "student": 1.5}), recipe)
+    poor = report_of(made({"teacher": 3.5, "baseline": 1.4, "student": 1.5}), recipe)
     assert poor["retention_fraction"] < 0.9
     tried = [step["try"].split()[0] for step in poor["advice"]]
     assert tried == ["A", "Another", "Feature", "More", "An"]
@@ -179,7 +180,7 @@ def test_advice_comes_below_90_percent_in_order_and_every_command_is_a_valid_ove
 def test_advice_does_not_repeat_what_is_done(made, recipe):
     stages = made({"teacher": 3.5, "baseline": 1.4, "student": 1.5})
     done = with_keys(recipe, distill={"feature_weight": 0.5}, student={"model": "efficientnet_b0"})
-    tried = " ".join(step["try"] for step in report_from_stages(stages, done)["advice"])
+    tried = " ".join(step["try"] for step in report_of(stages, done)["advice"])
     assert "Feature" not in tried
     assert "bigger" not in tried
 
@@ -191,7 +192,7 @@ def test_advice_knows_scratch_few_steps_and_the_command(made, recipe):
     stages["distill"]["steps"] = 560
     scratch = with_keys(recipe, student={"weights": "scratch"})
     typed = "edgedistill quickstart --set 'data.metric=top1_fraction'"
-    rows = report_from_stages(stages, scratch, command=Command(typed))["advice"]
+    rows = report_of(stages, scratch, command=Command(typed))["advice"]
     assert rows[0]["command"] == f"{typed} --set student.weights=hub"
     assert rows[1] == {"try": "More steps: it was trained for 560", "command": f"{typed} --set distill.min_steps=1120"}
     assert all(row["command"].startswith(typed) for row in rows)
@@ -212,7 +213,7 @@ def test_advice_is_a_recipe_that_is_taken_whatever_the_method(made, recipe, dist
     stages = made({"teacher": 3.5, "baseline": 1.4, "student": 1.5})
     stages["distill"]["steps"] = 560
     other = with_keys(recipe, distill=distill)
-    rows = report_from_stages(stages, other)["advice"]
+    rows = report_of(stages, other)["advice"]
     assert rows
     for row in rows:
         table = other.model_dump(mode="json")
@@ -226,10 +227,10 @@ def test_advice_is_a_recipe_that_is_taken_whatever_the_method(made, recipe, dist
 def test_class_weights_and_the_kept_epoch_stand_in_the_report(stages, recipe):
     from edgedistill.reporting.page import html_from_report
 
-    plain = report_from_stages(stages, recipe)
+    plain = report_of(stages, recipe)
     assert (plain["taught"]["class_weights"], plain["taught"]["best_epochs"]) == (None, None)
     stages["distill"] |= {"class_weights": {"ok": 0.625, "crack": 2.5}, "best": {"epoch": 3, "value": 0.9}}
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     page = html_from_report(report)
     assert report["taught"]["best_epochs"] == {"student": [3, stages["distill"]["epochs"]]}
     assert "crack</span> 2.50" in page
@@ -238,13 +239,13 @@ def test_class_weights_and_the_kept_epoch_stand_in_the_report(stages, recipe):
 
 def test_a_teacher_that_is_never_right_gives_no_ratio(stages, recipe):
     stages["evaluate"]["teacher"]["top1_fraction"] = 0.0
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     assert report["retention_fraction"] is None
     assert "unknown" in summary_table(report)
 
 
 def test_summary_is_a_short_plain_table(stages, recipe):
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     text = summary_table(report)
     lines = text.splitlines()
     assert max(map(len, lines)) <= WIDTH
@@ -261,7 +262,7 @@ def test_summary_is_a_short_plain_table(stages, recipe):
 def test_names_of_a_user_do_not_break_the_summary(stages, recipe):
     stages["evaluate"]["chance"]["majority_class"] = "x\n\x1b[31m" * 30
     stages["evaluate"]["student"]["top1_fraction"] = 0.0
-    assert "\x1b" not in summary_table(report_from_stages(stages, recipe))
+    assert "\x1b" not in summary_table(report_of(stages, recipe))
 
 
 def validator():
@@ -278,15 +279,15 @@ def validator():
 def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swept):
     check = validator()
     assert check.schema["properties"]["version"] == {"const": VERSION}
-    check.validate(report_from_stages(stages, recipe))
+    check.validate(report_of(stages, recipe))
     with_cost = with_keys(recipe, cost={"currency": "EUR", "cloud_price_per_hour": 1})
     pair = disagreement(
         ("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6), stages["data"]["classes"], [f"{i}" for i in range(6)]
     )
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    check.validate(report_from_stages(stages, with_cost, [pair], swept=swept(recipe, stages)))
+    check.validate(report_of(stages, with_cost, [pair], swept=swept(recipe, stages)))
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     check.validate(report)
     for fault in ({"version": 1}, {"surprise": 1}, {"retention_fraction": "high"}):
         assert not check.is_valid({**report, **fault}), fault
@@ -316,7 +317,7 @@ def test_the_recipe_on_the_page_is_a_recipe(recipe):
 
 
 def test_the_dependency_list_holds_what_direct_ones_require(stages, recipe):
-    found = report_from_stages(stages, recipe)["provenance"]["dependencies"]
+    found = report_of(stages, recipe)["provenance"]["dependencies"]
     assert found["torch"] == metadata.version("torch")
     assert found["markupsafe"] == metadata.version("markupsafe"), "required by jinja2"
     assert "pytest" not in found
@@ -328,7 +329,7 @@ def test_test_images_of_few_groups_are_warned_of(stages, recipe):
         "copies_left_out": {"val": 0, "test": 2},
         "torn_groups": 1,
     }
-    warnings = report_from_stages(stages, recipe)["warnings"]
+    warnings = report_of(stages, recipe)["warnings"]
     assert any("test images are of 3 groups" in line and "too narrow" in line for line in warnings)
     assert any("2 exact copies of test images were left out" in line for line in warnings)
     assert any("1 named group(s) have images in several splits" in line for line in warnings)

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from filled import report_of
 
 from browser import Browser, chromium
-from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import disagreement, thumbnails
@@ -57,7 +57,7 @@ def made_report(stages_to_read, recipe, board, swept):
         disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes)
         for first, second in (("teacher", "student"), ("float", "int8"))
     ]
-    report = report_from_stages(stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages))
+    report = report_of(stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages))
     frame = np.full((64, 64, 3), 128, np.uint8)
     return report, thumbnails(pairs, lambda position: frame)
 

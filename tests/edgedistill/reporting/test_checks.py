@@ -84,17 +84,14 @@ def test_calibration_error_against_a_loop(rng):
 
 
 def test_a_gain_within_the_spread_is_not_called_one():
-    def rows(pairs):
-        return [{"baseline": {"m": b}, "student": {"m": s}} for b, s in pairs]
-
-    none = over_seeds(rows([(0.80, 0.81), (0.86, 0.85), (0.83, 0.84)]), "m")
+    none = over_seeds([0.80, 0.86, 0.83], [0.81, 0.85, 0.84])
     assert not none["shown"]
     assert "no gain shown" in none["sentence"]
-    some = over_seeds(rows([(0.80, 0.90), (0.81, 0.92), (0.82, 0.91)]), "m")
+    some = over_seeds([0.80, 0.81, 0.82], [0.90, 0.92, 0.91])
     assert some["shown"]
     assert some["gain"]["mean_points"] == pytest.approx(10)
     assert some["baseline"]["sd_points"] == pytest.approx(1)
-    assert over_seeds(rows([(0.8, 0.9)]), "m")["shown"] is None
+    assert over_seeds([0.8], [0.9])["shown"] is None
 
 
 def curved(values, steps=100, loss=None, top1=None, images=1000):

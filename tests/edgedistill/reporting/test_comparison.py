@@ -4,11 +4,11 @@ import copy
 import json
 
 import pytest
+from filled import report_of
 from fit import FORGED, fit
 
 from edgedistill.cli.main import main
 from edgedistill.errors import RunFolderError
-from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared, load_report
 
@@ -16,7 +16,7 @@ from edgedistill.reporting.comparison import compared, load_report
 @pytest.fixture
 def reports(stages, recipe, board):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    first = report_from_stages(stages, recipe)
+    first = report_of(stages, recipe)
     second = copy.deepcopy(first)
     second["student"] |= {"model": "mobilenetv2_100", "macs": 500_000_000, "top1_fraction": 0.5}
     return {"small": first, "big": second}
@@ -90,7 +90,7 @@ def test_what_is_no_report_is_refused(tmp_path, content, said):
 @pytest.fixture
 def run_of_somebody(stages, recipe, tmp_path):
     """The folder of a run from elsewhere: every text of its report forges a line."""
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
 
     def forged(value, key=None):
         if isinstance(value, dict):

@@ -12,9 +12,9 @@ from html.parser import HTMLParser
 import markupsafe
 import numpy as np
 import pytest
+from filled import report_of
 
 from edgedistill.reporting.accuracy_figures import WORST
-from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.page import html_from_report
 from report_pages import HOSTILE, renamed
 from road import ROOT
@@ -46,7 +46,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(stages_to_read, recipe):
-    return report_from_stages(stages_to_read, recipe)
+    return report_of(stages_to_read, recipe)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_every_figure_stands_beside_where_it_comes_from(page):
 
 def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
-    page = Tags(html_from_report(report_from_stages(stages, recipe))).text
+    page = Tags(html_from_report(report_of(stages, recipe))).text
     assert re.search(r"Its speed on Jetson Nano 4GB is\s+unknown", page)
     assert "no published measurement for squeezenet1_1" in page
     assert "248 FPS" not in page
@@ -153,7 +153,7 @@ def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
 
 def test_page_without_a_host_and_without_speed(stages, recipe):
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     assert "Nothing was timed" in page
     assert page.count("<svg") == 6
 
@@ -163,7 +163,7 @@ def test_page_without_raw_samples_or_enough_runs(stages, recipe):
     host["samples_ms"] = None
     host["bench"]["host_ms"]["p99_ms"] = None
     host["bench"]["memory"]["process_peak_mib"] = None
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     assert "too few runs" in page
     assert page.count("<svg") == 6
 
@@ -177,7 +177,7 @@ def test_what_a_board_says_of_its_run_is_on_the_page(stages, recipe):
         "power": {"energy_mj": 17.4},
         "warnings": ["the board throttled (oc3 +2): check supply and cooling"],
     }
-    report = report_from_stages(stages, recipe)
+    report = report_of(stages, recipe)
     assert report["device"]["conditions"]["state"] == "throttled"
     text = " ".join(Tags(html_from_report(report)).text.split())
     for expected in (
@@ -197,7 +197,7 @@ def figure(page: str, name: str) -> str:
 @pytest.mark.slow
 def test_layers_and_readings_of_a_board_and_of_this_computer(stages, recipe, board):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     text = " ".join(Tags(page).text.split())
     there, here = text.index("On nano-3 ("), text.index("On this computer")
     assert re.search(r"fire1_conv\+relu ?Conv ?0\.900 ?9\.\d %", text[there:here])
@@ -227,26 +227,26 @@ def test_a_bench_from_before_there_were_layers_and_readings(stages, recipe):
     host = stages["deploy"]["hosts"][0]
     del host["bench"]["layer_times"], host["bench"]["trace"]
     host["samples_ms"] = {scope: host["samples_ms"][scope] for scope in ("host_ms", "end_to_end_ms")}
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     text = " ".join(Tags(page).text.split())
     assert "Time of each layer: not measured; its bench did not take them yet" in text
     assert "Temperature and clocks over time: not read; its bench did not" in text
     assert "timed call, each scope in a loop of its own" in figure(page, "Latency of every timed call")
     host["bench"] |= {"layer_times": None, "trace": None}
     host["bench"]["absent"]["layer_times"] = "the profiler named no layer"
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     assert "not measured; the profiler named no layer." in page
 
 
 def test_a_teacher_taken_as_it_is_has_no_history(stages, recipe):
     stages["teacher"]["history"] = []
-    assert html_from_report(report_from_stages(stages, recipe)).count("<svg") == 8
+    assert html_from_report(report_of(stages, recipe)).count("<svg") == 8
 
 
 def test_a_class_without_test_images_is_unknown_not_zero(stages, recipe):
     for net in ("teacher", "baseline", "student"):
         stages["evaluate"][net]["per_class_recall"]["dent"] = None
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     row = re.search(r'<th scope="row" dir="auto">dent</th><td>\d+</td>(<td data.*?)</tr>', page)[1]
     assert row.count("unknown") == 3
 
@@ -260,7 +260,7 @@ def test_many_classes_show_the_worst_and_list_them_all(stages, recipe):
     for net in ("teacher", "baseline", "student"):
         recalls = {name: number / 120 for number, name in enumerate(names)}
         stages["evaluate"][net]["per_class_recall"] = recalls
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     figure = next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "Recall" in svg)
     assert re.findall(r"kind \d+", figure) == names[:WORST]
     assert all(f'<th scope="row" dir="auto">{name}</th>' in page for name in names)
@@ -275,7 +275,7 @@ def test_many_classes_show_the_worst_and_list_them_all(stages, recipe):
 
 
 def test_hostile_class_names_are_text(stages, recipe):
-    page = html_from_report(report_from_stages(renamed(stages, HOSTILE), recipe))
+    page = html_from_report(report_of(renamed(stages, HOSTILE), recipe))
     found = Tags(page)
     assert [tag for tag, _ in found.tags].count("script") == 2
     assert "alert(1)" in found.text

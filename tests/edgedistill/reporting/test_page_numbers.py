@@ -9,10 +9,10 @@ import re
 
 import numpy as np
 import pytest
+from filled import report_of
 from traced import MARK, Page, keyed, traced
 
 from edgedistill.reporting import page as pages
-from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.disagreements import disagreement
 from report_pages import with_seeds_links_and_gate
 
@@ -289,8 +289,8 @@ def reports(stages_to_read, recipe, board, swept):
         "reason": "",
     }
     return {
-        "with a board": report_from_stages(stages, rich, pairs, swept=swept(rich, stages)),
-        "without": report_from_stages(
+        "with a board": report_of(stages, rich, pairs, swept=swept(rich, stages)),
+        "without": report_of(
             with_seeds_links_and_gate(stages_to_read), type(recipe).model_validate(table), predicted=predicted
         ),
     }

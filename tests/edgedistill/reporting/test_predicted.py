@@ -4,8 +4,9 @@ import json
 import re
 from importlib import resources
 
+from filled import report_of
+
 from edgedistill.config.recipe import Recipe
-from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.devices import predicted_of
 from edgedistill.reporting.formats import fps
 from edgedistill.reporting.page import html_from_report
@@ -23,18 +24,18 @@ def test_a_prediction_is_a_card_with_its_interval_and_answers_no_budget(stages, 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # none of the user's own measurements
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
     predicted = predicted_of(recipe.student.model, recipe)
-    page = html_from_report(report_from_stages(stages, recipe, predicted=predicted))
+    page = html_from_report(report_of(stages, recipe, predicted=predicted))
     low, high = predicted["fps_low"], predicted["fps_high"]
     assert 0 < low < predicted["fps"] < high
     words = " ".join(re.sub("<[^>]*>", " ", page).split())
     said = f"{fps(predicted['fps'])} FPS predicted are expected of the network alone"
     assert f"{said} ({fps(low)} to {fps(high)})" in words
-    beyond = html_from_report(report_from_stages(stages, recipe, predicted={**predicted, "extrapolated": True}))
+    beyond = html_from_report(report_of(stages, recipe, predicted={**predicted, "extrapolated": True}))
     assert not predicted["extrapolated"]
     assert beyond.count("extrapolated") > page.count("extrapolated")
     assert "the interval may not hold" in beyond
     assert "mean error on a network that was left out" in words
-    report = report_from_stages(stages, with_target(recipe, fps=1.0), predicted=predicted)
+    report = report_of(stages, with_target(recipe, fps=1.0), predicted=predicted)
     (row,) = [row for row in report["verdict"]["rows"] if row["what"].startswith("FPS")]
     assert (row["found"], row["outcome"]) == (None, "not measured")
     assert "predicted" in row["provenance"]
@@ -48,7 +49,7 @@ def test_a_board_s_own_figure_goes_before_a_published_one_and_that_before_a_pred
     predicted = predicted_of(recipe.student.model, recipe)
 
     def found(guess=predicted):
-        report = report_from_stages(stages, with_target(recipe, fps=1.0), predicted=guess)
+        report = report_of(stages, with_target(recipe, fps=1.0), predicted=guess)
         row = next(row for row in report["verdict"]["rows"] if row["what"].startswith("FPS"))
         return target_speed(report), row["provenance"], " ".join(summary_table(report).split()), report
 

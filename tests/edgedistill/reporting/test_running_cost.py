@@ -1,10 +1,10 @@
 """Cost and saving: the user's prices or nothing, and sums that a person can redo."""
 
 import pytest
+from filled import report_of
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
-from edgedistill.reporting.assemble import report_from_stages
 
 
 def priced(recipe: Recipe, **cost) -> Recipe:
@@ -22,12 +22,12 @@ PRICES = {
 
 
 def test_without_prices_there_is_no_figure(stages, recipe):
-    report = report_from_stages(stages, priced(recipe, board_power_w=10))
+    report = report_of(stages, priced(recipe, board_power_w=10))
     assert report["running_cost"] is None
 
 
 def test_the_sums(stages, recipe):
-    found = report_from_stages(stages, priced(recipe, **PRICES, board_power_w=8))["running_cost"]
+    found = report_of(stages, priced(recipe, **PRICES, board_power_w=8))["running_cost"]
     assert found["teacher"]["per_month"] == pytest.approx(100.0)
     assert found["student"]["per_month"] == pytest.approx(5.0 + 0.48)
     assert found["saving_per_month"] == pytest.approx(94.52)
@@ -38,7 +38,7 @@ def test_the_sums(stages, recipe):
 
 def test_a_board_s_own_power_is_believed_before_the_recipe_s(stages, recipe, board):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    found = report_from_stages(stages, priced(recipe, **PRICES, board_power_w=100))["running_cost"]
+    found = report_of(stages, priced(recipe, **PRICES, board_power_w=100))["running_cost"]
     power = found["student"]["items"][1]
     assert power["per_month"] == pytest.approx(6.5e-3 * 200 * 0.3)
     assert power["provenance"].startswith("measured: POM_5V_IN of nano-3")
@@ -46,7 +46,7 @@ def test_a_board_s_own_power_is_believed_before_the_recipe_s(stages, recipe, boa
 
 def test_a_missing_price_is_named_and_nothing_is_summed(stages, recipe):
     half = {"currency": "EUR", "board_price": 150, "board_months": 30}
-    found = report_from_stages(stages, priced(recipe, **half))["running_cost"]
+    found = report_of(stages, priced(recipe, **half))["running_cost"]
     assert found["saving_per_month"] is found["student"]["per_month"] is None
     assert found["teacher"]["missing"] == ["cost.cloud_price_per_hour"]
     assert found["student"]["missing"] == ["cost.board_power_w", "cost.power_price_per_kwh"]
@@ -54,7 +54,7 @@ def test_a_missing_price_is_named_and_nothing_is_summed(stages, recipe):
 
 def test_a_board_that_costs_more_never_pays_back(stages, recipe):
     dear = {**PRICES, "cloud_price_per_hour": 0.001, "board_power_w": 8}
-    found = report_from_stages(stages, priced(recipe, **dear))["running_cost"]
+    found = report_of(stages, priced(recipe, **dear))["running_cost"]
     assert found["payback_months"] is None
     assert "costs more by 5.28 EUR" in found["sentence"]
 

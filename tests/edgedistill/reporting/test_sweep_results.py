@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from filled import report_of
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.pareto import pareto_front
 from edgedistill.errors import RunFolderError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.user_measurements import NOTHING
-from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
 
@@ -48,7 +48,7 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
     found = swept(Recipe.model_validate(small), stages)
     assert (found["cost"], found["cost_provenance"]) == ("parameters", COUNTED)
     assert {row["latency_ms"] for row in found["students"]} == {None}
-    page = html_from_report(report_from_stages(stages, recipe, swept=found))
+    page = html_from_report(report_of(stages, recipe, swept=found))
     section = page[page.index('id="students"') :]
     assert "parameters, million" in section
     assert "px, not at 32" in found["not_predicted"]
@@ -65,10 +65,10 @@ def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
     ):
         found = swept_of(sweep, ours, stages, recipe)
         assert found["students"] == []
-        page = html_from_report(report_from_stages(stages, recipe, swept=found))
+        page = html_from_report(report_of(stages, recipe, swept=found))
         assert "it is not shown, because its trials were taught by another teacher" in page
     assert swept_of(None, ours, stages, recipe) is None
-    page = html_from_report(report_from_stages(stages, recipe))
+    page = html_from_report(report_of(stages, recipe))
     assert "edgedistill sweep RECIPE.toml --over student.model=A,B" in page
     assert 'href="#students"' not in page
 

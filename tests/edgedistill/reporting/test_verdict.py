@@ -1,9 +1,9 @@
 """The recipe's budget: only a board answers for the board; and what is listed as not measured."""
 
 import pytest
+from filled import report_of
 
 from edgedistill.config.recipe import Recipe
-from edgedistill.reporting.assemble import report_from_stages
 
 
 def asked(recipe: Recipe, **target) -> Recipe:
@@ -17,13 +17,13 @@ def outcomes(report: dict) -> dict[str, str]:
 
 
 def test_no_budget_no_verdict(stages, recipe):
-    verdict = report_from_stages(stages, recipe)["verdict"]
+    verdict = report_of(stages, recipe)["verdict"]
     assert verdict["outcome"] is None
     assert "target.fps" in verdict["sentence"]
 
 
 def test_a_stand_in_never_answers_for_the_board(stages, recipe):
-    report = report_from_stages(stages, asked(recipe, fps=1, memory_mib=100_000))
+    report = report_of(stages, asked(recipe, fps=1, memory_mib=100_000))
     assert outcomes(report) == {
         "FPS from the image file": "not measured",
         "memory of process and GPU driver": "not measured",
@@ -39,7 +39,7 @@ def test_a_stand_in_never_answers_for_the_board(stages, recipe):
 )
 def test_a_board_meets_or_misses_to_the_last_digit(stages, recipe, board, fps, memory_mib, expected):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    report = report_from_stages(stages, asked(recipe, fps=fps, memory_mib=memory_mib))
+    report = report_of(stages, asked(recipe, fps=fps, memory_mib=memory_mib))
     assert report["verdict"]["outcome"] == expected
     assert report["device"]["host"] == "nano-3", "boards come first"
     assert "samples_ms" not in report["device"]
@@ -50,7 +50,7 @@ def test_one_of_two_boards_that_misses_is_a_miss(stages, recipe, board):
     fast, slow = (board(stages["deploy"]["hosts"][0], name) for name in ("fast", "slow"))
     slow["bench"]["fps"]["end_to_end"] = 12.0
     stages["deploy"]["hosts"] = [fast, slow]
-    report = report_from_stages(stages, asked(recipe, fps=30))
+    report = report_of(stages, asked(recipe, fps=30))
     assert outcomes(report) == {"FPS from the image file on fast": "met", "FPS from the image file on slow": "missed"}
     assert report["verdict"]["sentence"].startswith("1 of 2 limits of the recipe are met, 1 missed.")
 
@@ -59,7 +59,7 @@ def test_retention_and_teacher_are_judged_too(stages, recipe):
     table = recipe.model_dump(mode="json")
     table["target"]["min_retention_fraction"] = 1.0
     table["teacher"]["min_top1_fraction"] = 0.2
-    report = report_from_stages(stages, Recipe.model_validate(table))
+    report = report_of(stages, Recipe.model_validate(table))
     assert outcomes(report) == {"retention": "missed", "teacher's top-1 accuracy": "met"}
 
 
@@ -69,7 +69,7 @@ def test_int8_is_judged_by_its_gate(stages, recipe):
         {"float_layers": 1, "drop_points": 0.5, "drop_standard_error_points": 0.2},
     ]
     stages["quantize"]["int8_gate"] |= {"max_drop_points": 1.0, "passed": True, "curve": curve}
-    row = report_from_stages(stages, recipe)["verdict"]["rows"][0]
+    row = report_of(stages, recipe)["verdict"]["rows"][0]
     assert (row["limit"], row["found"], row["outcome"]) == ("at most 1 points", "0.50 points", "met")
     assert row["provenance"].startswith("simulated")
 
@@ -81,7 +81,7 @@ def test_the_teacher_is_judged_by_the_metric_of_its_gate(stages, recipe, metric)
     found |= {"top1_fraction": 0.7, "balanced_accuracy_fraction": 0.5}
     table = recipe.model_dump(mode="json")
     table["teacher"][f"min_{metric}"] = 0.6
-    (row,) = report_from_stages(stages, Recipe.model_validate(table))["verdict"]["rows"]
+    (row,) = report_of(stages, Recipe.model_validate(table))["verdict"]["rows"]
     expected = ("70.0 %", "met") if metric == "top1_fraction" else ("50.0 %", "missed")
     assert (row["found"], row["outcome"]) == expected
 
@@ -97,20 +97,20 @@ def test_int8_that_was_retrained_is_judged_by_what_is_kept(stages, recipe, kept,
         "after": after,
         "before": {"top1_fraction": 0.7, "drop_points": 3.5},
     }
-    assert report_from_stages(stages, recipe)["verdict"]["rows"][0]["found"] == found
+    assert report_of(stages, recipe)["verdict"]["rows"][0]["found"] == found
 
 
 def test_what_nobody_measured_is_listed_with_its_reason(stages, recipe, board):
-    without = {row["what"] for row in report_from_stages(stages, recipe)["absent"]}
+    without = {row["what"] for row in report_of(stages, recipe)["absent"]}
     assert {"speed, memory and power on Jetson Nano 4GB", "cost and saving"} <= without
     assert not any("this computer" in what for what in without), "a stand-in's gaps are no news"
     stages["deploy"]["hosts"] = [board(stages["deploy"]["hosts"][0])]
-    present = {row["what"]: row["why"] for row in report_from_stages(stages, recipe)["absent"]}
+    present = {row["what"]: row["why"] for row in report_of(stages, recipe)["absent"]}
     assert present["over current events on nano-3"] == "no soctherm counters"
     assert "speed, memory and power on Jetson Nano 4GB" not in present
     assert not {"layer times on nano-3", "trace on nano-3"} & set(present)
     for key in ("layer_times", "trace"):
         del stages["deploy"]["hosts"][0]["bench"][key]
-    older = {row["what"]: row["why"] for row in report_from_stages(stages, recipe)["absent"]}
+    older = {row["what"]: row["why"] for row in report_of(stages, recipe)["absent"]}
     assert older["layer times on nano-3"] == older["trace on nano-3"]
     assert "did not take them yet" in older["trace on nano-3"]

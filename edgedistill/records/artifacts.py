@@ -1,0 +1,44 @@
+"""Which record a stage's JSON is. Stages `deploy` and `report` still hand over plain values."""
+
+from __future__ import annotations
+
+from edgedistill.records.base import ArtifactRecord
+from edgedistill.records.bundle import BundleRecord
+from edgedistill.records.data import DataRecord
+from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
+from edgedistill.records.export import ExportRecord
+from edgedistill.records.quantization import QuantizationRecord
+from edgedistill.records.training import (
+    AssistRecord,
+    BaselineRecord,
+    DistillRecord,
+    LogitsRecord,
+    SynthesisRecord,
+    TeacherRecord,
+)
+
+_KINDS: tuple[type[ArtifactRecord], ...] = (
+    DataRecord,
+    TeacherRecord,
+    SynthesisRecord,
+    LogitsRecord,
+    BaselineRecord,
+    AssistRecord,
+    DistillRecord,
+    EvaluationRecord,
+    ExportRecord,
+    QuantizationRecord,
+    BundleRecord,
+)
+ARTIFACTS = {kind.stage: kind for kind in _KINDS}
+"""Stage name -> its record."""
+
+
+def artifact_kind(stage: str, output: str = "logits") -> type[ArtifactRecord]:
+    """The record of a stage.
+
+    Args:
+        stage: a key of ARTIFACTS.
+        output: the recipe's `student.output`.
+    """
+    return EmbeddingEvaluationRecord if (stage, output) == ("evaluate", "embedding") else ARTIFACTS[stage]

@@ -1,0 +1,85 @@
+"""What stage `data` hands over: counts, duplicates, groups and leaks of the images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from edgedistill.records.base import ArtifactRecord, Number, Record
+
+
+class Spread(Record):
+    """Of a side of the pictures, pixels."""
+
+    min: int
+    median: int
+    max: int
+
+
+class DataSummary(Record):
+    """The labelled images; splits are `train`, `val` and `test`."""
+
+    classes: list[str]
+    images: dict[str, int]
+    """By split, without exact copies in val and test."""
+    counts: dict[str, dict[str, int]]
+    """Split -> class -> images."""
+    copies_left_out: dict[str, int] = {}
+    """By split; absent of older releases."""
+    groups: dict[str, int] = {}
+    """By split; absent of older releases."""
+    majority_fraction: Number
+    """Share of the largest class in the test images."""
+    unreadable_count: int
+    unreadable: list[str] = []
+    """The first of them, each with its reason."""
+    exact_duplicates: int
+    near_duplicate_groups: int
+    images_in_groups: int
+    near_duplicate_similarity: Number = 0
+    """From where on two images count as alike, 0..1."""
+    leak_count: int
+    """Pairs of alike images in different splits."""
+    leak_counts: dict[str, int] = {}
+    """By pair of splits."""
+    leaks: list[list[Any]]
+    """The first of them: path, path, similarity."""
+    grey_images: int = 0
+    height_px: Spread | None = None
+    width_px: Spread | None = None
+    named_images: int = 0
+    """Images with a group that the user named; absent with the four keys below where there are none."""
+    named_groups: int = 0
+    unnamed_first: str | None = None
+    """Path of the first image without a group."""
+    torn_groups: int = 0
+    """Named groups that stand in several given splits."""
+    torn_first: str | None = None
+    seen_fraction: Number = 1
+    """Mean share of a picture's area that the network is shown."""
+    sixteen_bit_images: int = 0
+    """Absent with the two keys below where there are none."""
+    sixteen_bit_values: list[int] = []
+    """Smallest and largest."""
+    grey_levels: int = 0
+    """That are left of 16 bits."""
+    pool_images: int = 0
+    """Unlabelled images; absent with the keys below without a pool."""
+    pool_dropped_copies: int = 0
+    pool_dropped_alike: int = 0
+    pool_alike_counts: dict[str, int] = {}
+    """By pair of splits."""
+    pool_alike: list[list[Any]] = []
+    """The first of them: path, path, similarity."""
+    pool_unreadable_count: int = 0
+    pool_unreadable: list[str] = []
+
+
+class DataRecord(DataSummary, ArtifactRecord):
+    """The images, and the sizes that they are kept in."""
+
+    stage: ClassVar[str] = "data"
+
+    resize_px: int
+    """Short side of the board's resize."""
+    training_px: int
+    """Short side that training crops are cut from."""

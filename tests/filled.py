@@ -1,0 +1,72 @@
+"""Records for tests that are about a few of their keys: the others get a neutral value."""
+
+import types
+import typing
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from edgedistill.records.artifacts import ARTIFACTS
+from edgedistill.records.base import Record
+from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.reporting import assemble
+
+_NEUTRAL = {int: 0, float: 0.0, bool: False, str: "", list: [], dict: {}}
+
+
+def filled(kind: type[Record], values: dict[str, Any]) -> Record:
+    """The record with these keys (JSON), and a neutral value for each required key that they leave out."""
+    return kind.from_json(_filled(kind, values), kind.__name__)
+
+
+def records_of(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Stage name -> its record, from JSON of some keys; a stage without a record as it is."""
+    return {name: filled(ARTIFACTS[name], values) if name in READ else values for name, values in stages.items()}
+
+
+def report_of(stages: dict[str, dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
+    return assemble.report_from_stages(records_of(stages), *arguments, **named)
+
+
+def _filled(kind: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    fields = kind.model_fields
+    found = {key: _value(fields[key].annotation, value) if key in fields else value for key, value in values.items()}
+    absent = {
+        key: _neutral(field.annotation) for key, field in fields.items() if field.is_required() and key not in values
+    }
+    return found | absent
+
+
+def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Origin and arguments, of what stands inside `Annotated` and beside `None`."""
+    if get_origin(annotation) is typing.Annotated:
+        return _parts(get_args(annotation)[0])
+    if get_origin(annotation) in (typing.Union, types.UnionType):
+        others = [part for part in get_args(annotation) if part is not type(None)]
+        return _parts(others[0])
+    return get_origin(annotation) or annotation, get_args(annotation)
+
+
+def _value(annotation: Any, value: Any) -> Any:
+    origin, arguments = _parts(annotation)
+    if isinstance(origin, type) and issubclass(origin, BaseModel) and isinstance(value, dict):
+        return _filled(origin, value)
+    if origin is list and isinstance(value, list) and arguments:
+        return [_value(arguments[0], item) for item in value]
+    if origin is dict and isinstance(value, dict) and arguments:
+        return {key: _value(arguments[1], item) for key, item in value.items()}
+    return value
+
+
+def _neutral(annotation: Any) -> Any:
+    if type(None) in get_args(annotation):
+        return None
+    origin, arguments = _parts(annotation)
+    if origin is typing.Literal:
+        return arguments[0]
+    if origin is Provenance:
+        return str(Provenance(Kind.UNKNOWN))
+    return _filled(origin, {}) if issubclass(origin, BaseModel) else _NEUTRAL[origin]
+
+
+READ = {"evaluate", "export", "quantize"}
