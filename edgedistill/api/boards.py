@@ -85,7 +85,9 @@ def deploy(
     talk = Talk(options.get("quiet", False), options.get("events"))
 
     def to_boards(source: Any) -> list[dict[str, Any]] | dict[str, Any]:
-        return asked.through_fleet(source, talk)[0] if asked.fleet else list(asked.each_host(source, talk))
+        if asked.fleet:
+            return asked.through_fleet(source, talk)[0].to_json()
+        return [found.to_json() for found in asked.each_host(source, talk)]
 
     if is_recipe:
         sections: Any = {key: value for key, value in options.items() if key not in DEPLOY_OPTIONS}
@@ -144,7 +146,7 @@ def bench(
     if (what is None) == (compare is None):
         raise UsageError("expected one network, or compare=(a, b)")
     networks = [Path(path) for path in compare or [what] if path is not None]
-    return timed(networks, host, backend, precision, runs, python, _path(ssh_config), Talk(quiet).say)
+    return timed(networks, host, backend, precision, runs, python, _path(ssh_config), Talk(quiet).say).to_json()
 
 
 def enrol(
@@ -183,7 +185,7 @@ def enrol(
 
     known = load_key(key)
     with connected(host, root, python, _path(ssh_config), Talk(quiet).say) as board:
-        return enrol_board(board, target, backend, known.name, known.public)
+        return enrol_board(board, target, backend, known.name, known.public).to_json()
 
 
 def status(
@@ -211,7 +213,7 @@ def status(
     from edgedistill.progress.reporter import Talk
 
     with connected(host, root, python, _path(ssh_config), Talk(quiet).say) as board:
-        return board.status()
+        return board.status().to_json()
 
 
 def rollback(
@@ -241,7 +243,7 @@ def rollback(
     from edgedistill.progress.reporter import Talk
 
     with connected(host, root, python, _path(ssh_config), Talk(quiet).say) as board:
-        return board.rollback(leave)
+        return board.rollback(leave).to_json()
 
 
 def _path(path: PathLike | None) -> Path | None:

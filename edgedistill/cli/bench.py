@@ -9,7 +9,6 @@ from pathlib import Path
 from edgedistill.cli.board_options import ssh_options
 from edgedistill.errors import UsageError
 
-SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
 HELP = "a board's figures for an ONNX file or a run, without deploying it"
 
 
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         args.python,
         args.ssh_config,
         Talk(args.quiet).say,
-    )
+    ).to_json()
     if args.json:
         print(json.dumps(found, indent=1))
     else:
@@ -67,34 +66,49 @@ def run(args: argparse.Namespace) -> int:
 
 
 def text_from_bench(found: dict) -> str:
-    """A short table for a terminal."""
-    report = found["bench"]
-    lines = [f"{report['model']} on {found['host']}: {found['executed']}, {found['provenance']}"]
-    if report["state"] != "locked":
-        lines.append(f"clocks {report['state']}: do not quote these figures")
+    """A short table for a terminal.
+
+    Args:
+        found: JSON of a `TimedBundle`.
+    """
+    from edgedistill.records.benchmark import SCOPES
+    from edgedistill.records.deployment import TimedBundle
+
+    timed = TimedBundle.model_validate(found)
+    report = timed.bench
+    lines = [f"{report.model} on {timed.host}: {timed.executed}, {timed.provenance}"]
+    if report.state != "locked":
+        lines.append(f"clocks {report.state}: do not quote these figures")
     for scope in SCOPES:
-        if report[scope] is not None:
-            p99 = report[scope]["p99_ms"]
-            tail = "" if p99 is None else f", p99 {p99:.2f}"
-            lines.append(f"  {scope.removesuffix('_ms'):10} p50 {report[scope]['p50_ms']:.2f} ms{tail}")
-    lines.append(f"  pipelined  {report['fps']['pipelined']:.1f} FPS")
+        times = report.times(scope)
+        if times is not None:
+            tail = "" if times.p99_ms is None else f", p99 {times.p99_ms:.2f}"
+            lines.append(f"  {scope.removesuffix('_ms'):10} p50 {times.p50_ms:.2f} ms{tail}")
+    lines.append(f"  pipelined  {report.fps.pipelined:.1f} FPS")
     return "\n".join(lines)
 
 
 def text_from_compare(found: dict) -> str:
-    """The same for two."""
-    a, b = found["a"], found["b"]
+    """The same for two.
+
+    Args:
+        found: JSON of a `CompareAnswer`.
+    """
+    from edgedistill.records.benchmark import SCOPES, CompareAnswer
+
+    report = CompareAnswer.model_validate(found)
+    a, b = report.a, report.b
     lines = [
-        f"A {a['model']} ({a['executed']}), B {b['model']} ({b['executed']}) on {found['host']}, "
-        f"{a['provenance']}; {found['rounds']} rounds {found['order']}"
+        f"A {a.model} ({a.executed}), B {b.model} ({b.executed}) on {report.host}, "
+        f"{a.provenance}; {report.rounds} rounds {report.order}"
     ]
-    if found["state"] != "locked":
-        lines.append(f"clocks {found['state']}: the ratio is fair, do not quote the times")
+    if report.state != "locked":
+        lines.append(f"clocks {report.state}: the ratio is fair, do not quote the times")
     for scope in SCOPES:
-        row = found["ratio"][scope]
-        if row is not None:
-            faster = {"a": "A is faster", "b": "B is faster"}.get(row["faster"], "no difference was seen")
-            interval = f"{row['low']:.3f} to {row['high']:.3f}, {100 * row['coverage_fraction']:.0f} %"
-            times = f"A {a[scope]['p50_ms']:.3f} ms, B {b[scope]['p50_ms']:.3f} ms"
-            lines.append(f"  {scope.removesuffix('_ms'):10} {times}, A/B {row['a_over_b']:.3f} ({interval}): {faster}")
+        ratio, of_a, of_b = report.ratio.of(scope), a.times(scope), b.times(scope)
+        if ratio is not None and of_a is not None and of_b is not None:
+            faster = {"a": "A is faster", "b": "B is faster"}.get(ratio.faster, "no difference was seen")
+            interval = f"{ratio.low:.3f} to {ratio.high:.3f}, {100 * ratio.coverage_fraction:.0f} %"
+            times = f"A {of_a.p50_ms:.3f} ms, B {of_b.p50_ms:.3f} ms"
+            lines.append(f"  {scope.removesuffix('_ms'):10} {times}, A/B {ratio.a_over_b:.3f} ({interval}): {faster}")
     return "\n".join(lines)

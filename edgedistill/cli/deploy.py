@@ -89,28 +89,39 @@ def _to_boards(args: argparse.Namespace, asked: Deployment, source: Source) -> i
 
     talk = Talk(args.quiet)
     if asked.fleet:
-        return _to_fleet(args, *asked.through_fleet(source, talk))
-    for found in asked.each_host(source, talk):
+        report, place = asked.through_fleet(source, talk)
+        return _to_fleet(args, report.to_json(), place)
+    for row in asked.each_host(source, talk):
+        found = row.to_json()
         print(json.dumps(found, indent=1) if args.json else summary_line(found))
     return 0
 
 
 def _to_fleet(args: argparse.Namespace, report: dict[str, Any], place: Path) -> int:
     from edgedistill.deployment.fleet import table_from_fleet
+    from edgedistill.records.deployment import FleetRecord
 
-    print(json.dumps(report, indent=1) if args.json else table_from_fleet(report))
+    fleet = FleetRecord.model_validate(report)
+    print(json.dumps(report, indent=1) if args.json else table_from_fleet(fleet))
     if not args.json:
         print(f"report: {place / 'fleet.html'}")
-    if report["stopped"]:
-        print(f"edgedistill deploy: stopped: {report['stopped']}; the same command goes on", file=sys.stderr)
-    return 0 if all(row["state"] == "done" for row in report["boards"]) else 1
+    if fleet.stopped:
+        print(f"edgedistill deploy: stopped: {fleet.stopped}; the same command goes on", file=sys.stderr)
+    return 0 if all(row.state == "done" for row in fleet.boards) else 1
 
 
 def summary_line(found: dict) -> str:
-    """What came of one board, in one line."""
-    parts = [f"{found['host']}: {found['model']} {found['id']}"]
-    if "bench" in found:
-        parts.append(f"{found['bench']['end_to_end_ms']['p50_ms']:.2f} ms from the file, p50")
-    parts.append(f"{found['executed']}, {found['provenance']}")
-    done = "serves it now" if "activate" in found else f"until {found['until']}, not serving it"
+    """What came of one board, in one line.
+
+    Args:
+        found: JSON of a `BoardDeployment`.
+    """
+    from edgedistill.records.deployment import BoardDeployment
+
+    row = BoardDeployment.model_validate(found)
+    parts = [f"{row.host}: {row.model} {row.id}"]
+    if row.bench is not None:
+        parts.append(f"{row.bench.end_to_end_ms.p50_ms:.2f} ms from the file, p50")
+    parts.append(f"{row.executed}, {row.provenance}")
+    done = f"until {row.until}, not serving it" if row.activate is None else "serves it now"
     return ", ".join([*parts, done])

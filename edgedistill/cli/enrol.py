@@ -27,17 +27,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgedistill.bundles.keys import load_key
     from edgedistill.deployment.enrol import enrol
+    from edgedistill.records.board_answers import DoctorAnswer
 
     key = load_key(args.key)
     with board_from_args(args) as board:
-        found = enrol(board, args.target, args.backend, key.name, key.public)
+        found = enrol(board, args.target, args.backend, key.name, key.public).to_json()
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
     print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {key.name} ({key.key_id})")
-    for check in found["doctor"].get("checks", []):
-        print(
-            f"  {'ok' if check['ok'] else 'NOT OK':7}{check['name']}: {check['found']}"
-            + (f"; {check['advice']}" if check["advice"] and not check["ok"] else "")
-        )
+    for check in DoctorAnswer.model_validate(found["doctor"]).checks:
+        advice = f"; {check.advice}" if check.advice and not check.ok else ""
+        print(f"  {'ok' if check.ok else 'NOT OK':7}{check.name}: {check.found}{advice}")
     return 0

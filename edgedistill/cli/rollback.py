@@ -19,10 +19,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with board_from_args(args) as board:
-        found = board.rollback(args.leave)
+        found = board.rollback(args.leave).to_json()
     print(
         json.dumps(found, indent=1)
         if args.json
-        else f"{args.host}: serves {found.get('id')} again; before, it was {found.get('previous')}"
+        else f"{args.host}: serves {found['id']} again; before, it was {found['previous']}"
     )
     return 0

@@ -13,23 +13,27 @@ HELP = "what a board serves, and what it has"
 
 def run(args: argparse.Namespace) -> int:
     with board_from_args(args) as board:
-        found = board.status()
+        found = board.status().to_json()
     print(json.dumps(found, indent=1) if args.json else text_from_status(found, args.host))
     return 0
 
 
 def text_from_status(found: dict, host: str) -> str:
-    """For a terminal."""
-    agent = found.get("agent")
-    version = agent.get("edgedistill") if isinstance(agent, dict) else None
-    lines = [f"{host}: {found['board'].get('target')}, {found['board']['backend']}, agent {version}"]
-    for name in ("current", "previous"):
-        unproven = name == "current" and found.get(name) and not found.get("proven")
-        lines.append(f"  {name}: {found.get(name) or 'none'}{' (not proven)' if unproven else ''}")
-    for key in ("problem", "warning"):
-        texts = found.get(f"{key}s")
-        lines += [f"  {key}: {text}" for text in (texts if isinstance(texts, list) else [])]
-    for row in found["releases"]:
-        verified = f"verified as {row.get('executed')}" if row.get("verified") else "not verified"
-        lines.append(f"  {row['id']}  serial {row.get('serial')}  {row.get('model')}, {verified}")
+    """For a terminal.
+
+    Args:
+        found: JSON of a `StatusAnswer`.
+    """
+    from edgedistill.records.board_answers import StatusAnswer
+
+    status = StatusAnswer.model_validate(found)
+    version = status.agent and status.agent.edgedistill
+    lines = [f"{host}: {status.board.target}, {status.board.backend}, agent {version}"]
+    unproven = " (not proven)" if status.current and not status.proven else ""
+    lines += [f"  current: {status.current or 'none'}{unproven}", f"  previous: {status.previous or 'none'}"]
+    lines += [f"  problem: {text}" for text in status.problems]
+    lines += [f"  warning: {text}" for text in status.warnings]
+    for row in status.releases:
+        verified = f"verified as {row.executed}" if row.verified else "not verified"
+        lines.append(f"  {row.id}  serial {row.serial}  {row.model}, {verified}")
     return "\n".join(lines)

@@ -6,17 +6,19 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from edgedistill.deployment.board import Board
-from edgedistill.deployment.deploy import SAMPLES, checked_bench, samples_of
 from edgedistill.deployment.ssh import Upload
 from edgedistill.errors import BoardError, SshError
+from edgedistill.records.benchmark import CompareAnswer
+from edgedistill.records.deployment import TimedBundle
 from edgedistill_device.benchmark import ab_bench
 from edgedistill_device.manifest import NAME, read_manifest
 
 
-def bench(board: Board, bundle: Path, backend: str, runs: int) -> dict[str, Any]:
+def bench(board: Board, bundle: Path, backend: str, runs: int) -> TimedBundle:
     """Build, verify and time a bundle there; the board serves what it served.
 
     Args:
@@ -24,51 +26,47 @@ def bench(board: Board, bundle: Path, backend: str, runs: int) -> dict[str, Any]
         bundle: folder here, signed or not: it runs with the rights of that login, as any program of theirs.
         backend: "tensorrt", or "onnxruntime" for a stand-in.
 
-    Returns:
-        JSON-able: host, backend, provenance, requested, executed, build, verify, bench, samples_ms.
-
     Raises:
         BoardError, SshError.
     """
     with visiting(board, bundle) as there:
-        build, verify = (board.bundle(there, verb, "--backend", backend) for verb in ("build", "verify"))
-        said = board.bundle(there, "bench", "--backend", backend, "--runs", str(runs))
-        report = checked_bench(said, board.machine.name)
-        samples = samples_of(board.text(f"{there}/{SAMPLES}"))
-    return {
-        "host": board.machine.name,
-        "backend": backend,
-        "provenance": report["provenance"],
-        "requested": report["requested"],
-        "executed": report["executed"],
-        "build": build,
-        "verify": verify,
-        "bench": report,
-        "samples_ms": samples,
-    }
+        build, verify = board.build(there, backend), board.verify(there, backend)
+        report = board.bench(there, backend, runs)
+        samples = board.samples(there)
+    return TimedBundle(
+        host=board.machine.name,
+        backend=backend,
+        provenance=report.provenance,
+        requested=report.requested,
+        executed=report.executed,
+        build=build,
+        verify=verify,
+        bench=report,
+        samples_ms=samples,
+    )
 
 
-def compare(board: Board, first: Path, second: Path, backend: str, runs: int) -> dict[str, Any]:
+def compare(board: Board, first: Path, second: Path, backend: str, runs: int) -> CompareAnswer:
     """Two bundles in one process there, in turns, so that heat and clocks weigh on both.
-
-    Returns:
-        JSON-able: host, and what `edgedistill_device bench --against` says: a, b, ratio by scope with its
-        interval, rounds, state, warnings; see edgedistill_device/benchmark/ab_bench.py.
 
     Raises:
         BoardError, SshError.
     """
     with visiting(board, first) as a, visiting(board, second) as b:
         for there in (a, b):
-            for verb in ("build", "verify"):
-                board.bundle(there, verb, "--backend", backend)
+            board.build(there, backend)
+            board.verify(there, backend)
         said = board.bundle(a, "bench", "--backend", backend, "--runs", str(runs), "--against", f"../{b}")
-    if said.get("version") != ab_bench.VERSION or not isinstance(said.get("ratio"), dict):
+    try:
+        report = CompareAnswer.model_validate({"host": None} | said | {"host": board.machine.name})
+    except ValidationError:
+        report = None
+    if report is None or report.version != ab_bench.VERSION:
         raise BoardError(
             f"{board.machine.name}: edgedistill_device bench --against: not the report that was expected; is "
             "one bundle older than this edgedistill? Make it again"
         )
-    return {"host": board.machine.name, **said}
+    return report
 
 
 @contextmanager

@@ -7,17 +7,38 @@ as its arguments.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+
+from pydantic import ValidationError
 
 from edgedistill.deployment.ssh import PLAIN_PATH, Connection, Sent, Upload
 from edgedistill.deployment.streams import Answer, Say, clean, object_from_line
 from edgedistill.errors import BoardError
-from edgedistill_device.engine.runners import BACKENDS
+from edgedistill.records.benchmark import BenchAnswer, FramesPerSecond, Samples
+from edgedistill.records.board_answers import (
+    AcceptAnswer,
+    ActivateAnswer,
+    BoardAnswer,
+    BuildAnswer,
+    DoctorAnswer,
+    PruneAnswer,
+    RollbackAnswer,
+    StatusAnswer,
+    Times,
+    VerifyAnswer,
+    WantAnswer,
+)
+from edgedistill_device.benchmark.benchreport import report_from_line
+from edgedistill_device.errors import BenchError
+
+Answered = TypeVar("Answered", bound=BoardAnswer)
+SAMPLES = "work/bench_samples.json"  # of the last bench, in a bundle's folder
 
 # $2 is the interpreter; version 0.1 called the package `jetson`.
 _PACKAGE = (
@@ -79,39 +100,51 @@ class Board:
         absent = f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
         return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, absent)
 
-    def status(self) -> dict[str, Any]:
-        """What it serves and has: current, previous, proven, board, agent, releases (id, ...).
+    def status(self) -> StatusAnswer:
+        """What it serves and has.
 
         Raises:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        found = self.agent("status")
-        rows, pinned = found.get("releases"), found.get("board")
-        fits = isinstance(rows, list) and all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows)
-        if not fits or not isinstance(pinned, dict) or pinned.get("backend") not in BACKENDS:
-            raise BoardError(
-                f"{self.machine.name}: edgedistill_device status: not of our form, or without a board.json of ours; "
-                f"edgedistill enrol {self.machine.name} mends that"
-            )
-        return found
+        fault = f"not of our form, or without a board.json of ours; edgedistill enrol {self.machine.name} mends that"
+        return self._read(StatusAnswer, self.agent("status"), "status", fault)
 
-    def doctor(self) -> dict[str, Any]:
-        """The board's own checks: ok, checks (name, ok, required, found, advice).
+    def doctor(self) -> DoctorAnswer:
+        """The board's own checks.
 
         Raises:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        found = self.agent("doctor")
-        checks = found.get("checks")
-        keys = {"name", "ok", "required", "found", "advice"}
-        if not isinstance(checks, list) or not all(isinstance(c, dict) and keys <= set(c) for c in checks):
-            raise BoardError(f"{self.machine.name}: edgedistill_device doctor: its checks are not of our form")
-        return {**found, "ok": found.get("ok") is True}
+        return self._read(DoctorAnswer, self.agent("doctor"), "doctor", "its checks are not of our form")
 
-    def rollback(self, leave: str | None = None) -> dict[str, Any]:
-        """Serve again what it served before: id, previous.
+    def want(self, bundle_id: str, allow_downgrade: bool = False) -> WantAnswer:
+        """Check the manifest in incoming/ID; which files are left to send.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self._read(WantAnswer, self.agent("want", bundle_id, *_downgrade(allow_downgrade)), "want")
+
+    def accept(self, bundle_id: str, allow_downgrade: bool = False) -> AcceptAnswer:
+        """Make a release of incoming/ID.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self._read(AcceptAnswer, self.agent("accept", bundle_id, *_downgrade(allow_downgrade)), "accept")
+
+    def activate(self, bundle_id: str) -> ActivateAnswer:
+        """Serve a release, if it proves itself.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self._read(ActivateAnswer, self.agent("activate", bundle_id), "activate")
+
+    def rollback(self, leave: str | None = None) -> RollbackAnswer:
+        """Serve again what it served before.
 
         Args:
             leave: only if it serves this one: said twice, it does not go forth again.
@@ -119,7 +152,41 @@ class Board:
         Raises:
             BoardError, SshError: as `agent`.
         """
-        return self.agent("rollback", *(() if leave is None else ("--leave", leave)))
+        words = () if leave is None else ("--leave", leave)
+        return self._read(RollbackAnswer, self.agent("rollback", *words), "rollback")
+
+    def prune(self, keep: int) -> PruneAnswer:
+        """Remove all releases but the newest `keep`; what it serves, and served before, stays.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self._read(PruneAnswer, self.agent("prune", "--keep", str(keep)), "prune")
+
+    def build(self, folder: str, backend: str) -> BuildAnswer:
+        """Build the engine of a bundle that lies there.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self._read(BuildAnswer, self.bundle(folder, "build", "--backend", backend), "build")
+
+    def verify(self, folder: str, backend: str) -> VerifyAnswer:
+        """Compare its outputs with the workstation's.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        return self._read(VerifyAnswer, self.bundle(folder, "verify", "--backend", backend), "verify")
+
+    def bench(self, folder: str, backend: str, runs: int) -> BenchAnswer:
+        """Time a bundle that lies there and was verified.
+
+        Raises:
+            BoardError, SshError: as `agent`.
+        """
+        said = self.bundle(folder, "bench", "--backend", backend, "--runs", str(runs))
+        return checked_bench(said, self.machine.name)
 
     def bundle(self, folder: str, verb: str, *words: str) -> dict[str, Any]:
         """A verb of a bundle that lies there: build, verify, bench.
@@ -130,6 +197,10 @@ class Board:
         absent = f"{folder} is not there; run it again"
         return self._verb(["sh", "-c", _BUNDLE, "sh", folder], verb, words, absent)
 
+    def samples(self, folder: str) -> Samples | None:
+        """Raw samples of the last bench of a bundle there; None when there are none."""
+        return samples_of(self.text(f"{folder}/{SAMPLES}"))
+
     def text(self, path: str) -> str | None:
         """The last line of a file there as it is, None when there is none."""
         answer = self.machine.run(["cat", path], timeout_s=60)
@@ -137,6 +208,9 @@ class Board:
 
     def release(self, bundle_id: str) -> str:
         return f"{self.root}/releases/{bundle_id}"
+
+    def _read(self, form: type[Answered], said: dict[str, Any], verb: str, fault: str = "not of our form") -> Answered:
+        return form.from_json(said, f"{self.machine.name}: edgedistill_device {verb}: {fault}", BoardError)
 
     def _verb(self, script: list[str], verb: str, words: Sequence[str], absent: str) -> dict[str, Any]:
         name, answer = self.machine.name, self._ask([*script, self.python, verb, *words], verb)
@@ -164,6 +238,41 @@ class Board:
                 return answer
             self.say(f"{answer.error}: waiting")
             time.sleep(_BUSY_LOOK_S)
+
+
+def _downgrade(allowed: bool) -> tuple[str, ...]:
+    return ("--allow-downgrade",) if allowed else ()
+
+
+def samples_of(line: str | None) -> Samples | None:
+    """Raw samples of a bench as they lie there, or None: they are worth no failure."""
+    if line is None:
+        return None
+    try:
+        samples = object_from_line(line)
+        return {str(scope): [round(float(value), 4) for value in values] for scope, values in samples.items()}
+    except (BoardError, TypeError, ValueError):
+        return None
+
+
+def checked_bench(said: dict[str, Any], name: str) -> BenchAnswer:
+    """The last line of `bench`, held against the form that all of ours have.
+
+    Raises:
+        BoardError: it has another.
+    """
+    try:
+        report_from_line(json.dumps(said))
+    except BenchError as error:
+        raise BoardError(f"{name}: {error}") from None
+    for key, form in (("host_ms", Times), ("end_to_end_ms", Times), ("fps", FramesPerSecond)):
+        try:
+            form.model_validate(said[key])
+        except ValidationError:
+            raise BoardError(
+                f"{name}: its benchmark says {key} is {str(said[key])[:80]!r}, which are no figures"
+            ) from None
+    return BenchAnswer.from_json(said, f"{name}: edgedistill_device bench: not of our form", BoardError)
 
 
 @contextmanager

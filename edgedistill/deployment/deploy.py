@@ -6,27 +6,25 @@ decides by itself what it accepts: what is checked here is checked there again.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgedistill.bundles.archive import require_signature
 from edgedistill.bundles.device_code import device_code_sha256
 from edgedistill.core.files import read_json, write_json
 from edgedistill.core.text import printable
-from edgedistill.deployment.board import Board
+from edgedistill.deployment.board import Board, checked_bench
 from edgedistill.deployment.ssh import Upload
-from edgedistill.deployment.streams import object_from_line
 from edgedistill.errors import BoardError, BundleError
 from edgedistill.progress.reporter import Talk
-from edgedistill_device.benchmark.benchreport import report_from_line
-from edgedistill_device.errors import BenchError, ManifestError
+from edgedistill.records.benchmark import BenchAnswer, Samples
+from edgedistill.records.board_answers import BoardAnswer, BuildAnswer, StatusAnswer, WantAnswer
+from edgedistill.records.deployment import RECEIPT_VERSION, BoardDeployment, Receipt, ReceiptKey, Steps
+from edgedistill.records.provenance import Kind, Provenance
+from edgedistill_device.errors import ManifestError
 from edgedistill_device.manifest import NAME, SIGNATURE, Manifest, id_of, read_manifest
 
 UNTIL = ("build", "verify", "bench", "activate")
-VERSION = 1  # of a receipt
-SAMPLES = "work/bench_samples.json"  # of the last bench, in a bundle's folder
 KEEP = 3  # releases on a board: current, previous, and one more
 ASKS_AGAIN = "run: python3 -m edgedistill_device "  # how a board's refusal ends when a step has to be done (again)
 
@@ -73,7 +71,7 @@ def signed_bundle(folder: Path) -> SignedBundle:
     return SignedBundle(folder, id_of((folder / NAME).read_bytes()), manifest)
 
 
-def deploy(board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, talk: Talk) -> dict[str, Any]:
+def deploy(board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, talk: Talk) -> BoardDeployment:
     """Bring a bundle to one board, as far as `wanted.until`.
 
     Args:
@@ -81,9 +79,7 @@ def deploy(board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, ta
         receipt: JSON file here; what an earlier run of the same bundle did there is not done again.
 
     Returns:
-        JSON-able: host, id, serial, model, target, backend, until, doctor, status (before), accept,
-        build, provenance, requested, executed and, as far as it came, verify, bench, samples_ms,
-        activate, prune.
+        The release, and what the board said at each step as far as it came; `status` is from before.
 
     Raises:
         BoardError: the board refuses, in its own words.
@@ -106,75 +102,73 @@ class _Road:
     def __init__(self, board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, talk: Talk):
         self._board, self._bundle, self._wanted = board, bundle, wanted
         self._path, self._talk, self._name = receipt, talk, board.machine.name
-        self._key = {"version": VERSION, "host": self._name, "root": board.root, "id": bundle.id}
+        self._key = ReceiptKey(version=RECEIPT_VERSION, host=self._name, root=board.root, id=bundle.id)
         self._steps = self._known()
         self._backend = "tensorrt"
         self.believed = False  # a step is done: the receipt says so, or verify did here; others work there too
 
     def go(self) -> None:
-        self.look()
-        self.copy()
+        status = self.look()
+        self.copy(status)
         for step in UNTIL[: UNTIL.index(self._wanted.until) + 1]:
-            self.step(step)
+            self.step(step, status)
 
-    def look(self) -> None:
+    def look(self) -> StatusAnswer:
         """The board's own checks, before anything is copied."""
         status = self._board.status()
-        pinned = status["board"]
-        if pinned.get("target") != self._bundle.manifest.target:
+        if status.board.target != self._bundle.manifest.target:
             raise BoardError(
-                f"{self._name}: it is enrolled as {pinned.get('target')!r}, this bundle is for "
+                f"{self._name}: it is enrolled as {status.board.target!r}, this bundle is for "
                 f"{self._bundle.manifest.target!r}; nothing was copied"
             )
-        self._backend = pinned["backend"]
-        agent = status.get("agent")
-        if not isinstance(agent, dict) or agent.get("sha256") != device_code_sha256():
+        self._backend = status.board.backend
+        if status.agent is None or status.agent.sha256 != device_code_sha256():
             self._talk.say(f"{self._name}: its agent is another edgedistill's; for this one's: edgedistill enrol")
         doctor = self._board.doctor()
-        if not doctor["ok"]:
-            line = f"{self._name}: doctor: {failed_check(doctor)}"
+        if not doctor.ok:
+            line = f"{self._name}: doctor: {doctor.first_failure()}"
             if self._backend == "tensorrt":
                 raise BoardError(f"{line}; nothing was copied")
             self._talk.say(f"{line} (it is a stand-in, so that does not stop it)")
-        row = {row["id"]: row for row in status["releases"]}.get(self._bundle.id)
+        row = status.release(self._bundle.id)
         if row is None:
-            self._steps = {}
-        elif not row.get("verified"):
-            self._steps = {name: said for name, said in self._steps.items() if name in ("accept", "build")}
-        timed = self._steps.get("bench")
-        if timed and timed["host_ms"].get("runs") != self._wanted.runs:
-            del self._steps["bench"]
-        self._steps |= {"status": status, "doctor": doctor}
+            self._steps = Steps()
+        elif not row.verified:
+            self._steps = self._steps.only("accept", "build")
+        timed = self._steps.bench
+        if timed is not None and timed.host_ms.runs != self._wanted.runs:
+            self._steps = self._steps.without("bench")
+        self._steps = self._steps.model_copy(update={"status": status, "doctor": doctor})
+        return status
 
-    def copy(self) -> None:
+    def copy(self, status: StatusAnswer) -> None:
         """Only what no release there has; a copy that was cut is gone on with, a damaged release mended.
 
         The board's own agent looks at each byte of a release before anything of it runs.
         """
         bundle, board = self._bundle, self._board
         incoming = f"{board.root}/incoming/{bundle.id}"
-        downgrade = ("--allow-downgrade",) if self._wanted.allow_downgrade else ()
         try:
-            if self._send(incoming, downgrade) and "accept" in self._steps:
+            if self._send(incoming) and self._steps.has("accept"):
                 self._talk.say(f"{self._name}: {bundle.id} is there")
                 return
         except BoardError:
             # Another deployment of the same bundle may have made a release of what both copied into.
-            if _has(self._steps["status"], bundle.id) or not _has(board.status(), bundle.id):
+            if status.release(bundle.id) or not board.status().release(bundle.id):
                 raise
-        self._keep("accept", board.agent("accept", bundle.id, *downgrade))
+        self._keep("accept", board.accept(bundle.id, self._wanted.allow_downgrade))
 
-    def _send(self, incoming: str, downgrade: tuple[str, ...]) -> bool:
+    def _send(self, incoming: str) -> bool:
         """Whether it was there, whole; else it is in `incoming` now."""
         bundle, board = self._bundle, self._board
         first = [Upload(name, (bundle.folder / name).stat().st_size) for name in (NAME, SIGNATURE)]
         board.machine.put(bundle.folder, first, incoming)
-        want = board.agent("want", bundle.id, *downgrade)
-        if want.get("release_exists") is True:
+        want = board.want(bundle.id, self._wanted.allow_downgrade)
+        if want.release_exists:
             return True
-        if "accept" in self._steps:
+        if self._steps.has("accept"):
             self._talk.say(f"{self._name}: {bundle.id} is damaged there, and is mended")
-            self._steps = {name: self._steps[name] for name in ("status", "doctor")}
+            self._steps = self._steps.only("status", "doctor")
         uploads = uploads_of(want, bundle)
         total = sum(upload.bytes for upload in uploads)
         have = sum(upload.have for upload in uploads)
@@ -187,151 +181,104 @@ class _Road:
                 board.machine.put(bundle.folder, left, incoming, sent)
         return False
 
-    def step(self, name: str) -> None:
-        if name in self._steps and name != "activate":  # that is asked, the board may have gone back
+    def step(self, name: str, status: StatusAnswer) -> None:
+        if self._steps.has(name) and name != "activate":  # that is asked, the board may have gone back
             self._talk.say(f"{self._name}: {name} was done before")
             self.believed = True
             return
         self._talk.say(f"{self._name}: {name}")
         try:
-            self._activate() if name == "activate" else self._bundle_verb(name)
+            self._activate(status) if name == "activate" else self._bundle_verb(name)
         except BoardError:
             # A file or an engine may have been damaged since: the rerun looks at all of it again.
-            self._steps = {}
+            self._steps = Steps()
             self._write()
             raise
         self.believed |= name == "verify"
 
-    def _activate(self) -> None:
-        said = self._board.agent("activate", self._bundle.id)
+    def _activate(self, before: StatusAnswer) -> None:
+        said = self._board.activate(self._bundle.id)
         self._read_back()
         self._keep("activate", said)
-        if len(self._steps["status"]["releases"]) >= KEEP:
-            self._keep("prune", self._board.agent("prune", "--keep", str(KEEP)))
+        if len(before.releases) >= KEEP:
+            self._keep("prune", self._board.prune(KEEP))
 
     def _read_back(self) -> None:
         """Nothing is said of what is served but what the board says afterwards, when asked anew."""
         status = self._board.status()
-        current, lines = status.get("current"), status.get("problems")
-        if current != self._bundle.id or status.get("proven") is not True:
-            why = "; ".join(map(str, lines)) if isinstance(lines, list) and lines else "it does not say why"
+        if status.current != self._bundle.id or not status.proven:
+            why = "; ".join(status.problems) or "it does not say why"
             raise BoardError(
                 f"{self._name}: {self._bundle.id} was activated, and now the board says that it serves "
-                f"{current}, not proven: {why}"
+                f"{status.current}, not proven: {why}"
             )
 
     def _bundle_verb(self, name: str) -> None:
-        release = self._board.release(self._bundle.id)
-        runs = ("--runs", str(self._wanted.runs)) if name == "bench" else ()
-        said = self._board.bundle(release, name, "--backend", self._backend, *runs)
-        self._keep(name, checked_bench(said, self._name) if name == "bench" else said)
+        board, release = self._board, self._board.release(self._bundle.id)
         if name == "bench":
-            self._keep("samples_ms", samples_of(self._board.text(f"{release}/{SAMPLES}")))
+            self._keep(name, board.bench(release, self._backend, self._wanted.runs))
+            self._keep("samples_ms", board.samples(release))
+        else:
+            verb = {"build": board.build, "verify": board.verify}[name]
+            self._keep(name, verb(release, self._backend))
 
-    def found(self) -> dict[str, Any]:
-        manifest, last = self._bundle.manifest, self._steps.get("bench") or self._steps["build"]
-        executed = last.get("executed")
-        return {
-            "host": self._name,
-            "id": self._bundle.id,
-            "serial": manifest.serial,
-            "model": printable(manifest.model),
-            "target": manifest.target,
-            "backend": self._backend,
-            "until": self._wanted.until,
-            "requested": manifest.precision_requested,
-            "executed": executed if isinstance(executed, str) else None,
-            "provenance": _provenance(self._backend, self._name, last),
-            **self._steps,
-        }
+    def found(self) -> BoardDeployment:
+        manifest, last = self._bundle.manifest, self._steps.bench or self._steps.build
+        return BoardDeployment(
+            host=self._name,
+            id=self._bundle.id,
+            serial=manifest.serial,
+            model=printable(manifest.model),
+            target=manifest.target,
+            backend=self._backend,
+            until=self._wanted.until,
+            requested=manifest.precision_requested,
+            executed=last.executed,
+            provenance=provenance_of(self._backend, last),
+            **self._steps.given(),
+        )
 
-    def _known(self) -> dict[str, Any]:
+    def _known(self) -> Steps:
+        """The steps of an earlier run; none where the receipt is another deployment's, or damaged."""
         try:
-            stored = read_json(self._path)
-        except (OSError, ValueError, RecursionError):
-            return {}
-        steps = stored.get("steps") if isinstance(stored, dict) and stored.get("key") == self._key else None
-        if not isinstance(steps, dict) or not all(
-            isinstance(said, dict) or (said is None and name == "samples_ms") for name, said in steps.items()
-        ):
-            return {}
-        try:
-            return steps if "bench" not in steps else steps | {"bench": checked_bench(steps["bench"], self._name)}
-        except BoardError:
-            return {}
+            receipt = Receipt.model_validate(read_json(self._path))
+            if receipt.key != self._key:
+                return Steps()
+            if receipt.steps.bench is not None:
+                checked_bench(receipt.steps.bench.to_json(), self._name)
+            return receipt.steps
+        except (OSError, ValueError, RecursionError, BoardError):
+            return Steps()
 
-    def _keep(self, name: str, said: Any) -> None:
-        self._steps[name] = said
+    def _keep(self, name: str, said: BoardAnswer | Samples | None) -> None:
+        self._steps = self._steps.model_copy(update={name: said})
         self._write()
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._path, {"key": self._key, "steps": self._steps})
+        write_json(self._path, Receipt(key=self._key, steps=self._steps).to_json())
 
 
-def _has(status: dict[str, Any], release: str) -> bool:
-    return any(row["id"] == release for row in status["releases"])
-
-
-def uploads_of(want: dict[str, Any], bundle: SignedBundle) -> list[Upload]:
+def uploads_of(want: WantAnswer, bundle: SignedBundle) -> list[Upload]:
     """What the board asked for, held against the manifest: it names no file of this computer.
 
     Raises:
         BoardError: a name that the bundle does not have, or a size that is no size.
     """
-    uploads, rows = [], want.get("files")
-    for row in rows if isinstance(rows, list) else [rows]:
-        name = row.get("name") if isinstance(row, dict) else None
-        entry = bundle.manifest.files.get(name) if isinstance(name, str) else None
-        have = row.get("have") if entry else None
-        if entry is None or type(have) is not int or have < 0:
-            raise BoardError(f"the board wants {str(row)[:80]!r}, which is no file of this bundle; refused")
-        uploads.append(Upload(name, entry.bytes, have if have <= entry.bytes else 0))
+    uploads = []
+    for row in want.files:
+        entry = bundle.manifest.files.get(row.name)
+        if entry is None or row.have < 0:
+            raise BoardError(
+                f"the board wants {row.name[:80]!r} from byte {row.have}, which is no file of this bundle; refused"
+            )
+        uploads.append(Upload(row.name, entry.bytes, row.have if row.have <= entry.bytes else 0))
     return uploads
 
 
-def failed_check(doctor: dict[str, Any]) -> str:
-    """The first check that failed, as one line."""
-    for check in doctor.get("checks", []):
-        if isinstance(check, dict) and not check.get("ok") and check.get("required"):
-            return f"{check.get('name')}: {check.get('found')}; {check.get('advice')}"
-    return "it says that something is missing, and not what"
-
-
-def samples_of(line: str | None) -> dict[str, list[float]] | None:
-    """Raw samples of a bench as they lie there, or None: they are worth no failure."""
-    if line is None:
-        return None
-    try:
-        samples = object_from_line(line)
-        return {str(scope): [round(float(value), 4) for value in values] for scope, values in samples.items()}
-    except (BoardError, TypeError, ValueError):
-        return None
-
-
-def checked_bench(said: dict[str, Any], name: str) -> dict[str, Any]:
-    """The last line of `bench`, held against the form that all of ours have.
-
-    Raises:
-        BoardError: it has another.
-    """
-    try:
-        report = report_from_line(json.dumps(said))
-    except BenchError as error:
-        raise BoardError(f"{name}: {error}") from None
-    for key, least in (("host_ms", {"p50_ms"}), ("end_to_end_ms", {"p50_ms"}), ("fps", {"pipelined", "end_to_end"})):
-        row = report[key]
-        if not isinstance(row, dict) or not all(
-            isinstance(row.get(name), int | float) or (name in row and row[name] is None and name not in least)
-            for name in least | set(row)
-        ):
-            raise BoardError(f"{name}: its benchmark says {key} is {str(row)[:80]!r}, which are no figures")
-    return report
-
-
-def _provenance(backend: str, host: str, said: dict[str, Any]) -> str:
+def provenance_of(backend: str, said: BenchAnswer | BuildAnswer) -> Provenance:
     """What the board says of itself; one that was enrolled as a stand-in is none, whatever it says."""
-    words = str(said.get("provenance") or f"measured: {said.get('board', 'a board')}")
-    if backend != "tensorrt" and not words.startswith("stand-in"):
-        return f"stand-in: {words}"
-    return words
+    provenance = said.provenance or Provenance(Kind.MEASURED, said.board or "a board")
+    if backend != "tensorrt" and not provenance.is_stand_in:
+        return Provenance(Kind.STAND_IN, str(provenance))
+    return provenance

@@ -16,7 +16,6 @@ import secrets
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from edgedistill._version import __version__
 from edgedistill.bundles.device_code import copy_device_code, device_code_sha256
@@ -26,6 +25,8 @@ from edgedistill.deployment.board import Board
 from edgedistill.deployment.ssh import Upload
 from edgedistill.deployment.streams import object_from_line
 from edgedistill.errors import BoardError
+from edgedistill.records.board_answers import AgentFile, BoardFile
+from edgedistill.records.deployment import Enrolment
 
 # sha256sum is asked before anything is renamed: a copy that was cut or altered becomes no agent.
 _INSTALL = """
@@ -51,7 +52,7 @@ for old in agents/*; do [ "$old" = "$2" ] || rm -rf "$old"; done
 _TAKEN = 4  # exit code: a key of that name is there, and it is another one
 
 
-def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Path) -> dict[str, Any]:
+def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Path) -> Enrolment:
     """Put agent, key and board.json there; what is there already is replaced only when it is whole.
 
     Args:
@@ -60,27 +61,25 @@ def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Pa
         key_name: of the file in trusted.d; keys of other names stay.
         public_pem: the public key.
 
-    Returns:
-        JSON-able: host, target, backend, key, agent (agent.json), doctor (what it said there).
-
     Raises:
         BoardError: it is enrolled as another board, trusts another key of that name, or refuses a step.
         SshError: the connection ended; run it again.
         RecipeError: no such target.
     """
     load_target(target)
-    wanted = {"version": 1, "target": target, "backend": backend}
+    wanted = BoardFile(version=1, target=target, backend=backend)
     _check_pinned(board, wanted)
     with tempfile.TemporaryDirectory(prefix="edgedistill-enrol-") as place:
         stage = Path(place)
         copy_device_code(stage)
-        agent = {"version": 1, "edgedistill": __version__, "sha256": device_code_sha256()}
-        write_bytes(stage / "agent.json", json.dumps(agent).encode() + b"\n")
-        write_bytes(stage / "board.json", json.dumps(wanted).encode() + b"\n")
+        code_sha256 = device_code_sha256()
+        agent = AgentFile(version=1, edgedistill=__version__, sha256=code_sha256)
+        write_bytes(stage / "agent.json", _line(agent))
+        write_bytes(stage / "board.json", _line(wanted))
         shutil.copyfile(public_pem, stage / f"{key_name}.pem")
         sums = "".join(f"{sha256_of(path)}  {path.relative_to(stage)}\n" for path in _files(stage))
         write_bytes(stage / "sums", sums.encode())
-        there = f"agents/{agent['sha256'][:16]}.{secrets.token_hex(4)}"
+        there = f"agents/{code_sha256[:16]}.{secrets.token_hex(4)}"
         uploads = [Upload(str(path.relative_to(stage)), path.stat().st_size) for path in _files(stage)]
         board.say(f"{board.machine.name}: {len(uploads)} files of the agent")
         board.machine.put(stage, uploads, f"{board.root}/{there}")
@@ -95,32 +94,34 @@ def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Pa
     if answer.code != 0:
         raise BoardError(f"{board.machine.name}: the agent was copied and not installed: {answer.error}; run it again")
     board.agent("serials", "--rebuild")  # a state.json that was damaged is mended; no serial is lowered
-    return {
-        "host": board.machine.name,
-        "target": target,
-        "backend": backend,
-        "key": key_name,
-        "agent": agent,
-        "doctor": board.doctor(),
-    }
+    return Enrolment(
+        host=board.machine.name, target=target, backend=backend, key=key_name, agent=agent, doctor=board.doctor()
+    )
+
+
+def _line(record: AgentFile | BoardFile) -> bytes:
+    """One line of JSON, which `cat` and `Board.text` give back whole."""
+    return json.dumps(record.to_json()).encode() + b"\n"
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _check_pinned(board: Board, wanted: dict[str, Any]) -> None:
+def _check_pinned(board: Board, wanted: BoardFile) -> None:
     line = board.text(f"{board.root}/board.json")
     if line is None:
         return
     try:
-        pinned = object_from_line(line)
+        stored = object_from_line(line)
     except BoardError:
         board.say(f"{board.machine.name}: its board.json is damaged, and is written anew")
         return
-    for key in ("target", "backend"):
-        if pinned.get(key) != wanted[key]:
-            raise BoardError(
-                f"{board.machine.name}: it is enrolled with {key} {pinned.get(key)!r}, got {wanted[key]!r}; "
-                f"to make it another board, remove {board.root}/board.json there"
-            )
+    remedy = f"to make it another board, remove {board.root}/board.json there"
+    pinned = BoardFile.from_json(stored, f"{board.machine.name}: its board.json is not ours; {remedy}", BoardError)
+    for key, found, expected in (
+        ("target", pinned.target, wanted.target),
+        ("backend", pinned.backend, wanted.backend),
+    ):
+        if found != expected:
+            raise BoardError(f"{board.machine.name}: it is enrolled with {key} {found!r}, got {expected!r}; {remedy}")

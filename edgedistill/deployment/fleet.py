@@ -27,10 +27,15 @@ from edgedistill.deployment.inventory import Fleet, FleetBoard
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import EdgeDistillError, InventoryError
 from edgedistill.progress.reporter import Talk
-
-VERSION = 1
-_EMPTY = ("reason", "executed", "provenance", "p50_ms", "fps", "seconds", "finished")  # of a board not done
-DONE, FAILED, WAITING = "done", "failed", "waiting"
+from edgedistill.records.deployment import (
+    DONE,
+    FAILED,
+    FLEET_VERSION,
+    WAITING,
+    BoardDeployment,
+    FleetRecord,
+    FleetRow,
+)
 
 
 def roll_out(
@@ -40,7 +45,7 @@ def roll_out(
     folder: Path,
     talk: Talk,
     ssh_config: Path | None = None,
-) -> dict[str, Any]:
+) -> FleetRecord:
     """Deploy to every board that has not got it yet.
 
     Args:
@@ -48,9 +53,7 @@ def roll_out(
             are left alone.
 
     Returns:
-        JSON-able: version, fleet, id, model, target, serial, until, stopped (why, or None), and
-        `boards`, a row each: name, host, group, canary, state (done, failed, waiting), reason,
-        executed, provenance, p50_ms (from the image file), fps, seconds, finished.
+        fleet.json: why it stopped, or None, and a row for each board.
 
     Raises:
         InventoryError: a board is of another target than the bundle; nothing was started.
@@ -71,10 +74,10 @@ class _RollOut:
         self._folder, self._talk, self._config = folder, talk, ssh_config
         self._lock, self._stopped, self._failures = threading.Lock(), None, 0
         known = _rows_before(folder / "fleet.json", bundle.id, wanted.until)
-        self._rows = {board.name: known.get(board.name) or _row(board, WAITING) for board in fleet.boards}
+        self._rows = {board.name: known.get(board.name) or row_of(board, WAITING) for board in fleet.boards}
 
-    def run(self) -> dict[str, Any]:
-        left = [board for board in self._fleet.boards if self._rows[board.name]["state"] != DONE]
+    def run(self) -> FleetRecord:
+        left = [board for board in self._fleet.boards if self._rows[board.name].state != DONE]
         if len(left) < len(self._fleet.boards):
             self._talk.say(f"{len(self._fleet.boards) - len(left)} boards have it already")
         canaries = [board for board in left if board.canary]
@@ -107,35 +110,35 @@ class _RollOut:
                     self._folder / f"{board.name}.json",
                     _Named(self._talk, board.name),
                 )
-            row = _row(board, DONE, **_figures(found))
+            row = row_of(board, DONE, found)
         except EdgeDistillError as error:
-            row = _row(board, FAILED, reason=str(error))
+            row = row_of(board, FAILED, reason=str(error))
             self._talk.say(f"{board.name}: FAILED: {error}")
-        row |= {
+        ended = {
             "seconds": round(time.monotonic() - start, 1),
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         with self._lock:
-            self._rows[board.name] = row
-            self._failures += row["state"] == FAILED
+            self._rows[board.name] = row.model_copy(update=ended)
+            self._failures += row.state == FAILED
             if self._failures > max_failures:
                 self._stopped = f"{title}: {self._failures} failed, {max_failures} may"
             self._write()
 
-    def _write(self) -> dict[str, Any]:
+    def _write(self) -> FleetRecord:
         manifest = self._bundle.manifest
-        report = {
-            "version": VERSION,
-            "fleet": self._fleet.name,
-            "id": self._bundle.id,
-            "model": manifest.model,
-            "target": manifest.target,
-            "serial": manifest.serial,
-            "until": self._wanted.until,
-            "stopped": self._stopped,
-            "boards": list(self._rows.values()),
-        }
-        write_json(self._folder / "fleet.json", report)
+        report = FleetRecord(
+            version=FLEET_VERSION,
+            fleet=self._fleet.name,
+            id=self._bundle.id,
+            model=manifest.model,
+            target=manifest.target,
+            serial=manifest.serial,
+            until=self._wanted.until,
+            stopped=self._stopped,
+            boards=list(self._rows.values()),
+        )
+        write_json(self._folder / "fleet.json", report.to_json())
         write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode("utf-8", "backslashreplace"))
         return report
 
@@ -154,7 +157,7 @@ class _Named(Talk):
         yield lambda count, note="": None
 
 
-def html_from_fleet(report: dict[str, Any]) -> str:
+def html_from_fleet(report: FleetRecord) -> str:
     """One self-contained page: no script, nothing fetched. Equal input, equal bytes."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgedistill.deployment", "."),
@@ -164,48 +167,47 @@ def html_from_fleet(report: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    states = [row["state"] for row in report["boards"]]
-    counts = {state: states.count(state) for state in (DONE, FAILED, WAITING)}
+    counts = {state: report.count(state) for state in (DONE, FAILED, WAITING)}
     return environment.get_template("fleet.html.j2").render(report=report, counts=counts)
 
 
-def table_from_fleet(report: dict[str, Any]) -> str:
+def table_from_fleet(report: FleetRecord) -> str:
     """For a terminal."""
     rows = [("board", "state", "p50 ms", "precision", "")]
-    for row in report["boards"]:
-        p50 = "" if row["p50_ms"] is None else f"{row['p50_ms']:.2f}"
-        rows.append((row["name"], row["state"], p50, row["executed"] or "", row["reason"] or row["provenance"] or ""))
+    for row in report.boards:
+        p50 = "" if row.p50_ms is None else f"{row.p50_ms:.2f}"
+        rows.append((row.name, row.state, p50, row.executed or "", row.remark))
     return "\n".join(table_lines(rows))
 
 
-def _row(board: FleetBoard, state: str, **figures: Any) -> dict[str, Any]:
-    place = {"name": board.name, "host": board.host, "group": board.group, "canary": board.canary}
-    return {**place, "state": state, **dict.fromkeys(_EMPTY), **figures}
+def row_of(
+    board: FleetBoard, state: str, deployment: BoardDeployment | None = None, reason: str | None = None
+) -> FleetRow:
+    """The row of one board; its figures are those of the deployment, if that was timed."""
+    bench = None if deployment is None else deployment.bench
+    return FleetRow(
+        name=board.name,
+        host=board.host,
+        group=board.group,
+        canary=board.canary,
+        state=state,
+        reason=reason,
+        executed=None if deployment is None else deployment.executed,
+        provenance=None if deployment is None else deployment.provenance,
+        p50_ms=None if bench is None else bench.end_to_end_ms.p50_ms,
+        fps=None if bench is None else bench.fps.end_to_end,
+        seconds=None,
+        finished=None,
+    )
 
 
-def _figures(found: dict[str, Any]) -> dict[str, Any]:
-    bench = found.get("bench")
-    timed = {"p50_ms": bench["end_to_end_ms"]["p50_ms"], "fps": bench["fps"]["end_to_end"]} if bench else {}
-    return {"executed": found["executed"], "provenance": found["provenance"], **timed}
-
-
-def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, Any]:
+def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, FleetRow]:
     """Rows of the boards that an earlier roll-out of this bundle brought at least as far."""
     try:
-        stored = read_json(path)
-        same = stored["version"] == VERSION and stored["id"] == bundle_id
-        if not same or UNTIL.index(stored["until"]) < UNTIL.index(until):
+        stored = FleetRecord.model_validate(read_json(path))
+        same = stored.version == FLEET_VERSION and stored.id == bundle_id
+        if not same or UNTIL.index(stored.until) < UNTIL.index(until):
             return {}
-        return {row["name"]: row for row in stored["boards"] if row["state"] == DONE and _is_ours(row)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {row.name: row for row in stored.boards if row.state == DONE}
+    except (OSError, ValueError, RecursionError):
         return {}
-
-
-def _is_ours(row: dict[str, Any]) -> bool:
-    """Whether a table can be made of it."""
-    figures = {name: row.get(name) or 0 for name in ("p50_ms", "fps", "seconds", "canary")}
-    return (
-        set(row) == {"name", "host", "group", "canary", "state", *_EMPTY}
-        and all(isinstance(value, int | float) and abs(value) < 1e300 for value in figures.values())
-        and all(value is None or isinstance(value, str) for name, value in row.items() if name not in figures)
-    )

@@ -7,18 +7,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from edgedistill.bundles.device_code import package_in
 from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import DeviceError
+from edgedistill.records.benchmark import BenchAnswer, Samples
+from edgedistill.records.board_answers import VerifyAnswer
+from edgedistill.records.deployment import TimedBundle
 from edgedistill_device.benchmark.benchreport import report_from_line
 from edgedistill_device.errors import BenchError
 
 TIMEOUT_SECONDS = 600
+LOCAL = "local"  # this computer as a host of a deployment
 
 
-def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> dict[str, Any]:
+def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> TimedBundle:
     """Run `python3 -m edgedistill_device verify` and `bench` from the bundle's folder.
 
     Args:
@@ -26,29 +29,29 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
         runs: timed calls.
         python: interpreter with numpy, OpenCV and ONNX Runtime.
 
-    Returns:
-        backend, provenance, requested, executed, verify and bench: the JSON of each verb.
-
     Raises:
         DeviceError: a verb refused; its own line is the message.
     """
     try:
-        verified = json.loads(_last_line(python, bundle, "verify"))
-        report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
-        samples = _samples(bundle, report["samples_file"])
+        said = json.loads(_last_line(python, bundle, "verify"))
+        verified = VerifyAnswer.from_json(said, "edgedistill_device verify on this computer", DeviceError)
+        said = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+        report = BenchAnswer.from_json(said, "edgedistill_device bench on this computer", DeviceError)
+        samples = _samples(bundle, report.samples_file)
     except (ValueError, BenchError) as error:
         raise DeviceError(f"on this computer: not the line that was expected: {error}") from None
     finally:  # a bundle holds nothing of one machine
         shutil.rmtree(bundle / "work", ignore_errors=True)
-    return {
-        "backend": "onnxruntime",
-        "provenance": report["provenance"],
-        "requested": report["requested"],
-        "executed": report["executed"],
-        "verify": verified,
-        "bench": report,
-        "samples_ms": samples,
-    }
+    return TimedBundle(
+        host=LOCAL,
+        backend="onnxruntime",
+        provenance=report.provenance,
+        requested=report.requested,
+        executed=report.executed,
+        verify=verified,
+        bench=report,
+        samples_ms=samples,
+    )
 
 
 def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
@@ -74,7 +77,7 @@ def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def _samples(bundle: Path, name: str | None) -> dict[str, list[float]] | None:
+def _samples(bundle: Path, name: str | None) -> Samples | None:
     """Raw samples of the bench."""
     if name is None:
         return None

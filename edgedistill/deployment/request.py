@@ -18,6 +18,7 @@ from edgedistill.deployment.fleet import roll_out
 from edgedistill.deployment.inventory import load_fleet
 from edgedistill.errors import BundleError, UsageError
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.deployment import BoardDeployment, FleetRecord
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ class Deployment:
         }
         return {key: value for key, value in given.items() if value is not None}
 
-    def each_host(self, source: Source, talk: Talk) -> Iterator[dict[str, Any]]:
-        """Deploy to one host after the other: what `device.deploy.deploy` says of each.
+    def each_host(self, source: Source, talk: Talk) -> Iterator[BoardDeployment]:
+        """Deploy to one host after the other.
 
         Raises:
             EdgeDistillError: whatever a board refuses; later ones are left alone.
@@ -93,8 +94,8 @@ class Deployment:
                 found = deploy(board, bundle, self._wanted(settings), source.reports / f"{host}.json", talk)
             yield found
 
-    def through_fleet(self, source: Source, talk: Talk) -> tuple[dict[str, Any], Path]:
-        """Deploy to the boards of the inventory: fleet.json's values, and the folder that it lies in.
+    def through_fleet(self, source: Source, talk: Talk) -> tuple[FleetRecord, Path]:
+        """Deploy to the boards of the inventory: fleet.json, and the folder that it lies in.
 
         Raises:
             InventoryError: an inventory with a fault, or boards of another target; none was started.

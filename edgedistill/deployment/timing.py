@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from edgedistill.bundles.unsigned import write_throwaway
 from edgedistill.deployment.bench import bench, compare
@@ -17,6 +16,8 @@ from edgedistill.deployment.request import bundle_in
 from edgedistill.deployment.ssh import Connection
 from edgedistill.deployment.streams import Say
 from edgedistill.errors import BundleError
+from edgedistill.records.benchmark import CompareAnswer
+from edgedistill.records.deployment import TimedBundle
 
 
 def timed(
@@ -28,7 +29,7 @@ def timed(
     python: str | None,
     ssh_config: Path | None,
     say: Say,
-) -> dict[str, Any]:
+) -> TimedBundle | CompareAnswer:
     """
     Args:
         networks: one, or two that are timed in turns: MODEL.onnx, a run folder, a bundle folder.
@@ -38,7 +39,7 @@ def timed(
         python: interpreter there; python3 on a board and this one here when None.
 
     Returns:
-        JSON-able: of one as `device.bench.bench`, of two as `device.bench.compare`.
+        Of one network its figures, of two their ratio.
 
     Raises:
         BundleError: none of these, or a network that cannot be timed.

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import SignedBundle, Wanted, deploy, signed_bundle
-from edgedistill.deployment.local import verify_and_bench
+from edgedistill.deployment.local import LOCAL, verify_and_bench
 from edgedistill.deployment.ssh import Connection
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
+from edgedistill.records.deployment import BoardDeployment, DeployRecord, SpeedupHere, TimedBundle
 from edgedistill.records.layout import STUDENT, TEACHER
+from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.result import Result
 
-LOCAL = "local"
 _BOARDS = "boards"
 
 
@@ -26,17 +26,17 @@ def run(context: StageContext) -> Result:
     folder = context.file("bundle", "bundle")
     boards = [host for host in wanted.hosts if host != LOCAL]
     bundle = signed_bundle(folder) if boards else None  # refused before anything is timed or copied
-    hosts = []
+    hosts: list[BoardDeployment | TimedBundle] = []
     for host in wanted.hosts:
         if host == LOCAL:
-            hosts.append({"host": host, **verify_and_bench(folder, wanted.bench_runs)})
+            hosts.append(verify_and_bench(folder, wanted.bench_runs))
         else:
             hosts.append(_on_board(context, host, bundle))
-    values = {"hosts": hosts, "speedup_here": _speedup_here(context, wanted.bench_runs)}
-    return Result(values, tuple(f"{_BOARDS}/{host}.json" for host in boards))
+    record = DeployRecord(hosts=hosts, speedup_here=_speedup_here(context, wanted.bench_runs))
+    return Result(record.values(), tuple(f"{_BOARDS}/{host}.json" for host in boards))
 
 
-def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> dict[str, Any]:
+def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> BoardDeployment:
     wanted = context.recipe.deploy
     config = Path(wanted.ssh_config) if wanted.ssh_config else None
     receipt = context.out / _BOARDS / f"{host}.json"
@@ -47,7 +47,7 @@ def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> dict[st
         return deploy(board, bundle, Wanted(wanted.until, wanted.bench_runs), receipt, context.talk)
 
 
-def _speedup_here(context: StageContext, runs: int) -> dict:
+def _speedup_here(context: StageContext, runs: int) -> SpeedupHere:
     """Teacher against student in ONNX Runtime on this computer, in turn, medians of one image."""
     rng, size = np.random.default_rng(0), context.recipe.data.size
     image = rng.normal(size=(1, 3, *size)).astype(np.float32)
@@ -64,9 +64,9 @@ def _speedup_here(context: StageContext, runs: int) -> dict:
                 if turn >= 10:  # warm-up
                     samples[name].append((time.perf_counter() - start) * 1e3)
     medians = {name: float(np.median(values)) for name, values in samples.items()}
-    return {
-        "teacher_p50_ms": medians["teacher"],
-        "student_p50_ms": medians["student"],
-        "ratio": medians["teacher"] / medians["student"],
-        "provenance": "stand-in: ONNX Runtime on this computer, not the board",
-    }
+    return SpeedupHere(
+        teacher_p50_ms=medians["teacher"],
+        student_p50_ms=medians["student"],
+        ratio=medians["teacher"] / medians["student"],
+        provenance=Provenance(Kind.STAND_IN, "ONNX Runtime on this computer, not the board"),
+    )

@@ -19,6 +19,7 @@ from edgedistill.errors import DeviceError, EdgeDistillError
 from edgedistill.prediction.features import NAMES, Features
 from edgedistill.prediction.user_measurements import factor_of, learn, measured_from_report
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.deployment import DONE, FleetRecord
 from edgedistill_device.benchmark.benchreport import KEYS
 from watch import Target
 from wounds import after_head, mutated_json
@@ -82,7 +83,7 @@ class _Said(Connection):
     def _ssh(self, flags, command, say=None, timeout_s=None):
         (words,) = command
         plain = f"{words} ".replace("'", "")
-        verb = next((name for name in ANSWERS if f" jetson {name} " in plain), "cat")
+        verb = next((name for name in ANSWERS if f" python3 {name} " in plain), "cat")
         answer = {"verb": verb, **ANSWERS[verb]} if verb != "cat" else ANSWERS[verb]
         self._activated |= verb == "activate"
         if verb == "status" and self._activated:
@@ -120,6 +121,20 @@ def fit_for_a_terminal(text):
     assert len(text) < 4000, f"{len(text)} characters are shown to a person"
 
 
+def rolled_out(bundle, row):
+    return FleetRecord(
+        version=1,
+        fleet="hall",
+        id=bundle.id,
+        model="m",
+        target="local",
+        serial=1,
+        until="activate",
+        stopped=None,
+        boards=[row],
+    )
+
+
 def protocol_lines(folder):
     """Three bytes: which verb's answer, its exit code, stdout or stderr; the rest is what is said there."""
     bundle = signed_bundle(Path(archives.make_signed(folder)[0]))
@@ -135,10 +150,9 @@ def protocol_lines(folder):
         except DeviceError as error:
             fit_for_a_terminal(str(error))
             raise
-        report = {"boards": [fleet._row(NANO, fleet.DONE, **fleet._figures(found))]}
-        for line in fleet.table_from_fleet(report).splitlines():
+        for line in fleet.table_from_fleet(rolled_out(bundle, fleet.row_of(NANO, DONE, found))).splitlines():
             fit_for_a_terminal(line)
-        json.dumps(found, allow_nan=False)
+        json.dumps(found.to_json(), allow_nan=False)
 
     corpus = [
         bytes([number, code, aim]) + json.dumps({"verb": verb, **ANSWERS[verb]}).encode()
@@ -175,13 +189,8 @@ def receipts(folder):
     bundle = signed_bundle(Path(archives.make_signed(folder)[0]))
     receipt, rows = folder / "receipt.json", folder / "fleet.json"
     deploy(Board(_Said(bundle, b"\0\0\1", b""), "edgedistill", "python3", len), bundle, Wanted(), receipt, _Heard())
-    known = {
-        "version": 1,
-        "id": bundle.id,
-        "until": "activate",
-        "boards": [fleet._row(NANO, fleet.DONE, p50_ms=5.0, fps=9.0)],
-    }
-    genuine = [receipt.read_bytes(), json.dumps(known).encode()]
+    row = fleet.row_of(NANO, DONE).model_copy(update={"p50_ms": 5.0, "fps": 9.0})
+    genuine = [receipt.read_bytes(), json.dumps(rolled_out(bundle, row).to_json()).encode()]
     hall = Fleet("hall", (NANO,), Rollout())
 
     def call(content):

@@ -99,9 +99,9 @@ def test_the_nanos_python_runs_the_bundle(finished_run):
     version = subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout
     assert version.startswith("Python 3.6")
     found = verify_and_bench(bundle_of(finished_run), runs=20, python=python)
-    assert found["bench"]["machine"]["python"].startswith("3.6")
-    assert found["verify"]["top1_agreement_fraction"] == 1
-    assert found["verify"]["max_relative_difference"] < 1e-3
+    assert found.bench.machine.python.startswith("3.6")
+    assert found.verify.top1_agreement_fraction == 1
+    assert found.verify.max_relative_difference < 1e-3
     assert sys.version_info >= (3, 11)
 
 

@@ -12,6 +12,7 @@ from edgedistill.core.text_table import table_lines
 from edgedistill.deployment.fleet import html_from_fleet, table_from_fleet
 from edgedistill.deployment.streams import clean
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.deployment import FleetRecord
 
 HOSTILE = [
     "\x1b[2J",
@@ -79,8 +80,9 @@ def test_pages_show_no_control_character():
             }
         ],
     }
-    assert "\x1b" not in html_from_fleet(report)
-    fit(table_from_fleet(report), lines=1)
+    fleet = FleetRecord.model_validate(report)
+    assert "\x1b" not in html_from_fleet(fleet)
+    fit(table_from_fleet(fleet), lines=1)
     assert _plain("a\x1b\nb|`") == "a\\x1b b/'"
 
 

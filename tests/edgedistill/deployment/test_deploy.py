@@ -10,7 +10,7 @@ import pytest
 
 from board_behind_sshd import TestBoard, id_of, make_keys, next_release, sign_again, signed
 from edgedistill.bundles.archive import write_archive
-from edgedistill.deployment.deploy import checked_bench
+from edgedistill.deployment.board import checked_bench
 from edgedistill.deployment.enrol import enrol
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
@@ -36,12 +36,12 @@ def board(enrolled, tmp_path):
 def test_two_releases_and_back(server, tmp_path, board, keys, first):
     said = []
     found = board.deploy(server.config, first, tmp_path / "r.json", said=said)
-    assert (found["id"], found["activate"]["previous"]) == (id_of(first), None)
-    assert found["verify"]["top1_agreement_fraction"] == 1
-    assert found["bench"]["host_ms"]["runs"] == len(found["samples_ms"]["host_ms"]) == 10
-    assert found["provenance"].startswith("stand-in: ONNX Runtime on")
+    assert (found.id, found.activate.previous) == (id_of(first), None)
+    assert found.verify.top1_agreement_fraction == 1
+    assert found.bench.host_ms.runs == len(found.samples_ms["host_ms"]) == 10
+    assert str(found.provenance).startswith("stand-in: ONNX Runtime on")
     with pytest.raises(BoardError, match="says fps is 'fast', which are no figures"):
-        checked_bench({**found["bench"], "fps": "fast"}, "board")
+        checked_bench({**found.bench.to_json(), "fps": "fast"}, "board")
     assert board.current() == id_of(first)
     assert board.served_equals(first)
     assert any("files to copy" in line for line in said)
@@ -51,7 +51,7 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     second, said = next_release(first, tmp_path / "second", keys, serial=2), []
     found = board.deploy(server.config, second, tmp_path / "r.json", said=said)
     assert any(line.startswith("board: 1 of ") for line in said), said  # only what changed travels
-    assert (board.current(), found["activate"]["previous"]) == (id_of(second), id_of(first))
+    assert (board.current(), found.activate.previous) == (id_of(second), id_of(first))
 
     said = []
     board.deploy(server.config, second, tmp_path / "r.json", said=said)
@@ -65,7 +65,8 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     with pytest.raises(BoardError, match="serial 1, and 2 of the same key was accepted before"):
         board.deploy(server.config, older, tmp_path / "r.json")
     found = board.deploy(server.config, older, tmp_path / "r.json", allow_downgrade=True, until="build")
-    assert "activate" not in found
+    assert found.activate is None
+    assert "activate" not in found.to_json()
     assert board.current() == id_of(first)
 
 
@@ -80,7 +81,7 @@ def test_a_damaged_current_release_is_restored_by_the_same_deployment(server, tm
     found = board.deploy(server.config, first, tmp_path / "r.json", said=said)
     assert f"board: {id_of(first)} is damaged there, and is mended" in said
     assert any(line.startswith("board: 1 of ") for line in said)  # the rest is taken from what lies there
-    assert found["activate"]["already"]
+    assert found.activate.already
     assert board.served_equals(first)
 
 
@@ -102,7 +103,7 @@ def test_enrolling_twice_brings_the_agent_up_to_date_and_keeps_keys(server, boar
     assert (board.root / "trusted.d" / "ours.pem").read_bytes() == keys.public.read_bytes()
     assert (after / "edgedistill_device" / "errors.py").is_file()
     assert [path.name for path in (board.root / "agents").iterdir()] == [after.name]
-    assert found["agent"]["sha256"] == json.loads((board.root / "agent" / "agent.json").read_text())["sha256"]
+    assert found.agent.sha256 == json.loads((board.root / "agent" / "agent.json").read_text())["sha256"]
 
 
 def test_an_agent_that_arrives_damaged_is_not_installed(server, board, keys, monkeypatch):
@@ -183,7 +184,7 @@ def test_a_failed_verify_is_told_and_nothing_is_switched(server, tmp_path, board
     bad = next_release(first, tmp_path / "bad", keys, serial=2)
     (bad / "model.onnx").write_bytes(model_that_disagrees())
     sign_again(bad, keys, serial=2)
-    with pytest.raises(BoardError, match="board: jetson verify: logits differ from the workstation's"):
+    with pytest.raises(BoardError, match="board: edgedistill_device verify: logits differ from the workstation's"):
         board.deploy(server.config, bad, tmp_path / "r.json")
     assert board.current() == ""
 

@@ -21,19 +21,19 @@ def board_with(release, folder, python, server, keys, **does):
 def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, board_python, keys, first, release):
     board = board_with(release, tmp_path, board_python, server, keys)
     found = board.deploy(server.config, first, tmp_path / "r.json")
-    assert (found["backend"], found["executed"]) == ("tensorrt", "fp16")
-    assert found["build"]["tensorrt"] == fakes.RELEASES[release]
-    assert found["bench"]["compute_ms"]["runs"] == 10
+    assert (found.backend, found.executed) == ("tensorrt", "fp16")
+    assert found.build.tensorrt == fakes.RELEASES[release]
+    assert found.bench.compute_ms.runs == 10
     assert board.current() == id_of(first)
     record = json.loads((board.root / "current" / "work" / "engine" / "engine.json").read_text())
-    assert record["engine_sha256"] == found["build"]["engine_sha256"]
+    assert record["engine_sha256"] == found.build.engine_sha256
 
     if release == "10.3":
         return
     engine = board.root / "current" / "work" / "engine" / record["engine"]
     engine.write_bytes(engine.read_bytes()[:-1])
     said = []
-    assert board.deploy(server.config, first, tmp_path / "r.json", said=said)["activate"]["already"]
+    assert board.deploy(server.config, first, tmp_path / "r.json", said=said).activate.already
     assert any(
         "truncated or not ours; run: python3 -m edgedistill_device build: what was done" in line for line in said
     )

@@ -11,6 +11,7 @@ from edgedistill.deployment.fleet import html_from_fleet, roll_out, table_from_f
 from edgedistill.deployment.inventory import load_fleet
 from edgedistill.errors import InventoryError
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.deployment import FleetRecord
 from sshd import Sshd, need_sshd
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,7 @@ def roll(fleet, bundle, said, **wanted):
 
 
 def states(report):
-    return {row["name"]: row["state"] for row in report["boards"]}
+    return {row.name: row.state for row in report.boards}
 
 
 def test_a_broken_canary_stops_it_and_a_rerun_goes_on(fleet):
@@ -67,21 +68,21 @@ def test_a_broken_canary_stops_it_and_a_rerun_goes_on(fleet):
     said = []
     report = roll(fleet, first, said)
     assert states(report) == {"nano-4": "failed", "nano-1": "waiting", "nano-2": "waiting", "nano-3": "waiting"}
-    assert report["stopped"] == "canary: 1 failed, 0 may"
-    assert report["boards"][0]["reason"] == "nano-4: canary is ill"
+    assert report.stopped == "canary: 1 failed, 0 may"
+    assert report.boards[0].reason == "nano-4: canary is ill"
     assert not any(board.current() or list((board.root / "releases").iterdir()) for board in boards.values())
 
     boards["nano-1"].fault("accept", "echo ill >&2; exit 1")  # one failure is in the budget
     report = roll(fleet, first, said)
     assert states(report) == {"nano-4": "done", "nano-1": "failed", "nano-2": "done", "nano-3": "done"}
-    assert report["stopped"] is None
+    assert report.stopped is None
 
     said.clear()
     report = roll(fleet, first, said)
     assert "3 boards have it already" in said
     assert not any(line.startswith("nano-2: ") for line in said)
     assert set(states(report).values()) == {"done"}
-    assert json.loads((folder / "report" / "fleet.json").read_text()) == report
+    assert json.loads((folder / "report" / "fleet.json").read_text()) == report.to_json()
     assert {path.name for path in (folder / "report").glob("nano-*.json")} == {f"{name}.json" for name in NAMES}
 
 
@@ -91,12 +92,13 @@ def test_the_budget_stops_the_wave(fleet):
         boards[name].fault("want", "echo ill >&2; exit 1")
     report = roll(fleet, second, [])
     assert states(report) == {"nano-4": "done", "nano-1": "failed", "nano-2": "failed", "nano-3": "waiting"}
-    assert report["stopped"] == "wave 1 of 2: 2 failed, 1 may"
+    assert report.stopped == "wave 1 of 2: 2 failed, 1 may"
 
 
 def test_the_page_and_the_table(fleet):
     report = json.loads((fleet[0] / "report" / "fleet.json").read_text())
     report["boards"][0]["reason"] = "<script>alert(1)</script>"
+    report = FleetRecord.model_validate(report)
     page = html_from_fleet(report)
     assert "<script" not in page
     assert not re.search(r"""(?:src|href)=""", page)

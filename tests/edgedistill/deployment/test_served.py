@@ -64,7 +64,7 @@ def test_a_deployment_serves_what_it_says(server, tmp_path, board, bundles, harm
     harm(board, old)
     with Connection("board", server.config) as machine:
         found = board.on(machine).status()
-    assert (found["current"], found["proven"]) == (new, False)
+    assert (found.current, found.proven) == (new, False)
     board.deploy(server.config, bundles[1], tmp_path / "1.json")
     assert board.current() == new
     assert board.served_equals(bundles[1])

@@ -100,7 +100,7 @@ def test_a_board_is_enrolled_and_asked_whatever_the_shell_of_its_login(of_shell,
     board = TestBoard(tmp_path / "board", board_python)
     board.enrol(of_shell.config, keys)
     with Connection("board", of_shell.config) as machine:
-        assert Board(machine, str(board.root), str(board.python), print).status()["current"] is None
+        assert Board(machine, str(board.root), str(board.python), print).status().current is None
 
 
 def test_a_relative_configuration_serves_commands_and_copies(server, tmp_path, monkeypatch):
