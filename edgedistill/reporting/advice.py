@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edgedistill.config.loading import apply_override, recipe_from_table
+from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
 from edgedistill.reporting.checks import why_untrained
@@ -151,7 +152,7 @@ def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[
     bigger = _bigger_student(recipe.student.model)
     if bigger:
         yield "A bigger student", f"student.model={bigger}"
-    if distill.loss != "mse":
+    if logit_loss_row(distill.loss).has_temperature:
         temperature = 2.0 if distill.temperature > 2 else 4.0
         yield f"Another temperature (it was {distill.temperature:g})", f"distill.temperature={temperature:g}"
     if distill.feature_weight == 0:
