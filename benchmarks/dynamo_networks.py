@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgedistill.models.build import build_model
-from edgedistill.models.students import STUDENTS
+from edgedistill.models.families import STUDENTS
 
 STUDENT_PX, CLASSES, SEED = 64, 10, 0
 

@@ -14,6 +14,7 @@ from edgedistill.config.base import Section
 from edgedistill.config.cost import CostConfig
 from edgedistill.config.data import AugmentConfig, DataConfig
 from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
+from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
 from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 
@@ -51,8 +52,9 @@ class Recipe(Section):
         for key, method in (("teachers", "ensemble"), ("assistants", "progressive")):
             if getattr(distill, key) and distill.method != method:
                 raise ValueError(f"distill.{key} is for distill.method = {method!r}, got {distill.method!r}")
-        if distill.standardise and distill.loss not in {"kd", "dkd"}:
-            raise ValueError(f"distill.standardise is for loss kd or dkd, got {distill.loss!r}")
+        if distill.standardise and not logit_loss_row(distill.loss).standardises:
+            able = " or ".join(row.name for row in LOGIT_ROWS if row.standardises)
+            raise ValueError(f"distill.standardise is for loss {able}, got {distill.loss!r}")
         if distill.feature_weight > 0 and distill.method not in {"kd", "data_free"}:
             raise ValueError(f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0")
         return self

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from edgedistill.config.base import Fraction, Positive, Section, Seed
+from edgedistill.config.methods import FeatureLossName, LogitLossName, feature_loss_row
 
 
 class TrainingConfig(Section):
@@ -107,7 +108,7 @@ class DistillConfig(TrainingConfig):
     """who teaches, and for `data_free` on what; docs/methods.md"""
     pool: Literal["beside", "instead"] = "beside"
     """data.unlabelled, when given, is learnt from beside or instead of the labelled images"""
-    loss: Literal["kd", "dkd", "dist", "wttm", "mse"] = "kd"
+    loss: LogitLossName = "kd"
     """how the student's logits are compared with the teacher's"""
     temperature: Positive = 4.0
     """softmax temperature of both networks; wttm takes its inverse as the power; mse has none"""
@@ -119,7 +120,7 @@ class DistillConfig(TrainingConfig):
     """of the soft-label term; the hard labels get 1 - kd_weight"""
     feature_weight: Annotated[float, Field(ge=0)] = 0.0
     """of the match of features; 0 leaves it out. Alone, or strong, it hurts MobileNets"""
-    feature_loss: Literal["pooled", "relational", "fitnet", "attention", "review"] = "pooled"
+    feature_loss: FeatureLossName = "pooled"
     """the first two use cached pooled features; the others feature maps of the teacher, online"""
     student_taps: tuple[str, ...] = ()
     """modules whose feature maps are matched; found by depth when empty"""
@@ -156,7 +157,7 @@ class DistillConfig(TrainingConfig):
     @property
     def cache_features(self) -> bool:
         """Whether the teacher's pooled features are cached beside its logits."""
-        return self.feature_weight > 0 and self.feature_loss in {"pooled", "relational"}
+        return self.feature_weight > 0 and feature_loss_row(self.feature_loss).cached
 
     @property
     def cached_views(self) -> int:

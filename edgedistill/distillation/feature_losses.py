@@ -5,17 +5,18 @@ For pooled features and their projector see `losses.feature_loss` and `losses.pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgedistill.distillation.losses import feature_loss, projector_between
 from edgedistill.distillation.projectors import Fusion, Hint
 from edgedistill.errors import RecipeError
 from edgedistill.models.taps import Pair, lines_from_pairs
 
-MATCHERS = ("fitnet", "attention", "review")
+CachedLoss = Callable[[Tensor, Tensor], Tensor]
 # The authors' 512 is for students as wide as that. Between mobilenetv3_small_050 and resnet18 it
 # makes the fusions as dear as the ResNet itself (counted in multiply-accumulates).
 WIDEST_MIDDLE = 64
@@ -43,16 +44,9 @@ def matcher_between(kind: str, pairs: Sequence[Pair], seed: int) -> nn.Module:
         raise RecipeError(f"no loss on maps is called {kind!r}; there are: {', '.join(MATCHERS)}")
     if not pairs:
         raise RecipeError(f"{kind} needs at least one pair of taps, got none")
-    if kind == "attention":
-        for pair, line in zip(pairs, lines_from_pairs(pairs), strict=True):
-            if min(min(tap.height, tap.width) for tap in pair) < 2:
-                raise RecipeError(
-                    f"attention over a map of 1x1 is always the same ({line}); take a shallower tap or larger images"
-                )
-        return AttentionMatcher()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return FitNetMatcher(pairs) if kind == "fitnet" else ReviewMatcher(pairs)
+        return MATCHERS[kind](pairs)
 
 
 def hint_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -200,6 +194,14 @@ class FitNetMatcher(nn.Module):
 class AttentionMatcher(nn.Module):
     """`attention_loss` of each pair; see `matcher_between`."""
 
+    def __init__(self, pairs: Sequence[Pair]):
+        super().__init__()
+        for pair, line in zip(pairs, lines_from_pairs(pairs), strict=True):
+            if min(min(tap.height, tap.width) for tap in pair) < 2:
+                raise RecipeError(
+                    f"attention over a map of 1x1 is always the same ({line}); take a shallower tap or larger images"
+                )
+
     def forward(self, student_maps: Sequence[Tensor], teacher_maps: Sequence[Tensor]) -> Tensor:
         with _float32(student_maps[0]):
             pairs = zip(student_maps, teacher_maps, strict=True)
@@ -237,6 +239,25 @@ class ReviewMatcher(nn.Module):
                 fused, deeper = fusion(student, deeper, size)
                 losses.append(hcl_loss(fused, _unit_rms(F.adaptive_avg_pool2d(teacher, size))))
             return torch.stack(losses).mean()
+
+
+def _pooled(student_width: int, teacher_width: int, seed: int) -> tuple[CachedLoss, nn.Module]:
+    projector = projector_between(student_width, teacher_width, seed)
+    return lambda student, teacher: feature_loss(student, teacher, projector), projector
+
+
+# Name, as in config/methods.py -> (channels of the student's pooled features, of the teacher's, seed) -> the loss of
+# (N, F_s) and (N, F_t) features, and what is trained with the student and thrown away after it, or None.
+CACHED_LOSSES: dict[str, Callable[[int, int, int], tuple[CachedLoss, nn.Module | None]]] = {
+    "pooled": _pooled,
+    "relational": lambda *_: (rkd_loss, None),
+}
+# Name, as in config/methods.py -> a module made from the pairs of taps; see `matcher_between`.
+MATCHERS: dict[str, Callable[[Sequence[Pair]], nn.Module]] = {
+    "fitnet": FitNetMatcher,
+    "attention": AttentionMatcher,
+    "review": ReviewMatcher,
+}
 
 
 def _float32(like: Tensor) -> torch.autocast:

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from edgedistill.config.methods import feature_loss_row
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.training import DistillConfig
 from edgedistill.core.distributed import gathered
-from edgedistill.distillation.feature_losses import matcher_between, rkd_loss
+from edgedistill.distillation.feature_losses import CACHED_LOSSES, matcher_between
 from edgedistill.distillation.logit_cache import LogitCache
-from edgedistill.distillation.losses import feature_loss, projector_between
 from edgedistill.models.build import outputs
 from edgedistill.models.taps import Tapped, find_taps, lines_from_pairs, named_taps, pair_taps
 from edgedistill.models.weights import load_weights
@@ -44,19 +44,15 @@ def feature_lesson(
     """
     if recipe.distill.matches_maps:
         return _of_maps(recipe, taught, terms, teacher_weights, model, seed, device, say)
-    if recipe.distill.feature_loss == "relational":
+    student_width = _feature_width(model, recipe.data.size)
+    loss, projector = CACHED_LOSSES[recipe.distill.feature_loss](student_width, cache.feature_width, seed)
+    whole_batch = feature_loss_row(recipe.distill.feature_loss).whole_batch
 
-        def relational(found: Outputs, batch: Batch) -> Tensor:
-            teacher = cache.features(batch).to(device)
-            return rkd_loss(gathered(found.features), gathered(teacher))
+    def cached(found: Outputs, batch: Batch) -> Tensor:
+        features = (found.features, cache.features(batch).to(device))
+        return loss(*(map(gathered, features) if whole_batch else features))
 
-        return Lesson(taught, {**terms, "feature": _term(recipe.distill, relational)})
-    projector = projector_between(_feature_width(model, recipe.data.size), cache.feature_width, seed)
-
-    def pooled(found: Outputs, batch: Batch) -> Tensor:
-        return feature_loss(found.features, cache.features(batch).to(device), projector)
-
-    return Lesson(taught, {**terms, "feature": _term(recipe.distill, pooled)}, extra=projector)
+    return Lesson(taught, {**terms, "feature": _term(recipe.distill, cached)}, extra=projector)
 
 
 def _of_maps(

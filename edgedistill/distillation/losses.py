@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
+from edgedistill.config.training import DistillConfig
 from edgedistill.distillation.weighted import mean_kl, mean_of, pearson
 
-LOGIT_LOSSES = ("kd", "dkd", "dist", "wttm", "mse")
-_AT_TWO_CLASSES = {
-    "dkd": "NCKD is 0 for two classes: dkd is then kd scaled by alpha; beta has no effect",
-    "dist": "two classes correlate by sign alone: dist has no inter term then, only intra",
-}
 _STANDARDISED_PAIR = "standardising needs 3 classes: two logits become ±0.7071, whatever they were"
 
 
@@ -20,20 +19,21 @@ def why_not_for(loss: str, standardise: bool, classes: int) -> str | None:
     """One line on why this loss teaches nothing at this many classes, or None. Ask before training.
 
     Raises:
-        ValueError: loss is not in `LOGIT_LOSSES`.
+        ValueError: loss is not in `config.methods.LOGIT_ROWS`.
     """
-    if loss not in LOGIT_LOSSES:
-        raise ValueError(f"no logit loss is called {loss!r}; there are: {', '.join(LOGIT_LOSSES)}")
+    row = logit_loss_row(loss)
     if standardise and classes < 3:
         return _STANDARDISED_PAIR
-    if loss != "mse" and classes < 2:
-        return f"{loss} needs 2 or more classes: the softmax over one is always 1; use mse"
+    if classes < row.min_classes:
+        reason = ": the softmax over one is always 1" if classes == 1 else ""
+        other = next((f"; use {other.name}" for other in LOGIT_ROWS if other.min_classes <= classes), "")
+        return f"{loss} needs {row.min_classes} or more classes{reason}{other}"
     return None
 
 
 def note_for(loss: str, classes: int) -> str | None:
     """One line on what this loss turns into at this many classes, or None."""
-    return _AT_TWO_CLASSES.get(loss) if classes == 2 else None
+    return (logit_loss_row(loss).at_two_classes or None) if classes == 2 else None
 
 
 def kd_loss(
@@ -194,6 +194,22 @@ def mse_loss(student_outputs: Tensor, teacher_outputs: Tensor, weights: Tensor |
     if weights is None:
         return F.mse_loss(student, teacher)
     return mean_of((student - teacher).square().mean(dim=1), weights)
+
+
+# Name, as in config/methods.py -> (distill, student logits, teacher logits, labels, weights) -> loss.
+LOGIT_LOSSES: dict[str, Callable[[DistillConfig, Tensor, Tensor, Tensor, Tensor | None], Tensor]] = {
+    "kd": lambda distill, student, teacher, _, weights: kd_loss(student, teacher, distill.temperature, weights),
+    "dkd": lambda distill, student, teacher, labels, weights: dkd_loss(
+        student, teacher, labels, distill.temperature, beta=distill.dkd_beta, weights=weights
+    ),
+    "dist": lambda distill, student, teacher, _, weights: dist_loss(
+        student, teacher, distill.temperature, weights=weights
+    ),
+    "wttm": lambda distill, student, teacher, _, weights: wttm_loss(
+        student, teacher, 1 / max(1.0, distill.temperature), weights
+    ),
+    "mse": lambda distill, student, teacher, _, weights: mse_loss(student, teacher, weights),
+}
 
 
 def standardised(logits: Tensor) -> Tensor:

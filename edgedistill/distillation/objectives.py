@@ -5,19 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.training import DistillConfig
 from edgedistill.core.distributed import gathered, mean_over_ranks
 from edgedistill.distillation.logit_cache import LogitCache
-from edgedistill.distillation.losses import (
-    dist_loss,
-    dkd_loss,
-    kd_loss,
-    label_losses,
-    mse_loss,
-    standardised,
-    why_not_for,
-    wttm_loss,
-)
+from edgedistill.distillation.losses import LOGIT_LOSSES, label_losses, standardised, why_not_for
 from edgedistill.errors import RecipeError
 from edgedistill.training.batches import Batch
 from edgedistill.training.loop import Outputs, Term
@@ -44,24 +36,15 @@ def soft_label_loss(
 
     Args:
         student, teacher: (N, C) logits.
-        labels: (N,) int64, for dkd.
+        labels: (N,) int64, for the losses that read them.
         weights: (N,) of the images, or None for 1 each.
 
     Returns:
         () tensor.
     """
-    temperature = distill.temperature
     if distill.standardise:
         student, teacher = standardised(student), standardised(teacher)
-    if distill.loss == "dkd":
-        return dkd_loss(student, teacher, labels, temperature, beta=distill.dkd_beta, weights=weights)
-    if distill.loss == "dist":
-        return dist_loss(student, teacher, temperature, weights=weights)
-    if distill.loss == "wttm":
-        return wttm_loss(student, teacher, 1 / max(1.0, temperature), weights=weights)
-    if distill.loss == "mse":
-        return mse_loss(student, teacher, weights=weights)
-    return kd_loss(student, teacher, temperature, weights=weights)
+    return LOGIT_LOSSES[distill.loss](distill, student, teacher, labels, weights)
 
 
 def logit_terms(
@@ -80,13 +63,14 @@ def logit_terms(
     Source: Zhang et al. 2021, arXiv:2104.10510 (class weights in the distillation term as well).
     """
     weighed = None if class_weights is None else class_weights.to(device)
-    # DIST correlates over the batch, so it must see the whole of it.
-    whole = gathered if distill.loss == "dist" else _as_it_is
+    row = logit_loss_row(distill.loss)
+    whole = gathered if row.whole_batch else _as_it_is
 
     def soft(found: Outputs, batch: Batch) -> Tensor:
         teacher = cache.logits(batch).to(device)
         labels = batch.main_labels
-        labels = torch.where(labels >= 0, labels, teacher.argmax(dim=1))  # for dkd, of a pool
+        if row.needs_labels:  # an image of a pool has none
+            labels = whole(torch.where(labels >= 0, labels, teacher.argmax(dim=1)))
         weights = None if weighed is None else whole(image_weights(batch, weighed))
         return soft_label_loss(distill, whole(found.logits), whole(teacher), labels, weights)
 

@@ -12,17 +12,8 @@ import torch
 from edgedistill.config.training import NetConfig, StudentConfig
 from edgedistill.errors import RecipeError
 from edgedistill.models.build import build_model, parameter_count
+from edgedistill.models.families import ASSISTANTS
 
-CANDIDATES = (
-    "mobilenetv3_small_100",
-    "mobilenetv2_100",
-    "tf_efficientnet_lite0",
-    "mobilenetv3_large_100",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-)
 FAR = 100  # teacher over student, parameters; from here on two assistants
 
 
@@ -42,7 +33,7 @@ def choose_assistants(teacher: str, student: StudentConfig, classes: int) -> tup
     """
     largest, smallest = _parameters(teacher, classes), _parameters(student.model, classes)
     between = {
-        name: size for name in CANDIDATES if smallest * 1.2 < (size := _parameters(name, classes)) < largest / 1.2
+        name: size for name in ASSISTANTS if smallest * 1.2 < (size := _parameters(name, classes)) < largest / 1.2
     }
     if not between:
         raise RecipeError(

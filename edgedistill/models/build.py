@@ -14,6 +14,7 @@ from torchvision.models.shufflenetv2 import ShuffleNetV2
 from torchvision.models.squeezenet import SqueezeNet
 
 from edgedistill.errors import RecipeError
+from edgedistill.models.families import STUDENT_PREFIXES, TORCHVISION
 from edgedistill_device.preprocess_spec import FULL_RANGE, Preprocess, size_of
 
 SQUEEZENETS = {"squeezenet1_0": "1_0", "squeezenet1_1": "1_1"}
@@ -23,27 +24,6 @@ SHUFFLENETS = {  # channels after each stage
     "shufflenet_v2_x1_5": [24, 176, 352, 704, 1024],
     "shufflenet_v2_x2_0": [24, 244, 488, 976, 2048],
 }
-TORCHVISION = (*SQUEEZENETS, *SHUFFLENETS)
-# Families whose members export and pass the 8.2 pre-flight: `edgedistill students` has the table.
-STUDENT_FAMILIES = (
-    "mobilenetv1_",
-    "mobilenetv2_",
-    "mobilenetv3_",
-    "mobilenetv4_",
-    "tf_mobilenetv3_",
-    "efficientnet_lite",
-    "tf_efficientnet_lite",
-    "efficientnet_b0",
-    "tf_efficientnet_b0",
-    "ghostnet_",
-    "mnasnet_",
-    "fbnetc_",
-    "lcnet_",
-    "regnetx_002",
-    "resnet18",
-    "mobileone_s0",
-    "repvgg_a0",
-)
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
 
 
@@ -102,7 +82,7 @@ def refuse_unless_student(name: str) -> None:
     if name in TORCHVISION:
         return
     _refuse_unknown(name)
-    if not name.startswith(STUDENT_FAMILIES):
+    if not name.startswith(STUDENT_PREFIXES):
         raise RecipeError(
             f"student.model = {name!r} is not a student family; take a timm MobileNet (V1 to V4), "
             f"EfficientNet-Lite or B0, {' / '.join(SQUEEZENETS)}, or another of `edgedistill students`"

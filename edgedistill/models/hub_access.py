@@ -17,7 +17,7 @@ import timm
 import torch
 
 from edgedistill.errors import WeightsError
-from edgedistill.models.build import TORCHVISION
+from edgedistill.models.families import TORCHVISION
 
 WAIT_SECONDS = 8.0  # for all answers together
 _FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository on the hub, in timm's order

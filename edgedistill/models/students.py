@@ -1,14 +1,13 @@
 """`edgedistill students`: which networks can be students, and what each board's parser says of them.
 
-The answer is stored in students.json, with the date and the libraries it was made with; `refresh`
-makes it again. Weights are random, so nothing here is about accuracy.
+The networks are those of families.py. The answer is stored in students.json, with the date and the libraries it was
+made with; `edgedistill students --refresh` makes it again. Weights are random, so nothing here is about accuracy.
 """
 
 from __future__ import annotations
 
 import json
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from edgedistill.config.target import load_target
@@ -16,89 +15,23 @@ from edgedistill.config.target import load_target
 STORED = "students.json"
 IMAGE_PX, CLASSES, SEED = 224, 1000, 0
 
-STUDENTS = (
-    "mobilenetv1_100",
-    "mobilenetv1_100h",
-    "mobilenetv1_125",
-    "mobilenetv2_035",
-    "mobilenetv2_050",
-    "mobilenetv2_075",
-    "mobilenetv2_100",
-    "mobilenetv2_110d",
-    "mobilenetv2_120d",
-    "mobilenetv2_140",
-    "mobilenetv3_small_050",
-    "mobilenetv3_small_075",
-    "mobilenetv3_small_100",
-    "mobilenetv3_large_075",
-    "mobilenetv3_large_100",
-    "mobilenetv3_rw",
-    "tf_mobilenetv3_small_075",
-    "tf_mobilenetv3_small_100",
-    "tf_mobilenetv3_small_minimal_100",
-    "tf_mobilenetv3_large_075",
-    "tf_mobilenetv3_large_100",
-    "tf_mobilenetv3_large_minimal_100",
-    "mobilenetv4_conv_small_035",
-    "mobilenetv4_conv_small_050",
-    "mobilenetv4_conv_small",
-    "mobilenetv4_conv_medium",
-    "mobilenetv4_conv_blur_medium",
-    "mobilenetv4_conv_aa_medium",
-    "mobilenetv4_conv_large",
-    "mobilenetv4_conv_aa_large",
-    "mobilenetv4_hybrid_medium_075",
-    "mobilenetv4_hybrid_medium",
-    "mobilenetv4_hybrid_large_075",
-    "mobilenetv4_hybrid_large",
-    "efficientnet_b0",
-    "tf_efficientnet_b0",
-    "efficientnet_lite0",
-    "efficientnet_lite1",
-    "efficientnet_lite2",
-    "tf_efficientnet_lite0",
-    "tf_efficientnet_lite1",
-    "tf_efficientnet_lite2",
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "ghostnet_050",
-    "ghostnet_100",
-    "ghostnet_130",
-    "mnasnet_small",
-    "mnasnet_050",
-    "mnasnet_075",
-    "mnasnet_100",
-    "mnasnet_140",
-    "fbnetc_100",
-    "lcnet_035",
-    "lcnet_050",
-    "lcnet_075",
-    "lcnet_100",
-    "lcnet_150",
-    "shufflenet_v2_x0_5",
-    "shufflenet_v2_x1_0",
-    "shufflenet_v2_x1_5",
-    "shufflenet_v2_x2_0",
-    "regnetx_002",
-    "resnet18",
-    "mobileone_s0",
-    "repvgg_a0",
-)
-
 
 def stored() -> dict[str, Any]:
-    """What the last refresh found."""
+    """The table that the package brings."""
     text = (resources.files("edgedistill.models") / STORED).read_text(encoding="utf-8")
     return json.loads(text)
 
 
-def students(target_name: str) -> dict[str, Any]:
-    """The stored table for one board: target, tensorrt, made, libraries, compiler, rows.
+def students(target_name: str, table: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The table for one board: target, tensorrt, made, libraries, compiler, rows.
+
+    Args:
+        table: of all boards, as `stored` gives it; the stored one when None.
 
     Raises:
         RecipeError: no such board.
     """
-    target, table = load_target(target_name), stored()
+    target, table = load_target(target_name), table or stored()
     rows = []
     for row in table["rows"]:
         verdict = row["preflight"].get(target.tensorrt) if target.tensorrt else None
@@ -129,8 +62,3 @@ def text_from_students(table: dict[str, Any]) -> str:
 
 def verdict_word(part: dict[str, Any] | None) -> str:
     return part["verdict"] if part else "not asked"
-
-
-def stored_path() -> Path:
-    """Where `--refresh` writes: beside this module."""
-    return Path(str(resources.files("edgedistill.models") / STORED))

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from edgedistill.core.files import sha256_of, write_bytes
 from edgedistill.errors import WeightsError
-from edgedistill.models.build import TORCHVISION, build_model, head_names
+from edgedistill.models.build import build_model, head_names
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names, without_prefix
+from edgedistill.models.families import TORCHVISION
 from edgedistill.models.heads import Head, head_from, is_head, refuse_untrained, short
 from edgedistill.models.hub import timm_state, torchvision_file
 from edgedistill.models.hub_access import from_cache_or_in_reach

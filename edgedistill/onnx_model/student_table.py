@@ -15,9 +15,11 @@ import torch
 
 from edgedistill.config.target import load_target, releases
 from edgedistill.core.files import write_json
-from edgedistill.errors import EdgeDistillError
+from edgedistill.core.text import printable
+from edgedistill.errors import EdgeDistillError, RunFolderError
 from edgedistill.models.build import build_model, parameter_count
-from edgedistill.models.students import CLASSES, IMAGE_PX, SEED, STUDENTS, verdict_word
+from edgedistill.models.families import STUDENTS
+from edgedistill.models.students import CLASSES, IMAGE_PX, SEED, verdict_word
 from edgedistill.onnx_model.compile import COMPILERS, compile_onnx, compiler_here
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.graph import count
@@ -28,11 +30,14 @@ _LIBRARIES = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "onnxslim",
 
 
 def refresh(path: Path, say: Callable[[str], None], names: tuple[str, ...] = STUDENTS) -> dict[str, Any]:
-    """Export, check and compile every student anew, and write the table.
+    """Export, check and compile every student anew, and write the table to `path`.
 
     Raises:
         RunFolderError: the file cannot be written.
     """
+    if not path.parent.is_dir():  # asked before the work of minutes
+        folder = printable(str(path.parent))
+        raise RunFolderError(f"{printable(path.name)}: there is no folder {folder}; make it, or name another file")
     started, rows = time.monotonic(), []
     for number, name in enumerate(names, start=1):
         rows.append(_examined(name))

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edgedistill.config.loading import apply_override, recipe_from_table
+from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
+from edgedistill.models.families import ADVISED
+from edgedistill.prediction.choose import accuracies
 from edgedistill.reporting.checks import why_untrained
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import is_stand_in, spot_of
@@ -17,14 +20,6 @@ from edgedistill.training.schedule import STUDENT_STEPS
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
 SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its recall
-STUDENTS = (  # from small to big, by parameters
-    "mobilenetv3_small_050",
-    "mobilenetv3_small_075",
-    "mobilenetv3_small_100",
-    "mobilenetv2_100",
-    "mobilenetv3_large_100",
-    "efficientnet_b0",
-)
 
 
 def warnings_of(report: dict[str, Any]) -> list[str]:
@@ -151,7 +146,7 @@ def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[
     bigger = _bigger_student(recipe.student.model)
     if bigger:
         yield "A bigger student", f"student.model={bigger}"
-    if distill.loss != "mse":
+    if logit_loss_row(distill.loss).has_temperature:
         temperature = 2.0 if distill.temperature > 2 else 4.0
         yield f"Another temperature (it was {distill.temperature:g})", f"distill.temperature={temperature:g}"
     if distill.feature_weight == 0:
@@ -180,9 +175,11 @@ def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:
 
 
 def _bigger_student(model: str) -> str | None:
-    """The next of STUDENTS; a network that is not among them gets the second biggest."""
+    """The next of the advised students, by reference accuracy; for a network that is not advised, the second best."""
+    known = accuracies()
+    ladder = sorted(ADVISED, key=lambda name: known[name].top1_percent)
     name = model.partition(".")[0]
-    if name not in STUDENTS:
-        return STUDENTS[-2]
-    following = STUDENTS[STUDENTS.index(name) + 1 :]
+    if name not in ladder:
+        return ladder[-2]
+    following = ladder[ladder.index(name) + 1 :]
     return following[0] if following else None

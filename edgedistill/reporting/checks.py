@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
 from edgedistill.reporting.commands import Command
 
@@ -125,7 +126,7 @@ def _about_distance(teacher: dict, student: dict, recipe: Recipe, command: Comma
 
 def _about_temperature(student: dict, recipe: Recipe, command: Command) -> list[str]:
     top = student.get("teacher_top_probability")
-    if top is None or recipe.distill.loss == "mse":
+    if top is None or not logit_loss_row(recipe.distill.loss).has_temperature:
         return []
     chance = 1 / len(student["validation"]["per_class_recall"])
     temperature = recipe.distill.temperature

@@ -21,7 +21,7 @@ from torch import nn
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import EdgeDistillError
 from edgedistill.models.build import build_model
-from edgedistill.models.students import STUDENTS
+from edgedistill.models.families import STUDENTS
 from edgedistill.onnx_model.export import graph_from_model
 from edgedistill.prediction.features import NAMES, STORED, Features, features_from_file
 from edgedistill.prediction.fitting.yolo import Yolo11, yolov8n_cls

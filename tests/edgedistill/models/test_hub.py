@@ -11,7 +11,8 @@ from torchvision.models import get_model_weights
 
 from edgedistill.errors import WeightsError
 from edgedistill.models import hub, hub_access
-from edgedistill.models.build import TORCHVISION, build_model
+from edgedistill.models.build import build_model
+from edgedistill.models.families import TORCHVISION
 from edgedistill.models.weights import model_from_weights
 
 BY_ADDRESS = "legacy_seresnet18.in1k"  # of timm, from an address and not from Hugging Face

@@ -17,7 +17,8 @@ from edgedistill.models.build import (
     preprocess_of,
     refuse_unless_student,
 )
-from edgedistill.models.students import STUDENTS, stored, students, text_from_students
+from edgedistill.models.families import STUDENTS
+from edgedistill.models.students import stored, students, text_from_students
 from edgedistill.onnx_model.compile import compiler_here
 from edgedistill.onnx_model.student_table import randomised, refresh
 

@@ -12,7 +12,7 @@ from edgedistill.cli.main import main
 from edgedistill.config.edit import write_choice
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.errors import RecipeError
-from edgedistill.models.students import STUDENTS
+from edgedistill.models.families import STUDENTS
 from edgedistill.prediction.choose import SOURCES, choose, pareto
 
 RECIPE = """# mine, do not touch
