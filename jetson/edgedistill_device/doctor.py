@@ -21,14 +21,7 @@ from edgedistill_device.board.identity import (
     memory_warnings,
 )
 from edgedistill_device.board.sampler import said_by
-from edgedistill_device.doctor_packages import (
-    cuda_check,
-    deadly_imports,
-    numpy_check,
-    onnxruntime_check,
-    opencv_checks,
-    tensorrt_check,
-)
+from edgedistill_device.doctor_packages import backend_checks, deadly_imports, numpy_check, opencv_checks
 from edgedistill_device.json_text import json_text
 
 OLDEST_PYTHON = (3, 6)
@@ -49,15 +42,9 @@ def checks(folder=".", root="/"):
     jetson = is_jetson(root) or bool(hidden) or "nvidia-l4t-core" in packages
     deadly = deadly_imports()  # before anything is imported
     numpy = numpy_check(deadly)  # first: the others are judged by it
-    tensorrt = tensorrt_check(packages, jetson, deadly)
-    found = [
-        jetpack_check(release, packages, board, hidden),
-        tensorrt,
-        cuda_check(packages, jetson, root),
-        onnxruntime_check(not jetson and not tensorrt.ok, deadly),
-        python_check(sys.version_info),
-        numpy,
-    ]
+    found = [jetpack_check(release, packages, board, hidden)]
+    found += backend_checks(packages, jetson, deadly, root)
+    found += [python_check(sys.version_info), numpy]
     found += opencv_checks(deadly) + [
         openssl_check(said_by(["openssl", "version"])),
         disk_check(folder),

@@ -55,6 +55,29 @@ def load(name, mend):
     return module
 
 
+def version_of(name, deadly, mend):
+    """What doctor says of a package: (its version, None, ""), or (None, why not, what helps).
+
+    Args:
+        name: of the module.
+        deadly: {module: signal} of those whose import ends a process.
+        mend: as for `load`.
+    """
+    if name in deadly:
+        return None, "importing it dies of " + deadly[name], mend
+    try:
+        return str(load(name, mend).__version__), None, ""
+    except Exception as error:
+        return (None,) + why_and_mend(error, mend)
+
+
+def why_and_mend(error, mend):
+    """(why a package is of no use, what helps); `mend`: where the error does not say."""
+    if isinstance(error, PackageError):
+        return error.why, error.mend
+    return line_of(error), mend
+
+
 def opencv():
     """cv2, of OpenCV 4 or newer.
 

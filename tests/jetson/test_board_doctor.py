@@ -12,6 +12,7 @@ import fakes
 from bundles import ROOT
 from edgedistill_device import doctor
 from edgedistill_device.board import identity
+from edgedistill_device.engine.runners.tensorrt_backend import tensorrt_check
 from tools import needs
 
 
@@ -80,11 +81,11 @@ def test_versions():
 def test_a_python_that_does_not_see_tensorrt(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     nano = doctor.packages_from_text(boards.sample("dpkg_nano_jp4.txt"))
-    row = doctor.tensorrt_check(nano, True)
+    row = tensorrt_check(nano, True)
     assert row.found.startswith("libraries 8.2.1, but ")
     assert row.advice.endswith("use /usr/bin/python3")
-    assert "python3-libnvinfer" in doctor.tensorrt_check({}, True).advice
-    assert doctor.tensorrt_check({}, False).advice.startswith("only --backend onnxruntime")
+    assert "python3-libnvinfer" in tensorrt_check({}, True).advice
+    assert tensorrt_check({}, False).advice.startswith("only --backend onnxruntime")
 
 
 def test_no_room_on_the_disk(tmp_path, monkeypatch):

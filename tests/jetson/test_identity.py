@@ -8,8 +8,8 @@ import pytest
 import boards
 from edgedistill_device import doctor
 from edgedistill_device.board import identity, telemetry
-from edgedistill_device.doctor_packages import cuda_check
 from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.runners.tensorrt_backend import cuda_check
 from edgedistill_device.errors import EngineError
 
 NANO = "NVIDIA Jetson Nano Developer Kit"

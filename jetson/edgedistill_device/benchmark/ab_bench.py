@@ -8,7 +8,6 @@ on distributions or on rounds being independent. The ratio is the median of the 
 goes from one of them to another (order statistics, as for any median).
 """
 
-import os
 import random
 import time
 from contextlib import ExitStack, contextmanager
@@ -16,8 +15,7 @@ from contextlib import ExitStack, contextmanager
 from edgedistill_device.benchmark.bench import SETTLE, Turn, keep_samples, measure_ms, summary_ms
 from edgedistill_device.board import sampler, telemetry
 from edgedistill_device.board.conditions import conditions, warnings
-from edgedistill_device.engine import engine_file
-from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.engine.runners import backend_named, open_runner
 from edgedistill_device.errors import BenchError, DeviceMemoryError
 from edgedistill_device.preprocess import Preparer
 
@@ -44,8 +42,7 @@ def both(backend, first, second):
     """
     with ExitStack() as opened:
         one = opened.enter_context(open_runner(backend, *first, verified=True))
-        if backend == "tensorrt":
-            _check_room(second[0])
+        _check_room(backend_named(backend).engine_mib(second[0]))
         try:
             two = opened.enter_context(open_runner(backend, *second, verified=True))
         except (MemoryError, DeviceMemoryError) as error:
@@ -192,12 +189,15 @@ def _tail(number, most):
     return total
 
 
-def _check_room(folder):
-    """On a Jetson too little is no error but the kernel's OOM killer: ask before."""
-    name = str(engine_file.read_record(folder)["engine"])
-    path = os.path.join(engine_file.engine_folder(folder), name)
-    size = os.path.getsize(path) if os.path.isfile(path) else 0  # then the runner says so
-    need = ROOM_MIB + 2 * (size >> 20)  # its bytes as they are read, and again on the GPU
+def _check_room(engine_mib):
+    """On a Jetson too little is no error but the kernel's OOM killer: ask before.
+
+    Args:
+        engine_mib: of the second one; None: nobody knows.
+    """
+    if engine_mib is None:
+        return
+    need = ROOM_MIB + 2 * engine_mib  # its bytes as they are read, and again on the GPU
     available = telemetry.memory()["available_mib"]
     if available is not None and available < need:
         raise BenchError(_NO_ROOM % ("%d MiB are available, %d needed" % (available, need),))

@@ -5,7 +5,7 @@ work/engine/ <hash>.engine    what TensorRT built here
                               file's hash, TensorRT, CUDA, SM, board, flags, seconds, memory
              verified.json    the engine in force: what `verify` found, the hashes of the engine and
                               of the manifest (so of model, goldens and tolerances), its sidecar
-             verified-onnxruntime.json   the same of the stand-in, whose "engine" is model.onnx
+             verified-NAME.json   the same of a backend that builds nothing: its "engine" is model.onnx
              verify.lock      held while `verify` is at work
 
 An engine is code that runs on this machine: nothing is loaded whose hash is not its sidecar's, and
@@ -20,6 +20,7 @@ import os
 import re
 
 from edgedistill_device.board.identity import hidden_identity
+from edgedistill_device.engine.runners import DEFAULT, backend_named
 from edgedistill_device.errors import EngineError, VerifyError
 from edgedistill_device.json_text import json_text
 from edgedistill_device.lock import held
@@ -27,7 +28,7 @@ from edgedistill_device.manifest import NAME, sha256_of
 
 VERSION = 1
 SIDECAR = "engine.json"
-VERIFIED = {"tensorrt": "verified.json", "onnxruntime": "verified-onnxruntime.json"}
+_BUILDER = "tensorrt"  # whose engines these are; see backend.py for those that build nothing
 VERIFYING = "verify.lock"
 KEYS = (
     "version",
@@ -63,6 +64,11 @@ def engine_folder(bundle):
     return os.path.join(str(bundle), "work", "engine")
 
 
+def verified_path(bundle, backend):
+    """Where the pass of a backend's engine is kept."""
+    return os.path.join(engine_folder(bundle), backend_named(backend).pass_file)
+
+
 def publish(bundle, staged, record):
     """Make a staged engine the last build; the one that passed stays in force, and on the disk.
 
@@ -78,7 +84,7 @@ def publish(bundle, staged, record):
     name = digest[:16] + ".engine"
     os.replace(staged, os.path.join(folder, name))
     _write(folder, SIDECAR, dict(record, version=VERSION, engine=name, engine_sha256=digest))
-    in_force = (_read_pass(bundle, "tensorrt") or {}).get("engine_sha256")
+    in_force = (_read_pass(bundle, _BUILDER) or {}).get("engine_sha256")
     for other in os.listdir(folder):
         if other.endswith(".engine") and other not in (name, "%.16s.engine" % (in_force,)):
             os.remove(os.path.join(folder, other))
@@ -124,13 +130,13 @@ def read_verified_engine(bundle, manifest):
         VerifyError: none has passed, or it is just being verified.
         EngineError: missing, altered or truncated, or built from another ONNX file.
     """
-    found = _passed(bundle, "tensorrt")
+    found = _passed(bundle, _BUILDER)
     if found is None:
-        raise _not_passed(bundle, "tensorrt")
+        raise backend_named(_BUILDER).not_passed(bundle)
     record = found.get(_SIDECAR) or read_record(bundle)
-    _checked(record, os.path.join(engine_folder(bundle), VERIFIED["tensorrt"]))
+    _checked(record, verified_path(bundle, _BUILDER))
     if record["engine_sha256"] != found["engine_sha256"]:
-        raise _not_passed(bundle, "tensorrt")
+        raise backend_named(_BUILDER).not_passed(bundle)
     return _with_bytes(bundle, manifest, record)
 
 
@@ -180,10 +186,10 @@ def forget_verified(bundle, backend, engine_sha256):
 
     The pass of another engine stays, and that engine in force.
     """
-    path = os.path.join(engine_folder(bundle), VERIFIED[backend])
+    path = verified_path(bundle, backend)
     other = (_read_pass(bundle, backend) or {}).get("engine_sha256") not in (None, engine_sha256)
     try:
-        if os.path.lexists(path) and not (other and backend == "tensorrt"):
+        if os.path.lexists(path) and not (other and backend_named(backend).builds):
             os.remove(path)
     except OSError as error:
         raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
@@ -215,15 +221,15 @@ def write_verified(bundle, backend, engine_sha256, found):
     """
     values = dict(found, engine_sha256=engine_sha256)
     values[_MANIFEST] = sha256_of(os.path.join(str(bundle), NAME))
-    if backend == "tensorrt":
+    if backend_named(backend).builds:
         values[_SIDECAR] = read_record(bundle)
         if values[_SIDECAR]["engine_sha256"] != engine_sha256:
             raise VerifyError("another engine was built meanwhile; run: python3 -m edgedistill_device verify")
-    _write(engine_folder(bundle), VERIFIED[backend], values)
+    _write(engine_folder(bundle), backend_named(backend).pass_file, values)
 
 
-def require_verified(bundle, backend="tensorrt", engine_sha256=None):
-    """What `verify` found for one engine: of ONNX Runtime, model.onnx itself.
+def require_verified(bundle, backend=DEFAULT, engine_sha256=None):
+    """What `verify` found for one engine; of a backend that builds nothing, for model.onnx itself.
 
     Args:
         engine_sha256: of the bytes that are to be loaded; None: of the last build.
@@ -232,22 +238,12 @@ def require_verified(bundle, backend="tensorrt", engine_sha256=None):
         EngineError: no engine was built.
         VerifyError: it has not passed, or is just being verified.
     """
-    if engine_sha256 is None and backend == "tensorrt":
-        engine_sha256 = read_record(bundle)["engine_sha256"]
-    elif engine_sha256 is None:
-        engine_sha256 = sha256_of(os.path.join(str(bundle), "model.onnx"))
+    if engine_sha256 is None:
+        engine_sha256 = backend_named(backend).sha256_to_verify(bundle)
     found = _passed(bundle, backend, engine_sha256)
     if found is None:
-        raise _not_passed(bundle, backend)
+        raise backend_named(backend).not_passed(bundle)
     return {key: value for key, value in found.items() if key not in (_MANIFEST, _SIDECAR)}
-
-
-def _not_passed(bundle, backend):
-    """The error to raise: what is to be done first."""
-    if backend == "tensorrt":
-        read_record(bundle)  # without one, `build` comes first
-        return VerifyError("this engine has not passed; run: python3 -m edgedistill_device verify")
-    return VerifyError("model.onnx has not passed; run: python3 -m edgedistill_device verify --backend " + backend)
 
 
 def _passed(bundle, backend, engine_sha256=None):
@@ -271,7 +267,7 @@ def _passed(bundle, backend, engine_sha256=None):
 def _read_pass(bundle, backend):
     """What lies there if it is of this bundle's manifest, else None."""
     try:
-        with open(os.path.join(engine_folder(bundle), VERIFIED[backend]), encoding="utf-8") as file:
+        with open(verified_path(bundle, backend), encoding="utf-8") as file:
             found = json.load(file)
         manifest = sha256_of(os.path.join(str(bundle), NAME))
     except (IOError, OSError, ValueError, RecursionError):

@@ -8,6 +8,7 @@ import os
 import time
 
 from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.runners import backend_named
 from edgedistill_device.errors import JetsonError, ReleaseError, SignatureError
 from edgedistill_device.manifest import check_files, id_of, manifest_from_bytes
 from edgedistill_device.releases.health_check import TIMEOUT_S, ask_current
@@ -131,10 +132,7 @@ def _require_servable(root, board, release):
 def _require_engine(root, board, release, manifest):
     """What `classify` would load there has passed `verify`: an engine's bytes, the model by its hash."""
     folder = folder_of(root, RELEASES, release)
-    if board.backend == "tensorrt":
-        engine_file.read_verified_engine(folder, manifest)
-    else:
-        engine_file.require_verified(folder, board.backend, manifest.files["model.onnx"].sha256)
+    backend_named(board.backend).require_servable(folder, manifest)
 
 
 def rollback(root, leave=None):
@@ -284,8 +282,7 @@ def _row(root, release):
     try:
         manifest, _ = signed_manifest(root, RELEASES, release)
         board = read_board(root)
-        if board.backend == "tensorrt":
-            engine_file.read_engine(folder, manifest)
+        backend_named(board.backend).require_built(folder, manifest)
         passed = engine_file.require_verified(folder, board.backend)
     except JetsonError:  # which of them is for `activate` to say
         pass

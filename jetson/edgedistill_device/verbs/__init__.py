@@ -7,14 +7,14 @@ returns the last line of stdout, one JSON. What only that verb needs is imported
 import os
 
 from edgedistill_device.board.home import home_folder
-from edgedistill_device.engine.runners import BACKENDS
+from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 from edgedistill_device.releases import root
 
 
 def bundle_options(parser):
     """Of the verbs that work on one bundle."""
     parser.add_argument("--bundle", default=".", help="folder (default: this one)")
-    parser.add_argument("--backend", choices=BACKENDS, default="tensorrt", help="default: tensorrt")
+    parser.add_argument("--backend", choices=BACKENDS, default=DEFAULT, help="default: %s" % (DEFAULT,))
 
 
 def root_options(parser, release=False):

@@ -1,7 +1,7 @@
-"""build: the TensorRT engine, on this board."""
+"""build: the engine, on this board; a backend without one proves that it opens the model."""
 
 from edgedistill_device.board.identity import BUILD_TIMEOUT_S
-from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.engine.runners import backend_named
 from edgedistill_device.json_text import json_text
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.verbs import bundle_options
@@ -19,20 +19,7 @@ def options(parser):
 
 def run(args):
     manifest = read_manifest(args.bundle)
-    if args.backend == "tensorrt":
-        from edgedistill_device.engine.build import build
-
-        record = build(args.bundle, manifest, workspace_mib=args.workspace_mib, timeout_s=args.timeout_s)
-        print("%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record)
-        return json_text(dict(record, verb="build"))
-    with open_runner(args.backend, args.bundle, manifest) as runner:  # that it opens is all there is
-        print("ONNX Runtime loads model.onnx and needs no engine")
-        return json_text(
-            {
-                "verb": "build",
-                "engine": None,
-                "requested": manifest.precision_requested,
-                "executed": runner.executed,
-                "provenance": runner.provenance,
-            }
-        )
+    backend = backend_named(args.backend)
+    line, record = backend.build(args.bundle, manifest, args.workspace_mib, args.timeout_s)
+    print(line)
+    return json_text(dict(record, verb="build"))

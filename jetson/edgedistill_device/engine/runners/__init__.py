@@ -1,6 +1,29 @@
-"""What runs the network: one interface, `with open_runner(...) as runner: runner.infer(batch)`."""
+"""What runs the network: a row for each backend, and `with open_runner(...) as runner: runner.infer(batch)`.
 
-BACKENDS = ("tensorrt", "onnxruntime")
+The backend NAME is the module NAME_backend beside this one; its BACKEND says how it is built, opened and
+verified (see backend.py). It is imported when it is asked for: no verb starts more slowly for a new row.
+"""
+
+import importlib
+
+from edgedistill_device.errors import BackendError
+
+BACKENDS = (  # the words of --backend and of board.json; the first is the default
+    "tensorrt",
+    "onnxruntime",
+)
+DEFAULT = BACKENDS[0]
+
+
+def backend_named(name):
+    """The Backend of a row.
+
+    Raises:
+        BackendError: there is no such row.
+    """
+    if name not in BACKENDS:
+        raise BackendError("backend %r is unknown; known: %s" % (name, ", ".join(BACKENDS)))
+    return importlib.import_module("%s.%s_backend" % (__name__, name)).BACKEND
 
 
 def open_runner(backend, folder, manifest, verified=False):
@@ -18,10 +41,4 @@ def open_runner(backend, folder, manifest, verified=False):
         `executed` (precision), `engine_sha256` (of model.onnx where that is the engine),
         `provenance` (a line for reports) and `profile` (see layer_times.py).
     """
-    if backend == "onnxruntime":
-        from edgedistill_device.engine.runners.onnxruntime_runner import OnnxRuntimeRunner
-
-        return OnnxRuntimeRunner(folder, manifest, verified)
-    from edgedistill_device.engine.runners.tensorrt_runner import TensorRTRunner
-
-    return TensorRTRunner(folder, manifest, verified)
+    return backend_named(backend).open(folder, manifest, verified)

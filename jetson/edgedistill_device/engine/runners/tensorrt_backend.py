@@ -1,0 +1,117 @@
+"""TensorRT: `build` makes an engine on the board, and only what `verify` has passed is served."""
+
+import os
+import re
+import sys
+
+from edgedistill_device import imports
+from edgedistill_device.board import identity
+from edgedistill_device.board.identity import Check
+from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.runners import BACKENDS
+from edgedistill_device.engine.runners.backend import Backend
+from edgedistill_device.errors import VerifyError
+
+
+class TensorRTBackend(Backend):
+    name, title = "tensorrt", "TensorRT"
+    packages = ("tensorrt", "pycuda.driver")
+    builds = True
+    pass_file = "verified.json"
+
+    def build(self, bundle, manifest, workspace_mib, timeout_s):
+        from edgedistill_device.engine.build import build
+
+        record = build(bundle, manifest, workspace_mib=workspace_mib, timeout_s=timeout_s)
+        return "%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record, record
+
+    def open(self, folder, manifest, verified=False):
+        from edgedistill_device.engine.runners.tensorrt_runner import TensorRTRunner
+
+        return TensorRTRunner(folder, manifest, verified)
+
+    def sha256_to_verify(self, bundle):
+        return engine_file.read_record(bundle)["engine_sha256"]
+
+    def not_passed(self, bundle):
+        engine_file.read_record(bundle)  # without one, `build` comes first
+        return VerifyError("this engine has not passed; run: python3 -m edgedistill_device verify")
+
+    def require_built(self, bundle, manifest):
+        engine_file.read_engine(bundle, manifest)
+
+    def require_servable(self, bundle, manifest):
+        """The engine's bytes, too."""
+        engine_file.read_verified_engine(bundle, manifest)
+
+    def engine_mib(self, bundle):
+        name = str(engine_file.read_record(bundle)["engine"])
+        path = os.path.join(engine_file.engine_folder(bundle), name)
+        size = os.path.getsize(path) if os.path.isfile(path) else 0  # then the runner says so
+        return size >> 20
+
+    def checks(self, packages, required, deadly, root="/"):
+        return [tensorrt_check(packages, required, deadly), cuda_check(packages, required, root)]
+
+
+def tensorrt_check(packages, required, deadly=()):
+    """TensorRT's Python module; on a Jetson nothing runs without it."""
+    libraries = version_of(packages, r"libnvinfer\d+$")
+    version, why, mend = imports.version_of("tensorrt", deadly, "")
+    if version:
+        found = version + (", libraries %s" % (libraries,) if libraries else "")
+        if imports.tensorrt_is_too_old(version):
+            found += ", expected %d.%d or newer" % imports.OLDEST_TENSORRT
+            return Check("TensorRT", False, required, found, imports.TENSORRT_MEND)
+        return Check("TensorRT", True, required, found, "")
+    if mend:
+        return Check("TensorRT", False, required, why, mend)
+    if libraries and "python3-libnvinfer" in packages:
+        return Check(
+            "TensorRT",
+            False,
+            required,
+            "libraries %s, but %s" % (libraries, why),
+            "this Python (%s) does not see them: use /usr/bin/python3" % (sys.executable,),
+        )
+    others = " or ".join(name for name in BACKENDS if name != TensorRTBackend.name)
+    return Check(
+        "TensorRT",
+        False,
+        required,
+        why,
+        "sudo apt install tensorrt python3-libnvinfer"
+        if required
+        else "only --backend %s works on this computer" % (others,),
+    )
+
+
+def cuda_check(packages, required, root="/"):
+    """The GPU as this code reaches it: pycuda, or ctypes on libcudart."""
+    toolkit = version_of(packages, r"cuda-(cudart|toolkit)-\d+-\d+$")
+    try:
+        from edgedistill_device.engine import cuda_memory
+
+        facts = cuda_memory.find_device().facts()
+    except Exception as error:  # numpy that is missing, a driver that fails: all the same to the reader
+        closed = identity.closed_devices(root)
+        found = imports.line_of(error) + ("; %s cannot be opened" % ", ".join(closed) if closed else "")
+        if closed or "group" in found:
+            advice = identity.GROUPS_MEND
+        elif not required:
+            advice = ""
+        elif not toolkit:
+            advice = "is JetPack's CUDA installed? sudo apt install nvidia-cuda"
+        else:
+            advice = "export LD_LIBRARY_PATH=/usr/local/cuda/lib64; " + identity.GROUPS_MEND
+        return Check("CUDA", False, required, found, advice)
+    return Check("CUDA", True, required, "%(cuda)s, sm_%(sm)d, memory by %(by)s" % facts, "")
+
+
+def version_of(packages, pattern):
+    """Version of the first Debian package of that name, without Debian's revision, or None."""
+    names = sorted(name for name in packages if re.match(pattern, name))
+    return packages[names[0]].split("-")[0] if names else None
+
+
+BACKEND = TensorRTBackend()
