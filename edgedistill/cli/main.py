@@ -29,7 +29,6 @@ from edgedistill.cli import (
     new,
     predict,
     quickstart,
-    report,
     rollback,
     run,
     status,
@@ -49,7 +48,7 @@ from edgedistill.errors import (
 
 BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
 # Stages whose verb takes more than a recipe.
-STAGE_MODULES = {"bundle": bundle, "deploy": deploy, "report": report}
+STAGE_MODULES = {"bundle": bundle, "deploy": deploy}
 AFTER_STAGES = {
     "keys": keys,
     "enrol": enrol,
