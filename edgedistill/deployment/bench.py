@@ -22,7 +22,7 @@ def bench(board: Board, bundle: Path, backend: str, runs: int) -> dict[str, Any]
     Args:
         board: connected; it need not be enrolled.
         bundle: folder here, signed or not: it runs with the rights of that login, as any program of theirs.
-        backend: "tensorrt", or "onnxruntime" for a stand-in.
+        backend: of edgedistill_device.engine.runners.BACKENDS; all but the first are stand-ins.
 
     Returns:
         JSON-able: host, backend, provenance, requested, executed, build, verify, bench, samples_ms.

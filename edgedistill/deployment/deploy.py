@@ -19,6 +19,7 @@ from edgedistill.deployment.board import Board
 from edgedistill.deployment.ssh import Upload
 from edgedistill.deployment.streams import object_from_line
 from edgedistill.errors import BoardError, BundleError
+from edgedistill.onnx_model.backends import DEFAULT, backend_named
 from edgedistill.progress.reporter import Talk
 from edgedistill_device.benchmark.benchreport import report_from_line
 from edgedistill_device.errors import BenchError, ManifestError
@@ -108,7 +109,7 @@ class _Road:
         self._path, self._talk, self._name = receipt, talk, board.machine.name
         self._key = {"version": VERSION, "host": self._name, "root": board.root, "id": bundle.id}
         self._steps = self._known()
-        self._backend = "tensorrt"
+        self._backend = DEFAULT
         self.believed = False  # a step is done: the receipt says so, or verify did here; others work there too
 
     def go(self) -> None:
@@ -133,7 +134,7 @@ class _Road:
         doctor = self._board.doctor()
         if not doctor["ok"]:
             line = f"{self._name}: doctor: {failed_check(doctor)}"
-            if self._backend == "tensorrt":
+            if not backend_named(self._backend).stand_in:
                 raise BoardError(f"{line}; nothing was copied")
             self._talk.say(f"{line} (it is a stand-in, so that does not stop it)")
         row = {row["id"]: row for row in status["releases"]}.get(self._bundle.id)
@@ -332,6 +333,6 @@ def checked_bench(said: dict[str, Any], name: str) -> dict[str, Any]:
 def _provenance(backend: str, host: str, said: dict[str, Any]) -> str:
     """What the board says of itself; one that was enrolled as a stand-in is none, whatever it says."""
     words = str(said.get("provenance") or f"measured: {said.get('board', 'a board')}")
-    if backend != "tensorrt" and not words.startswith("stand-in"):
+    if backend_named(backend).stand_in and not words.startswith("stand-in"):
         return f"stand-in: {words}"
     return words

@@ -1,4 +1,4 @@
-"""The bundle on this computer: the board's own commands with ONNX Runtime, a stand-in."""
+"""The bundle on this computer: the board's own commands with the backend of targets/local.toml, a stand-in."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.bundles.device_code import package_in
+from edgedistill.config.target import load_target
 from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import DeviceError
 from edgedistill_device.benchmark.benchreport import report_from_line
 from edgedistill_device.errors import BenchError
 
 TIMEOUT_SECONDS = 600
+LOCAL = "local"  # this computer as a target
 
 
 def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
     finally:  # a bundle holds nothing of one machine
         shutil.rmtree(bundle / "work", ignore_errors=True)
     return {
-        "backend": "onnxruntime",
+        "backend": load_target(LOCAL).backend,
         "provenance": report["provenance"],
         "requested": report["requested"],
         "executed": report["executed"],
@@ -52,7 +54,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
 
 
 def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
-    command = [python, "-m", package_in(bundle), verb, "--backend", "onnxruntime", *options]
+    command = [python, "-m", package_in(bundle), verb, "--backend", load_target(LOCAL).backend, *options]
     # A PYTHONPATH of the workstation would let another edgedistill_device win over the bundle's.
     environment = child_environment(PYTHONDONTWRITEBYTECODE="1")
     environment.pop("PYTHONPATH", None)
