@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 
 from edgedistill.errors import RecipeError
+from edgedistill_device.engine.runners import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Target:
     sm: int
     precisions: tuple[str, ...]
     memory_mib: int
-    backend: str
+    backend: str = DEFAULT
 
     @property
     def release(self) -> Release | None:
@@ -99,6 +100,6 @@ def load_target(name: str, tensorrt: str | None = None) -> Target:
     text = (resources.files("edgedistill.config") / "targets" / f"{name}.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     table["precisions"] = tuple(table["precisions"])
-    assert set(table) | {"name"} == {field.name for field in fields(Target)}, f"{name}.toml"
+    assert set(table) | {"name", "backend"} == {field.name for field in fields(Target)}, f"{name}.toml"
     target = Target(name=name, **table)
     return replace(target, tensorrt=tensorrt) if tensorrt else target
