@@ -123,7 +123,7 @@ def bench(
         what: an ONNX file, a run folder, or a bundle folder.
         compare: two of them instead.
         host: the board; None is this computer, a stand-in.
-        backend: `tensorrt` or `onnxruntime`; TensorRT on a board and ONNX Runtime here when None.
+        backend: a runtime, such as `tensorrt` or `onnxruntime`; TensorRT on a board and ONNX Runtime here when None.
         precision: asked for a bare ONNX file.
         runs: timed inferences.
         python: interpreter there.
@@ -167,7 +167,7 @@ def enrol(
         target: what board it is, such as `jetson-nano`.
         key: whose signature it takes, by its name; keys that it has stay. `edgedistill keys new`, or
             `edgedistill.bundles.keys.new_key`, makes one.
-        backend: `onnxruntime` is a stand-in without TensorRT, and reports say so.
+        backend: all but `tensorrt` are stand-ins without TensorRT, and reports say so.
         root, python, ssh_config: as of `DeployOptions`.
 
     Returns:

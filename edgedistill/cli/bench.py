@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgedistill.cli.board_options import ssh_options
 from edgedistill.errors import UsageError
+from edgedistill_device.engine.runners import BACKENDS
 
 HELP = "a board's figures for an ONNX file or a run, without deploying it"
 
@@ -26,7 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="the board, any word that ssh accepts (default: this computer)")
     parser.add_argument(
         "--backend",
-        choices=("tensorrt", "onnxruntime"),
+        choices=BACKENDS,
         help="default: tensorrt on a board, onnxruntime here, a stand-in",
     )
     parser.add_argument(

@@ -69,10 +69,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         result = check(args.model, args.target, args.tensorrt)
     if args.compile or args.parse:
-        from edgedistill.onnx_model.compile import compile_onnx
+        from edgedistill.config.target import load_target
+        from edgedistill.onnx_model.backends import backend_of
 
-        compiled = compile_onnx(args.fix or args.model, args.compile_seconds, args.compile_mib, not args.compile)
-        result["compile"] = compiled
+        limits = args.compile_seconds, args.compile_mib
+        backend = backend_of(load_target(args.target))
+        result["compile"] = backend.compiled(args.fix or args.model, *limits, not args.compile)
     print(json.dumps(result, indent=1) if args.json else text_from_check(result))
     compiles = "compile" not in result or result["compile"]["verdict"] in ("builds", PARSES)
     return 0 if result["fits"] and compiles else 1

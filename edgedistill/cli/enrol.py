@@ -6,6 +6,7 @@ import argparse
 import json
 
 from edgedistill.cli.board_options import board_from_args, one_host
+from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
 HELP = "put agent and public key on a board, or bring them up to date"
 
@@ -18,9 +19,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backend",
-        choices=("tensorrt", "onnxruntime"),
-        default="tensorrt",
-        help="onnxruntime: a stand-in without TensorRT, and reports say so",
+        choices=BACKENDS,
+        default=DEFAULT,
+        help="all but %(default)s are stand-ins without TensorRT, and reports say so",
     )
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 
 from edgedistill.errors import RecipeError
+from edgedistill_device.engine.runners import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Target:
         sm: CUDA compute capability, 53 for 5.3; 0 without a GPU.
         precisions: those the hardware computes in.
         memory_mib: what the board has, shared by CPU and GPU.
+        backend: what runs networks there, a row of edgedistill_device.engine.runners.BACKENDS.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Target:
     sm: int
     precisions: tuple[str, ...]
     memory_mib: int
+    backend: str = DEFAULT
 
     @property
     def release(self) -> Release | None:
@@ -97,17 +100,6 @@ def load_target(name: str, tensorrt: str | None = None) -> Target:
     text = (resources.files("edgedistill.config") / "targets" / f"{name}.toml").read_text(encoding="utf-8")
     table = tomllib.loads(text)
     table["precisions"] = tuple(table["precisions"])
-    assert set(table) | {"name"} == {field.name for field in fields(Target)}, f"{name}.toml"
+    assert set(table) | {"name", "backend"} == {field.name for field in fields(Target)}, f"{name}.toml"
     target = Target(name=name, **table)
     return replace(target, tensorrt=tensorrt) if tensorrt else target
-
-
-def executed_precision(target: Target, requested: str) -> tuple[str, str]:
-    """What the board will compute in, and one line that says why when it is not what was asked."""
-    if requested in target.precisions:
-        return requested, ""
-    executed = "fp16" if "fp16" in target.precisions else "fp32"
-    return executed, (
-        f"{target.title} has no {requested.upper()} hardware (sm_{target.sm}); TensorRT would accept "
-        f"the request and run slower, so it is served as {executed.upper()}"
-    )

@@ -24,7 +24,7 @@ def bench(board: Board, bundle: Path, backend: str, runs: int) -> TimedBundle:
     Args:
         board: connected; it need not be enrolled.
         bundle: folder here, signed or not: it runs with the rights of that login, as any program of theirs.
-        backend: "tensorrt", or "onnxruntime" for a stand-in.
+        backend: of edgedistill_device.engine.runners.BACKENDS; all but the first are stand-ins.
 
     Raises:
         BoardError, SshError.

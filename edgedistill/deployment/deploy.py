@@ -16,6 +16,7 @@ from edgedistill.core.text import printable
 from edgedistill.deployment.board import Board, checked_bench
 from edgedistill.deployment.ssh import Upload
 from edgedistill.errors import BoardError, BundleError
+from edgedistill.onnx_model.backends import DEFAULT, backend_named
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.benchmark import BenchAnswer, Samples
 from edgedistill.records.board_answers import BoardAnswer, BuildAnswer, StatusAnswer, WantAnswer
@@ -104,7 +105,7 @@ class _Road:
         self._path, self._talk, self._name = receipt, talk, board.machine.name
         self._key = ReceiptKey(version=RECEIPT_VERSION, host=self._name, root=board.root, id=bundle.id)
         self._steps = self._known()
-        self._backend = "tensorrt"
+        self._backend = DEFAULT
         self.believed = False  # a step is done: the receipt says so, or verify did here; others work there too
 
     def go(self) -> None:
@@ -127,7 +128,7 @@ class _Road:
         doctor = self._board.doctor()
         if not doctor.ok:
             line = f"{self._name}: doctor: {doctor.first_failure()}"
-            if self._backend == "tensorrt":
+            if not backend_named(self._backend).stand_in:
                 raise BoardError(f"{line}; nothing was copied")
             self._talk.say(f"{line} (it is a stand-in, so that does not stop it)")
         row = status.release(self._bundle.id)
@@ -279,6 +280,6 @@ def uploads_of(want: WantAnswer, bundle: SignedBundle) -> list[Upload]:
 def provenance_of(backend: str, said: BenchAnswer | BuildAnswer) -> Provenance:
     """What the board says of itself; one that was enrolled as a stand-in is none, whatever it says."""
     provenance = said.provenance or Provenance(Kind.MEASURED, said.board or "a board")
-    if backend != "tensorrt" and not provenance.is_stand_in:
+    if backend_named(backend).stand_in and not provenance.is_stand_in:
         return Provenance(Kind.STAND_IN, str(provenance))
     return provenance

@@ -57,7 +57,7 @@ def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Pa
 
     Args:
         target: a file in edgedistill/targets.
-        backend: "onnxruntime" marks a stand-in.
+        backend: of edgedistill_device.engine.runners.BACKENDS; all but the first are stand-ins.
         key_name: of the file in trusted.d; keys of other names stay.
         public_pem: the public key.
 

@@ -1,4 +1,4 @@
-"""The bundle on this computer: the board's own commands with ONNX Runtime, a stand-in."""
+"""The bundle on this computer: the board's own commands with the backend of targets/local.toml, a stand-in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from edgedistill.bundles.device_code import package_in
+from edgedistill.config.target import load_target
 from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import DeviceError
 from edgedistill.records.benchmark import BenchAnswer, Samples
@@ -44,7 +45,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> T
         shutil.rmtree(bundle / "work", ignore_errors=True)
     return TimedBundle(
         host=LOCAL,
-        backend="onnxruntime",
+        backend=load_target(LOCAL).backend,
         provenance=report.provenance,
         requested=report.requested,
         executed=report.executed,
@@ -55,7 +56,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> T
 
 
 def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
-    command = [python, "-m", package_in(bundle), verb, "--backend", "onnxruntime", *options]
+    command = [python, "-m", package_in(bundle), verb, "--backend", load_target(LOCAL).backend, *options]
     # A PYTHONPATH of the workstation would let another edgedistill_device win over the bundle's.
     environment = child_environment(PYTHONDONTWRITEBYTECODE="1")
     environment.pop("PYTHONPATH", None)

@@ -9,15 +9,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgedistill.bundles.unsigned import write_throwaway
+from edgedistill.config.target import load_target
 from edgedistill.deployment.bench import bench, compare
 from edgedistill.deployment.board import Board, Machine
 from edgedistill.deployment.here import Here
+from edgedistill.deployment.local import LOCAL
 from edgedistill.deployment.request import bundle_in
 from edgedistill.deployment.ssh import Connection
 from edgedistill.deployment.streams import Say
 from edgedistill.errors import BundleError
 from edgedistill.records.benchmark import CompareAnswer
 from edgedistill.records.deployment import TimedBundle
+from edgedistill_device.engine.runners import DEFAULT
 
 
 def timed(
@@ -34,7 +37,7 @@ def timed(
     Args:
         networks: one, or two that are timed in turns: MODEL.onnx, a run folder, a bundle folder.
         host: of a board; None is this computer.
-        backend: tensorrt on a board and onnxruntime here when None.
+        backend: of BACKENDS; when None the first on a board, and here that of this computer as a target.
         precision: asked for a bare ONNX file.
         python: interpreter there; python3 on a board and this one here when None.
 
@@ -45,7 +48,7 @@ def timed(
         BundleError: none of these, or a network that cannot be timed.
         SshError, BoardError: no connection, or it refused.
     """
-    backend = backend or ("tensorrt" if host else "onnxruntime")
+    backend = backend or (DEFAULT if host else load_target(LOCAL).backend)
     with ExitStack() as stack:
         bundles = [stack.enter_context(_bundle_of(path, precision)) for path in networks]
         machine: Machine = stack.enter_context(Connection(host, ssh_config)) if host else stack.enter_context(Here())

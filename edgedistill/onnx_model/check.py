@@ -10,10 +10,11 @@ from typing import Any
 
 import onnx
 
-from edgedistill.config.target import Target, load_target
+from edgedistill.config.target import load_target
 from edgedistill.core.files import write_bytes
 from edgedistill.core.text import printable, printable_values
 from edgedistill.errors import PreflightError, RunFolderError
+from edgedistill.onnx_model.backends import backend_of
 from edgedistill.onnx_model.equivalence import prove_equal
 from edgedistill.onnx_model.findings import standard_fault
 from edgedistill.onnx_model.fix import mended
@@ -38,15 +39,9 @@ def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[st
         "target": target.name,
         "tensorrt": target.tensorrt,
         "fits": not any(finding.level == "error" for finding in findings),
-        "basis": _basis(target),
+        "basis": f"{backend_of(target).basis(target)}; not a run of the board's parser",
         "findings": [asdict(finding) for finding in findings],
     }
-
-
-def _basis(target: Target) -> str:
-    """What the verdict rests on: the sources that the rules of this release were read from."""
-    read = f"rules read from {target.release.source}" if target.release else "no rules"
-    return f"{read}; not a run of the board's parser"
 
 
 def fix(

@@ -11,10 +11,11 @@ from typing import Any
 
 from edgedistill.bundles.signing import require_signer
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.target import executed_precision, load_target
+from edgedistill.config.target import load_target
 from edgedistill.core import distributed
 from edgedistill.core.files import write_json
 from edgedistill.errors import EdgeDistillError, RunFolderError
+from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch

@@ -8,11 +8,12 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from edgedistill.config.target import executed_precision, load_target
+from edgedistill.config.target import load_target
 from edgedistill.core.pareto import pareto_front
 from edgedistill.errors import RecipeError
 from edgedistill.models.families import STUDENTS
 from edgedistill.models.students import stored
+from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.prediction.features import catalogue, with_classes
 from edgedistill.prediction.latency import refuse_unless_fitted
 from edgedistill.prediction.memory import BOARDS_WITH_MEMORY

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgedistill.config.target import executed_precision, load_target
+from edgedistill.config.target import load_target
 from edgedistill.errors import RecipeError
+from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.prediction.features import Features, catalogue, features_from_file, with_classes
 from edgedistill.prediction.latency import HARDWARE, constants, refuse_unless_fitted, shares
 from edgedistill.prediction.memory import memory_of

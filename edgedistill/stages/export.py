@@ -11,6 +11,7 @@ from edgedistill.config.target import load_target
 from edgedistill.core.files import sha256_of
 from edgedistill.errors import PreflightError
 from edgedistill.models.weights import load_weights
+from edgedistill.onnx_model.backends import backend_of
 from edgedistill.onnx_model.export import Pixels, onnx_from_model, spec_of_pixels
 from edgedistill.onnx_model.graph import count
 from edgedistill.onnx_model.preflight import check_onnx
@@ -63,7 +64,7 @@ def run(context: StageContext) -> Result:
     if errors:
         first = errors[0]
         raise PreflightError(
-            f"{target.title} (TensorRT {target.tensorrt}) will not take the student: {len(errors)} "
+            f"{target.title} ({backend_of(target).release_of(target)}) will not take the student: {len(errors)} "
             f"faults, first at {first.node}: {first.why}; {first.mend}"
         )
     return Result(ExportRecord(probe_images=len(frames), **networks, preflight=preflight), (STUDENT, TEACHER))

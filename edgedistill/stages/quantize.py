@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedistill.config.target import executed_precision, load_target
+from edgedistill.config.target import load_target
 from edgedistill.core.files import write_json
 from edgedistill.models.weights import load_weights
+from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext

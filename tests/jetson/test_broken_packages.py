@@ -149,7 +149,7 @@ def test_any_broken_pycuda_gives_way_to_ctypes(tmp_path, how, library):
     }.get(how) or BREAKS[how]
     path = plant(tmp_path / "fake", "pycuda.driver", text)
     code = (
-        "from edgedistill_device.engine import cuda_memory; cuda_memory.LIBRARIES = (%r,)\n"
+        "from edgedistill_device.engine import cuda_memory\ncuda_memory.LIBRARIES = (%r,)\n"
         "print(cuda_memory.find_device().facts()['by'])"
     )
     for name, said in ((library, "ctypes"), ("libnone.so", "neither pycuda nor libcudart was found")):

@@ -7,8 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgedistill.config.target import executed_precision, load_target, releases, target_names
+from edgedistill.config.target import load_target, releases, target_names
 from edgedistill.errors import PreflightError, RecipeError
+from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.onnx_model.check import check, text_from_check
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tables import importers

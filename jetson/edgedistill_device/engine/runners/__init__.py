@@ -11,6 +11,7 @@ from edgedistill_device.errors import BackendError
 BACKENDS = (  # the words of --backend and of board.json; the first is the default
     "tensorrt",
     "onnxruntime",
+    "opencv",
 )
 DEFAULT = BACKENDS[0]
 
