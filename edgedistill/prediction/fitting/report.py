@@ -13,8 +13,8 @@ from edgedistill.core.files import write_json
 from edgedistill.prediction.features import catalogue
 from edgedistill.prediction.fitting.fit import Fit, features_of, fit
 from edgedistill.prediction.fitting.validate import SHARE, Held, coverage, errors, half_width, held_out, pairs_in_order
-from edgedistill.prediction.latency import HARDWARE, STORED, TERMS, latency_ms, shares
-from edgedistill.prediction.published_rows import BOARDS, NETWORKS, PRECISIONS, Row, left_out, used
+from edgedistill.prediction.latency import STORED, TERMS, hardware, latency_ms, shares
+from edgedistill.prediction.published_rows import NETWORKS, Row, boards, left_out, used
 
 _DIGITS = 6  # of stored figures, so that another machine's last bits change nothing
 
@@ -28,7 +28,7 @@ def report_and_store() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     tables = []
-    for target in HARDWARE:
+    for target in hardware():
         rows, fitted, by = validated(target)
         stored["targets"][target] = entry(rows, fitted, by)
         for name, held in by.items():
@@ -130,8 +130,8 @@ def _print_against_left_out(fits: dict[str, Fit]) -> None:
             NETWORKS.get(row["model"], ""),
             int(row["input_hw"].partition("x")[0] or 0) if row["input_hw"][0].isdigit() else 0,
         )
-        target = BOARDS.get(row["device"], "")
-        known = PRECISIONS.get(target, ())
+        target = boards().get(row["device"], "")
+        known = tuple(hardware()[target].peak_gmacs_per_s) if target else ()
         asked = known if row["precision"] == "not stated" else (row["precision"].lower(),)
         if place not in catalogue() or not set(asked) <= set(known):
             continue
