@@ -173,7 +173,7 @@ def test_the_board_of_extend_md_is_predicted_after_a_fit_alone(extended, tmp_pat
     assert "no prediction for xavier-nx: no usable measurement of it is published" in ours.stderr
     done = _python(extended[0], "-m", "edgedistill", "predict", "resnet18", "--target", "agx-xavier")
     assert done.returncode == 1
-    assert "no prediction for agx-xavier: its constants were never fitted; run" in done.stderr
+    assert "no prediction for agx-xavier: its constants were never fitted" in done.stderr
     stored = extended[0] / "edgedistill" / "prediction" / "constants.json"
     constants = json.loads(stored.read_text("utf-8"))
     constants["targets"]["agx-xavier"] = constants["targets"]["orin-nano-8gb"]

@@ -110,8 +110,8 @@ def refuse_unless_fitted(target: str, precision: str) -> None:
         )
     if target not in constants():
         raise RecipeError(
-            f"no prediction for {target}: its constants were never fitted; run "
-            f"`python -m edgedistill.prediction.fitting.fit`; there is one for {known}"
+            f"no prediction for {target}: its constants were never fitted (docs/extend.md, A board); "
+            f"there is one for {known}"
         )
     if precision not in hardware()[target].peak_gmacs_per_s:
         raise RecipeError(

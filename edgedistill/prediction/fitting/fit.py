@@ -8,8 +8,10 @@ prior; a prediction for somebody else has factor 1.
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from edgedistill.config.target import load_target
 from edgedistill.errors import RecipeError
 from edgedistill.prediction.features import Features, catalogue
-from edgedistill.prediction.latency import COMPUTE, DEPTHWISE, GAINS, TERMS, data_sheet_ms, hardware
+from edgedistill.prediction.latency import COMPUTE, DEPTHWISE, GAINS, STORED, TERMS, data_sheet_ms, hardware
 from edgedistill.prediction.published_rows import Row
 
 NOISE = 0.08  # standard deviation of a log latency; runs of one script differ by 2 to 8 %
@@ -148,11 +150,19 @@ def _residual(
     return np.log(total) + values[position] - observed, jacobian
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Fit, validate, store, print; docs/predict.md holds what it printed."""
     from edgedistill.prediction.fitting.report import report_and_store
 
-    report_and_store()
+    parser = argparse.ArgumentParser(prog="python -m edgedistill.prediction.fitting.fit", description=__doc__)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(STORED),
+        metavar="FILE",
+        help="where the constants go (default: %(default)s in the current folder)",
+    )
+    report_and_store(parser.parse_args(words).output)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,15 @@ from edgedistill.errors import RecipeError
 from edgedistill.prediction import latency
 from edgedistill.prediction.choose import choose
 from edgedistill.prediction.features import Features, catalogue
+from edgedistill.prediction.fitting import catalogue as counting
 from edgedistill.prediction.fitting import fit as fitting
+from edgedistill.prediction.fitting import report
 from edgedistill.prediction.latency import hardware, latency_ms
 from edgedistill.prediction.memory import memory_of
 from edgedistill.prediction.model import predict
+from road import ROOT
 
+PACKAGE = ROOT / "edgedistill" / "prediction"
 # Features, constants and predictions of commit 742a718, when a board's facts stood in four modules.
 RECORDED = json.loads(Path(__file__).with_name("recorded_predictions.json").read_text("utf-8"))
 
@@ -52,7 +56,7 @@ def test_a_board_that_was_never_fitted_says_what_to_run(monkeypatch):
     monkeypatch.setattr(latency, "constants", lambda: {"orin-nano-8gb": {}})
     with pytest.raises(RecipeError) as refused:
         predict("resnet18", "jetson-nano")
-    assert "its constants were never fitted; run `python -m edgedistill.prediction.fitting.fit`" in str(refused.value)
+    assert "no prediction for jetson-nano: its constants were never fitted (docs/extend.md" in str(refused.value)
     assert str(refused.value).endswith("there is one for orin-nano-8gb FP16 and INT8")
 
 
@@ -66,3 +70,18 @@ def test_a_prior_of_an_unknown_term_is_refused(monkeypatch):
     monkeypatch.setattr(fitting, "load_target", lambda name: board.model_copy(update={"prior": prior}))
     with pytest.raises(RecipeError, match=r"\[prior.terms\] has no key 'launches'; it has: dense3x3, "):
         fitting.prior("b")
+
+
+def test_the_commands_of_maintainers_write_into_the_current_folder_or_where_they_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "hardware", dict)
+    monkeypatch.setattr(report, "left_out", list)
+    monkeypatch.setattr(counting, "wanted", dict)
+    (tmp_path / "other").mkdir()
+    for main, name in ((fitting.main, "constants.json"), (counting.main, "features.csv")):
+        for words, path in (([], name), (["--output", f"other/{name}"], f"other/{name}")):
+            before = (PACKAGE / name).read_bytes()
+            main(words)
+            made = (tmp_path / path).read_text("utf-8")
+            assert made.startswith("{" if name.endswith("json") else "network,image_px,classes,")
+            assert (PACKAGE / name).read_bytes() == before
