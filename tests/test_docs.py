@@ -79,26 +79,46 @@ def test_the_generated_page_is_what_its_script_makes(name):
     )
 
 
-def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path):
-    """Its patches and its target, on a copy of the package, distilled and exported."""
+DOORS = {  # section of extend.md -> the files that it may touch
+    "A loss": {"edgedistill/config/methods.py", "edgedistill/distillation/losses.py"},
+    "A student family": {"edgedistill/models/families.py"},
+    "A board": {"edgedistill/config/targets/agx-xavier.toml"},
+}
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the package with the patches and the board of extend.md; what each section touched."""
+    copy = tmp_path_factory.mktemp("extended")
     for package in ("edgedistill", "jetson", "calibration"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    text = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
-    blocks = {kind: [body for word, body in FENCE.findall(text) if word == kind] for kind in ("diff", "toml")}
-    (tmp_path / "p.diff").write_text("".join(blocks["diff"]), encoding="utf-8")
-    (tmp_path / "edgedistill" / "config" / "targets" / "agx-xavier.toml").write_text(*blocks["toml"], encoding="utf-8")
-    applied = subprocess.run(
-        ["git", "apply", "--unidiff-zero", "p.diff"],
-        cwd=tmp_path,
-        text=True,
-        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)},
-        capture_output=True,
-    )
-    assert applied.returncode == 0, f"docs/extend.md no longer fits the code: {applied.stderr}"
+        shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+    _, *parts = re.split(r"^## (.*)$", (ROOT / "docs" / "extend.md").read_text("utf-8"), flags=re.M)
+    before, touched = _contents(copy), {}
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        for kind, body in FENCE.findall(text):
+            if kind == "diff":
+                _apply(body, copy)
+            elif kind == "toml":  # a second one goes on with the first
+                with (copy / "edgedistill" / "config" / "targets" / "agx-xavier.toml").open("a") as board:
+                    board.write(f"{body}\n")
+        after = _contents(copy)
+        touched[title] = {name for name in after if before.get(name) != after[name]}
+        before = after
+    return copy, touched
+
+
+def test_each_door_of_extend_md_touches_the_files_that_it_promises(extended):
+    _, touched = extended
+    assert {title: files for title, files in touched.items() if files} == DOORS
+
+
+def test_the_student_the_target_and_the_loss_of_extend_md(extended, finished_run, tmp_path):
+    """On the copy of the package, distilled and exported."""
+    copy, _ = extended
     words = ["export", finished_run / "r.toml", "--run-dir", tmp_path / "r"]
     for value in (
         "student.model=tinynet_e",
-        "distill.loss=cosine",
+        "distill.loss=ttm",
         "target.device=agx-xavier",
         "distill.epochs=1",
         "run.tensorboard=false",
@@ -108,17 +128,83 @@ def test_the_student_the_target_and_the_loss_of_extend_md(finished_run, tmp_path
     refused = edgedistill(*words, cwd=finished_run, check=False)
     assert refused.returncode == 1
     assert "distill.loss" in refused.stderr
-    done = subprocess.run(
-        [sys.executable, "-m", "edgedistill", *map(str, words)],
-        cwd=tmp_path,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(str(tmp_path / folder) for folder in (".", "jetson", "calibration")),
-        },
-        capture_output=True,
-    )
+    done = _python(copy, "-m", "edgedistill", *words)
     assert done.returncode == 0, done.stderr
     assert "] teacher: up to date" in done.stderr
     exported = json.loads((tmp_path / "r" / "export" / "export.json").read_text(encoding="utf-8"))
     assert exported["preflight"]["target"] == "agx-xavier"
+
+
+def test_the_loss_of_extend_md_is_its_formula(extended):
+    code = """
+import torch
+from edgedistill.config.methods import LOGIT_ROWS
+from edgedistill.distillation.losses import LOGIT_LOSSES, ttm_loss
+assert list(LOGIT_LOSSES) == [row.name for row in LOGIT_ROWS]
+torch.manual_seed(0)
+student, teacher = torch.randn(2, 6, 4, dtype=torch.float64)
+powers = teacher.softmax(1) ** 0.5
+q = powers / powers.sum(1, keepdim=True)
+expected = (q * (q / student.softmax(1)).log()).sum(1).mean()
+torch.testing.assert_close(ttm_loss(student, teacher, 0.5), expected)
+"""
+    done = _python(extended[0], "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_family_of_extend_md_can_be_refreshed(extended, tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from edgedistill.models.families import STUDENTS
+from edgedistill.onnx_model.student_table import refresh
+assert STUDENTS[-1] == "tinynet_e"
+refresh(Path(sys.argv[1]), print, STUDENTS[-1:])
+"""
+    done = _python(extended[0], "-c", code, tmp_path / "students.json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads((tmp_path / "students.json").read_text("utf-8"))["rows"]
+    assert (row["export"]["verdict"], row["preflight"]["8.2"]["verdict"]) == ("proved", "fits")
+
+
+def test_the_board_of_extend_md_is_predicted_after_a_fit_alone(extended, tmp_path):
+    ours = edgedistill("predict", "resnet18", "--target", "xavier-nx", cwd=tmp_path, check=False)
+    assert ours.returncode == 1
+    assert "no prediction for xavier-nx: no usable measurement of it is published" in ours.stderr
+    done = _python(extended[0], "-m", "edgedistill", "predict", "resnet18", "--target", "agx-xavier")
+    assert done.returncode == 1
+    assert "no prediction for agx-xavier: its constants were never fitted" in done.stderr
+    stored = extended[0] / "edgedistill" / "prediction" / "constants.json"
+    constants = json.loads(stored.read_text("utf-8"))
+    constants["targets"]["agx-xavier"] = constants["targets"]["orin-nano-8gb"]
+    stored.write_text(json.dumps(constants), encoding="utf-8")
+    done = _python(extended[0], "-m", "edgedistill", "predict", "resnet18", "--target", "agx-xavier")
+    assert done.returncode == 0, done.stderr
+    assert "resnet18 at 224 px, 1000 classes on Jetson AGX Xavier, FP16, TensorRT, MAXN" in done.stdout
+
+
+def _contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def _apply(patch, folder):
+    applied = subprocess.run(
+        ["git", "apply", "--unidiff-zero", "-"],
+        input=patch,
+        cwd=folder,
+        text=True,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)},
+        capture_output=True,
+    )
+    assert applied.returncode == 0, f"docs/extend.md no longer fits the code: {applied.stderr}"
+
+
+def _python(copy, *words):
+    paths = os.pathsep.join(str(copy / folder) for folder in (".", "jetson", "calibration"))
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=copy,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+    )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from edgedistill.config.faults import fault_line
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.text import printable
-from edgedistill.environment.secret_values import shown_value, without_secrets
+from edgedistill.environment.secret_values import without_secrets
 from edgedistill.errors import RecipeError
 
 # Keys that name files: relative to the recipe's own folder.
@@ -81,7 +81,7 @@ def recipe_from_table(table: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        faults = [_fault_line(fault) for fault in error.errors(include_url=False)]
+        faults = [fault_line(fault, Recipe, "the recipe") for fault in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{printable(source)}: {fault}" for fault in faults)) from None
 
 
@@ -140,35 +140,3 @@ def _absolute(value: str, base: Path, key: str) -> str:
         return str((base / Path(value).expanduser()).resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
         raise RecipeError(f"{key} = {value!r} is no path: {error}") from None
-
-
-def _fault_line(fault: Any) -> str:
-    """One line for a person from one pydantic error."""
-    return printable(_fault_text(fault))
-
-
-def _fault_text(fault: Any) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        *parents, key = (str(part) for part in fault["loc"])
-        known = _keys_of(parents)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        place = f"[{'.'.join(parents)}]" if parents else "the recipe"
-        return f"{place} has no key {key!r}; {meant}it has: {', '.join(known)}"
-    if fault["type"] == "missing":
-        return f"{where} is missing"
-    if fault["type"] == "value_error":
-        return f"{fault['ctx']['error']}"
-    message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{where}: {message}, got {shown_value(where, fault['input'])}"
-
-
-def _keys_of(parents: list[str]) -> list[str]:
-    model: type[BaseModel] = Recipe
-    for parent in parents:
-        annotation = model.model_fields[parent].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return sorted(model.model_fields)

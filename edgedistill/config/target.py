@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Annotated, Literal
 
+from pydantic import Field, ValidationError, model_validator
+
+from edgedistill.config.base import Positive, Section
+from edgedistill.config.faults import fault_line
+from edgedistill.core.text import printable
 from edgedistill.errors import RecipeError
-from edgedistill_device.engine.runners import DEFAULT
+from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
 
 @dataclass(frozen=True)
 class Release:
-    """One TensorRT release as its ONNX parser documents itself: onnx_model/releases.toml.
+    """One TensorRT release as its ONNX parser documents itself: config/releases.toml.
 
     Attributes:
         name: "8.2".
@@ -38,9 +44,65 @@ class Release:
         return tuple(int(part) for part in self.name.split("."))
 
 
-@dataclass(frozen=True)
-class Target:
-    """One board, or this computer.
+Precision = Literal["fp32", "fp16", "int8"]
+Prior = tuple[Positive, Positive]
+
+
+class Hardware(Section):
+    """[hardware]: a board's data sheet, in the power mode of its published measurements."""
+
+    mode: str
+    """power mode"""
+    peak_gmacs_per_s: dict[Precision, Positive]
+    """precision -> 10^9 multiply-accumulates a second"""
+    bandwidth_gb_per_s: Positive
+    """of memory, 10^9 bytes a second"""
+    reference: Precision
+    """the precision whose gains are 1"""
+    other: Precision
+    """the precision that has gains"""
+
+    @model_validator(mode="after")
+    def _two_precisions_have_peaks(self) -> Hardware:
+        if {self.reference, self.other} != set(self.peak_gmacs_per_s) or self.reference == self.other:
+            raise ValueError(
+                "hardware.reference and hardware.other must be the two precisions of hardware.peak_gmacs_per_s, got "
+                f"{self.reference}, {self.other} and {', '.join(self.peak_gmacs_per_s)}"
+            )
+        return self
+
+
+class BoardMemory(Section):
+    """[memory]: what a process takes before a network is loaded."""
+
+    process_mib: Positive
+    """with CUDA and TensorRT"""
+    libraries_mib: Positive
+    """cuBLAS and cuDNN, in addition"""
+
+
+class Published(Section):
+    """[published]: how published_fps.csv names this board."""
+
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    """in the power mode of [hardware]; a name that leaves the mode open is not here"""
+    slower_modes: dict[str, str] = {}
+    """name in another power mode -> that mode"""
+
+
+class FitPrior(Section):
+    """[prior]: what is expected of the fitted constants; (value, standard deviation of its logarithm) each."""
+
+    compute_gain: Prior
+    """time of the other precision's arithmetic, over what its peak gives"""
+    depthwise_gain: Prior
+    """the same of depthwise convolutions' memory traffic"""
+    terms: dict[str, Prior] = {}
+    """term of the latency model -> instead of the usual prior"""
+
+
+class Target(Section):
+    """One board, or this computer: a file of targets/.
 
     Attributes:
         name: the file's name.
@@ -50,15 +112,37 @@ class Target:
         precisions: those the hardware computes in.
         memory_mib: what the board has, shared by CPU and GPU.
         backend: what runs networks there, a row of edgedistill_device.engine.runners.BACKENDS.
+        hardware, published, prior: what a latency prediction needs; None where nothing usable is published.
+        memory: what a memory prediction needs; None where nothing is published.
     """
 
     name: str
     title: str
     tensorrt: str
-    sm: int
-    precisions: tuple[str, ...]
-    memory_mib: int
+    sm: Annotated[int, Field(ge=0)]
+    precisions: tuple[Precision, ...]
+    memory_mib: Annotated[int, Field(ge=0)]
     backend: str = DEFAULT
+    hardware: Hardware | None = None
+    memory: BoardMemory | None = None
+    published: Published | None = None
+    prior: FitPrior | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Target:
+        if self.backend not in BACKENDS:
+            raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {self.backend!r}")
+        if self.tensorrt and self.tensorrt not in releases():
+            raise ValueError(f"tensorrt: expected one of {', '.join(releases())}, got {self.tensorrt!r}")
+        given = [key for key in ("hardware", "published", "prior") if getattr(self, key)]
+        if len(given) not in (0, 3):
+            raise ValueError(f"[hardware], [published] and [prior] go together, got only [{'] and ['.join(given)}]")
+        if self.hardware and not set(self.hardware.peak_gmacs_per_s) <= set(self.precisions):
+            raise ValueError(
+                f"hardware.peak_gmacs_per_s: expected some of precisions ({', '.join(self.precisions)}), got "
+                f"{', '.join(self.hardware.peak_gmacs_per_s)}"
+            )
+        return self
 
     @property
     def release(self) -> Release | None:
@@ -89,7 +173,7 @@ def load_target(name: str, tensorrt: str | None = None) -> Target:
         tensorrt: release of another JetPack than the file's, if not that one.
 
     Raises:
-        RecipeError: no such board or release.
+        RecipeError: no such board or release, or its file is faulty.
     """
     if tensorrt is not None and tensorrt not in releases():
         raise RecipeError(f"TensorRT {tensorrt!r} is not known; known: {', '.join(releases())}")
@@ -97,9 +181,53 @@ def load_target(name: str, tensorrt: str | None = None) -> Target:
         near = difflib.get_close_matches(name, target_names(), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise RecipeError(f"target {name!r} is unknown; {meant}known: {', '.join(target_names())}")
+    target = _stored(name)
+    return target.model_copy(update={"tensorrt": tensorrt}) if tensorrt else target
+
+
+@cache
+def targets() -> dict[str, Target]:
+    """All boards by name.
+
+    Raises:
+        RecipeError: a file of targets/ is faulty.
+    """
+    return {name: _stored(name) for name in target_names()}
+
+
+@cache
+def _stored(name: str) -> Target:
     text = (resources.files("edgedistill.config") / "targets" / f"{name}.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
-    table["precisions"] = tuple(table["precisions"])
-    assert set(table) | {"name", "backend"} == {field.name for field in fields(Target)}, f"{name}.toml"
-    target = Target(name=name, **table)
-    return replace(target, tensorrt=tensorrt) if tensorrt else target
+    return target_from_text(name, text)
+
+
+def target_from_text(name: str, text: str) -> Target:
+    """
+    Args:
+        name: of the board.
+        text: TOML, as in targets/.
+
+    Raises:
+        RecipeError: no TOML, an unknown key, a missing one, or a value out of range.
+    """
+    file = f"targets/{name}.toml"
+    try:
+        table = tomllib.loads(text)
+    except ValueError as error:
+        raise RecipeError(f"{file}: {printable(str(error))}") from None
+    try:
+        return Target.model_validate({**table, "name": name})
+    except ValidationError as error:
+        faults = [fault_line(fault, Target, "the file") for fault in error.errors(include_url=False)]
+        raise RecipeError("\n".join(f"{file}: {fault}" for fault in faults)) from None
+
+
+def executed_precision(target: Target, requested: str) -> tuple[str, str]:
+    """What the board will compute in, and one line that says why when it is not what was asked."""
+    if requested in target.precisions:
+        return requested, ""
+    executed = "fp16" if "fp16" in target.precisions else "fp32"
+    return executed, (
+        f"{target.title} has no {requested.upper()} hardware (sm_{target.sm}); TensorRT would accept "
+        f"the request and run slower, so it is served as {executed.upper()}"
+    )

@@ -16,7 +16,6 @@ from edgedistill.models.students import stored
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.prediction.features import catalogue, with_classes
 from edgedistill.prediction.latency import refuse_unless_fitted
-from edgedistill.prediction.memory import BOARDS_WITH_MEMORY
 from edgedistill.prediction.model import Prediction, prediction_of
 from edgedistill.prediction.user_measurements import factor_of
 
@@ -110,7 +109,7 @@ def choose(
     board = load_target(target)
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
-    if memory_mib is not None and target not in BOARDS_WITH_MEMORY:
+    if memory_mib is not None and board.memory is None:
         raise RecipeError(
             f"what the libraries take on {target} is not published, so a memory budget cannot be checked; leave it out"
         )

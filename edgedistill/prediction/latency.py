@@ -9,11 +9,11 @@ finds them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
+from edgedistill.config.target import Hardware, targets
 from edgedistill.errors import RecipeError
 from edgedistill.prediction.features import Features
 
@@ -36,31 +36,10 @@ GAINS = ("compute", "depthwise")
 ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
-@dataclass(frozen=True)
-class Hardware:
-    """A board's data sheet, in the mode that the published rows were measured in.
-
-    Attributes:
-        mode: power mode.
-        peak_gmacs: precision -> 10^9 multiply-accumulates a second.
-        gigabytes: of memory bandwidth, a second.
-        reference: the precision whose gains are 1.
-        other: the precision that has gains.
-    """
-
-    mode: str
-    peak_gmacs: dict[str, float]
-    gigabytes: float
-    reference: str
-    other: str
-
-
-# NVIDIA's figures: 472 GFLOPS FP16 and 25.6 GB/s; 67 TOPS INT8 with sparsity, of which a dense network
-# has half, and FP16 half of that; 102 GB/s.
-HARDWARE = {
-    "jetson-nano": Hardware("MAXN (10 W), clocks locked", {"fp16": 236, "fp32": 118}, 25.6, "fp16", "fp32"),
-    "orin-nano-8gb": Hardware("Super (MAXN)", {"fp16": 8375, "int8": 16750}, 102, "fp16", "int8"),
-}
+@cache
+def hardware() -> dict[str, Hardware]:
+    """Target -> its data sheet, of the boards with published measurements."""
+    return {name: target.hardware for name, target in targets().items() if target.hardware}
 
 
 def data_sheet_ms(features: Features, target: str, precision: str, in_python: bool = False) -> tuple[float, ...]:
@@ -69,9 +48,9 @@ def data_sheet_ms(features: Features, target: str, precision: str, in_python: bo
     Args:
         in_python: the time includes a framework's call around TensorRT, as some published rows do.
     """
-    board = HARDWARE[target]
-    peak = board.peak_gmacs[precision] * 1e6  # per ms
-    bandwidth = board.gigabytes * 1e6 / ELEMENT_BYTES[precision]  # elements per ms
+    board = hardware()[target]
+    peak = board.peak_gmacs_per_s[precision] * 1e6  # per ms
+    bandwidth = board.bandwidth_gb_per_s * 1e6 / ELEMENT_BYTES[precision]  # elements per ms
     f = features
     macs = (f.dense3x3_macs, f.dense_macs, f.pointwise_macs, f.gemm_macs, f.matmul_macs)
     moved = (f.moved, f.depthwise_moved, f.other_moved)
@@ -92,7 +71,7 @@ def shares(
     Args:
         fitted: `constants` and `gains` of one board.
     """
-    gains = fitted["gains"] if precision == HARDWARE[target].other else dict.fromkeys(GAINS, 1.0)
+    gains = fitted["gains"] if precision == hardware()[target].other else dict.fromkeys(GAINS, 1.0)
     found = {}
     for position, value in enumerate(data_sheet_ms(features, target, precision, in_python)):
         gain = gains["compute"] if position in COMPUTE else 1.0
@@ -121,13 +100,20 @@ def refuse_unless_fitted(target: str, precision: str) -> None:
         RecipeError: nothing usable is published for this board or precision.
     """
     known = "; ".join(
-        f"{name} {' and '.join(p.upper() for p in sorted(board.peak_gmacs))}" for name, board in HARDWARE.items()
+        f"{name} {' and '.join(p.upper() for p in sorted(board.peak_gmacs_per_s))}"
+        for name, board in hardware().items()
+        if name in constants()
     )
-    if target not in HARDWARE:
+    if target not in hardware():
         raise RecipeError(
             f"no prediction for {target}: no usable measurement of it is published; there is one for {known}"
         )
-    if precision not in HARDWARE[target].peak_gmacs:
+    if target not in constants():
+        raise RecipeError(
+            f"no prediction for {target}: its constants were never fitted (docs/extend.md, A board); "
+            f"there is one for {known}"
+        )
+    if precision not in hardware()[target].peak_gmacs_per_s:
         raise RecipeError(
             f"no prediction for {target} in {precision.upper()}: too few usable "
             f"measurements are published; there is one for {known}"

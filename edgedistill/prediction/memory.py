@@ -1,22 +1,20 @@
 """What the process takes on the board: an estimate from a few published logs, never a measurement.
 
-Sources: wang-xinyu/tensorrtx issue 1160 (Nano, TensorRT 8.2, YOLOv5s at 640 px in FP16): 260 MiB after CUDA
-began, cuBLAS +241 and cuDNN +406 system-wide, an engine of 19 MiB for 14 MiB of weights, 36 MiB for its
-context. NobuoTsukamoto/benchmarks (Nano, TensorRT 8.0.1): 899 MiB in all, which the sum of the first three
-meets within 8. That an engine built without cuBLAS and cuDNN saves their share is inferred, and was
-measured by nobody.
+What the process and the libraries take is [memory] of the board's file in config/targets/. Sources:
+wang-xinyu/tensorrtx issue 1160 (Nano, TensorRT 8.2, YOLOv5s at 640 px in FP16): 260 MiB after CUDA began, cuBLAS +241
+and cuDNN +406 system-wide, an engine of 19 MiB for 14 MiB of weights, 36 MiB for its context.
+NobuoTsukamoto/benchmarks (Nano, TensorRT 8.0.1): 899 MiB in all, which the sum of the first three meets within 8. That
+an engine built without cuBLAS and cuDNN saves their share is inferred, and was measured by nobody.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgedistill.config.target import load_target
 from edgedistill.prediction.features import Features
 from edgedistill.prediction.latency import ELEMENT_BYTES
 
-_BASE_MIB = {"jetson-nano": 260}  # the process with CUDA and TensorRT, before a network
-BOARDS_WITH_MEMORY = frozenset(_BASE_MIB)
-_LIBRARIES_MIB = {"jetson-nano": 241 + 406}  # cuBLAS and cuDNN
 _ENGINE_BY_WEIGHTS = 19 / 14  # transformed copies of some weights, and the kernels
 _CONTEXT_BY_LARGEST = 4.0  # context and workspace over the largest kernel's input and output
 
@@ -40,7 +38,8 @@ def memory_of(features: Features, target: str, precision: str) -> Memory:
     """The estimate for one image at a time."""
     width = ELEMENT_BYTES[precision] / 2**20
     network = (_ENGINE_BY_WEIGHTS * features.parameters + _CONTEXT_BY_LARGEST * features.peak) * width
-    if target not in _BASE_MIB:
+    board = load_target(target).memory
+    if board is None:
         return Memory(network, None, None)
-    lean = _BASE_MIB[target] + network
-    return Memory(network, lean, lean + _LIBRARIES_MIB[target])
+    lean = board.process_mib + network
+    return Memory(network, lean, lean + board.libraries_mib)

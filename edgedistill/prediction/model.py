@@ -12,7 +12,7 @@ from edgedistill.config.target import load_target
 from edgedistill.errors import RecipeError
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.prediction.features import Features, catalogue, features_from_file, with_classes
-from edgedistill.prediction.latency import HARDWARE, constants, refuse_unless_fitted, shares
+from edgedistill.prediction.latency import constants, hardware, refuse_unless_fitted, shares
 from edgedistill.prediction.memory import memory_of
 from edgedistill.prediction.user_measurements import Learned, factor_of
 
@@ -90,7 +90,7 @@ def predict(
         PreflightError: the file cannot be read or counted.
     """
     board = load_target(target)
-    if target not in HARDWARE:
+    if target not in hardware():
         refuse_unless_fitted(target, precision)
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
@@ -147,7 +147,7 @@ def prediction_of(
     memory = memory_of(features, target, precision)
     provenance = (
         f"predicted: {fitted['networks']} published networks on {load_target(target).title}, "
-        f"{HARDWARE[target].mode}; {100 * fitted['network']['mean_fraction']:.1f} % mean error on a "
+        f"{hardware()[target].mode}; {100 * fitted['network']['mean_fraction']:.1f} % mean error on a "
         f"network that was left out, {100 * fitted['family']['mean_fraction']:.1f} % on a family{learned.note}"
     )
     return Prediction(

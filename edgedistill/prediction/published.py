@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedistill.prediction.published_rows import BOARDS, NETWORKS, SLOWER_MODES, published
+from edgedistill.prediction.published_rows import NETWORKS, boards, published, slower_modes
 from edgedistill_device.preprocess_spec import size_of
 
 
@@ -41,7 +41,7 @@ def _of(
     """Rows of this network on this board, each with how it differs from what is asked."""
     network, (height, width) = model.partition(".")[0], size_of(image_px)
     for row in published():
-        board, mode = SLOWER_MODES.get(row["device"], (BOARDS.get(row["device"]), ""))
+        board, mode = slower_modes().get(row["device"], (boards().get(row["device"]), ""))
         if board != target or NETWORKS.get(row["model"]) != network:
             continue
         differs = [

@@ -11,18 +11,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
-BOARDS = {  # the table's names of a board, in the mode that the model is for; a name that leaves it open is not here
-    "Jetson Nano 4GB (Maxwell sm_53)": "jetson-nano",
-    "Jetson Orin Nano 8GB Super (MAXN)": "orin-nano-8gb",
-    "Jetson Orin Nano Super": "orin-nano-8gb",
-}
-SLOWER_MODES = {  # its names of a board in another mode -> ours and the mode
-    "Jetson Orin Nano 8GB Super (15W)": ("orin-nano-8gb", "15 W"),
-    "Jetson Orin Nano 8GB Super (7W)": ("orin-nano-8gb", "7 W"),
-}
-PRECISIONS = {"jetson-nano": ("fp32", "fp16"), "orin-nano-8gb": ("fp16", "int8")}
+from edgedistill.config.target import targets
+from edgedistill.prediction.latency import hardware
+
 _METHODS = (
     "torch2trt",
     "kentaroy47",
@@ -117,6 +111,19 @@ class Row:
         return next((f for f in _FAMILIES if self.network.startswith(f)), self.network)
 
 
+@cache
+def boards() -> dict[str, str]:
+    """The table's name of a board, in the mode that the model is for -> target."""
+    return {name: target.name for target in targets().values() if target.published for name in target.published.names}
+
+
+@cache
+def slower_modes() -> dict[str, tuple[str, str]]:
+    """The table's name of a board in another mode -> target and the mode."""
+    known = [target for target in targets().values() if target.published]
+    return {name: (target.name, mode) for target in known for name, mode in target.published.slower_modes.items()}
+
+
 def published() -> list[dict[str, str]]:
     """The whole table, values as text."""
     path = resources.files("edgedistill.prediction") / "published_fps.csv"
@@ -135,12 +142,12 @@ def left_out() -> Iterator[tuple[dict[str, str], str]]:
 
 def reason(row: dict[str, str]) -> str:
     """Why a row is not used, "" when it is."""
-    target, model, precision = BOARDS.get(row["device"]), row["model"], row["precision"].lower()
+    target, model, precision = boards().get(row["device"]), row["model"], row["precision"].lower()
     if target is None:
         return "power mode or clocks of the board are not those of the model (MAXN)"
     if precision == "not stated":
         return "precision not stated"
-    if precision not in PRECISIONS[target]:
+    if precision not in hardware()[target].peak_gmacs_per_s:
         return "precision: not one of the model, or INT8 asked of hardware without it"
     if "issues/294" in row["source"] and "zoo" not in model:
         return "timed through a Python backend, three times the same network run by TensorRT alone"
@@ -154,7 +161,7 @@ def reason(row: dict[str, str]) -> str:
 
 
 def _row(row: dict[str, str]) -> Row:
-    target = BOARDS[row["device"]]
+    target = boards()[row["device"]]
     latency_ms = float(row["latency_ms"]) if row["latency_ms"] else 1000 / float(row["fps"])
     method = next((name for name in _METHODS if name in row["source"]), "other")
     return Row(

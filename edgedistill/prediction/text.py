@@ -6,7 +6,7 @@ from edgedistill.config.target import load_target
 from edgedistill.core.text import printable
 from edgedistill.core.text_table import table_lines
 from edgedistill.prediction.choose import SOURCES, Candidate
-from edgedistill.prediction.latency import HARDWARE
+from edgedistill.prediction.latency import hardware
 from edgedistill.prediction.model import Prediction
 
 _HEAD = (
@@ -27,7 +27,7 @@ _HEAD = (
 
 def text_from_prediction(found: Prediction) -> str:
     size = f" at {found.image_px} px, {found.classes} classes" if found.image_px else ""
-    title, mode = load_target(found.target).title, HARDWARE[found.target].mode
+    title, mode = load_target(found.target).title, hardware()[found.target].mode
     lines = [
         f"{printable(found.model)}{size} on {title}, {found.precision.upper()}, TensorRT, {mode}",
         f"  latency  {found.latency_ms:.1f} ms ({found.latency_ms_low:.1f} to {found.latency_ms_high:.1f}: "
@@ -56,9 +56,9 @@ def text_from_candidates(candidates: list[Candidate], fps: float | None, memory_
     first = candidates[0].prediction
     wanted = [f"{fps:g} FPS" if fps else "", f"{memory_mib:g} MiB" if memory_mib else ""]
     budget = " and ".join(filter(None, wanted)) or "no limit"
-    title = load_target(first.target).title
+    title, mode = load_target(first.target).title, hardware()[first.target].mode
     lines = [
-        f"{title}, {first.precision.upper()}, {HARDWARE[first.target].mode}, {first.classes} classes; budget: {budget}",
+        f"{title}, {first.precision.upper()}, {mode}, {first.classes} classes; budget: {budget}",
         *table_lines(
             [_HEAD, *(_cells(place, one) for place, one in enumerate(candidates[:rows], start=1))], right=range(2, 10)
         ),

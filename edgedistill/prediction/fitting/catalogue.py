@@ -6,6 +6,7 @@ are random; only the graph counts. Stored as features.csv, so that predicting ne
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import sys
@@ -96,7 +97,16 @@ def wanted() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
     }
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m edgedistill.prediction.fitting.catalogue", description=__doc__)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(STORED),
+        metavar="FILE",
+        help="where the counts go (default: %(default)s in the current folder)",
+    )
+    path = parser.parse_args(words).output
     torch.set_num_threads(1)
     started, lines = time.monotonic(), io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
@@ -112,7 +122,6 @@ def main() -> None:
                 values = [round(getattr(features, field)) for field in NAMES]
                 table.writerow([name, image_px, classes, *values])
         print(f"{name} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
-    path = Path(__file__).parents[1] / STORED
     write_bytes(path, lines.getvalue().encode())
     print(path)
 

@@ -8,14 +8,18 @@ prior; a prediction for somebody else has factor 1.
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgedistill.config.target import load_target
+from edgedistill.errors import RecipeError
 from edgedistill.prediction.features import Features, catalogue
-from edgedistill.prediction.latency import COMPUTE, DEPTHWISE, GAINS, HARDWARE, TERMS, data_sheet_ms
+from edgedistill.prediction.latency import COMPUTE, DEPTHWISE, GAINS, STORED, TERMS, data_sheet_ms, hardware
 from edgedistill.prediction.published_rows import Row
 
 NOISE = 0.08  # standard deviation of a log latency; runs of one script differ by 2 to 8 %
@@ -32,15 +36,6 @@ PRIOR = {  # term -> (usual multiple of the data sheet's time, standard deviatio
     "kernels": (10.0, 0.7),
     "network": (0.5, 0.7),
     "python_call": (1.0, 0.7),
-}
-GAIN_PRIOR = {
-    # The Nano's depthwise kernels are no faster in half precision: the published pairs of SSD-MobileNetV2,
-    # FPNLite and EfficientDet, whose networks cannot be built here, differ by 4 to 15 %.
-    "jetson-nano": {"compute": (1.0, 0.15), "depthwise": (0.5, 0.2)},
-    "orin-nano-8gb": {"compute": (1.3, 0.3), "depthwise": (1.3, 0.3)},
-}
-BOARD_PRIOR = {  # instead of PRIOR: a faster CPU and GPU launch faster
-    "orin-nano-8gb": {"kernels": (3.0, 0.7), "network": (0.1, 0.7)},
 }
 _STEPS = 60
 
@@ -75,9 +70,20 @@ def features_of(row: Row) -> Features:
 
 
 def prior(target: str) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, standard deviation) of the logarithms of TERMS and GAINS."""
-    terms = {**PRIOR, **BOARD_PRIOR.get(target, {})}
-    pairs = [*(terms[name] for name in TERMS), *(GAIN_PRIOR[target][name] for name in GAINS)]
+    """(mean, standard deviation) of the logarithms of TERMS and GAINS, PRIOR and the board's own.
+
+    Raises:
+        RecipeError: the board has none, or names a term that the model does not have.
+    """
+    board = load_target(target).prior
+    if board is None:
+        raise RecipeError(f"targets/{target}.toml has no [prior], so nothing can be fitted for it")
+    unknown = sorted(set(board.terms) - set(TERMS))
+    if unknown:
+        raise RecipeError(f"targets/{target}.toml: [prior.terms] has no key {unknown[0]!r}; it has: {', '.join(TERMS)}")
+    terms = {**PRIOR, **board.terms}
+    gains = {"compute": board.compute_gain, "depthwise": board.depthwise_gain}
+    pairs = [*(terms[name] for name in TERMS), *(gains[name] for name in GAINS)]
     return np.log([mean for mean, _ in pairs]), np.array([deviation for _, deviation in pairs])
 
 
@@ -130,7 +136,7 @@ def _residual(
     """log(predicted / observed) of each row, and its derivatives."""
     terms = len(TERMS)
     cost = np.exp(values[:terms]) * sheet
-    second = np.array([row.precision == HARDWARE[target].other for row in rows])
+    second = np.array([row.precision == hardware()[target].other for row in rows])
     cost[np.ix_(second, list(COMPUTE))] *= np.exp(values[terms])
     cost[second, DEPTHWISE] *= np.exp(values[terms + 1])
     total = cost.sum(axis=1)
@@ -144,11 +150,19 @@ def _residual(
     return np.log(total) + values[position] - observed, jacobian
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Fit, validate, store, print; docs/predict.md holds what it printed."""
     from edgedistill.prediction.fitting.report import report_and_store
 
-    report_and_store()
+    parser = argparse.ArgumentParser(prog="python -m edgedistill.prediction.fitting.fit", description=__doc__)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(STORED),
+        metavar="FILE",
+        help="where the constants go (default: %(default)s in the current folder)",
+    )
+    report_and_store(parser.parse_args(words).output)
 
 
 if __name__ == "__main__":

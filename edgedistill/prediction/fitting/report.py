@@ -13,14 +13,14 @@ from edgedistill.core.files import write_json
 from edgedistill.prediction.features import catalogue
 from edgedistill.prediction.fitting.fit import Fit, features_of, fit
 from edgedistill.prediction.fitting.validate import SHARE, Held, coverage, errors, half_width, held_out, pairs_in_order
-from edgedistill.prediction.latency import HARDWARE, STORED, TERMS, latency_ms, shares
-from edgedistill.prediction.published_rows import BOARDS, NETWORKS, PRECISIONS, Row, left_out, used
+from edgedistill.prediction.latency import TERMS, hardware, latency_ms, shares
+from edgedistill.prediction.published_rows import NETWORKS, Row, boards, left_out, used
 
 _DIGITS = 6  # of stored figures, so that another machine's last bits change nothing
 
 
-def report_and_store() -> None:
-    """Fit each board, write constants.json, print the tables as Markdown."""
+def report_and_store(path: Path) -> None:
+    """Fit each board, write the constants to `path`, print the tables as Markdown."""
     stored: dict[str, Any] = {"targets": {}}
     print(
         "| target | rows | networks | left out | mean error | median | pairs in order | "
@@ -28,7 +28,7 @@ def report_and_store() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     tables = []
-    for target in HARDWARE:
+    for target in hardware():
         rows, fitted, by = validated(target)
         stored["targets"][target] = entry(rows, fitted, by)
         for name, held in by.items():
@@ -38,7 +38,7 @@ def report_and_store() -> None:
         _print_rows(target, held, fitted)
     _print_left_out()
     _print_against_left_out({target: fitted for target, _, fitted in tables})
-    write_json(Path(__file__).parents[1] / STORED, stored)
+    write_json(path, stored)
 
 
 def validated(target: str) -> tuple[list[Row], Fit, dict[str, list[Held]]]:
@@ -130,8 +130,8 @@ def _print_against_left_out(fits: dict[str, Fit]) -> None:
             NETWORKS.get(row["model"], ""),
             int(row["input_hw"].partition("x")[0] or 0) if row["input_hw"][0].isdigit() else 0,
         )
-        target = BOARDS.get(row["device"], "")
-        known = PRECISIONS.get(target, ())
+        target = boards().get(row["device"], "")
+        known = tuple(hardware()[target].peak_gmacs_per_s) if target else ()
         asked = known if row["precision"] == "not stated" else (row["precision"].lower(),)
         if place not in catalogue() or not set(asked) <= set(known):
             continue

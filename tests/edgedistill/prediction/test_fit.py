@@ -13,8 +13,8 @@ from edgedistill.prediction.features import Features, catalogue, with_classes
 from edgedistill.prediction.fitting import fit as fitting
 from edgedistill.prediction.fitting.report import entry, summary, validated
 from edgedistill.prediction.fitting.validate import Held, coverage, errors, half_width, held_out, pairs_in_order
-from edgedistill.prediction.latency import HARDWARE, TERMS, constants, latency_ms, shares
-from edgedistill.prediction.published_rows import PRECISIONS, left_out, published, reason, used
+from edgedistill.prediction.latency import TERMS, constants, hardware, latency_ms, shares
+from edgedistill.prediction.published_rows import left_out, published, reason, used
 from road import ROOT
 
 NANO = [row for row in used() if row.target == "jetson-nano"]
@@ -35,7 +35,7 @@ def test_every_published_row_is_used_or_left_out_with_a_reason():
     assert len(used()) + sum(1 for _ in left_out()) == len(published())
     assert all(why for _, why in left_out())
     for row in used():
-        assert row.precision in PRECISIONS[row.target]
+        assert row.precision in hardware()[row.target].peak_gmacs_per_s
         assert row.source
         assert (row.network, row.image_px) in catalogue()
 
@@ -139,7 +139,7 @@ def test_a_group_that_is_held_out_has_no_say():
     assert before == after
 
 
-@pytest.mark.parametrize("target", sorted(HARDWARE))
+@pytest.mark.parametrize("target", sorted(hardware()))
 def test_an_interval_holds_the_share_that_it_states(fitted, target):
     _, _, by = fitted(target)
     stated = constants()[target]["interval_share"]
@@ -165,7 +165,7 @@ def test_pairs_count_each_two_networks_once():
 
 def test_constants_are_the_package_s_own_file():
     text = (resources.files("edgedistill.prediction") / "constants.json").read_text(encoding="utf-8")
-    assert set(json.loads(text)["targets"]) == set(HARDWARE)
+    assert set(json.loads(text)["targets"]) == set(hardware())
     for entry_ in constants().values():
         assert set(entry_["constants"]) == set(TERMS)
         assert all(value > 0 for value in entry_["constants"].values())
@@ -180,11 +180,11 @@ def test_features_grow_in_proportion_to_the_classes():
 
 @pytest.mark.parametrize(
     ("target", "precision"),
-    [(target, precision) for target, board in HARDWARE.items() for precision in board.peak_gmacs],
+    [(target, precision) for target, board in hardware().items() for precision in board.peak_gmacs_per_s],
 )
 def test_the_shares_of_a_prediction_by_hand(target, precision):
     """Each term by its data sheet; the gains are of the precision that is not the reference, and of those terms."""
-    board, features = HARDWARE[target], Features(*(1e6 * number for number in range(1, 12)))
+    board, features = hardware()[target], Features(*(1e6 * number for number in range(1, 12)))
     fitted = {
         "constants": {term: 2.0 + place for place, term in enumerate(TERMS)},
         "gains": {"compute": 3.0, "depthwise": 5.0},
@@ -193,10 +193,10 @@ def test_the_shares_of_a_prediction_by_hand(target, precision):
     other = precision in ("fp32" if target == "jetson-nano" else "int8",)
     expected = {}
     for place, term in enumerate(("dense3x3", "dense", "pointwise", "gemm", "matmul")):
-        expected[term] = (2 + place) * (place + 1) / board.peak_gmacs[precision] * (3 if other else 1)
+        expected[term] = (2 + place) * (place + 1) / board.peak_gmacs_per_s[precision] * (3 if other else 1)
     for place, term in enumerate(("moved", "depthwise_moved", "other_moved"), start=5):
         gain = 5 if other and term == "depthwise_moved" else 1
-        expected[term] = (2 + place) * (place + 1) * width / board.gigabytes * gain
+        expected[term] = (2 + place) * (place + 1) * width / board.bandwidth_gb_per_s * gain
     expected |= {"kernels": 10 * 9e3, "network": 11.0, "python_call": 0.0}
     assert shares(features, target, precision, fitted) == pytest.approx(expected)
     assert latency_ms(features, target, precision, fitted) == pytest.approx(sum(expected.values()))

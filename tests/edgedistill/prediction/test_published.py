@@ -7,7 +7,7 @@ import pytest
 
 from edgedistill.config.target import target_names
 from edgedistill.prediction.published import other_rows, published_rows
-from edgedistill.prediction.published_rows import BOARDS, NETWORKS, SLOWER_MODES
+from edgedistill.prediction.published_rows import NETWORKS, boards, slower_modes
 
 TABLE = resources.files("edgedistill.prediction") / "published_fps.csv"
 ROWS = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
@@ -103,6 +103,6 @@ def test_other_rows_of_the_network_say_how_they_differ(target, model, precision,
 
 
 def test_boards_and_networks_are_those_of_the_table():
-    assert {*BOARDS.values(), *(target for target, _ in SLOWER_MODES.values())} <= set(target_names())
-    assert {*BOARDS, *SLOWER_MODES} <= {row["device"] for row in ROWS}
+    assert {*boards().values(), *(target for target, _ in slower_modes().values())} <= set(target_names())
+    assert {*boards(), *slower_modes()} <= {row["device"] for row in ROWS}
     assert set(NETWORKS) <= {row["model"] for row in ROWS}
