@@ -1,11 +1,13 @@
 """A board behind a real sshd: its own root, a python that can be told to fail, bundles small enough to send often."""
 
+import json
 import shutil
 from pathlib import Path
 
 from bundles import make_bundle, sign
 from edgedistill.bundles.keys import new_key
 from edgedistill.bundles.signing import sign_bundle
+from edgedistill.core.files import write_json
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import Wanted, deploy, signed_bundle
 from edgedistill.deployment.enrol import enrol
@@ -89,6 +91,16 @@ exec {python} "$@"
         there = self.root / "current"
         names = [str(p.relative_to(bundle)) for p in sorted(bundle.rglob("*")) if p.is_file()]
         return all((there / name).read_bytes() == (bundle / name).read_bytes() for name in names)
+
+
+def written_again(path, form):
+    """The bytes of a JSON file when it is read as a record and written."""
+    again = path.with_name("again.json")
+    write_json(again, form.from_json(json.loads(path.read_bytes()), path.name).to_json())
+    try:
+        return again.read_bytes()
+    finally:
+        again.unlink()
 
 
 def kill_script(after_s, proof):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from edgedistill.core.files import sha256_of, whole_file
 from edgedistill.errors import BundleError
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.manifest import NAME, SIGNATURE, manifest_from_bytes, read_manifest
@@ -30,23 +29,14 @@ def write_archive(bundle: Path, out: Path) -> dict[str, Any]:
     Raises:
         BundleError: not signed, or not what its manifest says.
     """
-    digest, size = hashlib.sha256(), 0
-    beside = out.with_name(out.name + ".tmp")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with open(beside, "wb") as file:
+        with whole_file(out) as file:
             for piece in _pieces(bundle):
                 file.write(piece)
-                digest.update(piece)
-                size += len(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, out)
     except ManifestError as error:
         raise BundleError(f"{bundle}: {error}") from None
-    finally:
-        beside.unlink(missing_ok=True)
-    return {"bytes": size, "sha256": digest.hexdigest()}
+    return {"bytes": out.stat().st_size, "sha256": sha256_of(out)}
 
 
 def unpack_archive(archive: Path, folder: Path) -> Path:

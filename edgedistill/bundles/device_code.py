@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import edgedistill_calibration
 import edgedistill_device
+from edgedistill.core.files import sha256_of_bytes
 
 PACKAGES = (edgedistill_device, edgedistill_calibration)
 # `python3 -m jetson` was the word of version 0.1: agents and units on enrolled boards still say it to a new bundle.
@@ -40,10 +40,7 @@ def copy_device_code(folder: Path) -> None:
 
 def device_code_sha256() -> str:
     """One hash over names and contents of what `copy_device_code` copies."""
-    digest = hashlib.sha256()
-    for name, content in _files():
-        digest.update(f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
-    return digest.hexdigest()
+    return sha256_of_bytes("".join(f"{sha256_of_bytes(content)}  {name}\n" for name, content in _files()).encode())
 
 
 def _files() -> Iterator[tuple[str, bytes]]:

@@ -6,13 +6,12 @@ bundles give equal digests. The layer is a plain tar, so its digest is also its 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from edgedistill.bundles.archive import write_archive
+from edgedistill.core.files import sha256_of_bytes
 from edgedistill_device.manifest import NAME, id_of, manifest_from_bytes
 
 _TYPE = "application/vnd.oci.image."
@@ -30,7 +29,7 @@ def write_layout(bundle: Path, out: Path) -> dict[str, Any]:
     blobs = out / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     layer = write_archive(bundle, out / "layer")
-    os.replace(out / "layer", blobs / layer["sha256"])
+    (out / "layer").rename(blobs / layer["sha256"])
     content = (bundle / NAME).read_bytes()
     manifest, tag = manifest_from_bytes(content), id_of(content)
     about = {
@@ -72,7 +71,7 @@ def write_layout(bundle: Path, out: Path) -> dict[str, Any]:
 def _blob(blobs: Path, media_type: str, value: dict[str, Any]) -> dict[str, Any]:
     """Store JSON under its digest; returns the descriptor that points at it."""
     content = _bytes(value)
-    digest = hashlib.sha256(content).hexdigest()
+    digest = sha256_of_bytes(content)
     (blobs / digest).write_bytes(content)
     return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 

@@ -7,7 +7,6 @@ Sources: https://in-toto.io/Statement/v1, https://slsa.dev/spec/v1.0/provenance.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from edgedistill._version import __version__
 from edgedistill.config.recipe import Recipe
-from edgedistill.core.files import sha256_of
+from edgedistill.core.files import sha256_of, sha256_of_bytes
 from edgedistill.environment.git import CHECKOUT, commit_of, is_changed
 from edgedistill.environment.packages import packages
 
@@ -41,7 +40,7 @@ def statement(subjects: dict[str, Path], recipe: Recipe, materials: dict[str, Pa
                 "buildType": f"{_HERE}:bundle:1",
                 "externalParameters": {"recipe": values},
                 "resolvedDependencies": [
-                    {"name": "recipe", "digest": {"sha256": hashlib.sha256(canonical.encode()).hexdigest()}},
+                    {"name": "recipe", "digest": {"sha256": sha256_of_bytes(canonical.encode())}},
                     *(_descriptor(name, path) for name, path in sorted(materials.items())),
                     _code(CHECKOUT),
                     *({"uri": f"pkg:pypi/{name}@{version}"} for name, version in packages().items()),

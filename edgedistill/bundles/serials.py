@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from edgedistill.bundles.keys import KeyInfo
 from edgedistill.bundles.signing import has_good_signature
-from edgedistill.core.files import write_json
+from edgedistill.core.files import locked, write_json
 from edgedistill.errors import BundleError
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.manifest import NAME, id_of, manifest_from_bytes
@@ -111,8 +110,7 @@ def _locked(key: KeyInfo | None) -> Iterator[None]:
     if key is None:
         yield
         return
-    with open(key.public, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(key.public):
         yield
 
 

@@ -13,12 +13,12 @@ from edgedistill.bundles.golden import pixels_only
 from edgedistill.bundles.keys import KeyInfo
 from edgedistill.bundles.serials import numbered
 from edgedistill.config.target import Target
-from edgedistill.core.files import write_bytes, write_json
+from edgedistill.core.files import sha256_of, write_bytes, write_json
 from edgedistill.data.shards import read_bytes
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill_device.errors import ManifestError
-from edgedistill_device.manifest import NAME, VERSION, Manifest, sha256_of, write_manifest
+from edgedistill_device.manifest import NAME, VERSION, Manifest, write_manifest
 from edgedistill_device.preprocess_spec import Preprocess
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10

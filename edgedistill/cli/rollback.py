@@ -20,9 +20,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     with board_from_args(args) as board:
         found = board.rollback(args.leave).to_json()
+    from edgedistill.records.board_answers import RollbackAnswer
+
+    answer = RollbackAnswer.model_validate(found)
     print(
         json.dumps(found, indent=1)
         if args.json
-        else f"{args.host}: serves {found['id']} again; before, it was {found['previous']}"
+        else f"{args.host}: serves {answer.id} again; before, it was {answer.previous}"
     )
     return 0

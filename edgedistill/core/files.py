@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, synced, renamed; and their hashes."""
+"""Files that are whole or not there: written beside, synced, renamed; and their hashes and locks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgedistill.core.text import printable_values
 from edgedistill.errors import RunFolderError
@@ -38,11 +38,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         RunFolderError: the disk is full or refuses; the previous file is intact.
     """
+    with as_run_folder_error(f"cannot write {path}"), whole_file(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` to write to; it takes that name when the block ends without an error.
+
+    Raises:
+        OSError: the disk is full or refuses; the previous file is intact.
+    """
     beside = path.with_name(path.name + ".tmp")
-    with as_run_folder_error(f"cannot write {path}"), _one_writer_in(path.parent):
+    with _one_writer_in(path.parent):
         try:
             with open(beside, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, path)
@@ -50,6 +61,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):  # what made the write fail may make this fail too
                 beside.unlink()
             raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait for the lock on a file that is there, and hold it for the block; a kill frees it.
+
+    Raises:
+        OSError: the file is not there, or its disk has no locks.
+    """
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -67,6 +90,11 @@ def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_bytes(content: bytes) -> str:
+    """Hex SHA-256 of what is in memory."""
+    return hashlib.sha256(content).hexdigest()
 
 
 @contextlib.contextmanager

@@ -29,14 +29,18 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def printable_values(value: Any) -> Any:
-    """JSON of which every text, keys too, is one printable line."""
+def printable_values(value: Any, most: int | None = None, instead: str | None = None) -> Any:
+    """JSON of which every text, keys too, is one printable line.
+
+    Args:
+        most, instead: as of `printable`.
+    """
     if isinstance(value, str):
-        return printable(value)
+        return printable(value, most, instead)
     if isinstance(value, list):
-        return [printable_values(item) for item in value]
+        return [printable_values(item, most, instead) for item in value]
     if isinstance(value, dict):
-        return {printable(key): printable_values(item) for key, item in value.items()}
+        return {printable(key, most, instead): printable_values(item, most, instead) for key, item in value.items()}
     return value
 
 

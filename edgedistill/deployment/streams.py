@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgedistill.core.text import printable
+from edgedistill.core.text import printable, printable_values
 from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import BoardError
 
@@ -175,7 +175,8 @@ def object_from_line(line: str, verb: str | None = None) -> dict[str, Any]:
     """
     try:
         found = json.loads(line, object_pairs_hook=_once, parse_constant=_finite)
-        found = _plain(found, MAX_DEPTH)
+        _check_bounds(found, MAX_DEPTH)
+        found = printable_values(found, most=MAX_SHOWN, instead="?")
     except (ValueError, RecursionError) as error:
         raise BoardError(
             f"expected one line of JSON at the end, got {clean(line)[:80]!r} ({clean(str(error))[:80]})"
@@ -197,15 +198,15 @@ def _finite(word: str) -> None:
     raise ValueError(f"{word} is no JSON number")
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _check_bounds(value: Any, depth: int) -> None:
+    """
+    Raises:
+        ValueError: it nests deeper than `depth`, or holds a number that is no figure.
+    """
     if depth == 0:
         raise ValueError(f"it nests more than {MAX_DEPTH} deep")
-    if isinstance(value, str):
-        return clean(value)
     if isinstance(value, int | float) and abs(value) > _LARGEST:  # 1e999 is read as infinity
         raise ValueError("a number in it is no figure")
-    if isinstance(value, list):
-        return [_plain(item, depth - 1) for item in value]
-    if isinstance(value, Mapping):
-        return {clean(key): _plain(item, depth - 1) for key, item in value.items()}
-    return value
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _check_bounds(item, depth - 1)

@@ -84,6 +84,14 @@ class BenchMemory(BoardPart):
     method: str | None = None
 
 
+class MemoryNow(BoardPart):
+    """MiB of the system and of the process, read once."""
+
+    available_mib: Number | None = None
+    nvmap_mib: Number | None = None
+    process_peak_mib: Number | None = None
+
+
 class Power(BoardPart):
     """Milliwatts, and millijoules an image."""
 
@@ -235,7 +243,7 @@ class CompareAnswer(BoardAnswer):
     b: ComparedSide
     ratio: Ratios
     machine: Machine | None = None
-    memory: BenchMemory | None = None
+    memory: MemoryNow | None = None
     state: str
     clocks_mhz: Clocks | None = None
     power_mode: PowerMode | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -28,7 +28,7 @@ DONE, FAILED, WAITING = "done", "failed", "waiting"
 class Steps(Record):
     """What a board said at each step of a deployment that it has come to."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
     status: StatusAnswer | None = None
     """Before anything was done."""
@@ -53,10 +53,6 @@ class Steps(Record):
     def without(self, step: str) -> Steps:
         """All steps but one."""
         return self.only(*(name for name in Steps.model_fields if name != step))
-
-    def given(self) -> dict[str, Any]:
-        """Step to what was said, in the order in which they were done."""
-        return {name: value for name, value in self if name in self.model_fields_set}
 
 
 class ReceiptKey(Record):

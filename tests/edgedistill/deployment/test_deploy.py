@@ -8,12 +8,13 @@ import sys
 
 import pytest
 
-from board_behind_sshd import TestBoard, id_of, make_keys, next_release, sign_again, signed
+from board_behind_sshd import TestBoard, id_of, make_keys, next_release, sign_again, signed, written_again
 from edgedistill.bundles.archive import write_archive
 from edgedistill.deployment.board import checked_bench
 from edgedistill.deployment.enrol import enrol
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
+from edgedistill.records.deployment import DeployRecord, Receipt
 from road import ROOT, SOURCES
 from road import edgedistill as command
 from sshd import Cut
@@ -47,6 +48,11 @@ def test_two_releases_and_back(server, tmp_path, board, keys, first):
     assert any("files to copy" in line for line in said)
     assert "agrees with the workstation on 4 images" in said
     assert not any("its agent" in line for line in said)
+
+    assert written_again(tmp_path / "r.json", Receipt) == (tmp_path / "r.json").read_bytes()
+    with Connection("board", server.config) as machine:
+        raw = board.on(machine).agent("status")
+        assert json.dumps(board.on(machine).status().to_json()) == json.dumps(raw)  # nothing of it is lost
 
     second, said = next_release(first, tmp_path / "second", keys, serial=2), []
     found = board.deploy(server.config, second, tmp_path / "r.json", said=said)
@@ -247,7 +253,9 @@ def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, 
     }
     options = (word for key, value in deploy.items() for word in ("--set", f"deploy.{key}={value}"))
     command("run", finished_run / "r.toml", "--run-dir", tmp_path / "run", *options, cwd=tmp_path)
-    hosts = json.loads((tmp_path / "run" / "deploy" / "deploy.json").read_text())["hosts"]
+    path = tmp_path / "run" / "deploy" / "deploy.json"
+    hosts = json.loads(path.read_text())["hosts"]
+    assert written_again(path, DeployRecord) == path.read_bytes()
     assert [host["host"] for host in hosts] == ["local", "board"]
     keys_of_local = {"host", "backend", "provenance", "requested", "executed", "verify", "bench", "samples_ms"}
     assert keys_of_local == set(hosts[0]) < set(hosts[1])

@@ -5,8 +5,11 @@ import json
 import pytest
 
 import fakes
-from board_behind_sshd import TestBoard, id_of, next_release
+from board_behind_sshd import TestBoard, id_of, next_release, written_again
+from edgedistill.deployment.board import checked_bench
+from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import BoardError
+from edgedistill.records.deployment import Receipt
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +29,12 @@ def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, bo
     assert found.bench.compute_ms.runs == 10
     assert board.current() == id_of(first)
     record = json.loads((board.root / "current" / "work" / "engine" / "engine.json").read_text())
-    assert record["engine_sha256"] == found.build.engine_sha256
+    assert found.build.to_json() == {**record, "verb": "build"}  # nothing of it is lost
+    assert written_again(tmp_path / "r.json", Receipt) == (tmp_path / "r.json").read_bytes()
+    with Connection("board", server.config) as machine:
+        release = board.on(machine).release(id_of(first))
+        raw = board.on(machine).bundle(release, "bench", "--runs", "10")
+    assert json.dumps(checked_bench(raw, "board").to_json()) == json.dumps(raw)
 
     if release == "10.3":
         return

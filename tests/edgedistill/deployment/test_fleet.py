@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from board_behind_sshd import TestBoard, make_keys, next_release, signed
+from board_behind_sshd import TestBoard, make_keys, next_release, signed, written_again
 from edgedistill.deployment.deploy import Wanted, signed_bundle
 from edgedistill.deployment.fleet import html_from_fleet, roll_out, table_from_fleet
 from edgedistill.deployment.inventory import load_fleet
@@ -83,6 +83,8 @@ def test_a_broken_canary_stops_it_and_a_rerun_goes_on(fleet):
     assert not any(line.startswith("nano-2: ") for line in said)
     assert set(states(report).values()) == {"done"}
     assert json.loads((folder / "report" / "fleet.json").read_text()) == report.to_json()
+    path = folder / "report" / "fleet.json"
+    assert written_again(path, FleetRecord) == path.read_bytes()
     assert {path.name for path in (folder / "report").glob("nano-*.json")} == {f"{name}.json" for name in NAMES}
 
 

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from edgedistill.bundles.unsigned import write_throwaway
+from edgedistill.deployment.bench import visiting
+from edgedistill.deployment.board import Board
+from edgedistill.deployment.here import Here
 from edgedistill.errors import BundleError, ExportError
+from edgedistill.records.benchmark import CompareAnswer
 from edgedistill_device.manifest import read_manifest
 from road import edgedistill
 from tiny_onnx import model_bytes
@@ -64,6 +68,18 @@ def test_two_side_by_side_on_this_computer(tmp_path, model):
     host, end_to_end = (line for line in said if "A/B" in line)
     assert host.endswith(("B is faster", "no difference was seen")), host  # a busy computer hides it
     assert end_to_end.split()[0] == "end_to_end"
+
+
+def test_nothing_of_a_comparison_is_lost_in_its_record(tmp_path, model):
+    write_throwaway(model, tmp_path / "b", "fp16")
+    with Here() as machine:
+        board = Board(machine, "edgedistill", sys.executable, print)
+        with visiting(board, tmp_path / "b") as there:
+            board.build(there, "onnxruntime")
+            board.verify(there, "onnxruntime")
+            raw = board.bundle(there, "bench", "--backend", "onnxruntime", "--runs", "12", "--against", f"../{there}")
+    raw = {"host": "here", **raw}
+    assert json.dumps(CompareAnswer.model_validate(raw).to_json()) == json.dumps(raw)
 
 
 def test_a_throwaway_bundle_is_whole_unsigned_and_says_what_it_is(tmp_path, model):

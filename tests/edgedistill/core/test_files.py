@@ -1,0 +1,44 @@
+"""A file that is written in pieces is whole or as it was; a lock is waited for."""
+
+import threading
+
+import pytest
+
+from edgedistill.core.files import locked, sha256_of, sha256_of_bytes, whole_file, write_bytes
+
+
+def test_a_write_that_fails_half_way_leaves_the_previous_file(tmp_path):
+    write_bytes(tmp_path / "f", b"before")
+    with pytest.raises(TypeError), whole_file(tmp_path / "f") as file:
+        file.writelines([b"after", "no bytes"])
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"before")]
+    with whole_file(tmp_path / "f") as file:
+        file.writelines([b"af", b"ter"])
+        assert (tmp_path / "f").read_bytes() == b"before"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("f", b"after")]
+
+
+def test_a_file_and_its_bytes_have_one_hash(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_of(tmp_path / "f") == sha256_of_bytes(b"abc") == expected
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path):
+    path, order, inside = tmp_path / "f", [], threading.Event()
+    path.touch()
+
+    def second():
+        inside.wait()
+        with locked(path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with locked(path):
+        inside.set()
+        thread.join(timeout=0.3)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
