@@ -61,6 +61,10 @@ class Record(BaseModel):
         except ValidationError as invalid:
             raise error(f"{place}: {_line(invalid.errors(include_url=False))}") from None
 
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, as they are: what another record with the same fields is made from."""
+        return {key: value for key, value in self if key in self.model_fields_set}
+
     def to_json(self) -> dict[str, Any]:
         """JSON-able: the keys that were given, in the order in which they were given."""
         return self.model_dump(exclude_unset=True)
@@ -96,6 +100,17 @@ class ArtifactRecord(Record):
 
     artifact: ArtifactStamp | None = None
     """None until the run folder has stored the record."""
+
+    @property
+    def stamp(self) -> ArtifactStamp:
+        """What the run folder noted.
+
+        Raises:
+            ValueError: the record was not read from a run folder.
+        """
+        if self.artifact is None:
+            raise ValueError(f"the record of {self.stage!r} has no stamp; read it from a run folder")
+        return self.artifact
 
     def values(self) -> dict[str, Any]:
         """JSON-able: what the stage gave, without the stamp."""
