@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from edgedistill.records.artifacts import ARTIFACTS
 from edgedistill.records.base import Record
 from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.records.stages import StageRecords
 from edgedistill.reporting import assemble
 
 _NEUTRAL = {int: 0, float: 0.0, bool: False, str: "", list: [], dict: {}}
@@ -19,9 +20,13 @@ def filled(kind: type[Record], values: dict[str, Any]) -> Record:
     return kind.from_json(_filled(kind, values), kind.__name__)
 
 
-def records_of(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Stage name -> its record, from JSON of some keys; a stage without a record as it is."""
-    return {name: filled(ARTIFACTS[name], values) if name in READ else values for name, values in stages.items()}
+def records_of(stages: dict[str, dict[str, Any]]) -> StageRecords:
+    """From the JSON of some stages, each of some keys."""
+    found = {
+        name: filled(kind, stages.get(name, {})) if name in stages or name not in OPTIONAL else None
+        for name, kind in ARTIFACTS.items()
+    }
+    return StageRecords(**found, deploy=stages.get("deploy", {}))
 
 
 def report_of(stages: dict[str, dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
@@ -69,4 +74,4 @@ def _neutral(annotation: Any) -> Any:
     return _filled(origin, {}) if issubclass(origin, BaseModel) else _NEUTRAL[origin]
 
 
-READ = {"evaluate", "export", "quantize"}
+OPTIONAL = {"synthesise", "assist"}  # stages that a recipe may not have

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
+from edgedistill.records.base import ArtifactStamp
+
 PathLike = str | os.PathLike[str]
 
 
@@ -91,11 +93,16 @@ class Artifact:
         return self.folder / f"{self.stage}.json"
 
     @property
+    def stamp(self) -> ArtifactStamp:
+        """What the artifact was made from: recipe values, digests of earlier artifacts, files, seconds."""
+        return ArtifactStamp.from_json(self.values["artifact"], str(self.path))
+
+    @property
     def files(self) -> dict[str, Path]:
         """Name -> path of the files that later stages read, weights and models among them."""
-        return {name: self.folder / name for name in self.values["artifact"]["files"]}
+        return {name: self.folder / name for name in self.stamp.files}
 
     @property
     def seconds(self) -> float:
         """How long the stage took when it was last run."""
-        return float(self.values["artifact"]["seconds"])
+        return float(self.stamp.seconds)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from edgedistill.config.data import DataConfig
 from edgedistill.data.duplicates import LookAlikes, groups_from_pairs, look_alikes
 from edgedistill.data.scan import Scan
+from edgedistill.records.data import NamedGroups
 
 GIANT_FRACTION = 0.1  # a near-duplicate group above this share is a look-alike family, not copies
 # Units of images that a chain of look-alikes may always join; where the user named groups, two of them
@@ -89,41 +89,36 @@ def _torn(names: list[str | None], given: list[str]) -> list[tuple[str, list[str
     return [(name, sorted(where)) for name, where in splits.items() if len(where) > 1]
 
 
-def summary_of_groups(found: Scan, grouped: Grouping) -> dict[str, Any]:
-    """What the user named, JSON-able; empty when nothing was.
-
-    Returns:
-        named_images, named_groups; unnamed_first: path of the first image without a name, or None;
-        torn_groups: how many stand in several given splits; torn_first: one of them as text.
-    """
+def summary_of_groups(found: Scan, grouped: Grouping) -> NamedGroups:
+    """What the user named; without a key when nothing was."""
     names = [item.group for item in found.items]
     if not any(names):
-        return {}
+        return NamedGroups()
     unnamed = [str(item.path) for item in found.items if item.group is None]
-    return {
-        "named_images": len(names) - len(unnamed),
-        "named_groups": len(set(names) - {None}),
-        "unnamed_first": unnamed[0] if unnamed else None,
-        "torn_groups": len(grouped.torn),
-        "torn_first": f"{grouped.torn[0][0]!r} ({' and '.join(grouped.torn[0][1])})" if grouped.torn else None,
-    }
+    return NamedGroups(
+        named_images=len(names) - len(unnamed),
+        named_groups=len(set(names) - {None}),
+        unnamed_first=unnamed[0] if unnamed else None,
+        torn_groups=len(grouped.torn),
+        torn_first=f"{grouped.torn[0][0]!r} ({' and '.join(grouped.torn[0][1])})" if grouped.torn else None,
+    )
 
 
-def lines_of_groups(summary: dict[str, Any], images: int) -> list[str]:
+def lines_of_groups(summary: NamedGroups, images: int) -> list[str]:
     """What a person should know of the groups that were named, from `summary_of_groups`.
 
     Args:
         images: all labelled ones.
     """
-    if not summary.get("named_images"):
+    if not summary.named_images:
         return []
-    line = f"{summary['named_groups']} named groups hold {summary['named_images']} of {images} images"
-    if summary["unnamed_first"]:
-        line += f"; each other image counts as a group of its own, first {summary['unnamed_first']}"
+    line = f"{summary.named_groups} named groups hold {summary.named_images} of {images} images"
+    if summary.unnamed_first:
+        line += f"; each other image counts as a group of its own, first {summary.unnamed_first}"
     lines = [line]
-    if summary["torn_groups"]:
+    if summary.torn_groups:
         lines.append(
-            f"LEAKS: {summary['torn_groups']} named groups stand in several given splits, first {summary['torn_first']}"
+            f"LEAKS: {summary.torn_groups} named groups stand in several given splits, first {summary.torn_first}"
         )
     return lines
 

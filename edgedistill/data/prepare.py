@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 from unicodedata import category
 
 import numpy as np
@@ -28,6 +27,7 @@ from edgedistill.data.summary import (
 )
 from edgedistill.data.table import SPLITS, ImageTable, write_table
 from edgedistill.errors import DataError
+from edgedistill.records.data import DataSummary
 
 
 def prepare(
@@ -36,7 +36,7 @@ def prepare(
     out: Path,
     say: Callable[[str], None],
     training_px: int | None = None,
-) -> dict[str, Any]:
+) -> DataSummary:
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
     The labelled images come first and do not depend on the pool: with one and without one they
@@ -50,8 +50,7 @@ def prepare(
         training_px: short side that training crops are cut from; resize_px when None.
 
     Returns:
-        JSON-able summary: classes, counts, duplicates, groups, leaks, unreadable files; with a
-        pool also what became of it.
+        Classes, counts, duplicates, groups, leaks, unreadable files; with a pool also what became of it.
 
     Raises:
         DataError: faults that would make the result meaningless.
@@ -63,7 +62,7 @@ def prepare(
 
 def _prepare(
     data: DataConfig, framing: Framing, out: Path, say: Callable[[str], None], keep: Keep | None
-) -> dict[str, Any]:
+) -> DataSummary:
     found = scan(data, framing, keep)
     _refuse_unreadable(found.unreadable, data)
     grouped = group(found, data)
@@ -71,12 +70,12 @@ def _prepare(
     _refuse_conflicts(found, grouped.exact)
     summary = summary_of(found, grouped, classes, labels, splits, framing)
     lines, pool = [*found.said, *lines_from_summary(summary)], Pool()
-    uneven = line_of_uneven_classes(summary["counts"], fractions_of(data, found.given))
+    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, found.given))
     lines += [uneven] if uneven else []
     if data.unlabelled is not None:
         pool = scan_pool(data, framing, found, splits, grouped.similarity, keep)
         _refuse_unreadable(pool.unreadable, data)
-        summary |= summary_of_pool(pool)
+        summary = DataSummary(**summary.given(), **summary_of_pool(pool))
         lines += [*pool.said, line_from_pool(summary)]
     write_table(out, _table(found, grouped, classes, labels, splits, pool))
     for line in lines:

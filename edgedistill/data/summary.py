@@ -14,6 +14,7 @@ from edgedistill.data.pool import POOL, Pool
 from edgedistill.data.scan import Scan
 from edgedistill.data.shapes import SEEN_ENOUGH, grey_levels, seen_fractions
 from edgedistill.data.table import MEASURED, SPLITS, first_of_copies
+from edgedistill.records.data import DataSummary, Spread
 
 CLASSES_SHOWN = 20  # named a line each; of more, the largest and smallest quarter of that
 FEW_LEVELS = 64  # grey levels, below which the range of 16-bit values is asked about
@@ -27,7 +28,7 @@ def summary_of(
     labels: np.ndarray,
     splits: np.ndarray,
     framing: Framing,
-) -> dict[str, Any]:
+) -> DataSummary:
     """Classes, counts, duplicates, groups, leaks, unreadable files of the labelled images."""
     counts, copies, groups = {}, {}, {}
     for name in SPLITS:
@@ -40,35 +41,33 @@ def summary_of(
         counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
     sizes = Counter(grouped.groups.tolist())
     test = counts["test"]
-    return {
-        "classes": classes,
-        "images": {name: sum(of.values()) for name, of in counts.items()},
-        "counts": counts,
-        "copies_left_out": copies,
-        "groups": groups,
-        "majority_fraction": max(test.values()) / sum(test.values()),
-        "unreadable_count": len(found.unreadable),
-        "unreadable": found.unreadable[:LISTED],
-        "exact_duplicates": len(grouped.exact),
-        "near_duplicate_groups": sum(1 for size in sizes.values() if size > 1),
-        "images_in_groups": sum(size for size in sizes.values() if size > 1),
-        "near_duplicate_similarity": grouped.similarity,
-        "leak_count": sum(grouped.leak_counts.values()),
-        "leak_counts": dict(grouped.leak_counts),
-        "leaks": [
-            [str(found.items[i].path), str(found.items[j].path), round(s, 4)] for i, j, s in grouped.leaks[:LISTED]
-        ],
-        "grey_images": found.grey,
-        "height_px": _spread(found.sizes[:, 0]),
-        "width_px": _spread(found.sizes[:, 1]),
-        **summary_of_groups(found, grouped),
-        "seen_fraction": _seen_fraction(found.sizes, framing),
+    return DataSummary(
+        classes=classes,
+        images={name: sum(of.values()) for name, of in counts.items()},
+        counts=counts,
+        copies_left_out=copies,
+        groups=groups,
+        majority_fraction=max(test.values()) / sum(test.values()),
+        unreadable_count=len(found.unreadable),
+        unreadable=found.unreadable[:LISTED],
+        exact_duplicates=len(grouped.exact),
+        near_duplicate_groups=sum(1 for size in sizes.values() if size > 1),
+        images_in_groups=sum(size for size in sizes.values() if size > 1),
+        near_duplicate_similarity=grouped.similarity,
+        leak_count=sum(grouped.leak_counts.values()),
+        leak_counts=dict(grouped.leak_counts),
+        leaks=[[str(found.items[i].path), str(found.items[j].path), round(s, 4)] for i, j, s in grouped.leaks[:LISTED]],
+        grey_images=found.grey,
+        height_px=_spread(found.sizes[:, 0]),
+        width_px=_spread(found.sizes[:, 1]),
+        **summary_of_groups(found, grouped).given(),
+        seen_fraction=_seen_fraction(found.sizes, framing),
         **_grey_levels(found.values, framing),
-    }
+    )
 
 
 def summary_of_pool(pool: Pool) -> dict[str, Any]:
-    """What is added for the unlabelled pool. `pool_alike` pairs were left out, so they leak nothing."""
+    """Fields of `DataSummary` that an unlabelled pool adds. `pool_alike` pairs were left out, so they leak nothing."""
     return {
         "pool_images": len(pool.paths),
         "pool_dropped_copies": pool.copies,
@@ -103,20 +102,20 @@ def _grey_levels(values: np.ndarray, framing: Framing) -> dict[str, Any]:
     }
 
 
-def _spread(values: np.ndarray) -> dict[str, int]:
-    return {"min": int(values.min()), "median": int(np.median(values)), "max": int(values.max())}
+def _spread(values: np.ndarray) -> Spread:
+    return Spread(min=int(values.min()), median=int(np.median(values)), max=int(values.max()))
 
 
-def lines_from_summary(summary: dict[str, Any]) -> list[str]:
+def lines_from_summary(summary: DataSummary) -> list[str]:
     """What a person should know of the images, a line at a time."""
-    counts, classes = summary["counts"], summary["classes"]
+    counts, classes = summary.counts, summary.classes
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
     lines = [
-        f"{len(classes)} classes, " + ", ".join(f"{summary['images'][split]} {split}" for split in SPLITS) + " images"
+        f"{len(classes)} classes, " + ", ".join(f"{summary.images[split]} {split}" for split in SPLITS) + " images"
     ]
     shown = {name: ", ".join(f"{counts[split][name]} {split}" for split in SPLITS) for name in classes}
     lines += lines_of_classes(shown, totals)
-    copies = {name: count for name, count in summary["copies_left_out"].items() if count}
+    copies = {name: count for name, count in summary.copies_left_out.items() if count}
     if copies:
         lines.append(
             "exact copies count once in figures: "
@@ -126,31 +125,31 @@ def lines_from_summary(summary: dict[str, Any]) -> list[str]:
     if totals[most] > 2 * totals[least]:
         lines.append(
             f"imbalance {totals[most] / totals[least]:.1f} to 1 ({most} / {least}): a net that "
-            f"always says {most!r} has {summary['majority_fraction']:.0%} top-1; see data.balance"
+            f"always says {most!r} has {summary.majority_fraction:.0%} top-1; see data.balance"
         )
     lines.append(
-        f"{summary['exact_duplicates']} exact copies; {summary['images_in_groups']} images in "
-        f"{summary['near_duplicate_groups']} groups that stay in one split "
-        f"(similarity >= {summary['near_duplicate_similarity']:.3f})"
+        f"{summary.exact_duplicates} exact copies; {summary.images_in_groups} images in "
+        f"{summary.near_duplicate_groups} groups that stay in one split "
+        f"(similarity >= {summary.near_duplicate_similarity:.3f})"
     )
     lines += lines_of_groups(summary, sum(totals.values()) + sum(copies.values()))
     lines += _lines_of_dependence(summary)
-    if summary["seen_fraction"] < SEEN_ENOUGH:
+    if summary.seen_fraction < SEEN_ENOUGH:
         lines.append(
-            f"the network is shown {summary['seen_fraction']:.0%} of the pictures' area: see data.fit and "
+            f"the network is shown {summary.seen_fraction:.0%} of the pictures' area: see data.fit and "
             "data.image_px = [height, width]"
         )
-    if summary.get("grey_levels", 256) < FEW_LEVELS:
-        low, high = summary["sixteen_bit_values"]
-        lines.append(f"16-bit values {low} to {high} become {summary['grey_levels']} grey levels: see data.sixteen_bit")
-    if summary["leak_count"]:
-        first = summary["leaks"][0]
+    if summary.sixteen_bit_images and summary.grey_levels < FEW_LEVELS:
+        low, high = summary.sixteen_bit_values
+        lines.append(f"16-bit values {low} to {high} become {summary.grey_levels} grey levels: see data.sixteen_bit")
+    if summary.leak_count:
+        first = summary.leaks[0]
         lines.append(
-            f"LEAKS: {summary['leak_count']} pairs of alike images stand in different splits, first "
+            f"LEAKS: {summary.leak_count} pairs of alike images stand in different splits, first "
             f"{first[0]} and {first[1]} ({first[2]})"
         )
-    if summary["unreadable_count"]:
-        lines.append(f"{summary['unreadable_count']} unreadable, first: {summary['unreadable'][0]}")
+    if summary.unreadable_count:
+        lines.append(f"{summary.unreadable_count} unreadable, first: {summary.unreadable[0]}")
     return lines
 
 
@@ -173,13 +172,13 @@ def lines_of_classes(shown: dict[str, str], totals: dict[str, int]) -> list[str]
     ]
 
 
-def _lines_of_dependence(summary: dict[str, Any]) -> list[str]:
+def _lines_of_dependence(summary: DataSummary) -> list[str]:
     """Splits whose images are shots of few things."""
     return [
-        f"{split}: {summary['images'][split]} images of {summary['groups'][split]} groups; figures on them "
+        f"{split}: {summary.images[split]} images of {summary.groups[split]} groups; figures on them "
         "are about as sure as on that many images"
         for split in MEASURED
-        if 2 * summary["groups"][split] <= summary["images"][split]
+        if 2 * summary.groups[split] <= summary.images[split]
     ]
 
 
@@ -206,16 +205,16 @@ def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[st
     )
 
 
-def line_from_pool(summary: dict[str, Any]) -> str:
+def line_from_pool(summary: DataSummary) -> str:
     """What a person should know of the unlabelled pool."""
     line = (
-        f"pool: {summary['pool_images']} images without labels; left out: "
-        f"{summary['pool_dropped_copies']} copies of labelled images, "
-        f"{summary['pool_dropped_alike']} look-alikes of validation or test images"
+        f"pool: {summary.pool_images} images without labels; left out: "
+        f"{summary.pool_dropped_copies} copies of labelled images, "
+        f"{summary.pool_dropped_alike} look-alikes of validation or test images"
     )
-    if summary["pool_alike"]:
-        first = summary["pool_alike"][0]
+    if summary.pool_alike:
+        first = summary.pool_alike[0]
         line += f" (first {first[0]} and {first[1]}, {first[2]})"
-    if summary["pool_unreadable_count"]:
-        line += f", {summary['pool_unreadable_count']} unreadable"
+    if summary.pool_unreadable_count:
+        line += f", {summary.pool_unreadable_count} unreadable"
     return line

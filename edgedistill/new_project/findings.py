@@ -20,6 +20,7 @@ from edgedistill.data.summary import lines_of_classes
 from edgedistill.data.table import SPLITS
 from edgedistill.new_project.outlook import outlook
 from edgedistill.new_project.recipe_text import IMBALANCED
+from edgedistill.records.data import NamedGroups
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def values_from_look(look: Look) -> dict[str, Any]:
         "side_px": [int(value) for value in np.percentile(scanned.sizes.min(axis=1), (0, 50, 100))],
         "refused": refused,
         "uneven": uneven,
-        **summary_of_groups(scanned, grouped),
+        **summary_of_groups(scanned, grouped).to_json(),
     }
 
 
@@ -165,7 +166,8 @@ def _copies(look: Look, found: dict[str, Any]) -> list[str]:
 def _groups(look: Look, found: dict[str, Any]) -> list[str]:
     proposed = [look.proposal] if look.proposal else []
     uneven = [found["uneven"]] if found["uneven"] else []
-    return proposed + lines_of_groups(found, found["images"]) + uneven
+    groups = NamedGroups(**{key: found[key] for key in NamedGroups.model_fields if key in found})
+    return proposed + lines_of_groups(groups, found["images"]) + uneven
 
 
 def _pool(look: Look, found: dict[str, Any]) -> list[str]:

@@ -43,7 +43,7 @@ class StageContext:
         return self.run.read(kind)
 
     def values(self, stage: str) -> dict[str, Any]:
-        """The JSON of an earlier stage."""
+        """The JSON of an earlier stage that has no record yet."""
         self._require_declared(stage)
         return self.run.artifact(stage)
 

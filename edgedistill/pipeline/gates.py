@@ -6,64 +6,65 @@ again of an artifact that is up to date.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedistill.errors import QuantizeError, TeacherError
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
     from edgedistill.records.quantization import QuantizationRecord
+    from edgedistill.records.training import TeacherRecord
 
 OTHER_ORDER = 0.2  # share of validation images that another class order would make right
 
 
-def teacher_is_good_enough(recipe: Recipe, values: dict[str, Any]) -> None:
+def teacher_is_good_enough(recipe: Recipe, trained: TeacherRecord) -> None:
     """
     Args:
         recipe: its [teacher] holds the minima.
-        values: teacher.json, with figures on the validation images.
+        trained: of stage `teacher`, with figures on the validation images.
 
     Raises:
         TeacherError: a value is below its minimum, or the head stands in another class order; a student
             of this teacher would learn errors.
     """
-    if values["epochs"] == 0 and "probe" not in values:
-        _refuse_another_order(values)
-    teacher, validation = recipe.teacher, values["validation"]
+    if trained.epochs == 0 and trained.probe is None:
+        _refuse_another_order(trained)
+    teacher, validation = recipe.teacher, trained.validation
     for metric in ("top1_fraction", "balanced_accuracy_fraction"):
-        value, minimum = validation[metric], getattr(teacher, f"min_{metric}")
+        value, minimum = validation.metric(metric), getattr(teacher, f"min_{metric}")
         if value < minimum:
-            recalls = {k: v for k, v in validation["per_class_recall"].items() if v is not None}
+            recalls = {k: v for k, v in validation.per_class_recall.items() if v is not None}
             weakest = min(recalls, key=recalls.__getitem__)
             raise TeacherError(
-                f"{teacher.model} reached {metric} {value:.3f} on {validation['images']} validation "
+                f"{teacher.model} reached {metric} {value:.3f} on {validation.images} validation "
                 f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
-                f"recall {recalls[weakest]:.2f}); {better_teacher(values, teacher.epochs)}, take a bigger teacher, "
+                f"recall {recalls[weakest]:.2f}); {better_teacher(trained, teacher.epochs)}, take a bigger teacher, "
                 "or lower the gate"
             )
 
 
-def better_teacher(values: dict[str, Any], epochs: int) -> str:
+def better_teacher(trained: TeacherRecord, epochs: int) -> str:
     """What to try first for more of this network; `epochs` are the recipe's."""
-    if values.get("mode") == "probe" and "tried" not in values:
+    if trained.mode == "probe" and trained.tried is None:
         return "fine-tune it too (--set teacher.mode=auto)"
     return f"train it longer (--set teacher.epochs={max(1, 2 * epochs)})"
 
 
-def _refuse_another_order(values: dict[str, Any]) -> None:
+def _refuse_another_order(trained: TeacherRecord) -> None:
     """A head that was not trained here: validation images show whether its class order is the data's."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
-    validation = values["validation"]
-    confusion, names = np.array(validation["confusion"]), list(validation["per_class_recall"])
+    validation = trained.validation
+    confusion, names = np.array(validation.confusion), list(validation.per_class_recall)
     rows, columns = linear_sum_assignment(confusion, maximize=True)
     right, best = confusion.trace() / confusion.sum(), confusion[rows, columns].sum() / confusion.sum()
     if best - right < OTHER_ORDER:
         return
     order = [names[row] for row in rows[np.argsort(columns)]]
     raise TeacherError(
-        f"{values['model']} is right on {right:.1%} of the validation images, and on {best:.1%} if its outputs are "
+        f"{trained.model} is right on {right:.1%} of the validation images, and on {best:.1%} if its outputs are "
         f"read as [{', '.join(order[:6])}{', ...' if len(order) > 6 else ''}]: its head stands in another class order; "
         "write teacher.classes, a file of class names in the order of the head"
     )

@@ -10,6 +10,8 @@ from edgedistill.data.pool import POOL
 from edgedistill.data.prepared import open_prepared
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.table import stage_named
+from edgedistill.records.data import DataRecord
+from edgedistill.records.training import SynthesisRecord
 from edgedistill.training.batches import TrainingSet
 from edgedistill.training.images import Images
 
@@ -23,7 +25,7 @@ def taught_images(context: StageContext, images: Images, link: int = 0) -> Train
     if not stage_named("synthesise").applies(context.recipe):
         return images.from_sources(link)
     folder = context.run.folder("synthesise")
-    sha256s = context.values("synthesise")["sha256"]
+    sha256s = context.read(SynthesisRecord).sha256
     count = len(sha256s)
     return TrainingSet(
         PixelCache(folder),
@@ -47,6 +49,6 @@ def taught_count(images: Images) -> int:
 
 def open_images(context: StageContext) -> Images:
     recipe = context.recipe
-    prepared = open_prepared(context.run.folder("data"), recipe, context.values("data")["resize_px"])
+    prepared = open_prepared(context.run.folder("data"), recipe, context.read(DataRecord).resize_px)
     view = TrainingView(recipe.data.size, recipe.augment, recipe.data.interpolation, recipe.data.fit)
     return Images(prepared.table, prepared.pixels, view, recipe)

@@ -13,6 +13,7 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.pipeline.table import STAGES, Stage, recipe_values, stages_of, stages_read
+from edgedistill.records.base import ArtifactStamp
 
 Action = Literal["run", "perhaps", "keep"]
 
@@ -103,9 +104,10 @@ def plan_stages(
     causes: dict[str, list[str]] = {}  # stage -> those that are surely run and that it depends on
     for stage in wanted:
         stamp = _stamp(run, stage.name)
+        inputs_then = stamp.inputs if stamp else {}
         moved = [name for name in stages_read(stage, recipe) if planned[name].action != "keep"]
         causes[stage.name] = list(dict.fromkeys(cause for name in moved for cause in causes[name]))
-        known = {name: stamp.get("inputs", {}).get("artifacts", {}).get(name) for name in moved}
+        known = {name: inputs_then.get("artifacts", {}).get(name) for name in moved}
 
         def digest(name: str, known: dict[str, Any] = known) -> Any:
             return known[name] if name in known else run.digest(name)
@@ -122,7 +124,7 @@ def plan_stages(
             reason = f"if {' or '.join(causes[stage.name])} comes out different"
         else:
             action, reason = "keep", "finished, and nothing that it depends on has changed"
-        planned[stage.name] = Planned(stage.name, action, reason, stamp.get("seconds"))
+        planned[stage.name] = Planned(stage.name, action, reason, stamp.seconds if stamp else None)
     return tuple(planned.values())
 
 
@@ -137,11 +139,11 @@ def text_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
     return "\n".join(lines)
 
 
-def _stamp(run: RunFolder, stage: str) -> dict[str, Any]:
+def _stamp(run: RunFolder, stage: str) -> ArtifactStamp | None:
     try:
-        return run.artifact(stage).get("artifact", {})
+        return run.stamp(stage)
     except RunFolderError:
-        return {}
+        return None
 
 
 def json_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from edgedistill.core.files import as_run_folder_error, encoded, sha256_of, write_json
 from edgedistill.errors import RunFolderError
-from edgedistill.records.base import ArtifactRecord
+from edgedistill.records.base import ArtifactRecord, ArtifactStamp, FileStamp
 from edgedistill.records.result import Result
 
 Artifact = TypeVar("Artifact", bound=ArtifactRecord)
@@ -100,7 +100,16 @@ class RunFolder:
 
     def digest(self, stage: str) -> str:
         """SHA-256 over the stage's values and files: equal content, equal digest."""
-        return self.artifact(stage)["artifact"]["digest"]
+        return self.stamp(stage).digest
+
+    def stamp(self, stage: str) -> ArtifactStamp:
+        """What the stage's artifact was made from.
+
+        Raises:
+            RunFolderError: as `read`.
+        """
+        path = self.folder(stage) / f"{stage}.json"
+        return ArtifactStamp.from_json(self.artifact(stage).get("artifact"), f"{path}: artifact")
 
     def file_digest(self, name: str) -> str | None:
         """First digits of the SHA-256 of a file that no stage made; None where there is none."""
@@ -114,13 +123,13 @@ class RunFolder:
         if not path.exists():
             return "not done yet"
         try:
-            stamp = self.artifact(stage)["artifact"]
-        except (RunFolderError, KeyError) as error:
+            stamp = self.stamp(stage)
+        except RunFolderError as error:
             return f"its JSON is damaged ({error})"
-        changed = _first_difference(stamp["inputs"], inputs)
+        changed = _first_difference(stamp.inputs, inputs)
         if changed:
             return changed
-        for name, known in stamp["files"].items():
+        for name, known in stamp.files.items():
             if not self._is_same_file(self.folder(stage) / name, known):
                 return f"{stage}/{name} is missing or was changed"
         return None
@@ -150,20 +159,21 @@ class RunFolder:
         """Hash the files, write the JSON last, and put the folder into its place."""
         partial = self.path / f"{stage}.partial"
         files = {name: _file_stamp(partial / name) for name in sorted(result.files)}
-        content = {"values": result.values, "files": {n: f["sha256"] for n, f in files.items()}}
-        stamp = {
-            "inputs": inputs,
-            "files": files,
-            "digest": hashlib.sha256(encoded(_canonical(content))).hexdigest(),
-            "seconds": round(seconds, 2),
-            "cost": result.cost,
-            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        }
+        values = result.values
+        content = {"values": values, "files": {name: file.sha256 for name, file in files.items()}}
+        stamp = ArtifactStamp(
+            inputs=inputs,
+            files=files,
+            digest=hashlib.sha256(encoded(_canonical(content))).hexdigest(),
+            seconds=round(seconds, 2),
+            cost=result.cost,
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
         with as_run_folder_error(f"cannot finish {partial}"):
-            write_json(partial / f"{stage}.json", {**result.values, "artifact": stamp})
+            write_json(partial / f"{stage}.json", {**values, "artifact": stamp.to_json()})
         self._finish_swap(stage)
 
-    def _is_same_file(self, path: Path, known: dict[str, Any]) -> bool:
+    def _is_same_file(self, path: Path, known: FileStamp) -> bool:
         """By size and time first; by content when only the time differs (a copied folder).
 
         A run asks twice, for its plan and for each stage: what did not change in between is read once.
@@ -172,15 +182,15 @@ class RunFolder:
             stat = path.stat()
         except OSError:
             return False
-        if stat.st_size != known["bytes"]:
+        if stat.st_size != known.bytes:
             return False
-        if stat.st_mtime_ns == known["mtime_ns"]:
+        if stat.st_mtime_ns == known.mtime_ns:
             return True
         # The time of the last change of the inode cannot be set back, as a file's own time can.
         state = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if state not in self._hashes:
             self._hashes[state] = sha256_of(path)
-        return self._hashes[state] == known["sha256"]
+        return self._hashes[state] == known.sha256
 
     def _finish_swap(self, stage: str) -> None:
         """Put a whole partial folder into its place; also after a kill in the middle of it."""
@@ -212,9 +222,9 @@ def stopwatch() -> Iterator[list[float]]:
         seconds.append(time.monotonic() - start)
 
 
-def _file_stamp(path: Path) -> dict[str, Any]:
+def _file_stamp(path: Path) -> FileStamp:
     stat = path.stat()
-    return {"sha256": sha256_of(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    return FileStamp(sha256=sha256_of(path), bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
 
 def _json_or_none(path: Path) -> Any:

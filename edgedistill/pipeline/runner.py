@@ -24,8 +24,6 @@ from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.artifacts import ARTIFACTS
 
-_READ = {"quantize"}
-
 
 def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()) -> tuple[Planned, ...]:
     """What `run_stages` would do with the same arguments; a folder that is absent stays absent.
@@ -123,7 +121,7 @@ def _walk(
                         _work(stage, title, context, inputs)
                 distributed.wait_for_all()
             if stage.gate is not None:
-                stage.gate(recipe, run.read(ARTIFACTS[stage.name]) if stage.name in _READ else run.artifact(stage.name))
+                stage.gate(recipe, run.read(ARTIFACTS[stage.name]))
 
 
 def _why_stopped(error: BaseException) -> str:

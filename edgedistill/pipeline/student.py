@@ -16,6 +16,7 @@ from edgedistill.pipeline.table import stage_named
 from edgedistill.pipeline.teacher_cache import teacher_sha256
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.result import Result
+from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, SeedRun
 from edgedistill.training.fit import Lesson, Subject, new_network, train_and_save
 from edgedistill.training.images import Images
 
@@ -43,16 +44,16 @@ def student_lesson(
 def links_before(context: StageContext) -> int:
     """Networks between teacher and student; the further teachers of an ensemble are none."""
     chain = stage_named("assist").applies(context.recipe)
-    return len(context.values("assist")["links"]) if chain and context.recipe.distill.method != "ensemble" else 0
+    return len(context.read(AssistRecord).links) if chain and context.recipe.distill.method != "ensemble" else 0
 
 
 def last_teacher(context: StageContext, images: Images) -> LogitCache:
     """The cache of the last link before the student."""
     taught = taught_images(context, images, links_before(context))
     if stage_named("assist").applies(context.recipe):
-        assist = context.values("assist")
-        folder = context.run.folder("assist") / assist["cache"]
-        return LogitCache(folder, belongs_to(images, taught, assist["belongs_to"]))
+        assist = context.read(AssistRecord)
+        folder = context.run.folder("assist") / assist.cache
+        return LogitCache(folder, belongs_to(images, taught, assist.belongs_to))
     owner = belongs_to(images, taught, teacher_sha256(context))
     return LogitCache(context.run.folder("logits"), owner)
 
@@ -63,15 +64,14 @@ def train_student_seeds(
     device: torch.device,
     output: str,
     lesson_for: Callable[[nn.Module, int], Lesson],
+    kind: type[BaselineRecord] | type[DistillRecord],
 ) -> Result:
     """The student once for each seed of the recipe; the first one is the stage's own result.
 
     Args:
         output: `logits`, or `embedding` for a student without classes.
         lesson_for: (new student, seed) -> what it is trained against.
-
-    Returns:
-        Values of the first training, and under `seeds` one row for each.
+        kind: record of the stage: that of the first training, with a row in `seeds` for each.
     """
     distill, student = context.recipe.distill, context.recipe.student
     results = []
@@ -85,8 +85,8 @@ def train_student_seeds(
         config = distill.model_copy(update={"seed": seed})
         results.append(train_and_save(images, subject, config, distill.views, device, context.out, context.talk))
     rows = [
-        {"seed": result.values["seed"], "weights": result.files[0], "validation": result.values["validation"]}
-        for result in results
+        SeedRun(seed=trained.network.seed, weights=trained.file, validation=trained.network.validation)
+        for trained in results
     ]
-    files = tuple(name for result in results for name in result.files)
-    return Result({**results[0].values, "seeds": rows}, files, results[0].cost)
+    record = kind(**results[0].network.given(), seeds=rows)
+    return Result(record, tuple(trained.file for trained in results), results[0].cost)

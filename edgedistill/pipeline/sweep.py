@@ -192,8 +192,8 @@ class Sweep:
         from edgedistill.training.fit import device_of, train_and_save
 
         distill, device = context.recipe.distill, device_of(context.recipe.run)
-        result = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk, told)
-        return result.values["validation"][self.metric], result.values["epochs"]
+        trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk, told)
+        return trained.network.validation.metric(self.metric), trained.network.epochs
 
     def _write(self) -> Path:
         """Everything that is known, best first; sweep.json last."""

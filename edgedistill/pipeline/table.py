@@ -26,7 +26,7 @@ class Stage:
         keys: recipe sections, or section.key, whose values its artifact depends on.
         version: raise it when the stage's code would give another artifact from the same inputs.
         help: for `edgedistill --help`.
-        gate: asked with the recipe and the artifact's values before any later stage runs; raises.
+        gate: asked with the recipe and the artifact's record before any later stage runs; raises.
         applies: whether a recipe has this stage at all.
         shared: whether all ranks work on it under `torchrun`; else the first one alone does.
         files: files of the run folder that no stage makes, and that it reads where there are any.
@@ -37,7 +37,7 @@ class Stage:
     keys: tuple[str, ...]
     version: int
     help: str
-    gate: Callable[[Recipe, dict[str, Any]], None] | None = None
+    gate: Callable[[Recipe, Any], None] | None = None
     applies: Callable[[Recipe], bool] = lambda recipe: True
     shared: bool = False
     files: tuple[str, ...] = ()

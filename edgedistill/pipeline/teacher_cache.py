@@ -12,6 +12,7 @@ from edgedistill.models.build import outputs
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.records.layout import WEIGHTS
+from edgedistill.records.training import TeacherRecord
 from edgedistill.training.batches import TrainingSet, normalised
 from edgedistill.training.fit import spec_for
 
@@ -42,4 +43,4 @@ def cache_teacher(
 
 
 def teacher_sha256(context: StageContext) -> str:
-    return context.values("teacher")["artifact"]["files"][WEIGHTS]["sha256"]
+    return context.read(TeacherRecord).stamp.files[WEIGHTS].sha256

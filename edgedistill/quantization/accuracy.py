@@ -28,7 +28,7 @@ def ladder_of(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[s
         classes: C names.
     """
     return {
-        name: LadderStep(**dict(step_of(found, logits["float"], labels, classes)), provenance=PROVENANCE[name])
+        name: LadderStep(**step_of(found, logits["float"], labels, classes).given(), provenance=PROVENANCE[name])
         for name, found in logits.items()
     }
 

@@ -67,7 +67,7 @@ def fewest_float_layers(
     for count in (0, *(step for step in STEPS if step < len(ranked))):
         found = int8_logits(path, amax, images, ranked[:count])
         step = step_of(found, reference, labels, classes)
-        curve.append(GateStep(float_layers=count, **dict(short_step(step))))
+        curve.append(GateStep(float_layers=count, **short_step(step).given()))
         say(f"  {count} layers in float: INT8 costs {step.drop_points:+.2f} points on validation images")
         if step.drop_points <= max_drop_points:
             return ranked[:count], curve

@@ -15,7 +15,21 @@ class Spread(Record):
     max: int
 
 
-class DataSummary(Record):
+class NamedGroups(Record):
+    """Groups that the user named; all keys are absent where there are none."""
+
+    named_images: int = 0
+    """Images with a name."""
+    named_groups: int = 0
+    unnamed_first: str | None = None
+    """Path of the first image without a name."""
+    torn_groups: int = 0
+    """Groups that stand in several given splits."""
+    torn_first: str | None = None
+    """One of them, with its splits."""
+
+
+class DataSummary(NamedGroups):
     """The labelled images; splits are `train`, `val` and `test`."""
 
     classes: list[str]
@@ -46,14 +60,6 @@ class DataSummary(Record):
     grey_images: int = 0
     height_px: Spread | None = None
     width_px: Spread | None = None
-    named_images: int = 0
-    """Images with a group that the user named; absent with the four keys below where there are none."""
-    named_groups: int = 0
-    unnamed_first: str | None = None
-    """Path of the first image without a group."""
-    torn_groups: int = 0
-    """Named groups that stand in several given splits."""
-    torn_first: str | None = None
     seen_fraction: Number = 1
     """Mean share of a picture's area that the network is shown."""
     sixteen_bit_images: int = 0

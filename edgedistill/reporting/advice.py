@@ -11,6 +11,7 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
 from edgedistill.models.families import ADVISED
 from edgedistill.prediction.choose import accuracies
+from edgedistill.records.training import DistillRecord
 from edgedistill.reporting.checks import why_untrained
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import is_stand_in, spot_of
@@ -112,12 +113,15 @@ def _about_networks(report: dict[str, Any]) -> list[str]:
 def advice_of(
     report: dict[str, Any],
     recipe: Recipe,
-    stages: dict[str, dict[str, Any]],
+    trained: DistillRecord,
     command: Command = Command(),  # noqa: B008 - frozen
 ) -> list[dict[str, str]]:
     """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
 
     What the recipe has already, or would not take, is not advised.
+
+    Args:
+        trained: the student.
 
     Returns:
         Rows of `try`, a sentence, and `command`.
@@ -127,15 +131,15 @@ def advice_of(
         return []
     return [
         {"try": what, "command": command.with_settings(settings)}
-        for what, *settings in _ideas(recipe, stages)
+        for what, *settings in _ideas(recipe, trained)
         if _changes(recipe, settings)
     ]
 
 
-def _ideas(recipe: Recipe, stages: dict[str, dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
     """A sentence and its settings each, best first."""
-    distill, trained = recipe.distill, stages["distill"]
-    steps = trained.get("steps")
+    distill = recipe.distill
+    steps = trained.steps
     if recipe.student.weights == "scratch":
         yield (
             "Pretrained weights for the student, from the hub or a file: this one started from random ones",

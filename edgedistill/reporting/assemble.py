@@ -8,12 +8,14 @@ from typing import Any
 from edgedistill.config.recipe import Recipe
 from edgedistill.records.evaluation import NetworkFigures
 from edgedistill.records.export import ExportedNetwork
+from edgedistill.records.stages import StageRecords
+from edgedistill.records.training import TrainedNetwork
 from edgedistill.reporting.advice import advice_of, warnings_of
 from edgedistill.reporting.checks import guards_of
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import devices_of, published_of, speedup_of, target_of
 from edgedistill.reporting.gain import gain_of
-from edgedistill.reporting.provenance import provenance_of, stamp_of
+from edgedistill.reporting.provenance import provenance_of
 from edgedistill.reporting.running_cost import running_cost_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
@@ -37,7 +39,7 @@ _DATA_IF_GIVEN = ("groups", "copies_left_out", "torn_groups")
 
 
 def report_from_stages(
-    stages: dict[str, dict[str, Any]],
+    stages: StageRecords,
     recipe: Recipe,
     disagreements: list[dict[str, Any]] | None = None,
     predicted: dict[str, Any] | None = None,
@@ -47,7 +49,7 @@ def report_from_stages(
     """Gather and compare.
 
     Args:
-        stages: stage name -> its JSON; all stages before `report`.
+        stages: all stages before `report`.
         recipe: of the run.
         disagreements: of `disagreements.disagreement`, a pair of networks each.
         predicted: of `devices.predicted_of`.
@@ -61,12 +63,11 @@ def report_from_stages(
         it is for. A figure that is not known is None, with a `reason` beside it or a row in `absent`.
     """
     metric = recipe.data.metric
-    evaluated, exported, deployed = stages["evaluate"], stages["export"], stages["deploy"]
-    quantized = stages["quantize"]
+    evaluated, exported, quantized, deployed = stages.evaluate, stages.export, stages.quantize, stages.deploy
     nets = {
-        "teacher": _net(stages["teacher"], evaluated.teacher, exported.teacher),
-        "baseline": _net(stages["baseline"], evaluated.baseline, exported.student),
-        "student": _net(stages["distill"], evaluated.student, exported.student),
+        "teacher": _net(stages.teacher, evaluated.teacher, exported.teacher),
+        "baseline": _net(stages.baseline, evaluated.baseline, exported.student),
+        "student": _net(stages.distill, evaluated.student, exported.student),
     }
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
     devices = devices_of(deployed["hosts"], quantized, recipe)
@@ -99,38 +100,35 @@ def report_from_stages(
         "swept": swept,
         "preflight": exported.preflight.to_json(),
         "proof": {key: getattr(exported.student, key) for key in _PROOF},
-        "histories": {
-            name: stages[stage]["history"]
-            for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
-        },
-        "data": {key: stages["data"][key] for key in _DATA}
-        | {key: stages["data"][key] for key in _DATA_IF_GIVEN if key in stages["data"]},
-        "cost": {"unit": "seconds", **{name: stamp_of(values).seconds for name, values in stages.items()}},
+        "histories": {name: [epoch.to_json() for epoch in trained.history] for name, trained in _trained(stages)},
+        "data": {key: getattr(stages.data, key) for key in _DATA}
+        | {key: getattr(stages.data, key) for key in _DATA_IF_GIVEN if key in stages.data.model_fields_set},
+        "cost": {"unit": "seconds", **{name: stamp.seconds for name, stamp in stages.stamps().items()}},
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe),
     }
     return {**report, **_judged(report, stages, recipe, command)}
 
 
-def _judged(report: dict[str, Any], stages: dict[str, Any], recipe: Recipe, command: Command) -> dict[str, Any]:
+def _judged(report: dict[str, Any], stages: StageRecords, recipe: Recipe, command: Command) -> dict[str, Any]:
     """What follows from the figures."""
     gates = {name: getattr(recipe.teacher, f"min_{name}") for name in ("top1_fraction", "balanced_accuracy_fraction")}
     return {
-        "verdict": verdict_of(report, stages["teacher"], gates),
+        "verdict": verdict_of(report, stages.teacher, gates),
         "absent": absent_of(report),
         "warnings": [*warnings_of(report), *guards_of(stages, recipe, command)],
-        "advice": advice_of(report, recipe, stages, command),
+        "advice": advice_of(report, recipe, stages.distill, command),
     }
 
 
-def _net(trained: dict, evaluated: NetworkFigures, exported: ExportedNetwork) -> dict[str, Any]:
+def _net(trained: TrainedNetwork, evaluated: NetworkFigures, exported: ExportedNetwork) -> dict[str, Any]:
     """`exported` of the baseline is the student's: it is the same network with other weights."""
     kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
     return {
-        "model": trained["model"],
-        "weights": Path(trained["weights"]).name,  # a path would tell of this computer
+        "model": trained.model,
+        "weights": Path(trained.weights).name,  # a path would tell of this computer
         **{key: getattr(evaluated, key) for key in kept},
-        "parameters": trained["parameters"],
+        "parameters": trained.parameters,
         "macs": exported.macs,
         "file_bytes": exported.file_bytes,
         "provenance": _TEST,
@@ -142,24 +140,25 @@ def _without_samples(device: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in device.items() if key not in ("samples_ms", "samples_start_s", "trace")}
 
 
-def _best_epochs(stages: dict[str, dict[str, Any]]) -> dict[str, list[int]] | None:
+def _trained(stages: StageRecords) -> tuple[tuple[str, TrainedNetwork], ...]:
+    """The three networks of a report and their trainings."""
+    return (("teacher", stages.teacher), ("baseline", stages.baseline), ("student", stages.distill))
+
+
+def _best_epochs(stages: StageRecords) -> dict[str, list[int]] | None:
     """Network -> the epoch whose weights it has, and of how many; None where the last one's are kept."""
-    best = {
-        name: [stages[stage]["best"]["epoch"], stages[stage]["epochs"]]
-        for name, stage in (("teacher", "teacher"), ("baseline", "baseline"), ("student", "distill"))
-        if stages[stage].get("best")
-    }
+    best = {name: [trained.best.epoch, trained.epochs] for name, trained in _trained(stages) if trained.best}
     return best or None
 
 
-def _taught(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _taught(stages: StageRecords) -> dict[str, Any]:
     """On how many images student and baseline were trained, and where the student's came from."""
-    synthetic = stages.get("synthesise")
+    made = stages.synthesise
     return {
-        "student_images": stages["distill"]["training_images"],
-        "baseline_images": stages["baseline"]["training_images"],
-        "pool_images": stages["data"].get("pool_images", 0),
-        "class_weights": stages["distill"].get("class_weights"),
+        "student_images": stages.distill.training_images,
+        "baseline_images": stages.baseline.training_images,
+        "pool_images": stages.data.pool_images,
+        "class_weights": stages.distill.class_weights,
         "best_epochs": _best_epochs(stages),
-        "synthesised": synthetic and {key: synthetic[key] for key in ("images", "wanted_fraction")},
+        "synthesised": made and {"images": made.images, "wanted_fraction": made.wanted_fraction},
     }

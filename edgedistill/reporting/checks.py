@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
+from edgedistill.records.stages import StageRecords
+from edgedistill.records.training import BaselineRecord, DistillRecord, TeacherRecord, TrainedNetwork
 from edgedistill.reporting.commands import Command
 
 MISCALIBRATED = 0.1  # expected calibration error of the teacher
@@ -17,25 +18,25 @@ DOMINATING = 0.5  # share of the feature term in the loss of the last epoch
 FALLEN = 0.05  # validation metric below its own best
 RISING = 0.03  # validation metric of the last fifth of the epochs above the fifth before it
 GUESSING = 0.95  # validation loss over ln(classes), with an accuracy near chance
-NETS = {"teacher": "teacher", "baseline": "distill", "distill": "distill"}  # stage -> section of its schedule
+SECTIONS = {"teacher": "teacher", "baseline": "distill", "student": "distill"}  # of the recipe, with the schedule
 
 
 def guards_of(
-    stages: dict[str, dict[str, Any]],
+    stages: StageRecords,
     recipe: Recipe,
     command: Command = Command(),  # noqa: B008 - frozen
 ) -> list[str]:
     """One sentence for each fault.
 
     Args:
-        stages: stage name -> its JSON, those before `report`.
+        stages: those before `report`.
         recipe: of the run.
         command: that made the run.
     """
-    teacher, student = stages["teacher"], stages["distill"]
+    teacher, student = stages.teacher, stages.distill
     return [
         *_about_steps(stages, recipe, command),
-        *_about_teacher(teacher, stages["baseline"], recipe, command),
+        *_about_teacher(teacher, stages.baseline, recipe, command),
         *_about_distance(teacher, student, recipe, command),
         *_about_temperature(student, recipe, command),
         *_about_features(student, recipe, command),
@@ -43,57 +44,61 @@ def guards_of(
     ]
 
 
-def why_untrained(trained: dict[str, Any], metric: str) -> str | None:
+def why_untrained(trained: TrainedNetwork, metric: str) -> str | None:
     """Why a network is not trained to its end yet, or None.
 
     Args:
-        trained: JSON of a stage that trains; one without a training is as it is.
+        trained: a network; one without a training is as it is.
         metric: of the recipe.
     """
-    rows, found = trained["history"], trained["validation"]
+    rows, found = trained.history, trained.validation
     if not rows:
         return None
-    classes = len(found["per_class_recall"])
-    loss, chance = rows[-1].get("eval_loss"), 1 / max(2, classes)
-    near_chance = found["balanced_accuracy_fraction"] < chance + 0.1 * (1 - chance)
+    classes = len(found.per_class_recall)
+    loss, chance = rows[-1].eval_loss, 1 / max(2, classes)
+    near_chance = found.balanced_accuracy_fraction < chance + 0.1 * (1 - chance)
     if loss is not None and near_chance and loss >= GUESSING * math.log(max(2, classes)):
         return f"its validation loss is {loss:.2f}, that of a guess is {math.log(classes):.2f}"
-    curve, part = [row[f"eval_{metric}"] for row in rows], max(1, len(rows) // 5)
+    curve, part = [row.metric(metric) for row in rows], max(1, len(rows) // 5)
     if len(curve) < 2:
         return None
     last, before = sum(curve[-part:]) / part, sum(curve[-2 * part : -part]) / part
-    noise = 2 * math.sqrt(2 * last * (1 - last) / (part * found.get("images", 200)))
+    noise = 2 * math.sqrt(2 * last * (1 - last) / (part * found.images))
     if last - before < max(RISING, noise):
         return None
     return f"its validation curve still rises at the end, from {before:.1%} to {last:.1%} in the last {part} epoch(s)"
 
 
-def _about_steps(stages: dict[str, dict[str, Any]], recipe: Recipe, command: Command) -> list[str]:
+def _about_steps(stages: StageRecords, recipe: Recipe, command: Command) -> list[str]:
     found = []
-    for stage, section in NETS.items():
-        why, steps = why_untrained(stages[stage], recipe.data.metric), stages[stage].get("steps")
+    networks: dict[str, TrainedNetwork] = {
+        "teacher": stages.teacher,
+        "baseline": stages.baseline,
+        "student": stages.distill,
+    }
+    for name, trained in networks.items():
+        why, steps, section = why_untrained(trained, recipe.data.metric), trained.steps, SECTIONS[name]
         if why is not None and steps:
-            name = "student" if stage == "distill" else stage
             more = command.with_settings([f"{section}.min_steps={2 * steps}"])
             found.append(f"The {name} is not trained yet: after {steps} steps {why}; {more}.")
     return found
 
 
-def _more_of_it(teacher: dict, command: Command) -> str:
-    if teacher.get("mode") == "probe" and "tried" not in teacher:
+def _more_of_it(teacher: TeacherRecord, command: Command) -> str:
+    if teacher.mode == "probe" and teacher.tried is None:
         return f"fine-tune it too, {command.setting(teacher__mode='auto')}"
-    return f"train it longer, {command.setting(teacher__epochs=2 * max(1, teacher['epochs']))}"
+    return f"train it longer, {command.setting(teacher__epochs=2 * max(1, teacher.epochs))}"
 
 
-def _about_teacher(teacher: dict, baseline: dict, recipe: Recipe, command: Command) -> list[str]:
+def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Recipe, command: Command) -> list[str]:
     found, metric = [], recipe.data.metric
-    ours, theirs = teacher["validation"], baseline["validation"]
-    if ours[metric] <= theirs[metric] and recipe.distill.method != "self":
+    ours, theirs = teacher.validation, baseline.validation
+    if ours.metric(metric) <= theirs.metric(metric) and recipe.distill.method != "self":
         found.append(
-            f"On validation images the teacher ({ours[metric]:.1%}) is not better than the student "
-            f"trained without it ({theirs[metric]:.1%}): {_more_of_it(teacher, command)}, or take a bigger one."
+            f"On validation images the teacher ({ours.metric(metric):.1%}) is not better than the student "
+            f"trained without it ({theirs.metric(metric):.1%}): {_more_of_it(teacher, command)}, or take a bigger one."
         )
-    error = ours.get("calibration_error", 0.0)
+    error = ours.calibration_error or 0.0
     if error > MISCALIBRATED:
         found.append(
             f"The teacher is poorly calibrated (expected calibration error {error:.2f} on validation "
@@ -101,7 +106,7 @@ def _about_teacher(teacher: dict, baseline: dict, recipe: Recipe, command: Comma
             f"{command.trying('distill.temperature', (1, 2, 4, 8))}."
         )
     weak = {
-        name: recall for name, recall in ours["per_class_recall"].items() if recall is not None and recall < WEAK_RECALL
+        name: recall for name, recall in ours.per_class_recall.items() if recall is not None and recall < WEAK_RECALL
     }
     if weak:
         worst = min(weak, key=weak.__getitem__)
@@ -113,8 +118,8 @@ def _about_teacher(teacher: dict, baseline: dict, recipe: Recipe, command: Comma
     return found
 
 
-def _about_distance(teacher: dict, student: dict, recipe: Recipe, command: Command) -> list[str]:
-    ratio = teacher["parameters"] / student["parameters"]
+def _about_distance(teacher: TeacherRecord, student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
+    ratio = teacher.parameters / student.parameters
     if ratio < FAR or recipe.distill.method != "kd":
         return []
     features = {"distill__feature_weight": 0} if recipe.distill.feature_weight else {}  # of one teacher only
@@ -124,11 +129,11 @@ def _about_distance(teacher: dict, student: dict, recipe: Recipe, command: Comma
     ]
 
 
-def _about_temperature(student: dict, recipe: Recipe, command: Command) -> list[str]:
-    top = student.get("teacher_top_probability")
+def _about_temperature(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
+    top = student.teacher_top_probability
     if top is None or not logit_loss_row(recipe.distill.loss).has_temperature:
         return []
-    chance = 1 / len(student["validation"]["per_class_recall"])
+    chance = 1 / len(student.validation.per_class_recall)
     temperature = recipe.distill.temperature
     key = "distill.temperature"
     if top > SURE:
@@ -146,11 +151,11 @@ def _about_temperature(student: dict, recipe: Recipe, command: Command) -> list[
     return []
 
 
-def _about_features(student: dict, recipe: Recipe, command: Command) -> list[str]:
-    distill, last = recipe.distill, student["history"][-1]
-    if distill.feature_weight == 0 or "feature" not in last["terms"] or last["train_loss"] <= 0:
+def _about_features(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
+    distill, last = recipe.distill, student.history[-1]
+    if distill.feature_weight == 0 or "feature" not in last.terms or last.train_loss <= 0:
         return []
-    share = distill.feature_weight * last["terms"]["feature"] / last["train_loss"]
+    share = distill.feature_weight * last.terms["feature"] / last.train_loss
     if share < DOMINATING:
         return []
     return [
@@ -159,11 +164,10 @@ def _about_features(student: dict, recipe: Recipe, command: Command) -> list[str
     ]
 
 
-def _about_overfitting(student: dict, recipe: Recipe, command: Command) -> list[str]:
-    if recipe.distill.keep == "best" or not student["history"]:  # the weights are those from before it fell
+def _about_overfitting(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
+    if recipe.distill.keep == "best" or not student.history:  # the weights are those from before it fell
         return []
-    key = f"eval_{recipe.data.metric}"
-    curve = [row[key] for row in student["history"]]
+    curve = [row.metric(recipe.data.metric) for row in student.history]
     best = max(curve)
     if best - curve[-1] < FALLEN:
         return []

@@ -12,39 +12,32 @@ from edgedistill._version import __version__
 from edgedistill.config.recipe import Recipe
 from edgedistill.environment.git import commit_of
 from edgedistill.environment.packages import dependencies, packages
-from edgedistill.records.base import ArtifactRecord, ArtifactStamp
+from edgedistill.records.stages import StageRecords
 
 
-def provenance_of(stages: dict[str, dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
+def provenance_of(stages: StageRecords, recipe: Recipe) -> dict[str, Any]:
     """Names of files without their folders: a path would tell of this computer, and of no other.
 
     Args:
-        stages: stage name -> its JSON.
+        stages: all before `report`.
         recipe: of the run.
     """
     values = _name_only(recipe.model_dump(mode="json"))
+    stamps = stages.stamps()
     return {
         "edgedistill": __version__,
         "commit": commit_of(),
-        "date": max(stamp_of(values).finished for values in stages.values()),
+        "date": max(stamp.finished for stamp in stamps.values()),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "packages": packages(),
         "dependencies": dependencies()["packages"],
         "recipe": values,
         "recipe_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
-        "artifacts": {name: stamp_of(values).digest for name, values in stages.items()},
-        "bundle_manifest_sha256": stages["bundle"]["manifest_sha256"],
-        "bundle_signed": stages["bundle"]["signed"],
+        "artifacts": {name: stamp.digest for name, stamp in stamps.items()},
+        "bundle_manifest_sha256": stages.bundle.manifest_sha256,
+        "bundle_signed": stages.bundle.signed,
     }
-
-
-def stamp_of(values: ArtifactRecord | dict[str, Any]) -> ArtifactStamp:
-    """What the run folder has noted of a stored artifact."""
-    stamp = values.artifact if isinstance(values, ArtifactRecord) else ArtifactStamp.model_validate(values["artifact"])
-    if stamp is None:
-        raise ValueError("the artifact has no stamp; read it from a run folder")
-    return stamp
 
 
 def toml_from_recipe(values: dict[str, dict[str, Any]]) -> str:

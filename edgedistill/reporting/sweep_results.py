@@ -12,6 +12,8 @@ from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.prediction.model import Prediction, predict
 from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.records.layout import SWEEP
+from edgedistill.records.stages import StageRecords
+from edgedistill.records.training import DistillRecord
 
 COUNTED = "counted: parameters of the network"
 _TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high")
@@ -36,7 +38,7 @@ def load_sweep(run_dir: Path) -> dict[str, Any] | None:
 
 
 def swept_of(
-    sweep: dict[str, Any] | None, artifacts: dict[str, str], stages: dict[str, dict[str, Any]], recipe: Recipe
+    sweep: dict[str, Any] | None, artifacts: dict[str, str], stages: StageRecords, recipe: Recipe
 ) -> dict[str, Any] | None:
     """Every trial, and the run's own student, by accuracy and cost; None without a sweep.
 
@@ -46,7 +48,7 @@ def swept_of(
     Args:
         sweep: sweep.json.
         artifacts: `sweep.artifacts_of` the run: what the trials must have been taught by.
-        stages: stage name -> its JSON.
+        stages: those before `report`.
 
     Returns:
         JSON-able: metric and images (whose: validation), cost (`latency_ms` or `parameters`),
@@ -60,7 +62,7 @@ def swept_of(
     metric = recipe.data.metric
     found: dict[str, Any] = {
         "metric": metric,
-        "images": stages["data"]["images"]["val"],
+        "images": stages.data.images["val"],
         "cost": "parameters",
         "cost_provenance": COUNTED,
         "not_predicted": "",
@@ -74,8 +76,8 @@ def swept_of(
             "reason": "its trials were taught by another teacher, on other images or judged by "
             "another metric than this run's; run the sweep again",
         }
-    classes = len(stages["data"]["classes"])
-    rows = [_own(stages["distill"], metric), *({**trial, "own": False} for trial in sweep["trials"])]
+    classes = len(stages.data.classes)
+    rows = [_own(stages.distill, metric), *({**trial, "own": False} for trial in sweep["trials"])]
     predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
     for row in rows:
         prediction = predictions[row["model"]]
@@ -94,14 +96,14 @@ def swept_of(
     return found
 
 
-def _own(distilled: dict[str, Any], metric: str) -> dict[str, Any]:
+def _own(distilled: DistillRecord, metric: str) -> dict[str, Any]:
     return {
         "settings": {},
-        "value": distilled["validation"][metric],
+        "value": distilled.validation.metric(metric),
         "state": "complete",
-        "epochs": distilled["epochs"],
-        "model": distilled["model"],
-        "parameters": distilled["parameters"],
+        "epochs": distilled.epochs,
+        "model": distilled.model,
+        "parameters": distilled.parameters,
         "own": True,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
 from edgedistill.reporting.formats import fps, percent, words
 from edgedistill.reporting.target_speed import boards_of, target_speed
@@ -16,7 +17,7 @@ _LIMITS = {
 }
 
 
-def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str, float]) -> dict[str, Any]:
+def verdict_of(report: dict[str, Any], teacher: TeacherRecord, gates: dict[str, float]) -> dict[str, Any]:
     """The recipe's own budget, a row for each figure that it limits.
 
     Only what was measured on a board answers for the board: neither this computer nor a published
@@ -24,7 +25,7 @@ def verdict_of(report: dict[str, Any], teacher: dict[str, Any], gates: dict[str,
 
     Args:
         report: with `target`, `devices`, `int8_gate`, `retention_fraction`.
-        teacher: JSON of stage `teacher`.
+        teacher: of stage `teacher`.
         gates: least value of the teacher's metric on validation images, by metric; 0 is no gate.
 
     Returns:
@@ -153,14 +154,14 @@ def _instead(report: dict[str, Any]) -> str:
     return speed.reason
 
 
-def _teacher(teacher: dict[str, Any], gates: dict[str, float]) -> list[dict[str, Any]]:
-    found = teacher["validation"]
+def _teacher(teacher: TeacherRecord, gates: dict[str, float]) -> list[dict[str, Any]]:
+    found = teacher.validation
     return [
         _row(
             f"teacher's {words(metric)}",
             f"at least {percent(least)}",
-            percent(found[metric]),
-            found[metric] >= least,
+            percent(found.metric(metric)),
+            found.metric(metric) >= least,
             "measured: PyTorch on this computer, validation images",
         )
         for metric, least in gates.items()

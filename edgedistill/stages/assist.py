@@ -19,9 +19,10 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_images
 from edgedistill.pipeline.teacher_cache import cache_teacher, teacher_sha256
 from edgedistill.records.result import Result
+from edgedistill.records.training import AssistRecord, Link
 from edgedistill.stages.teacher import train_teacher
 from edgedistill.training.batches import TrainingSet
-from edgedistill.training.fit import Lesson, Subject, device_of, new_network, train_and_save
+from edgedistill.training.fit import Lesson, Subject, Trained, device_of, new_network, train_and_save
 from edgedistill.training.images import Images
 
 
@@ -42,16 +43,17 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
     for number, net in enumerate(distill.teachers, start=1):
         config = teacher.model_copy(update={"model": net.model, "weights": net.weights, "classes": net.classes})
         trained = train_teacher(context, images, config, device, number)
-        weights = context.out / trained.files[0]
+        weights = context.out / trained.file
         sha256s.append(sha256_of(weights))
         caches.append(_cached(context, taught_images(context, images), images, weights, number, device))
         links.append(_link(trained))
-        files += trained.files
+        files.append(trained.file)
     (context.out / "cache").mkdir(exist_ok=True)
     owner = belongs_to(images, taught_images(context, images), sha256s)
     names = distributed.agreed(lambda: average_caches(caches, context.out / "cache", owner))
-    values = {"links": links, "cache": "cache", "belongs_to": sha256s}
-    return Result(values, (*files, *(f"cache/{name}" for name in names)))
+    return Result(
+        AssistRecord(links=links, cache="cache", belongs_to=sha256s), (*files, *(f"cache/{name}" for name in names))
+    )
 
 
 def _chain(context: StageContext, images: Images, device: torch.device) -> Result:
@@ -68,15 +70,17 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
         lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device))
         subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
         trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk)
-        weights = context.out / trained.files[0]
+        weights = context.out / trained.file
         taught = taught_images(context, images, number)  # not the views that it was taught on
         folder = _cached(context, taught, images, weights, number, device)
         cache = LogitCache(folder, belongs_to(images, taught, sha256_of(weights)))
         links.append(_link(trained))
-        files += trained.files
+        files.append(trained.file)
     shards = sorted(f"{folder.name}/{path.name}" for path in folder.glob("shard-*.npy"))
-    values = {"links": links, "cache": folder.name, "belongs_to": sha256_of(weights)}
-    return Result(values, (*files, *shards, f"{folder.name}/cache.json"))
+    return Result(
+        AssistRecord(links=links, cache=folder.name, belongs_to=sha256_of(weights)),
+        (*files, *shards, f"{folder.name}/cache.json"),
+    )
 
 
 def _nets(context: StageContext, classes: int) -> tuple[NetConfig, ...]:
@@ -105,6 +109,6 @@ def _cached(
     return folder
 
 
-def _link(trained: Result) -> dict:
+def _link(trained: Trained) -> Link:
     kept = ("model", "weights", "parameters", "epochs", "steps", "validation")
-    return {**{key: trained.values[key] for key in kept}, "file": trained.files[0]}
+    return Link(**{key: getattr(trained.network, key) for key in kept}, file=trained.file)

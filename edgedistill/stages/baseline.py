@@ -11,6 +11,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_count
 from edgedistill.pipeline.student import train_student_seeds
 from edgedistill.records.result import Result
+from edgedistill.records.training import BaselineRecord
 from edgedistill.training.fit import Lesson, device_of
 
 
@@ -19,4 +20,4 @@ def run(context: StageContext) -> Result:
     images = open_images(context)
     terms = {"label": label_term(images.class_weights(), 1.0, device)}
     lesson = Lesson(images.alone, terms, taught_count(images))
-    return train_student_seeds(context, images, device, "logits", lambda model, seed: lesson)
+    return train_student_seeds(context, images, device, "logits", lambda model, seed: lesson, BaselineRecord)

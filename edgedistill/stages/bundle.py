@@ -21,10 +21,13 @@ from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
+from edgedistill.records.bundle import BundleRecord
+from edgedistill.records.data import DataRecord
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.layout import AMAX, INT8, STUDENT, WEIGHTS
 from edgedistill.records.quantization import LadderStep, QuantizationRecord
 from edgedistill.records.result import Result
+from edgedistill.records.training import DistillRecord
 from edgedistill_calibration.select import choose
 from edgedistill_device.manifest import SIGNATURE
 from edgedistill_device.preprocess import to_input
@@ -34,7 +37,7 @@ INT8_MARGIN = 2.0  # the tolerance of INT8 is what the simulation showed, times 
 
 def run(context: StageContext) -> Result:
     recipe = context.recipe
-    images = open_prepared(context.run.folder("data"), recipe, context.values("data")["resize_px"])
+    images = open_prepared(context.run.folder("data"), recipe, context.read(DataRecord).resize_px)
     model = context.file("export", STUDENT)
     spec = preprocess_from_onnx(model)
     rows, labels = images.rows("test"), images.labels("test")
@@ -66,7 +69,7 @@ def run(context: StageContext) -> Result:
     signature = _signature(context, bundle)
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
     return Result(
-        {**values, **signature, "target": recipe.target.device, "precision_requested": quantized.requested},
+        BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested),
         tuple(name for name in names if name.startswith("bundle/")),
     )
 
@@ -89,7 +92,7 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
         title,
         context.read(EvaluationRecord),
         context.read(QuantizationRecord),
-        context.values("distill")["training_images"],
+        context.read(DistillRecord).training_images,
     )
     provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)
     return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from edgedistill.distillation.losses import note_for
@@ -10,6 +12,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.pipeline.student import last_teacher, student_lesson, train_student_seeds
 from edgedistill.records.result import Result
+from edgedistill.records.training import DistillRecord
 from edgedistill.training.fit import Lesson, device_of
 
 
@@ -27,6 +30,6 @@ def run(context: StageContext) -> Result:
     def lesson_for(model: nn.Module, seed: int) -> Lesson:
         return student_lesson(context, images, cache, model, seed, device)
 
-    result = train_student_seeds(context, images, device, student.output, lesson_for)
+    result = train_student_seeds(context, images, device, student.output, lesson_for, DistillRecord)
     softness = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
-    return Result({**result.values, **softness}, result.files, result.cost)
+    return replace(result, record=result.record.model_copy(update=softness))

@@ -80,7 +80,7 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
         scores = knn_scores(gallery, images.labels("train"), queries, len(images.classes), NEIGHBOURS)
         recall = recall_at_1(queries, labels)
         figures[name] = EmbeddingFigures(
-            **dict(measures(scores, labels, images.classes)),
+            **measures(scores, labels, images.classes).given(),
             width=queries.shape[1],
             neighbours=NEIGHBOURS,
             recall_at_1=recall,
@@ -115,10 +115,10 @@ def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -
     for link in context.read(AssistRecord).links:
         found, measured = _measured(context, images, context.file("assist", link.file), device)
         logits.append(found)
-        rows.append(LinkScores(model=link.model, parameters=link.parameters, **dict(_scores(measured))))
+        rows.append(LinkScores(model=link.model, parameters=link.parameters, **_scores(measured).given()))
     if context.recipe.distill.method == "ensemble":
         mean = measures(np.mean(logits, axis=0), images.labels("test"), images.classes)
-        rows.append(LinkScores(model="mean of the ensemble", parameters=None, **dict(_scores(mean))))
+        rows.append(LinkScores(model="mean of the ensemble", parameters=None, **_scores(mean).given()))
     return rows
 
 

@@ -50,7 +50,7 @@ def run(context: StageContext) -> Result:
         networks[name] = ExportedNetwork(
             file=file,
             sha256=sha256_of(path),
-            **dict(proof),
+            **proof.given(),
             **count(path),
             normalise_in_graph=pixels is not None,
         )

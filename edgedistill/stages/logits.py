@@ -21,6 +21,7 @@ from edgedistill.pipeline.inputs import open_images, taught_images
 from edgedistill.pipeline.teacher_cache import cache_teacher, teacher_sha256
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.result import Result
+from edgedistill.records.training import LogitsRecord
 from edgedistill.training.batches import TrainingSet
 from edgedistill.training.fit import device_of
 
@@ -43,14 +44,14 @@ def run(context: StageContext) -> Result:
             context, Path(shared), {**owner, "views": context.recipe.distill.cached_views, "features": features}, fill
         )
     )
-    values = {
-        "images": len(taught),
-        "views": context.recipe.distill.cached_views,
-        "bytes": sum((context.out / name).stat().st_size for name in files),
-        "classes": len(images.classes),
-        "train_top1_fraction": _top1_fraction(LogitCache(context.out, owner), taught),
-    }
-    return Result(values, tuple(files))
+    record = LogitsRecord(
+        images=len(taught),
+        views=context.recipe.distill.cached_views,
+        bytes=sum((context.out / name).stat().st_size for name in files),
+        classes=len(images.classes),
+        train_top1_fraction=_top1_fraction(LogitCache(context.out, owner), taught),
+    )
+    return Result(record, tuple(files))
 
 
 def _from_shared(

@@ -14,6 +14,7 @@ from edgedistill.pipeline.table import stage_named, stages_read
 from edgedistill.records.artifacts import ARTIFACTS
 from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
 from edgedistill.records.result import Result
+from edgedistill.records.stages import StageRecords
 from edgedistill.reporting.assemble import report_from_stages
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import predicted_of
@@ -21,13 +22,10 @@ from edgedistill.reporting.disagreements import disagreement, thumbnails
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import load_sweep, swept_of
 
-_READ = {"evaluate", "export", "quantize"}
-
 
 def run(context: StageContext) -> Result:
-    names = stages_read(stage_named("report"), context.recipe)
-    stages = {name: context.read(ARTIFACTS[name]) if name in _READ else context.values(name) for name in names}
-    images = open_prepared(context.run.folder("data"), context.recipe, context.values("data")["resize_px"])
+    stages = _records(context)
+    images = open_prepared(context.run.folder("data"), context.recipe, stages.data.resize_px)
     parted = _disagreements(context, images)
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
@@ -35,11 +33,17 @@ def run(context: StageContext) -> Result:
     report = report_from_stages(
         stages, context.recipe, parted, predicted, swept, Command(context.command) if context.command else Command()
     )
-    sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if "synthesise" in stages else None
+    sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if stages.synthesise else None
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))
     write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures).encode())
     return Result(report, ("report.html",))
+
+
+def _records(context: StageContext) -> StageRecords:
+    present = stages_read(stage_named("report"), context.recipe)
+    found = {name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items()}
+    return StageRecords(**found, deploy=context.values("deploy"))
 
 
 def _disagreements(context: StageContext, images: PreparedImages) -> list[dict[str, Any]]:

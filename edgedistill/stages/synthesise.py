@@ -20,6 +20,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.records.layout import SYNTHESISED_SHEET, WEIGHTS
 from edgedistill.records.result import Result
+from edgedistill.records.training import SynthesisRecord
 from edgedistill.training.fit import device_of, spec_for
 
 MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not know them for what they are
@@ -40,15 +41,15 @@ def run(context: StageContext) -> Result:
         )
     write_pixels(context.out, made)
     write_bytes(context.out / SYNTHESISED_SHEET, contact_sheet(made, labels, images.classes))
-    values = {
-        "images": len(made),
-        "wanted_fraction": wanted,
-        "bn_loss_first": reports[0]["bn_loss_first"],
-        "bn_loss_last": reports[0]["bn_loss_last"],
-        "sha256": [hashlib.sha256(image.tobytes()).hexdigest() for image in made],
-    }
+    record = SynthesisRecord(
+        images=len(made),
+        wanted_fraction=wanted,
+        bn_loss_first=reports[0]["bn_loss_first"],
+        bn_loss_last=reports[0]["bn_loss_last"],
+        sha256=[hashlib.sha256(image.tobytes()).hexdigest() for image in made],
+    )
     cost = {"synthesis_seconds": sum(report["seconds"] for report in reports)}
-    return Result(values, ("pixels.u8", "pixels.npz", SYNTHESISED_SHEET), cost)
+    return Result(record, ("pixels.u8", "pixels.npz", SYNTHESISED_SHEET), cost)
 
 
 def _batches(

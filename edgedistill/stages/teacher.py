@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.records.result import Result
-from edgedistill.training.fit import Lesson, Subject, described, device_of, spec_for, train_and_save
+from edgedistill.records.training import Probe, TeacherRecord, TrainedNetwork, Tried
+from edgedistill.training.fit import Lesson, Subject, Trained, described, device_of, spec_for, train_and_save
 from edgedistill.training.images import Images
 
 FOLDS = 3  # that choose the strength of the probe's L2
@@ -28,7 +30,8 @@ FEWEST_VALIDATION_IMAGES = 100  # on fewer, two accuracies differ by ten points 
 def run(context: StageContext) -> Result:
     images = open_images(context)
     device = device_of(context.recipe.run)
-    return train_teacher(context, images, context.recipe.first_teacher, device)
+    trained = train_teacher(context, images, context.recipe.first_teacher, device)
+    return Result(TeacherRecord(**trained.network.given()), (trained.file,), trained.cost)
 
 
 def train_teacher(
@@ -37,11 +40,10 @@ def train_teacher(
     teacher: TeacherConfig,
     device: torch.device,
     number: int = 0,
-) -> Result:
+) -> Trained:
     """Make one teacher as `teacher.mode` says; `number` tells the further ones of an ensemble apart.
 
-    Values beside those of `train_and_save`, where the probe is tried: `mode` that was kept, `probe`, and
-    `tried`, the validation figure of each, where there are two.
+    Where the probe is tried, its network has `mode` and `probe`, and `tried` where there are two ways.
     """
     torch.manual_seed(teacher.seed)  # the new head's weights
     model = model_from_weights(
@@ -72,17 +74,17 @@ def train_teacher(
         return _kept(context, subject, probed, cost)
     metric = context.recipe.data.metric
     trained = train_and_save(images, subject, teacher, None, device, context.out, context.talk)
-    tried = {"probe": probed["validation"][metric], "finetune": trained.values["validation"][metric]}
-    context.talk.say(f"  on the validation images: probe {tried['probe']:.1%}, fine-tuned {tried['finetune']:.1%}")
-    if tried["finetune"] > tried["probe"]:
-        values = {**trained.values, "mode": "finetune", "probe": probed["probe"], "tried": tried}
-        return Result(values, trained.files, trained.cost)
-    return _kept(context, subject, {**probed, "tried": tried}, cost)
+    tried = Tried(probe=probed.validation.metric(metric), finetune=trained.network.validation.metric(metric))
+    context.talk.say(f"  on the validation images: probe {tried.probe:.1%}, fine-tuned {tried.finetune:.1%}")
+    if tried.finetune > tried.probe:
+        told = {"mode": "finetune", "probe": probed.probe, "tried": tried}
+        return replace(trained, network=TrainedNetwork(**trained.network.given(), **told))
+    return _kept(context, subject, TrainedNetwork(**probed.given(), tried=tried), cost)
 
 
 def _probed(
     context: StageContext, images: Images, subject: Subject, teacher: TeacherConfig, device: torch.device
-) -> dict[str, Any]:
+) -> TrainedNetwork:
     """Put a logistic head on the network, save it beside, and give what the stage's JSON says of it."""
     training, rows = images.training, images.rows("train")
     spec = spec_for(subject.name, context.recipe)
@@ -99,15 +101,15 @@ def _probed(
         len(images.classes),
     )
     put_head(subject.model, subject.name, head)
-    about = {
-        "views": teacher.probe_views,
-        "folds": FOLDS,
-        "l2": head.l2,
-        "log_loss_by_l2": {str(l2): loss for l2, loss in head.scores.items()},
-    }
+    about = Probe(
+        views=teacher.probe_views,
+        folds=FOLDS,
+        l2=head.l2,
+        log_loss_by_l2={str(l2): loss for l2, loss in head.scores.items()},
+    )
     context.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
-    values = described(images, subject, context.out / _file(subject), device)
-    return {**values, "seed": teacher.seed, "epochs": 0, "steps": 0, "history": [], "mode": "probe", "probe": about}
+    network = described(images, subject, context.out / _file(subject), device, teacher.seed, 0, 0, [])
+    return TrainedNetwork(**network.given(), mode="probe", probe=about)
 
 
 def _image_weights(images: Images) -> np.ndarray:
@@ -121,8 +123,8 @@ def _file(subject: Subject) -> str:
     return f"probe-{subject.number}.safetensors"
 
 
-def _kept(context: StageContext, subject: Subject, probed: dict[str, Any], cost: dict[str, Any]) -> Result:
-    """The probe as the stage's result."""
+def _kept(context: StageContext, subject: Subject, probed: TrainedNetwork, cost: dict[str, Any]) -> Trained:
+    """The probe as the teacher."""
     if distributed.is_first():
         shutil.copyfile(context.out / _file(subject), context.out / subject.file)
-    return Result(probed, (subject.file,), cost)
+    return Trained(probed, subject.file, cost)

@@ -25,8 +25,9 @@ from edgedistill.evaluation.embeddings import nearest_other_scores
 from edgedistill.models.build import is_embedding, outputs, parameter_count, preprocess_of, resize_px_of
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.evaluation import METRICS, ValidationFigures
 from edgedistill.records.layout import WEIGHTS
-from edgedistill.records.result import Result
+from edgedistill.records.training import BestEpoch, Epoch, TrainedNetwork, WentBack
 from edgedistill.training.batches import Order, TrainingSet, normalised
 from edgedistill.training.history import HistoryWriter
 from edgedistill.training.images import Images
@@ -127,6 +128,21 @@ class Subject:
         return f"weights-{self.number}.safetensors" if self.number else WEIGHTS
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Attributes:
+        network: what the stage's JSON says of it.
+        file: its weights, in the stage's folder.
+        cost: seconds and rates.
+    """
+
+    network: TrainedNetwork
+    file: str
+    cost: dict[str, Any]
+
+
 def train_and_save(
     images: Images,
     subject: Subject,
@@ -136,7 +152,7 @@ def train_and_save(
     out: Path,
     talk: Talk,
     on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
-) -> Result:
+) -> Trained:
     """Train, keep the weights that `distill.keep` asks for, and describe them with validation figures.
 
     A training that an interrupted stage has finished already is not done again. Under `torchrun`
@@ -154,7 +170,8 @@ def train_and_save(
     if distributed.is_first():  # here: a kill may come between the record and this
         (place / CHECKPOINT).unlink(missing_ok=True)
     kept = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
-    return Result(kept["values"], (subject.file,), kept["cost"])  # the record holds times
+    network = TrainedNetwork.from_json(kept["values"], str(record))
+    return Trained(network, subject.file, kept["cost"])  # not measured again: the file holds times
 
 
 def _train(
@@ -179,7 +196,7 @@ def _train(
 
     def validate(net: nn.Module) -> dict[str, Any]:
         found = _validation(net, spec, images, device)
-        return {f"eval_{key}": found[key] for key in ("loss", "top1_fraction", "balanced_accuracy_fraction")}
+        return {f"eval_{key}": getattr(found, key) for key in ("loss", *METRICS)}
 
     def tell(row: dict[str, Any]) -> None:
         if history is not None:
@@ -211,12 +228,15 @@ def _train(
         return
     history.close()
     steps = order.steps_per_epoch * config.epochs
-    values = described(images, subject, record.with_name(subject.file), device)
-    values |= {"seed": config.seed, "epochs": config.epochs, "steps": steps, "history": rows}
-    found = {"went_back": training.went_back, "best": training.best}
-    values |= {key: value for key, value in found.items() if value is not None}
+    network = described(
+        images, subject, record.with_name(subject.file), device, config.seed, config.epochs, steps, rows
+    )
+    if training.went_back is not None:
+        network = network.model_copy(update={"went_back": WentBack(**training.went_back)})
+    if training.best is not None:
+        network = network.model_copy(update={"best": BestEpoch(**training.best)})
     seen = steps * min(config.batch_size, order.epoch_images)
-    write_json(record, {"values": values, "cost": _cost(seconds, seen, training)})
+    write_json(record, {"values": network.to_json(), "cost": _cost(seconds, seen, training)})
 
 
 def _cost(seconds: float, images: int, training: Training) -> dict[str, Any]:
@@ -228,7 +248,16 @@ def _cost(seconds: float, images: int, training: Training) -> dict[str, Any]:
     }
 
 
-def described(images: Images, subject: Subject, file: Path, device: torch.device) -> dict[str, Any]:
+def described(
+    images: Images,
+    subject: Subject,
+    file: Path,
+    device: torch.device,
+    seed: int,
+    epochs: int,
+    steps: int,
+    history: list[dict[str, Any]],
+) -> TrainedNetwork:
     """Save the weights as `file` and give what the stage's JSON says of them."""
     spec = spec_for(subject.name, images.recipe)
     preprocess = dict_from_preprocess(spec)
@@ -236,15 +265,19 @@ def described(images: Images, subject: Subject, file: Path, device: torch.device
     if is_embedding(subject.model):
         about["output"] = "embedding"
     save_weights(subject.model, file, about)
-    return {
-        "model": subject.name,
-        "weights": subject.weights,
-        "parameters": parameter_count(subject.model),
-        "training_images": len(subject.lesson.images),
-        "class_weights": images.named_class_weights(),
-        "preprocess": preprocess,
-        "validation": _validation(subject.model, spec, images, device),
-    }
+    return TrainedNetwork(
+        model=subject.name,
+        weights=subject.weights,
+        parameters=parameter_count(subject.model),
+        training_images=len(subject.lesson.images),
+        class_weights=images.named_class_weights(),
+        preprocess=preprocess,
+        validation=_validation(subject.model, spec, images, device),
+        seed=seed,
+        epochs=epochs,
+        steps=steps,
+        history=[Epoch(**row) for row in history],
+    )
 
 
 def new_network(
@@ -268,7 +301,7 @@ def new_network(
     )
 
 
-def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torch.device) -> dict[str, Any]:
+def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torch.device) -> ValidationFigures:
     """On validation images; of an embedding, by each image's nearest other one.
 
     Raises:
@@ -279,15 +312,15 @@ def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torc
         raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
     if is_embedding(model):
         scores = nearest_other_scores(logits, labels, len(images.classes))
-        return {"loss": None, **dict(measures(scores, labels, images.classes))}
+        return ValidationFigures(loss=None, **measures(scores, labels, images.classes).given())
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
-    return {
-        "loss": loss,
-        "calibration_error": calibration_error(logits, labels),
-        **dict(measures(logits, labels, images.classes)),
-    }
+    return ValidationFigures(
+        loss=loss,
+        calibration_error=calibration_error(logits, labels),
+        **measures(logits, labels, images.classes).given(),
+    )
 
 
 def _keep_big_blocks() -> None:

@@ -6,7 +6,6 @@ import re
 import subprocess
 
 import pytest
-from filled import filled
 
 from edgedistill._version import __version__
 from edgedistill.bundles import provenance
@@ -16,6 +15,7 @@ from edgedistill.environment.git import commit_of
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill_device.manifest import read_manifest
+from filled import filled
 from road import ROOT
 
 

@@ -152,7 +152,7 @@ def test_folders_and_patterns_keep_parts_whole_and_say_what_they_found(folders, 
     for path, name in zip(table.paths, table.splits, strict=True):
         where.setdefault(path.parent.name, set()).add(str(name))
     assert all(len(where[part]) == 1 for part in where if part != "disc")
-    assert (summary["named_groups"], summary["named_images"]) == (12, 48)
+    assert (summary.named_groups, summary.named_images) == (12, 48)
     assert any("12 named groups hold 48 of 49 images" in line and "alone.png" in line for line in said)
     assert any("test:" in line and "groups" in line for line in said)
 
@@ -198,7 +198,7 @@ def test_a_named_group_in_two_given_splits_is_a_leak(folders, rng):
         folder.mkdir(parents=True)
         cv2.imwrite(str(folder / "new.png"), draw(kind, rng))
     summary, _, said = prepared(folders, group_by="folder", test=str(folders / "test"))
-    assert summary["torn_groups"] == 2
+    assert summary.torn_groups == 2
     leak = "LEAKS: 2 named groups stand in several given splits, first 'd0' (test and train)"
     assert any(leak in line for line in said)
 
@@ -223,8 +223,8 @@ def test_exact_copies_count_once_where_figures_come_from(tmp_path):
             (tmp_path / name / "disc" / f"copy{copy}.png").write_bytes(content)
     (tmp_path / "out").mkdir()
     summary, table, said = prepared(tmp_path, val=str(tmp_path / "val"), test=str(tmp_path / "test"))
-    assert summary["images"] == {"train": 14, "val": 12, "test": 12}
-    assert summary["copies_left_out"] == {"val": 1, "test": 3}
+    assert summary.images == {"train": 14, "val": 12, "test": 12}
+    assert summary.copies_left_out == {"val": 1, "test": 3}
     assert [len(table.rows(name)) for name in ("train", "val", "test")] == [14, 12, 12]
     assert any("1 left out of val and 3 left out of test" in line for line in said)
     assert len({table.sha256[row] for row in table.rows("test")}) == 12
@@ -289,7 +289,7 @@ def test_copies_and_named_groups_do_not_make_a_family(tmp_path, rng):
         (tmp_path / "d" / "disc" / f"copy{copy}.png").write_bytes(content)
     (tmp_path / "out").mkdir()
     data = DataConfig(train=str(tmp_path / "d"), near_duplicate_similarity=0.999)
-    assert prepare(data, 32, tmp_path / "out", print)["near_duplicate_similarity"] == 0.999
+    assert prepare(data, 32, tmp_path / "out", print).near_duplicate_similarity == 0.999
 
 
 def test_new_proposes_roboflow_copies_and_foretells_the_split(tmp_path, rng):

@@ -29,7 +29,7 @@ def prepared(folder, name, **more):
     out.mkdir()
     said = []
     data = DataConfig(train=str(folder / "images"), **more)
-    return prepare(data, 64, out, said.append), read_table(out), said
+    return prepare(data, 64, out, said.append).to_json(), read_table(out), said
 
 
 def test_copies_and_look_alikes_stay_out_and_the_rest_is_as_without_a_pool(labelled, rng):

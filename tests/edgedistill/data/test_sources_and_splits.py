@@ -130,6 +130,6 @@ def test_leaks_between_splits_that_the_user_brings_are_told(tmp_path):
     said = []
     data = config(tmp_path / "train", val=str(tmp_path / "val"), test=str(tmp_path / "test"))
     summary = prepare(data, 32, tmp_path / "out", said.append)
-    assert summary["leak_counts"].get("test/train", 0) >= 1
-    assert any("leak.png" in path for pair in summary["leaks"] for path in pair)
+    assert summary.leak_counts.get("test/train", 0) >= 1
+    assert any("leak.png" in path for pair in summary.leaks for path in pair)
     assert any("LEAKS" in line for line in said)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from filled import filled
 
 from edgedistill.evaluation.intervals import balanced_interval, over_seeds, paired_interval
 from edgedistill.quantization.accuracy import step_of
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.reporting.gain import gain_of
+from filled import filled
 
 
 @pytest.mark.parametrize(

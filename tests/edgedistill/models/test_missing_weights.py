@@ -20,6 +20,8 @@ from edgedistill.models.supply import missing_weights
 from edgedistill.pipeline.gates import teacher_is_good_enough
 from edgedistill.pipeline.runner import plan_run, run_stages
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.training import TeacherRecord
+from filled import filled
 from road import RECIPE, write_images
 
 pytestmark = pytest.mark.slow
@@ -228,11 +230,12 @@ def test_a_head_in_another_class_order_is_refused_with_the_right_one(head, epoch
         said = label if rng.random() < 0.9 else rng.integers(3)
         logits[row, head.index(said)] = 1.0
     names = ["ant", "bee", "cat"]
-    values = {"model": "resnet18", "epochs": epochs, "validation": measures(logits, labels, names).to_json()}
+    validation = measures(logits, labels, names).to_json()
+    trained = filled(TeacherRecord, {"model": "resnet18", "epochs": epochs, "validation": validation})
     asked = recipe(teacher={"model": "resnet18", "epochs": epochs})
     if not refused:
-        teacher_is_good_enough(asked, values)
+        teacher_is_good_enough(asked, trained)
         return
     order = ", ".join(names[one] for one in head)
     with pytest.raises(TeacherError, match=rf"read as \[{order}\].*write teacher\.classes"):
-        teacher_is_good_enough(asked, values)
+        teacher_is_good_enough(asked, trained)

@@ -3,7 +3,6 @@
 import numpy as np
 import onnx
 import pytest
-from filled import filled
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.config.loading import recipe_from_table
@@ -15,6 +14,7 @@ from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_
 from edgedistill.quantization.mixed_precision import fewest_float_layers, int8_logits, sensitivity
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.records.quantization import QuantizationRecord
+from filled import filled
 
 CLASSES = ["a", "b", "c"]
 

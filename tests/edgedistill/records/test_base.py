@@ -20,6 +20,7 @@ def test_json_comes_back_byte_for_byte():
     for text in (
         '{"value": 1, "provenance": "measured: Nano: here"}',
         '{"value": 1.0, "provenance": "unknown", "note": null}',
+        '{"value": 1, "provenance": "unknown", "note": "file \\udcff"}',  # a name that is no UTF-8
         '{"note": "first", "provenance": "measured: x", "value": 1}',
         '{"value": 1e-09, "provenance": "given: x", "parts": [{"value": 2, "provenance": "counted: y"}], "note": "n"}',
     ):

@@ -9,6 +9,7 @@ from edgedistill.config.loading import recipe_from_table
 from edgedistill.evaluation.classification import measures, paired
 from edgedistill.reporting.sweep_results import swept_of
 from edgedistill_device.benchmark import benchreport
+from filled import records_of
 
 CLASSES = ["crease", "dent", "good", "oil spot", "scratch", "weld porosity"]
 COUNTS = [60, 48, 210, 36, 90, 24]  # test images of each
@@ -405,7 +406,7 @@ def swept_by(recipe, stages) -> dict:
         for settings, value, state, epochs, parameters in trials
     ]
     sweep = {"metric": "validation top1_fraction", "artifacts": {"teacher": "1"}, "trials": rows}
-    return swept_of(sweep, {"teacher": "1"}, stages, recipe)
+    return swept_of(sweep, {"teacher": "1"}, records_of(stages), recipe)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from importlib import metadata, resources
 
 import numpy as np
 import pytest
-from filled import report_of
 
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.recipe import Recipe
@@ -14,6 +13,7 @@ from edgedistill.reporting.assemble import VERSION
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.summary import WIDTH, summary_table
+from filled import report_of
 from tools import lacking
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from filled import report_of
 
 from browser import Browser, chromium
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import disagreement, thumbnails
 from edgedistill.reporting.page import html_from_report
+from filled import report_of
 from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
 from tools import lacking
 

@@ -10,10 +10,12 @@ from edgedistill.evaluation.classification import calibration_error
 from edgedistill.evaluation.intervals import over_seeds
 from edgedistill.reporting.checks import guards_of
 from edgedistill.reporting.commands import Command
+from filled import records_of
 
 
 def net(top1, parameters=1e6, recall=0.9, error=0.02):
     figures = {
+        "images": 200,
         "top1_fraction": top1,
         "balanced_accuracy_fraction": top1,
         "per_class_recall": {"a": 0.9, "b": recall},
@@ -26,7 +28,7 @@ def net(top1, parameters=1e6, recall=0.9, error=0.02):
         "eval_top1_fraction": top1,
         "eval_balanced_accuracy_fraction": top1,
     }
-    return {"validation": figures, "parameters": parameters, "epochs": 5, "history": [row]}
+    return {"validation": figures, "parameters": int(parameters), "epochs": 5, "history": [row]}
 
 
 GOOD = {
@@ -41,7 +43,7 @@ def recipe(**distill):
 
 
 def test_good_figures_raise_nothing():
-    assert guards_of(GOOD, recipe()) == []
+    assert guards_of(records_of(GOOD), recipe()) == []
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_good_figures_raise_nothing():
 )
 def test_each_guard_speaks_alone(change, settings, said):
     stages = {**copy.deepcopy(GOOD), change[0]: change[1]}
-    (line,) = guards_of(stages, recipe(**settings))
+    (line,) = guards_of(records_of(stages), recipe(**settings))
     assert said in line
     assert "edgedistill" in line
 
@@ -67,7 +69,7 @@ def test_a_student_that_fell_from_its_best_is_overfitting():
     stages = copy.deepcopy(GOOD)
     last = stages["distill"]["history"][0]
     stages["distill"]["history"] = [{**last, "eval_top1_fraction": 0.97}, last]
-    (line,) = guards_of(stages, recipe())
+    (line,) = guards_of(records_of(stages), recipe())
     assert "fell from 97.0% (epoch 1) to 90.0%" in line
 
 
@@ -108,7 +110,7 @@ def curved(values, steps=100, loss=None, top1=None, images=1000):
         for epoch, value in enumerate(values, start=1)
     ]
     made["validation"]["images"] = images
-    return {**made, "steps": steps, "epochs": len(values), "teacher_top_probability": 0.8}
+    return {**made, "steps": steps, "epochs": len(values)}
 
 
 RISING = [0.5, 0.55, 0.6, 0.65, 0.7, 0.74, 0.78, 0.82, 0.86, 0.9]
@@ -126,45 +128,47 @@ FLAT = [0.5, 0.6, 0.7, 0.8, 0.85, 0.88, 0.9, 0.9, 0.91, 0.9]
 def test_a_curve_that_still_rises_at_the_end_is_not_trained_yet(stage, name, key):
     stages = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7)}
     stages[stage] = {**curved(RISING), "parameters": stages[stage]["parameters"]}
-    lines = [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+    lines = [line for line in guards_of(records_of(stages), recipe()) if "not trained yet" in line]
     assert len(lines) == 1
     assert lines[0].startswith(f"The {name} is not trained yet: after 100 steps its validation curve still rises")
     assert f"--set {key}" in lines[0]
     stages[stage] = {**curved(FLAT), "parameters": stages[stage]["parameters"]}
-    assert not [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+    assert not [line for line in guards_of(records_of(stages), recipe()) if "not trained yet" in line]
 
 
 def test_a_training_of_few_epochs_that_still_rises_is_seen_too():
-    stages = {**copy.deepcopy(GOOD), "teacher": {**curved([0.4, 0.6, 0.92], steps=6), "parameters": 2e7}}
-    (line,) = guards_of(stages, recipe())
+    stages = {**copy.deepcopy(GOOD), "teacher": {**curved([0.4, 0.6, 0.92], steps=6), "parameters": int(2e7)}}
+    (line,) = guards_of(records_of(stages), recipe())
     assert line.startswith("The teacher is not trained yet: after 6 steps its validation curve still rises")
 
 
 def test_a_rise_within_the_noise_of_few_validation_images_is_none():
     wobbling = [0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.68, 0.66, 0.72, 0.74]
     stages = {**copy.deepcopy(GOOD), "distill": curved(wobbling, images=30)}
-    assert not [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+    assert not [line for line in guards_of(records_of(stages), recipe()) if "not trained yet" in line]
 
 
 def test_a_loss_near_that_of_a_guess_is_not_trained_yet():
     guessing = curved([0.51, 0.5, 0.52, 0.5, 0.51], steps=560, loss=0.69, top1=0.51)
     stages = {**copy.deepcopy(GOOD), "distill": guessing}
-    (line,) = [line for line in guards_of(stages, recipe()) if "not trained yet" in line]
+    (line,) = [line for line in guards_of(records_of(stages), recipe()) if "not trained yet" in line]
     assert "after 560 steps its validation loss is 0.69, that of a guess is 0.69" in line
     sure = curved([0.9] * 5, loss=0.9, top1=0.9)  # a high loss of one that is right is overconfidence
-    assert not [line for line in guards_of({**stages, "distill": sure}, recipe()) if "not trained yet" in line]
+    assert not [
+        line for line in guards_of(records_of({**stages, "distill": sure}), recipe()) if "not trained yet" in line
+    ]
 
 
 def test_what_is_set_is_not_advised_again():
     weak = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7, recall=0.3)}
-    (line,) = guards_of(weak, Recipe.model_validate({"data": {"train": "x", "balance": "loss"}}))
+    (line,) = guards_of(records_of(weak), Recipe.model_validate({"data": {"train": "x", "balance": "loss"}}))
     assert "balance" not in line
     fallen = copy.deepcopy(GOOD)
     last = fallen["distill"]["history"][0]
     fallen["distill"]["history"] = [{**last, "eval_top1_fraction": 0.97}, last]
-    (line,) = guards_of(fallen, recipe())
+    (line,) = guards_of(records_of(fallen), recipe())
     assert "distill.keep=best" in line
-    assert guards_of(fallen, recipe(keep="best")) == []
+    assert guards_of(records_of(fallen), recipe(keep="best")) == []
 
 
 @pytest.mark.parametrize(
@@ -179,6 +183,6 @@ def test_what_is_set_is_not_advised_again():
 )
 def test_commands_are_those_of_this_run(typed, said):
     stages = {**copy.deepcopy(GOOD), "distill": {**net(0.9), "teacher_top_probability": 0.999}}
-    (line,) = guards_of(stages, recipe(), Command(typed))
+    (line,) = guards_of(records_of(stages), recipe(), Command(typed))
     assert said in line
     assert "RECIPE.toml" not in line

@@ -4,13 +4,13 @@ import copy
 import json
 
 import pytest
-from filled import report_of
 from fit import FORGED, fit
 
 from edgedistill.cli.main import main
 from edgedistill.errors import RunFolderError
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared, load_report
+from filled import report_of
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from html.parser import HTMLParser
 import markupsafe
 import numpy as np
 import pytest
-from filled import report_of
 
 from edgedistill.reporting.accuracy_figures import WORST
 from edgedistill.reporting.page import html_from_report
+from filled import report_of
 from report_pages import HOSTILE, renamed
 from road import ROOT
 

@@ -9,11 +9,11 @@ import re
 
 import numpy as np
 import pytest
-from filled import report_of
 from traced import MARK, Page, keyed, traced
 
 from edgedistill.reporting import page as pages
 from edgedistill.reporting.disagreements import disagreement
+from filled import report_of
 from report_pages import with_seeds_links_and_gate
 
 LADDER, NET = "accuracy_ladder.ROW", "ROW"

@@ -4,14 +4,13 @@ import json
 import re
 from importlib import resources
 
-from filled import report_of
-
 from edgedistill.config.recipe import Recipe
 from edgedistill.reporting.devices import predicted_of
 from edgedistill.reporting.formats import fps
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.summary import summary_table
 from edgedistill.reporting.target_speed import target_speed
+from filled import report_of
 from tools import imported
 
 

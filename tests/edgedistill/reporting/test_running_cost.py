@@ -1,10 +1,10 @@
 """Cost and saving: the user's prices or nothing, and sums that a person can redo."""
 
 import pytest
-from filled import report_of
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
+from filled import report_of
 
 
 def priced(recipe: Recipe, **cost) -> Recipe:

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from filled import report_of
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.pareto import pareto_front
@@ -12,6 +11,7 @@ from edgedistill.prediction.model import predict
 from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
+from filled import records_of, report_of
 
 
 def test_the_front_is_what_comparing_all_pairs_gives(rng):
@@ -63,11 +63,11 @@ def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
         {"metric": "validation top1_fraction", "artifacts": {"teacher": "b"}, "trials": []},
         {"metric": balanced, "artifacts": ours, "trials": []},
     ):
-        found = swept_of(sweep, ours, stages, recipe)
+        found = swept_of(sweep, ours, records_of(stages), recipe)
         assert found["students"] == []
         page = html_from_report(report_of(stages, recipe, swept=found))
         assert "it is not shown, because its trials were taught by another teacher" in page
-    assert swept_of(None, ours, stages, recipe) is None
+    assert swept_of(None, ours, records_of(stages), recipe) is None
     page = html_from_report(report_of(stages, recipe))
     assert "edgedistill sweep RECIPE.toml --over student.model=A,B" in page
     assert 'href="#students"' not in page

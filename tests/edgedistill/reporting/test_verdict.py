@@ -1,9 +1,9 @@
 """The recipe's budget: only a board answers for the board; and what is listed as not measured."""
 
 import pytest
-from filled import report_of
 
 from edgedistill.config.recipe import Recipe
+from filled import report_of
 
 
 def asked(recipe: Recipe, **target) -> Recipe:
