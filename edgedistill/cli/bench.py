@@ -6,8 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from edgedistill.cli.board_options import ssh_options
-from edgedistill.errors import UsageError
+from edgedistill.cli.board_options import board_from_args, ssh_options
 
 SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
 HELP = "a board's figures for an ONNX file or a run, without deploying it"
@@ -44,20 +43,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if (args.what is None) == (args.compare is None):
-        raise UsageError("expected one WHAT, or --compare A B")
-    from edgedistill.deployment.timing import timed
-    from edgedistill.progress.reporter import Talk
+    from edgedistill.api.boards import bench
 
-    found = timed(
-        args.compare or [args.what],
-        args.host,
-        args.backend,
-        args.precision,
-        args.runs,
-        args.python,
-        args.ssh_config,
-        Talk(args.quiet).say,
+    found = bench(
+        args.what,
+        compare=args.compare,
+        host=args.host,
+        backend=args.backend,
+        precision=args.precision,
+        runs=args.runs,
+        **board_from_args(args),
     )
     if args.json:
         print(json.dumps(found, indent=1))

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from edgedistill.deployment.board import Board
+from typing import Any
 
 
 def board_options(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +26,7 @@ def one_host(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
 
 
-@contextmanager
-def board_from_args(args: argparse.Namespace) -> Iterator[Board]:
-    """The connected board of `one_host`."""
-    from edgedistill.deployment.board import connected
-    from edgedistill.progress.reporter import Talk
-
-    with connected(args.host, args.root, args.python, args.ssh_config, Talk(args.quiet).say) as board:
-        yield board
+def board_from_args(args: argparse.Namespace) -> dict[str, Any]:
+    """How to reach a board, as the functions of edgedistill.api.boards take it."""
+    names = ("root", "python", "ssh_config", "quiet")
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}

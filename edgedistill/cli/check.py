@@ -58,21 +58,21 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.errors import PreflightError
-    from edgedistill.onnx_model.check import check, fix, text_from_check
+    from edgedistill.api.questions import check
+    from edgedistill.onnx_model.check import text_from_check
     from edgedistill.onnx_model.compile_child import PARSES
 
-    if args.shape and not args.fix:
-        raise PreflightError("--shape goes with --fix OUT.onnx: it changes the file")
-    if args.fix:
-        result = fix(args.model, args.target, args.fix, args.tensorrt, dict(args.shape or ()))
-    else:
-        result = check(args.model, args.target, args.tensorrt)
-    if args.compile or args.parse:
-        from edgedistill.onnx_model.compile import compile_onnx
-
-        compiled = compile_onnx(args.fix or args.model, args.compile_seconds, args.compile_mib, not args.compile)
-        result["compile"] = compiled
+    result = check(
+        args.model,
+        args.target,
+        tensorrt=args.tensorrt,
+        fix=args.fix,
+        shape=dict(args.shape or ()),
+        compile=args.compile,
+        parse=args.parse,
+        compile_seconds=args.compile_seconds,
+        compile_mib=args.compile_mib,
+    )
     print(json.dumps(result, indent=1) if args.json else text_from_check(result))
     compiles = "compile" not in result or result["compile"]["verdict"] in ("builds", PARSES)
     return 0 if result["fits"] and compiles else 1

@@ -22,12 +22,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.core.files import write_bytes
-    from edgedistill.reporting.compare_page import html_from_comparison
-    from edgedistill.reporting.comparison import comparison_of, text_from_comparison
+    from edgedistill.api.runs import compare
+    from edgedistill.reporting.comparison import text_from_comparison
 
-    found = comparison_of(args.runs)
-    write_bytes(args.out, html_from_comparison(found).encode())
+    found = compare(*args.runs, out=args.out)
     if args.json:
         print(json.dumps(found, indent=1, ensure_ascii=False))
     else:

@@ -25,16 +25,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.bundles.keys import load_key
-    from edgedistill.deployment.enrol import enrol
+    from edgedistill.api.boards import enrol
 
-    key = load_key(args.key)
-    with board_from_args(args) as board:
-        found = enrol(board, args.target, args.backend, key.name, key.public)
+    found = enrol(args.host, target=args.target, key=args.key, backend=args.backend, **board_from_args(args))
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
-    print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {key.name} ({key.key_id})")
+    print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {found['key']} ({found['key_id']})")
     for check in found["doctor"].get("checks", []):
         print(
             f"  {'ok' if check['ok'] else 'NOT OK':7}{check['name']}: {check['found']}"

@@ -25,6 +25,7 @@ from edgedistill.cli import (
     deploy,
     doctor,
     enrol,
+    estimate,
     keys,
     new,
     predict,
@@ -60,6 +61,7 @@ AFTER_STAGES = {
     "check": check,
     "students": students,
     "choose": choose,
+    "estimate": estimate,
     "predict": predict,
     "doctor": doctor,
     "completion": completion,
@@ -112,7 +114,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    try:
+        predict.refuse_old_form(argv)
+    except UsageError as error:
+        parser.error(str(error))
+    args = parser.parse_args(argv)
     args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for whoever says how to go on
     if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8
         sys.stdout.reconfigure(errors="surrogateescape")

@@ -56,14 +56,9 @@ KEYS = (
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.config.loading import load_recipe
-    from edgedistill.core.text import printable
-    from edgedistill.models.supply import missing_weights
-    from edgedistill.new_project.inspect import inspect_and_write
+    from edgedistill.api.runs import new
 
     keys = {key: getattr(args, key) for key in KEYS} | {"leave_out": args.leave_out and tuple(args.leave_out)}
-    inspect_and_write(args.train, args.val, args.target, args.recipe, print, args.unlabelled, args.test, keys)
-    print(f"wrote {args.recipe}; next: edgedistill run {args.recipe}", flush=True)
-    for line in missing_weights(load_recipe(args.recipe)):
-        print(f"WEIGHTS: the run will stop at this: {printable(line)}")
+    places = {name: getattr(args, name) for name in ("val", "test", "unlabelled")}
+    new(args.train, args.recipe, **places, target=args.target, say=lambda line: print(line, flush=True), **keys)
     return 0

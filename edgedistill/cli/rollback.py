@@ -18,8 +18,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with board_from_args(args) as board:
-        found = board.rollback(args.leave)
+    from edgedistill.api.boards import rollback
+
+    found = rollback(args.host, leave=args.leave, **board_from_args(args))
     print(
         json.dumps(found, indent=1)
         if args.json

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgedistill.api.types import Artifact
+    from edgedistill.pipeline.plan import Planned
 
 
 def recipe_options(parser: argparse.ArgumentParser) -> None:
@@ -44,79 +48,72 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def overrides_from_args(args: argparse.Namespace) -> list[str]:
-    """`--set` and its shorthands, as `section.key=value`."""
-    return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
-
-
-def command_of(args: argparse.Namespace) -> str:
-    """The command that runs all stages of this recipe, as advice repeats it.
-
-    Settings of [deploy] are left out: some are kept out of every artifact, and advice is about training.
-    """
-    recipe = getattr(args, "recipe", None)
-    words = ["edgedistill", "quickstart"] if recipe is None else ["edgedistill", "run", _from_here(recipe)]
-    if args.run_dir is not None:
-        words += ["--run-dir", _from_here(args.run_dir)]
-    if args.seeds is not None:
-        words += ["--seeds", str(args.seeds)]
-    for override in args.overrides:
-        words += ["--set", override] if not override.strip().startswith("deploy.") else []
-    return shlex.join(words)
-
-
-def _from_here(path: Path) -> str:
-    """Relative to the working directory where it lies below it: a report need not tell of a computer."""
-    return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
-
-
-def run_dir_of(args: argparse.Namespace, name: str) -> Path:
-    """Where the run of the recipe `name`.toml lies."""
-    return args.run_dir or Path("runs") / name
-
-
-def talk_from_args(args: argparse.Namespace):
-    """The voice that the options ask for.
+def options_from_args(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `recipe_options`, as `edgedistill.api.types.RunOptions` has them.
 
     Raises:
         UsageError: --json and --events - would share stdout.
         RunFolderError: the events' file cannot be written.
     """
+    from edgedistill.core.distributed import speaks
     from edgedistill.progress.events import EventLog
-    from edgedistill.progress.reporter import Talk
 
     if args.events == "-" and args.json:
         raise UsageError("--events - and --json both want stdout; name a file: --events events.jsonl")
-    return Talk(args.quiet, EventLog(args.events) if args.events and speaks() else None)
+    names = ("run_dir", "overrides", "seeds", "force", "quiet")
+    events = EventLog(args.events) if args.events and speaks() and not getattr(args, "dry_run", False) else None
+    return {**{name: getattr(args, name) for name in names}, "events": events}
 
 
-def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | int:
-    """Run `args.stage`, or every stage: the JSON of the last one, or the exit code where there is
-    none, after a dry run or Ctrl-C."""
-    from edgedistill.pipeline.runner import plan_run, run_stages
+def run_asked(args: argparse.Namespace, work: Callable[..., Any], *what: Path, **more: Any) -> Any:
+    """Call one function of edgedistill.api that runs stages.
 
-    run_dir = run_dir_of(args, name)
-    if args.dry_run:
-        from edgedistill.pipeline.plan import json_from_plan, text_from_plan
+    Args:
+        work: takes `what`, the options of the command line, and `more`.
 
-        planned = plan_run(recipe, run_dir, args.stage, args.force)
-        print((json_from_plan if args.json else text_from_plan)(planned, run_dir))
-        return 0
-    talk = talk_from_args(args)
+    Returns:
+        What it returns; after Ctrl-C the exit code.
+    """
     try:
-        return run_stages(recipe, run_dir, talk, only=args.stage, force=args.force, command=command_of(args))
-    except KeyboardInterrupt:
-        return interrupted(args, f" in stage {talk.stage}" if talk.stage else "")
+        return work(*what, **options_from_args(args), **more)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:  # no stage was at work
+            raise
+        return interrupted(args, f" in stage {stopped}" if str(stopped) else "")
 
 
-def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
-    """Run what was asked for, and print what came of it."""
-    path = run_asked(args, recipe, name)
-    if isinstance(path, int):
-        return path
-    if speaks() and args.events != "-":
-        _print_result(path, args.json)
+def plan_asked(args: argparse.Namespace, recipe: Path) -> tuple[Planned, ...]:
+    """What `--dry-run` shows of `args.stage`, or of every stage."""
+    from edgedistill.api.runs import plan
+
+    names = ("run_dir", "overrides", "seeds", "force")
+    return plan(recipe, only=args.stage, **{name: getattr(args, name) for name in names})
+
+
+def print_result(args: argparse.Namespace, made: Any) -> int:
+    """Print the artifact, or the plan, that an api function returned; returns the exit code.
+
+    Args:
+        made: an Artifact; planned stages; an exit code; anything else was printed already.
+    """
+    from edgedistill.api.types import Artifact
+    from edgedistill.core.distributed import speaks
+
+    if isinstance(made, int):
+        return made
+    if isinstance(made, tuple):
+        _print_plan(args, made)
+    elif isinstance(made, Artifact) and speaks() and args.events != "-":
+        _print_artifact(made, args.json)
     return 0
+
+
+def _print_plan(args: argparse.Namespace, planned: tuple[Planned, ...]) -> None:
+    from edgedistill.api.options import run_dir_of
+    from edgedistill.pipeline.plan import json_from_plan, text_from_plan
+
+    run_dir = run_dir_of(getattr(args, "recipe", None) or getattr(args, "what", "quickstart"), args.run_dir)
+    print((json_from_plan if args.json else text_from_plan)(planned, run_dir))
 
 
 def interrupted(args: argparse.Namespace, where: str = "") -> int:
@@ -129,19 +126,13 @@ def interrupted(args: argparse.Namespace, where: str = "") -> int:
     return 130
 
 
-def _print_result(path: Path, as_json: bool) -> None:
+def _print_artifact(made: Artifact, as_json: bool) -> None:
     if as_json:
-        print(path.read_text(encoding="utf-8"), end="")
-    elif path.stem == "report":
-        from edgedistill.core.files import read_json
+        print(made.path.read_text(encoding="utf-8"), end="")
+    elif made.stage == "report":
         from edgedistill.reporting.summary import summary_table
 
-        print(summary_table(read_json(path)))
-        print(f"report: {path.with_suffix('.html')}")
+        print(summary_table(made.values))
+        print(f"report: {made.path.with_suffix('.html')}")
     else:
-        print(path)
-
-
-def speaks() -> bool:
-    """Under torchrun the first process speaks for all."""
-    return os.environ.get("RANK", "0") == "0"
+        print(made.path)

@@ -12,8 +12,9 @@ HELP = "what a board serves, and what it has"
 
 
 def run(args: argparse.Namespace) -> int:
-    with board_from_args(args) as board:
-        found = board.status()
+    from edgedistill.api.boards import status
+
+    found = status(args.host, **board_from_args(args))
     print(json.dumps(found, indent=1) if args.json else text_from_status(found, args.host))
     return 0
 

@@ -15,14 +15,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.models import students
-    from edgedistill.progress.reporter import Talk
+    from edgedistill.api.questions import students
+    from edgedistill.models.students import text_from_students
 
-    if args.refresh:
-        last = students.stored()["seconds"]
-        talk = Talk(quiet=False)
-        talk.say(f"the last refresh took {last:.0f} s")
-        students.refresh(students.stored_path(), talk.say)
-    table = students.students(args.target)
-    print(json.dumps(table, indent=1) if args.json else students.text_from_students(table))
+    table = students(args.target, refresh=args.refresh)
+    print(json.dumps(table, indent=1) if args.json else text_from_students(table))
     return 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from edgedistill.cli.run_options import interrupted, overrides_from_args, recipe_options, run_dir_of, talk_from_args
+from edgedistill.cli.run_options import interrupted, options_from_args, recipe_options
 
 HELP = "try settings of the student on one cached teacher"
 
@@ -26,17 +25,19 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.pipeline.sweep import Sweep, text_from_sweep
+    from edgedistill.api.options import run_dir_of
+    from edgedistill.api.runs import sweep
+    from edgedistill.pipeline.sweep import text_from_sweep
     from edgedistill.pipeline.sweep_axes import axes_from_text
 
-    run_dir = run_dir_of(args, args.recipe.stem)
-    talk = talk_from_args(args)
-    sweep = Sweep(args.recipe, overrides_from_args(args), axes_from_text(args.over), run_dir, talk)
+    options = options_from_args(args)
+    del options["force"]  # every trial that is not trained yet is trained
     try:
-        path = sweep.run(args.storage, args.trials)
+        result = sweep(args.recipe, axes_from_text(args.over), trials=args.trials, storage=args.storage, **options)
     except KeyboardInterrupt:
         return interrupted(args)
-    text = path.read_text(encoding="utf-8")
+    folder = run_dir_of(args.recipe, args.run_dir) / "sweep"
     if args.events != "-":
-        print(text if args.json else text_from_sweep(json.loads(text), path.parent))
+        text = (folder / "sweep.json").read_text(encoding="utf-8")
+        print(text if args.json else text_from_sweep(result, folder))
     return 0

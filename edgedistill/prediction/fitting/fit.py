@@ -145,7 +145,7 @@ def _residual(
 
 
 def main() -> None:
-    """Fit, validate, store, print; docs/predict.md holds what it printed."""
+    """Fit, validate, store, print; docs/estimate.md holds what it printed."""
     from edgedistill.prediction.fitting.report import report_and_store
 
     report_and_store()
