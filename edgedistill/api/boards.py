@@ -1,6 +1,6 @@
 """The verbs that go to boards as Python functions, with the command line's words.
 
-A board is any word that `ssh` accepts. Nothing here asks for a password: `ssh HOST` must work by itself.
+A board is an SSH host, as in `ssh HOST`. Nothing here asks for a password: `ssh HOST` must work by itself.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def bench(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """A board's figures for a network, or for two in turns, without deploying: `edgedistill bench`.
+    """Measure a network on a board, or two in turns, without deploying: `edgedistill bench`.
 
     Args:
         what: an ONNX file, a run folder, or a bundle folder.
@@ -219,7 +219,7 @@ def enrol(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Put agent and public key on a board, or bring them up to date: `edgedistill enrol`.
+    """Install the agent and a public key on a board, or update them: `edgedistill enrol`.
 
     Args:
         target: what board it is, such as `jetson-nano`.
@@ -255,7 +255,7 @@ def status(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """What a board serves, and what it has: `edgedistill status`.
+    """Show which releases a board has and which one it serves: `edgedistill status`.
 
     Args:
         root, python, ssh_config: as of `DeployOptions`.
@@ -284,10 +284,10 @@ def rollback(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Make a board serve again what it served before: `edgedistill rollback`.
+    """Return a board to its previous release: `edgedistill rollback`.
 
     Args:
-        leave: only if it serves this one: said twice, it does not go forth again.
+        leave: roll back only if this release is current, so that repeating the call is safe.
         root, python, ssh_config: as of `DeployOptions`.
 
     Returns:

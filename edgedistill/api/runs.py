@@ -265,7 +265,7 @@ def bundle(
 
 
 def report(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
-    """The stage `report`: one page and one JSON of what came out. Arguments as of `stage`.
+    """The stage `report`: write the results as one page and one JSON. Arguments as of `stage`.
 
     Returns:
         Values: report.json; the page is `folder / "report.html"`.

@@ -1,4 +1,4 @@
-"""bench: a board's figures for one network, or for two side by side."""
+"""bench: measure one network on a board, or two side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from edgedistill.cli.board_options import board_from_args, ssh_options
 
 SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
-HELP = "a board's figures for an ONNX file or a run, without deploying it"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -21,25 +20,25 @@ def options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs=2,
         metavar=("A", "B"),
-        help="two of them in turns: medians, their ratio and its interval",
+        help="measure two of them in turns and compare: medians, their ratio and its interval",
     )
-    parser.add_argument("--host", help="the board, any word that ssh accepts (default: this computer)")
+    parser.add_argument("--host", help="SSH host, as in `ssh HOST` (default: this computer)")
     parser.add_argument(
         "--backend",
         choices=("tensorrt", "onnxruntime"),
-        help="default: tensorrt on a board, onnxruntime here, a stand-in",
+        help="runtime (default: tensorrt on a board; onnxruntime here, as a stand-in)",
     )
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16"),
         default="fp16",
-        help="asked for a bare ONNX file (default: %(default)s)",
+        help="precision to build an ONNX file in (default: %(default)s)",
     )
-    parser.add_argument("--runs", type=int, default=200, help="timed inferences (default: %(default)s)")
-    parser.add_argument("--python", help="interpreter there (default: python3)")
+    parser.add_argument("--runs", type=int, default=200, help="number of timed inferences (default: %(default)s)")
+    parser.add_argument("--python", help="Python interpreter on the board (default: python3)")
     ssh_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only results, no progress")
 
 
 def run(args: argparse.Namespace) -> int:

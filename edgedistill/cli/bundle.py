@@ -18,11 +18,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="also write the signed bundle as a folder, one reproducible file, a Mender "
+        help="also export the signed bundle as a folder, one reproducible file, a Mender "
         "artifact or an OCI image layout",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="where to (default: beside the run's folders, named after the recipe)"
+        "--out",
+        type=Path,
+        metavar="PATH",
+        help="file or folder to write (default: in the run folder, named after the recipe)",
     )
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from edgedistill.errors import RecipeError
 
-HELP = "which student meets the budget on the board?"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
@@ -17,21 +15,25 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("fp32", "fp16", "int8"),
         default="fp16",
-        help="asked of the board (default: %(default)s)",
+        help="precision on the board (default: %(default)s)",
     )
-    parser.add_argument("--fps", type=float, metavar="N", help="frames per second that are wanted")
-    parser.add_argument("--memory-mib", type=float, metavar="N", help="memory the process may take")
+    parser.add_argument("--fps", type=float, metavar="N", help="required frames per second")
+    parser.add_argument("--memory-mib", type=float, metavar="N", help="memory limit of the process, MiB")
     parser.add_argument(
         "--image-px", type=int, nargs="+", default=[224], metavar="N", help="input sizes to try (default: 224)"
     )
-    parser.add_argument("--classes", type=int, default=1000, metavar="N", help="of the student (default: %(default)s)")
-    parser.add_argument("--rows", type=int, default=15, metavar="N", help="of the table (default: %(default)s)")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="accuracy over speed as a picture")
+    parser.add_argument(
+        "--classes", type=int, default=1000, metavar="N", help="number of the student's classes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=15, metavar="N", help="rows of the table to print (default: %(default)s)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw accuracy against speed")
     parser.add_argument(
         "--into",
         type=Path,
         metavar="RECIPE.toml",
-        help="write the first into this recipe: student.model and data.image_px",
+        help="write the best student into this recipe: student.model and data.image_px",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -6,17 +6,15 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "several runs or boards on one page and in one table"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder, or a report.json")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folder or report.json")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("compare.html"),
         metavar="FILE.html",
-        help="where the page goes (default: %(default)s)",
+        help="page to write (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
 

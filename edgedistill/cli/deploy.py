@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.cli.board_options import board_options
+from edgedistill.cli.board_options import BOARD_HELP, ssh_options
 from edgedistill.cli.run_options import print_result, run_asked, run_options
 
 if TYPE_CHECKING:
     from edgedistill.api.types import FleetReport
-
-HELP = "stage: verify and time the bundle on each host; or a bundle to boards, by ssh"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -23,17 +21,25 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     run_options(parser)
     parser.add_argument(
-        "--host", action="append", default=[], dest="hosts", help="a board, any word that ssh accepts; again for more"
+        "--host",
+        action="append",
+        default=[],
+        dest="hosts",
+        metavar="HOST",
+        help="SSH host, as in `ssh HOST`; repeat it for more boards",
     )
-    parser.add_argument("--fleet", type=Path, metavar="boards.toml", help="an inventory of boards")
-    parser.add_argument("--group", help="only these boards of the fleet")
+    parser.add_argument("--fleet", type=Path, metavar="boards.toml", help="deploy to the boards of this inventory")
+    parser.add_argument("--group", help="deploy only to this group of the fleet")
     parser.add_argument(
-        "--until", choices=("build", "verify", "bench", "activate"), help="the last step (default: activate)"
+        "--until", choices=("build", "verify", "bench", "activate"), help="stop after this step (default: activate)"
     )
-    parser.add_argument("--runs", type=int, help="timed inferences (default: the recipe's, or 200)")
-    parser.add_argument("--allow-downgrade", action="store_true", help="let boards take an older serial")
-    board_options(parser)
-    parser.set_defaults(root=None, python=None)  # the recipe's, if there is one
+    parser.add_argument("--runs", type=int, help="number of timed inferences (default: the recipe's, or 200)")
+    parser.add_argument(
+        "--allow-downgrade", action="store_true", help="allow a bundle with a lower serial than the board has"
+    )
+    for name, default in (("root", "edgedistill"), ("python", "python3")):  # None: the recipe's, if there is one
+        parser.add_argument(f"--{name}", help=f"{BOARD_HELP[name]} (default: the recipe's, or {default})")
+    ssh_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +68,7 @@ def print_fleet(report: FleetReport, as_json: bool) -> int:
     if not as_json:
         print(f"report: {report.folder / 'fleet.html'}")
     if report["stopped"]:
-        print(f"edgedistill deploy: stopped: {report['stopped']}; the same command goes on", file=sys.stderr)
+        print(f"edgedistill deploy: stopped: {report['stopped']}; run the same command to resume", file=sys.stderr)
     return 0 if all(row["state"] == "done" for row in report["boards"]) else 1
 
 

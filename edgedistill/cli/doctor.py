@@ -1,11 +1,9 @@
-"""doctor: the toolchain of this computer."""
+"""doctor: check the installation on this computer."""
 
 from __future__ import annotations
 
 import argparse
 import json
-
-HELP = "what of the toolchain is here, what is missing"
 
 
 def options(parser: argparse.ArgumentParser) -> None:

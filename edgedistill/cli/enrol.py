@@ -1,4 +1,4 @@
-"""enrol: make a board ours, or bring its agent up to date."""
+"""enrol: install the agent on a board, or update it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import json
 
 from edgedistill.cli.board_options import board_from_args, one_host
 
-HELP = "put agent and public key on a board, or bring them up to date"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     one_host(parser)
-    parser.add_argument("--target", required=True, help="what board it is, such as jetson-nano")
+    parser.add_argument("--target", required=True, help="kind of board, such as jetson-nano")
     parser.add_argument(
-        "--key", required=True, metavar="NAME", help="whose signature it takes: `edgedistill keys list`; others stay"
+        "--key",
+        required=True,
+        metavar="NAME",
+        help="signing key to trust, from `edgedistill keys list`; keys that the board trusts already stay",
     )
     parser.add_argument(
         "--backend",
         choices=("tensorrt", "onnxruntime"),
         default="tensorrt",
-        help="onnxruntime: a stand-in without TensorRT, and reports say so",
+        help="runtime (default: %(default)s); onnxruntime is a stand-in without TensorRT, and reports say so",
     )
 
 

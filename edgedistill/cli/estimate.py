@@ -6,27 +6,31 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "how fast would this network be on the board?"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL.onnx|NAME", help="a file, or a network of the catalogue")
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL.onnx|NAME", help="an ONNX file, or the name of a network in the catalogue"
+    )
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
         default="fp16",
-        help="asked of the board (default: %(default)s)",
+        help="precision on the board (default: %(default)s)",
     )
     parser.add_argument("--image-px", type=int, metavar="N", help="input size of a named network (default: 224)")
     parser.add_argument(
-        "--classes", type=int, default=1000, metavar="N", help="of a named network (default: %(default)s)"
+        "--classes",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="number of classes of a named network (default: %(default)s)",
     )
     parser.add_argument(
         "--learn",
         type=Path,
         metavar="REPORT.json",
-        help="first keep your board's own measurement, which refines the model",
+        help="first store this measurement of your board, which refines the estimates",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 

@@ -12,12 +12,11 @@ from typing import Any
 
 from edgedistill.errors import UsageError
 
-HELP = "classify images with a trained student, on this computer"
 OF_ESTIMATE = ("--target", "--precision", "--image-px", "--classes", "--learn")  # its options, which were ours
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="RUN", help="run folder, or a bundle folder")
+    parser.add_argument("source", type=Path, metavar="RUN|BUNDLE", help="run folder, or bundle folder")
     parser.add_argument("images", type=Path, nargs="*", metavar="IMAGES", help="image files, and folders of images")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="classes of each image (default: %(default)s)")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""quickstart: the whole road, with images that it fetches itself."""
+"""quickstart: the full pipeline, with images that it fetches itself."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import argparse
 
 from edgedistill.cli.run_options import print_result, run_asked
 from edgedistill.cli.run_options import run_options as options  # noqa: F401
-
-HELP = "the whole road on the ELPV solar cells"
 
 
 def run(args: argparse.Namespace) -> int:

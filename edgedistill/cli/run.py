@@ -8,8 +8,6 @@ from pathlib import Path
 
 from edgedistill.cli.run_options import plan_asked, print_result, run_asked, run_options
 
-HELP = "every stage in turn; finished ones are skipped"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def recipe_options(parser: argparse.ArgumentParser) -> None:
     """Of every verb that trains: where, with what, and how loud."""
-    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where artifacts go (default: runs/RECIPE)")
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="run folder for the artifacts (default: runs/RECIPE)"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -30,21 +32,23 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=int,
         metavar="N",
-        help="train baseline and student N times: the mean gain and its 95 %% interval",
+        help="train baseline and student N times and report the mean gain with its 95 %% interval",
     )
     parser.add_argument(
-        "--force", action="append", default=[], metavar="STAGE", help="redo this stage although it is up to date"
+        "--force", action="append", default=[], metavar="STAGE", help="redo this stage even if it is up to date"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--events", metavar="FILE", help="add JSON lines about the work to this file; - is stdout")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+    parser.add_argument(
+        "--events", metavar="FILE", help="append progress events as JSON lines to this file; - is stdout"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only results, no progress")
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run` and of each stage's own verb."""
     recipe_options(parser)
     parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be done, what is kept and why, and stop"
+        "--dry-run", action="store_true", help="print what would be done, what would be kept and why; do nothing"
     )
 
 

@@ -1,4 +1,4 @@
-"""status: what a board serves, and what it has."""
+"""status: which releases a board has, and which one it serves."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 
 from edgedistill.cli.board_options import board_from_args
 from edgedistill.cli.board_options import one_host as options  # noqa: F401
-
-HELP = "what a board serves, and what it has"
 
 
 def run(args: argparse.Namespace) -> int:

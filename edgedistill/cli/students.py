@@ -1,16 +1,16 @@
-"""students: the table of networks that can be one."""
+"""students: list student networks and which boards support them."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
-HELP = "networks that can be students, and who takes them"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
-    parser.add_argument("--refresh", action="store_true", help="export, check and compile them all again; minutes")
+    parser.add_argument(
+        "--refresh", action="store_true", help="export, check and compile all of them again, which takes minutes"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

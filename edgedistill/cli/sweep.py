@@ -1,4 +1,4 @@
-"""sweep: settings of the student, on one teacher."""
+"""sweep: try settings of the student on one teacher."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 
 from edgedistill.cli.run_options import interrupted, options_from_args, recipe_options
-
-HELP = "try settings of the student on one cached teacher"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +17,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="section.key=a,b,c",
         help="keys of [distill], student.model or student.weights, and the values to try",
     )
-    parser.add_argument("--trials", type=int, metavar="N", help="try N combinations, chosen by TPE, instead of all")
-    parser.add_argument("--storage", metavar="URL", help="Optuna storage that several machines share (default: a file)")
+    parser.add_argument("--trials", type=int, metavar="N", help="try N combinations chosen by TPE instead of all")
+    parser.add_argument("--storage", metavar="URL", help="Optuna storage shared by several machines (default: a file)")
     recipe_options(parser)
 
 

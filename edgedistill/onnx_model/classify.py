@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from edgedistill.core.text import printable
-from edgedistill.errors import BundleError, ExportError
-from edgedistill.onnx_model.exported_file import preprocess_from_onnx
+from edgedistill.errors import BundleError, ExportError, is_out_of_memory
+from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.records.layout import STUDENT, TEACHER
 from edgedistill_device.decode import read_image
@@ -82,9 +80,7 @@ def network_of(folder: Path, model: str = "student") -> Network:
             f"{folder}: expected a run folder with export/{FILES[model]}, or a bundle folder; "
             "`edgedistill run RECIPE.toml` makes both"
         )
-    spec = preprocess_from_onnx(path)
-    stored = {entry.key: entry.value for entry in onnx.load(str(path), load_external_data=False).metadata_props}
-    return Network(path, tuple(json.loads(stored["classes"])), spec)
+    return Network(path, classes_from_onnx(path), preprocess_from_onnx(path))
 
 
 def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Classified]:
@@ -101,7 +97,7 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
             except ImageError as error:
                 yield Classified(None, None, [], printable(str(error)))
                 continue
-            logits = session.run(prepare(image))[0].reshape(-1)
+            logits = _logits(session, prepare(image), network.path)
             if len(logits) != len(network.classes):
                 raise ExportError(
                     f"{network.path}: expected a logit for each of {len(network.classes)} classes, got "
@@ -111,3 +107,14 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
                 yield Classified(image, logits, top_classes(logits, network.classes, top), None)
             except BackendError:
                 yield Classified(image, logits, [], f"{path}: the network gives NaN or infinity, which is no class")
+
+
+def _logits(session: OnnxSession, batch: np.ndarray, path: Path) -> np.ndarray:
+    """(1, 3, H, W) float32 -> the network's figures, (N,)."""
+    try:
+        return session.run(batch)[0].reshape(-1)
+    except Exception as error:  # ONNX Runtime's exception classes share no public base
+        if is_out_of_memory(error):
+            raise
+        reason = printable(str(error).splitlines()[0])
+        raise ExportError(f"{path}: ONNX Runtime does not take an image of {batch.shape}: {reason}") from None

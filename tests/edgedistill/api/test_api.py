@@ -211,7 +211,7 @@ def test_examples_that_only_look(copy, finished_run, tmp_path, capsys):
 
 
 def test_no_example_is_left_out():
-    modules = ("test_api.py", "device/test_api_board.py")
-    tests = "".join((ROOT / "tests" / "edgedistill" / name).read_text(encoding="utf-8") for name in modules)
+    modules = ("test_api.py", "test_api_board.py")
+    tests = "".join((ROOT / "tests" / "edgedistill" / "api" / name).read_text(encoding="utf-8") for name in modules)
     for path in EXAMPLES.glob("*.py"):
         assert re.search(rf"\b{path.stem}\b", tests), path.name

@@ -8,6 +8,7 @@ import shutil
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 import edgedistill
@@ -23,17 +24,22 @@ from edgedistill_device.preprocess_spec import Preprocess
 from tiny_onnx import model_bytes
 
 SPEC = Preprocess(8, 8, "area", (0.0,) * 3, (1.0,) * 3)
+STORED = {"image_px": 8, "resize_px": 8, "interpolation": "area", "mean": [0, 0, 0], "std": [1, 1, 1]}
+
+
+def with_metadata(file, key, value):
+    model = onnx.load(file)
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**kept, key: value})
+    file.write_bytes(model.SerializeToString())
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A folder with an exported network of two classes, red and not, as export/student.onnx."""
-    import onnx
-
     monkeypatch.chdir(tmp_path)
     model = onnx.load_from_string(model_bytes([[4.0, -1.0, 0.5], [-4.0, 3.0, 0.0]], [0.1, -0.2], 8))
-    stored = {"image_px": 8, "resize_px": 8, "interpolation": "area", "mean": [0, 0, 0], "std": [1, 1, 1]}
-    for key, value in (("preprocess", json.dumps(stored)), ("classes", '["röt", "other"]')):
+    for key, value in (("preprocess", json.dumps(STORED)), ("classes", '["röt", "other"]')):
         model.metadata_props.add(key=key, value=value)
     (tmp_path / "r" / "export").mkdir(parents=True)
     (tmp_path / "r" / "export" / "student.onnx").write_bytes(model.SerializeToString())
@@ -195,6 +201,48 @@ def test_a_network_that_gives_no_classes_is_refused(run):
     network = network_of(run / "r")
     with pytest.raises(edgedistill.EdgeDistillError, match="expected a logit for each of 3 classes, got 2 figures"):
         list(classify(Network(network.path, ("a", "b", "c"), network.preprocess), [run / "a" / "red.png"], 1))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda file: file.write_bytes(b"no ONNX"), "not a readable ONNX file"),
+        (lambda file: file.write_bytes(model_bytes([[1.0, 0, 0], [0, 1.0, 0]], [0.0, 0.0], 8)), "no classes of ours"),
+        (lambda file: with_metadata(file, "classes", '{"a": 1}'), "no list of class names"),
+        (lambda file: with_metadata(file, "preprocess", "[]"), "no preprocessing of ours"),
+        (
+            lambda file: with_metadata(file, "preprocess", json.dumps({**STORED, "image_px": 7})),
+            "does not take an image",
+        ),
+    ],
+)
+def test_a_damaged_export_is_refused_in_one_line(run, capsys, damage, said):
+    damage(run / "r" / "export" / "student.onnx")
+    assert main(["predict", "r", "a"]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_bundle_is_refused_in_one_line(run, capsys):
+    (run / "b" / "manifest.json").write_text("{}")
+    assert main(["predict", "b", "a"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_figures_that_are_none_name_no_class(run, capsys):
+    file = run / "r" / "export" / "student.onnx"
+    file.write_bytes(model_bytes([[np.nan, 0, 0], [0, 1.0, 0]], [0.0, 0.0], 8))
+    for key, value in (("preprocess", json.dumps(STORED)), ("classes", '["a", "b"]')):
+        with_metadata(file, key, value)
+    assert main(["predict", "r", "a/red.png", "--json", "--annotate", "drawn"]) == 1
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert row == {
+        "path": "a/red.png",
+        "top": [],
+        "reason": "a/red.png: the network gives NaN or infinity, which is no class",
+    }
+    assert not (run / "drawn").exists()
 
 
 def test_hidden_and_system_files_are_no_images(tmp_path):
