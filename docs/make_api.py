@@ -7,6 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedistill"
 PAGES = (  # heading, module
     ("A recipe", "api/runs.py"),
+    ("Classes of images", "api/predictions.py"),
     ("Boards", "api/boards.py"),
     ("Questions", "api/questions.py"),
     ("What they take and give", "api/types.py"),
@@ -19,7 +20,7 @@ task, all of them executed by a test.
 
 Every verb of the command line is a function of `edgedistill` with the same words. `teacher` is called
 `train_teacher`; `data`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`; the verbs of `keys` are
-functions of `edgedistill.bundles.keys`; `quickstart` and `completion` are for a terminal."""
+functions of `edgedistill.bundles.keys`; `completion` is for a terminal."""
 SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Source):\s*(.*)$")
 
 LISTED = ("Args", "Raises", "Attributes")
@@ -61,7 +62,7 @@ def entries(path: Path) -> list[str]:
         titles.clear()
         found.append(f"### {node.name}\n\n```python\n{title}\n```\n\n{markdown(ast.get_docstring(node))}")
         for part in node.body if isinstance(node, ast.ClassDef) else ():
-            if isinstance(part, ast.FunctionDef):
+            if isinstance(part, ast.FunctionDef) and not part.name.startswith("_"):
                 returns = ast.unparse(part.returns)
                 found.append(f"`{node.name}.{part.name}`: `{returns}`. {ast.get_docstring(part)}")
     return found

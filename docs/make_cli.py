@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from edgedistill.cli.main import build_parser
+from edgedistill.cli.verbs import VERBS
 from edgedistill_device.__main__ import build_parser as device_parser
 
 HEAD = """# Commands
@@ -31,6 +32,7 @@ def shown(action: argparse.Action) -> str:
         value = "{" + ",".join(map(str, action.choices)) + "}"
     else:
         value = action.metavar or action.dest.upper()
+        value = value if isinstance(value, str) else " ".join(value)
     if not action.option_strings:
         return value
     more = " ..." if action.nargs in {"+", "*"} else ""
@@ -71,6 +73,10 @@ def main() -> None:
         for name, text, verb in verbs_of(parser):
             print(f"\n### {program} {name}\n\n{text[:1].upper() + text[1:]}.\n")
             print(f"`{usage(program, name, verb)}`\n")
+            if program == "edgedistill":
+                row = VERBS[name]
+                link = "../README.md" if row.page == "README.md" else row.page
+                print(f"Example: `{row.example}`. Page: [{row.page}]({link}).\n")
             table = rows(verb)
             same = seen.get(tuple(table))
             if same and len(table) > 1:

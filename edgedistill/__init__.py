@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from edgedistill.api.boards import enrol as enrol
     from edgedistill.api.boards import rollback as rollback
     from edgedistill.api.boards import status as status
+    from edgedistill.api.predictions import predict as predict
     from edgedistill.api.questions import check as check
     from edgedistill.api.questions import choose as choose
     from edgedistill.api.questions import doctor as doctor
-    from edgedistill.api.questions import predict as predict
+    from edgedistill.api.questions import estimate as estimate
     from edgedistill.api.questions import students as students
     from edgedistill.api.runs import baseline as baseline
     from edgedistill.api.runs import bundle as bundle
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from edgedistill.api.runs import new as new
     from edgedistill.api.runs import plan as plan
     from edgedistill.api.runs import quantize as quantize
+    from edgedistill.api.runs import quickstart as quickstart
     from edgedistill.api.runs import recipe as recipe
     from edgedistill.api.runs import report as report
     from edgedistill.api.runs import run as run
@@ -45,7 +47,9 @@ if TYPE_CHECKING:
     from edgedistill.api.runs import train_teacher as train_teacher
     from edgedistill.api.types import Artifact as Artifact
     from edgedistill.api.types import DeployOptions as DeployOptions
+    from edgedistill.api.types import FleetReport as FleetReport
     from edgedistill.api.types import Options as Options
+    from edgedistill.api.types import RunOptions as RunOptions
     from edgedistill.api.types import Sections as Sections
     from edgedistill.errors import EdgeDistillError as EdgeDistillError
 
@@ -64,6 +68,7 @@ HOMES = {
             "new",
             "plan",
             "quantize",
+            "quickstart",
             "recipe",
             "report",
             "run",
@@ -72,8 +77,9 @@ HOMES = {
             "train_teacher",
         ),
         "api.boards": ("bench", "deploy", "enrol", "rollback", "status"),
-        "api.questions": ("check", "choose", "doctor", "predict", "students"),
-        "api.types": ("Artifact", "DeployOptions", "Options", "Sections"),
+        "api.questions": ("check", "choose", "doctor", "estimate", "students"),
+        "api.predictions": ("predict",),
+        "api.types": ("Artifact", "DeployOptions", "FleetReport", "Options", "RunOptions", "Sections"),
         "errors": ("EdgeDistillError",),
     }.items()
     for name in names

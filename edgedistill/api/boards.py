@@ -1,21 +1,31 @@
 """The verbs that go to boards as Python functions, with the command line's words.
 
-A board is any word that `ssh` accepts. Nothing here asks for a password: `ssh HOST` must work by itself.
+A board is an SSH host, as in `ssh HOST`. Nothing here asks for a password: `ssh HOST` must work by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from edgedistill.api.runs import recipe, stage
-from edgedistill.api.types import DEPLOY_OPTIONS, OWN_OPTIONS, Artifact, DeployOptions, PathLike
+from edgedistill.api.runs import plan, recipe, stage
+from edgedistill.api.types import DEPLOY_OPTIONS, OWN_OPTIONS, Artifact, DeployOptions, FleetReport, PathLike
+
+if TYPE_CHECKING:
+    from edgedistill.deployment.request import Deployment, Source
+    from edgedistill.pipeline.plan import Planned
 
 
 @overload
 def deploy(
-    what: PathLike | None = None, /, *, hosts: None = None, fleet: None = None, **options: Unpack[DeployOptions]
+    what: PathLike | None = None,
+    /,
+    *,
+    hosts: None = None,
+    fleet: None = None,
+    dry_run: Literal[False] = False,
+    **options: Unpack[DeployOptions],
 ) -> Artifact: ...
 
 
@@ -26,14 +36,35 @@ def deploy(
     *,
     hosts: Sequence[str],
     fleet: None = None,
+    dry_run: Literal[False] = False,
+    on_board: Callable[[dict[str, Any]], None] | None = None,
     **options: Unpack[DeployOptions],
 ) -> list[dict[str, Any]]: ...
 
 
 @overload
 def deploy(
-    what: PathLike | None = None, /, *, hosts: None = None, fleet: PathLike, **options: Unpack[DeployOptions]
-) -> dict[str, Any]: ...
+    what: PathLike | None = None,
+    /,
+    *,
+    hosts: None = None,
+    fleet: PathLike,
+    dry_run: Literal[False] = False,
+    **options: Unpack[DeployOptions],
+) -> FleetReport: ...
+
+
+@overload
+def deploy(
+    what: PathLike | None = None,
+    /,
+    *,
+    hosts: Sequence[str] | None = None,
+    fleet: PathLike | None = None,
+    dry_run: bool,
+    on_board: Callable[[dict[str, Any]], None] | None = None,
+    **options: Unpack[DeployOptions],
+) -> Artifact | list[dict[str, Any]] | FleetReport | tuple[Planned, ...]: ...
 
 
 def deploy(
@@ -42,8 +73,10 @@ def deploy(
     *,
     hosts: Sequence[str] | None = None,
     fleet: PathLike | None = None,
+    dry_run: bool = False,
+    on_board: Callable[[dict[str, Any]], None] | None = None,
     **options: Unpack[DeployOptions],
-) -> Artifact | list[dict[str, Any]] | dict[str, Any]:
+) -> Artifact | list[dict[str, Any]] | FleetReport | tuple[Planned, ...]:
     """A bundle to boards, or the stage `deploy`: `edgedistill deploy`.
 
     Args:
@@ -51,6 +84,8 @@ def deploy(
             folder, or a bundle's archive. None: sections as of `stage`, with `run_dir`.
         hosts: the boards, one after the other; the first that refuses ends it.
         fleet: an inventory of boards: canaries first, then waves.
+        dry_run: return what the recipe's stages would do, as `plan` does; no board is asked.
+        on_board: called with the row of each of `hosts` as soon as it is done.
         options: as of `DeployOptions` and `stage`.
 
     Returns:
@@ -66,11 +101,57 @@ def deploy(
         BoardError: it refused, in its own words.
         InventoryError: a fault in the fleet's file.
     """
-    from edgedistill.deployment.request import Deployment, source_from_stage, source_of
+    from edgedistill.deployment.request import source_from_stage, source_of
     from edgedistill.errors import UsageError
     from edgedistill.progress.reporter import Talk
 
-    asked = Deployment(
+    asked = _asked(hosts, fleet, options)
+
+    def to_boards(source: Source) -> list[dict[str, Any]] | FleetReport:
+        talk = Talk(options.get("quiet", False), options.get("events"))
+        if asked.fleet:
+            report, folder = asked.through_fleet(source, talk)
+            return FleetReport(report.to_json(), folder)
+        rows = []
+        for found in asked.each_host(source, talk):
+            row = found.to_json()
+            rows.append(row)
+            if on_board is not None:
+                on_board(row)
+        return rows
+
+    if what is None or Path(what).suffix == ".toml":
+        sections: Any = {key: value for key, value in options.items() if key not in DEPLOY_OPTIONS}
+        own: Any = {key: value for key, value in options.items() if key in OWN_OPTIONS}
+        name = "bundle" if asked.to_boards else "deploy"
+        if not asked.to_boards and asked.deploy_keys:
+            sections["deploy"] = {**sections.get("deploy", {}), **asked.deploy_keys}
+        if dry_run:
+            shown = {key: value for key, value in own.items() if key not in ("quiet", "events")}
+            return plan(what, only=name, **sections, **shown)
+        made = stage(name, what, **sections, **own)
+        if not asked.to_boards:
+            return made
+        wanted = recipe(what, overrides=options.get("overrides", ()), seeds=options.get("seeds"), **sections)
+        return to_boards(source_from_stage(made.path, wanted))
+    if not asked.to_boards:
+        raise UsageError(
+            f"{what} goes where? Give --host HOST or --fleet boards.toml; in Python, hosts=[...] or fleet='boards.toml'"
+        )
+    if dry_run:
+        raise UsageError(f"--dry-run shows what the stages of a RECIPE.toml would do, got {what}")
+    with source_of(Path(what)) as source:
+        return to_boards(source)
+
+
+def _asked(hosts: Sequence[str] | None, fleet: PathLike | None, options: DeployOptions) -> Deployment:
+    """
+    Raises:
+        UsageError: options that do not go together.
+    """
+    from edgedistill.deployment.request import Deployment
+
+    return Deployment(
         (hosts,) if isinstance(hosts, str) else tuple(hosts or ()),
         _path(fleet),
         options.get("group"),
@@ -81,27 +162,6 @@ def deploy(
         options.get("python"),
         _path(options.get("ssh_config")),
     )
-    is_recipe = what is None or Path(what).suffix == ".toml"
-    talk = Talk(options.get("quiet", False), options.get("events"))
-
-    def to_boards(source: Any) -> list[dict[str, Any]] | dict[str, Any]:
-        if asked.fleet:
-            return asked.through_fleet(source, talk)[0].to_json()
-        return [found.to_json() for found in asked.each_host(source, talk)]
-
-    if is_recipe:
-        sections: Any = {key: value for key, value in options.items() if key not in DEPLOY_OPTIONS}
-        run: Any = {key: value for key, value in options.items() if key in OWN_OPTIONS}
-        if not asked.to_boards:
-            sections["deploy"] = {**sections.get("deploy", {}), **asked.deploy_keys}
-            return stage("deploy", what, **sections, **run)
-        made = stage("bundle", what, **sections, **run)
-        return to_boards(source_from_stage(made.path, recipe(what, **sections)))
-    if not asked.to_boards:
-        raise UsageError(f"{what} goes where? Give hosts=[...] or fleet='boards.toml'")
-    assert what is not None
-    with source_of(Path(what)) as source:
-        return to_boards(source)
 
 
 def bench(
@@ -117,7 +177,7 @@ def bench(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """A board's figures for a network, or for two in turns, without deploying: `edgedistill bench`.
+    """Measure a network on a board, or two in turns, without deploying: `edgedistill bench`.
 
     Args:
         what: an ONNX file, a run folder, or a bundle folder.
@@ -144,7 +204,7 @@ def bench(
     from edgedistill.progress.reporter import Talk
 
     if (what is None) == (compare is None):
-        raise UsageError("expected one network, or compare=(a, b)")
+        raise UsageError("expected one WHAT, or --compare A B; in Python, expected one network, or compare=(a, b)")
     networks = [Path(path) for path in compare or [what] if path is not None]
     return timed(networks, host, backend, precision, runs, python, _path(ssh_config), Talk(quiet).say).to_json()
 
@@ -161,7 +221,7 @@ def enrol(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Put agent and public key on a board, or bring them up to date: `edgedistill enrol`.
+    """Install the agent and a public key on a board, or update them: `edgedistill enrol`.
 
     Args:
         target: what board it is, such as `jetson-nano`.
@@ -171,7 +231,7 @@ def enrol(
         root, python, ssh_config: as of `DeployOptions`.
 
     Returns:
-        `host`, `target`, `backend`, `key`, `agent`, and `doctor`: what it says of itself.
+        `host`, `target`, `backend`, `key`, `key_id`, `agent`, and `doctor`: what it says of itself.
 
     Raises:
         BoardError: it is enrolled as another board, or refuses a step.
@@ -185,7 +245,8 @@ def enrol(
 
     known = load_key(key)
     with connected(host, root, python, _path(ssh_config), Talk(quiet).say) as board:
-        return enrol_board(board, target, backend, known.name, known.public).to_json()
+        found = enrol_board(board, target, backend, known.name, known.public)
+        return {**found.to_json(), "key_id": known.key_id}
 
 
 def status(
@@ -197,7 +258,7 @@ def status(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """What a board serves, and what it has: `edgedistill status`.
+    """Show which releases a board has and which one it serves: `edgedistill status`.
 
     Args:
         root, python, ssh_config: as of `DeployOptions`.
@@ -226,10 +287,10 @@ def rollback(
     ssh_config: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Make a board serve again what it served before: `edgedistill rollback`.
+    """Return a board to its previous release: `edgedistill rollback`.
 
     Args:
-        leave: only if it serves this one: said twice, it does not go forth again.
+        leave: roll back only if this release is current, so that repeating the call is safe.
         root, python, ssh_config: as of `DeployOptions`.
 
     Returns:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,96 +19,200 @@ def check(
     *,
     tensorrt: str | None = None,
     fix: PathLike | None = None,
+    shape: Mapping[str, Sequence[int]] | None = None,
+    compile: bool = False,
+    parse: bool = False,
+    compile_seconds: float = 300,
+    compile_mib: int = 4096,
 ) -> dict[str, Any]:
     """Whether the board's TensorRT will take an ONNX file: `edgedistill check`.
 
     Args:
         tensorrt: release of another JetPack than the target's, like "8.6".
         fix: a file to write a mended copy to, proved equal in ONNX Runtime.
+        shape: with `fix`, sizes of inputs whose dimensions are open, by name.
+        compile: also parse and build it with a TensorRT of this computer.
+        parse: also ask the parser of a TensorRT of this computer, without a build.
+        compile_seconds, compile_mib: time and memory at which the compiler is stopped.
 
     Returns:
         `fits`, `findings` (`level`, `node`, `why`, `mend` each), `target`, `tensorrt`, `basis`; of a
-        mended file `fix` too.
+        mended file `fix` too; with `compile` or `parse` the `compile` too, with its `verdict`.
 
     Raises:
         RecipeError: no such target or release.
-        PreflightError: not an ONNX file, or one that cannot be mended.
+        PreflightError: not an ONNX file, or one that cannot be mended; a shape without `fix`.
     """
+    from edgedistill.errors import PreflightError
     from edgedistill.onnx_model.check import check as check_file
     from edgedistill.onnx_model.check import fix as fix_file
 
+    if shape and fix is None:
+        raise PreflightError("--shape goes with --fix OUT.onnx: it changes the file")
     if fix is not None:
-        return fix_file(Path(model), target, Path(fix), tensorrt)
-    return check_file(Path(model), target, tensorrt)
+        shapes = {name: tuple(sizes) for name, sizes in (shape or {}).items()}
+        result = fix_file(Path(model), target, Path(fix), tensorrt, shapes)
+    else:
+        result = check_file(Path(model), target, tensorrt)
+    if compile or parse:
+        from edgedistill.config.target import load_target
+        from edgedistill.onnx_model.backends import backend_of
+
+        checked = Path(model if fix is None else fix)
+        result["compile"] = backend_of(load_target(target)).compiled(checked, compile_seconds, compile_mib, not compile)
+    return result
 
 
-def students(target: str = "jetson-nano") -> dict[str, Any]:
-    """Networks that can be students: `edgedistill students`.
+def students(target: str = "jetson-nano", *, refresh: bool = False, output: PathLike | None = None) -> dict[str, Any]:
+    """Student networks and which boards support them: `edgedistill students`.
+
+    Args:
+        refresh: export, check and compile all of them again first, which takes minutes.
+        output: file that this writes; students.json in the current folder when None.
 
     Returns:
         `rows` with `model`, `parameters`, `macs`, and verdicts `export`, `preflight`, `compile`; and
         when and with what they were made. No board was asked.
+
+    Raises:
+        RecipeError: no such board, or `output` without `refresh`.
     """
+    from edgedistill.errors import RecipeError
+    from edgedistill.models.students import STORED, stored
     from edgedistill.models.students import students as table
 
-    return table(target)
+    if output and not refresh:
+        raise RecipeError("--output is what --refresh writes; give both, or leave --output out")
+    if not refresh:
+        return table(target, stored())
+    from edgedistill.onnx_model.student_table import refresh as refresh_table
+    from edgedistill.progress.reporter import Talk
+
+    path, talk = Path(output or STORED), Talk()
+    talk.say(f"the last refresh took {stored()['seconds']:.0f} s")
+    made = refresh_table(path, talk.say)
+    talk.say(f"written: {path}")
+    return table(target, made)
 
 
-def predict(
-    model: PathLike,
-    target: str,
+def estimate(
+    model: PathLike | None = None,
+    target: str = "jetson-nano",
     precision: str = "fp16",
     *,
     image_px: int | None = None,
     classes: int = 1000,
+    learn: PathLike | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
-    """How fast a network would be on a board, without the board: `edgedistill predict`.
+    """How fast a network would be on a board, without the board: `edgedistill estimate`.
 
     Args:
-        model: an ONNX file, or the name of a network of the catalogue.
-        precision: asked for.
+        model: an ONNX file, or the name of a network of the catalogue; None is the one of `learn`.
+        precision: asked for; with `learn` its precision.
         image_px: of a named network, 224 when None; a file knows its own.
         classes: of a named network.
+        learn: a bench's report of your own board, which is kept first and refines the model.
+        quiet: nothing on stderr.
 
     Returns:
         `latency_ms` with its interval `latency_ms_low` and `latency_ms_high`, `fps`, `memory_mib`,
         `provenance`, ...
 
     Raises:
-        RecipeError: no such network, board or size, or nothing published to predict from.
+        UsageError: an image.
+        RecipeError: no such network, board or size, or nothing published to estimate from.
     """
+    from edgedistill.data.files import IMAGE_SUFFIXES
+    from edgedistill.errors import RecipeError, UsageError
     from edgedistill.prediction.model import predict as predict_network
 
-    network = model if isinstance(model, str) else Path(model)
+    if model is not None and Path(model).suffix.lower() in IMAGE_SUFFIXES:
+        raise UsageError(f"{model} is an image; to classify images: edgedistill predict RUN {model}")
+    network = model if model is None or isinstance(model, str) else Path(model)
+    if learn is not None:
+        network, image_px, precision = _learned(Path(learn), target, network, image_px, classes, quiet)
+    if network is None:
+        raise RecipeError("which network? give a file or a name, like mobilenetv3_small_100")
     return predict_network(network, target, precision, image_px, classes).as_dict
 
 
+def _learned(
+    report: Path, target: str, model: str | Path | None, image_px: int | None, classes: int, quiet: bool
+) -> tuple[str | Path, int | None, str]:
+    """Keep a board's measurement: network, input size and precision to estimate then."""
+    from edgedistill.errors import RecipeError
+    from edgedistill.prediction.features import features_from_file
+    from edgedistill.prediction.model import features_of_name, is_file
+    from edgedistill.prediction.user_measurements import learn, measured_from_report
+    from edgedistill.progress.reporter import Talk
+
+    measured = measured_from_report(report)
+    network = model or measured.model
+    px = image_px or measured.image_px
+    if is_file(network):
+        features = features_from_file(Path(network))
+    elif px is None:
+        raise RecipeError(f"{report} does not say the input's size; give --image-px or the .onnx file")
+    else:
+        features = features_of_name(str(network).partition(".")[0], px, classes)
+    count = learn(replace(measured, image_px=px), target, features)
+    Talk(quiet).say(
+        f"kept {measured.latency_ms:.2f} ms of {measured.model} on {measured.board}; {count} measurements of {target}"
+    )
+    return network, px, measured.precision
+
+
 def choose(
-    target: str,
+    target: str = "jetson-nano",
     precision: str = "fp16",
     *,
     fps: float | None = None,
     memory_mib: float | None = None,
     sizes: Sequence[int] = (224,),
     classes: int = 1000,
+    plot: PathLike | None = None,
+    into: PathLike | None = None,
+    quiet: bool = False,
 ) -> list[dict[str, Any]]:
     """Students for a board and a budget, best first: `edgedistill choose`.
 
     Args:
         fps, memory_mib: the budget; None is no limit.
-        sizes: image_px.
+        sizes: image_px to try.
+        plot: an SVG file to draw accuracy over speed into.
+        into: a recipe to write the first one into, where that fits: `student.model` and `data.image_px`.
+        quiet: nothing on stderr.
 
     Raises:
-        RecipeError: nothing is predicted for this board, or a size is not in the catalogue.
+        RecipeError: nothing is predicted for this board, a size is not in the catalogue, or a figure is not above 0.
     """
+    from edgedistill.errors import RecipeError
     from edgedistill.prediction.choose import choose as choose_students
+    from edgedistill.progress.reporter import Talk
 
-    found = choose_students(target, precision, fps, memory_mib, tuple(sizes), classes)
+    for name, value in (("fps", fps), ("memory_mib", memory_mib), ("classes", classes)):
+        if value is not None and value <= 0:
+            raise RecipeError(f"--{name.replace('_', '-')} {value:g}: expected more than 0")
+    found = choose_students(target, precision, fps, memory_mib, tuple(sorted(set(sizes), reverse=True)), classes)
+    talk = Talk(quiet)
+    if plot is not None:
+        from edgedistill.prediction.plot import plot_candidates
+
+        shown = plot_candidates(found, fps, Path(plot))
+        talk.say(f"{plot} shows {shown} students: those with a published accuracy for such images")
+    if into is not None and found[0].tier < 2:
+        from edgedistill.config.edit import write_choice
+
+        best = found[0].prediction
+        assert best.image_px is not None  # a named network has one
+        write_choice(Path(into), best.model, best.image_px)
+        talk.say(f"wrote student.model = {best.model}, data.image_px = {best.image_px} into {into}")
     return [candidate.as_dict for candidate in found]
 
 
 def doctor() -> list[Check]:
-    """What of the toolchain is here, and what a missing part costs: `edgedistill doctor`."""
+    """Check the installation, what is missing and what that costs: `edgedistill doctor`."""
     from edgedistill.environment.doctor import examine
 
     return examine()

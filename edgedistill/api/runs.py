@@ -1,8 +1,7 @@
 """The verbs that work on a recipe as Python functions, with the same words: `edgedistill.run(...)`.
 
-Every function that takes a recipe takes it in one of three ways: a file, as the command line does;
-sections as keyword arguments; or a file with sections that go on top of it. Paths in a file are
-relative to that file, paths in keyword arguments to the working directory.
+A recipe is a file, as on the command line; sections as keyword arguments; or a file with sections that go on top
+of it. Paths in a file are relative to that file, paths in keyword arguments to the working directory.
 
     edgedistill.distill("parts.toml", distill={"temperature": 2.0})
     edgedistill.run(data={"train": "images"}, target={"device": "orin-nano-8gb"}, run_dir="runs/parts")
@@ -14,28 +13,38 @@ What the command line refuses in one line is raised as an `EdgeDistillError`. Bo
 from __future__ import annotations
 
 import json
-import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
-from edgedistill.api.types import OWN_OPTIONS, Artifact, Options, PathLike, Sections
+from edgedistill.api.options import command_of, run_dir_of, with_seeds
+from edgedistill.api.types import OWN_OPTIONS, Artifact, Options, PathLike, RunOptions, Sections
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
     from edgedistill.pipeline.plan import Planned
 
 
-def recipe(file: PathLike | None = None, /, **sections: Unpack[Sections]) -> Recipe:
+def recipe(
+    file: PathLike | None = None,
+    /,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: int | None = None,
+    **sections: Unpack[Sections],
+) -> Recipe:
     """A validated recipe, from a file, from sections, or from a file with sections on top.
+
+    Args:
+        overrides, seeds: as of `RunOptions`.
 
     Raises:
         RecipeError: unknown key, value out of range, unreadable file.
     """
     from edgedistill.config.loading import recipe_from_sections
 
-    return recipe_from_sections(sections, None if file is None else Path(file))
+    given = with_seeds(dict(sections), seeds)
+    return recipe_from_sections(given, None if file is None else Path(file), overrides)
 
 
 def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
@@ -44,15 +53,16 @@ def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]
     Args:
         name: as of `edgedistill NAME`.
         file: a recipe.
-        options: sections of the recipe on top of `file`, and `run_dir`, `force`, `quiet`, `events`.
+        options: sections of the recipe on top of `file`, and what `RunOptions` has.
 
     Returns:
         What the stage left, also when there was nothing to do.
 
     Raises:
         EdgeDistillError: whatever the stage refuses; RecipeError without a `file` and a `run_dir`.
+        KeyboardInterrupt: Ctrl-C; its argument is the name of the stage that was at work, or "".
     """
-    return _run_stages(name, file, options)
+    return _stages_of_file(name, file, options)
 
 
 def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
@@ -61,7 +71,7 @@ def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact
     Returns:
         The last stage's artifact: `report`, whose values are report.json, where there is one.
     """
-    return _run_stages(None, file, options)
+    return _stages_of_file(None, file, options)
 
 
 def plan(
@@ -71,9 +81,15 @@ def plan(
     run_dir: PathLike | None = None,
     only: str | None = None,
     force: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    seeds: int | None = None,
     **sections: Unpack[Sections],
 ) -> tuple[Planned, ...]:
     """What `run`, or `stage(only, ...)`, would do: `edgedistill run --dry-run`. Nothing is made.
+
+    Args:
+        only: a stage.
+        run_dir, force, overrides, seeds: as of `RunOptions`.
 
     Returns:
         For each stage `stage`, `action` (`run`, `perhaps`, `keep`), `reason`, `last_seconds`.
@@ -83,7 +99,36 @@ def plan(
     """
     from edgedistill.pipeline.runner import plan_run
 
-    return plan_run(recipe(file, **sections), _run_dir(file, run_dir), only, force)
+    made = recipe(file, overrides=overrides, seeds=seeds, **sections)
+    return plan_run(made, run_dir_of(file, run_dir), only, force)
+
+
+@overload
+def quickstart(*, dry_run: Literal[False] = False, **options: Unpack[RunOptions]) -> Artifact: ...
+
+
+@overload
+def quickstart(*, dry_run: Literal[True], **options: Unpack[RunOptions]) -> tuple[Planned, ...]: ...
+
+
+def quickstart(*, dry_run: bool = False, **options: Unpack[RunOptions]) -> Artifact | tuple[Planned, ...]:
+    """The full pipeline on the ELPV solar-cell images: `edgedistill quickstart`.
+
+    Args:
+        dry_run: return what would be done, as `plan` does.
+        options: as of `RunOptions`; `run_dir` is runs/quickstart when absent.
+
+    Raises:
+        DataError: the package elpv-dataset is not installed.
+    """
+    from edgedistill.config.quickstart import quickstart_recipe
+    from edgedistill.pipeline.runner import plan_run
+
+    folder = Path(options.get("run_dir") or "runs/quickstart")
+    made = quickstart_recipe(folder, options.get("overrides", ()), options.get("seeds"))
+    if dry_run:
+        return plan_run(made, folder, None, options.get("force", ()))
+    return _run_stages(None, made, folder, options, command_of(None, options))
 
 
 def train_teacher(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
@@ -161,17 +206,66 @@ def quantize(file: PathLike | None = None, /, **options: Unpack[Options]) -> Art
     return stage("quantize", file, **options)
 
 
-def bundle(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+@overload
+def bundle(
+    file: PathLike | None = None, /, *, format: None = None, out: None = None, **options: Unpack[Options]
+) -> Artifact: ...
+
+
+@overload
+def bundle(
+    file: PathLike | None = None, /, *, format: str, out: PathLike | None = None, **options: Unpack[Options]
+) -> dict[str, Any]: ...
+
+
+@overload
+def bundle(
+    file: PathLike | None = None, /, *, format: None = None, out: PathLike, **options: Unpack[Options]
+) -> dict[str, Any]: ...
+
+
+def bundle(
+    file: PathLike | None = None,
+    /,
+    *,
+    format: str | None = None,
+    out: PathLike | None = None,
+    **options: Unpack[Options],
+) -> Artifact | dict[str, Any]:
     """The stage `bundle`: one folder with all that the board needs. Arguments as of `stage`.
 
+    Args:
+        format: also write the signed bundle as `folder`, `archive`, `mender` or `oci`.
+        out: where to; beside the run's folders and named after the recipe when None.
+
     Returns:
-        Values `file_count`, `bytes`, `manifest_sha256`, ...; the bundle is `folder / "bundle"`.
+        Values `file_count`, `bytes`, `manifest_sha256`, ...; the bundle is `folder / "bundle"`. With `format` or
+        `out` instead what was written: `format`, `path`, `id`, and what the format adds.
+
+    Raises:
+        BundleError: `format` or `out` of a recipe without deploy.sign_key, or `out` is something else.
     """
-    return stage("bundle", file, **options)
+    from edgedistill.bundles.formats import FORMATS, export_bundle
+    from edgedistill.core.distributed import speaks
+    from edgedistill.errors import BundleError
+
+    if format is None and out is None:
+        return stage("bundle", file, **options)
+    sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
+    if recipe(file, overrides=options.get("overrides", ()), **sections).deploy.sign_key is None:
+        raise BundleError(
+            "what leaves this computer is signed: edgedistill keys new, then "
+            '--set deploy.sign_key=NAME or sign_key = "NAME" in [deploy]'
+        )
+    made = stage("bundle", file, **options)
+    kind, run_dir = format or "folder", made.folder.parent
+    name = run_dir.name if file is None else Path(file).stem
+    place = run_dir / (name + FORMATS[kind].suffix) if out is None else Path(out)
+    return export_bundle(made.folder / "bundle", kind, place) if speaks() else {}
 
 
 def report(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
-    """The stage `report`: one page and one JSON of what came out. Arguments as of `stage`.
+    """The stage `report`: write the results as one page and one JSON. Arguments as of `stage`.
 
     Returns:
         Values: report.json; the page is `folder / "report.html"`.
@@ -187,6 +281,8 @@ def sweep(
     run_dir: PathLike | None = None,
     trials: int | None = None,
     storage: str | None = None,
+    overrides: Sequence[str] = (),
+    seeds: int | None = None,
     quiet: bool = False,
     events: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
@@ -197,6 +293,7 @@ def sweep(
             `student.model`, `student.weights`.
         trials: how many combinations TPE chooses; all of them when None.
         storage: Optuna storage that several machines share; a file when None.
+        run_dir, overrides, seeds, quiet, events: as of `RunOptions`.
 
     Returns:
         sweep.json: `metric`, `trials`, best first, and `best`, with `settings`, `model` and `value`
@@ -208,7 +305,8 @@ def sweep(
     from edgedistill.pipeline.sweep import Sweep
     from edgedistill.progress.reporter import Talk
 
-    made = Sweep(Path(file), [], over, _run_dir(file, run_dir), Talk(quiet, events))
+    given = [*overrides, *([] if seeds is None else [f"distill.seeds={seeds}"])]
+    made = Sweep(Path(file), given, over, run_dir_of(file, run_dir), Talk(quiet, events))
     found: dict[str, Any] = json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
     return found
 
@@ -251,6 +349,7 @@ def new(
     test: PathLike | None = None,
     unlabelled: PathLike | None = None,
     target: str = "jetson-nano",
+    say: Callable[[str], None] | None = None,
     **keys: Any,
 ) -> dict[str, Any]:
     """Look at images and write a commented recipe for them: `edgedistill new`.
@@ -258,40 +357,44 @@ def new(
     Args:
         train: a folder per class, a folder of splits, CSV, parquet, or .tar shards.
         file: the recipe to write; must not exist.
+        say: called with each line about what was found.
         keys: further keys of [data], like `label_column="diagnosis"` or `leave_out=("*_mask.png",)`.
 
     Returns:
         What was found: `counts`, `imbalance`, `unreadable`, `exact_duplicates`, `leaks`, `refused`, ...
     """
+    from edgedistill.config.loading import load_recipe
+    from edgedistill.core.text import printable
+    from edgedistill.models.supply import missing_weights
     from edgedistill.new_project.inspect import inspect_and_write
 
-    paths = [None if path is None else Path(path) for path in (val, unlabelled, test)]
-    return inspect_and_write(Path(train), paths[0], target, Path(file), lambda line: None, paths[1], paths[2], keys)
+    splits = [None if path is None else Path(path) for path in (val, unlabelled, test)]
+    told = say or (lambda line: None)
+    found = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys)
+    if say is not None:
+        say(f"wrote {file}; next: edgedistill run {file}")
+        for line in missing_weights(load_recipe(Path(file))):
+            say(f"WEIGHTS: the run will stop at this: {printable(line)}")
+    return found
 
 
-def _run_stages(only: str | None, file: PathLike | None, options: Options) -> Artifact:
+def _stages_of_file(only: str | None, file: PathLike | None, options: Options) -> Artifact:
+    sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
+    own: Any = {key: value for key, value in options.items() if key in OWN_OPTIONS}
+    folder = run_dir_of(file, options.get("run_dir"))
+    made = recipe(file, overrides=options.get("overrides", ()), seeds=options.get("seeds"), **sections)
+    # No command line says what Python values say; those of [deploy] are no part of the advice.
+    said = file is not None and not sections.keys() - {"deploy"}
+    return _run_stages(only, made, folder, own, command_of(file, own) if said else None)
+
+
+def _run_stages(only: str | None, made: Recipe, folder: Path, options: RunOptions, command: str | None) -> Artifact:
     from edgedistill.pipeline.runner import run_stages
     from edgedistill.progress.reporter import Talk
 
-    sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
-    folder = _run_dir(file, options.get("run_dir"))
     talk = Talk(options.get("quiet", False), options.get("events"))
-    path = run_stages(
-        recipe(file, **sections),
-        folder,
-        talk,
-        only=only,
-        force=options.get("force", ()),
-        command=None if file is None or sections else f"edgedistill run {shlex.quote(os.fspath(file))}",
-    )
+    try:
+        path = run_stages(made, folder, talk, only=only, force=options.get("force", ()), command=command)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(talk.stage or "") from None
     return Artifact(path.stem, path.parent, json.loads(path.read_text(encoding="utf-8")))
-
-
-def _run_dir(file: PathLike | None, run_dir: PathLike | None) -> Path:
-    from edgedistill.errors import RecipeError
-
-    if run_dir is not None:
-        return Path(run_dir)
-    if file is None:
-        raise RecipeError("a recipe without a file has no name: say run_dir='runs/NAME'")
-    return Path("runs") / Path(file).stem

@@ -29,23 +29,32 @@ class Sections(TypedDict, total=False):
     cost: Mapping[str, Any]
 
 
-class Options(Sections, total=False):
+class RunOptions(TypedDict, total=False):
     """What every function that runs stages takes besides the recipe's sections.
 
     Attributes:
         run_dir: where artifacts go; `runs/` and the recipe's name when absent, as on the command line.
+        overrides: `section.key=value` each, as `--set` takes them: the value is TOML, a word needs no quotes, and a
+            relative path is relative to the recipe. Sections given as Python values stand above them.
+        seeds: train baseline and student this many times; above `distill.seeds`.
         force: stages to redo although they are up to date.
         quiet: nothing on stderr.
         events: called with each event of docs/events.md.
     """
 
     run_dir: PathLike | None
+    overrides: Sequence[str]
+    seeds: int | None
     force: Sequence[str]
     quiet: bool
     events: Callable[[dict[str, Any]], None] | None
 
 
-OWN_OPTIONS = Options.__annotations__.keys() - Sections.__annotations__.keys()  # the others are sections
+OWN_OPTIONS = frozenset(RunOptions.__annotations__)
+
+
+class Options(Sections, RunOptions, total=False):
+    """The sections of a recipe, and `RunOptions`."""
 
 
 class DeployOptions(Options, total=False):
@@ -71,6 +80,18 @@ class DeployOptions(Options, total=False):
 
 
 DEPLOY_OPTIONS = DeployOptions.__annotations__.keys() - Sections.__annotations__.keys()
+
+
+class FleetReport(dict[str, Any]):
+    """The values of fleet.json.
+
+    Attributes:
+        folder: where fleet.json, fleet.html and the boards' receipts are.
+    """
+
+    def __init__(self, values: Mapping[str, Any], folder: Path):
+        super().__init__(values)
+        self.folder = folder
 
 
 @dataclass(frozen=True)

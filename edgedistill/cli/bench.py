@@ -1,4 +1,4 @@
-"""bench: a board's figures for one network, or for two side by side."""
+"""bench: measure one network on a board, or two side by side."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from edgedistill.cli.board_options import ssh_options
-from edgedistill.errors import UsageError
+from edgedistill.cli.board_options import board_from_args, ssh_options
 from edgedistill_device.engine.runners import BACKENDS
 
-HELP = "a board's figures for an ONNX file or a run, without deploying it"
+SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -22,43 +21,39 @@ def options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs=2,
         metavar=("A", "B"),
-        help="two of them in turns: medians, their ratio and its interval",
+        help="measure two of them in turns and compare: medians, their ratio and its interval",
     )
-    parser.add_argument("--host", help="the board, any word that ssh accepts (default: this computer)")
+    parser.add_argument("--host", help="SSH host, as in `ssh HOST` (default: this computer)")
     parser.add_argument(
         "--backend",
         choices=BACKENDS,
-        help="default: tensorrt on a board, onnxruntime here, a stand-in",
+        help="runtime (default: tensorrt on a board; onnxruntime here, as a stand-in)",
     )
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16"),
         default="fp16",
-        help="asked for a bare ONNX file (default: %(default)s)",
+        help="precision to build an ONNX file in (default: %(default)s)",
     )
-    parser.add_argument("--runs", type=int, default=200, help="timed inferences (default: %(default)s)")
-    parser.add_argument("--python", help="interpreter there (default: python3)")
+    parser.add_argument("--runs", type=int, default=200, help="number of timed inferences (default: %(default)s)")
+    parser.add_argument("--python", help="Python interpreter on the board (default: python3)")
     ssh_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only results, no progress")
 
 
 def run(args: argparse.Namespace) -> int:
-    if (args.what is None) == (args.compare is None):
-        raise UsageError("expected one WHAT, or --compare A B")
-    from edgedistill.deployment.timing import timed
-    from edgedistill.progress.reporter import Talk
+    from edgedistill.api.boards import bench
 
-    found = timed(
-        args.compare or [args.what],
-        args.host,
-        args.backend,
-        args.precision,
-        args.runs,
-        args.python,
-        args.ssh_config,
-        Talk(args.quiet).say,
-    ).to_json()
+    found = bench(
+        args.what,
+        compare=args.compare,
+        host=args.host,
+        backend=args.backend,
+        precision=args.precision,
+        runs=args.runs,
+        **board_from_args(args),
+    )
     if args.json:
         print(json.dumps(found, indent=1))
     else:

@@ -1,41 +1,37 @@
-"""What every verb that goes to boards by ssh has."""
+"""Options of every verb that connects to boards over SSH."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from edgedistill.deployment.board import Board
+BOARD_HELP = {
+    "root": "folder on the board, relative to the home folder",
+    "python": "Python interpreter on the board",
+}
 
 
 def board_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--root", default="edgedistill", help="folder there, relative to the login's home (default: %(default)s)"
-    )
-    parser.add_argument("--python", default="python3", help="interpreter there (default: %(default)s)")
+    for name, default in (("root", "edgedistill"), ("python", "python3")):
+        parser.add_argument(f"--{name}", default=default, help=f"{BOARD_HELP[name]} (default: %(default)s)")
     ssh_options(parser)
 
 
 def ssh_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--ssh-config", type=Path, metavar="FILE", help="what ssh reads instead of your ~/.ssh/config")
+    parser.add_argument(
+        "--ssh-config", type=Path, metavar="FILE", help="SSH configuration to use instead of ~/.ssh/config"
+    )
 
 
 def one_host(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("host", metavar="HOST", help="any word that `ssh` accepts")
+    parser.add_argument("host", metavar="HOST", help="SSH host, as in `ssh HOST`")
     board_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only results, no progress")
 
 
-@contextmanager
-def board_from_args(args: argparse.Namespace) -> Iterator[Board]:
-    """The connected board of `one_host`."""
-    from edgedistill.deployment.board import connected
-    from edgedistill.progress.reporter import Talk
-
-    with connected(args.host, args.root, args.python, args.ssh_config, Talk(args.quiet).say) as board:
-        yield board
+def board_from_args(args: argparse.Namespace) -> dict[str, Any]:
+    """How to reach a board, as the functions of edgedistill.api.boards take it."""
+    names = ("root", "python", "ssh_config", "quiet")
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgedistill.errors import EdgeDistillError
 
-HELP = "print a completion script for your shell"
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -40,7 +39,7 @@ def _say_what_values_are(parser: argparse.ArgumentParser, shtab) -> None:
                 _say_what_values_are(verb, shtab)
         elif action.dest in choices:
             action.choices = choices[action.dest]
-        elif action.dest == "run_dir":
+        elif action.dest in ("run_dir", "annotate"):
             action.complete = shtab.DIRECTORY
         elif action.type is Path or action.dest == "events":
             action.complete = shtab.FILE

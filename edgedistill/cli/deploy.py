@@ -8,14 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.cli.board_options import board_options
-from edgedistill.cli.run_options import overrides_from_args, run_asked, run_options, run_recipe
-from edgedistill.errors import UsageError
+from edgedistill.cli.board_options import BOARD_HELP, ssh_options
+from edgedistill.cli.run_options import print_result, run_asked, run_options
 
 if TYPE_CHECKING:
-    from edgedistill.deployment.request import Deployment, Source
-
-HELP = "stage: verify and time the bundle on each host; or a bundle to boards, by ssh"
+    from edgedistill.api.types import FleetReport
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -24,89 +21,56 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     run_options(parser)
     parser.add_argument(
-        "--host", action="append", default=[], dest="hosts", help="a board, any word that ssh accepts; again for more"
+        "--host",
+        action="append",
+        default=[],
+        dest="hosts",
+        metavar="HOST",
+        help="SSH host, as in `ssh HOST`; repeat it for more boards",
     )
-    parser.add_argument("--fleet", type=Path, metavar="boards.toml", help="an inventory of boards")
-    parser.add_argument("--group", help="only these boards of the fleet")
+    parser.add_argument("--fleet", type=Path, metavar="boards.toml", help="deploy to the boards of this inventory")
+    parser.add_argument("--group", help="deploy only to this group of the fleet")
     parser.add_argument(
-        "--until", choices=("build", "verify", "bench", "activate"), help="the last step (default: activate)"
+        "--until", choices=("build", "verify", "bench", "activate"), help="stop after this step (default: activate)"
     )
-    parser.add_argument("--runs", type=int, help="timed inferences (default: the recipe's, or 200)")
-    parser.add_argument("--allow-downgrade", action="store_true", help="let boards take an older serial")
-    board_options(parser)
-    parser.set_defaults(root=None, python=None)  # the recipe's, if there is one
+    parser.add_argument("--runs", type=int, help="number of timed inferences (default: the recipe's, or 200)")
+    parser.add_argument(
+        "--allow-downgrade", action="store_true", help="allow a bundle with a lower serial than the board has"
+    )
+    for name, default in (("root", "edgedistill"), ("python", "python3")):  # None: the recipe's, if there is one
+        parser.add_argument(f"--{name}", help=f"{BOARD_HELP[name]} (default: the recipe's, or {default})")
+    ssh_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.deployment.request import Deployment, source_of
+    from edgedistill.api.boards import deploy
+    from edgedistill.api.types import FleetReport
 
-    asked = Deployment(
-        tuple(args.hosts),
-        args.fleet,
-        args.group,
-        args.until,
-        args.runs,
-        args.allow_downgrade,
-        args.root,
-        args.python,
-        args.ssh_config,
-    )
-    is_recipe = args.what.suffix == ".toml"
-    if not asked.to_boards and not is_recipe:
-        raise UsageError(f"{args.what} goes where? Give --host HOST or --fleet boards.toml")
-    if not asked.to_boards:
-        return _stage(args, asked)
-    if is_recipe:
-        return _recipe_to_boards(args, asked)
-    with source_of(args.what) as source:
-        return _to_boards(args, asked, source)
+    names = ("fleet", "group", "until", "runs", "allow_downgrade", "root", "python", "ssh_config", "dry_run")
+    asked = {name: getattr(args, name) for name in names}
+    if args.hosts:
+        asked |= {"hosts": args.hosts, "on_board": lambda row: print_board(row, args.json)}
+    made = run_asked(args, deploy, args.what, **asked)
+    if isinstance(made, FleetReport):
+        return print_fleet(made, args.json)
+    return 0 if isinstance(made, list) else print_result(args, made)
 
 
-def _stage(args: argparse.Namespace, asked: Deployment) -> int:
-    """The recipe's own hosts; an option stands above the recipe."""
-    from edgedistill.config.loading import load_recipe
-
-    overrides = [f"deploy.{key}={value}" for key, value in asked.deploy_keys.items()]
-    recipe = load_recipe(args.what, [*overrides_from_args(args), *overrides])
-    return run_recipe(args, recipe, args.what.stem)
+def print_board(row: dict[str, Any], as_json: bool) -> None:
+    print(json.dumps(row, indent=1) if as_json else summary_line(row))
 
 
-def _recipe_to_boards(args: argparse.Namespace, asked: Deployment) -> int:
-    """Its bundle, made first where it is not there."""
-    from edgedistill.config.loading import load_recipe
-    from edgedistill.deployment.request import source_from_stage
-
-    recipe = load_recipe(args.what, overrides_from_args(args))
-    args.stage = "bundle"
-    made = run_asked(args, recipe, args.what.stem)
-    if isinstance(made, int):
-        return made
-    return _to_boards(args, asked, source_from_stage(made, recipe))
-
-
-def _to_boards(args: argparse.Namespace, asked: Deployment, source: Source) -> int:
-    from edgedistill.progress.reporter import Talk
-
-    talk = Talk(args.quiet)
-    if asked.fleet:
-        report, place = asked.through_fleet(source, talk)
-        return _to_fleet(args, report.to_json(), place)
-    for row in asked.each_host(source, talk):
-        found = row.to_json()
-        print(json.dumps(found, indent=1) if args.json else summary_line(found))
-    return 0
-
-
-def _to_fleet(args: argparse.Namespace, report: dict[str, Any], place: Path) -> int:
+def print_fleet(report: FleetReport, as_json: bool) -> int:
+    """Print fleet.json or its table; the exit code, 1 unless every board is done."""
     from edgedistill.deployment.fleet import table_from_fleet
     from edgedistill.records.deployment import FleetRecord
 
     fleet = FleetRecord.model_validate(report)
-    print(json.dumps(report, indent=1) if args.json else table_from_fleet(fleet))
-    if not args.json:
-        print(f"report: {place / 'fleet.html'}")
+    print(json.dumps(report, indent=1) if as_json else table_from_fleet(fleet))
+    if not as_json:
+        print(f"report: {report.folder / 'fleet.html'}")
     if fleet.stopped:
-        print(f"edgedistill deploy: stopped: {fleet.stopped}; the same command goes on", file=sys.stderr)
+        print(f"edgedistill deploy: stopped: {fleet.stopped}; run the same command to resume", file=sys.stderr)
     return 0 if all(row.state == "done" for row in fleet.boards) else 1
 
 

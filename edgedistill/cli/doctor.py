@@ -1,11 +1,9 @@
-"""doctor: the toolchain of this computer."""
+"""doctor: check the installation on this computer."""
 
 from __future__ import annotations
 
 import argparse
 import json
-
-HELP = "what of the toolchain is here, what is missing"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -13,9 +11,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.environment.doctor import examine, text_from_checks
+    from edgedistill.api.questions import doctor
+    from edgedistill.environment.doctor import text_from_checks
 
-    checks = examine()
+    checks = doctor()
     if args.json:
         print(json.dumps([vars(check) for check in checks], indent=1))
     else:

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgedistill.bundles.keys import KeyInfo
 
-HELP = "keys that sign bundles"
 DEFAULT = "release"
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", required=True, metavar="new|add|list|show|reset")
-    new = verbs.add_parser("new", help="make a key pair; never over an existing one")
+    new = verbs.add_parser("new", help="create a key pair; an existing one is never overwritten")
     new.add_argument("name", nargs="?", default=DEFAULT, metavar="NAME", help="default: %(default)s")
-    new.add_argument("--no-passphrase", action="store_true", help="leave the private key unencrypted")
-    add = verbs.add_parser("add", help="take in the public half of a key that a KMS or a token holds")
+    new.add_argument("--no-passphrase", action="store_true", help="do not encrypt the private key")
+    add = verbs.add_parser("add", help="add the public key of a pair that a KMS or a token holds")
     add.add_argument("name", metavar="NAME")
     add.add_argument("pem", type=Path, metavar="PUBLIC.pem")
-    every = verbs.add_parser("list", help="all keys of this user")
-    show = verbs.add_parser("show", help="one key: its id, its files, its public half")
+    every = verbs.add_parser("list", help="list all keys of this user")
+    show = verbs.add_parser("show", help="show one key: its id, its files, its public key")
     show.add_argument("name", metavar="NAME")
-    reset = verbs.add_parser("reset", help="forget the serials that this key signed here, when the clock was wrong")
+    reset = verbs.add_parser(
+        "reset", help="forget the serials that this key signed on this computer, after a wrong clock"
+    )
     reset.add_argument("name", metavar="NAME")
     for verb in (new, add, every, show, reset):
         verb.add_argument("--json", action="store_true", help="print one JSON document")

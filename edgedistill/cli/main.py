@@ -12,7 +12,6 @@ import os
 import select
 import shlex
 import sys
-from pathlib import Path
 
 from edgedistill._version import __version__
 from edgedistill.cli import (
@@ -25,6 +24,7 @@ from edgedistill.cli import (
     deploy,
     doctor,
     enrol,
+    estimate,
     keys,
     new,
     predict,
@@ -35,7 +35,7 @@ from edgedistill.cli import (
     students,
     sweep,
 )
-from edgedistill.cli.run_options import run_options
+from edgedistill.cli.verbs import VERBS, GroupedHelp, add_verb, unknown_verb
 from edgedistill.core.text import printable, printable_lines
 from edgedistill.environment.secret_values import passphrase_taken, without_secrets
 from edgedistill.errors import (
@@ -46,24 +46,27 @@ from edgedistill.errors import (
     is_out_of_memory,
 )
 
-BEFORE_STAGES = {"quickstart": quickstart, "new": new, "run": run}
-# Stages whose verb takes more than a recipe.
-STAGE_MODULES = {"bundle": bundle, "deploy": deploy}
-AFTER_STAGES = {
-    "keys": keys,
-    "enrol": enrol,
-    "status": status,
-    "rollback": rollback,
-    "bench": bench,
+MODULES = {
+    "quickstart": quickstart,
+    "new": new,
+    "run": run,
+    "doctor": doctor,
+    "completion": completion,
+    "bundle": bundle,
+    "deploy": deploy,
     "sweep": sweep,
+    "predict": predict,
     "compare": compare,
     "check": check,
     "students": students,
     "choose": choose,
-    "predict": predict,
-    "doctor": doctor,
-    "completion": completion,
-}
+    "estimate": estimate,
+    "enrol": enrol,
+    "status": status,
+    "rollback": rollback,
+    "bench": bench,
+    "keys": keys,
+}  # the other verbs are stages, which `run` runs one at a time
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,28 +76,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgedistill",
         description="From a folder of images to a distilled student on a Jetson.",
+        epilog="`edgedistill VERB --help` shows a verb's options, an example and its page of the documentation.",
+        formatter_class=GroupedHelp,
     )
     parser.add_argument("--version", action="version", version=f"edgedistill {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _add(verbs, BEFORE_STAGES)
-    for stage in STAGES:
-        verb = verbs.add_parser(stage.name, help=f"stage: {stage.help}")
-        module = STAGE_MODULES.get(stage.name)
-        if module is None:
-            verb.add_argument("recipe", type=Path, metavar="RECIPE.toml")
-            run_options(verb)
-        else:
-            module.options(verb)
-        verb.set_defaults(call=(module or run).run, stage=stage.name)
-    _add(verbs, AFTER_STAGES)
-    return parser
-
-
-def _add(verbs: argparse._SubParsersAction, modules: dict) -> None:
-    for name, module in modules.items():
-        verb = verbs.add_parser(name, help=module.HELP)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", title="verbs")
+    stages = {stage.name for stage in STAGES}
+    for name in VERBS:
+        verb, module = add_verb(verbs, name), MODULES.get(name, run)
         module.options(verb)
         verb.set_defaults(call=module.run)
+        if name in stages:
+            verb.set_defaults(stage=name)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(argv)
+    args = _parsed(argv)
     args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for whoever says how to go on
     if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8
         sys.stdout.reconfigure(errors="surrogateescape")
@@ -144,6 +138,18 @@ def _run(argv: list[str] | None) -> int:
     except KeyboardInterrupt:
         print(f"edgedistill {args.verb}: stopped", file=sys.stderr)
         return 130
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    """The options; wrong usage ends with exit code 2."""
+    parser = build_parser()
+    if argv and argv[0] not in VERBS and not argv[0].startswith("-"):
+        parser.error(printable(unknown_verb(argv[0])))
+    try:
+        predict.refuse_old_form(argv)
+    except UsageError as error:
+        parser.error(str(error))
+    return parser.parse_args(argv)
 
 
 def _reader_is_gone() -> bool:

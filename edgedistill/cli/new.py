@@ -5,16 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-HELP = "look at your images and write a recipe for them"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", type=Path, required=True, help="folder per class, folder of splits, CSV, parquet, or .tar shards"
     )
-    parser.add_argument("--val", type=Path, help="the same, if you have a split already")
-    parser.add_argument("--test", type=Path, help="the same, for the figures in the report")
-    parser.add_argument("--unlabelled", type=Path, help="more images, without labels")
+    parser.add_argument("--val", type=Path, help="validation images in the same form, if you have a split already")
+    parser.add_argument("--test", type=Path, help="test images in the same form, for the figures in the report")
+    parser.add_argument("--unlabelled", type=Path, help="further images without labels")
     parser.add_argument("--path-column", metavar="NAME", help="table: column of image paths")
     parser.add_argument("--label-column", metavar="NAME", help="table: column of class names")
     parser.add_argument("--split-column", metavar="NAME", help='table: column of train, val, test; "" for none')
@@ -35,9 +33,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--small-classes",
         choices=("refuse", "drop", "merge"),
-        help="what to do with classes that are too small (default: refuse)",
+        help="what to do with classes below --min-class-images (default: refuse)",
     )
-    parser.add_argument("--min-class-images", metavar="N", type=int, help="which classes are too small")
+    parser.add_argument("--min-class-images", metavar="N", type=int, help="smallest class that is kept, in images")
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
     parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="file to write")
 
@@ -56,14 +54,9 @@ KEYS = (
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.config.loading import load_recipe
-    from edgedistill.core.text import printable
-    from edgedistill.models.supply import missing_weights
-    from edgedistill.new_project.inspect import inspect_and_write
+    from edgedistill.api.runs import new
 
     keys = {key: getattr(args, key) for key in KEYS} | {"leave_out": args.leave_out and tuple(args.leave_out)}
-    inspect_and_write(args.train, args.val, args.target, args.recipe, print, args.unlabelled, args.test, keys)
-    print(f"wrote {args.recipe}; next: edgedistill run {args.recipe}", flush=True)
-    for line in missing_weights(load_recipe(args.recipe)):
-        print(f"WEIGHTS: the run will stop at this: {printable(line)}")
+    places = {name: getattr(args, name) for name in ("val", "test", "unlabelled")}
+    new(args.train, args.recipe, **places, target=args.target, say=lambda line: print(line, flush=True), **keys)
     return 0

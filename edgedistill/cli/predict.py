@@ -1,72 +1,94 @@
-"""predict: speed and memory of one network on a board, without the board."""
+"""predict: classes of images, from a trained student on this computer."""
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
-from dataclasses import replace
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from edgedistill.errors import RecipeError
+from edgedistill.errors import UsageError
 
-HELP = "how fast would this network be on the board?"
+OF_ESTIMATE = ("--target", "--precision", "--image-px", "--classes", "--learn")  # its options, which were ours
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL.onnx|NAME", help="a file, or a network of the catalogue")
-    parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
+    parser.add_argument("source", type=Path, metavar="RUN|BUNDLE", help="run folder, or bundle folder")
+    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGES", help="image files, and folders of images")
+    parser.add_argument("--top", type=int, default=3, metavar="K", help="classes of each image (default: %(default)s)")
     parser.add_argument(
-        "--precision",
-        choices=("fp32", "fp16", "int8"),
-        default="fp16",
-        help="asked of the board (default: %(default)s)",
-    )
-    parser.add_argument("--image-px", type=int, metavar="N", help="input size of a named network (default: 224)")
-    parser.add_argument(
-        "--classes", type=int, default=1000, metavar="N", help="of a named network (default: %(default)s)"
+        "--model", choices=("student", "teacher"), default="student", help="network of the run (default: %(default)s)"
     )
     parser.add_argument(
-        "--learn",
-        type=Path,
-        metavar="REPORT.json",
-        help="first keep your board's own measurement, which refines the model",
+        "--annotate", type=Path, metavar="DIR", help="write copies of the images with class and probability drawn in"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a line of JSON for each image")
+    form.add_argument("--csv", action="store_true", help="print CSV, a line for each image")
+
+
+def refuse_old_form(argv: Sequence[str]) -> None:
+    """
+    Raises:
+        UsageError: the options of `predict` when it estimated speed.
+    """
+    old = next((word for word in argv[1:] if word.partition("=")[0] in OF_ESTIMATE), None)
+    if argv[:1] == ["predict"] and old is not None:
+        raise UsageError(
+            f"predict classifies images and has no {old.partition('=')[0]}; the speed of a network is estimated by: "
+            "edgedistill estimate, with the same options"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.prediction.model import predict
-    from edgedistill.prediction.text import text_from_prediction
+    from edgedistill.api.predictions import predict
 
-    model, image_px = args.model, args.image_px
-    precision = args.precision
-    if args.learn:
-        model, image_px, precision = _learned(args)
-    elif model is None:
-        raise RecipeError("which network? give a file or a name, like mobilenetv3_small_100")
-    found = predict(model, args.target, precision, image_px, args.classes)
-    print(json.dumps(found.as_dict, indent=1) if args.json else text_from_prediction(found))
-    return 0
+    show = _json_line if args.json else _Csv(args.top) if args.csv else None
+
+    def on_image(row: dict[str, Any]) -> None:
+        if row["reason"] is not None:
+            print(f"edgedistill predict: {row['reason']}", file=sys.stderr)
+        if show is not None:
+            show(row)
+
+    rows = predict(args.source, args.images, top=args.top, model=args.model, annotate=args.annotate, on_image=on_image)
+    if show is None:
+        print("\n".join(text_from_rows(rows)))
+    return 1 if any(row["reason"] is not None for row in rows) else 0
 
 
-def _learned(args: argparse.Namespace) -> tuple[str, int | None, str]:
-    from edgedistill.prediction.features import features_from_file
-    from edgedistill.prediction.model import features_of_name, is_file
-    from edgedistill.prediction.user_measurements import learn, measured_from_report
-    from edgedistill.progress.reporter import Talk
+def text_from_rows(rows: list[dict[str, Any]]) -> list[str]:
+    """A table: the image, then each class with its probability."""
+    from edgedistill.core.text_table import table_lines
 
-    measured = measured_from_report(args.learn)
-    model = args.model or measured.model
-    image_px = args.image_px or measured.image_px
-    if is_file(model):
-        features = features_from_file(Path(model))
-    elif image_px is None:
-        raise RecipeError(f"{args.learn} does not say the input's size; give --image-px or the .onnx file")
-    else:
-        features = features_of_name(model.partition(".")[0], image_px, args.classes)
-    count = learn(replace(measured, image_px=image_px), args.target, features)
-    Talk().say(
-        f"kept {measured.latency_ms:.2f} ms of {measured.model} on {measured.board}; "
-        f"{count} measurements of {args.target}"
-    )
-    return model, image_px, measured.precision
+    most = max(len(row["top"]) for row in rows)
+    cells = []
+    for row in rows:
+        pairs = [text for one in row["top"] for text in (one["class"], f"{100 * one['probability']:.1f} %")]
+        pairs = pairs or ["not classified"]
+        cells.append((row["path"], *pairs, *[""] * (2 * most - len(pairs))))
+    width = max(map(len, cells))
+    return table_lines([(*row, *[""] * (width - len(row))) for row in cells], right=range(2, width, 2))
+
+
+def _json_line(row: dict[str, Any]) -> None:
+    print(json.dumps(row))
+
+
+class _Csv:
+    """Lines of CSV: path, then class_N and probability_N, then reason."""
+
+    def __init__(self, top: int):
+        self._top, self._writer = top, csv.writer(sys.stdout, lineterminator="\n")
+        names = [f"{name}_{number}" for number in range(1, top + 1) for name in ("class", "probability")]
+        self._head: list[str] | None = ["path", *names, "reason"]
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        if self._head is not None:
+            self._writer.writerow(self._head)
+            self._head = None
+        pairs = [value for one in row["top"] for value in (one["class"], one["probability"])]
+        self._writer.writerow([row["path"], *pairs, *[""] * (2 * self._top - len(pairs)), row["reason"] or ""])

@@ -1,4 +1,4 @@
-"""rollback: a board serves again what it served before."""
+"""rollback: return a board to its previous release."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import json
 
 from edgedistill.cli.board_options import board_from_args, one_host
 
-HELP = "make a board serve again what it served before"
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     one_host(parser)
     parser.add_argument(
-        "--leave", metavar="ID", help="only if it serves this one: said twice, it does not go forth again"
+        "--leave", metavar="ID", help="roll back only if this release is current, so that repeating the command is safe"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    with board_from_args(args) as board:
-        found = board.rollback(args.leave).to_json()
+    from edgedistill.api.boards import rollback
     from edgedistill.records.board_answers import RollbackAnswer
 
+    found = rollback(args.host, leave=args.leave, **board_from_args(args))
     answer = RollbackAnswer.model_validate(found)
     print(
         json.dumps(found, indent=1)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from edgedistill.cli.run_options import overrides_from_args, run_options, run_recipe
-
-HELP = "every stage in turn; finished ones are skipped"
+from edgedistill.cli.run_options import plan_asked, print_result, run_asked, run_options
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +16,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.config.loading import load_recipe
+    from edgedistill.api.runs import run, stage
 
-    return run_recipe(args, load_recipe(args.recipe, overrides_from_args(args)), args.recipe.stem)
+    if args.dry_run:
+        return print_result(args, plan_asked(args, args.recipe))
+    work = run if args.stage is None else partial(stage, args.stage)
+    return print_result(args, run_asked(args, work, args.recipe))

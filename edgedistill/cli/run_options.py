@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgedistill.api.types import Artifact
+    from edgedistill.pipeline.plan import Planned
 
 
 def recipe_options(parser: argparse.ArgumentParser) -> None:
     """Of every verb that trains: where, with what, and how loud."""
-    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="where artifacts go (default: runs/RECIPE)")
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="run folder for the artifacts (default: runs/RECIPE)"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -26,97 +32,92 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         type=int,
         metavar="N",
-        help="train baseline and student N times: the mean gain and its 95 %% interval",
+        help="train baseline and student N times and report the mean gain with its 95 %% interval",
     )
     parser.add_argument(
-        "--force", action="append", default=[], metavar="STAGE", help="redo this stage although it is up to date"
+        "--force", action="append", default=[], metavar="STAGE", help="redo this stage even if it is up to date"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--events", metavar="FILE", help="add JSON lines about the work to this file; - is stdout")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress, only results")
+    parser.add_argument(
+        "--events", metavar="FILE", help="append progress events as JSON lines to this file; - is stdout"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only results, no progress")
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
     """Of `run` and of each stage's own verb."""
     recipe_options(parser)
     parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be done, what is kept and why, and stop"
+        "--dry-run", action="store_true", help="print what would be done, what would be kept and why; do nothing"
     )
 
 
-def overrides_from_args(args: argparse.Namespace) -> list[str]:
-    """`--set` and its shorthands, as `section.key=value`."""
-    return [*args.overrides, *([f"distill.seeds={args.seeds}"] if args.seeds is not None else [])]
-
-
-def command_of(args: argparse.Namespace) -> str:
-    """The command that runs all stages of this recipe, as advice repeats it.
-
-    Settings of [deploy] are left out: some are kept out of every artifact, and advice is about training.
-    """
-    recipe = getattr(args, "recipe", None)
-    words = ["edgedistill", "quickstart"] if recipe is None else ["edgedistill", "run", _from_here(recipe)]
-    if args.run_dir is not None:
-        words += ["--run-dir", _from_here(args.run_dir)]
-    if args.seeds is not None:
-        words += ["--seeds", str(args.seeds)]
-    for override in args.overrides:
-        words += ["--set", override] if not override.strip().startswith("deploy.") else []
-    return shlex.join(words)
-
-
-def _from_here(path: Path) -> str:
-    """Relative to the working directory where it lies below it: a report need not tell of a computer."""
-    return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)
-
-
-def run_dir_of(args: argparse.Namespace, name: str) -> Path:
-    """Where the run of the recipe `name`.toml lies."""
-    return args.run_dir or Path("runs") / name
-
-
-def talk_from_args(args: argparse.Namespace):
-    """The voice that the options ask for.
+def options_from_args(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of `recipe_options`, as `edgedistill.api.types.RunOptions` has them.
 
     Raises:
         UsageError: --json and --events - would share stdout.
         RunFolderError: the events' file cannot be written.
     """
+    from edgedistill.core.distributed import speaks
     from edgedistill.progress.events import EventLog
-    from edgedistill.progress.reporter import Talk
 
     if args.events == "-" and args.json:
         raise UsageError("--events - and --json both want stdout; name a file: --events events.jsonl")
-    return Talk(args.quiet, EventLog(args.events) if args.events and speaks() else None)
+    names = ("run_dir", "overrides", "seeds", "force", "quiet")
+    events = EventLog(args.events) if args.events and speaks() and not getattr(args, "dry_run", False) else None
+    return {**{name: getattr(args, name) for name in names}, "events": events}
 
 
-def run_asked(args: argparse.Namespace, recipe, name: str) -> Path | int:
-    """Run `args.stage`, or every stage: the JSON of the last one, or the exit code where there is
-    none, after a dry run or Ctrl-C."""
-    from edgedistill.pipeline.runner import plan_run, run_stages
+def run_asked(args: argparse.Namespace, work: Callable[..., Any], *what: Path, **more: Any) -> Any:
+    """Call one function of edgedistill.api that runs stages.
 
-    run_dir = run_dir_of(args, name)
-    if args.dry_run:
-        from edgedistill.pipeline.plan import json_from_plan, text_from_plan
+    Args:
+        work: takes `what`, the options of the command line, and `more`.
 
-        planned = plan_run(recipe, run_dir, args.stage, args.force)
-        print((json_from_plan if args.json else text_from_plan)(planned, run_dir))
-        return 0
-    talk = talk_from_args(args)
+    Returns:
+        What it returns; after Ctrl-C the exit code.
+    """
     try:
-        return run_stages(recipe, run_dir, talk, only=args.stage, force=args.force, command=command_of(args))
-    except KeyboardInterrupt:
-        return interrupted(args, f" in stage {talk.stage}" if talk.stage else "")
+        return work(*what, **options_from_args(args), **more)
+    except KeyboardInterrupt as stopped:
+        if not stopped.args:  # no stage was at work
+            raise
+        return interrupted(args, f" in stage {stopped}" if str(stopped) else "")
 
 
-def run_recipe(args: argparse.Namespace, recipe, name: str) -> int:
-    """Run what was asked for, and print what came of it."""
-    path = run_asked(args, recipe, name)
-    if isinstance(path, int):
-        return path
-    if speaks() and args.events != "-":
-        _print_result(path, args.json)
+def plan_asked(args: argparse.Namespace, recipe: Path) -> tuple[Planned, ...]:
+    """What `--dry-run` shows of `args.stage`, or of every stage."""
+    from edgedistill.api.runs import plan
+
+    names = ("run_dir", "overrides", "seeds", "force")
+    return plan(recipe, only=args.stage, **{name: getattr(args, name) for name in names})
+
+
+def print_result(args: argparse.Namespace, made: Any) -> int:
+    """Print the artifact, or the plan, that an api function returned; returns the exit code.
+
+    Args:
+        made: an Artifact; planned stages; an exit code; anything else was printed already.
+    """
+    from edgedistill.api.types import Artifact
+    from edgedistill.core.distributed import speaks
+
+    if isinstance(made, int):
+        return made
+    if isinstance(made, tuple):
+        _print_plan(args, made)
+    elif isinstance(made, Artifact) and speaks() and args.events != "-":
+        _print_artifact(made, args.json)
     return 0
+
+
+def _print_plan(args: argparse.Namespace, planned: tuple[Planned, ...]) -> None:
+    from edgedistill.api.options import run_dir_of
+    from edgedistill.pipeline.plan import json_from_plan, text_from_plan
+
+    run_dir = run_dir_of(getattr(args, "recipe", None) or getattr(args, "what", "quickstart"), args.run_dir)
+    print((json_from_plan if args.json else text_from_plan)(planned, run_dir))
 
 
 def interrupted(args: argparse.Namespace, where: str = "") -> int:
@@ -129,19 +130,13 @@ def interrupted(args: argparse.Namespace, where: str = "") -> int:
     return 130
 
 
-def _print_result(path: Path, as_json: bool) -> None:
+def _print_artifact(made: Artifact, as_json: bool) -> None:
     if as_json:
-        print(path.read_text(encoding="utf-8"), end="")
-    elif path.stem == "report":
-        from edgedistill.core.files import read_json
+        print(made.path.read_text(encoding="utf-8"), end="")
+    elif made.stage == "report":
         from edgedistill.reporting.summary import summary_table
 
-        print(summary_table(read_json(path)))
-        print(f"report: {path.with_suffix('.html')}")
+        print(summary_table(made.values))
+        print(f"report: {made.path.with_suffix('.html')}")
     else:
-        print(path)
-
-
-def speaks() -> bool:
-    """Under torchrun the first process speaks for all."""
-    return os.environ.get("RANK", "0") == "0"
+        print(made.path)

@@ -1,4 +1,4 @@
-"""status: what a board serves, and what it has."""
+"""status: which releases a board has, and which one it serves."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import json
 from edgedistill.cli.board_options import board_from_args
 from edgedistill.cli.board_options import one_host as options  # noqa: F401
 
-HELP = "what a board serves, and what it has"
-
 
 def run(args: argparse.Namespace) -> int:
-    with board_from_args(args) as board:
-        found = board.status().to_json()
+    from edgedistill.api.boards import status
+
+    found = status(args.host, **board_from_args(args))
     print(json.dumps(found, indent=1) if args.json else text_from_status(found, args.host))
     return 0
 

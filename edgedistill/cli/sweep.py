@@ -1,14 +1,11 @@
-"""sweep: settings of the student, on one teacher."""
+"""sweep: try settings of the student on one teacher."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from edgedistill.cli.run_options import interrupted, overrides_from_args, recipe_options, run_dir_of, talk_from_args
-
-HELP = "try settings of the student on one cached teacher"
+from edgedistill.cli.run_options import interrupted, options_from_args, recipe_options
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -20,23 +17,25 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="section.key=a,b,c",
         help="keys of [distill], student.model or student.weights, and the values to try",
     )
-    parser.add_argument("--trials", type=int, metavar="N", help="try N combinations, chosen by TPE, instead of all")
-    parser.add_argument("--storage", metavar="URL", help="Optuna storage that several machines share (default: a file)")
+    parser.add_argument("--trials", type=int, metavar="N", help="try N combinations chosen by TPE instead of all")
+    parser.add_argument("--storage", metavar="URL", help="Optuna storage shared by several machines (default: a file)")
     recipe_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.pipeline.sweep import Sweep, text_from_sweep
+    from edgedistill.api.options import run_dir_of
+    from edgedistill.api.runs import sweep
+    from edgedistill.pipeline.sweep import text_from_sweep
     from edgedistill.pipeline.sweep_axes import axes_from_text
 
-    run_dir = run_dir_of(args, args.recipe.stem)
-    talk = talk_from_args(args)
-    sweep = Sweep(args.recipe, overrides_from_args(args), axes_from_text(args.over), run_dir, talk)
+    options = options_from_args(args)
+    del options["force"]  # every trial that is not trained yet is trained
     try:
-        path = sweep.run(args.storage, args.trials)
+        result = sweep(args.recipe, axes_from_text(args.over), trials=args.trials, storage=args.storage, **options)
     except KeyboardInterrupt:
         return interrupted(args)
-    text = path.read_text(encoding="utf-8")
+    folder = run_dir_of(args.recipe, args.run_dir) / "sweep"
     if args.events != "-":
-        print(text if args.json else text_from_sweep(json.loads(text), path.parent))
+        text = (folder / "sweep.json").read_text(encoding="utf-8")
+        print(text if args.json else text_from_sweep(result, folder))
     return 0

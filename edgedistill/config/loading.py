@@ -40,21 +40,26 @@ def load_recipe(path: Path, overrides: Iterable[str] = (), settings: Mapping[str
     for override in overrides:
         apply_override(table, override)
     for name, value in (settings or {}).items():
-        _set_key(table, name, value, f"{name} = {value!r}")
+        set_key(table, name, value, f"{name} = {value!r}")
     return recipe_from_table(_with_absolute_paths(table, base), source=str(path))
 
 
-def recipe_from_sections(sections: Mapping[str, Any], file: Path | None) -> Recipe:
+def recipe_from_sections(sections: Mapping[str, Any], file: Path | None, overrides: Iterable[str] = ()) -> Recipe:
     """Sections as Python values, on top of a file when there is one.
 
     Args:
         sections: name -> keys; relative paths in them mean: relative to the working directory.
         file: a recipe, whose own paths are relative to itself.
+        overrides: `section.key=value` on top of the file and below the sections; paths as of the file, and
+            relative to the working directory without one.
 
     Raises:
         RecipeError: as `load_recipe`.
     """
-    table = {} if file is None else _with_absolute_paths(_table_from_file(file), file.parent.resolve())
+    table = {} if file is None else _table_from_file(file)
+    for override in overrides:
+        apply_override(table, override)
+    table = _with_absolute_paths(table, Path.cwd() if file is None else file.parent.resolve())
     given = {
         name: {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in keys.items()}
         if isinstance(keys, Mapping)
@@ -91,10 +96,11 @@ def apply_override(table: dict[str, Any], override: str) -> None:
     (shown,) = without_secrets([override])
     if not (equals and dot and key):
         raise RecipeError(f"--set {shown}: expected section.key=value, like distill.temperature=2")
-    _set_key(table, name.strip(), value_from_text(text), f"--set {shown}")
+    set_key(table, name.strip(), value_from_text(text), f"--set {shown}")
 
 
-def _set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:
+def set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:
+    """Put a value at `section.key`; `said` begins the refusal where the section is a value itself."""
     section, _, key = name.partition(".")
     table.setdefault(section, {})
     if not isinstance(table[section], dict):

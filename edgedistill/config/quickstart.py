@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from edgedistill.config.loading import apply_override, recipe_from_table
+from edgedistill.config.loading import apply_override, recipe_from_table, set_key
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import DataError
@@ -24,8 +24,11 @@ from edgedistill.errors import DataError
 _LABELS = {0.0: "functional", 1.0: "defective"}
 
 
-def quickstart_recipe(run_dir: Path, overrides: Iterable[str] = ()) -> Recipe:
+def quickstart_recipe(run_dir: Path, overrides: Iterable[str] = (), seeds: int | None = None) -> Recipe:
     """Write the image list beside the run and give the recipe for it.
+
+    Args:
+        seeds: above `distill.seeds`.
 
     Raises:
         DataError: the package `elpv-dataset` is not installed.
@@ -35,6 +38,8 @@ def quickstart_recipe(run_dir: Path, overrides: Iterable[str] = ()) -> Recipe:
     table["data"]["train"] = str(_image_list(run_dir).resolve())
     for override in overrides:
         apply_override(table, override)
+    if seeds is not None:
+        set_key(table, "distill.seeds", seeds, f"--seeds {seeds}")
     return recipe_from_table(table, source="quickstart.toml")
 
 

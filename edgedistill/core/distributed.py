@@ -37,6 +37,11 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def speaks() -> bool:
+    """Whether this process prints results: under `torchrun` the first, also outside of `joined`."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def local_rank() -> int:
     """Position on this machine: which of its GPUs."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -147,7 +147,7 @@ class Board:
         """Serve again what it served before.
 
         Args:
-            leave: only if it serves this one: said twice, it does not go forth again.
+            leave: roll back only if this release is current, so that repeating it is safe.
 
         Raises:
             BoardError, SshError: as `agent`.

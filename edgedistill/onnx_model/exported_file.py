@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from edgedistill.errors import ExportError
 from edgedistill_device.preprocess_spec import Preprocess, preprocess_from_dict
@@ -19,9 +20,32 @@ def preprocess_from_onnx(path: Path) -> Preprocess:
     Raises:
         ExportError: not exported by this project.
     """
-    model = onnx.load(str(path), load_external_data=False)
-    stored = {entry.key: entry.value for entry in model.metadata_props}
+    stored = _metadata(path)
     try:
         return preprocess_from_dict(json.loads(stored["preprocess"]))
     except (KeyError, ValueError) as error:
         raise ExportError(f"{path.name}: its metadata has no preprocessing of ours: {error}") from None
+
+
+def classes_from_onnx(path: Path) -> tuple[str, ...]:
+    """Names of this file's classes, from its metadata; index = logit position.
+
+    Raises:
+        ExportError: not exported by this project.
+    """
+    stored = _metadata(path)
+    try:
+        classes = json.loads(stored["classes"])
+    except (KeyError, ValueError, RecursionError) as error:
+        raise ExportError(f"{path.name}: its metadata has no classes of ours: {error}") from None
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ExportError(f"{path.name}: its metadata has no list of class names")
+    return tuple(classes)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except DecodeError as error:
+        raise ExportError(f"{path}: not a readable ONNX file: {error}; export it again") from None
+    return {entry.key: entry.value for entry in model.metadata_props}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -85,6 +86,14 @@ class Candidate:
                 "source": SOURCES[known.source],
             },
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Candidate:
+        """What `as_dict` gave."""
+        prediction = Prediction.from_dict(values)
+        accuracy = accuracies()[prediction.model] if values["imagenet"] else None
+        own = (values["preflight"], values["fps_ratio"], values["spare_mib"], _TIERS.index(values["verdict"]))
+        return cls(prediction, accuracy, *own)
 
 
 def choose(

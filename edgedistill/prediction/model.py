@@ -1,10 +1,11 @@
-"""`predict`: latency, FPS and memory of a network on a board, with an interval and where it comes from."""
+"""`edgedistill estimate`: latency, FPS and memory of a network on a board, with an interval and where it comes from."""
 
 from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "notes": list(self.notes)}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Prediction:
+        """What `as_dict` gave, further keys aside."""
+        own = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**{**own, "notes": tuple(own["notes"])})
+
 
 def predict(
     model: Path | str,
@@ -86,7 +93,7 @@ def predict(
         learned: instead of what the user's own measurements say.
 
     Raises:
-        RecipeError: no such network, board or size, or nothing published to predict from.
+        RecipeError: no such network, board or size, or nothing published to estimate from.
         PreflightError: the file cannot be read or counted.
     """
     board = load_target(target)

@@ -1,4 +1,4 @@
-"""What `predict` and `choose` print for a person."""
+"""What `estimate` and `choose` print for a person."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
 
 
 def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
-    """What the model of `edgedistill predict` expects of this network on the board, or why it says nothing.
+    """What the model of `edgedistill estimate` expects of this network on the board, or why it says nothing.
 
     The user's own measurements have no say: equal runs give equal reports on every computer.
 

@@ -233,7 +233,7 @@ def fleet_file(folder):
 
 
 def learned_reports(folder):
-    """A board's report for `predict --learn`, and what was kept of earlier ones: the first byte says which."""
+    """A board's report for `estimate --learn`, and what was kept of earlier ones: the first byte says which."""
     path, data = folder / "report.json", folder / "data"
     store = data / "edgedistill" / "measurements.json"
     features = Features(**dict.fromkeys(NAMES, 1e6))

@@ -151,7 +151,7 @@ def _residual(
 
 
 def main(words: list[str] | None = None) -> None:
-    """Fit, validate, store, print; docs/predict.md holds what it printed."""
+    """Fit, validate, store, print; docs/estimate.md holds what it printed."""
     from edgedistill.prediction.fitting.report import report_and_store
 
     parser = argparse.ArgumentParser(prog="python -m edgedistill.prediction.fitting.fit", description=__doc__)

@@ -182,10 +182,12 @@ def test_quickstart_names_what_is_missing(tmp_path):
     ],
 )
 def test_advice_repeats_the_command_without_secrets(typed, repeated):
+    from edgedistill.api.options import command_of
     from edgedistill.cli.main import build_parser
-    from edgedistill.cli.run_options import command_of
+    from edgedistill.cli.run_options import options_from_args
 
-    assert command_of(build_parser().parse_args(typed)) == repeated
+    args = build_parser().parse_args(typed)
+    assert command_of(getattr(args, "recipe", None), options_from_args(args)) == repeated
 
 
 @pytest.mark.slow

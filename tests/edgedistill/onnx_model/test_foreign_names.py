@@ -33,7 +33,7 @@ def test_check_repeats_no_name_of_a_file_as_it_is(hostile_onnx, capsys, words):
 def test_neither_do_fix_predict_bench_and_the_name_of_the_file_itself(hostile_onnx, capsys, tmp_path):
     for words in (
         ["check", hostile_onnx, "--fix", tmp_path / "fixed.onnx"],
-        ["predict", hostile_onnx],
+        ["estimate", hostile_onnx],
         ["bench", hostile_onnx],
     ):
         main([str(word) for word in words])

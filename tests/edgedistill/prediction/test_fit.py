@@ -104,7 +104,7 @@ def test_the_stored_constants_are_what_the_command_finds(nano):
 
 def test_the_page_shows_what_the_command_prints(nano):
     rows, _, by = nano
-    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "estimate.md").read_text(encoding="utf-8")
     for name, held in by.items():
         assert summary("jetson-nano", rows, name, held) in page
 

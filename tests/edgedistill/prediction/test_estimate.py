@@ -1,4 +1,4 @@
-"""`edgedistill predict`: a file, a name, a user's own measurements, and what is refused."""
+"""`edgedistill estimate`: a file, a name, a user's own measurements, and what is refused."""
 
 import json
 import subprocess
@@ -118,7 +118,7 @@ def test_a_network_unlike_the_published_ones_is_marked():
     ],
 )
 def test_refusals_are_one_line(arguments, said, capsys):
-    assert main(["predict", *arguments]) == 1
+    assert main(["estimate", *arguments]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
@@ -129,7 +129,7 @@ def test_own_measurements_move_later_predictions_and_are_named(tmp_path, capsys)
     before = predict("mobilenetv3_small_100", "jetson-nano")
     report = write(tmp_path, bench_report(compute_ms={"p50_ms": 1.5 * before.latency_ms}))
     for _ in range(2):  # the same network again replaces the first
-        assert main(["predict", "--learn", str(report), "--image-px", "224", "--json"]) == 0
+        assert main(["estimate", "--learn", str(report), "--image-px", "224", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.split("\n}\n")[0] + "}")
     # One network counts half: the geometric mean of 1.5 and of a second that agreed.
     assert found["latency_ms"] == pytest.approx(1.5**0.5 * before.latency_ms)
@@ -149,7 +149,7 @@ def test_a_run_s_report_is_learned_from_too(tmp_path):
     recipe = {"student": {"model": "squeezenet1_1"}, "data": {"image_px": 128}}
     path = tmp_path / "report.json"
     path.write_text(json.dumps({"device": device, "provenance": {"recipe": recipe}}))
-    assert main(["predict", "--learn", str(path)]) == 0
+    assert main(["estimate", "--learn", str(path)]) == 0
     kept = json.loads(store().read_text())["measurements"][0]
     assert (kept["model"], kept["image_px"], kept["latency_ms"]) == ("squeezenet1_1", 128, 8.0)
 
@@ -168,7 +168,7 @@ def test_a_run_s_report_is_learned_from_too(tmp_path):
 )
 def test_what_is_not_learned_from(tmp_path, capsys, changed, said):
     report = write(tmp_path, bench_report(**changed))
-    assert main(["predict", "--learn", str(report), "--image-px", "224"]) == 1
+    assert main(["estimate", "--learn", str(report), "--image-px", "224"]) == 1
     err = capsys.readouterr().err
     assert said in err
     assert err.count("\n") == 1
@@ -178,14 +178,14 @@ def test_what_is_not_learned_from(tmp_path, capsys, changed, said):
 def test_a_damaged_store_is_named(capsys):
     store().parent.mkdir(parents=True)
     store().write_text("{")
-    assert main(["predict", "resnet18"]) == 1
+    assert main(["estimate", "resnet18"]) == 1
     assert "measurements.json" in capsys.readouterr().err
 
 
 def test_a_name_is_predicted_without_torch_and_onnx():
     code = (
         "import sys; from edgedistill.cli.main import main; "
-        "assert main(['predict', 'resnet18', '--json']) == 0; "
+        "assert main(['estimate', 'resnet18', '--json']) == 0; "
         "assert not {'torch', 'onnx', 'timm', 'scipy', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

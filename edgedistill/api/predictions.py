@@ -1,0 +1,86 @@
+"""Classes of images, from a trained student on this computer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgedistill.api.types import PathLike
+
+
+def predict(
+    source: PathLike,
+    images: PathLike | Sequence[PathLike],
+    /,
+    *,
+    top: int = 3,
+    model: str = "student",
+    annotate: PathLike | None = None,
+    on_image: Callable[[dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Classify images with a trained network, on this computer: `edgedistill predict`.
+
+    Pixels are prepared by the code that the board runs, with the settings that are stored in the exported file.
+
+    Args:
+        source: a run folder, or a bundle folder.
+        images: image files, and folders that are searched at any depth.
+        top: how many classes of each image.
+        model: of a run, `student` or `teacher`.
+        annotate: a folder for copies of the images with class and probability drawn in.
+        on_image: called with each row as soon as it is there.
+
+    Returns:
+        A row for each image: `path`; `top`, at most that many of `class` and `probability`, the most likely first;
+        and `reason`, why an image has no class, or None.
+
+    Raises:
+        UsageError: a network's name or an ONNX file in place of a folder, `top` below 1, or copies that would
+            replace the images.
+        BundleError: no exported network there.
+        ExportError: an exported network that is not ours, or gives no classes.
+        DataError: no images.
+        RunFolderError: a copy cannot be written.
+    """
+    from edgedistill.data.find_images import find_images
+    from edgedistill.errors import UsageError
+    from edgedistill.onnx_model.classify import classify, network_of
+
+    _refuse_what_is_estimated(source)
+    if top < 1:
+        raise UsageError(f"--top {top}: expected at least 1 class")
+    network = network_of(Path(source), model)
+    named = [images] if isinstance(images, str | os.PathLike) else images
+    folder = None if annotate is None else Path(annotate)
+    found = find_images([Path(place) for place in named], leave_out=folder)
+    copies: list[Path] = []
+    if folder is not None:
+        from edgedistill.data.annotate import places_of_copies, write_annotated
+
+        copies = places_of_copies(folder, found)
+    rows = []
+    for number, one in enumerate(classify(network, (image.path for image in found), top)):
+        if copies and one.top and one.image is not None:
+            best = one.top[0]
+            write_annotated(copies[number], one.image, f"{best['class']} {100 * best['probability']:.1f} %")
+        rows.append({"path": str(found[number].path), "top": one.top, "reason": one.reason})
+        if on_image is not None:
+            on_image(rows[-1])
+    return rows
+
+
+def _refuse_what_is_estimated(source: PathLike) -> None:
+    """
+    Raises:
+        UsageError: `source` is what `edgedistill estimate` takes.
+    """
+    from edgedistill.errors import UsageError
+
+    path = Path(source)
+    if path.suffix == ".onnx" or not (path.exists() or len(path.parts) > 1):
+        raise UsageError(
+            f"{path} is no run or bundle folder. To classify images: edgedistill predict RUN IMAGES. The speed of a "
+            f"network is estimated by: edgedistill estimate {path}"
+        )

@@ -1,0 +1,120 @@
+"""Image files through an exported network, with pixels prepared as the board prepares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedistill.core.text import printable
+from edgedistill.errors import BundleError, ExportError, is_out_of_memory
+from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx
+from edgedistill.onnx_model.session import OnnxSession
+from edgedistill.records.layout import STUDENT, TEACHER
+from edgedistill_device.decode import read_image
+from edgedistill_device.errors import BackendError, ImageError, ManifestError
+from edgedistill_device.inference.classify import top_classes
+from edgedistill_device.manifest import NAME, read_manifest
+from edgedistill_device.preprocess import Preparer
+from edgedistill_device.preprocess_spec import Preprocess
+
+FILES = {"student": STUDENT, "teacher": TEACHER}  # model -> its file in RUN/export
+
+
+@dataclass(frozen=True)
+class Network:
+    """An exported file that classifies.
+
+    Attributes:
+        path: ONNX, one input (1, 3, H, W) float32.
+        classes: index = logit position.
+        preprocess: from decoded pixels to the input.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class Classified:
+    """One image.
+
+    Attributes:
+        image: (height, width, 3) uint8, RGB, as decoded; None where it cannot be read.
+        logits: (classes,) float32, or None.
+        top: the most likely classes, `class` and `probability` each, the most likely first.
+        reason: why there is none, or None.
+    """
+
+    image: np.ndarray | None
+    logits: np.ndarray | None
+    top: list[dict[str, Any]]
+    reason: str | None
+
+
+def network_of(folder: Path, model: str = "student") -> Network:
+    """The network of a run folder or of a bundle folder.
+
+    Args:
+        model: of a run, `student` or `teacher`; a bundle has its student alone.
+
+    Raises:
+        BundleError: neither of them, a bundle that is not whole, or the teacher of a bundle.
+        ExportError: an exported file that is not ours, or whose network gives no classes.
+    """
+    if (folder / NAME).is_file():
+        if model != "student":
+            raise BundleError(f"{folder}: a bundle has no {model}; give the run folder")
+        try:
+            manifest = read_manifest(folder, compiled=True)
+        except ManifestError as error:
+            raise BundleError(f"{folder}: {error}") from None
+        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess)
+    path = folder / "export" / FILES[model]
+    if not path.is_file():
+        raise BundleError(
+            f"{folder}: expected a run folder with export/{FILES[model]}, or a bundle folder; "
+            "`edgedistill run RECIPE.toml` makes both"
+        )
+    return Network(path, classes_from_onnx(path), preprocess_from_onnx(path))
+
+
+def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Classified]:
+    """Each file in turn; one that cannot be read ends nothing.
+
+    Raises:
+        ExportError: ONNX Runtime does not take the network, or it gives something else than a logit a class.
+    """
+    prepare = Preparer(network.preprocess)
+    with OnnxSession(network.path) as session:
+        for path in files:
+            try:
+                image = read_image(path, network.preprocess.sixteen_bit)
+            except ImageError as error:
+                yield Classified(None, None, [], printable(str(error)))
+                continue
+            logits = _logits(session, prepare(image), network.path)
+            if len(logits) != len(network.classes):
+                raise ExportError(
+                    f"{network.path}: expected a logit for each of {len(network.classes)} classes, got "
+                    f"{len(logits)} figures; a student that gives embeddings names no class"
+                )
+            try:
+                yield Classified(image, logits, top_classes(logits, network.classes, top), None)
+            except BackendError:
+                yield Classified(image, logits, [], f"{path}: the network gives NaN or infinity, which is no class")
+
+
+def _logits(session: OnnxSession, batch: np.ndarray, path: Path) -> np.ndarray:
+    """(1, 3, H, W) float32 -> the network's figures, (N,)."""
+    try:
+        return session.run(batch)[0].reshape(-1)
+    except Exception as error:  # ONNX Runtime's exception classes share no public base
+        if is_out_of_memory(error):
+            raise
+        reason = printable(str(error).splitlines()[0])
+        raise ExportError(f"{path}: ONNX Runtime does not take an image of {batch.shape}: {reason}") from None

@@ -1,0 +1,140 @@
+"""What is typed reaches the board and the recipe as it was typed: only `--set` and `--over` are TOML."""
+
+import json
+
+import pytest
+
+from edgedistill.cli.main import main
+from road import write_images
+
+TEXTS = ["123", "3.11", "true", "nan", "1e3", "0x10", "1979-05-27", "a=b", "/opt/3.11/bin/python3"]
+
+
+class Reached(Exception):
+    """The stages would begin here."""
+
+
+@pytest.fixture
+def recipes(tmp_path, monkeypatch):
+    """Recipes that were to be run, in a folder with r.toml."""
+    found = []
+
+    def run_stages(recipe, run_dir, talk, **more):
+        found.append(recipe)
+        raise Reached
+
+    monkeypatch.setattr("edgedistill.pipeline.runner.run_stages", run_stages)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.toml").write_text('[data]\ntrain = "x"\n[deploy]\nhosts = ["board"]\n')
+    return found
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_root_and_python_of_the_stage_deploy_are_text(recipes, text):
+    with pytest.raises(Reached):
+        main(["deploy", "r.toml", "--root", text, "--python", text])
+    assert (recipes[0].deploy.root, recipes[0].deploy.python) == (text, text)
+
+
+def test_other_options_that_stand_above_the_recipe(recipes, tmp_path):
+    with pytest.raises(Reached):
+        main(["deploy", "r.toml", "--ssh-config", "2024", "--until", "bench", "--runs", "70", "--seeds", "3"])
+    (recipe,) = recipes
+    assert recipe.deploy.ssh_config == str(tmp_path / "2024")
+    assert (recipe.deploy.until, recipe.deploy.bench_runs, recipe.distill.seeds) == ("bench", 70, 3)
+
+
+def test_what_no_root_can_be_is_refused_as_the_recipe_refuses_it(recipes, capsys):
+    assert main(["deploy", "r.toml", "--root", "a b"]) == 1
+    assert "deploy.root: " in capsys.readouterr().err
+    assert recipes == []
+
+
+def test_a_recipe_is_deployed_from_python_with_the_same_values(recipes):
+    import edgedistill
+
+    with pytest.raises(Reached):
+        edgedistill.deploy("r.toml", root="123", python="3.11", overrides=["distill.temperature=2"], seeds=2)
+    (recipe,) = recipes
+    assert (recipe.deploy.root, recipe.deploy.python) == ("123", "3.11")
+    assert (recipe.distill.temperature, recipe.distill.seeds) == (2.0, 2)
+
+
+def test_set_stands_below_python_values_and_its_paths_are_relative_to_the_recipe(recipes, tmp_path):
+    import edgedistill
+
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "r.toml").write_text('[data]\ntrain = "x"\n')
+    given = ["distill.temperature=2", "distill.views=3", "data.val=v"]
+    made = edgedistill.recipe("there/r.toml", overrides=given, distill={"temperature": 5.0})
+    assert (made.distill.temperature, made.distill.views) == (5.0, 3)
+    assert made.data.val == str(tmp_path / "there" / "v")
+
+
+@pytest.mark.parametrize("text", ["2024", "true", "3.11"])
+def test_hosts_and_groups_are_names(tmp_path, monkeypatch, text):
+    reached = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        "edgedistill.deployment.request.roll_out",
+        lambda fleet, *more: reached.append([board.name for board in fleet.boards]) or {"boards": [], "stopped": None},
+    )
+    monkeypatch.setattr("edgedistill.deployment.request.signed_bundle", lambda folder: None)
+    monkeypatch.setattr("edgedistill.deployment.request.bundle_in", lambda folder: folder)
+    (tmp_path / "boards.toml").write_text(
+        f'[defaults]\ntarget = "local"\n[groups."{text}"]\n[boards."{text}"]\ngroup = "{text}"\n[boards.other]\n'
+    )
+    assert main(["deploy", "bundle", "--fleet", "boards.toml", "--group", text, "--json"]) == 0
+    assert reached == [[text]]
+
+    monkeypatch.setattr(
+        "edgedistill.deployment.request.Deployment.each_host", lambda asked, *more: reached.append(asked.hosts) or []
+    )
+    assert main(["deploy", "bundle", "--host", text, "--host", "other"]) == 0
+    assert reached[1:] == [(text, "other")]
+
+
+@pytest.mark.slow
+def test_columns_of_new_are_names(tmp_path, monkeypatch):
+    from edgedistill.config.loading import load_recipe
+
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "a", per_class=6)
+    rows = [f"{path},{path.parent.name},{path.name}" for path in sorted((tmp_path / "a").glob("*/*.png"))]
+    (tmp_path / "t.csv").write_text("\n".join(["true,2024,3.11", *rows]) + "\n")
+    words = ["--path-column", "true", "--label-column", "2024", "--group-column", "3.11"]
+    assert main(["new", "--train", "t.csv", *words, "r.toml"]) == 0
+    data = load_recipe(tmp_path / "r.toml").data
+    assert (data.path_column, data.label_column, data.group_column) == ("true", "2024", "3.11")
+
+
+def test_a_dry_run_sends_nothing_to_a_board(tmp_path, monkeypatch, capsys):
+    """Before, `deploy BUNDLE --host BOARD --dry-run` deployed."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["deploy", "bundle", "--host", "board", "--dry-run"]) == 2
+    assert "--dry-run shows what the stages of a RECIPE.toml would do, got bundle" in capsys.readouterr().err
+
+
+def test_students_refresh_makes_the_table_again(monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr("edgedistill.onnx_model.student_table.refresh", lambda path, say: made.append(path.name))
+    assert main(["students", "--refresh", "--json"]) == 0
+    assert made == ["students.json"]
+    said = capsys.readouterr()
+    assert "the last refresh took" in said.err
+    assert json.loads(said.out)["target"] == "jetson-nano"
+
+
+def test_a_board_that_is_done_is_told_before_the_next_refuses(tmp_path, monkeypatch, capsys):
+    from edgedistill.errors import BoardError
+
+    def each_host(asked, *more):
+        yield {"host": "first", "model": "m", "id": "1", "executed": "fp16", "provenance": "p", "until": "build"}
+        raise BoardError("second: no")
+
+    monkeypatch.setattr("edgedistill.deployment.request.Deployment.each_host", each_host)
+    monkeypatch.setattr("edgedistill.deployment.request.bundle_in", lambda folder: folder)
+    assert main(["deploy", "bundle", "--host", "first", "--host", "second"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("first: m 1, ")
+    assert "second: no" in said.err
