@@ -5,12 +5,15 @@ import copy
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from edgedistill.core.files import write_json
 from edgedistill.deployment.bench import compare
 from edgedistill.deployment.board import Board, checked_bench
+from edgedistill.deployment.deploy import provenance_of, uploads_of
+from edgedistill.deployment.ssh import Upload
 from edgedistill.deployment.streams import Answer, object_from_line
 from edgedistill.errors import BoardError
 from edgedistill.records import benchmark, board_answers, deployment
@@ -291,6 +294,30 @@ def test_a_whole_answer_of_tensorrt_is_known_to_the_records():
     """Every key that the board's code writes is a field; what is read anywhere is an attribute."""
     assert {*engine_file.KEYS, "verb", "provenance"} == set(board_answers.BuildAnswer.model_fields)
     assert {*KEYS, *LATER} == set(benchmark.BenchAnswer.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("backend", "said", "shown"),
+    [
+        ("tensorrt", {"provenance": "measured: Nano"}, "measured: Nano"),
+        ("tensorrt", {"board": "Nano"}, "measured: Nano"),
+        ("tensorrt", {}, "measured: a board"),
+        ("onnxruntime", {"provenance": "measured: Nano"}, "stand-in: measured: Nano"),
+        ("onnxruntime", {"provenance": "stand-in: x86_64"}, "stand-in: x86_64"),
+    ],
+)
+def test_a_board_that_was_enrolled_as_a_stand_in_measures_nothing(backend, said, shown):
+    assert str(provenance_of(backend, board_answers.BuildAnswer.model_validate(said))) == shown
+
+
+@pytest.mark.parametrize(("name", "have"), [("../../secret", 0), ("", 0), ("a", -1)])
+def test_a_board_is_sent_no_file_but_those_of_the_bundle(answers, name, have):
+    bundle = SimpleNamespace(manifest=SimpleNamespace(files={"a": SimpleNamespace(bytes=5)}))
+    want = asked("want", answers["want"] | {"files": [{"name": name, "have": have}]})
+    with pytest.raises(BoardError, match="which is no file of this bundle; refused"):
+        uploads_of(want, bundle)
+    want = asked("want", answers["want"] | {"files": [{"name": "a", "have": 3}, {"name": "a", "have": 6}]})
+    assert uploads_of(want, bundle) == [Upload("a", 5, 3), Upload("a", 5, 0)]
 
 
 def test_texts_of_an_answer_are_fit_for_a_terminal_before_they_are_a_record():
