@@ -20,6 +20,7 @@ from edgedistill.core.text import printable_values
 from edgedistill.errors import DeviceError, RecipeError
 from edgedistill.prediction.features import Features
 from edgedistill.prediction.latency import constants, latency_ms, refuse_unless_fitted
+from edgedistill.records.provenance import Provenance
 from edgedistill_device.board.home import user_folder
 
 VERSION = 1
@@ -107,7 +108,7 @@ def measured_from_report(path: Path) -> Measured:
         raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
     if not all(isinstance(word, str) for word in (found.model, found.precision, found.board or "", found.state)):
         raise DeviceError(f"{path}: not a report of this project's bench: model, precision, board or state is no text")
-    if not provenance.startswith("measured") or not found.board:
+    if not provenance.is_measured or not found.board:
         raise DeviceError(f"{path}: {provenance}; only what a board measured can be learned from")
     if not 0 < found.latency_ms < math.inf:
         raise DeviceError(f"{path}: a latency of {found.latency_ms} ms was not measured")
@@ -116,7 +117,7 @@ def measured_from_report(path: Path) -> Measured:
     return found
 
 
-def _figures(report: dict[str, Any]) -> tuple[Measured, str]:
+def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
     """What is read of either report, and its provenance."""
     if "device" not in report:
         scope = report["compute_ms"] or report["host_ms"]
@@ -128,7 +129,7 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, str]:
             report["machine"]["board"],
             report["state"],
         )
-        return found, str(report["provenance"])
+        return found, Provenance.from_text(str(report["provenance"]))
     device, recipe = report["device"], report["provenance"]["recipe"]
     scope = device["latency_ms"]["compute"] or device["latency_ms"]["host"]
     found = Measured(
@@ -139,7 +140,7 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, str]:
         device["machine"]["board"],
         device["conditions"]["state"],
     )
-    return found, str(device["provenance"])
+    return found, Provenance.from_text(str(device["provenance"]))
 
 
 def learn(measured: Measured, target: str, features: Features) -> int:

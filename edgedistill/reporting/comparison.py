@@ -97,7 +97,7 @@ def compared(reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any
             for trial in sweep["trials"]
         ]
         caveats = _caveats(reports)
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(
             f"a report or a sweep of {', '.join(reports)} is not of our form ({type(error).__name__}: {error}); "
             "make it anew with `edgedistill report RECIPE.toml`"

@@ -12,10 +12,10 @@ from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.published import other_rows, published_rows
 from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill.records.provenance import Provenance
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill_device.benchmark.benchreport import LATER
 
-STAND_IN = "stand-in"
 _CONDITIONS = ("state", "clocks_mhz", "power_mode", "temperatures_c", "throttle", "absent")
 _STARTS = "_start_s"
 _OLDER = "its bench did not take them yet; make and time the bundle again"
@@ -34,7 +34,7 @@ def devices_of(hosts: list[dict[str, Any]], quantized: QuantizationRecord, recip
 
 def is_stand_in(device: dict[str, Any]) -> bool:
     """Whether a computer that is not the board answered in its place."""
-    return device["provenance"].startswith(STAND_IN)
+    return Provenance.from_text(device["provenance"]).is_stand_in
 
 
 def spot_of(device: dict[str, Any]) -> str:

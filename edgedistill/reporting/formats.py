@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup, escape
 
 from edgedistill.core.text import printable
+from edgedistill.records.provenance import Provenance
 
 
 def number(value: float, spec: str) -> str:
@@ -48,4 +49,4 @@ def breakable(name: str) -> Markup:
 
 def kind(provenance: str) -> str:
     """`stand-in: ONNX Runtime ...` -> `stand-in`."""
-    return provenance.partition(":")[0]
+    return str(Provenance.from_text(provenance).kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.reporting.chart import STUDENT, STYLED, TEACHER, new_figure, svg_of
+from edgedistill.reporting.formats import kind
 
 
 @STYLED
@@ -36,9 +37,7 @@ def ladder_figure(report: dict[str, Any]) -> str:
     margin = max(1.5, 0.18 * (max(shown) - min(shown)))
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set_xlim(-0.4, len(ladder) - 0.6)
-    axes.set_xticks(
-        range(len(ladder)), [f"{name}\n{step['provenance'].split(':')[0]}" for name, step in ladder.items()]
-    )
+    axes.set_xticks(range(len(ladder)), [f"{name}\n{kind(step['provenance'])}" for name, step in ladder.items()])
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test images, %")
     axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))

@@ -1,0 +1,90 @@
+"""Artifacts are read by attribute: how many string keys of theirs are still read, by package."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+from pydantic import BaseModel
+
+import edgedistill
+from edgedistill.records.artifacts import ARTIFACTS, artifact_kind
+from edgedistill.records.base import ArtifactStamp
+
+PACKAGE = Path(edgedistill.__file__).parent
+# Of the packages that artifacts pass through: string keys that are also a field of some record. None is read of an
+# artifact; they stand in report.json (`reporting`), in the metadata of weights, in a history under way, in arrays by
+# the name of a network. Lower a number when it falls.
+MOST = {
+    "stages": 24,
+    "pipeline": 13,
+    "quantization": 2,
+    "training": 16,
+    "evaluation": 2,
+    "data": 2,
+    "bundles": 9,
+    "reporting": 184,
+    "api": 1,
+}
+BY_TEXT = {("stages/report.py", "deploy")}  # a stage that has no record yet
+
+
+def fields_of(kind: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
+    if kind in seen:
+        return set()
+    seen.add(kind)
+    names = set(kind.model_fields)
+    for field in kind.model_fields.values():
+        for part in parts(field.annotation):
+            names |= fields_of(part, seen)
+    return names
+
+
+def parts(annotation) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in parts(part)]
+
+
+def known_keys() -> set[str]:
+    seen: set[type[BaseModel]] = set()
+    kinds = [*ARTIFACTS.values(), artifact_kind("evaluate", "embedding"), ArtifactStamp]
+    return set().union(*(fields_of(kind, seen) for kind in kinds))
+
+
+def trees() -> list[tuple[str, ast.Module]]:
+    files = sorted(PACKAGE.rglob("*.py"))
+    return [(str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))) for path in files]
+
+
+def key_read(node: ast.AST) -> str | None:
+    """The text of `x["text"]` or `x.get("text")`."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.slice, ast.Constant):
+        return node.slice.value if isinstance(node.slice.value, str) else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get" and node.args:
+        first = node.args[0]
+        return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    return None
+
+
+def test_no_more_keys_of_artifacts_are_read_as_text():
+    keys, found = known_keys(), Counter()
+    for name, tree in trees():
+        reads = [key_read(node) for node in ast.walk(tree)]
+        found[name.partition("/")[0]] += sum(read in keys for read in reads if read is not None)
+    assert {"top1_fraction", "kept_float", "parameters", "sha256"} <= keys
+    over = {name: count for name, count in found.items() if count > MOST.get(name, count)}
+    assert MOST.keys() <= found.keys()
+    assert over == {}, "read a record's attribute, or lower the count elsewhere"
+
+
+def test_a_stage_asks_for_records():
+    """`context.values("stage")` and `run.artifact("stage")` give text keys: only for a stage without a record."""
+    found = set()
+    for name, tree in trees():
+        for node in ast.walk(tree):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            owner = ast.unparse(node.func.value)
+            if (owner, node.func.attr) in {("context", "values"), ("run", "artifact"), ("context.run", "artifact")}:
+                found.add((name, ast.literal_eval(node.args[0])))
+    assert found == BY_TEXT
