@@ -227,10 +227,8 @@ def _train(
     if history is None:
         return
     history.close()
-    steps = order.steps_per_epoch * config.epochs
-    network = described(
-        images, subject, record.with_name(subject.file), device, config.seed, config.epochs, steps, rows
-    )
+    steps, file = order.steps_per_epoch * config.epochs, record.with_name(subject.file)
+    network = described(images, subject, file, device, config.seed, config.epochs, steps, rows)
     if training.went_back is not None:
         network = network.model_copy(update={"went_back": WentBack(**training.went_back)})
     if training.best is not None:

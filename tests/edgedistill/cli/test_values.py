@@ -5,6 +5,8 @@ import json
 import pytest
 
 from edgedistill.cli.main import main
+from edgedistill.models.students import stored
+from edgedistill.records.deployment import BoardDeployment, FleetRecord
 from road import write_images
 
 TEXTS = ["123", "3.11", "true", "nan", "1e3", "0x10", "1979-05-27", "a=b", "/opt/3.11/bin/python3"]
@@ -71,13 +73,27 @@ def test_set_stands_below_python_values_and_its_paths_are_relative_to_the_recipe
     assert made.data.val == str(tmp_path / "there" / "v")
 
 
+def nothing_done(fleet):
+    return FleetRecord(
+        version=1,
+        fleet=fleet.name,
+        id="1",
+        model="m",
+        target="local",
+        serial=1,
+        until="build",
+        stopped=None,
+        boards=[],
+    )
+
+
 @pytest.mark.parametrize("text", ["2024", "true", "3.11"])
 def test_hosts_and_groups_are_names(tmp_path, monkeypatch, text):
     reached = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "edgedistill.deployment.request.roll_out",
-        lambda fleet, *more: reached.append([board.name for board in fleet.boards]) or {"boards": [], "stopped": None},
+        lambda fleet, *more: reached.append([board.name for board in fleet.boards]) or nothing_done(fleet),
     )
     monkeypatch.setattr("edgedistill.deployment.request.signed_bundle", lambda folder: None)
     monkeypatch.setattr("edgedistill.deployment.request.bundle_in", lambda folder: folder)
@@ -117,7 +133,9 @@ def test_a_dry_run_sends_nothing_to_a_board(tmp_path, monkeypatch, capsys):
 
 def test_students_refresh_makes_the_table_again(monkeypatch, capsys):
     made = []
-    monkeypatch.setattr("edgedistill.onnx_model.student_table.refresh", lambda path, say: made.append(path.name))
+    monkeypatch.setattr(
+        "edgedistill.onnx_model.student_table.refresh", lambda path, say: made.append(path.name) or stored()
+    )
     assert main(["students", "--refresh", "--json"]) == 0
     assert made == ["students.json"]
     said = capsys.readouterr()
@@ -129,7 +147,18 @@ def test_a_board_that_is_done_is_told_before_the_next_refuses(tmp_path, monkeypa
     from edgedistill.errors import BoardError
 
     def each_host(asked, *more):
-        yield {"host": "first", "model": "m", "id": "1", "executed": "fp16", "provenance": "p", "until": "build"}
+        row = {
+            "host": "first",
+            "id": "1",
+            "model": "m",
+            "target": "local",
+            "serial": 1,
+            "until": "build",
+            "requested": "fp16",
+        }
+        yield BoardDeployment.model_validate(
+            {**row, "backend": "tensorrt", "executed": "fp16", "provenance": "measured: p"}
+        )
         raise BoardError("second: no")
 
     monkeypatch.setattr("edgedistill.deployment.request.Deployment.each_host", each_host)
