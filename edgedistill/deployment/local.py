@@ -1,4 +1,4 @@
-"""The bundle on this computer: the board's own commands with the backend of targets/local.toml, a stand-in."""
+"""The bundle on this computer: the board's own commands with ONNX Runtime or another stand-in."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ TIMEOUT_SECONDS = 600
 LOCAL = "local"  # this computer as a target
 
 
-def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> dict[str, Any]:
+def verify_and_bench(
+    bundle: Path, runs: int, python: str = sys.executable, backend: str | None = None
+) -> dict[str, Any]:
     """Run `python3 -m edgedistill_device verify` and `bench` from the bundle's folder.
 
     Args:
         bundle: its own edgedistill_device/ and edgedistill_calibration/ are what runs.
         runs: timed calls.
-        python: interpreter with numpy, OpenCV and ONNX Runtime.
+        python: interpreter with numpy, OpenCV and the runtime.
+        backend: of BACKENDS; that of targets/local.toml when None.
 
     Returns:
         backend, provenance, requested, executed, verify and bench: the JSON of each verb.
@@ -34,16 +37,17 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
     Raises:
         DeviceError: a verb refused; its own line is the message.
     """
+    backend = backend or load_target(LOCAL).backend
     try:
-        verified = json.loads(_last_line(python, bundle, "verify"))
-        report = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+        verified = json.loads(_last_line(python, bundle, "verify", "--backend", backend))
+        report = report_from_line(_last_line(python, bundle, "bench", "--backend", backend, "--runs", str(runs)))
         samples = _samples(bundle, report["samples_file"])
     except (ValueError, BenchError) as error:
         raise DeviceError(f"on this computer: not the line that was expected: {error}") from None
     finally:  # a bundle holds nothing of one machine
         shutil.rmtree(bundle / "work", ignore_errors=True)
     return {
-        "backend": load_target(LOCAL).backend,
+        "backend": backend,
         "provenance": report["provenance"],
         "requested": report["requested"],
         "executed": report["executed"],
@@ -54,7 +58,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> d
 
 
 def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
-    command = [python, "-m", package_in(bundle), verb, "--backend", load_target(LOCAL).backend, *options]
+    command = [python, "-m", package_in(bundle), verb, *options]
     # A PYTHONPATH of the workstation would let another edgedistill_device win over the bundle's.
     environment = child_environment(PYTHONDONTWRITEBYTECODE="1")
     environment.pop("PYTHONPATH", None)

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.config.target import load_target
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import SignedBundle, Wanted, deploy, signed_bundle
-from edgedistill.deployment.local import verify_and_bench
+from edgedistill.deployment.local import LOCAL, verify_and_bench
 from edgedistill.deployment.ssh import Connection
+from edgedistill.onnx_model.backends import backend_here
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
 from edgedistill.records.layout import STUDENT, TEACHER
 from edgedistill.records.result import Result
 
-LOCAL = "local"
 _BOARDS = "boards"
 
 
@@ -29,7 +30,8 @@ def run(context: StageContext) -> Result:
     hosts = []
     for host in wanted.hosts:
         if host == LOCAL:
-            hosts.append({"host": host, **verify_and_bench(folder, wanted.bench_runs)})
+            backend = backend_here(load_target(context.recipe.target.device)).name
+            hosts.append({"host": host, **verify_and_bench(folder, wanted.bench_runs, backend=backend)})
         else:
             hosts.append(_on_board(context, host, bundle))
     values = {"hosts": hosts, "speedup_here": _speedup_here(context, wanted.bench_runs)}
