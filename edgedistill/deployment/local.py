@@ -1,4 +1,4 @@
-"""The bundle on this computer: the board's own commands with the backend of targets/local.toml, a stand-in."""
+"""The bundle on this computer: the board's own commands with ONNX Runtime or another stand-in."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ TIMEOUT_SECONDS = 600
 LOCAL = "local"  # this computer as a host of a deployment
 
 
-def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> TimedBundle:
+def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable, backend: str | None = None) -> TimedBundle:
     """Run `python3 -m edgedistill_device verify` and `bench` from the bundle's folder.
 
     Args:
         bundle: its own edgedistill_device/ and edgedistill_calibration/ are what runs.
         runs: timed calls.
-        python: interpreter with numpy, OpenCV and ONNX Runtime.
+        python: interpreter with numpy, OpenCV and the runtime.
+        backend: of BACKENDS; that of targets/local.toml when None.
 
     Raises:
         DeviceError: a verb refused; its own line is the message.
     """
+    backend = backend or load_target(LOCAL).backend
     try:
-        said = json.loads(_last_line(python, bundle, "verify"))
+        said = json.loads(_last_line(python, bundle, "verify", "--backend", backend))
         verified = VerifyAnswer.from_json(said, "edgedistill_device verify on this computer", DeviceError)
-        said = report_from_line(_last_line(python, bundle, "bench", "--runs", str(runs)))
+        said = report_from_line(_last_line(python, bundle, "bench", "--backend", backend, "--runs", str(runs)))
         report = BenchAnswer.from_json(said, "edgedistill_device bench on this computer", DeviceError)
         samples = _samples(bundle, report.samples_file)
     except (ValueError, BenchError) as error:
@@ -45,7 +47,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> T
         shutil.rmtree(bundle / "work", ignore_errors=True)
     return TimedBundle(
         host=LOCAL,
-        backend=load_target(LOCAL).backend,
+        backend=backend,
         provenance=report.provenance,
         requested=report.requested,
         executed=report.executed,
@@ -56,7 +58,7 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable) -> T
 
 
 def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
-    command = [python, "-m", package_in(bundle), verb, "--backend", load_target(LOCAL).backend, *options]
+    command = [python, "-m", package_in(bundle), verb, *options]
     # A PYTHONPATH of the workstation would let another edgedistill_device win over the bundle's.
     environment = child_environment(PYTHONDONTWRITEBYTECODE="1")
     environment.pop("PYTHONPATH", None)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.config.target import load_target
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import SignedBundle, Wanted, deploy, signed_bundle
 from edgedistill.deployment.local import LOCAL, verify_and_bench
 from edgedistill.deployment.ssh import Connection
+from edgedistill.onnx_model.backends import backend_here
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
 from edgedistill.records.deployment import BoardDeployment, DeployRecord, SpeedupHere, TimedBundle
@@ -29,7 +31,8 @@ def run(context: StageContext) -> Result:
     hosts: list[BoardDeployment | TimedBundle] = []
     for host in wanted.hosts:
         if host == LOCAL:
-            hosts.append(verify_and_bench(folder, wanted.bench_runs))
+            backend = backend_here(load_target(context.recipe.target.device)).name
+            hosts.append(verify_and_bench(folder, wanted.bench_runs, backend=backend))
         else:
             hosts.append(_on_board(context, host, bundle))
     record = DeployRecord(hosts=hosts, speedup_here=_speedup_here(context, wanted.bench_runs))

@@ -10,14 +10,14 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.config.target import Target
+from edgedistill.config.target import Target, load_target
 from edgedistill.errors import RecipeError
 from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
 if TYPE_CHECKING:
     from edgedistill.onnx_model.findings import Finding, Graph
 
-__all__ = ["BACKENDS", "DEFAULT", "Backend", "backend_named", "backend_of", "executed_precision"]
+__all__ = ["BACKENDS", "DEFAULT", "Backend", "backend_here", "backend_named", "backend_of", "executed_precision"]
 
 
 class Backend:
@@ -91,6 +91,12 @@ def backend_of(target: Target) -> Backend:
         RecipeError: its file names none that is known.
     """
     return backend_named(target.backend)
+
+
+def backend_here(target: Target) -> Backend:
+    """What runs a target's bundle on this computer: its own runtime, or for TensorRT the stand-in of `local`."""
+    named = backend_of(target)
+    return named if named.stand_in else backend_of(load_target("local"))
 
 
 def executed_precision(target: Target, requested: str) -> tuple[str, str]:

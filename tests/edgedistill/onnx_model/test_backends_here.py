@@ -14,7 +14,7 @@ import pytest
 from documents import FENCE
 from edgedistill.config.target import load_target, target_names
 from edgedistill.errors import RecipeError
-from edgedistill.onnx_model.backends import BACKENDS, backend_named, backend_of, executed_precision
+from edgedistill.onnx_model.backends import BACKENDS, backend_here, backend_named, backend_of, executed_precision
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill_device.engine import runners
 
@@ -46,6 +46,12 @@ def test_every_target_names_a_runtime_that_is_known():
     assert {name: backend_of(load_target(name)).name for name in target_names()} == {
         name: "onnxruntime" if name == "local" else "tensorrt" for name in target_names()
     }
+
+
+def test_a_bundle_runs_here_in_its_own_runtime_or_in_the_stand_in():
+    assert backend_here(with_opencv()).name == "opencv"
+    assert backend_here(load_target("local")).name == "onnxruntime"
+    assert backend_here(load_target("jetson-nano")).name == "onnxruntime"
 
 
 def test_an_unknown_runtime_is_refused_with_those_that_are_known():
