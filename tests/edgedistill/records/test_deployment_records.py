@@ -22,6 +22,7 @@ from edgedistill.records.board_answers import AgentFile, BoardFile
 from edgedistill.records.deployment import BoardDeployment, DeployRecord, Receipt, TimedBundle
 from edgedistill_device.benchmark.benchreport import KEYS, LATER
 from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.runners import BACKENDS
 
 ROOT = Path(__file__).parents[3]
 LEFT = ROOT / "tests" / "upgrade" / "left.tar.xz"
@@ -209,7 +210,7 @@ def test_a_value_of_another_type_is_one_line(answers, verb):
             "status: not of our form, or without a board.json of ours; edgedistill enrol",
         ),
         ("status", {"board": None}, "status: not of our form, or without a board.json of ours; edgedistill enrol"),
-        ("status", {"board": {"backend": "abacus"}}, "expected one of tensorrt, onnxruntime, got 'abacus'"),
+        ("status", {"board": {"backend": "abacus"}}, f"expected one of {', '.join(BACKENDS)}, got 'abacus'"),
         ("status", {"proven": 1}, "proven: Input should be a valid boolean, got 1"),
         ("doctor", {"checks": {}}, "doctor: its checks are not of our form"),
         ("doctor", {"checks": [{"name": "disk"}]}, "doctor: its checks are not of our form"),
