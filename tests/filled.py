@@ -25,6 +25,7 @@ def records_of(stages: dict[str, dict[str, Any]]) -> StageRecords:
     found = {
         name: filled(kind, stages.get(name, {})) if name in stages or name not in OPTIONAL else None
         for name, kind in ARTIFACTS.items()
+        if name != "report"
     }
     return StageRecords(**found, deploy=stages.get("deploy", {}))
 

@@ -1,4 +1,4 @@
-"""Which record a stage's JSON is. Stages `deploy` and `report` still hand over plain values."""
+"""Which record a stage's JSON is. Stage `deploy` still hands over plain values."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from edgedistill.records.data import DataRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
 from edgedistill.records.quantization import QuantizationRecord
+from edgedistill.records.report import ReportRecord
 from edgedistill.records.training import (
     AssistRecord,
     BaselineRecord,
@@ -29,6 +30,7 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
     ExportRecord,
     QuantizationRecord,
     BundleRecord,
+    ReportRecord,
 )
 ARTIFACTS = {kind.stage: kind for kind in _KINDS}
 """Stage name -> its record."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from edgedistill.records.base import ArtifactRecord, Number, Record
+from edgedistill.records.base import ArtifactRecord, Fraction, Number, Record
 
 
 class Spread(Record):
@@ -41,7 +41,7 @@ class DataSummary(NamedGroups):
     """By split; absent of older releases."""
     groups: dict[str, int] = {}
     """By split; absent of older releases."""
-    majority_fraction: Number
+    majority_fraction: Fraction
     """Share of the largest class in the test images."""
     unreadable_count: int
     unreadable: list[str] = []
@@ -60,7 +60,7 @@ class DataSummary(NamedGroups):
     grey_images: int = 0
     height_px: Spread | None = None
     width_px: Spread | None = None
-    seen_fraction: Number = 1
+    seen_fraction: Fraction = 1
     """Mean share of a picture's area that the network is shown."""
     sixteen_bit_images: int = 0
     """Absent with the two keys below where there are none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from edgedistill.records.base import ArtifactRecord, Number, Record
+from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
 
 METRICS = ("top1_fraction", "balanced_accuracy_fraction")
 
@@ -12,8 +12,8 @@ METRICS = ("top1_fraction", "balanced_accuracy_fraction")
 class Scores(Record):
     """Both metrics on one set of images, 0..1."""
 
-    top1_fraction: Number
-    balanced_accuracy_fraction: Number
+    top1_fraction: Fraction
+    balanced_accuracy_fraction: Fraction
 
     def metric(self, name: str) -> float:
         """The value of one of METRICS.
@@ -30,9 +30,9 @@ class NetworkFigures(Scores):
     """One network on one set of labelled images."""
 
     images: int
-    top1_interval: list[Number]
+    top1_interval: Interval
     """Low and high of the 95 % Wilson interval, fractions."""
-    per_class_recall: dict[str, Number | None]
+    per_class_recall: dict[str, Fraction | None]
     """Class name -> fraction; None where the class has no image."""
     confusion: list[list[int]]
     """A row for each true class: images by predicted class."""
@@ -43,7 +43,7 @@ class ValidationFigures(NetworkFigures):
 
     loss: Number | None
     """Mean cross-entropy, nats; None of an embedding."""
-    calibration_error: Number | None = None
+    calibration_error: Fraction | None = None
     """Expected calibration error, 0..1; absent of an embedding."""
 
 
@@ -78,7 +78,7 @@ class EvaluationRecord(ArtifactRecord):
     baseline: NetworkFigures
     student: NetworkFigures
     images: int
-    teacher_agreement_fraction: Number
+    teacher_agreement_fraction: Fraction
     """Share of the test images that student and teacher give the same class."""
     student_only_correct: int
     """Images that the student has right and the baseline has not."""
@@ -99,7 +99,7 @@ class EvaluationRecord(ArtifactRecord):
 class RecallAt1(Record):
     """How often the nearest other image is of the same class."""
 
-    recall_at_1_fraction: Number
+    recall_at_1_fraction: Fraction
     images: int
     """That were asked about."""
     left_out_images: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from edgedistill.records.base import ArtifactRecord, Number, Record
+from edgedistill.records.base import ArtifactRecord, Fraction, Number, Record
 
 
 class Proof(Record):
@@ -13,7 +13,7 @@ class Proof(Record):
     max_abs_difference: Number
     max_relative_difference: Number
     """Over the largest output."""
-    top1_agreement_fraction: Number
+    top1_agreement_fraction: Fraction
     opset: int
     ir: int
     """Version of ONNX's own format."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from edgedistill.records.base import ArtifactRecord, Number, Record
+from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
 from edgedistill.records.evaluation import Scores
 from edgedistill.records.provenance import ProvenanceField
 
@@ -12,13 +12,13 @@ from edgedistill.records.provenance import ProvenanceField
 class PrecisionStep(Record):
     """A precision against the float network on the same images."""
 
-    top1_fraction: Number
+    top1_fraction: Fraction
     drop_points: Number
     """Top-1 of float minus this, of 100."""
     drop_standard_error_points: Number
-    drop_interval_points: list[Number] = []
+    drop_interval_points: Interval = []
     """Low and high, 95 %; absent of older releases."""
-    agreement_fraction: Number
+    agreement_fraction: Fraction
     """Share of the images with the same class as float."""
     sqnr_db: Number | None
     """Signal to quantization noise of the logits; None without noise, or where it is not finite."""
@@ -27,7 +27,7 @@ class PrecisionStep(Record):
 class PrecisionFigures(PrecisionStep, Scores):
     """All figures of a precision."""
 
-    top1_interval: list[Number]
+    top1_interval: Interval
     """Low and high of the 95 % Wilson interval, fractions."""
     max_relative_logit_difference: Number | None = None
     """Largest difference of a logit from float, over the largest logit; None where it is not finite."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from edgedistill.records.base import ArtifactRecord, Number, Record
+from edgedistill.records.base import ArtifactRecord, Fraction, Number, Record
 from edgedistill.records.evaluation import METRICS, ValidationFigures
 
 
@@ -20,8 +20,8 @@ class Epoch(Record):
     """At the end of the epoch."""
     eval_loss: Number | None = None
     """None of an embedding."""
-    eval_top1_fraction: Number
-    eval_balanced_accuracy_fraction: Number
+    eval_top1_fraction: Fraction
+    eval_balanced_accuracy_fraction: Fraction
 
     def metric(self, name: str) -> float:
         """The value of one of `evaluation.METRICS` on the validation images.
@@ -166,7 +166,7 @@ class LogitsRecord(ArtifactRecord):
     """Of each image."""
     bytes: int
     classes: int
-    train_top1_fraction: Number | None
+    train_top1_fraction: Fraction | None
     """How often the teacher gives the label, over all views; None where views have no single label."""
 
 
@@ -176,7 +176,7 @@ class SynthesisRecord(ArtifactRecord):
     stage: ClassVar[str] = "synthesise"
 
     images: int
-    wanted_fraction: Number
+    wanted_fraction: Fraction
     """Share that the teacher takes for the class that they were made for."""
     bn_loss_first: Number
     """Distance from the teacher's batch-norm statistics at the first step, of the first batch."""

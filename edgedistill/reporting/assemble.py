@@ -8,6 +8,7 @@ from typing import Any
 from edgedistill.config.recipe import Recipe
 from edgedistill.records.evaluation import NetworkFigures
 from edgedistill.records.export import ExportedNetwork
+from edgedistill.records.report import VERSION
 from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import TrainedNetwork
 from edgedistill.reporting.advice import advice_of, warnings_of
@@ -19,7 +20,6 @@ from edgedistill.reporting.provenance import provenance_of
 from edgedistill.reporting.running_cost import running_cost_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
-VERSION = 2  # of report.json; report.schema.json describes it
 _TEST = "measured: PyTorch on this computer, test images"
 # What is taken over as it is: of the student's export, of stage `data`.
 _PROOF = ("max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset", "ir")

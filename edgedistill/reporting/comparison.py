@@ -12,7 +12,7 @@ from edgedistill.core.pareto import pareto_front
 from edgedistill.core.text import printable
 from edgedistill.core.text_table import table_lines
 from edgedistill.errors import RunFolderError
-from edgedistill.reporting.assemble import VERSION as REPORT_VERSION
+from edgedistill.records.report import VERSION as REPORT_VERSION
 from edgedistill.reporting.devices import board_mib, place_of
 from edgedistill.reporting.formats import kind
 from edgedistill.reporting.sweep_results import load_sweep

@@ -13,6 +13,7 @@ from edgedistill.pipeline.sweep import artifacts_of
 from edgedistill.pipeline.table import stage_named, stages_read
 from edgedistill.records.artifacts import ARTIFACTS
 from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
+from edgedistill.records.report import ReportRecord
 from edgedistill.records.result import Result
 from edgedistill.records.stages import StageRecords
 from edgedistill.reporting.assemble import report_from_stages
@@ -37,12 +38,14 @@ def run(context: StageContext) -> Result:
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))
     write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures).encode())
-    return Result(report, ("report.html",))
+    return Result(ReportRecord.from_json(report, "report"), ("report.html",))
 
 
 def _records(context: StageContext) -> StageRecords:
     present = stages_read(stage_named("report"), context.recipe)
-    found = {name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items()}
+    found = {
+        name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
+    }
     return StageRecords(**found, deploy=context.values("deploy"))
 
 

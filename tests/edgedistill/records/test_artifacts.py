@@ -18,7 +18,7 @@ from edgedistill.records.export import ExportRecord
 from edgedistill.records.training import TeacherRecord
 
 LEFT = Path(__file__).parents[2] / "upgrade" / "left.tar.xz"
-WITHOUT_A_RECORD = {"deploy", "report"}
+WITHOUT_A_RECORD = {"deploy"}
 OPTIONAL = {"synthesise", "assist"}  # stages that the stored and the finished run have not
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.recipe import Recipe
-from edgedistill.reporting.assemble import VERSION
+from edgedistill.records.report import VERSION, ReportRecord, report_schema
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.summary import WIDTH, summary_table
@@ -276,19 +276,29 @@ def validator():
     return jsonschema.Draft202012Validator(schema)
 
 
+def test_the_stored_schema_is_that_of_the_record():
+    stored = json.loads((resources.files("edgedistill.reporting") / "report.schema.json").read_text(encoding="utf-8"))
+    assert stored == report_schema(), "python docs/make_report_schema.py > edgedistill/reporting/report.schema.json"
+
+
 def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swept):
     check = validator()
     assert check.schema["properties"]["version"] == {"const": VERSION}
-    check.validate(report_of(stages, recipe))
+
+    def validate(report):
+        check.validate(report)
+        assert json.dumps(ReportRecord.from_json(report, "report").to_json()) == json.dumps(report)
+
+    validate(report_of(stages, recipe))
     with_cost = with_keys(recipe, cost={"currency": "EUR", "cloud_price_per_hour": 1})
     pair = disagreement(
         ("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6), stages["data"]["classes"], [f"{i}" for i in range(6)]
     )
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    check.validate(report_of(stages, with_cost, [pair], swept=swept(recipe, stages)))
+    validate(report_of(stages, with_cost, [pair], swept=swept(recipe, stages)))
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
     report = report_of(stages, recipe)
-    check.validate(report)
+    validate(report)
     for fault in ({"version": 1}, {"surprise": 1}, {"retention_fraction": "high"}):
         assert not check.is_valid({**report, **fault}), fault
 

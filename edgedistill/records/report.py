@@ -1,0 +1,313 @@
+"""report.json: every figure of a run with where it comes from. docs/make_report_schema.py prints its JSON Schema.
+
+Fractions are in 0..1, points are of 100, times in ms where the name says so. What is not known is null.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, WithJsonSchema
+
+from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
+from edgedistill.records.evaluation import Chance, LinkScores, Scores
+from edgedistill.records.export import Preflight
+from edgedistill.records.provenance import ProvenanceField
+from edgedistill.records.quantization import Fp16Finding, Int8Gate, LadderStep, QadRecord
+from edgedistill.records.report_speed import (
+    Predicted,
+    Published,
+    ReportDevice,
+    ReportTarget,
+    RunningCost,
+    Speedup,
+    Swept,
+)
+from edgedistill.records.training import Epoch
+
+VERSION = 2
+
+
+class ReportNetwork(Scores):
+    """A network on the test images."""
+
+    model: str
+    weights: str
+    """Name of the file or source, without folders."""
+    top1_interval: Interval
+    """Low and high, 95 %, Wilson."""
+    per_class_recall: dict[str, Fraction | None]
+    """Class -> recall; null where a class has no test image."""
+    confusion: list[list[int]]
+    """Rows: true class; columns: named class; in the order of data.classes."""
+    parameters: int
+    macs: int
+    """Multiply-adds of one image."""
+    file_bytes: int
+    """ONNX file, float32."""
+    provenance: ProvenanceField
+
+
+class MeanAndSpread(Record):
+    """Over trainings with different seeds."""
+
+    mean_points: Number
+    sd_points: Number | None
+    """Standard deviation; null of one seed."""
+
+
+class OverSeeds(Record):
+    """What the spread over trainings shows of the gain."""
+
+    seeds: int
+    baseline: MeanAndSpread
+    student: MeanAndSpread
+    gain: MeanAndSpread
+    interval_points: Interval | None
+    """95 % of the mean gain; null of one seed."""
+    shown: bool | None
+    """Whether the interval lies above zero; null of one seed."""
+    sentence: str
+
+
+class Gain(Record):
+    """Student minus baseline, with its 95 % interval."""
+
+    metric: str
+    points: Number
+    interval_points: Interval
+    interval_method: str
+    shown: bool
+    sentence: str
+    top1_points: Number
+    top1_points_interval: Interval
+    student_only_correct: int
+    baseline_only_correct: int
+    mcnemar_p: Number
+    seeds: int
+    over_seeds: OverSeeds
+
+
+class Said(Record):
+    """What a network says of an image."""
+
+    class_name: str = Field(alias="class")
+    probability: Fraction
+
+
+class ShownImage(Record):
+    """A test image on which two networks part."""
+
+    position: int
+    """Among the test images."""
+    sha256: str
+    """Of the image file."""
+    label: str
+    first: Said
+    second: Said
+
+
+class Disagreement(Record):
+    """Where two networks part on the test images."""
+
+    names: list[str]
+    images: int
+    apart: int
+    """Images with different classes."""
+    both_right: int
+    first_only_right: int
+    second_only_right: int
+    both_wrong_alike: int
+    both_wrong_apart: int
+    shown: list[ShownImage]
+
+
+class SynthesisedImages(Record):
+    """Images made from the teacher's weights."""
+
+    images: int
+    wanted_fraction: Fraction
+
+
+class Taught(Record):
+    """On how many images student and baseline were trained."""
+
+    student_images: int
+    baseline_images: int
+    pool_images: int
+    class_weights: dict[str, Number] | None = None
+    """Class -> the weight of its images in every loss."""
+    best_epochs: dict[str, list[int]] | None = None
+    """Network -> the epoch whose weights it has, and of how many; null: the last."""
+    synthesised: SynthesisedImages | None
+
+
+class StudentProof(Record):
+    """The student's ONNX file in ONNX Runtime against PyTorch."""
+
+    max_abs_difference: Number
+    max_relative_difference: Number
+    top1_agreement_fraction: Fraction
+    opset: int
+    ir: int
+
+
+class Histories(Record):
+    """A row for each epoch; eval_ figures are of the validation images."""
+
+    teacher: list[Epoch]
+    baseline: list[Epoch]
+    student: list[Epoch]
+
+
+class ReportData(Record):
+    """The images: as in data.json."""
+
+    classes: list[str]
+    images: dict[str, int]
+    counts: dict[str, dict[str, int]]
+    majority_fraction: Fraction
+    exact_duplicates: int
+    near_duplicate_groups: int
+    images_in_groups: int
+    leak_count: int
+    leaks: list[list[Any]]
+    unreadable_count: int
+    groups: dict[str, int] = {}
+    copies_left_out: dict[str, int] = {}
+    torn_groups: int = 0
+
+
+class ReportProvenance(Record):
+    """What the report was made from."""
+
+    edgedistill: str
+    commit: str | None
+    date: str
+    python: str
+    machine: str
+    packages: dict[str, Any]
+    dependencies: dict[str, Any]
+    recipe: dict[str, Any]
+    recipe_sha256: str
+    artifacts: dict[str, str]
+    """Stage -> digest."""
+    bundle_manifest_sha256: str
+    bundle_signed: bool
+
+
+class VerdictRow(Record):
+    """A limit of the recipe."""
+
+    what: str
+    limit: str
+    found: str | None
+    outcome: Literal["met", "missed", "not measured"]
+    provenance: str
+    """Kind, a colon, how; or why it was not measured."""
+
+
+class Verdict(Record):
+    """The recipe's own budget; open: something of it was not measured."""
+
+    outcome: Literal["met", "missed", "open"] | None
+    rows: list[VerdictRow]
+    sentence: str
+
+
+class Absent(Record):
+    """What a reader may look for and nobody measured."""
+
+    what: str
+    why: str
+
+
+class Advice(Record):
+    """What to try next."""
+
+    idea: str = Field(alias="try")
+    command: str
+
+
+class ReportRecord(ArtifactRecord):
+    """Fractions are in 0..1, points are of 100, times in ms where the name says so. What is not known is null."""
+
+    stage: ClassVar[str] = "report"
+
+    version: Annotated[Literal[2], WithJsonSchema({"const": VERSION})]
+    teacher: ReportNetwork
+    baseline: ReportNetwork
+    """The student trained without a teacher."""
+    student: ReportNetwork
+    metric: Literal["top1_fraction", "balanced_accuracy_fraction"]
+    """What retention and gain are computed from."""
+    test_images: int
+    chance: Chance
+    retention_fraction: Number | None
+    """Student over teacher; null when the teacher has none right."""
+    gain_over_baseline_points: Number
+    gain: Gain
+    method: str
+    links: list[LinkScores]
+    """Networks between teacher and student, and further teachers."""
+    disagreements: list[Disagreement]
+    taught: Taught
+    teacher_agreement_fraction: Fraction
+    size_ratio: Number
+    """Teacher over student, bytes."""
+    macs_ratio: Number
+    """Teacher over student."""
+    speedup: Speedup
+    accuracy_ladder: dict[str, LadderStep]
+    """By precision."""
+    int8_gate: Int8Gate
+    qad: QadRecord | None
+    fp16_findings: list[Fp16Finding]
+    target: ReportTarget
+    devices: list[ReportDevice]
+    """Every host, boards first."""
+    device: ReportDevice | None
+    """The first of devices, without its samples."""
+    published: Published
+    predicted: Predicted | None
+    swept: Swept | None = None
+    """Null where there was no sweep."""
+    preflight: Preflight
+    proof: StudentProof
+    histories: Histories
+    data: ReportData
+    cost: dict[str, Number | str]
+    """Wall time of each stage, and its `unit`."""
+    running_cost: RunningCost | None
+    """Null without prices in the recipe."""
+    provenance: ReportProvenance
+    verdict: Verdict
+    absent: list[Absent]
+    warnings: list[str]
+    advice: list[Advice]
+
+
+def report_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of report.json."""
+    made = _plain(ReportRecord.model_json_schema())
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:edgedistill:report:{VERSION}",
+        "title": f"edgedistill report.json, version {VERSION}",
+    }
+    return head | {key: value for key, value in made.items() if key != "$defs"} | {"$defs": made["$defs"]}
+
+
+def _plain(schema: Any) -> Any:
+    """Without the titles and defaults that pydantic adds; `properties` may hold a key of these names."""
+    if isinstance(schema, list):
+        return [_plain(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for key, value in schema.items():
+        if key in {"properties", "$defs"}:
+            found[key] = {name: _plain(item) for name, item in value.items()}
+        elif key not in {"title", "default"}:
+            found[key] = _plain(value)
+    return found
