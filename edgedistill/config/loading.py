@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -96,7 +98,29 @@ def apply_override(table: dict[str, Any], override: str) -> None:
     (shown,) = without_secrets([override])
     if not (equals and dot and key):
         raise RecipeError(f"--set {shown}: expected section.key=value, like distill.temperature=2")
-    set_key(table, name.strip(), value_from_text(text), f"--set {shown}")
+    value = value_from_text(text)
+    if isinstance(value, int | float | datetime.date | datetime.time) and _takes_text(name.strip()):
+        value = text.strip()
+    set_key(table, name.strip(), value, f"--set {shown}")
+
+
+def _takes_text(name: str) -> bool:
+    """Whether `section.key` holds text and nothing else, so that 2024, 3.11 and true are words there."""
+    section, _, key = name.partition(".")
+    sections = Recipe.model_fields
+    model = sections[section].annotation if section in sections else None
+    fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
+    return key in fields and _types_in(fields[key].annotation) <= {str, type(None)}
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """The members of a union, without what `Annotated` adds."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _types_in(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return set().union(*map(_types_in, get_args(annotation)))
+    return {annotation}
 
 
 def set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:

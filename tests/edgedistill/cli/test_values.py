@@ -46,6 +46,32 @@ def test_other_options_that_stand_above_the_recipe(recipes, tmp_path):
     assert (recipe.deploy.until, recipe.deploy.bench_runs, recipe.distill.seeds) == ("bench", 70, 3)
 
 
+@pytest.mark.parametrize("text", ["2024", "3.11", "true", "1979-05-27", '"2024"'])
+def test_set_of_a_key_that_holds_text_is_text(recipes, text):
+    keys = ["deploy.root", "deploy.sign_key", "data.label_column", "student.model"]
+    with pytest.raises(Reached):
+        main(["run", "r.toml", *(word for key in keys for word in ("--set", f"{key}={text}"))])
+    (recipe,) = recipes
+    bare = text.strip('"')
+    found = (recipe.deploy.root, recipe.deploy.sign_key, recipe.data.label_column, recipe.student.model)
+    assert found == (bare, bare, bare, bare)
+
+
+def test_set_of_other_keys_is_toml_as_before(recipes, capsys):
+    words = ["--set", "distill.epochs=3", "--set", "export.normalise_in_graph=true", "--set", "deploy.hosts=['a', 'b']"]
+    with pytest.raises(Reached):
+        main(["run", "r.toml", *words])
+    (recipe,) = recipes
+    assert (recipe.distill.epochs, recipe.export.normalise_in_graph, list(recipe.deploy.hosts)) == (3, True, ["a", "b"])
+    assert main(["run", "r.toml", "--set", "distill.temperature=1979-05-27"]) == 1
+    assert main(["run", "r.toml", "--set", "distil.temperature=2"]) == 1
+    assert main(["run", "r.toml", "--set", "distill.temprature=2"]) == 1
+    error = capsys.readouterr().err
+    assert "distill.temperature: " in error
+    assert "did you mean 'distill'" in error
+    assert "did you mean 'temperature'" in error
+
+
 def test_what_no_root_can_be_is_refused_as_the_recipe_refuses_it(recipes, capsys):
     assert main(["deploy", "r.toml", "--root", "a b"]) == 1
     assert "deploy.root: " in capsys.readouterr().err
