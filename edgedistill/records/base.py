@@ -20,7 +20,13 @@ from pydantic_core import ErrorDetails
 
 from edgedistill.errors import EdgeDistillError, RunFolderError
 
-Number = Annotated[int | float, WithJsonSchema({"type": "number"})]  # keeps which of the two it was
+Number = Annotated[int | float, WithJsonSchema({"type": "number"})]
+"""Keeps which of the two it was."""
+Fraction = Annotated[int | float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
+Interval = Annotated[
+    list[Number], WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2})
+]
+"""Low and high, of 95 %."""
 
 
 class Record(BaseModel):
@@ -29,7 +35,14 @@ class Record(BaseModel):
     Lists and dicts inside are not to be changed either; build a new record with `model_copy(update=...)`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -37,10 +50,13 @@ class Record(BaseModel):
         """Older releases wrote the same keys in another order."""
         record = handler(values)
         if isinstance(values, dict):
-            fields = record.__dict__
-            given = [key for key in values if key in fields]
-            others = [key for key in fields if key not in values]
-            object.__setattr__(record, "__dict__", {key: fields[key] for key in (*given, *others)})
+            held, names = (
+                record.__dict__,
+                {field.alias: name for name, field in cls.model_fields.items() if field.alias},
+            )
+            given = [name for name in (names.get(key, key) for key in values) if name in held]
+            others = [name for name in held if name not in given]
+            object.__setattr__(record, "__dict__", {name: held[name] for name in (*given, *others)})
         return record
 
     @classmethod
@@ -67,7 +83,7 @@ class Record(BaseModel):
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able: the keys that were given, in the order in which they were given."""
-        return self.model_dump(exclude_unset=True)
+        return self.model_dump(exclude_unset=True, by_alias=True)
 
 
 class FileStamp(Record):
