@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from edgedistill.records.base import ArtifactStamp
+if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
+    from edgedistill.records.base import ArtifactStamp
 
 PathLike = str | os.PathLike[str]
 
@@ -116,6 +117,8 @@ class Artifact:
     @property
     def stamp(self) -> ArtifactStamp:
         """What the artifact was made from: recipe values, digests of earlier artifacts, files, seconds."""
+        from edgedistill.records.base import ArtifactStamp
+
         return ArtifactStamp.from_json(self.values["artifact"], str(self.path))
 
     @property

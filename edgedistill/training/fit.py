@@ -227,14 +227,23 @@ def _train(
     if history is None:
         return
     history.close()
-    steps, file = order.steps_per_epoch * config.epochs, record.with_name(subject.file)
-    network = described(images, subject, file, device, config.seed, config.epochs, steps, rows)
-    if training.went_back is not None:
-        network = network.model_copy(update={"went_back": WentBack(**training.went_back)})
-    if training.best is not None:
-        network = network.model_copy(update={"best": BestEpoch(**training.best)})
+    steps = order.steps_per_epoch * config.epochs
+    network = described(
+        images, subject, record.with_name(subject.file), device, config.seed, config.epochs, steps, rows
+    )
+    network = TrainedNetwork(**network.given(), **_events(training))
     seen = steps * min(config.batch_size, order.epoch_images)
     write_json(record, {"values": network.to_json(), "cost": _cost(seconds, seen, training)})
+
+
+def _events(training: Training) -> dict[str, WentBack | BestEpoch]:
+    """What happened in this training and not in every one."""
+    found: dict[str, WentBack | BestEpoch] = {}
+    if training.went_back is not None:
+        found["went_back"] = WentBack(**training.went_back)
+    if training.best is not None:
+        found["best"] = BestEpoch(**training.best)
+    return found
 
 
 def _cost(seconds: float, images: int, training: Training) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedistill.onnx_model import preflight
+from edgedistill.onnx_model import rules
 from edgedistill.onnx_model.rules import RULES, attributes
 from hand_made import array, model, node, save
 
@@ -35,7 +35,7 @@ def contradictions(bench, case, path, release, parser=None):
 def test_a_lost_rule_is_a_contradiction(bench, tmp_path, monkeypatch):
     case = case_of(bench, model([node("TopK", "xk", ["y", "i"], largest=0)], [array("k", [2], np.int64)]))
     assert contradictions(bench, case, tmp_path / "m.onnx", "8.2") == []
-    monkeypatch.setattr(preflight, "RULES", [rule for rule in RULES if rule not in attributes.RULES])
+    monkeypatch.setattr(rules, "RULES", [rule for rule in RULES if rule not in attributes.RULES])
     assert contradictions(bench, case, tmp_path / "m.onnx", "8.2") == ["fits against the tables"]
 
 
@@ -69,6 +69,6 @@ def test_a_traceback_is_a_contradiction(bench, tmp_path, monkeypatch):
         raise ZeroDivisionError("planted")
         yield
 
-    monkeypatch.setattr(preflight, "RULES", [breaks])
+    monkeypatch.setattr(rules, "RULES", [breaks])
     case = case_of(bench, model([node("Relu", "x")]))
     assert contradictions(bench, case, tmp_path / "m.onnx", "8.2") == ["traceback of check"]

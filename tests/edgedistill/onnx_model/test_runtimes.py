@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import onnx.parser
@@ -32,7 +31,7 @@ def saved(path: Path, text: str = NETWORK) -> Path:
 
 
 def with_opencv():
-    return replace(load_target("local"), backend="opencv", title="a computer")
+    return load_target("local").model_copy(update={"backend": "opencv", "title": "a computer"})
 
 
 @pytest.mark.parametrize("name", BACKENDS)
@@ -56,7 +55,7 @@ def test_a_bundle_runs_here_in_its_own_runtime_or_in_the_stand_in():
 
 def test_an_unknown_runtime_is_refused_with_those_that_are_known():
     with pytest.raises(RecipeError, match="backend 'openvino' is unknown; known: tensorrt, onnxruntime"):
-        executed_precision(replace(load_target("local"), backend="openvino"), "fp16")
+        executed_precision(load_target("local").model_copy(update={"backend": "openvino"}), "fp16")
 
 
 def test_a_precision_that_is_not_executed_is_said_in_the_runtimes_own_words():
