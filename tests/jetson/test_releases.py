@@ -166,7 +166,7 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
         pass
 
     def cut(*_):
-        monkeypatch.setattr(store, "settle", lambda root: None)  # nothing runs any more
+        monkeypatch.setattr(store, "revert_unproven", lambda root: None)  # nothing runs any more
         raise PowerCut
 
     third = board.send(serial=3)

@@ -186,7 +186,7 @@ def board_files(folder):
         store.require_target(root.read_board(board), manifest_from_bytes(sample))
         root.note_serial(board, "0123456789abcdef", 7)
         signature.trusted_keys(board)
-        switch.settle(board)
+        switch.revert_unproven(board)
 
     sample = json.dumps(sample_manifest()).encode()
     corpus = [bytes([number]) + genuine[name] for number, name in enumerate(names)]

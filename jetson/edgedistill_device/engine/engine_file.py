@@ -84,9 +84,9 @@ def publish(bundle, staged, record):
     name = digest[:16] + ".engine"
     os.replace(staged, os.path.join(folder, name))
     _write(folder, SIDECAR, dict(record, version=VERSION, engine=name, engine_sha256=digest))
-    in_force = (_read_pass(bundle, _BUILDER) or {}).get("engine_sha256")
+    active = (_read_pass(bundle, _BUILDER) or {}).get("engine_sha256")
     for other in os.listdir(folder):
-        if other.endswith(".engine") and other not in (name, "%.16s.engine" % (in_force,)):
+        if other.endswith(".engine") and other not in (name, "%.16s.engine" % (active,)):
             os.remove(os.path.join(folder, other))
     return read_record(bundle)
 

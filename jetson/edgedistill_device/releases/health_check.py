@@ -14,7 +14,7 @@ import sys
 
 from edgedistill_device.errors import ReleaseError
 from edgedistill_device.releases.root import RELEASES, folder_of, is_folder
-from edgedistill_device.releases.switch import in_force
+from edgedistill_device.releases.switch import active
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TIMEOUT_S = 180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
@@ -34,7 +34,7 @@ def ask_current(root, backend, timeout_s):
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    folder = folder_of(root, RELEASES, in_force(root).current)
+    folder = folder_of(root, RELEASES, active(root).current)
     package = "edgedistill_device" if is_folder(os.path.join(folder, "edgedistill_device")) else "jetson"  # of 0.1
     # The working folder comes before PYTHONPATH: what is imported is the release's own code.
     child = subprocess.Popen(

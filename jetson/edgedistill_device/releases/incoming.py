@@ -26,7 +26,7 @@ from edgedistill_device.releases.root import (
 )
 from edgedistill_device.releases.serials import require_newer
 from edgedistill_device.releases.store import require_target, signed_manifest, whole_release
-from edgedistill_device.releases.switch import in_force, writing
+from edgedistill_device.releases.switch import active, writing
 
 RESERVE_BYTES = 64 << 20  # stays free, for the system and for the engine's build to begin with
 
@@ -120,7 +120,7 @@ def _admitted(root, kind, release, allow_downgrade):
     compiled = [name for name in sorted(manifest.files) if COMPILED in name.split("/")]
     if compiled:
         raise ReleaseError("the bundle brings %s; only sources are taken, refused" % (compiled[0],))
-    served = in_force(root)
+    served = active(root)
     if not allow_downgrade and (served is None or served.current != release):  # that one is only mended
         require_newer(root, release, manifest, key_id)
     return manifest, key_id

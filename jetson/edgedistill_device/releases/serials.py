@@ -18,7 +18,7 @@ from edgedistill_device.releases.root import (
 )
 from edgedistill_device.releases.signature import trusted_keys
 from edgedistill_device.releases.store import signed_manifest
-from edgedistill_device.releases.switch import in_force, writing
+from edgedistill_device.releases.switch import active, writing
 
 _ASK = "needs --allow-downgrade"
 
@@ -88,7 +88,7 @@ def lower_to_current(root):
         ReleaseError: no release is served, or one that is not proven.
     """
     with writing(root):
-        found = in_force(root)
+        found = active(root)
         if found is None:
             raise ReleaseError("no release is served; activate the one that is to be the newest first")
         manifest, _ = signed_manifest(root, RELEASES, found.current)

@@ -29,7 +29,7 @@ from edgedistill_device.releases.root import (
     sync_tree,
 )
 from edgedistill_device.releases.signature import key_store, signed_manifest_bytes
-from edgedistill_device.releases.switch import in_force, prove, settle, strays, switch, writing
+from edgedistill_device.releases.switch import active, mark_healthy, revert_unproven, strays, switch, writing
 
 STALE_S = 24 * 3600.0  # a copy that nothing was added to for so long has been given up
 
@@ -88,7 +88,7 @@ def activate(root, release, timeout_s=TIMEOUT_S):
         JetsonError: why it is not served; what was served before still is.
     """
     with writing(root):
-        board, before = read_board(root), in_force(root)
+        board, before = read_board(root), active(root)
         if is_folder(folder_of(root, RELEASES, release)):
             keep_others_out(folder_of(root, RELEASES, release), below=True)
         _require_servable(root, board, release)
@@ -105,12 +105,12 @@ def activate(root, release, timeout_s=TIMEOUT_S):
         try:
             health = ask_current(root, board.backend, timeout_s)
         except ReleaseError as error:
-            settle(root)
+            revert_unproven(root)
             raise ReleaseError("%s; %s" % (error, _now(previous)))
         except BaseException:
-            settle(root)
+            revert_unproven(root)
             raise
-        prove(root)
+        mark_healthy(root)
         return _activated(release, previous, health, already=False)
 
 
@@ -148,7 +148,7 @@ def rollback(root, leave=None):
         JetsonError: there is none, or it is no longer servable; nothing changed.
     """
     with writing(root):
-        found = in_force(root)
+        found = active(root)
         if found is not None and leave not in (None, found.current) and leave == found.previous:
             return {"verb": "rollback", "id": found.current, "previous": leave, "already": True}
         if found is None or leave not in (None, found.current):
@@ -183,7 +183,7 @@ def prune(root, keep=3, now_s=None):
         raise ReleaseError("--keep %d: expected 0 or more" % (keep,))
     now_s = time.time() if now_s is None else now_s
     with writing(root):
-        found, there = in_force(root), ids_in(root, RELEASES)
+        found, there = active(root), ids_in(root, RELEASES)
         staying = {found.current, found.previous} & set(there) if found is not None else set()
         others = sorted(set(there) - staying, key=lambda release: (_serial(root, release), release))
         removed = others[: max(0, len(there) - max(keep, len(staying)))]
@@ -221,7 +221,7 @@ def status(root, recover=False):
     """
     if recover:
         with writing(root):
-            found = in_force(root)
+            found = active(root)
             if found is not None:
                 _require_servable(root, read_board(root), found.current)
     if not is_folder(root):
@@ -248,7 +248,7 @@ def status(root, recover=False):
 def _looked_at(root):
     """(Switch or None, what is wrong with what is served, a line each)."""
     try:
-        found, problems = in_force(root), strays(root)
+        found, problems = active(root), strays(root)
     except ReleaseError as error:
         return None, [str(error)]
     if found is not None:

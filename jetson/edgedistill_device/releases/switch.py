@@ -40,7 +40,7 @@ def writing(root):
         ReleaseError: another one is at work, or the disk refuses.
     """
     with locked(root):
-        failed = settle(root)
+        failed = revert_unproven(root)
         if failed is not None:
             sys.stderr.write("edgedistill_device: %s was never proved (a power cut?); went back\n" % (failed,))
         for line in mend(root):
@@ -49,7 +49,7 @@ def writing(root):
         yield
 
 
-def in_force(root):
+def active(root):
     """The Switch that `live` names, or None.
 
     Raises:
@@ -70,9 +70,9 @@ def strays(root):
     """Which of `current` and `previous` does not lead where `live` says, a line each.
 
     Raises:
-        ReleaseError: as `in_force`.
+        ReleaseError: as `active`.
     """
-    live, lines = in_force(root), []
+    live, lines = active(root), []
     served = "no release is served" if live is None else "%s is served" % (live.current,)
     for name in (CURRENT, PREVIOUS):
         path = os.path.join(root, name)
@@ -109,7 +109,7 @@ def switch(root, current, previous, proven):
     Args:
         current: id of a release that lies on the disk.
         previous: id, or None.
-        proven: False until `prove`; until then `settle` goes back to what is live now.
+        proven: False until `mark_healthy`; until then `revert_unproven` goes back to what is live now.
     """
     before = _target(root, os.path.join(root, LIVE), _TO_SWITCH)
     switches = os.path.join(root, SWITCHES)
@@ -132,20 +132,20 @@ def switch(root, current, previous, proven):
     _link(root, LIVE, "%s/%s" % (SWITCHES, name))
 
 
-def prove(root):
+def mark_healthy(root):
     """What is live has passed its health check."""
-    folder = os.path.join(root, SWITCHES, in_force(root).name)
+    folder = os.path.join(root, SWITCHES, active(root).name)
     os.remove(os.path.join(folder, UNPROVEN))
     sync(folder)
 
 
-def settle(root):
+def revert_unproven(root):
     """Go back from a switch that was not proven to the one before it, or to none.
 
     Returns:
-        The id that was left, or None when there was nothing to settle.
+        The id that was left, or None when there was nothing to revert.
     """
-    found = in_force(root)
+    found = active(root)
     if found is None or found.proven:
         return None
     with open(os.path.join(root, SWITCHES, found.name, UNPROVEN), encoding="ascii", errors="replace") as file:
@@ -189,7 +189,7 @@ def _anew(root):
 
 def _sweep(root):
     """Switches that nothing names any more, and the trash; nothing is unproven here."""
-    live, switches = in_force(root), os.path.join(root, SWITCHES)
+    live, switches = active(root), os.path.join(root, SWITCHES)
     for name in os.listdir(switches) if os.path.isdir(switches) else ():
         if live is None or name != live.name:
             shutil.rmtree(os.path.join(switches, name))
