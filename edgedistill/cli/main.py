@@ -131,7 +131,7 @@ def _run(argv: list[str] | None) -> int:
         said = printable(str(error).split("\n")[0]) or type(error).__name__
         print(
             f"edgedistill {args.verb}: out of memory ({said}); close programs or set a smaller "
-            "batch_size, and run it again to go on from here",
+            "batch_size, and run it again to resume",
             file=sys.stderr,
         )
         return 1

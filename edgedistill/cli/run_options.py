@@ -121,10 +121,10 @@ def _print_plan(args: argparse.Namespace, planned: tuple[Planned, ...]) -> None:
 
 
 def interrupted(args: argparse.Namespace, where: str = "") -> int:
-    """Say how to go on after Ctrl-C; gives the exit code that shells expect of it."""
+    """Say how to resume after Ctrl-C; gives the exit code that shells expect of it."""
     print(
         f"edgedistill {args.verb}: stopped{where}; what is finished and the last checkpoint are kept; "
-        f"go on with: {args.command}",
+        f"run the same command to resume: {args.command}",
         file=sys.stderr,
     )
     return 130

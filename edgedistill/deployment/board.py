@@ -57,7 +57,8 @@ _BUNDLE = (
 _NO_FOLDER, _USAGE, _NOT_FOUND = 3, 2, (126, 127)
 TIMEOUT_S = {"build": 2 * 3600, "bench": 3600}  # of others: ten minutes
 # A verb whose connection was cut notices when it next speaks, which a build does every 15 s.
-BUSY, BUSY_WAIT_S, _BUSY_LOOK_S = "is at work in", 60.0, 1.0
+BUSY = ("is locked by another", "is at work in")  # the second is what 0.1 said
+BUSY_WAIT_S, _BUSY_LOOK_S = 60.0, 1.0
 
 
 class Machine(Protocol):
@@ -234,7 +235,7 @@ class Board:
         deadline = time.monotonic() + BUSY_WAIT_S
         while True:
             answer = self.machine.run(command, self.say, TIMEOUT_S.get(verb, 600))
-            if answer.code != 1 or BUSY not in answer.error or time.monotonic() > deadline:
+            if answer.code != 1 or not any(words in answer.error for words in BUSY) or time.monotonic() > deadline:
                 return answer
             self.say(f"{answer.error}: waiting")
             time.sleep(_BUSY_LOOK_S)

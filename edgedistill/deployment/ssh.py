@@ -143,7 +143,7 @@ class Connection:
             said = denied[0] if denied else answer.error or "sftp said nothing"
             raise BoardError(
                 f"{self.name}: the copy failed: {said}; is the disk there full or read-only, or the "
-                "folder another login's? A rerun goes on from here"
+                "folder another login's? A rerun resumes here"
             )
 
     def _options(self) -> list[str]:
@@ -205,7 +205,7 @@ class Connection:
             raise SshError(
                 reason
                 or f"{self.name}: the connection ended, or the command was killed there "
-                f"({answer.error or 'nothing was said'}); run it again, it goes on where it was"
+                f"({answer.error or 'nothing was said'}); run it again, it resumes there"
             )
         if answer.code < 0:
             raise SshError(f"{self.name}: ssh was stopped here by signal {-answer.code}; run it again")

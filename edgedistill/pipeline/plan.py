@@ -117,7 +117,7 @@ def plan_stages(
         reason = "asked for" if stage.name in set(force) else run.why_stale(stage.name, inputs)
         if reason is not None:
             if not moved and run.is_begun(stage.name, inputs):
-                reason += "; goes on where it was stopped"
+                reason += "; resumes where it stopped"
             action, causes[stage.name] = "run", [stage.name]
         elif moved:
             action = "perhaps"

@@ -3,7 +3,7 @@
     DIR/.lock                  held by the process that works here
     DIR/recipe.json            the recipe of the last run, as validated
     DIR/STAGE/STAGE.json       written last: the artifact is whole when it exists
-    DIR/STAGE.partial/         work under way; kept by a kill, taken up again by the next run
+    DIR/STAGE.partial/         work under way; kept by a kill, resumed by the next run
 
 `STAGE.json` holds the stage's values and, under "artifact", what it was made from: stage
 version, recipe values, digests of the artifacts it read, and its own files with their SHA-256.

@@ -187,7 +187,7 @@ def _entries() -> list[dict[str, Any]]:
 
 def _not_readable(path: Path) -> RecipeError:
     return RecipeError(
-        f"{path}: not readable here, expected version {VERSION}; remove it to go on without your measurements"
+        f"{path}: not readable here, expected version {VERSION}; remove it to continue without your measurements"
     )
 
 

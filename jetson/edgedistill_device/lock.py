@@ -10,7 +10,7 @@ def held(path, refusal, shared=False):
     """Hold the lock file `path`; it stays there afterwards.
 
     Args:
-        refusal: raised when another process holds it. Over SSH "is at work in" is waited for.
+        refusal: raised when another process holds it. Over SSH "is locked by another" is waited for.
         shared: beside others that share it; the file must be there.
 
     Raises:

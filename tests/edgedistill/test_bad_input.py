@@ -172,5 +172,8 @@ def test_ctrl_c_is_one_line(folder):
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "stopped in stage distill; what is finished and the last checkpoint are kept; go on with: " in rest
+    assert (
+        "stopped in stage distill; what is finished and the last checkpoint are kept; run the same command to resume: "
+        in rest
+    )
     assert "Traceback" not in rest

@@ -194,7 +194,7 @@ def test_of_two_builds_at_once_the_second_takes_the_firsts_engine(bundle, use, t
     monkeypatch.setattr(build, "_say", lambda text: said.set() if "waiting for its engine" in text else None)
     second = threading.Thread(target=lambda: ends.append(build.build(bundle, manifest)))
     with held(os.path.join(bundle, "work", "build.lock"), None):
-        with pytest.raises(BuildError, match="another build is at work in this bundle; wait"):
+        with pytest.raises(BuildError, match="this bundle is locked by another build; wait"):
             build.build(bundle, manifest, timeout_s=0)
         said.clear()
         second.start()

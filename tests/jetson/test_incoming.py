@@ -250,7 +250,7 @@ def test_one_writes_at_a_time(board, capsys):
         ):
             assert main(words + ["--root", board.root]) == 1
             error = capsys.readouterr().err
-            assert "another command is at work in " in error
+            assert " is locked by another command" in error
             assert error.count("\n") == 1
         assert main(["status", "--root", board.root]) == 0  # who only looks need not wait
     assert accept(board.root, release)["already"] is False

@@ -181,7 +181,7 @@ def test_what_was_never_proved_is_left_by_the_next_command(served, monkeypatch, 
         found = status(board.root)
         assert (found["current"], found["previous"], found["proven"]) == (third, second, False)
         recover()
-        assert "%s was never proved" % third in capsys.readouterr().err
+        assert "%s never passed its health check" % third in capsys.readouterr().err
         found = status(board.root)
         assert (found["current"], found["previous"], found["proven"]) == (second, first, True)
         assert current(board) == second

@@ -32,10 +32,10 @@ def test_who_asks_for_a_pass_while_verify_is_at_work_is_told_so(bundle, use, cap
     use("8.2")
     build(bundle, read_manifest(bundle))
     with engine_file.verifying(bundle):
-        with pytest.raises(VerifyError, match="another verify is at work in this bundle"):
+        with pytest.raises(VerifyError, match="this bundle is locked by another verify"):
             engine_file.require_verified(bundle)
         assert main(["verify", "--bundle", bundle]) == 1
-        assert "another verify is at work in this bundle" in capsys.readouterr().err
+        assert "this bundle is locked by another verify" in capsys.readouterr().err
     with pytest.raises(VerifyError, match="has not passed"):
         engine_file.require_verified(bundle)
 

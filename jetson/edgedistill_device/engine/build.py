@@ -35,7 +35,7 @@ _TIMED_OUT = 124
 def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/"):
     """Build, retried smaller when memory runs out; the engine before stays until the end.
 
-    While another build is at work in this bundle it is waited for, and its engine is taken.
+    While another build works in this bundle it is waited for, and its engine is taken.
 
     Args:
         folder: the bundle.
@@ -68,7 +68,7 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
 @contextlib.contextmanager
 def _alone(folder, deadline):
     """The lock of the one build in this bundle; gives whether another one was waited for."""
-    busy = BuildError("another build is at work in this bundle; wait for it to end")
+    busy = BuildError("this bundle is locked by another build; wait for it to end")
     told, waited = time.monotonic() - _TALK_S, False
     with contextlib.ExitStack() as stack:
         while True:
@@ -81,7 +81,7 @@ def _alone(folder, deadline):
                     raise
                 if now - told >= _TALK_S:
                     told = now
-                    _say("another build is at work in this bundle, waiting for its engine")
+                    _say("this bundle is locked by another build, waiting for its engine")
                 time.sleep(_LOOK_S)
         yield waited
 

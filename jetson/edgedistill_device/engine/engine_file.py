@@ -278,7 +278,7 @@ def _read_pass(bundle, backend):
 
 
 def _busy():
-    return VerifyError("another verify is at work in this bundle; wait for it to end")
+    return VerifyError("this bundle is locked by another verify; wait for it to end")
 
 
 def _write(folder, name, values):

@@ -78,7 +78,7 @@ def locked(root):
     Raises:
         ReleaseError: ROOT is not there, another process is in, or the disk refuses.
     """
-    busy = ReleaseError("another command is at work in %s; wait for it to end" % (root,))
+    busy = ReleaseError("%s is locked by another command; wait for it to end" % (root,))
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(held(os.path.join(root, LOCK), busy))

@@ -42,9 +42,11 @@ def writing(root):
     with locked(root):
         failed = revert_unproven(root)
         if failed is not None:
-            sys.stderr.write("edgedistill_device: %s was never proved (a power cut?); went back\n" % (failed,))
+            sys.stderr.write(
+                "edgedistill_device: %s never passed its health check (a power cut?); went back\n" % (failed,)
+            )
         for line in mend(root):
-            sys.stderr.write("edgedistill_device: %s; put right\n" % (line,))
+            sys.stderr.write("edgedistill_device: %s; repaired\n" % (line,))
         _sweep(root)
         yield
 

@@ -46,7 +46,7 @@ def test_live_view_ctrl_c_and_the_command_that_goes_on(finished_run, tmp_path):
     assert "Traceback" not in terminal.text
     *_, last = terminal.text.strip().splitlines()
     assert "edgedistill baseline: stopped in stage baseline; what is finished" in last
-    command = shlex.split(last.partition("go on with: ")[2])
+    command = shlex.split(last.partition("to resume: ")[2])
     assert command == ["edgedistill", *map(str, words)]
 
     told = events_of((tmp_path / "events.jsonl").read_text())
@@ -68,7 +68,7 @@ def test_live_view_ctrl_c_and_the_command_that_goes_on(finished_run, tmp_path):
 
     again = edgedistill(*command[1:], "--dry-run", cwd=tmp_path).stdout
     assert "keep     data: finished" in again
-    assert "run      baseline: not done yet; goes on where it was stopped" in again
+    assert "run      baseline: not done yet; resumes where it stopped" in again
 
 
 @pytest.mark.parametrize(
