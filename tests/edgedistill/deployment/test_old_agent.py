@@ -39,7 +39,7 @@ def release(first, keys, tmp_path_factory):
 def test_a_new_release_goes_through_the_old_agent_and_back(server, tmp_path, board, release):
     before = board.current()
     found = board.deploy(server.config, release, tmp_path / "r.json")
-    assert (found["id"], found["activate"]["previous"]) == (id_of(release), before)
+    assert (found.id, found.activate.previous) == (id_of(release), before)
     assert board.current() == id_of(release)
     assert board.served_equals(release)
     with Connection("board", server.config) as machine:

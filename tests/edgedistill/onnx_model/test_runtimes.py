@@ -137,7 +137,7 @@ def test_a_runtime_is_two_files_and_a_row(copy, tmp_path):
         assert "tensorrt" in refused.stderr
     refused = run(copy, *check)
     assert refused.returncode == 1
-    assert refused.stderr.strip().endswith("backend 'opencv' is unknown; known: tensorrt, onnxruntime")
+    assert refused.stderr.strip().endswith("backend: expected one of tensorrt, onnxruntime, got 'opencv'")
 
     applied(copy)
     for name in files():
