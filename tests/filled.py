@@ -27,7 +27,7 @@ def records_of(stages: dict[str, dict[str, Any]]) -> StageRecords:
         for name, kind in ARTIFACTS.items()
         if name != "report"
     }
-    return StageRecords(**found, deploy=stages.get("deploy", {}))
+    return StageRecords(**found)
 
 
 def report_of(stages: dict[str, dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
@@ -49,7 +49,8 @@ def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
         return _parts(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
         others = [part for part in get_args(annotation) if part is not type(None)]
-        return _parts(others[0])
+        several = len([part for part in others if isinstance(part, type) and issubclass(part, BaseModel)]) > 1
+        return (object, ()) if several else _parts(others[0])
     return get_origin(annotation) or annotation, get_args(annotation)
 
 

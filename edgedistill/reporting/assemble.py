@@ -70,7 +70,7 @@ def report_from_stages(
         "student": _net(stages.distill, evaluated.student, exported.student),
     }
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
-    devices = devices_of(deployed["hosts"], quantized, recipe)
+    devices = devices_of(deployed, quantized, recipe)
     report = {
         "version": VERSION,
         **nets,

@@ -12,6 +12,7 @@ from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.published import other_rows, published_rows
 from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill.records.deployment import BoardDeployment, DeployRecord, TimedBundle
 from edgedistill.records.provenance import Provenance
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill_device.benchmark.benchreport import LATER
@@ -21,14 +22,14 @@ _STARTS = "_start_s"
 _OLDER = "its bench did not take them yet; make and time the bundle again"
 
 
-def devices_of(hosts: list[dict[str, Any]], quantized: QuantizationRecord, recipe: Recipe) -> list[dict[str, Any]]:
+def devices_of(deployed: DeployRecord, quantized: QuantizationRecord, recipe: Recipe) -> list[dict[str, Any]]:
     """One entry for each host, boards first.
 
     Args:
-        hosts: of stage `deploy`.
+        deployed: of stage `deploy`.
         quantized: of stage `quantize`.
     """
-    found = [_device(host, quantized, recipe) for host in hosts]
+    found = [_device(host, quantized, recipe) for host in deployed.hosts]
     return sorted(found, key=is_stand_in)
 
 
@@ -59,12 +60,12 @@ def board_mib(device: dict[str, Any]) -> float | None:
     return None if peak is None else peak + max(0.0, memory.get("nvmap_delta_mib") or 0.0)
 
 
-def speedup_of(deployed: dict[str, Any]) -> dict[str, Any]:
+def speedup_of(deployed: DeployRecord) -> dict[str, Any]:
     """Teacher's over student's time in one runtime on one computer."""
-    measured = deployed.get("speedup_here")
+    measured = deployed.speedup_here
     if measured is None:
         return {"ratio": None, "reason": "the teacher was not timed beside the student"}
-    return {**measured, "reason": ""}
+    return {**measured.to_json(), "reason": ""}
 
 
 def target_of(quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
@@ -124,32 +125,35 @@ def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _device(host: dict[str, Any], quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
-    bench = host["bench"]
-    older = {name: _OLDER for name in LATER if name not in bench}
-    samples = host.get("samples_ms") or {}
+def _device(host: BoardDeployment | TimedBundle, quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
+    bench, verified = host.bench, host.verify
+    if bench is None or verified is None:
+        raise ValueError(f"{host.host!r} was not timed; stage deploy stops a board after its benchmark at the earliest")
+    said = bench.to_json()
+    older = {name: _OLDER for name in LATER if name not in said}
+    samples = host.samples_ms or {}
     return {
         "target": recipe.target.device,
         "requested": quantized.requested,
         "executed_on_target": quantized.executed,
         "reason": quantized.reason,
-        "executed": bench["executed"],
-        "host": host["host"],
-        "backend": host["backend"],
-        "machine": bench["machine"],
-        "latency_ms": {"compute": bench["compute_ms"], "host": bench["host_ms"], "end_to_end": bench["end_to_end_ms"]},
-        "fps": bench["fps"],
-        "memory": bench["memory"],
-        "conditions": {**{key: bench[key] for key in _CONDITIONS}, "absent": {**bench["absent"], **older}},
-        "power": bench["power"],
-        "verify": host["verify"],
-        "layer_times": bench.get("layer_times"),
-        "trace": bench.get("trace"),
+        "executed": bench.executed,
+        "host": host.host,
+        "backend": host.backend,
+        "machine": said["machine"],
+        "latency_ms": {"compute": said["compute_ms"], "host": said["host_ms"], "end_to_end": said["end_to_end_ms"]},
+        "fps": said["fps"],
+        "memory": said["memory"],
+        "conditions": {**{key: said[key] for key in _CONDITIONS}, "absent": {**said["absent"], **older}},
+        "power": said["power"],
+        "verify": verified.to_json(),
+        "layer_times": said.get("layer_times"),
+        "trace": said.get("trace"),
         "samples_ms": {name: values for name, values in samples.items() if not name.endswith(_STARTS)} or None,
         "samples_start_s": {
             name.removesuffix(_STARTS): values for name, values in samples.items() if name.endswith(_STARTS)
         }
         or None,
-        "provenance": host["provenance"],
-        "warnings": bench["warnings"],
+        "provenance": str(host.provenance),
+        "warnings": bench.warnings,
     }

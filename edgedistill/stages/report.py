@@ -43,10 +43,13 @@ def run(context: StageContext) -> Result:
 
 def _records(context: StageContext) -> StageRecords:
     present = stages_read(stage_named("report"), context.recipe)
-    found = {
-        name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
-    }
-    return StageRecords(**found, deploy=context.values("deploy"))
+    return StageRecords(
+        **{
+            name: context.read(kind) if name in present else None
+            for name, kind in ARTIFACTS.items()
+            if name != "report"
+        }
+    )
 
 
 def _disagreements(context: StageContext, images: PreparedImages) -> list[dict[str, Any]]:
