@@ -9,8 +9,11 @@ from pydantic import BaseModel
 from edgedistill.records.artifacts import ARTIFACTS
 from edgedistill.records.base import Record
 from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.records.report import ReportRecord
 from edgedistill.records.stages import StageRecords
 from edgedistill.reporting import assemble
+from edgedistill.reporting.page import html_from_report
+from edgedistill.reporting.summary import summary_table
 
 _NEUTRAL = {int: 0, float: 0.0, bool: False, str: "", list: [], dict: {}}
 
@@ -27,11 +30,38 @@ def records_of(stages: dict[str, dict[str, Any]]) -> StageRecords:
         for name, kind in ARTIFACTS.items()
         if name != "report"
     }
-    return StageRecords(**found, deploy=stages.get("deploy", {}))
+    return StageRecords(**found)
 
 
 def report_of(stages: dict[str, dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
-    return assemble.report_from_stages(records_of(stages), *arguments, **named)
+    """report.json."""
+    return assemble.report_from_stages(records_of(stages), *arguments, **named).to_json()
+
+
+def page_of(report: dict[str, Any], *arguments: Any) -> str:
+    """The page of report.json."""
+    return html_from_report(ReportRecord.from_json(report, "report.json"), *arguments)
+
+
+def summary_of(report: dict[str, Any]) -> str:
+    """The table of report.json."""
+    return summary_table(ReportRecord.from_json(report, "report.json"))
+
+
+def unchecked(annotation: Any, value: Any) -> Any:
+    """A record of JSON whose numbers are of a class of the test's own, which no record would take."""
+    origin, arguments = _parts(annotation)
+    if origin is Provenance and isinstance(value, str):
+        return Provenance.from_text(value)
+    if isinstance(origin, type) and issubclass(origin, BaseModel) and isinstance(value, dict):
+        fields = {field.alias or name: field for name, field in origin.model_fields.items()}
+        found = {key: unchecked(fields[key].annotation, item) for key, item in value.items() if key in fields}
+        return origin.model_construct(**found)
+    if origin is list and isinstance(value, list) and arguments:
+        return [unchecked(arguments[0], item) for item in value]
+    if origin is dict and isinstance(value, dict) and arguments:
+        return {key: unchecked(arguments[1], item) for key, item in value.items()}
+    return value
 
 
 def _filled(kind: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +79,8 @@ def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
         return _parts(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
         others = [part for part in get_args(annotation) if part is not type(None)]
-        return _parts(others[0])
+        several = len([part for part in others if isinstance(part, type) and issubclass(part, BaseModel)]) > 1
+        return (object, ()) if several else _parts(others[0])
     return get_origin(annotation) or annotation, get_args(annotation)
 
 

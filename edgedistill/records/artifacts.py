@@ -1,10 +1,11 @@
-"""Which record a stage's JSON is. Stage `deploy` still hands over plain values."""
+"""Which record a stage's JSON is."""
 
 from __future__ import annotations
 
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
+from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
 from edgedistill.records.quantization import QuantizationRecord
@@ -30,6 +31,7 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
     ExportRecord,
     QuantizationRecord,
     BundleRecord,
+    DeployRecord,
     ReportRecord,
 )
 ARTIFACTS = {kind.stage: kind for kind in _KINDS}

@@ -159,6 +159,10 @@ class Histories(Record):
     baseline: list[Epoch]
     student: list[Epoch]
 
+    def of(self, name: str) -> list[Epoch]:
+        """Of `teacher`, `baseline` or `student`."""
+        return {"teacher": self.teacher, "baseline": self.baseline, "student": self.student}[name]
+
 
 class ReportData(Record):
     """The images: as in data.json."""
@@ -229,8 +233,8 @@ class Advice(Record):
     command: str
 
 
-class ReportRecord(ArtifactRecord):
-    """Fractions are in 0..1, points are of 100, times in ms where the name says so. What is not known is null."""
+class ReportFigures(ArtifactRecord):
+    """All figures of a report; what follows from them is in `ReportRecord`."""
 
     stage: ClassVar[str] = "report"
 
@@ -281,6 +285,15 @@ class ReportRecord(ArtifactRecord):
     running_cost: RunningCost | None
     """Null without prices in the recipe."""
     provenance: ReportProvenance
+
+    def network(self, name: str) -> ReportNetwork:
+        """`teacher`, `baseline` or `student`."""
+        return {"teacher": self.teacher, "baseline": self.baseline, "student": self.student}[name]
+
+
+class ReportRecord(ReportFigures):
+    """Fractions are in 0..1, points are of 100, times in ms where the name says so. What is not known is null."""
+
     verdict: Verdict
     absent: list[Absent]
     warnings: list[str]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import WithJsonSchema
 
 from edgedistill.records.base import Fraction, Number, Record
+from edgedistill.records.benchmark import BenchMemory, Clocks, Machine, Power, PowerMode, Temperatures, Throttle
+from edgedistill.records.board_answers import BoardPart, VerifyAnswer
 from edgedistill.records.provenance import ProvenanceField
 
 Column = list[Number | None] | None
@@ -108,6 +112,23 @@ class Trace(Record):
     """Of the system."""
 
 
+class Conditions(BoardPart):
+    """What the figures were taken under."""
+
+    state: str
+    """locked, unlocked, throttled or unknown."""
+    clocks_mhz: Clocks
+    power_mode: PowerMode
+    temperatures_c: Temperatures
+    throttle: Throttle
+    absent: dict[str, str]
+    """What is not there, and why."""
+
+
+_Said = WithJsonSchema({"additionalProperties": True, "type": "object"})
+"""An object of the board's benchmark, whose keys docs/board.md describes and not the report's schema."""
+
+
 class ReportDevice(Record):
     """What one host said of the bundle. Its own objects are those of its benchmark: docs/board.md."""
 
@@ -120,15 +141,15 @@ class ReportDevice(Record):
     host: str
     """`local`, or the board's name for ssh."""
     backend: str
-    machine: dict[str, Any]
+    machine: Annotated[Machine, _Said]
     latency_ms: DeviceLatency
     fps: DeviceFps
-    memory: dict[str, Any]
+    memory: Annotated[BenchMemory, _Said]
     """MiB."""
-    conditions: dict[str, Any]
+    conditions: Annotated[Conditions, _Said]
     """Clocks, power mode, temperatures, throttling, and what could not be read."""
-    power: dict[str, Any]
-    verify: dict[str, Any]
+    power: Annotated[Power, _Said]
+    verify: Annotated[VerifyAnswer, _Said]
     layer_times: LayerTimes | None = None
     """Null with a reason in conditions.absent."""
     trace: Trace | None = None

@@ -13,8 +13,7 @@ class Result:
     """What a stage gives back.
 
     Attributes:
-        record: equal inputs give an equal record (times and rates go into `cost`). Of the stages that have no
-            record yet, JSON-able values.
+        record: equal inputs give an equal record (times and rates go into `cost`); or its JSON-able values.
         files: names inside the stage's folder that later stages may read.
         cost: JSON-able facts of this execution alone: seconds, rates. Not part of the digest.
     """

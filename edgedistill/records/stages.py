@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
-from edgedistill.records.base import ArtifactRecord, ArtifactStamp
+from edgedistill.records.base import ArtifactStamp
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
+from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.export import ExportRecord
 from edgedistill.records.quantization import QuantizationRecord
@@ -23,11 +23,7 @@ from edgedistill.records.training import (
 
 @dataclass(frozen=True)
 class StageRecords:
-    """By the name of the stage, in the order of the pipeline; None where the recipe has no such stage.
-
-    Attributes:
-        deploy: the JSON of the stage, which has no record yet.
-    """
+    """By the name of the stage, in the order of the pipeline; None where the recipe has no such stage."""
 
     data: DataRecord
     teacher: TeacherRecord
@@ -40,13 +36,9 @@ class StageRecords:
     export: ExportRecord
     quantize: QuantizationRecord
     bundle: BundleRecord
-    deploy: dict[str, Any]
+    deploy: DeployRecord
 
     def stamps(self) -> dict[str, ArtifactStamp]:
         """Stage -> what the run folder noted of its artifact, of the stages that there are."""
         stored = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _stamp(record) for name, record in stored.items() if record is not None}
-
-
-def _stamp(record: ArtifactRecord | dict[str, Any]) -> ArtifactStamp:
-    return record.stamp if isinstance(record, ArtifactRecord) else ArtifactStamp.model_validate(record["artifact"])
+        return {name: record.stamp for name, record in stored.items() if record is not None}

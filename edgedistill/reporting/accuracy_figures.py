@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, short, svg_of
 
 WORST = 30  # classes in the recall figure
 
 
 @STYLED
-def accuracy_figure(report: dict[str, Any]) -> str:
+def accuracy_figure(report: ReportRecord) -> str:
     """Top-1 with 95 % interval and balanced accuracy of the three, and the majority class."""
     figure, axes = new_figure(2.5)
     for row, (name, (colour, marker)) in enumerate(NETS.items()):
-        low, high = (100 * value for value in report[name]["top1_interval"])
-        top1 = 100 * report[name]["top1_fraction"]
-        balanced = 100 * report[name]["balanced_accuracy_fraction"]
+        low, high = (100 * value for value in report.network(name).top1_interval)
+        top1 = 100 * report.network(name).top1_fraction
+        balanced = 100 * report.network(name).balanced_accuracy_fraction
         axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
         axes.plot([top1], [row], marker, color=colour, markersize=9)
         axes.plot([balanced], [row + 0.26], marker, color=colour, markersize=6, fillstyle="none")
@@ -29,7 +28,7 @@ def accuracy_figure(report: dict[str, Any]) -> str:
             fontweight="bold",
             textcoords="offset points",
         )
-    chance = 100 * report["chance"]["top1_fraction"]
+    chance = 100 * report.chance.top1_fraction
     axes.axvline(chance, color=MUTED, linestyle=(0, (3, 3)), linewidth=1.2)
     axes.annotate(
         "always the majority class", (chance, 2.62), xytext=(4, 0), color=MUTED, fontsize=9, textcoords="offset points"
@@ -42,16 +41,16 @@ def accuracy_figure(report: dict[str, Any]) -> str:
 
 
 @STYLED
-def recall_figure(report: dict[str, Any]) -> str:
+def recall_figure(report: ReportRecord) -> str:
     """Recall of each class for the three networks; the ones that the student is worst at."""
-    recalls = report["student"]["per_class_recall"]
+    recalls = report.student.per_class_recall
     worst = sorted((name for name, value in recalls.items() if value is not None), key=recalls.__getitem__)[:WORST]
     figure, axes = new_figure(1.1 + 0.3 * len(worst))
     for row, name in enumerate(worst):
-        values = [100 * report[net]["per_class_recall"][name] for net in NETS]
+        values = [100 * report.network(net).per_class_recall[name] for net in NETS]
         axes.plot([min(values), max(values)], [row, row], color=LINE, linewidth=3, zorder=1)
     for net, (colour, marker) in NETS.items():
-        values = [100 * report[net]["per_class_recall"][name] for name in worst]
+        values = [100 * report.network(net).per_class_recall[name] for name in worst]
         axes.plot(values, range(len(worst)), marker, color=colour, label=net, markersize=7)
     axes.set_yticks(range(len(worst)), [short(name) for name in worst], color=INK)
     axes.set_ylim(len(worst) - 0.5, -0.5)

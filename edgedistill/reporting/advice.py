@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from edgedistill.config.loading import apply_override, recipe_from_table
 from edgedistill.config.methods import logit_loss_row
@@ -11,6 +10,7 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
 from edgedistill.models.families import ADVISED
 from edgedistill.prediction.choose import accuracies
+from edgedistill.records.report import Advice, ReportFigures
 from edgedistill.records.training import DistillRecord
 from edgedistill.reporting.checks import why_untrained
 from edgedistill.reporting.commands import Command
@@ -23,114 +23,109 @@ SMALL_TEST = 200  # images; below it an interval is wider than most gains
 SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its recall
 
 
-def warnings_of(report: dict[str, Any]) -> list[str]:
+def warnings_of(report: ReportFigures) -> list[str]:
     """One sentence for each reason not to take a figure at face value."""
     found = [*_about_data(report), *_about_networks(report)]
-    target, device = report["target"], report["device"]
-    if target["reason"]:
-        found.append(f"{target['reason']}.")
+    target, device = report.target, report.device
+    if target.reason:
+        found.append(f"{target.reason}.")
     if device is None:
         found.append("Nothing was timed: deploy.hosts is empty.")
     elif is_stand_in(device):
-        found.append(f"Speed and memory were not measured on a board ({device['provenance']}).")
-    several = len(report["devices"]) > 1
-    for host in report["devices"]:
+        found.append(f"Speed and memory were not measured on a board ({device.provenance}).")
+    several = len(report.devices) > 1
+    for host in report.devices:
         where = f" ({spot_of(host)})" if several else ""
-        found += [f"{line[0].upper()}{line[1:]}{where}." for line in host["warnings"]]
+        found += [f"{line[0].upper()}{line[1:]}{where}." for line in host.warnings]
     found += _about_precision(report)
-    preflight = report["preflight"]
-    if preflight["findings"]:
-        first = preflight["findings"][0]
+    preflight = report.preflight
+    if preflight.findings:
+        first = preflight.findings[0]
         found.append(
-            f"{len(preflight['findings'])} pre-flight finding(s) for TensorRT "
-            f"{preflight['tensorrt']}, first {first['node']}: {first['why']}; {first['mend']}."
+            f"{len(preflight.findings)} pre-flight finding(s) for TensorRT "
+            f"{preflight.tensorrt}, first {first.node}: {first.why}; {first.mend}."
         )
     return found
 
 
-def _about_precision(report: dict[str, Any]) -> list[str]:
-    gate, fp16, found = report["int8_gate"], report["accuracy_ladder"]["fp16"], []
-    if gate["passed"] is False:
-        least = min(step["drop_points"] for step in gate["curve"])
+def _about_precision(report: ReportFigures) -> list[str]:
+    gate, fp16, found = report.int8_gate, report.accuracy_ladder["fp16"], []
+    if gate.passed is False:
+        least = min(step.drop_points for step in gate.curve)
         found.append(
             f"INT8 misses the gate: it costs {least:.2f} points of top-1 on validation images, "
-            f"{gate['max_drop_points']:g} are allowed; leaving layers in float did not mend it."
+            f"{gate.max_drop_points:g} are allowed; leaving layers in float did not mend it."
         )
-    if not fp16["finite"]:
+    if not fp16.finite:
         found.append("The FP16 model gives NaN or infinity.")
-    for finding in report["fp16_findings"][:1]:
+    for finding in report.fp16_findings[:1]:
         found.append(
-            f"{len(report['fp16_findings'])} FP16 range finding(s), first {finding['layer']}: "
-            f"{finding['why']}; {finding['mend']}."
+            f"{len(report.fp16_findings)} FP16 range finding(s), first {finding.layer}: {finding.why}; {finding.mend}."
         )
     return found
 
 
-def _about_data(report: dict[str, Any]) -> list[str]:
-    data, found = report["data"], []
-    if data["leak_count"]:
+def _about_data(report: ReportFigures) -> list[str]:
+    data, found = report.data, []
+    if data.leak_count:
         found.append(
-            f"{data['leak_count']} pair(s) of alike images stand in different splits: the test figures are too good."
+            f"{data.leak_count} pair(s) of alike images stand in different splits: the test figures are too good."
         )
-    if data.get("torn_groups"):
+    if data.torn_groups:
+        found.append(f"{data.torn_groups} named group(s) have images in several splits: the test figures are too good.")
+    groups = data.groups.get("test")
+    if groups is not None and 2 * groups <= report.test_images:
         found.append(
-            f"{data['torn_groups']} named group(s) have images in several splits: the test figures are too good."
-        )
-    groups = data.get("groups", {}).get("test")
-    if groups is not None and 2 * groups <= report["test_images"]:
-        found.append(
-            f"The {report['test_images']} test images are of {groups} groups: the intervals take every image as "
+            f"The {report.test_images} test images are of {groups} groups: the intervals take every image as "
             "independent and are too narrow."
         )
-    if copies := data.get("copies_left_out", {}).get("test"):
+    if copies := data.copies_left_out.get("test"):
         found.append(f"{copies} exact copies of test images were left out of the figures.")
-    if report["test_images"] < SMALL_TEST:
-        found.append(f"Only {report['test_images']} test images: go by the intervals.")
-    rare = {name: n for name, n in data["counts"]["test"].items() if n < SMALL_CLASS}
+    if report.test_images < SMALL_TEST:
+        found.append(f"Only {report.test_images} test images: go by the intervals.")
+    rare = {name: n for name, n in data.counts["test"].items() if n < SMALL_CLASS}
     if rare:
         least = min(rare, key=rare.__getitem__)
         found.append(
             f"{len(rare)} class(es) have fewer than {SMALL_CLASS} test images ({least}: "
             f"{rare[least]}): their recall is a rough figure."
         )
-    if data["unreadable_count"]:
-        found.append(f"{data['unreadable_count']} unreadable image(s) were left out.")
+    if data.unreadable_count:
+        found.append(f"{data.unreadable_count} unreadable image(s) were left out.")
     return found
 
 
-def _about_networks(report: dict[str, Any]) -> list[str]:
-    chance, metric, found = report["chance"], report["metric"], []
+def _about_networks(report: ReportFigures) -> list[str]:
+    chance, metric, found = report.chance, report.metric, []
     for name in ("teacher", "student"):
-        if report[name][metric] <= chance[metric]:
+        if report.network(name).metric(metric) <= chance.metric(metric):
             found.append(
-                f"The {name} is no better than always saying {chance['majority_class']!r} ({percent(chance[metric])})."
+                f"The {name} is no better than always saying {chance.majority_class!r} "
+                f"({percent(chance.metric(metric))})."
             )
-    if report["teacher"][metric] < report["baseline"][metric]:
+    if report.teacher.metric(metric) < report.baseline.metric(metric):
         found.append("The teacher is worse than the student trained without it: little to learn.")
     return found
 
 
 def advice_of(
-    report: dict[str, Any],
+    report: ReportFigures,
     recipe: Recipe,
     trained: DistillRecord,
     command: Command = Command(),  # noqa: B008 - frozen
-) -> list[dict[str, str]]:
+) -> list[Advice]:
     """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
 
     What the recipe has already, or would not take, is not advised.
 
     Args:
         trained: the student.
-
-    Returns:
-        Rows of `try`, a sentence, and `command`.
     """
-    retained = report["retention_fraction"]
+    retained = report.retention_fraction
     if retained is not None and retained >= WELL_RETAINED:
         return []
     return [
-        {"try": what, "command": command.with_settings(settings)}
+        Advice(idea=what, command=command.with_settings(settings))
         for what, *settings in _ideas(recipe, trained)
         if _changes(recipe, settings)
     ]

@@ -13,6 +13,7 @@ from edgedistill.core.text import printable
 from edgedistill.core.text_table import table_lines
 from edgedistill.errors import RunFolderError
 from edgedistill.records.report import VERSION as REPORT_VERSION
+from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting.devices import board_mib, place_of
 from edgedistill.reporting.formats import kind
 from edgedistill.reporting.sweep_results import load_sweep
@@ -89,7 +90,11 @@ def compared(reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any
     """
     try:
         runs = [_run(name, report) for name, report in reports.items()]
-        hosts = [_host(name, device) for name, report in reports.items() for device in report["devices"]]
+        hosts = [
+            _host(name, ReportDevice.from_json(device, f"{name}: a host of the report"))
+            for name, report in reports.items()
+            for device in report["devices"]
+        ]
         trials = [
             {"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
             for name, sweep in sweeps.items()
@@ -209,20 +214,20 @@ def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _host(name: str, device: dict[str, Any]) -> dict[str, Any]:
+def _host(name: str, device: ReportDevice) -> dict[str, Any]:
     return {
         "name": name,
-        "host": device["host"],
+        "host": device.host,
         "place": place_of(device),
-        "executed": device["executed"],
-        "host_p50_ms": device["latency_ms"]["host"]["p50_ms"],
-        "end_to_end_p50_ms": device["latency_ms"]["end_to_end"]["p50_ms"],
-        "end_to_end_p99_ms": device["latency_ms"]["end_to_end"]["p99_ms"],
-        "fps": device["fps"]["end_to_end"],
+        "executed": device.executed,
+        "host_p50_ms": device.latency_ms.host.p50_ms,
+        "end_to_end_p50_ms": device.latency_ms.end_to_end.p50_ms,
+        "end_to_end_p99_ms": device.latency_ms.end_to_end.p99_ms,
+        "fps": device.fps.end_to_end,
         "memory_mib": board_mib(device),
-        "energy_mj": device["power"]["energy_mj"],
-        "state": device["conditions"]["state"],
-        "provenance": device["provenance"],
+        "energy_mj": device.power.energy_mj,
+        "state": device.conditions.state,
+        "provenance": str(device.provenance),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.records.report_speed import ReportDevice, TracedLoop
 from edgedistill.reporting.chart import (
     BASELINE,
     INK,
@@ -38,7 +39,7 @@ _WIDE = 8  # longest over shortest time from which the axis is logarithmic
 
 
 @STYLED
-def histogram_figure(device: dict[str, Any], number: int) -> str | None:
+def histogram_figure(device: ReportDevice, number: int) -> str | None:
     """Images by the time they took; None without raw samples.
 
     Args:
@@ -63,11 +64,11 @@ def histogram_figure(device: dict[str, Any], number: int) -> str | None:
     axes.set_xlabel("ms for one image; dashed: median")
     axes.set_ylabel("images, %")
     axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
-    return svg_of(figure, f"histogram{number}", f"Latency histogram, {device['host']}")
+    return svg_of(figure, f"histogram{number}", f"Latency histogram, {device.host}")
 
 
 @STYLED
-def trace_figure(device: dict[str, Any], number: int) -> str | None:
+def trace_figure(device: ReportDevice, number: int) -> str | None:
     """Every timed call in its order: a drift is heat or a neighbour, a spike is the system.
 
     Where it is known when the calls began, they stand over time, with what the board told below.
@@ -76,7 +77,7 @@ def trace_figure(device: dict[str, Any], number: int) -> str | None:
         device: of the report's `devices`.
         number: its position there, for the ids.
     """
-    scopes, starts, trace = _scopes(device), device["samples_start_s"] or {}, device["trace"]
+    scopes, starts, trace = _scopes(device), device.samples_start_s or {}, device.trace
     if not scopes:
         return None
     timed = all(len(starts.get(loop, ())) == len(values) for values, _, _, loop in scopes)
@@ -96,13 +97,13 @@ def trace_figure(device: dict[str, Any], number: int) -> str | None:
     axes.set_ylabel("ms for one image")
     axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
     for panel, (names, from_zero) in zip(panels[1:], shown, strict=True):
-        _draw_readings(panel, trace["at_s"], {name: read[name] for name in names if name in read}, from_zero)
+        _draw_readings(panel, trace.at_s, {name: read[name] for name in names if name in read}, from_zero)
     if timed and trace:
-        _draw_loops(panels, trace["loops"])
+        _draw_loops(panels, trace.loops)
     panels[-1].set_xlabel(
         "seconds since the benchmark began" if timed else "timed call, each scope in a loop of its own"
     )
-    return svg_of(figure, f"trace{number}", f"Latency of every timed call, {device['host']}")
+    return svg_of(figure, f"trace{number}", f"Latency of every timed call, {device.host}")
 
 
 def _draw_readings(axes: Any, at_s: list[float], lines: dict[str, Any], from_zero: bool) -> None:
@@ -117,15 +118,15 @@ def _draw_readings(axes: Any, at_s: list[float], lines: dict[str, Any], from_zer
     axes.set_title(title, loc="left", fontsize=9.5, color=MUTED)
 
 
-def _draw_loops(panels: list[Any], loops: list[dict[str, Any]]) -> None:
+def _draw_loops(panels: list[Any], loops: list[TracedLoop]) -> None:
     """Where each loop begins; the pipelined one has no latency of single calls."""
     for loop in loops:
         for axes in panels:
-            axes.axvline(loop["start_s"], color=LINE, linewidth=1.5, zorder=0)
-        if loop["scope"] == "pipelined":
+            axes.axvline(loop.start_s, color=LINE, linewidth=1.5, zorder=0)
+        if loop.scope == "pipelined":
             panels[0].annotate(
                 "pipelined",
-                (loop["start_s"], 1),
+                (loop.start_s, 1),
                 (4, -4),
                 color=MUTED,
                 fontsize=9,
@@ -133,11 +134,11 @@ def _draw_loops(panels: list[Any], loops: list[dict[str, Any]]) -> None:
                 textcoords="offset points",
                 va="top",
             )
-            panels[0].set_xlim(0, loop["end_s"])
+            panels[0].set_xlim(0, loop.end_s)
 
 
-def _scopes(device: dict[str, Any]) -> list[_Scope]:
-    samples = device["samples_ms"] or {}
+def _scopes(device: ReportDevice) -> list[_Scope]:
+    samples = device.samples_ms or {}
     return [(samples[scope], *rest) for scope, *rest in _SCOPES if samples.get(scope)]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from edgedistill.records.report_speed import ReportDevice, Trace
+
 MOST_LAYERS = 15  # in the page; report.json has them all
 MOST_LETTERS = 90  # of a layer's name; a fused one is named after all that is in it
 LOOPS = {"host": "network alone", "end_to_end": "from the image file", "pipelined": "pipelined"}
@@ -12,7 +14,7 @@ LOOPS = {"host": "network alone", "end_to_end": "from the image file", "pipeline
 _Column = list[float | None]
 
 
-def layer_rows(device: dict[str, Any]) -> dict[str, Any] | None:
+def layer_rows(device: ReportDevice) -> dict[str, Any] | None:
     """The slowest layers, and the others in one line; None when none was profiled.
 
     Args:
@@ -22,18 +24,18 @@ def layer_rows(device: dict[str, Any]) -> dict[str, Any] | None:
         rows of name, kind, ms, share (of all layers' time) and bar (of the slowest one's); rest: the
         same of all others, named by their number, or None; sum_ms; runs.
     """
-    found = device["layer_times"]
+    found = device.layer_times
     if not found:
         return None
-    ordered = sorted(found["layers"], key=lambda layer: -layer["median_ms"])
-    most = ordered[0]["median_ms"]
+    ordered = sorted(found.layers, key=lambda layer: -layer.median_ms)
+    most = ordered[0].median_ms
     rows = [
         {
-            "name": _clipped(layer["name"]),
-            "kind": layer["kind"] or "not known",
-            "ms": layer["median_ms"],
-            "share": layer["share"],
-            "bar": layer["median_ms"] / most if most else 0.0,
+            "name": _clipped(layer.name),
+            "kind": layer.kind or "not known",
+            "ms": layer.median_ms,
+            "share": layer.share,
+            "bar": layer.median_ms / most if most else 0.0,
         }
         for layer in ordered[:MOST_LAYERS]
     ]
@@ -41,46 +43,46 @@ def layer_rows(device: dict[str, Any]) -> dict[str, Any] | None:
     rest = (
         {
             "name": f"{len(others)} more layers",
-            "ms": sum(layer["median_ms"] for layer in others),
-            "share": sum(layer["share"] for layer in others),
+            "ms": sum(layer.median_ms for layer in others),
+            "share": sum(layer.share for layer in others),
         }
         if others
         else None
     )
-    return {"rows": rows, "rest": rest, "sum_ms": found["sum_ms"], "runs": found["runs"]}
+    return {"rows": rows, "rest": rest, "sum_ms": found.sum_ms, "runs": found.runs}
 
 
-def columns_of(trace: dict[str, Any]) -> dict[str, _Column]:
+def columns_of(trace: Trace) -> dict[str, _Column]:
     """What was read over time, by name with unit; None at a reading that lacks it. Never read: not in it."""
     known = {
-        "hottest zone, \N{DEGREE SIGN}C": _hottest(trace["temperatures_c"].values()),
-        "GPU, MHz": trace["gpu_mhz"],
-        "CPU, MHz": trace["cpu_mhz"],
-        "input, W": trace["input_mw"] and [None if mw is None else mw / 1e3 for mw in trace["input_mw"]],
-        "available, MiB": trace["available_mib"],
+        "hottest zone, \N{DEGREE SIGN}C": _hottest(trace.temperatures_c.values()),
+        "GPU, MHz": trace.gpu_mhz,
+        "CPU, MHz": trace.cpu_mhz,
+        "input, W": trace.input_mw and [None if mw is None else mw / 1e3 for mw in trace.input_mw],
+        "available, MiB": trace.available_mib,
     }
     return {name: values for name, values in known.items() if values}
 
 
-def loop_rows(device: dict[str, Any]) -> dict[str, Any] | None:
+def loop_rows(device: ReportDevice) -> dict[str, Any] | None:
     """What was read during each loop: lowest to highest; None when there is no trace.
 
     Returns:
         names of the columns; rows of loop, seconds, readings and cells, a text for each column; unread:
         names of what this machine does not show.
     """
-    trace = device["trace"]
+    trace = device.trace
     if not trace:
         return None
     columns, rows = columns_of(trace), []
-    for loop in trace["loops"]:
-        inside = [place for place, at in enumerate(trace["at_s"]) if loop["start_s"] <= at <= loop["end_s"]]
+    for loop in trace.loops:
+        inside = [place for place, at in enumerate(trace.at_s) if loop.start_s <= at <= loop.end_s]
         cells = [_span([values[place] for place in inside]) for values in columns.values()]
         rows.append(
             {
-                "loop": LOOPS.get(loop["scope"], loop["scope"]),
+                "loop": LOOPS.get(loop.scope, loop.scope),
                 "readings": len(inside),
-                "seconds": loop["end_s"] - loop["start_s"],
+                "seconds": loop.end_s - loop.start_s,
                 "cells": cells,
             }
         )

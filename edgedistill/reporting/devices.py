@@ -12,144 +12,156 @@ from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.published import other_rows, published_rows
 from edgedistill.prediction.user_measurements import NOTHING
-from edgedistill.records.provenance import Provenance
+from edgedistill.records.base import Record
+from edgedistill.records.benchmark import BenchAnswer
+from edgedistill.records.deployment import BoardDeployment, DeployRecord, TimedBundle
+from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.quantization import QuantizationRecord
+from edgedistill.records.report_speed import Predicted, Published, ReportDevice, ReportTarget, Speedup
 from edgedistill_device.benchmark.benchreport import LATER
 
-_CONDITIONS = ("state", "clocks_mhz", "power_mode", "temperatures_c", "throttle", "absent")
+_CONDITIONS = ("state", "clocks_mhz", "power_mode", "temperatures_c", "throttle")
 _STARTS = "_start_s"
 _OLDER = "its bench did not take them yet; make and time the bundle again"
 
 
-def devices_of(hosts: list[dict[str, Any]], quantized: QuantizationRecord, recipe: Recipe) -> list[dict[str, Any]]:
+def devices_of(deployed: DeployRecord, quantized: QuantizationRecord, recipe: Recipe) -> list[ReportDevice]:
     """One entry for each host, boards first.
 
     Args:
-        hosts: of stage `deploy`.
+        deployed: of stage `deploy`.
         quantized: of stage `quantize`.
     """
-    found = [_device(host, quantized, recipe) for host in hosts]
+    found = [_device(host, quantized, recipe) for host in deployed.hosts]
     return sorted(found, key=is_stand_in)
 
 
-def is_stand_in(device: dict[str, Any]) -> bool:
+def is_stand_in(device: ReportDevice) -> bool:
     """Whether a computer that is not the board answered in its place."""
-    return Provenance.from_text(device["provenance"]).is_stand_in
+    return device.provenance.is_stand_in
 
 
-def spot_of(device: dict[str, Any]) -> str:
+def spot_of(device: ReportDevice) -> str:
     """`this computer`, or the host's name."""
-    return "this computer" if device["host"] == "local" else device["host"]
+    return "this computer" if device.host == "local" else device.host
 
 
-def place_of(device: dict[str, Any]) -> str:
+def place_of(device: ReportDevice) -> str:
     """`spot_of`, and what the board calls itself."""
-    board = device["machine"].get("board")
+    board = device.machine.board
     return f"{spot_of(device)} ({board})" if board else spot_of(device)
 
 
-def board_mib(device: dict[str, Any]) -> float | None:
+def board_mib(device: ReportDevice) -> float | None:
     """Memory that serving the student takes, at most, MiB; None when the process was not read.
 
     On a Jetson CPU and GPU share the memory, and the process's resident set leaves out what the
     GPU's driver holds (NvMap): both are added, and what they share is counted twice.
     """
-    memory = device["memory"]
-    peak = memory["process_peak_mib"]
-    return None if peak is None else peak + max(0.0, memory.get("nvmap_delta_mib") or 0.0)
+    memory = device.memory
+    peak = memory.process_peak_mib
+    return None if peak is None else peak + max(0.0, memory.nvmap_delta_mib or 0.0)
 
 
-def speedup_of(deployed: dict[str, Any]) -> dict[str, Any]:
+def speedup_of(deployed: DeployRecord) -> Speedup:
     """Teacher's over student's time in one runtime on one computer."""
-    measured = deployed.get("speedup_here")
+    measured = deployed.speedup_here
     if measured is None:
-        return {"ratio": None, "reason": "the teacher was not timed beside the student"}
-    return {**measured, "reason": ""}
+        return Speedup(ratio=None, reason="the teacher was not timed beside the student")
+    return Speedup(**measured.given(), reason="")
 
 
-def target_of(quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
+def target_of(quantized: QuantizationRecord, recipe: Recipe) -> ReportTarget:
     """The board that the recipe names: asked precision, executed precision, budget."""
-    return {
-        "name": recipe.target.device,
-        "title": load_target(recipe.target.device).title,
-        "requested": quantized.requested,
-        "executed": quantized.executed,
-        "reason": quantized.reason,
-        "wanted_fps": recipe.target.fps,
-        "wanted_memory_mib": recipe.target.memory_mib,
-        "wanted_retention_fraction": recipe.target.min_retention_fraction,
-    }
+    return ReportTarget(
+        name=recipe.target.device,
+        title=load_target(recipe.target.device).title,
+        requested=quantized.requested,
+        executed=quantized.executed,
+        reason=quantized.reason,
+        wanted_fps=recipe.target.fps,
+        wanted_memory_mib=recipe.target.memory_mib,
+        wanted_retention_fraction=recipe.target.min_retention_fraction,
+    )
 
 
-def published_of(recipe: Recipe, executed: str) -> dict[str, Any]:
-    """Rows that others published for this network, size, precision and board, or why there are none.
-
-    Returns:
-        of; rows; others, rows of this network on this board that differ, each with `differs`; reason.
-    """
+def published_of(recipe: Recipe, executed: str) -> Published:
+    """Rows that others published for this network, size, precision and board, or why there are none."""
     target, model, px = recipe.target.device, recipe.student.model, recipe.data.image_px
     asked = (target, model, executed, px)
     rows = published_rows(*asked)
     what = f"{model} at {size_text(px)} px, {executed.upper()}, TensorRT, on {load_target(target).title}"
     reason = "" if rows else f"unknown: no published measurement for {what}"
-    return {"of": what, "rows": rows, "others": other_rows(*asked), "reason": reason}
+    return Published(of=what, rows=rows, others=other_rows(*asked), reason=reason)
 
 
-def predicted_of(model: Path | str, recipe: Recipe) -> dict[str, Any]:
+def predicted_of(model: Path | str, recipe: Recipe) -> Predicted:
     """What the model of `edgedistill estimate` expects of this network on the board, or why it says nothing.
 
     The user's own measurements have no say: equal runs give equal reports on every computer.
-
-    Returns:
-        fps, fps_low, fps_high, interval_share, memory_mib (all None when nothing is said),
-        extrapolated, notes, provenance, reason.
     """
     keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
     try:
         found = predict(model, recipe.target.device, recipe.target.precision, learned=NOTHING)
     except (RecipeError, PreflightError) as error:
-        return {
+        return Predicted(
             **dict.fromkeys(keys),
-            "extrapolated": False,
-            "notes": [],
-            "provenance": "unknown",
-            "reason": str(error),
-        }
-    return {
+            extrapolated=False,
+            notes=[],
+            provenance=Provenance(Kind.UNKNOWN),
+            reason=str(error),
+        )
+    return Predicted(
         **{key: getattr(found, key) for key in keys},
-        "notes": list(found.notes),
-        "extrapolated": found.extrapolated,
-        "provenance": found.provenance,
-        "reason": "",
-    }
+        notes=list(found.notes),
+        extrapolated=found.extrapolated,
+        provenance=Provenance.from_text(found.provenance),
+        reason="",
+    )
 
 
-def _device(host: dict[str, Any], quantized: QuantizationRecord, recipe: Recipe) -> dict[str, Any]:
-    bench = host["bench"]
-    older = {name: _OLDER for name in LATER if name not in bench}
-    samples = host.get("samples_ms") or {}
-    return {
+def _device(host: BoardDeployment | TimedBundle, quantized: QuantizationRecord, recipe: Recipe) -> ReportDevice:
+    bench, verified = host.bench, host.verify
+    if bench is None or verified is None:
+        raise ValueError(f"{host.host!r} was not timed; stage deploy stops a board after its benchmark at the earliest")
+    samples = host.samples_ms or {}
+    values = {
         "target": recipe.target.device,
         "requested": quantized.requested,
         "executed_on_target": quantized.executed,
         "reason": quantized.reason,
-        "executed": bench["executed"],
-        "host": host["host"],
-        "backend": host["backend"],
-        "machine": bench["machine"],
-        "latency_ms": {"compute": bench["compute_ms"], "host": bench["host_ms"], "end_to_end": bench["end_to_end_ms"]},
-        "fps": bench["fps"],
-        "memory": bench["memory"],
-        "conditions": {**{key: bench[key] for key in _CONDITIONS}, "absent": {**bench["absent"], **older}},
-        "power": bench["power"],
-        "verify": host["verify"],
-        "layer_times": bench.get("layer_times"),
-        "trace": bench.get("trace"),
+        "executed": bench.executed,
+        "host": host.host,
+        "backend": host.backend,
+        "machine": bench.machine,
+        "latency_ms": {
+            "compute": _json(bench.compute_ms),
+            "host": _json(bench.host_ms),
+            "end_to_end": _json(bench.end_to_end_ms),
+        },
+        "fps": _json(bench.fps),
+        "memory": bench.memory,
+        "conditions": _conditions(bench),
+        "power": bench.power,
+        "verify": verified,
+        "layer_times": _json(bench.layer_times),
+        "trace": _json(bench.trace),
         "samples_ms": {name: values for name, values in samples.items() if not name.endswith(_STARTS)} or None,
         "samples_start_s": {
             name.removesuffix(_STARTS): values for name, values in samples.items() if name.endswith(_STARTS)
         }
         or None,
-        "provenance": host["provenance"],
-        "warnings": bench["warnings"],
+        "provenance": host.provenance,
+        "warnings": bench.warnings,
     }
+    return ReportDevice.from_json(values, f"what {host.host!r} said in deploy.json")
+
+
+def _conditions(bench: BenchAnswer) -> dict[str, Any]:
+    older = {name: _OLDER for name in LATER if name not in bench.model_fields_set}
+    return {**{key: getattr(bench, key) for key in _CONDITIONS}, "absent": {**(bench.absent or {}), **older}}
+
+
+def _json(part: Record | None) -> dict[str, Any] | None:
+    """For a part of a report that is a record of its own kind."""
+    return part and part.to_json()

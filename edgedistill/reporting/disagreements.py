@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
+
+from edgedistill.records.report import Disagreement, Said, ShownImage
 
 MOST = 12  # images shown of one pair
 SIDE_PX = 96  # of a thumbnail
@@ -20,7 +21,7 @@ def disagreement(
     labels: np.ndarray,
     classes: list[str],
     sha256: list[str],
-) -> dict[str, Any]:
+) -> Disagreement:
     """
     Args:
         first, second: name and (N, C) logits of the two.
@@ -29,10 +30,8 @@ def disagreement(
         sha256: N hex hashes of the image files; a path would tell of this computer.
 
     Returns:
-        names; images, N; both_right, first_only_right, second_only_right, both_wrong_alike,
-        both_wrong_apart: counts that add up to N; apart: images with different classes; shown: at
-        most MOST of those, the ones that both are surest of first, each with its position among
-        the test images, sha256, label, and class and probability of each.
+        `images` is N, and the counts `both_...` and `..._only_right` add up to it; `shown` holds at most MOST of the
+        images with different classes, the ones that both are surest of first.
     """
     (first_name, a), (second_name, b) = first, second
     ours, theirs = a.argmax(1), b.argmax(1)
@@ -40,29 +39,29 @@ def disagreement(
     sure, surer = _confidence(a), _confidence(b)
     found = np.flatnonzero(apart)
     order = found[np.argsort(-np.minimum(sure, surer)[found], kind="stable")][:MOST]
-    return {
-        "names": [first_name, second_name],
-        "images": len(labels),
-        "apart": len(found),
-        "both_right": int((right & also).sum()),
-        "first_only_right": int((right & ~also).sum()),
-        "second_only_right": int((~right & also).sum()),
-        "both_wrong_alike": int((~right & ~also & ~apart).sum()),
-        "both_wrong_apart": int((~right & ~also & apart).sum()),
-        "shown": [
-            {
-                "position": int(i),
-                "sha256": sha256[i],
-                "label": classes[labels[i]],
-                "first": {"class": classes[ours[i]], "probability": float(sure[i])},
-                "second": {"class": classes[theirs[i]], "probability": float(surer[i])},
-            }
+    return Disagreement(
+        names=[first_name, second_name],
+        images=len(labels),
+        apart=len(found),
+        both_right=int((right & also).sum()),
+        first_only_right=int((right & ~also).sum()),
+        second_only_right=int((~right & also).sum()),
+        both_wrong_alike=int((~right & ~also & ~apart).sum()),
+        both_wrong_apart=int((~right & ~also & apart).sum()),
+        shown=[
+            ShownImage(
+                position=int(i),
+                sha256=sha256[i],
+                label=classes[labels[i]],
+                first=Said(class_name=classes[ours[i]], probability=float(sure[i])),
+                second=Said(class_name=classes[theirs[i]], probability=float(surer[i])),
+            )
             for i in order
         ],
-    }
+    )
 
 
-def thumbnails(found: list[dict[str, Any]], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
+def thumbnails(found: list[Disagreement], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
     """sha256 -> JPEG of the images that `disagreement` chose, while MOST_BYTES last.
 
     They are encoded anew, so nothing but the pixels of a file gets onto the page.
@@ -73,18 +72,18 @@ def thumbnails(found: list[dict[str, Any]], frame: Callable[[int], np.ndarray]) 
     """
     kept: dict[str, bytes] = {}
     total = 0
-    for row in _in_turn([pair["shown"] for pair in found]):
-        if row["sha256"] in kept:
+    for row in _in_turn([pair.shown for pair in found]):
+        if row.sha256 in kept:
             continue
-        encoded = _thumbnail(frame(row["position"]))
+        encoded = _thumbnail(frame(row.position))
         if total + len(encoded) > MOST_BYTES:
             break
-        kept[row["sha256"]] = encoded
+        kept[row.sha256] = encoded
         total += len(encoded)
     return kept
 
 
-def _in_turn(lists: list[list[dict]]) -> list[dict]:
+def _in_turn(lists: list[list[ShownImage]]) -> list[ShownImage]:
     """First of each, second of each, ...: so that a small budget serves all of them."""
     return [rows[i] for i in range(max(map(len, lists), default=0)) for rows in lists if i < len(rows)]
 

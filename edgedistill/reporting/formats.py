@@ -47,6 +47,6 @@ def breakable(name: str) -> Markup:
     return Markup(str(escape(printable(name))).replace("_", "_<wbr>"))
 
 
-def kind(provenance: str) -> str:
+def kind(provenance: Provenance | str) -> str:
     """`stand-in: ONNX Runtime ...` -> `stand-in`."""
-    return str(Provenance.from_text(provenance).kind)
+    return str(Provenance.from_text(str(provenance)).kind)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import Any
 
 from edgedistill.evaluation.intervals import balanced_interval, over_seeds, paired_interval
 from edgedistill.records.evaluation import EvaluationRecord
+from edgedistill.records.report import Gain, OverSeeds
 
 
-def gain_of(evaluated: EvaluationRecord, metric: str) -> dict[str, Any]:
+def gain_of(evaluated: EvaluationRecord, metric: str) -> Gain:
     """Student minus baseline in the recipe's metric and in top-1, each with its 95 % interval.
 
     Args:
@@ -29,23 +29,24 @@ def gain_of(evaluated: EvaluationRecord, metric: str) -> dict[str, Any]:
         step /= sum(1 for *_, images in evaluated.only_correct_by_class if images)
     seeds = evaluated.seeds
     points = 100 * (student.metric(metric) - baseline.metric(metric))
-    return {
-        "metric": metric,
-        "points": points,
-        "interval_points": interval,
-        "interval_method": method,
-        "shown": not interval[0] <= 0 <= interval[1],
-        "sentence": _sentence(interval),
-        "top1_points": 100 * (student.top1_fraction - baseline.top1_fraction),
-        "top1_points_interval": top1_interval,
-        "student_only_correct": better,
-        "baseline_only_correct": worse,
-        "mcnemar_p": evaluated.mcnemar_p,
-        "seeds": len(seeds),
-        "over_seeds": over_seeds(
-            [row.baseline.metric(metric) for row in seeds], [row.student.metric(metric) for row in seeds], step
-        ),
-    }
+    spread = over_seeds(
+        [row.baseline.metric(metric) for row in seeds], [row.student.metric(metric) for row in seeds], step
+    )
+    return Gain(
+        metric=metric,
+        points=points,
+        interval_points=interval,
+        interval_method=method,
+        shown=not interval[0] <= 0 <= interval[1],
+        sentence=_sentence(interval),
+        top1_points=100 * (student.top1_fraction - baseline.top1_fraction),
+        top1_points_interval=top1_interval,
+        student_only_correct=better,
+        baseline_only_correct=worse,
+        mcnemar_p=evaluated.mcnemar_p,
+        seeds=len(seeds),
+        over_seeds=OverSeeds.model_validate(spread),
+    )
 
 
 def _sentence(interval: list[float]) -> str:

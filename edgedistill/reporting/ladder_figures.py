@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from edgedistill.records.quantization import GateStep
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import STUDENT, STYLED, TEACHER, new_figure, svg_of
 from edgedistill.reporting.formats import kind
 
 
 @STYLED
-def ladder_figure(report: dict[str, Any]) -> str:
+def ladder_figure(report: ReportRecord) -> str:
     """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
-    ladder = report["accuracy_ladder"]
-    low, high = (100 * value for value in report["student"]["top1_interval"])
+    ladder = report.accuracy_ladder
+    low, high = (100 * value for value in report.student.top1_interval)
     figure, axes = new_figure(2.9)
     axes.axhspan(low, high, color=STUDENT, alpha=0.12, linewidth=0)
     shown = [low, high]
@@ -20,9 +20,9 @@ def ladder_figure(report: dict[str, Any]) -> str:
         ("top1_fraction", STUDENT, "o", "top-1"),
         ("balanced_accuracy_fraction", TEACHER, "s", "balanced accuracy"),
     ]
-    series.sort(key=lambda one: sum(step[one[0]] for step in ladder.values()))
+    series.sort(key=lambda one: sum(step.metric(one[0]) for step in ladder.values()))
     for (key, colour, marker, name), drop in zip(series, (-15, 8), strict=True):
-        heights = [100 * step[key] for step in ladder.values()]
+        heights = [100 * step.metric(key) for step in ladder.values()]
         shown += heights
         axes.plot(range(len(ladder)), heights, marker=marker, color=colour, label=name)
         for place, height in enumerate(heights):
@@ -37,7 +37,7 @@ def ladder_figure(report: dict[str, Any]) -> str:
     margin = max(1.5, 0.18 * (max(shown) - min(shown)))
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
     axes.set_xlim(-0.4, len(ladder) - 0.6)
-    axes.set_xticks(range(len(ladder)), [f"{name}\n{kind(step['provenance'])}" for name, step in ladder.items()])
+    axes.set_xticks(range(len(ladder)), [f"{name}\n{kind(step.provenance)}" for name, step in ladder.items()])
     axes.grid(visible=False, axis="x")
     axes.set_ylabel("test images, %")
     axes.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 1))
@@ -45,32 +45,31 @@ def ladder_figure(report: dict[str, Any]) -> str:
 
 
 @STYLED
-def rescue_figure(report: dict[str, Any]) -> str | None:
+def rescue_figure(report: ReportRecord) -> str | None:
     """What INT8 costs with k layers left in float; None when the gate asked for none."""
-    gate = report["int8_gate"]
-    if len(gate["curve"]) < 2:
+    gate = report.int8_gate
+    if len(gate.curve) < 2:
         return None
     figure, axes = new_figure(2.9)
-    places = range(len(gate["curve"]))
-    drops = [step["drop_points"] for step in gate["curve"]]
-    axes.errorbar(places, drops, _bars(gate["curve"]), color=STUDENT, marker="o", capsize=3)
-    axes.axhline(gate["max_drop_points"], color=TEACHER, linestyle=(0, (3, 3)))
-    axes.annotate("gate", (0, gate["max_drop_points"]), xytext=(0, 4), color=TEACHER, textcoords="offset points")
-    axes.set_xticks(places, [str(step["float_layers"]) for step in gate["curve"]])
+    places = range(len(gate.curve))
+    drops = [step.drop_points for step in gate.curve]
+    axes.errorbar(places, drops, _bars(gate.curve), color=STUDENT, marker="o", capsize=3)
+    axes.axhline(gate.max_drop_points, color=TEACHER, linestyle=(0, (3, 3)))
+    axes.annotate("gate", (0, gate.max_drop_points), xytext=(0, 4), color=TEACHER, textcoords="offset points")
+    axes.set_xticks(places, [str(step.float_layers) for step in gate.curve])
     axes.set_xlabel("most sensitive layers left in float")
     axes.set_ylabel("points lost, validation")
     return svg_of(figure, "rescue", "Accuracy lost by INT8 with layers left in float")
 
 
-def _bars(curve: list[dict[str, Any]]) -> list[list[float]]:
+def _bars(curve: list[GateStep]) -> list[list[float]]:
     """Below and above each drop: to the ends of its 95 % interval; a standard error of an older run."""
     ends = [
-        step.get("drop_interval_points")
-        or [step["drop_points"] + sign * step["drop_standard_error_points"] for sign in (-1, 1)]
+        step.drop_interval_points or [step.drop_points + sign * step.drop_standard_error_points for sign in (-1, 1)]
         for step in curve
     ]
     # Bonett and Price's middle is not the drop itself; an error bar must not be negative.
     return [
-        [max(0.0, step["drop_points"] - low) for step, (low, _) in zip(curve, ends, strict=True)],
-        [max(0.0, high - step["drop_points"]) for step, (_, high) in zip(curve, ends, strict=True)],
+        [max(0.0, step.drop_points - low) for step, (low, _) in zip(curve, ends, strict=True)],
+        [max(0.0, high - step.drop_points) for step, (_, high) in zip(curve, ends, strict=True)],
     ]

@@ -11,6 +11,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from edgedistill.records.evaluation import LinkScores
+from edgedistill.records.report import ReportNetwork, ReportRecord
+from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting import accuracy_figures, device_figures, device_tables, ladder_figures, training_figures
 from edgedistill.reporting.chart import short
 from edgedistill.reporting.devices import board_mib, place_of, spot_of
@@ -52,7 +55,7 @@ _SECTIONS = (
 
 
 def html_from_report(
-    report: dict[str, Any],
+    report: ReportRecord,
     synthesised: bytes | None = None,
     thumbnails: dict[str, bytes] | None = None,
 ) -> str:
@@ -62,28 +65,28 @@ def html_from_report(
     reading needs no script.
 
     Args:
-        report: as `report_from_stages` makes it; it also stands in the page, as JSON in the element
+        report: it also stands in the page, as JSON in the element
             `#report`, whole but for the confusion counts of very many classes.
         synthesised: PNG of the images that a data-free student was taught on.
-        thumbnails: sha256 of a test image -> JPEG, of those in report["disagreements"].
+        thumbnails: sha256 of a test image -> JPEG, of those in report.disagreements.
     """
-    absent = {"cost"} if report["running_cost"] is None else set()
-    absent |= set() if report["advice"] else {"advice"}
-    absent |= {"students"} if report["swept"] is None else set()
-    few = len(report["data"]["classes"]) <= MATRIX_CLASSES
+    absent = {"cost"} if report.running_cost is None else set()
+    absent |= set() if report.advice else {"advice"}
+    absent |= {"students"} if report.swept is None else set()
+    few = len(report.data.classes) <= MATRIX_CLASSES
     return rendered(
         "page.html.j2",
         report=report,
         on_target=target_speed(report),
         figures=_figures(report),
-        hosts=[_host(device, number) for number, device in enumerate(report["devices"])],
+        hosts=[_host(device, number) for number, device in enumerate(report.devices)],
         sections=[one for one in _SECTIONS if one[0] not in absent],
         matrices=few,
         confused=[] if few else _confused(report),
-        raw=json_in_html(report if len(report["data"]["classes"]) <= EMBEDDED else _small(report)),
+        raw=json_in_html(report.to_json() if len(report.data.classes) <= EMBEDDED else _small(report)),
         worst=accuracy_figures.WORST,
         most=MOST,
-        recipe_toml=toml_from_recipe(report["provenance"]["recipe"]),
+        recipe_toml=toml_from_recipe(report.provenance.recipe),
         synthesised=synthesised and _base64(synthesised),
         thumbnails={name: _base64(jpeg) for name, jpeg in (thumbnails or {}).items()},
     )
@@ -112,9 +115,9 @@ def json_in_html(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _figures(report: dict[str, Any]) -> dict[str, Markup]:
+def _figures(report: ReportRecord) -> dict[str, Markup]:
     """matplotlib escapes the text in its SVG; what there is nothing to draw of is left out."""
-    metric = words(report["metric"]).removesuffix(" accuracy")
+    metric = words(report.metric).removesuffix(" accuracy")
     drawn = {
         "accuracy": accuracy_figures.accuracy_figure(report),
         "recall": accuracy_figures.recall_figure(report),
@@ -123,40 +126,43 @@ def _figures(report: dict[str, Any]) -> dict[str, Markup]:
         "curves": training_figures.curves_figure(report),
         "terms": training_figures.terms_figure(report),
         "pareto": pareto_figure(network_points(report), metric, "parameters, million"),
-        "students": students_figure(report["swept"], metric),
+        "students": students_figure(report.swept, metric),
     }
     return {name: Markup(svg) for name, svg in drawn.items() if svg}
 
 
-def network_points(report: dict[str, Any]) -> list[dict[str, Any]]:
+def network_points(report: ReportRecord) -> list[dict[str, Any]]:
     """Every network of the run that was tested: by parameters, in millions."""
-    metric = report["metric"]
-    nets = [{"name": name, "role": name, **report[name]} for name in ("teacher", "baseline", "student")]
-    nets += [{"name": link["model"], "role": "link", **link} for link in report["links"] if link["parameters"]]
+    metric = report.metric
+    nets: list[tuple[str, str, ReportNetwork | LinkScores]] = [
+        (name, name, report.network(name)) for name in ("teacher", "baseline", "student")
+    ]
+    nets += [(link.model, "link", link) for link in report.links]
     return [
-        {"name": net["name"], "role": net["role"], "size": net["parameters"] / 1e6, "value": net[metric]}
-        for net in nets
+        {"name": name, "role": role, "size": net.parameters / 1e6, "value": net.metric(metric)}
+        for name, role, net in nets
+        if net.parameters
     ]
 
 
-def _host(device: dict[str, Any], number: int) -> dict[str, Any]:
+def _host(device: ReportDevice, number: int) -> dict[str, Any]:
     """What the page shows of one host beside its figures."""
-    memory = device["memory"]
-    before, peak = memory.get("process_before_mib"), memory["process_peak_mib"]
+    memory = device.memory
+    before, peak = memory.process_before_mib, memory.process_peak_mib
     grown = None if None in (before, peak) else peak - before
     rows = [
         ("process, resident, peak", before, peak, grown),
         (
             "system, available, least",
-            memory.get("available_before_mib"),
-            memory.get("available_least_mib"),
-            memory.get("available_delta_mib"),
+            memory.available_before_mib,
+            memory.available_least_mib,
+            memory.available_delta_mib,
         ),
         (
             "GPU driver (NvMap), most",
-            memory.get("nvmap_before_mib"),
-            memory.get("nvmap_most_mib"),
-            memory.get("nvmap_delta_mib"),
+            memory.nvmap_before_mib,
+            memory.nvmap_most_mib,
+            memory.nvmap_delta_mib,
         ),
     ]
     drawn = {
@@ -171,28 +177,26 @@ def _host(device: dict[str, Any], number: int) -> dict[str, Any]:
     }
 
 
-def _confused(report: dict[str, Any]) -> list[dict[str, Any]]:
+def _confused(report: ReportRecord) -> list[dict[str, Any]]:
     """Pairs of true and named class, the ones the student confuses most first."""
-    classes, student = report["data"]["classes"], report["student"]["confusion"]
+    classes, student = report.data.classes, report.student.confusion
     pairs = [(count, i, j) for i, row in enumerate(student) for j, count in enumerate(row) if i != j and count]
     pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
     return [
         {
             "label": classes[i],
             "said": classes[j],
-            **{name: report[name]["confusion"][i][j] for name in ("teacher", "baseline", "student")},
+            **{name: report.network(name).confusion[i][j] for name in ("teacher", "baseline", "student")},
         }
         for _, i, j in pairs[:CONFUSIONS]
     ]
 
 
-def _small(report: dict[str, Any]) -> dict[str, Any]:
+def _small(report: ReportRecord) -> dict[str, Any]:
     """Without the counts that grow with the square of the classes; report.json has them."""
     nets = ("teacher", "baseline", "student")
-    return {
-        **report,
-        **{name: {key: value for key, value in report[name].items() if key != "confusion"} for name in nets},
-    }
+    values = report.to_json()
+    return values | {name: {key: value for key, value in values[name].items() if key != "confusion"} for name in nets}
 
 
 def _base64(content: bytes) -> str:

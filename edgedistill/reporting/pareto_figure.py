@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.core.pareto import pareto_front
+from edgedistill.records.report_speed import Swept
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
 
 NAMED = 8  # networks up to which all have their name in the picture
@@ -63,29 +64,29 @@ def pareto_figure(
     return svg_of(figure, name, f"Accuracy against {size}")
 
 
-def students_figure(swept: dict[str, Any] | None, metric: str) -> str | None:
+def students_figure(swept: Swept | None, metric: str) -> str | None:
     """Accuracy against cost of a sweep's students and the run's own; None without any.
 
     Args:
-        swept: as `swept.swept_of` makes it.
+        swept: of the report.
         metric: in words.
     """
-    if swept is None or not swept["students"]:
+    if swept is None or not swept.students:
         return None
-    timed = swept["cost"] == "latency_ms"
+    timed = swept.cost == "latency_ms"
     points: list[dict[str, Any]] = []
     named: set[str] = set()  # each by its best point
-    few = len({row["model"] for row in swept["students"]}) <= NAMED
-    for row in swept["students"]:
-        role = "student" if row["own"] else "trial" if row["state"] == "complete" else "pruned"
-        point: dict[str, Any] = {"role": role, "name": "", "value": row["value"], "front": row["state"] == "complete"}
-        if row["model"] not in named and (few or row["front"] or row["own"]):
-            named.add(row["model"])
-            point["name"] = row["model"]
+    few = len({row.model for row in swept.students}) <= NAMED
+    for row in swept.students:
+        role = "student" if row.own else "trial" if row.state == "complete" else "pruned"
+        point: dict[str, Any] = {"role": role, "name": "", "value": row.value, "front": row.state == "complete"}
+        if row.model not in named and (few or row.front or row.own):
+            named.add(row.model)
+            point["name"] = row.model
         if timed:
-            point |= {"size": row["latency_ms"], "low": row["latency_ms_low"], "high": row["latency_ms_high"]}
+            point |= {"size": row.latency_ms, "low": row.latency_ms_low, "high": row.latency_ms_high}
         else:
-            point["size"] = row["parameters"] / 1e6
+            point["size"] = row.parameters / 1e6
         points.append(point)
     size = "predicted ms for one image" if timed else "parameters, million"
     return pareto_figure(points, metric, size, "validation", "students")

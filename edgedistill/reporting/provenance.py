@@ -12,10 +12,11 @@ from edgedistill._version import __version__
 from edgedistill.config.recipe import Recipe
 from edgedistill.environment.git import commit_of
 from edgedistill.environment.packages import dependencies, packages
+from edgedistill.records.report import ReportProvenance
 from edgedistill.records.stages import StageRecords
 
 
-def provenance_of(stages: StageRecords, recipe: Recipe) -> dict[str, Any]:
+def provenance_of(stages: StageRecords, recipe: Recipe) -> ReportProvenance:
     """Names of files without their folders: a path would tell of this computer, and of no other.
 
     Args:
@@ -24,20 +25,20 @@ def provenance_of(stages: StageRecords, recipe: Recipe) -> dict[str, Any]:
     """
     values = _name_only(recipe.model_dump(mode="json"))
     stamps = stages.stamps()
-    return {
-        "edgedistill": __version__,
-        "commit": commit_of(),
-        "date": max(stamp.finished for stamp in stamps.values()),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "packages": packages(),
-        "dependencies": dependencies()["packages"],
-        "recipe": values,
-        "recipe_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
-        "artifacts": {name: stamp.digest for name, stamp in stamps.items()},
-        "bundle_manifest_sha256": stages.bundle.manifest_sha256,
-        "bundle_signed": stages.bundle.signed,
-    }
+    return ReportProvenance(
+        edgedistill=__version__,
+        commit=commit_of(),
+        date=max(stamp.finished for stamp in stamps.values()),
+        python=platform.python_version(),
+        machine=platform.machine(),
+        packages=packages(),
+        dependencies=dependencies()["packages"],
+        recipe=values,
+        recipe_sha256=hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
+        artifacts={name: stamp.digest for name, stamp in stamps.items()},
+        bundle_manifest_sha256=stages.bundle.manifest_sha256,
+        bundle_signed=stages.bundle.signed,
+    )
 
 
 def toml_from_recipe(values: dict[str, dict[str, Any]]) -> str:

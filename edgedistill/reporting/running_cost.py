@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgedistill.config.cost import CostConfig
+from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.records.report_speed import CostItem, CostSide, ReportDevice, RunningCost
 from edgedistill.reporting.devices import is_stand_in, place_of
 
-GIVEN = "given: the recipe's [cost]"
+GIVEN = Provenance(Kind.GIVEN, "the recipe's [cost]")
 
 
-def running_cost_of(cost: CostConfig, devices: list[dict[str, Any]]) -> dict[str, Any] | None:
+def running_cost_of(cost: CostConfig, devices: list[ReportDevice]) -> RunningCost | None:
     """One machine for the teacher, one board for the student, both on for the same hours.
 
     Args:
@@ -18,32 +18,30 @@ def running_cost_of(cost: CostConfig, devices: list[dict[str, Any]]) -> dict[str
         devices: of the report; a board that read its own power is believed before the recipe.
 
     Returns:
-        None without prices. Else currency; hours_per_month; teacher and student, each with
-        per_month (None when a price is missing), items of what, per_month, how, provenance, and
-        missing; saving_per_month and payback_months, None when either side is not known or there
-        is nothing to gain; sentence.
+        None without prices. `saving_per_month` and `payback_months` are None when either side is not known or there
+        is nothing to gain.
     """
     if not cost.prices:
         return None
     teacher, student = _teacher(cost), _student(cost, devices)
-    monthly = (teacher["per_month"], student["per_month"])
-    saving = None if None in monthly else monthly[0] - monthly[1]
+    known = teacher.per_month is not None and student.per_month is not None
+    saving = teacher.per_month - student.per_month if known else None
     payback = None
     if saving is not None and cost.board_price is not None:
         margin = saving + cost.board_price / cost.board_months
         payback = cost.board_price / margin if margin > 0 else None
-    return {
-        "currency": cost.currency,
-        "hours_per_month": cost.hours_per_month,
-        "teacher": teacher,
-        "student": student,
-        "saving_per_month": saving,
-        "payback_months": payback,
-        "sentence": _sentence(cost.currency, saving, teacher, student),
-    }
+    return RunningCost(
+        currency=cost.currency,
+        hours_per_month=cost.hours_per_month,
+        teacher=teacher,
+        student=student,
+        saving_per_month=saving,
+        payback_months=payback,
+        sentence=_sentence(cost.currency, saving, teacher, student),
+    )
 
 
-def _teacher(cost: CostConfig) -> dict[str, Any]:
+def _teacher(cost: CostConfig) -> CostSide:
     price = cost.cloud_price_per_hour
     if price is None:
         return _side([], ["cost.cloud_price_per_hour"])
@@ -51,7 +49,7 @@ def _teacher(cost: CostConfig) -> dict[str, Any]:
     return _side([_item("cloud machine", price * cost.hours_per_month, how, GIVEN)], [])
 
 
-def _student(cost: CostConfig, devices: list[dict[str, Any]]) -> dict[str, Any]:
+def _student(cost: CostConfig, devices: list[ReportDevice]) -> CostSide:
     items, missing = [], []
     if cost.board_price is None:
         missing.append("cost.board_price")
@@ -69,29 +67,29 @@ def _student(cost: CostConfig, devices: list[dict[str, Any]]) -> dict[str, Any]:
     return _side(items, missing)
 
 
-def _power(cost: CostConfig, devices: list[dict[str, Any]]) -> tuple[float | None, str]:
+def _power(cost: CostConfig, devices: list[ReportDevice]) -> tuple[float | None, Provenance]:
     """Watts of the whole board, and who says so."""
     for device in devices:
-        rail = device["power"].get("input_rail")
+        rail = device.power.input_rail
         if rail and not is_stand_in(device):
-            power = device["power"].get("input_mw")  # an older report lacks it: then rail is one rail
-            milliwatt = device["power"]["mean_mw"][rail] if power is None else power
-            return milliwatt / 1e3, f"measured: {rail} of {place_of(device)}"
+            power = device.power.input_mw  # an older report lacks it: then rail is one rail
+            milliwatt = (device.power.mean_mw or {})[rail] if power is None else power
+            return milliwatt / 1e3, Provenance(Kind.MEASURED, f"{rail} of {place_of(device)}")
     return cost.board_power_w, GIVEN
 
 
-def _item(what: str, per_month: float, how: str, provenance: str) -> dict[str, Any]:
-    return {"what": what, "per_month": per_month, "how": how, "provenance": provenance}
+def _item(what: str, per_month: float, how: str, provenance: Provenance) -> CostItem:
+    return CostItem(what=what, per_month=per_month, how=how, provenance=provenance)
 
 
-def _side(items: list[dict[str, Any]], missing: list[str]) -> dict[str, Any]:
-    total = None if missing else sum(item["per_month"] for item in items)
-    return {"per_month": total, "items": items, "missing": missing}
+def _side(items: list[CostItem], missing: list[str]) -> CostSide:
+    total = None if missing else sum(item.per_month for item in items)
+    return CostSide(per_month=total, items=items, missing=missing)
 
 
-def _sentence(currency: str | None, saving: float | None, teacher: dict, student: dict) -> str:
+def _sentence(currency: str | None, saving: float | None, teacher: CostSide, student: CostSide) -> str:
     if saving is None:
-        lacking = ", ".join([*teacher["missing"], *student["missing"]])
+        lacking = ", ".join([*teacher.missing, *student.missing])
         return f"Teacher and student cannot be compared: {lacking} not given."
     change = "saves" if saving >= 0 else "costs more by"
     return f"The student on a board {change} {abs(saving):,.2f} {currency} a month."

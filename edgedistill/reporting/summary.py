@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from typing import Any
 
 from edgedistill.core.text_table import table_lines
+from edgedistill.records.report import Gain, ReportRecord
 from edgedistill.reporting.devices import spot_of
 from edgedistill.reporting.formats import fps, kind, words
 from edgedistill.reporting.target_speed import target_speed
@@ -13,10 +13,10 @@ from edgedistill.reporting.target_speed import target_speed
 WIDTH = 100  # columns
 
 
-def summary_table(report: dict[str, Any]) -> str:
+def summary_table(report: ReportRecord) -> str:
     """Plain text, at most WIDTH columns: what came out, each figure with where it comes from."""
-    gain = report["gain"]
-    metric, retained = words(report["metric"]), report["retention_fraction"]
+    gain = report.gain
+    metric, retained = words(report.metric), report.retention_fraction
     facts = [
         (
             "retention",
@@ -26,43 +26,43 @@ def summary_table(report: dict[str, Any]) -> str:
         ),
         (
             "gain",
-            f"{gain['points']:+.1f} points of {metric} over the baseline (measured, "
-            f"{_seeds(gain['seeds'])}); {gain['sentence']}",
+            f"{gain.points:+.1f} points of {metric} over the baseline (measured, "
+            f"{_seeds(gain.seeds)}); {gain.sentence}",
         ),
         *_over_seeds(gain),
         *_links(report),
         (
             "smaller",
-            f"file {report['size_ratio']:.1f} x, MACs {report['macs_ratio']:.1f} x, teacher over student (counted)",
+            f"file {report.size_ratio:.1f} x, MACs {report.macs_ratio:.1f} x, teacher over student (counted)",
         ),
         ("precision", _ladder(report)),
         *_hosts(report),
         *_on_target(report),
-        ("budget", report["verdict"]["sentence"]),
-        ("time", _time(report["cost"])),
+        ("budget", report.verdict.sentence),
+        ("time", _time(report.cost)),
     ]
-    notes = [("note", line) for line in report["warnings"]]
-    notes += [("try", f"{step['try']}: {step['command']}") for step in report["advice"]]
+    notes = [("note", line) for line in report.warnings]
+    notes += [("try", f"{step.idea}: {step.command}") for step in report.advice]
     indent = max(len(name) for name, _ in facts) + 2
     lines = [_wrapped(name, text, indent) for name, text in [*facts, *notes]]
     return "\n".join([*_networks(report), "", *lines])
 
 
-def _networks(report: dict[str, Any]) -> list[str]:
+def _networks(report: ReportRecord) -> list[str]:
     rows = [("", "model", "top-1", "95 % interval", "balanced", "parameters", "MACs", "ONNX file")]
     for name in ("teacher", "baseline", "student"):
-        net = report[name]
-        low, high = net["top1_interval"]
+        net = report.network(name)
+        low, high = net.top1_interval
         rows.append(
             (
                 name,
-                net["model"],
-                f"{net['top1_fraction']:.1%}",
+                net.model,
+                f"{net.top1_fraction:.1%}",
                 f"{low:.1%} to {high:.1%}",
-                f"{net['balanced_accuracy_fraction']:.1%}",
-                f"{net['parameters'] / 1e6:.2f} M",
-                f"{net['macs'] / 1e6:.1f} M",
-                f"{net['file_bytes'] / 1e6:.1f} MB",
+                f"{net.balanced_accuracy_fraction:.1%}",
+                f"{net.parameters / 1e6:.2f} M",
+                f"{net.macs / 1e6:.1f} M",
+                f"{net.file_bytes / 1e6:.1f} MB",
             )
         )
     return table_lines(rows, right=range(2, len(rows[0])))
@@ -72,69 +72,66 @@ def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"first of {count} seeds"
 
 
-def _over_seeds(gain: dict[str, Any]) -> list[tuple[str, str]]:
-    found = gain["over_seeds"]
-    if found["seeds"] == 1:
+def _over_seeds(gain: Gain) -> list[tuple[str, str]]:
+    found = gain.over_seeds
+    if found.seeds == 1:
         return []
     parts = [
-        f"{name} {found[name]['mean_points']:.1f} +- {found[name]['sd_points']:.1f}" for name in ("baseline", "student")
+        f"{name} {of.mean_points:.1f} +- {of.sd_points:.1f}"
+        for name, of in (("baseline", found.baseline), ("student", found.student))
     ]
-    change = found["gain"]
+    change = found.gain
     return [
         (
-            f"{found['seeds']} seeds",
-            f"{', '.join(parts)}, gain {change['mean_points']:+.1f} +- "
-            f"{change['sd_points']:.1f} points (measured, mean and standard deviation); "
-            f"{found['sentence']}",
+            f"{found.seeds} seeds",
+            f"{', '.join(parts)}, gain {change.mean_points:+.1f} +- "
+            f"{change.sd_points:.1f} points (measured, mean and standard deviation); "
+            f"{found.sentence}",
         )
     ]
 
 
-def _links(report: dict[str, Any]) -> list[tuple[str, str]]:
-    metric = report["metric"]
-    shown = ", ".join(f"{link['model']} {link[metric]:.1%}" for link in report["links"])
-    return [(report["method"], f"{shown} {words(metric)} (measured)")] if shown else []
+def _links(report: ReportRecord) -> list[tuple[str, str]]:
+    metric = report.metric
+    shown = ", ".join(f"{link.model} {link.metric(metric):.1%}" for link in report.links)
+    return [(report.method, f"{shown} {words(metric)} (measured)")] if shown else []
 
 
-def _time(cost: dict[str, Any]) -> str:
+def _time(cost: dict[str, float | str]) -> str:
     stages = {name: seconds for name, seconds in cost.items() if name != "unit"}
     shown = ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages.items())
     return f"{sum(stages.values()):.0f} s: {shown}"
 
 
-def _ladder(report: dict[str, Any]) -> str:
+def _ladder(report: ReportRecord) -> str:
     steps = [
-        f"{name} {step['top1_fraction']:.1%} ({kind(step['provenance'])})"
-        for name, step in report["accuracy_ladder"].items()
+        f"{name} {step.top1_fraction:.1%} ({kind(step.provenance)})" for name, step in report.accuracy_ladder.items()
     ]
-    int8 = report["accuracy_ladder"]["int8"]
-    text = f"top-1: {', '.join(steps)}; int8 costs {int8['drop_points']:.1f}"
-    if "drop_interval_points" not in int8:  # a run of an older edgedistill
-        return f"{text} +- {int8['drop_standard_error_points']:.1f} points (standard error)"
-    low, high = int8["drop_interval_points"]
+    int8 = report.accuracy_ladder["int8"]
+    text = f"top-1: {', '.join(steps)}; int8 costs {int8.drop_points:.1f}"
+    if not int8.drop_interval_points:  # a run of an older edgedistill
+        return f"{text} +- {int8.drop_standard_error_points:.1f} points (standard error)"
+    low, high = int8.drop_interval_points
     return f"{text} points (95 % interval {low:+.1f} to {high:+.1f})"
 
 
-def _hosts(report: dict[str, Any]) -> list[tuple[str, str]]:
+def _hosts(report: ReportRecord) -> list[tuple[str, str]]:
     """A row for each host; the teacher was timed on this computer alone."""
-    if not report["devices"]:
+    if not report.devices:
         return [("speed", "unknown: nothing was timed, deploy.hosts is empty")]
     rows = []
-    for device in report["devices"]:
+    for device in report.devices:
         here = spot_of(device) == "this computer"
-        text = (
-            f"{device['fps']['host']:.0f} FPS the network alone, "
-            f"{device['fps']['end_to_end']:.0f} FPS from the image file"
-        )
-        if here and report["speedup"]["ratio"] is not None:
-            text += f", {report['speedup']['ratio']:.1f} x the teacher's speed"
-        rows.append(("here" if here else spot_of(device), f"{text} ({device['provenance']})"))
+        text = f"{device.fps.host:.0f} FPS the network alone, {device.fps.end_to_end:.0f} FPS from the image file"
+        if here and report.speedup.ratio is not None:
+            text += f", {report.speedup.ratio:.1f} x the teacher's speed"
+        rows.append(("here" if here else spot_of(device), f"{text} ({device.provenance})"))
     return rows
 
 
-def _on_target(report: dict[str, Any]) -> list[tuple[str, str]]:
+def _on_target(report: ReportRecord) -> list[tuple[str, str]]:
     """What is known of the board where none was timed: the rows of the hosts have the others."""
-    speed, title = target_speed(report), report["target"]["title"]
+    speed, title = target_speed(report), report.target.title
     if speed.kind == "measured":
         return []
     if speed.kind == "unknown":

@@ -12,6 +12,7 @@ from edgedistill.errors import RecipeError, RunFolderError
 from edgedistill.prediction.model import Prediction, predict
 from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.records.layout import SWEEP
+from edgedistill.records.report_speed import Swept
 from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import DistillRecord
 
@@ -39,7 +40,7 @@ def load_sweep(run_dir: Path) -> dict[str, Any] | None:
 
 def swept_of(
     sweep: dict[str, Any] | None, artifacts: dict[str, str], stages: StageRecords, recipe: Recipe
-) -> dict[str, Any] | None:
+) -> Swept | None:
     """Every trial, and the run's own student, by accuracy and cost; None without a sweep.
 
     The cost is the predicted time on the target where that is predicted for all of them, else their
@@ -51,11 +52,10 @@ def swept_of(
         stages: those before `report`.
 
     Returns:
-        JSON-able: metric and images (whose: validation), cost (`latency_ms` or `parameters`),
-        cost_provenance, not_predicted (why the cost is not the time, or ""), provenance (of the
-        values), reason (why there are no students, or ""), and students, a row each, best first: own,
-        front (whether no other is cheaper and as good), settings, model, value, state, epochs, parameters,
-        latency_ms, latency_ms_low and latency_ms_high (None when not predicted), extrapolated.
+        The students best first. A time is None when it is not predicted.
+
+    Raises:
+        RunFolderError: a trial of the sweep is not of our form.
     """
     if sweep is None:
         return None
@@ -71,11 +71,11 @@ def swept_of(
         "provenance": "measured: PyTorch on this computer, validation images, one seed each",
     }
     if sweep.get("artifacts") != artifacts or sweep.get("metric") != f"validation {metric}":
-        return {
-            **found,
-            "reason": "its trials were taught by another teacher, on other images or judged by "
-            "another metric than this run's; run the sweep again",
-        }
+        found["reason"] = (
+            "its trials were taught by another teacher, on other images or judged by another metric than this run's; "
+            "run the sweep again"
+        )
+        return Swept.from_json(found, SWEEP)
     classes = len(stages.data.classes)
     rows = [_own(stages.distill, metric), *({**trial, "own": False} for trial in sweep["trials"])]
     predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
@@ -93,7 +93,7 @@ def swept_of(
     front = pareto_front(whole, lambda row: row[found["cost"]], lambda row: row["value"])
     rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], not row["own"], str(row["settings"])))
     found["students"] = [{**row, "front": any(row is other for other in front)} for row in rows]
-    return found
+    return Swept.from_json(found, SWEEP)
 
 
 def _own(distilled: DistillRecord, metric: str) -> dict[str, Any]:

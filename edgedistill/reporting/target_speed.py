@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.records.report import ReportFigures
+from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting.devices import is_stand_in, place_of
 
 
@@ -14,14 +17,14 @@ class Figure:
 
     Attributes:
         low, high: of a prediction's interval; else fps itself.
-        provenance: its kind, a colon, how.
+        provenance: whether it was measured, published or predicted, and how.
         source: the board that measured, or who published; "" of a prediction.
     """
 
     fps: float
     low: float
     high: float
-    provenance: str
+    provenance: Provenance
     source: str
 
 
@@ -41,29 +44,31 @@ class TargetSpeed:
     reason: str
 
 
-def boards_of(report: dict[str, Any]) -> list[dict[str, Any]]:
+def boards_of(report: ReportFigures) -> list[ReportDevice]:
     """The devices of a report that are the board itself and no stand-in."""
-    return [device for device in report["devices"] if not is_stand_in(device)]
+    return [device for device in report.devices if not is_stand_in(device)]
 
 
-def target_speed(report: dict[str, Any]) -> TargetSpeed:
+def target_speed(report: ReportFigures) -> TargetSpeed:
     """
     Args:
         report: with `devices`, `published`, `predicted`.
     """
-    boards, predicted = boards_of(report), report["predicted"]
-    rows, reason = report["published"]["rows"], report["published"]["reason"].removeprefix("unknown: ")
+    boards, predicted = boards_of(report), report.predicted
+    rows, reason = report.published.rows, report.published.reason.removeprefix("unknown: ")
     if boards:
-        measured = (_point(board["fps"]["host"], board["provenance"], place_of(board)) for board in boards)
+        measured = (_point(board.fps.host, board.provenance, place_of(board)) for board in boards)
         return TargetSpeed("measured", tuple(measured), False, reason)
     if rows:
-        published = (_point(float(row["fps"]), f"published: {row['source']}", row["source"]) for row in rows)
+        published = (
+            _point(float(row["fps"]), Provenance(Kind.PUBLISHED, row["source"]), row["source"]) for row in rows
+        )
         return TargetSpeed("published", tuple(published), False, reason)
-    if predicted and predicted["fps"]:
-        figure = Figure(predicted["fps"], predicted["fps_low"], predicted["fps_high"], predicted["provenance"], "")
-        return TargetSpeed("predicted", (figure,), predicted["extrapolated"], reason)
+    if predicted and predicted.fps and predicted.fps_low is not None and predicted.fps_high is not None:
+        figure = Figure(predicted.fps, predicted.fps_low, predicted.fps_high, predicted.provenance, "")
+        return TargetSpeed("predicted", (figure,), predicted.extrapolated, reason)
     return TargetSpeed("unknown", (), False, reason)
 
 
-def _point(fps: float, provenance: str, source: str) -> Figure:
+def _point(fps: float, provenance: Provenance, source: str) -> Figure:
     return Figure(fps, fps, fps, provenance, source)

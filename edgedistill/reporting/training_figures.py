@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from matplotlib.ticker import MaxNLocator
 
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import NETS, STYLED, TERMS, new_figure, svg_of
 
 
 @STYLED
-def curves_figure(report: dict[str, Any]) -> str:
+def curves_figure(report: ReportRecord) -> str:
     """The recipe's metric on the validation images after each epoch."""
-    metric = report["metric"]
+    metric = report.metric
     figure, axes = new_figure(2.9)
     for name, (colour, marker) in NETS.items():
-        rows = report["histories"][name]
+        rows = report.histories.of(name)
         if rows:
             axes.plot(
-                [row["epoch"] for row in rows],
-                [100 * row[f"eval_{metric}"] for row in rows],
+                [row.epoch for row in rows],
+                [100 * row.metric(metric) for row in rows],
                 color=colour,
                 label=name,
                 marker=marker if len(rows) < 15 else "",
@@ -34,14 +33,14 @@ def curves_figure(report: dict[str, Any]) -> str:
 
 
 @STYLED
-def terms_figure(report: dict[str, Any]) -> str | None:
+def terms_figure(report: ReportRecord) -> str | None:
     """Each loss term of the student's training, unweighted; None when it has no history."""
-    rows = report["histories"]["student"]
+    rows = report.histories.student
     if not rows:
         return None
     figure, axes = new_figure(2.9)
-    for (name, _), colour in zip(rows[0]["terms"].items(), TERMS, strict=False):
-        axes.plot([row["epoch"] for row in rows], [row["terms"][name] for row in rows], color=colour, label=name)
+    for (name, _), colour in zip(rows[0].terms.items(), TERMS, strict=False):
+        axes.plot([row.epoch for row in rows], [row.terms[name] for row in rows], color=colour, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
+from edgedistill.records.provenance import Provenance
+from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRow
 from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
 from edgedistill.reporting.formats import fps, percent, words
 from edgedistill.reporting.target_speed import boards_of, target_speed
 
-MET, MISSED, OPEN = "met", "missed", "not measured"
+MET: Literal["met"] = "met"
+MISSED: Literal["missed"] = "missed"
+OPEN: Literal["not measured"] = "not measured"
 _LIMITS = {
     "target.fps": "wanted_fps",
     "target.memory_mib": "wanted_memory_mib",
@@ -17,7 +21,7 @@ _LIMITS = {
 }
 
 
-def verdict_of(report: dict[str, Any], teacher: TeacherRecord, gates: dict[str, float]) -> dict[str, Any]:
+def verdict_of(report: ReportFigures, teacher: TeacherRecord, gates: dict[str, float]) -> Verdict:
     """The recipe's own budget, a row for each figure that it limits.
 
     Only what was measured on a board answers for the board: neither this computer nor a published
@@ -33,81 +37,81 @@ def verdict_of(report: dict[str, Any], teacher: TeacherRecord, gates: dict[str, 
         rows of what, limit, found (both text, found None when not measured), outcome, provenance.
     """
     rows = [*_quality(report), *_on_boards(report), *_teacher(teacher, gates)]
-    outcomes = [row["outcome"] for row in rows]
+    outcomes = [row.outcome for row in rows]
     if not rows:
-        return {
-            "outcome": None,
-            "rows": [],
-            "sentence": f"The recipe sets no limit to hold this against; it may set {', '.join(_LIMITS)}.",
-        }
+        return Verdict(
+            outcome=None,
+            rows=[],
+            sentence=f"The recipe sets no limit to hold this against; it may set {', '.join(_LIMITS)}.",
+        )
     outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
     count = f"{outcomes.count(MET)} of {len(rows)} limits of the recipe are met"
     rest = [f"{outcomes.count(o)} {o}" for o in (MISSED, OPEN) if o in outcomes]
     sentence = ", ".join([count, *rest]) + "."
-    unasked = [key for key, name in _LIMITS.items() if report["target"][name] is None]
+    unasked = [key for key, name in _LIMITS.items() if getattr(report.target, name) is None]
     if unasked:
         sentence += f" It sets none for {', '.join(unasked)}."
-    return {"outcome": outcome, "rows": rows, "sentence": sentence}
+    return Verdict(outcome=outcome, rows=rows, sentence=sentence)
 
 
-def absent_of(report: dict[str, Any]) -> list[dict[str, str]]:
+def absent_of(report: ReportFigures) -> list[Absent]:
     """What a reader may look for and nobody measured: rows of what and why."""
     boards = boards_of(report)
-    title, rows = report["target"]["title"], []
+    title, rows = report.target.title, []
     if not boards:
         why = "deploy.hosts names no board"
-        rows.append({"what": f"speed, memory and power on {title}", "why": why})
-        rows.append({"what": "speed-up over the teacher on the board", "why": why})
+        rows.append(Absent(what=f"speed, memory and power on {title}", why=why))
+        rows.append(Absent(what="speed-up over the teacher on the board", why=why))
     else:
-        rows.append({"what": "speed-up over the teacher on the board", "why": "only the student goes there"})
+        rows.append(Absent(what="speed-up over the teacher on the board", why="only the student goes there"))
     for device in boards:
-        absent = {**device["conditions"]["absent"]}
-        if device["power"]["energy_mj"] is None and device["power"].get("reason"):
-            absent["energy"] = device["power"]["reason"]
-        rows += [{"what": f"{name.replace('_', ' ')} on {spot_of(device)}", "why": why} for name, why in absent.items()]
-    if report["running_cost"] is None:
-        rows.append({"what": "cost and saving", "why": "the recipe has no [cost]"})
+        absent = {**device.conditions.absent}
+        if device.power.energy_mj is None and device.power.reason:
+            absent["energy"] = device.power.reason
+        rows += [Absent(what=f"{name.replace('_', ' ')} on {spot_of(device)}", why=why) for name, why in absent.items()]
+    if report.running_cost is None:
+        rows.append(Absent(what="cost and saving", why="the recipe has no [cost]"))
     return rows
 
 
-def _row(what: str, limit: str, found: str | None, good: bool, provenance: str) -> dict[str, Any]:
+def _row(what: str, limit: str, found: str | None, good: bool, provenance: Provenance | str) -> VerdictRow:
     outcome = OPEN if found is None else MET if good else MISSED
-    return {"what": what, "limit": limit, "found": found, "outcome": outcome, "provenance": provenance}
+    return VerdictRow(what=what, limit=limit, found=found, outcome=outcome, provenance=str(provenance))
 
 
-def _quality(report: dict[str, Any]) -> list[dict[str, Any]]:
-    rows, least = [], report["target"]["wanted_retention_fraction"]
+def _quality(report: ReportFigures) -> list[VerdictRow]:
+    rows, least = [], report.target.wanted_retention_fraction
     if least is not None:
-        kept = report["retention_fraction"]
+        kept = report.retention_fraction
         rows.append(
             _row(
                 "retention",
                 f"at least {percent(least)}",
                 None if kept is None else percent(kept),
                 kept is not None and kept >= least,
-                report["student"]["provenance"],
+                report.student.provenance,
             )
         )
-    gate = report["int8_gate"]
-    if gate["max_drop_points"] is not None and gate["passed"] is not None:
-        lost = gate["curve"][-1] if gate["passed"] else min(gate["curve"], key=lambda s: s["drop_points"])
-        if report["qad"] and report["qad"]["kept"]:
-            lost = report["qad"]["after"]
+    gate = report.int8_gate
+    if gate.max_drop_points is not None and gate.passed is not None:
+        lost = gate.curve[-1] if gate.passed else min(gate.curve, key=lambda s: s.drop_points)
+        if report.qad and report.qad.kept:
+            lost = report.qad.after
         rows.append(
             _row(
                 "top-1 lost by INT8",
-                f"at most {gate['max_drop_points']:g} points",
-                f"{lost['drop_points']:.2f} points",
-                gate["passed"],
+                f"at most {gate.max_drop_points:g} points",
+                f"{lost.drop_points:.2f} points",
+                gate.passed,
                 "simulated: ONNX Runtime on this computer, validation images",
             )
         )
     return rows
 
 
-def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
-    target = report["target"]
-    wanted, mib, rows = target["wanted_fps"], target["wanted_memory_mib"], []
+def _on_boards(report: ReportFigures) -> list[VerdictRow]:
+    target = report.target
+    wanted, mib, rows = target.wanted_fps, target.wanted_memory_mib, []
     boards = boards_of(report)
     unmeasured = f"not measured on a board: {_instead(report)}"
     if wanted is not None:
@@ -116,9 +120,9 @@ def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
             _row(
                 f"{what} on {spot_of(board)}",
                 limit,
-                f"{board['fps']['end_to_end']:.1f} FPS",
-                board["fps"]["end_to_end"] >= wanted,
-                board["provenance"],
+                f"{board.fps.end_to_end:.1f} FPS",
+                board.fps.end_to_end >= wanted,
+                board.provenance,
             )
             for board in boards
         ] or [_row(what, limit, None, False, unmeasured)]
@@ -132,7 +136,7 @@ def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
                     limit,
                     None if used is None else f"{used:.1f} MiB",
                     used is not None and used <= mib,
-                    board["provenance"],
+                    board.provenance,
                 )
             )
         if not boards:
@@ -140,7 +144,7 @@ def _on_boards(report: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _instead(report: dict[str, Any]) -> str:
+def _instead(report: ReportFigures) -> str:
     """What there is in place of a board's own figure."""
     speed = target_speed(report)
     if speed.kind == "predicted":
@@ -154,7 +158,7 @@ def _instead(report: dict[str, Any]) -> str:
     return speed.reason
 
 
-def _teacher(teacher: TeacherRecord, gates: dict[str, float]) -> list[dict[str, Any]]:
+def _teacher(teacher: TeacherRecord, gates: dict[str, float]) -> list[VerdictRow]:
     found = teacher.validation
     return [
         _row(

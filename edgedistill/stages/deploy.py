@@ -36,7 +36,7 @@ def run(context: StageContext) -> Result:
         else:
             hosts.append(_on_board(context, host, bundle))
     record = DeployRecord(hosts=hosts, speedup_here=_speedup_here(context, wanted.bench_runs))
-    return Result(record.values(), tuple(f"{_BOARDS}/{host}.json" for host in boards))
+    return Result(record, tuple(f"{_BOARDS}/{host}.json" for host in boards))
 
 
 def _on_board(context: StageContext, host: str, bundle: SignedBundle) -> BoardDeployment:

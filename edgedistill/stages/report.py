@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from edgedistill.core.files import write_bytes
@@ -13,7 +11,7 @@ from edgedistill.pipeline.sweep import artifacts_of
 from edgedistill.pipeline.table import stage_named, stages_read
 from edgedistill.records.artifacts import ARTIFACTS
 from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
-from edgedistill.records.report import ReportRecord
+from edgedistill.records.report import Disagreement
 from edgedistill.records.result import Result
 from edgedistill.records.stages import StageRecords
 from edgedistill.reporting.assemble import report_from_stages
@@ -38,18 +36,21 @@ def run(context: StageContext) -> Result:
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))
     write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures).encode())
-    return Result(ReportRecord.from_json(report, "report"), ("report.html",))
+    return Result(report, ("report.html",))
 
 
 def _records(context: StageContext) -> StageRecords:
     present = stages_read(stage_named("report"), context.recipe)
-    found = {
-        name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
-    }
-    return StageRecords(**found, deploy=context.values("deploy"))
+    return StageRecords(
+        **{
+            name: context.read(kind) if name in present else None
+            for name, kind in ARTIFACTS.items()
+            if name != "report"
+        }
+    )
 
 
-def _disagreements(context: StageContext, images: PreparedImages) -> list[dict[str, Any]]:
+def _disagreements(context: StageContext, images: PreparedImages) -> list[Disagreement]:
     """Student and teacher, INT8 and float, on the same test images."""
     nets = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     steps = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)

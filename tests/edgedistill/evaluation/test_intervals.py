@@ -134,10 +134,8 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
         "seeds": [{"seed": 0, "baseline": scores, "student": better}] * 2,
     }
     for metric in scores:
-        found = gain_of(filled(EvaluationRecord, evaluated), metric)["over_seeds"]
-        assert found["interval_points"] == pytest.approx(
-            [5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3
-        )
+        found = gain_of(filled(EvaluationRecord, evaluated), metric).over_seeds
+        assert found.interval_points == pytest.approx([5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3)
 
 
 def test_a_precision_that_loses_nothing_on_few_images_may_lose_some(rng):

@@ -406,7 +406,7 @@ def swept_by(recipe, stages) -> dict:
         for settings, value, state, epochs, parameters in trials
     ]
     sweep = {"metric": "validation top1_fraction", "artifacts": {"teacher": "1"}, "trials": rows}
-    return swept_of(sweep, {"teacher": "1"}, records_of(stages), recipe)
+    return swept_of(sweep, {"teacher": "1"}, records_of(stages), recipe).to_json()
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.records.report import VERSION, ReportRecord, report_schema
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.provenance import toml_from_recipe
-from edgedistill.reporting.summary import WIDTH, summary_table
-from filled import report_of
+from edgedistill.reporting.summary import WIDTH
+from filled import page_of, report_of, summary_of
 from tools import lacking
 
 
@@ -106,7 +106,7 @@ def test_what_was_not_timed_is_null_with_a_reason(stages, recipe):
     assert report["speedup"]["ratio"] is None
     assert report["speedup"]["reason"]
     assert "Nothing was timed: deploy.hosts is empty." in report["warnings"]
-    assert "nothing was timed" in summary_table(report)
+    assert "nothing was timed" in summary_of(report)
 
 
 def said(report: dict) -> str:
@@ -225,13 +225,12 @@ def test_advice_is_a_recipe_that_is_taken_whatever_the_method(made, recipe, dist
 
 
 def test_class_weights_and_the_kept_epoch_stand_in_the_report(stages, recipe):
-    from edgedistill.reporting.page import html_from_report
 
     plain = report_of(stages, recipe)
     assert (plain["taught"]["class_weights"], plain["taught"]["best_epochs"]) == (None, None)
     stages["distill"] |= {"class_weights": {"ok": 0.625, "crack": 2.5}, "best": {"epoch": 3, "value": 0.9}}
     report = report_of(stages, recipe)
-    page = html_from_report(report)
+    page = page_of(report)
     assert report["taught"]["best_epochs"] == {"student": [3, stages["distill"]["epochs"]]}
     assert "crack</span> 2.50" in page
     assert f"student 3 of {stages['distill']['epochs']}" in page
@@ -241,12 +240,12 @@ def test_a_teacher_that_is_never_right_gives_no_ratio(stages, recipe):
     stages["evaluate"]["teacher"]["top1_fraction"] = 0.0
     report = report_of(stages, recipe)
     assert report["retention_fraction"] is None
-    assert "unknown" in summary_table(report)
+    assert "unknown" in summary_of(report)
 
 
 def test_summary_is_a_short_plain_table(stages, recipe):
     report = report_of(stages, recipe)
-    text = summary_table(report)
+    text = summary_of(report)
     lines = text.splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert len(lines) < 30
@@ -262,7 +261,7 @@ def test_summary_is_a_short_plain_table(stages, recipe):
 def test_names_of_a_user_do_not_break_the_summary(stages, recipe):
     stages["evaluate"]["chance"]["majority_class"] = "x\n\x1b[31m" * 30
     stages["evaluate"]["student"]["top1_fraction"] = 0.0
-    assert "\x1b" not in summary_table(report_of(stages, recipe))
+    assert "\x1b" not in summary_of(report_of(stages, recipe))
 
 
 def validator():

@@ -12,8 +12,7 @@ from browser import Browser, chromium
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import disagreement, thumbnails
-from edgedistill.reporting.page import html_from_report
-from filled import report_of
+from filled import page_of, report_of
 from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
 from tools import lacking
 
@@ -67,7 +66,7 @@ def pages(made_report, tmp_path_factory) -> dict[str, Path]:
     report, pictures = made_report
     folder = tmp_path_factory.mktemp("pages")
     written = {
-        "report": html_from_report(report, None, pictures),
+        "report": page_of(report, None, pictures),
         "compare": html_from_comparison(compared({"one": report, "b" * 80: report}, {})),
     }
     for name, page in written.items():

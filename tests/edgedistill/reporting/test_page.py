@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from edgedistill.reporting.accuracy_figures import WORST
-from edgedistill.reporting.page import html_from_report
-from filled import report_of
+from filled import page_of, report_of
 from report_pages import HOSTILE, renamed
 from road import ROOT
 
@@ -51,7 +50,7 @@ def report(stages_to_read, recipe):
 
 @pytest.fixture(scope="module")
 def page(report):
-    return html_from_report(report)
+    return page_of(report)
 
 
 def test_page_of_a_real_run(finished_run):
@@ -103,8 +102,10 @@ def test_ids_are_unique_and_every_reference_has_its_target(page):
 def test_equal_reports_give_equal_pages_in_another_process(report, page, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
     code = (
-        "import json, sys; from edgedistill.reporting.page import html_from_report\n"
-        "sys.stdout.write(html_from_report(json.load(open(sys.argv[1], encoding='utf-8'))))"
+        "import json, sys; from edgedistill.records.report import ReportRecord\n"
+        "from edgedistill.reporting.page import html_from_report\n"
+        "report = json.load(open(sys.argv[1], encoding='utf-8'))\n"
+        "sys.stdout.write(html_from_report(ReportRecord.from_json(report, 'report')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "report.json"],
@@ -144,7 +145,7 @@ def test_every_figure_stands_beside_where_it_comes_from(page):
 
 def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
-    page = Tags(html_from_report(report_of(stages, recipe))).text
+    page = Tags(page_of(report_of(stages, recipe))).text
     assert re.search(r"Its speed on Jetson Nano 4GB is\s+unknown", page)
     assert "no published measurement for squeezenet1_1" in page
     assert "248 FPS" not in page
@@ -153,7 +154,7 @@ def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
 
 def test_page_without_a_host_and_without_speed(stages, recipe):
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     assert "Nothing was timed" in page
     assert page.count("<svg") == 6
 
@@ -163,7 +164,7 @@ def test_page_without_raw_samples_or_enough_runs(stages, recipe):
     host["samples_ms"] = None
     host["bench"]["host_ms"]["p99_ms"] = None
     host["bench"]["memory"]["process_peak_mib"] = None
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     assert "too few runs" in page
     assert page.count("<svg") == 6
 
@@ -179,7 +180,7 @@ def test_what_a_board_says_of_its_run_is_on_the_page(stages, recipe):
     }
     report = report_of(stages, recipe)
     assert report["device"]["conditions"]["state"] == "throttled"
-    text = " ".join(Tags(html_from_report(report)).text.split())
+    text = " ".join(Tags(page_of(report)).text.split())
     for expected in (
         r"computing, as the device times it ?1\.25",
         "240 FPS",
@@ -197,7 +198,7 @@ def figure(page: str, name: str) -> str:
 @pytest.mark.slow
 def test_layers_and_readings_of_a_board_and_of_this_computer(stages, recipe, board):
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     text = " ".join(Tags(page).text.split())
     there, here = text.index("On nano-3 ("), text.index("On this computer")
     assert re.search(r"fire1_conv\+relu ?Conv ?0\.900 ?9\.\d %", text[there:here])
@@ -227,26 +228,26 @@ def test_a_bench_from_before_there_were_layers_and_readings(stages, recipe):
     host = stages["deploy"]["hosts"][0]
     del host["bench"]["layer_times"], host["bench"]["trace"]
     host["samples_ms"] = {scope: host["samples_ms"][scope] for scope in ("host_ms", "end_to_end_ms")}
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     text = " ".join(Tags(page).text.split())
     assert "Time of each layer: not measured; its bench did not take them yet" in text
     assert "Temperature and clocks over time: not read; its bench did not" in text
     assert "timed call, each scope in a loop of its own" in figure(page, "Latency of every timed call")
     host["bench"] |= {"layer_times": None, "trace": None}
     host["bench"]["absent"]["layer_times"] = "the profiler named no layer"
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     assert "not measured; the profiler named no layer." in page
 
 
 def test_a_teacher_taken_as_it_is_has_no_history(stages, recipe):
     stages["teacher"]["history"] = []
-    assert html_from_report(report_of(stages, recipe)).count("<svg") == 8
+    assert page_of(report_of(stages, recipe)).count("<svg") == 8
 
 
 def test_a_class_without_test_images_is_unknown_not_zero(stages, recipe):
     for net in ("teacher", "baseline", "student"):
         stages["evaluate"][net]["per_class_recall"]["dent"] = None
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     row = re.search(r'<th scope="row" dir="auto">dent</th><td>\d+</td>(<td data.*?)</tr>', page)[1]
     assert row.count("unknown") == 3
 
@@ -260,7 +261,7 @@ def test_many_classes_show_the_worst_and_list_them_all(stages, recipe):
     for net in ("teacher", "baseline", "student"):
         recalls = {name: number / 120 for number, name in enumerate(names)}
         stages["evaluate"][net]["per_class_recall"] = recalls
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     figure = next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "Recall" in svg)
     assert re.findall(r"kind \d+", figure) == names[:WORST]
     assert all(f'<th scope="row" dir="auto">{name}</th>' in page for name in names)
@@ -275,7 +276,7 @@ def test_many_classes_show_the_worst_and_list_them_all(stages, recipe):
 
 
 def test_hostile_class_names_are_text(stages, recipe):
-    page = html_from_report(report_of(renamed(stages, HOSTILE), recipe))
+    page = page_of(report_of(renamed(stages, HOSTILE), recipe))
     found = Tags(page)
     assert [tag for tag, _ in found.tags].count("script") == 2
     assert "alert(1)" in found.text

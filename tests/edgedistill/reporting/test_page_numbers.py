@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from traced import MARK, Page, keyed, traced
 
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting import page as pages
 from edgedistill.reporting.disagreements import disagreement
-from filled import report_of
+from filled import report_of, unchecked
 from report_pages import with_seeds_links_and_gate
 
 LADDER, NET = "accuracy_ladder.ROW", "ROW"
@@ -310,7 +311,7 @@ def read(reports):
             )
             numbers = traced({key: value for key, value in report.items() if key != "provenance"})
             shown = {row["sha256"]: b"" for pair in report["disagreements"] for row in pair["shown"]}
-            found[name] = Page(pages.html_from_report({**report, **numbers}, None, shown))
+            found[name] = Page(pages.html_from_report(unchecked(ReportRecord, {**report, **numbers}), None, shown))
     return found
 
 

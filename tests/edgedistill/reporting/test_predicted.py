@@ -5,12 +5,11 @@ import re
 from importlib import resources
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.devices import predicted_of
 from edgedistill.reporting.formats import fps
-from edgedistill.reporting.page import html_from_report
-from edgedistill.reporting.summary import summary_table
 from edgedistill.reporting.target_speed import target_speed
-from filled import report_of
+from filled import page_of, report_of, summary_of
 from tools import imported
 
 
@@ -23,14 +22,14 @@ def test_a_prediction_is_a_card_with_its_interval_and_answers_no_budget(stages, 
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))  # none of the user's own measurements
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
     predicted = predicted_of(recipe.student.model, recipe)
-    page = html_from_report(report_of(stages, recipe, predicted=predicted))
-    low, high = predicted["fps_low"], predicted["fps_high"]
-    assert 0 < low < predicted["fps"] < high
+    page = page_of(report_of(stages, recipe, predicted=predicted))
+    low, high = predicted.fps_low, predicted.fps_high
+    assert 0 < low < predicted.fps < high
     words = " ".join(re.sub("<[^>]*>", " ", page).split())
-    said = f"{fps(predicted['fps'])} FPS predicted are expected of the network alone"
+    said = f"{fps(predicted.fps)} FPS predicted are expected of the network alone"
     assert f"{said} ({fps(low)} to {fps(high)})" in words
-    beyond = html_from_report(report_of(stages, recipe, predicted={**predicted, "extrapolated": True}))
-    assert not predicted["extrapolated"]
+    beyond = page_of(report_of(stages, recipe, predicted=predicted.model_copy(update={"extrapolated": True})))
+    assert not predicted.extrapolated
     assert beyond.count("extrapolated") > page.count("extrapolated")
     assert "the interval may not hold" in beyond
     assert "mean error on a network that was left out" in words
@@ -50,7 +49,8 @@ def test_a_board_s_own_figure_goes_before_a_published_one_and_that_before_a_pred
     def found(guess=predicted):
         report = report_of(stages, with_target(recipe, fps=1.0), predicted=guess)
         row = next(row for row in report["verdict"]["rows"] if row["what"].startswith("FPS"))
-        return target_speed(report), row["provenance"], " ".join(summary_table(report).split()), report
+        speed = target_speed(ReportRecord.from_json(report, "report"))
+        return speed, row["provenance"], " ".join(summary_of(report).split()), report
 
     speed, verdict, summary, _ = found()
     assert (speed.kind, [one.fps for one in speed.figures]) == ("published", [248.0, 229.0])
@@ -60,15 +60,15 @@ def test_a_board_s_own_figure_goes_before_a_published_one_and_that_before_a_pred
     speed, verdict, summary, _ = found()
     assert (speed.kind, speed.reason.split()[0]) == ("predicted", "no")
     assert speed.figures[0].low < speed.figures[0].fps < speed.figures[0].high
-    assert f"predicted {fps(predicted['fps'])} FPS" in verdict
-    assert f"Jetson Nano 4GB {fps(predicted['fps'])} FPS, " in summary
+    assert f"predicted {fps(predicted.fps)} FPS" in verdict
+    assert f"Jetson Nano 4GB {fps(predicted.fps)} FPS, " in summary
     speed, verdict, summary, _ = found(None)
     assert (speed.kind, speed.figures) == ("unknown", ())
     assert "no published measurement" in verdict
     assert "Jetson Nano 4GB unknown: no published measurement" in summary
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
     speed, verdict, summary, report = found()
-    page = html_from_report(report)
+    page = page_of(report)
     assert (speed.kind, [one.fps for one in speed.figures]) == ("measured", [107.0])
     assert verdict.startswith("measured")
     assert "Jetson Nano 4GB unknown" not in summary
@@ -81,5 +81,5 @@ def test_a_board_s_own_figure_goes_before_a_published_one_and_that_before_a_pred
 def test_a_board_that_nobody_published_for_has_no_prediction(recipe):
     other = with_target(recipe, device="xavier-nx")
     found = predicted_of(recipe.student.model, other)
-    assert found["fps"] is None
-    assert "xavier-nx" in found["reason"]
+    assert found.fps is None
+    assert "xavier-nx" in found.reason

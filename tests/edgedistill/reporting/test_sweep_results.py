@@ -9,9 +9,8 @@ from edgedistill.core.pareto import pareto_front
 from edgedistill.errors import RunFolderError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.user_measurements import NOTHING
-from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
-from filled import records_of, report_of
+from filled import page_of, records_of, report_of
 
 
 def test_the_front_is_what_comparing_all_pairs_gives(rng):
@@ -48,7 +47,7 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
     found = swept(Recipe.model_validate(small), stages)
     assert (found["cost"], found["cost_provenance"]) == ("parameters", COUNTED)
     assert {row["latency_ms"] for row in found["students"]} == {None}
-    page = html_from_report(report_of(stages, recipe, swept=found))
+    page = page_of(report_of(stages, recipe, swept=found))
     section = page[page.index('id="students"') :]
     assert "parameters, million" in section
     assert "px, not at 32" in found["not_predicted"]
@@ -64,11 +63,11 @@ def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
         {"metric": balanced, "artifacts": ours, "trials": []},
     ):
         found = swept_of(sweep, ours, records_of(stages), recipe)
-        assert found["students"] == []
-        page = html_from_report(report_of(stages, recipe, swept=found))
+        assert found.students == []
+        page = page_of(report_of(stages, recipe, swept=found))
         assert "it is not shown, because its trials were taught by another teacher" in page
     assert swept_of(None, ours, records_of(stages), recipe) is None
-    page = html_from_report(report_of(stages, recipe))
+    page = page_of(report_of(stages, recipe))
     assert "edgedistill sweep RECIPE.toml --over student.model=A,B" in page
     assert 'href="#students"' not in page
 
