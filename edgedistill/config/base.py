@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,7 +11,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}$")]
 PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+=@/][A-Za-z0-9_.+=@/-]{0,200}$")]
-Metric = Literal["top1_fraction", "balanced_accuracy_fraction"]
 
 
 class Section(BaseModel):

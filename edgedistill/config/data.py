@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgedistill.config.base import Fraction, Metric, Section, Seed
+from edgedistill.config.base import Fraction, Section, Seed
+from edgedistill.config.task import Metric
 from edgedistill.config.values import ImagePx, SixteenBit, range_of
 from edgedistill_device.preprocess_spec import size_of
 

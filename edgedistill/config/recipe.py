@@ -15,6 +15,7 @@ from edgedistill.config.cost import CostConfig
 from edgedistill.config.data import AugmentConfig, DataConfig
 from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
 from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
+from edgedistill.config.task import task_of
 from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 
@@ -98,11 +99,10 @@ class Recipe(Section):
                 "distill.method = 'data_free' makes its own images; leave data.unlabelled "
                 "out, or take method 'kd' with distill.pool = 'instead'"
             )
-        if self.student.output == "embedding" and not (
-            distill.cache_features and distill.method in {"kd", "data_free"}
-        ):
+        task = task_of(self.student)
+        if not task.learns_outputs and not (distill.cache_features and distill.method in {"kd", "data_free"}):
             raise ValueError(
-                "student.output = 'embedding' learns from the teacher's pooled features: "
+                f"student.output = {task.output!r} learns from the teacher's pooled features: "
                 "set distill.feature_weight above 0, distill.feature_loss to pooled or "
                 "relational, distill.method to kd or data_free"
             )

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgedistill.config.base import Fraction, Positive, Section, Seed
 from edgedistill.config.methods import FeatureLossName, LogitLossName, feature_loss_row
+from edgedistill.config.task import CLASSIFICATION, OutputName
 
 
 class TrainingConfig(Section):
@@ -86,7 +87,7 @@ class StudentConfig(Section):
     """as in [teacher]"""
     classes: str | None = None
     """as in [teacher]"""
-    output: Literal["logits", "embedding"] = "logits"
+    output: OutputName = CLASSIFICATION.output
     """`embedding`: no classes (timm's num_classes = 0), trained on the teacher's features"""
 
 

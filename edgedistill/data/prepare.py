@@ -10,6 +10,7 @@ from unicodedata import category
 import numpy as np
 
 from edgedistill.config.data import DataConfig
+from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.core.text import printable
 from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
@@ -36,6 +37,7 @@ def prepare(
     out: Path,
     say: Callable[[str], None],
     training_px: int | None = None,
+    task: Task = CLASSIFICATION,
 ) -> DataSummary:
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
@@ -48,6 +50,7 @@ def prepare(
         out: an existing folder.
         say: told what was found, a line at a time.
         training_px: short side that training crops are cut from; resize_px when None.
+        task: says what a label becomes.
 
     Returns:
         Classes, counts, duplicates, groups, leaks, unreadable files; with a pool also what became of it.
@@ -57,16 +60,16 @@ def prepare(
     """
     framing = framing_of(data, resize_px, training_px)
     with nullcontext() if data.store == "files" else PixelWriter(out) as writer:
-        return _prepare(data, framing, out, say, writer.add if writer else None)
+        return _prepare(data, framing, out, say, writer.add if writer else None, task)
 
 
 def _prepare(
-    data: DataConfig, framing: Framing, out: Path, say: Callable[[str], None], keep: Keep | None
+    data: DataConfig, framing: Framing, out: Path, say: Callable[[str], None], keep: Keep | None, task: Task
 ) -> DataSummary:
     found = scan(data, framing, keep)
     _refuse_unreadable(found.unreadable, data)
     grouped = group(found, data)
-    classes, labels, splits = splits_of(found, grouped, data)
+    classes, labels, splits = splits_of(found, grouped, data, task)
     _refuse_conflicts(found, grouped.exact)
     summary = summary_of(found, grouped, classes, labels, splits, framing)
     lines, pool = [*found.said, *lines_from_summary(summary)], Pool()
@@ -166,15 +169,16 @@ def fractions_of(data: DataConfig, given: list[str]) -> dict[str, float]:
     return {name: getattr(data, f"{name}_fraction") for name in ("val", "test") if name not in given}
 
 
-def splits_of(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Class names, and of each image the class's number and the split.
+def splits_of(
+    found: Scan, grouped: Grouping, data: DataConfig, task: Task = CLASSIFICATION
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Class names, and of each image the target (the class's number) and the split.
 
     Raises:
         DataError: classes that differ between given splits, or that cannot be split.
     """
     classes = _classes(found)
-    number = {name: index for index, name in enumerate(classes)}
-    labels = np.array([number[item.label] for item in found.items], dtype=np.int64)
+    labels = np.array(task.targets([item.label for item in found.items], classes), dtype=np.int64)
     splits, fractions = np.array(found.given, dtype=object), fractions_of(data, found.given)
     if fractions:
         own = np.flatnonzero(splits == "train")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import task_of
 from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.table import ImageTable, read_table
 
@@ -40,5 +41,5 @@ def open_prepared(folder: Path, recipe: Recipe, resize_px: int) -> PreparedImage
     Raises:
         DataError: the table or the pixels do not fit the recipe.
     """
-    table = read_table(folder)
+    table = read_table(folder, task_of(recipe.student))
     return PreparedImages(table, open_pixels(folder, table.paths, recipe.data, resize_px, recipe.training_px))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import DataError
 
@@ -64,8 +65,8 @@ def write_table(folder: Path, table: ImageTable) -> None:
     write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in table.classes).encode())
 
 
-def read_table(folder: Path) -> ImageTable:
-    """What `write_table` wrote.
+def read_table(folder: Path, task: Task = CLASSIFICATION) -> ImageTable:
+    """What `write_table` wrote; the task says what a label becomes.
 
     Raises:
         DataError: missing or of another shape.
@@ -76,11 +77,10 @@ def read_table(folder: Path) -> ImageTable:
             header, *rows = list(csv.reader(file))
         if tuple(header) != COLUMNS:
             raise ValueError(f"expected the columns {COLUMNS}, got {header}")
-        number = {"": -1} | {name: index for index, name in enumerate(classes)}
         return ImageTable(
             classes,
             [Path(row[0]) for row in rows],
-            np.array([number[row[1]] for row in rows], dtype=np.int64),
+            np.array(task.targets([row[1] for row in rows], classes), dtype=np.int64),
             np.array([row[2] for row in rows]),
             [row[3] for row in rows],
             np.array([int(row[4]) for row in rows], dtype=np.int64),

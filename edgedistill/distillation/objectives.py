@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from edgedistill.config.methods import logit_loss_row
+from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.config.training import DistillConfig
 from edgedistill.core.distributed import gathered, mean_over_ranks
 from edgedistill.distillation.logit_cache import LogitCache
@@ -52,6 +55,7 @@ def logit_terms(
     cache: LogitCache,
     class_weights: Tensor | None,
     device: torch.device,
+    task: Task = CLASSIFICATION,
 ) -> dict[str, Term]:
     """Soft labels from the cache, and hard labels unless kd_weight is 1.
 
@@ -59,6 +63,7 @@ def logit_terms(
         class_weights: (C,) with which each image weighs in both terms, by its label, or None. In the
             hard one alone they would weigh 1 - kd_weight of the student's loss but all of the
             baseline's, and the two would be trained for different mixes of classes.
+        task: whose loss the hard labels have.
 
     Source: Zhang et al. 2021, arXiv:2104.10510 (class weights in the distillation term as well).
     """
@@ -76,7 +81,7 @@ def logit_terms(
 
     terms = {"kd": Term(soft, distill.kd_weight)}
     if distill.kd_weight < 1:
-        terms["label"] = label_term(class_weights, 1 - distill.kd_weight, device)
+        terms["label"] = hard_term(task, class_weights, 1 - distill.kd_weight, device)
     return terms
 
 
@@ -101,6 +106,28 @@ def label_term(class_weights: Tensor | None, weight: float, device: torch.device
         return total / max(mean_over_ranks(known.sum().item()), 1.0)
 
     return Term(label, weight)
+
+
+HARD_LOSSES: dict[str, Callable[[Tensor | None, float, torch.device, float], Term]] = {
+    CLASSIFICATION.name: label_term,
+}
+"""Task -> its loss against the labels, of those tasks that labels alone can teach; arguments as of `label_term`."""
+
+
+def hard_term(
+    task: Task, class_weights: Tensor | None, weight: float, device: torch.device, smoothing: float = 0.0
+) -> Term:
+    """The loss of a task against the labels; other arguments as of `label_term`.
+
+    Raises:
+        ValueError: labels alone cannot teach this task.
+    """
+    if task.name not in HARD_LOSSES:
+        raise ValueError(
+            f"task {task.name!r} has no loss against labels; there is one for: {', '.join(HARD_LOSSES)}; "
+            "take task.supervised, or add one to HARD_LOSSES"
+        )
+    return HARD_LOSSES[task.name](class_weights, weight, device, smoothing)
 
 
 def _as_it_is(values: Tensor) -> Tensor:

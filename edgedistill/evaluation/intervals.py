@@ -7,6 +7,8 @@ import statistics
 
 import numpy as np
 
+from edgedistill.evaluation.classification import paired
+
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 POOLED_IMAGES = 5  # all classes together borrow as many images from their common rates
 
@@ -29,6 +31,25 @@ def paired_interval(first_only: int, second_only: int, images: int) -> tuple[flo
     difference = first - second
     half = Z95 * math.sqrt((first + second - difference**2) / (images + 2))
     return max(-1.0, difference - half), min(1.0, difference + half)
+
+
+def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
+    """Of the difference of two top-1 accuracies on the same images, in points.
+
+    0 when they never differ in being right, which does not mean that they cannot.
+
+    Source: variance of a difference of paired proportions, Agresti, Categorical Data Analysis, 10.1.
+    """
+    found, images = paired(first, second, labels), len(labels)
+    b, c = found["first_only_correct"] / images, found["second_only_correct"] / images
+    return 100 * math.sqrt(max(0.0, b + c - (b - c) ** 2) / images)
+
+
+def drop_interval_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> list[float]:
+    """95 % interval of that difference, in points; see `paired_interval`."""
+    found = paired(first, second, labels)
+    interval = paired_interval(found["first_only_correct"], found["second_only_correct"], len(labels))
+    return [100 * end for end in interval]
 
 
 def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:

@@ -131,11 +131,6 @@ def head_names(name: str) -> tuple[str, ...]:
     return (heads,) if isinstance(heads, str) else tuple(heads)
 
 
-def is_embedding(model: nn.Module) -> bool:
-    """Whether the model was built without classes."""
-    return model.num_classes == 0
-
-
 def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N, C) and the pooled features before the head (N, F), in one forward pass.
 

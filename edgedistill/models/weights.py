@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from edgedistill.config.task import CLASSIFICATION, Task, task_of_weights
 from edgedistill.core.files import sha256_of, write_bytes
 from edgedistill.errors import WeightsError
 from edgedistill.models.build import build_model, head_names
@@ -51,8 +52,7 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     about = about_of(path)
     if about is None:
         raise WeightsError(f"{path} was not written by edgedistill: it names no model and no classes")
-    embeds = about.get("output") == "embedding"
-    model = build_model(about["model"], 0 if embeds else len(about["classes"]))
+    model = build_model(about["model"], task_of_weights(about).head_width(len(about["classes"])))
     try:
         model.load_state_dict(read_checkpoint(path).state)
     except RuntimeError as error:  # keys or shapes
@@ -91,7 +91,7 @@ def model_from_weights(
     weights: str,
     classes: list[str],
     will_train: bool,
-    output: str = "logits",
+    task: Task = CLASSIFICATION,
     *,
     class_names: str | None = None,
     section: str = "teacher",
@@ -105,7 +105,7 @@ def model_from_weights(
         classes: class names in logit order.
         will_train: whether a new head will be trained. If not, the file's own head must belong
             to these classes.
-        output: `logits`, or `embedding` for a model without a head.
+        task: says how wide the head is, and whether there is one.
         class_names: file of the class names of the file's head, in its order.
         section: of the recipe, for messages.
         say: told what becomes of the head that comes with the weights.
@@ -114,9 +114,9 @@ def model_from_weights(
         WeightsError: the source gives no weights for this architecture.
         TeacherError: no training follows and the head does not belong to the class list.
     """
-    embeds = output == "embedding"
-    model = build_model(name, 0 if embeds else len(classes))
-    if not embeds:
+    width = task.head_width(len(classes))
+    model = build_model(name, width)
+    if width:
         _quieten_heads(model, name)
     if weights == "scratch":
         return model
@@ -126,7 +126,7 @@ def model_from_weights(
     own, heads = model.state_dict(), head_names(name)
     body, beside = fitting_body(state, own, heads, weights, name)
     model.load_state_dict(body, strict=False)
-    if embeds:
+    if not width:
         return model
     if beside:
         say(f"  {weights}: left out {len(beside)} tensors that are not {name}'s, first {beside[0]}")

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.config.task import CLASSIFICATION
 from edgedistill.core.text import printable
 from edgedistill.errors import BundleError, ExportError, is_out_of_memory
+from edgedistill.evaluation.tasks import answer_of
 from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.records.layout import STUDENT, TEACHER
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, ImageError, ManifestError
-from edgedistill_device.inference.classify import top_classes
 from edgedistill_device.manifest import NAME, read_manifest
 from edgedistill_device.preprocess import Preparer
 from edgedistill_device.preprocess_spec import Preprocess
@@ -98,13 +99,13 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
                 yield Classified(None, None, [], printable(str(error)))
                 continue
             logits = _logits(session, prepare(image), network.path)
-            if len(logits) != len(network.classes):
+            if len(logits) != CLASSIFICATION.head_width(len(network.classes)):
                 raise ExportError(
                     f"{network.path}: expected a logit for each of {len(network.classes)} classes, got "
                     f"{len(logits)} figures; a student that gives embeddings names no class"
                 )
             try:
-                yield Classified(image, logits, top_classes(logits, network.classes, top), None)
+                yield Classified(image, logits, answer_of(CLASSIFICATION, logits, network.classes, top), None)
             except BackendError:
                 yield Classified(image, logits, [], f"{path}: the network gives NaN or infinity, which is no class")
 

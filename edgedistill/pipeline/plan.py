@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import task_of
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.pipeline.table import STAGES, Stage, recipe_values, stages_of, stages_read
@@ -54,7 +55,7 @@ def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tup
     if only not in names:
         raise RecipeError(
             f"a recipe with distill.method = {recipe.distill.method!r} and student.output = "
-            f"{recipe.student.output!r} has no stage {only!r}; it has: " + ", ".join(names)
+            f"{task_of(recipe.student).output!r} has no stage {only!r}; it has: " + ", ".join(names)
         )
     wanted = {only}
     for stage in reversed(stages):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from edgedistill.config.task import Task, task_of
 from edgedistill.distillation.feature_objective import feature_lesson
 from edgedistill.distillation.logit_cache import LogitCache, belongs_to
 from edgedistill.distillation.objectives import logit_terms
@@ -32,9 +33,9 @@ def student_lesson(
     """What the student is trained on and against: soft labels, hard labels, features."""
     recipe = context.recipe
     taught = taught_images(context, images, links_before(context))
-    terms = {}
-    if recipe.student.output == "logits":
-        terms = logit_terms(recipe.distill, cache, images.class_weights(), device)
+    task, terms = task_of(recipe.student), {}
+    if task.learns_outputs:
+        terms = logit_terms(recipe.distill, cache, images.class_weights(), device, task)
     if recipe.distill.feature_weight == 0:
         return Lesson(taught, terms)
     weights = context.file("teacher", WEIGHTS)
@@ -62,14 +63,14 @@ def train_student_seeds(
     context: StageContext,
     images: Images,
     device: torch.device,
-    output: str,
+    task: Task,
     lesson_for: Callable[[nn.Module, int], Lesson],
     kind: type[BaselineRecord] | type[DistillRecord],
 ) -> Result:
     """The student once for each seed of the recipe; the first one is the stage's own result.
 
     Args:
-        output: `logits`, or `embedding` for a student without classes.
+        task: what the student is trained to do; of the baseline the one that labels alone can teach.
         lesson_for: (new student, seed) -> what it is trained against.
         kind: record of the stage: that of the first training, with a row in `seeds` for each.
     """
@@ -77,10 +78,17 @@ def train_student_seeds(
     results = []
     for number in range(distill.seeds):
         seed = distill.seed + number
-        model = new_network(student, images.classes, seed, output, context.talk.say)
+        model = new_network(student, images.classes, seed, task, context.talk.say)
         title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
         subject = Subject(
-            student.model, student.weights, model, lesson_for(model, seed), number, title, number * distill.views
+            student.model,
+            student.weights,
+            model,
+            lesson_for(model, seed),
+            number,
+            title,
+            number * distill.views,
+            task,
         )
         config = distill.model_copy(update={"seed": seed})
         results.append(train_and_save(images, subject, config, distill.views, device, context.out, context.talk))

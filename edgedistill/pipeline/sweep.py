@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.config.loading import NETS, PATHS, load_recipe
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import task_of
 from edgedistill.core.files import write_bytes, write_json
 from edgedistill.environment.secret_values import SIGN_COMMAND
 from edgedistill.errors import RecipeError
@@ -182,11 +183,12 @@ class Sweep:
         context = StageContext("distill", recipe, RunFolder(self.run_dir), out, self.talk)
         distill, student = recipe.distill, recipe.student
         device, images = device_of(recipe.run), open_images(context)
-        model = new_network(student, images.classes, distill.seed, student.output)
+        task = task_of(student)
+        model = new_network(student, images.classes, distill.seed, task)
         cache = last_teacher(context, images)
         lesson = student_lesson(context, images, cache, model, distill.seed, device)
         title = f"trial {out.name}"
-        return context, images, Subject(student.model, student.weights, model, lesson, 0, title)
+        return context, images, Subject(student.model, student.weights, model, lesson, 0, title, task=task)
 
     def _trained(self, context: StageContext, images: Images, subject: Subject, told) -> tuple[float, int]:
         from edgedistill.training.fit import device_of, train_and_save

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.config.task import task_of
 from edgedistill.pipeline.gates import int8_is_good_enough, teacher_is_good_enough
 from edgedistill.records.layout import SWEEP
 
@@ -109,8 +110,8 @@ def _is_data_free(recipe: Recipe) -> bool:
     return recipe.distill.method == "data_free"
 
 
-def _classifies(recipe: Recipe) -> bool:
-    return recipe.student.output == "logits"
+def _deploys(recipe: Recipe) -> bool:
+    return task_of(recipe.student).deploys
 
 
 STAGES = (
@@ -192,7 +193,7 @@ STAGES = (
         4,
         "compute INT8 scales and measure what each precision costs",
         gate=int8_is_good_enough,
-        applies=_classifies,
+        applies=_deploys,
     ),
     Stage(
         "bundle",
@@ -207,7 +208,7 @@ STAGES = (
         ),
         3,
         "collect everything the board needs in one folder",
-        applies=_classifies,
+        applies=_deploys,
     ),
     Stage(
         "deploy",
@@ -215,7 +216,7 @@ STAGES = (
         ("deploy.hosts", "deploy.until", "deploy.root", "deploy.python", "deploy.bench_runs"),
         1,
         "verify and time the bundle on each host",
-        applies=_classifies,
+        applies=_deploys,
     ),
     Stage(
         "report",
@@ -236,7 +237,7 @@ STAGES = (
         ("data.metric", "target", "cost", "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"),
         7,
         "write the results as one page and one JSON",
-        applies=_classifies,
+        applies=_deploys,
         files=(SWEEP,),
     ),
 )

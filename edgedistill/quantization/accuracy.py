@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from edgedistill.evaluation.classification import measures, paired
-from edgedistill.evaluation.intervals import paired_interval
+from edgedistill.config.task import CLASSIFICATION, Task
+from edgedistill.evaluation.tasks import drop_of, evaluator_of
 from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.quantization import LadderStep, PrecisionFigures, PrecisionStep
 
@@ -19,44 +19,50 @@ PROVENANCE = {
 }
 
 
-def ladder_of(logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str]) -> dict[str, LadderStep]:
+def ladder_of(
+    logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str], task: Task = CLASSIFICATION
+) -> dict[str, LadderStep]:
     """One row for each precision.
 
     Args:
         logits: precision -> (N, C), `float` among them.
         labels: (N,) int.
         classes: C names.
+        task: of the network.
     """
     return {
-        name: LadderStep(**step_of(found, logits["float"], labels, classes).given(), provenance=PROVENANCE[name])
+        name: LadderStep(**step_of(found, logits["float"], labels, classes, task).given(), provenance=PROVENANCE[name])
         for name, found in logits.items()
     }
 
 
-def step_of(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> PrecisionFigures:
+def step_of(
+    found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str], task: Task = CLASSIFICATION
+) -> PrecisionFigures:
     """Figures of one precision.
 
     Args:
         found, reference: (N, C) logits of it and of the float network.
 
     Returns:
-        top1_fraction with its 95 % Wilson interval, balanced_accuracy_fraction; drop_points, top-1
-        of float minus this, with the standard error and the 95 % interval of that paired difference
-        (the error is 0 where the two never differ in being right, the interval is not of width
-        zero); agreement_fraction, images with the same class; sqnr_db of the logits, None when they
-        are equal or not finite; max_relative_logit_difference; finite.
+        top1_fraction with its 95 % Wilson interval, balanced_accuracy_fraction; drop_points, the
+        task's primary figure (top-1) of float minus this, with the standard error and the 95 % interval
+        of that paired difference (the error is 0 where the two never differ in being right, the
+        interval is not of width zero); agreement_fraction, images with the same class; sqnr_db of the
+        logits, None when they are equal or not finite; max_relative_logit_difference; finite.
     """
-    measured, other = measures(found, labels, classes), measures(reference, labels, classes)
+    measured = evaluator_of(task).measures(found, labels, classes)
+    drop = drop_of(task, found, reference, labels, classes)
     finite = bool(np.isfinite(found).all())
     apart = np.abs(found - reference).max() / np.abs(reference).max() if finite else None
     return PrecisionFigures(
         top1_fraction=measured.top1_fraction,
         top1_interval=measured.top1_interval,
         balanced_accuracy_fraction=measured.balanced_accuracy_fraction,
-        drop_points=100 * (other.top1_fraction - measured.top1_fraction),
-        drop_standard_error_points=standard_error_points(reference, found, labels),
-        drop_interval_points=drop_interval_points(reference, found, labels),
-        agreement_fraction=float((found.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        drop_points=drop.points,
+        drop_standard_error_points=drop.standard_error_points,
+        drop_interval_points=drop.interval_points,
+        agreement_fraction=drop.agreement_fraction,
         sqnr_db=sqnr_db(reference, found) if finite else None,
         max_relative_logit_difference=None if apart is None else float(apart),
         finite=finite,
@@ -73,22 +79,3 @@ def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float | None:
     noise = float(((reference.astype(np.float64) - found) ** 2).sum())
     signal = float((reference.astype(np.float64) ** 2).sum())
     return 10 * math.log10(signal / noise) if noise and signal else None
-
-
-def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
-    """Of the difference of two top-1 accuracies on the same images, in points.
-
-    0 when they never differ in being right, which does not mean that they cannot.
-
-    Source: variance of a difference of paired proportions, Agresti, Categorical Data Analysis, 10.1.
-    """
-    found, images = paired(first, second, labels), len(labels)
-    b, c = found["first_only_correct"] / images, found["second_only_correct"] / images
-    return 100 * math.sqrt(max(0.0, b + c - (b - c) ** 2) / images)
-
-
-def drop_interval_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> list[float]:
-    """95 % interval of the same difference, in points; see `paired_interval`."""
-    found = paired(first, second, labels)
-    interval = paired_interval(found["first_only_correct"], found["second_only_correct"], len(labels))
-    return [100 * end for end in interval]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.quantization.accuracy import short_step, sqnr_db, step_of
 from edgedistill.quantization.qdq import layers_of, qdq_from_onnx
@@ -48,13 +49,15 @@ def fewest_float_layers(
     validation: tuple[Iterable[np.ndarray], np.ndarray, list[str]],
     max_drop_points: float,
     say: Callable[[str], None] = lambda line: None,
+    task: Task = CLASSIFICATION,
 ) -> tuple[list[str] | None, list[GateStep]]:
     """Leave the k most sensitive layers in float, k from STEPS, until the gate holds.
 
     Args:
         ranked: layers, the most sensitive first.
         validation: (3, H, W) float32 images, iterated once for each k; (N,) labels; class names.
-        max_drop_points: of top-1 on those.
+        max_drop_points: of the task's primary figure (top-1) on those.
+        task: of the network.
 
     Returns:
         The layers left in float, or None when no k passes; and the curve, one row for each k tried,
@@ -66,7 +69,7 @@ def fewest_float_layers(
     curve: list[GateStep] = []
     for count in (0, *(step for step in STEPS if step < len(ranked))):
         found = int8_logits(path, amax, images, ranked[:count])
-        step = step_of(found, reference, labels, classes)
+        step = step_of(found, reference, labels, classes, task)
         curve.append(GateStep(float_layers=count, **short_step(step).given()))
         say(f"  {count} layers in float: INT8 costs {step.drop_points:+.2f} points on validation images")
         if step.drop_points <= max_drop_points:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from edgedistill.config.target import load_target
+from edgedistill.config.task import task_of
 from edgedistill.config.training import TrainingConfig
-from edgedistill.evaluation.classification import measures
+from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.progress.reporter import Talk
@@ -22,7 +23,6 @@ from edgedistill.quantization.accuracy import short_step, step_of
 from edgedistill.quantization.fake_quantization import FakeQuantized, input_ranges, own_logits_term
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
-from edgedistill.records.evaluation import METRICS
 from edgedistill.records.quantization import QadRecord
 from edgedistill.training.batches import Order
 from edgedistill.training.fit import device_of, logits_of, spec_for
@@ -75,7 +75,7 @@ def trained_for_int8(
         spec_for(recipe.student.model, recipe),
         device_of(recipe.run),
     )
-    labels = images.labels("val")
+    labels, task = images.labels("val"), task_of(recipe.student)
     reference = logits_of(model, spec, images.frames("val"), device)
     inputs = Inputs(images, "val", spec)
     model.cpu()
@@ -92,7 +92,7 @@ def trained_for_int8(
     steps = {}
     for name, path in (("before", int8), ("after", challenger)):
         with OnnxSession(path) as session:
-            steps[name] = short_step(step_of(session.logits(inputs), reference, labels, images.classes))
+            steps[name] = short_step(step_of(session.logits(inputs), reference, labels, images.classes, task))
     before, after = steps["before"], steps["after"]
     kept = after.top1_fraction > before.top1_fraction
     talk.say(
@@ -108,7 +108,7 @@ def trained_for_int8(
 
 def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, talk: Talk) -> None:
     recipe = images.recipe
-    distill, spec = recipe.distill, spec_for(recipe.student.model, recipe)
+    distill, spec, task = recipe.distill, spec_for(recipe.student.model, recipe), task_of(recipe.student)
     config = TrainingConfig(
         epochs=recipe.quantize.qad_epochs,
         batch_size=distill.batch_size,
@@ -120,8 +120,8 @@ def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, tal
 
     def validate(net: nn.Module) -> dict[str, Any]:
         logits = logits_of(net, spec, images.frames("val"), device)
-        found = measures(logits, images.labels("val"), images.classes)
-        return {f"eval_{name}": found.metric(name) for name in METRICS}
+        found = evaluator_of(task).measures(logits, images.labels("val"), images.classes)
+        return {f"eval_{name}": found.metric(name) for name in task.metrics}
 
     training = Training(
         model,

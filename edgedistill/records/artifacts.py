@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, Task
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
@@ -36,13 +37,14 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
 )
 ARTIFACTS = {kind.stage: kind for kind in _KINDS}
 """Stage name -> its record."""
+_OF_TASK: dict[tuple[str, str], type[ArtifactRecord]] = {("evaluate", EMBEDDING.name): EmbeddingEvaluationRecord}
 
 
-def artifact_kind(stage: str, output: str = "logits") -> type[ArtifactRecord]:
+def artifact_kind(stage: str, task: Task = CLASSIFICATION) -> type[ArtifactRecord]:
     """The record of a stage.
 
     Args:
         stage: a key of ARTIFACTS.
-        output: the recipe's `student.output`.
+        task: of the recipe's student.
     """
-    return EmbeddingEvaluationRecord if (stage, output) == ("evaluate", "embedding") else ARTIFACTS[stage]
+    return _OF_TASK.get((stage, task.name), ARTIFACTS[stage])

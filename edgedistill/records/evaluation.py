@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from edgedistill.config.task import CLASSIFICATION
 from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
 
-METRICS = ("top1_fraction", "balanced_accuracy_fraction")
+METRICS = CLASSIFICATION.metrics
 
 
 class Scores(Record):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from edgedistill.config.task import task_of
 from edgedistill.config.training import NetConfig
 from edgedistill.core import distributed
 from edgedistill.core.files import sha256_of
@@ -63,12 +64,13 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     taught = taught_images(context, images)
     owner = belongs_to(images, taught, teacher_sha256(context))
     cache = LogitCache(context.run.folder("logits"), owner)
+    task = task_of(recipe.student).supervised
     links, files = [], []
     for number, net in enumerate(_nets(context, len(images.classes)), start=1):
         context.talk.say(f"  link {number}: {net.model} from {net.weights}")
-        model = new_network(net, images.classes, distill.seed, say=context.talk.say)
-        lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device))
-        subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}")
+        model = new_network(net, images.classes, distill.seed, task, context.talk.say)
+        lesson = Lesson(taught, logit_terms(distill, cache, images.class_weights(), device, task))
+        subject = Subject(net.model, net.weights, model, lesson, number, f"assist {net.model}", task=task)
         trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk)
         weights = context.out / trained.file
         taught = taught_images(context, images, number)  # not the views that it was taught on

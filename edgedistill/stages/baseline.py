@@ -6,7 +6,8 @@ on more or on other images, the baseline takes as many steps on the labelled one
 
 from __future__ import annotations
 
-from edgedistill.distillation.objectives import label_term
+from edgedistill.config.task import task_of
+from edgedistill.distillation.objectives import hard_term
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_count
 from edgedistill.pipeline.student import train_student_seeds
@@ -18,6 +19,7 @@ from edgedistill.training.fit import Lesson, device_of
 def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
-    terms = {"label": label_term(images.class_weights(), 1.0, device)}
+    task = task_of(context.recipe.student).supervised
+    terms = {"label": hard_term(task, images.class_weights(), 1.0, device)}
     lesson = Lesson(images.alone, terms, taught_count(images))
-    return train_student_seeds(context, images, device, "logits", lambda model, seed: lesson, BaselineRecord)
+    return train_student_seeds(context, images, device, task, lambda model, seed: lesson, BaselineRecord)

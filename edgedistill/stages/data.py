@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgedistill.config.task import task_of
 from edgedistill.data.pixels import FRAME_FILE, PIXEL_FILES
 from edgedistill.data.prepare import prepare
 from edgedistill.models.build import refuse_unless_student, resize_px_of
@@ -15,7 +16,9 @@ def run(context: StageContext) -> Result:
     recipe = context.recipe
     refuse_unless_student(recipe.student.model)
     resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction, recipe.data.fit)
-    summary = prepare(recipe.data, resize_px, context.out, context.talk.say, recipe.training_px)
+    summary = prepare(
+        recipe.data, resize_px, context.out, context.talk.say, recipe.training_px, task_of(recipe.student)
+    )
     expected = outlook(summary.images["train"], summary.pool_images, recipe.distill)
     if expected is not None:
         context.talk.say(f"  {expected}")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from edgedistill.config.task import task_of
 from edgedistill.distillation.losses import note_for
 from edgedistill.distillation.objectives import refuse_loss_without_information
 from edgedistill.pipeline.context import StageContext
@@ -20,7 +21,8 @@ def run(context: StageContext) -> Result:
     distill, student = context.recipe.distill, context.recipe.student
     device = device_of(context.recipe.run)
     images = open_images(context)
-    if student.output == "logits":
+    task = task_of(student)
+    if task.learns_outputs:
         refuse_loss_without_information(distill, len(images.classes))
         note = note_for(distill.loss, len(images.classes))
         if note:
@@ -30,6 +32,6 @@ def run(context: StageContext) -> Result:
     def lesson_for(model: nn.Module, seed: int) -> Lesson:
         return student_lesson(context, images, cache, model, seed, device)
 
-    result = train_student_seeds(context, images, device, student.output, lesson_for, DistillRecord)
+    result = train_student_seeds(context, images, device, task, lesson_for, DistillRecord)
     softness = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
     return replace(result, record=result.record.model_copy(update=softness))

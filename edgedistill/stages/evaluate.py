@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedistill.evaluation.classification import measures, paired
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, task_of
+from edgedistill.evaluation.classification import paired
 from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
+from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
@@ -37,8 +39,11 @@ NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
-    if context.recipe.student.output == "embedding":
-        return _embeddings(context, images, device)
+    return _RUNS[task_of(context.recipe.student).name](context, images, device)
+
+
+def _classes(context: StageContext, images: Images, device) -> Result:
+    """By what the outputs say of each image."""
     labels = images.labels("test")
     logits, figures = {}, {}
     for name, stage in NETS.items():
@@ -73,6 +78,7 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
     Teacher and baseline take part by their pooled features, so that all three are measured alike.
     """
     labels, figures, kept = images.labels("test"), {}, {}
+    measures = evaluator_of(EMBEDDING).measures
     for name, stage in NETS.items():
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)
@@ -117,6 +123,7 @@ def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -
         logits.append(found)
         rows.append(LinkScores(model=link.model, parameters=link.parameters, **_scores(measured).given()))
     if context.recipe.distill.method == "ensemble":
+        measures = evaluator_of(task_of(context.recipe.student)).measures
         mean = measures(np.mean(logits, axis=0), images.labels("test"), images.classes)
         rows.append(LinkScores(model="mean of the ensemble", parameters=None, **_scores(mean).given()))
     return rows
@@ -130,4 +137,8 @@ def _measured(context: StageContext, images: Images, weights: Path, device) -> t
     model, about = load_weights(weights)
     spec = spec_for(about["model"], context.recipe)
     logits = logits_of(model, spec, images.frames("test"), device)
+    measures = evaluator_of(task_of(context.recipe.student)).measures
     return logits, measures(logits, images.labels("test"), images.classes)
+
+
+_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _embeddings}

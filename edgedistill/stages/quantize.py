@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.config.target import load_target
+from edgedistill.config.task import task_of
 from edgedistill.core.files import write_json
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.backends import executed_precision
@@ -79,7 +80,7 @@ def run(context: StageContext) -> Result:
         QuantizationRecord(
             calibration_images=len(chosen),
             threshold=recipe.quantize.threshold,
-            ladder=ladder_of(logits, stored["labels"], images.classes),
+            ladder=ladder_of(logits, stored["labels"], images.classes, task_of(recipe.student)),
             int8_gate=gate,
             qad=retrained,
             fp16_findings=overflows,
@@ -127,14 +128,14 @@ def _gate(
         return Int8Gate(max_drop_points=None, passed=None, kept_float=[], curve=[], sensitivity=[], images="validation")
     inputs = Inputs(images, "val", preprocess_from_onnx(model))
     validation = (inputs, images.labels("val"), images.classes)
-    say = context.talk.say
-    kept, curve = fewest_float_layers(model, amax, [], validation, limit, say)
+    say, task = context.talk.say, task_of(context.recipe.student)
+    kept, curve = fewest_float_layers(model, amax, [], validation, limit, say, task)
     ranking: list[LayerSensitivity] = []
     if kept is None:
         say(f"  INT8 misses the gate of {limit:g} points; ranking layers on calibration images")
         ranking = sensitivity(model, amax, ranked_on)
         ranked = [row.layer for row in ranking]
-        kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say)
+        kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task)
     return Int8Gate(
         max_drop_points=limit,
         passed=kept is not None,

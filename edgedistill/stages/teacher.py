@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgedistill.config.task import task_of
 from edgedistill.config.training import TeacherConfig
 from edgedistill.core import distributed
 from edgedistill.data.folds import folds_of
-from edgedistill.distillation.objectives import label_term
+from edgedistill.distillation.objectives import hard_term
 from edgedistill.distillation.probe import features_of, head_from_features, put_head
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline.context import StageContext
@@ -45,19 +46,21 @@ def train_teacher(
 
     Where the probe is tried, its network has `mode` and `probe`, and `tried` where there are two ways.
     """
+    task = task_of(context.recipe.student).supervised
     torch.manual_seed(teacher.seed)  # the new head's weights
     model = model_from_weights(
         teacher.model,
         teacher.weights,
         images.classes,
         teacher.learns_head,
+        task,
         class_names=teacher.classes,
         say=context.talk.say,
     )
-    terms = {"label": label_term(images.class_weights(), 1.0, device, teacher.label_smoothing)}
+    terms = {"label": hard_term(task, images.class_weights(), 1.0, device, teacher.label_smoothing)}
     title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
     lesson = Lesson(images.training, terms)
-    subject = Subject(teacher.model, teacher.weights, model, lesson, number, title)
+    subject = Subject(teacher.model, teacher.weights, model, lesson, number, title, task=task)
     if teacher.tries == ("finetune",):
         return train_and_save(images, subject, teacher, None, device, context.out, context.talk)
     start = time.monotonic()

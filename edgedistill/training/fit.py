@@ -16,16 +16,16 @@ from torch import nn
 
 from edgedistill.config.deployment import RunConfig
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import CLASSIFICATION, Task, weights_note
 from edgedistill.config.training import NetConfig, StudentConfig, TrainingConfig
 from edgedistill.core import distributed
 from edgedistill.core.files import write_json
 from edgedistill.errors import TrainingError
-from edgedistill.evaluation.classification import calibration_error, measures
-from edgedistill.evaluation.embeddings import nearest_other_scores
-from edgedistill.models.build import is_embedding, outputs, parameter_count, preprocess_of, resize_px_of
+from edgedistill.evaluation.tasks import evaluator_of
+from edgedistill.models.build import outputs, parameter_count, preprocess_of, resize_px_of
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.progress.reporter import Talk
-from edgedistill.records.evaluation import METRICS, ValidationFigures
+from edgedistill.records.evaluation import ValidationFigures
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.training import BestEpoch, Epoch, TrainedNetwork, WentBack
 from edgedistill.training.batches import Order, TrainingSet, normalised
@@ -113,6 +113,7 @@ class Subject:
         number: 0 for a stage's first training; the others get their number in every file name.
         title: for progress lines.
         first_view: of its stream that it sees.
+        task: what it is trained to do.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Subject:
     number: int = 0
     title: str = ""
     first_view: int = 0
+    task: Task = CLASSIFICATION
 
     @property
     def file(self) -> str:
@@ -195,8 +197,8 @@ def _train(
     history = HistoryWriter(place, recipe.run.tensorboard) if distributed.is_first() else None
 
     def validate(net: nn.Module) -> dict[str, Any]:
-        found = _validation(net, spec, images, device)
-        return {f"eval_{key}": getattr(found, key) for key in ("loss", *METRICS)}
+        found = _validation(net, subject.task, spec, images, device)
+        return {f"eval_{key}": getattr(found, key) for key in ("loss", *subject.task.metrics)}
 
     def tell(row: dict[str, Any]) -> None:
         if history is not None:
@@ -268,9 +270,7 @@ def described(
     """Save the weights as `file` and give what the stage's JSON says of them."""
     spec = spec_for(subject.name, images.recipe)
     preprocess = dict_from_preprocess(spec)
-    about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess}
-    if is_embedding(subject.model):
-        about["output"] = "embedding"
+    about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess, **weights_note(subject.task)}
     save_weights(subject.model, file, about)
     return TrainedNetwork(
         model=subject.name,
@@ -279,7 +279,7 @@ def described(
         training_images=len(subject.lesson.images),
         class_weights=images.named_class_weights(),
         preprocess=preprocess,
-        validation=_validation(subject.model, spec, images, device),
+        validation=_validation(subject.model, subject.task, spec, images, device),
         seed=seed,
         epochs=epochs,
         steps=steps,
@@ -291,7 +291,7 @@ def new_network(
     net: StudentConfig | NetConfig,
     classes: list[str],
     seed: int,
-    output: str = "logits",
+    task: Task = CLASSIFICATION,
     say: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
     """A network before training: equal bits for equal seeds, whoever teaches it."""
@@ -301,33 +301,25 @@ def new_network(
         net.weights,
         classes,
         will_train=True,
-        output=output,
+        task=task,
         class_names=net.classes,
         section="student",
         say=say,
     )
 
 
-def _validation(model: nn.Module, spec: Preprocess, images: Images, device: torch.device) -> ValidationFigures:
-    """On validation images; of an embedding, by each image's nearest other one.
+def _validation(
+    model: nn.Module, task: Task, spec: Preprocess, images: Images, device: torch.device
+) -> ValidationFigures:
+    """On validation images, as the task measures them.
 
     Raises:
         TrainingError: outputs that are not finite.
     """
-    logits, labels = logits_of(model, spec, images.frames("val"), device), images.labels("val")
-    if not np.isfinite(logits).all():
+    found = logits_of(model, spec, images.frames("val"), device)
+    if not np.isfinite(found).all():
         raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
-    if is_embedding(model):
-        scores = nearest_other_scores(logits, labels, len(images.classes))
-        return ValidationFigures(loss=None, **measures(scores, labels, images.classes).given())
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
-    return ValidationFigures(
-        loss=loss,
-        calibration_error=calibration_error(logits, labels),
-        **measures(logits, labels, images.classes).given(),
-    )
+    return evaluator_of(task).validation(found, images.labels("val"), images.classes)
 
 
 def _keep_big_blocks() -> None:

@@ -7,9 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.errors import QuantizeError
+from edgedistill.evaluation.intervals import standard_error_points
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.gates import int8_is_good_enough
-from edgedistill.quantization.accuracy import sqnr_db, standard_error_points, step_of
+from edgedistill.quantization.accuracy import sqnr_db, step_of
 from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_tensor, lines_from_findings
 from edgedistill.quantization.mixed_precision import fewest_float_layers, int8_logits, sensitivity
 from edgedistill.quantization.ranges import ranges_from_model

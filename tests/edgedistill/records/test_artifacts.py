@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgedistill.config.task import EMBEDDING
 from edgedistill.errors import RunFolderError
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.run_folder import RunFolder
@@ -48,7 +49,7 @@ def checked(run: Path) -> set[str]:
 def test_every_stage_has_a_record():
     assert {stage.name for stage in STAGES} == ARTIFACTS.keys()
     assert artifact_kind("evaluate") is EvaluationRecord
-    assert artifact_kind("evaluate", "embedding") is EmbeddingEvaluationRecord
+    assert artifact_kind("evaluate", EMBEDDING) is EmbeddingEvaluationRecord
 
 
 def test_the_run_of_an_earlier_release_comes_back_byte_for_byte(left):

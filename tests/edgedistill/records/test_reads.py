@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 import edgedistill
+from edgedistill.config.task import EMBEDDING
 from edgedistill.records.artifacts import ARTIFACTS, artifact_kind
 from edgedistill.records.base import ArtifactStamp
 
@@ -47,7 +48,7 @@ def parts(annotation) -> list[type[BaseModel]]:
 def known_keys() -> set[str]:
     seen: set[type[BaseModel]] = set()
     kinds = [kind for stage, kind in ARTIFACTS.items() if stage != "report"]
-    kinds += [artifact_kind("evaluate", "embedding"), ArtifactStamp]
+    kinds += [artifact_kind("evaluate", EMBEDDING), ArtifactStamp]
     return set().union(*(fields_of(kind, seen) for kind in kinds))
 
 

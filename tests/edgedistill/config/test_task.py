@@ -1,0 +1,152 @@
+"""The rows of config/task.py: what they say of each task, and that nothing else compares `student.output`."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from edgedistill.config import task as task_module
+from edgedistill.config.loading import recipe_from_table
+from edgedistill.config.task import (
+    CLASSIFICATION,
+    EMBEDDING,
+    NO_LABEL,
+    TASKS,
+    class_numbers,
+    task_of,
+    task_of_weights,
+    weights_note,
+)
+from edgedistill.distillation.objectives import HARD_LOSSES, hard_term
+from edgedistill.evaluation.tasks import EVALUATORS
+from edgedistill.models.build import build_model
+from edgedistill.pipeline.table import STAGES, stages_of
+from edgedistill.records.evaluation import Scores
+from edgedistill.stages.evaluate import _RUNS
+from road import ROOT
+
+MOST = 0  # places outside config/task.py that compare `student.output` or name its values
+
+
+def recipe(output):
+    return recipe_from_table(
+        {"data": {"train": "x"}, "student": {"output": output}, "distill": {"feature_weight": 1.0}}, "r"
+    )
+
+
+def test_rows_and_functions_name_the_same():
+    names = [task.name for task in TASKS]
+    assert names == list(EVALUATORS) == list(_RUNS)
+    assert set(HARD_LOSSES) == {task.supervised.name for task in TASKS}
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_what_a_row_says_of_a_task_is_so(task):
+    evaluator = EVALUATORS[task.name]
+    assert (evaluator.drop is not None) is (evaluator.answer is not None) is task.deploys
+    assert task.primary in task.metrics
+    assert set(task.metrics) <= set(Scores.model_fields)
+    assert task.supervised.supervised is task.supervised  # labels alone teach it
+    width = task.head_width(3)
+    found = build_model("squeezenet1_1", width).eval()(torch.zeros(1, 3, 64, 64)).shape
+    assert found == (1, width or 512)
+
+
+def test_only_a_classifier_deploys():
+    with_all, without = (
+        {stage.name for stage in stages_of(recipe(task.output))} for task in (CLASSIFICATION, EMBEDDING)
+    )
+    assert with_all - without == {"quantize", "bundle", "deploy", "report"}
+    assert without < {stage.name for stage in STAGES}
+
+
+def test_the_task_of_a_recipe_and_of_a_weights_file():
+    for task in TASKS:
+        assert task_of(recipe(task.output).student) is task
+        assert task_of_weights(weights_note(task)) is task
+    assert weights_note(CLASSIFICATION) == {}  # byte for byte the files of before
+    assert weights_note(EMBEDDING) == {"output": "embedding"}
+    assert task_of_weights({"output": ["damaged"]}) is CLASSIFICATION
+
+
+def test_labels_become_the_positions_of_their_classes():
+    assert class_numbers(["crack", "ok", "", "crack"], ["ok", "crack"]) == [1, 0, NO_LABEL, 1]
+    with pytest.raises(KeyError, match="dent"):
+        class_numbers(["dent"], ["ok", "crack"])
+
+
+def test_a_task_without_a_loss_against_labels_is_refused():
+    with pytest.raises(
+        ValueError, match=r"task 'embedding' has no loss against labels.* classification; take task\.su"
+    ):
+        hard_term(EMBEDDING, None, 1.0, torch.device("cpu"))
+
+
+def test_the_rows_need_neither_torch_nor_numpy_nor_pydantic():
+    code = (
+        "import sys, edgedistill.config.task; "
+        "sys.exit(', '.join({'torch', 'numpy', 'pydantic'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def _last_name(node):
+    """`student` of `student` and of `recipe.student`."""
+    return getattr(node, "attr", None) or getattr(node, "id", None)
+
+
+def _comparisons(text):
+    """Lines that read `student.output`, name the value "embedding", compare with "logits", or give `output` as text."""
+    lines = []
+    for node in ast.walk(ast.parse(text)):
+        reads = isinstance(node, ast.Attribute) and node.attr == "output" and _last_name(node.value) == "student"
+        if reads or (isinstance(node, ast.Constant) and node.value == EMBEDDING.output):
+            lines.append(node.lineno)
+        elif isinstance(node, ast.Compare):
+            sides = [side for part in (node.left, *node.comparators) for side in ast.walk(part)]
+            named = any(isinstance(side, ast.Constant) and side.value == CLASSIFICATION.output for side in sides)
+            lines += [node.lineno] if named else []
+        elif isinstance(node, ast.arguments):
+            plain, named = [*node.posonlyargs, *node.args], node.kwonlyargs
+            defaults = [
+                *zip(plain[::-1], node.defaults[::-1], strict=False),
+                *zip(named, node.kw_defaults, strict=True),
+            ]
+            lines += [
+                value.lineno
+                for argument, value in defaults
+                if argument.arg == "output" and isinstance(value, ast.Constant) and value.value == CLASSIFICATION.output
+            ]
+    return lines
+
+
+def test_nothing_else_compares_the_output_of_the_student():
+    found = []
+    for package in ("edgedistill", "jetson", "calibration"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if path.samefile(task_module.__file__):
+                continue
+            found += [f"{path.relative_to(ROOT)}:{line}" for line in _comparisons(path.read_text("utf-8"))]
+    assert len(found) == MOST, f"ask the task of the recipe's student instead (config/task.py): {', '.join(found)}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'recipe.student.output == "x"',
+        "student.output",
+        'kind = "embedding"',
+        'if name in ("logits", "x"): pass',
+        'def f(output="logits"): pass',
+        'def f(*, output="logits"): pass',
+    ],
+)
+def test_the_count_sees(text):
+    assert _comparisons(text) == [1]
+
+
+def test_the_count_leaves_stages_and_graphs_alone():
+    assert _comparisons('node.output[0]; folder("logits"); "student.output"; args.output') == []
