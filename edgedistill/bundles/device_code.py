@@ -46,7 +46,7 @@ def device_code_sha256() -> str:
 def _files() -> Iterator[tuple[str, bytes]]:
     """Name below the folder, content."""
     for package in PACKAGES:
-        root = Path(package.__file__).parent
+        root = Path(package.__path__[0])
         for source in sorted([*root.rglob("*.py"), *root.rglob("*.service")]):
             yield f"{package.__name__}/{source.relative_to(root)}", source.read_bytes()
     for name, text in _OLD_WORD.items():

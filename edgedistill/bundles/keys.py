@@ -174,7 +174,8 @@ def run_openssl(
         raise SigningError("openssl is not installed; Debian and Ubuntu: sudo apt install openssl")
     secret = passin if passin is not None else passout
     with contextlib.ExitStack() as stack:
-        command, descriptors = [program, *arguments], ()
+        command = [program, *arguments]
+        descriptors: tuple[int, ...] = ()
         if secret is not None:
             descriptor = stack.enter_context(_readable(secret))
             command += ["-passin" if passin is not None else "-passout", f"fd:{descriptor}"]

@@ -49,13 +49,13 @@ def numbered(write: Callable[[int], bytes], before: Path, key: KeyInfo | None) -
         signed = {} if key is None else _read(record_of(key))
         highest = max(signed or {}, default=-1)
         is_own = kept is not None and key is not None and has_good_signature(before, key)
-        if signed is None and is_own:  # it signed before anything was remembered
+        if kept is not None and signed is None and is_own:  # it signed before anything was remembered
             highest = kept
         if is_own and (signed is None or kept in signed):
             may_stay = True
         else:  # not one that a wrong clock made and that was forgotten since
             may_stay = kept is not None and kept <= due + _SLACK_S and (is_own or kept > highest)
-        if epoch is None and may_stay:
+        if kept is not None and epoch is None and may_stay:
             content = write(kept)
             if content == (before / NAME).read_bytes():
                 _remember(key, signed, kept, content)
@@ -63,7 +63,7 @@ def numbered(write: Callable[[int], bytes], before: Path, key: KeyInfo | None) -
         serial = highest + 1 if epoch is None and due <= highest <= due + _SLACK_S else due
         content = write(serial)
         if serial <= highest and (signed or {}).get(serial) != id_of(content):
-            raise BundleError(_refusal(serial, highest, key, epoch))
+            raise BundleError(_refusal(serial, highest, "" if key is None else key.name, epoch))
         _remember(key, signed, serial, content)
         return serial
 
@@ -83,12 +83,12 @@ def record_of(key: KeyInfo) -> Path:
     return key.public.with_suffix(".serials")
 
 
-def _refusal(serial: int, highest: int, key: KeyInfo | None, epoch: str | None) -> str:
+def _refusal(serial: int, highest: int, key_name: str, epoch: str | None) -> str:
     clock = f"the clock says {_date(serial)}" if epoch is None else f"SOURCE_DATE_EPOCH is {_date(serial)}"
     return (
-        f"key {key.name!r} signed serial {highest} ({_date(highest)}), {clock}, and boards take no serial that "
+        f"key {key_name!r} signed serial {highest} ({_date(highest)}), {clock}, and boards take no serial that "
         "does not rise: set the clock or SOURCE_DATE_EPOCH right, or, if that one was wrong, "
-        f"`edgedistill keys reset {key.name}` and once `deploy --allow-downgrade`"
+        f"`edgedistill keys reset {key_name}` and once `deploy --allow-downgrade`"
     )
 
 

@@ -103,7 +103,7 @@ def text_from_compare(found: dict) -> str:
     for scope in SCOPES:
         ratio, of_a, of_b = report.ratio.of(scope), a.times(scope), b.times(scope)
         if ratio is not None and of_a is not None and of_b is not None:
-            faster = {"a": "A is faster", "b": "B is faster"}.get(ratio.faster, "no difference was seen")
+            faster = {"a": "A is faster", "b": "B is faster"}.get(ratio.faster or "", "no difference was seen")
             interval = f"{ratio.low:.3f} to {ratio.high:.3f}, {100 * ratio.coverage_fraction:.0f} %"
             times = f"A {of_a.p50_ms:.3f} ms, B {of_b.p50_ms:.3f} ms"
             lines.append(f"  {scope.removesuffix('_ms'):10} {times}, A/B {ratio.a_over_b:.3f} ({interval}): {faster}")

@@ -40,6 +40,6 @@ def _say_what_values_are(parser: argparse.ArgumentParser, shtab) -> None:
         elif action.dest in choices:
             action.choices = choices[action.dest]
         elif action.dest in ("run_dir", "annotate"):
-            action.complete = shtab.DIRECTORY
+            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # the attribute is shtab's
         elif action.type is Path or action.dest == "events":
-            action.complete = shtab.FILE
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # the attribute is shtab's

@@ -151,7 +151,9 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
             if isinstance(value, str) and value and not (key == "weights" and _is_no_file(value)):
                 values[key] = _absolute(value, base, f"{section}.{key}")
     distill = table.get("distill")
-    for name in NETS if isinstance(distill, dict) else ():
+    if not isinstance(distill, dict):
+        return table
+    for name in NETS:
         nets = distill.get(name)
         if isinstance(nets, list | tuple):
             distill[name] = [

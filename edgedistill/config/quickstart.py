@@ -45,7 +45,7 @@ def quickstart_recipe(run_dir: Path, overrides: Iterable[str] = (), seeds: int |
 
 def _image_list(run_dir: Path) -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise DataError(
             "the quickstart's images are in the package elpv-dataset: pip install 'edgedistill[quickstart]'"
         )
@@ -54,9 +54,9 @@ def _image_list(run_dir: Path) -> Path:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label"])
     for line in (folder / "labels.csv").read_text(encoding="utf-8").splitlines():
-        path, probability, _ = line.split()
+        image, probability, _ = line.split()
         if float(probability) in _LABELS:
-            writer.writerow([folder / path, _LABELS[float(probability)]])
+            writer.writerow([folder / image, _LABELS[float(probability)]])
     run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / "elpv.csv"
     content = text.getvalue().encode()

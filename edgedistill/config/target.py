@@ -149,6 +149,16 @@ class Target(Section):
         return releases()[self.tensorrt] if self.tensorrt else None
 
     @property
+    def needed_release(self) -> Release:
+        """
+        Raises:
+            RecipeError: the board has no TensorRT.
+        """
+        if self.release is None:
+            raise RecipeError(f"{self.title} has no TensorRT; take a target that names a release")
+        return self.release
+
+    @property
     def int8_weights(self) -> bool:
         """Whether its TensorRT takes weights stored as INT8; the releases 8 refuse them."""
         return int(self.tensorrt.partition(".")[0] or 0) >= 10

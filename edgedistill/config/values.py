@@ -30,9 +30,10 @@ def _bits_or_range(value: Any) -> Any:
         return "full"
     if type(bits) is int and 8 <= bits < 16:
         return bits
-    pair = isinstance(bits, list | tuple) and len(bits) == 2 and all(type(n) is int for n in bits)
-    if pair and 0 <= bits[0] < bits[1] <= FULL_RANGE[1]:
-        return tuple(bits)
+    if isinstance(bits, list | tuple) and len(bits) == 2 and all(type(n) is int for n in bits):
+        low, high = bits
+        if 0 <= low < high <= FULL_RANGE[1]:
+            return low, high
     raise ValueError(
         f'data.sixteen_bit: expected "full", a number of bits (8 to 16), or [low, high] in 0 to 65535, got {value!r}'
     )

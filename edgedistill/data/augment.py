@@ -95,4 +95,5 @@ def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:
 def _arguments_of(kind: type) -> set[str]:
     import inspect
 
-    return set(inspect.signature(kind.__init__).parameters) - {"self", "args", "kwargs"}
+    constructor = kind.__init__  # type: ignore[misc]  # only its signature is read, of this very class
+    return set(inspect.signature(constructor).parameters) - {"self", "args", "kwargs"}

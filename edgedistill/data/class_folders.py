@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedistill.data.files import (
     Walk,
+    counts_from_left_out,
     data_files,
     files_in,
     folders_in,
@@ -115,7 +116,7 @@ def _line_of_empty(folder: Path, found: Walk) -> str:
 def _refuse_unreadable_classes(below: dict[Path, Walk]) -> None:
     for folder, found in below.items():
         if not found.images and found.pictures:
-            left_out = line_from_left_out(found.left_out).removeprefix("left out: ")
+            left_out = counts_from_left_out(found.left_out)
             raise DataError(
                 f"{folder}: the class {folder.name!r} has no images that can be read, only {left_out}; convert "
                 "them, or move the folder away"
@@ -142,7 +143,7 @@ def _refuse_less_than_two(source: Path, key: str, classes: list[Path], loose: Wa
         elif (files := _tables_below(source)) is not None:
             why += f'; tables or shards ({files[0].name}) are in {files[0].parent}: {key} = "{pattern_of(files)}"'
         elif loose.left_out:
-            why += f"; there is nothing but {line_from_left_out(loose.left_out).removeprefix('left out: ')}"
+            why += f"; there is nothing but {counts_from_left_out(loose.left_out)}"
         raise DataError(why)
     why = f"{source}: expected at least two classes, there is only one class folder with images, {classes[0].name!r}"
     deeper = folder_of_classes(classes[0])

@@ -168,7 +168,8 @@ class _Forest:
     def cut(self, bar: float) -> None:
         """Forget the pairs below the bar."""
         above = self.edges[2] >= bar
-        self.edges = tuple(part[above] for part in self.edges)
+        i, j, alike = self.edges
+        self.edges = i[above], j[above], alike[above]
 
     def parts(self) -> np.ndarray:
         """(N,) a number for each connected part."""
@@ -201,8 +202,9 @@ class _Leaks:
         found = [*self.first, *zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)]
         self.first = sorted(found, key=lambda pair: (-pair[2], pair))[:LISTED]
 
-    def at(self, bar: float) -> tuple[Counter, list[tuple[int, int, float]]]:
-        total, counts = self.counts[self.bars >= np.float32(bar)].sum(axis=0), Counter()
+    def at(self, bar: float) -> tuple[Counter[str], list[tuple[int, int, float]]]:
+        total = self.counts[self.bars >= np.float32(bar)].sum(axis=0)
+        counts: Counter[str] = Counter()
         for one, other in zip(*np.nonzero(total), strict=True):
             name = "/".join(sorted((str(self.names[one]), str(self.names[other]))))
             counts[name] += int(total[one, other])

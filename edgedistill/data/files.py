@@ -144,8 +144,13 @@ def line_from_left_out(left_out: Counter[str] | dict[str, int]) -> str | None:
     """One line that counts what was left out, the most first; None when nothing was."""
     if not left_out:
         return None
+    return f"left out: {counts_from_left_out(left_out)}"
+
+
+def counts_from_left_out(left_out: Counter[str] | dict[str, int]) -> str:
+    """The counts alone, the most first; "" when nothing was left out."""
     most_first = sorted(left_out.items(), key=lambda pair: (-pair[1], pair[0]))
-    return "left out: " + ", ".join(f"{count} {what}" for what, count in most_first)
+    return ", ".join(f"{count} {what}" for what, count in most_first)
 
 
 def _images(folder: Path) -> Iterator[str]:

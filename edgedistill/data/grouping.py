@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,7 +124,7 @@ def lines_of_groups(summary: NamedGroups, images: int) -> list[str]:
     return lines
 
 
-def _pairs_of_equals(keys: list[str | None]) -> list[tuple[int, int]]:
+def _pairs_of_equals(keys: Sequence[str | None]) -> list[tuple[int, int]]:
     """(first, other) for every repetition of a key; None repeats nothing."""
     first: dict[str, int] = {}
     pairs = []

@@ -62,6 +62,8 @@ def scan_pool(
     Raises:
         DataError: no pool there, or nothing left of it.
     """
+    if data.unlabelled is None:
+        raise DataError("data.unlabelled: expected the folder of a pool, got none; set it")
     listing = list_pool(Path(data.unlabelled), data)
     listed = [item.path for item in listing.items]
     known = set(labelled.sha256)
@@ -86,7 +88,7 @@ def scan_pool(
                 continue
         pool.paths.append(path)
         pool.sha256.append(seen.sha256)
-        if keep is not None:
+        if keep is not None and seen.kept is not None:
             keep(seen.kept)
     if not pool.paths:
         raise DataError(

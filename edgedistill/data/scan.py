@@ -111,7 +111,7 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
         sizes.append(seen.size)
         values.append(seen.values)
         found.grey += seen.grey
-        if keep is not None:
+        if keep is not None and seen.kept is not None:
             keep(seen.kept)
     if not found.items:
         raise DataError(f"none of {len(jobs)} images is readable, first: {found.unreadable[0]}")

@@ -17,7 +17,7 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -120,9 +120,9 @@ def expand_braces(pattern: str) -> Iterator[str]:
         step = 1 if int(first) <= int(last) else -1
         padded = any(len(end) > 1 and end[0] == "0" for end in (first, last))
         width = max(len(first), len(last)) if padded else 0
-        options = (f"{n:0{width}d}" for n in range(int(first), int(last) + step, step))
+        options: Iterable[str] = (f"{n:0{width}d}" for n in range(int(first), int(last) + step, step))
     else:
-        options = iter(listed.split(","))
+        options = listed.split(",")
     for option in options:
         for rest in expand_braces(pattern[found.end() :]):
             yield pattern[: found.start()] + option + rest
@@ -185,7 +185,7 @@ def _members(shard: Path, file: Any) -> Iterator[Member]:
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             while (entry := tar.next()) is not None:
-                tar.members.clear()  # it keeps every header otherwise
+                tar.members.clear()  # type: ignore[attr-defined]  # typeshed lacks it; the tar keeps every header otherwise
                 if entry.isdir():
                     continue
                 if not entry.isreg() or entry.sparse is not None:

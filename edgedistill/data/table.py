@@ -21,8 +21,11 @@ MEASURED = ("val", "test")  # splits that figures come from: an image that lies 
 def first_of_copies(sha256: list[str], rows: np.ndarray) -> np.ndarray:
     """(n,) of (n,) positions: False for a file whose bytes stand there before."""
     seen: set[str] = set()
-    # `add` gives None, so that a new hash is True and goes into the set.
-    return np.array([sha256[row] not in seen and not seen.add(sha256[row]) for row in rows], dtype=bool)
+    is_first = np.zeros(len(rows), dtype=bool)
+    for position, row in enumerate(rows):
+        is_first[position] = sha256[row] not in seen
+        seen.add(sha256[row])
+    return is_first
 
 
 @dataclass(frozen=True)

@@ -225,6 +225,8 @@ class _Road:
 
     def found(self) -> BoardDeployment:
         manifest, last = self._bundle.manifest, self._steps.bench or self._steps.build
+        if last is None:
+            raise BoardError(f"{self._name}: {self._bundle.id} was neither built nor timed there")
         return BoardDeployment(
             host=self._name,
             id=self._bundle.id,
@@ -279,7 +281,10 @@ def uploads_of(want: WantAnswer, bundle: SignedBundle) -> list[Upload]:
 
 def provenance_of(backend: str, said: BenchAnswer | BuildAnswer) -> Provenance:
     """What the board says of itself; one that was enrolled as a stand-in is none, whatever it says."""
-    provenance = said.provenance or Provenance(Kind.MEASURED, said.board or "a board")
+    if isinstance(said, BenchAnswer):
+        provenance = said.provenance
+    else:
+        provenance = said.provenance or Provenance(Kind.MEASURED, said.board or "a board")
     if backend_named(backend).stand_in and not provenance.is_stand_in:
         return Provenance(Kind.STAND_IN, str(provenance))
     return provenance

@@ -27,6 +27,7 @@ from edgedistill.deployment.inventory import Fleet, FleetBoard
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import EdgeDistillError, InventoryError
 from edgedistill.progress.reporter import Talk
+from edgedistill.progress.task import Work
 from edgedistill.records.deployment import (
     DONE,
     FAILED,
@@ -35,6 +36,7 @@ from edgedistill.records.deployment import (
     BoardDeployment,
     FleetRecord,
     FleetRow,
+    FleetState,
 )
 
 
@@ -72,7 +74,8 @@ class _RollOut:
     ):
         self._fleet, self._bundle, self._wanted = fleet, bundle, wanted
         self._folder, self._talk, self._config = folder, talk, ssh_config
-        self._lock, self._stopped, self._failures = threading.Lock(), None, 0
+        self._lock, self._failures = threading.Lock(), 0
+        self._stopped: str | None = None
         known = _rows_before(folder / "fleet.json", bundle.id, wanted.until)
         self._rows = {board.name: known.get(board.name) or row_of(board, WAITING) for board in fleet.boards}
 
@@ -149,12 +152,12 @@ class _Named(Talk):
     def __init__(self, talk: Talk, name: str):
         self._talk, self._name = talk, name
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, tone: str = "") -> None:
         self._talk.say(line if line.startswith(f"{self._name}: ") else f"{self._name}: {line}")
 
     @contextmanager
-    def progress(self, title: str, total: int, done: int = 0) -> Iterator[Any]:
-        yield lambda count, note="": None
+    def progress(self, title: str, total: int, done: int = 0, **about: Any) -> Iterator[Work]:
+        yield Work(title, total, done, **about)
 
 
 def html_from_fleet(report: FleetRecord) -> str:
@@ -181,7 +184,7 @@ def table_from_fleet(report: FleetRecord) -> str:
 
 
 def row_of(
-    board: FleetBoard, state: str, deployment: BoardDeployment | None = None, reason: str | None = None
+    board: FleetBoard, state: FleetState, deployment: BoardDeployment | None = None, reason: str | None = None
 ) -> FleetRow:
     """The row of one board; its figures are those of the deployment, if that was timed."""
     bench = None if deployment is None else deployment.bench

@@ -11,9 +11,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from edgedistill.config.base import Host, PlainPath, Section
 from edgedistill.errors import InventoryError
@@ -128,7 +129,7 @@ def _inherited(path: Path, name: str, inventory: Inventory) -> FleetBoard:
         inventory.defaults,
         Settings(root="edgedistill", python="python3"),
     ]
-    found = {
+    found: dict[str, Any] = {
         key: next((getattr(layer, key) for layer in layers if getattr(layer, key) is not None), None)
         for key in Settings.model_fields
     }
@@ -137,7 +138,7 @@ def _inherited(path: Path, name: str, inventory: Inventory) -> FleetBoard:
     return FleetBoard(name, board.group, board.host or name, canary=board.canary, **found)
 
 
-def _fault_line(fault: dict) -> str:
+def _fault_line(fault: ErrorDetails) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         return f"{where}: no such key"

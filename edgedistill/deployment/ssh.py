@@ -195,7 +195,8 @@ class Connection:
         reason = reason_of(self.name, text)
         if reason is not None:
             raise SshError(reason)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None  # without multiplexing
         self.run(["true"], timeout_s=LOGIN_TIMEOUT_S)
 
@@ -211,7 +212,7 @@ class Connection:
             raise SshError(f"{self.name}: ssh was stopped here by signal {-answer.code}; run it again")
 
     def _socket_is_there(self) -> bool:
-        return any(path.is_socket() for path in self._folder.iterdir())
+        return self._folder is not None and any(path.is_socket() for path in self._folder.iterdir())
 
 
 def reason_of(host: str, said: str) -> str | None:

@@ -83,6 +83,8 @@ def ask(
             env=child_environment() if env is None else env,
             cwd=cwd,
         )
+        assert process.stdout is not None  # a pipe
+        assert process.stderr is not None
         out, error = _Lines(say), _Lines(say)
         try:
             _pump(process, out, error, timeout_s, tick)
@@ -103,6 +105,8 @@ def _pump(
 ) -> None:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with selectors.DefaultSelector() as ready:
+        assert process.stdout is not None  # a pipe
+        assert process.stderr is not None
         ready.register(process.stdout, selectors.EVENT_READ, out)
         ready.register(process.stderr, selectors.EVENT_READ, error)
         while ready.get_map():

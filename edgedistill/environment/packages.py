@@ -54,7 +54,7 @@ def audit_lines(found: dict[str, Any]) -> str:
 
 
 def _name_of(requirement: str) -> str:
-    return re.match(r"[\w.-]+", requirement).group()
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def _normalised(name: str) -> str:

@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 from types import ModuleType
+from typing import Any
 
 LONGEST = 300  # characters of one complaint
 PARSES = "the parser takes it"
@@ -19,7 +20,9 @@ def compile_file(trt: ModuleType, path: str, only_parse: bool = False) -> dict:
     """TensorRT 8.2 to 11, or TensorRT for RTX: they differ in flags only, so those are asked for."""
     said: list[str] = []
 
-    class Log(trt.ILogger):
+    logger: Any = trt.ILogger  # of a module that is imported by name
+
+    class Log(logger):
         def __init__(self):
             trt.ILogger.__init__(self)
 

@@ -6,6 +6,7 @@ Constants take the type of the tensor they meet, so that an FP16 network stays o
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import onnx
 from onnx import helper
@@ -13,7 +14,7 @@ from onnx import helper
 from edgedistill.onnx_model.findings import Graph, attribute, constant_value, given
 from edgedistill.onnx_model.grid_sample import gathered
 from edgedistill.onnx_model.index_operators import BY_HAND
-from edgedistill.onnx_model.older_form import schema_of
+from edgedistill.onnx_model.older_form import needed_schema, schema_of
 from edgedistill.onnx_model.writer import Writer
 
 _HAND_OPSET = 13  # what is written by hand below is valid from here to 17, where axes are attributes
@@ -80,7 +81,7 @@ def _body(function: onnx.FunctionProto, node: onnx.NodeProto, graph: Graph, now:
 
 
 def _function(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> onnx.FunctionProto | None:
-    schema = schema_of(node, now)
+    schema: Any = schema_of(node, now)  # onnx's stub lacks the functions of a schema
     if schema is None:
         return None
     if schema.has_function:
@@ -103,7 +104,7 @@ def _type(graph: Graph, name: str) -> bytes:
 
 def _resolve_attributes(new: onnx.NodeProto, node: onnx.NodeProto, now: int) -> None:
     """An attribute of a body may stand for one of the node, or for its default."""
-    defaults = schema_of(node, now).attributes
+    defaults = needed_schema(node, now).attributes
     for item in [item for item in new.attribute if item.ref_attr_name]:
         wanted, name = item.ref_attr_name, item.name
         new.attribute.remove(item)

@@ -88,10 +88,8 @@ def _drawn(value: onnxruntime.NodeArg, shape: list, rng: np.random.Generator, dr
         )
     kind = _kind(value)
     if kind.kind == "f":
-        drawn = rng.normal(size=shape) if draw % 2 else rng.uniform(size=shape)
-    else:
-        drawn = rng.integers(0, 2, shape)
-    return np.asarray(drawn).astype(kind)
+        return np.asarray(rng.normal(size=shape) if draw % 2 else rng.uniform(size=shape)).astype(kind)
+    return np.asarray(rng.integers(0, 2, shape)).astype(kind)
 
 
 def _kind(value: onnxruntime.NodeArg) -> np.dtype:

@@ -91,6 +91,9 @@ def spec_of_pixels(spec: Preprocess) -> Preprocess:
 class _FromPixels(nn.Module):
     """(x - 255 mean) * (1 / 255 std), then the network."""
 
+    shift: torch.Tensor
+    factor: torch.Tensor
+
     def __init__(self, net: nn.Module, pixels: Pixels):
         super().__init__()
         mean = torch.tensor(pixels.spec.mean, dtype=torch.float64).reshape(1, 3, 1, 1)
@@ -117,7 +120,8 @@ def graph_from_model(model: nn.Module, image: torch.Tensor, name: str) -> onnx.M
     net = reparameterize_model(model)
     for module in net.modules():
         if hasattr(module, "fused_attn"):
-            module.fused_attn = False  # the fused operator needs opset 14; timm asks once, when built
+            # The fused operator needs opset 14; timm asks once, when built.
+            module.fused_attn = False  # type: ignore[assignment]  # nn.Module's stub knows tensors and modules alone
     return _folded(_exported(net, image), name)
 
 
@@ -151,7 +155,7 @@ def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
             torch.onnx.export(
                 net,
                 (image,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # the stub is of dynamo's exporter; this one takes a file
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=[OUTPUT],

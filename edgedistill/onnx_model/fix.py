@@ -116,7 +116,7 @@ def _fold_again(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto
 
 
 def _opset(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
-    before, limit = Graph(model, 0).opset, target.release.opset_max
+    before, limit = Graph(model, 0).opset, target.needed_release.opset_max
     if before <= limit:
         return model, ""
     made, stuck = lower(model, limit)
@@ -146,7 +146,7 @@ def _resizes(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, s
 
 
 def _operators(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
-    made, count = without_importer(model, importers(target.release.operators))
+    made, count = without_importer(model, importers(target.needed_release.operators))
     return made, f"{count} operators without an importer written with others" if count else ""
 
 
@@ -165,7 +165,7 @@ def _int8_constants(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelP
         elif readers.get(node.output[0]) in ("Conv", "ConvTranspose", "Gemm"):
             _store(made, node.output[0], _dequantized(node, stored, graph))
             biases += 1
-        elif stored.dtype == np.int8 and target.release.number < (10,):
+        elif stored.dtype == np.int8 and target.needed_release.number < (10,):
             float_name, quantized = f"{node.output[0]}/float", f"{node.output[0]}/quantized"
             _store(made, float_name, _dequantized(node, stored, graph))
             pair = [float_name, *node.input[1:]]
@@ -188,6 +188,8 @@ def _int8_constants(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelP
 def _dequantized(node: onnx.NodeProto, stored: np.ndarray, graph: Graph) -> np.ndarray:
     scale = graph.array(node.input[1])
     zero = graph.array(given(node, 2)) if given(node, 2) else np.zeros_like(scale, np.int64)
+    if scale is None or zero is None:
+        raise PreflightError(f"{node_name(node)}: its scale or zero point is computed")
     if scale.size > 1:
         axis = attribute(node, "axis", 1)
         shape = [1] * stored.ndim
@@ -199,7 +201,7 @@ def _dequantized(node: onnx.NodeProto, stored: np.ndarray, graph: Graph) -> np.n
 def _slices(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """Exporters write "to the end" as the largest INT64; no dimension is beyond INT32."""
     made = copy_of(model)
-    read = {}
+    read: dict[str, set[tuple[str, int]]] = {}
     for node in Graph(made, 0).nodes:
         for position, name in enumerate(node.input):
             read.setdefault(name, set()).add((node.op_type, position))
@@ -232,7 +234,7 @@ def _imports(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, s
 
 def _ir(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """The IR is the container: what IR 8 to 10 added, the steps before have taken out."""
-    before, limit = model.ir_version, target.release.ir_max
+    before, limit = model.ir_version, target.needed_release.ir_max
     if before <= limit:
         return model, ""
     made = copy_of(model)

@@ -55,7 +55,7 @@ def _places(write: Writer, node: onnx.NodeProto, axis: int, side: int, padding: 
     if padding == b"border":
         place = write("Clip", place, *limits)
     if attribute(node, "mode", b"linear") == _NEAREST:
-        pairs = [(write("Round", place), None)]
+        pairs: list[tuple[str, str | None]] = [(write("Round", place), None)]
     else:
         first = write("Floor", place)
         part = write("Sub", place, first)

@@ -39,6 +39,17 @@ def schema_of(node: onnx.NodeProto, opset: int) -> onnx.defs.OpSchema | None:
     return None if schema.deprecated else schema
 
 
+def needed_schema(node: onnx.NodeProto, opset: int) -> onnx.defs.OpSchema:
+    """
+    Raises:
+        PreflightError: that opset has no such operator.
+    """
+    schema = schema_of(node, opset)
+    if schema is None:
+        raise PreflightError(f"there is no {node.op_type}")
+    return schema
+
+
 def in_older_form(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> list[onnx.NodeProto]:
     """
     Args:
@@ -64,7 +75,7 @@ def drop(node: onnx.NodeProto, *names: str) -> None:
 
 def _drop_defaults(node: onnx.NodeProto, now: int, opset: int) -> None:
     """An attribute that came later does nothing while it stands at its default."""
-    newer, older = schema_of(node, now), schema_of(node, opset)
+    newer, older = needed_schema(node, now), needed_schema(node, opset)
     for item in list(node.attribute):
         if item.name in older.attributes or item.name not in newer.attributes:
             continue
@@ -80,15 +91,12 @@ def refuse_unless_known(node: onnx.NodeProto, opset: int) -> None:
     Raises:
         PreflightError: the first that it does not have.
     """
-    schema, kind = schema_of(node, opset), node.op_type
-    if schema is None:
-        raise PreflightError(f"there is no {kind}")
+    schema, kind = needed_schema(node, opset), node.op_type
     for item in node.attribute:
         if item.name not in schema.attributes:
             raise PreflightError(f"{kind} has no {item.name!r}")
         value = helper.get_attribute_value(item)
-        key = (kind, item.name, value) if isinstance(value, bytes) else None
-        if _VALUES_SINCE.get(key, 0) > opset:
+        if isinstance(value, bytes) and _VALUES_SINCE.get((kind, item.name, value), 0) > opset:
             raise PreflightError(f"{kind} has no {item.name} {value.decode()!r}")
     if not schema.min_input <= len(node.input) <= schema.max_input:
         raise PreflightError(f"{kind} takes {schema.max_input} inputs, not {len(node.input)}")
@@ -225,7 +233,7 @@ def _roi_align(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.Node
 
 
 def _pool(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProto]:
-    older = schema_of(node, opset)
+    older = needed_schema(node, opset)
     if "dilations" not in older.attributes and all(step == 1 for step in attribute(node, "dilations", [])):
         drop(node, "dilations")
     if opset < _POOL_SHAPE_SINCE and attribute(node, "ceil_mode", 0) and _window_in_padding(node, graph):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -38,6 +39,6 @@ class OnnxSession:
         """Every asked-for output for a (1, 3, H, W) float32 image."""
         return self._session.run(self._outputs, {self._input: image})
 
-    def logits(self, batch: np.ndarray) -> np.ndarray:
+    def logits(self, batch: Iterable[np.ndarray]) -> np.ndarray:
         """(N, 3, H, W) float32 -> (N, C) float32, image by image."""
         return np.concatenate([self.run(image[np.newaxis])[0] for image in batch])

@@ -22,7 +22,10 @@ from edgedistill.records.board_answers import (
 from edgedistill.records.provenance import ProvenanceField
 
 RECEIPT_VERSION = FLEET_VERSION = 1
-DONE, FAILED, WAITING = "done", "failed", "waiting"
+FleetState = Literal["done", "failed", "waiting"]
+DONE: FleetState = "done"
+FAILED: FleetState = "failed"
+WAITING: FleetState = "waiting"
 
 
 class Steps(Record):
@@ -145,7 +148,7 @@ class FleetRow(Record):
     host: str
     group: str | None
     canary: bool
-    state: Literal["done", "failed", "waiting"]
+    state: FleetState
     reason: str | None = None
     executed: str | None = None
     provenance: ProvenanceField | None = None

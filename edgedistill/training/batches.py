@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from edgedistill.data.augment import TrainingView
-from edgedistill.data.pixels import PixelCache
+from edgedistill.data.pixels import FilePixels, PixelCache
 from edgedistill.training.mixing import Mixing, Plan, mixed
 from edgedistill_device.preprocess_spec import Preprocess
 
@@ -100,7 +100,7 @@ class TrainingSet:
 
     def __init__(
         self,
-        pixels: PixelCache,
+        pixels: PixelCache | FilePixels,
         rows: np.ndarray,
         labels: np.ndarray,
         sha256s: list[str],
@@ -207,7 +207,7 @@ class Order:
             yield chosen, np.full(len(chosen), self.first_view + view)
 
 
-def validation_images(pixels: PixelCache, rows: np.ndarray, batch_size: int = 64) -> Iterator[np.ndarray]:
+def validation_images(pixels: PixelCache | FilePixels, rows: np.ndarray, batch_size: int = 64) -> Iterator[np.ndarray]:
     """(n, H, W, 3) uint8 pieces of the images in `rows`, framed as the board frames them."""
     for start in range(0, len(rows), batch_size):
         piece = rows[start : start + batch_size]

@@ -238,7 +238,7 @@ def _train(
     write_json(record, {"values": network.to_json(), "cost": _cost(seconds, seen, training)})
 
 
-def _events(training: Training) -> dict[str, WentBack | BestEpoch]:
+def _events(training: Training) -> dict[str, Any]:
     """What happened in this training and not in every one."""
     found: dict[str, WentBack | BestEpoch] = {}
     if training.went_back is not None:

@@ -6,9 +6,12 @@ import csv
 import importlib.util
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.core.files import write_bytes
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class HistoryWriter:
@@ -21,7 +24,7 @@ class HistoryWriter:
     def __init__(self, folder: Path, tensorboard: bool):
         self._folder = folder
         self._rows: list[dict[str, Any]] = []
-        self._events = None
+        self._events: SummaryWriter | None = None
         self._tensorboard = tensorboard and importlib.util.find_spec("tensorboard") is not None
 
     def __call__(self, row: dict[str, Any]) -> None:

@@ -242,9 +242,10 @@ class Training:
     def _average_extra_gradients(self) -> None:
         """Over ranks; DDP does it for the model, projectors stand beside it and are small."""
         if distributed.world() > 1:
-            for parameter in (p for p in self.extra.parameters() if p.grad is not None):
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= distributed.world()
+            for parameter in self.extra.parameters():
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= distributed.world()
 
     def _gone_back(self, wrong: str, batch: Batch, state: State) -> str:
         kept = None
@@ -298,7 +299,7 @@ class Training:
         return saved
 
     def _resumed(self, saved: dict[str, Any] | None, optimizer: torch.optim.Optimizer) -> State:
-        if saved is None:
+        if saved is None or self.checkpoint is None:
             return State()
         try:
             optimizer.load_state_dict(saved["optimizer"])

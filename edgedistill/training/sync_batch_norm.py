@@ -44,10 +44,13 @@ def _normalised(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     mean = _Sum.apply(values.sum(dim=(0, 2, 3))) / count
     centred = values - mean.view(1, -1, 1, 1)
     variance = _Sum.apply(centred.square().sum(dim=(0, 2, 3))) / count
+    seen, running_mean, running_var = norm.num_batches_tracked, norm.running_mean, norm.running_var
+    if seen is None or running_mean is None or running_var is None or norm.momentum is None:
+        raise ValueError("expected a batch norm that keeps running statistics with a momentum, got one without")
     with torch.no_grad():
-        norm.num_batches_tracked += 1
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
+        seen += 1
+        running_mean.lerp_(mean, norm.momentum)
+        running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
     scale = norm.weight * torch.rsqrt(variance + norm.eps)
     return (centred * scale.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)).to(x.dtype)
 

@@ -78,12 +78,12 @@ _OUTPUTS = {"Attention": 1, "BatchNormalization": 1, "LayerNormalization": 1, "M
 
 
 def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
-    reads = column("attributes.csv", target.release.operators)
+    reads = column("attributes.csv", target.needed_release.operators)
     for node in _imported(graph, target):
         for item in node.attribute:
             key = (node.op_type, item.name)
             known = item.name in reads.get(node.op_type, frozenset()) or key in _NO_EFFECT
-            known = known or _taken(*key, target.release.number) is not None  # then it is refused
+            known = known or _taken(*key, target.needed_release.number) is not None  # then it is refused
             if known or not _HAS_EFFECT.get(key, lambda node: True)(node) or _is_default(graph, node, item):
                 continue
             yield Finding(
@@ -99,7 +99,7 @@ def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
 def _values(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in _imported(graph, target):
         for item in node.attribute:
-            taken = _taken(node.op_type, item.name, target.release.number)
+            taken = _taken(node.op_type, item.name, target.needed_release.number)
             value = onnx.helper.get_attribute_value(item)
             if taken is not None and value not in taken:
                 yield Finding(
@@ -130,7 +130,7 @@ def _combinations(graph: Graph, target: Target) -> Iterator[Finding]:
 
 def _combination(node: onnx.NodeProto, target: Target) -> str | None:
     """Why the importer refuses attributes that are each taken alone, or None."""
-    release, kind = target.release.number, node.op_type
+    release, kind = target.needed_release.number, node.op_type
     if kind == "Resize" and attribute(node, "coordinate_transformation_mode", b"") == b"tf_half_pixel_for_nn":
         rounding = attribute(node, "nearest_mode", b"round_prefer_floor")
         if rounding != b"round_prefer_floor":
@@ -178,7 +178,7 @@ def _outputs(graph: Graph, target: Target) -> Iterator[Finding]:
 
 def _imported(graph: Graph, target: Target) -> Iterator[onnx.NodeProto]:
     """Standard nodes with an importer that was read; others are a finding of another rule."""
-    column_name = target.release.operators
+    column_name = target.needed_release.operators
     known = importers(column_name) - unread_importers(column_name)
     return (node for node in graph.nodes if is_standard(node.domain) and node.op_type in known)
 

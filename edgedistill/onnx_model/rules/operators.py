@@ -24,7 +24,7 @@ _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
 
 def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.nodes:
-        if is_standard(node.domain) and node.op_type not in importers(target.release.operators):
+        if is_standard(node.domain) and node.op_type not in importers(target.needed_release.operators):
             yield Finding(
                 "error",
                 "operator",
@@ -35,7 +35,7 @@ def _operators(graph: Graph, target: Target) -> Iterator[Finding]:
 
 
 def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
-    for node in graph.of_type(*unread_importers(target.release.operators)):
+    for node in graph.of_type(*unread_importers(target.needed_release.operators)):
         yield Finding(
             "warning",
             "importer-unread",
@@ -50,7 +50,7 @@ def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("Resize", "Upsample"):
         mode = attribute(node, "mode", b"nearest").decode()
         factors = _factors(graph, node)
-        if mode == "cubic" and target.release.number < (8, 5):
+        if mode == "cubic" and target.needed_release.number < (8, 5):
             yield Finding(
                 "error",
                 "resize",
@@ -70,7 +70,7 @@ def _resize(graph: Graph, target: Target) -> Iterator[Finding]:
                 )
         scales = graph.array(given(node, scales_position(graph, node)))
         if scales is not None and scales.size:
-            axes = attribute(node, "axes", ()) if target.release.number >= _RESIZE_AXES_FROM else ()
+            axes = attribute(node, "axes", ()) if target.needed_release.number >= _RESIZE_AXES_FROM else ()
             rank = len(axes or graph.shapes.get(node.input[0], ())) or scales.size
             if scales.dtype != "float32" or scales.size != rank:
                 yield Finding(
@@ -105,7 +105,7 @@ def _ranks(graph: Graph, target: Target) -> Iterator[Finding]:
         why = None
         if node.op_type == "MatMul" and first == 1 and second > 2:  # a 1 goes before the vector, the first axis goes
             why = f"a vector times a tensor of {second} dimensions; the importers remove the wrong axis of the product"
-        elif node.op_type == "GridSample" and first > 4 and target.release.number < _VOLUMES_FROM:
+        elif node.op_type == "GridSample" and first > 4 and target.needed_release.number < _VOLUMES_FROM:
             why = f"its input has {first} dimensions; TensorRT {target.tensorrt} takes images, which have 4"
         elif node.op_type == "TensorScatter" and first and (first != 4 or attribute(node, "axis", -2) not in (-2, 2)):
             why = "the importer wants 4 dimensions and writes along axis -2"
@@ -168,7 +168,7 @@ def _control_flow(graph: Graph, target: Target) -> Iterator[Finding]:
             "control flow slows or stops the builder",
             "fold constants (onnxslim)",
         )
-        if node.op_type == "If" and target.release.number < (8, 5):
+        if node.op_type == "If" and target.needed_release.number < (8, 5):
             yield from _branch_names(node)
 
 
@@ -187,7 +187,7 @@ def _branch_names(node: onnx.NodeProto) -> Iterator[Finding]:
 
 def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
     """ArgMax, ArgMin and TopK are one layer, for which a Nano's builder found no memory: NVIDIA/TensorRT#3677."""
-    if target.release.number >= (8, 5):
+    if target.needed_release.number >= (8, 5):
         return
     for node in graph.of_type("ArgMax", "ArgMin", "TopK"):
         yield Finding(

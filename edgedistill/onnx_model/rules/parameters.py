@@ -38,7 +38,7 @@ _BATCH_NORM = (1, 2, 3, 4)
 
 
 def _constant_inputs(graph: Graph, target: Target) -> Iterator[Finding]:
-    release = target.release.number
+    release = target.needed_release.number
     wanted = [
         (node, position)
         for node in graph.of_type(*CONSTANT_INPUTS)
@@ -93,7 +93,7 @@ def _batch_norm(graph: Graph, target: Target) -> Iterator[Finding]:
 
 def _conv_weights(graph: Graph, target: Target) -> Iterator[Finding]:
     """From 10 a computed kernel is a matter of the builder; before, only Q/DQ may stand there."""
-    if target.release.number >= (10,):
+    if target.needed_release.number >= (10,):
         return
     for node in graph.of_type("Conv", "ConvTranspose"):
         name = given(node, 1)
@@ -113,7 +113,7 @@ def _reduce_axes(graph: Graph, target: Target) -> Iterator[Finding]:
         name = given(node, 1)
         if not node.op_type.startswith("Reduce") or node.op_type == "ReduceSum" or not name:
             continue
-        if target.release.number < (10,):
+        if target.needed_release.number < (10,):
             yield Finding(
                 "error",
                 "reduce-axes",
@@ -134,7 +134,7 @@ def _reduce_axes(graph: Graph, target: Target) -> Iterator[Finding]:
 
 def _identity_on_initializer(graph: Graph, target: Target) -> Iterator[Finding]:
     """From 10 Conv takes a computed bias and Q/DQ look through an Identity at their zero point."""
-    level = "error" if target.release.number < (10,) else "warning"
+    level = "error" if target.needed_release.number < (10,) else "warning"
     for node in graph.of_type("Identity"):
         if given(node, 0) in graph.initializers:
             yield Finding(

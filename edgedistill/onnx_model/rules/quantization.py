@@ -50,7 +50,7 @@ def _scale(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
 
 def _zero_point(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
     name = given(node, 2)
-    modern = target.release.number >= (10,)
+    modern = target.needed_release.number >= (10,)
     if not name:
         if not modern:
             return f"it has no zero point; TensorRT {target.tensorrt} wants three inputs"
@@ -66,6 +66,8 @@ def _zero_point(graph: Graph, target: Target, node: onnx.NodeProto) -> str | Non
         return f"its zero point must be INT8, got {zero.dtype}: TensorRT {target.tensorrt} {said}"
     if np.asarray(zero, np.float32).any():
         return f"its zero point must be 0, got {zero.ravel()[:3]}"
+    if scale is None:  # the fault of `_scale`
+        return None
     if zero.size != scale.size:
         return f"its zero point has {zero.size} values, its scale {scale.size}"
     return None
@@ -79,14 +81,14 @@ def _stored(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
         return "its bias is stored as INT32; a DequantizeLinear must not take that"
     if stored.dtype == np.uint8:
         return "its weights are stored as UINT8"
-    if stored.dtype == np.int8 and target.release.number < (10,):
+    if stored.dtype == np.int8 and target.needed_release.number < (10,):
         return f"its weights are stored as INT8, which TensorRT {target.tensorrt} refuses"
     return None
 
 
 def _axis(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
     scale = graph.array(given(node, 1))
-    if scale.size == 1:
+    if scale is None or scale.size == 1:
         return None
     source = given(node, 0)
     maker = graph.producers.get(source)
@@ -126,7 +128,7 @@ def _strong_typing(graph: Graph, target: Target) -> Iterator[Finding]:
     """
     half = {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
     typed = half & {*graph.types.values(), *(tensor.data_type for tensor in graph.initializers.values())}
-    if target.release.number < (11,) or typed:
+    if target.needed_release.number < (11,) or typed:
         return
     quantized = next(graph.of_type("QuantizeLinear", "DequantizeLinear"), None) is not None
     what = "what its Q/DQ nodes do not quantize" if quantized else "all of this file"

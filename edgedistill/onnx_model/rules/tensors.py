@@ -30,7 +30,7 @@ _READ = {
     TensorProto.BOOL,
 }
 # type -> first release that knows it
-_LATER = {
+_LATER: dict[int, tuple[int, ...]] = {
     TensorProto.UINT8: (8, 5),
     TensorProto.BFLOAT16: (10,),
     TensorProto.FLOAT8E4M3FN: (10,),
@@ -75,7 +75,7 @@ def _inputs(graph: Graph, target: Target) -> Iterator[Finding]:
 
 
 def _known(kind: int, target: Target) -> bool:
-    return kind in _READ or (kind in _LATER and target.release.number >= _LATER[kind])
+    return kind in _READ or (kind in _LATER and target.needed_release.number >= _LATER[kind])
 
 
 def _types(graph: Graph, target: Target) -> Iterator[Finding]:
@@ -93,7 +93,7 @@ def _types(graph: Graph, target: Target) -> Iterator[Finding]:
 
 def _casts(graph: Graph, target: Target) -> Iterator[Finding]:
     narrowed = {TensorProto.DOUBLE: "FLOAT"}
-    if target.release.number < (10,):
+    if target.needed_release.number < (10,):
         narrowed[TensorProto.INT64] = "INT32"
     for node in graph.of_type("Cast"):
         to = attribute(node, "to", 0)
@@ -124,11 +124,11 @@ def _casts(graph: Graph, target: Target) -> Iterator[Finding]:
 
 
 def _ranges(graph: Graph, target: Target) -> Iterator[Finding]:
-    limits = {
+    limits: dict[int, float] = {
         TensorProto.INT64: 2**31 - 1,
         TensorProto.DOUBLE: float(np.finfo(np.float32).max),
     }
-    if target.release.number >= (10,):
+    if target.needed_release.number >= (10,):
         limits.pop(TensorProto.INT64)  # native from 10.0
     named = {node.output[0]: node_name(node) for node in graph.of_type("Constant")}
     kinds = {name: tensor.data_type for name, tensor in graph.initializers.items()}
@@ -136,18 +136,16 @@ def _ranges(graph: Graph, target: Target) -> Iterator[Finding]:
         if name in kinds and kinds[name] not in limits:
             continue  # float weights are many and need no look
         values = graph.array(name)
-        limit = _limit(values, limits)
-        if limit is not None and values.size and _largest(values) > limit:
+        limit = None if values is None else _limit(values, limits)
+        if values is not None and limit is not None and values.size and _largest(values) > limit:
             yield Finding(
                 "warning", "range", named.get(name, name), "values beyond 32 bits are clamped", "store 32-bit values"
             )
 
 
-def _limit(values: np.ndarray | None, limits: dict[int, float]) -> float | None:
-    if values is None:
-        return None
+def _limit(values: np.ndarray, limits: dict[int, float]) -> float | None:
     kind = {"int64": TensorProto.INT64, "float64": TensorProto.DOUBLE}.get(str(values.dtype))
-    return limits.get(kind)
+    return None if kind is None else limits.get(kind)
 
 
 def _largest(values: np.ndarray) -> float:

@@ -63,16 +63,16 @@ _POSITIONS = {"Where": (1, 2), "Pow": (0, 1)}  # else all inputs of the first in
 
 
 def _types(graph: Graph, target: Target) -> Iterator[Finding]:
-    documented = column("types.csv", target.release.operators)
+    documented = column("types.csv", target.needed_release.operators)
     for node in graph.nodes:
         if not is_standard(node.domain) or node.op_type in _OTHER_RULES or not documented.get(node.op_type):
             continue
         if node.op_type == "Range" and _static_float_range(graph, target, node):
             continue
-        taken = _taken(node.op_type, documented[node.op_type], target.release.number)
+        taken = _taken(node.op_type, documented[node.op_type], target.needed_release.number)
         for name in _data_inputs(graph, node):
             kind = graph.types.get(name, TensorProto.UNDEFINED)
-            seen = _as_computed(kind, target.release.number)
+            seen = _as_computed(kind, target.needed_release.number)
             if seen not in taken and seen != "UNDEFINED" and not _between_q_and_dq(graph, name):
                 yield Finding(
                     "error",
@@ -134,13 +134,13 @@ def _data_inputs(graph: Graph, node: onnx.NodeProto) -> list[str]:
 
 def _static_float_range(graph: Graph, target: Target, node: onnx.NodeProto) -> bool:
     """8.2 takes a float Range only when all three inputs are initializers; later releases take each."""
-    if graph.types.get(node.input[0]) != TensorProto.FLOAT or target.release.number >= (8, 5):
+    if graph.types.get(node.input[0]) != TensorProto.FLOAT or target.needed_release.number >= (8, 5):
         return False
     return all(name in graph.constants for name in node.input)
 
 
 def _float_range(graph: Graph, target: Target) -> Iterator[Finding]:
-    if target.release.number >= (8, 5):
+    if target.needed_release.number >= (8, 5):
         return
     for node in graph.of_type("Range"):
         floats = graph.types.get(node.input[0]) in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)

@@ -38,7 +38,7 @@ def _schema(graph: Graph, target: Target) -> Iterator[Finding]:
 
 
 def _opset(graph: Graph, target: Target) -> Iterator[Finding]:
-    release = target.release
+    release = target.needed_release
     if graph.opset > release.opset_max:
         yield Finding(
             "error",
