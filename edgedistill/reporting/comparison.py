@@ -13,6 +13,7 @@ from edgedistill.core.text import printable
 from edgedistill.core.text_table import table_lines
 from edgedistill.errors import RunFolderError
 from edgedistill.records.report import VERSION as REPORT_VERSION
+from edgedistill.records.report import ReportRecord
 from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting.devices import board_mib, place_of
 from edgedistill.reporting.formats import kind
@@ -39,11 +40,11 @@ _TRIAL = ("settings", "value", "state", "epochs")
 _MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "energy_mj"}
 
 
-def load_report(path: Path) -> dict[str, Any]:
+def load_report(path: Path) -> ReportRecord:
     """report.json of a run folder, or the file itself.
 
     Raises:
-        RunFolderError: no report there, or of another version.
+        RunFolderError: no report there, one of another version, or one that lacks a value or has another kind of it.
     """
     file = path / "report" / "report.json" if path.is_dir() else path
     try:
@@ -58,7 +59,7 @@ def load_report(path: Path) -> dict[str, Any]:
             f"{file} is a report of version {version}, this edgedistill reads {REPORT_VERSION}; "
             "make it anew with `edgedistill report RECIPE.toml`"
         )
-    return report
+    return ReportRecord.from_json(report, f"{file}, which `edgedistill report RECIPE.toml` makes anew")
 
 
 def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
@@ -74,10 +75,10 @@ def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
     )
 
 
-def compared(reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
+def compared(reports: dict[str, ReportRecord], sweeps: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
     """
     Args:
-        reports: name -> report.json, in the order that they are shown in.
+        reports: name -> report, in the order that they are shown in.
         sweeps: name -> sweep.json or None.
 
     Returns:
@@ -90,11 +91,7 @@ def compared(reports: dict[str, dict[str, Any]], sweeps: dict[str, dict[str, Any
     """
     try:
         runs = [_run(name, report) for name, report in reports.items()]
-        hosts = [
-            _host(name, ReportDevice.from_json(device, f"{name}: a host of the report"))
-            for name, report in reports.items()
-            for device in report["devices"]
-        ]
+        hosts = [_host(name, device) for name, report in reports.items() for device in report.devices]
         trials = [
             {"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
             for name, sweep in sweeps.items()
@@ -184,33 +181,33 @@ def _names(paths: Iterable[Path]) -> dict[str, Path]:
     return named
 
 
-def _run(name: str, report: dict[str, Any]) -> dict[str, Any]:
-    metric, gain, student = report["metric"], report["gain"], report["student"]
-    ladder, px = report["accuracy_ladder"], report["provenance"]["recipe"]["data"]["image_px"]
+def _run(name: str, report: ReportRecord) -> dict[str, Any]:
+    metric, gain, student, ladder = report.metric, report.gain, report.student, report.accuracy_ladder
+    px = report.provenance.recipe["data"]["image_px"]
     return {
         "name": name,
-        "model": student["model"],
-        "teacher_model": report["teacher"]["model"],
-        "method": report["method"],
+        "model": student.model,
+        "teacher_model": report.teacher.model,
+        "method": report.method,
         "image_px": "x".join(map(str, px)) if isinstance(px, list) else px,
-        "target": report["target"]["title"],
-        "executed_on_target": report["target"]["executed"],
+        "target": report.target.title,
+        "executed_on_target": report.target.executed,
         "metric": metric,
-        "test_images": report["test_images"],
-        **{f"{net}_fraction": report[net][metric] for net in ("teacher", "baseline", "student")},
-        "retention_fraction": report["retention_fraction"],
-        "gain_points": gain["points"],
-        "gain_interval_points": gain["interval_points"],
-        "seeds": gain["seeds"],
-        "fp16_top1_fraction": ladder["fp16"]["top1_fraction"],
-        "int8_top1_fraction": ladder["int8"]["top1_fraction"],
-        "int8_drop_points": ladder["int8"]["drop_points"],
-        "parameters": student["parameters"],
-        "macs": student["macs"],
-        "file_bytes": student["file_bytes"],
-        "budget": report["verdict"]["outcome"],
-        "date": report["provenance"]["date"],
-        "provenance": student["provenance"],
+        "test_images": report.test_images,
+        **{f"{net}_fraction": report.network(net).metric(metric) for net in ("teacher", "baseline", "student")},
+        "retention_fraction": report.retention_fraction,
+        "gain_points": gain.points,
+        "gain_interval_points": gain.interval_points,
+        "seeds": gain.seeds,
+        "fp16_top1_fraction": ladder["fp16"].top1_fraction,
+        "int8_top1_fraction": ladder["int8"].top1_fraction,
+        "int8_drop_points": ladder["int8"].drop_points,
+        "parameters": student.parameters,
+        "macs": student.macs,
+        "file_bytes": student.file_bytes,
+        "budget": report.verdict.outcome,
+        "date": report.provenance.date,
+        "provenance": str(student.provenance),
     }
 
 
@@ -251,17 +248,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _caveats(reports: dict[str, dict[str, Any]]) -> list[str]:
+def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
     """What differs between the runs besides what a comparison is about."""
     found = []
     for what, values in (
-        ("images or splits", [r["provenance"]["artifacts"]["data"] for r in reports.values()]),
-        ("metrics", [r["metric"] for r in reports.values()]),
-        ("boards", [r["target"]["name"] for r in reports.values()]),
+        ("images or splits", [r.provenance.artifacts["data"] for r in reports.values()]),
+        ("metrics", [r.metric for r in reports.values()]),
+        ("boards", [r.target.name for r in reports.values()]),
     ):
         if len(set(values)) > 1:
             found.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
-    machines = {str(d["machine"]) for r in reports.values() for d in r["devices"] if d["host"] == "local"}
+    machines = {str(d.machine) for r in reports.values() for d in r.devices if d.host == "local"}
     if len(machines) > 1:
         found.append("The stand-in times were taken on different computers: compare none of them.")
     return found

@@ -20,7 +20,9 @@ from edgedistill.prediction.features import NAMES, Features
 from edgedistill.prediction.user_measurements import factor_of, learn, measured_from_report
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import DONE, FleetRecord
+from edgedistill.records.report import ReportRecord
 from edgedistill_device.benchmark.benchreport import KEYS
+from filled import filled
 from watch import Target
 from wounds import after_head, mutated_json
 
@@ -265,7 +267,7 @@ def learned_reports(folder):
 
 
 def small_report():
-    """What `compare` reads of a report.json."""
+    """A report.json; what `compare` reads of it has values of its own."""
     net = {
         "model": "m",
         "top1_fraction": 0.9,
@@ -286,7 +288,7 @@ def small_report():
         "provenance": "measured: x",
         "machine": {"board": "Nano"},
     }
-    return {
+    said = {
         "version": 2,
         "metric": "top1_fraction",
         "method": "kd",
@@ -302,6 +304,7 @@ def small_report():
         "verdict": {"outcome": "met"},
         "provenance": {"recipe": {"data": {"image_px": 224}}, "artifacts": {"data": "0" * 8}, "date": "2026-01-01"},
     }
+    return filled(ReportRecord, said).to_json()
 
 
 _FIGURE = "edgedistill.reporting.compare_page.pareto_figure"

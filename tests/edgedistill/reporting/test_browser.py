@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from browser import Browser, chromium
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import disagreement, thumbnails
@@ -67,7 +68,9 @@ def pages(made_report, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     written = {
         "report": page_of(report, None, pictures),
-        "compare": html_from_comparison(compared({"one": report, "b" * 80: report}, {})),
+        "compare": html_from_comparison(
+            compared(dict.fromkeys(("one", "b" * 80), ReportRecord.from_json(report, "report")), {})
+        ),
     }
     for name, page in written.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")

@@ -8,6 +8,7 @@ from fit import FORGED, fit
 
 from edgedistill.cli.main import main
 from edgedistill.errors import RunFolderError
+from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared, load_report
 from filled import report_of
@@ -22,8 +23,12 @@ def reports(stages, recipe, board):
     return {"small": first, "big": second}
 
 
+def records(reports):
+    return {name: ReportRecord.from_json(report, name) for name, report in reports.items()}
+
+
 def test_a_row_for_each_run_and_for_each_host(reports):
-    found = compared(reports, {})
+    found = compared(records(reports), {})
     assert [row["name"] for row in found["runs"]] == ["small", "big"]
     assert [(row["name"], row["host"]) for row in found["hosts"]] == [
         ("small", "nano-3"),
@@ -41,10 +46,10 @@ def test_what_must_not_be_compared_is_said(reports):
     other["metric"] = "balanced_accuracy_fraction"
     other["provenance"]["artifacts"]["data"] = "f" * 64
     other["devices"][1]["machine"]["cpu"] = "another"
-    said = " ".join(compared(reports, {})["caveats"])
+    said = " ".join(compared(records(reports), {})["caveats"])
     for part in ("different images or splits", "different metrics", "on different computers"):
         assert part in said
-    assert "<svg" not in html_from_comparison(compared(reports, {})), "two metrics, no common axis"
+    assert "<svg" not in html_from_comparison(compared(records(reports), {})), "two metrics, no common axis"
 
 
 def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
@@ -77,6 +82,7 @@ def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
         ("{", "is no report"),
         ('{"version": 1}', "report of version 1"),
         ("[]", "report of version None"),
+        ('{"version": 2}', "report.json, which `edgedistill report RECIPE.toml` makes anew: lacks the key 'teacher'"),
     ],
 )
 def test_what_is_no_report_is_refused(tmp_path, content, said):
