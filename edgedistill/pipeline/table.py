@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.config.task import task_of
 from edgedistill.pipeline.gates import int8_is_good_enough, teacher_is_good_enough
 from edgedistill.records.layout import SWEEP
 
@@ -111,6 +110,8 @@ def _is_data_free(recipe: Recipe) -> bool:
 
 
 def _deploys(recipe: Recipe) -> bool:
+    from edgedistill.config.task import task_of  # not needed by `--help`
+
     return task_of(recipe.student).deploys
 
 
