@@ -43,7 +43,7 @@ def run(context: StageContext) -> Result:
 
 def _records(context: StageContext) -> StageRecords:
     present = stages_read(stage_named("report"), context.recipe)
-    found = {
+    found: dict[str, Any] = {
         name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
     }
     return StageRecords(**found, deploy=context.values("deploy"))
