@@ -104,7 +104,7 @@ def _walk(
     stages = stages_of(recipe)
     for stage in wanted:
         title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
-        inputs, reason = distributed.agreed(lambda stage=stage: _why(stage, recipe, run, force, sources))
+        inputs, reason = distributed.agreed(functools.partial(_why, stage, recipe, run, force, sources))
         with talk.working_on(stage.name, title):
             if reason is None:
                 talk.event("stage_kept")
@@ -112,7 +112,7 @@ def _walk(
             else:
                 talk.event("stage_started", help=stage.help, reason=reason)
                 talk.show(f"{title}: {stage.help} ({reason})")
-                out = distributed.agreed(lambda stage=stage, inputs=inputs: run.begin(stage.name, inputs))
+                out = distributed.agreed(functools.partial(run.begin, stage.name, inputs))
                 context = StageContext(stage.name, recipe, run, out, talk, command)
                 if stage.shared:
                     _work(stage, title, context, inputs)

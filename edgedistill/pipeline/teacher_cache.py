@@ -28,7 +28,7 @@ def cache_teacher(
 ) -> list[str]:
     """Run the network in `weights` over every view, into `folder`."""
     model, about = load_weights(weights)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks this pair of arguments
     spec = spec_for(about["model"], context.recipe)
 
     def teacher(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -67,7 +67,9 @@ class Candidate:
     def comparable_top1(self) -> float | None:
         """The published accuracy, where it is about images of this size."""
         known, px = self.accuracy, self.prediction.image_px
-        return known.top1_percent if known and known.image_px <= LARGER_PX * px else None
+        if known is None or px is None or known.image_px > LARGER_PX * px:
+            return None
+        return known.top1_percent
 
     @property
     def as_dict(self) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def _rank(candidate: Candidate) -> tuple:
     known, prediction = candidate.accuracy, candidate.prediction
     return (
         candidate.tier,
-        -prediction.image_px,
+        -(prediction.image_px or 0),
         prediction.extrapolated,
         candidate.comparable_top1 is None,
         -(known.top1_percent if known else 0),

@@ -55,12 +55,15 @@ def features_from_file(path: Path) -> Features:
     Raises:
         PreflightError: not a readable ONNX file, or shapes that are not static.
     """
-    from edgedistill.prediction.kernels import COMPUTING, kernels_from_file
+    from edgedistill.prediction.kernels import COMPUTING, Kernel, kernels_from_file
 
     kernels = kernels_from_file(path)
 
     def macs(*kinds: str) -> int:
         return sum(kernel.macs for kernel in kernels if kernel.kind in kinds)
+
+    def moved(group: list[Kernel]) -> int:
+        return sum(kernel.moved + kernel.weights for kernel in group)
 
     computing = [k for k in kernels if k.kind in COMPUTING and k.kind != "depthwise"]
     depthwise = [k for k in kernels if k.kind == "depthwise"]
@@ -71,7 +74,9 @@ def features_from_file(path: Path) -> Features:
         macs("pointwise"),
         macs("gemm"),
         macs("matmul"),
-        *(sum(k.moved + k.weights for k in group) for group in (computing, depthwise, other)),
+        moved(computing),
+        moved(depthwise),
+        moved(other),
         len(kernels),
         sum(k.weights for k in kernels),
         max(k.moved for k in kernels),

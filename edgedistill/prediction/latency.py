@@ -49,7 +49,8 @@ def data_sheet_ms(features: Features, target: str, precision: str, in_python: bo
         in_python: the time includes a framework's call around TensorRT, as some published rows do.
     """
     board = hardware()[target]
-    peak = board.peak_gmacs_per_s[precision] * 1e6  # per ms
+    peaks: dict[str, float] = dict(board.peak_gmacs_per_s.items())
+    peak = peaks[precision] * 1e6  # per ms
     bandwidth = board.bandwidth_gb_per_s * 1e6 / ELEMENT_BYTES[precision]  # elements per ms
     f = features
     macs = (f.dense3x3_macs, f.dense_macs, f.pointwise_macs, f.gemm_macs, f.matmul_macs)

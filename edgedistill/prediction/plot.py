@@ -58,7 +58,7 @@ def _plot_group(axes: Axes, group: list[Candidate], colour: str, label: str) -> 
     ]
     axes.errorbar(
         [c.prediction.fps for c in group],
-        [c.comparable_top1 for c in group],
+        _heights(group),
         xerr=spread,
         fmt="o",
         color=colour,
@@ -69,11 +69,16 @@ def _plot_group(axes: Axes, group: list[Candidate], colour: str, label: str) -> 
     )
 
 
+def _heights(shown: list[Candidate]) -> list[float]:
+    """Their published accuracies, %; those without one are not shown."""
+    return [c.comparable_top1 for c in shown if c.comparable_top1 is not None]
+
+
 def _plot_front(axes: Axes, front: list[Candidate]) -> None:
     """A line through those that nothing beats, each with its name."""
     axes.plot(
         [c.prediction.fps for c in front],
-        [c.comparable_top1 for c in front],
+        _heights(front),
         color="#333333",
         linewidth=1,
         zorder=0,

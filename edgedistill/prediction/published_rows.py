@@ -120,8 +120,12 @@ def boards() -> dict[str, str]:
 @cache
 def slower_modes() -> dict[str, tuple[str, str]]:
     """The table's name of a board in another mode -> target and the mode."""
-    known = [target for target in targets().values() if target.published]
-    return {name: (target.name, mode) for target in known for name, mode in target.published.slower_modes.items()}
+    return {
+        name: (target.name, mode)
+        for target in targets().values()
+        if target.published
+        for name, mode in target.published.slower_modes.items()
+    }
 
 
 def published() -> list[dict[str, str]]:

@@ -185,7 +185,7 @@ def _entries() -> list[dict[str, Any]]:
     return rows
 
 
-def _not_readable(path: Path) -> RecipeError:
+def _not_readable(path: Path | None) -> RecipeError:
     return RecipeError(
         f"{path}: not readable here, expected version {VERSION}; remove it to continue without your measurements"
     )

@@ -42,7 +42,8 @@ class FakeQuantized:
         self._hooks = []
         for norm in self._norms:
             norm.eval()
-            norm.train = lambda mode=True, norm=norm: norm  # the loop's `model.train()` passes it by
+            # The loop's `model.train()` passes it by.
+            norm.train = lambda mode=True, norm=norm: norm  # type: ignore[method-assign,misc]  # of this instance
         for name, conv in self._convs.items():
             scale = self._amax[name] / LEVELS
             self._hooks.append(

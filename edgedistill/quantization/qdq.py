@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -154,7 +155,7 @@ class _Writer:
                 helper.make_tensor(f"{name}_zero_point", TensorProto.INT8, scale.shape, zero.ravel().tolist()),
             ]
         )
-        attributes = {} if axis is None else {"axis": axis}
+        attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
         parameters = [f"{name}_scale", f"{name}_zero_point"]
         self._pairs[name] = [
             helper.make_node(

@@ -75,7 +75,7 @@ def run(context: StageContext) -> Result:
 
 
 def _tolerance(int8: LadderStep) -> dict[str, float]:
-    simulated = int8.max_relative_logit_difference
+    simulated = int8.max_relative_logit_difference or 0.0  # None: not finite, so the gate did not pass it
     return {**TOLERANCE, "int8": max(TOLERANCE["fp16"], round(INT8_MARGIN * simulated, 3))}
 
 

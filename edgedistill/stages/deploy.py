@@ -33,7 +33,7 @@ def run(context: StageContext) -> Result:
         if host == LOCAL:
             backend = backend_here(load_target(context.recipe.target.device)).name
             hosts.append(verify_and_bench(folder, wanted.bench_runs, backend=backend))
-        else:
+        elif bundle is not None:
             hosts.append(_on_board(context, host, bundle))
     record = DeployRecord(hosts=hosts, speedup_here=_speedup_here(context, wanted.bench_runs))
     return Result(record, tuple(f"{_BOARDS}/{host}.json" for host in boards))

@@ -34,4 +34,5 @@ def run(context: StageContext) -> Result:
 
     result = train_student_seeds(context, images, device, task, lesson_for, DistillRecord)
     softness = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
+    assert isinstance(result.record, DistillRecord), "the kind that was asked for"
     return replace(result, record=result.record.model_copy(update=softness))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,10 @@ from edgedistill.training.fit import device_of, logits_of, pooled_of, spec_for
 from edgedistill.training.images import Images
 
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}  # name -> stage
-TAUGHT = {"baseline": BaselineRecord, "student": DistillRecord}  # trained once for each seed
+TAUGHT: dict[str, type[BaselineRecord] | type[DistillRecord]] = {
+    "baseline": BaselineRecord,
+    "student": DistillRecord,
+}  # trained once for each seed
 NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 
 
@@ -45,10 +49,11 @@ def run(context: StageContext) -> Result:
 def _classes(context: StageContext, images: Images, device) -> Result:
     """By what the outputs say of each image."""
     labels = images.labels("test")
-    logits, figures = {}, {}
+    logits: dict[str, np.ndarray] = {}
+    figures: dict[str, NetworkFigures] = {}
     for name, stage in NETS.items():
         logits[name], figures[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
-    np.savez(context.out / TEST_LOGITS, labels=labels, **logits)
+    _save_arrays(context.out / TEST_LOGITS, labels, logits)
     comparison = paired(logits["student"], logits["baseline"], labels)
     counts = np.bincount(labels, minlength=len(images.classes))
     chance = Chance(
@@ -56,8 +61,9 @@ def _classes(context: StageContext, images: Images, device) -> Result:
         top1_fraction=float(counts.max() / counts.sum()),
         balanced_accuracy_fraction=1 / int((counts > 0).sum()),
     )
+    by_field: dict[str, Any] = {**figures}
     record = EvaluationRecord(
-        **figures,
+        **by_field,
         images=len(labels),
         teacher_agreement_fraction=float((logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()),
         student_only_correct=comparison["first_only_correct"],
@@ -77,7 +83,9 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
 
     Teacher and baseline take part by their pooled features, so that all three are measured alike.
     """
-    labels, figures, kept = images.labels("test"), {}, {}
+    labels = images.labels("test")
+    figures: dict[str, EmbeddingFigures] = {}
+    kept: dict[str, np.ndarray] = {}
     measures = evaluator_of(EMBEDDING).measures
     for name, stage in NETS.items():
         model, about = load_weights(context.file(stage, WEIGHTS))
@@ -96,8 +104,14 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
             f"  {name}: of {len(labels)} test images the {NEIGHBOURS} nearest training images name "
             f"{figures[name].top1_fraction:.1%} rightly; recall at 1 {recall.recall_at_1_fraction:.1%}"
         )
-    np.savez(context.out / "test_embeddings.npz", labels=labels, **kept)
-    return Result(EmbeddingEvaluationRecord(images=len(labels), **figures), ("test_embeddings.npz",))
+    _save_arrays(context.out / "test_embeddings.npz", labels, kept)
+    by_field: dict[str, Any] = {**figures}
+    return Result(EmbeddingEvaluationRecord(images=len(labels), **by_field), ("test_embeddings.npz",))
+
+
+def _save_arrays(path: Path, labels: np.ndarray, by_network: dict[str, np.ndarray]) -> None:
+    arrays: dict[str, Any] = {"labels": labels, **by_network}
+    np.savez(path, **arrays)
 
 
 def _seeds(context: StageContext, images: Images, figures: dict[str, NetworkFigures], device) -> list[SeedScores]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def run(context: StageContext) -> Result:
     images = open_images(context)
     target = load_target(context.recipe.target.device)
     frames = np.concatenate(list(images.frames("val")))[:PROBE_IMAGES]
-    networks = {}
+    networks: dict[str, Any] = {}
     for name, stage, file in (("student", "distill", STUDENT), ("teacher", "teacher", TEACHER)):
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)

@@ -41,13 +41,10 @@ def run(context: StageContext) -> Result:
 
 def _records(context: StageContext) -> StageRecords:
     present = stages_read(stage_named("report"), context.recipe)
-    return StageRecords(
-        **{
-            name: context.read(kind) if name in present else None
-            for name, kind in ARTIFACTS.items()
-            if name != "report"
-        }
-    )
+    found: dict[str, Any] = {
+        name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
+    }
+    return StageRecords(**found)
 
 
 def _disagreements(context: StageContext, images: PreparedImages) -> list[Disagreement]:

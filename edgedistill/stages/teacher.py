@@ -80,8 +80,8 @@ def train_teacher(
     tried = Tried(probe=probed.validation.metric(metric), finetune=trained.network.validation.metric(metric))
     context.talk.say(f"  on the validation images: probe {tried.probe:.1%}, fine-tuned {tried.finetune:.1%}")
     if tried.finetune > tried.probe:
-        told = {"mode": "finetune", "probe": probed.probe, "tried": tried}
-        return replace(trained, network=TrainedNetwork(**trained.network.given(), **told))
+        network = TrainedNetwork(**trained.network.given(), mode="finetune", probe=probed.probe, tried=tried)
+        return replace(trained, network=network)
     return _kept(context, subject, TrainedNetwork(**probed.given(), tried=tried), cost)
 
 
@@ -91,7 +91,7 @@ def _probed(
     """Put a logistic head on the network, save it beside, and give what the stage's JSON says of it."""
     training, rows = images.training, images.rows("train")
     spec = spec_for(subject.name, context.recipe)
-    subject.model.eval().to(device, memory_format=torch.channels_last)
+    subject.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks this pair of arguments
     title = f"features of {subject.name}"
     total = (1 + teacher.probe_views) * len(rows)
     with distributed.alone(), context.talk.progress(title, total, images_each=1) as show:

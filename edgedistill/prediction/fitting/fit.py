@@ -137,7 +137,7 @@ def _residual(
     terms = len(TERMS)
     cost = np.exp(values[:terms]) * sheet
     second = np.array([row.precision == hardware()[target].other for row in rows])
-    cost[np.ix_(second, list(COMPUTE))] *= np.exp(values[terms])
+    cost[np.ix_(second, np.array(COMPUTE))] *= np.exp(values[terms])
     cost[second, DEPTHWISE] *= np.exp(values[terms + 1])
     total = cost.sum(axis=1)
     share = cost / total[:, None]

@@ -66,11 +66,11 @@ def entry(rows: list[Row], fitted: Fit, by: dict[str, list[Held]]) -> dict[str, 
     # A new network is of a family that no row has: the wider of the two intervals is the honest one.
     width = half_width([one.log_error for one in by["family"]])
     # Few families make a narrow base: what the interval did not hold in validation is not promised.
-    held = min(SHARE, math.floor(20 * coverage(by["family"], "family")) / 20)
+    share = min(SHARE, math.floor(20 * coverage(by["family"], "family")) / 20)
     return {
         **found,
         "half_width": round(width, _DIGITS),
-        "interval_share": held,
+        "interval_share": share,
         "seen": _rounded(seen),
         "rows": len(rows),
         "networks": len({row.network for row in rows}),

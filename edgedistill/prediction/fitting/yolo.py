@@ -7,6 +7,8 @@ parameter counts that they publish are a test.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +53,7 @@ class _C3k(nn.Module):
 class _Split(nn.Module):
     """C2f and C3k2: half of the channels pass through blocks, and all that they give is kept."""
 
-    def __init__(self, c_in: int, c_out: int, blocks: list[nn.Module], hidden: int):
+    def __init__(self, c_in: int, c_out: int, blocks: Sequence[nn.Module], hidden: int):
         super().__init__()
         self.first = conv(c_in, 2 * hidden)
         self.blocks = nn.ModuleList(blocks)
