@@ -6,6 +6,7 @@ timm has no SqueezeNet and no ShuffleNet, so those of torchvision are given timm
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import timm
 import torch
@@ -33,6 +34,8 @@ class SqueezeNetStudent(SqueezeNet):
     The original clips logits at zero. That costs nothing for an argmax over 1000 classes, but
     no soft label below the average can be matched then.
     """
+
+    classifier: nn.Sequential
 
     def __init__(self, version: str, num_classes: int):
         super().__init__(version=version, num_classes=num_classes or 1)
@@ -133,7 +136,7 @@ def head_names(name: str) -> tuple[str, ...]:
 
 def is_embedding(model: nn.Module) -> bool:
     """Whether the model was built without classes."""
-    return model.num_classes == 0
+    return bool(model.num_classes == 0)
 
 
 def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,10 +146,11 @@ def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         model: from `build_model`.
         images: (N, 3, H, W) float, normalised for this model.
     """
-    if hasattr(model, "outputs"):
-        return model.outputs(images)
-    features = model.forward_head(model.forward_features(images), pre_logits=True)
-    return model.get_classifier()(features), features
+    network: Any = model  # nn.Module does not declare what follows
+    if hasattr(network, "outputs"):
+        return network.outputs(images)
+    features = network.forward_head(network.forward_features(images), pre_logits=True)
+    return network.get_classifier()(features), features
 
 
 def parameter_count(model: nn.Module) -> int:
