@@ -53,10 +53,11 @@ mutants: install  ## make small faults one at a time in a copy: a test must noti
 device-test:  ## the board's code on JetPack 4's and 7's Python, numpy and OpenCV (needs 3.6.15 and 3.12: pyenv, or PYTHON36 and PYTHON312)
 	bash tests/device_test.sh
 
-lint: install  ## ruff's rules and format, which package may import which, and Python 3.6 for the board's code
+lint: install  ## ruff's rules and format, which package may import which, types, and Python 3.6 for the board's code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/vermin --quiet -t=3.6- --violations --eval-annotations --backport typing jetson calibration
 
 bench: install  ## throughput (this loop with and without a teacher, timm), calibration, the board's Python
@@ -68,4 +69,4 @@ assets: install  ## the README's pictures, from the last quickstart
 	$(BIN)/python assets/make.py runs/quickstart/report/report.html
 
 clean:  ## remove .venv and caches, not your runs
-	rm -rf $(VENV) .venv36 .venv36-nano .venv312 .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv36 .venv36-nano .venv312 .pytest_cache .ruff_cache .mypy_cache

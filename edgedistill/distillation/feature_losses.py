@@ -122,8 +122,7 @@ def hcl_loss(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     losses = [F.mse_loss(student, teacher)]
     for size in (4, 2, 1):
         if size < min(student.shape[2:]):
-            pooled = (F.adaptive_avg_pool2d(maps, size) for maps in (student, teacher))
-            losses.append(F.mse_loss(*pooled))
+            losses.append(F.mse_loss(F.adaptive_avg_pool2d(student, size), F.adaptive_avg_pool2d(teacher, size)))
     weights = [0.5**level for level in range(len(losses))]
     weighed = (weight * loss for weight, loss in zip(weights, losses, strict=True))
     return torch.stack(list(weighed)).sum() / sum(weights)

@@ -76,7 +76,7 @@ def _of_maps(
         say(f"  {line}")
     matcher = matcher_between(distill.feature_loss, pairs, seed)
     student_taps, teacher_taps = zip(*pairs, strict=True)
-    teacher.to(device, memory_format=torch.channels_last)
+    teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks this pair of arguments
 
     def read(net: nn.Module, images: Tensor) -> Outputs:
         with Tapped(net, student_taps) as tapped:

@@ -188,6 +188,7 @@ def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_S
         return logits.cpu(), torch.stack(distances).mean().cpu()
 
     def compare(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, _BatchNorm), "the hook is set on batch norms alone"
         distances.append(_bn_distance(norm, inputs[0]))
 
     trainable = [p for p in teacher.parameters() if p.requires_grad]
@@ -209,10 +210,12 @@ def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_S
             parameter.requires_grad_()
 
 
-def _bn_distance(norm: nn.Module, x: Tensor) -> Tensor:
+def _bn_distance(norm: _BatchNorm, x: Tensor) -> Tensor:
     """KL(batch || running) of two normal distributions, mean over the channels, >= 0, nats."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     variance, mean = torch.var_mean(x.float(), axes, correction=0)
+    assert norm.running_mean is not None  # norms without statistics are left out
+    assert norm.running_var is not None
     expected = norm.running_var + norm.eps
     ratio = (variance + norm.eps) / expected
     return 0.5 * (ratio - 1 - ratio.log() + (mean - norm.running_mean) ** 2 / expected).mean()

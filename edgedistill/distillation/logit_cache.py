@@ -111,7 +111,7 @@ def _records(
             logits, features = teacher(batch.images)
         place = slice(start - pairs.start, start - pairs.start + len(batch.labels))
         records["logits"][place] = _as_float16(logits)
-        if "features" in kind.names:
+        if "features" in (kind.names or ()):
             records["features"][place] = _as_float16(features)
         records["seed"][place] = [
             images.seed(int(p), int(v)) for p, v in zip(batch.positions, batch.views, strict=True)

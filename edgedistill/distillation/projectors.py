@@ -58,6 +58,8 @@ class Fusion(nn.Module):
         """
         fused = self.narrow(student_map)
         if self.attention is not None:
+            if deeper is None:
+                raise ValueError("a fusion above the deepest one needs the map of the next deeper fusion, got None")
             deeper = F.interpolate(deeper, fused.shape[2:], mode="nearest")
             shares = torch.sigmoid(self.attention(torch.cat([fused, deeper], dim=1)))
             fused = fused * shares[:, :1] + deeper * shares[:, 1:]

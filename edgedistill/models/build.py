@@ -6,6 +6,7 @@ timm has no SqueezeNet and no ShuffleNet, so those of torchvision are given timm
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import timm
 import torch
@@ -33,6 +34,8 @@ class SqueezeNetStudent(SqueezeNet):
     The original clips logits at zero. That costs nothing for an argmax over 1000 classes, but
     no soft label below the average can be matched then.
     """
+
+    classifier: nn.Sequential
 
     def __init__(self, version: str, num_classes: int):
         super().__init__(version=version, num_classes=num_classes or 1)
@@ -138,10 +141,11 @@ def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         model: from `build_model`.
         images: (N, 3, H, W) float, normalised for this model.
     """
-    if hasattr(model, "outputs"):
-        return model.outputs(images)
-    features = model.forward_head(model.forward_features(images), pre_logits=True)
-    return model.get_classifier()(features), features
+    network: Any = model  # nn.Module does not declare what follows
+    if hasattr(network, "outputs"):
+        return network.outputs(images)
+    features = network.forward_head(network.forward_features(images), pre_logits=True)
+    return network.get_classifier()(features), features
 
 
 def parameter_count(model: nn.Module) -> int:

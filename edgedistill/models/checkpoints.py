@@ -195,7 +195,9 @@ def _classes_in(loaded: Any) -> list[str] | None:
         return None
     settings = (loaded.get(key) for key in ("hyper_parameters", "args", "config", "meta"))
     for place in (loaded, *(vars(one) if isinstance(one, argparse.Namespace) else one for one in settings)):
-        for key in _NAMES if isinstance(place, Mapping) else ():
+        if not isinstance(place, Mapping):
+            continue
+        for key in _NAMES:
             names = _names_from(place.get(key))
             if names:
                 return names

@@ -50,6 +50,8 @@ def timm_state(name: str) -> dict[str, Tensor]:
     with _as_weights_error(name):
         source = timm.models.get_pretrained_cfg(name)
         if source is not None and source.url and not source.hf_hub_id:
+            if not isinstance(source.url, str):
+                raise WeightsError(f"{name}: expected one address of its weights, timm gives {source.url}")
             _checked_file(source.url)  # timm compares a download, and never the file in its cache
         timm.models.set_pretrained_check_hash(True)
         with _without_pickle():
@@ -123,8 +125,9 @@ def _refuse_altered_blobs(name: str) -> None:
 
     source = timm.models.get_pretrained_cfg(name)
     repository, _, revision = ((source and source.hf_hub_id) or "").partition("@")
-    own = source.hf_hub_filename if source else None
-    names = {"model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", own} - {None}
+    names = {"model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors"}
+    if source and source.hf_hub_filename is not None:
+        names.add(source.hf_hub_filename)
     for file in sorted(names) if repository else ():
         found = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
         blob = Path(found).resolve() if isinstance(found, str) else None

