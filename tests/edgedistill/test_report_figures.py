@@ -236,8 +236,12 @@ def test_the_bundle_s_tolerance_and_budgets_and_the_ranges(run, again):
     inner = next(node.output[0] for node in model.graph.node if node.op_type == "Conv")
     model.graph.output.append(onnx.helper.make_tensor_value_info(inner, onnx.TensorProto.FLOAT, None))
     amax = json.loads((run.folder / "quantize/amax.json").read_text())
-    for name, values in (("image", inputs), (inner, served(model.SerializeToString(), inputs, [inner]))):
-        assert amax[name] == pytest.approx(np.percentile(np.abs(values), 99.0), rel=0.02), name
+    assert amax["image"] == pytest.approx(np.percentile(np.abs(inputs), 99.0), rel=0.02)
+    first = served(model.SerializeToString(), inputs, [inner])
+    hard_swish = first * np.clip(
+        first / 6 + 0.5, 0, 1
+    )  # all that reads it: below -3 nothing, from 3 on the value itself
+    assert amax[inner] == pytest.approx(max(3.0, np.percentile(np.abs(hard_swish), 99.0)), rel=0.02)
 
 
 def test_an_accuracy_by_hand():
