@@ -19,11 +19,19 @@ newest_of() {
 python36=${PYTHON36:-$(newest_of '3.6.15')}
 python312=${PYTHON312:-$(newest_of '3.12.*')}
 
+# sources_in FOLDER: the board's packages are found there wherever a test starts a process.
+sources_in() {
+    printf '%s\n' "$PWD/jetson" "$PWD/calibration" > "$(echo "$1"/lib/python3.*/site-packages)/edgedistill_device.pth"
+}
+
 # make_venv FOLDER PYTHON REQUIREMENT...
 make_venv() {
     local folder=$1 python=$2
     shift 2
-    [ ! -e "$folder/.installed" ] || return 0
+    if [ -e "$folder/.installed" ]; then
+        sources_in "$folder"
+        return 0
+    fi
     if [ ! -x "$python" ]; then
         echo "device_test: no interpreter at '$python' for $folder; install Python 3.6.15 and 3.12 with pyenv, or set PYTHON36 and PYTHON312" >&2
         [ -z "${EDGEDISTILL_CI:-}" ] || exit 1
@@ -35,6 +43,7 @@ make_venv() {
         "$folder/bin/python" -m pip install --quiet --disable-pip-version-check pip==21.3.1 || exit 1  # 3.6 brings 18
     fi
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || exit 1
+    sources_in "$folder"
     touch "$folder/.installed"
 }
 
@@ -46,7 +55,7 @@ done
 
 # pytest_with FOLDER WORD...: pytest with that environment's Python.
 pytest_with() {
-    PYTHONPATH=$PWD/jetson:$PWD/calibration:$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
+    PYTHONPATH=$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
         -c tests/device_pytest.ini -q --confcutdir=tests/jetson "${@:2}"
 }
 

@@ -204,7 +204,7 @@ def test_planted_code_in_the_first_module_is_seen_by_the_agent(served, tmp_path)
     """Python reads that one before any code of ours runs: so the agent looks before Python does."""
     board, _, current = served
     marker = str(tmp_path / "ran")
-    plant(board.path("releases", current), "jetson.__init__", marker)
+    plant(board.path("releases", current), "edgedistill_device.__init__", marker)
     for call in (
         lambda: activate(board.root, current),
         lambda: accept(board.root, current),
