@@ -201,7 +201,7 @@ def test_a_killed_agent_leaves_neither_lock_nor_child(able, tmp_path, monkeypatc
     )
     until(lambda: said_pid.exists() and said_pid.read_text())
     assert status(able.root)["proven"] is False
-    with pytest.raises(ReleaseError, match="another command is at work"):
+    with pytest.raises(ReleaseError, match="is locked by another command"):
         prune(able.root)
     agent.kill()
     agent.wait()
