@@ -168,17 +168,17 @@ refresh(Path(sys.argv[1]), print, STUDENTS[-1:])
 
 
 def test_the_board_of_extend_md_is_predicted_after_a_fit_alone(extended, tmp_path):
-    ours = edgedistill("predict", "resnet18", "--target", "xavier-nx", cwd=tmp_path, check=False)
+    ours = edgedistill("estimate", "resnet18", "--target", "xavier-nx", cwd=tmp_path, check=False)
     assert ours.returncode == 1
     assert "no prediction for xavier-nx: no usable measurement of it is published" in ours.stderr
-    done = _python(extended[0], "-m", "edgedistill", "predict", "resnet18", "--target", "agx-xavier")
+    done = _python(extended[0], "-m", "edgedistill", "estimate", "resnet18", "--target", "agx-xavier")
     assert done.returncode == 1
     assert "no prediction for agx-xavier: its constants were never fitted" in done.stderr
     stored = extended[0] / "edgedistill" / "prediction" / "constants.json"
     constants = json.loads(stored.read_text("utf-8"))
     constants["targets"]["agx-xavier"] = constants["targets"]["orin-nano-8gb"]
     stored.write_text(json.dumps(constants), encoding="utf-8")
-    done = _python(extended[0], "-m", "edgedistill", "predict", "resnet18", "--target", "agx-xavier")
+    done = _python(extended[0], "-m", "edgedistill", "estimate", "resnet18", "--target", "agx-xavier")
     assert done.returncode == 0, done.stderr
     assert "resnet18 at 224 px, 1000 classes on Jetson AGX Xavier, FP16, TensorRT, MAXN" in done.stdout
 

@@ -171,6 +171,7 @@ def train_and_save(
         _train(images, subject, config, views, device, record, place, talk, on_epoch)
     if distributed.is_first():  # here: a kill may come between the record and this
         (place / CHECKPOINT).unlink(missing_ok=True)
+        (place / f"{CHECKPOINT}.tmp").unlink(missing_ok=True)  # of a process that was killed while it wrote
     kept = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
     network = TrainedNetwork.from_json(kept["values"], str(record))
     return Trained(network, subject.file, kept["cost"])  # not measured again: the file holds times
