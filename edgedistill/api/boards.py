@@ -190,8 +190,8 @@ def bench(
         ssh_config: what `ssh` reads instead of your ~/.ssh/config.
 
     Returns:
-        Of one: `host`, `provenance`, `requested`, `executed`, `verify`, `bench` (the report of `jetson
-        bench`), `samples_ms`. Of two: `a`, `b`, `ratio` by scope with its interval, `rounds`, ...
+        Of one: `host`, `provenance`, `requested`, `executed`, `verify`, `bench` (the report of
+        `edgedistill_device bench`), `samples_ms`. Of two: `a`, `b`, `ratio` by scope with its interval, `rounds`, ...
 
     Raises:
         UsageError: neither or both of `what` and `compare`.

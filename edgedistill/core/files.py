@@ -49,7 +49,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the disk is full or refuses; the previous file is intact.
     """
-    beside = path.with_name(path.name + ".tmp")
+    beside = _beside(path)
     with _one_writer_in(path.parent):
         try:
             with open(beside, "wb") as file:
@@ -61,6 +61,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):  # what made the write fail may make this fail too
                 beside.unlink()
             raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file that was written whole, if it is there, and what a kill left beside it.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for place in (path, _beside(path)):
+        place.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".tmp")
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgedistill.core.files import as_run_folder_error, encoded, sha256_of, write_json
+from edgedistill.core.files import as_run_folder_error, encoded, remove, sha256_of, write_json
 from edgedistill.errors import RunFolderError
 from edgedistill.records.base import ArtifactRecord, ArtifactStamp, FileStamp
 from edgedistill.records.result import Result
@@ -198,7 +198,7 @@ class RunFolder:
         old = self.path / f"{stage}.old"
         if (partial / f"{stage}.json").exists():
             with as_run_folder_error(f"cannot finish {partial}"):
-                (partial / _INPUTS).unlink(missing_ok=True)
+                remove(partial / _INPUTS)
                 if done.exists():
                     shutil.rmtree(old, ignore_errors=True)
                     os.replace(done, old)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from edgedistill.config.loading import NETS, PATHS, load_recipe
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
-from edgedistill.core.files import write_bytes, write_json
+from edgedistill.core.files import remove, write_bytes, write_json
 from edgedistill.environment.secret_values import SIGN_COMMAND
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline.context import StageContext
@@ -128,6 +128,7 @@ class Sweep:
         import optuna
 
         from edgedistill.models.build import parameter_count
+        from edgedistill.training.fit import CHECKPOINT
 
         known = self._result(settings)
         if known is not None:
@@ -168,7 +169,7 @@ class Sweep:
                     "artifacts": self._artifacts,
                 },
             )
-            (out / "checkpoint.pt").unlink(missing_ok=True)
+            remove(out / CHECKPOINT)
             pruned = state == "pruned"
             study.tell(trial, None if pruned else value, optuna.trial.TrialState.PRUNED if pruned else None)
         self.talk.say(f"  {_words(settings)}: {value:.4f} after {epochs} epochs ({state})")

@@ -15,6 +15,7 @@ from torch import nn
 from edgedistill.config.target import load_target
 from edgedistill.config.task import task_of
 from edgedistill.config.training import TrainingConfig
+from edgedistill.core.files import remove
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.session import OnnxSession
@@ -136,4 +137,4 @@ def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, tal
         checkpoint_seconds=recipe.run.checkpoint_seconds,
     )
     training.run(talk, "quantize")
-    checkpoint.unlink(missing_ok=True)
+    remove(checkpoint)

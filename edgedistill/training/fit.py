@@ -19,7 +19,7 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import CLASSIFICATION, Task, weights_note
 from edgedistill.config.training import NetConfig, StudentConfig, TrainingConfig
 from edgedistill.core import distributed
-from edgedistill.core.files import write_json
+from edgedistill.core.files import remove, write_json
 from edgedistill.errors import TrainingError
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.models.build import outputs, parameter_count, preprocess_of, resize_px_of
@@ -170,8 +170,7 @@ def train_and_save(
     if not distributed.agreed(record.exists):
         _train(images, subject, config, views, device, record, place, talk, on_epoch)
     if distributed.is_first():  # here: a kill may come between the record and this
-        (place / CHECKPOINT).unlink(missing_ok=True)
-        (place / f"{CHECKPOINT}.tmp").unlink(missing_ok=True)  # of a process that was killed while it wrote
+        remove(place / CHECKPOINT)
     kept = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
     network = TrainedNetwork.from_json(kept["values"], str(record))
     return Trained(network, subject.file, kept["cost"])  # not measured again: the file holds times

@@ -1,10 +1,12 @@
 """A file that is written in pieces is whole or as it was; a lock is waited for."""
 
+import os
+import signal
 import threading
 
 import pytest
 
-from edgedistill.core.files import locked, sha256_of, sha256_of_bytes, whole_file, write_bytes
+from edgedistill.core.files import locked, remove, sha256_of, sha256_of_bytes, whole_file, write_bytes
 
 
 def test_a_write_that_fails_half_way_leaves_the_previous_file(tmp_path):
@@ -23,6 +25,22 @@ def test_a_file_and_its_bytes_have_one_hash(tmp_path):
     # FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of(tmp_path / "f") == sha256_of_bytes(b"abc") == expected
+
+
+def test_what_a_kill_left_beside_a_file_goes_with_it(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    if os.fork() == 0:
+        with whole_file(path) as file:
+            file.write(b"cut")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.wait()
+    assert [place.name for place in tmp_path.iterdir()] == ["checkpoint.pt.tmp"]
+    remove(path)
+    assert list(tmp_path.iterdir()) == []
+    write_bytes(path, b"whole")
+    remove(path)
+    remove(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path):
