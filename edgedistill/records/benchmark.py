@@ -150,23 +150,10 @@ class Trtexec(BoardPart):
     command: str | None = None
 
 
-class BenchAnswer(BoardAnswer):
-    """`bench`: the report of edgedistill_device/benchmark/benchreport.py."""
+class UnderConditions(BoardAnswer):
+    """A measurement, and what the board was like meanwhile."""
 
-    version: int
-    model: str | None = None
-    backend: str | None = None
-    provenance: ProvenanceField
-    requested: str | None = None
-    executed: str | None = None
     machine: Machine | None = None
-    compute_ms: Times | None = None
-    """None where the backend does not time its own computing."""
-    host_ms: Times
-    end_to_end_ms: Times
-    fps: FramesPerSecond
-    memory: BenchMemory | None = None
-    power: Power | None = None
     state: str
     """locked, unlocked, throttled or unknown: whether to believe the figures."""
     clocks_mhz: Clocks | None = None
@@ -175,9 +162,27 @@ class BenchAnswer(BoardAnswer):
     throttle: Throttle | None = None
     absent: dict[str, str] | None = None
     """What is not there, and why."""
+    samples_file: str | None = None
+
+
+class BenchAnswer(UnderConditions):
+    """`bench`: the report of edgedistill_device/benchmark/benchreport.py."""
+
+    version: int
+    model: str | None = None
+    backend: str | None = None
+    provenance: ProvenanceField
+    requested: str | None = None
+    executed: str | None = None
+    compute_ms: Times | None = None
+    """None where the backend does not time its own computing."""
+    host_ms: Times
+    end_to_end_ms: Times
+    fps: FramesPerSecond
+    memory: BenchMemory | None = None
+    power: Power | None = None
     trtexec: Trtexec | None = None
     warmup: int | None = None
-    samples_file: str | None = None
     warnings: list[str] | None = None
     layer_times: LayerTimes | None = None
     trace: Trace | None = None
@@ -227,7 +232,7 @@ class Ratios(BoardPart):
         return getattr(self, scope)
 
 
-class CompareAnswer(BoardAnswer):
+class CompareAnswer(UnderConditions):
     """`bench --against`: two networks in turns (edgedistill_device/benchmark/ab_bench.py)."""
 
     host: str
@@ -242,13 +247,5 @@ class CompareAnswer(BoardAnswer):
     a: ComparedSide
     b: ComparedSide
     ratio: Ratios
-    machine: Machine | None = None
     memory: MemoryNow | None = None
-    state: str
-    clocks_mhz: Clocks | None = None
-    power_mode: PowerMode | None = None
-    temperatures_c: Temperatures | None = None
-    throttle: Throttle | None = None
-    absent: dict[str, str] | None = None
     warnings: list[str] = []
-    samples_file: str | None = None
