@@ -8,7 +8,7 @@ import pytest
 from edgedistill.cli.main import MODULES, build_parser, main
 from edgedistill.cli.verbs import GROUPS, VERBS, page_of
 from edgedistill.pipeline.table import STAGES
-from road import ROOT
+from end_to_end import ROOT
 
 PARSERS = next(action for action in build_parser()._actions if action.dest == "verb").choices
 

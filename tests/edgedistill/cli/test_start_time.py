@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from road import ROOT
+from end_to_end import ROOT
 
 WITHOUT_TORCH = (
     "import sys; sys.modules.update(torch=None, timm=None); "
