@@ -27,10 +27,10 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}
 
 
 class Golden(NamedTuple):
-    """Images with the workstation's answers, by which the board's are judged.
+    """Images with the workstation's outputs, which the board's are compared with.
 
     Attributes:
-        images: n image files or shard members; their pixels travel, and nothing else of them.
+        images: n image files or shard members; only their pixels are put into the bundle.
         inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
         logits: (n, classes) float32 of the workstation's ONNX Runtime.
         labels: (n,) int.
@@ -58,6 +58,7 @@ def write_bundle(
     tolerance: dict[str, float],
     latency_budget_ms: float | None,
     memory_budget_mib: float | None,
+    task: str,
     provenance: dict[str, Any],
     documents: dict[str, str],
     key: KeyInfo | None,
@@ -70,6 +71,7 @@ def write_bundle(
         tolerance: precision -> largest logit difference over the largest logit.
         latency_budget_ms: median from the image file that the board's health check allows.
         memory_budget_mib: what the process may take there; the board plans its build by it.
+        task: name of a `config.task.Task`; the board runs those of `edgedistill_device.manifest.TASKS`.
         documents: further files, name -> text, for people.
         key: what will sign it, whose serials rise; None when nothing does.
 
@@ -107,6 +109,7 @@ def write_bundle(
         tolerance,
         latency_budget_ms,
         memory_budget_mib,
+        task,
         provenance,
         files={},
     )

@@ -104,7 +104,7 @@ def roboflow_proposal(paths: Iterable[str]) -> tuple[str, str] | None:
     Returns:
         (pattern, line), or None where no photograph has several copies.
     """
-    copies = Counter(found.group(1) for path in paths if (found := re.search(ROBOFLOW, path)))
+    copies = Counter(match.group(1) for path in paths if (match := re.search(ROBOFLOW, path)))
     several = [count for count in copies.values() if count > 1]
     if not several:
         return None

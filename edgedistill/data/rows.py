@@ -24,7 +24,7 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
     """
     columns = columns_of(table, data, labelled)
     place = Places(table.source, data)
-    found = []
+    items = []
     for number, row in enumerate(table.rows):
         line, path = number + 2, row.get(columns.path)
         label = class_of_row(table, line, row, columns) if labelled else ""
@@ -41,9 +41,9 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
             path_of_row(table.source, number, table.embedded, path) if table.embedded is not None else place(path or "")
         )
         group = row.get(columns.group) if columns.group else None
-        found.append(Item(file, label or "", group or None, split))
-    said = [f"{table.source.name}: {', '.join(columns.said)}"] if columns.said else []
-    return found, said
+        items.append(Item(file, label or "", group or None, split))
+    notes = [f"{table.source.name}: {', '.join(columns.notes)}"] if columns.notes else []
+    return items, notes
 
 
 class Places:

@@ -210,7 +210,7 @@ class AttentionMatcher(nn.Module):
 class ReviewMatcher(nn.Module):
     """ReviewKD: each teacher map against the student's maps at and below that depth, fused.
 
-    Departs from the authors' where their weight had to be tuned anew for each pair of models:
+    Departs from the authors' where their weight had to be tuned again for each pair of models:
     the teacher's map is at root mean square 1 per image, as a fusion's is at its start, the mean
     is over pairs, and the larger map is averaged down to the smaller.
 

@@ -47,13 +47,13 @@ def run_stages(
     force: Iterable[str] = (),
     command: str | None = None,
 ) -> Path:
-    """Run the whole road, or one stage and whatever it needs first.
+    """Run all stages, or one stage and those that it needs first.
 
     Args:
         recipe: validated.
         run_dir: made when absent; held by one process at a time.
         talk: where lines, progress and events go.
-        only: a stage name; stages that it does not read, even indirectly, are left alone.
+        only: a stage name; stages that it does not read, even indirectly, are skipped.
         force: names of stages to redo although they are fresh.
         command: that runs this recipe, for advice in the report.
 
@@ -64,7 +64,7 @@ def run_stages(
         The JSON of the last stage that was asked for.
 
     Raises:
-        EdgeDistillError: whatever a stage refuses.
+        EdgeDistillError: what a stage refuses.
     """
     force = tuple(force)
     wanted = wanted_stages(recipe, only, force)
@@ -98,7 +98,12 @@ def _walk(
     sources = functools.cache(functools.partial(_source_files, recipe))
     if distributed.is_first():
         planned = plan_stages(wanted, recipe, run, force, sources)
-        talk.event("run_started", version=VERSION, run_dir=str(run.path), plan=[asdict(row) for row in planned])
+        talk.event(
+            "run_started",
+            version=VERSION,
+            run_dir=str(run.path),
+            plan=[asdict(planned_stage) for planned_stage in planned],
+        )
         talk.show(text_from_plan(planned, run.path))
         _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)
@@ -142,7 +147,7 @@ def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | No
 
     A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
     """
-    building = {row.stage for row in planned if row.action == "run"} & WEIGHED
+    building = {planned_stage.stage for planned_stage in planned if planned_stage.action == "run"} & WEIGHED
     if building:
         from edgedistill.models.supply import fetch_weights, require_weights
 

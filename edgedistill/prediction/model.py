@@ -192,10 +192,10 @@ def features_of_name(name: str, image_px: int, classes: int) -> Features:
     Raises:
         RecipeError: the catalogue does not have it at this size.
     """
-    sizes = sorted(px for known, px in catalogue() if known == name)
+    sizes = sorted(px for listed, px in catalogue() if listed == name)
     asked = image_px if isinstance(image_px, int) else "x".join(map(str, image_px))
     if not sizes:
-        names = sorted({known for known, _ in catalogue()})
+        names = sorted({listed for listed, _ in catalogue()})
         near = difflib.get_close_matches(name, names, n=3)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise RecipeError(

@@ -18,7 +18,7 @@ class EventLog:
     """Call it with each event: one line, flushed.
 
     Args:
-        where: a file, added to, so that a run that is taken up goes on in it; `-` is stdout.
+        where: a file, which is appended to, also by a run that is resumed; `-` is stdout.
 
     Raises:
         RunFolderError: the file cannot be written.

@@ -16,6 +16,7 @@ from edgedistill.bundles.provenance import recipe_without_paths, statement
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
 from edgedistill.config.target import load_target
+from edgedistill.config.task import task_of
 from edgedistill.core.files import sha256_of
 from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
@@ -62,6 +63,7 @@ def run(context: StageContext) -> Result:
         tolerance=_tolerance(quantized.ladder["int8"]),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
+        task=task_of(recipe.student).name,
         provenance=_provenance(context),
         documents=_documents(context, target.title),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,

@@ -72,10 +72,10 @@ def _batches(
             path = context.out / f"batch-{number:04d}.npz"
             if not path.exists():
                 _keep(path, *synthesise_batch(model, spec, settings, number, classes))
-            with np.load(path, allow_pickle=False) as kept:
-                images.append(kept["images"])
-                labels.append(kept["labels"])
-                reports.append(json.loads(str(kept["report"])))
+            with np.load(path, allow_pickle=False) as stored:
+                images.append(stored["images"])
+                labels.append(stored["labels"])
+                reports.append(json.loads(str(stored["report"])))
             show(min((number + 1) * settings.batch_size, distill.synthetic_images))
     return np.concatenate(images), np.concatenate(labels), reports
 

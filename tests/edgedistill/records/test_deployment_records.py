@@ -207,9 +207,13 @@ def test_a_value_of_another_type_is_one_line(answers, verb):
         (
             "status",
             {"releases": None},
-            "status: not of our form, or without a board.json of ours; edgedistill enrol",
+            "status: not an answer of edgedistill_device, or board.json is missing; run: edgedistill enrol",
         ),
-        ("status", {"board": None}, "status: not of our form, or without a board.json of ours; edgedistill enrol"),
+        (
+            "status",
+            {"board": None},
+            "status: not an answer of edgedistill_device, or board.json is missing; run: edgedistill enrol",
+        ),
         ("status", {"board": {"backend": "abacus"}}, f"expected one of {', '.join(BACKENDS)}, got 'abacus'"),
         ("status", {"proven": 1}, "proven: Input should be a valid boolean, got 1"),
         ("doctor", {"checks": {}}, "doctor: its checks are not of our form"),
@@ -315,7 +319,7 @@ def test_a_board_that_was_enrolled_as_a_stand_in_measures_nothing(backend, said,
 def test_a_board_is_sent_no_file_but_those_of_the_bundle(answers, name, have):
     bundle = SimpleNamespace(manifest=SimpleNamespace(files={"a": SimpleNamespace(bytes=5)}))
     want = asked("want", answers["want"] | {"files": [{"name": name, "have": have}]})
-    with pytest.raises(BoardError, match="which is no file of this bundle; refused"):
+    with pytest.raises(BoardError, match="which this bundle does not have; refused"):
         uploads_of(want, bundle)
     want = asked("want", answers["want"] | {"files": [{"name": "a", "have": 3}, {"name": "a", "have": 6}]})
     assert uploads_of(want, bundle) == [Upload("a", 5, 3), Upload("a", 5, 0)]
