@@ -149,7 +149,7 @@ def _host(device: ReportDevice, number: int) -> dict[str, Any]:
     """What the page shows of one host beside its figures."""
     memory = device.memory
     before, peak = memory.process_before_mib, memory.process_peak_mib
-    grown = None if None in (before, peak) else peak - before
+    grown = None if before is None or peak is None else peak - before
     rows = [
         ("process, resident, peak", before, peak, grown),
         (
