@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from markupsafe import Markup
 
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, short, svg_of
@@ -11,7 +12,7 @@ WORST = 30  # classes in the recall figure
 
 
 @STYLED
-def accuracy_figure(report: ReportRecord) -> str:
+def accuracy_figure(report: ReportRecord) -> Markup:
     """Top-1 with 95 % interval and balanced accuracy of the three, and the majority class."""
     figure, axes = new_figure(2.5)
     for row, (name, (colour, marker)) in enumerate(NETS.items()):
@@ -43,7 +44,7 @@ def accuracy_figure(report: ReportRecord) -> str:
 
 
 @STYLED
-def recall_figure(report: ReportRecord) -> str:
+def recall_figure(report: ReportRecord) -> Markup:
     """Recall of each class for the three networks; the ones that the student is worst at."""
     recalls = {name: value for name, value in report.student.per_class_recall.items() if value is not None}
     worst = sorted(recalls, key=recalls.__getitem__)[:WORST]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from edgedistill.records.report_speed import ReportDevice, TracedLoop
 from edgedistill.reporting.chart import (
@@ -39,7 +40,7 @@ _WIDE = 8  # longest over shortest time from which the axis is logarithmic
 
 
 @STYLED
-def histogram_figure(device: ReportDevice, number: int) -> str | None:
+def histogram_figure(device: ReportDevice, number: int) -> Markup | None:
     """Images by the time they took; None without raw samples.
 
     Args:
@@ -68,7 +69,7 @@ def histogram_figure(device: ReportDevice, number: int) -> str | None:
 
 
 @STYLED
-def trace_figure(device: ReportDevice, number: int) -> str | None:
+def trace_figure(device: ReportDevice, number: int) -> Markup | None:
     """Every timed call in its order: a drift is heat or a neighbour, a spike is the system.
 
     Where it is known when the calls began, they stand over time, with what the board told below.
