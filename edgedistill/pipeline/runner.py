@@ -12,7 +12,7 @@ from typing import Any
 
 from edgedistill.bundles.signing import require_signer
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.target import load_target
+from edgedistill.config.target import wanted_target
 from edgedistill.core import distributed
 from edgedistill.core.files import write_json
 from edgedistill.errors import EdgeDistillError, RunFolderError
@@ -91,7 +91,7 @@ def _walk(
     command: str | None,
 ) -> None:
     distributed.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
-    _, instead = executed_precision(load_target(recipe.target.device), recipe.target.precision)
+    _, instead = executed_precision(wanted_target(recipe.target), recipe.target.precision)
     if instead:
         talk.say(f"target.precision = {recipe.target.precision!r}: {instead}", "note")
     if any(stage.name == "bundle" for stage in wanted):

@@ -182,15 +182,15 @@ STAGES = (
     Stage(
         "export",
         ("data", "teacher", "distill"),
-        ("target.device", "export"),
+        ("target.device", "target.tensorrt", "export"),
         2,
         "write ONNX, prove it equals PyTorch, check it for the board's TensorRT",
     ),
     Stage(
         "quantize",
         ("data", "distill", "evaluate", "export"),
-        ("quantize", "target.device", "target.precision"),
-        4,
+        ("quantize", "target.device", "target.tensorrt", "target.precision"),
+        5,
         "compute INT8 scales and measure what each precision costs",
         gate=int8_is_good_enough,
         applies=_deploys,
@@ -200,6 +200,7 @@ STAGES = (
         ("data", "teacher", "distill", "export", "quantize", "evaluate"),
         (
             "target.device",
+            "target.tensorrt",
             "target.precision",
             "target.fps",
             "target.memory_mib",
