@@ -11,21 +11,19 @@ A trial of another teacher or of other images than the run has now is left out, 
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.config.loading import NETS, PATHS, load_recipe
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
-from edgedistill.core.files import remove, write_bytes, write_json
+from edgedistill.core.files import locked, remove, write_bytes, write_json
 from edgedistill.environment.secret_values import SIGN_COMMAND
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline.context import StageContext
@@ -138,7 +136,7 @@ class Sweep:
             return
         out = self._place(settings)
         out.mkdir(exist_ok=True)
-        with _held(out / ".lock") as ours:
+        with locked(out / ".lock", make=True, wait=False) as ours:
             if not ours:
                 self.talk.say(f"  {_words(settings)}: another process works on it")
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -271,7 +269,7 @@ class Sweep:
             place = self.folder / "trials" / str(trial.user_attrs.get("place", ""))
             if not (place / ".lock").exists():
                 continue
-            with _held(place / ".lock") as free:
+            with locked(place / ".lock", wait=False) as free:
                 if free:
                     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
@@ -321,22 +319,9 @@ def _words(settings: Settings) -> str:
     return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in settings.items())
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether the lock is ours for the block; a kill frees it."""
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
 def _optuna() -> Any:
     try:
         import optuna
-        import tomlkit  # noqa: F401
     except ImportError as error:
         raise RecipeError(f"{error.name} is missing: pip install 'edgedistill[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -20,7 +20,7 @@ def words_of(text):
 
 def test_the_rows_are_the_verbs():
     stages = {stage.name for stage in STAGES}
-    assert set(PARSERS) == set(VERBS) == stages | set(MODULES)
+    assert set(PARSERS) == set(VERBS) == stages | MODULES
     assert {name for name, verb in VERBS.items() if not verb.help} == stages - {"deploy"}
     assert sum(map(len, GROUPS.values())) == len(VERBS), "each in one group"
     trained = [name for name in GROUPS["train, one stage at a time"] if name in stages]
