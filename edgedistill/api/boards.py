@@ -270,7 +270,7 @@ def status(
         `current` and `previous` (ids, or None), `proven`, `board`, `agent`, and `releases`, a row each.
 
     Raises:
-        BoardError: it is not enrolled, or its answer is not of our form.
+        BoardError: it is not enrolled, or its answer is not one of edgedistill_device.
         SshError: the connection ended.
     """
     from edgedistill.deployment.board import connected

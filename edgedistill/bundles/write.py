@@ -86,16 +86,15 @@ def write_bundle(
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    shutil.copyfile(onnx, out / "model.onnx")
-    for typed, name in ((int8_onnx, "model_int8.onnx"), (fp16_onnx, "model_fp16.onnx")):
-        if typed is not None:
-            shutil.copyfile(typed, out / name)
+    for path, name in ((onnx, "model.onnx"), (int8_onnx, "model_int8.onnx"), (fp16_onnx, "model_fp16.onnx")):
+        if path is not None:
+            shutil.copyfile(path, out / name)
     if amax is not None:
         write_json(out / "calibration.json", amax)
-    write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
-    _write_golden(out / "golden", golden)
-    for name, text in documents.items():
+    texts = {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}
+    for name, text in texts.items():
         write_bytes(out / name, text.encode())
+    _write_golden(out / "golden", golden)
     copy_device_code(out)
     manifest = Manifest(
         VERSION,
@@ -117,13 +116,16 @@ def write_bundle(
         provenance,
         files={},
     )
-    serial = _write_numbered(out, manifest, before, key)
-    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    return _facts(out, _write_numbered(out, manifest, before, key))
+
+
+def _facts(bundle: Path, serial: int) -> dict[str, Any]:
+    sizes = [path.stat().st_size for path in bundle.rglob("*") if path.is_file()]
     return {
         "file_count": len(sizes),
         "bytes": sum(sizes),
-        "onnx_bytes": {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx"))},
-        "manifest_sha256": sha256_of(out / NAME),
+        "onnx_bytes": {path.name: path.stat().st_size for path in sorted(bundle.glob("*.onnx"))},
+        "manifest_sha256": sha256_of(bundle / NAME),
         "serial": serial,
     }
 

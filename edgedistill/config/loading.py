@@ -171,4 +171,4 @@ def _absolute(value: str, base: Path, key: str) -> str:
     try:
         return str((base / Path(value).expanduser()).resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
-        raise RecipeError(f"{key} = {value!r} is no path: {error}") from None
+        raise RecipeError(f"{key} = {value!r} is not a path: {error}") from None

@@ -92,7 +92,7 @@ def refuse_unnamed(groups: Iterable[str | None], data: DataConfig) -> None:
     if data.group_pattern is not None:
         raise DataError(
             f"data.group_pattern {data.group_pattern!r} matches none of the images' paths below the "
-            "source; mend it, or leave it out"
+            "source; correct it, or leave it out"
         )
     if data.group_column is not None:
         raise DataError(f"data.group_column {data.group_column!r} is empty in every row; fill it, or leave it out")

@@ -31,7 +31,7 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
         if (not path and table.embedded is None) or (labelled and not label):
             raise DataError(f"{table.source}, line {line}: the path or the label is empty")
         if path and "\0" in path:
-            raise DataError(f"{table.source}, line {line}: {path!r} is no path")
+            raise DataError(f"{table.source}, line {line}: {path!r} is not a path")
         split = None
         if columns.split is not None:
             split = split_of_value(row.get(columns.split) or "")

@@ -151,7 +151,7 @@ def samples_of(shard: Path, suffixes: frozenset[str], labelled: bool) -> Iterato
             for member in group:
                 ending = _split(member.name)[1]
                 if ending in fields:
-                    raise DataError(f"{shard}: two members are called {member.name}; keep one")
+                    raise DataError(f"{shard}: two members are named {member.name}; keep one")
                 fields[ending] = member
             images = [member for ending, member in fields.items() if f".{ending}" in suffixes]
             if len(images) > 1:

@@ -108,9 +108,7 @@ class Board:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        fault = (
-            f"not an answer of edgedistill_device, or board.json is missing; run: edgedistill enrol {self.machine.name}"
-        )
+        fault = f"unexpected answer, or board.json is missing; run: edgedistill enrol {self.machine.name}"
         return self._read(StatusAnswer, self.agent("status"), "status", fault)
 
     def doctor(self) -> DoctorAnswer:
@@ -120,7 +118,7 @@ class Board:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        return self._read(DoctorAnswer, self.agent("doctor"), "doctor", "its checks are not of our form")
+        return self._read(DoctorAnswer, self.agent("doctor"), "doctor", "unexpected checks")
 
     def want(self, bundle_id: str, allow_downgrade: bool = False) -> WantAnswer:
         """Check the manifest in incoming/ID; which files are left to send.
@@ -213,7 +211,7 @@ class Board:
         return f"{self.root}/releases/{bundle_id}"
 
     def _read(
-        self, form: type[Answered], answer: dict[str, Any], verb: str, fault: str = "not of our form"
+        self, form: type[Answered], answer: dict[str, Any], verb: str, fault: str = "unexpected answer"
     ) -> Answered:
         return form.from_json(answer, f"{self.machine.name}: edgedistill_device {verb}: {fault}", BoardError)
 
@@ -277,7 +275,7 @@ def checked_bench(answer: dict[str, Any], name: str) -> BenchAnswer:
             raise BoardError(
                 f"{name}: its benchmark says {key} is {str(answer[key])[:80]!r}, which are no figures"
             ) from None
-    return BenchAnswer.from_json(answer, f"{name}: edgedistill_device bench: not of our form", BoardError)
+    return BenchAnswer.from_json(answer, f"{name}: edgedistill_device bench: unexpected answer", BoardError)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def matcher_between(kind: str, pairs: Sequence[Pair], seed: int) -> nn.Module:
         RecipeError: no such kind, no pair, or attention on a map of 1x1.
     """
     if kind not in MATCHERS:
-        raise RecipeError(f"no loss on maps is called {kind!r}; there are: {', '.join(MATCHERS)}")
+        raise RecipeError(f"there is no loss on maps {kind!r}; there are: {', '.join(MATCHERS)}")
     if not pairs:
         raise RecipeError(f"{kind} needs at least one pair of taps, got none")
     with torch.random.fork_rng(devices=[]):

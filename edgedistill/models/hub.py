@@ -132,4 +132,6 @@ def _refuse_altered_blobs(name: str) -> None:
         cached = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
         blob = Path(cached).resolve() if isinstance(cached, str) else None
         if blob and re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
-            raise WeightsError(f"{cached} has not the SHA-256 that the hub gave it; remove {blob} and fetch it again")
+            raise WeightsError(
+                f"{cached} does not have the SHA-256 that the hub gave; remove {blob} and fetch it again"
+            )

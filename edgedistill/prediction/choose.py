@@ -122,7 +122,8 @@ def choose(
     refuse_unless_fitted(target, executed)
     if memory_mib is not None and board.memory is None:
         raise RecipeError(
-            f"what the libraries take on {target} is not published, so a memory budget cannot be checked; leave it out"
+            f"the memory of the libraries on {target} is not published, so a memory budget cannot be checked; "
+            "leave it out"
         )
     verdicts = {row["model"]: row["preflight"].get(board.tensorrt) for row in stored()["rows"]}
     candidates, learned = [], factor_of(target)

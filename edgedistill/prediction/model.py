@@ -189,7 +189,7 @@ def is_file(model: Path | str) -> bool:
 
 
 def counted_px(name: str, image_px: int | tuple[int, int]) -> int:
-    """The size, which the catalogue has of this network.
+    """Check that the catalogue has this network at this size, and return the size.
 
     Raises:
         RecipeError: it has not.

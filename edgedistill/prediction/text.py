@@ -45,7 +45,7 @@ def text_from_prediction(prediction: Prediction) -> str:
 def _memory(prediction: Prediction) -> str:
     own = f"engine and context {prediction.network_mib:.0f} MiB"
     if prediction.memory_mib is None:
-        return f"{own}; what the libraries take on this board is not published (estimate)"
+        return f"{own}; the memory of the libraries on this board is not published (estimate)"
     return (
         f"about {prediction.memory_mib:.0f} MiB when built without cuBLAS and cuDNN, "
         f"{prediction.memory_with_libraries_mib:.0f} with; {own} (estimate)"

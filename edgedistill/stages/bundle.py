@@ -69,14 +69,12 @@ def run(context: StageContext) -> Result:
         documents=_documents(context, target.title),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
-    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in values["onnx_bytes"].items())
-    context.talk.say(f"  {sizes}; the whole bundle {values['bytes'] / 1e6:.1f} MB")
     signature = _signature(context, bundle)
+    record = BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested)
+    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in record.onnx_bytes.items())
+    context.talk.say(f"  {sizes}; the whole bundle {record.bytes / 1e6:.1f} MB")
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
-    return Result(
-        BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested),
-        tuple(name for name in names if name.startswith("bundle/")),
-    )
+    return Result(record, tuple(name for name in names if name.startswith("bundle/")))
 
 
 def _fp16(context: StageContext, quantized: QuantizationRecord) -> Path | None:

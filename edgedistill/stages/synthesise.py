@@ -23,7 +23,7 @@ from edgedistill.records.result import Result
 from edgedistill.records.training import SynthesisRecord
 from edgedistill.training.fit import device_of, spec_for
 
-MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not know them for what they are
+MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not recognise them
 
 
 def run(context: StageContext) -> Result:
@@ -35,7 +35,7 @@ def run(context: StageContext) -> Result:
     wanted = float(np.average([r["wanted_fraction"] for r in reports], weights=[r["images"] for r in reports]))
     if wanted < MIN_WANTED_FRACTION:
         raise TrainingError(
-            f"the teacher takes {wanted:.0%} of the synthesised images for what they should be, "
+            f"the teacher assigns {wanted:.0%} of the synthesised images to their intended class, "
             f"expected {MIN_WANTED_FRACTION:.0%}; raise distill.synthetic_steps, or validate the "
             "teacher"
         )

@@ -105,7 +105,7 @@ def go_back(state: State, steps_per_epoch: int, wrong: str, batch_files: Sequenc
     if state.went_back is not None:
         raise TrainingError(
             f"the {wrong} again, with {LR_AFTER:g} of the learning rate since step "
-            f"{state.went_back.to_step}; lower peak_lr, or mend images and labels: {look}"
+            f"{state.went_back.to_step}; lower peak_lr, or correct images and labels: {look}"
         )
     first = state.step - state.step % steps_per_epoch
     state.went_back = WentBack(
