@@ -135,7 +135,7 @@ def _split_column(table: Table, data: DataConfig) -> str | None:
 
 
 def refuse_split(source: Path, line: int, column: str, value: str | None) -> DataError:
-    """For a value of the split column that names no split."""
+    """The error for a value of the split column that names no split."""
     accepted = "; ".join(f"{split}: {', '.join(words)}" for split, words in WORDS.items())
     return DataError(
         f"{source}, line {line}: the column {column!r} says {value or ''!r}; expected one of {accepted} (in any case); "

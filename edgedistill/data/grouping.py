@@ -112,7 +112,7 @@ def summary_of_groups(scanned: Scan, grouped: Grouping) -> NamedGroups:
 
 
 def lines_of_groups(summary: NamedGroups, images: int) -> list[str]:
-    """What a person should know of the groups that were named, from `summary_of_groups`.
+    """Lines for people on the groups that were named, from `summary_of_groups`.
 
     Args:
         images: all labelled ones.

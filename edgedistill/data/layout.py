@@ -1,4 +1,4 @@
-"""What a folder that people have is: splits, classes, tables, and what belongs to what.
+"""Recognise the layout of a user's folder: splits, classes, tables, and which belong together.
 
 Used by `new` alone; what it finds is written into the recipe, and stage `data` reads just that.
 """
@@ -120,7 +120,7 @@ def _take_splits(root: Path, places: dict[str, Path], layout: Layout) -> None:
 
 
 def _is_unlabelled(source: Path, train: Path | None) -> bool:
-    """Whether images lie in one folder that is no class of the training images, as in test/unknown/."""
+    """Whether all images are in one folder that is not a class of the training images, as in test/unknown/."""
     if not source.is_dir() or train is None or not train.is_dir():
         return False
     names = [below.name for below in folders_in(source) if has_images(below)]
@@ -159,7 +159,7 @@ def _source_in(place: Path, layout: Layout, root_too: bool = True) -> Path | Non
 
 
 def _say_siblings(root: Path, places: dict[str, Path], layout: Layout) -> None:
-    """A train folder was named alone, and its val and test lie beside it."""
+    """Note val and test folders beside a train folder that was named alone."""
     named = split_of_name(root.name if root.is_dir() else root.stem)
     if named is None or named.split != "train" or not root.parent.is_dir() or "split_column" in layout.keys:
         return

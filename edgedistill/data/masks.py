@@ -35,12 +35,12 @@ def is_left_out(path: Path, source: Path, patterns: Iterable[str]) -> bool:
 
 
 def is_pool(name: str) -> bool:
-    """Whether a folder is called as a pool of images without labels: unlabelled, Unlabeled Images."""
+    """Whether a folder's name means a pool of images without labels: unlabelled, Unlabeled Images."""
     return re.sub(r"[\W_]|images?$", "", name.lower()) in POOLS
 
 
 def annotation_folders(images: dict[Path, list[Path]]) -> dict[Path, str]:
-    """Class folders that are none, and why.
+    """Folders among the class folders that are not classes, each with the reason.
 
     Args:
         images: folder -> images below it.

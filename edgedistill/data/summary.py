@@ -109,7 +109,7 @@ def _spread(values: np.ndarray) -> Spread:
 
 
 def lines_from_summary(summary: DataSummary) -> list[str]:
-    """What a person should know of the images, a line at a time."""
+    """Lines for people on the images."""
     counts, classes = summary.counts, summary.classes
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
     lines = [
@@ -208,7 +208,7 @@ def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[st
 
 
 def line_from_pool(summary: DataSummary) -> str:
-    """What a person should know of the unlabelled pool."""
+    """A line for people on the unlabelled pool."""
     line = (
         f"pool: {summary.pool_images} images without labels; left out: "
         f"{summary.pool_dropped_copies} copies of labelled images, "

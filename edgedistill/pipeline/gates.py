@@ -1,4 +1,4 @@
-"""What an artifact must reach before anything is built on it.
+"""Minimum requirements of an artifact before later stages use it.
 
 Apart from the stages, so that a gate can be changed without making the artifact again, and is checked
 again of an artifact that is up to date.
@@ -52,7 +52,7 @@ def better_teacher(trained: TeacherRecord, epochs: int) -> str:
 
 
 def _refuse_another_order(trained: TeacherRecord) -> None:
-    """A head that was not trained here: validation images show whether its class order is the data's."""
+    """Check a head that was not trained here: validation images show whether its class order is the data's."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 

@@ -1,4 +1,4 @@
-"""What a run will do before it does it: which stages are redone, which are kept, and why."""
+"""The plan of a run: which stages are redone, which are kept, and why."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def plan_stages(
 
 
 def text_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
-    """A line for neighbours with one fate, with the seconds that they took the last time."""
+    """A line for consecutive stages with the same action, with the seconds that they took last time."""
     lines = [f"plan for {run_dir}"]
     for (action, reason), group in itertools.groupby(
         planned, lambda planned_stage: (planned_stage.action, planned_stage.reason)

@@ -129,12 +129,12 @@ class RunFolder:
         return None
 
     def forget_begun(self, stage: str, inputs: dict[str, Any]) -> None:
-        """Of a fresh artifact: remove a redoing that was asked for and killed."""
+        """Remove what a killed `--force` left beside an artifact that is up to date."""
         if self.is_begun(stage, inputs):
             shutil.rmtree(self.path / f"{stage}.partial", ignore_errors=True)
 
     def is_begun(self, stage: str, inputs: dict[str, Any]) -> bool:
-        """Whether an interrupted run with the same inputs left work that `begin` takes up."""
+        """Whether an interrupted run with the same inputs left work that `begin` resumes."""
         return _json_or_none(self.path / f"{stage}.partial" / _INPUTS) == inputs
 
     def begin(self, stage: str, inputs: dict[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""Walk the stage table: skip what is fresh, redo what is not, stop at the first refusal."""
+"""Run the stage table: skip stages that are up to date, redo the others, stop at the first refusal."""
 
 from __future__ import annotations
 
@@ -139,14 +139,14 @@ def _why_stopped(error: BaseException) -> str:
 
 
 def _require_signer(recipe: Recipe, run: RunFolder) -> None:
-    """Now, and not after hours of training; a bundle that was made needs its key no more."""
+    """Check the signing key before the training; a finished bundle no longer needs it."""
     deploy = recipe.deploy
     if deploy.sign_key is not None and not run.folder("bundle").exists():
         require_signer(deploy.sign_key, deploy.sign_command)
 
 
 def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> float:
-    """Names and weights of the networks that will be built: now, and not after hours of training.
+    """Check names and weights of the networks that will be built before hours of training, not after them.
 
     A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
 
@@ -167,7 +167,7 @@ def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | No
 
 
 def _load_torch(talk: Talk) -> float:
-    """Import PyTorch, which takes seconds, and say so meanwhile.
+    """Import PyTorch, which takes seconds, and show that meanwhile.
 
     Returns:
         The seconds; 0 where it was imported before.
@@ -182,7 +182,7 @@ def _load_torch(talk: Talk) -> float:
 def _why(
     stage: Stage, recipe: Recipe, run: RunFolder, force: tuple[str, ...], sources: Any
 ) -> tuple[dict[str, Any], str | None]:
-    """What a stage's artifact is to be made from, and why the one that is there will not do."""
+    """What a stage's artifact is to be made from, and why the existing artifact is not up to date."""
     inputs = inputs_of(stage, recipe, run, sources)
     reason = "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
     if reason is None:

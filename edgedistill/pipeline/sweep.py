@@ -124,7 +124,7 @@ class Sweep:
         self._train(study, study.ask(self._distributions()), settings)
 
     def _train(self, study: Any, trial: Any, settings: Settings) -> None:
-        """One training, told to the study epoch by epoch; pruned when below the median."""
+        """One training, reported to the study after each epoch; pruned when below the median."""
         import optuna
 
         from edgedistill.models.build import parameter_count
