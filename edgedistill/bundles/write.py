@@ -47,6 +47,7 @@ def write_bundle(
     *,
     onnx: Path,
     int8_onnx: Path | None,
+    fp16_onnx: Path | None,
     amax: dict[str, float] | None,
     classes: list[str],
     preprocess: Preprocess,
@@ -65,6 +66,8 @@ def write_bundle(
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
     Args:
+        int8_onnx: Q/DQ file.
+        fp16_onnx: the network typed in FP16, for a TensorRT without precision flags.
         golden: what the board is compared with.
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
@@ -74,7 +77,7 @@ def write_bundle(
         key: what will sign it, whose serials rise; None when nothing does.
 
     Returns:
-        file_count, bytes, manifest_sha256, serial.
+        file_count, bytes, onnx_bytes (of each ONNX file), manifest_sha256, serial.
 
     Raises:
         BundleError: what was written does not agree with its own manifest, or its serial does not rise.
@@ -82,8 +85,9 @@ def write_bundle(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     shutil.copyfile(onnx, out / "model.onnx")
-    if int8_onnx is not None:
-        shutil.copyfile(int8_onnx, out / "model_int8.onnx")
+    for typed, name in ((int8_onnx, "model_int8.onnx"), (fp16_onnx, "model_fp16.onnx")):
+        if typed is not None:
+            shutil.copyfile(typed, out / name)
     if amax is not None:
         write_json(out / "calibration.json", amax)
     write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
@@ -115,6 +119,7 @@ def write_bundle(
     return {
         "file_count": len(sizes),
         "bytes": sum(sizes),
+        "onnx_bytes": {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx"))},
         "manifest_sha256": sha256_of(out / NAME),
         "serial": serial,
     }

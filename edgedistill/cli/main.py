@@ -8,33 +8,14 @@ Nothing heavy is imported before a verb runs.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import select
 import shlex
 import sys
+from collections.abc import Container
 
 from edgedistill._version import __version__
-from edgedistill.cli import (
-    bench,
-    bundle,
-    check,
-    choose,
-    compare,
-    completion,
-    deploy,
-    doctor,
-    enrol,
-    estimate,
-    keys,
-    new,
-    predict,
-    quickstart,
-    rollback,
-    run,
-    status,
-    students,
-    sweep,
-)
 from edgedistill.cli.verbs import VERBS, GroupedHelp, add_verb, unknown_verb
 from edgedistill.core.text import printable, printable_lines
 from edgedistill.environment.secret_values import passphrase_taken, without_secrets
@@ -46,31 +27,37 @@ from edgedistill.errors import (
     is_out_of_memory,
 )
 
-MODULES = {
-    "quickstart": quickstart,
-    "new": new,
-    "run": run,
-    "doctor": doctor,
-    "completion": completion,
-    "bundle": bundle,
-    "deploy": deploy,
-    "sweep": sweep,
-    "predict": predict,
-    "compare": compare,
-    "check": check,
-    "students": students,
-    "choose": choose,
-    "estimate": estimate,
-    "enrol": enrol,
-    "status": status,
-    "rollback": rollback,
-    "bench": bench,
-    "keys": keys,
-}  # the other verbs are stages, which `run` runs one at a time
+MODULES = frozenset(
+    (
+        "quickstart",
+        "new",
+        "run",
+        "doctor",
+        "completion",
+        "bundle",
+        "deploy",
+        "sweep",
+        "predict",
+        "compare",
+        "check",
+        "students",
+        "choose",
+        "estimate",
+        "enrol",
+        "status",
+        "rollback",
+        "bench",
+        "keys",
+    )
+)  # verbs with a module of their own; the others are stages, which `run` runs one at a time
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All verbs and options, without importing torch."""
+def build_parser(with_options: Container[str] = VERBS) -> argparse.ArgumentParser:
+    """All verbs, without importing torch.
+
+    Args:
+        with_options: verbs whose module is imported, and whose options are added. One process parses one verb.
+    """
     from edgedistill.pipeline.table import STAGES
 
     parser = argparse.ArgumentParser(
@@ -83,9 +70,11 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", title="verbs")
     stages = {stage.name for stage in STAGES}
     for name in VERBS:
-        verb, module = add_verb(verbs, name), MODULES.get(name, run)
-        module.options(verb)
-        verb.set_defaults(call=module.run)
+        verb = add_verb(verbs, name)
+        if name in with_options:
+            module = importlib.import_module(f"edgedistill.cli.{name if name in MODULES else 'run'}")
+            module.options(verb)
+            verb.set_defaults(call=module.run)
         if name in stages:
             verb.set_defaults(stage=name)
     return parser
@@ -142,14 +131,24 @@ def _run(argv: list[str] | None) -> int:
 
 def _parsed(argv: list[str]) -> argparse.Namespace:
     """The options; wrong usage ends with exit code 2."""
-    parser = build_parser()
+    parser = build_parser(_verbs_in(argv))
     if argv and argv[0] not in VERBS and not argv[0].startswith("-"):
         parser.error(printable(unknown_verb(argv[0])))
-    try:
-        predict.refuse_old_form(argv)
-    except UsageError as error:
-        parser.error(str(error))
+    if argv[:1] == ["predict"]:
+        from edgedistill.cli.predict import refuse_old_form
+
+        try:
+            refuse_old_form(argv)
+        except UsageError as error:
+            parser.error(str(error))
     return parser.parse_args(argv)
+
+
+def _verbs_in(argv: list[str]) -> Container[str]:
+    """Verbs whose options are needed to parse these words: one, or none for the help of all."""
+    if argv and argv[0] in {*VERBS, "-h", "--help", "--version"}:
+        return argv[:1]
+    return VERBS
 
 
 def _reader_is_gone() -> bool:

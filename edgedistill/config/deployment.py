@@ -38,6 +38,8 @@ class TargetConfig(Section):
 
     device: str = "jetson-nano"
     """a file in edgedistill/targets, without .toml"""
+    tensorrt: str | None = None
+    """release that the board has, like "11.4", where its JetPack is another than the target's file assumes"""
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
     """asked for; the report says what the board will really execute"""
     fps: Positive | None = None

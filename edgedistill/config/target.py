@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from edgedistill.config.base import Positive, Section
+from edgedistill.config.deployment import TargetConfig
 from edgedistill.config.faults import fault_line
 from edgedistill.core.text import printable
 from edgedistill.errors import RecipeError
@@ -29,6 +30,7 @@ class Release:
         operators: column of operators.csv.
         opset_max: documented limit of the parser.
         ir_max: IR version of the ONNX release that the parser was built with.
+        typed: it has no precision flags and computes each tensor in the type that the ONNX file gives it.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Release:
     operators: str
     opset_max: int
     ir_max: int
+    typed: bool = False
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -163,6 +166,11 @@ class Target(Section):
         """Whether its TensorRT takes weights stored as INT8; the releases 8 refuse them."""
         return int(self.tensorrt.partition(".")[0] or 0) >= 10
 
+    @property
+    def typed(self) -> bool:
+        """Whether its TensorRT takes its types from the file alone, so that FP16 needs a file of its own."""
+        return self.release is not None and self.release.typed
+
 
 @cache
 def releases() -> dict[str, Release]:
@@ -193,6 +201,18 @@ def load_target(name: str, tensorrt: str | None = None) -> Target:
         raise RecipeError(f"target {name!r} is unknown; {meant}known: {', '.join(target_names())}")
     target = _stored(name)
     return target.model_copy(update={"tensorrt": tensorrt}) if tensorrt else target
+
+
+def wanted_target(wanted: TargetConfig) -> Target:
+    """The board that a recipe names, with the TensorRT that it names.
+
+    Raises:
+        RecipeError: as `load_target`; the board has no TensorRT, and the recipe names one.
+    """
+    target = load_target(wanted.device, wanted.tensorrt)
+    if wanted.tensorrt and target.backend != DEFAULT:
+        raise RecipeError(f"target.tensorrt = {wanted.tensorrt!r}: {target.title} has no TensorRT; leave it out")
+    return target
 
 
 @cache

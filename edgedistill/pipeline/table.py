@@ -6,8 +6,7 @@ Importing this module is cheap: a stage's own module is imported when the stage 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgedistill.pipeline.gates import int8_is_good_enough, teacher_is_good_enough
 from edgedistill.records.layout import SWEEP
@@ -16,8 +15,7 @@ if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
     from edgedistill.config.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One row.
 
     Attributes:
@@ -44,6 +42,7 @@ class Stage:
 
 
 WEIGHED = frozenset(("teacher", "baseline", "assist", "distill"))  # start from weights that the recipe names
+WITHOUT_TORCH = frozenset(("bundle", "deploy", "report"))  # the modules of all others import PyTorch
 _TRAINING = ("augment", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
 _SCHEDULE = (
     "distill.epochs",
@@ -183,15 +182,15 @@ STAGES = (
     Stage(
         "export",
         ("data", "teacher", "distill"),
-        ("target.device", "export"),
+        ("target.device", "target.tensorrt", "export"),
         2,
         "write ONNX, prove it equals PyTorch, check it for the board's TensorRT",
     ),
     Stage(
         "quantize",
         ("data", "distill", "evaluate", "export"),
-        ("quantize", "target.device", "target.precision"),
-        4,
+        ("quantize", "target.device", "target.tensorrt", "target.precision"),
+        5,
         "compute INT8 scales and measure what each precision costs",
         gate=int8_is_good_enough,
         applies=_deploys,
@@ -201,6 +200,7 @@ STAGES = (
         ("data", "teacher", "distill", "export", "quantize", "evaluate"),
         (
             "target.device",
+            "target.tensorrt",
             "target.precision",
             "target.fps",
             "target.memory_mib",

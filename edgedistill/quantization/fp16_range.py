@@ -13,13 +13,14 @@ import numpy as np
 import onnx
 
 from edgedistill.errors import QuantizeError
+from edgedistill.quantization.half import LARGEST
 from edgedistill.quantization.observe import Observer, Plan, pieces, plan_of, shaped
 from edgedistill.records.quantization import Fp16Finding
 
-LARGEST, CLOSE = 65504.0, 16000.0  # of float16; from where a warning is due
+CLOSE = 16000.0  # from where a warning is due
 TOLD = 5  # overflows that are told one by one
 LOOKED_AT = 32  # images of which every tensor is looked at, those without a histogram too
-_MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
+MEANS = {"ReduceMean", "GlobalAveragePool", "AveragePool"}
 
 
 def largest_of_every_tensor(path: Path, image: Callable[[int], np.ndarray], count: int) -> dict[str, float]:
@@ -77,8 +78,8 @@ def fp16_findings(path: Path, largest: dict[str, float]) -> list[Fp16Finding]:
                 )
             )
     for node in model.graph.node:
-        if node.op_type in _MEANS and node.input[0] in largest:
-            elements = _summed(node, shapes)
+        if node.op_type in MEANS and node.input[0] in largest:
+            elements = summed(node, shapes)
             value = largest[node.input[0]] * elements
             if value > LARGEST:
                 rows.append(
@@ -107,7 +108,8 @@ def lines_from_findings(findings: list[Fp16Finding]) -> list[str]:
     return lines
 
 
-def _summed(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
+def summed(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
+    """Elements that a mean sums up for one output."""
     kernel = next((list(a.ints) for a in node.attribute if a.name == "kernel_shape"), None)
     if kernel:
         return prod(kernel)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgedistill.config.target import load_target
+from edgedistill.config.target import wanted_target
 from edgedistill.config.task import task_of
 from edgedistill.config.training import TrainingConfig
 from edgedistill.core.files import remove
@@ -89,7 +89,7 @@ def trained_for_int8(
     onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, {})
     ranges = ranges_from_model(trained, image, count, quantize.threshold, quantize.percentile)
     challenger = folder / "retrained_int8.onnx"
-    qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=load_target(recipe.target.device).int8_weights)
+    qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=wanted_target(recipe.target).int8_weights)
     steps = {}
     for name, path in (("before", int8), ("after", challenger)):
         with OnnxSession(path) as session:

@@ -14,6 +14,8 @@ class BundleRecord(ArtifactRecord):
 
     file_count: int
     bytes: int
+    onnx_bytes: dict[str, int] = {}
+    """Size of each ONNX file, by name; absent of older releases."""
     manifest_sha256: str
     serial: int
     """Larger than that of every bundle made before."""

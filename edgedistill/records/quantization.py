@@ -97,6 +97,33 @@ class WidestRange(Record):
     amax: Number
 
 
+class TypedFile(Record):
+    """An ONNX file with its precision typed in, for a TensorRT without precision flags, and its proof.
+
+    ONNX Runtime computes it with every rounding to FP16, on validation images and then training images.
+    """
+
+    precision: Literal["fp16", "int8"]
+    passed: bool
+    """Only then it is in the bundle."""
+    why: str
+    """Why it did not pass, or ""."""
+    limit: Number
+    """Of `max_relative_logit_difference`."""
+    images: int = 0
+    max_relative_logit_difference: Number | None = None
+    """Largest difference of a logit from float, over the largest logit; None where it is not finite."""
+    agreement_fraction: Fraction | None = None
+    """Share of the images with the same class as float."""
+    ties: int = 0
+    """Images whose two largest float logits are closer than FP16's step at the largest logit."""
+    other_class: int = 0
+    """Images of another class than float's, ties left out."""
+    float32_layers: list[str] = []
+    """Layers that stay float32, by their first output."""
+    file_bytes: int | None = None
+
+
 class QuantizationRecord(ArtifactRecord):
     """INT8 ranges, and what each precision costs."""
 
@@ -119,4 +146,6 @@ class QuantizationRecord(ArtifactRecord):
     """Why the two differ, or ""."""
     int8_file_bytes: int
     fp16_file_bytes: int
+    typed: list[TypedFile] = []
+    """For a target whose TensorRT takes its types from the file; empty for others, and absent of older releases."""
     widest_range: WidestRange

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.target import load_target
+from edgedistill.config.target import load_target, wanted_target
 from edgedistill.config.values import size_text
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.prediction.model import predict
@@ -75,7 +75,7 @@ def target_of(quantized: QuantizationRecord, recipe: Recipe) -> ReportTarget:
     """The board that the recipe names: asked precision, executed precision, budget."""
     return ReportTarget(
         name=recipe.target.device,
-        title=load_target(recipe.target.device).title,
+        title=wanted_target(recipe.target).title,
         requested=quantized.requested,
         executed=quantized.executed,
         reason=quantized.reason,

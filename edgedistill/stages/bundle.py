@@ -15,7 +15,7 @@ from edgedistill.bundles.model_card import model_card
 from edgedistill.bundles.provenance import recipe_without_paths, statement
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
-from edgedistill.config.target import load_target
+from edgedistill.config.target import wanted_target
 from edgedistill.core.files import sha256_of
 from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
@@ -24,7 +24,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
 from edgedistill.records.evaluation import EvaluationRecord
-from edgedistill.records.layout import AMAX, INT8, STUDENT, WEIGHTS
+from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TYPED_INT8, WEIGHTS
 from edgedistill.records.quantization import LadderStep, QuantizationRecord
 from edgedistill.records.result import Result
 from edgedistill.records.training import DistillRecord
@@ -46,11 +46,12 @@ def run(context: StageContext) -> Result:
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
     quantized, fps = context.read(QuantizationRecord), recipe.target.fps
-    bundle, target = context.out / "bundle", load_target(recipe.target.device)
+    bundle, target = context.out / "bundle", wanted_target(recipe.target)
     values = write_bundle(
         bundle,
         onnx=model,
-        int8_onnx=context.file("quantize", INT8),
+        int8_onnx=_int8(context, quantized),
+        fp16_onnx=_fp16(context, quantized),
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
         classes=images.classes,
         preprocess=spec,
@@ -66,12 +67,26 @@ def run(context: StageContext) -> Result:
         documents=_documents(context, target.title),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
+    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in values["onnx_bytes"].items())
+    context.talk.say(f"  {sizes}; the whole bundle {values['bytes'] / 1e6:.1f} MB")
     signature = _signature(context, bundle)
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
     return Result(
         BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested),
         tuple(name for name in names if name.startswith("bundle/")),
     )
+
+
+def _fp16(context: StageContext, quantized: QuantizationRecord) -> Path | None:
+    """The file that a TensorRT without precision flags builds FP16 from; others make FP16 of the float file."""
+    has_proof = any(file.precision == "fp16" and file.passed for file in quantized.typed)
+    return context.file("quantize", FP16) if has_proof else None
+
+
+def _int8(context: StageContext, quantized: QuantizationRecord) -> Path:
+    """The Q/DQ file: with FP16 around it where that is proved."""
+    has_proof = any(file.precision == "int8" and file.passed for file in quantized.typed)
+    return context.file("quantize", TYPED_INT8 if has_proof else INT8)
 
 
 def _tolerance(int8: LadderStep) -> dict[str, float]:
@@ -81,7 +96,10 @@ def _tolerance(int8: LadderStep) -> dict[str, float]:
 
 def _documents(context: StageContext, title: str) -> dict[str, str]:
     """For people: they travel in the bundle, and the board reads none of them."""
-    made = {"model.onnx": context.file("export", STUDENT), "model_int8.onnx": context.file("quantize", INT8)}
+    quantized = context.read(QuantizationRecord)
+    made = {"model.onnx": context.file("export", STUDENT), "model_int8.onnx": _int8(context, quantized)}
+    fp16 = _fp16(context, quantized)
+    made |= {} if fp16 is None else {"model_fp16.onnx": fp16}
     of = {
         "images.csv": context.file("data", "images.csv"),
         "teacher weights": context.file("teacher", WEIGHTS),
@@ -91,7 +109,7 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
         context.recipe,
         title,
         context.read(EvaluationRecord),
-        context.read(QuantizationRecord),
+        quantized,
         context.read(DistillRecord).training_images,
     )
     provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)

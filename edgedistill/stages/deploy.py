@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedistill.config.target import load_target
+from edgedistill.config.target import wanted_target
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import SignedBundle, Wanted, deploy, signed_bundle
 from edgedistill.deployment.local import LOCAL, verify_and_bench
@@ -31,7 +31,7 @@ def run(context: StageContext) -> Result:
     hosts: list[BoardDeployment | TimedBundle] = []
     for host in wanted.hosts:
         if host == LOCAL:
-            backend = backend_here(load_target(context.recipe.target.device)).name
+            backend = backend_here(wanted_target(context.recipe.target)).name
             hosts.append(verify_and_bench(folder, wanted.bench_runs, backend=backend))
         elif bundle is not None:
             hosts.append(_on_board(context, host, bundle))

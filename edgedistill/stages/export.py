@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.config.target import load_target
+from edgedistill.config.target import wanted_target
 from edgedistill.core.files import sha256_of
 from edgedistill.errors import PreflightError
 from edgedistill.models.weights import load_weights
@@ -30,7 +30,7 @@ PROBE_IMAGES = 32
 
 def run(context: StageContext) -> Result:
     images = open_images(context)
-    target = load_target(context.recipe.target.device)
+    target = wanted_target(context.recipe.target)
     frames = np.concatenate(list(images.frames("val")))[:PROBE_IMAGES]
     networks: dict[str, Any] = {}
     for name, stage, file in (("student", "distill", STUDENT), ("teacher", "teacher", TEACHER)):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedistill.config.target import load_target
+from edgedistill.config.target import Target, wanted_target
 from edgedistill.config.task import task_of
-from edgedistill.core.files import write_json
+from edgedistill.core.files import remove, write_json
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
@@ -16,14 +16,15 @@ from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.quantization.accuracy import ladder_of
-from edgedistill.quantization.fp16 import fp16_from_onnx
+from edgedistill.quantization.fp16 import fp16_from_onnx, logits_in_fp16
 from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_tensor, lines_from_findings
 from edgedistill.quantization.mixed_precision import RANKED_ON, fewest_float_layers, sensitivity
 from edgedistill.quantization.qad import Inputs, trained_for_int8
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
-from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TEST_LOGITS, WEIGHTS
-from edgedistill.records.quantization import Int8Gate, LayerSensitivity, QuantizationRecord, WidestRange
+from edgedistill.quantization.typed import IMAGES, FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
+from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TEST_LOGITS, TYPED_INT8, WEIGHTS
+from edgedistill.records.quantization import Int8Gate, LayerSensitivity, QuantizationRecord, TypedFile, WidestRange
 from edgedistill.records.result import Result
 from edgedistill.training.images import Images
 from edgedistill_calibration.select import choose
@@ -34,7 +35,7 @@ CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told
 
 def run(context: StageContext) -> Result:
     recipe = context.recipe
-    images, target = open_images(context), load_target(recipe.target.device)
+    images, target = open_images(context), wanted_target(recipe.target)
     model = context.file("export", STUDENT)
     spec = preprocess_from_onnx(model)
     chosen = _choose(context, images)
@@ -60,7 +61,6 @@ def run(context: StageContext) -> Result:
     ranked_on = np.concatenate([image(number) for number in range(min(RANKED_ON, len(chosen)))])
     gate = _gate(context, images, model, ranges.kept, ranked_on)
     qdq_from_onnx(model, ranges.kept, context.out / INT8, gate.kept_float or (), target.int8_weights)
-    fp16_from_onnx(model, context.out / FP16)
     retrained = None
     if recipe.quantize.qad_epochs:
         student, _ = load_weights(context.file("distill", WEIGHTS))
@@ -70,11 +70,11 @@ def run(context: StageContext) -> Result:
             passed = None if limit is None else retrained.after.drop_points <= limit
             gate = gate.model_copy(update={"kept_float": [], "passed": passed})
 
+    typed = _typed(context, images, model, largest, target)
     stored = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
-    files = {"onnx": model, "fp16": context.out / FP16, "int8": context.out / INT8}
-    logits = {"float": stored["student"], **_test_logits(context, files, Inputs(images, "test", spec))}
+    logits = {"float": stored["student"], **_test_logits(context, model, Inputs(images, "test", spec), typed)}
     np.savez(context.out / TEST_LOGITS, **logits)
-    executed, reason = executed_precision(target, recipe.target.precision)
+    executed, reason = _executed(target, recipe.target.precision, typed)
     widest = max(ranges.kept, key=ranges.kept.__getitem__)
     return Result(
         QuantizationRecord(
@@ -90,16 +90,51 @@ def run(context: StageContext) -> Result:
             int8_file_bytes=(context.out / INT8).stat().st_size,
             fp16_file_bytes=(context.out / FP16).stat().st_size,
             widest_range=WidestRange(tensor=widest, amax=ranges.kept[widest]),
+            typed=typed,
         ),
-        (AMAX, CHOSEN, INT8, FP16, TEST_LOGITS),
+        (AMAX, CHOSEN, INT8, FP16, TEST_LOGITS, *(name for name in (TYPED_INT8,) if (context.out / name).is_file())),
     )
 
 
-def _test_logits(context: StageContext, files: dict[str, Path], inputs: Inputs) -> dict[str, np.ndarray]:
-    """Name of the file -> (n, classes) float32."""
+def _typed(
+    context: StageContext, images: Images, model: Path, largest: dict[str, float], target: Target
+) -> list[TypedFile]:
+    """The FP16 file, and what a TensorRT without precision flags builds from: proved, or not shipped."""
+    if not target.typed:
+        fp16_from_onnx(model, context.out / FP16)
+        return []
+    spec = preprocess_from_onnx(model)
+    proof = Proof(model, FirstOf(IMAGES, Inputs(images, "val", spec), Inputs(images, "train", spec)))
+    made = [
+        typed_fp16(proof, largest, context.out / FP16),
+        typed_int8(proof, context.out / INT8, largest, context.out / TYPED_INT8),
+    ]
+    for file in made:
+        context.talk.say(f"  {line_from_typed(file)}", "" if file.passed else "note")
+        if not file.passed and file.precision == "int8":
+            remove(context.out / TYPED_INT8)
+    return made
+
+
+def _executed(target: Target, requested: str, typed: list[TypedFile]) -> tuple[str, str]:
+    """(precision that the board will compute in, why it is not what was asked, or "")."""
+    executed, reason = executed_precision(target, requested)
+    failed = next((file for file in typed if file.precision == "fp16" and not file.passed), None)
+    if executed == "fp16" and failed is not None:
+        return "fp32", f"the FP16 file did not pass its proof, so it is served as FP32: {failed.why}"
+    return executed, reason
+
+
+def _test_logits(context: StageContext, model: Path, inputs: Inputs, typed: list[TypedFile]) -> dict[str, np.ndarray]:
+    """Precision -> (n, classes) float32 of the file that the board builds from."""
     logits = {}
+    has_typed = any(file.precision == "int8" and file.passed for file in typed)
+    files = {"onnx": model, "fp16": context.out / FP16, "int8": context.out / (TYPED_INT8 if has_typed else INT8)}
     for name, path in files.items():
         context.talk.say(f"  test images through {path.name}")
+        if path.name in (FP16, TYPED_INT8):
+            logits[name] = logits_in_fp16(path, inputs)
+            continue
         with OnnxSession(path) as session:
             logits[name] = session.logits(inputs)
     return logits

@@ -5,13 +5,16 @@ computes the result. INT8: each layer whose tensors all have a range reads its a
 QuantizeLinear and DequantizeLinear of that range, and its weights are rounded to 127 levels a row; a layer
 that lacks one is not INT8, as in TensorRT 8 ("Missing scale and zero-point"). FP16: activations and weights
 of a layer are rounded to half. Flatten and the like are no layers.
+
+A model with float16 in it is typed: it is computed in the types that it names, each of its float16 tensors rounded to
+half, and one whose float16 and float32 meet without a Cast is refused, as a strongly typed network is.
 """
 
 import struct
 
 import numpy as np
 
-from tiny_onnx import field_bytes, node_bytes, scalar_bytes, tensor_bytes
+from tiny_onnx import field_bytes, integer_attribute, node_bytes, scalar_bytes, tensor_bytes
 
 LAYERS = {
     "GlobalAveragePool": "Reduce",
@@ -23,7 +26,7 @@ LAYERS = {
 }
 _SHAPE_ONLY = ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 _FLOAT, _FLOAT16 = 1, 10  # TensorProto.DataType
-_GRAPH, _NODES, _INITIALIZERS, _OUTPUTS = 7, 1, 5, 12  # field numbers of ModelProto and GraphProto
+_GRAPH, _OPSETS, _NODES, _INITIALIZERS, _OUTPUTS = 7, 8, 1, 5, 12  # field numbers of ModelProto and GraphProto
 
 
 class Layer(object):
@@ -52,11 +55,17 @@ def rewritten(onnx, half, scales):
 
     Returns:
         (bytes, [Layer], names of tensors that lack a range).
+
+    Raises:
+        ValueError: a typed model whose types do not fit.
     """
     model = _fields(onnx)
     at = [number for number, _ in model].index(_GRAPH)
     graph = _Graph(_fields(model[at][1]), half, scales)
     model[at] = (_GRAPH, graph.rewritten())
+    if graph.typed:  # float32 now, in the form of opset 13: ONNX Runtime 1.10 knows no opset 19
+        model = [field for field in model if field[0] != _OPSETS]
+        model.append((_OPSETS, field_bytes(1, "") + field_bytes(2, 13)))
     return _joined(model), graph.layers, sorted(graph.lacking)
 
 
@@ -67,6 +76,12 @@ class _Graph(object):
         self._outputs = {_first(value, 1).decode("utf-8") for number, value in fields if number == _OUTPUTS}
         self._maker, self._made, self._rounded = {}, {}, {}
         self.layers, self.lacking = [], set()
+        self._types = {}  # of float tensors that are not inputs: _FLOAT or _FLOAT16
+        for name, tensor in list(self._weights.items()):
+            self._types[name] = _first(tensor, 2)
+            if self._types[name] == _FLOAT16:
+                self._weights[name] = _widened(name, tensor)
+        self.typed = _FLOAT16 in self._types.values()
 
     def rewritten(self):
         nodes = []
@@ -84,11 +99,16 @@ class _Graph(object):
         kind, inputs = _text(node, 4)[0], _text(node, 1)
         for name in _text(node, 2):
             self._maker[name] = kind if kind not in _SHAPE_ONLY else self._maker.get(inputs[0])
-        if kind not in LAYERS:
-            return [_joined(node)]
         activations = [name for name in inputs if name not in self._weights]
-        precision = self._precision(activations, _text(node, 2))
+        half = self.typed and self._type_of(node, kind, inputs) == _FLOAT16
+        if kind not in LAYERS:
+            return self._as_typed(node, kind, half)
+        precision = "fp16" if half else self._precision(activations, _text(node, 2))
+        if half and all(self._maker.get(name) == "DequantizeLinear" for name in activations):
+            precision = "int8"
         self.layers.append(Layer((_text(node, 3) or _text(node, 2))[0], LAYERS[kind], precision))
+        if self.typed:
+            return self._as_typed(node, kind, half)
         before, names = [], {}
         for name in inputs:
             if name in self._weights:
@@ -105,6 +125,36 @@ class _Graph(object):
                 ]
             )
         ]
+
+    def _type_of(self, node, kind, inputs):
+        """The type of a typed model's node, kept for its output.
+
+        Raises:
+            ValueError: float16 and float32 meet.
+        """
+        if kind == "Cast":
+            made = next(_first(value, 3) for number, value in node if number == 5 and _first(value, 1) == b"to")
+        elif kind == "DequantizeLinear":
+            made = self._types[inputs[1]]
+        else:
+            read = {self._types.get(name, _FLOAT) for name in inputs} & {_FLOAT, _FLOAT16}
+            if len(read) > 1:
+                raise ValueError("ITensor types of %s do not match in a strongly typed network" % (_text(node, 2)[0],))
+            made = None if kind == "QuantizeLinear" else read.pop() if read else None
+        self._types[_text(node, 2)[0]] = made
+        return made
+
+    def _as_typed(self, node, kind, half):
+        """Of a typed model: the node in float32, its output rounded where that is float16."""
+        if not self.typed:
+            return [_joined(node)]
+        if kind == "Cast":
+            node = [field for field in node if field[0] not in (4, 5)] + [(4, b"Identity")]
+        if not half:
+            return [_joined(node)]
+        name = _text(node, 2)[0]
+        wide = [(number, (name + "/wide").encode("utf-8") if number == 2 else value) for number, value in node]
+        return [_joined(wide)] + _rounding(name + "/wide", name)
 
     def _precision(self, activations, outputs):
         if all(self._maker.get(name) == "DequantizeLinear" for name in activations):
@@ -123,12 +173,7 @@ class _Graph(object):
         if rounded not in self._made:
             self._made[rounded] = True
             if precision == "fp16":
-                # ONNX Runtime 1.10 drops two casts that follow each other, so something stands between them.
-                before += [
-                    node_bytes("Cast", [name], [rounded + "/narrow"], _integer("to", _FLOAT16)),
-                    node_bytes("Concat", [rounded + "/narrow"], [rounded + "/kept"], _integer("axis", 0)),
-                    node_bytes("Cast", [rounded + "/kept"], [rounded], _integer("to", _FLOAT)),
-                ]
+                before += _rounding(name, rounded)
             else:
                 ranges = [rounded + "/scale", rounded + "/zero"]
                 self._rounded[ranges[0]] = scalar_bytes(ranges[0], _FLOAT, struct.pack("<f", self._scales[name]))
@@ -155,9 +200,22 @@ class _Graph(object):
         self._rounded[name] = tensor_bytes(name, values.astype("<f4").reshape(-1).tolist(), dims)
 
 
-def _integer(name, value):
-    """An attribute of a node."""
-    return field_bytes(5, field_bytes(1, name) + field_bytes(3, value) + field_bytes(20, 2))
+def _rounding(name, rounded):
+    """Nodes that round a tensor to half: ONNX Runtime 1.10 drops two casts in a row, so something stands between."""
+    return [
+        node_bytes("Cast", [name], [rounded + "/narrow"], integer_attribute("to", _FLOAT16)),
+        node_bytes("Concat", [rounded + "/narrow"], [rounded + "/kept"], integer_attribute("axis", 0)),
+        node_bytes("Cast", [rounded + "/kept"], [rounded], integer_attribute("to", _FLOAT)),
+    ]
+
+
+def _widened(name, tensor):
+    """A float16 tensor as float32."""
+    fields = _fields(tensor)
+    raw = next(content for number, content in fields if number == 9)
+    dims = [content for number, content in fields if number == 1]
+    values = np.frombuffer(raw, "<f2").astype(np.float32)
+    return tensor_bytes(name, values.tolist(), dims) if dims else scalar_bytes(name, _FLOAT, values.tobytes())
 
 
 def _fields(content):

@@ -100,6 +100,11 @@ class World(object):
         capable = self.sm >= 61 and self.sm != 62
         self.fast_int8 = capable if does["fast_int8"] is None else does["fast_int8"]
 
+    @property
+    def is_typed(self):
+        """Whether it has no precision flags: what the file says of types holds."""
+        return not self.has("BuilderFlag.FP16")
+
     def has(self, name):
         return self.release in ONLY_IN.get(name, RELEASES)
 

@@ -11,10 +11,10 @@ from bundles import BIAS, SPEC, WEIGHT, expected_logits, sign
 from edgedistill_device.engine import verify
 from edgedistill_device.engine.build import build
 from edgedistill_device.engine.runners import open_runner
-from edgedistill_device.errors import VerifyError
+from edgedistill_device.errors import BuildError, VerifyError
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import to_input
-from tiny_onnx import model_bytes
+from tiny_onnx import integer_attribute, model_bytes, node_bytes
 
 # They hold the goldens, whose means lie near a step of theirs.
 RIGHT = {"image": 2.0, "pooled": 1.72, "flat": 1.72, "logits": 7.5}
@@ -75,9 +75,79 @@ def test_fp16_rounds_weights_and_activations_to_half(bundle, use, release):
     assert 1e-5 < error_of(wanted, bundle) < 3e-2, "half is neither float nor far from it"
 
 
-def test_a_release_that_is_typed_by_the_file_computes_in_float(bundle, use):
+def typed_fp16(bundle, weight=WEIGHT, **changes):
+    with open(os.path.join(bundle, "model_fp16.onnx"), "wb") as file:
+        file.write(model_bytes(weight, BIAS, 24, half=True))
+    sign(bundle, **changes)
+
+
+def test_a_bundle_without_a_typed_file_is_computed_in_float_where_precision_flags_are_gone(bundle, use):
     use("11")
-    assert error_of(engine_of(bundle)[1], bundle) < 1e-6
+    record, logits = engine_of(bundle)
+    assert error_of(logits, bundle) < 1e-6
+    assert (record["requested"], record["executed"], record["onnx"]) == ("fp16", "fp32", "model.onnx")
+    assert record["reasons"] == [
+        "FP16 is served as FP32: TensorRT 11.0.0 takes its types from the ONNX file, and this bundle has none in FP16; "
+        "bundle again with target.tensorrt of this release"
+    ]
+
+
+def test_the_typed_file_is_fp16_where_precision_flags_are_gone(bundle, use):
+    typed_fp16(bundle)
+    use("11")
+    record, logits = engine_of(bundle)
+    assert (record["requested"], record["executed"], record["onnx"]) == ("fp16", "fp16", "model_fp16.onnx")
+    assert (record["reasons"], record["flags"], record["layers"]) == ([], [], {"fp16": 2})
+    inputs = np.load(os.path.join(bundle, "golden", "inputs.npy"))
+    wanted = np.stack([expected_logits(image, "fp16") for image in inputs])
+    assert np.abs(logits - wanted).max() < 2.0**-8, "a step of half"
+    assert (logits == logits.astype(np.float16)).all()
+
+
+@pytest.mark.parametrize("release", CACHED)
+def test_flags_and_the_float_file_where_they_stand(bundle, use, release):
+    typed_fp16(bundle, weight=[[9.0, 9.0, 9.0], [9.0, 9.0, 9.0]])  # would be seen
+    use(release)
+    record, logits = engine_of(bundle)
+    assert (record["executed"], record["onnx"], record["flags"]) == ("fp16", "model.onnx", ["FP16"])
+    assert error_of(logits, bundle) < 3e-2
+
+
+def test_fp32_is_the_float_file_everywhere(bundle, use):
+    typed_fp16(bundle, precision_requested="fp32")
+    use("11")
+    record, logits = engine_of(bundle)
+    assert (record["executed"], record["onnx"]) == ("fp32", "model.onnx")
+    assert error_of(logits, bundle) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        ([[4.4, -1.0, 0.5], [-1.0, 3.0, 0.0]], "logits differ from the workstation's"),
+        ([[6e4, -6e4, 0.0], [-1.0, 3.0, 0.0]], "the network gives NaN or infinity here"),
+    ],
+)
+def test_verify_sees_a_wrong_typed_file(bundle, use, weight, said):
+    typed_fp16(bundle, weight)
+    use("11")
+    manifest = read_manifest(bundle)
+    assert build(bundle, manifest)["executed"] == "fp16"
+    with open_runner("tensorrt", bundle, manifest) as runner:
+        assert said in refusal(bundle, manifest, runner)
+
+
+def test_types_that_meet_without_a_cast_are_refused(bundle, use):
+    """float16 weights in a network whose image stays float32."""
+    content = model_bytes(WEIGHT, BIAS, 24, half=True)
+    first = node_bytes("Cast", ["image"], ["narrow"], integer_attribute("to", 10))
+    assert content.count(first) == 1
+    with open(os.path.join(bundle, "model_fp16.onnx"), "wb") as file:
+        file.write(content.replace(first, first.replace(b"\x18\x0a", b"\x18\x01")))
+    sign(bundle)
+    use("11")
+    with pytest.raises(BuildError, match="does not parse .*model_fp16.onnx .*do not match in a strongly typed network"):
+        build(bundle, read_manifest(bundle))
 
 
 @pytest.mark.parametrize("release", CACHED)
@@ -97,6 +167,26 @@ def test_explicit_int8_takes_the_ranges_of_its_own_file(bundle, use):
     assert record["layers"] == {"int8": 1, "fp32": 1}
     wanted = expected(bundle, lambda x: eight_bits(x, RIGHT["image"]), np.float64, np.array(WEIGHT), np.array(BIAS))
     assert np.abs(logits - wanted).max() < 1e-4
+
+
+def test_explicit_int8_with_fp16_around_it(bundle, use):
+    """Image, scale, weight and bias are half; the Gemm is no INT8 layer."""
+    int8(bundle, RIGHT)
+    with open(os.path.join(bundle, "model_int8.onnx"), "wb") as file:
+        file.write(model_bytes(WEIGHT, BIAS, 24, int8_scale=RIGHT["image"] / 127, half=True))
+    sign(bundle, precision_requested="int8")
+    use("11")
+    record, logits = engine_of(bundle)
+    assert (record["executed"], record["onnx"], record["int8_by"]) == ("int8", "model_int8.onnx", "explicit Q/DQ")
+    assert record["layers"] == {"int8": 1, "fp16": 1}
+
+    def half(values):
+        return np.asarray(values, np.float16).astype(np.float64)
+
+    scale = half(RIGHT["image"] / 127)
+    wanted = expected(bundle, lambda x: half(eight_bits(half(x), 127 * scale)), half, half(WEIGHT), half(BIAS))
+    assert np.abs(logits - half(wanted)).max() < 2e-3
+    assert np.abs(logits - wanted).max() < 5e-3
 
 
 @pytest.mark.parametrize("missing", ["image", "pooled", "flat"])

@@ -64,9 +64,7 @@ def build_engine(spec):
     here = _device(spec)
     builder = trt_api.make_builder(trt, log)
     features = trt_api.features(trt, builder)
-    amax = os.path.join(spec["bundle"], "calibration.json")
-    qdq = os.path.join(spec["bundle"], "model_int8.onnx")
-    choice = precision.choose(spec["requested"], here["sm"], features, os.path.isfile(amax), os.path.isfile(qdq))
+    choice = precision.choose(spec["requested"], here["sm"], features, os.listdir(spec["bundle"]))
     for reason in choice.reasons:
         _say(reason)
     onnx = os.path.join(spec["bundle"], choice.onnx)
@@ -78,7 +76,9 @@ def build_engine(spec):
     cached = trt_api.set_timing_cache(config, _bytes_of(cache_path))
     ranges = None
     if choice.int8_by == "calibration cache":
-        ranges = trt_api.set_calibration_cache(trt, config, _calibration(amax, features["tensorrt"]))
+        ranges = trt_api.set_calibration_cache(
+            trt, config, _calibration(os.path.join(spec["bundle"], precision.AMAX), features["tensorrt"])
+        )
     _say("TensorRT %s builds %s as %s" % (features["tensorrt"], choice.onnx, choice.executed))
     started = time.monotonic()
     try:

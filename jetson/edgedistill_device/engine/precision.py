@@ -14,15 +14,17 @@ Choice = NamedTuple(
 )
 
 
-def choose(requested, sm, features, has_amax, has_qdq):
+AMAX, FLOAT, HALF, QDQ = "calibration.json", "model.onnx", "model_fp16.onnx", "model_int8.onnx"
+
+
+def choose(requested, sm, features, files):
     """What this board builds for `requested`.
 
     Args:
         requested: fp32, fp16 or int8.
         sm: compute capability, 53 for 5.3; 0 when there is no device to ask.
         features: of trt_api.features.
-        has_amax: calibration.json is in the bundle.
-        has_qdq: model_int8.onnx is in the bundle.
+        files: names of the bundle's files: AMAX, QDQ, and HALF with its types in the file, are looked for.
     """
     reasons = []
     if requested == "int8":
@@ -31,25 +33,27 @@ def choose(requested, sm, features, has_amax, has_qdq):
                 "INT8 is served as FP16: sm_%d has no INT8 hardware, and TensorRT would take the "
                 "request and run slower" % (sm,)
             )
-        elif features["int8_flag"] and features["calibrator"] and has_amax:
-            return Choice("int8", "model.onnx", "calibration cache", ())
-        elif has_qdq:
-            return Choice("int8", "model_int8.onnx", "explicit Q/DQ", ())
+        elif features["int8_flag"] and features["calibrator"] and AMAX in files:
+            return Choice("int8", FLOAT, "calibration cache", ())
+        elif QDQ in files:
+            return Choice("int8", QDQ, "explicit Q/DQ", ())
         else:
             reasons.append(
                 "INT8 is served as FP16: this bundle has no INT8 ranges that TensorRT %s takes"
                 % (features["tensorrt"],)
             )
     if requested in ("int8", "fp16"):
-        if features["fp16_flag"] and features["fast_fp16"] is not False:
-            return Choice("fp16", "model.onnx", None, tuple(reasons))
+        typed = not features["fp16_flag"]
+        if features["fast_fp16"] is not False and (not typed or HALF in files):
+            return Choice("fp16", HALF if typed else FLOAT, None, tuple(reasons))
         why = (
-            "this GPU has no fast FP16"
-            if features["fp16_flag"]
-            else "TensorRT %s takes its types from the ONNX file, and this bundle's is FP32" % (features["tensorrt"],)
+            "TensorRT %s takes its types from the ONNX file, and this bundle has none in FP16; bundle again "
+            "with target.tensorrt of this release" % (features["tensorrt"],)
+            if typed
+            else "this GPU has no fast FP16"
         )
         reasons.append("FP16 is served as FP32: %s" % (why,))
-    return Choice("fp32", "model.onnx", None, tuple(reasons))
+    return Choice("fp32", FLOAT, None, tuple(reasons))
 
 
 def has_int8(sm, fast_int8):

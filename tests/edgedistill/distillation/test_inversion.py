@@ -11,7 +11,7 @@ from edgedistill.errors import TeacherError, TrainingError
 from edgedistill.training.batches import normalised
 from edgedistill_device.preprocess import to_input
 from edgedistill_device.preprocess_spec import Preprocess
-from road import draw
+from end_to_end import draw
 
 KINDS = ("disc", "square", "stripes")
 SPEC = Preprocess(32, 32, "area", (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))

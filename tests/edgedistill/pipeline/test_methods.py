@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from road import RECIPE, edgedistill, write_images
+from end_to_end import RECIPE, edgedistill, write_images
 
 pytestmark = pytest.mark.slow
 

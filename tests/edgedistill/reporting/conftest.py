@@ -9,7 +9,7 @@ from edgedistill.config.loading import recipe_from_table
 from edgedistill.evaluation.classification import mcnemar_p, measures, paired
 from edgedistill.reporting.sweep_results import swept_of
 from edgedistill_device.benchmark import benchreport
-from filled import records_of
+from record_factories import records_of
 
 CLASSES = ["crease", "dent", "good", "oil spot", "scratch", "weld porosity"]
 COUNTS = [60, 48, 210, 36, 90, 24]  # test images of each
