@@ -84,15 +84,13 @@ def write_bundle(
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    shutil.copyfile(onnx, out / "model.onnx")
-    for typed, name in ((int8_onnx, "model_int8.onnx"), (fp16_onnx, "model_fp16.onnx")):
-        if typed is not None:
-            shutil.copyfile(typed, out / name)
+    for name, network in (("model.onnx", onnx), ("model_int8.onnx", int8_onnx), ("model_fp16.onnx", fp16_onnx)):
+        if network is not None:
+            shutil.copyfile(network, out / name)
     if amax is not None:
         write_json(out / "calibration.json", amax)
-    write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
     _write_golden(out / "golden", golden)
-    for name, text in documents.items():
+    for name, text in {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}.items():
         write_bytes(out / name, text.encode())
     copy_device_code(out)
     manifest = Manifest(
