@@ -162,8 +162,8 @@ class _Forest:
         self._added, self.waiting = [], 0
         # No distance is 0, which would be no pair.
         far = coo_array((2 - alike.astype(np.float64), (i, j)), (self.count, self.count))
-        kept = minimum_spanning_tree(far.tocsr(), overwrite=True).tocoo()
-        self.edges = kept.row, kept.col, (2 - kept.data).astype(np.float32)
+        tree = minimum_spanning_tree(far.tocsr(), overwrite=True).tocoo()
+        self.edges = tree.row, tree.col, (2 - tree.data).astype(np.float32)
 
     def cut(self, bar: float) -> None:
         """Forget the pairs below the bar."""
@@ -199,8 +199,8 @@ class _Leaks:
             least = np.partition(alike, -LISTED)[-LISTED]
             best = np.concatenate([np.flatnonzero(alike > least), np.flatnonzero(alike == least)[:LISTED]])
             i, j, alike = i[best], j[best], alike[best]
-        found = [*self.first, *zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)]
-        self.first = sorted(found, key=lambda pair: (-pair[2], pair))[:LISTED]
+        candidates = [*self.first, *zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)]
+        self.first = sorted(candidates, key=lambda pair: (-pair[2], pair))[:LISTED]
 
     def at(self, bar: float) -> tuple[Counter[str], list[tuple[int, int, float]]]:
         total = self.counts[self.bars >= np.float32(bar)].sum(axis=0)

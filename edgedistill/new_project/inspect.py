@@ -72,12 +72,13 @@ def inspect_and_write(
     scanned = scan(data)
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
     look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
-    found = values_from_look(look)
-    if len(found["counts"]) < 2:
+    values = values_from_look(look)
+    if len(values["counts"]) < 2:
         raise DataError(
-            f"{train}: expected at least two classes, all {found['images']} images are {next(iter(found['counts']))!r}"
+            f"{train}: expected at least two classes, all {values['images']} images are "
+            f"{next(iter(values['counts']))!r}"
         )
-    text = recipe_text(found, data, target, recipe_path.name)
+    text = recipe_text(values, data, target, recipe_path.name)
     try:
         content = text.encode()
     except UnicodeEncodeError:
@@ -85,10 +86,10 @@ def inspect_and_write(
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(recipe_path, content)
     tables = tuple(f"{name}: {Path(path).name}: " for name, path in layout.sources.items() if Path(path).is_file())
-    for line in [*layout.said, *lines_from_look(look, found)]:
+    for line in [*layout.notes, *lines_from_look(look, values)]:
         if not line.startswith(tables):  # of their columns the layout told already
             say(printable(line))
-    return found
+    return values
 
 
 def _checked(keys: Mapping[str, Any]) -> dict[str, Any]:
