@@ -1,6 +1,7 @@
 """FP16 typed into the file: against PyTorch's own half precision, on nets that overflow, and with the real builder."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from edgedistill.config.deployment import TargetConfig
 from edgedistill.config.target import load_target, wanted_target
 from edgedistill.errors import QuantizeError, RecipeError
 from edgedistill.models.weights import model_from_weights
+from edgedistill.onnx_model.compile import compiler_here
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
@@ -21,7 +23,9 @@ from edgedistill.quantization.half import SMALLEST, float32_layers, half_model, 
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.quantization.typed import FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
+from tools import lacking
 
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IMAGES = 6
 
 
@@ -274,3 +278,20 @@ def test_a_recipe_names_the_tensorrt_of_another_jetpack():
         target(device="orin-nano-8gb", tensorrt="12")
     with pytest.raises(RecipeError, match="this computer .* has no TensorRT; leave it out"):
         target(device="local", tensorrt="11.4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "student", ["lcnet_035", "mobilenetv2_035", "repvgg_a0", "shufflenet_v2_x0_5", "squeezenet1_1"]
+)
+def test_tensorrt_for_rtx_builds_the_typed_files(student, monkeypatch):
+    """Families of other operators each; all students: `python benchmarks/typed_students.py`."""
+    if compiler_here() is None:
+        lacking("tensorrt or tensorrt_rtx", "pip install -e '.[compile]'")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import typed_students
+
+    rows = list(typed_students.rows_of(student))
+    assert [(row["precision"], row["verdict"]) for row in rows] == [("fp16", "builds"), ("int8", "builds")]
+    assert rows[0]["share"] < 0.8
+    assert rows[1]["share"] < 0.5
