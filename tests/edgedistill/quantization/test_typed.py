@@ -270,12 +270,16 @@ def test_a_recipe_names_the_tensorrt_of_another_jetpack():
     def target(**values):
         return wanted_target(TargetConfig(**values))
 
-    assert (target(device="orin-nano-8gb").typed, target(device="orin-nano-8gb", tensorrt="11.4").typed) == (
+    assert (target(device="agx-orin").typed, target(device="agx-orin", tensorrt="11.4").typed) == (
         False,
         True,
     )
     with pytest.raises(RecipeError, match="TensorRT '12' is not known"):
         target(device="orin-nano-8gb", tensorrt="12")
+    with pytest.raises(
+        RecipeError, match="no JetPack brings it to Jetson Orin Nano 8GB; it can have: 8.5, 8.6, 10.3, 10.16"
+    ):
+        target(device="orin-nano-8gb", tensorrt="11.4")
     with pytest.raises(RecipeError, match="this computer .* has no TensorRT; leave it out"):
         target(device="local", tensorrt="11.4")
 
