@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed  ## make .venv with everything but the board's TensorRT
 
-quickstart: install  ## the whole road on real images, on this computer
+quickstart: install  ## the full pipeline on real images, on this computer
 	$(BIN)/edgedistill quickstart $(QUICKSTART)
 
 # Each of the two workers has one core: with two threads in both, OpenMP's wait for each other takes half the time.
@@ -44,7 +44,7 @@ torture: install  ## tests that try to break it, a table at the end; TORTURE=sho
 FUZZ ?= long
 fuzz: install  ## search by coverage for inputs that break a reader; FUZZ=short, minutes or long
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[fuzz]'
-	TORTURE=$(FUZZ) $(BIN)/python tests/torture/guided.py
+	TORTURE=$(FUZZ) $(BIN)/python tests/torture/coverage_fuzzing.py
 
 ONLY ?= *
 mutants: install  ## make small faults one at a time in a copy: a test must notice each; ONLY=NAME or a pattern, JOBS=N

@@ -1,4 +1,4 @@
-"""Shared fixtures: one finished run of the whole road, made once."""
+"""Shared fixtures: one finished run of the whole pipeline, made once."""
 
 import fcntl
 import gc
@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from road import RECIPE, add_private, edgedistill, write_images
+from end_to_end import RECIPE, add_private, edgedistill, write_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 MEMORY, ROOM_BYTES = "/dev/shm", 6 << 30
@@ -38,13 +38,13 @@ def made_once(folder):
 def finished_run(tmp_path_factory):
     """A folder of this worker with images/, r.toml and runs/r: every stage done."""
     base = tmp_path_factory.getbasetemp()
-    road = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-road"
-    made_once(road)
-    folder = tmp_path_factory.mktemp("road")
-    shutil.copytree(road / "runs", folder / "runs")
+    source = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-run"
+    made_once(source)
+    folder = tmp_path_factory.mktemp("pipeline")
+    shutil.copytree(source / "runs", folder / "runs")
     for name in ("r.toml", "said.txt"):
-        shutil.copy(road / name, folder / name)
-    (folder / "images").symlink_to(road / "images")  # a stage goes by where they are: it is up to date here too
+        shutil.copy(source / name, folder / name)
+    (folder / "images").symlink_to(source / "images")  # a stage goes by where they are: it is up to date here too
     return folder
 
 
@@ -73,7 +73,7 @@ def pytest_sessionfinish():
 
 def pytest_terminal_summary(terminalreporter):
     """What the torture suite tried, in one table at the end."""
-    from torture.ledger import table
+    from torture.results_log import table
 
     noted = [
         pair

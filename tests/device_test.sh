@@ -47,8 +47,8 @@ make_venv() {
     touch "$folder/.installed"
 }
 
-no_arrays=(board board_texts build_end clock health home identity incoming layer_times manifest power power_cut releases
-    room root serials signature switch telemetry text trace unpack unsigned_files upgrade_board)
+no_arrays=(ab_bench board board_texts board_without_home build build_end clock free_space health identity incoming layer_times manifest
+    power power_cut releases root serials signature switch telemetry text trace unpack unsigned_files upgrade_board)
 for name in "${no_arrays[@]}"; do
     [ -e "tests/jetson/test_$name.py" ] || { echo "device_test: no tests/jetson/test_$name.py; update no_arrays" >&2; exit 1; }
 done

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-from road import ROOT, SOURCES, forked
+from end_to_end import ROOT, SOURCES, command_words
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXCUSE = re.compile(r"<!-- not executed: ([^>]{10,}) -->\n$")
@@ -56,7 +56,7 @@ class Reader:
         self._folder = self._place = folder
         shims = folder / "bin"
         shims.mkdir()
-        for name, words in (("edgedistill", forked()), ("python3", (sys.executable,))):
+        for name, words in (("edgedistill", command_words()), ("python3", (sys.executable,))):
             (shims / name).write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
             (shims / name).chmod(0o755)
         self._environment = {**os.environ, "PATH": f"{shims}:{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": "1"}

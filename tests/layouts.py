@@ -9,7 +9,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from road import draw
+from end_to_end import draw
 
 KINDS = ("disc", "square", "stripes")
 

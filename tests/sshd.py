@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from tools import lacking
+from optional_tools import lacking
 
 PROGRAM = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
 

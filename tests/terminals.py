@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 
-from road import ROOT
+from end_to_end import ROOT
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -14,7 +14,7 @@ from edgedistill.cli.main import build_parser
 from edgedistill.config.recipe import Recipe
 from edgedistill.pipeline.table import STAGES
 from edgedistill_device.__main__ import build_parser as device_parser
-from tools import lacking
+from optional_tools import lacking
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("edgedistill", "jetson", "calibration")

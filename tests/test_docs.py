@@ -13,7 +13,7 @@ import pytest
 from documents import FENCE, Reader, shell_blocks
 from edgedistill.cli.main import build_parser
 from edgedistill_device.__main__ import VERBS
-from road import ROOT, edgedistill, write_images
+from end_to_end import ROOT, edgedistill, write_images
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from documents import shell_blocks
-from road import ROOT
+from end_to_end import ROOT
 
 pytestmark = pytest.mark.slow
 

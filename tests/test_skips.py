@@ -119,17 +119,21 @@ def test_what_is_no_skip_is_none():
 
 def test_only_tools_skips():
     files = {str(path.relative_to(TESTS)): path.read_text() for path in sorted(TESTS.rglob("*.py"))}
-    found = {name: skips_in(source) for name, source in files.items() if name not in {"tools.py", Path(__file__).name}}
+    found = {
+        name: skips_in(source)
+        for name, source in files.items()
+        if name not in {"optional_tools.py", Path(__file__).name}
+    }
     assert {name: {what for _, what in rows} for name, rows in found.items() if rows} == KNOWN
     assert {name for name, source in files.items() if "lacking_in_ci_too" in source} - {
-        "tools.py",
+        "optional_tools.py",
         Path(__file__).name,
     } == set(CI_DOES_WITHOUT)
 
 
 def test_what_is_lacking_fails_in_ci_and_skips_elsewhere(tmp_path):
     (tmp_path / "test_it.py").write_text(
-        "from tools import imported, lacking_in_ci_too, needs\n"
+        "from optional_tools import imported, lacking_in_ci_too, needs\n"
         "def test_program(): needs('no-such-program', 'none')\n"
         "def test_module(): imported('no_such_module', 'pip install it')\n"
         "def test_known(): lacking_in_ci_too('x', 'y')\n"

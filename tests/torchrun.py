@@ -7,9 +7,8 @@ import subprocess
 import sys
 import time
 
-from forked import MODULE
-
-from road import SOURCES, forked
+from command_server import MODULE
+from end_to_end import SOURCES, command_words
 
 
 def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
@@ -28,7 +27,7 @@ def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
         "--max-restarts",
         str(restarts),
         "--no-python",
-        *forked(),
+        *command_words(),
         *map(str, words),
     ]
     environment = {

@@ -15,6 +15,7 @@ from edgedistill.api.types import DEPLOY_OPTIONS, OWN_OPTIONS, Artifact, DeployO
 if TYPE_CHECKING:
     from edgedistill.deployment.request import Deployment, Source
     from edgedistill.pipeline.plan import Planned
+    from edgedistill.progress.reporter import Talk
 
 
 @overload
@@ -106,20 +107,7 @@ def deploy(
     from edgedistill.progress.reporter import Talk
 
     asked = _asked(hosts, fleet, options)
-
-    def to_boards(source: Source) -> list[dict[str, Any]] | FleetReport:
-        talk = Talk(options.get("quiet", False), options.get("events"))
-        if asked.fleet:
-            report, folder = asked.through_fleet(source, talk)
-            return FleetReport(report.to_json(), folder)
-        rows = []
-        for found in asked.each_host(source, talk):
-            row = found.to_json()
-            rows.append(row)
-            if on_board is not None:
-                on_board(row)
-        return rows
-
+    talk = Talk(options.get("quiet", False), options.get("events"))
     if what is None or Path(what).suffix == ".toml":
         sections: Any = {key: value for key, value in options.items() if key not in DEPLOY_OPTIONS}
         own: Any = {key: value for key, value in options.items() if key in OWN_OPTIONS}
@@ -133,7 +121,7 @@ def deploy(
         if not asked.to_boards:
             return made
         wanted = recipe(what, overrides=options.get("overrides", ()), seeds=options.get("seeds"), **sections)
-        return to_boards(source_from_stage(made.path, wanted))
+        return _to_boards(asked, source_from_stage(made.path, wanted), talk, on_board)
     if not asked.to_boards:
         raise UsageError(
             f"{what} goes where? Give --host HOST or --fleet boards.toml; in Python, hosts=[...] or fleet='boards.toml'"
@@ -141,7 +129,22 @@ def deploy(
     if dry_run:
         raise UsageError(f"--dry-run shows what the stages of a RECIPE.toml would do, got {what}")
     with source_of(Path(what)) as source:
-        return to_boards(source)
+        return _to_boards(asked, source, talk, on_board)
+
+
+def _to_boards(
+    asked: Deployment, source: Source, talk: Talk, on_board: Callable[[dict[str, Any]], None] | None
+) -> list[dict[str, Any]] | FleetReport:
+    if asked.fleet:
+        report, folder = asked.through_fleet(source, talk)
+        return FleetReport(report.to_json(), folder)
+    rows = []
+    for found in asked.each_host(source, talk):
+        row = found.to_json()
+        rows.append(row)
+        if on_board is not None:
+            on_board(row)
+    return rows
 
 
 def _asked(hosts: Sequence[str] | None, fleet: PathLike | None, options: DeployOptions) -> Deployment:

@@ -201,11 +201,10 @@ def choose(
 
         shown = plot_candidates(found, fps, Path(plot))
         talk.say(f"{plot} shows {shown} students: those with a published accuracy for such images")
-    if into is not None and found[0].tier < 2:
+    best = found[0].prediction
+    if into is not None and found[0].tier < 2 and best.image_px is not None:
         from edgedistill.config.edit import write_choice
 
-        best = found[0].prediction
-        assert best.image_px is not None  # a named network has one
         write_choice(Path(into), best.model, best.image_px)
         talk.say(f"wrote student.model = {best.model}, data.image_px = {best.image_px} into {into}")
     return [candidate.as_dict for candidate in found]

@@ -85,9 +85,8 @@ def write_bundle(
         shutil.copyfile(path, out / name)
     if amax is not None:
         write_json(out / "calibration.json", amax)
-    write_bytes(out / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
     _write_golden(out / "golden", golden)
-    for name, text in documents.items():
+    for name, text in {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}.items():
         write_bytes(out / name, text.encode())
     copy_device_code(out)
     manifest = Manifest(

@@ -8,33 +8,15 @@ Nothing heavy is imported before a verb runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import os
 import select
 import shlex
 import sys
+from collections.abc import Container
 
 from edgedistill._version import __version__
-from edgedistill.cli import (
-    bench,
-    bundle,
-    check,
-    choose,
-    compare,
-    completion,
-    deploy,
-    doctor,
-    enrol,
-    estimate,
-    keys,
-    new,
-    predict,
-    quickstart,
-    rollback,
-    run,
-    status,
-    students,
-    sweep,
-)
 from edgedistill.cli.verbs import VERBS, GroupedHelp, add_verb, unknown_verb
 from edgedistill.core.text import printable, printable_lines
 from edgedistill.environment.secret_values import passphrase_taken, without_secrets
@@ -46,31 +28,37 @@ from edgedistill.errors import (
     is_out_of_memory,
 )
 
-MODULES = {
-    "quickstart": quickstart,
-    "new": new,
-    "run": run,
-    "doctor": doctor,
-    "completion": completion,
-    "bundle": bundle,
-    "deploy": deploy,
-    "sweep": sweep,
-    "predict": predict,
-    "compare": compare,
-    "check": check,
-    "students": students,
-    "choose": choose,
-    "estimate": estimate,
-    "enrol": enrol,
-    "status": status,
-    "rollback": rollback,
-    "bench": bench,
-    "keys": keys,
-}  # the other verbs are stages, which `run` runs one at a time
+MODULES = frozenset(
+    (
+        "quickstart",
+        "new",
+        "run",
+        "doctor",
+        "completion",
+        "bundle",
+        "deploy",
+        "sweep",
+        "predict",
+        "compare",
+        "check",
+        "students",
+        "choose",
+        "estimate",
+        "enrol",
+        "status",
+        "rollback",
+        "bench",
+        "keys",
+    )
+)  # verbs with a module of their own; the others are stages, which `run` runs one at a time
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All verbs and options, without importing torch."""
+def build_parser(with_options: Container[str] = VERBS) -> argparse.ArgumentParser:
+    """All verbs, without importing torch.
+
+    Args:
+        with_options: verbs whose module is imported, and whose options are added. One process parses one verb.
+    """
     from edgedistill.pipeline.table import STAGES
 
     parser = argparse.ArgumentParser(
@@ -83,9 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", title="verbs")
     stages = {stage.name for stage in STAGES}
     for name in VERBS:
-        verb, module = add_verb(verbs, name), MODULES.get(name, run)
-        module.options(verb)
-        verb.set_defaults(call=module.run)
+        verb = add_verb(verbs, name)
+        if name in with_options:
+            module = importlib.import_module(f"edgedistill.cli.{name if name in MODULES else 'run'}")
+            module.options(verb)
+            verb.set_defaults(call=module.run)
         if name in stages:
             verb.set_defaults(stage=name)
     return parser
@@ -98,10 +88,12 @@ def main(argv: list[str] | None = None) -> int:
             return _run(argv)
         finally:
             sys.stdout.flush()  # here, where it can be met, and not when Python ends
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
-        return 141  # as a shell shows a tool that SIGPIPE ended
+    except (OSError, UnicodeError) as error:  # no stage knew better: a full disk, a folder that is gone, a strange name
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 141  # as a shell shows a tool that SIGPIPE ended
+        _drop_output()
+        sys.stderr.write(f"edgedistill: {_line_from_system(error)}\n")
+        return 1
 
 
 def _run(argv: list[str] | None) -> int:
@@ -142,14 +134,43 @@ def _run(argv: list[str] | None) -> int:
 
 def _parsed(argv: list[str]) -> argparse.Namespace:
     """The options; wrong usage ends with exit code 2."""
-    parser = build_parser()
+    parser = build_parser(_verbs_in(argv))
     if argv and argv[0] not in VERBS and not argv[0].startswith("-"):
         parser.error(printable(unknown_verb(argv[0])))
-    try:
-        predict.refuse_old_form(argv)
-    except UsageError as error:
-        parser.error(str(error))
+    if argv[:1] == ["predict"]:
+        from edgedistill.cli.predict import refuse_old_form
+
+        try:
+            refuse_old_form(argv)
+        except UsageError as error:
+            parser.error(str(error))
     return parser.parse_args(argv)
+
+
+def _verbs_in(argv: list[str]) -> Container[str]:
+    """Verbs whose options are needed to parse these words: one, or none for the help of all."""
+    if argv and argv[0] in {*VERBS, "-h", "--help", "--version"}:
+        return argv[:1]
+    return VERBS
+
+
+def _line_from_system(error: OSError | UnicodeError) -> str:
+    """What the operating system refused, and of which file."""
+    if isinstance(error, UnicodeError):
+        return printable(f"{error}; expected text in UTF-8")
+    words = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return printable(f"cannot read or write: {words}")
+    return printable(f"{os.fsdecode(error.filename)}: {words}" if isinstance(error.filename, str | bytes) else words)
+
+
+def _drop_output() -> None:
+    """What stdout still holds is not tried again when Python ends, where it would be a second message."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_is_gone() -> bool:

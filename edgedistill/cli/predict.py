@@ -32,11 +32,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def refuse_old_form(argv: Sequence[str]) -> None:
     """
+    Args:
+        argv: of `predict`.
+
     Raises:
         UsageError: the options of `predict` when it estimated speed.
     """
     old = next((word for word in argv[1:] if word.partition("=")[0] in OF_ESTIMATE), None)
-    if argv[:1] == ["predict"] and old is not None:
+    if old is not None:
         raise UsageError(
             f"predict classifies images and has no {old.partition('=')[0]}; the speed of a network is estimated by: "
             "edgedistill estimate, with the same options"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from typing import NamedTuple
 
 
@@ -139,6 +138,8 @@ def add_verb(verbs: argparse._SubParsersAction, name: str) -> argparse.ArgumentP
 
 def unknown_verb(name: str) -> str:
     """What to say of a verb that there is not."""
+    import difflib
+
     near = difflib.get_close_matches(name, VERBS, n=1, cutoff=0.5)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"no verb {name!r}; {meant}it has: {', '.join(VERBS)}"

@@ -14,4 +14,6 @@ PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+=@/][A-Za-z0-9_.+=@/-]{
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, defer_build=True
+    )

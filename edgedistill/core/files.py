@@ -78,25 +78,34 @@ def _beside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait for the lock on a file that is there, and hold it for the block; a kill frees it.
+def locked(path: Path, make: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock on a file or a folder for the block, and say whether it is ours; a kill frees it.
+
+    Args:
+        make: the file when it is not there.
+        wait: for who holds it; without it the block runs all the same, and is told so.
 
     Raises:
-        OSError: the file is not there, or its disk has no locks.
+        RunFolderError: it is not there, or its disk has no locks.
     """
-    with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    with contextlib.ExitStack() as stack:
+        with as_run_folder_error(f"cannot lock {path}"):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT if make else os.O_RDONLY, 0o666)
+            stack.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = True
+            except BlockingIOError:
+                ours = False
+        yield ours
 
 
 @contextlib.contextmanager
 def _one_writer_in(folder: Path) -> Iterator[None]:
     """Others wait, as all write beside under one name; nothing is left of this lock. Not every disk has it."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(RunFolderError):
+            stack.enter_context(locked(folder))
         yield
 
 

@@ -38,11 +38,7 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
         raise DataError(f"{source}: expected a folder, .csv, .tsv, .parquet or .tar")
     loose = files_in(source)
     left_out, said = Counter(loose.left_out), []
-    folders = folders_in(source)
-    loops = [folder for folder in folders if folder.is_symlink() and source.resolve().is_relative_to(folder.resolve())]
-    if loops:
-        left_out["linked folders that lead back above"] += len(loops)
-    below = {folder: walk(folder) for folder in folders if folder not in loops}
+    below = _walked(source, left_out)
     system = sorted(
         entry.name for entry in source.iterdir() if entry.is_dir() and is_system(entry.name) and entry.name[0] != "."
     )
@@ -70,6 +66,15 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
         said.append("splits from the folders inside the classes")
     said = sorted(said)
     return items, left_out, said[:10] + ([f"and {len(said) - 10} more folders left out"] if len(said) > 10 else [])
+
+
+def _walked(source: Path, left_out: Counter[str]) -> dict[Path, Walk]:
+    """What lies below each folder of the source; a link that leads back above it is counted in `left_out`."""
+    folders = folders_in(source)
+    loops = [folder for folder in folders if folder.is_symlink() and source.resolve().is_relative_to(folder.resolve())]
+    if loops:
+        left_out["linked folders that lead back above"] += len(loops)
+    return {folder: walk(folder) for folder in folders if folder not in loops}
 
 
 def folder_of_classes(root: Path, depth: int = 3) -> Path | None:

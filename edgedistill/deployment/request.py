@@ -101,7 +101,8 @@ class Deployment:
             InventoryError: an inventory with a fault, or boards of another target; none was started.
             BundleError: not a whole, signed bundle.
         """
-        assert self.fleet is not None
+        if self.fleet is None:
+            raise ValueError("no inventory was asked for")
         fleet = load_fleet(self.fleet, self.group)
         place = source.reports / (fleet.name if self.group is None else f"{fleet.name}-{self.group}")
         settings = source.settings

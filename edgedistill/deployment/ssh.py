@@ -302,7 +302,7 @@ def _batch(uploads: Sequence[Upload], there: str) -> list[str]:
 
 def _private_folder() -> Path:
     """For the socket: ours alone, with a short name."""
-    for place in (os.environ.get("XDG_RUNTIME_DIR"), None, "/tmp"):
+    for place in (os.environ.get("XDG_RUNTIME_DIR"), None, "/tmp"):  # noqa: S108 - mkdtemp makes a new folder in it, mode 0700
         if place is None or os.path.isabs(place) and os.access(place, os.W_OK | os.X_OK):
             folder = Path(tempfile.mkdtemp(prefix="edgedistill-", dir=place)).absolute()  # 0700
             if len(str(folder)) <= _LONGEST_FOLDER:

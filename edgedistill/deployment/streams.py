@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgedistill.core.text import printable, printable_values
 from edgedistill.environment.secret_values import child_environment
@@ -83,32 +83,27 @@ def ask(
             env=child_environment() if env is None else env,
             cwd=cwd,
         )
-        assert process.stdout is not None  # a pipe
-        assert process.stderr is not None
         out, error = _Lines(say), _Lines(say)
+        pipes = [(pipe, lines) for pipe, lines in ((process.stdout, out), (process.stderr, error)) if pipe is not None]
         try:
-            _pump(process, out, error, timeout_s, tick)
+            _pump(pipes, timeout_s, tick)
             code = process.wait()
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            process.stdout.close()
-            process.stderr.close()
+            for pipe, _ in pipes:
+                pipe.close()
     if code == 0 and say is not None and error.last:  # a remark then, and no refusal
         say(clean(error.last))
     return Answer(code, out.last, clean(error.last), "\n".join(map(clean, error.tail())))
 
 
-def _pump(
-    process: subprocess.Popen, out: _Lines, error: _Lines, timeout_s: float | None, tick: Callable[[], None] | None
-) -> None:
+def _pump(pipes: list[tuple[IO[bytes], _Lines]], timeout_s: float | None, tick: Callable[[], None] | None) -> None:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     with selectors.DefaultSelector() as ready:
-        assert process.stdout is not None  # a pipe
-        assert process.stderr is not None
-        ready.register(process.stdout, selectors.EVENT_READ, out)
-        ready.register(process.stderr, selectors.EVENT_READ, error)
+        for pipe, lines in pipes:
+            ready.register(pipe, selectors.EVENT_READ, lines)
         while ready.get_map():
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:

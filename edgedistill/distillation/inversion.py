@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from edgedistill.config.base import Section
 from edgedistill.distillation.spectrum import Start, drawn_coefficients, images_of, rounded
@@ -111,38 +112,6 @@ def synthesise_batch(
     return _as_frames(images), wanted, report
 
 
-def noise_batch(
-    teacher: nn.Module,
-    spec: Preprocess,
-    settings: InversionSettings,
-    number: int,
-    classes: Sequence[str],
-    fitted: bool = False,
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The control for `synthesise_batch`: as many images, no step of optimisation.
-
-    Args:
-        fitted: False gives each value of each pixel at random, True the very noise that
-            `synthesise_batch` starts from: what is gained over it is the inversion's own.
-
-    Returns:
-        As `synthesise_batch`; the labels are the same and mean nothing.
-    """
-    began = time.monotonic()
-    wanted = _wanted_labels(settings, number, len(classes))
-    generator = _generator(settings, number)
-    shape = (len(wanted), 3, *spec.size)
-    with _observed(teacher, spec, len(classes)) as seen:
-        if fitted:
-            start = _best_start(seen, spec.size)
-            images = rounded(drawn_coefficients(len(wanted), spec.size, generator), start, spec.size[1])
-        else:
-            images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        judged = _judged(images, wanted, seen)
-    report = {"number": number, "images": len(wanted), **judged, "seconds": time.monotonic() - began}
-    return _as_frames(images), wanted, report
-
-
 def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> bytes:
     """A PNG with one row for each class, its name before its first images.
 
@@ -187,12 +156,11 @@ def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_S
         logits = teacher(normalised(images.to(device), spec)).float()
         return logits.cpu(), torch.stack(distances).mean().cpu()
 
-    def compare(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, _BatchNorm), "the hook is set on batch norms alone"
-        distances.append(_bn_distance(norm, inputs[0]))
+    def compared(norm: _BatchNorm) -> RemovableHandle:
+        return norm.register_forward_pre_hook(lambda _, inputs: distances.append(_bn_distance(norm, inputs[0])))
 
     trainable = [p for p in teacher.parameters() if p.requires_grad]
-    handles = [norm.register_forward_pre_hook(compare) for norm in norms]
+    handles = [compared(norm) for norm in norms]
     teacher.eval().requires_grad_(False)
     try:
         with torch.no_grad():
@@ -214,11 +182,9 @@ def _bn_distance(norm: _BatchNorm, x: Tensor) -> Tensor:
     """KL(batch || running) of two normal distributions, mean over the channels, >= 0, nats."""
     axes = [axis for axis in range(x.ndim) if axis != 1]
     variance, mean = torch.var_mean(x.float(), axes, correction=0)
-    assert norm.running_mean is not None  # norms without statistics are left out
-    assert norm.running_var is not None
-    expected = norm.running_var + norm.eps
+    expected = norm.get_buffer("running_var") + norm.eps
     ratio = (variance + norm.eps) / expected
-    return 0.5 * (ratio - 1 - ratio.log() + (mean - norm.running_mean) ** 2 / expected).mean()
+    return 0.5 * (ratio - 1 - ratio.log() + (mean - norm.get_buffer("running_mean")) ** 2 / expected).mean()
 
 
 def _best_start(seen: _Seen, size: tuple[int, int]) -> Start:

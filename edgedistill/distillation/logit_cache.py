@@ -153,7 +153,8 @@ class LogitCache:
 
     def features(self, batch: Batch) -> Tensor:
         """(N, F) float32."""
-        assert self.feature_width, "the recipe asked for no features"
+        if not self.feature_width:
+            raise ValueError("the recipe asked for no features: the cache holds logits alone")
         return self._gathered("features", batch)
 
     def shards(self) -> Iterator[np.ndarray]:

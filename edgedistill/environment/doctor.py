@@ -44,6 +44,7 @@ PACKAGES = (
     ("jinja2", "jinja2", "3.1.4", "no report"),
     ("matplotlib", "matplotlib", "3.8", "no figures in the report"),
     ("safetensors", "safetensors", "0.4.5", "no weights can be read or kept"),
+    ("tomlkit", "tomlkit", "0.13", "no recipe is written, no report"),
 )
 EXTRAS = (
     (

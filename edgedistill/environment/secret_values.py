@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"
+PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 SIGN_COMMAND = "deploy.sign_command"
 HIDDEN = "(not shown)"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")

@@ -7,9 +7,8 @@ import statistics
 
 import numpy as np
 
-from edgedistill.evaluation.classification import paired
+from edgedistill.evaluation.classification import Z95, paired
 
-Z95 = 1.959964  # two-sided 95 % of the normal distribution
 POOLED_IMAGES = 5  # all classes together borrow as many images from their common rates
 
 

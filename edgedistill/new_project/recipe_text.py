@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+import tomlkit
 
 from edgedistill.config.data import DataConfig
 from edgedistill.training.schedule import BATCH, schedule_for
@@ -42,10 +43,10 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
     imbalanced = found["imbalance"] > IMBALANCED
     median_px = found["side_px"][1]
     framing = dict(found["framing_keys"])
-    image_px = json.dumps(framing.pop("image_px"))
+    image_px = _toml(framing.pop("image_px"))
     schedule = schedule_for(found["training_images"], found["pool_images"])
     lines = _split_lines(found, data) + _more_lines(found, data)
-    lines += "".join(f"{key} = {json.dumps(value)}\n" for key, value in framing.items())
+    lines += "".join(f"{key} = {_toml(value)}\n" for key, value in framing.items())
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
     group = (
         ""
@@ -56,12 +57,12 @@ def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str)
 # Hardware and result: none yet; `edgedistill run` writes them to runs/{Path(name).stem}/report/.
 
 [data]
-train = {toml_text(data.train)}
+train = {_toml(data.train)}
 {lines}image_px = {image_px:<15} # input side; median short side of your images: {median_px}
 crop_fraction = 1.0        # fit = "crop": keep the whole short side; 0.875 crops like ImageNet
 metric = "{metric}"
 balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
-skip_unreadable = {"true" if found["unreadable"] else "false"}    # unreadable files found: {len(found["unreadable"])}
+skip_unreadable = {_toml(bool(found["unreadable"]))}    # unreadable files found: {len(found["unreadable"])}
 {group}
 [augment]
 crop_scale_min = 0.5
@@ -98,11 +99,6 @@ precision = "fp16"
 """
 
 
-def toml_text(text: str) -> str:
-    """A TOML string: JSON's, which leaves one control character as it is."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def _split_lines(found: dict[str, Any], data: DataConfig) -> str:
     hints = {
         "val": '# val = "DIR"               # split off train when absent, look-alikes kept together\n',
@@ -112,7 +108,7 @@ def _split_lines(found: dict[str, Any], data: DataConfig) -> str:
     for name, hint in hints.items():
         path = getattr(data, name)
         if path is not None:
-            lines += f"{name} = {toml_text(path)}\n"
+            lines += f"{name} = {_toml(path)}\n"
         elif name in found["splits"]:
             lines += f"# {name}: images that `train` itself calls so\n"
         else:
@@ -132,11 +128,10 @@ def _more_lines(found: dict[str, Any], data: DataConfig) -> str:
     for key in _KEYS:
         value = getattr(data, key)
         if value != type(data).model_fields[key].default:
-            lines += f"{key} = {_toml_value(value)}\n"
+            lines += f"{key} = {_toml(value)}\n"
     return lines
 
 
-def _toml_value(value: str | int | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(toml_text(text) for text in value)}]"
-    return toml_text(value) if isinstance(value, str) else str(value)
+def _toml(value: Any) -> str:
+    """A string, number, boolean or list of them."""
+    return tomlkit.item(value).as_string()

@@ -15,9 +15,7 @@ from edgedistill.core.files import write_bytes
 from edgedistill.core.text import printable, printable_values
 from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.onnx_model.backends import backend_of
-from edgedistill.onnx_model.equivalence import prove_equal
 from edgedistill.onnx_model.findings import standard_fault
-from edgedistill.onnx_model.fix import mended
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
 
@@ -65,6 +63,9 @@ def fix(
         RecipeError, PreflightError: as `check`; the mended model is not the same network; `out`
             would overwrite the original.
     """
+    from edgedistill.onnx_model.equivalence import prove_equal  # late: ONNX Runtime, and sympy under onnxslim,
+    from edgedistill.onnx_model.fix import mended  # which `check` alone does not need
+
     target = load_target(target_name, tensorrt)
     if target.release is None:
         raise PreflightError(f"{target.title} has no TensorRT, so there is nothing to mend a file for")

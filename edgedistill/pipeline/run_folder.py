@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import json
 import os
@@ -23,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgedistill.core.files import as_run_folder_error, encoded, remove, sha256_of, write_json
+from edgedistill.core.files import as_run_folder_error, encoded, locked, remove, sha256_of, write_json
 from edgedistill.errors import RunFolderError
 from edgedistill.records.base import ArtifactRecord, ArtifactStamp, FileStamp
 from edgedistill.records.result import Result
@@ -42,35 +41,30 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, lock: bool = True):
-        self.path, self._locks = path, lock
+        self.path, self._locks, self._held = path, lock, contextlib.ExitStack()
         self._hashes: dict[tuple[Path, int, int, int, int], str] = {}  # a file as it stood -> SHA-256
 
     def __enter__(self) -> RunFolder:
         if not self._locks:
             return self
+        lock = self.path / ".lock"
         with as_run_folder_error(f"cannot use the run folder {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "ab+", buffering=0)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            owner = self._lock.read().decode("ascii", "replace").strip() or "another process"
-            self._lock.close()
-            raise RunFolderError(
-                f"{self.path} is in use by {owner}; wait for it, or choose another --run-dir"
-            ) from None
+        ours = self._held.enter_context(locked(lock, make=True, wait=False))
+        if not ours:
+            self._held.close()
+            owner = lock.read_text(encoding="ascii", errors="replace").strip() or "another process"
+            raise RunFolderError(f"{self.path} is in use by {owner}; wait for it, or choose another --run-dir")
         with contextlib.suppress(OSError):  # a full disk has room for the lock, not for the name
-            self._lock.truncate(0)
-            self._lock.write(f"process {os.getpid()}".encode())
+            lock.write_text(f"process {os.getpid()}", encoding="ascii")
         return self
 
     def __exit__(self, *_: object) -> None:
         if not self._locks:
             return
         with contextlib.suppress(OSError):
-            self._lock.truncate(0)
-        self._lock.close()
+            os.truncate(self.path / ".lock", 0)
+        self._held.close()
 
     def folder(self, stage: str) -> Path:
         return self.path / stage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +20,7 @@ from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
-from edgedistill.pipeline.table import WEIGHED, Stage, stages_of
+from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.artifacts import ARTIFACTS
@@ -99,11 +100,12 @@ def _walk(
     if any(stage.name == "bundle" for stage in wanted):
         distributed.agreed(lambda: _require_signer(recipe, run))
     sources = functools.cache(functools.partial(_source_files, recipe))
+    loading_s = 0.0
     if distributed.is_first():
         planned = plan_stages(wanted, recipe, run, force, sources)
         talk.event("run_started", version=VERSION, run_dir=str(run.path), plan=[asdict(row) for row in planned])
         talk.show(text_from_plan(planned, run.path))
-        _require_weights(recipe, planned, talk)
+        loading_s = _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)
     for stage in wanted:
         title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
@@ -118,10 +120,11 @@ def _walk(
                 out = distributed.agreed(functools.partial(run.begin, stage.name, inputs))
                 context = StageContext(stage.name, recipe, run, out, talk, command)
                 if stage.shared:
-                    _work(stage, title, context, inputs)
+                    _work(stage, title, context, inputs, loading_s)
                 elif distributed.is_first():
                     with distributed.alone():
-                        _work(stage, title, context, inputs)
+                        _work(stage, title, context, inputs, loading_s)
+                loading_s = 0.0
                 distributed.wait_for_all()
             if stage.gate is not None:
                 stage.gate(recipe, run.read(ARTIFACTS[stage.name]))
@@ -140,18 +143,38 @@ def _require_signer(recipe: Recipe, run: RunFolder) -> None:
         require_signer(deploy.sign_key, deploy.sign_command)
 
 
-def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> None:
+def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> float:
     """Names and weights of the networks that will be built: now, and not after hours of training.
 
     A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
+
+    Returns:
+        Seconds that PyTorch took to load.
     """
     building = {row.stage for row in planned if row.action == "run"} & WEIGHED
+    loading_s = 0.0
     if building:
+        if talk is not None:
+            loading_s = _load_torch(talk)
         from edgedistill.models.supply import fetch_weights, require_weights
 
         require_weights(recipe, building)
         if talk is not None:  # not a dry run
             fetch_weights(recipe, building, talk.say)
+    return loading_s
+
+
+def _load_torch(talk: Talk) -> float:
+    """Import PyTorch, which takes seconds, and say so meanwhile.
+
+    Returns:
+        The seconds; 0 where it was imported before.
+    """
+    if "torch" in sys.modules:
+        return 0.0
+    with talk.progress("loading PyTorch", 1), stopwatch() as seconds:
+        importlib.import_module("torch")
+    return seconds[0]
 
 
 def _why(
@@ -165,10 +188,16 @@ def _why(
     return inputs, reason
 
 
-def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any]) -> None:
-    module = importlib.import_module(f"edgedistill.stages.{stage.name}")
+def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any], loading_s: float) -> None:
+    """
+    Args:
+        loading_s: seconds that PyTorch took to load before the first stage that needs it.
+    """
     try:
-        with stopwatch() as seconds:
+        with stopwatch() as measured:
+            if stage.name not in WITHOUT_TORCH:
+                _load_torch(context.talk)
+            module = importlib.import_module(f"edgedistill.stages.{stage.name}")
             result = module.run(context)
     except OSError as error:
         raise RunFolderError(
@@ -177,9 +206,10 @@ def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any
         ) from error
     distributed.wait_for_all()  # who still reads the folder must not find it renamed
     if distributed.is_first():
-        context.run.finish(stage.name, inputs, result, seconds[0])
-        context.talk.event("stage_finished", seconds=round(seconds[0], 2))
-        context.talk.show(f"{title}: done in {seconds[0]:.1f} s", "done")
+        seconds = loading_s + measured[0]
+        context.run.finish(stage.name, inputs, result, seconds)
+        context.talk.event("stage_finished", seconds=round(seconds, 2))
+        context.talk.show(f"{title}: done in {seconds:.1f} s", "done")
 
 
 def _source_files(recipe: Recipe) -> str:

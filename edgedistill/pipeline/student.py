@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,6 +67,7 @@ def train_student_seeds(
     task: Task,
     lesson_for: Callable[[nn.Module, int], Lesson],
     kind: type[BaselineRecord] | type[DistillRecord],
+    facts: dict[str, Any] | None = None,
 ) -> Result:
     """The student once for each seed of the recipe; the first one is the stage's own result.
 
@@ -73,6 +75,7 @@ def train_student_seeds(
         task: what the student is trained to do; of the baseline the one that labels alone can teach.
         lesson_for: (new student, seed) -> what it is trained against.
         kind: record of the stage: that of the first training, with a row in `seeds` for each.
+        facts: further keys of the record.
     """
     distill, student = context.recipe.distill, context.recipe.student
     results = []
@@ -96,5 +99,5 @@ def train_student_seeds(
         SeedRun(seed=trained.network.seed, weights=trained.file, validation=trained.network.validation)
         for trained in results
     ]
-    record = kind(**results[0].network.given(), seeds=rows)
+    record = kind(**results[0].network.given(), seeds=rows, **(facts or {}))
     return Result(record, tuple(trained.file for trained in results), results[0].cost)

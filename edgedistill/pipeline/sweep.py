@@ -11,23 +11,21 @@ A trial of another teacher or of other images than the run has now is left out, 
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.config.loading import NETS, PATHS, load_recipe
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
-from edgedistill.core.files import remove, write_bytes, write_json
+from edgedistill.core.files import locked, remove, write_bytes, write_json
 from edgedistill.environment.secret_values import SIGN_COMMAND
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.pipeline.runner import run_stages
@@ -86,6 +84,7 @@ class Sweep:
         from edgedistill.models.supply import require_students
 
         optuna = _optuna()
+        shared = None if storage is None else _shared_storage(storage)
         left = (one for one in self.grid if not (self._place(one) / "trial.json").exists())
         require_students(map(self.recipe_of, left))
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
@@ -96,7 +95,7 @@ class Sweep:
             study_name=self._study_name(),
             direction="maximize",
             load_if_exists=True,
-            storage=storage or f"sqlite:///{self.folder.resolve() / 'study.db'}",
+            storage=shared or f"sqlite:///{self.folder.resolve() / 'study.db'}",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
         )
         self._forget_killed(study)
@@ -136,7 +135,7 @@ class Sweep:
             return
         out = self._place(settings)
         out.mkdir(exist_ok=True)
-        with _held(out / ".lock") as ours:
+        with locked(out / ".lock", make=True, wait=False) as ours:
             if not ours:
                 self.talk.say(f"  {_words(settings)}: another process works on it")
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -276,7 +275,7 @@ class Sweep:
             place = self.folder / "trials" / str(trial.user_attrs.get("place", ""))
             if not (place / ".lock").exists():
                 continue
-            with _held(place / ".lock") as free:
+            with locked(place / ".lock", wait=False) as free:
                 if free:
                     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
 
@@ -327,22 +326,28 @@ def _words(settings: Settings) -> str:
     return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in settings.items())
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Whether the lock is ours for the block; a kill frees it."""
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def _shared_storage(url: str) -> Any:
+    """Optuna's storage at a URL, opened before anything is trained.
+
+    Raises:
+        UsageError: not a URL of SQLAlchemy, or one of a database whose driver is not installed.
+        RunFolderError: the database does not answer.
+    """
+    import optuna
+    import sqlalchemy.exc
+
+    expected = "expected a database's URL such as sqlite:////mnt/shared/study.db"
+    try:
+        return optuna.storages.get_storage(url)
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise UsageError(f"--storage {url}: {str(error).splitlines()[0]}; {expected}") from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RunFolderError(f"--storage {url}: {str(error).splitlines()[0]}; {expected} that can be written") from None
 
 
 def _optuna() -> Any:
     try:
         import optuna
-        import tomlkit  # noqa: F401
     except ImportError as error:
         raise RecipeError(f"{error.name} is missing: pip install 'edgedistill[sweep]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)

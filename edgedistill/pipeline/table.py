@@ -6,8 +6,7 @@ Importing this module is cheap: a stage's own module is imported when the stage 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgedistill.pipeline.gates import int8_is_good_enough, teacher_is_good_enough
 from edgedistill.records.layout import SWEEP
@@ -16,8 +15,7 @@ if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
     from edgedistill.config.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One row.
 
     Attributes:
@@ -44,6 +42,7 @@ class Stage:
 
 
 WEIGHED = frozenset(("teacher", "baseline", "assist", "distill"))  # start from weights that the recipe names
+WITHOUT_TORCH = frozenset(("bundle", "deploy", "report"))  # the modules of all others import PyTorch
 _TRAINING = ("augment", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
 _SCHEDULE = (
     "distill.epochs",

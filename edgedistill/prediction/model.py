@@ -79,7 +79,7 @@ def predict(
     model: Path | str,
     target: str,
     precision: str = "fp16",
-    image_px: int | None = None,
+    image_px: int | tuple[int, int] | None = None,
     classes: int = 1000,
     learned: Learned | None = None,
 ) -> Prediction:
@@ -105,7 +105,8 @@ def predict(
         name, features, px, number = Path(model).name, features_from_file(Path(model)), None, None
         reason = "; ".join(filter(None, (reason, _refused(Path(model), target))))
     else:
-        name, px, number = str(model).partition(".")[0], image_px or 224, classes
+        name, number = str(model).partition(".")[0], classes
+        px = counted_px(name, image_px or 224)
         features = features_of_name(name, px, classes)
     return prediction_of(
         features,
@@ -187,13 +188,13 @@ def is_file(model: Path | str) -> bool:
     return isinstance(model, Path) or Path(model).suffix == ".onnx" or "/" in model
 
 
-def features_of_name(name: str, image_px: int, classes: int) -> Features:
-    """
+def counted_px(name: str, image_px: int | tuple[int, int]) -> int:
+    """The size, which the catalogue has of this network.
+
     Raises:
-        RecipeError: the catalogue does not have it at this size.
+        RecipeError: it has not.
     """
     sizes = sorted(px for known, px in catalogue() if known == name)
-    asked = image_px if isinstance(image_px, int) else "x".join(map(str, image_px))
     if not sizes:
         names = sorted({known for known, _ in catalogue()})
         near = difflib.get_close_matches(name, names, n=3)
@@ -201,12 +202,21 @@ def features_of_name(name: str, image_px: int, classes: int) -> Features:
         raise RecipeError(
             f"no network {name!r} in the catalogue; {meant}any other network: export it and give the .onnx file"
         )
-    if image_px not in sizes:
+    if not isinstance(image_px, int) or image_px not in sizes:
+        asked = image_px if isinstance(image_px, int) else "x".join(map(str, image_px))
         raise RecipeError(
             f"{name} is counted at {', '.join(map(str, sizes))} px, not at {asked}; "
             "take one of these, or export it and give the .onnx file"
         )
-    counted = catalogue()[(name, image_px)]
+    return image_px
+
+
+def features_of_name(name: str, image_px: int, classes: int) -> Features:
+    """
+    Raises:
+        RecipeError: the catalogue does not have it at this size.
+    """
+    counted = catalogue()[(name, counted_px(name, image_px))]
     if len(counted) == 1 and classes not in counted:
         raise RecipeError(
             f"{name} is counted with {next(iter(counted))} classes only; export it and give the .onnx file"

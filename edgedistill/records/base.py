@@ -42,6 +42,7 @@ class Record(BaseModel):
         populate_by_name=True,
         protected_namespaces=(),
         use_attribute_docstrings=True,
+        defer_build=True,  # a verb reads a few of some 150 records; the validator of each is made when it is first used
     )
 
     @model_validator(mode="wrap")

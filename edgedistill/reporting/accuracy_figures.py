@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from markupsafe import Markup
+
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, short, svg_of
 
@@ -9,7 +12,7 @@ WORST = 30  # classes in the recall figure
 
 
 @STYLED
-def accuracy_figure(report: ReportRecord) -> str:
+def accuracy_figure(report: ReportRecord) -> Markup:
     """Top-1 with 95 % interval and balanced accuracy of the three, and the majority class."""
     figure, axes = new_figure(2.5)
     for row, (name, (colour, marker)) in enumerate(NETS.items()):
@@ -41,17 +44,16 @@ def accuracy_figure(report: ReportRecord) -> str:
 
 
 @STYLED
-def recall_figure(report: ReportRecord) -> str:
+def recall_figure(report: ReportRecord) -> Markup:
     """Recall of each class for the three networks; the ones that the student is worst at."""
-    recalls = report.student.per_class_recall
-    worst = sorted((name for name, value in recalls.items() if value is not None), key=recalls.__getitem__)[:WORST]
+    recalls = {name: value for name, value in report.student.per_class_recall.items() if value is not None}
+    worst = sorted(recalls, key=recalls.__getitem__)[:WORST]
+    shown = {net: 100 * np.array([report.network(net).per_class_recall[name] for name in worst], float) for net in NETS}
     figure, axes = new_figure(1.1 + 0.3 * len(worst))
-    for row, name in enumerate(worst):
-        values = [100 * report.network(net).per_class_recall[name] for net in NETS]
+    for row, values in enumerate(zip(*shown.values(), strict=True)):
         axes.plot([min(values), max(values)], [row, row], color=LINE, linewidth=3, zorder=1)
     for net, (colour, marker) in NETS.items():
-        values = [100 * report.network(net).per_class_recall[name] for name in worst]
-        axes.plot(values, range(len(worst)), marker, color=colour, label=net, markersize=7)
+        axes.plot(shown[net], range(len(worst)), marker, color=colour, label=net, markersize=7)
     axes.set_yticks(range(len(worst)), [short(name) for name in worst], color=INK)
     axes.set_ylim(len(worst) - 0.5, -0.5)
     axes.set_xlim(-3, 103)

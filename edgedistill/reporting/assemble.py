@@ -170,5 +170,7 @@ def _taught(stages: StageRecords) -> Taught:
         pool_images=stages.data.pool_images,
         class_weights=stages.distill.class_weights,
         best_epochs=_best_epochs(stages),
-        synthesised=made and SynthesisedImages(images=made.images, wanted_fraction=made.wanted_fraction),
+        synthesised=None
+        if made is None
+        else SynthesisedImages(images=made.images, wanted_fraction=made.wanted_fraction),
     )

@@ -10,13 +10,17 @@ import html
 import io
 import re
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
+from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from edgedistill.core.text import printable
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 # sentinel -> CSS variable of style.css
 _COLOURS = {
@@ -31,7 +35,7 @@ _COLOURS = {
 INK, LINE, TEACHER, BASELINE, STUDENT, MUTED, PAPER = _COLOURS
 NETS = {"teacher": (TEACHER, "s"), "baseline": (BASELINE, "D"), "student": (STUDENT, "o")}
 TERMS = (STUDENT, BASELINE, TEACHER, MUTED)
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgedistill",
     "text.parse_math": False,
@@ -79,7 +83,7 @@ def plain_decades(axis: Any) -> None:
     axis.set_tick_params(which="minor", size=0)
 
 
-def svg_of(figure: Figure, name: str, title: str) -> str:
+def svg_of(figure: Figure, name: str, title: str) -> Markup:
     """One inline <svg> whose ids begin with `name`, so that several stand on a page."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
@@ -91,9 +95,11 @@ def svg_of(figure: Figure, name: str, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     # Only inside tags: a class may be named ` id="x"`.
     svg = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag.group(), name), svg)
-    size = re.search(r'viewBox="[^"]+"', svg)
-    body = re.sub(r"\n\s*", "\n", svg.split(">", 1)[1])
-    return f'<svg {size.group()} role="img" aria-label="{html.escape(title)}">{body}'
+    head, _, body = svg.partition(">")
+    (size,) = re.findall(r'viewBox="[^"]+"', head)
+    body = re.sub(r"\n\s*", "\n", body)
+    # matplotlib escapes the text in its SVG
+    return Markup(f'<svg {size} role="img" aria-label="{html.escape(title)}">{body}')  # noqa: S704 - escaped
 
 
 def _own_tag(tag: str, name: str) -> str:

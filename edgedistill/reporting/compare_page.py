@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from markupsafe import Markup
-
 from edgedistill.core.text import printable_values
 from edgedistill.reporting.formats import words
 from edgedistill.reporting.page import json_in_html, rendered
@@ -32,6 +30,6 @@ def html_from_comparison(comparison: dict[str, Any]) -> str:
     return rendered(
         "compare.html.j2",
         comparison=comparison,
-        figure=figure and Markup(figure),
+        figure=figure,
         raw=json_in_html(comparison),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from edgedistill.records.report_speed import ReportDevice, TracedLoop
 from edgedistill.reporting.chart import (
@@ -39,7 +40,7 @@ _WIDE = 8  # longest over shortest time from which the axis is logarithmic
 
 
 @STYLED
-def histogram_figure(device: ReportDevice, number: int) -> str | None:
+def histogram_figure(device: ReportDevice, number: int) -> Markup | None:
     """Images by the time they took; None without raw samples.
 
     Args:
@@ -68,7 +69,7 @@ def histogram_figure(device: ReportDevice, number: int) -> str | None:
 
 
 @STYLED
-def trace_figure(device: ReportDevice, number: int) -> str | None:
+def trace_figure(device: ReportDevice, number: int) -> Markup | None:
     """Every timed call in its order: a drift is heat or a neighbour, a spike is the system.
 
     Where it is known when the calls began, they stand over time, with what the board told below.
@@ -81,7 +82,8 @@ def trace_figure(device: ReportDevice, number: int) -> str | None:
     if not scopes:
         return None
     timed = all(len(starts.get(loop, ())) == len(values) for values, _, _, loop in scopes)
-    read = columns_of(trace) if trace and timed else {}
+    over_time = trace if timed else None
+    read = columns_of(over_time) if over_time else {}
     shown = [(lines, from_zero) for lines, from_zero in _PANELS if set(lines) & set(read)]
     figure, panels = new_panels([2.6, *[1.1] * len(shown)])
     axes = panels[0]
@@ -96,10 +98,10 @@ def trace_figure(device: ReportDevice, number: int) -> str | None:
         axes.set_ylim(bottom=0)
     axes.set_ylabel("ms for one image")
     axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
-    for panel, (names, from_zero) in zip(panels[1:], shown, strict=True):
-        _draw_readings(panel, trace.at_s, {name: read[name] for name in names if name in read}, from_zero)
-    if timed and trace:
-        _draw_loops(panels, trace.loops)
+    if over_time:
+        for panel, (names, from_zero) in zip(panels[1:], shown, strict=True):
+            _draw_readings(panel, over_time.at_s, {name: read[name] for name in names if name in read}, from_zero)
+        _draw_loops(panels, over_time.loops)
     panels[-1].set_xlabel(
         "seconds since the benchmark began" if timed else "timed call, each scope in a loop of its own"
     )
@@ -139,7 +141,7 @@ def _draw_loops(panels: list[Any], loops: list[TracedLoop]) -> None:
 
 def _scopes(device: ReportDevice) -> list[_Scope]:
     samples = device.samples_ms or {}
-    return [(samples[scope], *rest) for scope, *rest in _SCOPES if samples.get(scope)]
+    return [(samples[scope], colour, name, loop) for scope, colour, name, loop in _SCOPES if samples.get(scope)]
 
 
 def _ends(scopes: list[_Scope]) -> tuple[float, float]:

@@ -164,4 +164,4 @@ def _conditions(bench: BenchAnswer) -> dict[str, Any]:
 
 def _json(part: Record | None) -> dict[str, Any] | None:
     """For a part of a report that is a record of its own kind."""
-    return part and part.to_json()
+    return None if part is None else part.to_json()

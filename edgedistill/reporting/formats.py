@@ -44,7 +44,7 @@ def words(metric: str) -> str:
 
 def breakable(name: str) -> Markup:
     """A long name may break after its underscores."""
-    return Markup(str(escape(printable(name))).replace("_", "_<wbr>"))
+    return escape(printable(name)).replace("_", Markup("_<wbr>"))
 
 
 def kind(provenance: Provenance | str) -> str:

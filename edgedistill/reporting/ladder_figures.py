@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from edgedistill.records.quantization import GateStep
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import STUDENT, STYLED, TEACHER, new_figure, svg_of
@@ -9,7 +11,7 @@ from edgedistill.reporting.formats import kind
 
 
 @STYLED
-def ladder_figure(report: ReportRecord) -> str:
+def ladder_figure(report: ReportRecord) -> Markup:
     """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
     ladder = report.accuracy_ladder
     low, high = (100 * value for value in report.student.top1_interval)
@@ -45,7 +47,7 @@ def ladder_figure(report: ReportRecord) -> str:
 
 
 @STYLED
-def rescue_figure(report: ReportRecord) -> str | None:
+def rescue_figure(report: ReportRecord) -> Markup | None:
     """What INT8 costs with k layers left in float; None when the gate asked for none."""
     gate = report.int8_gate
     if len(gate.curve) < 2:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from importlib import resources
 from typing import Any
 
 import jinja2
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from edgedistill.records.evaluation import LinkScores
@@ -106,17 +106,16 @@ def rendered(template: str, **values: Any) -> str:
     environment.filters |= {"place": place_of, "spot": spot_of, "mib": board_mib}
     script = (resources.files("edgedistill.reporting") / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=Markup(script), script_hash=f"sha256-{digest}", **values)
+    return environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **values)
 
 
 def json_in_html(value: Any) -> Markup:
     """JSON that no value can break out of: `</script>` and `<!--` need a `<`."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+    return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _figures(report: ReportRecord) -> dict[str, Markup]:
-    """matplotlib escapes the text in its SVG; what there is nothing to draw of is left out."""
+    """What there is nothing to draw of is left out."""
     metric = words(report.metric).removesuffix(" accuracy")
     drawn = {
         "accuracy": accuracy_figures.accuracy_figure(report),
@@ -128,7 +127,7 @@ def _figures(report: ReportRecord) -> dict[str, Markup]:
         "pareto": pareto_figure(network_points(report), metric, "parameters, million"),
         "students": students_figure(report.swept, metric),
     }
-    return {name: Markup(svg) for name, svg in drawn.items() if svg}
+    return {name: svg for name, svg in drawn.items() if svg}
 
 
 def network_points(report: ReportRecord) -> list[dict[str, Any]]:
@@ -149,7 +148,7 @@ def _host(device: ReportDevice, number: int) -> dict[str, Any]:
     """What the page shows of one host beside its figures."""
     memory = device.memory
     before, peak = memory.process_before_mib, memory.process_peak_mib
-    grown = None if None in (before, peak) else peak - before
+    grown = None if before is None or peak is None else peak - before
     rows = [
         ("process, resident, peak", before, peak, grown),
         (
@@ -165,12 +164,9 @@ def _host(device: ReportDevice, number: int) -> dict[str, Any]:
             memory.nvmap_delta_mib,
         ),
     ]
-    drawn = {
+    return {
         "histogram": device_figures.histogram_figure(device, number),
         "trace": device_figures.trace_figure(device, number),
-    }
-    return {
-        **{name: svg and Markup(svg) for name, svg in drawn.items()},
         "memory": [row for row in rows if any(value is not None for value in row[1:])],
         "layers": device_tables.layer_rows(device),
         "loops": device_tables.loop_rows(device),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
+
 from edgedistill.core.pareto import pareto_front
 from edgedistill.records.report_speed import Swept
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
@@ -15,7 +17,7 @@ ROLES = {**NETS, "trial": (MUTED, "."), "pruned": (MUTED, "x")}
 @STYLED
 def pareto_figure(
     points: list[dict[str, Any]], metric: str, size: str, images: str = "test", name: str = "pareto"
-) -> str | None:
+) -> Markup | None:
     """A point a network over a logarithmic axis of its size, and the front.
 
     Args:
@@ -64,7 +66,7 @@ def pareto_figure(
     return svg_of(figure, name, f"Accuracy against {size}")
 
 
-def students_figure(swept: Swept | None, metric: str) -> str | None:
+def students_figure(swept: Swept | None, metric: str) -> Markup | None:
     """Accuracy against cost of a sweep's students and the run's own; None without any.
 
     Args:

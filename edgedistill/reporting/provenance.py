@@ -8,6 +8,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+
 from edgedistill._version import __version__
 from edgedistill.config.recipe import Recipe
 from edgedistill.environment.git import commit_of
@@ -43,12 +45,7 @@ def provenance_of(stages: StageRecords, recipe: Recipe) -> ReportProvenance:
 
 def toml_from_recipe(values: dict[str, dict[str, Any]]) -> str:
     """A recipe file with every key that has a value, defaults included."""
-    lines = []
-    for section, keys in values.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in keys.items() if value is not None]
-        lines.append("")
-    return "\n".join(lines)
+    return tomlkit.dumps(_known(values))
 
 
 def _name_only(value: Any) -> Any:
@@ -60,11 +57,8 @@ def _name_only(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _toml(value: Any) -> str:
-    """JSON and TOML agree on numbers, booleans and, but for DEL, on strings."""
+def _known(value: Any) -> Any:
+    """Without keys that have no value, in lists and tables too: TOML knows no null."""
     if isinstance(value, dict):
-        pairs = (f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items() if item is not None)
-        return "{ " + ", ".join(pairs) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return {key: _known(item) for key, item in value.items() if item is not None}
+    return [_known(item) for item in value] if isinstance(value, list) else value

@@ -24,10 +24,10 @@ def running_cost_of(cost: CostConfig, devices: list[ReportDevice]) -> RunningCos
     if not cost.prices:
         return None
     teacher, student = _teacher(cost), _student(cost, devices)
-    known = teacher.per_month is not None and student.per_month is not None
-    saving = teacher.per_month - student.per_month if known else None
-    payback = None
-    if saving is not None and cost.board_price is not None:
+    saving = payback = None
+    if teacher.per_month is not None and student.per_month is not None:
+        saving = teacher.per_month - student.per_month
+    if saving is not None and cost.board_price is not None and cost.board_months is not None:
         margin = saving + cost.board_price / cost.board_months
         payback = cost.board_price / margin if margin > 0 else None
     return RunningCost(
@@ -51,7 +51,7 @@ def _teacher(cost: CostConfig) -> CostSide:
 
 def _student(cost: CostConfig, devices: list[ReportDevice]) -> CostSide:
     items, missing = [], []
-    if cost.board_price is None:
+    if cost.board_price is None or cost.board_months is None:  # a recipe gives both or neither
         missing.append("cost.board_price")
     else:
         how = f"{cost.board_price:g} {cost.currency} over {cost.board_months:g} months"

@@ -98,7 +98,7 @@ def _links(report: ReportRecord) -> list[tuple[str, str]]:
 
 
 def _time(cost: dict[str, float | str]) -> str:
-    stages = {name: seconds for name, seconds in cost.items() if name != "unit"}
+    stages = {name: seconds for name, seconds in cost.items() if not isinstance(seconds, str)}
     shown = ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages.items())
     return f"{sum(stages.values()):.0f} s: {shown}"
 

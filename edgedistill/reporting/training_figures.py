@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from edgedistill.records.report import ReportRecord
@@ -9,7 +10,7 @@ from edgedistill.reporting.chart import NETS, STYLED, TERMS, new_figure, svg_of
 
 
 @STYLED
-def curves_figure(report: ReportRecord) -> str:
+def curves_figure(report: ReportRecord) -> Markup:
     """The recipe's metric on the validation images after each epoch."""
     metric = report.metric
     figure, axes = new_figure(2.9)
@@ -33,7 +34,7 @@ def curves_figure(report: ReportRecord) -> str:
 
 
 @STYLED
-def terms_figure(report: ReportRecord) -> str | None:
+def terms_figure(report: ReportRecord) -> Markup | None:
     """Each loss term of the student's training, unweighted; None when it has no history."""
     rows = report.histories.student
     if not rows:

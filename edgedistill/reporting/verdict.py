@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgedistill.records.provenance import Provenance
+from edgedistill.records.quantization import PrecisionStep
 from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRow
 from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
@@ -94,7 +95,7 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
         )
     gate = report.int8_gate
     if gate.max_drop_points is not None and gate.passed is not None:
-        lost = gate.curve[-1] if gate.passed else min(gate.curve, key=lambda s: s.drop_points)
+        lost: PrecisionStep = gate.curve[-1] if gate.passed else min(gate.curve, key=lambda s: s.drop_points)
         if report.qad and report.qad.kept:
             lost = report.qad.after
         rows.append(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import nn
 
 from edgedistill.config.task import task_of
@@ -32,7 +30,5 @@ def run(context: StageContext) -> Result:
     def lesson_for(model: nn.Module, seed: int) -> Lesson:
         return student_lesson(context, images, cache, model, seed, device)
 
-    result = train_student_seeds(context, images, device, task, lesson_for, DistillRecord)
     softness = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
-    assert isinstance(result.record, DistillRecord), "the kind that was asked for"
-    return replace(result, record=result.record.model_copy(update=softness))
+    return train_student_seeds(context, images, device, task, lesson_for, DistillRecord, softness)

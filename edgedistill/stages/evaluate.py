@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, EMBEDDING, task_of
-from edgedistill.evaluation.classification import paired
+from edgedistill.evaluation.classification import mcnemar_p, paired
 from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.models.weights import load_weights
@@ -69,7 +69,7 @@ def _classes(context: StageContext, images: Images, device) -> Result:
         student_only_correct=comparison["first_only_correct"],
         baseline_only_correct=comparison["second_only_correct"],
         only_correct_by_class=comparison["by_class"],
-        mcnemar_p=comparison["p_value"],
+        mcnemar_p=mcnemar_p(comparison["first_only_correct"], comparison["second_only_correct"]),
         chance=chance,
         seeds=_seeds(context, images, figures, device),
     )

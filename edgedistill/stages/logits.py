@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgedistill.core import distributed
+from edgedistill.core.files import locked
 from edgedistill.distillation.logit_cache import LogitCache, belongs_to
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_images
@@ -63,7 +63,9 @@ def _from_shared(
     if distributed.is_first():
         folder.mkdir(parents=True, exist_ok=True)
     distributed.wait_for_all()
-    with _held(folder / ".lock"):
+    # One run at a time fills it; the first rank holds the lock for all.
+    with locked(folder / ".lock", make=True) if distributed.is_first() else nullcontext():
+        distributed.wait_for_all()
         if distributed.agreed((folder / "cache.json").exists):
             context.talk.say(f"  shared with other runs: {folder}")
             names = sorted(path.name for path in folder.glob("shard-*.npy")) + ["cache.json"]
@@ -74,16 +76,6 @@ def _from_shared(
             _link_or_copy(folder / name, context.out / name)
     distributed.wait_for_all()
     return names
-
-
-@contextmanager
-def _held(lock: Path) -> Iterator[None]:
-    """One run at a time fills a shared cache; the first rank holds the lock for all."""
-    with open(lock, "a") as file:
-        if distributed.is_first():
-            fcntl.flock(file, fcntl.LOCK_EX)
-        distributed.wait_for_all()
-        yield
 
 
 def _link_or_copy(source: Path, to: Path) -> None:

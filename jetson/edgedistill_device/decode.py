@@ -16,6 +16,7 @@ MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds o
 _PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
 # After entropy-coded data: any marker but a stuffed zero and the restart markers.
 _NEXT_MARKER = re.compile(b"\xff+[^\x00\xff\xd0-\xd7]")
+_NO_FILL = re.compile(b"[^\xff]")
 _ALONE = frozenset([0x01] + list(range(0xD0, 0xD8)))  # JPEG markers without a segment
 # What may stand between two scans: DHT, EOI, SOS, DQT, DNL, DRI, APPn, COM.
 _BETWEEN_SCANS = frozenset([0xC4, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE] + list(range(0xE0, 0xF0)))
@@ -149,14 +150,10 @@ def _jpeg_end(content):
     position, scanned = 2, False
     while True:
         position = content.find(b"\xff", position)
-        if position < 0:
+        found = None if position < 0 else _NO_FILL.search(content, position)
+        if found is None:
             return None
-        while content[position : position + 1] == b"\xff":  # fill bytes
-            position += 1
-        if position >= len(content):
-            return None
-        marker = content[position]
-        position += 1
+        marker, position = content[found.start()], found.end()
         if marker == 0xD9:
             return position if scanned else None
         if scanned and marker not in _BETWEEN_SCANS:  # the data was cut, and something follows

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from road import CHECKPOINTS, RECIPE, edgedistill, forked, write_images
-from tools import lacking
+from end_to_end import CHECKPOINTS, RECIPE, command_words, edgedistill, write_images
+from optional_tools import lacking
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +156,7 @@ def test_ctrl_c_is_one_line(folder):
     import time
 
     process = subprocess.Popen(
-        [*forked(), "distill", "r.toml", "--set", "distill.epochs=500", *CHECKPOINTS],
+        [*command_words(), "distill", "r.toml", "--set", "distill.epochs=500", *CHECKPOINTS],
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,

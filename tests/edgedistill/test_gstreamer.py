@@ -18,7 +18,7 @@ import pytest
 
 from edgedistill_device.inference.overlay import rtp_pipelines
 from edgedistill_device.inference.video import pipeline
-from tools import lacking, lacking_in_ci_too
+from optional_tools import lacking, lacking_in_ci_too
 
 pytestmark = pytest.mark.slow
 

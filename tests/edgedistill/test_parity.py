@@ -27,7 +27,7 @@ from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.training.batches import normalised
 from edgedistill_device.preprocess import to_input
 from edgedistill_device.preprocess_spec import dict_from_preprocess
-from road import ROOT, SOURCES
+from end_to_end import ROOT, SOURCES
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""Values at the end of the road: what is learnt, and every number of report.json made again from the run's files."""
+"""A run learns something, and every number of its report.json follows from the run's files."""
 
 import csv
 import json
@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from second_look import Run, accuracy_of, numbers_of, report_of, served
 
-from road import draw, edgedistill
+from end_to_end import draw, edgedistill
+from report_oracle import Run, accuracy_of, numbers_of, report_of, served
 
 pytestmark = pytest.mark.slow
 

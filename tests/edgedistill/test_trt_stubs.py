@@ -14,7 +14,7 @@ import pytest
 
 import fakes
 from edgedistill_device.engine import trt_api
-from tools import imported, lacking
+from optional_tools import imported, lacking
 
 pytestmark = pytest.mark.slow
 

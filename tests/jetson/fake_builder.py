@@ -37,7 +37,7 @@ class Builder(object):
         config._flags, config._workspace, config._sources, config._cache = [], None, None, None
         return config
 
-    def build_serialized_network(self, network, config):
+    def build_serialized_network(self, network, config):  # noqa: C901 - each way in which a board fails
         world, does, log = self.world, self.world.does, self._log
         error = world.ILogger.Severity.ERROR
         workspace = getattr(config, "max_workspace_size", None) or config._workspace

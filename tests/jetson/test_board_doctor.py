@@ -13,7 +13,7 @@ from bundles import ROOT
 from edgedistill_device import doctor
 from edgedistill_device.board import identity
 from edgedistill_device.engine.runners.tensorrt_backend import tensorrt_check
-from tools import needs
+from optional_tools import needs
 
 
 def test_packages_of_two_boards():

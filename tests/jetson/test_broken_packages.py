@@ -9,7 +9,7 @@ import pytest
 
 import fakes
 from bundles import ROOT, make_bundle, pretend_verified
-from tools import needs
+from optional_tools import needs
 
 pytestmark = pytest.mark.slow
 

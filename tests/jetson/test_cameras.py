@@ -11,7 +11,7 @@ import pytest
 from edgedistill_device.errors import StreamError
 from edgedistill_device.inference import picture, v4l2, video
 from edgedistill_device.verbs.classify import FLIPS
-from tools import lacking, needs
+from optional_tools import lacking, needs
 
 CAMERA = (1280, 720, 30)
 # A C270 and an ELP of the kind that most boards have: raw in small, JPEG in large.

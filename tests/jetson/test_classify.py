@@ -26,7 +26,7 @@ from edgedistill_device.inference.video import (
     pipeline,
 )
 from edgedistill_device.manifest import read_manifest
-from tools import lacking
+from optional_tools import lacking
 
 CAMERA = (1280, 720, 30)
 BGR = "videoconvert ! video/x-raw, format=BGR ! appsink max-buffers=4 sync=false"

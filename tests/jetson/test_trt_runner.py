@@ -20,8 +20,8 @@ from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.errors import BackendError, EngineError, VerifyError
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import to_input
+from optional_tools import lacking
 from tiny_onnx import model_bytes
-from tools import lacking
 
 pytestmark = pytest.mark.slow
 
@@ -168,7 +168,7 @@ def test_an_engine_that_tensorrt_refuses_is_one_line(bundle, use):
 
 
 def test_every_verb_as_the_board_runs_it(bundle, use):
-    """From the bundle's folder, in a locale without Unicode: the road that a user takes."""
+    """From the bundle's folder, in a locale without Unicode, as a user runs it."""
     use("8.2", sm=53)
     environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
     lines = {}

@@ -12,7 +12,7 @@ from edgedistill_device.__main__ import main
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.releases.store import status
 
-BOARD = os.path.join(ROOT, "tests", "upgrade", "left.tar.xz")
+BOARD = os.path.join(ROOT, "tests", "upgrade", "earlier_release.tar.xz")
 
 
 @pytest.fixture

@@ -1,29 +1,29 @@
-"""What the torture tests share: a finished small run, commands by fork, and the ledger."""
+"""What the torture tests share: a finished small run, commands by fork, and the results log."""
 
 import json
 import shutil
 
 import pytest
 
-from forks import Forks
-from knobs import MODE, SEED
-from road import write_images
-from small import small_recipe
+from end_to_end import write_images
+from fork_client import ForkClient
+from small_recipe import small_recipe
+from suite_length import MODE, SEED
 
 
 @pytest.fixture(scope="session")
-def forks():
-    with Forks() as running:
+def fork_client():
+    with ForkClient() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def small_run(forks, tmp_path_factory):
+def small_run(fork_client, tmp_path_factory):
     """A folder with images/, r.toml and run/: every stage done, undisturbed."""
     folder = tmp_path_factory.mktemp("small")
     write_images(folder / "images", per_class=12)
     (folder / "r.toml").write_text(small_recipe())
-    done = forks.run("run", "r.toml", "--run-dir", "run", cwd=folder)
+    done = fork_client.run("run", "r.toml", "--run-dir", "run", cwd=folder)
     assert done.code == 0, done.err
     return folder
 

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from board_behind_sshd import RUNS, TestBoard, id_of, kill_script, make_keys, next_release, signed
-from knobs import chance, rounds
 from sshd import Sshd, need_sshd
+from suite_length import chance, rounds
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +82,7 @@ def left_on(board, folder):
     ]
 
 
-def test_two_deployments_to_one_board(place, forks, tried):
+def test_two_deployments_to_one_board(place, fork_client, tried):
     """Each is repeated once the pair has ended, and must end well then, whatever was killed."""
     folder, board, config, keys, before = place
     draw, lost, looks, kills, number = chance("deployments"), [], 0, 0, -1
@@ -118,10 +118,10 @@ def test_two_deployments_to_one_board(place, forks, tried):
             board.fault(verb, kill_script(after, folder / f"killed{number}"))
             how = f"kill -9 of {verb} there after {after:.2f} s"
         with Served(board, before, one, other) as seen:
-            pair = forks.run_all(*jobs, cwd=folder)
+            pair = fork_client.run_all(*jobs, cwd=folder)
             board.forget_faults()
             kills += pair[0].code == -signal.SIGKILL or (folder / f"killed{number}").exists()
-            again = [forks.run(*job["words"], cwd=folder) for job in jobs[: 1 + (other != one)]]
+            again = [fork_client.run(*job["words"], cwd=folder) for job in jobs[: 1 + (other != one)]]
         looks += seen.looks
         bad = [done.err for done in pair if done.code not in (0, -signal.SIGKILL)]
         if (

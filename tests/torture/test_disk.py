@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_kill import NAMES, QUICK, without
 
 from artifacts import bits_of, left_over
-from knobs import chance, rounds
-from tools import lacking
+from optional_tools import lacking
+from suite_length import chance, rounds
+from test_kill import NAMES, QUICK, without
 
 pytestmark = pytest.mark.slow
 
@@ -24,24 +24,24 @@ def refused(done, words):
 
 
 @pytest.mark.parametrize("stage", [name for name in NAMES if rounds(name in QUICK, True, True)])
-def test_an_error_at_any_file_operation_leaves_the_previous_artifact(forks, small_run, copy_of_run, tried, stage):
+def test_an_error_at_any_file_operation_leaves_the_previous_artifact(fork_client, small_run, copy_of_run, tried, stage):
     """The stage is asked for again: at the failure its artifact is there and must stay there."""
     run, draw = copy_of_run, chance(f"disk {stage}")
     words = (stage, "r.toml", "--run-dir", run, "--force", stage)
     before = bits_of(run)
-    whole = forks.run(*words, cwd=small_run, faults={"under": str(run)})
+    whole = fork_client.run(*words, cwd=small_run, faults={"under": str(run)})
     assert whole.code == 0, whole.err
     assert bits_of(run) == before
     count = min(whole.events, rounds(2, 8, whole.events))
     lost, happened = [], 0
     for at in draw.sample(range(1, whole.events + 1), count):
         error = draw.choice(sorted(SAID))
-        done = forks.run(*words, cwd=small_run, faults={"under": str(run), "at": at, "error": error})
+        done = fork_client.run(*words, cwd=small_run, faults={"under": str(run), "at": at, "error": error})
         happened += done.events >= at
         # What clears away may fail in silence, and ends well: the artifact is whole.
         if bits_of(run) != before or (done.code != 0 and not refused(done, [SAID[error]])):
             lost.append((at, error, done.err))
-    again = forks.run(*words, cwd=small_run)
+    again = fork_client.run(*words, cwd=small_run)
     assert again.code == 0, again.err
     tried("disk", f"ENOSPC or EIO, stage {stage}", happened, len(lost))
     assert not lost, lost
@@ -68,7 +68,7 @@ def files_in(folder):
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if rounds(name == "new", True, True)])
-def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_run, tmp_path, tried, command):
+def test_an_error_at_any_file_operation_of_a_command(fork_client, small_run, copy_of_run, tmp_path, tried, command):
     """Outside the stages: what it wrote the time before is there, or nothing; half of it never is."""
     places = {"RUN": copy_of_run, "OUT": tmp_path / "out", "KEYS": tmp_path / "edgedistill"}
     words, under = COMMANDS[command]
@@ -77,14 +77,14 @@ def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_r
     under, draw, lost, happened = Path(under), chance(command), [], 0
     job = {"cwd": small_run, "env": {"XDG_CONFIG_HOME": str(tmp_path)}}
     if command.startswith("bundle"):
-        assert forks.run("keys", "new", "signer", "--no-passphrase", **job).code == 0
+        assert fork_client.run("keys", "new", "signer", "--no-passphrase", **job).code == 0
 
     def again(**faults):
         if command in NEVER_OVER:
             shutil.rmtree(under, ignore_errors=True)
         places["OUT"].mkdir(exist_ok=True)
         before = files_in(under) if under.exists() else {}
-        return before, forks.run(*words, **job, faults={"under": str(under), **faults})
+        return before, fork_client.run(*words, **job, faults={"under": str(under), **faults})
 
     first = again()[1]
     assert first.code == 0, first.err
@@ -103,19 +103,19 @@ def test_an_error_at_any_file_operation_of_a_command(forks, small_run, copy_of_r
     assert not [name for name in files_in(under) if name.endswith((".tmp", ".partial"))]
 
 
-def test_a_limit_on_the_size_of_files_is_met_in_c_too(forks, small_run, copy_of_run, tried):
+def test_a_limit_on_the_size_of_files_is_met_in_c_too(fork_client, small_run, copy_of_run, tried):
     """RLIMIT_FSIZE: every write beyond it fails, whoever makes it."""
     run, draw, lost, met = copy_of_run, chance("size"), [], 0
     sizes = [0, *(draw.randrange(1, 2_500_000) for _ in range(rounds(1, 8, 40)))]
     for size in sizes:
         stage = draw.choice(NAMES[:-2])
         without(run, stage)
-        done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_FSIZE": size})
+        done = fork_client.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_FSIZE": size})
         met += done.code != 0
         if done.code != 0 and not refused(done, ["File too large"]):
             lost.append((size, stage, done.err))
         assert not list(run.rglob("*.tmp"))
-    done = forks.run("quantize", "r.toml", "--run-dir", run, cwd=small_run)
+    done = fork_client.run("quantize", "r.toml", "--run-dir", run, cwd=small_run)
     tried("disk", "file size limit", met, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err
@@ -138,19 +138,19 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], capture_output=True)
 
 
-def test_a_disk_that_fills_up(forks, small_run, small_disk, tried):
+def test_a_disk_that_fills_up(fork_client, small_run, small_disk, tried):
     """A whole run on a disk of few MiB, which grows until it fits: every refusal is one line."""
     place = small_disk("size=64k")
     lost, met, sizes = [], 0, [64, *range(1024, 20480, rounds(8192, 2048, 512))]
     for size in sizes:
         subprocess.run(["mount", "-o", f"remount,size={size}k", str(place)], check=True)
-        done = forks.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
+        done = fork_client.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
         met += done.code != 0
         if done.code != 0 and not refused(done, ["No space left on device"]):
             lost.append((size, done.err))
         assert not list(place.rglob("*.tmp"))
     subprocess.run(["mount", "-o", "remount,size=256m", str(place)], check=True)
-    done = forks.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
+    done = fork_client.run("bundle", "r.toml", "--run-dir", place / "run", cwd=small_run)
     tried("disk", "tmpfs that fills up", met, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err
@@ -158,7 +158,7 @@ def test_a_disk_that_fills_up(forks, small_run, small_disk, tried):
     assert bits_of(place / "run") == {name: whole[name] for name in NAMES[: NAMES.index("bundle") + 1]}
 
 
-def test_a_read_only_folder(forks, small_run, copy_of_run, small_disk, tried):
+def test_a_read_only_folder(fork_client, small_run, copy_of_run, small_disk, tried):
     place = small_disk("size=64m")
     shutil.copytree(copy_of_run, place / "run")
     subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
@@ -173,7 +173,7 @@ def test_a_read_only_folder(forks, small_run, copy_of_run, small_disk, tried):
         ],
     )
     for words in commands:
-        done = forks.run(*words, cwd=small_run)
+        done = fork_client.run(*words, cwd=small_run)
         if not refused(done, ["Read-only file system"]):
             lost.append((words, done.code, done.err))
     tried("disk", "read-only folder", len(commands), len(lost))
@@ -182,17 +182,17 @@ def test_a_read_only_folder(forks, small_run, copy_of_run, small_disk, tried):
 
 # Without `data`: these images take less memory than the modules that it imports late, so no limit meets it.
 @pytest.mark.parametrize("stage", [name for name in NAMES[1:-3] if rounds(name == "distill", True, True)])
-def test_too_little_memory(forks, small_run, copy_of_run, tried, stage):
+def test_too_little_memory(fork_client, small_run, copy_of_run, tried, stage):
     """RLIMIT_AS above what the imports take; whatever the kernel's answer, it is told in one line."""
     run, draw, lost, met = copy_of_run, chance(f"memory {stage}"), [], 0
     limits = [draw.randrange(1 << 20, 1 << 28) for _ in range(rounds(2, 3, 10))]
     for limit in limits:
         without(run, stage)
-        done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_AS": limit})
+        done = fork_client.run(stage, "r.toml", "--run-dir", run, cwd=small_run, limits={"RLIMIT_AS": limit})
         met += done.code != 0
         if done.code != 0 and not refused(done, ["memory"]):
             lost.append((limit, done.code, done.err[-1500:]))
-    done = forks.run(stage, "r.toml", "--run-dir", run, cwd=small_run)
+    done = fork_client.run(stage, "r.toml", "--run-dir", run, cwd=small_run)
     tried("memory", f"RLIMIT_AS, stage {stage}", met, len(lost))
     assert not lost, lost
     assert done.code == 0, done.err

@@ -19,12 +19,12 @@ from edgedistill_calibration.cache import amax_from_text, text_from_amax
 from edgedistill_device.engine import trtexec
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.manifest import manifest_from_bytes
-from fuzz_board import sample_manifest
-from fuzz_found import found_once
-from fuzz_machine import every_telemetry_parser
+from fuzz_board_system import every_telemetry_parser
+from fuzz_bundle_files import sample_manifest
+from fuzz_regressions import found_once
 from fuzz_targets import TARGETS
-from knobs import SEED, chance, rounds
-from watch import Target, finding_of
+from monitored_target import Target, finding_of
+from suite_length import SEED, chance, rounds
 
 pytestmark = pytest.mark.slow
 
@@ -33,14 +33,14 @@ MANIFEST = {**sample_manifest(), "memory_budget_mib": 500.0}  # which it may lac
 
 @pytest.mark.parametrize("name", TARGETS)
 @pytest.mark.timeout(7200)
-def test_wounded_bytes(name, tmp_path, tried):
+def test_corrupted_bytes(name, tmp_path, tried):
     make, times = TARGETS[name]
     target, draw, found = make(tmp_path), chance(f"fuzz {name}"), {}
     if name not in ("safetensors", "torch file"):  # of no network that there is
         target.call(target.corpus[0])  # its own kind passes, and what is imported late is there
     done = lost = 0
-    wounds = (target.wounds(draw, target.corpus) for _ in range(rounds(*times)))
-    for content in itertools.chain(found_once(name, target.corpus), wounds):
+    corruptions = (target.corruptions(draw, target.corpus) for _ in range(rounds(*times)))
+    for content in itertools.chain(found_once(name, target.corpus), corruptions):
         finding = finding_of(target, content)
         done += 1
         if finding is not None:
@@ -71,8 +71,8 @@ MISDEEDS = {
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS)
-def test_the_watch_sees_and_stops(misdeed, tmp_path, monkeypatch):
-    monkeypatch.setattr("watch.HANG_S", 1)
+def test_the_monitor_sees_and_stops(misdeed, tmp_path, monkeypatch):
+    monkeypatch.setattr("monitored_target.HANG_S", 1)
     inside = tmp_path / "inside"
     for folder in (inside, tmp_path / "kept" / "below"):
         folder.mkdir(parents=True)

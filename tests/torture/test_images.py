@@ -16,9 +16,9 @@ from PIL import Image
 from edgedistill.data.table import read_table
 from edgedistill_device.decode import decode_image, read_image
 from edgedistill_device.errors import ImageError
-from knobs import rounds
-from road import write_images
-from small import small_recipe
+from end_to_end import write_images
+from small_recipe import small_recipe
+from suite_length import rounds
 
 pytestmark = pytest.mark.slow
 
@@ -181,17 +181,19 @@ def odd_folder(tmp_path):
     return tmp_path, len(bad) + 3
 
 
-def test_new_and_data_meet_every_odd_file(forks, odd_folder, tried):
+def test_new_and_data_meet_every_odd_file(fork_client, odd_folder, tried):
     folder, unreadable = odd_folder
-    looked = forks.run("new", "--train", "images", "n.toml", cwd=folder)
+    looked = fork_client.run("new", "--train", "images", "n.toml", cwd=folder)
     assert looked.code == 0, looked.err
     assert f"UNREADABLE: {unreadable} files" in looked.err + looked.out
     assert "\x1b" not in looked.err + looked.out
-    refused = forks.run("data", "r.toml", cwd=folder)
+    refused = fork_client.run("data", "r.toml", cwd=folder)
     assert refused.code == 1
     assert len([line for line in refused.err.splitlines() if line.startswith("edgedistill data:")]) == 1
     assert f"{unreadable} images cannot be used, first: " in refused.last_line
-    done = forks.run(rounds("data", "logits", "logits"), "r.toml", "--set", "data.skip_unreadable=true", cwd=folder)
+    done = fork_client.run(
+        rounds("data", "logits", "logits"), "r.toml", "--set", "data.skip_unreadable=true", cwd=folder
+    )
     assert done.code == 0, done.err
     table = read_table(folder / "runs" / "r" / "data")
     assert len(table.paths) == 37
@@ -202,17 +204,17 @@ def test_new_and_data_meet_every_odd_file(forks, odd_folder, tried):
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "bell\a", os.fsdecode(b"caf\xe9"), "sep\u2028"])
-def test_a_class_whose_name_is_no_line_of_text_is_refused(forks, tmp_path, name, tried):
+def test_a_class_whose_name_is_no_line_of_text_is_refused(fork_client, tmp_path, name, tried):
     write_images(tmp_path / "images", per_class=12)
     (tmp_path / "r.toml").write_text(small_recipe())
     os.rename(tmp_path / "images" / "disc", os.path.join(tmp_path / "images", name))
-    done = forks.run("data", "r.toml", cwd=tmp_path)
+    done = fork_client.run("data", "r.toml", cwd=tmp_path)
     tried("images", "class names that are no text", 1)
     assert done.code == 1
     assert "class names must be one line of text in any script" in done.last_line
 
 
-def test_classes_and_folders_in_any_script(forks, tmp_path, tried):
+def test_classes_and_folders_in_any_script(fork_client, tmp_path, tried):
     place = tmp_path / os.fsdecode(b"\xff \xd7\x90 \n")
     write_images(tmp_path / "plain" / "images", per_class=12)
     os.rename(tmp_path / "plain", place)  # OpenCV's own writer dies of such a name
@@ -220,17 +222,17 @@ def test_classes_and_folders_in_any_script(forks, tmp_path, tried):
     for old, new in zip(("disc", "square", "stripes"), names, strict=True):
         os.rename(place / "images" / old, place / "images" / new)
     (place / "r.toml").write_text(small_recipe())
-    done = forks.run("bundle", "r.toml", "--run-dir", "run", cwd=place)
+    done = fork_client.run("bundle", "r.toml", "--run-dir", "run", cwd=place)
     tried("images", "classes and folders in any script, through bundle", 1)
     assert done.code == 0, done.err
     manifest = json.loads((place / "run/bundle/bundle/manifest.json").read_text(encoding="utf-8"))
     assert sorted(manifest["classes"]) == sorted(names)
-    refused = forks.run("new", "--train", place / "images", place / "n.toml", cwd=tmp_path)
+    refused = fork_client.run("new", "--train", place / "images", place / "n.toml", cwd=tmp_path)
     assert refused.code == 1
     assert "a recipe is UTF-8 and cannot name this folder" in refused.last_line
 
 
-def test_a_csv_of_odd_paths(forks, odd_folder, tried):
+def test_a_csv_of_odd_paths(fork_client, odd_folder, tried):
     folder, _ = odd_folder
     rows = [
         (path, path.parent.name)
@@ -240,12 +242,14 @@ def test_a_csv_of_odd_paths(forks, odd_folder, tried):
     rows = [row for row in rows if "\udcff" not in str(row[0])]  # a CSV is UTF-8
     with open(folder / "list.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
-    done = forks.run("data", "r.toml", "--set", "data.train=list.csv", "--set", "data.skip_unreadable=true", cwd=folder)
+    done = fork_client.run(
+        "data", "r.toml", "--set", "data.train=list.csv", "--set", "data.skip_unreadable=true", cwd=folder
+    )
     tried("images", "odd paths in a CSV", len(rows))
     assert done.code == 0, done.err
     with open(folder / "list.csv", "a", encoding="utf-8") as file:
         file.write("nul\0.png,disc\n")
     shutil.rmtree(folder / "runs")
-    done = forks.run("data", "r.toml", "--set", "data.train=list.csv", cwd=folder)
+    done = fork_client.run("data", "r.toml", "--set", "data.train=list.csv", cwd=folder)
     assert done.code == 1
     assert "is no path" in done.last_line

@@ -9,7 +9,7 @@ import pytest
 
 from artifacts import bits_of, left_over
 from edgedistill.pipeline.table import STAGES
-from knobs import chance, rounds
+from suite_length import chance, rounds
 from torchrun import kill_one_worker, torchrun
 
 pytestmark = pytest.mark.slow
@@ -38,14 +38,14 @@ def without(run, stage):
 
 
 @pytest.mark.parametrize("stage", [name for name in [*NAMES, *METHODS] if rounds(name in QUICK, True, True)])
-def test_a_stage_killed_anywhere_is_made_anew_with_the_same_bits(forks, small_run, copy_of_run, tried, stage):
+def test_a_stage_killed_anywhere_is_made_anew_with_the_same_bits(fork_client, small_run, copy_of_run, tried, stage):
     """At instants drawn over the stage's duration, and at single writes, renames and flushes."""
     run, draw = copy_of_run, chance(stage)
     settings = [word for setting in METHODS.get(stage, ()) for word in ("--set", setting)]
     words = (stage, "r.toml", "--run-dir", run, *settings)
     job = {"cwd": small_run, "constants": CONSTANTS}
     without(run, stage)
-    whole = forks.run(*words, **job, faults={"under": str(run)})
+    whole = fork_client.run(*words, **job, faults={"under": str(run)})
     assert whole.code == 0, whole.err
     expected = bits_of(run if settings else small_run / "run")[stage]
     by_time = [{"kill_after_s": draw.uniform(0, whole.seconds)} for _ in range(rounds(0, 3, 6))]
@@ -56,17 +56,17 @@ def test_a_stage_killed_anywhere_is_made_anew_with_the_same_bits(forks, small_ru
     kills, lost = 0, []
     for how in by_time + by_event:
         without(run, stage)
-        killed = forks.run(*words, **job, **how)
+        killed = fork_client.run(*words, **job, **how)
         assert killed.code in {0, -signal.SIGKILL}, killed.err
         kills += killed.code != 0
-        again = forks.run(*words, **job)
+        again = fork_client.run(*words, **job)
         if again.code != 0 or bits_of(run)[stage] != expected or left_over(run):
             lost.append((how, again.err, left_over(run)))
     tried("kill", f"stage {stage}", kills, len(lost))
     assert not lost, lost
 
 
-def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, copy_of_run, tried):
+def test_a_stage_asked_for_again_and_killed_leaves_nothing(fork_client, small_run, copy_of_run, tried):
     """--force, killed; then run without it: the artifact of before serves, no half is kept or taken."""
     run, draw, lost = copy_of_run, chance("force"), []
     before = bits_of(run)
@@ -75,7 +75,7 @@ def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, cop
         stage = draw.choice(["data", "logits", "distill", "quantize", "bundle"])
         words = (stage, "r.toml", "--run-dir", run)
         for _ in range(draw.choice((1, 2))):
-            killed = forks.run(
+            killed = fork_client.run(
                 *words,
                 "--force",
                 stage,
@@ -83,7 +83,7 @@ def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, cop
                 faults={"under": str(run), "at": draw.randrange(1, 40), "kill": True},
             )
             kills += killed.code == -signal.SIGKILL
-        again = forks.run(*words, cwd=small_run)
+        again = fork_client.run(*words, cwd=small_run)
         if again.code != 0 or bits_of(run) != before or left_over(run):
             lost.append((stage, again.err, left_over(run)))
     tried("kill", "a stage under --force", kills, len(lost))
@@ -91,16 +91,16 @@ def test_a_stage_asked_for_again_and_killed_leaves_nothing(forks, small_run, cop
 
 
 @pytest.mark.beyond_short
-def test_a_whole_run_killed_again_and_again(forks, small_run, tmp_path, tried):
+def test_a_whole_run_killed_again_and_again(fork_client, small_run, tmp_path, tried):
     """From nothing to the bundle, through four kills."""
     draw, lost, kills = chance("run"), [], 0
     expected = bits_of(small_run / "run")
     for number in range(rounds(0, 2, 8)):
         words = ("bundle", "r.toml", "--run-dir", tmp_path / f"run{number}")
         for _ in range(4):
-            killed = forks.run(*words, cwd=small_run, kill_after_s=draw.uniform(0.1, 4))
+            killed = fork_client.run(*words, cwd=small_run, kill_after_s=draw.uniform(0.1, 4))
             kills += killed.code == -signal.SIGKILL
-        done = forks.run(*words, cwd=small_run)
+        done = fork_client.run(*words, cwd=small_run)
         found = bits_of(tmp_path / f"run{number}")
         if done.code != 0 or any(found[name] != expected[name] for name in found) or "bundle" not in found:
             lost.append((number, done.err))
@@ -120,19 +120,19 @@ def trials_of(run):
 
 
 @pytest.mark.beyond_short
-def test_a_sweep_killed_anywhere_finds_the_same(forks, small_run, copy_of_run, tried):
+def test_a_sweep_killed_anywhere_finds_the_same(fork_client, small_run, copy_of_run, tried):
     run, draw, lost, kills = copy_of_run, chance("sweep"), [], 0
     words = ("sweep", "r.toml", "--run-dir", run, "--over", "distill.kd_weight=0.5,0.9")
-    whole = forks.run(*words, cwd=small_run, faults={"under": str(run)})
+    whole = fork_client.run(*words, cwd=small_run, faults={"under": str(run)})
     assert whole.code == 0, whole.err
     expected = trials_of(run)
     for _ in range(rounds(0, 4, 16)):
         shutil.rmtree(run / "sweep")
-        killed = forks.run(
+        killed = fork_client.run(
             *words, cwd=small_run, faults={"under": str(run), "at": draw.randrange(1, whole.events + 1), "kill": True}
         )
         kills += killed.code == -signal.SIGKILL
-        again = forks.run(*words, cwd=small_run)
+        again = fork_client.run(*words, cwd=small_run)
         if again.code != 0 or trials_of(run) != expected or left_over(run):
             lost.append((again.err, left_over(run)))
     tried("kill", "sweep", kills, len(lost))

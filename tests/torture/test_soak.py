@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle, pretend_verified
-from knobs import rounds
 from rtsp_camera import RtspCamera
+from suite_length import rounds
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""Write left.tar.xz beside this file: what the release of today leaves on a disk. See README.md.
+"""Write earlier_release.tar.xz beside this file: what the release of today leaves on a disk. See README.md.
 
 A run of all stages whose weights are then set to zero or to a pattern, so that they compress; the stamps are the
 run folder's own again. Its bundle is deployed twice, through a real sshd, to a board that runs ONNX Runtime.
@@ -30,8 +30,8 @@ from edgedistill.pipeline.table import stages_of
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.result import Result
 from edgedistill_device.manifest import read_manifest, write_manifest
-from road import edgedistill, write_images
-from small import small_recipe
+from end_to_end import edgedistill, write_images
+from small_recipe import small_recipe
 from sshd import Sshd
 
 HERE = Path(__file__).parent
@@ -131,7 +131,7 @@ def finish():
     run_stages(recipe, run, Talk(quiet=True))
     shutil.copytree(run / "bundle" / "bundle", PLACE / "bundle")
     root = deploy(recipe, PLACE / "bundle", run / "deployments")
-    pack((run, root), HERE / "left.tar.xz")
+    pack((run, root), HERE / "earlier_release.tar.xz")
     shutil.rmtree(PLACE)
 
 

@@ -76,7 +76,7 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
     calls = runs // (2 * rounds)
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
     sides = [_Side(manifest, runner, images) for manifest, runner in (first, second)]
-    lot = random.Random(seed)
+    lot = random.Random(seed)  # noqa: S311 - for the order of rounds
     for whole in (False, True):
         for side in sides:
             side.warm(whole, 5 * SETTLE)

@@ -92,6 +92,25 @@ def name_for_opencv(path):
         raise StreamError("%r: OpenCV opens names in UTF-8 only; rename it" % (path,))
 
 
+def _without_gstreamer(cv2, source, camera, kind):
+    """OpenCV's own reader of a source, opened or not."""
+    scheme, place = parse_source(source)
+    if scheme == "csi":
+        raise StreamError(
+            "%s: this OpenCV (%s) was built without GStreamer, which CSI cameras need; JetPack's "
+            "own OpenCV has it: python3 -m pip uninstall opencv-python; sudo apt install libopencv-python"
+            % (source, cv2.__version__)
+        )
+    if scheme != "v4l2":
+        return cv2.VideoCapture(name_for_opencv(place if scheme == "file" else source))
+    capture = cv2.VideoCapture(int(place[len("/dev/video") :]), cv2.CAP_V4L2)
+    if kind == "jpeg":  # before the size, which raw may not have
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
+    for key, value in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS), camera):
+        capture.set(key, value)
+    return capture
+
+
 def open_capture(source, camera, flip="none"):
     """An opened `cv2.VideoCapture`, or what reads like one.
 
@@ -116,20 +135,8 @@ def open_capture(source, camera, flip="none"):
             capture = cv2.VideoCapture(name_for_opencv(text), cv2.CAP_GSTREAMER)
             if capture.isOpened():
                 break
-    elif scheme == "csi":
-        raise StreamError(
-            "%s: this OpenCV (%s) was built without GStreamer, which CSI cameras need; JetPack's "
-            "own OpenCV has it: python3 -m pip uninstall opencv-python; sudo apt install libopencv-python"
-            % (source, cv2.__version__)
-        )
-    elif scheme == "v4l2":
-        capture = cv2.VideoCapture(int(place[len("/dev/video") :]), cv2.CAP_V4L2)
-        if kinds[0] == "jpeg":  # before the size, which raw may not have
-            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter_fourcc(*"MJPG"))
-        for key, value in zip((cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS), camera):
-            capture.set(key, value)
     else:
-        capture = cv2.VideoCapture(name_for_opencv(place if scheme == "file" else source))
+        capture = _without_gstreamer(cv2, source, camera, kinds[0])
     if not capture.isOpened():
         capture.release()
         hint = _advice(scheme)

@@ -18,7 +18,7 @@ from edgedistill.api import boards, predictions, questions, runs, types
 from edgedistill.cli.main import build_parser
 from edgedistill.config.recipe import Recipe
 from edgedistill.pipeline.sweep import Sweep
-from road import RECIPE, ROOT
+from end_to_end import RECIPE, ROOT
 from tiny_onnx import model_bytes
 
 pytestmark = pytest.mark.slow

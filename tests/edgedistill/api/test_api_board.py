@@ -7,7 +7,7 @@ import pytest
 
 import edgedistill
 from board_behind_sshd import TestBoard, id_of, make_keys, next_release, signed
-from road import ROOT
+from end_to_end import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from edgedistill.bundles.keys import new_key
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.errors import BundleError
 from edgedistill_device.manifest import NAME, SIGNATURE, read_manifest
-from tools import needs
+from optional_tools import needs
 
 pytestmark = pytest.mark.slow
 

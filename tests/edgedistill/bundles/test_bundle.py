@@ -14,8 +14,8 @@ from edgedistill.errors import DeviceError
 from edgedistill_device.engine import build, engine_file
 from edgedistill_device.errors import BuildError
 from edgedistill_device.manifest import read_manifest, write_manifest
-from road import PRIVATE, ROOT, edgedistill
-from tools import lacking
+from end_to_end import PRIVATE, ROOT, edgedistill
+from optional_tools import lacking
 
 
 def bundle_of(run):

@@ -16,8 +16,8 @@ from edgedistill.bundles.device_code import copy_device_code
 from edgedistill.bundles.keys import new_key
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill_device.manifest import NAME, id_of
-from road import ROOT
-from tools import lacking
+from end_to_end import ROOT
+from optional_tools import lacking
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from edgedistill.environment.git import commit_of
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill_device.manifest import read_manifest
-from filled import filled
-from road import ROOT
+from end_to_end import ROOT
+from record_factories import record_with
 
 
 @pytest.fixture(scope="module")
@@ -143,5 +143,7 @@ def test_a_class_name_cannot_write_in_the_card(run):
     recall["a`|\n# Approved for surgery"] = recall.pop("stripes")
     evaluated["student"]["confusion"][2] = [0, 0, 0]
     recipe = recipe_from_table({"data": {"train": "x"}}, "r")
-    made = model_card(recipe, "a board", filled(EvaluationRecord, evaluated), filled(QuantizationRecord, quantized), 60)
+    made = model_card(
+        recipe, "a board", record_with(EvaluationRecord, evaluated), record_with(QuantizationRecord, quantized), 60
+    )
     assert "| `a'/ # Approved for surgery` | not measured | 0 |" in made.splitlines()

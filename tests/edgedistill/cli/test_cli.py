@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from road import ROOT, SOURCES, edgedistill, write_images
+from end_to_end import ROOT, SOURCES, edgedistill, write_images
 
 HEAVY = (
     "torch",

@@ -8,7 +8,7 @@ import pytest
 from edgedistill.cli.main import MODULES, build_parser, main
 from edgedistill.cli.verbs import GROUPS, VERBS, page_of
 from edgedistill.pipeline.table import STAGES
-from road import ROOT
+from end_to_end import ROOT
 
 PARSERS = next(action for action in build_parser()._actions if action.dest == "verb").choices
 
@@ -20,7 +20,7 @@ def words_of(text):
 
 def test_the_rows_are_the_verbs():
     stages = {stage.name for stage in STAGES}
-    assert set(PARSERS) == set(VERBS) == stages | set(MODULES)
+    assert set(PARSERS) == set(VERBS) == stages | MODULES
     assert {name for name, verb in VERBS.items() if not verb.help} == stages - {"deploy"}
     assert sum(map(len, GROUPS.values())) == len(VERBS), "each in one group"
     trained = [name for name in GROUPS["train, one stage at a time"] if name in stages]

@@ -11,9 +11,9 @@ import pytest
 from edgedistill.progress.events import EventLog
 from edgedistill.progress.reporter import Talk
 from edgedistill.progress.task import Work
-from road import SOURCES, edgedistill
+from end_to_end import SOURCES, edgedistill
+from optional_tools import needs
 from terminals import COLOURS, CTRL_C, Terminal
-from tools import needs
 
 pytestmark = pytest.mark.slow
 

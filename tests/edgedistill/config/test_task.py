@@ -25,7 +25,7 @@ from edgedistill.models.build import build_model
 from edgedistill.pipeline.table import STAGES, stages_of
 from edgedistill.records.evaluation import Scores
 from edgedistill.stages.evaluate import _RUNS
-from road import ROOT
+from end_to_end import ROOT
 
 MOST = 0  # places outside config/task.py that compare `student.output` or name its values
 

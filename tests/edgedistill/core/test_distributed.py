@@ -10,7 +10,7 @@ import pytest
 
 from edgedistill.core import distributed
 from edgedistill.errors import RecipeError
-from road import CHECKPOINTS, RECIPE, edgedistill, write_images
+from end_to_end import CHECKPOINTS, RECIPE, edgedistill, write_images
 from torchrun import kill_one_worker, torchrun
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ SETTINGS = (
     "distill.mixup_alpha=0.4",
 )
 
-PLANTED = Path(__file__).parent / "planted"
+SEEDED_DEFECTS = Path(__file__).parent / "seeded_defects"
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +68,29 @@ def test_two_processes_follow_one_even_after_a_kill(place):
 def test_a_loss_that_is_no_number_on_one_process_only_sends_both_back_and_then_stops_both(place):
     """The teacher meets it once and ends; the student meets it twice."""
     process = torchrun(
-        "distill", "r.toml", "--run-dir", "sick", *SETTINGS, cwd=place, restarts=0, module="sick_rank", path=[PLANTED]
+        "distill",
+        "r.toml",
+        "--run-dir",
+        "failing",
+        *SETTINGS,
+        cwd=place,
+        restarts=0,
+        module="failing_rank",
+        path=[SEEDED_DEFECTS],
     )
     said, errors = process.communicate(timeout=280)
     assert process.returncode == 1, errors
     assert not said
     lines = errors.splitlines()
     assert [line for line in lines if "teacher: the loss of process 1 is not finite at step 1 (" in line], errors
-    went_back = json.loads((place / "sick/teacher/teacher.json").read_text())["went_back"]
+    went_back = json.loads((place / "failing/teacher/teacher.json").read_text())["went_back"]
     assert (went_back["from_step"], went_back["batch"]) == (1, "bad_batch-1-rank1.npz")
     one, other = (place / f"teacher-{rank}.sha256" for rank in (0, 1))
     assert one.read_text() == other.read_text()
     refusals = {line for line in lines if line.startswith("edgedistill distill: ")}
     assert len(refusals) == 1, errors
     assert "the loss of process 1 is not finite at step 3 (" in refusals.pop()
-    partial = place / "sick" / "distill.partial"
+    partial = place / "failing" / "distill.partial"
     assert sorted(path.name for path in partial.glob("bad_batch-*")) == [
         "bad_batch-1-rank1.npz",
         "bad_batch-3-rank1.npz",

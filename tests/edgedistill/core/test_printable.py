@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from fit import FORGED, fit
 from PIL import Image
 
 from edgedistill.bundles.model_card import _plain
@@ -13,6 +12,7 @@ from edgedistill.deployment.fleet import html_from_fleet, table_from_fleet
 from edgedistill.deployment.streams import clean
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import FleetRecord
+from terminal_text import FORGED, assert_terminal_safe
 
 HOSTILE = [
     "\x1b[2J",
@@ -82,7 +82,7 @@ def test_pages_show_no_control_character():
     }
     fleet = FleetRecord.model_validate(report)
     assert "\x1b" not in html_from_fleet(fleet)
-    fit(table_from_fleet(fleet), lines=1)
+    assert_terminal_safe(table_from_fleet(fleet), lines=1)
     assert _plain("a\x1b\nb|`") == "a\\x1b b/'"
 
 
@@ -91,7 +91,7 @@ def test_what_a_run_says_is_fit_whoever_gave_the_words(capsys):
     talk = Talk(tell=told.append)
     talk.say(f"image {FORGED}\u202e")
     talk.show(FORGED, "note")
-    fit(capsys.readouterr().err, lines=2)
+    assert_terminal_safe(capsys.readouterr().err, lines=2)
     assert printable(told[0]["text"]) == told[0]["text"]
 
 
@@ -105,17 +105,17 @@ def test_names_of_images_and_classes_are_said_as_they_can_be(tmp_path, capsys):
     (tmp_path / "images" / "good" / "\x1b[2Kbroken\n.png").write_bytes(b"none")
     main(["new", "--train", str(tmp_path / "images"), str(tmp_path / "r.toml")])
     said = capsys.readouterr()
-    fit(said.out)
-    fit(said.err)
+    assert_terminal_safe(said.out)
+    assert_terminal_safe(said.err)
     (tmp_path / "s.toml").write_text('[data]\ntrain = "images"\n')
     assert main(["data", str(tmp_path / "s.toml"), "--run-dir", str(tmp_path / "r")]) == 1
     said = capsys.readouterr()
-    fit(said.out)
-    fit(said.err)
+    assert_terminal_safe(said.out)
+    assert_terminal_safe(said.err)
 
 
 def test_a_recipe_that_is_called_like_a_line_of_ours(tmp_path, capsys):
     odd = tmp_path / "r\nedgedistill: all is well\x1b[2K.toml"
     odd.write_text('[data]\ntrain = "x"\nx = 1\n')
     assert main(["data", str(odd)]) == 1
-    fit(capsys.readouterr().err, lines=1)
+    assert_terminal_safe(capsys.readouterr().err, lines=1)

@@ -7,7 +7,7 @@ import pytest
 from edgedistill.config.data import AugmentConfig
 from edgedistill.data.augment import TrainingView
 from edgedistill.errors import RecipeError
-from road import ROOT, draw
+from end_to_end import ROOT, draw
 
 PROGRAM = """
 import hashlib, numpy as np

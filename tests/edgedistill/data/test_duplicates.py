@@ -6,7 +6,7 @@ from edgedistill.config.data import DataConfig
 from edgedistill.data.duplicates import alike_pairs, groups_from_pairs, signature
 from edgedistill.data.prepare import group, prepare, scan
 from edgedistill.data.table import read_table
-from road import draw
+from end_to_end import draw
 
 
 def tile(rng):

@@ -11,7 +11,7 @@ from edgedistill.data.prepare import prepare
 from edgedistill.data.splits import split
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError, RecipeError
-from road import draw, write_images
+from end_to_end import draw, write_images
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
 

@@ -3,8 +3,6 @@
 from collections import Counter
 
 import pytest
-from layout_table import LAYOUTS
-from layouts import KINDS
 
 from edgedistill.cli.new import KEYS
 from edgedistill.config.loading import load_recipe
@@ -12,7 +10,9 @@ from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
 from edgedistill.new_project.inspect import inspect_and_write
-from tools import imported
+from layout_table import LAYOUTS
+from layouts import KINDS
+from optional_tools import imported
 
 
 def new(layout, root, **more):
@@ -79,11 +79,10 @@ def test_stage_data_refuses_a_root_of_splits_too(tmp_path, name):
 def test_every_kind_of_class_survives_hugging_face(tmp_path):
     """The label of each image is what was stored with its bytes."""
     imported("pyarrow", "make install")
-    from layouts import picture
-
     from edgedistill.config.data import DataConfig
     from edgedistill.data.shards import read_bytes
     from edgedistill.data.sources import list_items
+    from layouts import picture
 
     LAYOUTS["hugging face"].make(tmp_path)
     path = str(tmp_path / "data" / "test-00000-of-00001.parquet")

@@ -8,14 +8,14 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from test_shards import shard
 
 from edgedistill.config.data import DataConfig
 from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from road import ROOT, edgedistill, write_images
+from end_to_end import ROOT, edgedistill, write_images
+from test_shards import shard
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_four_times_the_images_take_no_more_memory(tmp_path, rng):
 
 
 def test_a_run_on_shards_decoded_at_each_access_has_the_bits_of_the_folder(finished_run, tmp_path):
-    """Also across shards. A pool would be learnt from: tests/edgedistill/pipeline/test_lessons.py."""
+    """Also across shards. A pool would be learnt from: tests/edgedistill/pipeline/test_training_inputs.py."""
     members = []
     for file in sorted((finished_run / "images").rglob("*.png")):
         key = f"{file.parent.name}/{file.stem}"

@@ -3,15 +3,15 @@
 import cv2
 import numpy as np
 import pytest
-from test_duplicates import exposed, tile
-from test_shards import shard
 
 from edgedistill.config.data import DataConfig
 from edgedistill.data.prepare import prepare
 from edgedistill.data.sources import fingerprint
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from road import write_images
+from end_to_end import write_images
+from test_duplicates import exposed, tile
+from test_shards import shard
 
 
 @pytest.fixture

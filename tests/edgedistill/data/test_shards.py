@@ -12,7 +12,7 @@ from edgedistill.config.data import DataConfig
 from edgedistill.data.shards import expand_braces, read_bytes, shards_of
 from edgedistill.data.sources import fingerprint, list_items
 from edgedistill.errors import DataError
-from road import write_images
+from end_to_end import write_images
 
 
 def shard(path, members, **header):

@@ -10,8 +10,8 @@ from edgedistill.data.sources import fingerprint, list_items
 from edgedistill.data.splits import split
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
-from road import write_images
-from tools import imported
+from end_to_end import write_images
+from optional_tools import imported
 
 FRACTIONS = {"val": 0.15, "test": 0.15}
 

@@ -1,13 +1,13 @@
 """Rows of a table: names cleaned, splits honoured, quantities and several ones refused."""
 
 import pytest
-from layouts import KINDS, flat_in, table
 
 from edgedistill.config.data import DataConfig
 from edgedistill.data.labels import are_quantities, clean, in_order, whole_numbers
 from edgedistill.data.scan import scan
 from edgedistill.data.sources import list_items, list_source
 from edgedistill.errors import DataError, RecipeError
+from layouts import KINDS, flat_in, table
 
 
 def listed(path, **keys):

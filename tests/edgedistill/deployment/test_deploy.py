@@ -1,4 +1,4 @@
-"""The road of one board, over a real sshd, on Python 3.6 with ONNX Runtime where there is one."""
+"""Deployment to one board, over a real sshd, on Python 3.6 with ONNX Runtime where there is one."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from edgedistill.deployment.enrol import enrol
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
 from edgedistill.records.deployment import DeployRecord, Receipt
-from road import ROOT, SOURCES
-from road import edgedistill as command
+from end_to_end import ROOT, SOURCES
+from end_to_end import edgedistill as command
 from sshd import Cut
 
 pytestmark = pytest.mark.slow

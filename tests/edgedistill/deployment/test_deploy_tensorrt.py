@@ -1,4 +1,4 @@
-"""The road of a board with TensorRT over a real sshd; the TensorRT is the fake of a release."""
+"""Deployment to a board with TensorRT over a real sshd; the TensorRT is the fake of a release."""
 
 import json
 

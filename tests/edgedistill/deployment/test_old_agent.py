@@ -10,7 +10,7 @@ import pytest
 from board_behind_sshd import TestBoard, id_of, sign_again
 from edgedistill.bundles.device_code import copy_device_code
 from edgedistill.deployment.ssh import Connection
-from road import ROOT
+from end_to_end import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def board(tmp_path, board_python, keys):
     """It trusts our key beside the one whose private half was thrown away."""
     board = TestBoard(tmp_path / "board", board_python)
-    with lzma.open(ROOT / "tests" / "upgrade" / "left.tar.xz") as file, tarfile.open(fileobj=file) as tar:
+    with lzma.open(ROOT / "tests" / "upgrade" / "earlier_release.tar.xz") as file, tarfile.open(fileobj=file) as tar:
         tar.extractall(tmp_path / "left", filter="tar")
     board.root.rmdir()
     shutil.copytree(tmp_path / "left" / "root", board.root, symlinks=True)

@@ -14,7 +14,7 @@ from edgedistill.deployment.here import Here
 from edgedistill.errors import BundleError, ExportError
 from edgedistill.records.benchmark import CompareAnswer
 from edgedistill_device.manifest import read_manifest
-from road import edgedistill
+from end_to_end import edgedistill
 from tiny_onnx import model_bytes
 
 pytestmark = pytest.mark.slow

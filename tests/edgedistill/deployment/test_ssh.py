@@ -16,8 +16,8 @@ from edgedistill.deployment.board import Board
 from edgedistill.deployment.ssh import Connection, Upload
 from edgedistill.deployment.streams import MAX_LINE_BYTES, object_from_line
 from edgedistill.errors import BoardError, SshError
+from optional_tools import needs
 from sshd import Cut, Sshd, free_port, make_key, need_sshd
-from tools import needs
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.distillation.logit_cache import LogitCache, write_cache
 from edgedistill.errors import TrainingError
 from edgedistill.training.batches import TrainingSet
-from road import draw
+from end_to_end import draw
 
 KEY = {"teacher": "abc", "class list": ["a", "b"]}
 

@@ -7,6 +7,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgedistill.distillation.losses import (
+    LOGIT_LOSSES,
+    dist_loss,
+    dkd_loss,
+    kd_loss,
+    mse_loss,
+    note_for,
+    standardised,
+    why_not_for,
+    wttm_loss,
+)
 from logit_losses_in_loops import (
     LOSSES,
     anything,
@@ -19,18 +31,6 @@ from logit_losses_in_loops import (
     seeds,
     temperatures,
     weights,
-)
-
-from edgedistill.distillation.losses import (
-    LOGIT_LOSSES,
-    dist_loss,
-    dkd_loss,
-    kd_loss,
-    mse_loss,
-    note_for,
-    standardised,
-    why_not_for,
-    wttm_loss,
 )
 
 

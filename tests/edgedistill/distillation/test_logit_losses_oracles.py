@@ -7,6 +7,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
+from edgedistill.distillation.losses import (
+    LOGIT_LOSSES,
+    dist_loss,
+    dkd_loss,
+    kd_loss,
+    mse_loss,
+    standardised,
+    wttm_loss,
+)
 from logit_losses_in_loops import (
     LOSSES,
     NEW,
@@ -20,16 +30,6 @@ from logit_losses_in_loops import (
     temperatures,
     weights,
     wttm_oracle,
-)
-
-from edgedistill.distillation.losses import (
-    LOGIT_LOSSES,
-    dist_loss,
-    dkd_loss,
-    kd_loss,
-    mse_loss,
-    standardised,
-    wttm_loss,
 )
 
 

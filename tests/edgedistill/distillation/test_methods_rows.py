@@ -10,7 +10,7 @@ from edgedistill.config.methods import FEATURE_ROWS, LOGIT_ROWS, feature_loss_ro
 from edgedistill.config.training import DistillConfig
 from edgedistill.distillation import feature_losses, losses
 from edgedistill.distillation.objectives import soft_label_loss
-from road import ROOT
+from end_to_end import ROOT
 
 TEXT = "".join(
     (ROOT / "edgedistill" / "distillation" / f"{name}.py").read_text("utf-8") for name in ("losses", "feature_losses")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import lacking
+from optional_tools import lacking
 
 ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))

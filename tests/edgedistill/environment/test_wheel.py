@@ -5,7 +5,7 @@ import zipfile
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from road import ROOT
+from end_to_end import ROOT
 
 
 @pytest.fixture(scope="module")

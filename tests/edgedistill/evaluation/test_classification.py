@@ -1,7 +1,10 @@
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from edgedistill.evaluation.classification import calibration_error, measures, paired, wilson_interval
+from edgedistill.evaluation.classification import calibration_error, mcnemar_p, measures, paired, wilson_interval
 
 
 def test_a_net_that_always_says_the_majority_class():
@@ -38,9 +41,16 @@ def test_mcnemar_by_hand():
     second = np.array([wrong] * 9 + [right] * 1 + [right] * 20)
     found = paired(first, second, labels)
     assert (found["first_only_correct"], found["second_only_correct"]) == (9, 1)
-    assert found["p_value"] == pytest.approx(2 * 11 / 1024)
+    assert mcnemar_p(9, 1) == pytest.approx(2 * 11 / 1024)
     assert found["by_class"] == [[9, 1, 30], [0, 0, 0]]
-    assert paired(first, first, labels)["p_value"] == 1
+    assert mcnemar_p(0, 0) == mcnemar_p(1, 1) == 1
+
+
+def test_mcnemar_is_the_exact_sum_of_the_binomial():
+    for first, second in ((0, 1), (7, 0), (3, 7), (19, 21), (40, 960), (2600, 2400)):
+        images, fewer = first + second, min(first, second)
+        tail = sum(math.comb(images, count) for count in range(fewer + 1))
+        assert mcnemar_p(first, second) == pytest.approx(min(1, Fraction(2 * tail, 2**images)), rel=1e-11, abs=0)
 
 
 def test_the_calibration_error_by_hand():

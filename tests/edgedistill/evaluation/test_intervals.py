@@ -7,7 +7,7 @@ from edgedistill.evaluation.intervals import balanced_interval, over_seeds, pair
 from edgedistill.quantization.accuracy import step_of
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.reporting.gain import gain_of
-from filled import filled
+from record_factories import record_with
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
         "seeds": [{"seed": 0, "baseline": scores, "student": better}] * 2,
     }
     for metric in scores:
-        found = gain_of(filled(EvaluationRecord, evaluated), metric).over_seeds
+        found = gain_of(record_with(EvaluationRecord, evaluated), metric).over_seeds
         assert found.interval_points == pytest.approx([5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3)
 
 

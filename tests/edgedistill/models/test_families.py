@@ -11,7 +11,7 @@ from edgedistill.models.families import ADVISED, ASSISTANTS, FAMILIES, STUDENTS,
 from edgedistill.onnx_model import student_table
 from edgedistill.prediction.choose import accuracies
 from edgedistill.reporting.advice import _bigger_student
-from road import ROOT
+from end_to_end import ROOT
 
 STORED = ROOT / "edgedistill" / "models" / "students.json"
 

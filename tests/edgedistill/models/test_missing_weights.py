@@ -21,8 +21,8 @@ from edgedistill.pipeline.gates import teacher_is_good_enough
 from edgedistill.pipeline.runner import plan_run, run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.training import TeacherRecord
-from filled import filled
-from road import RECIPE, write_images
+from end_to_end import RECIPE, write_images
+from record_factories import record_with
 
 pytestmark = pytest.mark.slow
 
@@ -231,7 +231,7 @@ def test_a_head_in_another_class_order_is_refused_with_the_right_one(head, epoch
         logits[row, head.index(said)] = 1.0
     names = ["ant", "bee", "cat"]
     validation = measures(logits, labels, names).to_json()
-    trained = filled(TeacherRecord, {"model": "resnet18", "epochs": epochs, "validation": validation})
+    trained = record_with(TeacherRecord, {"model": "resnet18", "epochs": epochs, "validation": validation})
     asked = recipe(teacher={"model": "resnet18", "epochs": epochs})
     if not refused:
         teacher_is_good_enough(asked, trained)

@@ -17,7 +17,7 @@ from edgedistill.models.build import (
     resize_px_of,
 )
 from edgedistill.models.weights import load_weights, model_from_weights, save_weights
-from tools import imported
+from optional_tools import imported
 
 STUDENTS = [
     "mobilenetv1_100",

@@ -11,7 +11,7 @@ from edgedistill.errors import PreflightError
 from edgedistill.onnx_model import compile as compiling
 from edgedistill.onnx_model.compile import compile_onnx, compiler_here, watched
 from hand_made import array, node, save
-from tools import lacking
+from optional_tools import lacking
 
 pytestmark = pytest.mark.slow
 

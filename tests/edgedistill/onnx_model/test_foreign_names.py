@@ -2,10 +2,10 @@
 
 import onnx
 import pytest
-from fit import FORGED, fit
 
 from edgedistill.cli.main import main
 from hand_made import model, node
+from terminal_text import FORGED, assert_terminal_safe
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_check_repeats_no_name_of_a_file_as_it_is(hostile_onnx, capsys, words):
     assert main(["check", str(hostile_onnx), *words]) == 1
     said = capsys.readouterr()
     assert "Forged\\\\x1b" in said.out if words else "Forged\\x1b" in said.out
-    fit(said.out)
-    fit(said.err)
+    assert_terminal_safe(said.out)
+    assert_terminal_safe(said.err)
     assert words or said.out.splitlines()[-1].startswith(f"{hostile_onnx}: does not fit jetson-nano")
 
 
@@ -38,12 +38,12 @@ def test_neither_do_fix_predict_bench_and_the_name_of_the_file_itself(hostile_on
     ):
         main([str(word) for word in words])
         said = capsys.readouterr()
-        fit(said.out)
-        fit(said.err, lines=1)
+        assert_terminal_safe(said.out)
+        assert_terminal_safe(said.err, lines=1)
     odd = tmp_path / "\x1b[2K\rnet.onnx: fits"
     odd.write_bytes(model([node("Relu", "x")]).SerializeToString())
     assert main(["check", str(odd)]) == 0
-    fit(capsys.readouterr().out, lines=1)
+    assert_terminal_safe(capsys.readouterr().out, lines=1)
 
 
 def test_a_name_as_long_as_a_file_is_cut(tmp_path, capsys):

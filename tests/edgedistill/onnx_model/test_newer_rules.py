@@ -6,13 +6,13 @@ import re
 import numpy as np
 import pytest
 from onnx import TensorProto
-from test_preflight import CASES as OLDER
-from test_preflight import CLEAN, SCALE, ZERO, Q, breaks_one_rule, computed, input_of, pair, plain
 
 from edgedistill.onnx_model import rules
 from edgedistill.onnx_model.check import check
 from edgedistill.onnx_model.rules import impossible
 from hand_made import array, model, node, save
+from test_preflight import CASES as OLDER
+from test_preflight import CLEAN, SCALE, ZERO, Q, breaks_one_rule, computed, input_of, pair, plain
 
 
 def without_input():

@@ -1,4 +1,4 @@
-"""The runtimes of the workstation, and the road of docs/extend_runtime.md on a copy of the package."""
+"""The runtimes of the workstation, and the steps of docs/extend_runtime.md on a copy of the package."""
 
 import json
 import os

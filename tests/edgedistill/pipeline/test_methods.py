@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from road import RECIPE, edgedistill, write_images
+from end_to_end import RECIPE, edgedistill, write_images
 
 pytestmark = pytest.mark.slow
 
 PLAIN = ("--set", "distill.feature_weight=0.0")
+ONE_EPOCH = ("--set", "teacher.epochs=1", "--set", "distill.epochs=1", "--set", "distill.views=1")
 SECOND_TEACHER = 'distill.teachers=[{model = "resnet14t", weights = "scratch"}]'
 
 
@@ -23,7 +24,7 @@ def place(tmp_path_factory):
 
 
 def evaluated(place, *words):
-    done = edgedistill("evaluate", "r.toml", *PLAIN, *words, cwd=place)
+    done = edgedistill("evaluate", "r.toml", *PLAIN, *ONE_EPOCH, *words, cwd=place)
     return done, json.loads((place / "runs/r/evaluate/evaluate.json").read_text())
 
 

@@ -15,7 +15,7 @@ from edgedistill.errors import RecipeError
 from edgedistill.pipeline.sweep import Sweep
 from edgedistill.pipeline.sweep_axes import axes_from_text
 from edgedistill.progress.reporter import Talk
-from road import ROOT, edgedistill, forked
+from end_to_end import ROOT, command_words, edgedistill
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +61,7 @@ def test_a_trial_is_the_stages_own_training(finished_run, run):
 
 
 def test_killed_and_run_again_it_finishes(finished_run, run):
-    command = [*forked(), "sweep", str(finished_run / "r.toml"), "--run-dir", str(run), *OVER]
+    command = [*command_words(), "sweep", str(finished_run / "r.toml"), "--run-dir", str(run), *OVER]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(run.glob("sweep/trials/*/trial.json")) and time.monotonic() < deadline:

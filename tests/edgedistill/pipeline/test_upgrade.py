@@ -22,7 +22,7 @@ from edgedistill.progress.reporter import Talk
 from edgedistill.stages import report
 from edgedistill_device.manifest import read_manifest
 
-RUN = Path(__file__).parents[2] / "upgrade" / "left.tar.xz"
+RUN = Path(__file__).parents[2] / "upgrade" / "earlier_release.tar.xz"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from edgedistill.prediction.fitting import report
 from edgedistill.prediction.latency import hardware, latency_ms
 from edgedistill.prediction.memory import memory_of
 from edgedistill.prediction.model import predict
-from road import ROOT
+from end_to_end import ROOT
 
 PACKAGE = ROOT / "edgedistill" / "prediction"
 # Features, constants and predictions of commit 742a718, when a board's facts stood in four modules.

@@ -163,9 +163,15 @@ def test_into_changes_two_values_and_keeps_every_other_byte(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ('[data]\ntrain = "x"\n', '[data]\nimage_px = 160\ntrain = "x"\n\n[student]\nmodel = "m"\n'),
+        ('[data]\ntrain = "x"\n', '[data]\ntrain = "x"\nimage_px = 160\n\n[student]\nmodel = "m"\n'),
         ("[data]\r\nimage_px = 64\r\n[student]\r\n", '[data]\r\nimage_px = 160\r\n[student]\r\nmodel = "m"\r\n'),
         ("[student] # s\nmodel='old'#c\n[data]\nimage_px=64", '[student] # s\nmodel="m"#c\n[data]\nimage_px=160'),
+        ('student = { model = "a" }\n[data]\nimage_px = 64\n', 'student = { model = "m" }\n[data]\nimage_px = 160\n'),
+        ('student.model = "a" # s\ndata.image_px = 64\n', 'student.model = "m" # s\ndata.image_px = 160\n'),
+        (
+            '[data]\nnote = """\n[student]\nmodel = "a"\n"""\nimage_px = [64, 32] # h, w\n[student]\nmodel = "a"\n',
+            '[data]\nnote = """\n[student]\nmodel = "a"\n"""\nimage_px = 160 # h, w\n[student]\nmodel = "m"\n',
+        ),
     ],
 )
 def test_into_finds_its_place(tmp_path, before, after):
@@ -175,15 +181,8 @@ def test_into_finds_its_place(tmp_path, before, after):
     assert path.read_bytes().decode() == after
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        'student = { model = "a" }\n[data]\nimage_px = 64\n',
-        '[data]\nnote = """\n[student]\nmodel = "a"\n"""\n',
-        "[data\n",
-    ],
-)
-def test_a_recipe_that_lines_cannot_change_stays_as_it_is(tmp_path, text):
+@pytest.mark.parametrize("text", ["student = 3\n", "[[data]]\nimage_px = 64\n", "[data\n"])
+def test_what_is_no_recipe_stays_as_it_is(tmp_path, text):
     path = tmp_path / "r.toml"
     path.write_text(text)
     with pytest.raises(RecipeError, match="r.toml"):

@@ -15,7 +15,7 @@ from edgedistill.prediction.fitting.report import entry, summary, validated
 from edgedistill.prediction.fitting.validate import Held, coverage, errors, half_width, held_out, pairs_in_order
 from edgedistill.prediction.latency import TERMS, constants, hardware, latency_ms, shares
 from edgedistill.prediction.published_rows import left_out, published, reason, used
-from road import ROOT
+from end_to_end import ROOT
 
 NANO = [row for row in used() if row.target == "jetson-nano"]
 

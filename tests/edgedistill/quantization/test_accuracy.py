@@ -15,7 +15,7 @@ from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_
 from edgedistill.quantization.mixed_precision import fewest_float_layers, int8_logits, sensitivity
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.records.quantization import QuantizationRecord
-from filled import filled
+from record_factories import record_with
 
 CLASSES = ["a", "b", "c"]
 
@@ -85,7 +85,7 @@ def test_a_gate_that_nothing_passes_says_so(fragile, images):
     assert kept is None
     recipe = recipe_from_table({"data": {"train": "x"}, "quantize": {"max_int8_drop_points": 0.5}}, "r")
     gate = {"passed": False, "curve": [step.to_json() for step in curve]}
-    fp16 = filled(QuantizationRecord, {"int8_gate": gate, "executed": "fp16"})
+    fp16 = record_with(QuantizationRecord, {"int8_gate": gate, "executed": "fp16"})
     int8_is_good_enough(recipe, fp16)  # this target executes no INT8: a warning is enough
     with pytest.raises(QuantizeError, match="quantize.max_int8_drop_points allows 0.5; set"):
         int8_is_good_enough(recipe, fp16.model_copy(update={"executed": "int8"}))

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import onnx
 import pytest
@@ -23,12 +25,26 @@ def images(rng):
     return rng.normal(size=(6, 3, 64, 64)).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def export_of(tmp_path_factory):
+    """The ONNX file of an untrained network with eight classes, by the network's name; each is exported once."""
+    folder, probe = tmp_path_factory.mktemp("exports"), np.zeros((2, 3, 64, 64), np.float32)
+
+    def export(name):
+        path = folder / f"{name}.onnx"
+        if not path.exists():
+            torch.manual_seed(0)
+            net = model_from_weights(name, "scratch", list("abcdefgh"), will_train=True).eval()
+            onnx_from_model(net, probe, path, {})
+        return path
+
+    return export
+
+
 @pytest.fixture(params=["mobilenetv3_small_050", "resnet18", "squeezenet1_1"])
-def model(request, tmp_path, images):
-    torch.manual_seed(0)
-    net = model_from_weights(request.param, "scratch", list("abcdefgh"), will_train=True).eval()
-    onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
-    return tmp_path / "m.onnx"
+def model(request, tmp_path, export_of):
+    """A copy, beside which a test may write."""
+    return shutil.copy(export_of(request.param), tmp_path / "m.onnx")
 
 
 def logits(path, images):
@@ -149,12 +165,9 @@ def test_int8_stays_close_and_is_what_tensorrt_takes(model, images):
     assert all(bias.dtype == np.float32 for bias in biases)
 
 
-def test_only_the_skip_branch_of_a_residual_add_is_quantized(tmp_path, images):
-    torch.manual_seed(0)
-    net = model_from_weights("resnet18", "scratch", ["a", "b"], will_train=True).eval()
-    onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
-    amax = kept(tmp_path / "m.onnx", images)
-    qdq_from_onnx(tmp_path / "m.onnx", amax, tmp_path / "q.onnx")
+def test_only_the_skip_branch_of_a_residual_add_is_quantized(tmp_path, images, export_of):
+    model = export_of("resnet18")
+    qdq_from_onnx(model, kept(model, images), tmp_path / "q.onnx")
     graph = onnx.load(str(tmp_path / "q.onnx")).graph
     makers = {name: node.op_type for node in graph.node for name in node.output}
     adds = [sorted(makers[name] for name in node.input) for node in graph.node if node.op_type == "Add"]
@@ -196,13 +209,11 @@ def test_int8_weights_are_a_quarter_of_the_bytes_and_the_same_numbers(model, ima
     assert {fault.rule for fault in faults} == {"q-dq"}
 
 
-def test_inputs_of_a_concat_share_one_scale(tmp_path, images):
-    torch.manual_seed(0)
-    net = model_from_weights("squeezenet1_1", "scratch", ["a", "b"], will_train=True).eval()
-    onnx_from_model(net, images[:2], tmp_path / "m.onnx", {})
-    graph = onnx.load(str(tmp_path / "m.onnx")).graph
-    amax = {name: 1.0 + place for place, name in enumerate(kept(tmp_path / "m.onnx", images))}
-    qdq_from_onnx(tmp_path / "m.onnx", amax, tmp_path / "q.onnx")
+def test_inputs_of_a_concat_share_one_scale(tmp_path, images, export_of):
+    model = export_of("squeezenet1_1")
+    graph = onnx.load(str(model)).graph
+    amax = {name: 1.0 + place for place, name in enumerate(kept(model, images))}
+    qdq_from_onnx(model, amax, tmp_path / "q.onnx")
     scales = {t.name: numpy_helper.to_array(t) for t in onnx.load(str(tmp_path / "q.onnx")).graph.initializer}
     concats = [node for node in graph.node if node.op_type == "Concat"]
     assert len(concats) == 8

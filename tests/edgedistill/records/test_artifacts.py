@@ -18,7 +18,7 @@ from edgedistill.records.evaluation import EmbeddingEvaluationRecord, Evaluation
 from edgedistill.records.export import ExportRecord
 from edgedistill.records.training import TeacherRecord
 
-LEFT = Path(__file__).parents[2] / "upgrade" / "left.tar.xz"
+LEFT = Path(__file__).parents[2] / "upgrade" / "earlier_release.tar.xz"
 OPTIONAL = {"synthesise", "assist"}  # stages that the stored and the finished run have not
 
 

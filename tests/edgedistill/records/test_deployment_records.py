@@ -25,7 +25,7 @@ from edgedistill_device.engine import engine_file
 from edgedistill_device.engine.runners import BACKENDS
 
 ROOT = Path(__file__).parents[3]
-LEFT = ROOT / "tests" / "upgrade" / "left.tar.xz"
+LEFT = ROOT / "tests" / "upgrade" / "earlier_release.tar.xz"
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgedistill.config.loading import recipe_from_table
-from edgedistill.evaluation.classification import measures, paired
+from edgedistill.evaluation.classification import mcnemar_p, measures, paired
 from edgedistill.reporting.sweep_results import swept_of
 from edgedistill_device.benchmark import benchreport
-from filled import records_of
+from record_factories import records_of
 
 CLASSES = ["crease", "dent", "good", "oil spot", "scratch", "weld porosity"]
 COUNTS = [60, 48, 210, 36, 90, 24]  # test images of each
@@ -275,7 +275,7 @@ def evaluated(labels: np.ndarray, skills: dict[str, float]) -> dict:
         "student_only_correct": compared["first_only_correct"],
         "only_correct_by_class": compared["by_class"],
         "baseline_only_correct": compared["second_only_correct"],
-        "mcnemar_p": compared["p_value"],
+        "mcnemar_p": mcnemar_p(compared["first_only_correct"], compared["second_only_correct"]),
         "chance": {
             "majority_class": "good",
             "top1_fraction": max(COUNTS) / sum(COUNTS),

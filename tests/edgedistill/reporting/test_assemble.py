@@ -13,8 +13,8 @@ from edgedistill.records.report import VERSION, ReportRecord, report_schema
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.summary import WIDTH
-from filled import page_of, report_of, summary_of
-from tools import lacking
+from optional_tools import lacking
+from record_factories import page_of, report_of, summary_of
 
 
 def with_keys(recipe: Recipe, **sections) -> Recipe:

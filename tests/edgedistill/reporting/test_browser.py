@@ -13,9 +13,9 @@ from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import disagreement, thumbnails
-from filled import page_of, report_of
+from optional_tools import lacking
+from record_factories import page_of, report_of
 from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
-from tools import lacking
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from edgedistill.evaluation.classification import calibration_error
 from edgedistill.evaluation.intervals import over_seeds
 from edgedistill.reporting.checks import guards_of
 from edgedistill.reporting.commands import Command
-from filled import records_of
+from record_factories import records_of
 
 
 def net(top1, parameters=1e6, recall=0.9, error=0.02):

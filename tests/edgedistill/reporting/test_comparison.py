@@ -4,14 +4,14 @@ import copy
 import json
 
 import pytest
-from fit import FORGED, fit
 
 from edgedistill.cli.main import main
 from edgedistill.errors import RunFolderError
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared, load_report
-from filled import report_of
+from record_factories import report_of
+from terminal_text import FORGED, assert_terminal_safe
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_compare_repeats_no_text_of_a_report_as_it_is(run_of_somebody, tmp_path,
     assert main(["compare", str(run_of_somebody), "--out", str(page), *words]) == 0
     said = capsys.readouterr()
     assert "\\x1b" in said.out
-    fit(said.out)
-    fit(said.err, lines=0)
+    assert_terminal_safe(said.out)
+    assert_terminal_safe(said.err, lines=0)
     shown = page.read_text(encoding="utf-8")
     assert not set(shown) & {"\x1b", "\r", "\u202e"}

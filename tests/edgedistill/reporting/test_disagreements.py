@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedistill.records.report import Disagreement
 from edgedistill.reporting.disagreements import MOST, MOST_BYTES, SIDE_PX, disagreement, thumbnails
-from filled import filled
+from record_factories import record_with
 
 CLASSES = ["a", "b", "c"]
 
@@ -59,7 +59,7 @@ def test_networks_that_agree_show_nothing():
 def test_thumbnails_are_small_upright_and_in_the_right_colours(rng):
     frame = np.zeros((300, 200, 3), np.uint8)
     frame[:150] = (250, 10, 10)
-    found = [filled(Disagreement, {"shown": [{"position": 0, "sha256": "h"}]})]
+    found = [record_with(Disagreement, {"shown": [{"position": 0, "sha256": "h"}]})]
     jpeg = thumbnails(found, lambda position: frame)["h"]
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     assert image.shape == (SIDE_PX, 64, 3)
@@ -71,7 +71,7 @@ def test_thumbnails_are_small_upright_and_in_the_right_colours(rng):
 def test_a_page_of_noise_stays_within_its_budget_and_serves_both_pairs(rng):
     noise = rng.integers(0, 256, (500, 96, 96, 3), dtype=np.uint8)
     shown = [[{"position": i + 100 * pair, "sha256": f"{pair}-{i}"} for i in range(99)] for pair in range(2)]
-    pairs = [filled(Disagreement, {"shown": rows}) for rows in shown]
+    pairs = [record_with(Disagreement, {"shown": rows}) for rows in shown]
     kept = thumbnails(pairs, lambda position: noise[position])
     assert sum(map(len, kept.values())) <= MOST_BYTES
     of_first = sum(name.startswith("0-") for name in kept)

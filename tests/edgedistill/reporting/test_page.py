@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from edgedistill.reporting.accuracy_figures import WORST
-from filled import page_of, report_of
+from end_to_end import ROOT
+from record_factories import page_of, report_of
 from report_pages import HOSTILE, renamed
-from road import ROOT
 
 
 class Tags(HTMLParser):

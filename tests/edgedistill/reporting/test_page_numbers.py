@@ -1,6 +1,6 @@
 """Every number of the page against its key in report.json: where it stands, and how it is written.
 
-A report of numbers that remember their key is put into the page (traced.py), so that each number of the page
+A report of numbers that remember their key is put into the page (traced_numbers.py), so that each number of the page
 names the key that it came from; the lists below say which key belongs under which heading and between which words.
 """
 
@@ -9,13 +9,13 @@ import re
 
 import numpy as np
 import pytest
-from traced import MARK, Page, keyed, traced
 
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting import page as pages
 from edgedistill.reporting.disagreements import disagreement
-from filled import report_of, unchecked
+from record_factories import report_of, unchecked
 from report_pages import with_seeds_links_and_gate
+from traced_numbers import MARK, Page, keyed, traced
 
 LADDER, NET = "accuracy_ladder.ROW", "ROW"
 NETS, SPLITS = ("teacher", "baseline", "student"), ("train", "val", "test")

@@ -9,8 +9,8 @@ from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.devices import predicted_of
 from edgedistill.reporting.formats import fps
 from edgedistill.reporting.target_speed import target_speed
-from filled import page_of, report_of, summary_of
-from tools import imported
+from optional_tools import imported
+from record_factories import page_of, report_of, summary_of
 
 
 def with_target(recipe, **keys):

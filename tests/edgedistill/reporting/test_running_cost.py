@@ -4,7 +4,7 @@ import pytest
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.errors import RecipeError
-from filled import report_of
+from record_factories import report_of
 
 
 def priced(recipe: Recipe, **cost) -> Recipe:

@@ -10,7 +10,7 @@ from edgedistill.errors import RunFolderError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
-from filled import page_of, records_of, report_of
+from record_factories import page_of, records_of, report_of
 
 
 def test_the_front_is_what_comparing_all_pairs_gives(rng):

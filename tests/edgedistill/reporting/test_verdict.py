@@ -3,7 +3,7 @@
 import pytest
 
 from edgedistill.config.recipe import Recipe
-from filled import report_of
+from record_factories import report_of
 
 
 def asked(recipe: Recipe, **target) -> Recipe:

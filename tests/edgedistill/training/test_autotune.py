@@ -4,9 +4,18 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from edgedistill.models.build import build_model, outputs
 from edgedistill.training.autotune import CANDIDATES, FIXED, ROUNDS, Speed, fastest
+
+
+def tiny():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 6 * 6, 3))
+
+
+def logits_of(model, images):
+    return (model(images),)
 
 
 def clock_of(seconds):
@@ -18,7 +27,6 @@ def clock_of(seconds):
     return iter(ticks).__next__
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bfloat16_seconds", "taken"),
     [
@@ -28,16 +36,26 @@ def clock_of(seconds):
     ],
 )
 def test_what_is_clearly_faster_is_taken(bfloat16_seconds, taken):
-    model = build_model("mobilenetv3_small_050", 3)
+    model = tiny()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     seconds = dict.fromkeys(CANDIDATES, 1.0) | {CANDIDATES[2]: bfloat16_seconds}
-    images = torch.randn(2, 3, 32, 32)
+    images = torch.randn(2, 3, 8, 8)
     state = torch.random.get_rng_state()
-    choice, told = fastest(model, outputs, images, clock_of(seconds))
+    choice, told = fastest(model, logits_of, images, clock_of(seconds))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert choice == taken
     assert f"bfloat16, channels last {2 / bfloat16_seconds:.0f} images/s" in told
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_hopeless_candidate_takes_one_step_only():
+    """bfloat16 without hardware for it takes up to twenty times as long as float32."""
+    steps = [1.0, 1.0, 1.0, 10.0] + [1.0, 1.0, 1.0] * ROUNDS
+    clock = iter([tick for seconds in steps for tick in (0.0, seconds)])
+    choice, told = fastest(tiny(), logits_of, torch.randn(20, 3, 8, 8), clock.__next__)
+    assert choice == FIXED
+    assert "bfloat16, channels first 2 images/s" in told
+    assert next(clock, None) is None
 
 
 @pytest.mark.slow

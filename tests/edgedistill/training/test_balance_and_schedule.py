@@ -17,7 +17,7 @@ from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training.batches import Batch
 from edgedistill.training.schedule import epochs_of, schedule_for
-from road import RECIPE, draw, write_images
+from end_to_end import RECIPE, draw, write_images
 
 pytestmark = pytest.mark.slow
 

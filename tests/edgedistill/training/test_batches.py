@@ -12,7 +12,7 @@ from edgedistill.training.loop import lr_at
 from edgedistill_device.decode import read_image
 from edgedistill_device.preprocess import resize_short_side, to_input, view
 from edgedistill_device.preprocess_spec import Preprocess
-from road import draw
+from end_to_end import draw
 
 SPEC = Preprocess(32, 36, "area", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

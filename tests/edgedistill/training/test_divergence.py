@@ -49,7 +49,7 @@ class Stopped(Exception):
     pass
 
 
-def training(folder, bad_steps=(), sick="loss", stop_at=None, seconds=1e9, epochs=3):
+def training(folder, bad_steps=(), defect="loss", stop_at=None, seconds=1e9, epochs=3):
     """`bad_steps` counts calls of the loss, so a step that is taken again may be whole."""
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8)
     hashes = [f"{number:064x}" for number in range(IMAGES)]
@@ -64,7 +64,7 @@ def training(folder, bad_steps=(), sick="loss", stop_at=None, seconds=1e9, epoch
         if call not in bad_steps:
             return loss
         # sqrt at 0: the value is whole, its gradient is 0 * inf
-        return loss + (torch.nan if sick == "loss" else (found.logits.sum() * 0).sqrt())
+        return loss + (torch.nan if defect == "loss" else (found.logits.sum() * 0).sqrt())
 
     return Training(
         Net(),
@@ -89,11 +89,11 @@ def same(one, other):
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("sick", ["loss", "gradient"])
-def test_it_goes_back_to_the_epochs_start_once_and_on_more_slowly(tmp_path, sick, capsys):
-    ours = training(tmp_path, bad_steps={5}, sick=sick)
+@pytest.mark.parametrize("defect", ["loss", "gradient"])
+def test_it_goes_back_to_the_epochs_start_once_and_on_more_slowly(tmp_path, defect, capsys):
+    ours = training(tmp_path, bad_steps={5}, defect=defect)
     rows = ours.run(Talk(), "net")
-    assert f"the {sick} is not finite at step 5 (label " in capsys.readouterr().err
+    assert f"the {defect} is not finite at step 5 (label " in capsys.readouterr().err
     assert ours.went_back == {
         "from_step": 5,
         "to_step": 3,
@@ -107,10 +107,10 @@ def test_it_goes_back_to_the_epochs_start_once_and_on_more_slowly(tmp_path, sick
     assert [row["lr"] for row in rows[1:]] == pytest.approx([0.1 * row["lr"] for row in plain_rows[1:]])
 
 
-@pytest.mark.parametrize("sick", ["loss", "gradient"])
-def test_the_weights_put_back_are_the_kept_ones_bit_for_bit(tmp_path, sick):
+@pytest.mark.parametrize("defect", ["loss", "gradient"])
+def test_the_weights_put_back_are_the_kept_ones_bit_for_bit(tmp_path, defect):
     """And so is the optimizer: from there it goes the way of a plain loop that never met the bad step."""
-    ours, before_step = training(tmp_path, bad_steps={5}, sick=sick), []
+    ours, before_step = training(tmp_path, bad_steps={5}, defect=defect), []
 
     def noting(net, images):
         before_step.append(bits(net))

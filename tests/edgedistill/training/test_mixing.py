@@ -9,7 +9,7 @@ from edgedistill.distillation.objectives import label_term
 from edgedistill.training.batches import Batch, Order, TrainingSet
 from edgedistill.training.loop import Outputs
 from edgedistill.training.mixing import Mixing, Plan, mixed
-from road import draw
+from end_to_end import draw
 
 BOTH = Mixing(mixup_alpha=0.4, cutmix_alpha=1.0, fraction=0.75)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from test_divergence import training
 
 from edgedistill.progress.reporter import Talk
-from tools import lacking
+from optional_tools import lacking
+from test_divergence import training
 
 pytestmark = pytest.mark.gpu
 

@@ -9,7 +9,7 @@ from edgedistill.config.loading import load_recipe
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training.batches import TrainingSet
-from road import RECIPE, write_images
+from end_to_end import RECIPE, write_images
 
 pytestmark = pytest.mark.slow
 

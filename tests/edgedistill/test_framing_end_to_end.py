@@ -1,4 +1,4 @@
-"""A folder of wide 12-bit pictures: what `new` says of it, and the whole road with what the board then sees."""
+"""A folder of wide 12-bit pictures: what `new` says of it, and the whole pipeline with what the board then sees."""
 
 import json
 import tomllib
@@ -10,7 +10,7 @@ import pytest
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill_device.decode import read_image
 from edgedistill_device.preprocess import view
-from road import RECIPE, draw, edgedistill
+from end_to_end import RECIPE, draw, edgedistill
 
 pytestmark = pytest.mark.slow
 

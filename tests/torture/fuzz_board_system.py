@@ -5,14 +5,14 @@ import json
 import cv2
 import numpy as np
 
+from corruptions import after_head, mutated, mutated_json
 from edgedistill_device import doctor
 from edgedistill_device.board import power, sysfs, telemetry
 from edgedistill_device.decode import decode_image, to_eight_bits
 from edgedistill_device.engine import precision, trtexec
 from edgedistill_device.errors import ImageError
-from road import ROOT
-from watch import Target
-from wounds import after_head, mutated, mutated_json
+from end_to_end import ROOT
+from monitored_target import Target
 
 
 def text_of(content):

@@ -1,6 +1,6 @@
-"""The recipe of the torture tests: the road in few seconds, with a checkpoint after every step."""
+"""The recipe of the torture tests: the pipeline in a few seconds, with a checkpoint after every step."""
 
-from road import RECIPE
+from end_to_end import RECIPE
 
 _CHANGES = {
     'model = "resnet10t"': 'model = "mobilenetv3_small_050"',

@@ -45,7 +45,7 @@ def child(job):
     try:
         _child(job, Faults)
     finally:
-        os._exit(71)  # whatever happened, the fork must not go on as a zygote
+        os._exit(71)  # whatever happened, the fork must not go on as a server
 
 
 def _child(job, Faults):

@@ -16,7 +16,7 @@ from edgedistill.distillation.objectives import image_weights, soft_label_loss
 from edgedistill.models.build import preprocess_of
 from edgedistill.models.taps import Tap
 from edgedistill.training.batches import Batch, normalised
-from tools import lacking
+from optional_tools import lacking
 
 GPU = torch.device("cuda", 0)
 

@@ -18,7 +18,7 @@ from edgedistill.reporting.summary import summary_table
 _NEUTRAL = {int: 0, float: 0.0, bool: False, str: "", list: [], dict: {}}
 
 
-def filled(kind: type[Record], values: dict[str, Any]) -> Record:
+def record_with(kind: type[Record], values: dict[str, Any]) -> Record:
     """The record with these keys (JSON), and a neutral value for each required key that they leave out."""
     return kind.from_json(_filled(kind, values), kind.__name__)
 
@@ -26,7 +26,7 @@ def filled(kind: type[Record], values: dict[str, Any]) -> Record:
 def records_of(stages: dict[str, dict[str, Any]]) -> StageRecords:
     """From the JSON of some stages, each of some keys."""
     found = {
-        name: filled(kind, stages.get(name, {})) if name in stages or name not in OPTIONAL else None
+        name: record_with(kind, stages.get(name, {})) if name in stages or name not in OPTIONAL else None
         for name, kind in ARTIFACTS.items()
         if name != "report"
     }

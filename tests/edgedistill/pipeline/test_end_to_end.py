@@ -1,4 +1,4 @@
-"""The whole road in processes of their own: resume, freshness, exclusion, the bundle elsewhere."""
+"""The whole pipeline in processes of their own: resume, freshness, exclusion, the bundle elsewhere."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ import pytest
 
 from edgedistill.errors import RunFolderError
 from edgedistill.pipeline.run_folder import RunFolder
-from road import CHECKPOINTS, RECIPE, ROOT, edgedistill, forked, write_images
+from end_to_end import CHECKPOINTS, RECIPE, ROOT, command_words, edgedistill, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +122,7 @@ def test_killed_at_any_instant_it_ends_with_the_same_bits(finished_run, tmp_path
     """SIGKILL at random moments of the trainings, then the run is finished undisturbed."""
     chance = random.Random(7)
     run = tmp_path / "run"
-    command = [*forked(), "evaluate", str(finished_run / "r.toml"), "--run-dir", str(run), *CHECKPOINTS]
+    command = [*command_words(), "evaluate", str(finished_run / "r.toml"), "--run-dir", str(run), *CHECKPOINTS]
     kills = 0
     for _ in range(4):
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -5,7 +5,7 @@ import unicodedata
 FORGED = "\x1b[2K\rnet.onnx: fits jetson-nano (TensorRT 8.2; proven)"
 
 
-def fit(text, lines=None):
+def assert_terminal_safe(text, lines=None):
     """Nothing of it steers a terminal, and nothing follows a forged line."""
     for c in text.replace("\n", ""):
         assert unicodedata.category(c) not in {"Cc", "Cf", "Zl", "Zp", "Cs"}, f"{c!r} in {text!r}"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+from corruptions import mutated
 from edgedistill.errors import EdgeDistillError
 from edgedistill_device.errors import JetsonError
-from wounds import mutated
 
 HANG_S = 10
 _CHANGES = {
@@ -35,11 +35,11 @@ class Target(NamedTuple):
     """What reads bytes.
 
     Attributes:
-        corpus: what it should read; wounds are made of these.
+        corpus: what it should read; corruptions are made of these.
         call: raises AssertionError where it took what it should not have taken.
         allowed: its refusals; in one line, but for the recipe's.
         folder: it may write below this one, and nowhere else.
-        wounds: (draw, corpus) -> bytes.
+        corruptions: (draw, corpus) -> bytes.
         programs: it may start these.
     """
 
@@ -47,7 +47,7 @@ class Target(NamedTuple):
     call: Callable[[bytes], object]
     allowed: type[BaseException] | tuple
     folder: Path
-    wounds: Callable = mutated
+    corruptions: Callable = mutated
     programs: tuple[str, ...] = ()
 
 

@@ -100,7 +100,7 @@ def add_private(folder):
 
 
 @functools.cache
-def forked():
+def command_words():
     """What stands for `python -m edgedistill` without importing torch anew: words of a command.
 
     All workers of one pytest have one server for it, which ends with that pytest.
@@ -108,7 +108,7 @@ def forked():
     pytest = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     folder = Path(tempfile.gettempdir(), f"forked-{os.getuid()}-{pytest}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    program, place = Path(__file__).with_name("forked.py"), folder / "socket"
+    program, place = Path(__file__).with_name("command_server.py"), folder / "socket"
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
@@ -126,7 +126,7 @@ def forked():
 
 def edgedistill(*words, cwd, check=True, timeout=240, fresh=False):
     """Run the command line in a process of its own; `fresh`: one that imports everything itself."""
-    start = (sys.executable, "-m", "edgedistill") if fresh else forked()
+    start = (sys.executable, "-m", "edgedistill") if fresh else command_words()
     command = [*start, *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": SOURCES}
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)

@@ -1,4 +1,4 @@
-"""Bytes that nobody would send: wounds of files that somebody did."""
+"""Bytes that nobody would send: corruptions of files that somebody did."""
 
 import json
 
@@ -71,7 +71,7 @@ VALUES = (
 
 
 def mutated(draw, corpus):
-    """One of the corpus with one to eight wounds."""
+    """One of the corpus with one to eight corruptions."""
     content = bytearray(draw.choice(corpus))
     for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
         at = draw.randrange(len(content) + 1)
@@ -105,14 +105,14 @@ def mutated_json(draw, corpus):
     return json.dumps(value).encode().replace(DEEP, DEEPLY)
 
 
-def after_head(wounds, bytes_in_head):
+def after_head(corruptions, bytes_in_head):
     """The same for a corpus whose entries begin with so many bytes that say what the rest is."""
 
-    def wounded(draw, corpus):
+    def corrupted(draw, corpus):
         content = draw.choice(corpus)
-        return content[:bytes_in_head] + wounds(draw, [content[bytes_in_head:]])
+        return content[:bytes_in_head] + corruptions(draw, [content[bytes_in_head:]])
 
-    return wounded
+    return corrupted
 
 
 def _changed(draw, value, whole):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_divergence import Stopped, bits, same, training
 
 from edgedistill.config.loading import load_recipe
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
-from road import RECIPE, write_images
+from end_to_end import RECIPE, write_images
+from test_divergence import Stopped, bits, same, training
 
 CURVE = [0.3, 0.8, 0.8, 0.5, 0.6]  # the third is the best: as good as the second, and later
 

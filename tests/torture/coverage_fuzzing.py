@@ -1,6 +1,6 @@
 """`make fuzz`: libFuzzer's search by coverage (atheris) on the targets of fuzz_targets.py.
 
-    python tests/torture/guided.py [NAME ...] [--out FOLDER]     TORTURE and TORTURE_SEED as everywhere
+    python tests/torture/coverage_fuzzing.py [NAME ...] [--out FOLDER]     TORTURE and TORTURE_SEED as everywhere
 
 Our packages are imported instrumented, once; each target runs in a fork of its own, because libFuzzer
 ends the process. A finding does not end the run: it is written down, and the search goes on. Into FOLDER:
@@ -34,19 +34,19 @@ sys.dont_write_bytecode = True
 # Not as a `with`: what is imported late, inside functions, is to be instrumented too.
 atheris.instrument_imports(include=["edgedistill", "edgedistill_device", "edgedistill_calibration"]).__enter__()
 
-from fuzz_found import found_once  # noqa: E402
+from corruptions import INTERESTING  # noqa: E402
+from fuzz_regressions import found_once  # noqa: E402
 from fuzz_targets import TARGETS  # noqa: E402
-from knobs import SEED, chance, rounds  # noqa: E402
-from ledger import table  # noqa: E402
-from watch import finding_of  # noqa: E402
-from wounds import INTERESTING  # noqa: E402
+from monitored_target import finding_of  # noqa: E402
+from results_log import table  # noqa: E402
+from suite_length import SEED, chance, rounds  # noqa: E402
 
 _LONGEST = 1 << 16  # bytes of an input
 _OPTIONS = ("-timeout=0", "-rss_limit_mb=0", "-print_final_stats=1", f"-max_len={_LONGEST}", "-len_control=0")
 
 
 def search(name, runs, scratch, out):
-    """In a fork: does not return. Half of the inputs are libFuzzer's, half have our own wounds."""
+    """In a fork: does not return. Half of the inputs are libFuzzer's, half have our own corruptions."""
     target, draw, known = TARGETS[name][0](scratch / "target"), chance(f"guided {name}"), set()
     with contextlib.suppress(target.allowed):
         target.call(target.corpus[0])  # now all is imported
@@ -67,14 +67,14 @@ def search(name, runs, scratch, out):
             findings.write(json.dumps([*finding, content.hex() if first else ""]) + "\n")
             findings.flush()
 
-    def wounded(content, longest, seed):
+    def corrupted(content, longest, seed):
         if seed % 2:
             return atheris.Mutate(content, longest)
         draw.seed(seed)
-        return target.wounds(draw, [content])[:longest]
+        return target.corruptions(draw, [content])[:longest]
 
     options = (*_OPTIONS, f"-runs={runs}", f"-seed={SEED}", f"-dict={scratch / 'words'}", f"-artifact_prefix={out}/")
-    atheris.Setup([name, *options, str(corpus)], one, custom_mutator=wounded)
+    atheris.Setup([name, *options, str(corpus)], one, custom_mutator=corrupted)
     atheris.Fuzz()
 
 

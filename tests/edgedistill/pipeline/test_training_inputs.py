@@ -11,7 +11,7 @@ from edgedistill.config.loading import load_recipe
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
-from road import RECIPE, write_images
+from end_to_end import RECIPE, write_images
 
 pytestmark = pytest.mark.slow
 

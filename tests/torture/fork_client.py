@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from road import SOURCES
+from end_to_end import SOURCES
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,8 +27,8 @@ class Outcome(NamedTuple):
         return lines[-1] if lines else ""
 
 
-class Forks:
-    """`with Forks() as forks: forks.run("data", "r.toml", cwd=...)`."""
+class ForkClient:
+    """`with ForkClient() as fork_client: fork_client.run("data", "r.toml", cwd=...)`."""
 
     def __enter__(self):
         environment = {
@@ -40,7 +40,7 @@ class Forks:
             "PYTHONWARNINGS": "ignore",
         }
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "zygote.py")],
+            [sys.executable, str(HERE / "fork_server.py")],
             env=environment,
             text=True,
             stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Inputs that were findings once: each run begins with them."""
 
-from wounds import DEEPLY
+from corruptions import DEEPLY
 
 _NUMBER = b"1" + b"0" * 400
 _BENCH, _BUILD = 18, 12  # in the corpus of protocol lines, with exit code 0

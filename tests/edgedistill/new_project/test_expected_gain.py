@@ -3,13 +3,13 @@
 import re
 
 import pytest
-from layouts import classes_in, flat_in
 
 import edgedistill
 from edgedistill.config.loading import load_recipe
 from edgedistill.config.training import DistillConfig
 from edgedistill.new_project.outlook import outlook
-from road import ROOT
+from end_to_end import ROOT
+from layouts import classes_in, flat_in
 
 KD = DistillConfig()
 

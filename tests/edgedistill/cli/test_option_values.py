@@ -7,7 +7,7 @@ import pytest
 from edgedistill.cli.main import main
 from edgedistill.models.students import stored
 from edgedistill.records.deployment import BoardDeployment, FleetRecord
-from road import write_images
+from end_to_end import write_images
 
 TEXTS = ["123", "3.11", "true", "nan", "1e3", "0x10", "1979-05-27", "a=b", "/opt/3.11/bin/python3"]
 

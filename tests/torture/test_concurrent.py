@@ -4,10 +4,10 @@ import shutil
 import signal
 
 import pytest
-from test_kill import NAMES, without
 
 from artifacts import bits_of, left_over
-from knobs import chance, rounds
+from suite_length import chance, rounds
+from test_kill import NAMES, without
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ def one_gives_way(outcomes):
     )
 
 
-def test_two_on_one_folder(forks, small_run, copy_of_run, tried):
+def test_two_on_one_folder(fork_client, small_run, copy_of_run, tried):
     """The lock is taken before anything is looked at, so the second refuses at once."""
     run, draw, lost = copy_of_run, chance("one folder"), []
     verbs = ["run", "bundle", "quantize", "logits", "sweep"]
@@ -40,8 +40,8 @@ def test_two_on_one_folder(forks, small_run, copy_of_run, tried):
             }
             for verb in pair
         ]
-        outcomes = forks.run_all(*jobs, cwd=small_run)
-        after = forks.run("bundle", "r.toml", "--run-dir", run, cwd=small_run)
+        outcomes = fork_client.run_all(*jobs, cwd=small_run)
+        after = fork_client.run("bundle", "r.toml", "--run-dir", run, cwd=small_run)
         found = bits_of(run)
         same = all(found[name] == expected[name] for name in NAMES[: NAMES.index("bundle") + 1])
         if not one_gives_way(outcomes) or after.code != 0 or not same or left_over(run):
@@ -50,7 +50,7 @@ def test_two_on_one_folder(forks, small_run, copy_of_run, tried):
     assert not lost, lost
 
 
-def test_two_runs_on_one_shared_cache(forks, small_run, copy_of_run, tmp_path, tried):
+def test_two_runs_on_one_shared_cache(fork_client, small_run, copy_of_run, tmp_path, tried):
     """Both need the teacher's outputs at the same moment; in every other round one of them is killed."""
     other, draw, lost = tmp_path / "other", chance("shared"), []
     shutil.copytree(copy_of_run, other)
@@ -67,10 +67,10 @@ def test_two_runs_on_one_shared_cache(forks, small_run, copy_of_run, tmp_path, t
         ]
         if number % 2:
             jobs[0]["kill_after_s"] = draw.uniform(0.01, 0.4)
-        outcomes = forks.run_all(*jobs, cwd=small_run)
+        outcomes = fork_client.run_all(*jobs, cwd=small_run)
         killed = outcomes[0].code == -signal.SIGKILL
         kills += killed
-        again = forks.run(*jobs[0]["words"], cwd=small_run)
+        again = fork_client.run(*jobs[0]["words"], cwd=small_run)
         for run in (copy_of_run, other):
             if bits_of(run).get("logits") != expected or left_over(run):
                 lost.append((number, [done.err for done in outcomes], left_over(run)))
@@ -81,12 +81,12 @@ def test_two_runs_on_one_shared_cache(forks, small_run, copy_of_run, tmp_path, t
     assert not lost, lost
 
 
-def test_two_mend_one_file(forks, small_run, tmp_path, tried):
+def test_two_mend_one_file(fork_client, small_run, tmp_path, tried):
     model, lost = small_run / "run" / "export" / "student.onnx", []
     count = rounds(1, 4, 20)
     for _ in range(count):
         jobs = [{"words": ["check", model, "--fix", tmp_path / "fixed.onnx"]} for _ in range(2)]
-        outcomes = forks.run_all(*jobs, cwd=tmp_path)
+        outcomes = fork_client.run_all(*jobs, cwd=tmp_path)
         if any("Traceback" in done.err for done in outcomes) or not (tmp_path / "fixed.onnx").is_file():
             lost.append([done.err for done in outcomes])
         if [path.name for path in tmp_path.iterdir()] != ["fixed.onnx"]:

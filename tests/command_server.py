@@ -1,8 +1,8 @@
 """The command line as a process of its own that need not import torch and its like each time.
 
-    python forked.py serve SOCKET PID imports them once and forks for each command; ends when process PID does,
+    python command_server.py serve SOCKET PID imports them once and forks for each command; ends when process PID does,
                                       and removes the folder of SOCKET
-    python -S forked.py SOCKET WORDS  stands for `python -m edgedistill WORDS`: same folder, environment,
+    python -S command_server.py SOCKET WORDS  stands for `python -m edgedistill WORDS`: same folder, environment,
                                       streams, signals and exit code; when it is killed, so is the command
 
 Our own modules are imported anew by every command. A module that $FORKED_MODULE names, found on $PYTHONPATH,

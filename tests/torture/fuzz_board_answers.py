@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import archives
+from corruptions import after_head, mutated_json
 from edgedistill.cli.main import compare
 from edgedistill.deployment import fleet, streams
 from edgedistill.deployment.board import Board
@@ -22,9 +23,8 @@ from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import DONE, FleetRecord
 from edgedistill.records.report import ReportRecord
 from edgedistill_device.benchmark.benchreport import KEYS
-from filled import filled
-from watch import Target
-from wounds import after_head, mutated_json
+from monitored_target import Target
+from record_factories import record_with
 
 _TIMES = {"runs": 200, "p50_ms": 5.0, "p95_ms": 6.0, "p99_ms": 7.0}
 BENCH = {
@@ -304,7 +304,7 @@ def small_report():
         "verdict": {"outcome": "met"},
         "provenance": {"recipe": {"data": {"image_px": 224}}, "artifacts": {"data": "0" * 8}, "date": "2026-01-01"},
     }
-    return filled(ReportRecord, said).to_json()
+    return record_with(ReportRecord, said).to_json()
 
 
 _FIGURE = "edgedistill.reporting.compare_page.pareto_figure"

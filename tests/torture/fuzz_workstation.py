@@ -14,10 +14,10 @@ from edgedistill.data.sources import list_items, list_pool
 from edgedistill.errors import DataError, EdgeDistillError, PreflightError, WeightsError
 from edgedistill.models.weights import about_of, load_weights, model_from_weights, save_weights
 from edgedistill.onnx_model.preflight import check_onnx
-from small import small_recipe
+from monitored_target import Target
+from optional_tools import imported
+from small_recipe import small_recipe
 from tiny_onnx import model_bytes
-from tools import imported
-from watch import Target
 
 CSV = b'path,label,group\na.png,x,1\n"b, c.png",y,2\nd.png,x,\n'
 DATA = DataConfig(train="x", group_column="group")

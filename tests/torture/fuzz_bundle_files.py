@@ -11,6 +11,7 @@ from unittest import mock
 
 import archives
 from bundles import sign
+from corruptions import after_head, mutated, mutated_json
 from edgedistill.bundles.archive import unpack_archive
 from edgedistill.errors import BundleError
 from edgedistill_calibration.cache import amax_from_text, text_from_amax
@@ -19,9 +20,8 @@ from edgedistill_device.engine import engine_file
 from edgedistill_device.errors import BenchError, JetsonError, ManifestError, SignatureError
 from edgedistill_device.manifest import NAME, SIGNATURE, manifest_from_bytes
 from edgedistill_device.releases import root, signature, store, switch, unpack
-from fuzz_machine import text_of
-from watch import Target
-from wounds import after_head, mutated, mutated_json
+from fuzz_board_system import text_of
+from monitored_target import Target
 
 
 def sample_manifest():
@@ -82,11 +82,11 @@ def bundle_archive(folder):
     hostile = [kind(parts) for _, kind in sorted(archives.HOSTILE.items())]
     corpus = [archives.joined(parts)] * 20 + [raw for raw in hostile if 512 <= len(raw) < 1 << 16]
 
-    def wounds(draw, corpus):
+    def corruptions(draw, corpus):
         content = draw.choice(corpus)
         return archives.mutated(content, draw) if len(content) >= 512 else mutated(draw, [content])
 
-    return Target(corpus, call, (JetsonError, BundleError), folder, wounds)
+    return Target(corpus, call, (JetsonError, BundleError), folder, corruptions)
 
 
 def _same_files(folder, contents):
