@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,11 +66,12 @@ class RandomCrop:
     def window(self, picture: tuple[int, int], rng: np.random.Generator) -> Window:
         """Where the crop of a picture (height, width) lies."""
         whole = self._whole(picture)
+        highest, widest = (self._most(axis, whole, picture) for axis in (0, 1))
         for _ in range(10):
             area, distortion = rng.uniform(self._scale_min, 1), _ASPECT ** rng.uniform(-1, 1)
-            height = round(whole[0] * float(np.sqrt(area / distortion)))
-            width = round(whole[1] * float(np.sqrt(area * distortion)))
-            if 0 < height <= self._most(0, whole, picture) and 0 < width <= self._most(1, whole, picture):
+            height = round(whole[0] * math.sqrt(area / distortion))
+            width = round(whole[1] * math.sqrt(area * distortion))
+            if 0 < height <= highest and 0 < width <= widest:
                 break
         else:
             height, width = round(whole[0]), round(whole[1])
