@@ -356,7 +356,7 @@ def new(
     Args:
         train: a folder per class, a folder of splits, CSV, parquet, or .tar shards.
         file: the recipe to write; must not exist.
-        say: called with each line about what was found.
+        say: called with each line about what was found; progress goes to stderr then.
         keys: further keys of [data], like `label_column="diagnosis"` or `leave_out=("*_mask.png",)`.
 
     Returns:
@@ -366,14 +366,14 @@ def new(
     from edgedistill.core.text import printable
     from edgedistill.models.supply import missing_weights
     from edgedistill.new_project.inspect import inspect_and_write
+    from edgedistill.progress.reporter import Talk
 
     splits = [None if path is None else Path(path) for path in (val, unlabelled, test)]
-    told = say or (lambda line: None)
-    inspected = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys)
-    if say is not None:
-        say(f"wrote {file}; next: edgedistill run {file}")
-        for line in missing_weights(load_recipe(Path(file))):
-            say(f"WEIGHTS: the run will stop at this: {printable(line)}")
+    told, talk = say or (lambda line: None), Talk(quiet=say is None)
+    inspected = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys, talk)
+    told(f"wrote {file}; next: edgedistill run {file}")
+    for line in missing_weights(load_recipe(Path(file))) if say is not None else ():
+        told(f"WEIGHTS: the run will stop at this: {printable(line)}")
     return inspected
 
 

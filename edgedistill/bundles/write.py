@@ -45,9 +45,7 @@ class Golden(NamedTuple):
 def write_bundle(
     out: Path,
     *,
-    onnx: Path,
-    int8_onnx: Path | None,
-    fp16_onnx: Path | None,
+    onnx: dict[str, Path],
     amax: dict[str, float] | None,
     classes: list[str],
     preprocess: Preprocess,
@@ -67,8 +65,7 @@ def write_bundle(
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
     Args:
-        int8_onnx: Q/DQ file.
-        fp16_onnx: the network typed in FP16, for a TensorRT without precision flags.
+        onnx: name in the bundle -> file: see edgedistill_device.manifest.
         golden: what the board is compared with.
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
@@ -86,9 +83,8 @@ def write_bundle(
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    for path, name in ((onnx, "model.onnx"), (int8_onnx, "model_int8.onnx"), (fp16_onnx, "model_fp16.onnx")):
-        if path is not None:
-            shutil.copyfile(path, out / name)
+    for name, path in onnx.items():
+        shutil.copyfile(path, out / name)
     if amax is not None:
         write_json(out / "calibration.json", amax)
     texts = {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}

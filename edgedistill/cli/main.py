@@ -8,6 +8,7 @@ Nothing heavy is imported before a verb runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import select
@@ -87,10 +88,12 @@ def main(argv: list[str] | None = None) -> int:
             return _run(argv)
         finally:
             sys.stdout.flush()  # here, where it can be met, and not when Python ends
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
-        return 141  # as a shell shows a tool that SIGPIPE ended
+    except (OSError, UnicodeError) as error:  # no stage knew better: a full disk, a folder that is gone, a strange name
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 141  # as a shell shows a tool that SIGPIPE ended
+        _drop_output()
+        sys.stderr.write(f"edgedistill: {_line_from_system(error)}\n")
+        return 1
 
 
 def _run(argv: list[str] | None) -> int:
@@ -149,6 +152,25 @@ def _verbs_in(argv: list[str]) -> Container[str]:
     if argv and argv[0] in {*VERBS, "-h", "--help", "--version"}:
         return argv[:1]
     return VERBS
+
+
+def _line_from_system(error: OSError | UnicodeError) -> str:
+    """What the operating system refused, and of which file."""
+    if isinstance(error, UnicodeError):
+        return printable(f"{error}; expected text in UTF-8")
+    words = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return printable(f"cannot read or write: {words}")
+    return printable(f"{os.fsdecode(error.filename)}: {words}" if isinstance(error.filename, str | bytes) else words)
+
+
+def _drop_output() -> None:
+    """What stdout still holds is not tried again when Python ends, where it would be a second message."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _reader_is_gone() -> bool:

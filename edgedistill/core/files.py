@@ -86,25 +86,25 @@ def locked(path: Path, make: bool = False, wait: bool = True) -> Iterator[bool]:
         wait: for who holds it; without it the block runs all the same, and is told so.
 
     Raises:
-        OSError: it is not there, or its disk has no locks.
+        RunFolderError: it is not there, or its disk has no locks.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT if make else os.O_RDONLY, 0o666)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = True
-        except BlockingIOError:
-            ours = False
+    with contextlib.ExitStack() as stack:
+        with as_run_folder_error(f"cannot lock {path}"):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT if make else os.O_RDONLY, 0o666)
+            stack.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = True
+            except BlockingIOError:
+                ours = False
         yield ours
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
 def _one_writer_in(folder: Path) -> Iterator[None]:
     """Others wait, as all write beside under one name; nothing is left of this lock. Not every disk has it."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(RunFolderError):
             stack.enter_context(locked(folder))
         yield
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from edgedistill.config.data import DataConfig
-from edgedistill_device.decode import to_eight_bits
 from edgedistill_device.preprocess import covering_size, fitting_size, resize_box, resize_to, view
 
 
@@ -57,9 +56,6 @@ class Framing:
     def frame(self, image: np.ndarray) -> np.ndarray:
         """(h, w, 3) uint8 -> (H, W, 3) uint8, as on the board."""
         return view(image, self)
-
-    def eight_bits(self, image: np.ndarray) -> np.ndarray:
-        return to_eight_bits(image, self.sixteen_bit)
 
     def for_training(self, image: np.ndarray) -> np.ndarray:
         """What training crops are cut from: never enlarged, unless it is the board's own frame."""

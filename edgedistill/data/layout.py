@@ -42,7 +42,7 @@ def recognise(given: dict[str, Path], keys: dict[str, Any]) -> Layout:
     places = {name: Path(os.path.abspath(path)) for name, path in given.items()}
     if splits:
         places = splits | {name: path for name, path in places.items() if name != "train"}
-        _take_splits(root, places, layout)
+        _take_splits(places, layout)
     else:
         for name, place in places.items():
             take(name, place, _source_in(place, layout), layout)
@@ -92,7 +92,7 @@ def _splits_below(root: Path, layout: Layout) -> dict[str, Path]:
     return {}
 
 
-def _take_splits(root: Path, places: dict[str, Path], layout: Layout) -> None:
+def _take_splits(places: dict[str, Path], layout: Layout) -> None:
     sources = {name: _source_in(place, layout, root_too=False) for name, place in places.items()}
     if sources["train"] is None:  # images without classes: a table beside the folders may name them
         beside = places["train"].parent

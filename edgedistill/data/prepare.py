@@ -28,6 +28,7 @@ from edgedistill.data.summary import (
 )
 from edgedistill.data.table import SPLITS, ImageTable, write_table
 from edgedistill.errors import DataError
+from edgedistill.progress.reporter import Talk
 from edgedistill.records.data import DataSummary
 
 
@@ -38,6 +39,7 @@ def prepare(
     say: Callable[[str], None],
     training_px: int | None = None,
     task: Task = CLASSIFICATION,
+    talk: Talk | None = None,
 ) -> DataSummary:
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
@@ -51,6 +53,7 @@ def prepare(
         say: told what was found, a line at a time.
         training_px: short side that training crops are cut from; resize_px when None.
         task: says what a label becomes.
+        talk: shows how many images are read.
 
     Returns:
         Classes, counts, duplicates, groups, leaks, unreadable files; with a pool also what became of it.
@@ -60,13 +63,19 @@ def prepare(
     """
     framing = framing_of(data, resize_px, training_px)
     with nullcontext() if data.store == "files" else PixelWriter(out) as writer:
-        return _prepare(data, framing, out, say, writer.add if writer else None, task)
+        scanned = scan(data, framing, writer.add if writer else None, talk)
+        return _prepare(data, framing, scanned, out, say, writer.add if writer else None, task)
 
 
 def _prepare(
-    data: DataConfig, framing: Framing, out: Path, say: Callable[[str], None], keep: Keep | None, task: Task
+    data: DataConfig,
+    framing: Framing,
+    scanned: Scan,
+    out: Path,
+    say: Callable[[str], None],
+    keep: Keep | None,
+    task: Task,
 ) -> DataSummary:
-    scanned = scan(data, framing, keep)
     _refuse_unreadable(scanned.unreadable, data)
     grouped = group(scanned, data)
     classes, labels, splits = splits_of(scanned, grouped, data, task)

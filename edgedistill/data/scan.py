@@ -20,6 +20,7 @@ from edgedistill.data.small_classes import without_small_classes
 from edgedistill.data.sources import Item, list_source
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
+from edgedistill.progress.reporter import Talk
 from edgedistill_device.decode import decode_raw, to_eight_bits
 from edgedistill_device.errors import ImageError
 
@@ -76,12 +77,15 @@ class Seen(NamedTuple):
     values: tuple[int, int] = _EIGHT_BITS
 
 
-def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = None) -> Scan:
+def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = None, talk: Talk | None = None) -> Scan:
     """Read all labelled images, on all cores; `keep` gets the pixels in order, framed so. Without it
     no pixels are made.
 
     Memory: 4 KiB an image while look-alikes are searched, else some hundred bytes, whatever the
     size of the images.
+
+    Args:
+        talk: shows how many images are read.
 
     Raises:
         DataError: no readable image, or too many to compare each with each.
@@ -99,20 +103,22 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
     scanned = Scan([], [], [], signatures, np.empty(0), 0, [], notes=notes)
     sizes, values = [], []
     readings = read_all([item.path for _, item in jobs], data, framing if keep else None)
-    for (name, item), seen in zip(jobs, readings, strict=True):
-        if isinstance(seen, str):
-            scanned.unreadable.append(seen)
-            continue
-        if seen.signature is not None:
-            signatures[len(scanned.items)] = seen.signature
-        scanned.items.append(item)
-        scanned.given.append(name)
-        scanned.sha256.append(seen.sha256)
-        sizes.append(seen.size)
-        values.append(seen.values)
-        scanned.grey += seen.grey
-        if keep is not None and seen.kept is not None:
-            keep(seen.kept)
+    with (talk or Talk(quiet=True)).progress("reading images", len(jobs), images_each=1) as show:
+        for done, ((name, item), seen) in enumerate(zip(jobs, readings, strict=True), start=1):
+            show(done)
+            if isinstance(seen, str):
+                scanned.unreadable.append(seen)
+                continue
+            if seen.signature is not None:
+                signatures[len(scanned.items)] = seen.signature
+            scanned.items.append(item)
+            scanned.given.append(name)
+            scanned.sha256.append(seen.sha256)
+            sizes.append(seen.size)
+            values.append(seen.values)
+            scanned.grey += seen.grey
+            if keep is not None and seen.kept is not None:
+                keep(seen.kept)
     if not scanned.items:
         raise DataError(f"none of {len(jobs)} images is readable, first: {scanned.unreadable[0]}")
     scanned.signatures, scanned.sizes = signatures[: len(scanned.items)], np.array(sizes)

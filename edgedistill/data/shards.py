@@ -158,7 +158,7 @@ def samples_of(shard: Path, suffixes: frozenset[str], labelled: bool) -> Iterato
                 raise DataError(
                     f"{shard}: {images[0].name} and {images[1].name} are one sample; give each image a key of its own"
                 )
-            label = _label(shard, file.fileno(), key, fields, names) if labelled else None
+            label = _label(shard, file.fileno(), fields, names) if labelled else None
             if not images:
                 if label is not None:
                     raise DataError(f"{shard}: the label of {key} has no image next to it")
@@ -214,8 +214,8 @@ def _truncated(shard: Path) -> str:
     return f"{shard}: not a whole, uncompressed tar file; copy it again"
 
 
-def _label(shard: Path, descriptor: int, key: str, fields: dict[str, Member], names: list[str]) -> str | None:
-    """The class name that `key.cls` or else `key.json` gives; None without either."""
+def _label(shard: Path, descriptor: int, fields: dict[str, Member], names: list[str]) -> str | None:
+    """The class name that `.cls` or else `.json` gives; None without either."""
     member = fields.get("cls", fields.get("json"))
     if member is None:
         return None

@@ -112,38 +112,6 @@ def synthesise_batch(
     return _as_frames(images), wanted, report
 
 
-def noise_batch(
-    teacher: nn.Module,
-    spec: Preprocess,
-    settings: InversionSettings,
-    number: int,
-    classes: Sequence[str],
-    fitted: bool = False,
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The control for `synthesise_batch`: as many images, no step of optimisation.
-
-    Args:
-        fitted: False gives each value of each pixel at random, True the very noise that
-            `synthesise_batch` starts from: what is gained over it is the inversion's own.
-
-    Returns:
-        As `synthesise_batch`; the labels are the same and mean nothing.
-    """
-    began = time.monotonic()
-    wanted = _wanted_labels(settings, number, len(classes))
-    generator = _generator(settings, number)
-    shape = (len(wanted), 3, *spec.size)
-    with _observed(teacher, spec, len(classes)) as seen:
-        if fitted:
-            start = _best_start(seen, spec.size)
-            images = rounded(drawn_coefficients(len(wanted), spec.size, generator), start, spec.size[1])
-        else:
-            images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        judged = _judged(images, wanted, seen)
-    report = {"number": number, "images": len(wanted), **judged, "seconds": time.monotonic() - began}
-    return _as_frames(images), wanted, report
-
-
 def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> bytes:
     """A PNG with one row for each class, its name before its first images.
 

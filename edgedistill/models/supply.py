@@ -59,7 +59,7 @@ def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> li
     why = hub_access.why_out_of_reach(wanted.model for wanted in from_hub)
     absent = [wanted for wanted in from_hub if wanted.model in why]
     if absent:
-        lines.append(_hub_line(absent, why[absent[0].model], recipe))
+        lines.append(_hub_line(absent, why[absent[0].model]))
     return lines
 
 
@@ -168,9 +168,9 @@ def _refuse_untrained_head(wanted: Wanted) -> None:
         raise TeacherError(f"{wanted.key}.weights: {UNNAMED.format(source=wanted.weights, section=wanted.key)}")
 
 
-def _hub_line(absent: list[Wanted], why: str, recipe: Recipe) -> str:
+def _hub_line(absent: list[Wanted], why: str) -> str:
     named = " and ".join(f"{one.key}.weights = 'hub' ({one.model})" for one in absent)
-    ways = [_way_out(one, recipe) for one in absent]
+    ways = [_way_out(one) for one in absent]
     ready = " ".join(dict.fromkeys(way for way in ways if way.startswith("--set")))
     others = [way for way in dict.fromkeys(ways) if not way.startswith("--set")]
     return (
@@ -180,7 +180,7 @@ def _hub_line(absent: list[Wanted], why: str, recipe: Recipe) -> str:
     )
 
 
-def _way_out(one: Wanted, recipe: Recipe) -> str:
+def _way_out(one: Wanted) -> str:
     """Settings that need no hub, or words where none fit."""
     if one.key.startswith("distill."):
         return f'write weights = "scratch" for {one.model} in {one.key.partition("[")[0]}'

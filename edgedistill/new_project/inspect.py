@@ -21,6 +21,7 @@ from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError, RecipeError
 from edgedistill.new_project.findings import Look, lines_from_look, values_from_look
 from edgedistill.new_project.recipe_text import recipe_text
+from edgedistill.progress.reporter import Talk
 
 
 def inspect_and_write(
@@ -32,6 +33,7 @@ def inspect_and_write(
     unlabelled: Path | None = None,
     test: Path | None = None,
     keys: Mapping[str, Any] | None = None,
+    talk: Talk | None = None,
 ) -> dict[str, Any]:
     """Scan the images, report, and write `recipe_path`.
 
@@ -45,6 +47,7 @@ def inspect_and_write(
             classes or splits, where there is one.
         test: as `val`.
         keys: further keys of [data], like `label_column`; None values are left out.
+        talk: shows how many images are read.
 
     Returns:
         What was found, JSON-able.
@@ -69,7 +72,7 @@ def inspect_and_write(
     proposal = None if grouped_by else roboflow_proposal(str(item.path) for item in listed)
     if proposal is not None:
         data = data.model_copy(update={"group_pattern": proposal[0]})
-    scanned = scan(data)
+    scanned = scan(data, talk=talk)
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
     look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
     values = values_from_look(look)

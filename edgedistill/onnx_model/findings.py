@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from edgedistill.config.target import Target
 from edgedistill.core.text import printable
 from edgedistill.errors import PreflightError
 
@@ -162,9 +161,6 @@ class Graph:
     def inputs(self) -> list[onnx.ValueInfoProto]:
         """What the caller feeds: up to IR 3, initializers are listed among the inputs too."""
         return [v for v in self.model.graph.input if v.name not in self.initializers]
-
-
-Rule = Callable[[Graph, Target], Iterator[Finding]]
 
 
 def standard_fault(model: onnx.ModelProto | str, full_check: bool = False) -> str | None:

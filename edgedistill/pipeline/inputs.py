@@ -35,6 +35,7 @@ def taught_images(context: StageContext, images: Images, link: int = 0) -> Train
         images.view,
         images.mixing,
         images.stream(link),
+        images.recipe.run.workers,
     )
 
 

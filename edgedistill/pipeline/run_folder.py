@@ -50,7 +50,7 @@ class RunFolder:
         lock = self.path / ".lock"
         with as_run_folder_error(f"cannot use the run folder {self.path}"):
             self.path.mkdir(parents=True, exist_ok=True)
-            ours = self._held.enter_context(locked(lock, make=True, wait=False))
+        ours = self._held.enter_context(locked(lock, make=True, wait=False))
         if not ours:
             self._held.close()
             owner = lock.read_text(encoding="ascii", errors="replace").strip() or "another process"

@@ -91,9 +91,12 @@ def _walk(
     command: str | None,
 ) -> None:
     distributed.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
-    _, instead = executed_precision(wanted_target(recipe.target), recipe.target.precision)
+    target = wanted_target(recipe.target)
+    _, instead = executed_precision(target, recipe.target.precision)
     if instead:
         talk.say(f"target.precision = {recipe.target.precision!r}: {instead}", "note")
+    if target.note:
+        talk.say(f"target.device = {recipe.target.device!r}: {target.note}", "note")
     if any(stage.name == "bundle" for stage in wanted):
         distributed.agreed(lambda: _require_signer(recipe, run))
     sources = functools.cache(functools.partial(_source_files, recipe))

@@ -25,7 +25,7 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
 from edgedistill.core.files import locked, remove, write_bytes, write_json
 from edgedistill.environment.secret_values import SIGN_COMMAND
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.pipeline.runner import run_stages
@@ -86,6 +86,7 @@ class Sweep:
         from edgedistill.models.supply import require_students
 
         optuna = _optuna()
+        shared = None if storage is None else _shared_storage(storage)
         left = (one for one in self.grid if not (self._place(one) / "trial.json").exists())
         require_students(map(self.recipe_of, left))
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
@@ -96,7 +97,7 @@ class Sweep:
             study_name=self._study_name(),
             direction="maximize",
             load_if_exists=True,
-            storage=storage or f"sqlite:///{self.folder.resolve() / 'study.db'}",
+            storage=shared or f"sqlite:///{self.folder.resolve() / 'study.db'}",
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
         )
         self._forget_killed(study)
@@ -317,6 +318,25 @@ def _digest(value: Any) -> str:
 
 def _words(settings: Settings) -> str:
     return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in settings.items())
+
+
+def _shared_storage(url: str) -> Any:
+    """Optuna's storage at a URL, opened before anything is trained.
+
+    Raises:
+        UsageError: not a URL of SQLAlchemy, or one of a database whose driver is not installed.
+        RunFolderError: the database does not answer.
+    """
+    import optuna
+    import sqlalchemy.exc
+
+    expected = "expected a database's URL such as sqlite:////mnt/shared/study.db"
+    try:
+        return optuna.storages.get_storage(url)
+    except (sqlalchemy.exc.ArgumentError, ImportError) as error:
+        raise UsageError(f"--storage {url}: {str(error).splitlines()[0]}; {expected}") from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RunFolderError(f"--storage {url}: {str(error).splitlines()[0]}; {expected} that can be written") from None
 
 
 def _optuna() -> Any:

@@ -18,7 +18,7 @@ class EventLog:
     """Call it with each event: one line, flushed.
 
     Args:
-        where: a file, which is appended to, also by a run that is resumed; `-` is stdout.
+        where: a file, which is appended to, also by a run that is resumed, or a pipe that is read; `-` is stdout.
 
     Raises:
         RunFolderError: the file cannot be written.
@@ -27,12 +27,10 @@ class EventLog:
     def __init__(self, where: str):
         self._where = where
         try:
-            target = os.dup(1) if where == "-" else where
-            self._file = open(target, "a", encoding="utf-8")  # noqa: SIM115
+            self._file = os.fdopen(os.dup(1) if where == "-" else _opened(where), "a", encoding="utf-8")
         except OSError as error:
-            raise RunFolderError(
-                f"--events {where}: {error.strerror or error}; name a file that can be written"
-            ) from None
+            what_helps = "name a file that can be written, or start the program that reads this pipe first"
+            raise RunFolderError(f"--events {where}: {error.strerror or error}; {what_helps}") from None
 
     def __call__(self, event: dict[str, Any]) -> None:
         if self._file.closed:
@@ -46,3 +44,10 @@ class EventLog:
             print(
                 painted(f"--events {self._where}: {error.strerror or error}; going on without", "note"), file=sys.stderr
             )
+
+
+def _opened(where: str) -> int:
+    """A descriptor that appends; a pipe that nobody reads is refused (ENXIO) instead of waited for."""
+    descriptor = os.open(where, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+    os.set_blocking(descriptor, True)
+    return descriptor

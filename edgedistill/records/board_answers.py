@@ -110,9 +110,6 @@ class StatusAnswer(BoardAnswer):
     warnings: list[str] = []
     """What keeps bundles out, a line each."""
 
-    def has_release(self, bundle_id: str) -> bool:
-        return self.release(bundle_id) is not None
-
     def release(self, bundle_id: str) -> ReleaseRow | None:
         """The row of a bundle; None when it is not there."""
         return next((release for release in self.releases if release.id == bundle_id), None)

@@ -50,9 +50,7 @@ def run(context: StageContext) -> Result:
     bundle, target = context.out / "bundle", wanted_target(recipe.target)
     values = write_bundle(
         bundle,
-        onnx=model,
-        int8_onnx=_int8(context, quantized),
-        fp16_onnx=_fp16(context, quantized),
+        onnx=_onnx_files(context),
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
         classes=images.classes,
         preprocess=spec,
@@ -77,16 +75,14 @@ def run(context: StageContext) -> Result:
     return Result(record, tuple(name for name in names if name.startswith("bundle/")))
 
 
-def _fp16(context: StageContext, quantized: QuantizationRecord) -> Path | None:
-    """The file that a TensorRT without precision flags builds FP16 from; others make FP16 of the float file."""
-    has_proof = any(file.precision == "fp16" and file.passed for file in quantized.typed)
-    return context.file("quantize", FP16) if has_proof else None
-
-
-def _int8(context: StageContext, quantized: QuantizationRecord) -> Path:
-    """The Q/DQ file: with FP16 around it where that is proved."""
-    has_proof = any(file.precision == "int8" and file.passed for file in quantized.typed)
-    return context.file("quantize", TYPED_INT8 if has_proof else INT8)
+def _onnx_files(context: StageContext) -> dict[str, Path]:
+    """Name in the bundle -> file. Typed ones only where the target's TensorRT has no precision flags, and proved."""
+    proved = {file.precision for file in context.read(QuantizationRecord).typed if file.passed}
+    files = {
+        "model.onnx": context.file("export", STUDENT),
+        "model_int8.onnx": context.file("quantize", TYPED_INT8 if "int8" in proved else INT8),
+    }
+    return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
 
 
 def _tolerance(int8: LadderStep) -> dict[str, float]:
@@ -96,10 +92,6 @@ def _tolerance(int8: LadderStep) -> dict[str, float]:
 
 def _documents(context: StageContext, title: str) -> dict[str, str]:
     """For people: they travel in the bundle, and the board reads none of them."""
-    quantized = context.read(QuantizationRecord)
-    made = {"model.onnx": context.file("export", STUDENT), "model_int8.onnx": _int8(context, quantized)}
-    fp16 = _fp16(context, quantized)
-    made |= {} if fp16 is None else {"model_fp16.onnx": fp16}
     of = {
         "images.csv": context.file("data", "images.csv"),
         "teacher weights": context.file("teacher", WEIGHTS),
@@ -109,10 +101,10 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
         context.recipe,
         title,
         context.read(EvaluationRecord),
-        quantized,
+        context.read(QuantizationRecord),
         context.read(DistillRecord).training_images,
     )
-    provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)
+    provenance = json.dumps(statement(_onnx_files(context), context.recipe, of), indent=1, ensure_ascii=False)
     return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}
 
 

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 
 from edgedistill.config.training import TrainingConfig
 from edgedistill.core import distributed
-from edgedistill.core.prefetch import made_ahead
 from edgedistill.models.build import outputs
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.training import BestEpoch, Epoch, WentBack
 from edgedistill.training import checkpoint
 from edgedistill.training.autotune import FIXED, Speed, fastest
-from edgedistill.training.batches import BATCHES_AHEAD, Batch, Order, TrainingSet, normalised
+from edgedistill.training.batches import Batch, Order, TrainingSet, normalised
 from edgedistill.training.checkpoint import Parts, State
 from edgedistill.training.divergence import OTHERS, go_back, keep_batch, told_alike, what_is_wrong
 from edgedistill.training.sync_batch_norm import synchronise_batch_norms
@@ -152,7 +151,7 @@ class Training:
         with talk.progress(title, total, state.step, **about) as show:
             while state.step < total:
                 steps = ((positions[own], views[own]) for positions, views in self.order.steps(state.step, total))
-                for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
+                for batch in self.images.batches(steps):
                     wrong = self._step(network, batch, optimizer, state, total)
                     if wrong is not None:
                         talk.say(f"  {title}: {self._gone_back(wrong, batch, state)}")
@@ -175,9 +174,6 @@ class Training:
             self.model.load_state_dict(self._best_weights)
         self.went_back, self.best = state.went_back, state.best
         return state.history
-
-    def _batch(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
-        return self.images.batch(*job)
 
     def _network(self) -> nn.Module:
         network = _Network(self.model, self.read)

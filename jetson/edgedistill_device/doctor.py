@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 
-from edgedistill_device.board import power, telemetry
+from edgedistill_device.board import jetpacks, power, telemetry
 from edgedistill_device.board.identity import (
     BASE_MIB,
     SMALLEST_WORKSPACE_MIB,
@@ -108,8 +108,10 @@ def jetpack_check(release, packages, board, hidden=""):
     if not l4t:
         return Check("JetPack", True, False, "%s, not a Jetson" % (board,), "")
     named = packages.get("nvidia-jetpack") or packages.get("nvidia-tensorrt", "")
-    jetpack = re.split(r"[-+]", named)[0]
-    return Check("JetPack", True, False, "%s, L4T %s%s" % (board, l4t, ", JetPack " + jetpack if jetpack else ""), "")
+    jetpack, row = re.split(r"[-+]", named)[0], jetpacks.of_l4t(l4t)
+    said = "; " + jetpacks.described(row) if row else ""
+    jetpack = ", JetPack " + jetpack if jetpack else ""
+    return Check("JetPack", True, False, "%s, L4T %s%s%s" % (board, l4t, jetpack, said), "")
 
 
 def python_check(version):

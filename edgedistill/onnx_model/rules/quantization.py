@@ -138,7 +138,8 @@ def _strong_typing(graph: Graph, target: Target) -> Iterator[Finding]:
         "model",
         f"TensorRT {target.tensorrt} has no precision flags, no "
         f"calibrators and no calibration cache: {what} runs in FLOAT",
-        "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16",
+        "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16; a run whose recipe has "
+        "this release as target.tensorrt makes both",
     )
 
 

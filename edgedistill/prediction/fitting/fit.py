@@ -1,6 +1,6 @@
 """`python -m edgedistill.prediction.fitting.fit`: fit the latency model to the published rows and say how good it is.
 
-Robust least squares on the logarithm of the latency, in numpy. Every constant has a prior, a log-normal
+Robust least squares on the logarithm of the latency. Every constant has a prior, a log-normal
 around what a well-used GPU would give, because few rows are published and some constants are seen by few
 of them. All rows of one method (one author's way of measuring) share a factor that is fitted with a tight
 prior; a prediction for other users has factor 1.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import least_squares
 
 from edgedistill.config.target import load_target
 from edgedistill.errors import RecipeError
@@ -37,7 +38,6 @@ PRIOR = {  # term -> (usual multiple of the data sheet's time, standard deviatio
     "network": (0.5, 0.7),
     "python_call": (1.0, 0.7),
 }
-_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def prior(target: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(rows: list[Row], target: str) -> Fit:
-    """The most probable constants, by Levenberg-Marquardt with weights that tame outliers.
+    """The most probable constants, by least squares with a loss that tames outliers.
 
     Args:
         rows: of one board; those of one network together count as one.
@@ -101,28 +101,22 @@ def fit(rows: list[Row], target: str) -> Fit:
     observed = np.log([row.latency_ms for row in rows])
     shares = Counter(row.network for row in rows)
     vote = np.array([shares[row.network] ** -0.5 for row in rows]) / NOISE
-    values, damping = mean.copy(), 1e-2
-    residual, jacobian = _residual(values, sheet, observed, rows, target, methods)
-    cost = _cost(residual * vote, (values - mean) / deviation)
-    for _ in range(_STEPS):
-        scaled = residual * vote
-        weight = vote / (1 + scaled**2) ** 0.25  # of sqrt(1 + r^2), the soft absolute value
-        left = np.r_[jacobian * weight[:, None], np.diag(1 / deviation)]
-        right = np.r_[residual * weight, (values - mean) / deviation]
-        square = left.T @ left
-        step = np.linalg.solve(square + damping * np.diag(np.diag(square)), left.T @ right)
-        trial = values - step
-        new = _residual(trial, sheet, observed, rows, target, methods)
-        new_cost = _cost(new[0] * vote, (trial - mean) / deviation)
-        if new_cost < cost:
-            values, (residual, jacobian), cost, damping = trial, new, new_cost, damping / 3
-        else:
-            damping *= 4
-    return Fit(target, values, methods)
 
+    def residual(values: np.ndarray) -> np.ndarray:
+        return np.r_[_residual(values, sheet, observed, rows, target, methods)[0] * vote, (values - mean) / deviation]
 
-def _cost(residual: np.ndarray, from_prior: np.ndarray) -> float:
-    return float((2 * (np.sqrt(1 + residual**2) - 1)).sum() + (from_prior**2).sum())
+    def jacobian(values: np.ndarray) -> np.ndarray:
+        of_rows = _residual(values, sheet, observed, rows, target, methods)[1]
+        return np.r_[of_rows * vote[:, None], np.diag(1 / deviation)]
+
+    def loss(squares: np.ndarray) -> np.ndarray:
+        """The soft absolute value of the rows, plain squares of the priors, with two derivatives."""
+        root = np.sqrt(1 + squares)
+        soft, plain = (2 * (root - 1), 1 / root, -0.5 / root**3), (squares, np.ones_like(root), np.zeros_like(root))
+        return np.where(np.arange(len(squares)) < len(rows), soft, plain)
+
+    found = least_squares(residual, mean, jacobian, loss=loss, ftol=None, xtol=1e-12, gtol=1e-12)
+    return Fit(target, found.x, methods)
 
 
 def _residual(

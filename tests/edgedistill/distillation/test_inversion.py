@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from edgedistill.distillation.inversion import InversionSettings, contact_sheet, noise_batch, synthesise_batch
+from edgedistill.distillation.inversion import InversionSettings, contact_sheet, synthesise_batch
 from edgedistill.distillation.spectrum import Start, drawn_coefficients, images_of
 from edgedistill.errors import TeacherError, TrainingError
 from edgedistill.training.batches import normalised
@@ -93,15 +93,12 @@ def test_the_layers_see_what_they_saw_in_training(teacher, made):
     assert report["bn_loss_last"] < 0.5 * report["bn_loss_first"]
 
 
-def test_noise_is_of_the_same_shape_and_further_from_the_training_images(teacher, made):
-    for fitted in (False, True):
-        images, labels, report = noise_batch(teacher, SPEC, SETTINGS, 1, KINDS, fitted=fitted)
-        assert (images.dtype, images.shape) == (made[0].dtype, made[0].shape)
-        assert (labels == made[1]).all()
-        assert report["wanted_fraction"] < 0.7
-        assert report["bn_loss"] == pytest.approx(bn_loss_written_out(teacher, images), rel=1e-3)
-        assert report["bn_loss"] > 2 * made[2]["bn_loss_last"]
-    assert report["bn_loss"] == made[2]["bn_loss_first"]  # fitted noise is where inversion starts
+def test_noise_is_further_from_the_training_images(teacher, made):
+    images, labels, report = made
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
+    assert (logits_by_the_boards_preprocessing(teacher, noise).argmax(axis=1) == labels).mean() < 0.7
+    assert bn_loss_written_out(teacher, noise) > 2 * report["bn_loss_last"]
+    assert report["bn_loss_first"] > 2 * report["bn_loss_last"]  # of the fitted noise that inversion starts from
 
 
 def test_a_batch_depends_on_seed_and_number_and_on_nothing_before_it(teacher, made):

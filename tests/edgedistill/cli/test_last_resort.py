@@ -1,0 +1,74 @@
+"""What the operating system or a library refuses is one line and exit code 1, whatever the verb."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from edgedistill.cli import main as cli
+from end_to_end import RECIPE, edgedistill, write_images
+
+
+def one_line(done, *words):
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("words", [["students"], ["students", "--json"], ["doctor"]])
+def test_a_full_disk_behind_stdout(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "edgedistill", *words], stdout=full, stderr=-1, text=True)
+    assert done.returncode == 1
+    one_line(done, "edgedistill", "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "a/b"), "edgedistill: a/b: Permission denied\n"),
+        (OSError(38, "Function not implemented"), "edgedistill: cannot read or write: Function not implemented\n"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "expected text in UTF-8\n"),
+    ],
+)
+def test_what_no_stage_met(monkeypatch, capsys, error, line):
+    def refuses(argv):
+        raise error
+
+    monkeypatch.setattr(cli, "_run", refuses)
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err.endswith(line)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("last-resort")
+    write_images(folder / "images", per_class=10)
+    (folder / "r.toml").write_text(RECIPE)
+    return folder
+
+
+def test_events_into_a_pipe_that_nobody_reads(place):
+    os.mkfifo(place / "pipe")
+    done = edgedistill("data", "r.toml", "--events", "pipe", cwd=place, check=False)
+    assert done.returncode == 1
+    one_line(done, "--events pipe: No such device or address", "start the program that reads this pipe first")
+
+
+def test_more_threads_than_a_computer_has(place):
+    done = edgedistill("run", "r.toml", "--set", "run.threads=99999999999", cwd=place, check=False)
+    assert done.returncode == 1
+    one_line(done, "run.threads", "1024")
+
+
+@pytest.mark.parametrize(
+    ("storage", "code", "words"),
+    [("nonsense", 2, "Could not parse"), ("sqlite:////nowhere/at/all/study.db", 1, "unable to open database file")],
+)
+def test_a_sweeps_storage_is_opened_before_anything_is_trained(place, storage, code, words):
+    axis = ("--over", "distill.temperature=1,2")
+    done = edgedistill("sweep", "r.toml", *axis, "--storage", storage, cwd=place, check=False)
+    assert done.returncode == code
+    one_line(done, f"--storage {storage}", words, "expected a database's URL")
+    assert not (place / "runs/r/teacher").exists()
