@@ -16,6 +16,7 @@ from edgedistill.bundles.provenance import recipe_without_paths, statement
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
 from edgedistill.config.target import wanted_target
+from edgedistill.config.task import task_of
 from edgedistill.core.files import sha256_of
 from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
@@ -61,18 +62,17 @@ def run(context: StageContext) -> Result:
         tolerance=_tolerance(quantized.ladder["int8"]),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
+        task=task_of(recipe.student).name,
         provenance=_provenance(context),
         documents=_documents(context, target.title),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
-    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in values["onnx_bytes"].items())
-    context.talk.say(f"  {sizes}; the whole bundle {values['bytes'] / 1e6:.1f} MB")
     signature = _signature(context, bundle)
+    record = BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested)
+    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in record.onnx_bytes.items())
+    context.talk.say(f"  {sizes}; the whole bundle {record.bytes / 1e6:.1f} MB")
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
-    return Result(
-        BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested),
-        tuple(name for name in names if name.startswith("bundle/")),
-    )
+    return Result(record, tuple(name for name in names if name.startswith("bundle/")))
 
 
 def _onnx_files(context: StageContext) -> dict[str, Path]:

@@ -27,7 +27,7 @@ def test_packages_of_two_boards():
 def test_packages_of_this_computer():
     """The same by dpkg's own status file, read another way."""
     needs("dpkg-query", "dpkg")
-    found = doctor.packages_from_text(doctor.said_by(doctor._DPKG))
+    found = doctor.packages_from_text(doctor.output_of(doctor._DPKG))
     with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as file:
         blocks = file.read().split("\n\n")
     for name in ("dpkg", "bash", "libc-bin"):

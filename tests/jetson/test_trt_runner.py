@@ -141,7 +141,7 @@ def test_a_truncated_engine_and_a_changed_model_are_refused(bundle, use):
         content = file.read()
     with open(path, "wb") as file:
         file.write(content[:-1])
-    with pytest.raises(EngineError, match="truncated or not ours"):
+    with pytest.raises(EngineError, match="truncated or another file"):
         runner_of(bundle).__enter__()
     with open(path, "wb") as file:
         file.write(content)
