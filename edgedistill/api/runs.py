@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from edgedistill.api.options import command_of, run_dir_of, with_seeds
 from edgedistill.api.types import OWN_OPTIONS, Artifact, Options, PathLike, RunOptions, Sections
+from edgedistill.progress.reporter import Talk
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
@@ -303,7 +304,6 @@ def sweep(
         RecipeError: a key that the cached teacher depends on, or a value out of range.
     """
     from edgedistill.pipeline.sweep import Sweep
-    from edgedistill.progress.reporter import Talk
 
     given = [*overrides, *([] if seeds is None else [f"distill.seeds={seeds}"])]
     made = Sweep(Path(file), given, over, run_dir_of(file, run_dir), Talk(quiet, events))
@@ -364,16 +364,17 @@ def new(
     """
     from edgedistill.config.loading import load_recipe
     from edgedistill.core.text import printable
-    from edgedistill.models.supply import missing_weights
     from edgedistill.new_project.inspect import inspect_and_write
-    from edgedistill.progress.reporter import Talk
 
     splits = [None if path is None else Path(path) for path in (val, unlabelled, test)]
     told, talk = say or (lambda line: None), Talk(quiet=say is None)
     inspected = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys, talk)
     told(f"wrote {file}; next: edgedistill run {file}")
-    for line in missing_weights(load_recipe(Path(file))) if say is not None else ():
-        told(f"WEIGHTS: the run will stop at this: {printable(line)}")
+    if say is not None:
+        from edgedistill.models.supply import missing_weights  # PyTorch's memory, when the images' is free again
+
+        for line in missing_weights(load_recipe(Path(file))):
+            say(f"WEIGHTS: the run will stop at this: {printable(line)}")
     return inspected
 
 
@@ -389,7 +390,6 @@ def _stages_of_file(only: str | None, file: PathLike | None, options: Options) -
 
 def _run_stages(only: str | None, made: Recipe, folder: Path, options: RunOptions, command: str | None) -> Artifact:
     from edgedistill.pipeline.runner import run_stages
-    from edgedistill.progress.reporter import Talk
 
     talk = Talk(options.get("quiet", False), options.get("events"))
     try:

@@ -52,7 +52,7 @@ def split(
     """
     _refuse_small(labels, groups, fractions, classes)
     members = _in_order(groups, keys, seed)
-    held = np.array([np.bincount(labels[indices], minlength=len(classes)) for indices in members])
+    held = _Held(members, labels, len(classes))
     limit = max(8.0, LARGEST_GROUP_FRACTION * min(fractions.values()) * len(labels))
     families = np.array(
         [len(indices) > limit and not (named is not None and named[indices].any()) for indices in members]
@@ -82,33 +82,72 @@ def _in_order(groups: np.ndarray, keys: list[str], seed: int) -> list[list[int]]
     return sorted(members.values(), key=order)
 
 
-def _placed(held: np.ndarray, bound: np.ndarray, wanted: dict[str, float]) -> list[str]:
+class _Held:
+    """Images of each class in each group. Only what is there is stored: most groups are of one class.
+
+    Attributes:
+        totals: (classes,) images.
+    """
+
+    def __init__(self, members: list[list[int]], labels: np.ndarray, classes: int) -> None:
+        from scipy.sparse import csr_array
+
+        group = np.repeat(np.arange(len(members)), [len(indices) for indices in members])
+        label = labels[np.concatenate([*map(np.array, members)])]
+        self._rows = csr_array((np.ones(len(label), np.int64), (group, label)), (len(members), classes))
+        self._rows.sum_duplicates()
+        self._columns = self._rows.tocsc()
+        self.totals: np.ndarray = self._rows.sum(axis=0)
+
+    def __len__(self) -> int:
+        return self._rows.shape[0]
+
+    def of(self, groups: np.ndarray) -> np.ndarray:
+        """(len(groups), classes), dense."""
+        return self._rows[groups].toarray()
+
+    def in_all(self, groups: np.ndarray) -> np.ndarray:
+        """(classes,) of the groups together; `groups` is a mask."""
+        return self._rows[np.flatnonzero(groups)].sum(axis=0)
+
+    def parts(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """Classes in a group, and images of each."""
+        part = slice(self._rows.indptr[group], self._rows.indptr[group + 1])
+        return self._rows.indices[part], self._rows.data[part]
+
+    def holders(self, klass: int) -> np.ndarray:
+        """Groups with images of a class, ascending."""
+        return np.sort(self._columns.indices[self._columns.indptr[klass] : self._columns.indptr[klass + 1]])
+
+
+def _placed(held: _Held, bound: np.ndarray, wanted: dict[str, float]) -> list[str]:
     """A split for each group.
 
     Args:
-        held: (groups, classes) images.
+        held: images of each class in each group.
         bound: (groups,) to `train`.
         wanted: share of each split.
     """
-    totals = held.sum(axis=0)
-    room = {name: totals * share for name, share in wanted.items()}
+    room = {name: held.totals * share for name, share in wanted.items()}
+    full = {name: np.maximum(held.totals * share, 1e-9) for name, share in wanted.items()}
     where = []
-    for number, of_group in enumerate(held):
+    for number in range(len(held)):
+        there, images = held.parts(number)
         # The split with the largest unfilled share of what this group holds; ties by name.
         best = max(
             ["train"] if bound[number] else sorted(wanted),
-            key=lambda name: float((room[name] / np.maximum(totals * wanted[name], 1e-9) * of_group).sum()),
+            key=lambda name: float((room[name][there] / full[name][there] * images).sum()),
         )
-        room[best] = room[best] - of_group
+        room[best][there] -= images
         where.append(best)
     return where
 
 
-def _repaired(where: list[str], held: np.ndarray, bound: np.ndarray, wanted: dict[str, float]) -> bool:
+def _repaired(where: list[str], held: _Held, bound: np.ndarray, wanted: dict[str, float]) -> bool:
     """Move groups, in place, until every split has every class; False where no single step helps."""
     names = sorted(wanted)
     place = np.array([names.index(name) for name in where])
-    shares = np.array([wanted[name] for name in names])[:, None] * held.sum(axis=0)
+    shares = np.array([wanted[name] for name in names])[:, None] * held.totals
     free = np.flatnonzero(~bound)
 
     def badness(counts: np.ndarray) -> np.ndarray:
@@ -116,16 +155,18 @@ def _repaired(where: list[str], held: np.ndarray, bound: np.ndarray, wanted: dic
         missing = (counts == 0).sum(axis=(-1, -2))
         return 1e9 * missing + ((counts - shares) ** 2 / np.maximum(shares, 1e-9)).sum(axis=(-1, -2))
 
-    counts = np.array([held[place == number].sum(axis=0) for number in range(len(names))])
+    counts = np.array([held.in_all(place == number) for number in range(len(names))])
     while missing := list(zip(*np.nonzero(counts == 0), strict=True)):
-        split, klass = min(missing, key=lambda pair: (held[:, pair[1]] > 0).sum())
-        holders = free[(held[free, klass] > 0) & (place[free] != split)]
+        split, klass = min(missing, key=lambda pair: len(held.holders(pair[1])))
+        holders = held.holders(klass)
+        holders = holders[~bound[holders] & (place[holders] != split)]
         step = _best_step(holders, free[place[free] == split], split, place, held, counts, badness)
         if step is None:
             return False
         for group, target in step:
-            counts[place[group]] -= held[group]
-            counts[target] += held[group]
+            there, images = held.parts(group)
+            counts[place[group], there] -= images
+            counts[target, there] += images
             place[group] = target
     where[:] = [names[number] for number in place]
     return True
@@ -136,7 +177,7 @@ def _best_step(
     inside: np.ndarray,
     split: int,
     place: np.ndarray,
-    held: np.ndarray,
+    held: _Held,
     counts: np.ndarray,
     badness: Callable[[np.ndarray], np.ndarray],
 ) -> list[tuple[int, int]] | None:
@@ -146,17 +187,18 @@ def _best_step(
     """
     best, step = float(badness(counts)) - 5e8, None
     inside = inside[: max(1, SWAPS // max(1, len(holders)))]
+    of_inside = held.of(inside)
     for group in holders:
-        after = counts.copy()
-        after[place[group]] -= held[group]
-        after[split] += held[group]
+        after, (there, images) = counts.copy(), held.parts(group)
+        after[place[group], there] -= images
+        after[split, there] += images
         value = float(badness(after))
         if value < best:
             best, step = value, [(int(group), split)]
         if len(inside):
             swapped = np.repeat(after[None], len(inside), axis=0)
-            swapped[:, split] -= held[inside]
-            swapped[:, place[group]] += held[inside]
+            swapped[:, split] -= of_inside
+            swapped[:, place[group]] += of_inside
             scores = badness(swapped)
             if scores.min() < best:
                 best, other = float(scores.min()), int(inside[scores.argmin()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from edgedistill.progress.reporter import Talk
 
 def inspect_and_write(
     train: Path,
-    val: Path | None,
+    val: str | PathLike[str] | None,
     target: str,
     recipe_path: Path,
     say: Callable[[str], None],
-    unlabelled: Path | None = None,
-    test: Path | None = None,
+    unlabelled: str | PathLike[str] | None = None,
+    test: str | PathLike[str] | None = None,
     keys: Mapping[str, Any] | None = None,
     talk: Talk | None = None,
 ) -> dict[str, Any]:
@@ -59,10 +60,10 @@ def inspect_and_write(
     if recipe_path.exists():
         raise RecipeError(f"{recipe_path} exists; remove it or choose another name")
     load_target(target)
-    places = {name: path for name, path in (("train", train), ("val", val), ("test", test)) if path}
+    places = {name: Path(path) for name, path in (("train", train), ("val", val), ("test", test)) if path}
     layout = recognise({name: path.resolve() for name, path in places.items()}, _checked(keys or {}))
     unlabelled = unlabelled or layout.pool
-    pool_path = {"unlabelled": str(unlabelled.resolve())} if unlabelled else {}
+    pool_path = {"unlabelled": str(Path(unlabelled).resolve())} if unlabelled else {}
     data = DataConfig(**layout.sources, **layout.keys, **pool_path)
     given = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
     listed = [item for name, path in given.items() for item in list_source(Path(path), data, name).items]
