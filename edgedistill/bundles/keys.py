@@ -1,11 +1,11 @@
-"""Keys that sign bundles: ECDSA P-256, made by and kept with OpenSSL, never sent anywhere.
+"""Manage the keys that sign bundles: ECDSA P-256, made by OpenSSL and never sent anywhere.
 
 FOLDER/NAME.key   private, PKCS#8 in PEM form, mode 0600; absent when it lives in a KMS or a token
-FOLDER/NAME.pem   public: what a board gets at enrolment
+FOLDER/NAME.pem   public: copied to a board at enrolment
 
 FOLDER is $XDG_CONFIG_HOME/edgedistill/keys, mode 0700. A passphrase comes from the environment
-variable EDGEDISTILL_KEY_PASSPHRASE or from a prompt, and reaches `openssl` through a pipe: argument
-lists are for everybody on the machine to read.
+variable EDGEDISTILL_KEY_PASSPHRASE or from a prompt, and reaches `openssl` through a pipe,
+because every user of the machine can read argument lists.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from edgedistill_device.errors import SignatureError
 from edgedistill_device.releases.signature import key_id_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-# Of PBKDF2-HMAC-SHA256; OpenSSL's own default of 2048 gives in to a guesser. OWASP Password
-# Storage Cheat Sheet, 2023.
+# Of PBKDF2-HMAC-SHA256; OpenSSL's default of 2048 is too low against guessing. Source: OWASP
+# Password Storage Cheat Sheet, 2023.
 _ITERATIONS = "600000"
 _MOST_PASSPHRASE_BYTES = 1000  # openssl(1) reads at most 1024 from a descriptor
 _TIMEOUT_S = 60
 
 
 class KeyInfo(NamedTuple):
-    """One key. `private` is None when only the public half lies here."""
+    """One key. `private` is None when only the public half is on this computer."""
 
     name: str
     key_id: str
@@ -46,7 +46,7 @@ class KeyInfo(NamedTuple):
 
 
 def keys_folder() -> Path:
-    """Where keys lie when no folder is given."""
+    """Return the default folder of keys."""
     config = user_folder("XDG_CONFIG_HOME", ".config")
     if config is None:
         raise SigningError("this user has no home folder to keep keys in; set XDG_CONFIG_HOME or HOME")
@@ -62,7 +62,7 @@ def new_key(name: str, folder: Path | None = None, passphrase: str | None = None
         passphrase: encrypts the private key (PBKDF2, AES-256); None or "" leaves it plain.
 
     Raises:
-        SigningError: a name that is taken or is none, or no working openssl.
+        SigningError: the name is taken or invalid, or openssl does not work.
     """
     private, public = _free_places(name, folder)
     pem = _made("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
@@ -84,16 +84,16 @@ def new_key(name: str, folder: Path | None = None, passphrase: str | None = None
     try:
         _write_new(public, public_pem, 0o644)
     except BaseException:
-        private.unlink()  # half a pair would keep the name
+        private.unlink()  # half a pair would block the name
         raise
     return load_key(name, folder)
 
 
 def add_public_key(name: str, pem: Path, folder: Path | None = None) -> KeyInfo:
-    """Take in the public half of a key whose private half lives elsewhere: a KMS, a token.
+    """Add the public half of a key whose private half is elsewhere, in a KMS or a token.
 
     Raises:
-        SigningError: the file holds no P-256 public key, or the name is taken.
+        SigningError: the file does not hold a P-256 public key, or the name is taken.
     """
     _, public = _free_places(name, folder)
     _key_id(pem)
@@ -102,15 +102,15 @@ def add_public_key(name: str, pem: Path, folder: Path | None = None) -> KeyInfo:
 
 
 def load_key(name: str, folder: Path | None = None) -> KeyInfo:
-    """A key by name.
+    """Load a key by name.
 
     Raises:
-        SigningError: it is not there, is no P-256 key, or others can read its private half.
+        SigningError: the key does not exist, is not P-256, or others can read its private half.
     """
     private, public = _places(name, folder)
     if not public.is_file():
         if private.is_file():
-            raise SigningError(f"{public} is missing; openssl pkey -in {private} -pubout -out {public}")
+            raise SigningError(f"{public} is missing; make it: openssl pkey -in {private} -pubout -out {public}")
         names = ", ".join(sorted(pem.stem for pem in public.parent.glob("*.pem"))) or "none"
         raise SigningError(f"no key {name!r} in {public.parent} (there: {names}); make it: edgedistill keys new {name}")
     if private.is_file():
@@ -123,29 +123,29 @@ def load_key(name: str, folder: Path | None = None) -> KeyInfo:
 
 
 def list_keys(folder: Path | None = None) -> list[KeyInfo]:
-    """All keys of a folder, by name.
+    """Load all keys of a folder, sorted by name.
 
     Raises:
-        SigningError: one of them is not usable; the line names it.
+        SigningError: a key is not usable; the message names it.
     """
     return [load_key(pem.stem, folder) for pem in sorted((folder or keys_folder()).glob("*.pem"))]
 
 
 def is_encrypted(private: Path) -> bool:
-    """Whether a private key wants a passphrase."""
+    """Return whether a private key has a passphrase."""
     return b"ENCRYPTED" in private.read_bytes()[:200]
 
 
 def has_terminal() -> bool:
-    """Whether somebody is there to ask."""
+    """Return whether stdin is a terminal to prompt on."""
     return sys.stdin is not None and sys.stdin.isatty()  # None: started with stdin closed
 
 
 def passphrase_of(key: KeyInfo) -> str | None:
-    """What opens the private half; None when it is plain.
+    """Return the passphrase of the private half; None when it is not encrypted.
 
     Raises:
-        SigningError: a passphrase is needed, and there is neither the variable nor a terminal.
+        SigningError: a passphrase is needed, and neither the variable nor a terminal gives it.
     """
     if key.private is None or not is_encrypted(key.private):
         return None
@@ -160,14 +160,14 @@ def passphrase_of(key: KeyInfo) -> str | None:
 def run_openssl(
     *arguments: str, stdin: bytes = b"", passin: str | None = None, passout: str | None = None
 ) -> subprocess.CompletedProcess:
-    """One call of openssl; stdout and stderr are bytes.
+    """Run openssl once; stdout and stderr are bytes.
 
     Args:
         arguments: never a secret.
         passin, passout: passphrase, handed over through a pipe.
 
     Raises:
-        SigningError: no openssl, no answer, or a passphrase that cannot be one line.
+        SigningError: openssl is missing or does not answer, or the passphrase is not one line.
     """
     program = shutil.which("openssl")
     if program is None:
@@ -189,7 +189,7 @@ def run_openssl(
                 check=False,
                 pass_fds=descriptors,
                 env=child_environment(),
-                start_new_session=True,  # without a terminal openssl cannot ask: it fails instead
+                start_new_session=True,  # without a terminal openssl fails instead of prompting
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SigningError(f"openssl gave no answer: {error}") from None
@@ -197,7 +197,7 @@ def run_openssl(
 
 @contextlib.contextmanager
 def _readable(secret: str) -> Iterator[int]:
-    """A file descriptor to read one line of secret from."""
+    """Yield a file descriptor from which openssl reads one line with the secret."""
     line = secret.encode()
     if b"\n" in line or b"\r" in line or b"\0" in line or len(line) > _MOST_PASSPHRASE_BYTES:
         raise SigningError(f"a passphrase is one line of at most {_MOST_PASSPHRASE_BYTES} bytes; this one is not")
@@ -228,7 +228,7 @@ def _free_places(name: str, folder: Path | None) -> tuple[Path, Path]:
     private, public = _places(name, folder)
     for path in (private, public):
         if path.exists():
-            raise SigningError(f"{path} is there and is never overwritten; take another name")
+            raise SigningError(f"{path} exists and is never overwritten; take another name")
     try:
         private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -237,7 +237,7 @@ def _free_places(name: str, folder: Path | None) -> tuple[Path, Path]:
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all, and never over an existing file: also when two run at once."""
+    """Write a new file atomically; never overwrite one, also when two processes write at once."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -246,11 +246,11 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
             os.fsync(file.fileno())
         os.link(beside, path)
     except FileExistsError:
-        raise SigningError(f"{path} is there and is never overwritten; take another name") from None
+        raise SigningError(f"{path} exists and is never overwritten; take another name") from None
     except OSError as error:
         raise SigningError(f"{path}: {error.strerror}") from None
     finally:
-        with contextlib.suppress(OSError):  # what made the write fail may make this fail too
+        with contextlib.suppress(OSError):  # the cause of the failed write may make this fail too
             beside.unlink()
 
 

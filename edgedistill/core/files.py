@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, synced, renamed; and their hashes and locks."""
+"""Write files atomically (write beside, sync, rename), and hash and lock them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from edgedistill.errors import RunFolderError
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write beside and rename, so that the file is whole whenever it exists."""
+    """Write JSON to a file beside and rename it, so that the file is complete whenever it exists."""
     write_bytes(path, encoded(json.dumps(value, indent=1, ensure_ascii=False) + "\n"))
 
 
 def read_json(path: Path) -> Any:
-    """JSON that may come from elsewhere and is shown on a page or a terminal: every text in it is made printable.
+    """Read JSON that may come from elsewhere and is shown on a page or a terminal; make every text printable.
 
     Raises:
-        OSError, ValueError, RecursionError: unreadable, no JSON, nested too deep, or text that is no UTF-8.
+        OSError, ValueError, RecursionError: unreadable, not JSON, nested too deep, or not UTF-8.
     """
     value = json.loads(path.read_text(encoding="utf-8"))
-    json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
+    json.dumps(value, ensure_ascii=False).encode()  # refuses half a surrogate pair, which no page can hold
     return printable_values(value)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside, flush to the disk, rename. Of two processes that write one file, the last one's stays.
+    """Write beside, flush to the disk, rename. If two processes write one file, the later one wins.
 
     Raises:
         RunFolderError: the disk is full or refuses; the previous file is intact.
@@ -44,7 +44,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file beside `path` to write to; it takes that name when the block ends without an error.
+    """Open a file beside `path` for writing; rename it to `path` when the block ends without an error.
 
     Raises:
         OSError: the disk is full or refuses; the previous file is intact.
@@ -58,13 +58,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             os.replace(beside, path)
         except BaseException:
-            with contextlib.suppress(OSError):  # what made the write fail may make this fail too
+            with contextlib.suppress(OSError):  # the cause of the failed write may make this fail too
                 beside.unlink()
             raise
 
 
 def remove(path: Path) -> None:
-    """Remove a file that was written whole, if it is there, and what a kill left beside it.
+    """Remove a file if it exists, and the file that a killed write left beside it.
 
     Raises:
         OSError: the disk refuses.
@@ -79,14 +79,14 @@ def _beside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path, make: bool = False, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on a file or a folder for the block, and say whether it is ours; a kill frees it.
+    """Lock a file or a folder for the block; yield whether the lock was obtained. A kill frees it.
 
     Args:
-        make: the file when it is not there.
-        wait: for who holds it; without it the block runs all the same, and is told so.
+        make: create the file if it does not exist.
+        wait: for the holder of the lock; if False the block runs anyway, with False.
 
     Raises:
-        RunFolderError: it is not there, or its disk has no locks.
+        RunFolderError: the path does not exist, or its disk does not support locks.
     """
     with contextlib.ExitStack() as stack:
         with as_run_folder_error(f"cannot lock {path}"):
@@ -102,7 +102,7 @@ def locked(path: Path, make: bool = False, wait: bool = True) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _one_writer_in(folder: Path) -> Iterator[None]:
-    """Others wait, as all write beside under one name; nothing is left of this lock. Not every disk has it."""
+    """Serialise writers, which share one name for the file beside; skipped on a disk without locks."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(RunFolderError):
             stack.enter_context(locked(folder))
@@ -110,19 +110,19 @@ def _one_writer_in(folder: Path) -> Iterator[None]:
 
 
 def sha256_of(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
+    """Return the hex SHA-256 of a file, read in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_bytes(content: bytes) -> str:
-    """Hex SHA-256 of what is in memory."""
+    """Return the hex SHA-256 of bytes in memory."""
     return hashlib.sha256(content).hexdigest()
 
 
 @contextlib.contextmanager
 def as_run_folder_error(what: str) -> Iterator[None]:
-    """What the system refuses, in one line that begins with `what`."""
+    """Turn an OSError into a RunFolderError of one line that begins with `what`."""
     try:
         yield
     except OSError as error:
@@ -131,5 +131,5 @@ def as_run_folder_error(what: str) -> Iterator[None]:
 
 
 def encoded(text: str) -> bytes:
-    """UTF-8; bytes of a file name that are no UTF-8 become JSON's own escape, which reads back."""
+    """Encode as UTF-8; lone surrogates (of file names that are not UTF-8) become JSON escapes, which read back."""
     return text.encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Accuracy from logits, in numpy: one meaning for teacher, student, ONNX, FP16, INT8 and board."""
+"""Compute accuracy from logits in numpy, in one way for teacher, student, ONNX, FP16, INT8 and board."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
 def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> NetworkFigures:
-    """All figures of one network on one set of labelled images.
+    """Compute all figures of one network on one set of labelled images.
 
     Args:
         logits: (N, C) float.
@@ -21,8 +21,8 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> Netw
         classes: C names.
 
     Returns:
-        Among the figures balanced_accuracy_fraction: the mean of per_class_recall over the classes that
-        occur; per_class_recall: None where a class does not occur; confusion: C rows (true) of C counts
+        The figures. balanced_accuracy_fraction is the mean of per_class_recall over the classes that occur;
+        per_class_recall is None for a class that does not occur; confusion has C rows (true) of C counts
         (predicted).
 
     Raises:
@@ -48,12 +48,12 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> Netw
 
 
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """Expected calibration error of the softmax: mean of |accuracy - confidence| over the images.
+    """Compute the expected calibration error of the softmax: mean of |accuracy - confidence| over the images.
 
     Args:
         logits: (N, C) float.
         labels: (N,) int.
-        bins: of equal width over the confidence.
+        bins: number of bins of equal width over the confidence.
 
     Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
@@ -66,7 +66,7 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) ->
 
 
 def wilson_interval(hits: int, images: int) -> tuple[float, float]:
-    """95 % interval of a fraction; holds near 0 and 1, where hits +- 2 sigma does not.
+    """Compute the 95 % interval of a fraction; unlike hits +- 2 sigma it is valid near 0 and 1.
 
     Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
     """
@@ -74,12 +74,12 @@ def wilson_interval(hits: int, images: int) -> tuple[float, float]:
     centre = fraction + z * z / (2 * images)
     half = z * math.sqrt(fraction * (1 - fraction) / images + z * z / (4 * images * images))
     scale = 1 + z * z / images
-    # Rounding must not leave the fraction itself outside where all or none are right.
+    # The clipping keeps the fraction inside the interval, despite rounding, when all or no hits occur.
     return max(0.0, min(fraction, (centre - half) / scale)), min(1.0, max(fraction, (centre + half) / scale))
 
 
 def paired(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Where two networks differ on the same images.
+    """Count where two networks differ on the same images.
 
     Args:
         first, second: (N, C) logits.
@@ -106,10 +106,10 @@ def paired(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[st
 
 
 def mcnemar_p(first_only: int, second_only: int) -> float:
-    """Of a difference this large, two-sided, when both networks are equally good: exact McNemar.
+    """Compute the two-sided p-value of the exact McNemar test that both networks are equally good.
 
     Args:
-        first_only, second_only: images that only the one network has right.
+        first_only, second_only: images that only this network classifies correctly.
 
     Source: McNemar 1947, Psychometrika 12, 153-157, with the exact binomial.
     """

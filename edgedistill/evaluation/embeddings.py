@@ -1,4 +1,4 @@
-"""What embeddings are worth without a classifier, in numpy: nearest neighbours by cosine."""
+"""Score embeddings without a classifier, in numpy, by nearest neighbours in cosine similarity."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import numpy as np
 
 from edgedistill.records.evaluation import RecallAt1
 
-_SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, of which a handful live together
+_SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, a few of which exist at once
 
 
 def knn_scores(
     gallery: np.ndarray, gallery_labels: np.ndarray, queries: np.ndarray, classes: int, k: int
 ) -> np.ndarray:
-    """Votes of the k nearest gallery images for each class; `measure.measures` takes them as logits.
+    """Compute the votes of the k nearest gallery images for each class, usable as logits.
 
-    A vote weighs as much as its cosine similarity, and nothing where that is negative. Of equally
-    near images at the k-th place those that come first in the gallery vote.
+    A vote has the weight of its cosine similarity, or 0 if that is negative. Ties at the k-th place are
+    broken by the order of the gallery.
 
     Args:
-        gallery: (G, D) float, any length; a vector of zeros is similar to nothing.
+        gallery: (G, D) float, any norm; a vector of zeros has similarity 0 to every other.
         gallery_labels: (G,) int, in 0..classes-1.
         queries: (N, D) float.
         classes: C.
         k: neighbours, in 1..G.
 
     Returns:
-        (N, C) float32, >= 0; a row sums to at most k. All 0 where no neighbour is nearer than 90°.
+        (N, C) float32, >= 0; a row sums to at most k. A row is 0 if no neighbour is nearer than 90°.
 
     Raises:
-        ValueError: shapes, labels or k do not fit.
+        ValueError: shapes, labels or k are invalid.
     """
     _refuse_other_shapes(gallery, gallery_labels)
     if queries.ndim != 2 or queries.shape[1] != gallery.shape[1]:
@@ -52,7 +52,7 @@ def knn_scores(
 
 
 def nearest_other_scores(embeddings: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Each image's largest cosine to another image of each class; the argmax is leave-one-out.
+    """Compute each image's largest cosine to another image of each class; the argmax is leave-one-out.
 
     Args:
         embeddings: (N, D) float.
@@ -74,17 +74,17 @@ def nearest_other_scores(embeddings: np.ndarray, labels: np.ndarray, classes: in
 
 
 def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> RecallAt1:
-    """How often an image's nearest other image, by cosine, is of its class.
+    """Compute how often an image's nearest other image, by cosine, is of its class.
 
-    An image that is alone in its class can have no such neighbour: it is left out and counted,
-    but it stays among the neighbours that others may meet.
+    An image that is alone in its class has no such neighbour: it is left out and counted, but it
+    remains a possible neighbour of other images.
 
     Args:
-        embeddings: (N, D) float, any length.
+        embeddings: (N, D) float, any norm.
         labels: (N,) int.
 
     Raises:
-        ValueError: shapes do not fit, or no class has two images.
+        ValueError: shapes are invalid, or no class has two images.
     """
     _refuse_other_shapes(embeddings, labels)
     _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -113,7 +113,7 @@ def _unit_rows(x: np.ndarray) -> np.ndarray:
 
 
 def _chunks(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Cosines of some queries at a time, (n, G), so that memory does not grow with N · G."""
+    """Yield cosines of a chunk of queries at a time, (n, G), so that memory does not grow with N · G."""
     step = max(1, _SIMILARITIES_AT_ONCE // len(gallery))
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)

@@ -1,4 +1,4 @@
-"""How far a difference between two networks on the same test images can be trusted."""
+"""Compute intervals of the difference between two networks on the same test images."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from edgedistill.evaluation.classification import Z95, paired
 
-POOLED_IMAGES = 5  # all classes together borrow as many images from their common rates
+POOLED_IMAGES = 5  # images in total that the classes borrow from their pooled rates
 
 
 def paired_interval(first_only: int, second_only: int, images: int) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same images.
+    """Compute the 95 % interval of the difference of two accuracies on the same images.
 
     Args:
-        first_only: images that only the first network has right.
-        second_only: images that only the second has right.
-        images: all of them.
+        first_only: images that only the first network classifies correctly.
+        second_only: images that only the second classifies correctly.
+        images: number of images.
 
     Returns:
-        (low, high) of first minus second, fractions in -1..1. Not of width zero when the two
-        networks never differ, as the interval without the adjustment would be.
+        (low, high) of first minus second, fractions in -1..1. The adjustment gives it a width
+        above zero when the two networks never differ.
 
     Source: Bonett and Price 2012, J. Educ. Behav. Stat. 37, 479-488 (adjusted Wald).
     """
@@ -33,9 +33,9 @@ def paired_interval(first_only: int, second_only: int, images: int) -> tuple[flo
 
 
 def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
-    """Of the difference of two top-1 accuracies on the same images, in points.
+    """Compute the standard error of the difference of two top-1 accuracies on the same images, in points.
 
-    0 when they never differ in being right, which does not mean that they cannot.
+    It is 0 when the correct images are the same, although other images could differ.
 
     Source: variance of a difference of paired proportions, Agresti, Categorical Data Analysis, 10.1.
     """
@@ -45,25 +45,25 @@ def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndar
 
 
 def drop_interval_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> list[float]:
-    """95 % interval of that difference, in points; see `paired_interval`."""
+    """Compute the 95 % interval of that difference, in points; see `paired_interval`."""
     counts = paired(first, second, labels)
     interval = paired_interval(counts["first_only_correct"], counts["second_only_correct"], len(labels))
     return [100 * end for end in interval]
 
 
 def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
-    """95 % interval of the difference of two balanced accuracies on the same images.
+    """Compute the 95 % interval of the difference of two balanced accuracies on the same images.
 
-    For the balanced accuracy of one network alone, let the second be right on nothing: rows of
-    its hits, 0, and the class's images.
+    For the balanced accuracy of a single network, give the second no correct images: rows of hits, 0,
+    and the class's images.
 
     Args:
-        classes: for each class: images that only the first network has right, that only the second
-            has right, all of the class. Classes without images are left out.
+        classes: for each class: images that only the first network classifies correctly, images that only the
+            second does, all images. Classes without images are left out.
 
     Returns:
-        (low, high) of first minus second, fractions in -1..1; it holds the difference itself. The
-        same as `paired_interval` for one class.
+        (low, high) of first minus second, fractions in -1..1; it contains the difference. Equal to
+        `paired_interval` for one class.
 
     Raises:
         ValueError: no class has images.
@@ -95,23 +95,22 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
 
 
 def t95(freedom: float) -> float:
-    """Two-sided 95 % of Student's t; of the normal distribution when `freedom` is infinite."""
-    from scipy.special import stdtrit  # half a second that only a report needs
+    """Return the two-sided 95 % quantile of Student's t; of the normal distribution for infinite `freedom`."""
+    from scipy.special import stdtrit  # takes half a second to import; only a report needs it
 
     return float(stdtrit(freedom, 0.975))
 
 
 def over_seeds(baseline: list[float], student: list[float], step_points: float = 0.0) -> dict:
-    """Mean and standard deviation over trainings, in points, and what they show of the gain.
+    """Compute mean and standard deviation over trainings, in points, and the interval of the gain.
 
-    Baseline and student of one seed share it, so it is their difference that varies: its mean has a
-    t interval. This is about the luck of a training on the given test images; which images those
-    are is what `paired_interval` and `balanced_interval` are about.
+    Baseline and student with one seed are paired, so the mean of their differences gets a t interval.
+    It covers the variation between trainings on the given test images; `paired_interval` and
+    `balanced_interval` cover the choice of the test images.
 
     Args:
         baseline, student: one metric, 0..1, of the training with each seed, in the same order.
-        step_points: what one image changes the metric by. Two trainings whose gains are equal to
-            the image differ by less than that, not by nothing.
+        step_points: change of the metric by one image, the rounding step of a gain; adds its variance.
 
     Returns:
         seeds; baseline, student, gain: each `mean_points` and `sd_points` (n - 1 in the

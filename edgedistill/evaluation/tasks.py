@@ -1,4 +1,4 @@
-"""How the outputs of each task are measured and read, in numpy. The facts of a task stand in `config/task.py`."""
+"""Measure and interpret the outputs of each task in numpy. `config/task.py` has the constants of the tasks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edgedistill_device.inference.classify import top_classes
 
 @dataclass(frozen=True)
 class Drop:
-    """What a precision costs against the float network, on the same images.
+    """The accuracy loss of a precision against the float network, on the same images.
 
     Attributes:
-        points: of the task's primary figure, float minus this.
+        points: loss in the task's primary figure, float minus this precision.
         standard_error_points: of that paired difference.
         interval_points: low and high of its 95 % interval.
         agreement_fraction: images with the same answer, 0..1.
@@ -41,7 +41,7 @@ class Evaluator:
         validation: (outputs, targets, classes) -> figures of a training on validation images.
         measures: (outputs, targets, classes) -> figures on test images; for an embedding the outputs are
             the class scores of its neighbours.
-        drop: (outputs of a precision, outputs of float, targets, classes) -> what the precision costs.
+        drop: (outputs of a precision, outputs of float, targets, classes) -> the loss of the precision.
             None for a task that does not deploy, like `answer`.
         answer: (outputs of one image (W,), classes, count) -> the best `count` answers, best first.
     """
@@ -76,7 +76,7 @@ def _classifier_drop(outputs: np.ndarray, reference: np.ndarray, labels: np.ndar
 
 
 def _embedding_validation(embeddings: np.ndarray, labels: np.ndarray, classes: list[str]) -> ValidationFigures:
-    """By each image's nearest other one."""
+    """Measure by the nearest other image of each image."""
     scores = nearest_other_scores(embeddings, labels, len(classes))
     return ValidationFigures(loss=None, **measures(scores, labels, classes).given())
 
@@ -88,12 +88,12 @@ EVALUATORS = {
 
 
 def evaluator_of(task: Task) -> Evaluator:
-    """The functions of a task."""
+    """Return the functions of a task."""
     return EVALUATORS[task.name]
 
 
 def drop_of(task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
-    """What a precision costs; arguments as of `Evaluator.drop`.
+    """Compute the accuracy loss of a precision; arguments as of `Evaluator.drop`.
 
     Raises:
         ValueError: the task does not deploy, so that it has no precisions to compare.
@@ -105,10 +105,10 @@ def drop_of(task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.
 
 
 def answer_of(task: Task, outputs: np.ndarray, classes: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """How the outputs of one image are read; arguments as of `Evaluator.answer`.
+    """Return the best answers for one image; arguments as of `Evaluator.answer`.
 
     Returns:
-        Of a classifier [{"class", "probability"}, ...], as on the board.
+        [{"class", "probability"}, ...] for a classifier, as on the board.
 
     Raises:
         ValueError: the task does not deploy, so that it has no answer.

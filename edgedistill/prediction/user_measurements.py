@@ -1,7 +1,8 @@
-"""A user's own measurements: kept beside their other data, and a factor on every later prediction.
+"""Store a user's own measurements and derive from them a factor on later predictions.
 
-A factor, because boards of one kind differ by power supply, cooling and JetPack and seldom by layer: it
-is the mean of log(measured / predicted) over networks, drawn towards 1 as if one more network had agreed.
+Boards of one kind differ by power supply, cooling and JetPack, rarely by layer, so one factor per board
+is enough: exp of the mean of log(measured / predicted) over networks, shrunk towards 1 by one extra network
+with ratio 1.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Learned:
-    """
+    """What the measurements of one board give.
+
     Attributes:
-        factor: on a predicted latency.
-        note: for the provenance, "" when nothing was learned.
+        factor: multiplies a predicted latency.
+        note: text for the provenance, "" without measurements.
     """
 
     factor: float
@@ -40,12 +42,12 @@ class Learned:
 
 @dataclass(frozen=True)
 class Measured:
-    """One board's figure for one network.
+    """One measurement of one network on a board.
 
     Attributes:
-        model, image_px: as the report names them; px None where it does not.
-        latency_ms: p50 of TensorRT's own time, or with copies where the report has no other.
-        board: the device tree's name.
+        model, image_px: as in the report; px is None if the report lacks it.
+        latency_ms: p50 of TensorRT's compute time, or of the time with copies if the report has no other.
+        board: name from the device tree.
     """
 
     model: str
@@ -57,17 +59,17 @@ class Measured:
 
 
 NOTHING = Learned(1.0, "")
-_KEYS = {field.name for field in fields(Measured)} | {"target", "date", "features"}  # of a kept measurement
+_KEYS = {field.name for field in fields(Measured)} | {"target", "date", "features"}  # of a stored measurement
 
 
 def store() -> Path | None:
-    """$XDG_DATA_HOME/edgedistill/measurements.json; None for a user without a home folder."""
+    """Return $XDG_DATA_HOME/edgedistill/measurements.json; None for a user without a home folder."""
     data = user_folder("XDG_DATA_HOME", ".local", "share")
     return Path(data) / "edgedistill" / "measurements.json" if data else None
 
 
 def factor_of(target: str) -> Learned:
-    """What this user's measurements on this board say."""
+    """Compute the factor of this user's measurements on this board."""
     by_network: dict[str, list[float]] = defaultdict(list)
     for entry in _entries():
         if entry["target"] != target:
@@ -90,10 +92,10 @@ def factor_of(target: str) -> Learned:
 
 
 def measured_from_report(path: Path) -> Measured:
-    """The figure in a bench report of a board, or in the report.json of a run.
+    """Read the measurement of a board's bench report or of a run's report.json.
 
     Raises:
-        DeviceError: not such a report, or not measured on a board.
+        DeviceError: it is not such a report, or was not measured on a board.
     """
     try:
         lines = path.read_text(encoding="utf-8").strip()
@@ -120,7 +122,7 @@ def measured_from_report(path: Path) -> Measured:
 
 
 def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
-    """What is read of either report, and its provenance."""
+    """Return the measurement in either report and its provenance."""
     if "device" not in report:
         scope = report["compute_ms"] or report["host_ms"]
         measured = Measured(
@@ -146,14 +148,14 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
 
 
 def learn(measured: Measured, target: str, features: Features) -> int:
-    """Keep one measurement; the one of the same network, size and precision before it is replaced.
+    """Store one measurement; it replaces an earlier one of the same network, size and precision.
 
     Returns:
         Number of stored measurements of this board.
 
     Raises:
-        RecipeError: nothing is predicted for this board and precision.
-        DeviceError: measured on another kind of board.
+        RecipeError: there is no prediction for this board and precision.
+        DeviceError: it was measured on another kind of board.
         RunFolderError: the file cannot be written.
     """
     refuse_unless_fitted(target, measured.precision)
@@ -202,6 +204,6 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _kind(name: str) -> set[str]:
-    """The words of a board's name that tell the kinds apart."""
+    """Return the words of a board's name that distinguish the kinds of boards."""
     telling = {word for target in target_names() for word in target.split("-") if word.isalpha()}
     return set(name.lower().split()) & telling

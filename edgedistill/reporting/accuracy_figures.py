@@ -1,4 +1,4 @@
-"""Pictures of how often each network is right."""
+"""Draw the accuracy of each network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORST = 30  # classes in the recall figure
 
 @STYLED
 def accuracy_figure(report: ReportRecord) -> Markup:
-    """Top-1 with 95 % interval and balanced accuracy of the three, and the majority class."""
+    """Draw top-1 with its 95 % interval, balanced accuracy, and the accuracy of the majority class."""
     figure, axes = new_figure(2.5)
     for y, (name, (colour, marker)) in enumerate(NETS.items()):
         low, high = (100 * value for value in report.network(name).top1_interval)
@@ -45,7 +45,7 @@ def accuracy_figure(report: ReportRecord) -> Markup:
 
 @STYLED
 def recall_figure(report: ReportRecord) -> Markup:
-    """Recall of each class for the three networks; the ones that the student is worst at."""
+    """Draw the recall of the three networks for the WORST classes with the student's lowest recall."""
     recalls = {name: value for name, value in report.student.per_class_recall.items() if value is not None}
     worst = sorted(recalls, key=recalls.__getitem__)[:WORST]
     shown = {net: 100 * np.array([report.network(net).per_class_recall[name] for name in worst], float) for net in NETS}

@@ -1,4 +1,4 @@
-"""What to beware of in a report's figures, and what to try next."""
+"""Collect warnings about a report's figures, and advice on what to try next."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its 
 
 
 def warnings_of(report: ReportFigures) -> list[str]:
-    """One sentence for each reason not to take a figure at face value."""
+    """Return one sentence for each reason to doubt a figure."""
     warnings = [*_about_data(report), *_about_networks(report)]
     target, device = report.target, report.device
     if target.reason:
@@ -53,8 +53,8 @@ def _about_precision(report: ReportFigures) -> list[str]:
     if gate.passed is False:
         least = min(step.drop_points for step in gate.curve)
         warnings.append(
-            f"INT8 misses the gate: it costs {least:.2f} points of top-1 on validation images, "
-            f"{gate.max_drop_points:g} are allowed; leaving layers in float did not mend it."
+            f"INT8 misses the gate: it loses {least:.2f} points of top-1 on validation images, "
+            f"{gate.max_drop_points:g} are allowed; leaving layers in float did not close the gap."
         )
     if not fp16.finite:
         warnings.append("The FP16 model gives NaN or infinity.")
@@ -69,28 +69,28 @@ def _about_data(report: ReportFigures) -> list[str]:
     data, warnings = report.data, []
     if data.leak_count:
         warnings.append(
-            f"{data.leak_count} pair(s) of alike images stand in different splits: the test figures are too good."
+            f"{data.leak_count} pair(s) of similar images are in different splits: the test figures are too high."
         )
     if data.torn_groups:
         warnings.append(
-            f"{data.torn_groups} named group(s) have images in several splits: the test figures are too good."
+            f"{data.torn_groups} named group(s) have images in several splits: the test figures are too high."
         )
     groups = data.groups.get("test")
     if groups is not None and 2 * groups <= report.test_images:
         warnings.append(
-            f"The {report.test_images} test images are of {groups} groups: the intervals take every image as "
+            f"The {report.test_images} test images belong to {groups} groups: the intervals treat every image as "
             "independent and are too narrow."
         )
     if copies := data.copies_left_out.get("test"):
         warnings.append(f"{copies} exact copies of test images were left out of the figures.")
     if report.test_images < SMALL_TEST:
-        warnings.append(f"Only {report.test_images} test images: go by the intervals.")
+        warnings.append(f"Only {report.test_images} test images: rely on the intervals.")
     rare = {name: n for name, n in data.counts["test"].items() if n < SMALL_CLASS}
     if rare:
         least = min(rare, key=rare.__getitem__)
         warnings.append(
             f"{len(rare)} class(es) have fewer than {SMALL_CLASS} test images ({least}: "
-            f"{rare[least]}): their recall is a rough figure."
+            f"{rare[least]}): their recall is imprecise."
         )
     if data.unreadable_count:
         warnings.append(f"{data.unreadable_count} unreadable image(s) were left out.")
@@ -102,11 +102,11 @@ def _about_networks(report: ReportFigures) -> list[str]:
     for name in ("teacher", "student"):
         if report.network(name).metric(metric) <= chance.metric(metric):
             warnings.append(
-                f"The {name} is no better than always saying {chance.majority_class!r} "
+                f"The {name} is no better than always predicting {chance.majority_class!r} "
                 f"({percent(chance.metric(metric))})."
             )
     if report.teacher.metric(metric) < report.baseline.metric(metric):
-        warnings.append("The teacher is worse than the student trained without it: little to learn.")
+        warnings.append("The teacher is worse than the student trained without it and can teach it little.")
     return warnings
 
 
@@ -116,12 +116,12 @@ def advice_of(
     trained: DistillRecord,
     command: Command = Command(),  # noqa: B008 - frozen
 ) -> list[Advice]:
-    """What to try when the student keeps less than WELL_RETAINED of the teacher, best first.
+    """Return what to try when the student retains less than WELL_RETAINED of the teacher, best first.
 
-    What the recipe has already, or would not take, is not advised.
+    Advice that the recipe already follows, or that makes it invalid, is left out.
 
     Args:
-        trained: the student.
+        trained: the record of the student's training.
     """
     retained = report.retention_fraction
     if retained is not None and retained >= WELL_RETAINED:
@@ -134,12 +134,12 @@ def advice_of(
 
 
 def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
-    """A sentence and its settings each, best first."""
+    """Yield a sentence with its settings for each idea, best first."""
     distill = recipe.distill
     steps = trained.steps
     if recipe.student.weights == "scratch":
         yield (
-            "Pretrained weights for the student, from the hub or a file: this one started from random ones",
+            "Pretrained weights for the student, from the hub or a file: this student started from random weights",
             "student.weights=hub",
         )
     if steps and (steps < STUDENT_STEPS or why_untrained(trained, recipe.data.metric) is not None):
@@ -165,7 +165,7 @@ def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
 
 
 def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:
-    """Whether the recipe takes these settings and is another one then."""
+    """Return whether the recipe stays valid with these settings and differs from before."""
     table = recipe.model_dump(mode="json")
     for setting in settings:
         apply_override(table, setting)
@@ -176,7 +176,7 @@ def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:
 
 
 def _bigger_student(model: str) -> str | None:
-    """The next of the advised students, by reference accuracy; for a network that is not advised, the second best."""
+    """Return the next advised student by reference accuracy; the second best for a network that is not advised."""
     reference = accuracies()
     ladder = sorted(ADVISED, key=lambda name: reference[name].top1_percent)
     name = model.partition(".")[0]

@@ -1,4 +1,4 @@
-"""From the stages' records to report.json: every figure with where it comes from."""
+"""Assemble report.json from the records of the stages, each figure with its provenance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from edgedistill.reporting.running_cost import running_cost_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
-# What is taken over as it is: of the student's export, of stage `data`.
+# Keys that are copied unchanged from the student's export and from stage `data`.
 _PROOF = ("max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset", "ir")
 _DATA = (
     "classes",
@@ -55,19 +55,19 @@ def report_from_stages(
     swept: Swept | None = None,
     command: Command = Command(),  # noqa: B008 - frozen
 ) -> ReportRecord:
-    """Gather and compare.
+    """Gather the figures of the stages and compare the networks.
 
     Args:
         stages: all stages before `report`.
         recipe: of the run.
-        disagreements: of `disagreements.disagreement`, a pair of networks each.
+        disagreements: results of `disagreements.disagreement`, one for each pair of networks.
         predicted: of `devices.predicted_of`.
         swept: of `swept.swept_of`.
-        command: that made the run.
+        command: the command that made the run.
 
     Returns:
-        `devices` is what was timed, boards first, `device` the first of them, `target` what it is for. A figure that is
-        not known is None, with a `reason` beside it or a row in `absent`.
+        `devices` are the timed hosts, boards first; `device` is the first of them, `target` the board of the recipe.
+        An unknown figure is None, with a `reason` beside it or a row in `absent`.
     """
     metric = recipe.data.metric
     evaluated, exported, quantized, deployed = stages.evaluate, stages.export, stages.quantize, stages.deploy
@@ -119,7 +119,7 @@ def report_from_stages(
 
 
 def _judged(figures: ReportFigures, stages: StageRecords, recipe: Recipe, command: Command) -> ReportRecord:
-    """With what follows from the figures."""
+    """Add the verdict, warnings and advice that follow from the figures."""
     gates = {name: getattr(recipe.teacher, f"min_{name}") for name in ("top1_fraction", "balanced_accuracy_fraction")}
     return ReportRecord(
         **figures.given(),
@@ -131,11 +131,11 @@ def _judged(figures: ReportFigures, stages: StageRecords, recipe: Recipe, comman
 
 
 def _net(trained: TrainedNetwork, evaluated: NetworkFigures, exported: ExportedNetwork) -> ReportNetwork:
-    """`exported` of the baseline is the student's: it is the same network with other weights."""
+    """Join one network's figures. The baseline takes the student's `exported`: same network, other weights."""
     keys = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
     return ReportNetwork(
         model=trained.model,
-        weights=Path(trained.weights).name,  # a path would tell of this computer
+        weights=Path(trained.weights).name,  # a path would reveal this computer's folders
         **{key: getattr(evaluated, key) for key in keys},
         parameters=trained.parameters,
         macs=exported.macs,
@@ -145,24 +145,24 @@ def _net(trained: TrainedNetwork, evaluated: NetworkFigures, exported: ExportedN
 
 
 def _without_samples(device: ReportDevice) -> ReportDevice:
-    """They stand once, in `devices`."""
+    """Leave out the samples, which `devices` already holds."""
     left_out = ("samples_ms", "samples_start_s", "trace")
     return ReportDevice(**{key: value for key, value in device.given().items() if key not in left_out})
 
 
 def _trained(stages: StageRecords) -> tuple[tuple[str, TrainedNetwork], ...]:
-    """The three networks of a report and their trainings."""
+    """Return the three networks of a report with their training records."""
     return (("teacher", stages.teacher), ("baseline", stages.baseline), ("student", stages.distill))
 
 
 def _best_epochs(stages: StageRecords) -> dict[str, list[int]] | None:
-    """Network -> the epoch whose weights it has, and of how many; None where the last one's are kept."""
+    """Return, by network, the epoch of its weights and the number of epochs; None if all are of the last epoch."""
     best = {name: [trained.best.epoch, trained.epochs] for name, trained in _trained(stages) if trained.best}
     return best or None
 
 
 def _taught(stages: StageRecords) -> Taught:
-    """On how many images student and baseline were trained, and where the student's came from."""
+    """Describe the training images of student and baseline: how many, and from which source."""
     made = stages.synthesise
     return Taught(
         student_images=stages.distill.training_images,

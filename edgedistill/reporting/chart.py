@@ -1,7 +1,7 @@
-"""How the report's pictures are drawn: inline SVG without a script, in the page's own colours and font.
+"""Draw the report's figures as inline SVG without scripts, in the page's colours and font.
 
-Drawn with sentinel colours that are replaced by CSS variables, so that one drawing serves light,
-dark and print. Equal input gives equal bytes.
+Sentinel colours are replaced by CSS variables, so that one drawing serves light, dark and print
+modes. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -63,20 +63,20 @@ STYLED = matplotlib.rc_context(_STYLE)  # as a decorator: artists read the style
 
 
 def new_figure(height: float) -> tuple[Figure, Any]:
-    """A figure of 5.4 x `height` inches, which the page scales to a column."""
+    """Make a figure of 5.4 x `height` inches; the page scales it to a column."""
     figure = Figure(figsize=(5.4, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def new_panels(heights: list[float]) -> tuple[Figure, list[Any]]:
-    """Panels of these heights in inches, one below the other, over one horizontal axis."""
+    """Make panels of these heights in inches, stacked over one horizontal axis."""
     figure = Figure(figsize=(5.4, sum(heights)), layout="constrained")
     axes = figure.subplots(len(heights), sharex=True, squeeze=False, height_ratios=heights)
     return figure, list(axes[:, 0])
 
 
 def plain_decades(axis: Any) -> None:
-    """Ticks of a logarithmic axis at 1, 2, 5, 10, 20, ..., written out."""
+    """Set the ticks of a logarithmic axis to 1, 2, 5, 10, 20, ..., in plain notation."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
@@ -84,7 +84,7 @@ def plain_decades(axis: Any) -> None:
 
 
 def svg_of(figure: Figure, name: str, title: str) -> Markup:
-    """One inline <svg> whose ids begin with `name`, so that several stand on a page."""
+    """Return an inline <svg> whose ids begin with `name`, so that a page can hold several."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # The browser draws the text with its own fonts, so what matplotlib's font lacks is no loss.

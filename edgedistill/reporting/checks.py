@@ -1,4 +1,4 @@
-"""What textbooks only warn about, found in a run's figures, each with the command that mends it."""
+"""Check a run's figures for common faults of distillation; name the command that fixes each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgedistill.reporting.commands import Command
 MISCALIBRATED = 0.1  # expected calibration error of the teacher
 WEAK_RECALL = 0.5  # of the teacher on one class
 FAR = 100  # teacher over student, parameters
-SURE, FLAT = 0.99, 1.15  # top soft label: as good as a hard label; times chance: says nothing
+SURE, FLAT = 0.99, 1.15  # mean top soft label: almost a hard label; almost uniform (times chance)
 DOMINATING = 0.5  # share of the feature term in the loss of the last epoch
 FALLEN = 0.05  # validation metric below its own best
 RISING = 0.03  # validation metric of the last fifth of the epochs above the fifth before it
@@ -26,12 +26,12 @@ def guards_of(
     recipe: Recipe,
     command: Command = Command(),  # noqa: B008 - frozen
 ) -> list[str]:
-    """One sentence for each fault.
+    """Return one sentence for each fault.
 
     Args:
         stages: those before `report`.
         recipe: of the run.
-        command: that made the run.
+        command: the command that made the run.
     """
     teacher, student = stages.teacher, stages.distill
     return [
@@ -45,10 +45,10 @@ def guards_of(
 
 
 def why_untrained(trained: TrainedNetwork, metric: str) -> str | None:
-    """Why a network is not trained to its end yet, or None.
+    """Return why a network is not fully trained, or None.
 
     Args:
-        trained: a network; one without a training is as it is.
+        trained: record of a network; one that was never trained gives None.
         metric: of the recipe.
     """
     history, validation = trained.history, trained.validation
@@ -112,8 +112,8 @@ def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Rec
         worst = min(weak, key=weak.__getitem__)
         balance = "" if recipe.data.balance != "none" else f"{command.setting(data__balance='loss')}, or "
         sentences.append(
-            f"The teacher finds fewer than half of {len(weak)} class(es) (validation recall of "
-            f"{worst}: {weak[worst]:.2f}): the student cannot learn them from it; {balance}label more of them."
+            f"The teacher recognises less than half of the images of {len(weak)} class(es) (validation recall of "
+            f"{worst}: {weak[worst]:.2f}): the student cannot learn them from it; {balance}label more images of them."
         )
     return sentences
 
@@ -122,7 +122,7 @@ def _about_distance(teacher: TeacherRecord, student: DistillRecord, recipe: Reci
     ratio = teacher.parameters / student.parameters
     if ratio < FAR or recipe.distill.method != "kd":
         return []
-    features = {"distill__feature_weight": 0} if recipe.distill.feature_weight else {}  # of one teacher only
+    features = {"distill__feature_weight": 0} if recipe.distill.feature_weight else {}  # takes one teacher only
     return [
         f"The student has {ratio:.0f} times fewer parameters than the teacher: an assistant between "
         f"them may help, {command.setting(distill__method='progressive', **features)}."
@@ -139,13 +139,13 @@ def _about_temperature(student: DistillRecord, recipe: Recipe, command: Command)
     if top > SURE:
         return [
             f"At temperature {temperature:g} the teacher gives its first class {top:.3f} on average: "
-            f"soft labels as hard as the labels; "
+            f"the soft labels are almost hard labels; "
             f"{command.trying(key, (2 * temperature, 4 * temperature))}."
         ]
     if top < FLAT * chance:
         return [
             f"At temperature {temperature:g} the teacher gives its first class {top:.2f} on average, "
-            f"chance is {chance:.2f}: the soft labels say little; "
+            f"chance is {chance:.2f}: the soft labels carry little information; "
             f"{command.trying(key, (temperature / 2, temperature / 4))}."
         ]
     return []
@@ -159,13 +159,13 @@ def _about_features(student: DistillRecord, recipe: Recipe, command: Command) ->
     if share < DOMINATING:
         return []
     return [
-        f"Feature matching makes {share:.0%} of the loss of the last epoch; that hurts MobileNets: "
+        f"Feature matching is {share:.0%} of the loss of the last epoch, which lowers the accuracy of MobileNets: "
         f"{command.setting(distill__feature_weight=distill.feature_weight / 10)}."
     ]
 
 
 def _about_overfitting(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
-    if recipe.distill.keep == "best" or not student.history:  # the weights are those from before it fell
+    if recipe.distill.keep == "best" or not student.history:  # the weights are from the best epoch
         return []
     curve = [epoch_figures.metric(recipe.data.metric) for epoch_figures in student.history]
     best = max(curve)
@@ -174,6 +174,6 @@ def _about_overfitting(student: DistillRecord, recipe: Recipe, command: Command)
     epoch, views = curve.index(best) + 1, 2 * recipe.distill.views
     return [
         f"On validation images the student fell from {best:.1%} (epoch {epoch}) to {curve[-1]:.1%}: "
-        f"overfitting or noise; more views, {command.setting(distill__views=views)}, or the weights of the best "
+        f"overfitting or noise; use more views, {command.setting(distill__views=views)}, or the weights of the best "
         f"epoch, {command.setting(distill__keep='best')}."
     ]

@@ -1,4 +1,4 @@
-"""The command that made a run, for sentences that say what to type next."""
+"""Build the commands that advice and warnings show."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ RUN, SWEEP = "edgedistill run ", "edgedistill sweep "
 
 @dataclass(frozen=True)
 class Command:
-    """
+    """The command that made a run.
+
     Attributes:
-        run: the command as it was typed, with its options; settings are added to its end.
+        run: the command as it was typed, with its options; settings are appended.
     """
 
     run: str = RUN + "RECIPE.toml"
 
     def setting(self, **keys: Any) -> str:
-        """The same run with keys of the recipe set; `section__key=value`."""
+        """Return the command of the same run with keys of the recipe set; `section__key=value`."""
         return self.with_settings(f"{name.replace('__', '.')}={_shown(value)}" for name, value in keys.items())
 
     def with_settings(self, settings: Iterable[str]) -> str:
         return " ".join([self.run, *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
     def trying(self, key: str, values: Iterable[float]) -> str:
-        """A sweep over values, or a run with the first of them where there is no recipe file to sweep."""
+        """Return a sweep over values, or a run with the first value if there is no recipe file to sweep."""
         shown = [f"{value:g}" for value in values]
         if not self.run.startswith(RUN):
             return self.with_settings([f"{key}={shown[0]}"])

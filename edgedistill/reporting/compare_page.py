@@ -1,4 +1,4 @@
-"""The comparison of several runs as one self-contained page."""
+"""Render the comparison of several runs as one self-contained page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edgedistill.reporting.pareto_figure import pareto_figure
 
 
 def html_from_comparison(comparison: dict[str, Any]) -> str:
-    """Tables that sort, and accuracy against multiply-adds; equal input, equal bytes.
+    """Render sortable tables and a plot of accuracy against multiply-adds; equal input gives equal bytes.
 
     Args:
-        comparison: as `comparison.compared` makes it; it also stands in the element `#comparison`.
+        comparison: from `comparison.compared`; the page also holds it in the element `#comparison`.
     """
     comparison = printable_values(comparison)  # reports may come from anywhere
     runs = comparison["runs"]

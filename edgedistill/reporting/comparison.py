@@ -1,4 +1,4 @@
-"""Several finished runs side by side: one table of students, one of hosts, one picture."""
+"""Compare several finished runs: a table of students, a table of hosts and a figure."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "en
 
 
 def load_report(path: Path) -> ReportRecord:
-    """report.json of a run folder, or the file itself.
+    """Read report.json of a run folder, or the given file.
 
     Raises:
-        RunFolderError: no report there, one of another version, or one that lacks a value or has another kind of it.
+        RunFolderError: there is no report, it has another version, or a value is missing or of the wrong type.
     """
     file = path / "report" / "report.json" if path.is_dir() else path
     try:
@@ -53,21 +53,21 @@ def load_report(path: Path) -> ReportRecord:
     except FileNotFoundError:
         raise RunFolderError(f"{file} is missing; finish the run with `edgedistill run RECIPE.toml`") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"{file} is no report ({error}); name a run folder or a report.json") from None
+        raise RunFolderError(f"{file} is not a report ({error}); name a run folder or a report.json") from None
     version = report.get("version") if isinstance(report, dict) else None
     if version != REPORT_VERSION:
         raise RunFolderError(
             f"{file} is a report of version {version}, this edgedistill reads {REPORT_VERSION}; "
-            "make it anew with `edgedistill report RECIPE.toml`"
+            "make it again with `edgedistill report RECIPE.toml`"
         )
-    return ReportRecord.from_json(report, f"{file}, which `edgedistill report RECIPE.toml` makes anew")
+    return ReportRecord.from_json(report, f"{file}, which `edgedistill report RECIPE.toml` makes again")
 
 
 def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
-    """`compared` of run folders, or report.json files; each is called by its folder's name.
+    """Compare run folders or report.json files; each is named after its folder.
 
     Raises:
-        RunFolderError: no report there, or one of another version; a sweep that is damaged.
+        RunFolderError: a report is missing or of another version, or a sweep is damaged.
     """
     named = _names(paths)
     return compared(
@@ -77,18 +77,19 @@ def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
 
 
 def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | None]) -> dict[str, Any]:
-    """
+    """Compare reports and sweeps.
+
     Args:
-        reports: name -> report, in the order that they are shown in.
+        reports: name -> report, in display order.
         sweeps: name -> sweep.json or None.
 
     Returns:
-        JSON-able: version; caveats, sentences on what must not be compared; runs, a row each;
-        hosts, a row for each run and host; front, names of the runs that no other one beats in
-        multiply-adds and accuracy alike; trials of the sweeps, on validation images.
+        A JSON-serialisable dict: version; caveats, sentences on what cannot be compared; runs, a row each;
+        hosts, a row for each run and host; front, names of the runs on the Pareto front of multiply-adds
+        and accuracy; trials of the sweeps, on validation images.
 
     Raises:
-        RunFolderError: a report or a sweep lacks a value that is read here, or has another kind of it.
+        RunFolderError: a value that is read here is missing from a report or sweep, or has the wrong type.
     """
     try:
         runs = [_run(name, report) for name, report in reports.items()]
@@ -102,11 +103,11 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
         caveats = _caveats(reports)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise RunFolderError(
-            f"a report or a sweep of {', '.join(reports)} is not of our form ({type(error).__name__}: {error}); "
-            "make it anew with `edgedistill report RECIPE.toml`"
+            f"a report or a sweep of {', '.join(reports)} has unexpected content ({type(error).__name__}: {error}); "
+            "make it again with `edgedistill report RECIPE.toml`"
         ) from None
     for row in [*runs, *hosts, *trials]:
-        _require_our_values(row)
+        _refuse_unusable_values(row)
     front = pareto_front(runs, lambda row: row["macs"], lambda row: row["student_fraction"])
     return {
         "version": VERSION,
@@ -119,7 +120,7 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
 
 
 def text_from_comparison(comparison: dict[str, Any]) -> str:
-    """The table of runs as plain text, caveats below."""
+    """Format the tables of runs and hosts as plain text, followed by the caveats."""
     rows = [
         (
             "run",
@@ -171,7 +172,7 @@ def text_from_comparison(comparison: dict[str, Any]) -> str:
 
 
 def _names(paths: Iterable[Path]) -> dict[str, Path]:
-    """A short name for each path: its folder's, with a number where two would be alike."""
+    """Name each path after its folder, with a number where two names would be equal."""
     named: dict[str, Path] = {}
     for path in paths:
         name = printable(path.resolve().name if path.is_dir() else path.resolve().stem)
@@ -229,8 +230,8 @@ def _host(name: str, device: ReportDevice) -> dict[str, Any]:
     }
 
 
-def _require_our_values(row: dict[str, Any]) -> None:
-    """Raises RunFolderError: a page or a table cannot be made of a value."""
+def _refuse_unusable_values(row: dict[str, Any]) -> None:
+    """Raise RunFolderError for a value that cannot be shown in a page or a table."""
     for key, value in row.items():
         if key == "settings":
             fits = isinstance(value, dict) and "Infinity" not in json.dumps(value)
@@ -240,8 +241,8 @@ def _require_our_values(row: dict[str, Any]) -> None:
             fits = isinstance(value, str) if key in _TEXTS else _is_number(value)
         if not fits and not (value is None and key in _MAYBE):
             raise RunFolderError(
-                f"{row['name']}: {key} is {str(value)[:80]!r}, which no report of ours says; "
-                "make it anew with `edgedistill report RECIPE.toml`"
+                f"{row['name']}: {key} is {str(value)[:80]!r}, which no report of edgedistill contains; "
+                "make it again with `edgedistill report RECIPE.toml`"
             )
 
 
@@ -250,7 +251,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
-    """What differs between the runs besides what a comparison is about."""
+    """Return what differs between the runs in a way that makes their figures incomparable."""
     caveats = []
     for what, values in (
         ("images or splits", [r.provenance.artifacts["data"] for r in reports.values()]),
@@ -261,12 +262,12 @@ def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
             caveats.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
     machines = {str(d.machine) for r in reports.values() for d in r.devices if d.host == "local"}
     if len(machines) > 1:
-        caveats.append("The stand-in times were taken on different computers: compare none of them.")
+        caveats.append("The stand-in times were taken on different computers: they cannot be compared.")
     return caveats
 
 
 _CONSEQUENCE = {
-    "images or splits": "their accuracies are not of the same test images",
-    "metrics": "retention and gain are not of the same figure",
-    "boards": "pre-flight and executed precision are each board's own",
+    "images or splits": "their accuracies are measured on different test images",
+    "metrics": "their retention and gain are of different metrics",
+    "boards": "pre-flight and executed precision apply to one board only",
 }

@@ -1,4 +1,4 @@
-"""Pictures of what was timed on a host: how the times are spread, and how they went over the run."""
+"""Draw the times of a host: their histogram and their course over the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgedistill.reporting.chart import (
 )
 from edgedistill.reporting.device_tables import columns_of
 
-_Scope = tuple[list[float], str, str, str]  # ms, colour, name, the loop they were taken in
+_Scope = tuple[list[float], str, str, str]  # ms, colour, name, loop of the measurement
 _SCOPES = (
     ("compute_ms", BASELINE, "computing", "host"),
     ("host_ms", STUDENT, "network alone", "host"),
@@ -41,7 +41,7 @@ _WIDE = 8  # longest over shortest time from which the axis is logarithmic
 
 @STYLED
 def histogram_figure(device: ReportDevice, number: int) -> Markup | None:
-    """Images by the time they took; None without raw samples.
+    """Draw the histogram of times per image; None without raw samples.
 
     Args:
         device: of the report's `devices`.
@@ -70,9 +70,9 @@ def histogram_figure(device: ReportDevice, number: int) -> Markup | None:
 
 @STYLED
 def trace_figure(device: ReportDevice, number: int) -> Markup | None:
-    """Every timed call in its order: a drift is heat or a neighbour, a spike is the system.
+    """Draw every timed call in order. A drift shows heat or other load, a spike shows the system.
 
-    Where it is known when the calls began, they stand over time, with what the board told below.
+    Where start times are recorded, the calls are drawn over time, with the board's sensor readings below.
 
     Args:
         device: of the report's `devices`.
@@ -109,7 +109,7 @@ def trace_figure(device: ReportDevice, number: int) -> Markup | None:
 
 
 def _draw_readings(axes: Any, at_s: list[float], lines: dict[str, Any], from_zero: bool) -> None:
-    """A point a reading; of two lines the second is dashed."""
+    """Draw one point for each reading; the second of two lines is dashed."""
     for values, style in zip(lines.values(), ("-", (0, (3, 2))), strict=False):
         readings = [(at, value) for at, value in zip(at_s, values, strict=True) if value is not None]
         axes.plot(*zip(*readings, strict=True), color=INK, linewidth=1, linestyle=style, marker="o", markersize=2.5)
@@ -121,7 +121,7 @@ def _draw_readings(axes: Any, at_s: list[float], lines: dict[str, Any], from_zer
 
 
 def _draw_loops(panels: list[Any], loops: list[TracedLoop]) -> None:
-    """Where each loop begins; the pipelined one has no latency of single calls."""
+    """Mark where each loop begins; the pipelined loop has no latency of single calls."""
     for loop in loops:
         for axes in panels:
             axes.axvline(loop.start_s, color=LINE, linewidth=1.5, zorder=0)
@@ -145,5 +145,5 @@ def _scopes(device: ReportDevice) -> list[_Scope]:
 
 
 def _ends(scopes: list[_Scope]) -> tuple[float, float]:
-    """The shortest and the longest time."""
+    """Return the shortest and the longest time."""
     return min(min(values) for values, *_ in scopes), max(max(values) for values, *_ in scopes)

@@ -1,4 +1,4 @@
-"""Tables of what was timed on a host: its slowest layers, and what was read while it ran."""
+"""Make the tables of a timed host: its slowest layers and the sensor readings during each loop."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 from edgedistill.records.report_speed import ReportDevice, Trace
 
-MOST_LAYERS = 15  # in the page; report.json has them all
-MOST_LETTERS = 90  # of a layer's name; a fused one is named after all that is in it
+MOST_LAYERS = 15  # in the page; report.json holds all
+MOST_LETTERS = 90  # of a layer's name; a fused layer has the names of all its parts
 LOOPS = {"host": "network alone", "end_to_end": "from the image file", "pipelined": "pipelined"}
 
 _Column = list[float | None]
 
 
 def layer_rows(device: ReportDevice) -> dict[str, Any] | None:
-    """The slowest layers, and the others in one line; None when none was profiled.
+    """Return the slowest layers and the sum of the others; None when no layer was profiled.
 
     Args:
         device: of the report's `devices`.
 
     Returns:
-        rows of name, kind, ms, share (of all layers' time) and bar (of the slowest one's); rest: the
-        same of all others, named by their number, or None; sum_ms; runs.
+        rows of name, kind, ms, share (of all layers' time) and bar (relative to the slowest layer); rest: name,
+        ms and share of all others together, or None; sum_ms; runs.
     """
     layer_times = device.layer_times
     if not layer_times:
@@ -53,7 +53,7 @@ def layer_rows(device: ReportDevice) -> dict[str, Any] | None:
 
 
 def columns_of(trace: Trace) -> dict[str, _Column]:
-    """What was read over time, by name with unit; None at a reading that lacks it. Never read: not in it."""
+    """Return sensor readings over time by name with unit; a missing reading is None, an absent sensor has no entry."""
     columns = {
         "hottest zone, \N{DEGREE SIGN}C": _hottest(trace.temperatures_c.values()),
         "GPU, MHz": trace.gpu_mhz,
@@ -65,11 +65,11 @@ def columns_of(trace: Trace) -> dict[str, _Column]:
 
 
 def loop_rows(device: ReportDevice) -> dict[str, Any] | None:
-    """What was read during each loop: lowest to highest; None when there is no trace.
+    """Return the lowest and highest reading during each loop; None when there is no trace.
 
     Returns:
         names of the columns; rows of loop, seconds, readings and cells, a text for each column; unread:
-        names of what this machine does not show.
+        names of the sensors that this machine lacks.
     """
     trace = device.trace
     if not trace:

@@ -1,4 +1,4 @@
-"""What each host said of the bundle; what others published, and what is predicted."""
+"""Collect each host's measurements of the bundle, published measurements and predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OLDER = "its bench did not take them yet; make and time the bundle again"
 
 
 def devices_of(deployed: DeployRecord, quantized: QuantizationRecord, recipe: Recipe) -> list[ReportDevice]:
-    """One entry for each host, boards first.
+    """Return one entry for each host, boards first.
 
     Args:
         deployed: of stage `deploy`.
@@ -37,26 +37,26 @@ def devices_of(deployed: DeployRecord, quantized: QuantizationRecord, recipe: Re
 
 
 def is_stand_in(device: ReportDevice) -> bool:
-    """Whether a computer that is not the board answered in its place."""
+    """Return whether the figures come from a computer other than the board."""
     return device.provenance.is_stand_in
 
 
 def spot_of(device: ReportDevice) -> str:
-    """`this computer`, or the host's name."""
+    """Return `this computer` or the host's name."""
     return "this computer" if device.host == "local" else device.host
 
 
 def place_of(device: ReportDevice) -> str:
-    """`spot_of`, and what the board calls itself."""
+    """Return `spot_of` with the name that the board reports of itself."""
     board = device.machine.board
     return f"{spot_of(device)} ({board})" if board else spot_of(device)
 
 
 def board_mib(device: ReportDevice) -> float | None:
-    """Memory that serving the student takes, at most, MiB; None when the process was not read.
+    """Return the peak memory of serving the student, MiB; None when the process was not measured.
 
-    On a Jetson CPU and GPU share the memory, and the process's resident set leaves out what the
-    GPU's driver holds (NvMap): both are added, and what they share is counted twice.
+    On a Jetson the CPU and GPU share memory, and the resident set of the process excludes what the GPU
+    driver holds (NvMap). Both are added; memory that they share is counted twice.
     """
     memory = device.memory
     peak = memory.process_peak_mib
@@ -64,7 +64,7 @@ def board_mib(device: ReportDevice) -> float | None:
 
 
 def speedup_of(deployed: DeployRecord) -> Speedup:
-    """Teacher's over student's time in one runtime on one computer."""
+    """Return the teacher's time over the student's, in one runtime on one computer."""
     measured = deployed.speedup_here
     if measured is None:
         return Speedup(ratio=None, reason="the teacher was not timed beside the student")
@@ -72,7 +72,7 @@ def speedup_of(deployed: DeployRecord) -> Speedup:
 
 
 def target_of(quantized: QuantizationRecord, recipe: Recipe) -> ReportTarget:
-    """The board that the recipe names: asked precision, executed precision, budget."""
+    """Describe the recipe's board: requested precision, executed precision, budget."""
     return ReportTarget(
         name=recipe.target.device,
         title=wanted_target(recipe.target).title,
@@ -86,7 +86,7 @@ def target_of(quantized: QuantizationRecord, recipe: Recipe) -> ReportTarget:
 
 
 def published_of(recipe: Recipe, executed: str) -> Published:
-    """Rows that others published for this network, size, precision and board, or why there are none."""
+    """Return published measurements of this network, size, precision and board, or why there are none."""
     target, model, px = recipe.target.device, recipe.student.model, recipe.data.image_px
     asked = (target, model, executed, px)
     rows = published_rows(*asked)
@@ -96,9 +96,9 @@ def published_of(recipe: Recipe, executed: str) -> Published:
 
 
 def predicted_of(model: Path | str, recipe: Recipe) -> Predicted:
-    """What the model of `edgedistill estimate` expects of this network on the board, or why it says nothing.
+    """Return the prediction of `edgedistill estimate` for this network on the board, or why there is none.
 
-    The user's own measurements have no say: equal runs give equal reports on every computer.
+    The user's own measurements are ignored, so that equal runs give equal reports on every computer.
     """
     keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
     try:
@@ -163,5 +163,5 @@ def _conditions(bench: BenchAnswer) -> dict[str, Any]:
 
 
 def _json(part: Record | None) -> dict[str, Any] | None:
-    """For a part of a report that is a record of its own kind."""
+    """Return the JSON of a nested record."""
     return None if part is None else part.to_json()

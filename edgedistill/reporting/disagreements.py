@@ -1,4 +1,4 @@
-"""Where two networks part on the test images: how often, who is right, and the clearest cases."""
+"""Compare two networks on the test images: how often they differ, which is right, and the clearest cases."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ def disagreement(
     classes: list[str],
     sha256: list[str],
 ) -> Disagreement:
-    """
+    """Count where two networks predict the same and different classes.
+
     Args:
-        first, second: name and (N, C) logits of the two.
+        first, second: name and (N, C) logits of each network.
         labels: (N,) int.
         classes: C names.
-        sha256: N hex hashes of the image files; a path would tell of this computer.
+        sha256: N hex hashes of the image files; paths would reveal this computer's folders.
 
     Returns:
-        `images` is N, and the counts `both_...` and `..._only_right` add up to it; `shown` holds at most MOST of the
-        images with different classes, the ones that both are surest of first.
+        `images` is N, the sum of the counts `both_...` and `..._only_right`. `shown` holds at most MOST images with
+        different classes, sorted by the confidence of the less confident network, highest first.
     """
     (first_name, a), (second_name, b) = first, second
     ours, theirs = a.argmax(1), b.argmax(1)
@@ -62,12 +63,12 @@ def disagreement(
 
 
 def thumbnails(pairs: list[Disagreement], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
-    """sha256 -> JPEG of the images that `disagreement` chose, while MOST_BYTES last.
+    """Return sha256 -> JPEG of the images that `disagreement` chose, up to MOST_BYTES in total.
 
-    They are encoded anew, so nothing but the pixels of a file gets onto the page.
+    Images are re-encoded, so that only the pixels of a file reach the page.
 
     Args:
-        pairs: what `disagreement` gave.
+        pairs: results of `disagreement`.
         frame: position among the test images -> (H, W, 3) uint8 RGB, as the network sees it.
     """
     jpegs: dict[str, bytes] = {}
@@ -84,7 +85,7 @@ def thumbnails(pairs: list[Disagreement], frame: Callable[[int], np.ndarray]) ->
 
 
 def _in_turn(lists: list[list[ShownImage]]) -> list[ShownImage]:
-    """First of each, second of each, ...: so that a small budget serves all of them."""
+    """Interleave the lists, so that a small budget covers each of them."""
     return [rows[i] for i in range(max(map(len, lists), default=0)) for rows in lists if i < len(rows)]
 
 
@@ -99,7 +100,7 @@ def _thumbnail(pixels: np.ndarray) -> bytes:
 
 
 def _confidence(logits: np.ndarray) -> np.ndarray:
-    """(N,) softmax probability of the class that is named; 0 where the logits are not finite."""
+    """Return the (N,) softmax probabilities of the predicted classes; 0 where the logits are not finite."""
     with np.errstate(invalid="ignore"):
         shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.nan_to_num(shifted.max(axis=1) / shifted.sum(axis=1))

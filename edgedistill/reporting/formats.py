@@ -1,4 +1,4 @@
-"""Figures and names as the page and the sentences of the report write them."""
+"""Format figures and names for the page and the sentences of the report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgedistill.records.provenance import Provenance
 
 
 def number(value: float, spec: str) -> str:
-    """`value` in a format of Python's own, like `.2f`."""
+    """Format `value` with a Python format specification, like `.2f`."""
     return format(value, spec)
 
 
@@ -43,7 +43,7 @@ def words(metric: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A long name may break after its underscores."""
+    """Allow line breaks after the underscores of a long name."""
     return escape(printable(name)).replace("_", Markup("_<wbr>"))
 
 

@@ -1,4 +1,4 @@
-"""What the teacher was worth: student minus baseline, with what the test images leave open."""
+"""Compute the gain from the teacher: student minus baseline, with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgedistill.records.report import Gain, OverSeeds
 
 
 def gain_of(evaluated: EvaluationRecord, metric: str) -> Gain:
-    """Student minus baseline in the recipe's metric and in top-1, each with its 95 % interval.
+    """Compute student minus baseline in the recipe's metric and in top-1, each with its 95 % interval.
 
     Args:
         evaluated: of stage `evaluate`.
@@ -54,5 +54,5 @@ def _sentence(interval: list[float]) -> str:
     if low > 0:
         return f"the teacher helped: the 95 % interval is {low:+.1f} to {high:+.1f} points"
     if high < 0:
-        return f"the teacher did harm: the 95 % interval is {low:+.1f} to {high:+.1f} points"
+        return f"the teacher lowered the accuracy: the 95 % interval is {low:+.1f} to {high:+.1f} points"
     return f"no gain shown: the 95 % interval, {low:+.1f} to {high:+.1f} points, holds zero"

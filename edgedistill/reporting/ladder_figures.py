@@ -1,4 +1,4 @@
-"""Pictures of what each precision costs, in the style of `chart`."""
+"""Draw the accuracy loss of each precision, in the style of `chart`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgedistill.reporting.formats import kind
 
 @STYLED
 def ladder_figure(report: ReportRecord) -> Markup:
-    """Top-1 and balanced accuracy at each step; the band is what the test images leave open."""
+    """Draw top-1 and balanced accuracy at each precision; the band is the float student's 95 % interval."""
     ladder = report.accuracy_ladder
     low, high = (100 * value for value in report.student.top1_interval)
     figure, axes = new_figure(2.9)
@@ -48,7 +48,7 @@ def ladder_figure(report: ReportRecord) -> Markup:
 
 @STYLED
 def rescue_figure(report: ReportRecord) -> Markup | None:
-    """What INT8 costs with k layers left in float; None when the gate asked for none."""
+    """Draw the accuracy loss of INT8 with k layers left in float; None when no layer was left in float."""
     gate = report.int8_gate
     if len(gate.curve) < 2:
         return None
@@ -65,12 +65,12 @@ def rescue_figure(report: ReportRecord) -> Markup | None:
 
 
 def _bars(curve: list[GateStep]) -> list[list[float]]:
-    """Below and above each drop: to the ends of its 95 % interval; a standard error of an older run."""
+    """Return error bars to the ends of each drop's 95 % interval; older runs have a standard error."""
     ends = [
         step.drop_interval_points or [step.drop_points + sign * step.drop_standard_error_points for sign in (-1, 1)]
         for step in curve
     ]
-    # Bonett and Price's middle is not the drop itself; an error bar must not be negative.
+    # The centre of Bonett and Price's interval differs from the drop; an error bar must not be negative.
     return [
         [max(0.0, step.drop_points - low) for step, (low, _) in zip(curve, ends, strict=True)],
         [max(0.0, high - step.drop_points) for step, (_, high) in zip(curve, ends, strict=True)],

@@ -1,4 +1,4 @@
-"""report.json -> one self-contained HTML page that opens offline."""
+"""Render report.json as one self-contained HTML page that opens offline."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from edgedistill.reporting.target_speed import target_speed
 
 MATRIX_CLASSES = 12  # with more, the confusions are a list
 CONFUSIONS = 20  # of that list
-EMBEDDED = 100  # classes whose confusion counts stand in the page; 1000 would weigh 6 MB
+EMBEDDED = 100  # most classes whose confusion counts the page holds; 1000 classes take 6 MB
 _SECTIONS = (
     ("budget", "Budget"),
     ("ladder", "Precision"),
@@ -59,15 +59,15 @@ def html_from_report(
     synthesised: bytes | None = None,
     thumbnails: dict[str, bytes] | None = None,
 ) -> str:
-    """The whole page: figures inline, nothing fetched. Equal input, equal bytes.
+    """Render the whole page with inline figures and no external resources. Equal input gives equal bytes.
 
     A content security policy inside the page allows its own script, by hash, and nothing else;
     reading needs no script.
 
     Args:
-        report: it also stands in the page, as JSON in the element
-            `#report`, whole but for the confusion counts of very many classes.
-        synthesised: PNG of the images that a data-free student was taught on.
+        report: the page also holds it as JSON in the element `#report`, without confusion counts
+            if there are more than EMBEDDED classes.
+        synthesised: PNG of training images of a data-free student.
         thumbnails: sha256 of a test image -> JPEG, of those in report.disagreements.
     """
     absent = {"cost"} if report.running_cost is None else set()
@@ -93,7 +93,7 @@ def html_from_report(
 
 
 def rendered(template: str, **values: Any) -> str:
-    """A template of this folder with our script in it, and the hash that allows it to run."""
+    """Render a template of this folder with page.js inline and the hash that allows it to run."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("edgedistill.reporting", "."),
         autoescape=True,
@@ -110,12 +110,12 @@ def rendered(template: str, **values: Any) -> str:
 
 
 def json_in_html(value: Any) -> Markup:
-    """JSON that no value can break out of: `</script>` and `<!--` need a `<`."""
+    """Encode JSON so that no value can end the script element: every `<` is escaped."""
     return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _figures(report: ReportRecord) -> dict[str, Markup]:
-    """What there is nothing to draw of is left out."""
+    """Draw the figures; those without data are left out."""
     metric = words(report.metric).removesuffix(" accuracy")
     drawn = {
         "accuracy": accuracy_figures.accuracy_figure(report),
@@ -131,7 +131,7 @@ def _figures(report: ReportRecord) -> dict[str, Markup]:
 
 
 def network_points(report: ReportRecord) -> list[dict[str, Any]]:
-    """Every network of the run that was tested: by parameters, in millions."""
+    """Return one point for each tested network of the run: parameters in millions and the metric."""
     metric = report.metric
     nets: list[tuple[str, str, ReportNetwork | LinkScores]] = [
         (name, name, report.network(name)) for name in ("teacher", "baseline", "student")
@@ -145,7 +145,7 @@ def network_points(report: ReportRecord) -> list[dict[str, Any]]:
 
 
 def _host(device: ReportDevice, number: int) -> dict[str, Any]:
-    """What the page shows of one host beside its figures."""
+    """Return the figures and tables of one host."""
     memory = device.memory
     before, peak = memory.process_before_mib, memory.process_peak_mib
     grown = None if before is None or peak is None else peak - before
@@ -174,7 +174,7 @@ def _host(device: ReportDevice, number: int) -> dict[str, Any]:
 
 
 def _confused(report: ReportRecord) -> list[dict[str, Any]]:
-    """Pairs of true and named class, the ones the student confuses most first."""
+    """Return pairs of true and predicted class, the student's most frequent confusions first."""
     classes, student = report.data.classes, report.student.confusion
     pairs = [(count, i, j) for i, row in enumerate(student) for j, count in enumerate(row) if i != j and count]
     pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
@@ -189,7 +189,7 @@ def _confused(report: ReportRecord) -> list[dict[str, Any]]:
 
 
 def _small(report: ReportRecord) -> dict[str, Any]:
-    """Without the counts that grow with the square of the classes; report.json has them."""
+    """Leave out the confusion counts, which grow with the square of the classes; report.json has them."""
     nets = ("teacher", "baseline", "student")
     values = report.to_json()
     return values | {name: {key: value for key, value in values[name].items() if key != "confusion"} for name in nets}

@@ -1,4 +1,4 @@
-"""Pictures of accuracy against size or time: what a bigger network buys."""
+"""Draw accuracy against size or time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgedistill.core.pareto import pareto_front
 from edgedistill.records.report_speed import Swept
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
 
-NAMED = 8  # networks up to which all have their name in the picture
+NAMED = 8  # most networks for which every name is drawn
 ROLES = {**NETS, "trial": (MUTED, "."), "pruned": (MUTED, "x")}
 
 
@@ -18,16 +18,15 @@ ROLES = {**NETS, "trial": (MUTED, "."), "pruned": (MUTED, "x")}
 def pareto_figure(
     points: list[dict[str, Any]], metric: str, size: str, images: str = "test", name: str = "pareto"
 ) -> Markup | None:
-    """A point a network over a logarithmic axis of its size, and the front.
+    """Draw one point for each network over a logarithmic axis of size, and the Pareto front.
 
     Args:
-        points: rows of name (empty: not written), role (of ROLES, or another), size, value (a
-            fraction); low and high, where the size has an interval; front, False where a point has
-            no part in it.
+        points: rows of name (empty: not drawn), role (a key of ROLES, or another), size, value (a fraction);
+            optionally low and high, the interval of the size, and front, False to exclude a point from it.
         metric: of the values, in words.
         size: what `size` is, in words, with its unit.
-        images: which ones the values are from.
-        name: begins the ids in the picture.
+        images: split that the values are from.
+        name: prefix of the ids in the figure.
 
     Returns:
         None when there are fewer than two points.
@@ -67,7 +66,7 @@ def pareto_figure(
 
 
 def students_figure(swept: Swept | None, metric: str) -> Markup | None:
-    """Accuracy against cost of a sweep's students and the run's own; None without any.
+    """Draw accuracy against cost of a sweep's students and the run's own student; None without students.
 
     Args:
         swept: of the report.
@@ -77,7 +76,7 @@ def students_figure(swept: Swept | None, metric: str) -> Markup | None:
         return None
     timed = swept.cost == "latency_ms"
     points: list[dict[str, Any]] = []
-    named: set[str] = set()  # each by its best point
+    named: set[str] = set()  # the best point of each network carries the name
     few = len({student.model for student in swept.students}) <= NAMED
     for student in swept.students:
         role = "student" if student.own else "trial" if student.state == "complete" else "pruned"

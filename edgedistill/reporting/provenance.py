@@ -1,4 +1,4 @@
-"""What a report was made from: code, recipe, artifacts, every package with its version."""
+"""Record what a report was made from: code, recipe, artifacts, every package with its version."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgedistill.records.stages import StageRecords
 
 
 def provenance_of(stages: StageRecords, recipe: Recipe) -> ReportProvenance:
-    """Names of files without their folders: a path would tell of this computer, and of no other.
+    """Collect the provenance. Files are named without folders, which would reveal this computer's paths.
 
     Args:
         stages: all before `report`.
@@ -44,12 +44,12 @@ def provenance_of(stages: StageRecords, recipe: Recipe) -> ReportProvenance:
 
 
 def toml_from_recipe(values: dict[str, dict[str, Any]]) -> str:
-    """A recipe file with every key that has a value, defaults included."""
-    return tomlkit.dumps(_known(values))
+    """Return a recipe file with every key that has a value, defaults included."""
+    return tomlkit.dumps(_without_nulls(values))
 
 
 def _name_only(value: Any) -> Any:
-    """A path without its folders, in lists and tables too; anything else as it is."""
+    """Strip the folders from absolute paths, also in lists and tables; return other values unchanged."""
     if isinstance(value, dict):
         return {key: _name_only(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -57,8 +57,8 @@ def _name_only(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _known(value: Any) -> Any:
-    """Without keys that have no value, in lists and tables too: TOML knows no null."""
+def _without_nulls(value: Any) -> Any:
+    """Remove keys without a value, also in lists and tables: TOML has no null."""
     if isinstance(value, dict):
-        return {key: _known(item) for key, item in value.items() if item is not None}
-    return [_known(item) for item in value] if isinstance(value, list) else value
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What a month costs: the teacher in the cloud, the student on a board. All prices are the user's."""
+"""Compare monthly costs of the teacher in the cloud and the student on a board, at the user's prices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ GIVEN = Provenance(Kind.GIVEN, "the recipe's [cost]")
 
 
 def running_cost_of(cost: CostConfig, devices: list[ReportDevice]) -> RunningCost | None:
-    """One machine for the teacher, one board for the student, both on for the same hours.
+    """Compute the cost of one machine for the teacher and one board for the student, on for equal hours.
 
     Args:
         cost: the recipe's [cost].
-        devices: of the report; a board that read its own power is believed before the recipe.
+        devices: of the report; measured board power takes precedence over the recipe.
 
     Returns:
-        None without prices. `saving_per_month` and `payback_months` are None when either side is not known or there
-        is nothing to gain.
+        None without prices. `saving_per_month` and `payback_months` are None when either cost is unknown or there
+        is no saving.
     """
     if not cost.prices:
         return None
@@ -68,7 +68,7 @@ def _student(cost: CostConfig, devices: list[ReportDevice]) -> CostSide:
 
 
 def _power(cost: CostConfig, devices: list[ReportDevice]) -> tuple[float | None, Provenance]:
-    """Watts of the whole board, and who says so."""
+    """Return the power of the whole board in watts and its provenance."""
     for device in devices:
         rail = device.power.input_rail
         if rail and not is_stand_in(device):

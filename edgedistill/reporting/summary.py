@@ -1,4 +1,4 @@
-"""The short table at the end of a run."""
+"""Format the short table at the end of a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ WIDTH = 100  # columns
 
 
 def summary_table(report: ReportRecord) -> str:
-    """Plain text, at most WIDTH columns: what came out, each figure with where it comes from."""
+    """Format the results as plain text of at most WIDTH columns, each figure with its provenance."""
     gain = report.gain
     metric, retained = words(report.metric), report.retention_fraction
     facts = [
         (
             "retention",
-            "unknown: the teacher has none right"
+            "unknown: the teacher classifies no image correctly"
             if retained is None
             else f"{retained:.1%} of the teacher's {metric} (measured)",
         ),
@@ -116,7 +116,7 @@ def _ladder(report: ReportRecord) -> str:
 
 
 def _hosts(report: ReportRecord) -> list[tuple[str, str]]:
-    """A row for each host; the teacher was timed on this computer alone."""
+    """Return a row for each host; the teacher is timed on this computer only."""
     if not report.devices:
         return [("speed", "unknown: nothing was timed, deploy.hosts is empty")]
     rows = []
@@ -130,7 +130,7 @@ def _hosts(report: ReportRecord) -> list[tuple[str, str]]:
 
 
 def _on_target(report: ReportRecord) -> list[tuple[str, str]]:
-    """What is known of the board where none was timed: the rows of the hosts have the others."""
+    """Return the published or predicted speed on the board when no board was timed; `_hosts` has timed boards."""
     speed, title = target_speed(report), report.target.title
     if speed.kind == "measured":
         return []

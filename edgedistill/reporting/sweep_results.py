@@ -1,4 +1,4 @@
-"""The students of a run's sweep beside the run's own: what each costs, and what it is worth."""
+"""Compare the students of a run's sweep with the run's own student: cost and accuracy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high")
 
 
 def load_sweep(run_dir: Path) -> SweepRecord | None:
-    """sweep.json of a run folder; None where there was no sweep.
+    """Read sweep.json of a run folder; None without a sweep.
 
     Raises:
         RunFolderError: it is damaged.
@@ -33,26 +33,25 @@ def load_sweep(run_dir: Path) -> SweepRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"{file} is no sweep ({error}); remove it, and run the sweep again") from None
-    return SweepRecord.from_json(values, f"{file} is no sweep; remove it, and run the sweep again")
+        raise RunFolderError(f"{file} is not a sweep ({error}); remove it and run the sweep again") from None
+    return SweepRecord.from_json(values, f"{file} is not a sweep; remove it and run the sweep again")
 
 
 def swept_of(
     sweep: SweepRecord | None, artifacts: dict[str, str], stages: StageRecords, recipe: Recipe
 ) -> Swept | None:
-    """Every trial, and the run's own student, by accuracy and cost; None without a sweep.
+    """Return every trial and the run's own student with accuracy and cost; None without a sweep.
 
-    The cost is the predicted time on the target where that is predicted for all of them, else their
-    parameters. The user's own measurements have no say: equal runs give equal reports everywhere.
+    The cost is the predicted time on the target if all students have a prediction, else the number of
+    parameters. The user's own measurements are ignored, so that equal runs give equal reports.
 
     Args:
         sweep: sweep.json.
-        artifacts: `sweep.artifacts_of` the run: what the trials must have been taught by.
+        artifacts: `sweep.artifacts_of` the run; the trials must have the same teacher and data.
         stages: those before `report`.
 
     Returns:
-        The students best first. A time is None when it is not predicted.
-
+        The students, best first. A time is None when it is not predicted.
     """
     if sweep is None:
         return None
@@ -115,7 +114,7 @@ def _own(distilled: DistillRecord, metric: str) -> dict[str, Any]:
 
 
 def _predicted(model: str, classes: int, recipe: Recipe) -> Prediction | str:
-    """By its name, or why not."""
+    """Predict a student by its name, or return why there is no prediction."""
     target = recipe.target
     try:
         return predict(model, target.device, target.precision, recipe.data.image_px, classes, NOTHING)

@@ -1,4 +1,4 @@
-"""How fast the student is on the board it is for: measured there, else published by others, else predicted."""
+"""Find the student's speed on its target board: measured there, else published by others, else predicted."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class TargetSpeed:
-    """The best that is known.
+    """The best available figure.
 
     Attributes:
         figures: one for each board, source or prediction; empty when `kind` is "unknown".
         extrapolated: a prediction whose interval may not hold.
-        reason: why nobody else's measurement is given, "" when one is.
+        reason: why there is no published measurement, "" when there is one.
     """
 
     kind: Literal["measured", "published", "predicted", "unknown"]
@@ -45,12 +45,13 @@ class TargetSpeed:
 
 
 def boards_of(report: ReportFigures) -> list[ReportDevice]:
-    """The devices of a report that are the board itself and no stand-in."""
+    """Return the devices of a report that are boards, not stand-ins."""
     return [device for device in report.devices if not is_stand_in(device)]
 
 
 def target_speed(report: ReportFigures) -> TargetSpeed:
-    """
+    """Return measured, published or predicted speed on the target board, the first that exists.
+
     Args:
         report: with `devices`, `published`, `predicted`.
     """

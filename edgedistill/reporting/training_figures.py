@@ -1,4 +1,4 @@
-"""Pictures of how the networks learnt."""
+"""Draw the training curves of the networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgedistill.reporting.chart import NETS, STYLED, TERMS, new_figure, svg_of
 
 @STYLED
 def curves_figure(report: ReportRecord) -> Markup:
-    """The recipe's metric on the validation images after each epoch."""
+    """Draw the recipe's metric on the validation images after each epoch."""
     metric = report.metric
     figure, axes = new_figure(2.9)
     for name, (colour, marker) in NETS.items():
@@ -35,7 +35,7 @@ def curves_figure(report: ReportRecord) -> Markup:
 
 @STYLED
 def terms_figure(report: ReportRecord) -> Markup | None:
-    """Each loss term of the student's training, unweighted; None when it has no history."""
+    """Draw each unweighted loss term of the student's training; None without a history."""
     history = report.histories.student
     if not history:
         return None

@@ -1,4 +1,4 @@
-"""What the recipe asked for against what was found, and what nobody measured."""
+"""Compare the measured figures with the recipe's limits, and list what was not measured."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _LIMITS = {
 
 
 def verdict_of(report: ReportFigures, teacher: TeacherRecord, gates: dict[str, float]) -> Verdict:
-    """The recipe's own budget, a row for each figure that it limits.
+    """Check the recipe's budget: one row for each figure that it limits.
 
-    Only what was measured on a board answers for the board: neither this computer nor a published
-    figure of other weights does.
+    Only measurements on the board count for the limits of the board; figures of this computer and
+    published figures of other weights do not.
 
     Args:
         report: with `target`, `devices`, `int8_gate`, `retention_fraction`.
@@ -43,7 +43,7 @@ def verdict_of(report: ReportFigures, teacher: TeacherRecord, gates: dict[str, f
         return Verdict(
             outcome=None,
             rows=[],
-            sentence=f"The recipe sets no limit to hold this against; it may set {', '.join(_LIMITS)}.",
+            sentence=f"The recipe sets no limits; it can set {', '.join(_LIMITS)}.",
         )
     outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
     count = f"{outcomes.count(MET)} of {len(rows)} limits of the recipe are met"
@@ -56,7 +56,7 @@ def verdict_of(report: ReportFigures, teacher: TeacherRecord, gates: dict[str, f
 
 
 def absent_of(report: ReportFigures) -> list[Absent]:
-    """What a reader may look for and nobody measured: rows of what and why."""
+    """List the figures that were not measured and why."""
     boards = boards_of(report)
     title, rows = report.target.title, []
     if not boards:
@@ -146,7 +146,7 @@ def _on_boards(report: ReportFigures) -> list[VerdictRow]:
 
 
 def _instead(report: ReportFigures) -> str:
-    """What there is in place of a board's own figure."""
+    """Describe the figure that is available instead of a measurement on the board."""
     speed = target_speed(report)
     if speed.kind == "predicted":
         (figure,) = speed.figures

@@ -53,8 +53,8 @@ def test_good_figures_raise_nothing():
         (("teacher", net(0.95, 2e7, error=0.3)), {}, "poorly calibrated"),
         (("teacher", net(0.95, 2e7, recall=0.3)), {}, "recall of b: 0.30"),
         (("teacher", net(0.95, 2e8)), {}, "distill.method=progressive"),
-        (("distill", {**net(0.9), "teacher_top_probability": 0.999}), {}, "as hard as the labels"),
-        (("distill", {**net(0.9), "teacher_top_probability": 0.51}), {}, "say little"),
+        (("distill", {**net(0.9), "teacher_top_probability": 0.999}), {}, "almost hard labels"),
+        (("distill", {**net(0.9), "teacher_top_probability": 0.51}), {}, "carry little information"),
         (("distill", net(0.9)), {"feature_weight": 0.8}, "distill.feature_weight=0.08"),
     ],
 )

@@ -79,10 +79,10 @@ def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
     ("content", "said"),
     [
         (None, "finish the run"),
-        ("{", "is no report"),
+        ("{", "is not a report"),
         ('{"version": 1}', "report of version 1"),
         ("[]", "report of version None"),
-        ('{"version": 2}', "report.json, which `edgedistill report RECIPE.toml` makes anew: lacks the key 'teacher'"),
+        ('{"version": 2}', "report.json, which `edgedistill report RECIPE.toml` makes again: lacks the key 'teacher'"),
     ],
 )
 def test_what_is_no_report_is_refused(tmp_path, content, said):

@@ -87,7 +87,7 @@ def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
 def test_a_damaged_sweep_is_one_line(tmp_path, content):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text(content)
-    with pytest.raises(RunFolderError, match="is no sweep.*run the sweep again") as refused:
+    with pytest.raises(RunFolderError, match="is not a sweep.*run the sweep again") as refused:
         load_sweep(tmp_path)
     assert_terminal_safe(str(refused.value), lines=0)
     (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(OLD_SWEEP))
