@@ -1,8 +1,8 @@
-"""The system's own OpenSSH: whatever `ssh HOST` does in the user's shell, it does here.
+"""Run commands and copy files over the system's OpenSSH, which acts as `ssh HOST` does in the user's shell.
 
-Their config, agent, jump hosts and known hosts are theirs to set; host keys are never waved
-through. One connection is opened and all commands and copies go through it (ControlMaster); where
-that cannot be, each opens its own. Agent, X11 and port forwarding are off: a board gets none of them.
+The user's configuration, agent, jump hosts and known hosts apply; host keys are always checked. All
+commands and copies share one connection (ControlMaster); if sharing is not possible, each opens its own.
+Agent, X11 and port forwarding are disabled.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import BoardError, SshError
 
 CONNECT_TIMEOUT_S, LOGIN_TIMEOUT_S = 15, 60
-ALIVE_INTERVAL_S, ALIVE_COUNT = 5, 3  # a board that lost its power is noticed after their product
-LOST = 255  # ssh's own exit code: no connection, or one that ended
+ALIVE_INTERVAL_S, ALIVE_COUNT = 5, 3  # a board without power is noticed after their product
+LOST = 255  # exit code of ssh for a failed or broken connection
 _LONGEST_FOLDER = 45  # of a socket's 107 characters, ssh takes 40 for %C and 17 while it makes it
-# Port and address belong into ~/.ssh/config: sftp reads "host:..." as a path.
+# Ports belong into ~/.ssh/config: sftp reads "host:..." as a path.
 HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,200}\Z")
 PLAIN_PATH = re.compile(r"(?!-)(?!.*//)[A-Za-z0-9_.+=@/-]{1,200}\Z")
 
@@ -38,9 +38,9 @@ class Upload:
     """One file of a copy.
 
     Attributes:
-        name: relative to both folders, of a manifest's characters.
-        bytes: what it has here.
-        have: what lies there already and is its beginning.
+        name: path relative to both folders, in a manifest's character set.
+        bytes: size here.
+        have: bytes that the board already has, from the start of the file.
     """
 
     name: str
@@ -49,20 +49,20 @@ class Upload:
 
 
 class Connection:
-    """`with Connection(host) as board: board.run([...])`. Entering connects, leaving hangs up.
+    """`with Connection(host) as board: board.run([...])`. Entering connects, leaving disconnects.
 
     Args:
-        host: any word that `ssh` accepts: a name of ~/.ssh/config, user@address.
-        ssh_config: instead of the user's own, `ssh -F`.
+        host: any name that `ssh` accepts: a host of ~/.ssh/config, or user@address.
+        ssh_config: replaces the user's configuration (`ssh -F`).
 
     Raises:
-        SshError: on entering: why there is no connection, and what to do.
+        SshError: on entering, with the reason for the failed connection and what to do.
     """
 
     def __init__(self, host: str, ssh_config: Path | None = None):
         if not HOST.match(host):
             raise SshError(
-                f"{clean(host)!r} is no host for ssh: expected letters, digits, and . _ @ -; give "
+                f"{clean(host)!r} is not a valid host for ssh: expected letters, digits, and . _ @ -; give "
                 "ports, IPv6 addresses and jump hosts a name in ~/.ssh/config"
             )
         self.name = host
@@ -91,10 +91,10 @@ class Connection:
         self._folder = None
 
     def run(self, words: Sequence[str], say: Say | None = None, timeout_s: float | None = None) -> Answer:
-        """Run a command there; each word arrives as one argument, whatever it holds.
+        """Run a command on the board; each word arrives as one argument, whatever its characters.
 
         Raises:
-            SshError: the connection ended, or the command was killed there.
+            SshError: the connection ended, or the command was killed on the board.
             BoardError: see `ask`.
         """
         answer = self._ssh([], [command_line(words)], say, timeout_s)
@@ -102,16 +102,16 @@ class Connection:
         return answer
 
     def put(self, folder: Path, uploads: Sequence[Upload], there: str, sent: Sent | None = None) -> None:
-        """Copy files by sftp; those that lie there in part are gone on with.
+        """Copy files by sftp; resume those that are partly copied.
 
         Args:
-            folder: here.
-            there: the folder on the board, made with those below it; relative to the login's home.
-            sent: told after each file, and now and then within a large one.
+            folder: source folder on this computer.
+            there: folder on the board, relative to the login's home; created with its subfolders.
+            sent: called with the bytes so far, after each file and at intervals within a large one.
 
         Raises:
             SshError: the connection ended.
-            BoardError: the board does not take a file.
+            BoardError: the board rejects a file.
         """
         total = sum(upload.have for upload in uploads)
         sizes = {upload.name: upload.bytes - upload.have for upload in uploads}
@@ -124,7 +124,7 @@ class Connection:
                 sent(total)
 
         def look() -> None:
-            """How much of the file under way lies there; over the open connection that costs little."""
+            """Report how much of the current file the board has; cheap over the open connection."""
             name = next(iter(sizes), None)
             if sent is None or name is None or self._folder is None:
                 return
@@ -136,7 +136,7 @@ class Connection:
 
         batch = (
             "\n".join(_batch(uploads, there)) + "\npwd\n"
-        )  # a last line, so that sftp has echoed every put before it
+        )  # a last command, so that sftp has echoed every put before it
         command = ["sftp", *self._options(), "-q", "-b", "-", "--", self.name]
         answer = ask(command, say, batch.encode("ascii"), tick=look, cwd=folder, env=_environment())
         self._check_connected(answer)
@@ -145,7 +145,7 @@ class Connection:
             reason = denied[0] if denied else answer.error or "sftp gave no message"
             raise BoardError(
                 f"{self.name}: the copy failed: {reason}; is the disk there full or read-only, or the "
-                "folder another login's? A rerun resumes here"
+                "folder another login's? A rerun resumes the copy"
             )
 
     def _options(self) -> list[str]:
@@ -174,8 +174,8 @@ class Connection:
         return ask(words, say, timeout_s=timeout_s, env=_environment())
 
     def _open_master(self) -> None:
-        """Connect once for all commands, or find that each can connect for itself."""
-        flags = ["-oControlMaster=yes", "-oControlPersist=60", "-N", "-f"]  # first value wins
+        """Open one connection for all commands, or check that each command can connect by itself."""
+        flags = ["-oControlMaster=yes", "-oControlPersist=60", "-N", "-f"]  # the first value of an option applies
         words = ["ssh", *flags, *self._options(), "--", self.name]
         with tempfile.TemporaryFile() as output:  # a pipe would stay open as long as the connection
             try:
@@ -207,8 +207,8 @@ class Connection:
             reason = reason_of(self.name, answer.errors)
             raise SshError(
                 reason
-                or f"{self.name}: the connection ended, or the command was killed there "
-                f"({answer.error or 'nothing was said'}); run it again, it resumes there"
+                or f"{self.name}: the connection ended, or the command was killed on the board "
+                f"({answer.error or 'no message'}); run it again, it resumes there"
             )
         if answer.code < 0:
             raise SshError(f"{self.name}: ssh was stopped here by signal {-answer.code}; run it again")
@@ -218,12 +218,12 @@ class Connection:
 
 
 def reason_of(host: str, output: str) -> str | None:
-    """What ssh's words mean and what to do, in one line; None when they say nothing known."""
+    """Explain ssh's output and what to do in one line; None for unrecognised output."""
     text = output.lower()
     for words, line in _REASONS:
         if any(word in text for word in words):
             last = clean(output.strip().splitlines()[-1])
-            return f"{host}: " + line.format(host=shlex.quote(host), said=last)
+            return f"{host}: " + line.format(host=shlex.quote(host), message=last)
     return None
 
 
@@ -231,45 +231,48 @@ _REASONS = (
     (
         ("remote host identification has changed", "host key for"),
         "its host key is NOT the one that is known here, and nothing was sent: another machine answers, or the "
-        "board was flashed anew; if you know it was, remove the old key (ssh-keygen -R with the name that ssh "
+        "board was reflashed; if you know it was, remove the old key (ssh-keygen -R with the name that ssh "
         "uses for it) and look at the new one: ssh {host}",
     ),
     (
         ("host key verification failed", "no matching host key"),
-        "its host key is not known here; look at it and accept it once: ssh {host} ({said})",
+        "its host key is not known here; look at it and accept it once: ssh {host} ({message})",
     ),
     (
         ("permission denied", "too many authentication failures"),
         "it refuses this login; `ssh {host}` must work without a password: ssh-copy-id {host}, or load your "
-        "key into ssh-agent ({said})",
+        "key into ssh-agent ({message})",
     ),
     (
         ("could not resolve hostname", "name or service not known"),
-        "no such host name; is it in ~/.ssh/config or on this network? ({said})",
+        "no such host name; is it in ~/.ssh/config or on this network? ({message})",
     ),
-    (("connection refused",), "nobody listens there; is the board up, is its sshd on, is the port right? ({said})"),
+    (
+        ("connection refused",),
+        "nothing listens on its port; is the board up, is its sshd on, is the port right? ({message})",
+    ),
     (
         ("produces no output for non-interactive", "received message too long"),
         "its login shell prints something, which spoils every copy; in ~/.bashrc there, nothing may print before "
-        "the line that ends non-interactive shells ({said})",
+        "the line that ends non-interactive shells ({message})",
     ),
     (
         ("timed out", "timeout", "no route to host", "network is unreachable"),
-        "no answer; is the board on and on this network? ({said})",
+        "no answer; is the board on and on this network? ({message})",
     ),
     (
         ("bad configuration option", "can't open user config file", "bad owner or permissions on"),
-        "ssh does not take its configuration: {said}",
+        "ssh rejects its configuration: {message}",
     ),
 )
 
 
 def command_line(words: Sequence[str]) -> str:
-    """What sshd hands to the login's shell there, whichever that is, so that each word arrives as it is.
+    """Quote words for the login shell on the board, whichever it is, so that each arrives unchanged.
 
-    Within single quotes sh, bash, zsh, csh, tcsh and fish agree on all but four characters: csh expands
-    `!` and ends a line where it ends, fish reads `\\` and `\'`. Words with one of them, and what is not
-    ASCII, go in octal, and a POSIX sh that is started there makes words of it.
+    Within single quotes sh, bash, zsh, csh, tcsh and fish differ in four characters only: csh expands `!`
+    and ends the word at a line break, fish interprets `\\` and `\'`. Words with one of them, or with
+    characters outside ASCII, are sent in octal and decoded by a POSIX sh on the board.
     """
     if not any(_SHELLS_DIFFER.search(word) for word in words):
         return " ".join(f"'{word}'" for word in words)
@@ -281,14 +284,14 @@ def command_line(words: Sequence[str]) -> str:
 
 
 _SHELLS_DIFFER = re.compile(r"[^ -~]|[!'\\]")
-# "x" guards a line break at the end of a word, which $( ) would take.
+# "x" protects a line break at the end of a word, which $( ) would strip.
 _FROM_OCTAL = (
     'n=$#; while [ $n -gt 0 ]; do w=$(printf %bx "$1"); shift; set -- "$@" "${w%x}"; n=$((n - 1)); done; exec "$@"'
 )
 
 
 def _batch(uploads: Sequence[Upload], there: str) -> list[str]:
-    """Lines for `sftp -b`. Nothing is quoted: no name has a character that sftp would read."""
+    """Return the lines for `sftp -b`, unquoted: no name has a character that is special to sftp."""
     for name in [there, *(upload.name for upload in uploads)]:
         if not PLAIN_PATH.match(name):
             raise BoardError(f"{clean(name)!r}: expected a path of letters, digits and . _ + = @ - /")
@@ -303,7 +306,7 @@ def _batch(uploads: Sequence[Upload], there: str) -> list[str]:
 
 
 def _private_folder() -> Path:
-    """For the socket: ours alone, with a short name."""
+    """Make a private folder for the socket, with a short path."""
     for place in (os.environ.get("XDG_RUNTIME_DIR"), None, "/tmp"):  # noqa: S108 - mkdtemp makes a new folder in it, mode 0700
         if place is None or os.path.isabs(place) and os.access(place, os.W_OK | os.X_OK):
             folder = Path(tempfile.mkdtemp(prefix="edgedistill-", dir=place)).absolute()  # 0700
@@ -314,5 +317,5 @@ def _private_folder() -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Messages in English, so that they can be told apart; no window that asks for a password."""
+    """Set English messages, which `reason_of` recognises, and no graphical password prompt."""
     return child_environment(LC_ALL="C", SSH_ASKPASS_REQUIRE="never")

@@ -78,7 +78,7 @@ def test_build_writes_no_folder_that_is_not_the_bundles(tmp_path, value):
         environment["HOME"] = NO_HOMES[value]
     code, error = run(bundle, environment, "build")
     assert code == 0, error
-    assert "the timing cache was not kept" in error
+    assert "the timing cache was not stored" in error
     assert set(os.listdir(bundle)) == before
     code, error = run(bundle, environment, "verify")  # the bundle is still the signed one
     assert code == 0, error

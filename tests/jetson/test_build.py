@@ -126,9 +126,9 @@ FAILURES = [
     ({"hangs": True}, "no engine within 1 s (exit code 124)"),
     (
         {"parser_error": "No importer registered for op: HardSwish"},
-        "model.onnx (1 complaints): No importer registered for op: HardSwish",
+        "model.onnx (1 errors): No importer registered for op: HardSwish",
     ),
-    ({"disk_full": True}, "nothing can be written there any more; is the disk full?"),
+    ({"disk_full": True}, "cannot be written to; is the disk full?"),
     ({"sm": 89}, "this bundle is for sm_87 and this GPU is sm_89"),
 ]
 

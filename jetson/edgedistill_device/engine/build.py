@@ -1,4 +1,4 @@
-"""Build the engine on this board: checks, a child under a memory guard, one rename at the end."""
+"""Build the engine on this board: checks, a child process under a memory guard, an atomic rename."""
 
 import contextlib
 import json
@@ -27,29 +27,29 @@ from edgedistill_device.errors import BuildError, EngineError
 from edgedistill_device.json_text import json_text
 from edgedistill_device.lock import held
 
-# time.monotonic everywhere: a Nano has no clock of its own and jumps when it finds a time server.
+# time.monotonic everywhere: a Nano has no battery-backed clock, so its time jumps at the first NTP sync.
 _LOOK_S, _SUPPLY_S, _TALK_S = 0.1, 1.0, 15.0
 _TIMED_OUT = 124
 
 
 def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/"):
-    """Build, retried smaller when memory runs out; the engine before stays until the end.
+    """Build, retrying with less memory when it runs out; the previous engine stays until the end.
 
-    While another build works in this bundle it is waited for, and its engine is taken.
+    If another build of this bundle is running, wait for it and use its engine.
 
     Args:
         folder: the bundle.
-        manifest: Manifest, just read: its hashes were compared with the files.
+        manifest: Manifest, freshly read, with its hashes checked against the files.
         compiler: Python module of TensorRT; `tensorrt_rtx` compiles without a GPU.
-        workspace_mib: scratch memory of the first attempt; None: from what is free.
-        timeout_s: of all attempts together, and of the wait before.
-        root: where /sys hangs.
+        workspace_mib: scratch memory of the first attempt; None: chosen from the free memory.
+        timeout_s: for all attempts together, including the wait before them.
+        root: folder that holds /sys.
 
     Returns:
         The sidecar, see engine_file.KEYS.
 
     Raises:
-        BuildError: what stopped it and what to do.
+        BuildError: with the cause and what to do.
     """
     folder, deadline = os.path.abspath(str(folder)), time.monotonic() + timeout_s
     before = _engine_in_force(folder, manifest)
@@ -58,16 +58,16 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
         with _alone(folder, deadline) as waited:
             sidecar = _engine_in_force(folder, manifest) if waited and workspace_mib is None else None
             if sidecar not in (None, before) and sidecar["compiler"] == compiler:
-                _say("the engine of the other build is taken")
+                _say("using the engine of the other build")
                 return sidecar
             return _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root)
     except (IOError, OSError) as error:
-        raise BuildError("the engine cannot be kept: %s" % (error,))
+        raise BuildError("the engine cannot be stored: %s" % (error,))
 
 
 @contextlib.contextmanager
 def _alone(folder, deadline):
-    """The lock of the one build in this bundle; gives whether another one was waited for."""
+    """Hold the lock of this bundle's build; yield whether another build held it before."""
     busy = BuildError("this bundle is locked by another build; wait for it to end")
     last_said_at, waited = time.monotonic() - _TALK_S, False
     with contextlib.ExitStack() as stack:
@@ -87,7 +87,7 @@ def _alone(folder, deadline):
 
 
 def _engine_in_force(folder, manifest):
-    """The sidecar of a whole engine of this bundle's model, or None."""
+    """Return the sidecar of a complete engine of this bundle's model, or None."""
     try:
         return engine_file.read_engine(folder, manifest)[0]
     except EngineError:
@@ -95,7 +95,7 @@ def _engine_in_force(folder, manifest):
 
 
 def _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root):
-    """What is free is looked at with the lock held: another build has given its memory back by then."""
+    """Plan the attempts under the lock, when another build has released its memory, and build."""
     stage = os.path.join(folder, "work", "build")
     memory = memory_mib()
     planned = attempts(memory, workspace_mib, manifest.memory_budget_mib)
@@ -118,7 +118,7 @@ def _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, suppl
     left, tried = list(planned), []  # of tried: (Attempt, Ending)
     while left:
         attempt = left.pop(0)
-        shutil.rmtree(spec["stage"], ignore_errors=True)  # of a build that was killed
+        shutil.rmtree(spec["stage"], ignore_errors=True)  # left by a killed build
         os.makedirs(spec["stage"])
         _say(
             "attempt %d of %d: workspace %d MiB, %s cuBLAS and cuDNN"
@@ -142,9 +142,9 @@ def _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, suppl
 
 
 def _next(tried, left, memory, budget_mib):
-    """The attempts that are worth their minutes after how the last one ended."""
+    """Return the remaining attempts that are worth trying after the last one ended."""
     kinds = [end.kind for _, end in tried]
-    if kinds[-1] == NO_KERNEL:  # less would find none either
+    if kinds[-1] == NO_KERNEL:  # less workspace would not find one either
         ran_out = [attempt for attempt, end in tried if end.kind == MEMORY]
         more = with_more(tried[-1][0], ran_out, memory, budget_mib) if kinds.count(NO_KERNEL) == 1 else None
         return [more] if more else []
@@ -164,17 +164,17 @@ def _spec(folder, stage, manifest, compiler):
 
 
 def _run(spec, deadline, timeout_s, supply):
-    """(exit code, memory, Heard): the child's end, what the system had least meanwhile, what it said.
+    """Run the child; return (exit code, memory of the system meanwhile, Heard with its lines).
 
     Raises:
-        BuildError: it took too long, and was killed.
+        BuildError: the child took too long and was killed.
     """
     path = os.path.join(spec["stage"], "spec.json")
     with open(path, "w", encoding="utf-8") as file:
         file.write(json_text(spec))
     before = least = memory_mib()["available"]
     started = last_said_at = last_look_at = time.monotonic()
-    # In this package's own folder, so that no other package of its name is found first.
+    # The working folder is that of this package, so that no other package of its name is imported.
     child = subprocess.Popen(
         [sys.executable, "-m", "edgedistill_device.engine.build_child", path],
         stdin=subprocess.DEVNULL,
@@ -208,7 +208,7 @@ def _run(spec, deadline, timeout_s, supply):
 
 
 def _result(stage):
-    """What the child wrote, or {}."""
+    """Return what the child wrote, or {}."""
     try:
         with open(os.path.join(stage, build_child.RESULT), encoding="utf-8") as file:
             return json.load(file)
@@ -219,7 +219,7 @@ def _result(stage):
 def _keep(spec, manifest, result, code, memory, ended, warnings):
     folder, stage = spec["bundle"], spec["stage"]
     if code == build_child.NO_DISK:
-        raise BuildError("%s: nothing can be written there any more; is the disk full?" % (stage,))
+        raise BuildError("%s: cannot be written to; is the disk full?" % (stage,))
     if code or not result or "error" in result:
         raise BuildError(result.get("error", "the build ended with exit code %d" % (code,)))
     if manifest.files[result["onnx"]].sha256 != result["onnx_sha256"]:
@@ -233,20 +233,20 @@ def _keep(spec, manifest, result, code, memory, ended, warnings):
 
 
 def _keep_timing_cache(staged, path):
-    """Beside, then renamed; a board that cannot keep it only builds more slowly next time."""
+    """Copy beside and rename. Without a stored cache the next build is only slower."""
     if path is None:
-        _say("warning: the timing cache was not kept: this user has no home folder; set XDG_CACHE_HOME")
+        _say("warning: the timing cache was not stored: this user has no home folder; set XDG_CACHE_HOME")
         return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         shutil.copyfile(staged, path + ".tmp")
         os.replace(path + ".tmp", path)
     except (IOError, OSError) as error:
-        _say("warning: the timing cache was not kept: %s" % (error,))
+        _say("warning: the timing cache was not stored: %s" % (error,))
 
 
 def _cache_folder():
-    """Of this board, not of the bundle: the next bundle builds faster. None where the user has no home."""
+    """Return the cache folder, shared by all bundles of this board; None if the user has no home folder."""
     caches = user_folder("XDG_CACHE_HOME", ".cache")
     return os.path.join(caches, "edgedistill", "timing") if caches else None
 

@@ -1,8 +1,8 @@
-"""The build itself, in a process that may be killed: python3 -m edgedistill_device.engine.build_child SPEC.json
+"""Build in a process that may be killed: python3 -m edgedistill_device.engine.build_child SPEC.json
 
-What it finds is written to `result.json` in the spec's stage folder; exit code 0, or 1 with the
-reason in there, OUT_OF_MEMORY when TensorRT said so, NO_DISK when nothing could be written. A kill
-writes nothing.
+The result is written to `result.json` in the spec's stage folder. The exit code is 0, 1 with the error
+in that file, OUT_OF_MEMORY if TensorRT reports it, or NO_DISK if nothing could be written. A killed
+process writes nothing.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ def main(argv):
         result, code = {"error": "out of memory: %s" % (error,)}, OUT_OF_MEMORY
     except (JetsonError, IOError, OSError) as error:
         result, code = {"error": str(error)}, 1
-    except Exception as error:  # what TensorRT raises through pybind is not documented
+    except Exception as error:  # the exceptions of TensorRT through pybind are not documented
         traceback.print_exc()
         message = " ".join(str(error).split())[:300]
         result, code = {"error": "%s: %s" % (type(error).__name__, message)}, 1
@@ -49,7 +49,7 @@ def main(argv):
 
 
 def build_engine(spec):
-    """One attempt.
+    """Make one attempt.
 
     Args:
         spec: bundle, stage and cache_folder (paths), compiler (module name), board, requested,
@@ -57,7 +57,7 @@ def build_engine(spec):
             (of power.timing_conditions).
 
     Returns:
-        What the sidecar says of the build, JSON-able. The engine lies in the stage folder.
+        The sidecar's record of the build, JSON-serialisable. The engine is in the stage folder.
     """
     trt = trt_api.load(spec["compiler"])
     log = trt_api.make_log(trt)
@@ -84,7 +84,7 @@ def build_engine(spec):
     try:
         engine = trt_api.serialized_engine(builder, network, config, log)
     finally:
-        if ranges is not None and ranges.asked:  # says more than what TensorRT then says
+        if ranges is not None and ranges.asked:  # more specific than TensorRT's error
             raise BuildError(
                 "TensorRT %s did not take the calibration cache made from calibration.json; bundle "
                 'again with target.precision = "fp16"' % (features["tensorrt"],)
@@ -130,7 +130,7 @@ def _configure(trt, config, spec, choice):
 
 
 def _device(spec):
-    """sm, cuda and by; TensorRT for RTX compiles for the manifest's board without a GPU."""
+    """Return sm, cuda and by; TensorRT for RTX compiles for the manifest's board without a GPU."""
     try:
         here = cuda_memory.find_device().facts()
     except BackendError:
@@ -146,7 +146,7 @@ def _device(spec):
 
 
 def _release_warnings(spec, version):
-    """The manifest names the release whose parser the ONNX file was checked for, like 8.2."""
+    """Warn if this is not the release, like 8.2, that the ONNX file was checked for."""
     expected = spec["target_tensorrt"]
     if not expected or version.split(".")[:2] == expected.split("."):
         return []
@@ -159,7 +159,7 @@ def _calibration(path, version):
 
 
 def _layers(trt, log, stage):
-    """Prove that the engine loads, and count its layers' precisions."""
+    """Check that the engine loads, and count the precisions of its layers."""
     with open(os.path.join(stage, ENGINE), "rb") as file:
         runtime, engine = trt_api.load_engine(trt, log, file.read())
     counts = precision.layer_counts(trt_api.layers_text(trt, engine))
@@ -168,7 +168,7 @@ def _layers(trt, log, stage):
 
 
 def _timing_cache_path(spec, here, version):
-    """One cache for all that a kernel's time depends on and that TensorRT itself does not check."""
+    """Name the cache after all that a kernel's time depends on and that TensorRT does not check."""
     if spec["cache_folder"] is None:
         return None
     words = "%s-sm%d-%s-%s-cuda%s-%s-avg%d" % (
@@ -190,7 +190,7 @@ def _bytes_of(path):
     try:
         with open(path, "rb") as file:
             return file.read()
-    except (IOError, OSError):  # none yet
+    except (IOError, OSError):  # there is no cache yet
         return b""
 
 
@@ -207,15 +207,15 @@ def _say(text):
 
 
 def _be_killed_first():
-    """When memory runs out the kernel takes this process, and never the one that started it."""
+    """Make the kernel's OOM killer choose this process before the one that started it."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("1000")
     except (IOError, OSError):
-        pass  # a container may forbid it; then the kernel's own choice stands
+        pass  # a container may forbid it; then the kernel chooses
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan that eats the board's memory
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # no orphan that holds the board's memory
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How an attempt to build ended, which decides what is tried next; and the last line when nothing helped."""
+"""Classify how a build attempt ended, which decides the next one, and explain when all failed."""
 
 import signal
 from typing import NamedTuple, Optional
@@ -9,8 +9,8 @@ from edgedistill_device.engine.build_log import found_no_kernel, memory_line
 from edgedistill_device.errors import BuildError
 
 DONE, MEMORY, NO_KERNEL, CRASH, OTHER = "done", "memory", "no kernel", "crash", "other"
-# A null pointer after an allocation that nobody checked, or a page that could not be had: a smaller
-# workspace cured such a one (Megvii-BaseDetection/YOLOX issue 496). They may be anything else, too.
+# A null pointer after an unchecked failed allocation, or a page that could not be mapped: a smaller
+# workspace fixed such a crash (Megvii-BaseDetection/YOLOX issue 496). Other causes are possible.
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS)
 _ROOM = "stop the desktop (sudo systemctl isolate multi-user.target), close other programs"
 
@@ -18,18 +18,18 @@ Ending = NamedTuple("Ending", [("kind", str), ("line", Optional[str])])  # line:
 
 
 def ending(code, result, heard):
-    """What became of a child.
+    """Classify the end of a child process.
 
     Args:
-        code: of subprocess, negative for a signal; 128 + signal, as shells have it, is the same.
-        result: what the child wrote, or {}.
+        code: exit code from subprocess, negative for a signal; 128 + signal, as in shells, means the same.
+        result: content of the child's result file, or {}.
         heard: build_log.Heard.
 
     Returns:
-        Ending. SIGKILL that is not ours is the kernel's OOM killer.
+        Ending. SIGKILL from outside is the kernel's OOM killer.
 
     Raises:
-        BuildError: it died of a signal that no other attempt mends.
+        BuildError: it died of a signal that another attempt cannot avoid.
     """
     number = -code if code < 0 else code - 128
     number = number if number in [member.value for member in signal.Signals] else 0
@@ -56,7 +56,7 @@ def ending(code, result, heard):
 
 
 def gave_up(tried):
-    """The line that says why no attempt gave an engine, and what helps.
+    """Return the line that says why no attempt gave an engine and what to do.
 
     Args:
         tried: [(Attempt, Ending)], the last one last.

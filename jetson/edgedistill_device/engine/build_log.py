@@ -1,15 +1,15 @@
-"""What TensorRT and the libraries below it say when no engine comes: memory, or no kernel that fits.
+"""Recognise why TensorRT and its libraries give no engine: out of memory, or no kernel for a layer.
 
-The lines and where they were reported: tests/jetson/samples/field/logs_oom.json and docs/build.md.
+The lines and their sources: tests/jetson/samples/field/logs_oom.json and docs/build.md.
 """
 
 import re
 import threading
 from collections import deque
 
-ERROR, WARNING = "tensorrt: [E] ", "tensorrt: [W] "  # how the child's logger begins its lines
+ERROR, WARNING = "tensorrt: [E] ", "tensorrt: [W] "  # prefixes of the child's log lines
 _MOST_LINES = 4000
-# Spellings are theirs: TensorRT 8 has "insuficient".
+# Spelled as the libraries do: TensorRT 8 has "insuficient".
 _NO_MEMORY = re.compile(
     r"out[ _]?of[ _]?(?:\w+ )?memory|memory (?:is )?exhausted|bad_alloc|MemoryAllocation\b|_STATUS_ALLOC_FAILED"
     r"|insuf+icient (?:\w+ )?memory(?! bandwidth)|\bmemory is insuf+icient"
@@ -21,29 +21,29 @@ _NO_MEMORY = re.compile(
     r"|CUDA (?:initialization )?(?:error|failure)(?: in [\w:<>~]+)?(?: with error)?:? ?2\b(?!\.?\d)",
     re.IGNORECASE,
 )
-# What those words also stand in: a kernel's own memory, the loader's, and advice that good builds print.
+# Other lines with those words: a kernel's memory, the loader's, and advice in successful builds.
 _NOT_THAT = re.compile(
     r"illegal memory access|shared memory|texture memory|workspace memory|static TLS block", re.IGNORECASE
 )
 _NO_KERNEL = re.compile(r"could not find any implementation for node", re.IGNORECASE)
-_NO_OBJECT = "factory function returned nullptr"  # pybind11's words when a constructor gave up
+_NO_OBJECT = "factory function returned nullptr"  # pybind11's message for a failed constructor
 
 
 def lacked_memory(messages):
-    """The first of these lines that says that memory ran out, or None."""
+    """Return the first line that reports exhausted memory, or None."""
     return next((m for m in messages if _NO_MEMORY.search(m) and not _NOT_THAT.search(m)), None)
 
 
 def found_no_kernel(messages):
-    """The first of these lines that says that a layer fits no kernel, or None."""
+    """Return the first line that reports a layer without a kernel, or None."""
     return next((m for m in messages if _NO_KERNEL.search(m)), None)
 
 
 def memory_line(errors, warnings, died=False):
-    """The line that shows that a build without an engine lacked memory, or None.
+    """Return the line that shows that a failed build lacked memory, or None.
 
-    Warnings of skipped tactics come in builds that succeed, too. They count where the errors name no
-    other cause: none at all, no kernel for a layer, an object that was not made, a process that died.
+    Successful builds warn of skipped tactics, too. Warnings count if the errors name no other cause: no
+    errors, no kernel for a layer, an object that was not created, or a dead process.
     """
     line = lacked_memory(errors)
     silent = died or not errors or found_no_kernel(errors) or any(_NO_OBJECT in e for e in errors)
@@ -51,7 +51,7 @@ def memory_line(errors, warnings, died=False):
 
 
 class Heard(object):
-    """The lines of a child, shown as they come and kept: they are there when it has died."""
+    """Show the lines of a child as they come and store them, so that they outlive it."""
 
     def __init__(self, stream, show):
         """`stream` gives bytes; `show` takes text, whole lines."""
@@ -67,11 +67,11 @@ class Heard(object):
                 self._show(text + "\n")
 
     def end(self):
-        """Wait for the last lines of a child that has ended; a process of its own may hold them open."""
+        """Wait for the last lines of a child that has ended; a grandchild may still hold the pipe open."""
         self._thread.join(5)
 
     def errors(self):
-        """What TensorRT called an error, and what libraries wrote past it."""
+        """Return TensorRT's errors and the lines that libraries wrote directly."""
         return [
             line[len(ERROR) :] if line.startswith(ERROR) else line
             for line in list(self._lines)

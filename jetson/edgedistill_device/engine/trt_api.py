@@ -1,7 +1,7 @@
-"""TensorRT 8.2 to 11 behind one set of functions: the only file that knows what a release has.
+"""Wrap TensorRT 8.2 to 11 in one set of functions; no other file depends on differences of releases.
 
-What is there is asked with hasattr and never read from a version. The module (`trt`) is given, so
-importing this needs no TensorRT. Names and releases: the pybind sources of NVIDIA/TensorRT,
+Features are detected with hasattr, never from a version. The module (`trt`) is a parameter, so importing
+this file does not need TensorRT. Sources of names and releases: the pybind sources of NVIDIA/TensorRT,
 python/src at 8.2.1, 8.6.1, 10.3.0 and 11.0.
 """
 
@@ -16,16 +16,16 @@ from edgedistill_device.errors import BackendError, BuildError, DeviceMemoryErro
 
 MODULES = ("tensorrt", "tensorrt_rtx")
 EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
-# Not trt.nptype: that of 8.2 to 8.5 asks numpy for np.bool, which 1.24 took away.
+# Not trt.nptype: in 8.2 to 8.5 it uses np.bool, which numpy 1.24 removed.
 _NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "BOOL": np.bool_}
-TIMING_ITERATIONS = 8  # what trtexec takes; TensorRT's own default, 1, chooses by a single time
+TIMING_ITERATIONS = 8  # default of trtexec; TensorRT's default is 1, a single measurement
 
 
 def load(name="tensorrt"):
-    """TensorRT's Python module, one of MODULES.
+    """Import TensorRT's Python module, one of MODULES.
 
     Raises:
-        BackendError: it is not there, its libraries are not, or it is older than 8.2.
+        BackendError: it or its libraries are missing, or it is older than 8.2.
     """
     if name not in MODULES:
         raise BackendError("expected a compiler of %s, got %r" % (", ".join(MODULES), name))
@@ -33,7 +33,7 @@ def load(name="tensorrt"):
 
 
 def make_log(trt, talk=None):
-    """A logger that keeps `errors` and `warnings`, lists of text, and shows both on `talk`."""
+    """Make a logger that stores `errors` and `warnings`, lists of text, and writes both to `talk`."""
     severity = trt.ILogger.Severity
     grave = (severity.INTERNAL_ERROR, severity.ERROR)
 
@@ -54,11 +54,11 @@ def make_log(trt, talk=None):
 
 @contextmanager
 def _starting(trt, log):
-    """Around a constructor: where CUDA does not start, pybind11 gives a TypeError about a null pointer.
+    """Translate the TypeError about a null pointer that a constructor raises when CUDA does not start.
 
     Raises:
-        DeviceMemoryError: for want of memory (CUDA error 2).
-        BackendError: for another reason, which TensorRT's last line names.
+        DeviceMemoryError: memory is exhausted (CUDA error 2).
+        BackendError: another reason, given by TensorRT's last line.
     """
     try:
         yield
@@ -71,18 +71,18 @@ def _starting(trt, log):
 
 
 def make_builder(trt, log):
-    """TensorRT's builder; raises as `_starting`."""
+    """Make TensorRT's builder; raises as `_starting`."""
     with _starting(trt, log):
         return trt.Builder(log)
 
 
 def features(trt, builder):
-    """What this release and this GPU take, JSON-able.
+    """Return the features of this release and this GPU, JSON-serialisable.
 
     Returns:
-        tensorrt (its version), fp16_flag, int8_flag (precision by builder flag: gone in 11),
-        calibrator (a calibration cache is taken: gone in 11), fast_fp16, fast_int8 (what the
-        builder says of the GPU; None where it is no longer asked).
+        tensorrt (its version), fp16_flag, int8_flag (precision by builder flag: removed in 11),
+        calibrator (accepts a calibration cache: removed in 11), fast_fp16, fast_int8 (GPU support
+        as reported by the builder; None if the release does not report it).
     """
     return {
         "tensorrt": trt.__version__,
@@ -95,9 +95,9 @@ def features(trt, builder):
 
 
 def create_network(trt, builder):
-    """An empty network: explicit batch where that is a choice, typed by the file where that is."""
+    """Create an empty network: with explicit batch and strongly typed, where the release has these options."""
     flag, bits = trt.NetworkDefinitionCreationFlag, 0
-    if hasattr(flag, "EXPLICIT_BATCH"):  # must be set in 8, has no effect in 10, is gone in 11
+    if hasattr(flag, "EXPLICIT_BATCH"):  # required in 8, without effect in 10, removed in 11
         bits |= 1 << int(flag.EXPLICIT_BATCH)
     if hasattr(flag, "STRONGLY_TYPED") and not hasattr(trt.BuilderFlag, "FP16"):
         bits |= 1 << int(flag.STRONGLY_TYPED)
@@ -108,22 +108,22 @@ def parse(trt, network, log, path):
     """Read the ONNX file into the network; the returned parser must outlive it.
 
     Raises:
-        BuildError: the parser's first complaint.
+        BuildError: with the parser's first error.
     """
     parser = trt.OnnxParser(network, log)
     with open(path, "rb") as file:
         taken = parser.parse(file.read())
     if not taken or parser.num_errors:
-        complaints = [parser.get_error(number).desc() for number in range(parser.num_errors)]
+        errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise BuildError(
-            "TensorRT %s does not parse %s (%d complaints): %s"
-            % (trt.__version__, path, len(complaints), _one_line(complaints[0] if complaints else "no reason given"))
+            "TensorRT %s does not parse %s (%d errors): %s"
+            % (trt.__version__, path, len(errors), _one_line(errors[0] if errors else "no reason given"))
         )
     return parser
 
 
 def set_workspace(trt, config, size):
-    """Most bytes of scratch memory that one layer may use."""
+    """Set the maximum scratch memory of one layer, bytes."""
     if hasattr(config, "set_memory_pool_limit"):  # 8.4 and newer
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, size)
     else:
@@ -131,10 +131,10 @@ def set_workspace(trt, config, size):
 
 
 def set_precision(trt, config, executed):
-    """Allow the builder what `executed` (fp32, fp16, int8) needs; INT8 allows FP16 for the rest.
+    """Set the builder flags that `executed` (fp32, fp16, int8) needs; INT8 allows FP16 for other layers.
 
     Returns:
-        Names of the flags that were set; none where precision is the ONNX file's own (11).
+        Names of the flags that were set; none where the ONNX file defines the precision (11).
     """
     wanted = {"fp32": (), "fp16": ("FP16",), "int8": ("FP16", "INT8")}[executed]
     names = [name for name in wanted if hasattr(trt.BuilderFlag, name)]
@@ -144,10 +144,10 @@ def set_precision(trt, config, executed):
 
 
 def leave_out_external_tactics(trt, config):
-    """Build without cuBLAS and cuDNN, which take some 400 to 700 MiB when they are loaded.
+    """Build without cuBLAS and cuDNN, which take about 400 to 700 MiB once loaded.
 
     Returns:
-        Names of the sources that stay. Memory: logs of trtexec 8.0.1 on a Nano
+        Names of the remaining tactic sources. Source of the memory figures: logs of trtexec 8.0.1 on a Nano
         (NobuoTsukamoto/benchmarks) and wang-xinyu/tensorrtx issue 1160.
     """
     members = trt.TacticSource.__members__
@@ -163,12 +163,12 @@ def set_timing_iterations(config):
 
 
 def set_detailed(trt, config):
-    """Let the engine know its layers' types, for `layers_text`; costs nothing when it runs."""
+    """Store the layers' types in the engine, for `layers_text`; does not slow inference."""
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
 
 
 def set_timing_cache(config, content):
-    """Give the builder what it measured last time; a cache it does not take is begun anew.
+    """Give the builder its earlier timings; if it rejects them, start an empty cache.
 
     Args:
         content: bytes of `timing_cache_of`, or b"".
@@ -186,14 +186,14 @@ def set_timing_cache(config, content):
 
 
 def timing_cache_of(config):
-    """What the builder measured, as bytes."""
+    """Return the builder's timings as bytes."""
     return bytes(memoryview(config.get_timing_cache().serialize()))
 
 
 def set_calibration_cache(trt, config, text):
-    """INT8 ranges from a calibration cache; `asked` of the result is true if it was not taken.
+    """Set INT8 ranges from a calibration cache; `asked` of the result is true if it was rejected.
 
-    The object must live until the engine is built.
+    The object must outlive the build of the engine.
     """
 
     class Ranges(trt.IInt8EntropyCalibrator2):
@@ -205,13 +205,13 @@ def set_calibration_cache(trt, config, text):
             return 1
 
         def get_batch(self, names):
-            self.asked = True  # and nothing is returned, which TensorRT reads as the images' end
+            self.asked = True  # returns None, which TensorRT reads as the end of the images
 
         def read_calibration_cache(self):
             return text.encode("utf-8")
 
         def write_calibration_cache(self, cache):
-            pass  # what it would write is what it was given
+            pass  # the cache is the one that was given
 
     ranges = Ranges()
     config.int8_calibrator = ranges
@@ -219,10 +219,10 @@ def set_calibration_cache(trt, config, text):
 
 
 def serialized_engine(builder, network, config, log):
-    """The engine, as TensorRT's buffer.
+    """Build the engine and return TensorRT's buffer.
 
     Raises:
-        MemoryError: TensorRT says that memory ran out.
+        MemoryError: TensorRT reports exhausted memory.
         BuildError: TensorRT built no engine; the message holds the reason that it logged.
     """
     engine = builder.build_serialized_network(network, config)
@@ -237,12 +237,12 @@ def serialized_engine(builder, network, config, log):
 
 
 def load_engine(trt, log, content):
-    """(runtime, engine); the runtime must outlive the engine.
+    """Return (runtime, engine); the runtime must outlive the engine.
 
     Raises:
-        DeviceMemoryError: they do not fit.
+        DeviceMemoryError: memory is exhausted.
         BackendError: CUDA does not start.
-        EngineError: TensorRT does not take these bytes.
+        EngineError: TensorRT rejects the bytes.
     """
     with _starting(trt, log):
         runtime = trt.Runtime(log)
@@ -260,7 +260,7 @@ def load_engine(trt, log, content):
 
 
 def layers_text(trt, engine):
-    """The inspector's JSON text of all layers, or None where the release has no inspector."""
+    """Return the inspector's JSON text of all layers, or None if the release has no inspector."""
     if not hasattr(engine, "create_engine_inspector"):
         return None
     inspector = engine.create_engine_inspector()
@@ -268,7 +268,7 @@ def layers_text(trt, engine):
 
 
 def tensors(trt, engine):
-    """[(name, is_input, shape, numpy dtype)], in the engine's order."""
+    """Return [(name, is_input, shape, numpy dtype)] in the engine's order."""
     if hasattr(engine, "num_io_tensors"):  # by name: 8.5 and newer
         names = [engine.get_tensor_name(number) for number in range(engine.num_io_tensors)]
         return [
@@ -292,7 +292,7 @@ def tensors(trt, engine):
 
 
 def launcher(context, addresses, stream):
-    """A function without arguments that queues one inference; it returns false on failure.
+    """Return a function without arguments that queues one inference and returns false on failure.
 
     Args:
         addresses: [(tensor name, device address)], in the order of `tensors`.
@@ -308,10 +308,10 @@ def launcher(context, addresses, stream):
 
 
 def profiled(trt, context, addresses, runs):
-    """[[(layer, ms)]], run by run, from TensorRT's profiler; the input lies at its address.
+    """Return [[(layer, ms)]] for each run from TensorRT's profiler; the input is at its address.
 
-    Attached it slows and serialises, so it is nowhere else. execute_v2 and not what `launcher`
-    queues: the documentation of 8.2 knows the profiler for that one alone.
+    The profiler slows and serialises inference, so it is only used here. It uses execute_v2, not the
+    call of `launcher`: the documentation of 8.2 supports the profiler for execute_v2 only.
     """
 
     class Times(trt.IProfiler):
@@ -319,7 +319,7 @@ def profiled(trt, context, addresses, runs):
             trt.IProfiler.__init__(self)
             self.rows = []
 
-        def report_layer_time(self, layer_name, ms):  # what this raised would end 8.2's process
+        def report_layer_time(self, layer_name, ms):  # an exception here would end the process in 8.2
             self.rows.append((layer_name, ms))
 
     before, times, times_by_run = context.profiler, Times(), []

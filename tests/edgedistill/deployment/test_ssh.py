@@ -183,16 +183,16 @@ def test_a_key_that_is_not_theirs(server, tmp_path):
 
 def test_nobody_there_and_no_such_name(server, tmp_path):
     config = server.config_with(tmp_path, Port=free_port())
-    assert "nobody listens there" in refusal("board", config)
+    assert "nothing listens on its port" in refusal("board", config)
     config = server.config_with(tmp_path, HostName="no-such-host.invalid")
     assert "no such host name" in refusal("board", config)
     (tmp_path / "bad").write_text("NoSuchOption yes\n")
-    assert "ssh does not take its configuration" in refusal("board", tmp_path / "bad")
+    assert "ssh rejects its configuration" in refusal("board", tmp_path / "bad")
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=id", "a b", "", "a\nb", "host:22", "x;y", "../x"])
 def test_a_host_is_a_word(host):
-    with pytest.raises(SshError, match="is no host for ssh"):
+    with pytest.raises(SshError, match="is not a valid host for ssh"):
         Connection(host)
 
 
@@ -291,7 +291,7 @@ def test_what_the_board_does_not_take(server, tmp_path):
             board.put(tmp_path, [Upload("f", 1)], "/proc/no/such")
         with pytest.raises(BoardError, match="expected a path of letters"):
             board.put(tmp_path, [Upload("a b", 1)], str(tmp_path))
-        with pytest.raises(SshError, match="ended, or the command was killed there"):
+        with pytest.raises(SshError, match="ended, or the command was killed on the board"):
             board.run(["sh", "-c", "kill -9 $$"])
         with pytest.raises(BoardError, match="no end within 1 s"):
             board.run(["sleep", "30"], timeout_s=1)
