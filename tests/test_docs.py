@@ -61,7 +61,7 @@ def test_the_index_has_a_page_for_every_verb():
             assert re.search(rf"`?\b{name}\b", (ROOT / "docs" / link).read_text("utf-8")), (name, link)
 
 
-@pytest.mark.parametrize("name", ["cli", "api", "recipe"])
+@pytest.mark.parametrize("name", ["cli", "api", "recipe", "students"])
 def test_the_generated_page_is_what_its_script_makes(name):
     made = subprocess.run(
         [sys.executable, f"docs/make_{name}.py"], cwd=ROOT, capture_output=True, text=True, check=True
