@@ -10,6 +10,7 @@ PAGES = (  # heading, module
     ("Classes of images", "api/predictions.py"),
     ("Boards", "api/boards.py"),
     ("Questions", "api/questions.py"),
+    ("Keys and completion", "api/terminal.py"),
     ("What they take and give", "api/types.py"),
     ("Losses", "distillation/losses.py"),
 )
@@ -19,8 +20,7 @@ Made by `python docs/make_api.py > docs/api.md`; do not edit. [examples/](exampl
 task, all of them executed by a test.
 
 Every verb of the command line is a function of `edgedistill` with the same words. `teacher` is called
-`train_teacher`; `data`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`; the verbs of `keys` are
-functions of `edgedistill.bundles.keys`; `completion` is for a terminal."""
+`train_teacher`; `data`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`."""
 SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Source):\s*(.*)$")
 
 LISTED = ("Args", "Raises", "Attributes")

@@ -12,9 +12,9 @@ from edgedistill_device.__main__ import build_parser as device_parser
 
 HEAD = """# Commands
 
-Made by `python docs/make_cli.py > docs/cli.md`; do not edit. stdout is results, stderr is talk. Exit code
+Made by `python docs/make_cli.py > docs/cli.md`; do not edit. Results go to stdout, messages to stderr. Exit code
 0: done; 1: refused, in one line that says what to do; 2: wrong usage; 130: stopped by Ctrl-C;
-141: whoever read the output has ended, like `| head`."""
+141: the reader of the output has ended, like `| head`."""
 
 
 def verbs_of(parser: argparse.ArgumentParser) -> list[tuple[str, str, argparse.ArgumentParser]]:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from edgedistill.api.runs import stage as stage
     from edgedistill.api.runs import sweep as sweep
     from edgedistill.api.runs import train_teacher as train_teacher
+    from edgedistill.api.terminal import completion as completion
+    from edgedistill.api.terminal import keys as keys
     from edgedistill.api.types import Artifact as Artifact
     from edgedistill.api.types import DeployOptions as DeployOptions
     from edgedistill.api.types import FleetReport as FleetReport
@@ -79,6 +81,7 @@ HOMES = {
         "api.boards": ("bench", "deploy", "enrol", "rollback", "status"),
         "api.questions": ("check", "choose", "doctor", "estimate", "students"),
         "api.predictions": ("predict",),
+        "api.terminal": ("completion", "keys"),
         "api.types": ("Artifact", "DeployOptions", "FleetReport", "Options", "RunOptions", "Sections"),
         "errors": ("EdgeDistillError",),
     }.items()

@@ -14,7 +14,7 @@
     |-- SigningError            a key, or a program that signs, that does not give a good signature
     |-- DeviceError             a board, or its stand-in, that failed
     |   |-- SshError            no connection to it, or one that ended
-    |   `-- BoardError          it refused, in its own words, or said what none of ours says
+    |   `-- BoardError          it refused, with its own message, or its answer is not one of edgedistill_device
     |-- InventoryError          a fleet's file: a key, a value, a board that it does not have
     `-- RunFolderError          a run folder that is locked, full, or not ours
 

@@ -20,6 +20,8 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+import fp16_oracle
+
 NETS = {"teacher": "teacher", "baseline": "baseline", "student": "distill"}
 
 
@@ -334,7 +336,10 @@ def report_of(run):
     nets = nets_of(run, logits)
     files = {"onnx": "export/student.onnx", "fp16": "quantize/student_fp16.onnx", "int8": "quantize/student_int8.onnx"}
     served_logits = {"float": logits["student"]}
-    served_logits |= {name: run.onnx_logits(file, "test") for name, file in files.items()}
+    served_logits |= {name: run.onnx_logits(file, "test") for name, file in files.items() if name != "fp16"}
+    served_logits["fp16"] = fp16_oracle.logits_of(
+        run.folder / files["fp16"], run.inputs("test", run.exported("student"))
+    )
     counts = Counter(labels.tolist())
     speed = json.loads((run.folder / "deploy/deploy.json").read_text())["speedup_here"]
     validation = {name: run.logits(name, "val") for name in NETS}

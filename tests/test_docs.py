@@ -74,7 +74,7 @@ def test_the_generated_page_is_what_its_script_makes(name):
 DOORS = {  # section of extend.md -> the files that it may touch
     "A loss": {"edgedistill/config/methods.py", "edgedistill/distillation/losses.py"},
     "A student family": {"edgedistill/models/families.py"},
-    "A board": {"edgedistill/config/targets/agx-xavier.toml"},
+    "A board": {"edgedistill/config/targets/agx-xavier-industrial.toml"},
 }
 
 
@@ -91,7 +91,7 @@ def extended(tmp_path_factory):
             if kind == "diff":
                 _apply(body, copy)
             elif kind == "toml":  # a second one goes on with the first
-                with (copy / "edgedistill" / "config" / "targets" / "agx-xavier.toml").open("a") as board:
+                with (copy / "edgedistill" / "config" / "targets" / "agx-xavier-industrial.toml").open("a") as board:
                     board.write(f"{body}\n")
         after = _contents(copy)
         touched[title] = {name for name in after if before.get(name) != after[name]}
@@ -111,7 +111,7 @@ def test_the_student_the_target_and_the_loss_of_extend_md(extended, finished_run
     for value in (
         "student.model=tinynet_e",
         "distill.loss=ttm",
-        "target.device=agx-xavier",
+        "target.device=agx-xavier-industrial",
         "distill.epochs=1",
         "run.tensorboard=false",
     ):
@@ -124,7 +124,7 @@ def test_the_student_the_target_and_the_loss_of_extend_md(extended, finished_run
     assert done.returncode == 0, done.stderr
     assert "] teacher: up to date" in done.stderr
     exported = json.loads((tmp_path / "r" / "export" / "export.json").read_text(encoding="utf-8"))
-    assert exported["preflight"]["target"] == "agx-xavier"
+    assert exported["preflight"]["target"] == "agx-xavier-industrial"
 
 
 def test_the_loss_of_extend_md_is_its_formula(extended):
@@ -163,16 +163,16 @@ def test_the_board_of_extend_md_is_predicted_after_a_fit_alone(extended, tmp_pat
     ours = edgedistill("estimate", "resnet18", "--target", "xavier-nx", cwd=tmp_path, check=False)
     assert ours.returncode == 1
     assert "no prediction for xavier-nx: no usable measurement of it is published" in ours.stderr
-    done = _python(extended[0], "-m", "edgedistill", "estimate", "resnet18", "--target", "agx-xavier")
+    done = _python(extended[0], "-m", "edgedistill", "estimate", "resnet18", "--target", "agx-xavier-industrial")
     assert done.returncode == 1
-    assert "no prediction for agx-xavier: its constants were never fitted" in done.stderr
+    assert "no prediction for agx-xavier-industrial: its constants were never fitted" in done.stderr
     stored = extended[0] / "edgedistill" / "prediction" / "constants.json"
     constants = json.loads(stored.read_text("utf-8"))
-    constants["targets"]["agx-xavier"] = constants["targets"]["orin-nano-8gb"]
+    constants["targets"]["agx-xavier-industrial"] = constants["targets"]["orin-nano-8gb"]
     stored.write_text(json.dumps(constants), encoding="utf-8")
-    done = _python(extended[0], "-m", "edgedistill", "estimate", "resnet18", "--target", "agx-xavier")
+    done = _python(extended[0], "-m", "edgedistill", "estimate", "resnet18", "--target", "agx-xavier-industrial")
     assert done.returncode == 0, done.stderr
-    assert "resnet18 at 224 px, 1000 classes on Jetson AGX Xavier, FP16, TensorRT, MAXN" in done.stdout
+    assert "resnet18 at 224 px, 1000 classes on Jetson AGX Xavier Industrial, FP16, TensorRT, MAXN" in done.stdout
 
 
 def _contents(folder):

@@ -43,17 +43,17 @@ class Collector(object):
         Raises:
             ValueError: a tensor with NaN or infinity, named, with the image's number.
         """
-        for name, found in values.items():
-            found = np.ascontiguousarray(found, np.float32)
+        for name, tensor in values.items():
+            tensor = np.ascontiguousarray(tensor, np.float32)
             try:
-                largest = largest_of(found)
+                largest = largest_of(tensor)
             except ValueError as error:
-                bad = [i for i in range(len(found)) if not np.isfinite(found[i]).all()]
+                bad = [i for i in range(len(tensor)) if not np.isfinite(tensor[i]).all()]
                 raise ValueError("image %d: tensor %s: %s" % (self.images + bad[0], name, error))
             histogram = self.histograms[name]
             histogram.amax = max(histogram.amax, largest)
-            self._wait(name, codes_of(sampled(found, self.images, self._each)))
-        self.images += len(found)
+            self._wait(name, codes_of(sampled(tensor, self.images, self._each)))
+        self.images += len(tensor)
         if self._path is not None and self._clock() - self._saved_at >= SAVE_SECONDS:
             self.save()
 

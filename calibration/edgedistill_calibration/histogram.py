@@ -48,8 +48,8 @@ class Histogram(object):
 
         Both 0 when there is none.
         """
-        found = np.flatnonzero(self.counts[1:])
-        return (int(found[0]) + 1, int(found[-1]) + 2) if found.size else (0, 0)
+        bins = np.flatnonzero(self.counts[1:])
+        return (int(bins[0]) + 1, int(bins[-1]) + 2) if bins.size else (0, 0)
 
     def below(self, values):
         """(N,) float64: how many counted |x| lie below each of (N,) values >= 0.

@@ -85,9 +85,9 @@ def amax_entropy(histogram):
     edges = histogram.amax * np.arange(_KL_BINS + 1) / _KL_BINS
     counts = np.diff(histogram.below(edges))
     counts[-1] += histogram.counts.sum() - histogram.below(edges[-1:])[0]
-    kept = range(_KL_LEVELS, _KL_BINS + 1, _KL_STEP)
-    divergences = [_divergence(counts, bins) for bins in kept]
-    best = kept[int(np.argmin(divergences))]
+    candidates = range(_KL_LEVELS, _KL_BINS + 1, _KL_STEP)
+    divergences = [_divergence(counts, bins) for bins in candidates]
+    best = candidates[int(np.argmin(divergences))]
     return max(float(edges[best]), SMALLEST_AMAX)
 
 

@@ -99,7 +99,7 @@ def deploy(
         UsageError: options that do not go together, or no board for a bundle.
         BundleError: no bundle there, or not a signed one.
         SshError: no connection to a board, or one that ended; run it again.
-        BoardError: it refused, in its own words.
+        BoardError: it refused, with its own message.
         InventoryError: a fault in the fleet's file.
     """
     from edgedistill.deployment.request import source_from_stage, source_of
@@ -200,7 +200,7 @@ def bench(
         UsageError: neither or both of `what` and `compare`.
         BundleError: nothing that can be timed.
         SshError: no connection to the board, or one that ended.
-        BoardError: it refused, in its own words.
+        BoardError: it refused, with its own message.
     """
     from edgedistill.deployment.timing import timed
     from edgedistill.errors import UsageError
@@ -246,10 +246,10 @@ def enrol(
     from edgedistill.deployment.enrol import enrol as enrol_board
     from edgedistill.progress.reporter import Talk
 
-    known = load_key(key)
+    signer = load_key(key)
     with connected(host, root, python, _path(ssh_config), Talk(quiet).say) as board:
-        found = enrol_board(board, target, backend, known.name, known.public)
-        return {**found.to_json(), "key_id": known.key_id}
+        enrolled = enrol_board(board, target, backend, signer.name, signer.public)
+        return {**enrolled.to_json(), "key_id": signer.key_id}
 
 
 def status(
@@ -270,7 +270,7 @@ def status(
         `current` and `previous` (ids, or None), `proven`, `board`, `agent`, and `releases`, a row each.
 
     Raises:
-        BoardError: it is not enrolled, or its answer is not of our form.
+        BoardError: it is not enrolled, or its answer is not one of edgedistill_device.
         SshError: the connection ended.
     """
     from edgedistill.deployment.board import connected

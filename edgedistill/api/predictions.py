@@ -40,7 +40,7 @@ def predict(
         UsageError: a network's name or an ONNX file in place of a folder, `top` below 1, or copies that would
             replace the images.
         BundleError: no exported network there.
-        ExportError: an exported network that is not ours, or gives no classes.
+        ExportError: an exported network that edgedistill did not write, or one that gives no classes.
         DataError: no images.
         RunFolderError: a copy cannot be written.
     """
@@ -54,18 +54,18 @@ def predict(
     network = network_of(Path(source), model)
     named = [images] if isinstance(images, str | os.PathLike) else images
     folder = None if annotate is None else Path(annotate)
-    found = find_images([Path(place) for place in named], leave_out=folder)
+    image_files = find_images([Path(place) for place in named], leave_out=folder)
     copies: list[Path] = []
     if folder is not None:
         from edgedistill.data.annotate import places_of_copies, write_annotated
 
-        copies = places_of_copies(folder, found)
+        copies = places_of_copies(folder, image_files)
     rows = []
-    for number, one in enumerate(classify(network, (image.path for image in found), top)):
+    for number, one in enumerate(classify(network, (image.path for image in image_files), top)):
         if copies and one.top and one.image is not None:
             best = one.top[0]
             write_annotated(copies[number], one.image, f"{best['class']} {100 * best['probability']:.1f} %")
-        rows.append({"path": str(found[number].path), "top": one.top, "reason": one.reason})
+        rows.append({"path": str(image_files[number].path), "top": one.top, "reason": one.reason})
         if on_image is not None:
             on_image(rows[-1])
     return rows

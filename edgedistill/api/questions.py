@@ -194,20 +194,20 @@ def choose(
     for name, value in (("fps", fps), ("memory_mib", memory_mib), ("classes", classes)):
         if value is not None and value <= 0:
             raise RecipeError(f"--{name.replace('_', '-')} {value:g}: expected more than 0")
-    found = choose_students(target, precision, fps, memory_mib, tuple(sorted(set(sizes), reverse=True)), classes)
+    candidates = choose_students(target, precision, fps, memory_mib, tuple(sorted(set(sizes), reverse=True)), classes)
     talk = Talk(quiet)
     if plot is not None:
         from edgedistill.prediction.plot import plot_candidates
 
-        shown = plot_candidates(found, fps, Path(plot))
+        shown = plot_candidates(candidates, fps, Path(plot))
         talk.say(f"{plot} shows {shown} students: those with a published accuracy for such images")
-    best = found[0].prediction
-    if into is not None and found[0].tier < 2 and best.image_px is not None:
+    best = candidates[0].prediction
+    if into is not None and candidates[0].tier < 2 and best.image_px is not None:
         from edgedistill.config.edit import write_choice
 
         write_choice(Path(into), best.model, best.image_px)
         talk.say(f"wrote student.model = {best.model}, data.image_px = {best.image_px} into {into}")
-    return [candidate.as_dict for candidate in found]
+    return [candidate.as_dict for candidate in candidates]
 
 
 def doctor() -> list[Check]:

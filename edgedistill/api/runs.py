@@ -48,7 +48,7 @@ def recipe(
 
 
 def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
-    """Any stage by name, and first whatever it reads that is not up to date.
+    """Run a stage by name, and before it those stages that it reads and that are not up to date.
 
     Args:
         name: as of `edgedistill NAME`.
@@ -59,7 +59,7 @@ def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]
         What the stage left, also when there was nothing to do.
 
     Raises:
-        EdgeDistillError: whatever the stage refuses; RecipeError without a `file` and a `run_dir`.
+        EdgeDistillError: what the stage refuses; RecipeError without a `file` and a `run_dir`.
         KeyboardInterrupt: Ctrl-C; its argument is the name of the stage that was at work, or "".
     """
     return _stages_of_file(name, file, options)
@@ -307,8 +307,7 @@ def sweep(
 
     given = [*overrides, *([] if seeds is None else [f"distill.seeds={seeds}"])]
     made = Sweep(Path(file), given, over, run_dir_of(file, run_dir), Talk(quiet, events))
-    found: dict[str, Any] = json.loads(made.run(storage, trials).read_text(encoding="utf-8"))
-    return found
+    return made.run(storage, trials).to_json()
 
 
 def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
@@ -331,13 +330,13 @@ def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
 
     if not runs:
         raise UsageError("expected at least one run to compare")
-    found = comparison_of([Path(run) for run in runs])
+    comparison = comparison_of([Path(run) for run in runs])
     if out is not None:
         from edgedistill.core.files import write_bytes
         from edgedistill.reporting.compare_page import html_from_comparison
 
-        write_bytes(Path(out), html_from_comparison(found).encode())
-    return found
+        write_bytes(Path(out), html_from_comparison(comparison).encode())
+    return comparison
 
 
 def new(
@@ -357,7 +356,7 @@ def new(
     Args:
         train: a folder per class, a folder of splits, CSV, parquet, or .tar shards.
         file: the recipe to write; must not exist.
-        say: called with each line about what was found.
+        say: called with each line about what was found; progress goes to stderr then.
         keys: further keys of [data], like `label_column="diagnosis"` or `leave_out=("*_mask.png",)`.
 
     Returns:
@@ -367,15 +366,15 @@ def new(
     from edgedistill.core.text import printable
     from edgedistill.models.supply import missing_weights
     from edgedistill.new_project.inspect import inspect_and_write
+    from edgedistill.progress.reporter import Talk
 
     splits = [None if path is None else Path(path) for path in (val, unlabelled, test)]
-    told = say or (lambda line: None)
-    found = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys)
-    if say is not None:
-        say(f"wrote {file}; next: edgedistill run {file}")
-        for line in missing_weights(load_recipe(Path(file))):
-            say(f"WEIGHTS: the run will stop at this: {printable(line)}")
-    return found
+    told, talk = say or (lambda line: None), Talk(quiet=say is None)
+    inspected = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys, talk)
+    told(f"wrote {file}; next: edgedistill run {file}")
+    for line in missing_weights(load_recipe(Path(file))) if say is not None else ():
+        told(f"WEIGHTS: the run will stop at this: {printable(line)}")
+    return inspected
 
 
 def _stages_of_file(only: str | None, file: PathLike | None, options: Options) -> Artifact:
@@ -384,8 +383,8 @@ def _stages_of_file(only: str | None, file: PathLike | None, options: Options) -
     folder = run_dir_of(file, options.get("run_dir"))
     made = recipe(file, overrides=options.get("overrides", ()), seeds=options.get("seeds"), **sections)
     # No command line says what Python values say; those of [deploy] are no part of the advice.
-    said = file is not None and not sections.keys() - {"deploy"}
-    return _run_stages(only, made, folder, own, command_of(file, own) if said else None)
+    repeatable = file is not None and not sections.keys() - {"deploy"}
+    return _run_stages(only, made, folder, own, command_of(file, own) if repeatable else None)
 
 
 def _run_stages(only: str | None, made: Recipe, folder: Path, options: RunOptions, command: str | None) -> Artifact:

@@ -1,4 +1,4 @@
-"""A bundle as one file, equal bundles as equal bytes; edgedistill_device/releases/archive.py says what is in it."""
+"""Write a bundle as one file, equal bundles as equal bytes; the format is in edgedistill_device/releases/archive.py."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_archive(bundle: Path, out: Path) -> dict[str, Any]:
 
 
 def unpack_archive(archive: Path, folder: Path) -> Path:
-    """Make the bundle's folder of it again. Who signed it, the board asks.
+    """Unpack an archive into a bundle's folder. The board checks the signer.
 
     Args:
         archive: of `write_archive`.
@@ -50,7 +50,7 @@ def unpack_archive(archive: Path, folder: Path) -> Path:
         The bundle.
 
     Raises:
-        BundleError: not an archive of ours, or not what its manifest says.
+        BundleError: not an archive of a bundle, or not what its manifest says.
     """
     bundle = folder / archive.name.removesuffix(SUFFIX)
     bundle.mkdir()
@@ -68,10 +68,10 @@ def unpack_archive(archive: Path, folder: Path) -> Path:
 
 
 def require_signature(bundle: Path) -> None:
-    """Raises BundleError unless the bundle has a signature; whose, the board asks."""
+    """Raise BundleError unless the bundle has a signature; the board checks the signer."""
     if not (bundle / SIGNATURE).is_file():
         raise BundleError(
-            f"{bundle} is not signed, and no board takes it so: edgedistill keys new release, then "
+            f"{bundle} is not signed, and a board takes only signed bundles: edgedistill keys new release, then "
             "deploy.sign_key = 'release'"
         )
 

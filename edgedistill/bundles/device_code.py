@@ -1,4 +1,4 @@
-"""The device code of this computer, as it travels: sources and units, nothing compiled."""
+"""The device code that bundles and agents carry: sources and units, nothing compiled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def package_in(folder: Path) -> str:
 
 
 def copy_device_code(folder: Path) -> None:
-    """Make edgedistill_device/ and edgedistill_calibration/ in a folder, and jetson/ with the old word alone."""
+    """Copy edgedistill_device/ and edgedistill_calibration/ into a folder, and jetson/ for older releases' command."""
     for name, content in _files():
         copy = folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A signed bundle in the form that somebody else carries: a folder, one file, what an updater takes."""
+"""Export a signed bundle: a folder, one file, or the format of an updater."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def export_bundle(bundle: Path, kind: str, out: Path) -> dict[str, Any]:
     form = FORMATS[kind]
     require_signature(bundle)
     if out.is_dir() and not (form.mark and (out / form.mark).is_file()):
-        raise BundleError(f"{out} is a folder that is no {kind} of ours; choose another --out")
+        raise BundleError(f"{out} is a folder, but not a {kind} that edgedistill wrote; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         read_manifest(bundle, compiled=True)
@@ -75,7 +75,7 @@ def _copy(bundle: Path, out: Path) -> dict[str, Any]:
 
 
 def _put_in_place(beside: Path, out: Path) -> None:
-    """No name can be given to a folder while another folder has it: that one goes back if this fails."""
+    """Replace a folder: the old one is moved aside, and moved back if this fails."""
     old = out.with_name(f".{out.name}.old")
     if out.is_dir() and not out.is_symlink():
         _remove(old)

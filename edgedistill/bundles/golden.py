@@ -1,6 +1,6 @@
-"""Golden images without what is not pixels: a bundle leaves the house, and a photo names place, time and camera.
+"""Golden images without metadata: a bundle is handed on, and a photo's metadata names place, time and camera.
 
-EXIF, GPS, XMP, IPTC, thumbnails, comments, colour profiles and what stands behind the image go. What
+EXIF, GPS, XMP, IPTC, thumbnails, comments, colour profiles and data after the image are removed. What
 stays is proved: it is decoded as the board decodes it, and every pixel is that of the original.
 """
 
@@ -89,7 +89,7 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_scan(content: bytes, at: int) -> int:
-    """Where the next marker stands: 0xFF 0x00 is data, 0xD0 to 0xD7 restart within the scan."""
+    """Position of the next marker: 0xFF 0x00 is data, 0xD0 to 0xD7 restart within the scan."""
     while True:
         at = content.index(b"\xff", at)
         if content[at + 1] not in {0x00, *range(0xD0, 0xD8)}:

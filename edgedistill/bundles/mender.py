@@ -1,4 +1,4 @@
-"""A bundle as a Mender artifact, packed by Mender's own program, for an update module of ours.
+"""A bundle as a Mender artifact, packed by Mender's own program, for the update module in mender_module.sh.
 
 The module goes onto each board once, as /usr/share/mender/modules/v3/edgedistill-bundle.
 Source: https://docs.mender.io/artifact-creation/create-a-custom-update-module
@@ -82,5 +82,5 @@ def _mender_artifact(*arguments: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BundleError(f"mender-artifact {arguments[0]} gave no answer: {error}") from None
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-        raise BundleError(f"mender-artifact {arguments[0]}: {said[-1]}")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+        raise BundleError(f"mender-artifact {arguments[0]}: {lines[-1]}")

@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what was measured of a student, in words; what was not measured is not there.
+"""MODEL_CARD.md: the measurements of a student in words, and nothing that was not measured.
 
 After Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
 """
@@ -39,7 +39,7 @@ def model_card(
     Args:
         title: the board, for people.
         evaluated, quantized: of the stages `evaluate` and `quantize`.
-        training_images: that the student learnt from.
+        training_images: number of the student's training images.
     """
     return "\n".join(
         [
@@ -59,7 +59,7 @@ def model_card(
             "",
             "## Intended use",
             "",
-            "Left to whoever deploys it: nothing that was measured here says what it is good for.",
+            "To be decided by the person who deploys it: nothing that was measured here says what it is good for.",
             "",
             *_limits(evaluated, quantized, title),
             "",
@@ -79,15 +79,15 @@ def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
     yield "| network | top-1 | interval | balanced |"
     yield "|---|---|---|---|"
     for name, words in _NETS.items():
-        found = evaluated.network(name)
+        scores = evaluated.network(name)
         yield (
-            f"| {words} | {found.top1_fraction:.1%} | {_interval(found.top1_interval)} | "
-            f"{found.balanced_accuracy_fraction:.1%} |"
+            f"| {words} | {scores.top1_fraction:.1%} | {_interval(scores.top1_interval)} | "
+            f"{scores.balanced_accuracy_fraction:.1%} |"
         )
     yield ""
     if teacher.top1_fraction:
-        kept = student.top1_fraction / teacher.top1_fraction
-        yield f"It keeps {kept:.1%} of the teacher's top-1 accuracy."
+        retention = student.top1_fraction / teacher.top1_fraction
+        yield f"It keeps {retention:.1%} of the teacher's top-1 accuracy."
     chance = evaluated.chance
     yield (f"Always saying `{_plain(chance.majority_class)}` gives {chance.top1_fraction:.1%}.")
 
@@ -146,5 +146,5 @@ def _interval(fractions: list[Number]) -> str:
 
 
 def _plain(name: str) -> str:
-    """A user's word in a line of Markdown: no line break, no end of a cell or of a code span."""
+    """Escape a user's text for a line of Markdown: no line break, no end of a cell or of a code span."""
     return printable(" ".join(name.split())).replace("`", "'").replace("|", "/")

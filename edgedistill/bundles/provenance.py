@@ -1,4 +1,4 @@
-"""What a bundle was made from, as an in-toto Statement v1 with SLSA's provenance predicate v1.
+"""The inputs of a bundle, as an in-toto Statement v1 with SLSA's provenance predicate v1.
 
 No clock and no path of this computer: equal inputs give equal bytes.
 
@@ -57,7 +57,7 @@ def statement(subjects: dict[str, Path], recipe: Recipe, materials: dict[str, Pa
 
 
 def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
-    """The recipe, less what tells of one computer: where images lie, hosts, keys, threads."""
+    """The recipe without what belongs to one computer: paths of images, hosts, keys, threads."""
     values = recipe.model_dump(mode="json", exclude={"run", "deploy"})
     for key in ("train", "val", "test", "unlabelled"):
         del values["data"][key]

@@ -1,4 +1,4 @@
-"""Serials of signed bundles rise: a board takes none below the highest that it took, and no other one of the same.
+"""Serials of signed bundles rise: a board refuses one below its highest, and a different bundle with the same serial.
 
 A serial is the time in seconds, so that two workstations need no common counter. Beside the key lies
 FOLDER/NAME.serials: which serials it signed here, and for which bundle. A clock that was once in 2040
@@ -27,12 +27,12 @@ _SLACK_S = 60  # two bundles of one second, a clock that was set back a little: 
 
 
 def numbered(write: Callable[[int], bytes], before: Path, key: KeyInfo | None) -> int:
-    """Write a manifest under the serial that it is due, and remember that.
+    """Write a manifest with its next serial, and remember that serial.
 
     Args:
         write: writes the manifest with a serial, returns its bytes.
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
-        key: what will sign it; None: nothing does, and no board will take it.
+        key: what will sign it; None: it stays unsigned, and no board takes it.
 
     Returns:
         The serial.
@@ -44,22 +44,22 @@ def numbered(write: Callable[[int], bytes], before: Path, key: KeyInfo | None) -
     if epoch is not None and not epoch.isdecimal():
         raise BundleError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}")
     due = int(time.time()) if epoch is None else int(epoch)
-    kept = _serial_of(before)
+    previous = _serial_of(before)
     with _locked(key):
         signed = {} if key is None else _read(record_of(key))
         highest = max(signed or {}, default=-1)
-        is_own = kept is not None and key is not None and has_good_signature(before, key)
-        if kept is not None and signed is None and is_own:  # it signed before anything was remembered
-            highest = kept
-        if is_own and (signed is None or kept in signed):
+        is_own = previous is not None and key is not None and has_good_signature(before, key)
+        if previous is not None and signed is None and is_own:  # it signed before anything was remembered
+            highest = previous
+        if is_own and (signed is None or previous in signed):
             may_stay = True
         else:  # not one that a wrong clock made and that was forgotten since
-            may_stay = kept is not None and kept <= due + _SLACK_S and (is_own or kept > highest)
-        if kept is not None and epoch is None and may_stay:
-            content = write(kept)
+            may_stay = previous is not None and previous <= due + _SLACK_S and (is_own or previous > highest)
+        if previous is not None and epoch is None and may_stay:
+            content = write(previous)
             if content == (before / NAME).read_bytes():
-                _remember(key, signed, kept, content)
-                return kept
+                _remember(key, signed, previous, content)
+                return previous
         serial = highest + 1 if epoch is None and due <= highest <= due + _SLACK_S else due
         content = write(serial)
         if serial <= highest and (signed or {}).get(serial) != id_of(content):
@@ -69,7 +69,7 @@ def numbered(write: Callable[[int], bytes], before: Path, key: KeyInfo | None) -
 
 
 def forget(key: KeyInfo) -> None:
-    """Let the serials of this key begin anew; what boards remember stays.
+    """Forget the serials of this key on this computer; boards keep theirs.
 
     Raises:
         RunFolderError: the record cannot be written.
@@ -106,7 +106,7 @@ def _serial_of(bundle: Path) -> int | None:
 
 @contextlib.contextmanager
 def _locked(key: KeyInfo | None) -> Iterator[None]:
-    """Two runs may sign with one key at once."""
+    """A lock: two runs may sign with one key at once."""
     if key is None:
         yield
         return
@@ -129,10 +129,10 @@ def _read(path: Path) -> dict[int, str] | None:
 
 
 def _remember(key: KeyInfo | None, signed: dict[int, str] | None, serial: int, content: bytes) -> None:
-    """Before it is signed: a run that is killed in between must not give the serial away twice."""
-    known = {**(signed or {}), serial: id_of(content)}
-    if key is not None and known != signed and os.access(key.public.parent, os.W_OK):  # a mounted secret may not be
-        _write(key, known)
+    """Called before signing: a run that is killed in between must not use the serial twice."""
+    ids = {**(signed or {}), serial: id_of(content)}
+    if key is not None and ids != signed and os.access(key.public.parent, os.W_OK):  # a mounted secret may not be
+        _write(key, ids)
 
 
 def _write(key: KeyInfo, signed: dict[int, str]) -> None:

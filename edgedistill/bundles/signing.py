@@ -1,7 +1,8 @@
 """Sign a bundle: ECDSA P-256 over the raw bytes of its manifest, by a key here or by a command.
 
 A command (AWS KMS, PKCS#11, cosign, ...) gets the bytes on stdin and gives the signature on stdout,
-in DER form or as base64 of it. Whoever signed, the public key is asked before the signature counts.
+in DER form or as base64 of it. Any signature counts only after a check with
+the public key.
 """
 
 from __future__ import annotations
@@ -39,45 +40,45 @@ def sign_bundle(folder: Path, key: str, command: Sequence[str] = (), keys: Path 
     Raises:
         SigningError: no manifest, no such key, or no signature that its public half confirms.
     """
-    known = load_key(key, keys)
+    signer = load_key(key, keys)
     try:
         content = (folder / NAME).read_bytes()
     except OSError as error:
         raise SigningError(f"{folder / NAME}: {error.strerror}; a bundle is what can be signed") from None
-    if not has_good_signature(folder, known):
+    if not has_good_signature(folder, signer):
         require_signer(key, command, keys)
-        signature = _by_command(content, command) if command else _by_key(content, known)
-        if not _confirmed(content, signature, known):
+        signature = _by_command(content, command) if command else _by_key(content, signer)
+        if not _confirmed(content, signature, signer):
             raise SigningError(
-                f"the signature that was made is not one of key {key!r} ({known.key_id}): "
+                f"the signature that was made is not one of key {key!r} ({signer.key_id}): "
                 + (
                     "does the command sign with it, ECDSA P-256 over SHA-256?"
                     if command
-                    else f"{known.private} and {known.public} are no pair"
+                    else f"{signer.private} and {signer.public} are no pair"
                 )
             )
         write_bytes(folder / SIGNATURE, signature)
-    return known.key_id
+    return signer.key_id
 
 
 def require_signer(key: str, command: Sequence[str] = (), keys: Path | None = None) -> KeyInfo:
-    """What will sign is there: to be asked before a long work whose end is a signature.
+    """Check that the key or the command can sign, before long work that ends with a signature.
 
     Raises:
         SigningError: no such key, or neither its private half nor a program.
     """
-    known = load_key(key, keys)
+    signer = load_key(key, keys)
     if command:
         _program(command)
-    elif known.private is None:
+    elif signer.private is None:
         raise SigningError(
             f"key {key!r} has no private half here: set deploy.sign_command, or make a key with `edgedistill keys new`"
         )
-    return known
+    return signer
 
 
 def has_good_signature(folder: Path, key: KeyInfo) -> bool:
-    """Whether the manifest is signed by this key as it lies there."""
+    """Whether the manifest that is there is signed by this key."""
     try:
         content, signature = (folder / NAME).read_bytes(), (folder / SIGNATURE).read_bytes()
     except OSError:
@@ -149,5 +150,5 @@ def der_from_output(output: bytes) -> bytes:
 
 
 def _is_der(signature: bytes) -> bool:
-    """A SEQUENCE that is as long as it says (X.690); what is in it, the public key tells."""
+    """Whether it is a SEQUENCE of its stated length (X.690); the check with the public key decides the rest."""
     return 8 <= len(signature) <= 72 and signature[0] == 0x30 and signature[1] == len(signature) - 2

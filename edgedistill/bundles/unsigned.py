@@ -1,7 +1,7 @@
-"""A bundle around one ONNX file, only to be timed: random images, and what ONNX Runtime makes of them here.
+"""A bundle around one ONNX file, for timing only: random images, and the outputs of ONNX Runtime on this computer.
 
-Its verify says that the board computes what this computer does, and nothing of accuracy. It is not
-signed, so no board would ever serve it.
+Its verify compares the board's outputs with this computer's and says nothing of accuracy. It is not
+signed, so no board serves it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import onnx
 
 from edgedistill.bundles.device_code import copy_device_code
 from edgedistill.bundles.write import TOLERANCE
+from edgedistill.config.task import CLASSIFICATION
 from edgedistill.core.files import write_json
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.session import OnnxSession
@@ -73,6 +74,7 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
         {**TOLERANCE, "int8": 1.0},
         None,
         None,
+        CLASSIFICATION.name,
         {"goldens": "random images, outputs of ONNX Runtime: for timing only"},
         files={},
     )

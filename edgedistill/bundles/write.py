@@ -27,10 +27,10 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}
 
 
 class Golden(NamedTuple):
-    """Images with the workstation's answers, by which the board's are judged.
+    """Images with the workstation's outputs, which the board's are compared with.
 
     Attributes:
-        images: n image files or shard members; their pixels travel, and nothing else of them.
+        images: n image files or shard members; only their pixels are put into the bundle.
         inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
         logits: (n, classes) float32 of the workstation's ONNX Runtime.
         labels: (n,) int.
@@ -45,9 +45,7 @@ class Golden(NamedTuple):
 def write_bundle(
     out: Path,
     *,
-    onnx: Path,
-    int8_onnx: Path | None,
-    fp16_onnx: Path | None,
+    onnx: dict[str, Path],
     amax: dict[str, float] | None,
     classes: list[str],
     preprocess: Preprocess,
@@ -59,6 +57,7 @@ def write_bundle(
     tolerance: dict[str, float],
     latency_budget_ms: float | None,
     memory_budget_mib: float | None,
+    task: str,
     provenance: dict[str, Any],
     documents: dict[str, str],
     key: KeyInfo | None,
@@ -66,13 +65,13 @@ def write_bundle(
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
     Args:
-        int8_onnx: Q/DQ file.
-        fp16_onnx: the network typed in FP16, for a TensorRT without precision flags.
+        onnx: name in the bundle -> file: see edgedistill_device.manifest.
         golden: what the board is compared with.
         before: the bundle that this one replaces, if it is there: equal content keeps its serial.
         tolerance: precision -> largest logit difference over the largest logit.
         latency_budget_ms: median from the image file that the board's health check allows.
         memory_budget_mib: what the process may take there; the board plans its build by it.
+        task: name of a `config.task.Task`; the board runs those of `edgedistill_device.manifest.TASKS`.
         documents: further files, name -> text, for people.
         key: what will sign it, whose serials rise; None when nothing does.
 
@@ -84,14 +83,14 @@ def write_bundle(
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    for name, network in (("model.onnx", onnx), ("model_int8.onnx", int8_onnx), ("model_fp16.onnx", fp16_onnx)):
-        if network is not None:
-            shutil.copyfile(network, out / name)
+    for name, path in onnx.items():
+        shutil.copyfile(path, out / name)
     if amax is not None:
         write_json(out / "calibration.json", amax)
-    _write_golden(out / "golden", golden)
-    for name, text in {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}.items():
+    texts = {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}
+    for name, text in texts.items():
         write_bytes(out / name, text.encode())
+    _write_golden(out / "golden", golden)
     copy_device_code(out)
     manifest = Manifest(
         VERSION,
@@ -109,16 +108,20 @@ def write_bundle(
         tolerance,
         latency_budget_ms,
         memory_budget_mib,
+        task,
         provenance,
         files={},
     )
-    serial = _write_numbered(out, manifest, before, key)
-    sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+    return _facts(out, _write_numbered(out, manifest, before, key))
+
+
+def _facts(bundle: Path, serial: int) -> dict[str, Any]:
+    sizes = [path.stat().st_size for path in bundle.rglob("*") if path.is_file()]
     return {
         "file_count": len(sizes),
         "bytes": sum(sizes),
-        "onnx_bytes": {path.name: path.stat().st_size for path in sorted(out.glob("*.onnx"))},
-        "manifest_sha256": sha256_of(out / NAME),
+        "onnx_bytes": {path.name: path.stat().st_size for path in sorted(bundle.glob("*.onnx"))},
+        "manifest_sha256": sha256_of(bundle / NAME),
         "serial": serial,
     }
 

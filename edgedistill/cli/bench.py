@@ -45,7 +45,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgedistill.api.boards import bench
 
-    found = bench(
+    result = bench(
         args.what,
         compare=args.compare,
         host=args.host,
@@ -55,22 +55,22 @@ def run(args: argparse.Namespace) -> int:
         **board_from_args(args),
     )
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(result, indent=1))
     else:
-        print(text_from_compare(found) if args.compare else text_from_bench(found))
+        print(text_from_compare(result) if args.compare else text_from_bench(result))
     return 0
 
 
-def text_from_bench(found: dict) -> str:
+def text_from_bench(result: dict) -> str:
     """A short table for a terminal.
 
     Args:
-        found: JSON of a `TimedBundle`.
+        result: JSON of a `TimedBundle`.
     """
     from edgedistill.records.benchmark import SCOPES
     from edgedistill.records.deployment import TimedBundle
 
-    timed = TimedBundle.model_validate(found)
+    timed = TimedBundle.model_validate(result)
     report = timed.bench
     lines = [f"{report.model} on {timed.host}: {timed.executed}, {timed.provenance}"]
     if report.state != "locked":
@@ -84,15 +84,15 @@ def text_from_bench(found: dict) -> str:
     return "\n".join(lines)
 
 
-def text_from_compare(found: dict) -> str:
+def text_from_compare(result: dict) -> str:
     """The same for two.
 
     Args:
-        found: JSON of a `CompareAnswer`.
+        result: JSON of a `CompareAnswer`.
     """
     from edgedistill.records.benchmark import SCOPES, CompareAnswer
 
-    report = CompareAnswer.model_validate(found)
+    report = CompareAnswer.model_validate(result)
     a, b = report.a, report.b
     lines = [
         f"A {a.model} ({a.executed}), B {b.model} ({b.executed}) on {report.host}, "

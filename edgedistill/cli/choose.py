@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.rows <= 0:
         raise RecipeError(f"--rows {args.rows}: expected more than 0")
-    found = choose(
+    rows = choose(
         args.target,
         args.precision,
         fps=args.fps,
@@ -55,9 +55,9 @@ def run(args: argparse.Namespace) -> int:
         plot=args.plot,
         into=args.into,
     )
-    candidates = [Candidate.from_dict(row) for row in found]
+    candidates = [Candidate.from_dict(row) for row in rows]
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(rows, indent=1))
     else:
         print(text_from_candidates(candidates, args.fps, args.memory_mib, args.rows))
     if candidates[0].tier == 2:

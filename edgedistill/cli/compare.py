@@ -23,10 +23,10 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.api.runs import compare
     from edgedistill.reporting.comparison import text_from_comparison
 
-    found = compare(*args.runs, out=args.out)
+    comparison = compare(*args.runs, out=args.out)
     if args.json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json.dumps(comparison, indent=1, ensure_ascii=False))
     else:
-        print(text_from_comparison(found))
+        print(text_from_comparison(comparison))
         print(f"comparison: {args.out}")
     return 0

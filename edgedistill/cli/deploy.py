@@ -74,18 +74,18 @@ def print_fleet(report: FleetReport, as_json: bool) -> int:
     return 0 if all(row.state == "done" for row in fleet.boards) else 1
 
 
-def summary_line(found: dict) -> str:
+def summary_line(deployment: dict) -> str:
     """What came of one board, in one line.
 
     Args:
-        found: JSON of a `BoardDeployment`.
+        deployment: JSON of a `BoardDeployment`.
     """
     from edgedistill.records.deployment import BoardDeployment
 
-    row = BoardDeployment.model_validate(found)
-    parts = [f"{row.host}: {row.model} {row.id}"]
-    if row.bench is not None:
-        parts.append(f"{row.bench.end_to_end_ms.p50_ms:.2f} ms from the file, p50")
-    parts.append(f"{row.executed}, {row.provenance}")
-    done = f"until {row.until}, not serving it" if row.activate is None else "serves it now"
+    record = BoardDeployment.model_validate(deployment)
+    parts = [f"{record.host}: {record.model} {record.id}"]
+    if record.bench is not None:
+        parts.append(f"{record.bench.end_to_end_ms.p50_ms:.2f} ms from the file, p50")
+    parts.append(f"{record.executed}, {record.provenance}")
+    done = f"until {record.until}, not serving it" if record.activate is None else "serves it now"
     return ", ".join([*parts, done])

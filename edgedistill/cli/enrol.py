@@ -30,12 +30,12 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.api.boards import enrol
     from edgedistill.records.board_answers import DoctorAnswer
 
-    found = enrol(args.host, target=args.target, key=args.key, backend=args.backend, **board_from_args(args))
+    enrolled = enrol(args.host, target=args.target, key=args.key, backend=args.backend, **board_from_args(args))
     if args.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(enrolled, indent=1))
         return 0
-    print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {found['key']} ({found['key_id']})")
-    for check in DoctorAnswer.model_validate(found["doctor"]).checks:
+    print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {enrolled['key']} ({enrolled['key_id']})")
+    for check in DoctorAnswer.model_validate(enrolled["doctor"]).checks:
         advice = f"; {check.advice}" if check.advice and not check.ok else ""
         print(f"  {'ok' if check.ok else 'NOT OK':7}{check.name}: {check.found}{advice}")
     return 0

@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.prediction.model import Prediction
     from edgedistill.prediction.text import text_from_prediction
 
-    found = estimate(
+    prediction = estimate(
         args.model, args.target, args.precision, image_px=args.image_px, classes=args.classes, learn=args.learn
     )
-    print(json.dumps(found, indent=1) if args.json else text_from_prediction(Prediction.from_dict(found)))
+    print(json.dumps(prediction, indent=1) if args.json else text_from_prediction(Prediction.from_dict(prediction)))
     return 0

@@ -6,10 +6,7 @@ import argparse
 import getpass
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from edgedistill.bundles.keys import KeyInfo
+from typing import Any
 
 DEFAULT = "release"
 
@@ -34,28 +31,27 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from edgedistill.bundles.keys import add_public_key, keys_folder, list_keys, load_key, new_key
-    from edgedistill.bundles.serials import forget
+    from edgedistill.api.terminal import keys
 
     if args.what == "list":
-        found = list_keys()
+        rows = keys("list")
         if args.json:
-            print(json.dumps([_values(key) for key in found], indent=1))
-        elif found:
-            print("\n".join(f"{key.key_id}  {key.name}  {_private(key)}" for key in found))
+            print(json.dumps(rows, indent=1))
+        elif rows:
+            print("\n".join(f"{row['key_id']}  {row['name']}  {row['about']}" for row in rows))
         else:
-            print(f"no key in {keys_folder()}; make one: edgedistill keys new")
+            print(f"no key in {_folder()}; make one: edgedistill keys new")
         return 0
-    if args.what == "new":
-        key = new_key(args.name, passphrase=_new_passphrase(args))
-    elif args.what == "add":
-        key = add_public_key(args.name, args.pem)
-    else:
-        key = load_key(args.name)
-        if args.what == "reset":
-            forget(key)
-    print(json.dumps(_values(key), indent=1) if args.json else _text(key))
+    passphrase = _new_passphrase(args) if args.what == "new" else None
+    (row,) = keys(args.what, args.name, pem=args.pem if args.what == "add" else None, passphrase=passphrase)
+    print(json.dumps(row, indent=1) if args.json else _text(row))
     return 0
+
+
+def _folder() -> Path:
+    from edgedistill.bundles.keys import keys_folder
+
+    return keys_folder()
 
 
 def _new_passphrase(args: argparse.Namespace) -> str | None:
@@ -65,13 +61,13 @@ def _new_passphrase(args: argparse.Namespace) -> str | None:
 
     if args.no_passphrase:
         return None
-    known = passphrase()
-    if known:
-        return known
+    given = passphrase()
+    if given:
+        return given
     if not has_terminal():
         raise SigningError(
             f"a passphrase is expected, and there is no terminal to ask for it: set {PASSPHRASE}, or "
-            "give --no-passphrase for a key that whoever reads its file can use"
+            "give --no-passphrase for a key that anyone who reads its file can use"
         )
     first = getpass.getpass("passphrase of the new key (empty: none): ")
     if first and getpass.getpass("once more: ") != first:
@@ -79,31 +75,14 @@ def _new_passphrase(args: argparse.Namespace) -> str | None:
     return first
 
 
-def _private(key: KeyInfo) -> str:
-    from edgedistill.bundles.keys import is_encrypted
-
-    if key.private is None:
-        return "private half elsewhere"
-    return "with a passphrase" if is_encrypted(key.private) else "without a passphrase"
-
-
-def _values(key: KeyInfo) -> dict[str, Any]:
-    return {
-        **key._asdict(),
-        "private": key.private and str(key.private),
-        "public": str(key.public),
-        "about": _private(key),
-    }
-
-
-def _text(key: KeyInfo) -> str:
+def _text(row: dict[str, Any]) -> str:
     return "\n".join(
         [
-            f"key      {key.name}, {_private(key)}",
-            f"id       {key.key_id}   (as a line of `revoked` on a board it ends the trust there)",
-            f"private  {key.private or 'not here: deploy.sign_command signs'}",
-            f"public   {key.public}",
-            f'next     [deploy] sign_key = "{key.name}", and edgedistill enrol HOST --key {key.name}',
-            key.public.read_text(encoding="ascii").strip(),
+            f"key      {row['name']}, {row['about']}",
+            f"id       {row['key_id']}   (as a line of `revoked` on a board it ends the trust there)",
+            f"private  {row['private'] or 'not here: deploy.sign_command signs'}",
+            f"public   {row['public']}",
+            f'next     [deploy] sign_key = "{row["name"]}", and edgedistill enrol HOST --key {row["name"]}',
+            Path(row["public"]).read_text(encoding="ascii").strip(),
         ]
     )

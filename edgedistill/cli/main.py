@@ -1,7 +1,7 @@
 """The command line: parse, call one verb, exit.
 
-stdout is results, stderr is talk. Exit code 0 done, 1 refused in one line, 2 wrong usage, 130
-stopped by Ctrl-C, 141 when whoever read the output has ended.
+Results go to stdout, messages to stderr. Exit code 0 done, 1 refused in one line, 2 wrong usage, 130
+stopped by Ctrl-C, 141 when the reader of the output has ended.
 Nothing heavy is imported before a verb runs.
 """
 
@@ -82,7 +82,7 @@ def build_parser(with_options: Container[str] = VERBS) -> argparse.ArgumentParse
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code, 141 when whoever read the output has ended (`| head`)."""
+    """Run one verb; returns the exit code, 141 when the reader of the output has ended (`| head`)."""
     try:
         try:
             return _run(argv)
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(argv: list[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = _parsed(argv)
-    args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for whoever says how to go on
+    args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for messages on how to resume
     if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8
         sys.stdout.reconfigure(errors="surrogateescape")
     # PyTorch's OpenMP threads spin while they wait; on a shared machine, or beside our own image
@@ -111,18 +111,18 @@ def _run(argv: list[str] | None) -> int:
     except EdgeDistillError as error:
         from edgedistill.progress.reporter import painted
 
-        said = printable(str(error))
+        message = printable(str(error))
         if isinstance(error, RecipeError | WeightsError):  # faults are told all, a line each
-            said = printable_lines(str(error))
+            message = printable_lines(str(error))
         # One write, and print makes several: under torchrun other processes say theirs at the same moment.
-        sys.stderr.write(painted(f"edgedistill {args.verb}:", "error") + f" {said}\n")
+        sys.stderr.write(painted(f"edgedistill {args.verb}:", "error") + f" {message}\n")
         return 2 if isinstance(error, UsageError) else 1
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        said = printable(str(error).split("\n")[0]) or type(error).__name__
+        message = printable(str(error).split("\n")[0]) or type(error).__name__
         print(
-            f"edgedistill {args.verb}: out of memory ({said}); close programs or set a smaller "
+            f"edgedistill {args.verb}: out of memory ({message}); close programs or set a smaller "
             "batch_size, and run it again to resume",
             file=sys.stderr,
         )
@@ -174,7 +174,7 @@ def _drop_output() -> None:
 
 
 def _reader_is_gone() -> bool:
-    """Whether whoever read our output has ended, like `head` after ten lines; it is closed then."""
+    """Whether the reader of our output has ended, like `head` after ten lines; stdout is closed then."""
     gone = False
     for stream in (sys.stdout, sys.stderr):
         try:

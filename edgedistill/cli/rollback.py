@@ -19,10 +19,10 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.api.boards import rollback
     from edgedistill.records.board_answers import RollbackAnswer
 
-    found = rollback(args.host, leave=args.leave, **board_from_args(args))
-    answer = RollbackAnswer.model_validate(found)
+    result = rollback(args.host, leave=args.leave, **board_from_args(args))
+    answer = RollbackAnswer.model_validate(result)
     print(
-        json.dumps(found, indent=1)
+        json.dumps(result, indent=1)
         if args.json
         else f"{args.host}: serves {answer.id} again; before, it was {answer.previous}"
     )

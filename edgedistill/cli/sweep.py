@@ -27,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.api.runs import sweep
     from edgedistill.pipeline.sweep import text_from_sweep
     from edgedistill.pipeline.sweep_axes import axes_from_text
+    from edgedistill.records.layout import SWEEP
+    from edgedistill.records.sweep import SweepRecord
 
     options = options_from_args(args)
     del options["force"]  # every trial that is not trained yet is trained
@@ -37,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
     folder = run_dir_of(args.recipe, args.run_dir) / "sweep"
     if args.events != "-":
         text = (folder / "sweep.json").read_text(encoding="utf-8")
-        print(text if args.json else text_from_sweep(result, folder))
+        print(text if args.json else text_from_sweep(SweepRecord.from_json(result, SWEEP), folder))
     return 0

@@ -26,11 +26,11 @@ def _fault_text(fault: Any, model: type[BaseModel], whole: str) -> str:
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         *parents, key = (str(part) for part in fault["loc"])
-        known = _keys_of(model, parents)
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        keys = _keys_of(model, parents)
+        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
         meant = f"did you mean {near[0]!r}? " if near else ""
         place = f"[{'.'.join(parents)}]" if parents else whole
-        return f"{place} has no key {key!r}; {meant}it has: {', '.join(known)}"
+        return f"{place} has no key {key!r}; {meant}it has: {', '.join(keys)}"
     if fault["type"] == "missing":
         return f"{where} is missing"
     if fault["type"] == "value_error":

@@ -123,12 +123,12 @@ def _types_in(annotation: Any) -> set[Any]:
     return {annotation}
 
 
-def set_key(table: dict[str, Any], name: str, value: Any, said: str) -> None:
+def set_key(table: dict[str, Any], name: str, value: Any, source: str) -> None:
     """Put a value at `section.key`; `said` begins the refusal where the section is a value itself."""
     section, _, key = name.partition(".")
     table.setdefault(section, {})
     if not isinstance(table[section], dict):
-        raise RecipeError(f"{said}: [{section}] is not a section of the recipe")
+        raise RecipeError(f"{source}: [{section}] is not a section of the recipe")
     table[section][key] = value
 
 
@@ -171,4 +171,4 @@ def _absolute(value: str, base: Path, key: str) -> str:
     try:
         return str((base / Path(value).expanduser()).resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a NUL, a loop, ~nobody
-        raise RecipeError(f"{key} = {value!r} is no path: {error}") from None
+        raise RecipeError(f"{key} = {value!r} is not a path: {error}") from None

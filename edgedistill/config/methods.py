@@ -95,7 +95,7 @@ def logit_loss_row(name: str) -> LogitLoss:
         ValueError: no row has this name.
     """
     if name not in _LOGIT:
-        raise ValueError(f"no logit loss is called {name!r}; there are: {', '.join(_LOGIT)}")
+        raise ValueError(f"there is no logit loss {name!r}; there are: {', '.join(_LOGIT)}")
     return _LOGIT[name]
 
 
@@ -105,5 +105,5 @@ def feature_loss_row(name: str) -> FeatureLoss:
         ValueError: no row has this name.
     """
     if name not in _FEATURE:
-        raise ValueError(f"no feature loss is called {name!r}; there are: {', '.join(_FEATURE)}")
+        raise ValueError(f"there is no feature loss {name!r}; there are: {', '.join(_FEATURE)}")
     return _FEATURE[name]

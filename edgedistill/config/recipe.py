@@ -20,7 +20,7 @@ from edgedistill.config.training import DistillConfig, StudentConfig, TeacherCon
 
 
 class Recipe(Section):
-    """One whole road."""
+    """A whole recipe: what one run does."""
 
     data: DataConfig
     augment: AugmentConfig = AugmentConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from edgedistill.config.deployment import TargetConfig
 from edgedistill.config.faults import fault_line
 from edgedistill.core.text import printable
 from edgedistill.errors import RecipeError
+from edgedistill_device.board.jetpacks import JETPACKS, tensorrt_of_board
 from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
 
@@ -26,7 +28,6 @@ class Release:
     Attributes:
         name: "8.2".
         source: what was read for its rules.
-        jetpack: which brings it.
         operators: column of operators.csv.
         opset_max: documented limit of the parser.
         ir_max: IR version of the ONNX release that the parser was built with.
@@ -35,11 +36,15 @@ class Release:
 
     name: str
     source: str
-    jetpack: str
     operators: str
     opset_max: int
     ir_max: int
     typed: bool = False
+
+    @property
+    def jetpacks(self) -> tuple[str, ...]:
+        """Those that bring it, or on which it can be installed."""
+        return tuple(row.name for row in JETPACKS if (row.tensorrt or "").startswith(f"{self.name}."))
 
     @property
     def number(self) -> tuple[int, ...]:
@@ -113,7 +118,7 @@ class Target(Section):
         tensorrt: release whose parser the pre-flight follows, or "" for none.
         sm: CUDA compute capability, 53 for 5.3; 0 without a GPU.
         precisions: those the hardware computes in.
-        memory_mib: what the board has, shared by CPU and GPU.
+        memory_mib: what the board has, shared by CPU and GPU; 0: no source was found, or it does not matter.
         backend: what runs networks there, a row of edgedistill_device.engine.runners.BACKENDS.
         hardware, published, prior: what a latency prediction needs; None where nothing usable is published.
         memory: what a memory prediction needs; None where nothing is published.
@@ -162,6 +167,21 @@ class Target(Section):
         return self.release
 
     @property
+    def possible_tensorrt(self) -> list[str]:
+        """Releases that a JetPack of the board brings or takes, of those whose rules are known here."""
+        return [release for release in tensorrt_of_board(self.name) if release in releases()]
+
+    @property
+    def note(self) -> str:
+        """One line for a board of which no published measurement is used here, or ""."""
+        if self.release is None or self.published is not None:
+            return ""
+        return (
+            f"{self.title} was never measured here, and no usable measurement of it is published: what is said of "
+            "it is from NVIDIA's tables and the sources in its file"
+        )
+
+    @property
     def int8_weights(self) -> bool:
         """Whether its TensorRT takes weights stored as INT8; the releases 8 refuse them."""
         return int(self.tensorrt.partition(".")[0] or 0) >= 10
@@ -187,7 +207,8 @@ def target_names() -> tuple[str, ...]:
 def load_target(name: str, tensorrt: str | None = None) -> Target:
     """
     Args:
-        name: of a file in targets/.
+        name: of a file in targets/; of boards that differ in memory alone the part before it: `orin-nx` is the
+            smallest.
         tensorrt: release of another JetPack than the file's, if not that one.
 
     Raises:
@@ -195,6 +216,9 @@ def load_target(name: str, tensorrt: str | None = None) -> Target:
     """
     if tensorrt is not None and tensorrt not in releases():
         raise RecipeError(f"TensorRT {tensorrt!r} is not known; known: {', '.join(releases())}")
+    sizes = [known for known in target_names() if re.fullmatch(rf"{re.escape(name)}-\d+gb", known)]
+    if name not in target_names() and sizes:
+        name = min(sizes, key=lambda known: _stored(known).memory_mib)
     if name not in target_names():
         near = difflib.get_close_matches(name, target_names(), n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
@@ -207,11 +231,17 @@ def wanted_target(wanted: TargetConfig) -> Target:
     """The board that a recipe names, with the TensorRT that it names.
 
     Raises:
-        RecipeError: as `load_target`; the board has no TensorRT, and the recipe names one.
+        RecipeError: as `load_target`; the recipe names a TensorRT that the board cannot have.
     """
     target = load_target(wanted.device, wanted.tensorrt)
     if wanted.tensorrt and target.backend != DEFAULT:
         raise RecipeError(f"target.tensorrt = {wanted.tensorrt!r}: {target.title} has no TensorRT; leave it out")
+    known = target.possible_tensorrt
+    if wanted.tensorrt and wanted.tensorrt not in known:
+        raise RecipeError(
+            f"target.tensorrt = {wanted.tensorrt!r}: no JetPack brings it to {target.title}; it can have: "
+            f"{', '.join(known)}"
+        )
     return target
 
 

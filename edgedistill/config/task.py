@@ -98,7 +98,7 @@ def task_of(student: StudentConfig) -> Task:
 
 
 def weights_note(task: Task) -> dict[str, str]:
-    """What a weights file says of the task; nothing of a classifier, as in files of before."""
+    """What a weights file notes of the task; nothing for a classifier, as in files of older releases."""
     return {} if task is CLASSIFICATION else {"output": task.output}
 
 

@@ -134,7 +134,7 @@ class DistillConfig(TrainingConfig):
     assistants: tuple[NetConfig, ...] = ()
     """progressive: networks between teacher and student, biggest first; chosen when empty"""
     generations: Annotated[int, Field(ge=1, le=10)] = 2
-    """self: how often the student is taught anew by its predecessor"""
+    """self: how often the student is retrained with its predecessor as the teacher"""
     seeds: Annotated[int, Field(ge=1, le=50)] = 1
     """trainings of baseline and student, with seed, seed + 1, ...; the first one is deployed"""
     epochs: Annotated[int, Field(ge=1)] = 30

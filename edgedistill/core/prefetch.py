@@ -12,6 +12,12 @@ Job = TypeVar("Job")
 Made = TypeVar("Made")
 
 
+def cores() -> int:
+    """That this process may use, of this machine's share of the ranks under `torchrun`."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, own // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job], ahead: int) -> Iterator[Made]:
     """`map(make, jobs)` in order; one thread a core makes the next ones meanwhile.
 
@@ -21,8 +27,7 @@ def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job], ahead: int) -> 
         ahead: results that may wait to be taken: they bound the memory.
     """
     waiting: deque[Future[Made]] = deque()
-    threads = max(2, os.cpu_count() or 2)
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="ahead") as pool:
+    with ThreadPoolExecutor(max_workers=max(2, cores()), thread_name_prefix="ahead") as pool:
         try:
             for job in jobs:
                 waiting.append(pool.submit(make, job))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,19 @@ class TrainingView:
     ):
         self._crop = RandomCrop(size_of(image_px), augment.crop_scale_min, interpolation, fit)
         self._augment = augment
-        self._local = threading.local()  # a pipeline holds its random state: one each thread
-        self._description = self._pipeline().to_dict()
+        self._local = threading.local()  # a transform holds its random state: one each thread
+        self._description = albumentations.Compose(self._transforms()).to_dict()
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
         """(h, w, 3) uint8 -> (H, W, 3) uint8."""
-        if not hasattr(self._local, "pipeline"):
-            self._local.pipeline = self._pipeline()
-        cropped = self._crop(image, np.random.default_rng((seed, _CROP_STREAM)))
-        self._local.pipeline.set_random_seed(seed)
-        return self._local.pipeline(image=cropped)["image"]
+        view = self._crop(image, np.random.default_rng((seed, _CROP_STREAM)))
+        if not hasattr(self._local, "transforms"):
+            self._local.transforms = self._transforms()
+        state = np.random.PCG64(seed).state
+        for transform in self._local.transforms:
+            _seed(transform, seed, state)
+            view = transform(image=view)["image"]
+        return view
 
     def describe(self) -> dict[str, Any]:
         """Library version and digest of the whole pipeline: equal ones give equal views."""
@@ -67,8 +71,21 @@ class TrainingView:
             "pipeline": hashlib.sha256(text.encode()).hexdigest(),
         }
 
-    def _pipeline(self) -> albumentations.Compose:
-        return albumentations.Compose([*map(_transform, self._augment.transforms)])
+    def _transforms(self) -> list[albumentations.BasicTransform]:
+        return [*map(_transform, self._augment.transforms)]
+
+
+def _seed(transform: albumentations.BasicTransform, seed: int, state: Mapping[str, Any]) -> None:
+    """What `Compose([transform]).set_random_seed(seed)` does to it, at an eighth of the cost.
+
+    Args:
+        state: of `np.random.PCG64(seed)`, computed once for all transforms of a view.
+    """
+    if type(transform).set_random_seed is albumentations.BasicTransform.set_random_seed:
+        transform.random_generator.bit_generator.state = state
+        transform.py_random.seed(seed)
+    else:
+        transform.set_random_seed(seed)
 
 
 def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:

@@ -37,35 +37,35 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     if not source.is_dir():
         raise DataError(f"{source}: expected a folder, .csv, .tsv, .parquet or .tar")
     loose = files_in(source)
-    left_out, said = Counter(loose.left_out), []
+    left_out, notes = Counter(loose.left_out), []
     below = _walked(source, left_out)
     system = sorted(
         entry.name for entry in source.iterdir() if entry.is_dir() and is_system(entry.name) and entry.name[0] != "."
     )
     if system:
-        said.append(f"folders of an operating system or a tool left out: {', '.join(system)}")
+        notes.append(f"folders of an operating system or a tool left out: {', '.join(system)}")
     if loose.images:
         left_out["images beside the class folders (no class)"] += len(loose.images)
     _refuse_unreadable_classes(below)
-    classes = {folder: found for folder, found in below.items() if found.images}
+    classes = {folder: files for folder, files in below.items() if files.images}
     for folder in below.keys() - classes.keys():
-        said.append(_line_of_empty(folder, below[folder]))
+        notes.append(_line_of_empty(folder, below[folder]))
     for folder, why in annotation_folders({f: w.images for f, w in classes.items()}).items():
-        said.append(f"folder {folder.name!r} left out: {len(classes[folder].images)} files, {why}")
+        notes.append(f"folder {folder.name!r} left out: {len(classes[folder].images)} files, {why}")
         del classes[folder]
     if not classes:
-        for found in below.values():
-            loose.left_out.update(found.left_out)
+        for files in below.values():
+            loose.left_out.update(files.left_out)
     _refuse_less_than_two(source, key, list(classes), loose)
     items: list[Item] = []
-    for folder, found in classes.items():
-        left_out.update(found.left_out)
+    for folder, files in classes.items():
+        left_out.update(files.left_out)
         splits = _splits_in(folder)
-        items += [Item(file, folder.name, split=splits.get(_first_part(file, folder))) for file in found.images]
+        items += [Item(file, folder.name, split=splits.get(_first_part(file, folder))) for file in files.images]
     if any(item.split for item in items):
-        said.append("splits from the folders inside the classes")
-    said = sorted(said)
-    return items, left_out, said[:10] + ([f"and {len(said) - 10} more folders left out"] if len(said) > 10 else [])
+        notes.append("splits from the folders inside the classes")
+    notes = sorted(notes)
+    return items, left_out, notes[:10] + ([f"and {len(notes) - 10} more folders left out"] if len(notes) > 10 else [])
 
 
 def _walked(source: Path, left_out: Counter[str]) -> dict[Path, Walk]:
@@ -111,17 +111,17 @@ def _first_part(file: Path, folder: Path) -> str:
     return file.relative_to(folder).parts[0]
 
 
-def _line_of_empty(folder: Path, found: Walk) -> str:
-    left_out = line_from_left_out(found.left_out)
+def _line_of_empty(folder: Path, files: Walk) -> str:
+    left_out = line_from_left_out(files.left_out)
     return f"folder {folder.name!r} left out: " + (
         f"no images ({left_out.removeprefix('left out: ')})" if left_out else "empty"
     )
 
 
 def _refuse_unreadable_classes(below: dict[Path, Walk]) -> None:
-    for folder, found in below.items():
-        if not found.images and found.pictures:
-            left_out = counts_from_left_out(found.left_out)
+    for folder, files in below.items():
+        if not files.images and files.pictures:
+            left_out = counts_from_left_out(files.left_out)
             raise DataError(
                 f"{folder}: the class {folder.name!r} has no images that can be read, only {left_out}; convert "
                 "them, or move the folder away"

@@ -37,7 +37,7 @@ class Columns:
         one_hot: a column for each class; empty with `label`.
         split: of train, val, test; None without one.
         group: that the recipe names; None without one.
-        said: what was taken without being named, for people.
+        notes: what was taken without being named, for people.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Columns:
     one_hot: tuple[str, ...]
     split: str | None
     group: str | None
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns:
@@ -63,16 +63,16 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
     label, one_hot = _label_column(table, data, others)
     if label is not None:
         _refuse_quantities(table, label)
-    said = []
+    notes = []
     if not table.embedded and path != data.path_column:
-        said.append(f"paths from the column {path!r}")
+        notes.append(f"paths from the column {path!r}")
     if label is not None and label != data.label_column:
-        said.append(f"labels from {label!r}")
+        notes.append(f"labels from {label!r}")
     if one_hot:
-        said.append(f"labels from {len(one_hot)} columns of 0 and 1")
+        notes.append(f"labels from {len(one_hot)} columns of 0 and 1")
     if split is not None and data.split_column is None:
-        said.append(f"splits from {split!r}")
-    return Columns(path, label, one_hot, split, group, tuple(said))
+        notes.append(f"splits from {split!r}")
+    return Columns(path, label, one_hot, split, group, tuple(notes))
 
 
 def group_candidates(columns: list[str]) -> list[str]:
@@ -135,10 +135,10 @@ def _split_column(table: Table, data: DataConfig) -> str | None:
 
 
 def refuse_split(source: Path, line: int, column: str, value: str | None) -> DataError:
-    """For a value of the split column that names no split."""
-    known = "; ".join(f"{split}: {', '.join(words)}" for split, words in WORDS.items())
+    """The error for a value of the split column that names no split."""
+    accepted = "; ".join(f"{split}: {', '.join(words)}" for split, words in WORDS.items())
     return DataError(
-        f"{source}, line {line}: the column {column!r} says {value or ''!r}; expected one of {known} (in any case); "
+        f"{source}, line {line}: the column {column!r} says {value or ''!r}; expected one of {accepted} (in any case); "
         'or set data.split_column to another column, or to "" for none (new: --split-column)'
     )
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgedistill_device.preprocess import PAD_GREY, resize_to
 
-VERSION = 2  # 1 was albumentations' RandomResizedCrop
+VERSION = 3  # 1 was albumentations' RandomResizedCrop; 2 averaged areas at any shrinking
 _ASPECT = 4 / 3  # widest distortion of a window, to either side
+# Windows that shrink by no more than this are resized by bilinear interpolation where `area` is asked for: 6 times
+# faster in OpenCV, and two pixels of a footprint of at most 1.5 leave little to alias.
+_BILINEAR_SHRINK = 1.5
 
 
 class Window(NamedTuple):
@@ -49,7 +53,7 @@ class RandomCrop:
         bottom, right = top + height, left + width
         inside = image[max(top, 0) : bottom, max(left, 0) : right]
         if inside.shape[:2] == (height, width):
-            return resize_to(inside, self._size, self._interpolation)
+            return self._resized(inside, self._size)
         # The picture is resized to its own share of the view, and the bars are drawn around it.
         scale = self._size[0] / height, self._size[1] / width
         place = [max(0, round(-start * factor)) for start, factor in zip((top, left), scale, strict=True)]
@@ -58,18 +62,24 @@ class RandomCrop:
             for part, factor, side, start in zip(inside.shape[:2], scale, self._size, place, strict=True)
         ]
         view = np.full((*self._size, 3), PAD_GREY, np.uint8)
-        shown = resize_to(inside, tuple(share), self._interpolation)
+        shown = self._resized(inside, (share[0], share[1]))
         view[place[0] : place[0] + share[0], place[1] : place[1] + share[1]] = shown
         return view
+
+    def _resized(self, inside: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        fits_bilinear = all(had <= _BILINEAR_SHRINK * side for had, side in zip(inside.shape, size, strict=False))
+        bilinear = self._interpolation == "area" and fits_bilinear
+        return resize_to(inside, size, "bilinear" if bilinear else self._interpolation)
 
     def window(self, picture: tuple[int, int], rng: np.random.Generator) -> Window:
         """Where the crop of a picture (height, width) lies."""
         whole = self._whole(picture)
+        highest, widest = (self._most(axis, whole, picture) for axis in (0, 1))
         for _ in range(10):
             area, distortion = rng.uniform(self._scale_min, 1), _ASPECT ** rng.uniform(-1, 1)
-            height = round(whole[0] * float(np.sqrt(area / distortion)))
-            width = round(whole[1] * float(np.sqrt(area * distortion)))
-            if 0 < height <= self._most(0, whole, picture) and 0 < width <= self._most(1, whole, picture):
+            height = round(whole[0] * math.sqrt(area / distortion))
+            width = round(whole[1] * math.sqrt(area * distortion))
+            if 0 < height <= highest and 0 < width <= widest:
                 break
         else:
             height, width = round(whole[0]), round(whole[1])

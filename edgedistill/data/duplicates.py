@@ -17,6 +17,8 @@ SIDE = 32  # pixels a side of a signature
 BLOCK = 1024  # rows and columns of one matrix product: its memory does not depend on the images
 MOST_IMAGES = 100_000  # compared each with each, minutes; twice as many would take four times as long
 CERTAIN = 0.9999  # a bar that has risen so far finds nothing that equal bytes do not
+_SKETCH, _SAMPLED = 128, 4096  # numbers a sketch has, images that its directions are taken from
+_ROUNDING = 1e-3  # of float32, with room
 LISTED = 50  # pairs between splits that are named; all are counted
 
 
@@ -129,16 +131,41 @@ def _blocks(signatures: np.ndarray, bars: list[float]) -> Iterator[tuple[np.ndar
 
     The bar may have risen before the next block; at the last of several there is nothing to find.
     """
-    several = len(bars) > 1
+    several, sketches = len(bars) > 1, _sketches(signatures)
     for top in range(0, len(signatures), BLOCK):
-        rows = signatures[top : top + BLOCK]
         for left in range(top, len(signatures), BLOCK):
             if several and len(bars) == 1:
                 return
-            block = rows @ signatures[left : left + BLOCK].T
-            above = block >= bars[0]
-            i, j = np.nonzero(np.triu(above, 1) if top == left else above)
-            yield (i + top).astype(np.int32), (j + left).astype(np.int32), block[i, j]
+            rows = np.arange(top, min(top + BLOCK, len(signatures)))
+            columns = np.arange(left, min(left + BLOCK, len(signatures)))
+            if sketches is not None:
+                possible = sketches[rows] @ sketches[columns].T >= bars[0] - _ROUNDING
+                possible &= rows[:, np.newaxis] < columns
+                rows, columns = rows[possible.any(axis=1)], columns[possible.any(axis=0)]
+            block = signatures[rows] @ signatures[columns].T
+            i, j = np.nonzero((block >= bars[0]) & (rows[:, np.newaxis] < columns))
+            yield rows[i].astype(np.int32), columns[j].astype(np.int32), block[i, j]
+
+
+def _sketches(signatures: np.ndarray) -> np.ndarray | None:
+    """(N, S) float32, whose dot products are at least those of the signatures; None for few images.
+
+    The coordinates along the directions in which a sample varies most, then the length of the rest: by Cauchy and
+    Schwarz two rests multiply to no more than the product of their lengths. An eighth of the work rules out most pairs.
+    """
+    if len(signatures) <= 4 * BLOCK:
+        return None
+    sample = signatures[:: max(1, len(signatures) // _SAMPLED)].astype(np.float64)
+    _, directions = np.linalg.eigh(sample.T @ sample)  # ascending
+    basis = directions[:, -_SKETCH:].astype(np.float32)
+    sketches = np.empty((len(signatures), basis.shape[1] + 1), np.float32)
+    for start in range(0, len(signatures), BLOCK):
+        piece = signatures[start : start + BLOCK]
+        inside = piece @ basis
+        sketches[start : start + BLOCK, :-1] = inside
+        rest = np.square(piece).sum(axis=1) - np.square(inside).sum(axis=1)
+        sketches[start : start + BLOCK, -1] = np.sqrt(np.maximum(rest, 0))
+    return sketches
 
 
 class _Forest:
@@ -162,8 +189,8 @@ class _Forest:
         self._added, self.waiting = [], 0
         # No distance is 0, which would be no pair.
         far = coo_array((2 - alike.astype(np.float64), (i, j)), (self.count, self.count))
-        kept = minimum_spanning_tree(far.tocsr(), overwrite=True).tocoo()
-        self.edges = kept.row, kept.col, (2 - kept.data).astype(np.float32)
+        tree = minimum_spanning_tree(far.tocsr(), overwrite=True).tocoo()
+        self.edges = tree.row, tree.col, (2 - tree.data).astype(np.float32)
 
     def cut(self, bar: float) -> None:
         """Forget the pairs below the bar."""
@@ -199,8 +226,8 @@ class _Leaks:
             least = np.partition(alike, -LISTED)[-LISTED]
             best = np.concatenate([np.flatnonzero(alike > least), np.flatnonzero(alike == least)[:LISTED]])
             i, j, alike = i[best], j[best], alike[best]
-        found = [*self.first, *zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)]
-        self.first = sorted(found, key=lambda pair: (-pair[2], pair))[:LISTED]
+        candidates = [*self.first, *zip(i.tolist(), j.tolist(), alike.tolist(), strict=True)]
+        self.first = sorted(candidates, key=lambda pair: (-pair[2], pair))[:LISTED]
 
     def at(self, bar: float) -> tuple[Counter[str], list[tuple[int, int, float]]]:
         total = self.counts[self.bars >= np.float32(bar)].sum(axis=0)

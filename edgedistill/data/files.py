@@ -60,29 +60,29 @@ class Walk:
 
 def walk(folder: Path) -> Walk:
     """Files at any depth. Links to folders are not followed, so they cannot loop; they are counted."""
-    found = Walk()
+    listing = Walk()
     for place, folders, files in os.walk(os.path.abspath(folder)):
-        kept = []
+        visited = []
         for name in sorted(folders):
             if os.path.islink(os.path.join(place, name)):
-                found.left_out["linked folders (links are not followed)"] += 1
+                listing.left_out["linked folders (links are not followed)"] += 1
             elif is_system(name):
-                found.left_out["hidden or system folders"] += 1
+                listing.left_out["hidden or system folders"] += 1
             else:
-                kept.append(name)
-        folders[:] = kept
+                visited.append(name)
+        folders[:] = visited
         for name in sorted(files):
-            found.add(place, name)
-    return found
+            listing.add(place, name)
+    return listing
 
 
 def files_in(folder: Path) -> Walk:
     """The same of the folder itself, not of those below."""
-    found = Walk()
+    listing = Walk()
     for entry in sorted(folder.iterdir()):
         if not entry.is_dir():
-            found.add(os.path.abspath(folder), entry.name)
-    return found
+            listing.add(os.path.abspath(folder), entry.name)
+    return listing
 
 
 def is_system(name: str) -> bool:

@@ -32,15 +32,15 @@ def find_images(places: Iterable[Path], leave_out: Path | None = None) -> list[F
     Raises:
         DataError: a folder without images, or no place at all.
     """
-    found: list[FoundImage] = []
+    images: list[FoundImage] = []
     for place in places:
         below = list(_below(place, leave_out)) if place.is_dir() else [FoundImage(place, Path(place.name))]
         if not below:
             raise DataError(f"{place}: no images in this folder; expected files like .jpg and .png, at any depth")
-        found += below
-    if not found:
+        images += below
+    if not images:
         raise DataError("no images: name image files or folders")
-    return found
+    return images
 
 
 def _below(folder: Path, leave_out: Path | None) -> Iterator[FoundImage]:

@@ -92,7 +92,7 @@ def refuse_unnamed(groups: Iterable[str | None], data: DataConfig) -> None:
     if data.group_pattern is not None:
         raise DataError(
             f"data.group_pattern {data.group_pattern!r} matches none of the images' paths below the "
-            "source; mend it, or leave it out"
+            "source; correct it, or leave it out"
         )
     if data.group_column is not None:
         raise DataError(f"data.group_column {data.group_column!r} is empty in every row; fill it, or leave it out")
@@ -104,7 +104,7 @@ def roboflow_proposal(paths: Iterable[str]) -> tuple[str, str] | None:
     Returns:
         (pattern, line), or None where no photograph has several copies.
     """
-    copies = Counter(found.group(1) for path in paths if (found := re.search(ROBOFLOW, path)))
+    copies = Counter(match.group(1) for path in paths if (match := re.search(ROBOFLOW, path)))
     several = [count for count in copies.values() if count > 1]
     if not several:
         return None

@@ -43,39 +43,45 @@ class Grouping:
     similarity: float
 
 
-def group(found: Scan, data: DataConfig) -> Grouping:
+def group(scanned: Scan, data: DataConfig) -> Grouping:
     """Join exact copies, near-duplicates, and what the user names as groups.
 
     Where near-duplicates would chain more than a tenth of all images into one group, the images
     are a family of look-alikes: the bar is raised until they do not. What belongs together
     anyway, copies and named groups, counts as one there.
     """
-    count, names = len(found.items), [item.group for item in found.items]
-    exact, named = _pairs_of_equals(found.sha256), _pairs_of_equals(names)
+    count, names = len(scanned.items), [item.group for item in scanned.items]
+    exact, named = _pairs_of_equals(scanned.sha256), _pairs_of_equals(names)
     alike = LookAlikes(data.near_duplicate_similarity, [], Counter(), [])
     if data.near_duplicate_similarity > 0:
         units = groups_from_pairs(count, [*exact, *named])
         weights = 1 / np.bincount(units, minlength=count)[units]
         always = JOINED_NAMES if any(names) else JOINED
         largest = max(always, GIANT_FRACTION * len(np.unique(units)))
-        alike = look_alikes(found.signatures, data.near_duplicate_similarity, found.given, weights, largest)
+        alike = look_alikes(scanned.signatures, data.near_duplicate_similarity, scanned.given, weights, largest)
     groups = groups_from_pairs(count, [*exact, *named, *alike.pairs])
     of_names = {int(number) for number, name in zip(groups, names, strict=True) if name is not None}
-    leak_counts, leaks = _with_copies(alike, exact, found)
+    leak_counts, leaks = _with_copies(alike, exact, scanned)
     return Grouping(
-        groups, np.isin(groups, list(of_names)), exact, leak_counts, leaks, _torn(names, found.given), alike.similarity
+        groups,
+        np.isin(groups, list(of_names)),
+        exact,
+        leak_counts,
+        leaks,
+        _torn(names, scanned.given),
+        alike.similarity,
     )
 
 
-def _with_copies(alike: LookAlikes, exact: list[tuple[int, int]], found: Scan) -> tuple[Counter, list]:
+def _with_copies(alike: LookAlikes, exact: list[tuple[int, int]], scanned: Scan) -> tuple[Counter, list]:
     """Leaks by appearance, and equal files that have none: flat images, or all where none was asked for."""
     counts, leaks = Counter(alike.leak_counts), list(alike.leaks)
-    searched = len(found.signatures) > 0 and alike.similarity > 0
+    searched = len(scanned.signatures) > 0 and alike.similarity > 0
     for i, j in exact:
-        splits = sorted((found.given[i], found.given[j]))
+        splits = sorted((scanned.given[i], scanned.given[j]))
         if splits[0] == splits[1]:
             continue
-        likeness = found.signatures[i] @ found.signatures[j] if searched else 0.0
+        likeness = scanned.signatures[i] @ scanned.signatures[j] if searched else 0.0
         if not (alike.leak_counts and likeness >= np.float32(alike.similarity)):
             counts["/".join(splits)] += 1
             leaks.append((i, j, 1.0))
@@ -90,12 +96,12 @@ def _torn(names: list[str | None], given: list[str]) -> list[tuple[str, list[str
     return [(name, sorted(where)) for name, where in splits.items() if len(where) > 1]
 
 
-def summary_of_groups(found: Scan, grouped: Grouping) -> NamedGroups:
+def summary_of_groups(scanned: Scan, grouped: Grouping) -> NamedGroups:
     """What the user named; without a key when nothing was."""
-    names = [item.group for item in found.items]
+    names = [item.group for item in scanned.items]
     if not any(names):
         return NamedGroups()
-    unnamed = [str(item.path) for item in found.items if item.group is None]
+    unnamed = [str(item.path) for item in scanned.items if item.group is None]
     return NamedGroups(
         named_images=len(names) - len(unnamed),
         named_groups=len(set(names) - {None}),
@@ -106,7 +112,7 @@ def summary_of_groups(found: Scan, grouped: Grouping) -> NamedGroups:
 
 
 def lines_of_groups(summary: NamedGroups, images: int) -> list[str]:
-    """What a person should know of the groups that were named, from `summary_of_groups`.
+    """Lines for people on the groups that were named, from `summary_of_groups`.
 
     Args:
         images: all labelled ones.

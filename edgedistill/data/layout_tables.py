@@ -22,7 +22,7 @@ class Layout:
     Attributes:
         sources: `train`, `val`, `test` -> a folder, a table, or a pattern of files.
         keys: further keys of [data].
-        said: what was understood, for people.
+        notes: what was understood, for people.
         asked: keys that the user named.
         tables: those that were read.
         pool: folder of images without labels beside the classes or splits, None where there is none.
@@ -30,33 +30,33 @@ class Layout:
 
     sources: dict[str, str] = field(default_factory=dict)
     keys: dict[str, Any] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     asked: dict[str, Any] = field(default_factory=dict)
     tables: dict[Path, Table] = field(default_factory=dict)
     pool: Path | None = None
 
 
-def is_labelled(table: Path, found: Layout) -> bool:
+def is_labelled(table: Path, layout: Layout) -> bool:
     """Whether a table lists images with labels. One that cannot be read at all is met later."""
     try:
-        read = _read(table, found)
-        columns = columns_of(read, _config(table, found))
+        read = _read(table, layout)
+        columns = columns_of(read, _config(table, layout))
     except DataError:
         return False
-    return read.embedded is not None or _find_images(read, columns.path, _config(table, found)) is not None
+    return read.embedded is not None or _find_images(read, columns.path, _config(table, layout)) is not None
 
 
-def image_root_of(table: Path, found: Layout) -> str | None:
-    read, data = _read(table, found), _config(table, found)
+def image_root_of(table: Path, layout: Layout) -> str | None:
+    read, data = _read(table, layout), _config(table, layout)
     return (_find_images(read, columns_of(read, data).path, data) or {}).get("image_root")
 
 
-def overrules(table: Path, place: Path, found: Layout) -> bool:
+def overrules(table: Path, place: Path, layout: Layout) -> bool:
     """Whether a table beside folders is to be taken: images of one folder have different labels in it.
 
     Where each folder has one label the folders are the classes, and their names say more.
     """
-    read, data = _read(table, found), _config(table, found)
+    read, data = _read(table, layout), _config(table, layout)
     columns = columns_of(read, data)
     file_of = Places(table, data.model_copy(update=_find_images(read, columns.path, data) or {}))
     labels: dict[str, set[str | None]] = {}
@@ -67,7 +67,7 @@ def overrules(table: Path, place: Path, found: Layout) -> bool:
             label = class_of_row(read, number + 2, row, columns)
             labels.setdefault(file.relative_to(place).parts[0], set()).add(label)
     overruled = any(len(of_folder) > 1 for of_folder in labels.values())
-    found.said.append(
+    layout.notes.append(
         f"{table.name} names the labels: images of one folder have different ones in it"
         if overruled
         else f"the folders are the classes; {table.name} beside them is not used"
@@ -75,25 +75,27 @@ def overrules(table: Path, place: Path, found: Layout) -> bool:
     return overruled
 
 
-def take(name: str, place: Path, source: Path | None, found: Layout) -> None:
+def take(name: str, place: Path, source: Path | None, layout: Layout) -> None:
     """Add a source, and the keys that its table needs."""
     source = source or place
-    found.sources[name] = str(source)
+    layout.sources[name] = str(source)
     if source != place and source.is_relative_to(place):
-        found.said.append(f"{name}: {source.relative_to(place.parent)}")
+        layout.notes.append(f"{name}: {source.relative_to(place.parent)}")
     elif source != place:
-        found.said.append(f"{name}: {source.name} beside {place.name}")
+        layout.notes.append(f"{name}: {source.name} beside {place.name}")
     if not source.is_file() or source.suffix.lower() not in {".csv", ".tsv", ".parquet"}:
         return
-    table, data = _read(source, found), _config(source, found)
+    table, data = _read(source, layout), _config(source, layout)
     columns = columns_of(table, data)
     keys: dict[str, Any] = {} if table.embedded else {"path_column": columns.path}
     keys |= {"label_column": columns.label} if columns.label else {}
     keys |= {"split_column": columns.split} if columns.split else {}
-    found.said += [f"{source.name}: {', '.join(columns.said)}"] if columns.said else []
+    layout.notes += [f"{source.name}: {', '.join(columns.notes)}"] if columns.notes else []
     groups = [column for column in group_candidates(table.columns) if column != columns.group]
     if groups and columns.group is None and name == "train":
-        found.said.append(f"the column {groups[0]!r} may say which images belong together: --group-column {groups[0]}")
+        layout.notes.append(
+            f"the column {groups[0]!r} may say which images belong together: --group-column {groups[0]}"
+        )
     if table.embedded is None:
         placed = _find_images(table, columns.path, data)
         if placed is None:
@@ -104,28 +106,28 @@ def take(name: str, place: Path, source: Path | None, found: Layout) -> None:
             )
         keys |= placed
         if placed:
-            found.said.append(
+            layout.notes.append(
                 f"{source.name}: images in "
                 + (placed.get("image_root") or ".")
                 + (f", with the ending {placed['suffix']}" if placed.get("suffix") else "")
             )
     for key, value in keys.items():
-        _set(found, key, value, source)
+        _set(layout, key, value, source)
 
 
-def _set(found: Layout, key: str, value: Any, source: Path) -> None:
-    before = found.keys.setdefault(key, value)
+def _set(layout: Layout, key: str, value: Any, source: Path) -> None:
+    before = layout.keys.setdefault(key, value)
     if before == value:
         return
     if key == "image_root":  # train.csv with train/, val.csv with val/
-        train = Path(found.sources["train"]).stem
+        train = Path(layout.sources["train"]).stem
         if before.replace(train, "{table}") == value.replace(source.stem, "{table}"):
-            found.keys[key] = value.replace(source.stem, "{table}")
+            layout.keys[key] = value.replace(source.stem, "{table}")
             return
         if "{table}" in before and before == value.replace(source.stem, "{table}"):
             return
     raise DataError(
-        f"{source}: it needs data.{key} = {value!r}, and {found.sources['train']} needs {before!r}; bring both "
+        f"{source}: it needs data.{key} = {value!r}, and {layout.sources['train']} needs {before!r}; bring both "
         "tables into one form"
     )
 
@@ -155,11 +157,11 @@ def _find_images(table: Table, column: str, data: DataConfig) -> dict[str, Any] 
     return {key: value for key, value in (("image_root", root), ("suffix", suffix)) if value}
 
 
-def _read(path: Path, found: Layout) -> Table:
-    if path not in found.tables:
-        found.tables[path] = read_table_file(path)
-    return found.tables[path]
+def _read(path: Path, layout: Layout) -> Table:
+    if path not in layout.tables:
+        layout.tables[path] = read_table_file(path)
+    return layout.tables[path]
 
 
-def _config(source: Path, found: Layout) -> DataConfig:
-    return DataConfig(train=str(source), **found.asked)
+def _config(source: Path, layout: Layout) -> DataConfig:
+    return DataConfig(train=str(source), **layout.asked)

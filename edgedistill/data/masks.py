@@ -35,33 +35,33 @@ def is_left_out(path: Path, source: Path, patterns: Iterable[str]) -> bool:
 
 
 def is_pool(name: str) -> bool:
-    """Whether a folder is called as a pool of images without labels: unlabelled, Unlabeled Images."""
+    """Whether a folder's name means a pool of images without labels: unlabelled, Unlabeled Images."""
     return re.sub(r"[\W_]|images?$", "", name.lower()) in POOLS
 
 
 def annotation_folders(images: dict[Path, list[Path]]) -> dict[Path, str]:
-    """Class folders that are none, and why.
+    """Folders among the class folders that are not classes, each with the reason.
 
     Args:
         images: folder -> images below it.
     """
-    found = {}
+    reasons = {}
     named = {folder: re.sub(r"[\W_]+", "_", folder.name).lower() for folder in images}
     for folder, name in named.items():
         if name in ANNOTATIONS:
-            found[folder] = "annotations by its name"
+            reasons[folder] = "annotations by its name"
         elif is_pool(folder.name):
-            found[folder] = "no labels by its name: a pool, for data.unlabelled"
+            reasons[folder] = "no labels by its name: a pool, for data.unlabelled"
     if not MASKS & set(named.values()):
-        return found
+        return reasons
     stems = {folder: {_base(file.stem) for file in files} for folder, files in images.items()}
     holders = Counter(stem for of_folder in stems.values() for stem in of_folder)
     shared = {folder: sum(holders[stem] > 1 for stem in names) >= 0.5 * len(names) for folder, names in stems.items()}
     for folder, name in named.items():
         # Images that are numbered from 0 in every class have the same names and are no masks.
         if name in MASKS and shared[folder] and (not all(shared.values()) or _look_like_masks(images[folder])):
-            found[folder] = "masks: their names are those of images in the classes"
-    return found
+            reasons[folder] = "masks: their names are those of images in the classes"
+    return reasons
 
 
 def _look_like_masks(files: list[Path], looked_at: int = 8) -> bool:

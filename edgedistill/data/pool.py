@@ -27,7 +27,7 @@ class Pool:
         alike: left out as look-alikes of a validation or test image: pool path, its most alike
             image's path, split and correlation.
         unreadable: one line each.
-        said: lines for people: what was left out before any image was read.
+        notes: lines for people: what was left out before any image was read.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Pool:
     copies: int = 0
     alike: list[tuple[str, str, str, float]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def scan_pool(
@@ -66,16 +66,16 @@ def scan_pool(
         raise DataError("data.unlabelled: expected the folder of a pool, got none; set it")
     listing = list_pool(Path(data.unlabelled), data)
     listed = [item.path for item in listing.items]
-    known = set(labelled.sha256)
+    labelled_sha256 = set(labelled.sha256)
     held_rows = np.flatnonzero(splits != "train") if similarity > 0 else np.empty(0, np.int64)
     held = labelled.signatures[held_rows] if len(held_rows) else None
-    pool = Pool(said=[f"unlabelled: {line}" for line in listing.lines])
+    pool = Pool(notes=[f"unlabelled: {line}" for line in listing.lines])
     readings = read_all(listed, data, framing if keep else None)
     for path, seen in zip(listed, readings, strict=True):
         if isinstance(seen, str):
             pool.unreadable.append(seen)
             continue
-        if seen.sha256 in known:
+        if seen.sha256 in labelled_sha256:
             pool.copies += 1
             continue
         if held is not None:

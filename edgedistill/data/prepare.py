@@ -28,6 +28,7 @@ from edgedistill.data.summary import (
 )
 from edgedistill.data.table import SPLITS, ImageTable, write_table
 from edgedistill.errors import DataError
+from edgedistill.progress.reporter import Talk
 from edgedistill.records.data import DataSummary
 
 
@@ -38,6 +39,7 @@ def prepare(
     say: Callable[[str], None],
     training_px: int | None = None,
     task: Task = CLASSIFICATION,
+    talk: Talk | None = None,
 ) -> DataSummary:
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
@@ -51,6 +53,7 @@ def prepare(
         say: told what was found, a line at a time.
         training_px: short side that training crops are cut from; resize_px when None.
         task: says what a label becomes.
+        talk: shows how many images are read.
 
     Returns:
         Classes, counts, duplicates, groups, leaks, unreadable files; with a pool also what became of it.
@@ -60,27 +63,33 @@ def prepare(
     """
     framing = framing_of(data, resize_px, training_px)
     with nullcontext() if data.store == "files" else PixelWriter(out) as writer:
-        return _prepare(data, framing, out, say, writer.add if writer else None, task)
+        scanned = scan(data, framing, writer.add if writer else None, talk)
+        return _prepare(data, framing, scanned, out, say, writer.add if writer else None, task)
 
 
 def _prepare(
-    data: DataConfig, framing: Framing, out: Path, say: Callable[[str], None], keep: Keep | None, task: Task
+    data: DataConfig,
+    framing: Framing,
+    scanned: Scan,
+    out: Path,
+    say: Callable[[str], None],
+    keep: Keep | None,
+    task: Task,
 ) -> DataSummary:
-    found = scan(data, framing, keep)
-    _refuse_unreadable(found.unreadable, data)
-    grouped = group(found, data)
-    classes, labels, splits = splits_of(found, grouped, data, task)
-    _refuse_conflicts(found, grouped.exact)
-    summary = summary_of(found, grouped, classes, labels, splits, framing)
-    lines, pool = [*found.said, *lines_from_summary(summary)], Pool()
-    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, found.given))
+    _refuse_unreadable(scanned.unreadable, data)
+    grouped = group(scanned, data)
+    classes, labels, splits = splits_of(scanned, grouped, data, task)
+    _refuse_conflicts(scanned, grouped.exact)
+    summary = summary_of(scanned, grouped, classes, labels, splits, framing)
+    lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
+    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given))
     lines += [uneven] if uneven else []
     if data.unlabelled is not None:
-        pool = scan_pool(data, framing, found, splits, grouped.similarity, keep)
+        pool = scan_pool(data, framing, scanned, splits, grouped.similarity, keep)
         _refuse_unreadable(pool.unreadable, data)
         summary = DataSummary(**summary.given(), **summary_of_pool(pool))
-        lines += [*pool.said, line_from_pool(summary)]
-    write_table(out, _table(found, grouped, classes, labels, splits, pool))
+        lines += [*pool.notes, line_from_pool(summary)]
+    write_table(out, _table(scanned, grouped, classes, labels, splits, pool))
     for line in lines:
         say("  " + printable(line))
     return summary
@@ -95,24 +104,24 @@ def _class_counts(classes: list[str], labels: np.ndarray, splits: np.ndarray) ->
     return counts
 
 
-def foretell(found: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], str | None]:
+def foretell(scanned: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], str | None]:
     """What stage `data` would refuse, a line each, and the line on uneven classes where it splits; by the same
     functions, one after another."""
     refused, uneven = [], None
     try:
-        _refuse_conflicts(found, grouped.exact)
+        _refuse_conflicts(scanned, grouped.exact)
     except DataError as error:
         refused.append(str(error))
     try:
-        counts = _class_counts(*splits_of(found, grouped, data))
-        uneven = line_of_uneven_classes(counts, fractions_of(data, found.given))
+        counts = _class_counts(*splits_of(scanned, grouped, data))
+        uneven = line_of_uneven_classes(counts, fractions_of(data, scanned.given))
     except DataError as error:
         refused.append(str(error))
     return refused, uneven
 
 
 def _table(
-    found: Scan,
+    scanned: Scan,
     grouped: Grouping,
     classes: list[str],
     labels: np.ndarray,
@@ -120,13 +129,13 @@ def _table(
     pool: Pool,
 ) -> ImageTable:
     """The labelled images, then the pool: label -1, each a group of its own."""
-    count, total = len(found.items), len(found.items) + len(pool.paths)
+    count, total = len(scanned.items), len(scanned.items) + len(pool.paths)
     return ImageTable(
         classes,
-        [*(item.path for item in found.items), *pool.paths],
+        [*(item.path for item in scanned.items), *pool.paths],
         np.concatenate([labels, np.full(total - count, -1)]),
         np.array([*splits, *[POOL] * (total - count)]),
-        [*found.sha256, *pool.sha256],
+        [*scanned.sha256, *pool.sha256],
         np.concatenate([grouped.groups, np.arange(count, total)]),
     )
 
@@ -139,10 +148,10 @@ def _refuse_unreadable(unreadable: list[str], data: DataConfig) -> None:
         )
 
 
-def _classes(found: Scan) -> list[str]:
+def _classes(scanned: Scan) -> list[str]:
     """Sorted names; every given split must have the same ones."""
     by_split: dict[str, set[str]] = {"train": set()}
-    for item, given in zip(found.items, found.given, strict=True):
+    for item, given in zip(scanned.items, scanned.given, strict=True):
         by_split.setdefault(given, set()).add(item.label)
     classes = in_order(by_split["train"])
     for given, names in by_split.items():
@@ -170,29 +179,29 @@ def fractions_of(data: DataConfig, given: list[str]) -> dict[str, float]:
 
 
 def splits_of(
-    found: Scan, grouped: Grouping, data: DataConfig, task: Task = CLASSIFICATION
+    scanned: Scan, grouped: Grouping, data: DataConfig, task: Task = CLASSIFICATION
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Class names, and of each image the target (the class's number) and the split.
 
     Raises:
         DataError: classes that differ between given splits, or that cannot be split.
     """
-    classes = _classes(found)
-    labels = np.array(task.targets([item.label for item in found.items], classes), dtype=np.int64)
-    splits, fractions = np.array(found.given, dtype=object), fractions_of(data, found.given)
+    classes = _classes(scanned)
+    labels = np.array(task.targets([item.label for item in scanned.items], classes), dtype=np.int64)
+    splits, fractions = np.array(scanned.given, dtype=object), fractions_of(data, scanned.given)
     if fractions:
         own = np.flatnonzero(splits == "train")
-        keys = [found.sha256[i] for i in own]
+        keys = [scanned.sha256[i] for i in own]
         splits[own] = split(
             labels[own], grouped.groups[own], keys, fractions, data.split_seed, classes, grouped.named[own]
         )
     return classes, labels, splits.astype(str)
 
 
-def _refuse_conflicts(found: Scan, exact: list[tuple[int, int]]) -> None:
+def _refuse_conflicts(scanned: Scan, exact: list[tuple[int, int]]) -> None:
     for i, j in exact:
-        if found.items[i].label != found.items[j].label:
+        if scanned.items[i].label != scanned.items[j].label:
             raise DataError(
-                f"the same image has two labels: {found.items[i].path} ({found.items[i].label}) and "
-                f"{found.items[j].path} ({found.items[j].label}); keep one of them"
+                f"the same image has two labels: {scanned.items[i].path} ({scanned.items[i].label}) and "
+                f"{scanned.items[j].path} ({scanned.items[j].label}); keep one of them"
             )

@@ -24,14 +24,14 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
     """
     columns = columns_of(table, data, labelled)
     place = Places(table.source, data)
-    found = []
+    items = []
     for number, row in enumerate(table.rows):
         line, path = number + 2, row.get(columns.path)
         label = class_of_row(table, line, row, columns) if labelled else ""
         if (not path and table.embedded is None) or (labelled and not label):
             raise DataError(f"{table.source}, line {line}: the path or the label is empty")
         if path and "\0" in path:
-            raise DataError(f"{table.source}, line {line}: {path!r} is no path")
+            raise DataError(f"{table.source}, line {line}: {path!r} is not a path")
         split = None
         if columns.split is not None:
             split = split_of_value(row.get(columns.split) or "")
@@ -41,9 +41,9 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
             path_of_row(table.source, number, table.embedded, path) if table.embedded is not None else place(path or "")
         )
         group = row.get(columns.group) if columns.group else None
-        found.append(Item(file, label or "", group or None, split))
-    said = [f"{table.source.name}: {', '.join(columns.said)}"] if columns.said else []
-    return found, said
+        items.append(Item(file, label or "", group or None, split))
+    notes = [f"{table.source.name}: {', '.join(columns.notes)}"] if columns.notes else []
+    return items, notes
 
 
 class Places:

@@ -20,6 +20,7 @@ from edgedistill.data.small_classes import without_small_classes
 from edgedistill.data.sources import Item, list_source
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
+from edgedistill.progress.reporter import Talk
 from edgedistill_device.decode import decode_raw, to_eight_bits
 from edgedistill_device.errors import ImageError
 
@@ -42,7 +43,7 @@ class Scan:
         grey: how many have three equal channels.
         unreadable: one line each.
         values: (N, 2) smallest and largest value of each 16-bit image; -1 of one with 8 bits.
-        said: lines for people: what was taken without being named, what was left out.
+        notes: lines for people: what was taken without being named, what was left out.
     """
 
     items: list[Item]
@@ -53,7 +54,7 @@ class Scan:
     grey: int
     unreadable: list[str]
     values: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Seen(NamedTuple):
@@ -76,17 +77,20 @@ class Seen(NamedTuple):
     values: tuple[int, int] = _EIGHT_BITS
 
 
-def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = None) -> Scan:
+def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = None, talk: Talk | None = None) -> Scan:
     """Read all labelled images, on all cores; `keep` gets the pixels in order, framed so. Without it
     no pixels are made.
 
     Memory: 4 KiB an image while look-alikes are searched, else some hundred bytes, whatever the
     size of the images.
 
+    Args:
+        talk: shows how many images are read.
+
     Raises:
         DataError: no readable image, or too many to compare each with each.
     """
-    jobs, said = _listed(data)
+    jobs, notes = _listed(data)
     refuse_unnamed((item.group for _, item in jobs), data)
     searched = data.near_duplicate_similarity > 0
     if searched and len(jobs) > MOST_IMAGES:
@@ -96,42 +100,44 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
             "data.group_pattern or data.group_column"
         )
     signatures = np.empty((len(jobs) if searched else 0, SIDE * SIDE), np.float32)
-    found = Scan([], [], [], signatures, np.empty(0), 0, [], said=said)
+    scanned = Scan([], [], [], signatures, np.empty(0), 0, [], notes=notes)
     sizes, values = [], []
     readings = read_all([item.path for _, item in jobs], data, framing if keep else None)
-    for (name, item), seen in zip(jobs, readings, strict=True):
-        if isinstance(seen, str):
-            found.unreadable.append(seen)
-            continue
-        if seen.signature is not None:
-            signatures[len(found.items)] = seen.signature
-        found.items.append(item)
-        found.given.append(name)
-        found.sha256.append(seen.sha256)
-        sizes.append(seen.size)
-        values.append(seen.values)
-        found.grey += seen.grey
-        if keep is not None and seen.kept is not None:
-            keep(seen.kept)
-    if not found.items:
-        raise DataError(f"none of {len(jobs)} images is readable, first: {found.unreadable[0]}")
-    found.signatures, found.sizes = signatures[: len(found.items)], np.array(sizes)
-    found.values = np.array(values, np.int64)
-    return found
+    with (talk or Talk(quiet=True)).progress("reading images", len(jobs), images_each=1) as show:
+        for done, ((name, item), seen) in enumerate(zip(jobs, readings, strict=True), start=1):
+            show(done)
+            if isinstance(seen, str):
+                scanned.unreadable.append(seen)
+                continue
+            if seen.signature is not None:
+                signatures[len(scanned.items)] = seen.signature
+            scanned.items.append(item)
+            scanned.given.append(name)
+            scanned.sha256.append(seen.sha256)
+            sizes.append(seen.size)
+            values.append(seen.values)
+            scanned.grey += seen.grey
+            if keep is not None and seen.kept is not None:
+                keep(seen.kept)
+    if not scanned.items:
+        raise DataError(f"none of {len(jobs)} images is readable, first: {scanned.unreadable[0]}")
+    scanned.signatures, scanned.sizes = signatures[: len(scanned.items)], np.array(sizes)
+    scanned.values = np.array(values, np.int64)
+    return scanned
 
 
 def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
     """(split, image) of all labelled sources, and lines for people."""
     jobs: list[tuple[str, Item]] = []
-    said = []
+    notes = []
     for name in SPLITS:
         path = getattr(data, name)
         if path is not None:
             listing = list_source(Path(path), data, name)
             jobs += [(item.split or name, item) for item in listing.items]
-            said += [f"{name}: {line}" for line in listing.lines]
-    kept, line = without_small_classes([item for _, item in jobs], [name for name, _ in jobs], data)
-    return kept, said + ([line] if line else [])
+            notes += [f"{name}: {line}" for line in listing.lines]
+    large_enough, line = without_small_classes([item for _, item in jobs], [name for name, _ in jobs], data)
+    return large_enough, notes + ([line] if line else [])
 
 
 def read_all(paths: list[Path], data: DataConfig, framing: Framing | None) -> Iterator[Seen | str]:
@@ -152,11 +158,11 @@ def read_all(paths: list[Path], data: DataConfig, framing: Framing | None) -> It
         except OSError as error:
             return f"{path}: cannot be read: {error.strerror}"
         image = to_eight_bits(raw, data.sixteen_bit_range)
-        kept = None if framing is None else framing.keep(image)
+        pixels = None if framing is None else framing.keep(image)
         values = _EIGHT_BITS if raw.dtype == np.uint8 else (int(raw.min()), int(raw.max()))
         grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
         signed = signature(image) if data.near_duplicate_similarity > 0 else None
         digest = hashlib.sha256(content).hexdigest()
-        return Seen(kept, digest, signed, image.shape[:2], grey, values)
+        return Seen(pixels, digest, signed, image.shape[:2], grey, values)
 
     yield from made_ahead(read, paths, IMAGES_AHEAD)

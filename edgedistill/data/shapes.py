@@ -104,21 +104,21 @@ def depth_findings(values: np.ndarray) -> Findings:
     if not len(deep):
         return Findings((), {}, {"sixteen_bit_images": 0})
     low, high = int(deep[:, 0].min()), int(deep[:, 1].max())
-    kept = grey_levels(low, high, FULL_RANGE)
-    found = {"sixteen_bit_images": len(deep), "sixteen_bit_values": [low, high], "grey_levels": kept}
+    levels = grey_levels(low, high, FULL_RANGE)
+    facts = {"sixteen_bit_images": len(deep), "sixteen_bit_values": [low, high], "grey_levels": levels}
     line = (
-        f"{len(deep)} pictures of 16 bits with values {low} to {high}: {kept} grey levels remain of the full "
+        f"{len(deep)} pictures of 16 bits with values {low} to {high}: {levels} grey levels remain of the full "
         "range as 8 bits"
     )
     key, fitting = _fitting_range(low, high)
     better = grey_levels(low, high, fitting)
-    if better < 2 * kept:
-        return Findings((line,), {}, found)
+    if better < 2 * levels:
+        return Findings((line,), {}, facts)
     shown = key if isinstance(key, int) else list(key)
     return Findings(
         (line, f"so the recipe takes sixteen_bit = {shown}, which keeps {better}; values outside are clipped"),
         {"sixteen_bit": shown},
-        found,
+        facts,
     )
 
 

@@ -111,11 +111,11 @@ def shards_of(source: Path) -> list[Path]:
 
 def expand_braces(pattern: str) -> Iterator[str]:
     """`a-{08..10}.tar` and `{train,more}.tar` as bash expands them; braces are not nested."""
-    found = _BRACES.search(pattern)
-    if found is None:
+    braces = _BRACES.search(pattern)
+    if braces is None:
         yield pattern
         return
-    first, last, listed = found.groups()
+    first, last, listed = braces.groups()
     if listed is None:
         step = 1 if int(first) <= int(last) else -1
         padded = any(len(end) > 1 and end[0] == "0" for end in (first, last))
@@ -124,8 +124,8 @@ def expand_braces(pattern: str) -> Iterator[str]:
     else:
         options = listed.split(",")
     for option in options:
-        for rest in expand_braces(pattern[found.end() :]):
-            yield pattern[: found.start()] + option + rest
+        for rest in expand_braces(pattern[braces.end() :]):
+            yield pattern[: braces.start()] + option + rest
 
 
 def class_lists_beside(shard: Path) -> list[Path]:
@@ -151,7 +151,7 @@ def samples_of(shard: Path, suffixes: frozenset[str], labelled: bool) -> Iterato
             for member in group:
                 ending = _split(member.name)[1]
                 if ending in fields:
-                    raise DataError(f"{shard}: two members are called {member.name}; keep one")
+                    raise DataError(f"{shard}: two members are named {member.name}; keep one")
                 fields[ending] = member
             images = [member for ending, member in fields.items() if f".{ending}" in suffixes]
             if len(images) > 1:
@@ -250,21 +250,21 @@ def _class_names(shard: Path) -> list[str]:
             continue
         try:
             text = path.read_text(encoding="utf-8")
-            found = text.splitlines() if path.suffix == ".txt" else json.loads(text)
+            names = text.splitlines() if path.suffix == ".txt" else json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"{path}: not readable: {error}") from None
-        if isinstance(found, dict):
-            found = found.get("classes")
-        if found is None:
+        if isinstance(names, dict):
+            names = names.get("classes")
+        if names is None:
             continue  # a dataset.json may speak of other things only
-        if not isinstance(found, list) or not all(isinstance(n, str) and n.strip() for n in found):
+        if not isinstance(names, list) or not all(isinstance(n, str) and n.strip() for n in names):
             raise DataError(
                 f"{path}: expected the names of the classes in the order of their "
                 "numbers, a line each, or in JSON a list under `classes`"
             )
-        if len(set(found)) != len(found):
+        if len(set(names)) != len(names):
             raise DataError(f"{path}: two classes have one name")
-        return [name.strip() for name in found]
+        return [name.strip() for name in names]
     return []
 
 

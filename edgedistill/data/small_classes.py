@@ -44,7 +44,7 @@ def without_small_classes(
         )
     lost = sum(small.values())
     if data.small_classes == "drop":
-        kept = [(name, item) for name, item in jobs if item.label not in small]
-        return kept, f"dropped: {len(small)} classes of less than {fewest} images, {lost} images: {shown}"
+        large_enough = [(name, item) for name, item in jobs if item.label not in small]
+        return large_enough, f"dropped: {len(small)} classes of less than {fewest} images, {lost} images: {shown}"
     merged = [(name, replace(item, label=MERGED) if item.label in small else item) for name, item in jobs]
     return merged, f"merged into {MERGED!r}: {len(small)} classes of less than {fewest} images, {lost} images: {shown}"

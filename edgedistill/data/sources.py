@@ -48,19 +48,19 @@ class Listing:
     Attributes:
         items: images, files in path order, shards in their own.
         left_out: what was left out and why -> how many.
-        said: further lines for people.
+        notes: further lines for people.
         files: tables and shards that were opened for it.
     """
 
     items: list[Item]
     left_out: Counter[str] = field(default_factory=Counter)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
     @property
     def lines(self) -> list[str]:
         line = line_from_left_out(self.left_out)
-        return [*self.said, *([line] if line else [])]
+        return [*self.notes, *([line] if line else [])]
 
 
 def list_items(source: Path, data: DataConfig) -> list[Item]:
@@ -85,23 +85,23 @@ def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing
     if source.is_dir():
         _refuse_split_files(source, tables or shards)
     if shards:
-        found = Listing(_items_of_shards(shards, labelled=True), files=shards)
+        listing = Listing(_items_of_shards(shards, labelled=True), files=shards)
     elif tables:
-        found = _listing_of_tables(tables, data)
+        listing = _listing_of_tables(tables, data)
     elif not source.exists():
         raise DataError(f"{source}: no such folder or file; expected one folder per class, a CSV, or .tar shards")
     else:
         _refuse_splits(source)
-        found = Listing(*items_of_folder(Path(os.path.abspath(source)), f"data.{split}"))
-    _keep_split(source, found, data, split)
-    return _finished(Path(os.path.abspath(source)), found, data, is_folder=not (shards or tables))
+        listing = Listing(*items_of_folder(Path(os.path.abspath(source)), f"data.{split}"))
+    _keep_split(source, listing, data, split)
+    return _finished(Path(os.path.abspath(source)), listing, data, is_folder=not (shards or tables))
 
 
-def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -> Listing:
+def _finished(source: Path, listing: Listing, data: DataConfig, is_folder: bool) -> Listing:
     """With patterns applied and names cleaned."""
-    items = _without_left_out(source, found, data)
+    items = _without_left_out(source, listing, data)
     if not items:
-        raise DataError(f"{source}: no images listed" + (" but those of data.leave_out" if found.items else ""))
+        raise DataError(f"{source}: no images listed" + (" but those of data.leave_out" if listing.items else ""))
     if is_folder and data.same_names == "refuse":
         refuse_masks(source, [item.path for item in items])
     names = {label: clean(label) for label in {item.label for item in items}}
@@ -110,9 +110,9 @@ def _finished(source: Path, found: Listing, data: DataConfig, is_folder: bool) -
     grouped = group_names([below(item.path, source) for item in items], data, is_folder)
     if grouped is not None:
         items = [replace(item, group=name or item.group) for item, name in zip(items, grouped, strict=True)]
-    ordered = bool(found.files) and found.files[0].suffix == ".tar"
-    found.items = items if ordered else sorted(items, key=lambda item: str(item.path))
-    return found
+    ordered = bool(listing.files) and listing.files[0].suffix == ".tar"
+    listing.items = items if ordered else sorted(items, key=lambda item: str(item.path))
+    return listing
 
 
 def below(path: Path, source: Path) -> str:
@@ -130,14 +130,14 @@ def below(path: Path, source: Path) -> str:
         return path.as_posix()
 
 
-def _without_left_out(source: Path, found: Listing, data: DataConfig) -> list[Item]:
+def _without_left_out(source: Path, listing: Listing, data: DataConfig) -> list[Item]:
     if not data.leave_out:
-        return found.items
-    items = [item for item in found.items if not is_left_out(item.path, source, data.leave_out)]
-    if len(items) < len(found.items):
-        found.left_out["images by data.leave_out"] += len(found.items) - len(items)
+        return listing.items
+    items = [item for item in listing.items if not is_left_out(item.path, source, data.leave_out)]
+    if len(items) < len(listing.items):
+        listing.left_out["images by data.leave_out"] += len(listing.items) - len(items)
     else:
-        found.said.append(f"data.leave_out = {list(data.leave_out)} matches no image here")
+        listing.notes.append(f"data.leave_out = {list(data.leave_out)} matches no image here")
     return items
 
 
@@ -151,12 +151,12 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
     tables = [] if below and below.images else _tables_of(source)
     shards = [] if tables or (below and below.images) else shards_of(source)
     if shards:
-        found = Listing(_items_of_shards(shards, labelled=False), files=shards)
+        listing = Listing(_items_of_shards(shards, labelled=False), files=shards)
     elif tables:
-        found = Listing([], files=tables)
+        listing = Listing([], files=tables)
         for table in tables:
-            items, said = items_of_table(read_table_file(table), data, labelled=False)
-            found.items, found.said = found.items + items, said
+            items, notes = items_of_table(read_table_file(table), data, labelled=False)
+            listing.items, listing.notes = listing.items + items, notes
     elif below is None:
         if source.exists():
             read_table_file(source)  # says what was expected
@@ -164,12 +164,12 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
             f"{source}: no such folder or file; expected unlabelled images in a folder, a CSV, or .tar shards"
         )
     else:
-        found = Listing([Item(file, "") for file in below.images], below.left_out)
-    items = _without_left_out(Path(os.path.abspath(source)), found, data)
+        listing = Listing([Item(file, "") for file in below.images], below.left_out)
+    items = _without_left_out(Path(os.path.abspath(source)), listing, data)
     if not items:
         raise DataError(f"{source}: no images in it; fill it, or leave data.unlabelled out")
-    found.items = items if shards else sorted(items, key=lambda item: str(item.path))
-    return found
+    listing.items = items if shards else sorted(items, key=lambda item: str(item.path))
+    return listing
 
 
 def fingerprint(data: DataConfig) -> str:
@@ -221,28 +221,28 @@ def _tables_of(source: Path) -> list[Path]:
 
 
 def _listing_of_tables(tables: list[Path], data: DataConfig) -> Listing:
-    found = Listing([], files=tables)
+    listing = Listing([], files=tables)
     for table in tables:
-        items, said = items_of_table(read_table_file(table), data)
-        found.items += items
-        found.said = found.said + [line for line in said if line not in found.said]
-    written = whole_numbers(item.label for item in found.items)
+        items, notes = items_of_table(read_table_file(table), data)
+        listing.items += items
+        listing.notes = listing.notes + [line for line in notes if line not in listing.notes]
+    written = whole_numbers(item.label for item in listing.items)
     if written:
-        found.items = [replace(item, label=written[item.label]) for item in found.items]
-    return found
+        listing.items = [replace(item, label=written[item.label]) for item in listing.items]
+    return listing
 
 
-def _keep_split(source: Path, found: Listing, data: DataConfig, split: str) -> None:
+def _keep_split(source: Path, listing: Listing, data: DataConfig, split: str) -> None:
     """Of a source that names splits itself: `train` gives those that the recipe has no source for."""
     others = {"train", "val", "test"} - {split}
     if split == "train":
         others = {name for name in ("val", "test") if getattr(data, name) is not None}
-    kept = [item for item in found.items if item.split not in others]
-    if len(kept) < len(found.items):
-        found.left_out["images of another split"] += len(found.items) - len(kept)
-    if not kept and found.items:
+    of_split = [item for item in listing.items if item.split not in others]
+    if len(of_split) < len(listing.items):
+        listing.left_out["images of another split"] += len(listing.items) - len(of_split)
+    if not of_split and listing.items:
         raise DataError(f"{source}: it says itself which split an image is in, and none is in {split!r}")
-    found.items = kept
+    listing.items = of_split
 
 
 def _refuse_split_files(source: Path, files: list[Path]) -> None:
@@ -266,11 +266,11 @@ def _refuse_splits(source: Path) -> None:
 
 
 def _items_of_shards(shards: list[Path], labelled: bool) -> list[Item]:
-    found = [
+    items = [
         Item(sample.path, sample.label or "")
         for shard in shards
         for sample in samples_of(shard, IMAGE_SUFFIXES, labelled)
     ]
-    if not found:
+    if not items:
         raise DataError(f"{shards[0]}: no images in it; expected members like KEY.jpg")
-    return found
+    return items

@@ -80,19 +80,19 @@ def split_folders(root: Path) -> dict[str, Path]:
                 f"{root}: {' and '.join(path.name for path in paths)} are both called like the "
                 f"split {split!r}; keep one"
             )
-    found = {split: paths[0] for split, paths in named.items()}
-    if not found:
+    folders = {split: paths[0] for split, paths in named.items()}
+    if not folders:
         others = [split_of_name(folder.name) for folder in holding]
         if len(others) > 1 and all(named is not None and not named.rest for named in others):
             raise DataError(
                 f"{root}: holds the splits {', '.join(folder.name for folder in holding)}, but none called train"
             )
         return {}
-    only_splits = len(found) == len(holding)
-    divided = [folder for folder in found.values() if _is_divided(folder)]
-    if len(found) == 1:
-        return found if only_splits and len(_holding(found["train"])) > 1 else {}
-    return found if only_splits or len(divided) > 1 else {}
+    only_splits = len(folders) == len(holding)
+    divided = [folder for folder in folders.values() if _is_divided(folder)]
+    if len(folders) == 1:
+        return folders if only_splits and len(_holding(folders["train"])) > 1 else {}
+    return folders if only_splits or len(divided) > 1 else {}
 
 
 def _is_divided(folder: Path) -> bool:

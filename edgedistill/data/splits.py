@@ -150,9 +150,9 @@ def _best_step(
         after = counts.copy()
         after[place[group]] -= held[group]
         after[split] += held[group]
-        found = float(badness(after))
-        if found < best:
-            best, step = found, [(int(group), split)]
+        value = float(badness(after))
+        if value < best:
+            best, step = value, [(int(group), split)]
         if len(inside):
             swapped = np.repeat(after[None], len(inside), axis=0)
             swapped[:, split] -= held[inside]

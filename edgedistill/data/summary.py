@@ -22,7 +22,7 @@ UNEVEN = 0.1  # of a class that its training share may lie off what was asked fo
 
 
 def summary_of(
-    found: Scan,
+    scanned: Scan,
     grouped: Grouping,
     classes: list[str],
     labels: np.ndarray,
@@ -35,7 +35,7 @@ def summary_of(
         rows = np.flatnonzero(splits == name)
         groups[name] = len(np.unique(grouped.groups[rows]))
         if name in MEASURED:
-            first = first_of_copies(found.sha256, rows)
+            first = first_of_copies(scanned.sha256, rows)
             copies[name], rows = int((~first).sum()), rows[first]
         of_class = np.bincount(labels[rows], minlength=len(classes))
         counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
@@ -48,21 +48,23 @@ def summary_of(
         copies_left_out=copies,
         groups=groups,
         majority_fraction=max(test.values()) / sum(test.values()),
-        unreadable_count=len(found.unreadable),
-        unreadable=found.unreadable[:LISTED],
+        unreadable_count=len(scanned.unreadable),
+        unreadable=scanned.unreadable[:LISTED],
         exact_duplicates=len(grouped.exact),
         near_duplicate_groups=sum(1 for size in sizes.values() if size > 1),
         images_in_groups=sum(size for size in sizes.values() if size > 1),
         near_duplicate_similarity=grouped.similarity,
         leak_count=sum(grouped.leak_counts.values()),
         leak_counts=dict(grouped.leak_counts),
-        leaks=[[str(found.items[i].path), str(found.items[j].path), round(s, 4)] for i, j, s in grouped.leaks[:LISTED]],
-        grey_images=found.grey,
-        height_px=_spread(found.sizes[:, 0]),
-        width_px=_spread(found.sizes[:, 1]),
-        **summary_of_groups(found, grouped).given(),
-        seen_fraction=_seen_fraction(found.sizes, framing),
-        **_grey_levels(found.values, framing),
+        leaks=[
+            [str(scanned.items[i].path), str(scanned.items[j].path), round(s, 4)] for i, j, s in grouped.leaks[:LISTED]
+        ],
+        grey_images=scanned.grey,
+        height_px=_spread(scanned.sizes[:, 0]),
+        width_px=_spread(scanned.sizes[:, 1]),
+        **summary_of_groups(scanned, grouped).given(),
+        seen_fraction=_seen_fraction(scanned.sizes, framing),
+        **_grey_levels(scanned.values, framing),
     )
 
 
@@ -107,7 +109,7 @@ def _spread(values: np.ndarray) -> Spread:
 
 
 def lines_from_summary(summary: DataSummary) -> list[str]:
-    """What a person should know of the images, a line at a time."""
+    """Lines for people on the images."""
     counts, classes = summary.counts, summary.classes
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
     lines = [
@@ -206,7 +208,7 @@ def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[st
 
 
 def line_from_pool(summary: DataSummary) -> str:
-    """What a person should know of the unlabelled pool."""
+    """A line for people on the unlabelled pool."""
     line = (
         f"pool: {summary.pool_images} images without labels; left out: "
         f"{summary.pool_dropped_copies} copies of labelled images, "

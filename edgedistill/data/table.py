@@ -50,8 +50,8 @@ class ImageTable:
 
     def rows(self, split: str) -> np.ndarray:
         """Positions of a split's images; an exact copy in one that is measured on is left out."""
-        found = np.flatnonzero(self.splits == split)
-        return found if split not in MEASURED else found[first_of_copies(self.sha256, found)]
+        positions = np.flatnonzero(self.splits == split)
+        return positions if split not in MEASURED else positions[first_of_copies(self.sha256, positions)]
 
 
 def write_table(folder: Path, table: ImageTable) -> None:

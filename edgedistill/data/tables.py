@@ -60,7 +60,7 @@ def _csv_table(source: Path) -> Table:
         columns = [str(name).strip() for name in reader.fieldnames or ()]
         if len(set(columns)) < len(columns):
             twice = next(name for name in columns if columns.count(name) > 1)
-            raise DataError(f"{source}: two columns are called {twice!r}; rename one")
+            raise DataError(f"{source}: two columns are named {twice!r}; rename one")
         reader.fieldnames = columns
         rows = []
         for row in reader:

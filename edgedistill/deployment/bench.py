@@ -1,4 +1,4 @@
-"""Figures of a board for a bundle that it does not keep: copied beside its releases, timed, removed."""
+"""Measure a bundle on a board without keeping it there: copy it beside the releases, time it, remove it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from edgedistill_device.manifest import NAME, read_manifest
 
 
 def bench(board: Board, bundle: Path, backend: str, runs: int) -> TimedBundle:
-    """Build, verify and time a bundle there; the board serves what it served.
+    """Build, verify and time a bundle there; the active release stays as it is.
 
     Args:
         board: connected; it need not be enrolled.
-        bundle: folder here, signed or not: it runs with the rights of that login, as any program of theirs.
+        bundle: folder here, signed or not: it runs with the rights of that login.
         backend: of edgedistill_device.engine.runners.BACKENDS; all but the first are stand-ins.
 
     Raises:
@@ -47,7 +47,7 @@ def bench(board: Board, bundle: Path, backend: str, runs: int) -> TimedBundle:
 
 
 def compare(board: Board, first: Path, second: Path, backend: str, runs: int) -> CompareAnswer:
-    """Two bundles in one process there, in turns, so that heat and clocks weigh on both.
+    """Time two bundles in one process there, in turns, so that heat and clocks act on both alike.
 
     Raises:
         BoardError, SshError.
@@ -56,9 +56,9 @@ def compare(board: Board, first: Path, second: Path, backend: str, runs: int) ->
         for there in (a, b):
             board.build(there, backend)
             board.verify(there, backend)
-        said = board.bundle(a, "bench", "--backend", backend, "--runs", str(runs), "--against", f"../{b}")
+        answer = board.bundle(a, "bench", "--backend", backend, "--runs", str(runs), "--against", f"../{b}")
     try:
-        report = CompareAnswer.model_validate({"host": None} | said | {"host": board.machine.name})
+        report = CompareAnswer.model_validate({"host": None} | answer | {"host": board.machine.name})
     except ValidationError:
         report = None
     if report is None or report.version != ab_bench.VERSION:
@@ -71,7 +71,7 @@ def compare(board: Board, first: Path, second: Path, backend: str, runs: int) ->
 
 @contextmanager
 def visiting(board: Board, bundle: Path) -> Iterator[str]:
-    """A copy of a bundle in a folder of its own in the login's home, removed whatever happens."""
+    """A copy of a bundle in a folder of its own in the login's home; it is always removed."""
     there = f"edgedistill-bench-{secrets.token_hex(8)}"
     names = [NAME, *sorted(read_manifest(bundle, compiled=True).files)]
     uploads = [Upload(name, (bundle / name).stat().st_size) for name in names]

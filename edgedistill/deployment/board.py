@@ -79,7 +79,7 @@ class Board:
         machine: connected.
         root: absolute, or relative to the login's home; of plain characters.
         python: interpreter there.
-        say: gets what the verbs say as they say it.
+        say: called with each line that a verb prints, as it is printed.
     """
 
     machine: Machine
@@ -95,20 +95,20 @@ class Board:
         """A verb of the board itself: want, accept, activate, rollback, status, prune, doctor.
 
         Raises:
-            BoardError: it refused, in its own words.
+            BoardError: it refused, with its own message.
             SshError: the connection ended.
         """
         absent = f"it is not enrolled: edgedistill enrol {self.machine.name} --target TARGET --key NAME"
         return self._verb(["sh", "-c", _AGENT, "sh", self.root], verb, words, absent)
 
     def status(self) -> StatusAnswer:
-        """What it serves and has.
+        """Its releases, and which one is active.
 
         Raises:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        fault = f"not of our form, or without a board.json of ours; edgedistill enrol {self.machine.name} mends that"
+        fault = f"unexpected answer, or board.json is missing; run: edgedistill enrol {self.machine.name}"
         return self._read(StatusAnswer, self.agent("status"), "status", fault)
 
     def doctor(self) -> DoctorAnswer:
@@ -118,7 +118,7 @@ class Board:
             BoardError: no answer, or one that is not of that form.
             SshError: the connection ended.
         """
-        return self._read(DoctorAnswer, self.agent("doctor"), "doctor", "its checks are not of our form")
+        return self._read(DoctorAnswer, self.agent("doctor"), "doctor", "unexpected checks")
 
     def want(self, bundle_id: str, allow_downgrade: bool = False) -> WantAnswer:
         """Check the manifest in incoming/ID; which files are left to send.
@@ -137,7 +137,7 @@ class Board:
         return self._read(AcceptAnswer, self.agent("accept", bundle_id, *_downgrade(allow_downgrade)), "accept")
 
     def activate(self, bundle_id: str) -> ActivateAnswer:
-        """Serve a release, if it proves itself.
+        """Activate a release, if it passes its health check.
 
         Raises:
             BoardError, SshError: as `agent`.
@@ -145,7 +145,7 @@ class Board:
         return self._read(ActivateAnswer, self.agent("activate", bundle_id), "activate")
 
     def rollback(self, leave: str | None = None) -> RollbackAnswer:
-        """Serve again what it served before.
+        """Return to the previous release.
 
         Args:
             leave: roll back only if this release is current, so that repeating it is safe.
@@ -157,7 +157,7 @@ class Board:
         return self._read(RollbackAnswer, self.agent("rollback", *words), "rollback")
 
     def prune(self, keep: int) -> PruneAnswer:
-        """Remove all releases but the newest `keep`; what it serves, and served before, stays.
+        """Remove all releases but the newest `keep`, the active one and the previous one.
 
         Raises:
             BoardError, SshError: as `agent`.
@@ -165,7 +165,7 @@ class Board:
         return self._read(PruneAnswer, self.agent("prune", "--keep", str(keep)), "prune")
 
     def build(self, folder: str, backend: str) -> BuildAnswer:
-        """Build the engine of a bundle that lies there.
+        """Build the engine of a bundle that is there.
 
         Raises:
             BoardError, SshError: as `agent`.
@@ -181,16 +181,16 @@ class Board:
         return self._read(VerifyAnswer, self.bundle(folder, "verify", "--backend", backend), "verify")
 
     def bench(self, folder: str, backend: str, runs: int) -> BenchAnswer:
-        """Time a bundle that lies there and was verified.
+        """Time a bundle that is there and was verified.
 
         Raises:
             BoardError, SshError: as `agent`.
         """
-        said = self.bundle(folder, "bench", "--backend", backend, "--runs", str(runs))
-        return checked_bench(said, self.machine.name)
+        answer = self.bundle(folder, "bench", "--backend", backend, "--runs", str(runs))
+        return checked_bench(answer, self.machine.name)
 
     def bundle(self, folder: str, verb: str, *words: str) -> dict[str, Any]:
-        """A verb of a bundle that lies there: build, verify, bench.
+        """A verb of a bundle that is there: build, verify, bench.
 
         Raises:
             BoardError, SshError: as `agent`.
@@ -210,8 +210,10 @@ class Board:
     def release(self, bundle_id: str) -> str:
         return f"{self.root}/releases/{bundle_id}"
 
-    def _read(self, form: type[Answered], said: dict[str, Any], verb: str, fault: str = "not of our form") -> Answered:
-        return form.from_json(said, f"{self.machine.name}: edgedistill_device {verb}: {fault}", BoardError)
+    def _read(
+        self, form: type[Answered], answer: dict[str, Any], verb: str, fault: str = "unexpected answer"
+    ) -> Answered:
+        return form.from_json(answer, f"{self.machine.name}: edgedistill_device {verb}: {fault}", BoardError)
 
     def _verb(self, script: list[str], verb: str, words: Sequence[str], absent: str) -> dict[str, Any]:
         name, answer = self.machine.name, self._ask([*script, self.python, verb, *words], verb)
@@ -231,7 +233,7 @@ class Board:
             raise BoardError(f"{name}: edgedistill_device {verb}: {error}") from None
 
     def _ask(self, command: list[str], verb: str) -> Answer:
-        """Run it; while a verb of a connection that was cut still holds the board, wait."""
+        """Run it; wait while a verb of an interrupted connection still holds the board's lock."""
         deadline = time.monotonic() + BUSY_WAIT_S
         while True:
             answer = self.machine.run(command, self.say, TIMEOUT_S.get(verb, 600))
@@ -246,7 +248,7 @@ def _downgrade(allowed: bool) -> tuple[str, ...]:
 
 
 def samples_of(line: str | None) -> Samples | None:
-    """Raw samples of a bench as they lie there, or None: they are worth no failure."""
+    """Raw samples of a bench, or None: a failure to read them is ignored."""
     if line is None:
         return None
     try:
@@ -256,29 +258,29 @@ def samples_of(line: str | None) -> Samples | None:
         return None
 
 
-def checked_bench(said: dict[str, Any], name: str) -> BenchAnswer:
-    """The last line of `bench`, held against the form that all of ours have.
+def checked_bench(answer: dict[str, Any], name: str) -> BenchAnswer:
+    """Check the last line of `bench`.
 
     Raises:
-        BoardError: it has another.
+        BoardError: it is not a report of `bench`.
     """
     try:
-        report_from_line(json.dumps(said))
+        report_from_line(json.dumps(answer))
     except BenchError as error:
         raise BoardError(f"{name}: {error}") from None
     for key, form in (("host_ms", Times), ("end_to_end_ms", Times), ("fps", FramesPerSecond)):
         try:
-            form.model_validate(said[key])
+            form.model_validate(answer[key])
         except ValidationError:
             raise BoardError(
-                f"{name}: its benchmark says {key} is {str(said[key])[:80]!r}, which are no figures"
+                f"{name}: its benchmark says {key} is {str(answer[key])[:80]!r}, which are no figures"
             ) from None
-    return BenchAnswer.from_json(said, f"{name}: edgedistill_device bench: not of our form", BoardError)
+    return BenchAnswer.from_json(answer, f"{name}: edgedistill_device bench: unexpected answer", BoardError)
 
 
 @contextmanager
 def connected(host: str, root: str, python: str, ssh_config: Path | None, say: Say) -> Iterator[Board]:
-    """The board behind a word that `ssh` accepts, while the block lasts.
+    """The board behind an SSH host, while the block lasts.
 
     Raises:
         SshError: no connection.

@@ -1,6 +1,6 @@
-"""The road of one board: look at it, copy what it lacks, build, verify, bench, switch.
+"""Deploy to one board: look at it, copy what it lacks, build, verify, bench, switch.
 
-Every step's last line is kept in a receipt, so that a rerun does what is not done yet. The board
+Every step's last line is kept in a receipt, so that a rerun skips finished steps. The board
 decides by itself what it accepts: what is checked here is checked there again.
 """
 
@@ -45,7 +45,7 @@ class SignedBundle:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a deployment is to do.
+    """Options of a deployment.
 
     Attributes:
         until: the last step, of UNTIL.
@@ -59,7 +59,7 @@ class Wanted:
 
 
 def signed_bundle(folder: Path) -> SignedBundle:
-    """Check a bundle before anything travels.
+    """Check a bundle before anything is sent.
 
     Raises:
         BundleError: not whole, or not signed.
@@ -77,38 +77,38 @@ def deploy(board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, ta
 
     Args:
         board: connected.
-        receipt: JSON file here; what an earlier run of the same bundle did there is not done again.
+        receipt: JSON file here; steps that an earlier run of the same bundle finished are not repeated.
 
     Returns:
-        The release, and what the board said at each step as far as it came; `status` is from before.
+        The release, and what the board answered at each step that was reached; `status` is from before.
 
     Raises:
-        BoardError: the board refuses, in its own words.
-        SshError: the connection ended; the rerun goes on from there.
+        BoardError: the board refuses, with its own message.
+        SshError: the connection ended; a rerun continues from there.
     """
-    road = _Road(board, bundle, wanted, receipt, talk)
+    deployment = _Deployment(board, bundle, wanted, receipt, talk)
     try:
-        road.go()
+        deployment.run()
     except BoardError as error:
-        if not road.believed or ASKS_AGAIN not in str(error):
+        if not deployment.skipped or ASKS_AGAIN not in str(error):
             raise
-        talk.say(f"{error}: what was done before no longer holds, and is done again")
-        road.go()
-    return road.found()
+        talk.say(f"{error}: what was done before no longer holds; repeating all steps")
+        deployment.run()
+    return deployment.result()
 
 
-class _Road:
-    """One deployment under way, and its receipt."""
+class _Deployment:
+    """A deployment and its receipt."""
 
     def __init__(self, board: Board, bundle: SignedBundle, wanted: Wanted, receipt: Path, talk: Talk):
         self._board, self._bundle, self._wanted = board, bundle, wanted
         self._path, self._talk, self._name = receipt, talk, board.machine.name
         self._key = ReceiptKey(version=RECEIPT_VERSION, host=self._name, root=board.root, id=bundle.id)
-        self._steps = self._known()
+        self._steps = self._stored_steps()
         self._backend = DEFAULT
-        self.believed = False  # a step is done: the receipt says so, or verify did here; others work there too
+        self.skipped = False  # a step that the receipt names, or that ended here; others work there too
 
-    def go(self) -> None:
+    def run(self) -> None:
         status = self.look()
         self.copy(status)
         for step in UNTIL[: UNTIL.index(self._wanted.until) + 1]:
@@ -124,17 +124,17 @@ class _Road:
             )
         self._backend = status.board.backend
         if status.agent is None or status.agent.sha256 != device_code_sha256():
-            self._talk.say(f"{self._name}: its agent is another edgedistill's; for this one's: edgedistill enrol")
+            self._talk.say(f"{self._name}: its agent is of another edgedistill; to update it: edgedistill enrol")
         doctor = self._board.doctor()
         if not doctor.ok:
             line = f"{self._name}: doctor: {doctor.first_failure()}"
             if not backend_named(self._backend).stand_in:
                 raise BoardError(f"{line}; nothing was copied")
             self._talk.say(f"{line} (it is a stand-in, so that does not stop it)")
-        row = status.release(self._bundle.id)
-        if row is None:
+        release = status.release(self._bundle.id)
+        if release is None:
             self._steps = Steps()
-        elif not row.verified:
+        elif not release.verified:
             self._steps = self._steps.only("accept", "build")
         timed = self._steps.bench
         if timed is not None and timed.host_ms.runs != self._wanted.runs:
@@ -143,9 +143,9 @@ class _Road:
         return status
 
     def copy(self, status: StatusAnswer) -> None:
-        """Only what no release there has; a copy that was cut is gone on with, a damaged release mended.
+        """Copy only what no release there has; continue an interrupted copy, repair a damaged release.
 
-        The board's own agent looks at each byte of a release before anything of it runs.
+        The board's own agent checks each byte of a release before anything of it runs.
         """
         bundle, board = self._bundle, self._board
         incoming = f"{board.root}/incoming/{bundle.id}"
@@ -160,7 +160,7 @@ class _Road:
         self._keep("accept", board.accept(bundle.id, self._wanted.allow_downgrade))
 
     def _send(self, incoming: str) -> bool:
-        """Whether it was there, whole; else it is in `incoming` now."""
+        """Whether it was there and whole; otherwise it is in `incoming` now."""
         bundle, board = self._bundle, self._board
         first = [Upload(name, (bundle.folder / name).stat().st_size) for name in (NAME, SIGNATURE)]
         board.machine.put(bundle.folder, first, incoming)
@@ -168,7 +168,7 @@ class _Road:
         if want.release_exists:
             return True
         if self._steps.has("accept"):
-            self._talk.say(f"{self._name}: {bundle.id} is damaged there, and is mended")
+            self._talk.say(f"{self._name}: {bundle.id} is damaged there and is repaired")
             self._steps = self._steps.only("status", "doctor")
         uploads = uploads_of(want, bundle)
         total = sum(upload.bytes for upload in uploads)
@@ -183,9 +183,9 @@ class _Road:
         return False
 
     def step(self, name: str, status: StatusAnswer) -> None:
-        if self._steps.has(name) and name != "activate":  # that is asked, the board may have gone back
+        if self._steps.has(name) and name != "activate":  # that one is repeated: the board may have gone back
             self._talk.say(f"{self._name}: {name} was done before")
-            self.believed = True
+            self.skipped = True
             return
         self._talk.say(f"{self._name}: {name}")
         try:
@@ -195,17 +195,17 @@ class _Road:
             self._steps = Steps()
             self._write()
             raise
-        self.believed |= name == "verify"
+        self.skipped |= name == "verify"
 
     def _activate(self, before: StatusAnswer) -> None:
-        said = self._board.activate(self._bundle.id)
+        answer = self._board.activate(self._bundle.id)
         self._read_back()
-        self._keep("activate", said)
+        self._keep("activate", answer)
         if len(before.releases) >= KEEP:
             self._keep("prune", self._board.prune(KEEP))
 
     def _read_back(self) -> None:
-        """Nothing is said of what is served but what the board says afterwards, when asked anew."""
+        """Report as served only what the board answers when it is asked again afterwards."""
         status = self._board.status()
         if status.current != self._bundle.id or not status.proven:
             why = "; ".join(status.problems) or "it does not say why"
@@ -223,7 +223,7 @@ class _Road:
             verb = {"build": board.build, "verify": board.verify}[name]
             self._keep(name, verb(release, self._backend))
 
-    def found(self) -> BoardDeployment:
+    def result(self) -> BoardDeployment:
         manifest, last = self._bundle.manifest, self._steps.bench or self._steps.build
         if last is None:
             raise BoardError(f"{self._name}: {self._bundle.id} was neither built nor timed there")
@@ -241,7 +241,7 @@ class _Road:
             **self._steps.given(),
         )
 
-    def _known(self) -> Steps:
+    def _stored_steps(self) -> Steps:
         """The steps of an earlier run; none where the receipt is another deployment's, or damaged."""
         try:
             receipt = Receipt.model_validate(read_json(self._path))
@@ -253,8 +253,8 @@ class _Road:
         except (OSError, ValueError, RecursionError, BoardError):
             return Steps()
 
-    def _keep(self, name: str, said: BoardAnswer | Samples | None) -> None:
-        self._steps = self._steps.model_copy(update={name: said})
+    def _keep(self, name: str, answer: BoardAnswer | Samples | None) -> None:
+        self._steps = self._steps.model_copy(update={name: answer})
         self._write()
 
     def _write(self) -> None:
@@ -263,28 +263,28 @@ class _Road:
 
 
 def uploads_of(want: WantAnswer, bundle: SignedBundle) -> list[Upload]:
-    """What the board asked for, held against the manifest: it names no file of this computer.
+    """The files that the board asked for, checked against the manifest: it gets no other file of this computer.
 
     Raises:
-        BoardError: a name that the bundle does not have, or a size that is no size.
+        BoardError: a name that the bundle does not have, or an impossible size.
     """
     uploads = []
-    for row in want.files:
-        entry = bundle.manifest.files.get(row.name)
-        if entry is None or row.have < 0:
+    for file in want.files:
+        entry = bundle.manifest.files.get(file.name)
+        if entry is None or file.have < 0:
             raise BoardError(
-                f"the board wants {row.name[:80]!r} from byte {row.have}, which is no file of this bundle; refused"
+                f"the board wants {file.name[:80]!r} from byte {file.have}, which this bundle does not have; refused"
             )
-        uploads.append(Upload(row.name, entry.bytes, row.have if row.have <= entry.bytes else 0))
+        uploads.append(Upload(file.name, entry.bytes, file.have if file.have <= entry.bytes else 0))
     return uploads
 
 
-def provenance_of(backend: str, said: BenchAnswer | BuildAnswer) -> Provenance:
-    """What the board says of itself; one that was enrolled as a stand-in is none, whatever it says."""
-    if isinstance(said, BenchAnswer):
-        provenance = said.provenance
+def provenance_of(backend: str, answer: BenchAnswer | BuildAnswer) -> Provenance:
+    """The board's own name; a computer that was enrolled as a stand-in has none, whatever it answers."""
+    if isinstance(answer, BenchAnswer):
+        provenance = answer.provenance
     else:
-        provenance = said.provenance or Provenance(Kind.MEASURED, said.board or "a board")
+        provenance = answer.provenance or Provenance(Kind.MEASURED, answer.board or "a board")
     if backend_named(backend).stand_in and not provenance.is_stand_in:
         return Provenance(Kind.STAND_IN, str(provenance))
     return provenance

@@ -1,11 +1,11 @@
-"""Make a board ours, or bring its agent up to date: code, key and kind of board, each by one rename.
+"""Enrol a board, or update its agent: code, key and kind of board, each replaced by one rename.
 
     ROOT/agents/ID.HEX/     the device code of this computer, agent.json, `sums`
     ROOT/agent -> agents/ID.HEX
     ROOT/trusted.d/NAME.pem
     ROOT/board.json         target and backend; once there, another target is refused
 
-Whoever can log in there can do this; what arrives later must be signed. Whatever umask that login has,
+Anyone who can log in there can do this; what arrives later must be signed. With any umask of that login,
 others cannot write where ROOT keeps keys, agents and releases afterwards.
 """
 
@@ -53,7 +53,7 @@ _TAKEN = 4  # exit code: a key of that name is there, and it is another one
 
 
 def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Path) -> Enrolment:
-    """Put agent, key and board.json there; what is there already is replaced only when it is whole.
+    """Put agent, key and board.json there; each replaces an earlier one only when it is whole.
 
     Args:
         target: a file in edgedistill/targets.
@@ -100,7 +100,7 @@ def enrol(board: Board, target: str, backend: str, key_name: str, public_pem: Pa
 
 
 def _line(record: AgentFile | BoardFile) -> bytes:
-    """One line of JSON, which `cat` and `Board.text` give back whole."""
+    """One line of JSON, so that `cat` and `Board.text` return it whole."""
     return json.dumps(record.to_json()).encode() + b"\n"
 
 
@@ -115,13 +115,17 @@ def _check_pinned(board: Board, wanted: BoardFile) -> None:
     try:
         stored = object_from_line(line)
     except BoardError:
-        board.say(f"{board.machine.name}: its board.json is damaged, and is written anew")
+        board.say(f"{board.machine.name}: its board.json is damaged and is replaced")
         return
     remedy = f"to make it another board, remove {board.root}/board.json there"
-    pinned = BoardFile.from_json(stored, f"{board.machine.name}: its board.json is not ours; {remedy}", BoardError)
-    for key, found, expected in (
+    pinned = BoardFile.from_json(
+        stored, f"{board.machine.name}: its board.json is not one of edgedistill_device; {remedy}", BoardError
+    )
+    for key, enrolled, expected in (
         ("target", pinned.target, wanted.target),
         ("backend", pinned.backend, wanted.backend),
     ):
-        if found != expected:
-            raise BoardError(f"{board.machine.name}: it is enrolled with {key} {found!r}, got {expected!r}; {remedy}")
+        if enrolled != expected:
+            raise BoardError(
+                f"{board.machine.name}: it is enrolled with {key} {enrolled!r}, got {expected!r}; {remedy}"
+            )

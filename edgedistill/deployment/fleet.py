@@ -1,6 +1,6 @@
-"""A release through a fleet: canaries, then waves, until too many boards have failed.
+"""Roll a release out to a fleet: canaries, then waves, until too many boards have failed.
 
-FOLDER/fleet.json    a row a board, written anew after each; what a rerun goes on from
+FOLDER/fleet.json    a row a board, written again after each; where a rerun continues
 FOLDER/fleet.html    the same as one page
 FOLDER/NAME.json     receipt of one board
 """
@@ -48,11 +48,11 @@ def roll_out(
     talk: Talk,
     ssh_config: Path | None = None,
 ) -> FleetRecord:
-    """Deploy to every board that has not got it yet.
+    """Deploy to every board that does not have it yet.
 
     Args:
         folder: of this fleet's reports; boards that an earlier roll-out of the same bundle finished
-            are left alone.
+            are skipped.
 
     Returns:
         fleet.json: why it stopped, or None, and a row for each board.
@@ -76,8 +76,8 @@ class _RollOut:
         self._folder, self._talk, self._config = folder, talk, ssh_config
         self._lock, self._failures = threading.Lock(), 0
         self._stopped: str | None = None
-        known = _rows_before(folder / "fleet.json", bundle.id, wanted.until)
-        self._rows = {board.name: known.get(board.name) or row_of(board, WAITING) for board in fleet.boards}
+        finished = _rows_before(folder / "fleet.json", bundle.id, wanted.until)
+        self._rows = {board.name: finished.get(board.name) or row_of(board, WAITING) for board in fleet.boards}
 
     def run(self) -> FleetRecord:
         left = [board for board in self._fleet.boards if self._rows[board.name].state != DONE]
@@ -106,14 +106,14 @@ class _RollOut:
         try:
             with Connection(board.host, self._config) as machine:
                 there = Board(machine, board.root, board.python, _Named(self._talk, board.name).say)
-                found = deploy(
+                deployment = deploy(
                     there,
                     self._bundle,
                     self._wanted,
                     self._folder / f"{board.name}.json",
                     _Named(self._talk, board.name),
                 )
-            row = row_of(board, DONE, found)
+            row = row_of(board, DONE, deployment)
         except EdgeDistillError as error:
             row = row_of(board, FAILED, reason=str(error))
             self._talk.say(f"{board.name}: FAILED: {error}")
@@ -147,7 +147,7 @@ class _RollOut:
 
 
 class _Named(Talk):
-    """One board's voice among many: each line says whose it is, and no bar is drawn."""
+    """Messages of one board of a fleet: each line begins with the board's name, and no bar is drawn."""
 
     def __init__(self, talk: Talk, name: str):
         self._talk, self._name = talk, name
@@ -205,7 +205,7 @@ def row_of(
 
 
 def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, FleetRow]:
-    """Rows of the boards that an earlier roll-out of this bundle brought at least as far."""
+    """Rows of the boards where an earlier roll-out of this bundle finished the same step or a later one."""
     try:
         stored = FleetRecord.model_validate(read_json(path))
         same = stored.version == FLEET_VERSION and stored.id == bundle_id

@@ -1,4 +1,4 @@
-"""This computer as a machine to bench on: same verbs, no ssh."""
+"""Run the benchmark's verbs on this computer, without ssh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet in one TOML file: what all boards have, what a group has, what one board has.
+"""A fleet in one TOML file: settings of all boards, of a group, of one board.
 
 [rollout]                   canary boards first, then waves; see Rollout
 [defaults]                  target, root, python of all
@@ -34,7 +34,7 @@ class Rollout(Section):
 
 
 class Settings(Section):
-    """What a board may take from its group, and that from the defaults."""
+    """Settings that a board inherits from its group, and a group from the defaults."""
 
     target: str | None = None
     root: PlainPath | None = None
@@ -129,13 +129,13 @@ def _inherited(path: Path, name: str, inventory: Inventory) -> FleetBoard:
         inventory.defaults,
         Settings(root="edgedistill", python="python3"),
     ]
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         key: next((getattr(layer, key) for layer in layers if getattr(layer, key) is not None), None)
         for key in Settings.model_fields
     }
-    if found["target"] is None:
+    if settings["target"] is None:
         raise InventoryError(f"{path}: boards.{name} has no target, nor has its group or [defaults]")
-    return FleetBoard(name, board.group, board.host or name, canary=board.canary, **found)
+    return FleetBoard(name, board.group, board.host or name, canary=board.canary, **settings)
 
 
 def _fault_line(fault: ErrorDetails) -> str:

@@ -1,4 +1,4 @@
-"""The bundle on this computer: the board's own commands with ONNX Runtime or another stand-in."""
+"""Run a bundle on this computer: the board's own commands with ONNX Runtime or another stand-in."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def verify_and_bench(bundle: Path, runs: int, python: str = sys.executable, back
     """
     backend = backend or load_target(LOCAL).backend
     try:
-        said = json.loads(_last_line(python, bundle, "verify", "--backend", backend))
-        verified = VerifyAnswer.from_json(said, "edgedistill_device verify on this computer", DeviceError)
-        said = report_from_line(_last_line(python, bundle, "bench", "--backend", backend, "--runs", str(runs)))
-        report = BenchAnswer.from_json(said, "edgedistill_device bench on this computer", DeviceError)
+        answer = json.loads(_last_line(python, bundle, "verify", "--backend", backend))
+        verified = VerifyAnswer.from_json(answer, "edgedistill_device verify on this computer", DeviceError)
+        answer = report_from_line(_last_line(python, bundle, "bench", "--backend", backend, "--runs", str(runs)))
+        report = BenchAnswer.from_json(answer, "edgedistill_device bench on this computer", DeviceError)
         samples = _samples(bundle, report.samples_file)
     except (ValueError, BenchError) as error:
-        raise DeviceError(f"on this computer: not the line that was expected: {error}") from None
+        raise DeviceError(f"on this computer: unexpected last line: {error}") from None
     finally:  # a bundle holds nothing of one machine
         shutil.rmtree(bundle / "work", ignore_errors=True)
     return TimedBundle(
@@ -75,8 +75,8 @@ def _last_line(python: str, bundle: Path, verb: str, *options: str) -> str:
     except subprocess.TimeoutExpired:
         raise DeviceError(f"edgedistill_device {verb}: no answer within {TIMEOUT_SECONDS} s") from None
     if done.returncode != 0 or not done.stdout.strip():
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"]
-        raise DeviceError(f"on this computer: {said[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"]
+        raise DeviceError(f"on this computer: {lines[-1]}")
     return done.stdout.strip().splitlines()[-1]
 
 

@@ -1,4 +1,4 @@
-"""What `edgedistill deploy` is asked for, from the command line or from Python: from where, to which boards."""
+"""The request of `edgedistill deploy`, from the command line or from Python: which bundle, which boards."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Source:
 
     Attributes:
         bundle: its folder.
-        reports: folder for what the boards say.
-        settings: what stands where the user says nothing.
+        reports: folder for the boards' answers.
+        settings: defaults of the options.
     """
 
     bundle: Path
@@ -66,12 +66,12 @@ class Deployment:
 
     @property
     def to_boards(self) -> bool:
-        """Whether boards are named here, and not by a recipe."""
+        """Whether the options name boards; otherwise the recipe does."""
         return bool(self.hosts or self.fleet)
 
     @property
     def deploy_keys(self) -> dict[str, Any]:
-        """What stands above the recipe's [deploy], for the stage."""
+        """Options that override the recipe's [deploy], for the stage."""
         given = {
             "until": self.until,
             "bench_runs": self.runs,
@@ -85,14 +85,14 @@ class Deployment:
         """Deploy to one host after the other.
 
         Raises:
-            EdgeDistillError: whatever a board refuses; later ones are left alone.
+            EdgeDistillError: what a board refuses; later boards are not touched.
         """
         bundle, settings = signed_bundle(source.bundle), source.settings
         root, python = self.root or settings.root, self.python or settings.python
         for host in self.hosts:
             with connected(host, root, python, self._config(settings), talk.say) as board:
-                found = deploy(board, bundle, self._wanted(settings), source.reports / f"{host}.json", talk)
-            yield found
+                deployment = deploy(board, bundle, self._wanted(settings), source.reports / f"{host}.json", talk)
+            yield deployment
 
     def through_fleet(self, source: Source, talk: Talk) -> tuple[FleetRecord, Path]:
         """Deploy to the boards of the inventory: fleet.json, and the folder that it lies in.
@@ -136,9 +136,9 @@ def source_of(what: Path) -> Iterator[Source]:
     Raises:
         BundleError: none of these.
     """
-    found = bundle_in(what)
-    if found is not None:
-        yield Source(found, Path("deployments") if found == what else what / "deployments")
+    bundle = bundle_in(what)
+    if bundle is not None:
+        yield Source(bundle, Path("deployments") if bundle == what else what / "deployments")
     elif what.is_file():
         with tempfile.TemporaryDirectory(prefix="edgedistill-") as place:
             yield Source(unpack_archive(what, Path(place)), Path("deployments"))

@@ -1,4 +1,4 @@
-"""What another machine says, believed in nothing: bounded, without control characters, parsed strictly.
+"""Output of another machine, which is not trusted: bounded, without control characters, parsed strictly.
 
 A hostile board may send a line without an end, terminal escapes, JSON that nests ten thousand
 deep. It gets one line in our log, and the connection is dropped.
@@ -57,7 +57,7 @@ def ask(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Run a command here and pass on what it says while it says it.
+    """Run a command here and pass its output on as it comes.
 
     The last line of either stream is held back: of stdout it is the result, of stderr, where the
     command fails, the refusal.
@@ -121,7 +121,7 @@ def _pump(pipes: list[tuple[IO[bytes], _Lines]], timeout_s: float | None, tick: 
 
 
 class _Lines:
-    """Lines of one stream: the last is kept, those before it are said."""
+    """Lines of one stream: the last is kept, those before it are passed on."""
 
     def __init__(self, say: Say | None):
         self._say, self._open, self._total = say, b"", 0
@@ -141,8 +141,8 @@ class _Lines:
             self._line(line)
         if len(self._open) > MAX_LINE_BYTES or self._total > MAX_BYTES:
             raise BoardError(
-                f"it sent {self._total} bytes, {len(self._open)} of them in one line; that is no "
-                "output of ours, and the rest was not read"
+                f"it sent {self._total} bytes, {len(self._open)} of them in one line; that is more "
+                "than edgedistill_device sends, and the rest was not read"
             )
 
     def end(self) -> None:
@@ -173,39 +173,39 @@ def object_from_line(line: str, verb: str | None = None) -> dict[str, Any]:
         BoardError: it is something else.
     """
     try:
-        found = json.loads(line, object_pairs_hook=_once, parse_constant=_finite)
-        _check_bounds(found, MAX_DEPTH)
-        found = printable_values(found, most=MAX_SHOWN, instead="?")
+        values = json.loads(line, object_pairs_hook=_once, parse_constant=_finite)
+        _check_bounds(values, MAX_DEPTH)
+        values = printable_values(values, most=MAX_SHOWN, instead="?")
     except (ValueError, RecursionError) as error:
         raise BoardError(
             f"expected one line of JSON at the end, got {clean(line)[:80]!r} ({clean(str(error))[:80]})"
         ) from None
-    if not isinstance(found, dict) or (verb is not None and found.get("verb") != verb):
+    if not isinstance(values, dict) or (verb is not None and values.get("verb") != verb):
         expected = "an object" if verb is None else f'an object with "verb": "{verb}"'
         raise BoardError(f"expected {expected} at the end, got {clean(line)[:80]!r}")
-    return found
+    return values
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise ValueError("a key comes twice")
-    return found
+    return values
 
 
 def _finite(word: str) -> None:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _check_bounds(value: Any, depth: int) -> None:
     """
     Raises:
-        ValueError: it nests deeper than `depth`, or holds a number that is no figure.
+        ValueError: it nests deeper than `depth`, or holds a number that is not finite.
     """
     if depth == 0:
         raise ValueError(f"it nests more than {MAX_DEPTH} deep")
     if isinstance(value, int | float) and abs(value) > _LARGEST:  # 1e999 is read as infinity
-        raise ValueError("a number in it is no figure")
+        raise ValueError("a number in it is not finite")
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in items:
         _check_bounds(item, depth - 1)

@@ -1,4 +1,4 @@
-"""What `edgedistill bench` is asked for: files or bundles, on a board or on this computer."""
+"""The request of `edgedistill bench`: files or bundles, on a board or on this computer."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def timed(
 
 @contextmanager
 def _bundle_of(path: Path, precision: str) -> Iterator[Path]:
-    """A bundle; around a bare file one that is gone afterwards."""
-    found = bundle_in(path)
-    if found is not None:
-        yield found
+    """A bundle; for a bare file a temporary one."""
+    bundle = bundle_in(path)
+    if bundle is not None:
+        yield bundle
         return
     if path.suffix != ".onnx" or not path.is_file():
         raise BundleError(f"{path}: expected a MODEL.onnx, a run folder with a bundle, or a bundle folder")

@@ -41,7 +41,7 @@ def matcher_between(kind: str, pairs: Sequence[Pair], seed: int) -> nn.Module:
         RecipeError: no such kind, no pair, or attention on a map of 1x1.
     """
     if kind not in MATCHERS:
-        raise RecipeError(f"no loss on maps is called {kind!r}; there are: {', '.join(MATCHERS)}")
+        raise RecipeError(f"there is no loss on maps {kind!r}; there are: {', '.join(MATCHERS)}")
     if not pairs:
         raise RecipeError(f"{kind} needs at least one pair of taps, got none")
     with torch.random.fork_rng(devices=[]):
@@ -210,7 +210,7 @@ class AttentionMatcher(nn.Module):
 class ReviewMatcher(nn.Module):
     """ReviewKD: each teacher map against the student's maps at and below that depth, fused.
 
-    Departs from the authors' where their weight had to be tuned anew for each pair of models:
+    Departs from the authors' where their weight had to be tuned again for each pair of models:
     the teacher's map is at root mean square 1 per image, as a fusion's is at its start, the mean
     is over pairs, and the larger map is averaged down to the smaller.
 

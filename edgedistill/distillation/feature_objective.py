@@ -48,8 +48,8 @@ def feature_lesson(
     loss, projector = CACHED_LOSSES[recipe.distill.feature_loss](student_width, cache.feature_width, seed)
     whole_batch = feature_loss_row(recipe.distill.feature_loss).whole_batch
 
-    def cached(found: Outputs, batch: Batch) -> Tensor:
-        features = (found.features, cache.features(batch).to(device))
+    def cached(outputs: Outputs, batch: Batch) -> Tensor:
+        features = (outputs.features, cache.features(batch).to(device))
         return loss(*(map(gathered, features) if whole_batch else features))
 
     return Lesson(taught, {**terms, "feature": _term(recipe.distill, cached)}, extra=projector)
@@ -83,10 +83,10 @@ def _of_maps(
             logits, features, maps = tapped(images)
         return Outputs(logits, features, tuple(maps))
 
-    def matched(found: Outputs, batch: Batch) -> Tensor:
+    def matched(outputs: Outputs, batch: Batch) -> Tensor:
         with torch.no_grad(), Tapped(teacher, teacher_taps) as tapped:
             maps = tapped(normalised(batch.images, spec))[2]
-        return matcher(found.maps, maps)
+        return matcher(outputs.maps, maps)
 
     return Lesson(taught, {**terms, "feature": _term(distill, matched)}, extra=matcher, read=read)
 

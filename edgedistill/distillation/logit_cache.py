@@ -23,9 +23,8 @@ from torch import Tensor
 
 from edgedistill.core import distributed
 from edgedistill.core.files import write_bytes, write_json
-from edgedistill.core.prefetch import made_ahead
 from edgedistill.errors import TrainingError
-from edgedistill.training.batches import BATCHES_AHEAD, Batch, TrainingSet
+from edgedistill.training.batches import Batch, TrainingSet
 from edgedistill.training.images import Images
 
 BATCH = 64  # images per teacher forward pass
@@ -102,11 +101,10 @@ def _records(
     count = len(images)
     records = np.empty(len(pairs), kind)
 
-    def batch_of(start: int) -> tuple[int, Batch]:
-        piece = np.arange(start, min(start + BATCH, pairs.stop))
-        return start, images.batch(piece % count, piece // count)
-
-    for start, batch in made_ahead(batch_of, range(pairs.start, pairs.stop, BATCH), BATCHES_AHEAD):
+    starts = range(pairs.start, pairs.stop, BATCH)
+    pieces = (np.arange(start, min(start + BATCH, pairs.stop)) for start in starts)
+    batches = images.batches((piece % count, piece // count) for piece in pieces)
+    for start, batch in zip(starts, batches, strict=True):
         with torch.no_grad():
             logits, features = teacher(batch.images)
         place = slice(start - pairs.start, start - pairs.start + len(batch.labels))

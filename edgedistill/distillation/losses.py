@@ -220,7 +220,7 @@ def standardised(logits: Tensor) -> Tensor:
 
     Returns:
         (N, C) float32 (float64 from float64); mean 0 and unbiased std 1 per row, 0 if constant.
-        Tune T and the loss weight anew: gaps between classes are bounded now.
+        Tune T and the loss weight again: gaps between classes are bounded now.
 
     Raises:
         ValueError: C < 3.

@@ -71,13 +71,13 @@ def logit_terms(
     row = logit_loss_row(distill.loss)
     whole = gathered if row.whole_batch else _as_it_is
 
-    def soft(found: Outputs, batch: Batch) -> Tensor:
+    def soft(outputs: Outputs, batch: Batch) -> Tensor:
         teacher = cache.logits(batch).to(device)
         labels = batch.main_labels
         if row.needs_labels:  # an image of a pool has none
             labels = whole(torch.where(labels >= 0, labels, teacher.argmax(dim=1)))
         weights = None if weighed is None else whole(image_weights(batch, weighed))
-        return soft_label_loss(distill, whole(found.logits), whole(teacher), labels, weights)
+        return soft_label_loss(distill, whole(outputs.logits), whole(teacher), labels, weights)
 
     terms = {"kd": Term(soft, distill.kd_weight)}
     if distill.kd_weight < 1:
@@ -98,12 +98,12 @@ def label_term(class_weights: Tensor | None, weight: float, device: torch.device
     """Cross-entropy against the hard labels: mixed by share, over those images that have one."""
     weighed = None if class_weights is None else class_weights.to(device)
 
-    def label(found: Outputs, batch: Batch) -> Tensor:
-        own = label_losses(found.logits, batch.labels, weighed, smoothing)
-        other = label_losses(found.logits, batch.partners, weighed, smoothing)
-        known = batch.shares * (batch.labels >= 0) + (1 - batch.shares) * (batch.partners >= 0)
+    def label(outputs: Outputs, batch: Batch) -> Tensor:
+        own = label_losses(outputs.logits, batch.labels, weighed, smoothing)
+        other = label_losses(outputs.logits, batch.partners, weighed, smoothing)
+        labelled_shares = batch.shares * (batch.labels >= 0) + (1 - batch.shares) * (batch.partners >= 0)
         total = (batch.shares * own + (1 - batch.shares) * other).sum()
-        return total / max(mean_over_ranks(known.sum().item()), 1.0)
+        return total / max(mean_over_ranks(labelled_shares.sum().item()), 1.0)
 
     return Term(label, weight)
 

@@ -100,7 +100,7 @@ class _Problem:
 
     def minimum(self, start: np.ndarray, weights: np.ndarray, l2: float, tolerance: float) -> np.ndarray:
         """The values at the minimum of the mean loss; images of weight 0 have no say."""
-        found = minimize(
+        fitted = minimize(
             self._loss_and_gradient,
             start,
             (weights / weights.sum(), l2),
@@ -108,7 +108,7 @@ class _Problem:
             method="L-BFGS-B",
             options={"ftol": tolerance},
         )
-        return found.x
+        return fitted.x
 
     def _loss_and_gradient(self, values: np.ndarray, weights: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
         logits, weight = self._logits(values), values[: -self._classes]
@@ -159,13 +159,13 @@ def features_of(
         show(show.done + len(batch))
         return features
 
-    found = [np.concatenate([pooled(torch.from_numpy(piece).permute(0, 3, 1, 2)) for piece in frames])]
+    by_view = [np.concatenate([pooled(torch.from_numpy(piece).permute(0, 3, 1, 2)) for piece in frames])]
     for view in range(views):
         places = np.array_split(np.arange(len(images)), -(-len(images) // _BATCH))
-        found.append(
+        by_view.append(
             np.concatenate([pooled(images.batch(piece, np.full(len(piece), view)).images) for piece in places])
         )
-    return np.stack(found)
+    return np.stack(by_view)
 
 
 def put_head(model: nn.Module, name: str, head: LogisticHead) -> None:

@@ -48,8 +48,8 @@ def images_of(coefficients: Tensor, start: Start, width: int | None = None) -> T
     frequency = (rows**2 + columns**2).sqrt().clamp_min(1 / max(height, width))
     amplitude = frequency**-start.slope
     amplitude = amplitude / (2 * amplitude.square().mean()).sqrt()  # pixels of about unit variance
-    kept = amplitude[:, : width // 2 + 1]
-    waves = torch.fft.irfft2(torch.view_as_complex(coefficients) * kept, (height, width), norm="ortho")
+    half = amplitude[:, : width // 2 + 1]
+    waves = torch.fft.irfft2(torch.view_as_complex(coefficients) * half, (height, width), norm="ortho")
     axes = torch.tensor(_AXES) / torch.tensor(_AXES)[:, 0].mean()
     scales = start.contrast * torch.tensor([1.0, start.chroma, start.chroma])
     return 255 * torch.einsum("nchw,rc->nrhw", waves, axes * scales).sigmoid()

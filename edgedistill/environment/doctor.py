@@ -191,34 +191,34 @@ def _python() -> Check:
 def _package(part: str, name: str, module: str, lowest: str, cost: str, cure: str, required: bool) -> Check:
     version = _version(name)
     if version is None:
-        found, ok = "not installed", False
+        summary, ok = "not installed", False
     elif importlib.util.find_spec(module) is None:
-        found, ok = f"{version}, but its module {module} is gone", False
+        summary, ok = f"{version}, but its module {module} is gone", False
         cure = f"pip install --force-reinstall '{name}>={lowest}'"
     else:
         ok = _release(version) >= _release(lowest)
-        found = version if ok else f"{version}, expected {lowest} or newer"
-    return Check(part, name, ok, required, found, cost, cure)
+        summary = version if ok else f"{version}, expected {lowest} or newer"
+    return Check(part, name, ok, required, summary, cost, cure)
 
 
 def _two_opencvs() -> Check:
     """opencv-python and -headless own the same files: removing or mixing one empties `cv2`."""
     versions = {name: _version(name) for name in ("opencv-python", "opencv-python-headless")}
-    ok, found = True, "answers; both wheels are of one version"
+    ok, summary = True, "answers; both wheels are of one version"
     if len({version for version in versions.values() if version}) > 1:
-        ok, found = False, "two versions: " + ", ".join(f"{n} {v}" for n, v in versions.items())
+        ok, summary = False, "two versions: " + ", ".join(f"{n} {v}" for n, v in versions.items())
     try:
         cv2 = importlib.import_module("cv2")
         cv2.getBuildInformation()
     except Exception as error:  # one built for another numpy raises many things
-        ok, found = False, f"cv2 does not answer: {line_of(error)}"
+        ok, summary = False, f"cv2 does not answer: {line_of(error)}"
     wanted = versions["opencv-python"] or versions["opencv-python-headless"] or "5.0.0.93"
     return Check(
         "packages",
         "cv2",
         ok,
         True,
-        found,
+        summary,
         "no image can be read",
         f"pip install --force-reinstall opencv-python=={wanted} opencv-python-headless=={wanted}",
     )
@@ -239,20 +239,20 @@ def _albumentations_update() -> Check:
 
 
 def _program(name: str, command: tuple[str, ...] | None, cost: str, cure: str) -> Check:
-    path, found = shutil.which(name), "not on the PATH"
+    path, summary = shutil.which(name), "not on the PATH"
     ok = path is not None
     if path is not None:
-        found = path
+        summary = path
         if command is not None:
             try:
                 done = subprocess.run(
                     command, capture_output=True, text=True, timeout=10, check=False, env=child_environment()
                 )
                 ok = done.returncode == 0
-                found = (done.stdout + done.stderr).strip().partition("\n")[0]
+                summary = (done.stdout + done.stderr).strip().partition("\n")[0]
             except (OSError, subprocess.TimeoutExpired) as error:
-                ok, found = False, f"{path} does not run: {error}"
-    return Check("programs", name, ok, False, found, cost, cure)
+                ok, summary = False, f"{path} does not run: {error}"
+    return Check("programs", name, ok, False, summary, cost, cure)
 
 
 def _cuda() -> Check:
@@ -263,13 +263,13 @@ def _cuda() -> Check:
         ok = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
     except OSError:
         ok = False
-    found = f"{count.value} CUDA device(s)" if ok and count.value else "no CUDA device"
+    summary = f"{count.value} CUDA device(s)" if ok and count.value else "no CUDA device"
     return Check(
         "computer",
         "GPU",
         ok and count.value > 0,
         False,
-        found,
+        summary,
         "training runs on the CPU, many times slower",
         "a computer with an NVIDIA GPU and its driver",
     )

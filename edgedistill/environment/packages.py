@@ -13,11 +13,11 @@ from edgedistill.environment.doctor import EXTRAS, PACKAGES
 
 def packages() -> dict[str, str]:
     """{name: version} of edgedistill's own requirements, without theirs."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     for name, *_ in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def dependencies() -> dict[str, Any]:
@@ -29,28 +29,28 @@ def dependencies() -> dict[str, Any]:
     Returns:
         python; packages {normalised name: version}, sorted; audit: the command that looks them up.
     """
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     waiting = [row[0] for row in (*PACKAGES, *EXTRAS)]
     while waiting:
         name = _normalised(waiting.pop())
-        if name in found:
+        if name in versions:
             continue
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        found[name] = distribution.version
+        versions[name] = distribution.version
         waiting += [_name_of(line) for line in distribution.requires or () if "extra ==" not in line]
     return {
         "python": platform.python_version(),
-        "packages": dict(sorted(found.items())),
+        "packages": dict(sorted(versions.items())),
         "audit": "pip-audit --no-deps --requirement FILE, with a line name==version for each package",
     }
 
 
-def audit_lines(found: dict[str, Any]) -> str:
+def audit_lines(listed: dict[str, Any]) -> str:
     """`dependencies()` as that FILE."""
-    return "".join(f"{name}=={version}\n" for name, version in found["packages"].items())
+    return "".join(f"{name}=={version}\n" for name, version in listed["packages"].items())
 
 
 def _name_of(requirement: str) -> str:

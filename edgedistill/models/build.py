@@ -168,6 +168,6 @@ def _refuse_unknown(name: str) -> None:
         near = difflib.get_close_matches(base, timm.list_models() + list(TORCHVISION), n=3)
         meant = f"; did you mean {' or '.join(near)}?" if near else ""
         raise RecipeError(f"timm {timm.__version__} has no model {name!r}{meant}")
-    known = timm.list_pretrained(f"{base}.*")
-    if tag and name not in known:
-        raise RecipeError(f"timm has no weights {name!r}; it has: {', '.join(known) or 'none'}")
+    names = timm.list_pretrained(f"{base}.*")
+    if tag and name not in names:
+        raise RecipeError(f"timm has no weights {name!r}; it has: {', '.join(names) or 'none'}")

@@ -88,10 +88,10 @@ def read_class_names(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: not a readable list of class names: {error}") from None
-    found = _from_json(text)
+    stored = _from_json(text)
     names = (
-        _names_from(found)
-        if isinstance(found, list | dict)
+        _names_from(stored)
+        if isinstance(stored, list | dict)
         else [line.strip() for line in text.splitlines() if line.strip()]
     )
     if not names:
@@ -183,9 +183,9 @@ def _state_in(loaded: Any, depth: int = 0) -> dict[str, Tensor] | None:
     if tensors and (len(tensors) == len(loaded) or any("." in key for key in tensors)):
         return tensors
     for key in _STATES if depth < 2 else ():
-        found = _state_in(loaded.get(key), depth + 1)
-        if found:
-            return found
+        state = _state_in(loaded.get(key), depth + 1)
+        if state:
+            return state
     return None
 
 
@@ -204,20 +204,20 @@ def _classes_in(loaded: Any) -> list[str] | None:
     return None
 
 
-def _names_from(found: Any) -> list[str] | None:
+def _names_from(stored: Any) -> list[str] | None:
     """Names from a list, from name -> number, or from number -> name."""
-    if isinstance(found, Mapping) and found:
-        if all(isinstance(value, str) for value in found.values()):
-            found = {value: key for key, value in found.items()}
+    if isinstance(stored, Mapping) and stored:
+        if all(isinstance(value, str) for value in stored.values()):
+            stored = {value: key for key, value in stored.items()}
         try:
-            numbers = {name: int(number) for name, number in found.items()}
+            numbers = {name: int(number) for name, number in stored.items()}
         except (TypeError, ValueError):
             return None
         if sorted(numbers.values()) != list(range(len(numbers))):
             return None
-        found = sorted(numbers, key=numbers.__getitem__)
-    if isinstance(found, list | tuple) and found and all(isinstance(name, str) for name in found):
-        return list(found)
+        stored = sorted(numbers, key=numbers.__getitem__)
+    if isinstance(stored, list | tuple) and stored and all(isinstance(name, str) for name in stored):
+        return list(stored)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a head that comes with weights: kept in the data's class order, or replaced and said so."""
+"""The head that comes with weights: kept in the data's class order, or replaced with a note about it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Head(NamedTuple):
 
     Attributes:
         tensors: under the network's own names, a row a class of the data; empty for a new head.
-        said: what becomes of the head, for people.
+        note: what becomes of the head, for people.
     """
 
     tensors: dict[str, Tensor]
-    said: str
+    note: str
 
 
 def is_head(key: str, heads: Sequence[str]) -> bool:
@@ -45,22 +45,22 @@ def head_from(
         own: those of the network, with a head for `classes`.
         heads: prefixes of the classifying layers.
         classes: of the data, in its order.
-        names: classes of the file's head in its order, None when nobody knows.
+        names: classes of the file's head in its order, None when they are not known.
         named_by: the recipe's file that gave `names`; None when the weights file did.
 
     Raises:
         WeightsError: `named_by` does not fit the head, or not the data.
     """
-    found = _tensors_of(state, own, heads)
-    if found is None:
+    tensors = _tensors_of(state, own, heads)
+    if tensors is None:
         kind = "has no head" if not any(is_head(key, heads) for key in state) else "has a head of another build"
         return Head({}, f"{kind}: a new one is trained for {short(classes)}")
-    width = next(iter(found.values())).shape[0]
+    width = next(iter(tensors.values())).shape[0]
     if names is None:
         if width != len(classes):
             return Head({}, f"its head has {width} outputs, the data {len(classes)} classes: a new one is trained")
         return Head(
-            found,
+            tensors,
             f"its head has {width} outputs and no class names: taken in the data's order, "
             f"{short(classes)}; name its own order in a file of class names",
         )
@@ -82,18 +82,18 @@ def head_from(
         if names == classes
         else (", put in the data's order" if len(names) == len(classes) else f", {len(rows)} of its {width} classes")
     )
-    return Head({key: tensor[rows] for key, tensor in found.items()}, f"its head is kept{order}")
+    return Head({key: tensor[rows] for key, tensor in tensors.items()}, f"its head is kept{order}")
 
 
 def refuse_untrained(source: str, section: str, head: Head, named: bool) -> None:
     """Without training, only a head whose classes are known to be the data's can teach.
 
     Raises:
-        TeacherError: it is another head, or nobody knows its classes.
+        TeacherError: it is another head, or its classes are not known.
     """
     if not head.tensors:
         raise TeacherError(
-            f"{source}: {head.said}, but {section}.epochs = 0: a random or foreign head cannot "
+            f"{source}: {head.note}, but {section}.epochs = 0: a random or foreign head cannot "
             f"teach; set {section}.epochs to at least 1, or take weights whose head is for these "
             "classes"
         )

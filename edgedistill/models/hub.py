@@ -68,10 +68,10 @@ def refuse_altered(path: Path) -> None:
     """
     digits = _IN_NAME.search(path.name)
     expected = PINNED.get(path.name) or (digits.group(1) if digits else "")
-    found = sha256_of(path)
-    if not found.startswith(expected):
+    digest = sha256_of(path)
+    if not digest.startswith(expected):
         raise WeightsError(
-            f"{path}: expected a SHA-256 that starts with {expected[:16]}, got {found[:16]}; the file was altered "
+            f"{path}: expected a SHA-256 that starts with {expected[:16]}, got {digest[:16]}; the file was altered "
             "or is not whole: remove it, and it is fetched again"
         )
 
@@ -129,7 +129,9 @@ def _refuse_altered_blobs(name: str) -> None:
     if source and source.hf_hub_filename is not None:
         names.add(source.hf_hub_filename)
     for file in sorted(names) if repository else ():
-        found = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
-        blob = Path(found).resolve() if isinstance(found, str) else None
+        cached = huggingface_hub.try_to_load_from_cache(repository, file, revision=revision or None)
+        blob = Path(cached).resolve() if isinstance(cached, str) else None
         if blob and re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256_of(blob) != blob.name:
-            raise WeightsError(f"{found} has not the SHA-256 that the hub gave it; remove {blob} and fetch it again")
+            raise WeightsError(
+                f"{cached} does not have the SHA-256 that the hub gave; remove {blob} and fetch it again"
+            )

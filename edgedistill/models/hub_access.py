@@ -29,8 +29,8 @@ def is_cached(name: str) -> bool:
     if repository:
         import huggingface_hub
 
-        found = (huggingface_hub.try_to_load_from_cache(repository, file, revision=revision) for file in files)
-        return any(isinstance(path, str) for path in found)
+        cached = (huggingface_hub.try_to_load_from_cache(repository, file, revision=revision) for file in files)
+        return any(isinstance(path, str) for path in cached)
     return url is not None and (Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name).is_file()
 
 
@@ -40,14 +40,14 @@ def why_out_of_reach(names: Iterable[str]) -> dict[str, str]:
     Takes WAIT_SECONDS at most, whatever the network does.
     """
     asked = [name for name in dict.fromkeys(names) if not is_cached(name)]
-    found: dict[str, str | None] = {}
+    reasons: dict[str, str | None] = {}
 
     def ask(name: str) -> None:
         try:
-            found[name] = _why_not(name)
+            reasons[name] = _why_not(name)
         except Exception as error:  # urllib, httpx, huggingface_hub: many types, one meaning
             line = (str(error).strip().splitlines() or [""])[0][:120]
-            found[name] = f"{type(error).__name__}{': ' if line else ''}{line}"
+            reasons[name] = f"{type(error).__name__}{': ' if line else ''}{line}"
 
     threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in asked]
     deadline = time.monotonic() + WAIT_SECONDS
@@ -55,7 +55,7 @@ def why_out_of_reach(names: Iterable[str]) -> dict[str, str]:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    answers = {name: found.get(name, f"no answer within {WAIT_SECONDS:g} s") for name in asked}
+    answers = {name: reasons.get(name, f"no answer within {WAIT_SECONDS:g} s") for name in asked}
     return {name: why for name, why in answers.items() if why is not None}
 
 

@@ -36,8 +36,8 @@ def students(target_name: str, table: dict[str, Any] | None = None) -> dict[str,
     for row in table["rows"]:
         verdict = row["preflight"].get(target.tensorrt) if target.tensorrt else None
         rows.append({**{k: v for k, v in row.items() if k != "preflight"}, "preflight": verdict})
-    kept = {key: value for key, value in table.items() if key != "rows"}
-    return {"target": target.name, "tensorrt": target.tensorrt, **kept, "rows": rows}
+    facts = {key: value for key, value in table.items() if key != "rows"}
+    return {"target": target.name, "tensorrt": target.tensorrt, **facts, "rows": rows}
 
 
 def text_from_students(table: dict[str, Any]) -> str:

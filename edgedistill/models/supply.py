@@ -54,8 +54,8 @@ def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> li
             elif wanted.weights != "scratch":
                 _refuse_file(wanted)
         except EdgeDistillError as error:
-            said = str(error)
-            lines.append(said if said.startswith(f"{wanted.key}.") else f"{wanted.key}.weights: {said}")
+            reason = str(error)
+            lines.append(reason if reason.startswith(f"{wanted.key}.") else f"{wanted.key}.weights: {reason}")
     why = hub_access.why_out_of_reach(wanted.model for wanted in from_hub)
     absent = [wanted for wanted in from_hub if wanted.model in why]
     if absent:
@@ -104,22 +104,22 @@ def _wanted(recipe: Recipe, stages: Collection[str] | None) -> list[Wanted]:
         return stages is None or any(stage in stages for stage in TRAINED_BY[who])
 
     own = Wanted("student", student.model, student.weights, student.classes)
-    found = []
+    wanted = []
     if needed("teacher"):
-        found.append(
+        wanted.append(
             own if distill.method == "self" else Wanted("teacher", teacher.model, teacher.weights, teacher.classes)
         )
     if needed("student"):
-        found.append(own)
+        wanted.append(own)
     if needed("chain"):
         for key in ("teachers", "assistants"):
-            found += [
+            wanted += [
                 Wanted(f"distill.{key}[{number}]", net.model, net.weights, net.classes)
                 for number, net in enumerate(getattr(distill, key))
             ]
         if distill.method == "progressive" and not distill.assistants:
-            found += _chosen(recipe)
-    return list(dict.fromkeys(found))
+            wanted += _chosen(recipe)
+    return list(dict.fromkeys(wanted))
 
 
 def _chosen(recipe: Recipe) -> list[Wanted]:
@@ -157,7 +157,7 @@ def _refuse_file(wanted: Wanted) -> None:
 def _refuse_untrained_head(wanted: Wanted) -> None:
     """
     Raises:
-        TeacherError: nobody knows the classes of its head; whether they are the data's is asked later.
+        TeacherError: the classes of its head are not known; whether they are those of the data is checked later.
     """
     if wanted.weights == "hub" or wanted.weights.startswith("package:"):
         raise TeacherError(

@@ -137,7 +137,7 @@ def model_from_weights(
         head = head_from(inside, own, heads, classes, names, class_names)
     if not will_train:
         refuse_untrained(weights, section, head, names is not None)
-    say(f"  {name} from {weights}: {head.said}")
+    say(f"  {name} from {weights}: {head.note}")
     model.load_state_dict(head.tensors, strict=False)
     return model
 

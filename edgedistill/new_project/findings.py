@@ -102,45 +102,45 @@ def _framing(look: Look) -> dict[str, Any]:
     }
 
 
-def lines_from_look(look: Look, found: dict[str, Any]) -> list[str]:
-    """All that is said, in the order of FINDINGS."""
-    return [line for finding in FINDINGS for line in finding(look, found)]
+def lines_from_look(look: Look, values: dict[str, Any]) -> list[str]:
+    """All lines, in the order of FINDINGS."""
+    return [line for finding in FINDINGS for line in finding(look, values)]
 
 
-def _images(look: Look, found: dict[str, Any]) -> list[str]:
-    smallest, median, largest = found["side_px"]
+def _images(look: Look, values: dict[str, Any]) -> list[str]:
+    smallest, median, largest = values["side_px"]
     return [
-        *look.scanned.said,
-        f"{found['images']} images, {len(found['counts'])} classes, short side {smallest} to "
-        f"{largest} px (median {median}), {found['grey']} grey",
+        *look.scanned.notes,
+        f"{values['images']} images, {len(values['counts'])} classes, short side {smallest} to "
+        f"{largest} px (median {median}), {values['grey']} grey",
     ]
 
 
-def _shapes(look: Look, found: dict[str, Any]) -> list[str]:
-    return list(found["framing_lines"])
+def _shapes(look: Look, values: dict[str, Any]) -> list[str]:
+    return list(values["framing_lines"])
 
 
-def _classes(look: Look, found: dict[str, Any]) -> list[str]:
-    totals = {name: sum(of_class.values()) for name, of_class in found["counts"].items()}
+def _classes(look: Look, values: dict[str, Any]) -> list[str]:
+    totals = {name: sum(of_class.values()) for name, of_class in values["counts"].items()}
     shown = {}
-    for name, of_class in found["counts"].items():
+    for name, of_class in values["counts"].items():
         given = ", ".join(f"{of_class[split]} of them {split}" for split in ("val", "test") if of_class[split])
         shown[name] = f"{totals[name]}" + (f" ({given})" if given else "")
     return lines_of_classes(shown, totals)
 
 
-def _imbalance(look: Look, found: dict[str, Any]) -> list[str]:
-    if found["imbalance"] <= IMBALANCED:
+def _imbalance(look: Look, values: dict[str, Any]) -> list[str]:
+    if values["imbalance"] <= IMBALANCED:
         return []
     return [
-        f"imbalance {found['imbalance']:.1f} to 1: always naming the biggest class gives "
-        f"{found['majority_fraction']:.0%} top-1, so the recipe uses balanced accuracy"
+        f"imbalance {values['imbalance']:.1f} to 1: always naming the biggest class gives "
+        f"{values['majority_fraction']:.0%} top-1, so the recipe uses balanced accuracy"
     ]
 
 
-def _alike_names(look: Look, found: dict[str, Any]) -> list[str]:
+def _alike_names(look: Look, values: dict[str, Any]) -> list[str]:
     spelled: dict[str, list[str]] = {}
-    for name in found["counts"]:
+    for name in values["counts"]:
         spelled.setdefault(name.casefold(), []).append(name)
     return [
         f"classes that differ in upper and lower case only: {', '.join(map(repr, names))}"
@@ -149,69 +149,69 @@ def _alike_names(look: Look, found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _copies(look: Look, found: dict[str, Any]) -> list[str]:
+def _copies(look: Look, values: dict[str, Any]) -> list[str]:
     lines = [
-        f"{found['exact_duplicates']} exact copies, {found['images_in_groups']} images in "
-        f"{found['near_duplicate_groups']} groups of look-alikes that will stay in one split"
+        f"{values['exact_duplicates']} exact copies, {values['images_in_groups']} images in "
+        f"{values['near_duplicate_groups']} groups of look-alikes that will stay in one split"
     ]
-    if not found["look_alikes_searched"]:
+    if not values["look_alikes_searched"]:
         lines.append(
-            f"{found['images']} images are too many to compare each with each: look-alikes were not searched (the "
+            f"{values['images']} images are too many to compare each with each: look-alikes were not searched (the "
             "recipe says so); "
             "if one part was shot several times, set data.group_pattern"
         )
     return lines
 
 
-def _groups(look: Look, found: dict[str, Any]) -> list[str]:
+def _groups(look: Look, values: dict[str, Any]) -> list[str]:
     proposed = [look.proposal] if look.proposal else []
-    uneven = [found["uneven"]] if found["uneven"] else []
-    groups = NamedGroups(**{key: found[key] for key in NamedGroups.model_fields if key in found})
-    return proposed + lines_of_groups(groups, found["images"]) + uneven
+    uneven = [values["uneven"]] if values["uneven"] else []
+    groups = NamedGroups(**{key: values[key] for key in NamedGroups.model_fields if key in values})
+    return proposed + lines_of_groups(groups, values["images"]) + uneven
 
 
-def _pool(look: Look, found: dict[str, Any]) -> list[str]:
+def _pool(look: Look, values: dict[str, Any]) -> list[str]:
     if look.pool is None:
         return []
     return [
         *(f"unlabelled: {line}" for line in look.pool.lines),
-        f"{found['pool_images']} images in the unlabelled pool",
+        f"{values['pool_images']} images in the unlabelled pool",
     ]
 
 
-def _outlook(look: Look, found: dict[str, Any]) -> list[str]:
-    expected = outlook(found["training_images"], found["pool_images"], DistillConfig())
+def _outlook(look: Look, values: dict[str, Any]) -> list[str]:
+    expected = outlook(values["training_images"], values["pool_images"], DistillConfig())
     return [expected] if expected else []
 
 
-def _leaks(look: Look, found: dict[str, Any]) -> list[str]:
-    if not found["leaks"]:
+def _leaks(look: Look, values: dict[str, Any]) -> list[str]:
+    if not values["leaks"]:
         return []
-    one, other, *splits = found["leaks"][0]
+    one, other, *splits = values["leaks"][0]
     return [
-        f"LEAKS: {found['leak_count']} pairs of look-alikes between {' and '.join(splits)}, first {one} and {other}"
+        f"LEAKS: {values['leak_count']} pairs of look-alikes between {' and '.join(splits)}, first {one} and {other}"
     ]
 
 
-def _unreadable(look: Look, found: dict[str, Any]) -> list[str]:
-    if not found["unreadable"]:
+def _unreadable(look: Look, values: dict[str, Any]) -> list[str]:
+    if not values["unreadable"]:
         return []
-    return [f"UNREADABLE: {len(found['unreadable'])} files, first {found['unreadable'][0]}"]
+    return [f"UNREADABLE: {len(values['unreadable'])} files, first {values['unreadable'][0]}"]
 
 
-def _refused(look: Look, found: dict[str, Any]) -> list[str]:
+def _refused(look: Look, values: dict[str, Any]) -> list[str]:
     """By the functions of stage `data`, so that both say the same."""
     lines = []
-    if found["label_conflicts"]:
-        one, other = found["label_conflicts"][0]
+    if values["label_conflicts"]:
+        one, other = values["label_conflicts"][0]
         lines.append(
-            f"CONFLICT: {len(found['label_conflicts'])} images under two labels, first {one} and {other}; the run "
+            f"CONFLICT: {len(values['label_conflicts'])} images under two labels, first {one} and {other}; the run "
             "will refuse them"
         )
     return lines + [
         f"REFUSED: the run will stop at this: {line}"
-        for line in found["refused"]
-        if not (found["label_conflicts"] and line.startswith("the same image"))
+        for line in values["refused"]
+        if not (values["label_conflicts"] and line.startswith("the same image"))
     ]
 
 

@@ -21,6 +21,7 @@ from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError, RecipeError
 from edgedistill.new_project.findings import Look, lines_from_look, values_from_look
 from edgedistill.new_project.recipe_text import recipe_text
+from edgedistill.progress.reporter import Talk
 
 
 def inspect_and_write(
@@ -32,6 +33,7 @@ def inspect_and_write(
     unlabelled: Path | None = None,
     test: Path | None = None,
     keys: Mapping[str, Any] | None = None,
+    talk: Talk | None = None,
 ) -> dict[str, Any]:
     """Scan the images, report, and write `recipe_path`.
 
@@ -45,6 +47,7 @@ def inspect_and_write(
             classes or splits, where there is one.
         test: as `val`.
         keys: further keys of [data], like `label_column`; None values are left out.
+        talk: shows how many images are read.
 
     Returns:
         What was found, JSON-able.
@@ -69,15 +72,16 @@ def inspect_and_write(
     proposal = None if grouped_by else roboflow_proposal(str(item.path) for item in listed)
     if proposal is not None:
         data = data.model_copy(update={"group_pattern": proposal[0]})
-    scanned = scan(data)
+    scanned = scan(data, talk=talk)
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
     look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
-    found = values_from_look(look)
-    if len(found["counts"]) < 2:
+    values = values_from_look(look)
+    if len(values["counts"]) < 2:
         raise DataError(
-            f"{train}: expected at least two classes, all {found['images']} images are {next(iter(found['counts']))!r}"
+            f"{train}: expected at least two classes, all {values['images']} images are "
+            f"{next(iter(values['counts']))!r}"
         )
-    text = recipe_text(found, data, target, recipe_path.name)
+    text = recipe_text(values, data, target, recipe_path.name)
     try:
         content = text.encode()
     except UnicodeEncodeError:
@@ -85,10 +89,10 @@ def inspect_and_write(
     recipe_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(recipe_path, content)
     tables = tuple(f"{name}: {Path(path).name}: " for name, path in layout.sources.items() if Path(path).is_file())
-    for line in [*layout.said, *lines_from_look(look, found)]:
+    for line in [*layout.notes, *lines_from_look(look, values)]:
         if not line.startswith(tables):  # of their columns the layout told already
             say(printable(line))
-    return found
+    return values
 
 
 def _checked(keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether distillation can be expected to pay, said before anything is trained, with what was measured."""
+"""The expected gain of distillation before anything is trained, from earlier measurements."""
 
 from __future__ import annotations
 

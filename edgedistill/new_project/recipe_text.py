@@ -30,22 +30,22 @@ _KEYS = (
 )
 
 
-def recipe_text(found: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
+def recipe_text(values: dict[str, Any], data: DataConfig, target: str, name: str) -> str:
     """A commented recipe.
 
     Args:
-        found: what `new` found: `training_images`, `pool_images`, `framing_keys`, `imbalance`, `side_px`, `images`,
+        values: what `new` found: `training_images`, `pool_images`, `framing_keys`, `imbalance`, `side_px`, `images`,
             `unreadable`, `look_alikes_searched`, `splits`.
         data: sources and keys that were understood or named.
         target: a board's name.
         name: the recipe's file name.
     """
-    imbalanced = found["imbalance"] > IMBALANCED
-    median_px = found["side_px"][1]
-    framing = dict(found["framing_keys"])
+    imbalanced = values["imbalance"] > IMBALANCED
+    median_px = values["side_px"][1]
+    framing = dict(values["framing_keys"])
     image_px = _toml(framing.pop("image_px"))
-    schedule = schedule_for(found["training_images"], found["pool_images"])
-    lines = _split_lines(found, data) + _more_lines(found, data)
+    schedule = schedule_for(values["training_images"], values["pool_images"])
+    lines = _split_lines(values, data) + _more_lines(values, data)
     lines += "".join(f"{key} = {_toml(value)}\n" for key, value in framing.items())
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
     group = (
@@ -61,8 +61,8 @@ train = {_toml(data.train)}
 {lines}image_px = {image_px:<15} # input side; median short side of your images: {median_px}
 crop_fraction = 1.0        # fit = "crop": keep the whole short side; 0.875 crops like ImageNet
 metric = "{metric}"
-balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {found["imbalance"]:.1f} to 1
-skip_unreadable = {_toml(bool(found["unreadable"]))}    # unreadable files found: {len(found["unreadable"])}
+balance = "{"loss" if imbalanced else "none"}"           # none | loss | sample; yours: {values["imbalance"]:.1f} to 1
+skip_unreadable = {_toml(bool(values["unreadable"]))}    # unreadable files found: {len(values["unreadable"])}
 {group}
 [augment]
 crop_scale_min = 0.5
@@ -99,7 +99,7 @@ precision = "fp16"
 """
 
 
-def _split_lines(found: dict[str, Any], data: DataConfig) -> str:
+def _split_lines(values: dict[str, Any], data: DataConfig) -> str:
     hints = {
         "val": '# val = "DIR"               # split off train when absent, look-alikes kept together\n',
         "test": '# test = "DIR"              # never trained or chosen on; split off train when absent\n',
@@ -109,17 +109,17 @@ def _split_lines(found: dict[str, Any], data: DataConfig) -> str:
         path = getattr(data, name)
         if path is not None:
             lines += f"{name} = {_toml(path)}\n"
-        elif name in found["splits"]:
+        elif name in values["splits"]:
             lines += f"# {name}: images that `train` itself calls so\n"
         else:
             lines += hint
     return lines
 
 
-def _more_lines(found: dict[str, Any], data: DataConfig) -> str:
+def _more_lines(values: dict[str, Any], data: DataConfig) -> str:
     lines = (
         ""
-        if found["look_alikes_searched"]
+        if values["look_alikes_searched"]
         else (
             "near_duplicate_similarity = 0   # too many images to compare each with each\n"
             'store = "files"            # decode at each access; "decoded" keeps pixels on the disk\n'

@@ -36,6 +36,7 @@ def check(model: Path, target_name: str, tensorrt: str | None = None) -> dict[st
         "model": str(model),
         "target": target.name,
         "tensorrt": target.tensorrt,
+        "jetpack": list(target.release.jetpacks) if target.release else [],
         "fits": not any(finding.level == "error" for finding in findings),
         "basis": f"{backend_of(target).basis(target)}; not a run of the board's parser",
         "findings": [asdict(finding) for finding in findings],

@@ -65,7 +65,7 @@ def network_of(folder: Path, model: str = "student") -> Network:
 
     Raises:
         BundleError: neither of them, a bundle that is not whole, or the teacher of a bundle.
-        ExportError: an exported file that is not ours, or whose network gives no classes.
+        ExportError: an exported file that edgedistill did not write, or one whose network gives no classes.
     """
     if (folder / NAME).is_file():
         if model != "student":

@@ -54,16 +54,16 @@ def compile_onnx(
         )
     command = [sys.executable, "-m", _CHILD, name, str(path), *(["parse"] if only_parse else [])]
     child = watched(command, limit_seconds, limit_mib)
-    found = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
+    result = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
     if child["stopped"] is None:
         try:
-            found = json.loads(child["stdout"].splitlines()[-1])
+            result = json.loads(child["stdout"].splitlines()[-1])
         except (IndexError, ValueError):
             last = (child["stderr"].strip().splitlines() or ["nothing"])[-1]
-            found["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
+            result["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
     return {
         "compiler": COMPILERS[name],
-        **printable_values(found),
+        **printable_values(result),
         "seconds": round(child["seconds"], 3),
         "peak_mib": child["peak_mib"],
         "basis": "a compiler on this computer; not the board's parser, which may refuse what this one takes",

@@ -56,11 +56,11 @@ def with_plain_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     return rewritten(model, lambda node, graph: part_of_shape(node, graph, 0) if node.op_type == "Shape" else None)[0]
 
 
-def without_importer(model: onnx.ModelProto, known: frozenset[str]) -> tuple[onnx.ModelProto, int]:
+def without_importer(model: onnx.ModelProto, importers: frozenset[str]) -> tuple[onnx.ModelProto, int]:
     """Operators without an importer written with others, where that is known; and how many."""
 
     def parts_of(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
-        missing = is_standard(node.domain) and node.op_type not in known
+        missing = is_standard(node.domain) and node.op_type not in importers
         return _with_others(node, graph) if missing else None
 
     made, count = rewritten(model, parts_of)
@@ -69,10 +69,10 @@ def without_importer(model: onnx.ModelProto, known: frozenset[str]) -> tuple[onn
 
 def _with_others(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     """The same at the model's own opset, or None when no way is known."""
-    found = decomposed(node, graph, graph.opset, graph.opset)
-    if found is None:
+    replacement = decomposed(node, graph, graph.opset, graph.opset)
+    if replacement is None:
         return None
-    parts, written_for = found
+    parts, written_for = replacement
     try:
         return [old for part in parts for old in _older(part, graph, written_for, graph.opset)]
     except PreflightError:
@@ -112,8 +112,8 @@ def _older(node: onnx.NodeProto, graph: Graph, now: int, opset: int) -> list[onn
         return [node]
     if schema_of(node, opset) is not None:
         return in_older_form(node, graph, now, opset)
-    found = decomposed(node, graph, now, opset)
-    if found is None:
+    replacement = decomposed(node, graph, now, opset)
+    if replacement is None:
         raise PreflightError(f"there is no {node.op_type}")
-    parts, written_for = found
+    parts, written_for = replacement
     return [old for part in parts for old in _older(part, graph, written_for, opset)]

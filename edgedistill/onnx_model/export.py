@@ -129,18 +129,18 @@ def leftovers(proto: onnx.ModelProto) -> list[str]:
     """What an exported network should not compute on a board: faults in words, empty when clean."""
     graph = Graph(proto, 0)
     readers = Counter(name for node in graph.nodes for name in node.input)
-    found = []
+    lines = []
     for node in graph.nodes:
         name, source = node_name(node), given(node, 0)
         maker = graph.producers.get(source)
         if node.op_type in _SHAPE_ARITHMETIC:
-            found.append(f"shape arithmetic is left at {name}")
+            lines.append(f"shape arithmetic is left at {name}")
         if node.op_type == "Identity" and source in graph.constants:
-            found.append(f"an Identity stands on the constant {source}")
+            lines.append(f"an Identity stands on the constant {source}")
         after_conv = maker is not None and maker.op_type == "Conv" and readers[source] == 1
         if node.op_type == "BatchNormalization" and after_conv:
-            found.append(f"{name} is not folded into the Conv before it")
-    return found
+            lines.append(f"{name} is not folded into the Conv before it")
+    return lines
 
 
 def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:

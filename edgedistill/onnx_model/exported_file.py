@@ -24,7 +24,7 @@ def preprocess_from_onnx(path: Path) -> Preprocess:
     try:
         return preprocess_from_dict(json.loads(stored["preprocess"]))
     except (KeyError, ValueError) as error:
-        raise ExportError(f"{path.name}: its metadata has no preprocessing of ours: {error}") from None
+        raise ExportError(f"{path.name}: its metadata has no preprocessing that edgedistill wrote: {error}") from None
 
 
 def classes_from_onnx(path: Path) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def classes_from_onnx(path: Path) -> tuple[str, ...]:
     try:
         classes = json.loads(stored["classes"])
     except (KeyError, ValueError, RecursionError) as error:
-        raise ExportError(f"{path.name}: its metadata has no classes of ours: {error}") from None
+        raise ExportError(f"{path.name}: its metadata has no classes that edgedistill wrote: {error}") from None
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ExportError(f"{path.name}: its metadata has no list of class names")
     return tuple(classes)

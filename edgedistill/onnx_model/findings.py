@@ -39,7 +39,7 @@ class Finding:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Around whatever opens and parses a file.
+    """A context around code that opens and parses a file.
 
     Raises:
         PreflightError: it is not there, or no ONNX file.
@@ -55,7 +55,7 @@ def reading(path: Path) -> Iterator[None]:
 
 @contextmanager
 def looking_into(model: onnx.ModelProto, path: Path) -> Iterator[None]:
-    """Around whatever looks at the nodes of a model that was read.
+    """A context around code that reads the nodes of a model.
 
     Raises:
         PreflightError: it has none, or they are malformed.
@@ -120,24 +120,24 @@ class Graph:
     @cached_property
     def types(self) -> dict[str, int]:
         """Name -> element type of TensorProto; absent where nothing is known."""
-        known: dict[str, int] = {}
+        types: dict[str, int] = {}
         for graph in _with_bodies(self._inferred):
-            known |= {
+            types |= {
                 value.name: value.type.tensor_type.elem_type
                 for value in (*graph.value_info, *graph.input, *graph.output)
             }
-        return known | {name: tensor.data_type for name, tensor in self.initializers.items()}
+        return types | {name: tensor.data_type for name, tensor in self.initializers.items()}
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape, 0 for a dimension that is not fixed; absent where nothing is known."""
         graph = self._inferred
-        known = {
+        shapes = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in (*graph.value_info, *graph.input, *graph.output)
             if value.type.tensor_type.HasField("shape")
         }
-        return known | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
+        return shapes | {name: tuple(tensor.dims) for name, tensor in self.initializers.items()}
 
     def of_type(self, *types: str) -> Iterator[onnx.NodeProto]:
         return (node for node in self.nodes if node.op_type in types and is_standard(node.domain))
@@ -191,8 +191,8 @@ def given(node: onnx.NodeProto, position: int) -> str:
 
 
 def attribute(node: onnx.NodeProto, name: str, default):
-    found = next((a for a in node.attribute if a.name == name), None)
-    return default if found is None else onnx.helper.get_attribute_value(found)
+    matching = next((a for a in node.attribute if a.name == name), None)
+    return default if matching is None else onnx.helper.get_attribute_value(matching)
 
 
 def constant_value(node: onnx.NodeProto) -> np.ndarray | None:

@@ -180,9 +180,9 @@ def _int8_constants(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelP
         return model, ""
     made.graph.ClearField("node")
     made.graph.node.extend(nodes)
-    said = [f"{kernels} INT8 kernels stored as float + Q"] if kernels else []
-    said += [f"{biases} quantized biases stored as float"] if biases else []
-    return _without_unused(made), " and ".join(said)
+    changes = [f"{kernels} INT8 kernels stored as float + Q"] if kernels else []
+    changes += [f"{biases} quantized biases stored as float"] if biases else []
+    return _without_unused(made), " and ".join(changes)
 
 
 def _dequantized(node: onnx.NodeProto, stored: np.ndarray, graph: Graph) -> np.ndarray:
@@ -222,13 +222,13 @@ def _narrow(values: np.ndarray) -> np.ndarray:
 
 def _imports(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     used = {node.domain for node in Graph(model, 0).nodes}
-    kept = [entry for entry in model.opset_import if is_standard(entry.domain) or entry.domain in used]
-    dropped = len(model.opset_import) - len(kept)
+    imports = [entry for entry in model.opset_import if is_standard(entry.domain) or entry.domain in used]
+    dropped = len(model.opset_import) - len(imports)
     if not dropped:
         return model, ""
     made = copy_of(model)
     made.ClearField("opset_import")
-    made.opset_import.extend(kept)
+    made.opset_import.extend(imports)
     return made, f"{dropped} unused operator domains removed"
 
 

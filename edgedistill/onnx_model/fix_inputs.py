@@ -106,7 +106,7 @@ def with_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> o
 
 
 def _reshaped(model: onnx.ModelProto, named: dict[str, int]) -> onnx.ModelProto:
-    """Dimensions of these names fixed, and all shapes in between inferred anew."""
+    """Dimensions of these names fixed, and all shapes in between inferred again."""
     for value in (*model.graph.input, *model.graph.output):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in named:

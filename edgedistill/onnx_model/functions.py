@@ -33,7 +33,7 @@ def refuse_endless(model: onnx.ModelProto) -> None:
         )
 
 
-def _unfolded(node: onnx.NodeProto, model: onnx.ModelProto, known: dict[tuple[str, str], int], inside: tuple) -> int:
+def _unfolded(node: onnx.NodeProto, model: onnx.ModelProto, counts: dict[tuple[str, str], int], inside: tuple) -> int:
     """Nodes that one node becomes; `known` keeps what each function becomes."""
     key = (node.domain, node.op_type)
     if key in inside:
@@ -41,6 +41,6 @@ def _unfolded(node: onnx.NodeProto, model: onnx.ModelProto, known: dict[tuple[st
     function = next((f for f in model.functions if (f.domain, f.name) == key), None)
     if function is None:
         return 1
-    if key not in known:
-        known[key] = sum(_unfolded(one, model, known, (*inside, key)) for one in function.node)
-    return known[key]
+    if key not in counts:
+        counts[key] = sum(_unfolded(one, model, counts, (*inside, key)) for one in function.node)
+    return counts[key]

@@ -20,8 +20,8 @@ def gathered(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     image, points = (graph.shapes.get(name, ()) for name in node.input)
     kind = graph.types.get(node.input[0], TensorProto.FLOAT)
     mode, padding = attribute(node, "mode", b"linear"), attribute(node, "padding_mode", b"zeros")
-    known = len(image) == len(points) == 4 and all(image) and all(points) and image[0] == 1
-    if not known or mode not in (*_LINEAR, _NEAREST) or padding not in (b"zeros", b"border"):
+    is_fixed = len(image) == len(points) == 4 and all(image) and all(points) and image[0] == 1
+    if not is_fixed or mode not in (*_LINEAR, _NEAREST) or padding not in (b"zeros", b"border"):
         return None
     write = Writer(node, graph)
     axes = [_places(write, node, axis, side, padding) for axis, side in ((1, image[2]), (0, image[3]))]
@@ -45,12 +45,12 @@ def _places(write: Writer, node: onnx.NodeProto, axis: int, side: int, padding: 
     Args:
         axis: 0 of the grid's last dimension is the column, 1 the row.
     """
-    found = write("Gather", node.input[1], write.array(np.array(axis, np.int64)), axis=3)
-    found = write("Reshape", write("Cast", found, to=TensorProto.FLOAT), _whole(write, [-1]))
+    coordinates = write("Gather", node.input[1], write.array(np.array(axis, np.int64)), axis=3)
+    coordinates = write("Reshape", write("Cast", coordinates, to=TensorProto.FLOAT), _whole(write, [-1]))
     corners = attribute(node, "align_corners", 0)
     factor = (side - 1) / 2 if corners else side / 2
     shift = factor if corners else factor - 0.5  # -1 and 1 are centres of pixels, or their outer edges
-    place = write("Add", write("Mul", found, _number(write, factor)), _number(write, shift))
+    place = write("Add", write("Mul", coordinates, _number(write, factor)), _number(write, shift))
     limits = _number(write, 0), _number(write, side - 1)
     if padding == b"border":
         place = write("Clip", place, *limits)

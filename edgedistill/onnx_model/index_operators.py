@@ -22,9 +22,9 @@ def _trilu(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
     if len(sides) < 2 or not all(sides) or diagonal is None:
         return None
     ones, k = np.ones(sides, bool), int(diagonal.ravel()[0])
-    kept = np.triu(ones, k) if attribute(node, "upper", 1) else np.tril(ones, k)
+    mask = np.triu(ones, k) if attribute(node, "upper", 1) else np.tril(ones, k)
     write = Writer(node, graph)
-    write("Where", write.array(kept), node.input[0], write.constant(0), out=node.output[0])
+    write("Where", write.array(mask), node.input[0], write.constant(0), out=node.output[0])
     return write.nodes
 
 

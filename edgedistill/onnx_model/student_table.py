@@ -1,4 +1,4 @@
-"""Make the table of models/students.json anew: export, pre-flight and compile every student."""
+"""Make the table of models/students.json: export, pre-flight and compile every student."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LIBRARIES = ("torch", "torchvision", "timm", "onnx", "onnxruntime", "onnxslim",
 
 
 def refresh(path: Path, say: Callable[[str], None], names: tuple[str, ...] = STUDENTS) -> dict[str, Any]:
-    """Export, check and compile every student anew, and write the table to `path`.
+    """Export, check and compile every student again, and write the table to `path`.
 
     Raises:
         RunFolderError: the file cannot be written.
@@ -125,6 +125,6 @@ def _export(model, path: Path) -> Proof:
 def _compiled(path: Path) -> dict[str, Any] | None:
     if compiler_here() is None:
         return None
-    found = compile_onnx(path)
-    reason = {} if found["verdict"] == "builds" else {"reason": "; ".join(found["said"])}
-    return {"verdict": found["verdict"], "version": found["version"], **reason}
+    result = compile_onnx(path)
+    reason = {} if result["verdict"] == "builds" else {"reason": "; ".join(result["said"])}
+    return {"verdict": result["verdict"], "version": result["version"], **reason}

@@ -1,1 +1,1 @@
-"""The engine that walks the stages: their table, the run folder, the plan, sweeps."""
+"""The engine that runs the stages: their table, the run folder, the plan, sweeps."""

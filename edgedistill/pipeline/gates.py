@@ -1,6 +1,6 @@
-"""What an artifact must reach before anything is built on it.
+"""Minimum requirements of an artifact before later stages use it.
 
-Apart from the stages, so that a gate can be changed without making the artifact anew, and is asked
+Apart from the stages, so that a gate can be changed without making the artifact again, and is checked
 again of an artifact that is up to date.
 """
 
@@ -52,7 +52,7 @@ def better_teacher(trained: TeacherRecord, epochs: int) -> str:
 
 
 def _refuse_another_order(trained: TeacherRecord) -> None:
-    """A head that was not trained here: validation images show whether its class order is the data's."""
+    """Check a head that was not trained here: validation images show whether its class order is the data's."""
     import numpy as np
     from scipy.optimize import linear_sum_assignment
 
@@ -62,7 +62,7 @@ def _refuse_another_order(trained: TeacherRecord) -> None:
     right, best = confusion.trace() / confusion.sum(), confusion[rows, columns].sum() / confusion.sum()
     if best - right < OTHER_ORDER:
         return
-    order = [names[row] for row in rows[np.argsort(columns)]]
+    order = [names[position] for position in rows[np.argsort(columns)]]
     raise TeacherError(
         f"{trained.model} is right on {right:.1%} of the validation images, and on {best:.1%} if its outputs are "
         f"read as [{', '.join(order[:6])}{', ...' if len(order) > 6 else ''}]: its head stands in another class order; "

@@ -17,7 +17,7 @@ from edgedistill.training.images import Images
 
 
 def taught_images(context: StageContext, images: Images, link: int = 0) -> TrainingSet:
-    """The training set of the student, and of whoever stands between teacher and student.
+    """The training set of the student and of the assistants between teacher and student.
 
     Args:
         link: networks between the teacher and the one that is taught; each has views of its own.
@@ -35,6 +35,7 @@ def taught_images(context: StageContext, images: Images, link: int = 0) -> Train
         images.view,
         images.mixing,
         images.stream(link),
+        images.recipe.run.workers,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a run will do before it does it: which stages are redone, which are kept, and why."""
+"""The plan of a run: which stages are redone, which are kept, and why."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tup
         RecipeError: the recipe has no stage `only`.
         UsageError: `force` names what is no stage of any recipe.
     """
-    known = [stage.name for stage in STAGES]
+    all_stages = [stage.name for stage in STAGES]
     for name in force:
-        if name not in known:
-            raise UsageError(f"--force {name}: no such stage; there are: {', '.join(known)}")
+        if name not in all_stages:
+            raise UsageError(f"--force {name}: no such stage; there are: {', '.join(all_stages)}")
     stages = stages_of(recipe)
     if only is None:
         return stages
@@ -108,10 +108,10 @@ def plan_stages(
         inputs_then = stamp.inputs if stamp else {}
         moved = [name for name in stages_read(stage, recipe) if planned[name].action != "keep"]
         causes[stage.name] = list(dict.fromkeys(cause for name in moved for cause in causes[name]))
-        known = {name: inputs_then.get("artifacts", {}).get(name) for name in moved}
+        digests = {name: inputs_then.get("artifacts", {}).get(name) for name in moved}
 
-        def digest(name: str, known: dict[str, Any] = known) -> Any:
-            return known[name] if name in known else run.digest(name)
+        def digest(name: str, digests: dict[str, Any] = digests) -> Any:
+            return digests[name] if name in digests else run.digest(name)
 
         action: Action
         inputs = inputs_of(stage, recipe, run, source_files, digest)
@@ -130,13 +130,15 @@ def plan_stages(
 
 
 def text_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
-    """A line for neighbours with one fate, with the seconds that they took the last time."""
+    """A line for consecutive stages with the same action, with the seconds that they took last time."""
     lines = [f"plan for {run_dir}"]
-    for (action, reason), group in itertools.groupby(planned, lambda row: (row.action, row.reason)):
+    for (action, reason), group in itertools.groupby(
+        planned, lambda planned_stage: (planned_stage.action, planned_stage.reason)
+    ):
         rows = list(group)
-        seconds = [row.last_seconds for row in rows if row.last_seconds is not None]
+        seconds = [planned_stage.last_seconds for planned_stage in rows if planned_stage.last_seconds is not None]
         last = f" (last time {sum(seconds):.0f} s)" if seconds and action != "keep" else ""
-        lines.append(f"  {action:<7}  {', '.join(row.stage for row in rows)}: {reason}{last}")
+        lines.append(f"  {action:<7}  {', '.join(planned_stage.stage for planned_stage in rows)}: {reason}{last}")
     return "\n".join(lines)
 
 
@@ -148,5 +150,5 @@ def _stamp(run: RunFolder, stage: str) -> ArtifactStamp | None:
 
 
 def json_from_plan(planned: Iterable[Planned], run_dir: Path) -> str:
-    rows = [vars(row) for row in planned]
+    rows = [vars(planned_stage) for planned_stage in planned]
     return json.dumps({"run_dir": str(run_dir), "stages": rows}, indent=1)

@@ -123,18 +123,18 @@ class RunFolder:
         changed = _first_difference(stamp.inputs, inputs)
         if changed:
             return changed
-        for name, known in stamp.files.items():
-            if not self._is_same_file(self.folder(stage) / name, known):
+        for name, stored in stamp.files.items():
+            if not self._is_same_file(self.folder(stage) / name, stored):
                 return f"{stage}/{name} is missing or was changed"
         return None
 
     def forget_begun(self, stage: str, inputs: dict[str, Any]) -> None:
-        """Of a fresh artifact: remove a redoing that was asked for and killed."""
+        """Remove what a killed `--force` left beside an artifact that is up to date."""
         if self.is_begun(stage, inputs):
             shutil.rmtree(self.path / f"{stage}.partial", ignore_errors=True)
 
     def is_begun(self, stage: str, inputs: dict[str, Any]) -> bool:
-        """Whether an interrupted run with the same inputs left work that `begin` takes up."""
+        """Whether an interrupted run with the same inputs left work that `begin` resumes."""
         return _json_or_none(self.path / f"{stage}.partial" / _INPUTS) == inputs
 
     def begin(self, stage: str, inputs: dict[str, Any]) -> Path:
@@ -167,7 +167,7 @@ class RunFolder:
             write_json(partial / f"{stage}.json", {**values, "artifact": stamp.to_json()})
         self._finish_swap(stage)
 
-    def _is_same_file(self, path: Path, known: FileStamp) -> bool:
+    def _is_same_file(self, path: Path, stored: FileStamp) -> bool:
         """By size and time first; by content when only the time differs (a copied folder).
 
         A run asks twice, for its plan and for each stage: what did not change in between is read once.
@@ -176,15 +176,15 @@ class RunFolder:
             stat = path.stat()
         except OSError:
             return False
-        if stat.st_size != known.bytes:
+        if stat.st_size != stored.bytes:
             return False
-        if stat.st_mtime_ns == known.mtime_ns:
+        if stat.st_mtime_ns == stored.mtime_ns:
             return True
         # The time of the last change of the inode cannot be set back, as a file's own time can.
         state = (path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
         if state not in self._hashes:
             self._hashes[state] = sha256_of(path)
-        return self._hashes[state] == known.sha256
+        return self._hashes[state] == stored.sha256
 
     def _finish_swap(self, stage: str) -> None:
         """Put a whole partial folder into its place; also after a kill in the middle of it."""

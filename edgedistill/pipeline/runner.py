@@ -1,4 +1,4 @@
-"""Walk the stage table: skip what is fresh, redo what is not, stop at the first refusal."""
+"""Run the stage table: skip stages that are up to date, redo the others, stop at the first refusal."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def run_stages(
     force: Iterable[str] = (),
     command: str | None = None,
 ) -> Path:
-    """Run the whole road, or one stage and whatever it needs first.
+    """Run all stages, or one stage and those that it needs first.
 
     Args:
         recipe: validated.
         run_dir: made when absent; held by one process at a time.
         talk: where lines, progress and events go.
-        only: a stage name; stages that it does not read, even indirectly, are left alone.
+        only: a stage name; stages that it does not read, even indirectly, are skipped.
         force: names of stages to redo although they are fresh.
         command: that runs this recipe, for advice in the report.
 
@@ -65,7 +65,7 @@ def run_stages(
         The JSON of the last stage that was asked for.
 
     Raises:
-        EdgeDistillError: whatever a stage refuses.
+        EdgeDistillError: what a stage refuses.
     """
     force = tuple(force)
     wanted = wanted_stages(recipe, only, force)
@@ -91,16 +91,24 @@ def _walk(
     command: str | None,
 ) -> None:
     distributed.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
-    _, instead = executed_precision(wanted_target(recipe.target), recipe.target.precision)
+    target = wanted_target(recipe.target)
+    _, instead = executed_precision(target, recipe.target.precision)
     if instead:
         talk.say(f"target.precision = {recipe.target.precision!r}: {instead}", "note")
+    if target.note:
+        talk.say(f"target.device = {recipe.target.device!r}: {target.note}", "note")
     if any(stage.name == "bundle" for stage in wanted):
         distributed.agreed(lambda: _require_signer(recipe, run))
     sources = functools.cache(functools.partial(_source_files, recipe))
     loading_s = 0.0
     if distributed.is_first():
         planned = plan_stages(wanted, recipe, run, force, sources)
-        talk.event("run_started", version=VERSION, run_dir=str(run.path), plan=[asdict(row) for row in planned])
+        talk.event(
+            "run_started",
+            version=VERSION,
+            run_dir=str(run.path),
+            plan=[asdict(planned_stage) for planned_stage in planned],
+        )
         talk.show(text_from_plan(planned, run.path))
         loading_s = _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)
@@ -134,21 +142,21 @@ def _why_stopped(error: BaseException) -> str:
 
 
 def _require_signer(recipe: Recipe, run: RunFolder) -> None:
-    """Now, and not after hours of training; a bundle that was made needs its key no more."""
+    """Check the signing key before the training; a finished bundle no longer needs it."""
     deploy = recipe.deploy
     if deploy.sign_key is not None and not run.folder("bundle").exists():
         require_signer(deploy.sign_key, deploy.sign_command)
 
 
 def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | None = None) -> float:
-    """Names and weights of the networks that will be built: now, and not after hours of training.
+    """Check names and weights of the networks that will be built before hours of training, not after them.
 
     A stage that is perhaps redone asks for them when it is. A run that is up to date needs no torch.
 
     Returns:
         Seconds that PyTorch took to load.
     """
-    building = {row.stage for row in planned if row.action == "run"} & WEIGHED
+    building = {planned_stage.stage for planned_stage in planned if planned_stage.action == "run"} & WEIGHED
     loading_s = 0.0
     if building:
         if talk is not None:
@@ -162,7 +170,7 @@ def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | No
 
 
 def _load_torch(talk: Talk) -> float:
-    """Import PyTorch, which takes seconds, and say so meanwhile.
+    """Import PyTorch, which takes seconds, and show that meanwhile.
 
     Returns:
         The seconds; 0 where it was imported before.
@@ -177,7 +185,7 @@ def _load_torch(talk: Talk) -> float:
 def _why(
     stage: Stage, recipe: Recipe, run: RunFolder, force: tuple[str, ...], sources: Any
 ) -> tuple[dict[str, Any], str | None]:
-    """What a stage's artifact is to be made from, and why the one that is there will not do."""
+    """What a stage's artifact is to be made from, and why the existing artifact is not up to date."""
     inputs = inputs_of(stage, recipe, run, sources)
     reason = "asked for" if stage.name in force else run.why_stale(stage.name, inputs)
     if reason is None:

@@ -44,7 +44,7 @@ def student_lesson(
 
 
 def links_before(context: StageContext) -> int:
-    """Networks between teacher and student; the further teachers of an ensemble are none."""
+    """Networks between teacher and student; the further teachers of an ensemble are not among them."""
     chain = stage_named("assist").applies(context.recipe)
     return len(context.read(AssistRecord).links) if chain and context.recipe.distill.method != "ensemble" else 0
 

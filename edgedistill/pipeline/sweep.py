@@ -5,7 +5,7 @@
     DIR/sweep/sweep.json      all trials, best first; also table.csv, sweep.png, best.toml
 
 No teacher runs in a trial, and test images are never looked at: trials are compared on validation.
-A trial of another teacher or of other images than the run has now is left out, and trained anew.
+A trial of another teacher or of other images than the run has now is left out, and trained again.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from edgedistill.pipeline.sweep_axes import STUDENT, checked_values, refuse_othe
 from edgedistill.pipeline.sweep_plot import plot_trials
 from edgedistill.pipeline.table import recipe_values, stage_named
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.sweep import SweepRecord, TrialRecord, TrialResult
+from edgedistill.records.training import Epoch
 
 if TYPE_CHECKING:
     from edgedistill.training.fit import Subject
@@ -70,7 +72,7 @@ class Sweep:
         self.grid = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
         recipes = [self.recipe_of(settings) for settings in self.grid]
         # Features are cached for all trials when one of them matches features. The run's own student
-        # stays, so that its images are not decoded anew.
+        # stays, so that its images are not decoded again.
         shared = [{key: value for key, value in settings.items() if key not in STUDENT} for settings in self.grid]
         self._first = max(map(self.recipe_of, shared), key=lambda recipe: recipe.distill.cache_features)
         refuse_other_teachers([self._first, *recipes])
@@ -79,8 +81,8 @@ class Sweep:
     def recipe_of(self, settings: Settings) -> Recipe:
         return load_recipe(self.recipe_path, self.overrides, settings)
 
-    def run(self, storage: str | None, trials: int | None) -> Path:
-        """Train what has not been trained yet; returns sweep.json."""
+    def run(self, storage: str | None, trials: int | None) -> SweepRecord:
+        """Train what has not been trained yet; returns what sweep.json holds."""
         from edgedistill.models.supply import require_students
 
         optuna = _optuna()
@@ -123,15 +125,15 @@ class Sweep:
         self._train(study, study.ask(self._distributions()), settings)
 
     def _train(self, study: Any, trial: Any, settings: Settings) -> None:
-        """One training, told to the study epoch by epoch; pruned when below the median."""
+        """One training, reported to the study after each epoch; pruned when below the median."""
         import optuna
 
         from edgedistill.models.build import parameter_count
         from edgedistill.training.fit import CHECKPOINT
 
-        known = self._result(settings)
-        if known is not None:
-            study.tell(trial, known["value"])
+        finished = self._result(settings)
+        if finished is not None:
+            study.tell(trial, finished.value)
             return
         out = self._place(settings)
         out.mkdir(exist_ok=True)
@@ -142,36 +144,33 @@ class Sweep:
                 return
             trial.set_user_attr("place", out.name)
 
-            last: dict[str, Any] = {}
+            epochs: list[Epoch] = []
 
-            def told(row: dict[str, Any]) -> None:
-                last.update(row)
-                trial.report(row[f"eval_{self.metric}"], row["epoch"])
+            def on_epoch(epoch: Epoch) -> None:
+                epochs.append(epoch)
+                trial.report(epoch.metric(self.metric), epoch.epoch)
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
             work = self._begun(settings, out)
             try:
-                value, epochs, state = *self._trained(*work, told), "complete"
+                value, count, pruned = *self._trained(*work, on_epoch), False
             except optuna.TrialPruned:
-                value, epochs, state = last[f"eval_{self.metric}"], last["epoch"], "pruned"
+                value, count, pruned = epochs[-1].metric(self.metric), epochs[-1].epoch, True
             subject = work[2]
-            write_json(
-                out / "trial.json",
-                {
-                    "settings": settings,
-                    "value": value,
-                    "state": state,
-                    "epochs": epochs,
-                    "model": subject.name,
-                    "parameters": parameter_count(subject.model),
-                    "artifacts": self._artifacts,
-                },
+            record = TrialRecord(
+                settings=settings,
+                value=value,
+                state="pruned" if pruned else "complete",
+                epochs=count,
+                model=subject.name,
+                parameters=parameter_count(subject.model),
+                artifacts=self._artifacts,
             )
+            write_json(out / "trial.json", record.to_json())
             remove(out / CHECKPOINT)
-            pruned = state == "pruned"
             study.tell(trial, None if pruned else value, optuna.trial.TrialState.PRUNED if pruned else None)
-        self.talk.say(f"  {_words(settings)}: {value:.4f} after {epochs} epochs ({state})")
+        self.talk.say(f"  {_words(settings)}: {value:.4f} after {count} epochs ({record.state})")
 
     def _begun(self, settings: Settings, out: Path) -> tuple[StageContext, Images, Subject]:
         """The network of a trial and what it is trained on, before its first step."""
@@ -190,56 +189,52 @@ class Sweep:
         title = f"trial {out.name}"
         return context, images, Subject(student.model, student.weights, model, lesson, 0, title, task=task)
 
-    def _trained(self, context: StageContext, images: Images, subject: Subject, told) -> tuple[float, int]:
+    def _trained(self, context: StageContext, images: Images, subject: Subject, on_epoch) -> tuple[float, int]:
         from edgedistill.training.fit import device_of, train_and_save
 
         distill, device = context.recipe.distill, device_of(context.recipe.run)
-        trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk, told)
+        trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk, on_epoch)
         return trained.network.validation.metric(self.metric), trained.network.epochs
 
-    def _write(self) -> Path:
-        """Everything that is known, best first; sweep.json last."""
-        found = (_trial(path) for path in (self.folder / "trials").glob("*/trial.json"))
-        rows = [
-            {key: value for key, value in row.items() if key != "artifacts"}
-            for row in found
-            if row and row["artifacts"] == self._artifacts
-        ]
-        rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], str(row["settings"])))
+    def _write(self) -> SweepRecord:
+        """All trials of these artifacts, best first, as a table, a picture, a recipe and, last, sweep.json."""
+        records = (_trial(path) for path in (self.folder / "trials").glob("*/trial.json"))
+        trials = [record.result() for record in records if record and record.artifacts == self._artifacts]
+        trials.sort(key=lambda trial: (trial.state != "complete", -trial.value, str(trial.settings)))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        keys = sorted({key for row in rows for key in row["settings"]})
+        keys = sorted({key for trial in trials for key in trial.settings})
         writer.writerow([*keys, f"validation_{self.metric}", "state", "epochs"])
-        for row in rows:
-            settings = [row["settings"].get(key, "") for key in keys]
-            writer.writerow([*settings, row["value"], row["state"], row["epochs"]])
+        for trial in trials:
+            settings = [trial.settings.get(key, "") for key in keys]
+            writer.writerow([*settings, trial.value, trial.state, trial.epochs])
         write_bytes(self.folder / "table.csv", text.getvalue().encode())
-        write_bytes(self.folder / "best.toml", self._best_toml(rows[0]).encode())
-        plot_trials(rows, keys, self.metric, self.folder / "sweep.png")
-        result = {
-            "metric": f"validation {self.metric}",
-            "images": "validation, never test",
-            "seeds": 1,
-            "artifacts": self._artifacts,
-            "trials": rows,
-            "best": rows[0],
-        }
-        write_json(self.folder / "sweep.json", result)
-        return self.folder / "sweep.json"
+        write_bytes(self.folder / "best.toml", self._best_toml(trials[0]).encode())
+        plot_trials(trials, keys, self.metric, self.folder / "sweep.png")
+        record = SweepRecord(
+            metric=f"validation {self.metric}",
+            images="validation, never test",
+            seeds=1,
+            artifacts=self._artifacts,
+            trials=trials,
+            best=trials[0],
+        )
+        write_json(self.folder / "sweep.json", record.to_json())
+        return record
 
-    def _best_toml(self, best: dict[str, Any]) -> str:
+    def _best_toml(self, best: TrialResult) -> str:
         """The recipe's own text with the best settings in it, its paths made absolute; secrets are left out."""
         import tomlkit
 
         document = tomlkit.parse(self.recipe_path.read_text(encoding="utf-8"))
-        recipe = self.recipe_of(best["settings"])
+        recipe = self.recipe_of(best.settings)
         values = recipe.model_dump(mode="json")
         values["deploy"]["ssh_config"] = recipe.deploy.ssh_config  # of this computer: no dump has it
         given = [text.partition("=")[0].strip() for text in self.overrides]
         stated = [
             f"{section}.{key}" for section, keys in PATHS.items() for key in keys if key in document.get(section, {})
         ]
-        for name in [*stated, *given, *best["settings"]]:
+        for name in [*stated, *given, *best.settings]:
             section, _, key = name.partition(".")
             if name != SIGN_COMMAND:
                 document.setdefault(section, tomlkit.table())[key] = values[section][key]
@@ -248,7 +243,7 @@ class Sweep:
                 {name: value for name, value in net.items() if value is not None} for net in values["distill"][key]
             ]
         section, _, key = SIGN_COMMAND.partition(".")
-        head = f"# Best of `edgedistill sweep` by validation {self.metric}: {best['value']:.4f}, one seed\n"
+        head = f"# Best of `edgedistill sweep` by validation {self.metric}: {best.value:.4f}, one seed\n"
         if getattr(recipe.deploy, key):
             document.get(section, {}).pop(key, None)
             head += f"# {SIGN_COMMAND} is left out, since it may hold a secret: give it again, by --set or here\n"
@@ -284,13 +279,13 @@ class Sweep:
         with_all = {stage: recipe_values(stage_named(stage), recipe) for stage in ("data", "teacher", "distill")}
         return self.folder / "trials" / _digest(with_all)
 
-    def _result(self, settings: Settings) -> dict[str, Any] | None:
-        found = _trial(self._place(settings) / "trial.json")
-        return found if found is not None and found["artifacts"] == self._artifacts else None
+    def _result(self, settings: Settings) -> TrialRecord | None:
+        record = _trial(self._place(settings) / "trial.json")
+        return record if record is not None and record.artifacts == self._artifacts else None
 
 
 def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
-    """Digests of what all trials of a sweep have in common: their images and whoever teaches them.
+    """Digests of what all trials of a sweep have in common: their images and their teachers.
 
     Raises:
         RunFolderError: one of them is not there.
@@ -299,23 +294,22 @@ def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
     return {stage.name: run.digest(stage.name) for stage in common if stage.applies(recipe)}
 
 
-def text_from_sweep(result: dict[str, Any], folder: Path) -> str:
+def text_from_sweep(sweep: SweepRecord, folder: Path) -> str:
     """The trials as lines, best first, and where the best recipe is."""
     lines = [
-        f"{row['value']:.4f}  {_words(row['settings'])}  ({row['state']}, {row['epochs']} epochs)"
-        for row in result["trials"]
+        f"{trial.value:.4f}  {_words(trial.settings)}  ({trial.state}, {trial.epochs} epochs)" for trial in sweep.trials
     ]
-    head = f"{result['metric']}, one seed each"
+    head = f"{sweep.metric}, one seed each"
     return "\n".join([head, *lines, f"best: {folder / 'best.toml'}"])
 
 
-def _trial(path: Path) -> dict[str, Any] | None:
-    """trial.json; None where there is none, or one that does not say what it was taught by."""
+def _trial(path: Path) -> TrialRecord | None:
+    """trial.json; None where there is none, or one of an older release, which did not name its artifacts."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found if "artifacts" in found else None
+    return TrialRecord.from_json(values, f"{path}; remove it to train it again") if "artifacts" in values else None
 
 
 def _digest(value: Any) -> str:

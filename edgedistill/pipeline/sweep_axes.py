@@ -28,10 +28,10 @@ def axes_from_text(over: Iterable[str]) -> dict[str, list[Any]]:
         name, equals, values = text.partition("=")
         if not (equals and values.strip()):
             raise RecipeError(f"--over {text}: expected section.key=a,b,c, like distill.temperature=2,4")
-        found = value_from_text(f"[{values}]")
-        if not isinstance(found, list):
-            found = [value_from_text(value.strip()) for value in values.split(",")]
-        axes[name.strip()] = found
+        parsed = value_from_text(f"[{values}]")
+        if not isinstance(parsed, list):
+            parsed = [value_from_text(value.strip()) for value in values.split(",")]
+        axes[name.strip()] = parsed
     return axes
 
 
@@ -84,8 +84,8 @@ def _refuse_other_sizes(recipes: Sequence[Recipe]) -> None:
         data = recipe.data
         sizes[resize_px_of(recipe.student.model, data.image_px, data.crop_fraction, data.fit)] = recipe.student.model
     if len(sizes) > 1:
-        found = ", ".join(f"{model} from {px} px" for px, model in sizes.items())
+        sizes_by_model = ", ".join(f"{model} from {px} px" for px, model in sizes.items())
         raise RecipeError(
-            f"--over student.model: these crop their images differently: {found}; one "
+            f"--over student.model: these crop their images differently: {sizes_by_model}; one "
             "data.crop_fraction in the recipe makes them alike"
         )

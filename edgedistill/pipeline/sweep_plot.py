@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 from edgedistill.core.files import write_bytes
+from edgedistill.records.sweep import TrialResult
 
 
-def plot_trials(rows: list[dict[str, Any]], keys: list[str], metric: str, path: Path) -> None:
+def plot_trials(trials: list[TrialResult], keys: list[str], metric: str, path: Path) -> None:
     """One panel a key: each trial's validation figure over the key's values."""
     import matplotlib
 
@@ -18,12 +18,12 @@ def plot_trials(rows: list[dict[str, Any]], keys: list[str], metric: str, path: 
 
     figure, panels = pyplot.subplots(1, len(keys), figsize=(4 * len(keys), 3.2), squeeze=False, sharey=True)
     for panel, key in zip(panels[0], keys, strict=True):
-        values = sorted({str(row["settings"].get(key)) for row in rows}, key=lambda text: (_as_number(text), text))
+        values = sorted({str(trial.settings.get(key)) for trial in trials}, key=lambda text: (_as_number(text), text))
         for state, marker in (("complete", "o"), ("pruned", "x")):
-            chosen = [row for row in rows if row["state"] == state]
+            chosen = [trial for trial in trials if trial.state == state]
             panel.plot(
-                [values.index(str(row["settings"].get(key))) for row in chosen],
-                [100 * row["value"] for row in chosen],
+                [values.index(str(trial.settings.get(key))) for trial in chosen],
+                [100 * trial.value for trial in chosen],
                 marker,
                 label=state,
             )

@@ -66,26 +66,26 @@ class Candidate:
     @property
     def comparable_top1(self) -> float | None:
         """The published accuracy, where it is about images of this size."""
-        known, px = self.accuracy, self.prediction.image_px
-        if known is None or px is None or known.image_px > LARGER_PX * px:
+        accuracy, px = self.accuracy, self.prediction.image_px
+        if accuracy is None or px is None or accuracy.image_px > LARGER_PX * px:
             return None
-        return known.top1_percent
+        return accuracy.top1_percent
 
     @property
     def as_dict(self) -> dict[str, Any]:
-        known = self.accuracy
+        accuracy = self.accuracy
         return {
             **self.prediction.as_dict,
             "preflight": self.preflight,
             "verdict": self.verdict,
             "fps_ratio": self.fps_ratio,
             "spare_mib": self.spare_mib,
-            "imagenet": known
+            "imagenet": accuracy
             and {
-                "weights": known.weights,
-                "top1_percent": known.top1_percent,
-                "image_px": known.image_px,
-                "source": SOURCES[known.source],
+                "weights": accuracy.weights,
+                "top1_percent": accuracy.top1_percent,
+                "image_px": accuracy.image_px,
+                "source": SOURCES[accuracy.source],
             },
         }
 
@@ -122,18 +122,19 @@ def choose(
     refuse_unless_fitted(target, executed)
     if memory_mib is not None and board.memory is None:
         raise RecipeError(
-            f"what the libraries take on {target} is not published, so a memory budget cannot be checked; leave it out"
+            f"the memory of the libraries on {target} is not published, so a memory budget cannot be checked; "
+            "leave it out"
         )
     verdicts = {row["model"]: row["preflight"].get(board.tensorrt) for row in stored()["rows"]}
-    found, learned = [], factor_of(target)
+    candidates, learned = [], factor_of(target)
     for image_px in sizes:
-        known = [name for name in STUDENTS if (name, image_px) in catalogue()]
-        if not known:
+        names = [name for name in STUDENTS if (name, image_px) in catalogue()]
+        if not names:
             counted = sorted({px for name, px in catalogue() if name == STUDENTS[0]})
             raise RecipeError(
                 f"students are counted at {', '.join(map(str, counted))} px, not at {image_px}; take one of these"
             )
-        for name in known:
+        for name in names:
             features = with_classes(catalogue()[(name, image_px)], classes)
             prediction = prediction_of(
                 features,
@@ -147,8 +148,8 @@ def choose(
                 notes=(reason,) if reason else (),
             )
             verdict = (verdicts.get(name) or {}).get("verdict", "unknown")
-            found.append(_candidate(prediction, verdict, fps, memory_mib))
-    return sorted(found, key=_rank)
+            candidates.append(_candidate(prediction, verdict, fps, memory_mib))
+    return sorted(candidates, key=_rank)
 
 
 def _candidate(prediction: Prediction, preflight: str, fps: float | None, memory_mib: float | None) -> Candidate:
@@ -165,13 +166,13 @@ def _candidate(prediction: Prediction, preflight: str, fps: float | None, memory
 def _rank(candidate: Candidate) -> tuple:
     if candidate.tier == 2:  # nearest to the budget first
         return (2, 0, -(candidate.fps_ratio or 0), -(candidate.spare_mib or 0))
-    known, prediction = candidate.accuracy, candidate.prediction
+    accuracy, prediction = candidate.accuracy, candidate.prediction
     return (
         candidate.tier,
         -(prediction.image_px or 0),
         prediction.extrapolated,
         candidate.comparable_top1 is None,
-        -(known.top1_percent if known else 0),
+        -(accuracy.top1_percent if accuracy else 0),
         -prediction.fps,
     )
 
@@ -189,6 +190,6 @@ def accuracies() -> dict[str, Accuracy]:
 def pareto(candidates: list[Candidate]) -> list[Candidate]:
     """Those that no other beats in both speed and comparable accuracy, slowest first."""
     rated = [(c, c.comparable_top1) for c in candidates if c.preflight != "does not fit"]
-    known = [(c, top1) for c, top1 in rated if top1 is not None]
-    front = pareto_front(known, lambda pair: -pair[0].prediction.fps, lambda pair: pair[1])
+    with_accuracy = [(c, top1) for c, top1 in rated if top1 is not None]
+    front = pareto_front(with_accuracy, lambda pair: -pair[0].prediction.fps, lambda pair: pair[1])
     return [candidate for candidate, _ in reversed(front)]

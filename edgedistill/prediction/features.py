@@ -87,12 +87,12 @@ def features_from_file(path: Path) -> Features:
 def catalogue() -> dict[tuple[str, int], dict[int, Features]]:
     """(network, image_px) -> number of classes -> features, as `predict.catalogue` counted them."""
     text = (resources.files("edgedistill.prediction") / STORED).read_text(encoding="utf-8")
-    found: dict[tuple[str, int], dict[int, Features]] = {}
+    networks: dict[tuple[str, int], dict[int, Features]] = {}
     for row in csv.DictReader(text.splitlines()):
         features = Features(*(float(row[name]) for name in NAMES))
-        place = found.setdefault((row["network"], int(row["image_px"])), {})
+        place = networks.setdefault((row["network"], int(row["image_px"])), {})
         place[int(row["classes"])] = features
-    return found
+    return networks
 
 
 def with_classes(counted: dict[int, Features], classes: int) -> Features:

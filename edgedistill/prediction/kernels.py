@@ -137,7 +137,7 @@ def kernels_from_file(path: Path) -> list[Kernel]:
             )
         kernels = kernels_from_graph(graph)
     if not kernels:
-        raise PreflightError(f"{path}: nothing in it computes, so there is nothing to count")
+        raise PreflightError(f"{path}: it has no operator that computes, so there is nothing to count")
     return kernels
 
 
@@ -150,7 +150,7 @@ def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:
         else:
             continue
         raise PreflightError(
-            f"{path}: {node_name(node)}: what {kind} costs is not counted; give the float network "
+            f"{path}: {node_name(node)}: the cost of {kind} is not known; give the float network "
             "with standard convolutions, Gemm and MatMul"
         )
 

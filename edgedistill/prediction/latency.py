@@ -73,12 +73,12 @@ def shares(
         fitted: `constants` and `gains` of one board.
     """
     gains = fitted["gains"] if precision == hardware()[target].other else dict.fromkeys(GAINS, 1.0)
-    found = {}
+    milliseconds = {}
     for position, value in enumerate(data_sheet_ms(features, target, precision, in_python)):
         gain = gains["compute"] if position in COMPUTE else 1.0
         gain = gains["depthwise"] if position == DEPTHWISE else gain
-        found[TERMS[position]] = fitted["constants"][TERMS[position]] * gain * value
-    return found
+        milliseconds[TERMS[position]] = fitted["constants"][TERMS[position]] * gain * value
+    return milliseconds
 
 
 def latency_ms(
@@ -100,22 +100,22 @@ def refuse_unless_fitted(target: str, precision: str) -> None:
     Raises:
         RecipeError: nothing usable is published for this board or precision.
     """
-    known = "; ".join(
+    fitted = "; ".join(
         f"{name} {' and '.join(p.upper() for p in sorted(board.peak_gmacs_per_s))}"
         for name, board in hardware().items()
         if name in constants()
     )
     if target not in hardware():
         raise RecipeError(
-            f"no prediction for {target}: no usable measurement of it is published; there is one for {known}"
+            f"no prediction for {target}: no usable measurement of it is published; there is one for {fitted}"
         )
     if target not in constants():
         raise RecipeError(
             f"no prediction for {target}: its constants were never fitted (docs/extend.md, A board); "
-            f"there is one for {known}"
+            f"there is one for {fitted}"
         )
     if precision not in hardware()[target].peak_gmacs_per_s:
         raise RecipeError(
             f"no prediction for {target} in {precision.upper()}: too few usable "
-            f"measurements are published; there is one for {known}"
+            f"measurements are published; there is one for {fitted}"
         )

@@ -4,7 +4,7 @@ What the process and the libraries take is [memory] of the board's file in confi
 wang-xinyu/tensorrtx issue 1160 (Nano, TensorRT 8.2, YOLOv5s at 640 px in FP16): 260 MiB after CUDA began, cuBLAS +241
 and cuDNN +406 system-wide, an engine of 19 MiB for 14 MiB of weights, 36 MiB for its context.
 NobuoTsukamoto/benchmarks (Nano, TensorRT 8.0.1): 899 MiB in all, which the sum of the first three meets within 8. That
-an engine built without cuBLAS and cuDNN saves their share is inferred, and was measured by nobody.
+an engine built without cuBLAS and cuDNN saves their share is inferred; no measurement of it exists.
 """
 
 from __future__ import annotations

@@ -189,14 +189,14 @@ def is_file(model: Path | str) -> bool:
 
 
 def counted_px(name: str, image_px: int | tuple[int, int]) -> int:
-    """The size, which the catalogue has of this network.
+    """Check that the catalogue has this network at this size, and return the size.
 
     Raises:
         RecipeError: it has not.
     """
-    sizes = sorted(px for known, px in catalogue() if known == name)
+    sizes = sorted(px for listed, px in catalogue() if listed == name)
     if not sizes:
-        names = sorted({known for known, _ in catalogue()})
+        names = sorted({listed for listed, _ in catalogue()})
         near = difflib.get_close_matches(name, names, n=3)
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise RecipeError(

@@ -25,29 +25,30 @@ _HEAD = (
 )
 
 
-def text_from_prediction(found: Prediction) -> str:
-    size = f" at {found.image_px} px, {found.classes} classes" if found.image_px else ""
-    title, mode = load_target(found.target).title, hardware()[found.target].mode
+def text_from_prediction(prediction: Prediction) -> str:
+    size = f" at {prediction.image_px} px, {prediction.classes} classes" if prediction.image_px else ""
+    title, mode = load_target(prediction.target).title, hardware()[prediction.target].mode
     lines = [
-        f"{printable(found.model)}{size} on {title}, {found.precision.upper()}, TensorRT, {mode}",
-        f"  latency  {found.latency_ms:.1f} ms ({found.latency_ms_low:.1f} to {found.latency_ms_high:.1f}: "
-        f"held {100 * found.interval_share:.0f} % of networks of families that were left out)",
-        f"  FPS      {found.fps:.0f} ({found.fps_low:.0f} to {found.fps_high:.0f})",
-        f"  memory   {_memory(found)}",
-        f"  network  {found.parameters / 1e6:.2f} M parameters, {found.kernels} kernels after fusion, "
-        f"{found.macs_beside_depthwise / 1e6:.0f} M multiply-adds beside depthwise",
+        f"{printable(prediction.model)}{size} on {title}, {prediction.precision.upper()}, TensorRT, {mode}",
+        f"  latency  {prediction.latency_ms:.1f} ms ({prediction.latency_ms_low:.1f} to "
+        f"{prediction.latency_ms_high:.1f}: "
+        f"held {100 * prediction.interval_share:.0f} % of networks of families that were left out)",
+        f"  FPS      {prediction.fps:.0f} ({prediction.fps_low:.0f} to {prediction.fps_high:.0f})",
+        f"  memory   {_memory(prediction)}",
+        f"  network  {prediction.parameters / 1e6:.2f} M parameters, {prediction.kernels} kernels after fusion, "
+        f"{prediction.macs_beside_depthwise / 1e6:.0f} M multiply-adds beside depthwise",
     ]
-    lines += [f"  note     {printable(note)}" for note in found.notes]
-    return "\n".join([*lines, f"  {found.provenance}"])
+    lines += [f"  note     {printable(note)}" for note in prediction.notes]
+    return "\n".join([*lines, f"  {prediction.provenance}"])
 
 
-def _memory(found: Prediction) -> str:
-    own = f"engine and context {found.network_mib:.0f} MiB"
-    if found.memory_mib is None:
-        return f"{own}; what the libraries take on this board is not published (estimate)"
+def _memory(prediction: Prediction) -> str:
+    own = f"engine and context {prediction.network_mib:.0f} MiB"
+    if prediction.memory_mib is None:
+        return f"{own}; the memory of the libraries on this board is not published (estimate)"
     return (
-        f"about {found.memory_mib:.0f} MiB when built without cuBLAS and cuDNN, "
-        f"{found.memory_with_libraries_mib:.0f} with; {own} (estimate)"
+        f"about {prediction.memory_mib:.0f} MiB when built without cuBLAS and cuDNN, "
+        f"{prediction.memory_with_libraries_mib:.0f} with; {own} (estimate)"
     )
 
 
@@ -80,10 +81,10 @@ def text_from_candidates(candidates: list[Candidate], fps: float | None, memory_
 
 
 def _cells(place: int, candidate: Candidate) -> tuple[str, ...]:
-    p, known = candidate.prediction, candidate.accuracy
+    p, accuracy = candidate.prediction, candidate.accuracy
     top1 = ""
-    if known:
-        top1 = f"{known.top1_percent:.1f}"
+    if accuracy:
+        top1 = f"{accuracy.top1_percent:.1f}"
         top1 = top1 if candidate.comparable_top1 is not None else f"({top1})"
     star = "*" if p.extrapolated else ""
     ratio = f"{candidate.fps_ratio:.2f}" if candidate.fps_ratio is not None else ""

@@ -18,7 +18,7 @@ class EventLog:
     """Call it with each event: one line, flushed.
 
     Args:
-        where: a file, added to, so that a run that is resumed goes on in it, or a pipe that is read; `-` is stdout.
+        where: a file, which is appended to, also by a run that is resumed, or a pipe that is read; `-` is stdout.
 
     Raises:
         RunFolderError: the file cannot be written.

@@ -98,11 +98,11 @@ class LiveView:
 
 
 def _bar(work: Work) -> Table:
-    row = Table.grid(padding=(0, 1))
+    grid = Table.grid(padding=(0, 1))
     epoch = f"epoch {work.epoch}/{work.epochs}, " if work.epochs else ""
     bar = ProgressBar(total=work.total, completed=work.done, width=BAR_WIDTH)
-    row.add_row(_line(f"  {work.title}"), bar, _line(f"{epoch}{work.done}/{work.total}"))
-    return row
+    grid.add_row(_line(f"  {work.title}"), bar, _line(f"{epoch}{work.done}/{work.total}"))
+    return grid
 
 
 def _line(text: str) -> Text:

@@ -29,9 +29,9 @@ class Work:
         done: counts that an earlier run did.
         images_each: images that one count stands for; None where images are not what is counted.
         epochs: passes in all, of a training.
-        history: rows of finished epochs, a list that the training goes on to fill.
-        metric: key of the rows, without `eval_`, that decides which epoch was best.
-        on_change: told after each change: `progress`, or `epoch` when a row was added.
+        history: of the epochs that an earlier run finished, as JSON.
+        metric: key of an epoch, without `eval_`, that decides which epoch was best.
+        on_change: called after each change with `progress`, or with `epoch` at the end of one.
         clock: seconds.
     """
 
@@ -49,7 +49,7 @@ class Work:
         clock: Callable[[], float] = time.monotonic,
     ):
         self.title, self.total, self.done = title, total, done
-        self.epochs, self.history, self.metric = epochs, history, metric
+        self.epochs, self.history, self.metric = epochs, [*history], metric
         self.terms: dict[str, float] = {}
         self._images_each, self._on_change, self._clock = images_each, on_change, clock
         self._first, self._start = done, clock()
@@ -66,8 +66,9 @@ class Work:
             self._marks.popleft()
         self._on_change("progress")
 
-    def end_epoch(self) -> None:
-        """Say so after a row was added to `history`."""
+    def end_epoch(self, epoch: dict[str, Any]) -> None:
+        """The figures of an epoch that has just ended, as JSON."""
+        self.history.append(epoch)
         self._on_change("epoch")
 
     @property
@@ -95,8 +96,8 @@ class Work:
         if not self.history:
             return None
         key = f"eval_{self.metric}"
-        row = max(self.history, key=lambda row: row[key])  # the first of equals
-        return Best(_METRICS[self.metric], row[key], row["epoch"], self.history[-1][key])
+        epoch = max(self.history, key=lambda epoch: epoch[key])  # the first of equals
+        return Best(_METRICS[self.metric], epoch[key], epoch["epoch"], self.history[-1][key])
 
     def figures(self) -> list[str]:
         """`812 images/s`, `133 s left`: what is known of the speed."""
@@ -111,11 +112,11 @@ class Work:
 
     def epoch_line(self) -> str:
         """What the newest row of the history says, in one line."""
-        row, best = self.history[-1], self.best
-        terms = ", ".join(f"{name} {value:.3f}" for name, value in row["terms"].items())
+        epoch, best = self.history[-1], self.best
+        terms = ", ".join(f"{name} {value:.3f}" for name, value in epoch["terms"].items())
         line = (
-            f"{self.title} epoch {row['epoch']}/{self.epochs}: {terms}, validation top-1 "
-            f"{row['eval_top1_fraction']:.3f}, balanced {row['eval_balanced_accuracy_fraction']:.3f}"
+            f"{self.title} epoch {epoch['epoch']}/{self.epochs}: {terms}, validation top-1 "
+            f"{epoch['eval_top1_fraction']:.3f}, balanced {epoch['eval_balanced_accuracy_fraction']:.3f}"
         )
         if best is not None and best.value > best.last:
             line += f" (best {best.metric} {best.value:.3f}, epoch {best.epoch})"

@@ -31,13 +31,15 @@ def ladder_of(
         task: of the network.
     """
     return {
-        name: LadderStep(**step_of(found, logits["float"], labels, classes, task).given(), provenance=PROVENANCE[name])
-        for name, found in logits.items()
+        name: LadderStep(
+            **step_of(outputs, logits["float"], labels, classes, task).given(), provenance=PROVENANCE[name]
+        )
+        for name, outputs in logits.items()
     }
 
 
 def step_of(
-    found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str], task: Task = CLASSIFICATION
+    outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str], task: Task = CLASSIFICATION
 ) -> PrecisionFigures:
     """Figures of one precision.
 
@@ -51,10 +53,10 @@ def step_of(
         interval is not of width zero); agreement_fraction, images with the same class; sqnr_db of the
         logits, None when they are equal or not finite; max_relative_logit_difference; finite.
     """
-    measured = evaluator_of(task).measures(found, labels, classes)
-    drop = drop_of(task, found, reference, labels, classes)
-    finite = bool(np.isfinite(found).all())
-    apart = np.abs(found - reference).max() / np.abs(reference).max() if finite else None
+    measured = evaluator_of(task).measures(outputs, labels, classes)
+    drop = drop_of(task, outputs, reference, labels, classes)
+    finite = bool(np.isfinite(outputs).all())
+    apart = np.abs(outputs - reference).max() / np.abs(reference).max() if finite else None
     return PrecisionFigures(
         top1_fraction=measured.top1_fraction,
         top1_interval=measured.top1_interval,
@@ -63,7 +65,7 @@ def step_of(
         drop_standard_error_points=drop.standard_error_points,
         drop_interval_points=drop.interval_points,
         agreement_fraction=drop.agreement_fraction,
-        sqnr_db=sqnr_db(reference, found) if finite else None,
+        sqnr_db=sqnr_db(reference, outputs) if finite else None,
         max_relative_logit_difference=None if apart is None else float(apart),
         finite=finite,
     )
@@ -74,8 +76,8 @@ def short_step(step: PrecisionFigures) -> PrecisionStep:
     return PrecisionStep(**{name: getattr(step, name) for name in PrecisionStep.model_fields})
 
 
-def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float | None:
+def sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float | None:
     """Signal to noise of logits, 10 log10 of the ratio of summed squares; None without noise."""
-    noise = float(((reference.astype(np.float64) - found) ** 2).sum())
+    noise = float(((reference.astype(np.float64) - outputs) ** 2).sum())
     signal = float((reference.astype(np.float64) ** 2).sum())
     return 10 * math.log10(signal / noise) if noise and signal else None

@@ -72,10 +72,10 @@ def input_ranges(model: nn.Module, batches: Iterable[Tensor], threshold: str, pe
         batches: (N, 3, H, W) float32, normalised.
     """
     convs = convolutions(model.eval())
-    found = {name: Histogram() for name in convs}
+    histograms = {name: Histogram() for name in convs}
     hooks = [
         conv.register_forward_pre_hook(
-            lambda _, given, name=name: found[name].add(given[0].detach().cpu().contiguous().numpy())
+            lambda _, given, name=name: histograms[name].add(given[0].detach().cpu().contiguous().numpy())
         )
         for name, conv in convs.items()
     ]
@@ -84,7 +84,7 @@ def input_ranges(model: nn.Module, batches: Iterable[Tensor], threshold: str, pe
             model(batch)
     for hook in hooks:
         hook.remove()
-    return {name: amax_from_histogram(one, threshold, percentile) for name, one in found.items()}
+    return {name: amax_from_histogram(one, threshold, percentile) for name, one in histograms.items()}
 
 
 def activation(values: Tensor, scale: float) -> Tensor:
@@ -96,10 +96,10 @@ def own_logits_term(model: nn.Module, spec: Preprocess) -> Term:
     """Squared difference from the logits that the model has now, in float."""
     teacher = copy.deepcopy(model).eval()
 
-    def value(found: Outputs, batch: Batch) -> Tensor:
+    def value(outputs: Outputs, batch: Batch) -> Tensor:
         with torch.no_grad():
-            wanted = teacher.to(found.logits.device)(normalised(batch.images, spec))
-        return mse_loss(found.logits, wanted)
+            wanted = teacher.to(outputs.logits.device)(normalised(batch.images, spec))
+        return mse_loss(outputs.logits, wanted)
 
     return Term(value, 1.0)
 

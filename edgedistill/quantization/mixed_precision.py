@@ -37,8 +37,8 @@ def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[
         reference = session.logits(images)
     rows = []
     for layer in layers:
-        found = int8_logits(path, amax, images, [other for other in layers if other != layer])
-        rows.append(LayerSensitivity(layer=layer, sqnr_db=sqnr_db(reference, found)))
+        outputs = int8_logits(path, amax, images, [other for other in layers if other != layer])
+        rows.append(LayerSensitivity(layer=layer, sqnr_db=sqnr_db(reference, outputs)))
     return sorted(rows, key=lambda row: np.inf if row.sqnr_db is None else row.sqnr_db)
 
 
@@ -68,8 +68,8 @@ def fewest_float_layers(
         reference = session.logits(images)
     curve: list[GateStep] = []
     for count in (0, *(step for step in STEPS if step < len(ranked))):
-        found = int8_logits(path, amax, images, ranked[:count])
-        step = step_of(found, reference, labels, classes, task)
+        outputs = int8_logits(path, amax, images, ranked[:count])
+        step = step_of(outputs, reference, labels, classes, task)
         curve.append(GateStep(float_layers=count, **short_step(step).given()))
         say(f"  {count} layers in float: INT8 costs {step.drop_points:+.2f} points on validation images")
         if step.drop_points <= max_drop_points:

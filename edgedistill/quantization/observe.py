@@ -82,7 +82,7 @@ class Plan:
 def plan_of(model: onnx.ModelProto) -> Plan:
     """Sort the model's input and float activations; `model` has its shapes inferred."""
     graph = model.graph
-    known = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    types = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -91,7 +91,7 @@ def plan_of(model: onnx.ModelProto) -> Plan:
     observed, same_as, bounded = [graph.input[0].name], {}, {}
     for node in graph.node:
         for name in node.output:
-            if name not in known or known[name].elem_type != onnx.TensorProto.FLOAT:
+            if name not in types or types[name].elem_type != onnx.TensorProto.FLOAT:
                 continue
             reading = [] if name in outputs else readers.get(name, [])
             source = _source(name, reading)
@@ -105,7 +105,7 @@ def plan_of(model: onnx.ModelProto) -> Plan:
                 bounded[name] = _flat_from(reading[0])
             else:
                 observed.append(name)
-    shapes = {name: tuple(dim.dim_value for dim in kind.shape.dim) for name, kind in known.items()}
+    shapes = {name: tuple(dim.dim_value for dim in kind.shape.dim) for name, kind in types.items()}
     return Plan(tuple(observed), same_as, bounded, shapes)
 
 
@@ -158,11 +158,11 @@ class Observer:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(n, 3, H, W) float32, n up to `piece` -> every observed tensor, each (n, ...)."""
-        found = self._session.run(self._names, {self._source: images})
-        return {self._source: images, **dict(zip(self._names, found, strict=True))}
+        tensors = self._session.run(self._names, {self._source: images})
+        return {self._source: images, **dict(zip(self._names, tensors, strict=True))}
 
     def stream(self, image: Callable[[int], np.ndarray], parts: Iterable[range]) -> Iterator[dict[str, np.ndarray]]:
-        """`run` on the images at these positions, one part ahead of whoever takes the results."""
+        """`run` on the images at these positions, one part ahead of the consumer of the results."""
 
         def part(positions: range) -> dict[str, np.ndarray]:
             return self.run(np.concatenate([image(position) for position in positions]))
@@ -192,9 +192,9 @@ def _exposed(model: onnx.ModelProto, names: list[str], any_batch: bool) -> onnx.
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     graph = exposed.graph
-    known = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
+    infos = {value.name: value for value in (*model.graph.value_info, *model.graph.output)}
     del graph.output[:], graph.value_info[:]
-    graph.output.extend([known[name] for name in names])
+    graph.output.extend([infos[name] for name in names])
     if any_batch:
         for value in (graph.input[0], *graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "images"

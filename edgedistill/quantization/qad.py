@@ -38,7 +38,7 @@ RANGES_FROM = 64  # calibration images of the fixed ranges during training
 
 @dataclass(frozen=True)
 class Inputs:
-    """The network's inputs of a split, (3, H, W) float32 each, made anew whenever it is iterated."""
+    """The network's inputs of a split, (3, H, W) float32 each, made again whenever it is iterated."""
 
     images: Images
     split: str
@@ -95,16 +95,16 @@ def trained_for_int8(
         with OnnxSession(path) as session:
             steps[name] = short_step(step_of(session.logits(inputs), reference, labels, images.classes, task))
     before, after = steps["before"], steps["after"]
-    kept = after.top1_fraction > before.top1_fraction
+    is_better = after.top1_fraction > before.top1_fraction
     talk.say(
         f"  quantization-aware distillation: validation top-1 {before.top1_fraction:.3f} "
-        f"-> {after.top1_fraction:.3f}, {'kept' if kept else 'not kept'}"
+        f"-> {after.top1_fraction:.3f}, {'kept' if is_better else 'not kept'}"
     )
-    if kept:
+    if is_better:
         challenger.replace(int8)
     for path in (trained, challenger):
         path.unlink(missing_ok=True)
-    return QadRecord(epochs=quantize.qad_epochs, before=before, after=after, kept=kept)
+    return QadRecord(epochs=quantize.qad_epochs, before=before, after=after, kept=is_better)
 
 
 def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, talk: Talk) -> None:
@@ -121,8 +121,8 @@ def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, tal
 
     def validate(net: nn.Module) -> dict[str, Any]:
         logits = logits_of(net, spec, images.frames("val"), device)
-        found = evaluator_of(task).measures(logits, images.labels("val"), images.classes)
-        return {f"eval_{name}": found.metric(name) for name in task.metrics}
+        scores = evaluator_of(task).measures(logits, images.labels("val"), images.classes)
+        return {f"eval_{name}": scores.metric(name) for name in task.metrics}
 
     training = Training(
         model,

@@ -97,7 +97,7 @@ class _Writer:
         """The quantized stand-in of an activation."""
         if name not in self.activations:
             if name not in self.amax:
-                raise QuantizeError(f"no calibrated range for tensor {name!r}; calibrate this very file")
+                raise QuantizeError(f"no calibrated range for tensor {name!r}; calibrate this file")
             scale = np.array(self.amax[name] / LEVELS, np.float32)
             self.activations[name] = self._pair(name, scale, None)
         return self.activations[name]

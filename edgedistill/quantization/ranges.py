@@ -63,9 +63,11 @@ def ranges_from_histograms(
 ) -> Ranges:
     """Any threshold from histograms of the same model, without running it again."""
     plan = plan_of(shaped(path))
-    kept = {name: float(amax_from_histogram(found, threshold, percentile)) for name, found in histograms.items()}
-    largest = {name: float(found.amax) for name, found in histograms.items()}
-    return Ranges(plan.spread(kept), largest)
+    chosen = {
+        name: float(amax_from_histogram(histogram, threshold, percentile)) for name, histogram in histograms.items()
+    }
+    largest = {name: float(histogram.amax) for name, histogram in histograms.items()}
+    return Ranges(plan.spread(chosen), largest)
 
 
 def histograms_from_model(

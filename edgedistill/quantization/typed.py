@@ -76,7 +76,7 @@ class Proof:
 
 
 class FirstOf:
-    """So many images of some iterables, one after the other; each iteration begins anew."""
+    """So many images of some iterables, one after the other; each iteration begins again."""
 
     def __init__(self, count: int, *parts: Iterable[np.ndarray]):
         self._count, self._parts = count, parts

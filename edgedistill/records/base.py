@@ -135,7 +135,7 @@ class ArtifactRecord(Record):
 
 
 def _line(errors: list[ErrorDetails]) -> str:
-    """The first fault, an unknown key before others: it tells of another release."""
+    """The first fault; an unknown key comes before others, because it shows another release."""
     first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     place = [str(part) for part in first["loc"] if part not in ("int", "float")]  # the arms of `Number`
     key = ".".join(place)

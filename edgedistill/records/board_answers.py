@@ -21,7 +21,7 @@ LARGEST = 1e300
 
 def _finite(value: int | float) -> int | float:
     if abs(value) > LARGEST:
-        raise ValueError("a number in it is no figure")
+        raise ValueError("a number in it is not finite")
     return value
 
 
@@ -112,7 +112,7 @@ class StatusAnswer(BoardAnswer):
 
     def release(self, bundle_id: str) -> ReleaseRow | None:
         """The row of a bundle; None when it is not there."""
-        return next((row for row in self.releases if row.id == bundle_id), None)
+        return next((release for release in self.releases if release.id == bundle_id), None)
 
 
 class DoctorCheck(BoardPart):

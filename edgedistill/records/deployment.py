@@ -185,4 +185,4 @@ class FleetRecord(Record):
 
     def count(self, state: str) -> int:
         """Boards in that state."""
-        return sum(row.state == state for row in self.boards)
+        return sum(board.state == state for board in self.boards)

@@ -317,10 +317,10 @@ def _plain(schema: Any) -> Any:
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {}
+    values = {}
     for key, value in schema.items():
         if key in {"properties", "$defs"}:
-            found[key] = {name: _plain(item) for name, item in value.items()}
+            values[key] = {name: _plain(item) for name, item in value.items()}
         elif key not in {"title", "default"}:
-            found[key] = _plain(value)
-    return found
+            values[key] = _plain(value)
+    return values

@@ -177,7 +177,7 @@ class SynthesisRecord(ArtifactRecord):
 
     images: int
     wanted_fraction: Fraction
-    """Share that the teacher takes for the class that they were made for."""
+    """Share that the teacher classifies as the class that they were made for."""
     bn_loss_first: Number
     """Distance from the teacher's batch-norm statistics at the first step, of the first batch."""
     bn_loss_last: Number

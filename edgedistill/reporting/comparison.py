@@ -15,6 +15,7 @@ from edgedistill.errors import RunFolderError
 from edgedistill.records.report import VERSION as REPORT_VERSION
 from edgedistill.records.report import ReportRecord
 from edgedistill.records.report_speed import ReportDevice
+from edgedistill.records.sweep import SweepRecord
 from edgedistill.reporting.devices import board_mib, place_of
 from edgedistill.reporting.formats import kind
 from edgedistill.reporting.sweep_results import load_sweep
@@ -75,7 +76,7 @@ def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
     )
 
 
-def compared(reports: dict[str, ReportRecord], sweeps: dict[str, dict[str, Any] | None]) -> dict[str, Any]:
+def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | None]) -> dict[str, Any]:
     """
     Args:
         reports: name -> report, in the order that they are shown in.
@@ -93,10 +94,10 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, dict[str, Any] 
         runs = [_run(name, report) for name, report in reports.items()]
         hosts = [_host(name, device) for name, report in reports.items() for device in report.devices]
         trials = [
-            {"name": name, "metric": sweep["metric"], **{key: trial[key] for key in _TRIAL}}
+            {"name": name, "metric": sweep.metric, **{key: getattr(trial, key) for key in _TRIAL}}
             for name, sweep in sweeps.items()
             if sweep is not None
-            for trial in sweep["trials"]
+            for trial in sweep.trials
         ]
         caveats = _caveats(reports)
     except (LookupError, TypeError, AttributeError, ValueError) as error:

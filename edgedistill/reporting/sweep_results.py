@@ -14,13 +14,14 @@ from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.records.layout import SWEEP
 from edgedistill.records.report_speed import Swept
 from edgedistill.records.stages import StageRecords
+from edgedistill.records.sweep import SweepRecord
 from edgedistill.records.training import DistillRecord
 
 COUNTED = "counted: parameters of the network"
 _TIMES = ("latency_ms", "latency_ms_low", "latency_ms_high")
 
 
-def load_sweep(run_dir: Path) -> dict[str, Any] | None:
+def load_sweep(run_dir: Path) -> SweepRecord | None:
     """sweep.json of a run folder; None where there was no sweep.
 
     Raises:
@@ -28,18 +29,16 @@ def load_sweep(run_dir: Path) -> dict[str, Any] | None:
     """
     file = run_dir / SWEEP
     try:
-        found = read_json(file)
+        values = read_json(file)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"{file} is no sweep ({error}); remove it, and run the sweep again") from None
-    if not isinstance(found, dict) or not isinstance(found.get("trials"), list):
-        raise RunFolderError(f"{file} is no sweep; remove it, and run the sweep again")
-    return found
+    return SweepRecord.from_json(values, f"{file} is no sweep; remove it, and run the sweep again")
 
 
 def swept_of(
-    sweep: dict[str, Any] | None, artifacts: dict[str, str], stages: StageRecords, recipe: Recipe
+    sweep: SweepRecord | None, artifacts: dict[str, str], stages: StageRecords, recipe: Recipe
 ) -> Swept | None:
     """Every trial, and the run's own student, by accuracy and cost; None without a sweep.
 
@@ -54,8 +53,6 @@ def swept_of(
     Returns:
         The students best first. A time is None when it is not predicted.
 
-    Raises:
-        RunFolderError: a trial of the sweep is not of our form.
     """
     if sweep is None:
         return None
@@ -70,14 +67,14 @@ def swept_of(
         "students": [],
         "provenance": "measured: PyTorch on this computer, validation images, one seed each",
     }
-    if sweep.get("artifacts") != artifacts or sweep.get("metric") != f"validation {metric}":
+    if sweep.artifacts != artifacts or sweep.metric != f"validation {metric}":
         found["reason"] = (
             "its trials were taught by another teacher, on other images or judged by another metric than this run's; "
             "run the sweep again"
         )
         return Swept.from_json(found, SWEEP)
     classes = len(stages.data.classes)
-    rows = [_own(stages.distill, metric), *({**trial, "own": False} for trial in sweep["trials"])]
+    rows = [_own(stages.distill, metric), *({**trial.to_json(), "own": False} for trial in sweep.trials)]
     predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
     for row in rows:
         prediction = predictions[row["model"]]

@@ -112,5 +112,5 @@ def _cached(
 
 
 def _link(trained: Trained) -> Link:
-    kept = ("model", "weights", "parameters", "epochs", "steps", "validation")
-    return Link(**{key: getattr(trained.network, key) for key in kept}, file=trained.file)
+    fields = ("model", "weights", "parameters", "epochs", "steps", "validation")
+    return Link(**{key: getattr(trained.network, key) for key in fields}, file=trained.file)

@@ -16,6 +16,7 @@ from edgedistill.bundles.provenance import recipe_without_paths, statement
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
 from edgedistill.config.target import wanted_target
+from edgedistill.config.task import task_of
 from edgedistill.core.files import sha256_of
 from edgedistill.data.prepared import open_prepared
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
@@ -49,9 +50,7 @@ def run(context: StageContext) -> Result:
     bundle, target = context.out / "bundle", wanted_target(recipe.target)
     values = write_bundle(
         bundle,
-        onnx=model,
-        int8_onnx=_int8(context, quantized),
-        fp16_onnx=_fp16(context, quantized),
+        onnx=_onnx_files(context),
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
         classes=images.classes,
         preprocess=spec,
@@ -63,30 +62,27 @@ def run(context: StageContext) -> Result:
         tolerance=_tolerance(quantized.ladder["int8"]),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
+        task=task_of(recipe.student).name,
         provenance=_provenance(context),
         documents=_documents(context, target.title),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
-    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in values["onnx_bytes"].items())
-    context.talk.say(f"  {sizes}; the whole bundle {values['bytes'] / 1e6:.1f} MB")
     signature = _signature(context, bundle)
+    record = BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested)
+    sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in record.onnx_bytes.items())
+    context.talk.say(f"  {sizes}; the whole bundle {record.bytes / 1e6:.1f} MB")
     names = sorted(str(p.relative_to(context.out)) for p in context.out.rglob("*") if p.is_file())
-    return Result(
-        BundleRecord(**values, **signature, target=recipe.target.device, precision_requested=quantized.requested),
-        tuple(name for name in names if name.startswith("bundle/")),
-    )
+    return Result(record, tuple(name for name in names if name.startswith("bundle/")))
 
 
-def _fp16(context: StageContext, quantized: QuantizationRecord) -> Path | None:
-    """The file that a TensorRT without precision flags builds FP16 from; others make FP16 of the float file."""
-    has_proof = any(file.precision == "fp16" and file.passed for file in quantized.typed)
-    return context.file("quantize", FP16) if has_proof else None
-
-
-def _int8(context: StageContext, quantized: QuantizationRecord) -> Path:
-    """The Q/DQ file: with FP16 around it where that is proved."""
-    has_proof = any(file.precision == "int8" and file.passed for file in quantized.typed)
-    return context.file("quantize", TYPED_INT8 if has_proof else INT8)
+def _onnx_files(context: StageContext) -> dict[str, Path]:
+    """Name in the bundle -> file. Typed ones only where the target's TensorRT has no precision flags, and proved."""
+    proved = {file.precision for file in context.read(QuantizationRecord).typed if file.passed}
+    files = {
+        "model.onnx": context.file("export", STUDENT),
+        "model_int8.onnx": context.file("quantize", TYPED_INT8 if "int8" in proved else INT8),
+    }
+    return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
 
 
 def _tolerance(int8: LadderStep) -> dict[str, float]:
@@ -96,10 +92,6 @@ def _tolerance(int8: LadderStep) -> dict[str, float]:
 
 def _documents(context: StageContext, title: str) -> dict[str, str]:
     """For people: they travel in the bundle, and the board reads none of them."""
-    quantized = context.read(QuantizationRecord)
-    made = {"model.onnx": context.file("export", STUDENT), "model_int8.onnx": _int8(context, quantized)}
-    fp16 = _fp16(context, quantized)
-    made |= {} if fp16 is None else {"model_fp16.onnx": fp16}
     of = {
         "images.csv": context.file("data", "images.csv"),
         "teacher weights": context.file("teacher", WEIGHTS),
@@ -109,10 +101,10 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
         context.recipe,
         title,
         context.read(EvaluationRecord),
-        quantized,
+        context.read(QuantizationRecord),
         context.read(DistillRecord).training_images,
     )
-    provenance = json.dumps(statement(made, context.recipe, of), indent=1, ensure_ascii=False)
+    provenance = json.dumps(statement(_onnx_files(context), context.recipe, of), indent=1, ensure_ascii=False)
     return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}
 
 

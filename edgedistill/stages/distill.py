@@ -1,4 +1,4 @@
-"""Stage `distill`: the student against the cached outputs of whoever teaches it."""
+"""Stage `distill`: train the student against the cached outputs of its teachers."""
 
 from __future__ import annotations
 

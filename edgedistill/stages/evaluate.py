@@ -85,7 +85,7 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
     """
     labels = images.labels("test")
     figures: dict[str, EmbeddingFigures] = {}
-    kept: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     measures = evaluator_of(EMBEDDING).measures
     for name, stage in NETS.items():
         model, about = load_weights(context.file(stage, WEIGHTS))
@@ -99,12 +99,12 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
             neighbours=NEIGHBOURS,
             recall_at_1=recall,
         )
-        kept[name] = queries
+        arrays[name] = queries
         context.talk.say(
             f"  {name}: of {len(labels)} test images the {NEIGHBOURS} nearest training images name "
             f"{figures[name].top1_fraction:.1%} rightly; recall at 1 {recall.recall_at_1_fraction:.1%}"
         )
-    _save_arrays(context.out / "test_embeddings.npz", labels, kept)
+    _save_arrays(context.out / "test_embeddings.npz", labels, arrays)
     by_field: dict[str, Any] = {**figures}
     return Result(EmbeddingEvaluationRecord(images=len(labels), **by_field), ("test_embeddings.npz",))
 
@@ -120,11 +120,11 @@ def _seeds(context: StageContext, images: Images, figures: dict[str, NetworkFigu
     for number, trained in enumerate(context.read(DistillRecord).seeds):
         scores = {}
         for name, kind in TAUGHT.items():
-            found = figures[name]
+            measured = figures[name]
             if number:
                 file = context.file(kind.stage, context.read(kind).seeds[number].weights)
-                found = _measured(context, images, file, device)[1]
-            scores[name] = _scores(found)
+                measured = _measured(context, images, file, device)[1]
+            scores[name] = _scores(measured)
         rows.append(SeedScores(seed=trained.seed, **scores))
     return rows
 
@@ -133,8 +133,8 @@ def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -
     """The networks of stage `assist`, and of an ensemble the mean of all its teachers."""
     rows, logits = [], [teacher]
     for link in context.read(AssistRecord).links:
-        found, measured = _measured(context, images, context.file("assist", link.file), device)
-        logits.append(found)
+        outputs, measured = _measured(context, images, context.file("assist", link.file), device)
+        logits.append(outputs)
         rows.append(LinkScores(model=link.model, parameters=link.parameters, **_scores(measured).given()))
     if context.recipe.distill.method == "ensemble":
         measures = evaluator_of(task_of(context.recipe.student)).measures

@@ -65,7 +65,7 @@ def run(context: StageContext) -> Result:
     if errors:
         first = errors[0]
         raise PreflightError(
-            f"{target.title} ({backend_of(target).release_of(target)}) will not take the student: {len(errors)} "
+            f"{target.title} ({backend_of(target).release_of(target)}) does not accept the student: {len(errors)} "
             f"faults, first at {first.node}: {first.why}; {first.mend}"
         )
     return Result(ExportRecord(probe_images=len(frames), **networks, preflight=preflight), (STUDENT, TEACHER))

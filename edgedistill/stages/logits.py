@@ -57,7 +57,7 @@ def run(context: StageContext) -> Result:
 def _from_shared(
     context: StageContext, shared: Path, key: dict[str, Any], fill: Callable[[Path], list[str]]
 ) -> list[str]:
-    """The cache of this very key in the shared folder, made there when it is not; linked here."""
+    """Link the cache of this key from the shared folder; make it there first if it is missing."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     folder = shared / digest[:32]
     if distributed.is_first():
@@ -89,8 +89,8 @@ def _link_or_copy(source: Path, to: Path) -> None:
 def _top1_fraction(cache: LogitCache, taught: TrainingSet) -> float | None:
     """How often the teacher says the label, over all views of labelled images; None where views
     are mixed of two labels, or nothing has one."""
-    known = np.tile(taught.labels, cache.views)
-    if taught.mixing.describe() or not (known >= 0).any():
+    labels = np.tile(taught.labels, cache.views)
+    if taught.mixing.describe() or not (labels >= 0).any():
         return None
-    said = np.concatenate([shard["logits"].argmax(axis=1) for shard in cache.shards()])
-    return float((said == known)[known >= 0].mean())
+    answers = np.concatenate([shard["logits"].argmax(axis=1) for shard in cache.shards()])
+    return float((answers == labels)[labels >= 0].mean())

@@ -50,7 +50,7 @@ def run(context: StageContext) -> Result:
         recipe.quantize.threshold,
         recipe.quantize.percentile,
         state=context.out / "histograms.npz",
-        belongs_to="\n".join(images.table.sha256[row] for row in chosen),
+        belongs_to="\n".join(images.table.sha256[position] for position in chosen),
     )
     largest = largest_of_every_tensor(model, image, len(chosen))
     largest |= {name: max(value, largest[name]) for name, value in ranges.largest.items()}
@@ -164,17 +164,17 @@ def _gate(
     inputs = Inputs(images, "val", preprocess_from_onnx(model))
     validation = (inputs, images.labels("val"), images.classes)
     say, task = context.talk.say, task_of(context.recipe.student)
-    kept, curve = fewest_float_layers(model, amax, [], validation, limit, say, task)
+    float_layers, curve = fewest_float_layers(model, amax, [], validation, limit, say, task)
     ranking: list[LayerSensitivity] = []
-    if kept is None:
+    if float_layers is None:
         say(f"  INT8 misses the gate of {limit:g} points; ranking layers on calibration images")
         ranking = sensitivity(model, amax, ranked_on)
-        ranked = [row.layer for row in ranking]
-        kept, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task)
+        ranked = [layer.layer for layer in ranking]
+        float_layers, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task)
     return Int8Gate(
         max_drop_points=limit,
-        passed=kept is not None,
-        kept_float=kept or [],
+        passed=float_layers is not None,
+        kept_float=float_layers or [],
         curve=curve,
         sensitivity=ranking,
         images="validation",

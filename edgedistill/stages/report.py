@@ -43,17 +43,17 @@ def run(context: StageContext) -> Result:
 
 def _records(context: StageContext) -> StageRecords:
     present = stages_read(stage_named("report"), context.recipe)
-    found: dict[str, Any] = {
+    records: dict[str, Any] = {
         name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
     }
-    return StageRecords(**found)
+    return StageRecords(**records)
 
 
 def _disagreements(context: StageContext, images: PreparedImages) -> list[Disagreement]:
     """Student and teacher, INT8 and float, on the same test images."""
     nets = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     steps = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)
-    hashes = [images.table.sha256[row] for row in images.rows("test")]
+    hashes = [images.table.sha256[position] for position in images.rows("test")]
     pairs = [
         (("teacher", nets["teacher"]), ("student", nets["student"])),
         (("float", steps["float"]), ("int8", steps["int8"])),

@@ -23,7 +23,7 @@ from edgedistill.records.result import Result
 from edgedistill.records.training import SynthesisRecord
 from edgedistill.training.fit import device_of, spec_for
 
-MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not know them for what they are
+MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not recognise them
 
 
 def run(context: StageContext) -> Result:
@@ -35,7 +35,7 @@ def run(context: StageContext) -> Result:
     wanted = float(np.average([r["wanted_fraction"] for r in reports], weights=[r["images"] for r in reports]))
     if wanted < MIN_WANTED_FRACTION:
         raise TrainingError(
-            f"the teacher takes {wanted:.0%} of the synthesised images for what they should be, "
+            f"the teacher assigns {wanted:.0%} of the synthesised images to their intended class, "
             f"expected {MIN_WANTED_FRACTION:.0%}; raise distill.synthetic_steps, or validate the "
             "teacher"
         )
@@ -72,10 +72,10 @@ def _batches(
             path = context.out / f"batch-{number:04d}.npz"
             if not path.exists():
                 _keep(path, *synthesise_batch(model, spec, settings, number, classes))
-            with np.load(path, allow_pickle=False) as kept:
-                images.append(kept["images"])
-                labels.append(kept["labels"])
-                reports.append(json.loads(str(kept["report"])))
+            with np.load(path, allow_pickle=False) as stored:
+                images.append(stored["images"])
+                labels.append(stored["labels"])
+                reports.append(json.loads(str(stored["report"])))
             show(min((number + 1) * settings.batch_size, distill.synthetic_images))
     return np.concatenate(images), np.concatenate(labels), reports
 

@@ -7,7 +7,7 @@ any step can be made again: that is what resuming and the teacher's cache rest o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,10 @@ from torch import Tensor
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import FilePixels, PixelCache
 from edgedistill.training.mixing import Mixing, Plan, mixed
+from edgedistill.training.view_workers import Workers, batches_ahead
 from edgedistill_device.preprocess_spec import Preprocess
 
 NOT_MIXED = Mixing()
-BATCHES_AHEAD = 4  # made while the network works on the present one
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class TrainingSet:
         view: (image, seed) -> (H, W, 3) uint8.
         mixing: what is mixed into a view.
         stream: whose views.
+        workers: processes that make views, see `view_workers`.
     """
 
     def __init__(
@@ -107,9 +108,10 @@ class TrainingSet:
         view: TrainingView,
         mixing: Mixing = NOT_MIXED,
         stream: ViewStream = ViewStream("training"),
+        workers: Workers = 0,
     ):
         self.pixels, self.rows, self.labels, self.view = pixels, rows, labels, view
-        self.sha256s, self.mixing, self.stream = sha256s, mixing, stream
+        self.sha256s, self.mixing, self.stream, self.workers = sha256s, mixing, stream, workers
         self._seeds = [bytes.fromhex(sha256)[:16] for sha256 in sha256s]
 
     def __len__(self) -> int:
@@ -123,6 +125,13 @@ class TrainingSet:
     def describe(self) -> dict[str, Any]:
         """What the views depend on beside the images."""
         return {**self.view.describe(), **self.mixing.describe(), "stream": vars(self.stream)}
+
+    def batches(self, jobs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+        """`batch(positions, views)` of each pair, in order, made ahead of who takes them."""
+        return batches_ahead(self._of_job, jobs, self.workers)
+
+    def _of_job(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
+        return self.batch(*job)
 
     def batch(self, positions: np.ndarray, views: np.ndarray) -> Batch:
         made = [self._view(int(p), int(v)) for p, v in zip(positions, views, strict=True)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import TrainingError, is_out_of_memory
+from edgedistill.records.training import BestEpoch, Epoch, WentBack
 from edgedistill.training.autotune import Speed
 
 
@@ -22,18 +23,39 @@ class State:
     Attributes:
         step: the next one.
         sums: of each term, over the epoch so far.
-        history: one row an epoch.
+        history: of the finished epochs.
         lr_scale: of every learning rate; smaller once the training went back.
-        went_back: from_step, to_step, why, batch, lr_scale; or None. See divergence.py.
-        best: epoch and value of the best epoch so far, where its weights are kept.
+        went_back: see divergence.py.
+        best: the best epoch so far, where its weights are kept.
     """
 
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     lr_scale: float = 1.0
-    went_back: dict[str, Any] | None = None
-    best: dict[str, Any] | None = None
+    went_back: WentBack | None = None
+    best: BestEpoch | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "history": [epoch.to_json() for epoch in self.history],
+            "went_back": self.went_back and self.went_back.to_json(),
+            "best": self.best and self.best.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> State:
+        """
+        Raises:
+            EdgeDistillError: a record in it is not of this release.
+            TypeError: unknown keys.
+        """
+        state = cls(**values)
+        state.history = [Epoch.from_json(values, "an epoch of the history") for values in values["history"]]
+        state.went_back = values["went_back"] and WentBack.from_json(values["went_back"], "went_back")
+        state.best = values["best"] and BestEpoch.from_json(values["best"], "best")
+        return state
 
 
 @dataclass(frozen=True)
@@ -80,20 +102,20 @@ def save(
     """
     buffer = io.BytesIO()
     torch.save(
-        {**parts.state(), "state": vars(state), "speed": [*speed], "epoch_start": epoch_start, "best": best}, buffer
+        {**parts.state(), "state": state.to_json(), "speed": [*speed], "epoch_start": epoch_start, "best": best}, buffer
     )
     write_bytes(path, buffer.getvalue())
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `save` wrote.
+    """What `save` wrote; its `state` is a `State`.
 
     Raises:
         TrainingError: damaged, or of another version.
     """
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
-        State(**saved["state"])
+        saved["state"] = State.from_json(saved["state"])
         Speed(*saved["speed"])
         for name in ("epoch_start", "best"):
             saved[name] = copied(saved[name])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from edgedistill.core import distributed
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import TrainingError
+from edgedistill.records.training import WentBack
 from edgedistill.training.batches import Batch
 from edgedistill.training.checkpoint import State
 
@@ -40,8 +41,8 @@ def what_is_wrong(loss: Tensor, parameters: Iterable[nn.Parameter]) -> str | Non
     wrong = next((name for name, value in ((own_loss, loss), ("gradient", norm)) if not torch.isfinite(value)), None)
     if distributed.world() == 1 or distributed.mean_over_ranks(float(wrong is None)) == 1:
         return wrong
-    found = distributed.all_of(wrong)
-    spoiled = wrong != own_loss and any(name not in (None, "gradient") for name in found)
+    by_rank = distributed.all_of(wrong)
+    spoiled = wrong != own_loss and any(name not in (None, "gradient") for name in by_rank)
     return OTHERS if wrong is None or spoiled else wrong
 
 
@@ -75,24 +76,24 @@ def keep_batch(folder: Path, step: int, batch: Batch, sha256s: Sequence[str]) ->
     return path
 
 
-def told_alike(wrong: str, kept: Path | None) -> tuple[str, list[Path]]:
+def told_alike(wrong: str, batch_file: Path | None) -> tuple[str, list[Path]]:
     """The words of the first rank that is to blame, and the batches of all that are; equal on all ranks.
 
     Args:
         wrong: what is not finite here, and where; begins with OTHERS where nothing is.
-        kept: the batch here, if it was.
+        batch_file: the batch here, if it was.
     """
-    found = distributed.all_of((wrong, kept))
-    words = [said for said, _ in found if not said.startswith(OTHERS)]
-    return words[0], [path for _, path in found if path]
+    by_rank = distributed.all_of((wrong, batch_file))
+    words = [reason for reason, _ in by_rank if not reason.startswith(OTHERS)]
+    return words[0], [path for _, path in by_rank if path]
 
 
-def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Sequence[Path]) -> str:
+def go_back(state: State, steps_per_epoch: int, wrong: str, batch_files: Sequence[Path]) -> str:
     """Set `state` to where the epoch began; the caller puts the weights of there back.
 
     Args:
         wrong: what is not finite, and where.
-        kept: the batch, if it was: one part of each rank that is to blame.
+        batch_files: the batch, if it was: one part of each rank that is to blame.
 
     Returns:
         One line for a person.
@@ -100,19 +101,19 @@ def go_back(state: State, steps_per_epoch: int, wrong: str, kept: Sequence[Path]
     Raises:
         TrainingError: it went back before.
     """
-    look = f"its batch is in {' and '.join(map(str, kept))}" if kept else "its batch was not kept"
+    look = f"its batch is in {' and '.join(map(str, batch_files))}" if batch_files else "its batch was not kept"
     if state.went_back is not None:
         raise TrainingError(
             f"the {wrong} again, with {LR_AFTER:g} of the learning rate since step "
-            f"{state.went_back['to_step']}; lower peak_lr, or mend images and labels: {look}"
+            f"{state.went_back.to_step}; lower peak_lr, or correct images and labels: {look}"
         )
     first = state.step - state.step % steps_per_epoch
-    state.went_back = {
-        "from_step": state.step,
-        "to_step": first,
-        "why": wrong,
-        "batch": ", ".join(path.name for path in kept) or None,
-        "lr_scale": LR_AFTER,
-    }
+    state.went_back = WentBack(
+        from_step=state.step,
+        to_step=first,
+        why=wrong,
+        batch=", ".join(path.name for path in batch_files) or None,
+        lr_scale=LR_AFTER,
+    )
     state.lr_scale, state.step, state.sums = LR_AFTER, first, {}
     return f"the {wrong}; {look}; back to step {first}, once, and on with {LR_AFTER:g} of the learning rate"

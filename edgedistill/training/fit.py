@@ -153,7 +153,7 @@ def train_and_save(
     device: torch.device,
     out: Path,
     talk: Talk,
-    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
     """Train, keep the weights that `distill.keep` asks for, and describe them with validation figures.
 
@@ -163,7 +163,7 @@ def train_and_save(
     Args:
         views: of each image that are seen again and again; None for a new one each epoch.
         out: the stage's folder.
-        on_epoch: called with each row of the history.
+        on_epoch: called with each finished epoch.
     """
     record = out / f"trained-{subject.number}.json"
     place = out / f"training-{subject.number}" if subject.number else out
@@ -171,9 +171,9 @@ def train_and_save(
         _train(images, subject, config, views, device, record, place, talk, on_epoch)
     if distributed.is_first():  # here: a kill may come between the record and this
         remove(place / CHECKPOINT)
-    kept = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
-    network = TrainedNetwork.from_json(kept["values"], str(record))
-    return Trained(network, subject.file, kept["cost"])  # not measured again: the file holds times
+    stored = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
+    network = TrainedNetwork.from_json(stored["values"], str(record))
+    return Trained(network, subject.file, stored["cost"])  # not measured again: the file holds times
 
 
 def _train(
@@ -185,7 +185,7 @@ def _train(
     record: Path,
     place: Path,
     talk: Talk,
-    on_epoch: Callable[[dict[str, Any]], None],
+    on_epoch: Callable[[Epoch], None],
 ) -> None:
     """Leaves the weights beside `record` and, last, that; checkpoint and history in `place`."""
     recipe, lesson = images.recipe, subject.lesson
@@ -197,13 +197,13 @@ def _train(
     history = HistoryWriter(place, recipe.run.tensorboard) if distributed.is_first() else None
 
     def validate(net: nn.Module) -> dict[str, Any]:
-        found = _validation(net, subject.task, spec, images, device)
-        return {f"eval_{key}": getattr(found, key) for key in ("loss", *subject.task.metrics)}
+        figures = _validation(net, subject.task, spec, images, device)
+        return {f"eval_{key}": getattr(figures, key) for key in ("loss", *subject.task.metrics)}
 
-    def tell(row: dict[str, Any]) -> None:
+    def tell(epoch: Epoch) -> None:
         if history is not None:
-            history(row)
-        on_epoch(row)
+            history(epoch)
+        on_epoch(epoch)
 
     training = Training(
         subject.model,
@@ -224,14 +224,14 @@ def _train(
         keep=recipe.distill.keep,
     )
     start = time.monotonic()
-    rows = training.run(talk, subject.title or record.parent.name.removesuffix(".partial"))
+    epochs = training.run(talk, subject.title or record.parent.name.removesuffix(".partial"))
     seconds = time.monotonic() - start
     if history is None:
         return
     history.close()
     steps = order.steps_per_epoch * config.epochs
     network = described(
-        images, subject, record.with_name(subject.file), device, config.seed, config.epochs, steps, rows
+        images, subject, record.with_name(subject.file), device, config.seed, config.epochs, steps, epochs
     )
     network = TrainedNetwork(**network.given(), **_events(training))
     seen = steps * min(config.batch_size, order.epoch_images)
@@ -240,12 +240,12 @@ def _train(
 
 def _events(training: Training) -> dict[str, Any]:
     """What happened in this training and not in every one."""
-    found: dict[str, WentBack | BestEpoch] = {}
+    events: dict[str, WentBack | BestEpoch] = {}
     if training.went_back is not None:
-        found["went_back"] = WentBack(**training.went_back)
+        events["went_back"] = training.went_back
     if training.best is not None:
-        found["best"] = BestEpoch(**training.best)
-    return found
+        events["best"] = training.best
+    return events
 
 
 def _cost(seconds: float, images: int, training: Training) -> dict[str, Any]:
@@ -265,7 +265,7 @@ def described(
     seed: int,
     epochs: int,
     steps: int,
-    history: list[dict[str, Any]],
+    history: list[Epoch],
 ) -> TrainedNetwork:
     """Save the weights as `file` and give what the stage's JSON says of them."""
     spec = spec_for(subject.name, images.recipe)
@@ -283,7 +283,7 @@ def described(
         seed=seed,
         epochs=epochs,
         steps=steps,
-        history=[Epoch(**row) for row in history],
+        history=history,
     )
 
 
@@ -294,7 +294,7 @@ def new_network(
     task: Task = CLASSIFICATION,
     say: Callable[[str], None] = lambda line: None,
 ) -> nn.Module:
-    """A network before training: equal bits for equal seeds, whoever teaches it."""
+    """A network before training: equal bits for equal seeds, with or without a teacher."""
     torch.manual_seed(seed)
     return model_from_weights(
         net.model,
@@ -316,14 +316,14 @@ def _validation(
     Raises:
         TrainingError: outputs that are not finite.
     """
-    found = logits_of(model, spec, images.frames("val"), device)
-    if not np.isfinite(found).all():
+    outputs = logits_of(model, spec, images.frames("val"), device)
+    if not np.isfinite(outputs).all():
         raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
-    return evaluator_of(task).validation(found, images.labels("val"), images.classes)
+    return evaluator_of(task).validation(outputs, images.labels("val"), images.classes)
 
 
 def _keep_big_blocks() -> None:
-    """Let glibc keep freed blocks: by default every activation is mapped and faulted in anew."""
+    """Let glibc keep freed blocks: by default every activation is mapped and faulted in again."""
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.core.files import write_bytes
+from edgedistill.records.training import Epoch
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
 class HistoryWriter:
-    """Call it with each row of the history, from epoch 1; earlier rows come again after a resume.
+    """Call it with each finished epoch, from the first; after a resume with the earlier ones again.
 
     Writes `summary.csv` (epoch, train_loss, eval_loss, eval_top1, one column per loss term, ...)
     and, when TensorBoard is installed and wanted, event files in `tensorboard/`.
@@ -27,8 +28,8 @@ class HistoryWriter:
         self._events: SummaryWriter | None = None
         self._tensorboard = tensorboard and importlib.util.find_spec("tensorboard") is not None
 
-    def __call__(self, row: dict[str, Any]) -> None:
-        self._rows.append(_flat(row))
+    def __call__(self, epoch: Epoch) -> None:
+        self._rows.append(_csv_row(epoch))
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self._rows[0]))
         writer.writeheader()
@@ -41,25 +42,25 @@ class HistoryWriter:
         if self._events is not None:
             self._events.close()
 
-    def _add_events(self, row: dict[str, Any]) -> None:
+    def _add_events(self, figures: dict[str, Any]) -> None:
         if self._events is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._events = SummaryWriter(self._folder / "tensorboard", purge_step=row["epoch"])
-        for name, value in row.items():
+            self._events = SummaryWriter(self._folder / "tensorboard", purge_step=figures["epoch"])
+        for name, value in figures.items():
             if name != "epoch" and value is not None:
-                self._events.add_scalar(name, value, row["epoch"])
+                self._events.add_scalar(name, value, figures["epoch"])
         self._events.flush()
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """One CSV row; top-1 in percent under timm's column names, so that its plot scripts work."""
+def _csv_row(epoch: Epoch) -> dict[str, Any]:
+    """Top-1 in percent under timm's column names, so that its plot scripts work."""
     return {
-        "epoch": row["epoch"],
-        "train_loss": row["train_loss"],
-        "eval_loss": row["eval_loss"],
-        "eval_top1": 100 * row["eval_top1_fraction"],
-        "eval_balanced_accuracy": 100 * row["eval_balanced_accuracy_fraction"],
-        **{f"train_{name}": value for name, value in row["terms"].items()},
-        "lr": row["lr"],
+        "epoch": epoch.epoch,
+        "train_loss": epoch.train_loss,
+        "eval_loss": epoch.eval_loss,
+        "eval_top1": 100 * epoch.eval_top1_fraction,
+        "eval_balanced_accuracy": 100 * epoch.eval_balanced_accuracy_fraction,
+        **{f"train_{name}": value for name, value in epoch.terms.items()},
+        "lr": epoch.lr,
     }

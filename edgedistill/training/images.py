@@ -59,7 +59,9 @@ class Images(PreparedImages):
 
     def training_set(self, rows: np.ndarray, mixing: Mixing, stream: ViewStream) -> TrainingSet:
         sha256s = [self.table.sha256[row] for row in rows]
-        return TrainingSet(self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing, stream)
+        return TrainingSet(
+            self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing, stream, self.recipe.run.workers
+        )
 
     def drawn(self, chosen: TrainingSet) -> np.ndarray | None:
         """Weights for drawing images, as the recipe asks; an unlabelled one has the mean weight."""

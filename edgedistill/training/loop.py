@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from edgedistill.config.training import TrainingConfig
 from edgedistill.core import distributed
-from edgedistill.core.prefetch import made_ahead
 from edgedistill.models.build import outputs
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.training import BestEpoch, Epoch, WentBack
 from edgedistill.training import checkpoint
 from edgedistill.training.autotune import FIXED, Speed, fastest
-from edgedistill.training.batches import BATCHES_AHEAD, Batch, Order, TrainingSet, normalised
+from edgedistill.training.batches import Batch, Order, TrainingSet, normalised
 from edgedistill.training.checkpoint import Parts, State
 from edgedistill.training.divergence import OTHERS, go_back, keep_batch, told_alike, what_is_wrong
 from edgedistill.training.sync_batch_norm import synchronise_batch_norms
@@ -88,9 +88,9 @@ class Training:
         images: training images; `order` says which come when.
         terms: name -> Term.
         config: learning rate, seed, and epochs, after `schedule.epochs_of`.
-        evaluate: called after each epoch, gives JSON-able figures for the history.
+        evaluate: called after each epoch, gives the fields `eval_...` of `Epoch`.
         checkpoint: file to resume from, or None to keep none.
-        on_epoch: told each row of the history.
+        on_epoch: called with each finished epoch; after a resume with the earlier ones first.
         extra: modules that are trained along and thrown away (projectors).
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
         precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
@@ -109,19 +109,19 @@ class Training:
     device: torch.device
     checkpoint: Path | None = None
     checkpoint_seconds: float = 20.0
-    on_epoch: Callable[[dict[str, Any]], None] = lambda row: None
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
     extra: nn.Module = field(default_factory=nn.Identity)
     read: Callable[[nn.Module, Tensor], Any] = outputs
     precision: str = "fp32"
     metric: str = "top1_fraction"
     keep: str = "last"
-    best: dict[str, Any] | None = field(default=None, init=False)
+    best: BestEpoch | None = field(default=None, init=False)
     speed: Speed = field(default=FIXED, init=False)
-    went_back: dict[str, Any] | None = field(default=None, init=False)
+    went_back: WentBack | None = field(default=None, init=False)
     _best_weights: dict[str, Tensor] = field(default_factory=dict, init=False)
 
-    def run(self, talk: Talk, title: str) -> list[dict[str, Any]]:
-        """Train to the end; returns the history, one row an epoch.
+    def run(self, talk: Talk, title: str) -> list[Epoch]:
+        """Train to the end; returns the history.
 
         Raises:
             TrainingError: a loss that is not finite for the second time, or a checkpoint of
@@ -145,13 +145,13 @@ class Training:
         about = {
             "images_each": min(self.config.batch_size, self.order.epoch_images),
             "epochs": self.config.epochs,
-            "history": state.history,
+            "history": [epoch.to_json() for epoch in state.history],
             "metric": self.metric,
         }
         with talk.progress(title, total, state.step, **about) as show:
             while state.step < total:
                 steps = ((positions[own], views[own]) for positions, views in self.order.steps(state.step, total))
-                for batch in made_ahead(self._batch, steps, BATCHES_AHEAD):
+                for batch in self.images.batches(steps):
                     wrong = self._step(network, batch, optimizer, state, total)
                     if wrong is not None:
                         talk.say(f"  {title}: {self._gone_back(wrong, batch, state)}")
@@ -163,7 +163,7 @@ class Training:
                     show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
                     if state.step % per_epoch == 0:
                         self._end_epoch(state, per_epoch, optimizer)
-                        show.end_epoch()
+                        show.end_epoch(state.history[-1].to_json())
                         ended = state.step == total  # from there nothing goes back
                         epoch_start = {} if state.went_back or ended else parts.copied()
                     if time.monotonic() - saved_at >= self.checkpoint_seconds:
@@ -174,9 +174,6 @@ class Training:
             self.model.load_state_dict(self._best_weights)
         self.went_back, self.best = state.went_back, state.best
         return state.history
-
-    def _batch(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
-        return self.images.batch(*job)
 
     def _network(self) -> nn.Module:
         network = _Network(self.model, self.read)
@@ -218,8 +215,8 @@ class Training:
         network.train()
         pixels = normalised(batch.images, self.spec).to(memory_format=self.speed.memory_format)
         with self.speed.autocast(self.device):
-            found = Outputs(*network(pixels))
-        values = {name: term.value(found, batch) for name, term in self.terms.items()}
+            outputs = Outputs(*network(pixels))
+        values = {name: term.value(outputs, batch) for name, term in self.terms.items()}
         loss = sum(
             (self.terms[name].weight_at(state.step, total) * value for name, value in values.items()),
             start=torch.zeros((), device=self.device),
@@ -248,29 +245,29 @@ class Training:
                     parameter.grad /= distributed.world()
 
     def _gone_back(self, wrong: str, batch: Batch, state: State) -> str:
-        kept = None
+        batch_file = None
         if self.checkpoint is not None and not wrong.startswith(OTHERS):
-            kept = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
-        return go_back(state, self.order.steps_per_epoch, *told_alike(wrong, kept))
+            batch_file = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
+        return go_back(state, self.order.steps_per_epoch, *told_alike(wrong, batch_file))
 
     def _end_epoch(self, state: State, per_epoch: int, optimizer: torch.optim.Optimizer) -> None:
         epoch = state.step // per_epoch
         means = {name: distributed.mean_over_ranks(value / per_epoch) for name, value in state.sums.items()}
         self.model.eval()
-        row = {
-            "epoch": epoch,
-            "train_loss": means.pop("loss"),
-            "terms": means,
-            "lr": optimizer.param_groups[0]["lr"],
+        finished = Epoch(
+            epoch=epoch,
+            train_loss=means.pop("loss"),
+            terms=means,
+            lr=optimizer.param_groups[0]["lr"],
             **distributed.agreed(lambda: self.evaluate(self.model)),
-        }
+        )
         state.sums = {}
-        state.history.append(row)
-        value = row.get(f"eval_{self.metric}")
-        if self.keep == "best" and (state.best is None or value >= state.best["value"]):
-            state.best = {"epoch": epoch, "value": value}
+        state.history.append(finished)
+        value = finished.metric(self.metric)
+        if self.keep == "best" and (state.best is None or value >= state.best.value):
+            state.best = BestEpoch(epoch=epoch, value=value)
             self._best_weights = checkpoint.copied(self.model.state_dict())
-        self.on_epoch(row)
+        self.on_epoch(finished)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """No weight decay on biases, norms, and what a network names, like position embeddings."""
@@ -305,9 +302,10 @@ class Training:
             optimizer.load_state_dict(saved["optimizer"])
         except (RuntimeError, KeyError, ValueError, TypeError) as error:
             raise checkpoint.misfit(self.checkpoint, error) from None
-        state, self._best_weights = State(**saved["state"]), saved["best"]
-        for row in state.history:
-            self.on_epoch(row)
+        state: State = saved["state"]
+        self._best_weights = saved["best"]
+        for epoch in state.history:
+            self.on_epoch(epoch)
         return state
 
 

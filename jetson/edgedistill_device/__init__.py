@@ -16,7 +16,7 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a bad image is told by us
 
 
 class _Sources(object):
-    """Of this package and `edgedistill_calibration`, sources alone are run: what is compiled nobody has signed."""
+    """Run this package and `edgedistill_calibration` from their sources: compiled files are not signed."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -32,7 +32,7 @@ class _FromSource(importlib.machinery.SourceFileLoader):
 
 
 def remove_cache_of(spec):
-    """Before a module ran, Python has kept a compiled copy of it beside its source: one that names the
+    """Remove the compiled copy that Python kept beside a source before it ran: one that names the
     source's time and size. Any other stays, and makes the bundle's check refuse the bundle."""
     start = 8 if sys.version_info >= (3, 7) else 4
     with contextlib.suppress(Exception):

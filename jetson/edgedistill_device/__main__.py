@@ -37,7 +37,7 @@ WITH_NUMPY = ("build", "verify", "bench", "classify", "health")  # the others an
 
 
 def import_verbs(argv):
-    """[(name, module)] of the verb that is asked, which starts in a fraction of the time; of all where none is.
+    """[(name, module)] of the verb that is asked for, which loads faster than all; of all verbs where none is.
 
     Raises:
         PackageError: numpy, which is needed for it, is absent or broken.
@@ -49,7 +49,7 @@ def import_verbs(argv):
 
 
 def build_parser(argv=()):
-    """For these words; raises as `import_verbs`."""
+    """The parser for these arguments; raises as `import_verbs`."""
     parser = argparse.ArgumentParser(prog="python3 -m edgedistill_device", description=__doc__)
     parsers = parser.add_subparsers(dest="verb", metavar="VERB")
     parsers.required = True  # not an argument of add_subparsers on Python 3.6

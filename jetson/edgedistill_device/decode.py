@@ -150,10 +150,10 @@ def _jpeg_end(content):
     position, scanned = 2, False
     while True:
         position = content.find(b"\xff", position)
-        found = None if position < 0 else _NO_FILL.search(content, position)
-        if found is None:
+        match = None if position < 0 else _NO_FILL.search(content, position)
+        if match is None:
             return None
-        marker, position = content[found.start()], found.end()
+        marker, position = content[match.start()], match.end()
         if marker == 0xD9:
             return position if scanned else None
         if scanned and marker not in _BETWEEN_SCANS:  # the data was cut, and something follows
@@ -166,10 +166,10 @@ def _jpeg_end(content):
         position += length
         if marker == 0xDA:
             scanned = True
-            found = _NEXT_MARKER.search(content, position)
-            if found is None:
+            match = _NEXT_MARKER.search(content, position)
+            if match is None:
                 return None
-            position = found.start()
+            position = match.start()
 
 
 def _png_end(content):

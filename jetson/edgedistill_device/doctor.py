@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 
-from edgedistill_device.board import power, telemetry
+from edgedistill_device.board import jetpacks, power, telemetry
 from edgedistill_device.board.identity import (
     BASE_MIB,
     SMALLEST_WORKSPACE_MIB,
@@ -20,7 +20,7 @@ from edgedistill_device.board.identity import (
     memory_mib,
     memory_warnings,
 )
-from edgedistill_device.board.sampler import said_by
+from edgedistill_device.board.sampler import output_of
 from edgedistill_device.doctor_packages import backend_checks, deadly_imports, numpy_check, opencv_checks
 from edgedistill_device.json_text import json_text
 
@@ -37,34 +37,34 @@ def checks(folder=".", root="/"):
         root: where /etc, /proc and /sys hang.
     """
     release = telemetry.text_of(os.path.join(root, "etc/nv_tegra_release"))
-    packages = packages_from_text(said_by(_DPKG)) if root == "/" else {}
+    packages = packages_from_text(output_of(_DPKG)) if root == "/" else {}
     board, hidden = board_name(root), hidden_identity(root)
     jetson = is_jetson(root) or bool(hidden) or "nvidia-l4t-core" in packages
     deadly = deadly_imports()  # before anything is imported
     numpy = numpy_check(deadly)  # first: the others are judged by it
-    found = [jetpack_check(release, packages, board, hidden)]
-    found += backend_checks(packages, jetson, deadly, root)
-    found += [python_check(sys.version_info), numpy]
-    found += opencv_checks(deadly) + [
-        openssl_check(said_by(["openssl", "version"])),
+    rows = [jetpack_check(release, packages, board, hidden)]
+    rows += backend_checks(packages, jetson, deadly, root)
+    rows += [python_check(sys.version_info), numpy]
+    rows += opencv_checks(deadly) + [
+        openssl_check(output_of(["openssl", "version"])),
         disk_check(folder),
     ]
-    found += memory_checks(memory_mib(), telemetry.text_of(os.path.join(root, "proc/swaps")), jetson)
-    return found + power.checks(root, board)
+    rows += memory_checks(memory_mib(), telemetry.text_of(os.path.join(root, "proc/swaps")), jetson)
+    return rows + power.checks(root, board)
 
 
-def report(found):
+def report(checks):
     """JSON-able, as the contract has it: ok says that nothing required is missing."""
-    rows = [dict(check._asdict()) for check in found]
-    return {"verb": "doctor", "ok": all(check.ok or not check.required for check in found), "checks": rows}
+    rows = [dict(check._asdict()) for check in checks]
+    return {"verb": "doctor", "ok": all(check.ok or not check.required for check in checks), "checks": rows}
 
 
-def show(found):
+def show(checks):
     """A table for people, and the mends below."""
-    for check in found:
+    for check in checks:
         mark = "ok" if check.ok else "MISSING" if check.required else "note"
         print("%-8s %-14s %s" % (mark, check.name, check.found))
-    for check in found:
+    for check in checks:
         if check.advice:
             print("%s: %s" % (check.name, check.advice))
 
@@ -76,7 +76,11 @@ def packages_from_text(text):
     installed, or installed with a trigger to come; an `R` says that it should be installed again.
     """
     rows = [line.split() for line in text.splitlines()]
-    return {row[1].split(":")[0]: row[2] for row in rows if len(row) > 2 and re.match(r"[uihrp][iWt]R?\Z", row[0])}
+    return {
+        fields[1].split(":")[0]: fields[2]
+        for fields in rows
+        if len(fields) > 2 and re.match(r"[uihrp][iWt]R?\Z", fields[0])
+    }
 
 
 def swaps_from_text(text):
@@ -99,21 +103,23 @@ def jetpack_check(release, packages, board, hidden=""):
     """
     l4t = telemetry.l4t_release_from_text(release) or packages.get("nvidia-l4t-core", "").split("-")[0]
     if hidden:
-        said = "%s%s, the board's name is not known" % (board, ", L4T " + l4t if l4t else "")
-        return Check("JetPack", False, False, said, hidden)
+        summary = "%s%s, the board's name is not known" % (board, ", L4T " + l4t if l4t else "")
+        return Check("JetPack", False, False, summary, hidden)
     if not l4t:
         return Check("JetPack", True, False, "%s, not a Jetson" % (board,), "")
     named = packages.get("nvidia-jetpack") or packages.get("nvidia-tensorrt", "")
-    jetpack = re.split(r"[-+]", named)[0]
-    return Check("JetPack", True, False, "%s, L4T %s%s" % (board, l4t, ", JetPack " + jetpack if jetpack else ""), "")
+    jetpack, row = re.split(r"[-+]", named)[0], jetpacks.of_l4t(l4t)
+    said = "; " + jetpacks.described(row) if row else ""
+    jetpack = ", JetPack " + jetpack if jetpack else ""
+    return Check("JetPack", True, False, "%s, L4T %s%s%s" % (board, l4t, jetpack, said), "")
 
 
 def python_check(version):
     """Of sys.version_info."""
-    found = "%d.%d.%d" % tuple(version[:3])
+    running = "%d.%d.%d" % tuple(version[:3])
     if tuple(version[:2]) >= OLDEST_PYTHON:
-        return Check("Python", True, True, found, "")
-    return Check("Python", False, True, found, "Python %d.%d or newer is needed" % OLDEST_PYTHON)
+        return Check("Python", True, True, running, "")
+    return Check("Python", False, True, running, "Python %d.%d or newer is needed" % OLDEST_PYTHON)
 
 
 def openssl_check(text):
@@ -158,9 +164,9 @@ def memory_checks(memory, swaps, required):
 
 def main(argv):
     """Without the other verbs, which import numpy."""
-    found = checks(argv[0] if argv else ".")
-    show(found)
-    print(json_text(report(found)))
+    rows = checks(argv[0] if argv else ".")
+    show(rows)
+    print(json_text(report(rows)))
 
 
 if __name__ == "__main__":

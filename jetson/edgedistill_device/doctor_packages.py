@@ -29,10 +29,10 @@ for name in sys.argv[2:]:
 
 def modules():
     """What doctor imports: numpy first, by which the others are judged."""
-    found = ["numpy", "cv2"]
+    names = ["numpy", "cv2"]
     for name in BACKENDS:
-        found += [module for module in backend_named(name).packages if module not in found]
-    return found
+        names += [module for module in backend_named(name).packages if module not in names]
+    return names
 
 
 def deadly_imports(names=None):
@@ -43,23 +43,23 @@ def deadly_imports(names=None):
 
     numpy 1.19.5 dies of an illegal instruction on Jetson boards (numpy issue 18131).
     """
-    found, waiting = {}, list(names or modules())
+    signals, waiting = {}, list(names or modules())
     while waiting:
         child = subprocess.Popen(
-            [sys.executable, "-c", _TRY, ",".join(["@"] + sorted(found))] + waiting,
+            [sys.executable, "-c", _TRY, ",".join(["@"] + sorted(signals))] + waiting,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        said = child.communicate()[0].decode("ascii", "replace")
-        tried = re.findall(r"^@import (\S+)$", said, re.MULTILINE)
+        output = child.communicate()[0].decode("ascii", "replace")
+        tried = re.findall(r"^@import (\S+)$", output, re.MULTILINE)
         if child.returncode >= 0 or not tried:
             break
-        found[tried[-1]] = signal.Signals(-child.returncode).name
+        signals[tried[-1]] = signal.Signals(-child.returncode).name
         waiting = waiting[len(tried) :]
-    for name in found:
+    for name in signals:
         sys.modules[name] = None  # whatever imports it from here on fails and does not die
-    return found
+    return signals
 
 
 def numpy_check(deadly):
@@ -73,22 +73,22 @@ def numpy_check(deadly):
             "export OPENBLAS_CORETYPE=ARMV8 (numpy issue 18131), or use the system's: "
             "python3 -m pip uninstall numpy; " + imports.NUMPY_MEND,
         )
-    found, why, mend = imports.version_of("numpy", deadly, imports.NUMPY_MEND)
-    if found:
-        return Check("numpy", True, True, found, "")
+    version, why, mend = imports.version_of("numpy", deadly, imports.NUMPY_MEND)
+    if version:
+        return Check("numpy", True, True, version, "")
     sys.modules["numpy"] = None
     return Check("numpy", False, True, why, mend)
 
 
 def backend_checks(packages, jetson, deadly, root="/"):
     """The rows of every backend: a Jetson needs the first one, another computer one of those that work."""
-    found, usable = [], False
+    checks, usable = [], False
     for name in BACKENDS:
         required = jetson if name == DEFAULT else not jetson and not usable
         rows = backend_named(name).checks(packages, required, deadly, root)
-        usable = usable or any(row.ok for row in rows[:1])
-        found += rows
-    return found
+        usable = usable or any(check.ok for check in rows[:1])
+        checks += rows
+    return checks
 
 
 def opencv_checks(deadly=()):
@@ -98,19 +98,19 @@ def opencv_checks(deadly=()):
         return [Check("OpenCV", False, True, why, imports.OPENCV_MEND), Check("GStreamer", False, False, why, "")]
     try:
         cv2 = imports.opencv()
-        said = imports.gstreamer_of(cv2)
+        gstreamer = imports.gstreamer_of(cv2)
     except Exception as error:  # OpenCV without getBuildInformation is no OpenCV
         why, mend = imports.why_and_mend(error, imports.OPENCV_MEND)
         return [Check("OpenCV", False, True, why, mend), Check("GStreamer", False, False, why, "")]
-    has = said.startswith("YES")
-    found = "%s, %s, GStreamer %s" % (cv2.__version__, imports.place_of(cv2), said)
+    has = gstreamer.startswith("YES")
+    summary = "%s, %s, GStreamer %s" % (cv2.__version__, imports.place_of(cv2), gstreamer)
     return [
-        Check("OpenCV", True, True, found.encode("ascii", "backslashreplace").decode("ascii"), ""),
+        Check("OpenCV", True, True, summary.encode("ascii", "backslashreplace").decode("ascii"), ""),
         Check(
             "GStreamer",
             has,
             False,
-            "OpenCV was built with%s" % (" it: " + said if has else "out it"),
+            "OpenCV was built with%s" % (" it: " + gstreamer if has else "out it"),
             ""
             if has
             else "needed for CSI cameras and --overlay rtp:// only; JetPack's OpenCV has it: "

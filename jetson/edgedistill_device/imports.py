@@ -40,18 +40,18 @@ def load(name, mend):
     Raises:
         PackageError: its import raised something, whatever that was.
     """
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             module = importlib.import_module(name)
-        broken = _NUMPY_REFUSED.search(said.getvalue())
+        broken = _NUMPY_REFUSED.search(stderr.getvalue())
         if broken:  # seen with Python 3.6 and ONNX Runtime 1.10: said, and not raised
             sys.modules.pop(name, None)
             raise ImportError(broken.group())
     except (Exception, SystemExit) as error:
-        why, mend = _cause(error, said.getvalue(), mend)
+        why, mend = _cause(error, stderr.getvalue(), mend)
         raise PackageError("the Python module " + name + " cannot be imported (%s)", why, mend)
-    sys.stderr.write(said.getvalue())
+    sys.stderr.write(stderr.getvalue())
     return module
 
 
@@ -129,17 +129,17 @@ def place_of(module):
 
 def line_of(error):
     """An exception as one line of ASCII; numpy's page of advice is cut down to its cause."""
-    said = str(error)
-    original = re.search(r"Original error was:\s*(.+)", said)
-    line = " ".join((original.group(1) if original else said).split())[:200]
+    text = str(error)
+    original = re.search(r"Original error was:\s*(.+)", text)
+    line = " ".join((original.group(1) if original else text).split())[:200]
     if not line or not isinstance(error, (ImportError, OSError, BackendError)):
         line = type(error).__name__ + (": " + line if line else "")
     return line.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def _cause(error, said, mend):
+def _cause(error, stderr_text, mend):
     """(why, mend)."""
-    words = " ".join([str(error), str(error.__cause__), said])
+    words = " ".join([str(error), str(error.__cause__), stderr_text])
     if mend == NUMPY_MEND and ("Original error was" in words or not isinstance(error, ImportError)):
         return line_of(error), "python3 -m pip uninstall numpy; " + mend  # there, and broken
     numpy = sys.modules.get("numpy")

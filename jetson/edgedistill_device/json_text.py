@@ -1,4 +1,4 @@
-"""Strict JSON (RFC 8259) of all that the board prints and keeps: NaN and infinity have no word in it."""
+"""Strict JSON (RFC 8259) of all that the board prints and keeps: NaN and infinity do not occur in it."""
 
 import json
 

@@ -23,6 +23,9 @@ SIGNATURE = NAME + ".sig"
 WORK, COMPILED = "work", "__pycache__"
 MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
+TASKS = ("classification",)  # whose outputs this code can read
+# Left out with this value, so that agents that do not know the key read the manifest.
+_DEFAULTS = {"memory_budget_mib": None, "task": "classification"}
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*(/[A-Za-z0-9_][A-Za-z0-9_.+=@-]*)*\Z")
 _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
@@ -46,7 +49,8 @@ Manifest = NamedTuple(
         ("preprocess", Preprocess),
         ("tolerance", Dict[str, float]),  # precision -> max logit difference / largest logit
         ("latency_budget_ms", Optional[float]),  # median from the file, for the health check
-        ("memory_budget_mib", Optional[float]),  # of the process; the key is left out without one
+        ("memory_budget_mib", Optional[float]),  # of the process
+        ("task", str),  # one of TASKS
         ("provenance", Dict[str, Any]),
         ("files", Dict[str, Entry]),  # path inside the bundle, "/" between folders -> Entry
     ],
@@ -68,6 +72,7 @@ _KINDS = (
     ("output_name", str),
     ("latency_budget_ms", (int, float, type(None))),
     ("memory_budget_mib", (int, float, type(None))),
+    ("task", str),
 )
 
 
@@ -83,8 +88,7 @@ def write_manifest(folder, manifest):
         for name, path in ((name, os.path.join(folder, name)) for name in names_in(folder))
     }
     stored = manifest._replace(files=files, preprocess=dict_from_preprocess(manifest.preprocess))._asdict()
-    if manifest.memory_budget_mib is None:  # so that agents of before the key was there read it
-        del stored["memory_budget_mib"]
+    stored = {key: value for key, value in stored.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     beside = os.path.join(folder, NAME + ".tmp")
     with open(beside, "w", encoding="utf-8") as file:
@@ -126,7 +130,7 @@ def manifest_from_bytes(content, path=NAME):
         ManifestError: too large, not JSON, a key twice, a key or a value that is not ours.
     """
     if len(content) > MAX_BYTES:
-        raise ManifestError("%s: larger than %d bytes, not ours" % (path, MAX_BYTES))
+        raise ManifestError("%s: larger than %d bytes, the limit of a manifest" % (path, MAX_BYTES))
     try:
         stored = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
@@ -135,14 +139,14 @@ def manifest_from_bytes(content, path=NAME):
 
 
 def _once(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise ValueError("a key comes twice")
-    return found
+    return values
 
 
 def _finite(word):
-    raise ValueError("%s is no JSON number" % (word,))
+    raise ValueError("%s is not a JSON number" % (word,))
 
 
 def sha256_of(path):
@@ -161,18 +165,23 @@ def _manifest_from_dict(stored, path):
             "%s: version %r, this code reads %d; deploy bundle and edgedistill_device/ from the same commit"
             % (path, version, VERSION)
         )
-    stored.setdefault("memory_budget_mib", None)
+    stored = dict(_DEFAULTS, **stored)
     expected, got = set(Manifest._fields), set(stored)
     if expected != got:
         raise ManifestError("%s: keys missing %s, unknown %s" % (path, sorted(expected - got), sorted(got - expected)))
     for key, kind in _KINDS:
         if not isinstance(stored[key], kind) or isinstance(stored[key], bool):
-            raise ManifestError("%s: %s is %.80r, which no bundle of ours has" % (path, key, stored[key]))
+            raise ManifestError("%s: %s is %.80r, which edgedistill does not write" % (path, key, stored[key]))
     inside = (("classes", str), ("input_shape", int), ("tolerance", (int, float)))
     for key, kind in inside:
         values = stored[key].values() if isinstance(stored[key], dict) else stored[key]
         if not all(isinstance(value, kind) and not isinstance(value, bool) for value in values):
-            raise ManifestError("%s: %s is %.80r, which no bundle of ours has" % (path, key, stored[key]))
+            raise ManifestError("%s: %s is %.80r, which edgedistill does not write" % (path, key, stored[key]))
+    if stored["task"] not in TASKS:
+        raise ManifestError(
+            "%s: task %.80r; this code runs %s; deploy bundle and edgedistill_device/ from the same commit"
+            % (path, stored["task"], " and ".join(TASKS))
+        )
     try:
         stored["preprocess"] = preprocess_from_dict(stored["preprocess"])
     except (ValueError, TypeError) as error:
@@ -185,18 +194,18 @@ def _manifest_from_dict(stored, path):
 
 def _entries(stored, path):
     if len(stored) > MAX_FILES:
-        raise ManifestError("%s: %d files, at most %d are ours" % (path, len(stored), MAX_FILES))
+        raise ManifestError("%s: %d files, expected at most %d" % (path, len(stored), MAX_FILES))
     entries = {}
     for name, entry in stored.items():
         if not _NAME.match(name) or name in (NAME, SIGNATURE):
-            raise ManifestError("%s: %.80r is no name of a file in a bundle; refused" % (path, name))
+            raise ManifestError("%s: %.80r is not a file name that a bundle may have; refused" % (path, name))
         if not isinstance(entry, dict) or set(entry) != {"sha256", "bytes"}:
             raise ManifestError("%s: %s: expected sha256 and bytes, got %.80r" % (path, name, entry))
         digest, size = entry["sha256"], entry["bytes"]
         if not isinstance(digest, str) or not _SHA256.match(digest) or type(size) is not int:
             raise ManifestError("%s: %s: sha256 or bytes is malformed" % (path, name))
         if not 0 <= size <= MAX_FILE_BYTES:
-            raise ManifestError("%s: %s: %d bytes, at most %d are ours" % (path, name, size, MAX_FILE_BYTES))
+            raise ManifestError("%s: %s: %d bytes, expected at most %d" % (path, name, size, MAX_FILE_BYTES))
         entries[name] = Entry(digest, size)
     return entries
 
@@ -223,11 +232,11 @@ def check_files(folder, files, compiled=False):
             raise ManifestError(
                 "bundle: %s has %d bytes, manifest says %d; copy the bundle again" % (name, size, entry.bytes)
             )
-        found = sha256_of(path)
-        if found != entry.sha256:
+        digest = sha256_of(path)
+        if digest != entry.sha256:
             raise ManifestError(
                 "bundle: %s has sha256 %s..., manifest says %s...; copy the bundle again"
-                % (name, found[:12], entry.sha256[:12])
+                % (name, digest[:12], entry.sha256[:12])
             )
     for name in unlisted(folder, files):
         if not (compiled and os.path.basename(name) == COMPILED):
@@ -257,9 +266,9 @@ def unlisted(folder, files):
         OSError: a folder that cannot be looked into must not be passed over.
     """
     parents = {name[:at] for name in files for at, letter in enumerate(name) if letter == "/"}
-    found = [name for name, is_folder in _below(str(folder)) if name not in (parents if is_folder else files)]
-    inside = tuple(name + "/" for name in found)
-    return sorted(name for name in found if not name.startswith(inside))
+    names = [name for name, is_folder in _below(str(folder)) if name not in (parents if is_folder else files)]
+    inside = tuple(name + "/" for name in names)
+    return sorted(name for name in names if not name.startswith(inside))
 
 
 def _below(folder):

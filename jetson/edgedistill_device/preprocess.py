@@ -173,7 +173,7 @@ class Preparer(object):
         self.batch = np.empty((1, 3) + spec.size, np.float32)
 
     def __call__(self, frame, out=None):
-        """(height, width, 3) uint8 -> (1, 3, H, W) float32: `out`, or `batch`, filled anew each call."""
+        """(height, width, 3) uint8 -> (1, 3, H, W) float32: `out`, or `batch`, filled again each call."""
         framed = self._frame(frame)
         if self._bgr:
             framed = framed[:, :, ::-1]

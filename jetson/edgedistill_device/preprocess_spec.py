@@ -78,9 +78,9 @@ def preprocess_from_dict(stored):
         values[key] = tuple(values[key])
     values["image_px"] = _checked_size(values["image_px"])
     spec = Preprocess(**values)
-    for value, known in ((spec.interpolation, INTERPOLATIONS), (spec.fit, FITS)):
-        if value not in known:
-            raise ValueError("preprocess: expected one of %s, got %r" % (known, value))
+    for value, allowed in ((spec.interpolation, INTERPOLATIONS), (spec.fit, FITS)):
+        if value not in allowed:
+            raise ValueError("preprocess: expected one of %s, got %r" % (allowed, value))
     if type(spec.resize_px) is not int or not all(
         isinstance(number, (int, float)) and abs(number) < 1e6 for number in spec.mean + spec.std
     ):

@@ -1,4 +1,4 @@
-"""Messages of names that may be any bytes: a strict reader takes what is written here."""
+"""Make text printable: file names may hold any bytes, and strict readers must accept the output."""
 
 
 def readable(text):
@@ -16,7 +16,7 @@ def readable(text):
 
 
 def readable_values(value):
-    """Every string of a JSON-able value `readable`."""
+    """A JSON-able value with `readable` applied to every string."""
     if isinstance(value, str):
         return readable(value)
     if isinstance(value, dict):

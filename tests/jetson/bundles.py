@@ -91,6 +91,7 @@ def sign(folder, **changes):
         {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.3},
         None,
         None,
+        "classification",
         {},
         {},
     )

@@ -1,8 +1,22 @@
 """What each release of TensorRT has that the board's code may use, and what a fake of it can be told to do."""
 
-RELEASES = {"8.2": "8.2.1.8", "8.6": "8.6.2", "10.3": "10.3.0", "11": "11.0.0"}
-SM = {"8.2": 72, "8.6": 87, "10.3": 87, "11": 89}  # of the GPU beside it, unless told otherwise
-CUDA = {"8.2": (10, 2, 0), "8.6": (12, 2, 0), "10.3": (12, 6, 0), "11": (13, 0, 0)}
+RELEASES = {"8.2": "8.2.1.8", "8.6": "8.6.2", "10.3": "10.3.0", "10.16": "10.16.2", "11": "11.0.0", "11.4": "11.4.1"}
+SM = {
+    "8.2": 72,
+    "8.6": 87,
+    "10.3": 87,
+    "10.16": 87,
+    "11": 89,
+    "11.4": 87,
+}  # of the GPU beside it, unless told otherwise
+CUDA = {
+    "8.2": (10, 2, 0),
+    "8.6": (12, 2, 0),
+    "10.3": (12, 6, 0),
+    "10.16": (13, 2, 0),
+    "11": (13, 0, 0),
+    "11.4": (13, 2, 0),
+}
 BEHAVIOUR = {
     "sm": None,  # compute capability of the GPU
     "fast_int8": None,  # what platform_has_fast_int8 says; None: what the sm has
@@ -30,35 +44,35 @@ BEHAVIOUR = {
 
 # What each release has of the names that differ; what is in none of them is in all.
 ONLY_IN = {
-    "module.MemoryPoolType": ("8.6", "10.3", "11"),
-    "module.TensorIOMode": ("8.6", "10.3", "11"),
-    "module.IInt8EntropyCalibrator2": ("8.2", "8.6", "10.3"),
-    "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": ("8.2", "8.6", "10.3"),
+    "module.MemoryPoolType": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "module.TensorIOMode": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "module.IInt8EntropyCalibrator2": ("8.2", "8.6", "10.3", "10.16"),
+    "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": ("8.2", "8.6", "10.3", "10.16"),
     "NetworkDefinitionCreationFlag.EXPLICIT_PRECISION": ("8.2", "8.6"),
-    "NetworkDefinitionCreationFlag.STRONGLY_TYPED": ("10.3", "11"),
-    "BuilderFlag.FP16": ("8.2", "8.6", "10.3"),
-    "BuilderFlag.INT8": ("8.2", "8.6", "10.3"),
-    "TacticSource.CUBLAS": ("8.2", "8.6", "10.3"),
-    "TacticSource.CUBLAS_LT": ("8.2", "8.6", "10.3"),
-    "TacticSource.CUDNN": ("8.2", "8.6", "10.3"),
-    "TacticSource.EDGE_MASK_CONVOLUTIONS": ("8.6", "10.3", "11"),
-    "TacticSource.JIT_CONVOLUTIONS": ("8.6", "10.3", "11"),
-    "Builder.platform_has_fast_fp16": ("8.2", "8.6", "10.3"),
-    "Builder.platform_has_fast_int8": ("8.2", "8.6", "10.3"),
+    "NetworkDefinitionCreationFlag.STRONGLY_TYPED": ("10.3", "10.16", "11", "11.4"),
+    "BuilderFlag.FP16": ("8.2", "8.6", "10.3", "10.16"),
+    "BuilderFlag.INT8": ("8.2", "8.6", "10.3", "10.16"),
+    "TacticSource.CUBLAS": ("8.2", "8.6", "10.3", "10.16"),
+    "TacticSource.CUBLAS_LT": ("8.2", "8.6", "10.3", "10.16"),
+    "TacticSource.CUDNN": ("8.2", "8.6", "10.3", "10.16"),
+    "TacticSource.EDGE_MASK_CONVOLUTIONS": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "TacticSource.JIT_CONVOLUTIONS": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "Builder.platform_has_fast_fp16": ("8.2", "8.6", "10.3", "10.16"),
+    "Builder.platform_has_fast_int8": ("8.2", "8.6", "10.3", "10.16"),
     "IBuilderConfig.max_workspace_size": ("8.2", "8.6"),
-    "IBuilderConfig.set_memory_pool_limit": ("8.6", "10.3", "11"),
-    "IBuilderConfig.int8_calibrator": ("8.2", "8.6", "10.3"),
+    "IBuilderConfig.set_memory_pool_limit": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "IBuilderConfig.int8_calibrator": ("8.2", "8.6", "10.3", "10.16"),
     "ICudaEngine.num_bindings": ("8.2", "8.6"),
     "ICudaEngine.get_binding_name": ("8.2", "8.6"),
     "ICudaEngine.get_binding_shape": ("8.2", "8.6"),
     "ICudaEngine.get_binding_dtype": ("8.2", "8.6"),
     "ICudaEngine.binding_is_input": ("8.2", "8.6"),
-    "ICudaEngine.num_io_tensors": ("8.6", "10.3", "11"),
-    "ICudaEngine.get_tensor_name": ("8.6", "10.3", "11"),
-    "ICudaEngine.get_tensor_mode": ("8.6", "10.3", "11"),
-    "ICudaEngine.get_tensor_shape": ("8.6", "10.3", "11"),
-    "ICudaEngine.get_tensor_dtype": ("8.6", "10.3", "11"),
+    "ICudaEngine.num_io_tensors": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "ICudaEngine.get_tensor_name": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "ICudaEngine.get_tensor_mode": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "ICudaEngine.get_tensor_shape": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "ICudaEngine.get_tensor_dtype": ("8.6", "10.3", "10.16", "11", "11.4"),
     "IExecutionContext.execute_async_v2": ("8.2", "8.6"),
-    "IExecutionContext.execute_async_v3": ("8.6", "10.3", "11"),
-    "IExecutionContext.set_tensor_address": ("8.6", "10.3", "11"),
+    "IExecutionContext.execute_async_v3": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "IExecutionContext.set_tensor_address": ("8.6", "10.3", "10.16", "11", "11.4"),
 }

@@ -1,11 +1,12 @@
-"""The one fake of TensorRT and pycuda, for the releases 8.2, 8.6, 10.3 and 11.
+"""The one fake of TensorRT and pycuda, for the releases 8.2, 8.6, 10.3, 10.16, 11 and 11.4.
 
 `write_modules(folder, "8.2")` makes a folder for PYTHONPATH with packages `tensorrt` and `pycuda`
 that have the attributes of that release which the board's code may use, and no others: a name that
 is absent there raises AttributeError, for reading and for setting. What is absent where: the pybind
-sources of NVIDIA/TensorRT, python/src at 8.2.1, 8.6.1, 10.3.0 and 11.0. An "engine" is a header and
-the ONNX file, rewritten to the precisions that the builder was given (fake_precision.py), which ONNX
-Runtime computes on the "device's" memory (the process's own).
+sources of NVIDIA/TensorRT, python/src at 8.2.1, 8.6.1, 10.3.0 and 11.0, and the bindings of 10.16.1
+and 11.4.0 (stubs/). An "engine" is a header and the ONNX file, rewritten to the precisions that the
+builder was given, or that the file is typed in (fake_precision.py), which ONNX Runtime computes on the
+"device's" memory (the process's own).
 """
 
 import ctypes

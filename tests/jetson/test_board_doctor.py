@@ -27,7 +27,7 @@ def test_packages_of_two_boards():
 def test_packages_of_this_computer():
     """The same by dpkg's own status file, read another way."""
     needs("dpkg-query", "dpkg")
-    found = doctor.packages_from_text(doctor.said_by(doctor._DPKG))
+    found = doctor.packages_from_text(doctor.output_of(doctor._DPKG))
     with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as file:
         blocks = file.read().split("\n\n")
     for name in ("dpkg", "bash", "libc-bin"):
@@ -39,9 +39,17 @@ def test_packages_of_this_computer():
 @pytest.mark.parametrize(
     ("release", "packages", "expected"),
     [
-        ("nv_tegra_release_nano.txt", "dpkg_nano_jp4.txt", "Board, L4T 32.7.6"),
-        ("nv_tegra_release_orin.txt", "dpkg_orin_jp6.txt", "Board, L4T 36.4.3, JetPack 6.2.1"),
-        (None, "dpkg_nano_jp4.txt", "Board, L4T 32.7.4"),
+        (
+            "nv_tegra_release_nano.txt",
+            "dpkg_nano_jp4.txt",
+            "Board, L4T 32.7.6; JetPack 4.6.6 brings TensorRT 8.2.1, CUDA 10.2, Python 3.6",
+        ),
+        (
+            "nv_tegra_release_orin.txt",
+            "dpkg_orin_jp6.txt",
+            "Board, L4T 36.4.3, JetPack 6.2.1; JetPack 6.2 brings TensorRT 10.3.0, CUDA 12.6, Python 3.10",
+        ),
+        (None, "dpkg_nano_jp4.txt", "Board, L4T 32.7.4; JetPack 4.6.4 brings TensorRT 8.2.1, CUDA 10.2, Python 3.6"),
         (None, None, "Board, not a Jetson"),
     ],
 )
@@ -51,7 +59,7 @@ def test_which_jetpack(release, packages, expected):
     assert doctor.jetpack_check(text, known, "Board").found == expected
     assert (
         doctor.jetpack_check("", {"nvidia-l4t-core": "36.4.3-2025", "nvidia-jetpack": "6.2+b77"}, "Board").found
-        == "Board, L4T 36.4.3, JetPack 6.2"
+        == "Board, L4T 36.4.3, JetPack 6.2; JetPack 6.2 brings TensorRT 10.3.0, CUDA 12.6, Python 3.10"
     )
 
 

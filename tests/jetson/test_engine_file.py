@@ -65,7 +65,7 @@ def test_an_engine_that_verify_refused_is_not_served(tmp_path, use, said, other)
     flip_a_bit(folder)
     found = status(board.root)
     assert (found["proven"], found["releases"][0]["verified"]) == (False, False)
-    assert "truncated or not ours" in found["problems"][0]
+    assert "truncated or another file" in found["problems"][0]
     use(other, nan=True)
     said(0, "build", "--bundle", folder)
     assert "NaN" in said(1, "verify", "--bundle", folder)
@@ -187,6 +187,6 @@ def test_back_goes_only_to_a_verified_engine(tmp_path, use, said):
         said(0, verb, "--bundle", board.path("releases", second))
     activate(board.root, second)
     flip_a_bit(folder)
-    with pytest.raises(EngineError, match="truncated or not ours"):
+    with pytest.raises(EngineError, match="truncated or another file"):
         rollback(board.root)
     assert status(board.root)["current"] == second

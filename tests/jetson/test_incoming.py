@@ -53,7 +53,7 @@ def not_enrolled(board, folder):
 
 REFUSED = [
     (unsigned, "is not signed"),
-    (tampered, "fits none of the keys"),
+    (tampered, "matches none of the keys"),
     (link, "golden/labels.json is a link or no plain file"),
     (linked_folder, "golden is a link or no plain file"),
     (second_name, "model.onnx is a link or no plain file"),
@@ -79,9 +79,9 @@ def test_another_boards_bundle_and_another_name_are_refused(board, tmp_path):
         refused(board, "holds the bundle " + release, verb, other)
         refused(board, "is not there; copy the bundle first", verb, "1" * 16)
         for name in ("../../etc", "A" * 16, "0" * 16 + "\n", "0" * 15):
-            refused(board, "is no id of a release", verb, name)
+            refused(board, "is not the id of a release", verb, name)
     stranger = board.send(private=new_key(tmp_path, "theirs")[0], serial=5)
-    refused(board, "fits none of the keys", accept, stranger)
+    refused(board, "matches none of the keys", accept, stranger)
 
 
 def test_an_older_bundle_needs_to_be_asked_for(board):

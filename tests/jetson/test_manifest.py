@@ -33,18 +33,20 @@ def test_equal_folders_give_equal_manifests(tmp_path, bundle):
         ({"version": 1}, "version 1, this code reads 2"),
         ({"model": "DROP"}, "keys missing ['model'], unknown []"),
         ({"extra": 1}, "unknown ['extra']"),
-        ({"classes": "red"}, "classes is 'red', which no bundle of ours has"),
+        ({"classes": "red"}, "classes is 'red', which edgedistill does not write"),
         ({"serial": True}, "serial is True"),
         ({"serial": 1.5}, "serial is 1.5"),
         ({"memory_budget_mib": "little"}, "memory_budget_mib is 'little'"),
+        ({"task": 1}, "task is 1"),
+        ({"task": "detection"}, "task 'detection'; this code runs classification"),
         ({"preprocess": {}}, "preprocess: expected the keys"),
-        ({"files": {"../secret": ENTRY}}, "'../secret' is no name of a file in a bundle"),
-        ({"files": {"/etc/passwd": ENTRY}}, "is no name of a file"),
-        ({"files": {"a//b": ENTRY}}, "is no name of a file"),
-        ({"files": {"a/./b": ENTRY}}, "is no name of a file"),
-        ({"files": {"a\\b": ENTRY}}, "is no name of a file"),
-        ({"files": {"a\n": ENTRY}}, "is no name of a file"),
-        ({"files": {"manifest.json.sig": ENTRY}}, "is no name of a file"),
+        ({"files": {"../secret": ENTRY}}, "'../secret' is not a file name that a bundle may have"),
+        ({"files": {"/etc/passwd": ENTRY}}, "is not a file name"),
+        ({"files": {"a//b": ENTRY}}, "is not a file name"),
+        ({"files": {"a/./b": ENTRY}}, "is not a file name"),
+        ({"files": {"a\\b": ENTRY}}, "is not a file name"),
+        ({"files": {"a\n": ENTRY}}, "is not a file name"),
+        ({"files": {"manifest.json.sig": ENTRY}}, "is not a file name"),
         ({"files": {"none.bin": ENTRY}}, "none.bin is missing"),
         ({"files": {"none.bin": "00"}}, "expected sha256 and bytes"),
         ({"files": {"none.bin": dict(ENTRY, bytes=-1)}}, "-1 bytes"),
@@ -65,6 +67,15 @@ def test_a_memory_budget_is_a_key_only_where_there_is_one(bundle):
         with open(os.path.join(bundle, "manifest.json"), encoding="utf-8") as file:
             assert json.load(file).get("memory_budget_mib", "no key") == (budget or "no key")
         assert read_manifest(bundle).memory_budget_mib == budget
+
+
+def test_a_manifest_without_a_task_is_of_a_classifier(bundle):
+    """So were all of before the key, whose agents know no other key."""
+    with open(os.path.join(bundle, "manifest.json"), encoding="utf-8") as file:
+        assert "task" not in json.load(file)
+    assert read_manifest(bundle).task == "classification"
+    edit(bundle, task="classification")
+    assert read_manifest(bundle).task == "classification"
 
 
 def test_every_byte_of_every_file_counts(bundle):

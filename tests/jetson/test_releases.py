@@ -246,7 +246,7 @@ def test_back_to_what_no_longer_fits_is_refused(served):
 
 
 def test_back_from_the_first_there_is_nothing(board, monkeypatch):
-    refused(board, "current is None, nothing to go back from", rollback)
+    refused(board, "current is None, so there is nothing to roll back from", rollback)
     release = board.send()
     accept(board.root, release)
     board.pretend_verified(release)
@@ -312,7 +312,7 @@ def test_a_tensorrt_engine_is_served_only_after_it_was_verified(tmp_path, monkey
     engine = next(n for n in os.listdir(os.path.join(folder, "work", "engine")) if n.endswith(".engine"))
     with open(os.path.join(folder, "work", "engine", engine), "ab") as file:
         file.write(b"x")
-    with pytest.raises(EngineError, match="truncated or not ours"):
+    with pytest.raises(EngineError, match="truncated or another file"):
         activate(board.root, release)
     assert current(board) == release
 

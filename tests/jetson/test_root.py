@@ -126,7 +126,7 @@ def test_one_bad_key_file_does_not_end_all_trust(board, tmp_path, kind):
     (line,) = status(board.root)["warnings"]
     assert "a-bad-one.pem: " in line
     stranger = board.send(private=new_key(tmp_path, "theirs")[0], serial=5)
-    with pytest.raises(SignatureError, match="fits none of the keys trusted here.*passed over: .*a-bad-one.pem: "):
+    with pytest.raises(SignatureError, match="matches none of the keys trusted here.*passed over: .*a-bad-one.pem: "):
         accept(board.root, stranger)
     half(board.path("trusted.d", "ours.pem"))
     with pytest.raises(SignatureError, match="no key is trusted on this board.*ours.pem: expected a P-256"):

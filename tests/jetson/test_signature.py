@@ -35,7 +35,7 @@ def test_a_byte_more_in_the_manifest_is_refused(board):
     bundle, root = board
     with open(os.path.join(bundle, "manifest.json"), "ab") as file:
         file.write(b"\n")
-    with pytest.raises(SignatureError, match="fits none of the keys"):
+    with pytest.raises(SignatureError, match="matches none of the keys"):
         signature.signed_manifest_bytes(bundle, root)
 
 
@@ -113,7 +113,7 @@ def test_of_a_wrong_signature_neither_exit_code_nor_words_alone_are_believed(boa
     program.write_text('#!/bin/sh\ncase "$1" in dgst) cat > /dev/null; %s;; *) exec %s "$@";; esac\n' % (script, real))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent) + ":" + os.environ["PATH"])
-    with pytest.raises(SignatureError, match="the signature fits none of the keys"):
+    with pytest.raises(SignatureError, match="the signature matches none of the keys"):
         signature.signed_manifest_bytes(bundle, root)
 
 

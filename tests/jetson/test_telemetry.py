@@ -261,9 +261,9 @@ def test_commands_that_are_missing_or_hang_say_nothing(tmp_path, monkeypatch):
     slow = tmp_path / "slow"
     slow.write_text("#!/bin/sh\nexec sleep 30\n")
     slow.chmod(0o755)
-    assert sampler.said_by([str(slow)], timeout_s=0.2) == ""
-    assert sampler.said_by(["no-such-program-here"]) == ""
-    assert re.match("x", sampler.said_by(["echo", "x"]))
+    assert sampler.output_of([str(slow)], timeout_s=0.2) == ""
+    assert sampler.output_of(["no-such-program-here"]) == ""
+    assert re.match("x", sampler.output_of(["echo", "x"]))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from suite_length import SEED, chance, rounds
 
 pytestmark = pytest.mark.slow
 
-MANIFEST = {**sample_manifest(), "memory_budget_mib": 500.0}  # which it may lack
+MANIFEST = {**sample_manifest(), "memory_budget_mib": 500.0, "task": "classification"}  # which it may lack
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -252,4 +252,4 @@ def test_a_csv_of_odd_paths(fork_client, odd_folder, tried):
     shutil.rmtree(folder / "runs")
     done = fork_client.run("data", "r.toml", "--set", "data.train=list.csv", cwd=folder)
     assert done.code == 1
-    assert "is no path" in done.last_line
+    assert "is not a path" in done.last_line

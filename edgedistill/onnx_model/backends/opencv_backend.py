@@ -46,16 +46,16 @@ class OpenCV(Backend):
 
         started = time.monotonic()
         child = watched([sys.executable, "-m", __name__, str(path)], limit_seconds, limit_mib)
-        found = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
+        result = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
         if child["stopped"] is None:
             try:
-                found |= json.loads(child["stdout"].splitlines()[-1])
+                result |= json.loads(child["stdout"].splitlines()[-1])
             except (IndexError, ValueError):
                 last = (child["stderr"].strip().splitlines() or ["nothing"])[-1]
-                found["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
+                result["verdict"] = f"crashed: exit code {child['returncode']}, it said: {last[:300]}"
         return {
             "compiler": self.title,
-            **printable_values(found),
+            **printable_values(result),
             "seconds": round(time.monotonic() - started, 3),
             "peak_mib": child["peak_mib"],
             "basis": _BASIS,
@@ -70,10 +70,10 @@ def main() -> None:
 
     try:
         cv2.dnn.readNetFromONNX(sys.argv[1])
-        found: dict[str, Any] = {"verdict": PARSES, "said": []}
+        result: dict[str, Any] = {"verdict": PARSES, "said": []}
     except cv2.error as error:
-        found = {"verdict": REFUSES, "said": [" ".join(str(error).split())[:300]]}
-    print(json.dumps({"version": cv2.__version__, **found}))
+        result = {"verdict": REFUSES, "said": [" ".join(str(error).split())[:300]]}
+    print(json.dumps({"version": cv2.__version__, **result}))
 
 
 if __name__ == "__main__":

@@ -82,9 +82,9 @@ def _unread(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in _imported(graph, target):
         for item in node.attribute:
             key = (node.op_type, item.name)
-            known = item.name in reads.get(node.op_type, frozenset()) or key in _NO_EFFECT
-            known = known or _taken(*key, target.needed_release.number) is not None  # then it is refused
-            if known or not _HAS_EFFECT.get(key, lambda node: True)(node) or _is_default(graph, node, item):
+            is_read = item.name in reads.get(node.op_type, frozenset()) or key in _NO_EFFECT
+            is_read = is_read or _taken(*key, target.needed_release.number) is not None  # then it is refused
+            if is_read or not _HAS_EFFECT.get(key, lambda node: True)(node) or _is_default(graph, node, item):
                 continue
             yield Finding(
                 "error",
@@ -179,8 +179,8 @@ def _outputs(graph: Graph, target: Target) -> Iterator[Finding]:
 def _imported(graph: Graph, target: Target) -> Iterator[onnx.NodeProto]:
     """Standard nodes with an importer that was read; others are a finding of another rule."""
     column_name = target.needed_release.operators
-    known = importers(column_name) - unread_importers(column_name)
-    return (node for node in graph.nodes if is_standard(node.domain) and node.op_type in known)
+    imported = importers(column_name) - unread_importers(column_name)
+    return (node for node in graph.nodes if is_standard(node.domain) and node.op_type in imported)
 
 
 def _is_default(graph: Graph, node: onnx.NodeProto, item: onnx.AttributeProto) -> bool:

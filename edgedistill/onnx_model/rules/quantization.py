@@ -33,7 +33,7 @@ def _hardware(graph: Graph, target: Target) -> Iterator[Finding]:
 def _form(graph: Graph, target: Target) -> Iterator[Finding]:
     for node in graph.of_type("QuantizeLinear", "DequantizeLinear"):
         fault = next(
-            (found for part in (_scale, _zero_point, _stored, _axis) if (found := part(graph, target, node))), None
+            (reason for part in (_scale, _zero_point, _stored, _axis) if (reason := part(graph, target, node))), None
         )
         if fault:
             yield Finding(
@@ -62,8 +62,8 @@ def _zero_point(graph: Graph, target: Target, node: onnx.NodeProto) -> str | Non
     if zero is None:
         return "its zero point is computed"
     if str(zero.dtype) not in _TYPES or (zero.dtype != np.int8 and not modern):
-        said = "computes INT8 in its place, silently" if modern else "refuses it"
-        return f"its zero point must be INT8, got {zero.dtype}: TensorRT {target.tensorrt} {said}"
+        effect = "computes INT8 in its place, silently" if modern else "refuses it"
+        return f"its zero point must be INT8, got {zero.dtype}: TensorRT {target.tensorrt} {effect}"
     if np.asarray(zero, np.float32).any():
         return f"its zero point must be 0, got {zero.ravel()[:3]}"
     if scale is None:  # the fault of `_scale`
@@ -138,7 +138,8 @@ def _strong_typing(graph: Graph, target: Target) -> Iterator[Finding]:
         "model",
         f"TensorRT {target.tensorrt} has no precision flags, no "
         f"calibrators and no calibration cache: {what} runs in FLOAT",
-        "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16",
+        "for INT8 give it a file with Q/DQ nodes, for FP16 one whose tensors are FLOAT16; a run whose recipe has "
+        "this release as target.tensorrt makes both",
     )
 
 

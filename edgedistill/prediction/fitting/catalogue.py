@@ -77,11 +77,11 @@ def count_network(name: str, sizes: tuple[int, ...], classes: int) -> dict[int, 
         return graph_from_model(model, torch.zeros(1, 3, image_px, image_px), f"{name} at {image_px} px")
 
     first = exported(sizes[0])
-    found = {sizes[0]: counted(first)}
+    features_by_px = {sizes[0]: counted(first)}
     for image_px in sizes[1:]:
         graph = resized(first, image_px)
-        found[image_px] = counted(graph if graph is not None else exported(image_px))
-    return found
+        features_by_px[image_px] = counted(graph if graph is not None else exported(image_px))
+    return features_by_px
 
 
 def wanted() -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -114,11 +114,11 @@ def main(words: list[str] | None = None) -> None:
     for name, (sizes, numbers) in wanted().items():
         for classes in numbers:
             try:
-                found = count_network(name, sizes, classes)
+                features_by_px = count_network(name, sizes, classes)
             except EdgeDistillError as error:
                 print(f"{name}: left out: {error}", file=sys.stderr)
                 continue
-            for image_px, features in found.items():
+            for image_px, features in features_by_px.items():
                 values = [round(getattr(features, field)) for field in NAMES]
                 table.writerow([name, image_px, classes, *values])
         print(f"{name} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 Robust least squares on the logarithm of the latency. Every constant has a prior, a log-normal
 around what a well-used GPU would give, because few rows are published and some constants are seen by few
 of them. All rows of one method (one author's way of measuring) share a factor that is fitted with a tight
-prior; a prediction for somebody else has factor 1.
+prior; a prediction for other users has factor 1.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class Fit:
     @property
     def stored(self) -> dict[str, Any]:
         """As `latency_ms` takes it."""
-        found = np.exp(self.values)
+        constants = np.exp(self.values)
         return {
-            "constants": dict(zip(TERMS, map(float, found[: len(TERMS)]), strict=True)),
-            "gains": dict(zip(GAINS, map(float, found[len(TERMS) : len(TERMS) + len(GAINS)]), strict=True)),
+            "constants": dict(zip(TERMS, map(float, constants[: len(TERMS)]), strict=True)),
+            "gains": dict(zip(GAINS, map(float, constants[len(TERMS) : len(TERMS) + len(GAINS)]), strict=True)),
         }
 
     def factor(self, method: str) -> float:

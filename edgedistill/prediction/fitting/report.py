@@ -131,13 +131,13 @@ def _print_against_left_out(fits: dict[str, Fit]) -> None:
             int(row["input_hw"].partition("x")[0] or 0) if row["input_hw"][0].isdigit() else 0,
         )
         target = boards().get(row["device"], "")
-        known = tuple(hardware()[target].peak_gmacs_per_s) if target else ()
-        asked = known if row["precision"] == "not stated" else (row["precision"].lower(),)
-        if place not in catalogue() or not set(asked) <= set(known):
+        precisions = tuple(hardware()[target].peak_gmacs_per_s) if target else ()
+        asked = precisions if row["precision"] == "not stated" else (row["precision"].lower(),)
+        if place not in catalogue() or not set(asked) <= set(precisions):
             continue
         counted = catalogue()[place]
-        said = (latency_ms(counted[max(counted)], target, p, fits[target].stored) for p in asked)
+        predicted = (latency_ms(counted[max(counted)], target, p, fits[target].stored) for p in asked)
         print(
             f"| {place[0]} | {place[1]} | {row['latency_ms']} | {' or '.join(map(str.upper, asked))} | "
-            f"{' or '.join(f'{value:.1f}' for value in said)} | {why} |"
+            f"{' or '.join(f'{value:.1f}' for value in predicted)} | {why} |"
         )

@@ -21,7 +21,7 @@ class Held:
     """A row, and what a fit without its group says of it.
 
     Attributes:
-        predicted_ms: for somebody whose way of measuring is unknown.
+        predicted_ms: for a user whose way of measuring is unknown.
     """
 
     row: Row
@@ -34,14 +34,14 @@ class Held:
 
 def held_out(rows: list[Row], target: str, group: str) -> list[Held]:
     """Each row predicted by a fit to the rows of all other groups, `network` or `family`."""
-    found = []
+    predictions = []
     for name in dict.fromkeys(getattr(row, group) for row in rows):
         without = fit([row for row in rows if getattr(row, group) != name], target)
         for row in rows:
             if getattr(row, group) == name:
                 predicted = latency_ms(features_of(row), target, row.precision, without.stored, row.in_python)
-                found.append(Held(row, predicted))
-    return found
+                predictions.append(Held(row, predicted))
+    return predictions
 
 
 def errors(log_errors: list[float]) -> dict[str, float]:

@@ -60,10 +60,10 @@ class _Split(nn.Module):
         self.last = conv((2 + len(blocks)) * hidden, c_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = list(self.first(x).chunk(2, 1))
+        stages = list(self.first(x).chunk(2, 1))
         for block in self.blocks:
-            kept.append(block(kept[-1]))
-        return self.last(torch.cat(kept, 1))
+            stages.append(block(stages[-1]))
+        return self.last(torch.cat(stages, 1))
 
 
 class _Sppf(nn.Module):
@@ -73,10 +73,10 @@ class _Sppf(nn.Module):
         self.pool = nn.MaxPool2d(5, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = [self.first(x)]
+        stages = [self.first(x)]
         for _ in range(3):
-            kept.append(self.pool(kept[-1]))
-        return self.last(torch.cat(kept, 1))
+            stages.append(self.pool(stages[-1]))
+        return self.last(torch.cat(stages, 1))
 
 
 class _Attention(nn.Module):

@@ -89,11 +89,11 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
             for side in sides:
                 side.end_round()
     watch.finish()
-    found = conditions(watch, clocks, mode)
+    measured_conditions = conditions(watch, clocks, mode)
     has_compute = all(side.rounds["compute_ms"] for side in sides)
     scopes = (("compute_ms",) if has_compute else ()) + ("host_ms", "end_to_end_ms")
     return dict(
-        found,
+        measured_conditions,
         version=VERSION,
         verb="bench",
         order=ORDER,
@@ -102,15 +102,15 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
         settle=SETTLE,
         smallest_difference=SMALLEST,
         smallest_difference_ms=SMALLEST_MS,
-        a=sides[0].said(scopes),
-        b=sides[1].said(scopes),
+        a=sides[0].summaries(scopes),
+        b=sides[1].summaries(scopes),
         ratio=dict(
             {"compute_ms": None},
             **{scope: ratio(sides[0].rounds[scope], sides[1].rounds[scope], len(scopes)) for scope in scopes},
         ),
         machine=telemetry.machine(),
         memory=telemetry.memory(),
-        warnings=warnings(found),
+        warnings=warnings(measured_conditions),
         samples_file=keep_samples(
             folder,
             "against_samples.json",
@@ -123,16 +123,16 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
 
 
 def drawn(rounds, lot):
-    """Who begins each round, 0 or 1, each equally often (of an odd number one more), in a drawn order."""
-    found = [number % 2 for number in range(rounds)]
+    """Which bundle begins each round, 0 or 1, each equally often (of an odd number one more), in random order."""
+    order = [number % 2 for number in range(rounds)]
     if rounds % 2:
-        found[-1] = lot.randrange(2)
-    lot.shuffle(found)
-    return found
+        order[-1] = lot.randrange(2)
+    lot.shuffle(order)
+    return order
 
 
 def ratio(first, second, questions=1):
-    """What one takes of the other's time.
+    """The ratio of the two times, with its interval.
 
     Args:
         first, second: [[ms of each call of the round]], round by round.
@@ -177,12 +177,12 @@ def ratio(first, second, questions=1):
 
 
 def _is_slower(one_ms, other_ms):
-    """By more than two sessions of one bundle may differ."""
+    """Whether the difference is larger than that between two sessions of one bundle."""
     return one_ms > other_ms * (1 + SMALLEST) and one_ms > other_ms + SMALLEST_MS
 
 
 def _tail(number, most):
-    """The chance that of `number` fair coins at most `most` show heads."""
+    """The probability that at most `most` of `number` fair coins show heads."""
     term, total = 0.5**number, 0.0
     for heads in range(most + 1):
         total, term = total + term, term * (number - heads) / (heads + 1.0)
@@ -190,10 +190,10 @@ def _tail(number, most):
 
 
 def _check_room(engine_mib):
-    """On a Jetson too little is no error but the kernel's OOM killer: ask before.
+    """Check the memory first: on a Jetson a lack of it is not an error but the kernel's OOM killer.
 
     Args:
-        engine_mib: of the second one; None: nobody knows.
+        engine_mib: of the second one; None: not known.
     """
     if engine_mib is None:
         return
@@ -230,11 +230,11 @@ class _Side(object):
                 self.rounds[name].append(samples)
         self._round = {name: [] for name in self.rounds}
 
-    def said(self, scopes):
+    def summaries(self, scopes):
         flat = {name: [ms for samples in rounds for ms in samples] for name, rounds in self.rounds.items()}
-        found = {name: summary_ms(flat[name]) if name in scopes else None for name in flat}
+        summaries = {name: summary_ms(flat[name]) if name in scopes else None for name in flat}
         return dict(
-            found,
+            summaries,
             model=self._manifest.model,
             backend=type(self._runner).__name__,
             provenance=self._runner.provenance,

@@ -1,4 +1,4 @@
-"""How long one image takes: warm-up outside, raw samples kept, nearest-rank percentiles.
+"""Latency of one image: warm-up excluded, raw samples kept, nearest-rank percentiles.
 
 The method is MLPerf Inference's SingleStream (inference_rules.adoc) in this: one image at a time,
 the next is given when the last has come back, latencies are percentiles of all of them, accuracy is
@@ -53,7 +53,7 @@ def measure_ms(call, warmup, runs, clock=time.perf_counter, also=None, starts=No
 
 
 def runs_for(percentile):
-    """Fewest runs of which one lies beyond the percentile: 100 for 99."""
+    """The smallest number of runs of which one lies beyond the percentile: 100 for 99."""
     return int(math.ceil(100.0 / (100 - percentile)))
 
 
@@ -66,12 +66,12 @@ def summary_ms(samples):
     if not samples:
         raise BenchError("no samples; expected --runs of at least 10")
     ordered = sorted(samples)
-    found = {"runs": len(ordered), "max_ms": ordered[-1], "mean_ms": sum(ordered) / len(ordered)}
+    summary = {"runs": len(ordered), "max_ms": ordered[-1], "mean_ms": sum(ordered) / len(ordered)}
     for percentile in PERCENTILES:
         rank = max(0, int(math.ceil(percentile * len(ordered) / 100.0)) - 1)
         enough = len(ordered) >= runs_for(percentile)
-        found["p%d_ms" % percentile] = ordered[rank] if enough else None
-    return found
+        summary["p%d_ms" % percentile] = ordered[rank] if enough else None
+    return summary
 
 
 def pipelined(fill, infer, buffers, images, seconds, clock=time.perf_counter):
@@ -136,7 +136,7 @@ def bench(
     baseline=None,
     root="/",
 ):
-    """Time the network alone and the whole way from an image file, one by one and pipelined.
+    """Time the network alone and the whole path from an image file, one by one and pipelined.
 
     Args:
         folder: the bundle; raw samples go into its `work` folder.
@@ -161,13 +161,13 @@ def bench(
     done, start, end = _in_a_stream(spec, runner, images, runs, clock, watch)
     watch.finish()
     scopes = {name: summary_ms(values) for name, values in samples.items()}
-    found = conditions(watch, clocks, mode)
+    measured_conditions = conditions(watch, clocks, mode)
     if "compute_ms" not in scopes:
-        found["absent"]["compute_ms"] = NO_COMPUTE
+        measured_conditions["absent"]["compute_ms"] = NO_COMPUTE
     few = ["p%d needs %d runs, got %d" % (p, runs_for(p), runs) for p in PERCENTILES if runs < runs_for(p)]
     loops = _loops(samples, starts) + [("pipelined", start, end)]
     report = dict(
-        found,
+        measured_conditions,
         version=benchreport.VERSION,
         verb="bench",
         model=manifest.model,
@@ -190,7 +190,7 @@ def bench(
         samples_file=keep_samples(folder, "bench_samples.json", _rounded(samples, starts, zero)),
         trace=trace.trace(watch.readings, zero, loops),
         trtexec=None,
-        warnings=warnings(found) + few,
+        warnings=warnings(measured_conditions) + few,
     )
     batch = Preparer(spec)(Turn(images, spec.sixteen_bit).read())
     report["layer_times"], reason = layer_times.layer_times(runner, batch)
@@ -248,15 +248,15 @@ def _loops(samples, starts):
 
 
 def _rounded(samples, starts, zero):
-    """What is kept: ms of each call, and when it began, in seconds of the bench; to 0.1 us and 0.1 ms."""
-    kept = {scope: [round(ms, 4) for ms in values] for scope, values in samples.items()}
+    """The raw samples that are stored: ms of each call, and its start in seconds of the bench; to 0.1 us and 0.1 ms."""
+    rounded = {scope: [round(ms, 4) for ms in values] for scope, values in samples.items()}
     for scope, begun in starts.items():
-        kept[scope + "_start_s"] = [round(start - zero, 4) for start in begun]
-    return kept
+        rounded[scope + "_start_s"] = [round(start - zero, 4) for start in begun]
+    return rounded
 
 
 class Turn(object):
-    """Image files in turn, for ever."""
+    """Image files in turn, without end."""
 
     def __init__(self, images, sixteen_bit):
         if not images:

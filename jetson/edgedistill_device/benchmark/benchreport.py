@@ -77,32 +77,32 @@ def report_from_line(line):
     return report
 
 
-def _are_layer_times(found):
-    rows = found["layers"]
+def _are_layer_times(times):
+    rows = times["layers"]
     return (
-        set(found) == {"layers", "sum_ms", "runs"}
+        set(times) == {"layers", "sum_ms", "runs"}
         and bool(rows)
         and all(
-            set(row) == {"name", "kind", "median_ms", "share"}
-            and isinstance(row["name"], str)
-            and isinstance(row["kind"], (str, type(None)))
-            for row in rows
+            set(layer) == {"name", "kind", "median_ms", "share"}
+            and isinstance(layer["name"], str)
+            and isinstance(layer["kind"], (str, type(None)))
+            for layer in rows
         )
-        and _are_numbers([row[key] for row in rows for key in ("median_ms", "share")])
-        and _are_numbers([found["sum_ms"], found["runs"]])
+        and _are_numbers([layer[key] for layer in rows for key in ("median_ms", "share")])
+        and _are_numbers([times["sum_ms"], times["runs"]])
     )
 
 
-def _is_trace(found):
-    columns = [found[name] for name in ("gpu_mhz", "cpu_mhz", "input_mw", "available_mib")]
-    columns = [kept for kept in columns + list(found["temperatures_c"].values()) if kept is not None]
+def _is_trace(trace):
+    columns = [trace[name] for name in ("gpu_mhz", "cpu_mhz", "input_mw", "available_mib")]
+    columns = [column for column in columns + list(trace["temperatures_c"].values()) if column is not None]
     return (
-        len(found) == 7
-        and _are_numbers(found["at_s"])
-        and all(len(kept) == len(found["at_s"]) for kept in columns)
-        and _are_numbers([value for kept in columns for value in kept if value is not None])
-        and all(isinstance(loop["scope"], str) and len(loop) == 3 for loop in found["loops"])
-        and _are_numbers([loop[end] for loop in found["loops"] for end in ("start_s", "end_s")])
+        len(trace) == 7
+        and _are_numbers(trace["at_s"])
+        and all(len(column) == len(trace["at_s"]) for column in columns)
+        and _are_numbers([value for column in columns for value in column if value is not None])
+        and all(isinstance(loop["scope"], str) and len(loop) == 3 for loop in trace["loops"])
+        and _are_numbers([loop[end] for loop in trace["loops"] for end in ("start_s", "end_s")])
     )
 
 

@@ -1,4 +1,4 @@
-"""Under which conditions a figure was taken: clocks, power mode, temperatures, throttling, power."""
+"""Conditions of a measurement: clocks, power mode, temperatures, throttling, power."""
 
 from edgedistill_device.board.sampler import FEWEST_POWER_SAMPLES
 from edgedistill_device.board.sysfs import NOTICES
@@ -8,7 +8,7 @@ HELD_BACK = 0.98  # of a locked clock; below that something held the GPU back
 
 
 def conditions(sampler, clocks, power_mode):
-    """What a finished Sampler and the clocks say.
+    """Conditions from a finished Sampler and the clocks.
 
     Args:
         sampler: Sampler, after `finish()`.
@@ -60,7 +60,7 @@ def energy(sampler, start, end, images):
         included) and `reason`; what cannot be said is None and reason says why.
     """
     rails, samples = sampler.mean_mw(start, end)
-    found = {
+    figures = {
         "mean_mw": {name: round(power, 1) for name, power in sorted(rails.items())},
         "samples": samples,
         "input_rail": None,
@@ -69,34 +69,34 @@ def energy(sampler, start, end, images):
         "reason": None,
     }
     if samples == 0 and not (sampler.has_rails or sampler.has_tegrastats):
-        found["reason"] = "no power rail under /sys and no tegrastats"
+        figures["reason"] = "no power rail under /sys and no tegrastats"
     elif samples < FEWEST_POWER_SAMPLES:
-        found["reason"] = "%d power samples, expected at least %d" % (samples, FEWEST_POWER_SAMPLES)
+        figures["reason"] = "%d power samples, expected at least %d" % (samples, FEWEST_POWER_SAMPLES)
     else:
-        found["input_rail"], found["input_mw"] = input_rail(rails), input_mw(rails)
-        found["energy_mj"] = found["input_mw"] * (end - start) / images
-    return found
+        figures["input_rail"], figures["input_mw"] = input_rail(rails), input_mw(rails)
+        figures["energy_mj"] = figures["input_mw"] * (end - start) / images
+    return figures
 
 
-def warnings(found):
+def warnings(conditions):
     """Lines for the top of a report, the worst first."""
-    notices = [name for name in found["throttle"]["cooling"] if name in NOTICES]
-    return _state_warnings(found) + [
+    notices = [name for name in conditions["throttle"]["cooling"] if name in NOTICES]
+    return _state_warnings(conditions) + [
         "%s: the module is hot to the touch, which slows nothing down yet; check the cooling" % (name,)
         for name in notices
     ]
 
 
-def _state_warnings(found):
-    state, throttle = found["state"], found["throttle"]
+def _state_warnings(conditions):
+    state, throttle = conditions["state"], conditions["throttle"]
     if state == "throttled":
         signs = ["%s +%d" % item for item in sorted(throttle["over_current_events"].items())]
         signs += [name for name in throttle["cooling"] if name not in NOTICES]
         if throttle["below_its_lock"]:
-            signs.append("GPU at %.0f of %.0f MHz" % (throttle["slowest_gpu_mhz"], found["clocks_mhz"]["gpu"][1]))
+            signs.append("GPU at %.0f of %.0f MHz" % (throttle["slowest_gpu_mhz"], conditions["clocks_mhz"]["gpu"][1]))
         return ["the board throttled (%s): check supply and cooling, then time it again" % ", ".join(signs)]
     if state == "unlocked":
-        board = found["clocks_mhz"]["gpu"] is not None
+        board = conditions["clocks_mhz"]["gpu"] is not None
         mend = ": run sudo jetson_clocks, then time it again" if board else ""
         return ["clocks were not locked" + mend]
     if state == "unknown":
@@ -105,19 +105,19 @@ def _state_warnings(found):
 
 
 def _absent(sampler, clocks, power_mode):
-    found = {}
+    reasons = {}
     if not sampler.before_c and not sampler.peak_c:
-        found["temperatures"] = "no thermal zone could be read"
+        reasons["temperatures"] = "no thermal zone could be read"
     if not clocks["cpu"]:
-        found["cpu_clocks"] = "no cpufreq under /sys"
+        reasons["cpu_clocks"] = "no cpufreq under /sys"
     if clocks["gpu"] is None:
-        found["gpu_clock"] = "no GPU under /sys/class/devfreq"
+        reasons["gpu_clock"] = "no GPU under /sys/class/devfreq"
     if power_mode[0] is None:
-        found["power_mode"] = "nvpmodel is missing or says nothing"
+        reasons["power_mode"] = "nvpmodel is missing or says nothing"
     if not sampler.events_after:
-        found["over_current_events"] = "no soctherm counters under /sys/class/hwmon (Orin has them)"
+        reasons["over_current_events"] = "no soctherm counters under /sys/class/hwmon (Orin has them)"
     if sampler.most_nvmap_mib is None:
-        found["nvmap"] = "no NvMapMemUsed in /proc/meminfo"
+        reasons["nvmap"] = "no NvMapMemUsed in /proc/meminfo"
     if sampler.trouble:
-        found["telemetry"] = "incomplete: %s" % (sampler.trouble,)
-    return found
+        reasons["telemetry"] = "incomplete: %s" % (sampler.trouble,)
+    return reasons

@@ -50,7 +50,7 @@ def is_jetson(root="/"):
 
 
 def hidden_identity(root="/"):
-    """What a container hides of the board it runs on, and how to show it; "" when the board is known.
+    """What a container hides of the board that it runs on, and how to make it visible; "" when the board is known.
 
     A container has no name of its board unless the device tree is mounted: /proc/device-tree leads to
     /sys/firmware, which Docker masks. The engine's sidecar holds the host's name.
@@ -70,13 +70,13 @@ def hidden_identity(root="/"):
 
 
 def closed_devices(root="/"):
-    """Device files of the GPU that are there and not for this user, each with its group's name."""
-    found = []
+    """Device files of the GPU that this user may not open, each with its group's name."""
+    closed = []
     for pattern in _GPU_DEVICES:
         for path in sorted(glob.glob(os.path.join(root, pattern))):
             if not os.access(path, os.R_OK | os.W_OK):
-                found.append("%s (group %s)" % (path, _group_of(path)))
-    return found
+                closed.append("%s (group %s)" % (path, _group_of(path)))
+    return closed
 
 
 def _any_there(root, names):
@@ -94,8 +94,8 @@ def _group_of(path):
 def memory_mib():
     """{"available", "swap_free"} of the system in MiB, shared by CPU and GPU on a Jetson."""
     with open("/proc/meminfo", encoding="ascii", errors="replace") as file:
-        found = kibibytes_from_text(file.read())
-    return {"available": found.get("MemAvailable", 0) // 1024, "swap_free": found.get("SwapFree", 0) // 1024}
+        kibibytes = kibibytes_from_text(file.read())
+    return {"available": kibibytes.get("MemAvailable", 0) // 1024, "swap_free": kibibytes.get("SwapFree", 0) // 1024}
 
 
 def check_disk(folder, model_bytes):
@@ -113,7 +113,7 @@ def check_disk(folder, model_bytes):
 
 
 def attempts(memory, workspace_mib=None, budget_mib=None):
-    """What to try, each after the one before ran out of memory.
+    """The attempts of a build, each after the one before ran out of memory.
 
     Half of what stays after the libraries becomes workspace, in powers of two; cuBLAS and cuDNN
     take part only where there is room, and never in a second attempt. Then W/2, W/4 and the smallest:
@@ -143,12 +143,16 @@ def attempts(memory, workspace_mib=None, budget_mib=None):
     planned = LARGEST_WORKSPACE_MIB
     while planned > max(room, SMALLEST_WORKSPACE_MIB):
         planned //= 2
-    found = [Attempt(workspace_mib or planned, external)]
-    for smaller in (found[0].workspace_mib // 2, found[0].workspace_mib // 4, SMALLEST_WORKSPACE_MIB):
+    plans = [Attempt(workspace_mib or planned, external)]
+    for smaller in (
+        plans[0].workspace_mib // 2,
+        plans[0].workspace_mib // 4,
+        SMALLEST_WORKSPACE_MIB,
+    ):
         attempt = Attempt(max(SMALLEST_WORKSPACE_MIB, smaller), False)
-        if attempt != found[-1] and attempt.workspace_mib <= found[-1].workspace_mib:
-            found.append(attempt)
-    return found
+        if attempt != plans[-1] and attempt.workspace_mib <= plans[-1].workspace_mib:
+            plans.append(attempt)
+    return plans
 
 
 def with_more(failed, ran_out, memory, budget_mib=None):
@@ -177,7 +181,7 @@ def with_more(failed, ran_out, memory, budget_mib=None):
 
 
 def memory_warnings(memory):
-    """Lines on what may end a build early, with the mend."""
+    """Lines on what may end a build early, with the remedy."""
     if memory["available"] + memory["swap_free"] >= SHORT_SWAP_MIB:
         return []
     return [

@@ -1,4 +1,4 @@
-"""Power mode, clocks and supply of a board: what slows it down without saying so, and the mend.
+"""Power mode, clocks and supply of a board: what slows it down silently, and the remedy.
 
 `doctor` shows these checks, `build` records those that failed. Nothing is set here: that needs root.
 """
@@ -24,17 +24,17 @@ _NANO_JACK = (
 
 
 def checks(root="/", board=""):
-    """Of a board; on another computer their `found` says that there is nothing to read."""
+    """Checks of a board; on another computer `found` says that there is nothing to read."""
     return [mode_check(root), clocks_check(root), supply_check(root, board)]
 
 
 def warnings(root="/", board=""):
-    """Lines on what will slow the board down, with the mend."""
+    """Lines on what will slow the board down, with the remedy."""
     return ["%s: %s; %s" % (c.name, c.found, c.advice) for c in checks(root, board) if not c.ok]
 
 
 class SupplyWatch(object):
-    """The supply while something heavy runs, which is when a weak one shows: `look()` now and then."""
+    """Watch the power supply during heavy work, when a weak one fails: call `look()` now and then."""
 
     def __init__(self, root="/", board=""):
         self._root, self._board = root, board
@@ -58,8 +58,8 @@ class SupplyWatch(object):
 
 def modes_from_text(text):
     """{number: name} of /etc/nvpmodel.conf (`< POWER_MODEL ID=0 NAME=MAXN >`); comments are left out."""
-    found = re.findall(r"^\s*<\s*POWER_MODEL\s+ID=(\d{1,15})\s+NAME=(\S+)\s*>", text, re.MULTILINE)
-    return {int(number): name for number, name in found}
+    modes = re.findall(r"^\s*<\s*POWER_MODEL\s+ID=(\d{1,15})\s+NAME=(\S+)\s*>", text, re.MULTILINE)
+    return {int(number): name for number, name in modes}
 
 
 def mode_number_from_text(text):
@@ -69,9 +69,9 @@ def mode_number_from_text(text):
 
 
 def fastest_mode(modes):
-    """The number of the mode that caps least: MAXN where there is one, else that of the most watts.
+    """The number of the least limited mode: MAXN where there is one, else the one with the most watts.
 
-    Numbers do not say it: mode 0 is MAXN on a Nano and 15W on an Orin Nano, where 2 is MAXN_SUPER.
+    The numbers do not order the modes: mode 0 is MAXN on a Nano and 15W on an Orin Nano, where 2 is MAXN_SUPER.
     """
 
     def rank(number):
@@ -97,12 +97,12 @@ def power_mode(root="/"):
         number = mode_number_from_text(status)
         name = name or modes.get(number)
     if number is None:
-        number = next((n for n, known in modes.items() if known == name), None)
+        number = next((n for n, mode_name in modes.items() if mode_name == name), None)
     return name, number
 
 
 def timing_conditions(root="/"):
-    """Under what a kernel is timed now, in words for a file's name: `MAXN-gpu922-locked`, `5W-gpu640-free`.
+    """Conditions under which kernels are timed now, for a file's name: `MAXN-gpu922-locked`, `5W-gpu640-free`.
 
     The memory clock is not among them: it takes root to read.
     """
@@ -121,14 +121,14 @@ def mode_check(root="/"):
     if number is None and name is None:
         return Check("power mode", True, False, "no nvpmodel here", "")
     best = fastest_mode(modes)
-    found = "%s (%s)" % (name or "unnamed", "?" if number is None else number)
+    summary = "%s (%s)" % (name or "unnamed", "?" if number is None else number)
     if best is None or number in (None, best):
-        return Check("power mode", True, False, found, "")
+        return Check("power mode", True, False, summary, "")
     return Check(
         "power mode",
         False,
         False,
-        found,
+        summary,
         "%s (%d) is faster: sudo nvpmodel -m %d" % (modes[best], best, best),
     )
 
@@ -139,32 +139,32 @@ def clocks_check(root="/"):
     if clocks["gpu"] is None:
         return Check("clocks", True, False, "no GPU clock under /sys", "")
     low, high, now = clocks["gpu"]
-    found = "GPU %.0f to %.0f MHz, now %.0f; %d cores online" % (low, high, now, len(clocks["cpu"]))
+    summary = "GPU %.0f to %.0f MHz, now %.0f; %d cores online" % (low, high, now, len(clocks["cpu"]))
     if telemetry.locked(clocks) is not False:
-        return Check("clocks", True, False, found + ", locked", "")
+        return Check("clocks", True, False, summary + ", locked", "")
     return Check(
         "clocks",
         False,
         False,
-        found,
+        summary,
         "not locked: timings vary, those that a build chooses kernels by too: sudo jetson_clocks",
     )
 
 
 def supply_check(root="/", board=""):
-    """What the board itself sees of its supply: voltage, counters, clocks held back at this moment."""
+    """What the board's sensors show of its supply: voltage, counters, clocks held back at this moment."""
     millivolt, events = sysfs.input_millivolt(root), sysfs.over_current_events(root)
     cooling = sysfs.cooling_active(root)
-    said = ["%.2f V in" % (millivolt / 1e3)] if millivolt else []
-    said += ["%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n]
+    readings = ["%.2f V in" % (millivolt / 1e3)] if millivolt else []
+    readings += ["%s %d since boot" % (EVENTS.get(name, name), n) for name, n in sorted(events.items()) if n]
     held = [name for name in cooling if name not in sysfs.NOTICES]
-    said += ["held back by " + ", ".join(held)] if held else []
-    said += [name for name in cooling if name in sysfs.NOTICES]
-    if not said and not events:
+    readings += ["held back by " + ", ".join(held)] if held else []
+    readings += [name for name in cooling if name in sysfs.NOTICES]
+    if not readings and not events:
         return Check("power supply", True, False, "the board shows nothing of it", "")
-    found = ", ".join(said) or "no under-voltage or over-current since boot"
+    summary = ", ".join(readings) or "no under-voltage or over-current since boot"
     advice = supply_advice(millivolt, events, cooling, board)
-    return Check("power supply", not advice, False, found, advice)
+    return Check("power supply", not advice, False, summary, advice)
 
 
 def supply_advice(millivolt, events, cooling, board):

@@ -1,4 +1,4 @@
-"""What the board tells while something is measured; nothing here ever fails the measurement."""
+"""Read the board's sensors during a measurement; an error here never fails the measurement."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ class Sampler(object):
         for rails in inside:
             for name, power in rails.items():
                 values.setdefault(name, []).append(power)
-        means = {name: sum(known) / len(known) for name, known in values.items()}
+        means = {name: sum(powers) / len(powers) for name, powers in values.items()}
         return means, len(inside)
 
     def _run(self):
@@ -91,7 +91,7 @@ class Sampler(object):
             self._stop.wait(self._period_s)
 
     def tick(self):
-        """Read everything once; False when that failed, `trouble` says why."""
+        """Read everything once; False when that failed, with the reason in `trouble`."""
         try:
             self._read()
         except Exception as error:  # whatever a driver answers, the measurement goes on
@@ -149,20 +149,20 @@ class Sampler(object):
     def _follow(self, lines):
         with lines:
             for line in lines:
-                found = telemetry.tegrastats_from_line(line)
-                if found:
-                    now, zones, rails = self._clock(), found["temperatures_c"], found["power_mw"]
+                readings = telemetry.tegrastats_from_line(line)
+                if readings:
+                    now, zones, rails = self._clock(), readings["temperatures_c"], readings["power_mw"]
                     self._warmer(zones)
                     if rails:
                         self.power.append((now, rails))
-                    if found["gpu_mhz"]:
-                        self.gpu_mhz.append(float(found["gpu_mhz"]))
+                    if readings["gpu_mhz"]:
+                        self.gpu_mhz.append(float(readings["gpu_mhz"]))
                     self.readings.append(
                         Reading(
                             now,
                             zones,
-                            found["gpu_mhz"],
-                            max(found["cpu_mhz"] or [0]) or None,
+                            readings["gpu_mhz"],
+                            max(readings["cpu_mhz"] or [0]) or None,
                             telemetry.input_mw(rails),
                             None,
                         )
@@ -171,21 +171,21 @@ class Sampler(object):
 
 def power_mode():
     """(name, number) of nvpmodel, or (None, None)."""
-    return telemetry.power_mode_from_text(said_by(["nvpmodel", "-q"]))
+    return telemetry.power_mode_from_text(output_of(["nvpmodel", "-q"]))
 
 
 def clocks(root="/"):
     """Clocks from /sys; from `jetson_clocks --show` where that has none and this is root."""
-    found = sysfs.clocks_mhz(root)
-    if found["gpu"] is None and root == "/" and os.geteuid() == 0:
-        shown = telemetry.clocks_from_text(said_by(["jetson_clocks", "--show"]))
+    ranges = sysfs.clocks_mhz(root)
+    if ranges["gpu"] is None and root == "/" and os.geteuid() == 0:
+        shown = telemetry.clocks_from_text(output_of(["jetson_clocks", "--show"]))
         if shown["gpu"]:
             return shown
-    return found
+    return ranges
 
 
-def said_by(command, timeout_s=10):
-    """What a command prints; empty when it is missing, fails or takes too long."""
+def output_of(command, timeout_s=10):
+    """The output of a command; empty when it is missing, fails or takes too long."""
     if shutil.which(command[0]) is None:
         return ""
     try:

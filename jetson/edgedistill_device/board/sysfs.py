@@ -21,13 +21,13 @@ NOTICES = ("hot-surface-alert",)
 
 def rails_mw(root="/"):
     """{rail: mW} now, of every labelled INA3221 channel in either layout, and of chips that give power."""
-    found = {}
+    milliwatts = {}
     for path in _glob(root, "sys/bus/i2c/drivers/ina3221x/*/iio[:_]device*/in_power*_input"):
         number = re.search(r"in_power(\d+)_input$", path).group(1)
         name = text_of(os.path.join(os.path.dirname(path), "rail_name_" + number)).strip()
         power = _number(path)
         if name and is_connected(name) and power is not None:
-            found[name] = power
+            milliwatts[name] = power
     # Three channels; what Linux numbers on from 4 are sums and shunts of the same.
     for path in _glob(root, "sys/class/hwmon/hwmon*/curr[123]_input"):
         folder, number = os.path.split(path)[0], re.search(r"curr(\d+)_input$", path).group(1)
@@ -37,12 +37,12 @@ def rails_mw(root="/"):
         millivolt = _number(os.path.join(folder, "in%s_input" % number))
         milliampere = _number(path)
         if name and is_connected(name) and millivolt is not None and milliampere is not None:
-            found[name] = millivolt * milliampere / 1e3
+            milliwatts[name] = millivolt * milliampere / 1e3
     for path in _glob(root, "sys/class/hwmon/hwmon*/power1_input"):
         name, microwatt = _one_rail(os.path.dirname(path)), _number(path)
         if name and is_connected(name) and microwatt is not None:
-            found[name] = microwatt / 1e3
-    return found
+            milliwatts[name] = microwatt / 1e3
+    return milliwatts
 
 
 def _one_rail(folder):
@@ -90,12 +90,12 @@ def cooling_active(root="/"):
 
 def over_current_events(root="/"):
     """{"oc1": count since boot, ...}: under-voltage and over-current throttling of Orin boards."""
-    found = {}
+    counts = {}
     for path in _glob(root, "sys/class/hwmon/hwmon*/oc*_event_cnt"):
         count = _number(path)
         if count is not None:
-            found[os.path.basename(path).split("_")[0]] = int(count)
-    return found
+            counts[os.path.basename(path).split("_")[0]] = int(count)
+    return counts
 
 
 def clocks_mhz(root="/"):
@@ -123,9 +123,9 @@ def cpu_mhz(root="/"):
     folders = _glob(root, "sys/devices/system/cpu/cpu[0-9]*/cpufreq")
     # Cores of one cluster link to one folder; some drivers wake a core to read its clock.
     once = {os.path.realpath(folder) for folder in folders}
-    known = [_number(os.path.join(folder, "scaling_cur_freq")) for folder in sorted(once)]
-    known = [kilohertz for kilohertz in known if kilohertz is not None]
-    return max(known) / 1e3 if known else None
+    frequencies_khz = [_number(os.path.join(folder, "scaling_cur_freq")) for folder in sorted(once)]
+    frequencies_khz = [kilohertz for kilohertz in frequencies_khz if kilohertz is not None]
+    return max(frequencies_khz) / 1e3 if frequencies_khz else None
 
 
 def _glob(root, pattern):

@@ -20,12 +20,12 @@ _COLDEST_C = -40.0  # a switched-off sensor reads -256
 
 def kibibytes_from_text(text):
     """{name: KiB} of /proc/meminfo or /proc/self/status; lines of other shapes are left out."""
-    found = {}
+    kibibytes = {}
     for line in text.splitlines():
         match = re.match(r"^(\w+):\s+(\d{1,15}) kB$", line)
         if match:
-            found[match.group(1)] = int(match.group(2))
-    return found
+            kibibytes[match.group(1)] = int(match.group(2))
+    return kibibytes
 
 
 def cpu_model_from_text(text):
@@ -73,39 +73,39 @@ def tegrastats_from_line(line):
 
 def _cores(line):
     """[(percent, MHz or None)] of the cores online: `[1%@345,off]`, or `[1%,off]@345` before JetPack 4."""
-    found = re.search(r"\bCPU \[([^\]]*)\](?:@%s)?" % _NUMBER, line, re.IGNORECASE)
-    if not found:
+    cpu = re.search(r"\bCPU \[([^\]]*)\](?:@%s)?" % _NUMBER, line, re.IGNORECASE)
+    if not cpu:
         return []
-    cores = [re.match(r"%s%%(?:@%s)?$" % (_NUMBER, _NUMBER), core.strip()) for core in found.group(1).split(",")]
-    clocks = [core and (core.group(2) or found.group(2)) for core in cores]
+    cores = [re.match(r"%s%%(?:@%s)?$" % (_NUMBER, _NUMBER), core.strip()) for core in cpu.group(1).split(",")]
+    clocks = [core and (core.group(2) or cpu.group(2)) for core in cores]
     return [(int(core.group(1)), int(clock) if clock else None) for core, clock in zip(cores, clocks) if core]
 
 
 def _load(line, name):
     """(percent, MHz) of an engine: `X%`, `@Y`, `X%@Y`, `@[Y,Y]` or `X%@[Y,Y]`; None for what is not there."""
-    found = re.search(
+    load = re.search(
         r"(?<!\S)%s(?:_FREQ)?\s+(?:%s\s?%%)?(?:@(?:%s(?!\S)|\[([^\]]*)\]))?" % (name, _NUMBER, _NUMBER), line
     )
-    if not found:
+    if not load:
         return None, None
-    percent, one, several = found.groups()
+    percent, one, several = load.groups()
     clocks = [word.strip() for word in (one or several or "").split(",")]
-    known = [int(word) for word in clocks if re.match(_NUMBER + "$", word)]
-    if not known or len(known) + clocks.count("off") != len(clocks):
+    clocks_mhz = [int(word) for word in clocks if re.match(_NUMBER + "$", word)]
+    if not clocks_mhz or len(clocks_mhz) + clocks.count("off") != len(clocks):
         mhz = None
     else:
-        mhz = min([clock for clock in known if clock] or [0])  # a cluster that is off says 0
+        mhz = min([clock for clock in clocks_mhz if clock] or [0])  # a cluster that is off says 0
     return None if percent is None else int(percent), mhz
 
 
 def temperatures_c(zones):
     """{zone in lower case: degrees} of (name, degrees as text); constants and dead sensors out."""
-    found = {}
+    degrees_by_zone = {}
     for name, degrees in zones:
         short = name.lower().replace("-thermal", "").replace("-therm", "")
         if not short.startswith(_NOT_SENSORS) and float(degrees) > _COLDEST_C:
-            found[short] = float(degrees)
-    return found
+            degrees_by_zone[short] = float(degrees)
+    return degrees_by_zone
 
 
 def is_connected(rail):
@@ -147,7 +147,7 @@ def clocks_from_text(text):
         "emc": the same, and "emc_locked": bool or None}, in MHz.
     """
     triple = r"MinFreq=(\d{1,15}) MaxFreq=(\d{1,15}) CurrentFreq=(\d{1,15})"
-    found = {"cpu": [], "gpu": None, "emc": None, "emc_locked": None}
+    clocks = {"cpu": [], "gpu": None, "emc": None, "emc_locked": None}
     for line in text.splitlines():
         match = re.search(triple, line)
         name = re.match(r"\s*(cpu\d|EMC|GPU|gpu)", line)  # Thor: gpu-gpc-0
@@ -156,13 +156,13 @@ def clocks_from_text(text):
         name, values = name.group(1), [int(value) for value in match.groups()]
         if name.startswith("cpu"):
             if "Online=0" not in line:
-                found["cpu"].append(tuple(value / 1e3 for value in values))  # kHz
-        elif found[name.lower()] is None:
-            found[name.lower()] = tuple(value / 1e6 for value in values)  # Hz
+                clocks["cpu"].append(tuple(value / 1e3 for value in values))  # kHz
+        elif clocks[name.lower()] is None:
+            clocks[name.lower()] = tuple(value / 1e6 for value in values)  # Hz
             override = re.search(r"FreqOverride=(\d)", line)
             if override:
-                found["emc_locked"] = override.group(1) == "1"
-    return found
+                clocks["emc_locked"] = override.group(1) == "1"
+    return clocks
 
 
 def locked(clocks):
@@ -171,8 +171,8 @@ def locked(clocks):
     False when one has not; None when none has but the GPU or the cores could not be read. The
     memory clock is left out: its readings differ by release.
     """
-    known = list(clocks["cpu"]) + ([clocks["gpu"]] if clocks["gpu"] else [])
-    if any(low != high for low, high, _ in known):
+    ranges = list(clocks["cpu"]) + ([clocks["gpu"]] if clocks["gpu"] else [])
+    if any(low != high for low, high, _ in ranges):
         return False
     return True if clocks["cpu"] and clocks["gpu"] else None
 

@@ -20,21 +20,21 @@ def trace(readings, zero, loops):
     """
     rows = sorted(readings, key=lambda reading: reading.at)  # two threads may write
     rows = rows[:: int(math.ceil(len(rows) / float(MOST))) or 1]
-    zones = sorted({zone for row in rows for zone in row.zones_c})
+    zones = sorted({zone for sample in rows for zone in sample.zones_c})
     return {
         "loops": [
             {"scope": scope, "start_s": round(start - zero, 3), "end_s": round(end - zero, 3)}
             for scope, start, end in loops
         ],
-        "at_s": [round(row.at - zero, 3) for row in rows],
-        "temperatures_c": {zone: _column(row.zones_c.get(zone) for row in rows) for zone in zones},
-        "gpu_mhz": _column(row.gpu_mhz for row in rows),
-        "cpu_mhz": _column(row.cpu_mhz for row in rows),
-        "input_mw": _column(row.input_mw for row in rows),
-        "available_mib": _column(row.available_mib for row in rows),
+        "at_s": [round(sample.at - zero, 3) for sample in rows],
+        "temperatures_c": {zone: _column(sample.zones_c.get(zone) for sample in rows) for zone in zones},
+        "gpu_mhz": _column(sample.gpu_mhz for sample in rows),
+        "cpu_mhz": _column(sample.cpu_mhz for sample in rows),
+        "input_mw": _column(sample.input_mw for sample in rows),
+        "available_mib": _column(sample.available_mib for sample in rows),
     }
 
 
 def _column(values):
-    kept = [None if value is None else round(value, 1) for value in values]
-    return None if all(value is None for value in kept) else kept
+    rounded = [None if value is None else round(value, 1) for value in values]
+    return None if all(value is None for value in rounded) else rounded

@@ -136,14 +136,14 @@ class CudartDevice(object):
 
     def facts(self):
         """{"sm": 53, "cuda": "10.2", "by": "ctypes"}"""
-        found, version = [], ctypes.c_int()
+        capability, version = [], ctypes.c_int()
         for attribute in _COMPUTE_CAPABILITY:
             value = ctypes.c_int()
             self._call("cudaDeviceGetAttribute", ctypes.byref(value), attribute, 0)
-            found.append(value.value)
+            capability.append(value.value)
         self._call("cudaRuntimeGetVersion", ctypes.byref(version))
         cuda = "%d.%d" % (version.value // 1000, version.value % 1000 // 10)
-        return {"sm": 10 * found[0] + found[1], "cuda": cuda, "by": self.by}
+        return {"sm": 10 * capability[0] + capability[1], "cuda": cuda, "by": self.by}
 
     def open(self):
         handle = ctypes.c_void_p()
@@ -185,9 +185,9 @@ class CudartDevice(object):
         self._call("cudaEventRecord", event, self._stream)
 
     def elapsed_ms(self, start, end):
-        found = ctypes.c_float()
-        self._call("cudaEventElapsedTime", ctypes.byref(found), start, end)
-        return found.value
+        milliseconds = ctypes.c_float()
+        self._call("cudaEventElapsedTime", ctypes.byref(milliseconds), start, end)
+        return milliseconds.value
 
     def close(self):
         if self.stream is None:
@@ -216,9 +216,9 @@ class CudartDevice(object):
     def _call(self, name, *words):
         code = getattr(self._library, name)(*words)
         if code:
-            said = self._library.cudaGetErrorString(code).decode("ascii", "replace")
+            message = self._library.cudaGetErrorString(code).decode("ascii", "replace")
             kind = DeviceMemoryError if code == _NO_MEMORY else BackendError
-            raise kind("%s: CUDA error %d, %s" % (name, code, said))
+            raise kind("%s: CUDA error %d, %s" % (name, code, message))
 
 
 def _cudart():

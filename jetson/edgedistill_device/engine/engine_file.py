@@ -130,12 +130,12 @@ def read_verified_engine(bundle, manifest):
         VerifyError: none has passed, or it is just being verified.
         EngineError: missing, altered or truncated, or built from another ONNX file.
     """
-    found = _passed(bundle, _BUILDER)
-    if found is None:
+    verified = _passed(bundle, _BUILDER)
+    if verified is None:
         raise backend_named(_BUILDER).not_passed(bundle)
-    record = found.get(_SIDECAR) or read_record(bundle)
+    record = verified.get(_SIDECAR) or read_record(bundle)
     _checked(record, verified_path(bundle, _BUILDER))
-    if record["engine_sha256"] != found["engine_sha256"]:
+    if record["engine_sha256"] != verified["engine_sha256"]:
         raise backend_named(_BUILDER).not_passed(bundle)
     return _with_bytes(bundle, manifest, record)
 
@@ -150,11 +150,11 @@ def _with_bytes(bundle, manifest, record):
             content = file.read()
     except (IOError, OSError):
         raise EngineError("the engine %s is missing; %s" % (name, _AGAIN))
-    found = hashlib.sha256(content).hexdigest()
-    if found != record["engine_sha256"]:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != record["engine_sha256"]:
         raise EngineError(
-            "the engine has sha256 %s..., its sidecar says %.12s...: truncated or not ours; %s"
-            % (found[:12], record["engine_sha256"], _AGAIN)
+            "the engine has sha256 %s..., its sidecar says %.12s...: truncated or another file; %s"
+            % (digest[:12], record["engine_sha256"], _AGAIN)
         )
     onnx = manifest.files.get(record["onnx"]) if isinstance(record["onnx"], str) else None
     if onnx is None or onnx.sha256 != record["onnx_sha256"]:
@@ -213,13 +213,13 @@ def verifying(bundle):
         yield
 
 
-def write_verified(bundle, backend, engine_sha256, found):
+def write_verified(bundle, backend, engine_sha256, result):
     """Keep what `verify` found, for this engine and this manifest only; it is in force from now on.
 
     Raises:
         VerifyError: meanwhile another engine was built.
     """
-    values = dict(found, engine_sha256=engine_sha256)
+    values = dict(result, engine_sha256=engine_sha256)
     values[_MANIFEST] = sha256_of(os.path.join(str(bundle), NAME))
     if backend_named(backend).builds:
         values[_SIDECAR] = read_record(bundle)
@@ -240,10 +240,10 @@ def require_verified(bundle, backend=DEFAULT, engine_sha256=None):
     """
     if engine_sha256 is None:
         engine_sha256 = backend_named(backend).sha256_to_verify(bundle)
-    found = _passed(bundle, backend, engine_sha256)
-    if found is None:
+    verified = _passed(bundle, backend, engine_sha256)
+    if verified is None:
         raise backend_named(backend).not_passed(bundle)
-    return {key: value for key, value in found.items() if key not in (_MANIFEST, _SIDECAR)}
+    return {key: value for key, value in verified.items() if key not in (_MANIFEST, _SIDECAR)}
 
 
 def _passed(bundle, backend, engine_sha256=None):
@@ -252,29 +252,29 @@ def _passed(bundle, backend, engine_sha256=None):
     Raises:
         VerifyError: `verify`, which takes the pass away for a while, is at work.
     """
-    found = _read_pass(bundle, backend)
-    if found is None or engine_sha256 not in (None, found["engine_sha256"]):
+    verified = _read_pass(bundle, backend)
+    if verified is None or engine_sha256 not in (None, verified["engine_sha256"]):
         with contextlib.ExitStack() as stack:
             with contextlib.suppress(IOError, OSError):  # without the file none was ever at work
                 path = os.path.join(engine_folder(bundle), VERIFYING)
                 stack.enter_context(held(path, _busy(), shared=True))
-            found = _read_pass(bundle, backend)
-    if found is None or engine_sha256 not in (None, found["engine_sha256"]):
+            verified = _read_pass(bundle, backend)
+    if verified is None or engine_sha256 not in (None, verified["engine_sha256"]):
         return None
-    return found
+    return verified
 
 
 def _read_pass(bundle, backend):
     """What lies there if it is of this bundle's manifest, else None."""
     try:
         with open(verified_path(bundle, backend), encoding="utf-8") as file:
-            found = json.load(file)
+            stored = json.load(file)
         manifest = sha256_of(os.path.join(str(bundle), NAME))
     except (IOError, OSError, ValueError, RecursionError):
         return None
-    if not isinstance(found, dict) or not isinstance(found.get("engine_sha256"), str):
+    if not isinstance(stored, dict) or not isinstance(stored.get("engine_sha256"), str):
         return None
-    return found if found.get(_MANIFEST, manifest) == manifest else None
+    return stored if stored.get(_MANIFEST, manifest) == manifest else None
 
 
 def _busy():

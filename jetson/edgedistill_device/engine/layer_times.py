@@ -25,8 +25,8 @@ def layer_times(runner, batch, runs=RUNS):
     try:
         rows = runner.profile(batch, runs + 1)[1:]  # the first warms up
     except Exception as error:  # whatever a profiler does, the benchmark is done and stands
-        said = " ".join(str(error).split())[:MOST_LETTERS]
-        return None, "profiling failed: %s: %s" % (type(error).__name__, said)
+        reason = " ".join(str(error).split())[:MOST_LETTERS]
+        return None, "profiling failed: %s: %s" % (type(error).__name__, reason)
     if not rows or not rows[0]:
         return None, "the profiler named no layer"
     if any([row[:2] for row in run] != [row[:2] for row in rows[0]] for run in rows):
@@ -62,15 +62,15 @@ def rows_from_events(events):
         events: its JSON, of 1.10 or newer: a node's `_kernel_time` in us, and at the end of each run
             `model_run`.
     """
-    found, run, suffix = [], [], "_kernel_time"
+    runs, run, suffix = [], [], "_kernel_time"
     for event in events:
         if event["cat"] == "Node" and event["name"].endswith(suffix):
             kind = event.get("args", {}).get("op_name")
             run.append((event["name"][: -len(suffix)], kind, event["dur"] / 1e3))
         elif event["name"] == "model_run":
-            found.append(run)
+            runs.append(run)
             run = []
-    return found
+    return runs
 
 
 def _median(values):

@@ -99,12 +99,12 @@ def answered(choice, counts):
     """The choice, corrected by what the engine's layers are when they are known."""
     if not counts or choice.executed == "fp32" or counts.get(choice.executed) or _unclear(counts):
         return choice
-    found = "fp16" if counts.get("fp16") else "fp32"
+    executed = "fp16" if counts.get("fp16") else "fp32"
     why = "the builder chose no %s layer (layers: %s)" % (
         choice.executed.upper(),
         ", ".join("%d %s" % (counts[k], k) for k in sorted(counts)),
     )
-    return choice._replace(executed=found, reasons=choice.reasons + (why,))
+    return choice._replace(executed=executed, reasons=choice.reasons + (why,))
 
 
 def _unclear(counts):

@@ -31,13 +31,13 @@ def summary_from_text(text):
     throughput = re.search(r"\bThroughput: " + _NUMBER + " qps", text)
     if not throughput:
         return None
-    found = {"throughput_qps": float(throughput.group(1))}
+    summary = {"throughput_qps": float(throughput.group(1))}
     for title, values in re.findall(r"\] ([A-Z][\w ]+): (min = .+)$", text, re.MULTILINE):
         if title in _SCOPES:
-            found[_SCOPES[title]] = {_key(name): float(value) for name, value in re.findall(_VALUE, values)}
-    found["warnings"] = re.findall(r"^\[[^\]]*\] \[W\] \* (.+?)\s*$", text, re.MULTILINE)
-    found["enqueue_bound"] = any("bound by Enqueue Time" in line for line in found["warnings"])
-    return found
+            summary[_SCOPES[title]] = {_key(name): float(value) for name, value in re.findall(_VALUE, values)}
+    summary["warnings"] = re.findall(r"^\[[^\]]*\] \[W\] \* (.+?)\s*$", text, re.MULTILINE)
+    summary["enqueue_bound"] = any("bound by Enqueue Time" in line for line in summary["warnings"])
+    return summary
 
 
 def compare(engine):
@@ -77,8 +77,8 @@ def compare(engine):
         return _without("trtexec took more than %d s" % (TIMEOUT_S,))
     summary = summary_from_text(text)
     if process.returncode != 0 or summary is None:
-        said = [line for line in text.splitlines() if "[E]" in line] or ["no summary"]
-        return _without("trtexec, exit code %d: %s" % (process.returncode, said[-1].strip()))
+        errors = [line for line in text.splitlines() if "[E]" in line] or ["no summary"]
+        return _without("trtexec, exit code %d: %s" % (process.returncode, errors[-1].strip()))
     return {"summary": summary, "reason": None, "command": " ".join(command[1:])}
 
 

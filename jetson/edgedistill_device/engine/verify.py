@@ -17,9 +17,9 @@ def verify(folder, manifest, runner):
     """`compare`, and a pass is kept for `engine_file.require_verified`: the engine is in force."""
     with engine_file.verifying(folder):
         engine_file.forget_verified(folder, runner.backend, runner.engine_sha256)
-        found = compare(folder, manifest, runner)
-        engine_file.write_verified(folder, runner.backend, runner.engine_sha256, found)
-        return found
+        result = compare(folder, manifest, runner)
+        engine_file.write_verified(folder, runner.backend, runner.engine_sha256, result)
+        return result
 
 
 def compare(folder, manifest, runner):
@@ -83,7 +83,7 @@ def _pixel_difference(golden, inputs, spec):
     if len(paths) != len(inputs):
         raise VerifyError("%d golden images for %d inputs" % (len(paths), len(inputs)))
     differences = [
-        np.abs(view(read_image(path, spec.sixteen_bit), spec).astype(np.int16) - known).mean()
-        for path, known in zip(paths, inputs.astype(np.int16))
+        np.abs(view(read_image(path, spec.sixteen_bit), spec).astype(np.int16) - expected).mean()
+        for path, expected in zip(paths, inputs.astype(np.int16))
     ]
     return float(max(differences))

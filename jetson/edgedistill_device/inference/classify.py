@@ -155,8 +155,8 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         raise StreamError("--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources)))
     if overlay and os.path.realpath(overlay) == os.path.realpath(parse_source(sources[0])[1]):
         raise StreamError("--overlay %s: that is the source, name another file" % (overlay,))
-    known = [source if is_stream(source) else image_files(source) for source in sources]
-    for source in known:
+    listed = [source if is_stream(source) else image_files(source) for source in sources]
+    for source in listed:
         if progress.stopped:
             return
         if isinstance(source, list):
@@ -171,9 +171,9 @@ def _images(paths, manifest, runner, top, progress, out):
         if progress.stopped:
             return
         image = read_image(path, manifest.preprocess.sixteen_bit)
-        found = top_classes(runner.infer(prepare(image))[0], manifest.classes, top)
-        _say(out, {"path": path, "top": found})
-        progress.one(found)
+        top_answers = top_classes(runner.infer(prepare(image))[0], manifest.classes, top)
+        _say(out, {"path": path, "top": top_answers})
+        progress.one(top_answers)
 
 
 def _stream(source, manifest, runner, top, asked, overlay, progress, out):
@@ -186,13 +186,13 @@ def _stream(source, manifest, runner, top, asked, overlay, progress, out):
         drawing = Overlay(overlay, capture) if overlay is not None else None
         for number, frame in frames:
             start = time.perf_counter()
-            found = top_classes(runner.infer(prepare(frame))[0], manifest.classes, top)
+            top_answers = top_classes(runner.infer(prepare(frame))[0], manifest.classes, top)
             taken_ms = round((time.perf_counter() - start) * 1e3, 3)
             progress.dropped = before + frames.dropped
-            _say(out, {"source": source, "frame": number, "ms": taken_ms, "top": found})
+            _say(out, {"source": source, "frame": number, "ms": taken_ms, "top": top_answers})
             if drawing is not None:
-                drawing.write(frame, found[0])
-            progress.one(found)
+                drawing.write(frame, top_answers[0])
+            progress.one(top_answers)
     finally:
         frames.close()
         if drawing is not None:

@@ -46,10 +46,10 @@ def modes(path):
     except OSError:
         return []
     try:
-        found = []
-        for said in _answers(handle, _ENUM_FMT, "=III32sI16x", (_VIDEO_CAPTURE, 0, b"", 0)):
-            found += _sizes(handle, said[4])
-        return found
+        offered = []
+        for answer in _answers(handle, _ENUM_FMT, "=III32sI16x", (_VIDEO_CAPTURE, 0, b"", 0)):
+            offered += _sizes(handle, answer[4])
+        return offered
     finally:
         os.close(handle)
 
@@ -68,18 +68,18 @@ def kinds(path, camera):
     Raises:
         StreamError: it offers neither; the line says what it does offer.
     """
-    known = modes(path)
-    if not known:
+    camera_modes = modes(path)
+    if not camera_modes:
         return ["jpeg", "raw"]
-    found = [
+    names = [
         kind
         for kind, fourccs in (("raw", RAW), ("jpeg", JPEG))
-        if any(mode.fourcc in fourccs and _fits(mode, camera) for mode in known)
+        if any(mode.fourcc in fourccs and _fits(mode, camera) for mode in camera_modes)
     ]
-    if not found:
+    if not names:
         offered = [
             "%dx%d@%g" % (mode.width, mode.height, rate)
-            for mode in known
+            for mode in camera_modes
             if mode.fourcc in RAW + JPEG
             for rate in mode.rates[:1]
         ]
@@ -87,7 +87,7 @@ def kinds(path, camera):
             "%s: does not offer %dx%d@%d; name with --camera what it offers: %s"
             % ((path,) + tuple(camera) + (", ".join(sorted(set(offered))) or "no format that is read here",))
         )
-    return found
+    return names
 
 
 def _fits(mode, camera):
@@ -96,32 +96,32 @@ def _fits(mode, camera):
 
 
 def _sizes(handle, pixels):
-    fourcc, found = struct.pack("=I", pixels).decode("ascii", "replace"), []
-    for said in _answers(handle, _ENUM_FRAMESIZES, "=IIIII16x8x", (pixels, 0, 0, 0)):
-        if said[2] != _DISCRETE:
+    fourcc, modes = struct.pack("=I", pixels).decode("ascii", "replace"), []
+    for answer in _answers(handle, _ENUM_FRAMESIZES, "=IIIII16x8x", (pixels, 0, 0, 0)):
+        if answer[2] != _DISCRETE:
             return [Mode(fourcc, 0, 0, ())]
-        found.append(Mode(fourcc, said[3], said[4], _rates(handle, pixels, said[3], said[4])))
-    return found or [Mode(fourcc, 0, 0, ())]
+        modes.append(Mode(fourcc, answer[3], answer[4], _rates(handle, pixels, answer[3], answer[4])))
+    return modes or [Mode(fourcc, 0, 0, ())]
 
 
 def _rates(handle, pixels, width, height):
     """Frames a second; the kernel gives seconds a frame, as a fraction."""
-    found = []
-    for said in _answers(handle, _ENUM_FRAMEINTERVALS, "=IIIIIII16x8x", (pixels, width, height, 0, 0, 0)):
-        if said[4] != _DISCRETE or not said[5]:
+    rates = []
+    for answer in _answers(handle, _ENUM_FRAMEINTERVALS, "=IIIIIII16x8x", (pixels, width, height, 0, 0, 0)):
+        if answer[4] != _DISCRETE or not answer[5]:
             return ()
-        found.append(said[6] / float(said[5]))
-    return tuple(found)
+        rates.append(answer[6] / float(answer[5]))
+    return tuple(rates)
 
 
 def _answers(handle, request, layout, fields):
     """What the driver says to index 0, 1, 2, ... until it has no more."""
-    found = []
+    answers = []
     for index in range(_MOST):
         asked = bytearray(struct.pack(layout, index, *fields))
         try:
             fcntl.ioctl(handle, request, asked)
         except (IOError, OSError):
             break
-        found.append(struct.unpack(layout, bytes(asked)))
-    return found
+        answers.append(struct.unpack(layout, bytes(asked)))
+    return answers

@@ -244,10 +244,10 @@ class Frames(object):
                     raise StreamError("%s: no frame for %.0f s%s" % (self._source, silent_s, self._hint()))
                 if not self._condition.wait(0.5):
                     silent_s += 0.5
-            found, self._ready = self._ready, None
+            frame, self._ready = self._ready, None
         if self._waiting():
             return 0, None
-        return found
+        return frame
 
     def _hint(self):
         """For a camera that opened and gave nothing at all."""

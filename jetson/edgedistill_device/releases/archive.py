@@ -63,7 +63,7 @@ def head_of(source):
     """(bytes of the manifest, bytes of the signature), which nobody has looked at yet.
 
     Raises:
-        ManifestError: other members come first, or they are larger than any of ours.
+        ManifestError: other members come first, or they are larger than the limit.
     """
     return tuple(
         _small_member(source, name, limit) for name, limit in ((NAME, MAX_BYTES), (SIGNATURE, MAX_SIGNATURE_BYTES))
@@ -121,7 +121,7 @@ class Source(object):
     def expect(self, content, what):
         """Raises ManifestError unless these bytes come."""
         if self.take(len(content), what) != content:
-            raise ManifestError("archive: bytes after %s that are none of ours; refused" % (what,))
+            raise ManifestError("archive: unexpected bytes after %s; refused" % (what,))
 
     def expect_nothing(self):
         """Raises ManifestError unless the stream ends here."""

@@ -27,7 +27,7 @@ def examine(folder, manifest, runner):
         VerifyError: the outputs differ, or the median is above the manifest's budget.
         JetsonError: `classify` refuses an image.
     """
-    found = dict(compare(folder, manifest, runner), classified=_classified(folder, manifest, runner))
+    result = dict(compare(folder, manifest, runner), classified=_classified(folder, manifest, runner))
     paths, spec = itertools.cycle(golden_images(folder)), manifest.preprocess
     prepare = Preparer(spec)
 
@@ -41,7 +41,7 @@ def examine(folder, manifest, runner):
             "the median from the image file is %.2f ms, the bundle's budget is %g ms; is the board "
             "in its full power mode, and nothing else at work?" % (summary["p50_ms"], budget)
         )
-    return dict(found, end_to_end_ms=summary, latency_budget_ms=budget)
+    return dict(result, end_to_end_ms=summary, latency_budget_ms=budget)
 
 
 def _classified(folder, manifest, runner):

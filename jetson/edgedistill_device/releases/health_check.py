@@ -30,7 +30,7 @@ def ask_current(root, backend, timeout_s):
         The dict of its last line.
 
     Raises:
-        ReleaseError: it refused, crashed, took too long, or said something else.
+        ReleaseError: it refused, crashed, took too long, or its answer is not one of `health`.
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -48,7 +48,7 @@ def ask_current(root, backend, timeout_s):
         preexec_fn=_die_with_agent(),
     )
     try:
-        out, said = child.communicate(timeout=timeout_s)
+        out, stderr = child.communicate(timeout=timeout_s)
     except BaseException as error:  # a Ctrl-C too; and its children too, or they keep the GPU
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
@@ -59,14 +59,14 @@ def ask_current(root, backend, timeout_s):
         number = -child.returncode
         raise ReleaseError("health check: died of signal %d (%s)" % (number, signal.Signals(number).name))
     if child.returncode:
-        raise ReleaseError("health check: %s" % (_last_line(said) or "exit code %d" % child.returncode,))
+        raise ReleaseError("health check: %s" % (_last_line(stderr) or "exit code %d" % child.returncode,))
     try:
-        found = json.loads(_last_line(out))
-        if found.pop("verb") != "health":
+        answer = json.loads(_last_line(out))
+        if answer.pop("verb") != "health":
             raise KeyError("verb")
     except (ValueError, KeyError, AttributeError, TypeError):
         raise ReleaseError("health check: expected its JSON, got %.80r" % (_last_line(out),))
-    return found
+    return answer
 
 
 def _die_with_agent():

@@ -48,9 +48,9 @@ def want(root, release, allow_downgrade=False):
             discard(root, INCOMING, release)
         else:
             folder = folder_of(root, INCOMING, release)
-            found = _entries(folder)
+            entries = _entries(folder)
             require_room(root, _missing_bytes(folder, manifest))
-            _clear(folder, manifest, found)
+            _clear(folder, manifest, entries)
             reuse(root, folder, manifest, folder_of(root, RELEASES, release))
             sizes = {name: size_of(os.path.join(folder, name)) for name in manifest.files}
             left = [
@@ -78,9 +78,9 @@ def accept(root, release, allow_downgrade=False):
         manifest, key_id = _admitted(root, RELEASES if exists else INCOMING, release, allow_downgrade)
         if not exists:
             folder = folder_of(root, INCOMING, release)
-            found = _entries(folder)
+            entries = _entries(folder)
             require_room(root, _missing_bytes(folder, manifest))
-            _clear(folder, manifest, found)
+            _clear(folder, manifest, entries)
             _check_each(folder, manifest)
             keep_others_out(folder, below=True)
             sync_tree(folder)
@@ -130,9 +130,9 @@ def _entries(folder):
     """{name: lstat} of all that lies below.
 
     Raises:
-        ReleaseError: a link, a second name of a file, a device: no copy of ours makes one.
+        ReleaseError: a link, a second name of a file, or a device, which no upload of edgedistill makes.
     """
-    found = {}
+    entries = {}
     for place, folders, names in os.walk(folder, onerror=_raise):
         for name in folders + names:
             path = os.path.join(place, name)
@@ -140,8 +140,8 @@ def _entries(folder):
             plain = stat.S_ISREG(info.st_mode) and info.st_nlink == 1
             if not plain and not stat.S_ISDIR(info.st_mode):
                 raise ReleaseError("incoming: %s is a link or no plain file; refused: remove %s" % (inside, folder))
-            found[inside] = info
-    return found
+            entries[inside] = info
+    return entries
 
 
 def _raise(error):
@@ -149,10 +149,10 @@ def _raise(error):
     raise error
 
 
-def _clear(folder, manifest, found):
+def _clear(folder, manifest, entries):
     """Remove what the manifest does not list: compiled Python, a `work` folder, all of it."""
     folders = {parent for name in manifest.files for parent in _parents(name)}
-    for name, info in sorted(found.items()):
+    for name, info in sorted(entries.items()):
         path = os.path.join(folder, name)
         if not os.path.lexists(path):  # it went with its folder
             continue
@@ -200,12 +200,12 @@ def _check_each(folder, manifest):
                 "%s: %s of %d bytes have come; copy the rest, see: python3 -m edgedistill_device want"
                 % (name, "none" if size is None else size, entry.bytes)
             )
-        found = sha256_of(path)
-        if found != entry.sha256:
+        digest = sha256_of(path)
+        if digest != entry.sha256:
             os.remove(path)
             raise ReleaseError(
                 "%s has sha256 %s..., %s... was signed; it was removed, copy it again"
-                % (name, found[:12], entry.sha256[:12])
+                % (name, digest[:12], entry.sha256[:12])
             )
 
 

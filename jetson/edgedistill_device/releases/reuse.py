@@ -19,14 +19,14 @@ def reuse(root, folder, manifest, damaged):
         folder: the bundle under way.
         damaged: where a release of this id lies, if there is one.
     """
-    known = _known_files(root)
+    sources_by_entry = _known_files(root)
     for name, entry in sorted(manifest.files.items()):
         path = os.path.join(folder, name)
         if size_of(path) == entry.bytes:
             continue
         if entry.bytes == 0 or any(
             _copied(source, os.path.join(folder, _COPYING), entry)
-            for source in known.get(entry, []) + [os.path.join(damaged, name)]
+            for source in sources_by_entry.get(entry, []) + [os.path.join(damaged, name)]
         ):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             if entry.bytes == 0:
@@ -37,7 +37,7 @@ def reuse(root, folder, manifest, damaged):
 
 def _known_files(root):
     """{Entry: paths} of all releases here. The hash is checked when one is used."""
-    known = {}
+    sources_by_entry = {}
     for release in ids_in(root, RELEASES):
         place = folder_of(root, RELEASES, release)
         try:
@@ -46,8 +46,8 @@ def _known_files(root):
         except (IOError, OSError, JetsonError):  # damaged: it has nothing to give
             continue
         for name, entry in files.items():
-            known.setdefault(entry, []).append(os.path.join(place, name))
-    return known
+            sources_by_entry.setdefault(entry, []).append(os.path.join(place, name))
+    return sources_by_entry
 
 
 def _copied(source, to, entry):
@@ -74,7 +74,7 @@ def mend(whole, damaged, manifest):
         damaged: the release; it may be the one that is served.
 
     Raises:
-        ReleaseError, ManifestError: somebody else writes there too.
+        ReleaseError, ManifestError: another process writes there too.
     """
     for name in unlisted(damaged, manifest.files):
         path = os.path.join(damaged, name)

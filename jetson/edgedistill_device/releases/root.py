@@ -50,7 +50,7 @@ def folder_of(root, kind, release):
         ReleaseError: that is no id, so nothing else may become a path.
     """
     if not _ID.match(release):
-        raise ReleaseError("%.40r is no id of a release; expected 16 hex digits" % (release,))
+        raise ReleaseError("%.40r is not the id of a release; expected 16 hex digits" % (release,))
     return os.path.join(root, kind, release)
 
 
@@ -102,13 +102,15 @@ def read_board(root):
     """What was pinned at enrolment.
 
     Raises:
-        ReleaseError: absent, or not one of ours.
+        ReleaseError: absent, or not a file of edgedistill_device.
     """
     stored = read_json(root, BOARD)
     if stored is None:
         raise ReleaseError("%s has no %s; on the workstation: edgedistill enrol" % (root, BOARD))
     if set(stored) != {"version", "target", "backend"} or stored["backend"] not in BACKENDS:
-        raise ReleaseError("%s: %.80r is not ours; on the workstation: edgedistill enrol" % (BOARD, stored))
+        raise ReleaseError(
+            "%s: %.80r is not one of edgedistill_device; on the workstation: edgedistill enrol" % (BOARD, stored)
+        )
     return Board(stored["target"], stored["backend"])
 
 
@@ -116,7 +118,7 @@ def highest_serials(root):
     """{key id: highest serial that was accepted}.
 
     Raises:
-        ReleaseError: not one of ours; a damaged one must not count as a new one.
+        ReleaseError: not a file of edgedistill_device; a damaged one must not count as a new one.
     """
     return read_serials(root).highest
 
@@ -135,15 +137,15 @@ def read_serials(root, name=None):
         return read_serials(root, COPY)
     if stored is None:
         return Serials({}, {}, [])
-    found = Serials(stored.get("highest_serial"), stored.get("ids", {}), stored.get("withdrawn", []))
-    dicts, names = (found.highest, found.ids), isinstance(found.withdrawn, list)
+    serials = Serials(stored.get("highest_serial"), stored.get("ids", {}), stored.get("withdrawn", []))
+    dicts, names = (serials.highest, serials.ids), isinstance(serials.withdrawn, list)
     if (
         not names
         or not all(isinstance(value, dict) for value in dicts)
-        or not all(type(serial) is int for serial in found.highest.values())
+        or not all(type(serial) is int for serial in serials.highest.values())
     ):
         raise ReleaseError("%s: no serials in it; on the workstation: edgedistill enrol" % (STATE,))
-    return found
+    return serials
 
 
 def write_serials(root, serials):
@@ -159,16 +161,16 @@ def write_serials(root, serials):
 
 
 def note_serial(root, key_id, serial, release=None):
-    """Remember a serial; the highest of a key stays, whatever order bundles come in.
+    """Store a serial; the highest of a key stays, in whatever order bundles come.
 
     Args:
         release: whose it is.
     """
-    known = read_serials(root)
-    highest = known.highest.get(key_id, -1)
-    if serial > highest or (serial == highest and known.ids.get(key_id) != release):
-        ids = dict(known.ids, **{key_id: release})
-        write_serials(root, Serials(dict(known.highest, **{key_id: serial}), ids, known.withdrawn))
+    serials = read_serials(root)
+    highest = serials.highest.get(key_id, -1)
+    if serial > highest or (serial == highest and serials.ids.get(key_id) != release):
+        ids = dict(serials.ids, **{key_id: release})
+        write_serials(root, Serials(dict(serials.highest, **{key_id: serial}), ids, serials.withdrawn))
 
 
 def read_json(root, name):
@@ -196,11 +198,11 @@ def read_json(root, name):
 
 
 def _no_number(word):
-    raise ValueError("%s is no JSON number" % (word,))
+    raise ValueError("%s is not a JSON number" % (word,))
 
 
 def write_json(root, name, values):
-    """Beside, onto the disk, renamed: a power cut leaves the old or the new."""
+    """Write beside, flush to the disk, rename: a power cut leaves the old file or the new one."""
     path = os.path.join(root, name)
     with open(path + ".tmp", "w", encoding="utf-8") as file:
         file.write(json_text(values, indent=1))
@@ -211,7 +213,7 @@ def write_json(root, name, values):
 
 
 def sync(path):
-    """Onto the disk: a file's content, or which names a folder has."""
+    """Flush to the disk: a file's content, or the names in a folder."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         os.fsync(handle)
@@ -220,7 +222,7 @@ def sync(path):
 
 
 def sync_tree(folder):
-    """Everything below onto the disk."""
+    """Flush everything below to the disk."""
     for place, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(place, name)
@@ -230,7 +232,7 @@ def sync_tree(folder):
 
 
 def keep_others_out(path, below=False):
-    """Take the right to write from group and others, whatever umask made it; links are not followed.
+    """Remove the write permission of group and others; links are not followed.
 
     Args:
         below: also of all below.
@@ -245,7 +247,7 @@ def keep_others_out(path, below=False):
 
 
 def bytes_in(folder):
-    """Bytes of all files below; links are not followed, what goes meanwhile is not counted."""
+    """Bytes of all files below; links are not followed, files that vanish meanwhile are not counted."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -269,7 +271,7 @@ def discard(root, kind, release):
 
 
 def empty_trash(root):
-    """Also what a command that was killed left there."""
+    """Including what a killed command left there."""
     for kind in (INCOMING, RELEASES):
         folder = os.path.join(root, kind)
         for name in os.listdir(folder) if os.path.isdir(folder) else ():

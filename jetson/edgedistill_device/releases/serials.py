@@ -1,4 +1,4 @@
-"""Serials rise: what was served once does not come back by a wire, whichever trusted key signed it.
+"""Serials rise: an older bundle is not accepted again, whichever trusted key signed it.
 
 The rule holds over all keys that are trusted: a lower serial than the highest that was accepted of
 any of them is refused, and so is an equal one of another bundle. A revoked or removed key has no
@@ -29,11 +29,11 @@ def require_newer(root, release, manifest, key_id):
     Raises:
         ReleaseError: older, or as old as another one, or withdrawn.
     """
-    known = read_serials(root)
-    if release in known.withdrawn:
+    serials = read_serials(root)
+    if release in serials.withdrawn:
         raise ReleaseError("%s was withdrawn on this board; to take it again %s" % (release, _ASK))
     trusted = set(trusted_keys(root)) | {key_id}
-    counted = {key: serial for key, serial in known.highest.items() if key in trusted}
+    counted = {key: serial for key, serial in serials.highest.items() if key in trusted}
     highest = max([-1] + list(counted.values()))
     of_key = "the same key" if counted.get(key_id) == highest else "another trusted key"
     if manifest.serial < highest:
@@ -42,20 +42,20 @@ def require_newer(root, release, manifest, key_id):
             % (manifest.serial, highest, of_key, _ASK)
         )
     if manifest.serial == highest:
-        others = {known.ids.get(key) for key, serial in counted.items() if serial == highest}
+        others = {serials.ids.get(key) for key, serial in counted.items() if serial == highest}
         if release not in others:
             same = others - {None} or _with_serial(root, highest) - {release}
             if same:
                 raise ReleaseError(
-                    "the bundle has serial %d, as %s that was accepted before; make it anew, or it %s"
+                    "the bundle has serial %d, as %s that was accepted before; make the bundle again, or it %s"
                     % (highest, sorted(same)[0], _ASK)
                 )
 
 
 def rebuild(root):
-    """Write the serials anew from state.json, its copy and the releases here; none is ever lowered.
+    """Write the serials again from state.json, its copy and the releases here; none is ever lowered.
 
-    The way back from a state.json that is damaged.
+    The remedy for a damaged state.json.
 
     Returns:
         JSON-able: highest_serial, withdrawn.
@@ -64,12 +64,12 @@ def rebuild(root):
         highest, ids, withdrawn = {}, {}, []
         for read in (read_serials, lambda root: read_serials(root, COPY)):
             try:
-                known = read(root)
+                serials = read(root)
             except ReleaseError:  # this is what is mended
                 continue
-            withdrawn += [release for release in known.withdrawn if release not in withdrawn]
-            for key, serial in known.highest.items():
-                _raise_to(highest, ids, key, serial, known.ids.get(key))
+            withdrawn += [release for release in serials.withdrawn if release not in withdrawn]
+            for key, serial in serials.highest.items():
+                _raise_to(highest, ids, key, serial, serials.ids.get(key))
         for release, (manifest, key) in _signed(root):
             if release not in withdrawn:
                 _raise_to(highest, ids, key, manifest.serial, release)
@@ -77,7 +77,7 @@ def rebuild(root):
 
 
 def lower_to_current(root):
-    """Let the release in force be the newest: the way back after a clock was far ahead for once.
+    """Make the active release the newest: the remedy after a workstation's clock was far ahead.
 
     What had a higher serial is withdrawn: to come back it has to be asked for like an older one.
 
@@ -88,16 +88,16 @@ def lower_to_current(root):
         ReleaseError: no release is served, or one that is not proven.
     """
     with writing(root):
-        found = active(root)
-        if found is None:
+        live = active(root)
+        if live is None:
             raise ReleaseError("no release is served; activate the one that is to be the newest first")
-        manifest, _ = signed_manifest(root, RELEASES, found.current)
-        known, floor = read_serials(root), manifest.serial
-        higher = [known.ids.get(key) for key, serial in known.highest.items() if serial > floor]
+        manifest, _ = signed_manifest(root, RELEASES, live.current)
+        serials, floor = read_serials(root), manifest.serial
+        higher = [serials.ids.get(key) for key, serial in serials.highest.items() if serial > floor]
         higher += [release for release, (other, _) in _signed(root) if other.serial > floor]
-        withdrawn = sorted(set(known.withdrawn) | set(higher) - {None})
-        ids = {key: release for key, release in known.ids.items() if known.highest.get(key, 0) <= floor}
-        highest = {key: min(serial, floor) for key, serial in known.highest.items()}
+        withdrawn = sorted(set(serials.withdrawn) | set(higher) - {None})
+        ids = {key: release for key, release in serials.ids.items() if serials.highest.get(key, 0) <= floor}
+        highest = {key: min(serial, floor) for key, serial in serials.highest.items()}
         return _written(root, Serials(highest, ids, withdrawn))
 
 
@@ -118,11 +118,11 @@ def _with_serial(root, serial):
 
 
 def _signed(root):
-    """[(release, (Manifest, key id))] of the releases here whose signature fits."""
-    found = []
+    """[(release, (Manifest, key id))] of the releases here whose signature is valid."""
+    releases = []
     for release in ids_in(root, RELEASES):
         try:
-            found.append((release, signed_manifest(root, RELEASES, release)))
+            releases.append((release, signed_manifest(root, RELEASES, release)))
         except JetsonError:  # damaged, or of a key that has no say any more
             continue
-    return found
+    return releases

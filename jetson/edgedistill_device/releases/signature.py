@@ -1,7 +1,7 @@
-"""Who made this bundle? ECDSA P-256 over the raw bytes of its manifest, checked before they are parsed.
+"""Verify who signed a bundle: ECDSA P-256 over the raw bytes of its manifest, checked before they are parsed.
 
 ROOT/trusted.d/*.pem   public keys that were put there at enrolment
-ROOT/revoked           key ids, one a line: trusted no more, whatever lies in trusted.d
+ROOT/revoked           key ids, one a line: no longer trusted, whatever lies in trusted.d
 
 Both, and ROOT, may be written by their owner alone. A file that holds no such key is passed over, and
 `status` says why.
@@ -61,7 +61,7 @@ def key_that_signed(content, signature, root):
         if verifies(content, signature, path):
             return key_id
     raise SignatureError(
-        "the signature fits none of the keys trusted here (%s): the manifest was altered, or "
+        "the signature matches none of the keys trusted here (%s): the manifest was altered, or "
         "another key signed it%s" % (", ".join(sorted(keys)), passed_over)
     )
 
@@ -91,21 +91,21 @@ def key_store(root):
     except (IOError, OSError):
         return {}, []
     _program()
-    found, skipped = {}, []
+    paths, skipped = {}, []
     for name in names:
         path = os.path.join(folder, name)
         try:
             fault = _fault_of(path, root, file=True)
             if fault is not None:
                 raise SignatureError("%s: %s" % (path, fault))
-            found[key_id_of(path)] = path
+            paths[key_id_of(path)] = path
         except SignatureError as error:  # one bad file must not end the trust in all others
             skipped.append(str(error))
-    return {key_id: path for key_id, path in found.items() if key_id not in revoked}, skipped
+    return {key_id: path for key_id, path in paths.items() if key_id not in revoked}, skipped
 
 
 def _fault_of(path, root, file=False):
-    """Why what lies there may be another user's, and what to do; None where it is ours alone."""
+    """Why another user may have written the path, and what to do; None where only this user can."""
     try:
         info, ours = os.stat(path), {0, os.geteuid(), os.stat(str(root)).st_uid}
     except (IOError, OSError) as error:
@@ -142,7 +142,7 @@ def _revoked(root):
     except FileNotFoundError:
         return set()
     except ValueError:  # what it revoked must not be trusted again
-        raise SignatureError("%s: expected ids of keys in UTF-8, one a line; write it anew" % (REVOKED,))
+        raise SignatureError("%s: expected ids of keys in UTF-8, one a line; write the file again" % (REVOKED,))
     except (IOError, OSError) as error:  # must not count as none
         raise SignatureError("%s: %s; which keys are revoked is not known" % (path, error.strerror))
 
@@ -196,5 +196,5 @@ def _read(path, limit, absent):
     except (IOError, OSError):
         raise SignatureError(absent)
     if len(content) > limit:
-        raise SignatureError("%s: larger than %d bytes, not ours" % (path, limit))
+        raise SignatureError("%s: larger than %d bytes, the limit of a manifest" % (path, limit))
     return content

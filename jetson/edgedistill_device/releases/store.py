@@ -1,4 +1,4 @@
-"""Releases on the board: which may be served, and the way from one to the next and back.
+"""Releases on the board: which may be served, activation and rollback.
 
 A release is served only when its signature, its files, its engine and what `verify` found agree;
 after the switch it has to prove itself once more, through ROOT/current, or it is taken back.
@@ -45,9 +45,9 @@ def signed_manifest(root, kind, release):
     if not is_folder(folder):
         raise ReleaseError("%s/%s is not there; copy the bundle first" % (kind, release))
     content, key_id = signed_manifest_bytes(folder, root)
-    found = id_of(content)
-    if found != release:
-        raise ReleaseError("%s/%s holds the bundle %s; copy it again" % (kind, release, found))
+    bundle_id = id_of(content)
+    if bundle_id != release:
+        raise ReleaseError("%s/%s holds the bundle %s; copy it again" % (kind, release, bundle_id))
     return manifest_from_bytes(content), key_id
 
 
@@ -76,7 +76,7 @@ def require_target(board, manifest):
 
 
 def activate(root, release, timeout_s=TIMEOUT_S):
-    """Serve a release; back to the one before when it does not prove itself.
+    """Activate a release; return to the previous one when its health check fails.
 
     Args:
         timeout_s: of the health check.
@@ -97,7 +97,7 @@ def activate(root, release, timeout_s=TIMEOUT_S):
             try:
                 health = ask_current(root, board.backend, timeout_s)
             except ReleaseError as error:
-                raise ReleaseError("%s; it was current before and still is" % (error,))
+                raise ReleaseError("%s; it was the active release before and still is" % (error,))
             return _activated(release, before.previous, health, already=True)
         previous = before and before.current
         sync_tree(folder_of(root, RELEASES, release))  # the engine too, which no copy brings back
@@ -123,20 +123,20 @@ def _now(previous):
 
 
 def _require_servable(root, board, release):
-    """Whole, for this board, and with an engine in force that was verified."""
+    """Require a whole release for this board, with a verified engine."""
     manifest = whole_release(root, release)
     require_target(board, manifest)
     _require_engine(root, board, release, manifest)
 
 
 def _require_engine(root, board, release, manifest):
-    """What `classify` would load there has passed `verify`: an engine's bytes, the model by its hash."""
+    """Require that what `classify` loads there has passed `verify`: the engine, or the model by its hash."""
     folder = folder_of(root, RELEASES, release)
     backend_named(board.backend).require_servable(folder, manifest)
 
 
 def rollback(root, leave=None):
-    """Serve the previous release again, if it still is what it was.
+    """Activate the previous release again, if its files are unchanged.
 
     Args:
         leave: go back only from this one, so that a repeated command does not return to it.
@@ -148,26 +148,26 @@ def rollback(root, leave=None):
         JetsonError: there is none, or it is no longer servable; nothing changed.
     """
     with writing(root):
-        found = active(root)
-        if found is not None and leave not in (None, found.current) and leave == found.previous:
-            return {"verb": "rollback", "id": found.current, "previous": leave, "already": True}
-        if found is None or leave not in (None, found.current):
-            raise ReleaseError("current is %s, nothing to go back from" % (found and found.current,))
-        if found.previous is None:
-            raise ReleaseError("%s has no previous release to go back to" % (found.current,))
-        _require_servable(root, read_board(root), found.previous)
-        sync_tree(folder_of(root, RELEASES, found.previous))
-        switch(root, found.previous, found.current, proven=True)
+        live = active(root)
+        if live is not None and leave not in (None, live.current) and leave == live.previous:
+            return {"verb": "rollback", "id": live.current, "previous": leave, "already": True}
+        if live is None or leave not in (None, live.current):
+            raise ReleaseError("current is %s, so there is nothing to roll back from" % (live and live.current,))
+        if live.previous is None:
+            raise ReleaseError("%s has no previous release to go back to" % (live.current,))
+        _require_servable(root, read_board(root), live.previous)
+        sync_tree(folder_of(root, RELEASES, live.previous))
+        switch(root, live.previous, live.current, proven=True)
         return {
             "verb": "rollback",
-            "id": found.previous,
-            "previous": found.current,
+            "id": live.previous,
+            "previous": live.current,
             "already": False,
         }
 
 
 def prune(root, keep=3, now_s=None):
-    """Remove all but the newest releases, and copies that were given up.
+    """Remove all but the newest releases, and abandoned copies.
 
     Args:
         keep: releases that stay, by serial; current and previous stay and count, also beyond it.
@@ -183,8 +183,8 @@ def prune(root, keep=3, now_s=None):
         raise ReleaseError("--keep %d: expected 0 or more" % (keep,))
     now_s = time.time() if now_s is None else now_s
     with writing(root):
-        found, there = active(root), ids_in(root, RELEASES)
-        staying = {found.current, found.previous} & set(there) if found is not None else set()
+        live, there = active(root), ids_in(root, RELEASES)
+        staying = {live.current, live.previous} & set(there) if live is not None else set()
         others = sorted(set(there) - staying, key=lambda release: (_serial(root, release), release))
         removed = others[: max(0, len(there) - max(keep, len(staying)))]
         stale = [i for i in ids_in(root, INCOMING) if now_s - _touched_s(root, i) > STALE_S]
@@ -197,14 +197,14 @@ def prune(root, keep=3, now_s=None):
 
 
 def _touched_s(root, release):
-    """When something below was last written; a folder is when a name comes or goes."""
+    """Time of the last change below; a folder changes when a name is added or removed."""
     folder = folder_of(root, INCOMING, release)
     paths = [os.path.join(place, n) for place, _, names in os.walk(folder) for n in names + ["."]]
     return max([os.lstat(folder).st_mtime] + [os.lstat(path).st_mtime for path in paths])
 
 
 def status(root, recover=False):
-    """What is served and what lies there. Without `recover` nothing is written and no lock is taken.
+    """The active release and all others. Without `recover` nothing is written and no lock is taken.
 
     Args:
         recover: first go back from a switch that was never proved, and put links right that lead
@@ -221,18 +221,18 @@ def status(root, recover=False):
     """
     if recover:
         with writing(root):
-            found = active(root)
-            if found is not None:
-                _require_servable(root, read_board(root), found.current)
+            live = active(root)
+            if live is not None:
+                _require_servable(root, read_board(root), live.current)
     if not is_folder(root):
         raise ReleaseError("%s: no such folder; on the workstation: edgedistill enrol" % (root,))
     board = read_json(root, BOARD)
-    (found, problems), (serials, warnings) = _looked_at(root), _trust(root)
+    (live, problems), (serials, warnings) = _looked_at(root), _trust(root)
     return {
         "verb": "status",
-        "current": found and found.current,
-        "previous": found and found.previous,
-        "proven": found is not None and found.proven and not problems,
+        "current": live and live.current,
+        "previous": live and live.previous,
+        "proven": live is not None and live.proven and not problems,
         "problems": problems,
         "releases": [_row(root, release) for release in ids_in(root, RELEASES)],
         "incoming": [
@@ -248,22 +248,22 @@ def status(root, recover=False):
 def _looked_at(root):
     """(Switch or None, what is wrong with what is served, a line each)."""
     try:
-        found, problems = active(root), strays(root)
+        live, problems = active(root), strays(root)
     except ReleaseError as error:
         return None, [str(error)]
-    if found is not None:
-        if not found.proven:
-            problems.append("%s has not passed its health check yet" % (found.current,))
+    if live is not None:
+        if not live.proven:
+            problems.append("%s has not passed its health check yet" % (live.current,))
         try:
-            manifest, _ = signed_manifest(root, RELEASES, found.current)
-            _require_engine(root, read_board(root), found.current, manifest)
+            manifest, _ = signed_manifest(root, RELEASES, live.current)
+            _require_engine(root, read_board(root), live.current, manifest)
         except JetsonError as error:
-            problems.append("%s: %s" % (found.current, error))
-    return found, problems
+            problems.append("%s: %s" % (live.current, error))
+    return live, problems
 
 
 def _trust(root):
-    """({key id: highest serial} or None, a line for each thing that keeps bundles out)."""
+    """({key id: highest serial} or None, a line for each reason why bundles are refused)."""
     serials, lines = None, []
     try:
         serials = highest_serials(root)
@@ -297,7 +297,7 @@ def _row(root, release):
 
 
 def _serial(root, release):
-    """Of a release whose manifest does not fit any more: lowest, so that it goes first."""
+    """The lowest rank for a release whose manifest is no longer valid, so that it is removed first."""
     try:
         return signed_manifest(root, RELEASES, release)[0].serial
     except JetsonError:

@@ -34,10 +34,10 @@ Switch = NamedTuple("Switch", [("name", str), ("current", str), ("previous", Opt
 
 @contextlib.contextmanager
 def writing(root):
-    """For one command that changes ROOT: locked, and what a killed one left is settled first.
+    """A lock for one command that changes ROOT; what a killed command left is reverted first.
 
     Raises:
-        ReleaseError: another one is at work, or the disk refuses.
+        ReleaseError: another command holds the lock, or the disk refuses.
     """
     with locked(root):
         failed = revert_unproven(root)
@@ -69,7 +69,7 @@ def active(root):
 
 
 def strays(root):
-    """Which of `current` and `previous` does not lead where `live` says, a line each.
+    """A line for each of `current` and `previous` that does not point where `live` does.
 
     Raises:
         ReleaseError: as `active`.
@@ -88,7 +88,7 @@ def strays(root):
 
 
 def mend(root):
-    """Make both links lead where `live` says; the caller holds the lock.
+    """Point both links where `live` does; the caller holds the lock.
 
     A folder or file in a link's place is moved to ROOT/stray-N: nothing is lost that is not ours.
 
@@ -106,7 +106,7 @@ def mend(root):
 
 
 def switch(root, current, previous, proven):
-    """Serve `current` from one instant to the next; the caller holds the lock.
+    """Activate `current` atomically; the caller holds the lock.
 
     Args:
         current: id of a release that lies on the disk.
@@ -135,7 +135,7 @@ def switch(root, current, previous, proven):
 
 
 def mark_healthy(root):
-    """What is live has passed its health check."""
+    """Note that the active release has passed its health check."""
     folder = os.path.join(root, SWITCHES, active(root).name)
     os.remove(os.path.join(folder, UNPROVEN))
     sync(folder)
@@ -147,20 +147,20 @@ def revert_unproven(root):
     Returns:
         The id that was left, or None when there was nothing to revert.
     """
-    found = active(root)
-    if found is None or found.proven:
+    live = active(root)
+    if live is None or live.proven:
         return None
-    with open(os.path.join(root, SWITCHES, found.name, UNPROVEN), encoding="ascii", errors="replace") as file:
+    with open(os.path.join(root, SWITCHES, live.name, UNPROVEN), encoding="ascii", errors="replace") as file:
         before = file.read(16)
     if before:
         target = "%s/%s" % (SWITCHES, before)
         if not _TO_SWITCH.match(target):
-            raise ReleaseError("%s/%s: %r is no switch" % (found.name, UNPROVEN, before))
+            raise ReleaseError("%s/%s: %r is no switch" % (live.name, UNPROVEN, before))
         _link(root, LIVE, target)
     else:
         os.remove(os.path.join(root, LIVE))
         sync(root)
-    return found.current
+    return live.current
 
 
 def _link(root, name, target):
@@ -176,7 +176,7 @@ def _link(root, name, target):
 
 
 def _target(root, path, pattern):
-    """What a link of ours names, None where there is none. The link is read, never followed."""
+    """What a link that edgedistill_device made names; None where there is none. The link is read, never followed."""
     if not os.path.lexists(path):
         return None
     match = pattern.match(os.readlink(path)) if os.path.islink(path) else None
@@ -190,7 +190,7 @@ def _anew(root):
 
 
 def _sweep(root):
-    """Switches that nothing names any more, and the trash; nothing is unproven here."""
+    """Remove switches that no link names any more, and the trash; call it with nothing unproven."""
     live, switches = active(root), os.path.join(root, SWITCHES)
     for name in os.listdir(switches) if os.path.isdir(switches) else ():
         if live is None or name != live.name:

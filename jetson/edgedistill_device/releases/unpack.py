@@ -1,4 +1,4 @@
-"""A bundle that came as one file, by USB stick or by an updater: check it, lay it out in incoming/."""
+"""Unpack a bundle that came as one file, by USB stick or by an updater: check it, write it to incoming/."""
 
 import os
 import shutil

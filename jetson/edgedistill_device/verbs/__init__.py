@@ -1,4 +1,4 @@
-"""What the board can be asked: one module a verb.
+"""The board's commands: one module a verb.
 
 Each has HELP (one line), options(parser), and run(args), which prints for people as it goes and
 returns the last line of stdout, one JSON. What only that verb needs is imported inside run.
@@ -12,13 +12,13 @@ from edgedistill_device.releases import root
 
 
 def bundle_options(parser):
-    """Of the verbs that work on one bundle."""
+    """Options of the verbs that work on one bundle."""
     parser.add_argument("--bundle", default=".", help="folder (default: this one)")
     parser.add_argument("--backend", choices=BACKENDS, default=DEFAULT, help="default: %s" % (DEFAULT,))
 
 
 def root_options(parser, release=False):
-    """Of the agent's verbs, which work on the board's folder; `release`: and on one id."""
+    """Options of the agent's verbs, which work on the board's folder; `release`: and on one id."""
     home = home_folder()
     parser.add_argument(
         "--root",
@@ -32,6 +32,6 @@ def root_options(parser, release=False):
 
 
 def admission_options(parser):
-    """Of the verbs that let a bundle in."""
+    """Options of the verbs that accept a bundle."""
     root_options(parser, release=True)
     parser.add_argument("--allow-downgrade", action="store_true", help="take one that is older than one taken before")

@@ -1,4 +1,4 @@
-"""activate: serve a release, if it proves itself."""
+"""activate: serve a release, if it passes its health check."""
 
 from edgedistill_device.json_text import json_text
 from edgedistill_device.verbs import root_options
@@ -20,6 +20,6 @@ def run(args):
     from edgedistill_device.releases.health_check import TIMEOUT_S
     from edgedistill_device.releases.store import activate
 
-    found = activate(args.root, args.release, args.health_timeout_s or TIMEOUT_S)
-    print("%s is current, previous: %s" % (found["id"], found["previous"]))
-    return json_text(found)
+    result = activate(args.root, args.release, args.health_timeout_s or TIMEOUT_S)
+    print("%s is current, previous: %s" % (result["id"], result["previous"]))
+    return json_text(result)

@@ -1,4 +1,4 @@
-"""bench: how fast, in how much memory, at what power."""
+"""bench: measure latency, throughput, memory and power."""
 
 from edgedistill_device.benchmark import benchreport
 from edgedistill_device.benchmark.bench import PERCENTILES, bench, runs_for
@@ -21,7 +21,7 @@ def options(parser):
     parser.add_argument("--runs", type=int, default=200, help="timed calls (default 200)")
     parser.add_argument("--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs")
     parser.add_argument("--against", metavar="BUNDLE", help="another bundle: both in memory, in turns, and the ratio")
-    parser.add_argument("--compare", choices=("trtexec",), help="run the board's own trtexec beside it")
+    parser.add_argument("--compare", choices=("trtexec",), help="also run the board's own trtexec, and compare")
 
 
 def run(args):
@@ -70,11 +70,11 @@ def _against(args, manifest):
     return json_text(report)
 
 
-def _ratio_row(scope, found):
+def _ratio_row(scope, ratio):
     word = {"a": "a is faster", "b": "b is faster", None: "no difference was seen"}
     print(
         "%-12s a / b = %.3f (%.3f to %.3f): %s"
-        % (scope, found["a_over_b"], found["low"], found["high"], word[found["faster"]])
+        % (scope, ratio["a_over_b"], ratio["low"], ratio["high"], word[ratio["faster"]])
     )
 
 
@@ -105,22 +105,22 @@ def _table(report):
         _trtexec_rows(report["trtexec"])
 
 
-def _slowest(found):
-    ordered = sorted(found["layers"], key=lambda layer: -layer["median_ms"])[:SLOWEST]
+def _slowest(times):
+    ordered = sorted(times["layers"], key=lambda layer: -layer["median_ms"])[:SLOWEST]
     shown = ", ".join(
         "%s %.3f ms" % (layer["name"].encode("ascii", "replace").decode()[:40], layer["median_ms"]) for layer in ordered
     )
-    print("%d layers, profiled apart; the slowest: %s" % (len(found["layers"]), shown))
+    print("%d layers, profiled apart; the slowest: %s" % (len(times["layers"]), shown))
 
 
-def _trtexec_rows(found):
-    if found["summary"] is None:
-        print("no trtexec: %s" % (found["reason"],))
+def _trtexec_rows(comparison):
+    if comparison["summary"] is None:
+        print("no trtexec: %s" % (comparison["reason"],))
         return
     for scope in ("compute_ms", "latency_ms"):
-        row = found["summary"].get(scope, {})
+        row = comparison["summary"].get(scope, {})
         if row:
             print("trtexec %s: p50 %.2f ms, p99 %.2f ms" % (scope[:-3], row["p50_ms"], row["p99_ms"]))
-    print("trtexec throughput: %.1f a second" % (found["summary"]["throughput_qps"],))
-    for line in found["summary"]["warnings"]:
+    print("trtexec throughput: %.1f a second" % (comparison["summary"]["throughput_qps"],))
+    for line in comparison["summary"]["warnings"]:
         print("trtexec: " + line)

@@ -1,4 +1,4 @@
-"""build: the engine, on this board; a backend without one proves that it opens the model."""
+"""build: build the engine on this board; a backend without engines checks that it opens the model."""
 
 from edgedistill_device.board.identity import BUILD_TIMEOUT_S
 from edgedistill_device.engine.runners import backend_named

@@ -1,4 +1,4 @@
-"""classify: images in, classes out."""
+"""classify: classify images, videos and cameras."""
 
 import argparse
 import re
@@ -26,7 +26,7 @@ def options(parser):
     parser.add_argument(
         "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
     )
-    parser.add_argument("--stats", metavar="FILE", help="small JSON, written anew each second")
+    parser.add_argument("--stats", metavar="FILE", help="write a small JSON file, replaced each second")
     parser.add_argument(
         "--camera",
         type=_camera,

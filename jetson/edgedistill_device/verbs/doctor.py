@@ -1,4 +1,4 @@
-"""doctor: what this board has, what it lacks, and what to do; on any computer, without a bundle."""
+"""doctor: check what this board has and lacks, and say what to do; on any computer, without a bundle."""
 
 from edgedistill_device.json_text import json_text
 
@@ -12,6 +12,6 @@ def options(parser):
 def run(args):
     from edgedistill_device import doctor
 
-    found = doctor.checks(args.root)
-    doctor.show(found)
-    return json_text(doctor.report(found))
+    checks = doctor.checks(args.root)
+    doctor.show(checks)
+    return json_text(doctor.report(checks))

@@ -1,4 +1,4 @@
-"""health: what `activate` asks of what it has just made current."""
+"""health: the check that `activate` runs on the release that it has just made current."""
 
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.json_text import json_text
@@ -13,8 +13,8 @@ def run(args):
 
     manifest = read_manifest(args.bundle)
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
-        found = examine(args.bundle, manifest, runner)
-        print("%d images agree, median %.2f ms" % (found["images"], found["end_to_end_ms"]["p50_ms"]))
+        result = examine(args.bundle, manifest, runner)
+        print("%d images agree, median %.2f ms" % (result["images"], result["end_to_end_ms"]["p50_ms"]))
         return json_text(
-            dict(found, verb="health", model=manifest.model, provenance=runner.provenance),
+            dict(result, verb="health", model=manifest.model, provenance=runner.provenance),
         )

@@ -1,4 +1,4 @@
-"""prune: make room."""
+"""prune: remove old releases."""
 
 from edgedistill_device.json_text import json_text
 from edgedistill_device.verbs import root_options
@@ -20,6 +20,6 @@ def options(parser):
 def run(args):
     from edgedistill_device.releases.store import prune
 
-    found = prune(args.root, args.keep)
-    print("%d releases removed, %d MiB freed" % (len(found["removed"]), found["freed_bytes"] >> 20))
-    return json_text(found)
+    result = prune(args.root, args.keep)
+    print("%d releases removed, %d MiB freed" % (len(result["removed"]), result["freed_bytes"] >> 20))
+    return json_text(result)

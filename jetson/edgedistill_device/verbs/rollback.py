@@ -18,6 +18,6 @@ def options(parser):
 def run(args):
     from edgedistill_device.releases.store import rollback
 
-    found = rollback(args.root, args.leave)
-    print("%s is current, previous: %s" % (found["id"], found["previous"]))
-    return json_text(found)
+    result = rollback(args.root, args.leave)
+    print("%s is current, previous: %s" % (result["id"], result["previous"]))
+    return json_text(result)

@@ -1,4 +1,4 @@
-"""serials: what keeps older bundles out, and the two ways back when it went wrong."""
+"""serials: show the serials that refuse older bundles, and repair them."""
 
 from edgedistill_device.json_text import json_text
 from edgedistill_device.verbs import root_options
@@ -20,7 +20,7 @@ def options(parser):
 def run(args):
     from edgedistill_device.releases.serials import lower_to_current, rebuild
 
-    found = lower_to_current(args.root) if args.as_current else rebuild(args.root)
-    for key_id, serial in sorted(found["highest_serial"].items()):
+    result = lower_to_current(args.root) if args.as_current else rebuild(args.root)
+    for key_id, serial in sorted(result["highest_serial"].items()):
         print("%s: serial %d" % (key_id, serial))
-    return json_text(found)
+    return json_text(result)

@@ -1,4 +1,4 @@
-"""status: what is served, and what lies on the board."""
+"""status: show the active release and all others."""
 
 from edgedistill_device.json_text import json_text
 from edgedistill_device.verbs import root_options
@@ -14,9 +14,9 @@ def options(parser):
 def run(args):
     from edgedistill_device.releases.store import status
 
-    found = status(args.root, args.recover)
-    marks = {found["current"]: "current", found["previous"]: "previous"}
-    for row in found["releases"]:
+    result = status(args.root, args.recover)
+    marks = {result["current"]: "current", result["previous"]: "previous"}
+    for row in result["releases"]:
         print(
             "%s %-8s %s serial %s, %s"
             % (
@@ -27,8 +27,8 @@ def run(args):
                 row["executed"] if row["verified"] else "not verified",
             )
         )
-    if found["current"] is not None and not found["proven"]:
+    if result["current"] is not None and not result["proven"]:
         print("current is not proved")
-    for line in found["problems"] + found["warnings"]:
+    for line in result["problems"] + result["warnings"]:
         print(line)
-    return json_text(found)
+    return json_text(result)

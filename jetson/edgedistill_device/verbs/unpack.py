@@ -1,4 +1,4 @@
-"""unpack: a bundle that came as one file."""
+"""unpack: unpack a bundle that came as one file."""
 
 from edgedistill_device.json_text import json_text
 from edgedistill_device.verbs import root_options
@@ -15,6 +15,6 @@ def run(args):
     from edgedistill_device.releases.unpack import open_archive, unpack
 
     with open_archive(args.archive) as file:
-        found = unpack(file, args.root)
-    print("%(files)d files, %(bytes)d bytes; next: accept %(id)s" % found)
-    return json_text(found)
+        result = unpack(file, args.root)
+    print("%(files)d files, %(bytes)d bytes; next: accept %(id)s" % result)
+    return json_text(result)

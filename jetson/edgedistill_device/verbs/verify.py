@@ -1,4 +1,4 @@
-"""verify: does this board give what the workstation gave?"""
+"""verify: compare this board's outputs with the workstation's."""
 
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.engine.verify import verify
@@ -12,11 +12,11 @@ HELP = "compare with the workstation's outputs"
 def run(args):
     manifest = read_manifest(args.bundle)
     with open_runner(args.backend, args.bundle, manifest) as runner:
-        found = verify(args.bundle, manifest, runner)
-        print("agrees with the workstation on %(images)d images" % found)
+        result = verify(args.bundle, manifest, runner)
+        print("agrees with the workstation on %(images)d images" % result)
         return json_text(
             dict(
-                found,
+                result,
                 verb="verify",
                 model=manifest.model,
                 requested=manifest.precision_requested,

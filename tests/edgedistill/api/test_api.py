@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import edgedistill
-from edgedistill.api import boards, predictions, questions, runs, types
+from edgedistill.api import boards, predictions, questions, runs, terminal, types
 from edgedistill.cli.main import build_parser
 from edgedistill.config.recipe import Recipe
 from edgedistill.pipeline.sweep import Sweep
@@ -26,14 +26,12 @@ pytestmark = pytest.mark.slow
 EXAMPLES = ROOT / "docs" / "examples"
 PUBLIC = {
     name: module
-    for module in (runs, predictions, boards, questions)
+    for module in (runs, predictions, boards, questions, terminal)
     for name, value in vars(module).items()
     if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
 }
 # Verbs without a function of their own, and why.
 NO_FUNCTION = {
-    "completion": "for shells",
-    "keys": "edgedistill.bundles.keys has a function for each of its verbs",
     **dict.fromkeys(("data", "synthesise", "assist"), 'edgedistill.stage("NAME", ...)'),
 }
 

@@ -125,7 +125,7 @@ def test_what_is_not_signed_or_not_whole_goes_nowhere(mine, tmp_path, kind):
     with pytest.raises(BundleError, match=r"classes\.txt has .*copy the bundle again"):
         export_bundle(mine, kind, tmp_path / "out" / "b")
     (mine / SIGNATURE).unlink()
-    with pytest.raises(BundleError, match="is not signed, and no board takes it so"):
+    with pytest.raises(BundleError, match="is not signed, and a board takes only signed bundles"):
         export_bundle(mine, kind, tmp_path / "out" / "b")
     assert os.listdir(tmp_path / "out") == []
 
@@ -134,7 +134,7 @@ def test_a_folder_of_something_else_is_never_replaced(signed, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     for kind in KINDS:
-        with pytest.raises(BundleError, match="is a folder that is no .* of ours"):
+        with pytest.raises(BundleError, match="is a folder, but not a .* that edgedistill wrote"):
             export_bundle(signed, kind, tmp_path / "thesis")
     assert content_of(tmp_path) == {"thesis/chapter.txt": b"years of work"}
     export_bundle(signed, "folder", tmp_path / "b.edb")

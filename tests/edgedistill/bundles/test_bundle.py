@@ -137,3 +137,45 @@ def test_the_boards_build_with_a_real_compiler(finished_run, tmp_path, monkeypat
     with pytest.raises(BuildError, match="does not parse .*Failed to parse the ONNX model"):
         build.build(bundle, manifest, compiler=real_compiler)
     assert engine_file.read_record(bundle) == record
+
+
+def test_a_bundle_for_a_tensorrt_without_precision_flags(finished_run, tmp_path, monkeypatch):
+    """FP16 and INT8 are typed in its files and proved; the real compiler builds them; others get none of it."""
+    run = tmp_path / "r"
+    shutil.copytree(finished_run / "runs" / "r", run)
+    known = json.loads((run / "quantize" / "quantize.json").read_text())
+    assert known["typed"] == []
+    assert set(json.loads((run / "bundle" / "bundle.json").read_text())["onnx_bytes"]) == {
+        "model.onnx",
+        "model_int8.onnx",
+    }
+    words = ("target.device=agx-orin", "target.tensorrt=11.4", "target.precision=fp16")
+    done = edgedistill(
+        *("run", finished_run / "r.toml", "--run-dir", run, *(w for word in words for w in ("--set", word))),
+        cwd=tmp_path,
+    )
+    assert "] distill: up to date" in done.stderr
+    assert "Jetson AGX Orin was never measured here" in done.stderr
+    assert "FP16 typed in the file: differs from float by" in done.stderr
+    quantized = json.loads((run / "quantize" / "quantize.json").read_text())
+    assert [(row["precision"], row["passed"]) for row in quantized["typed"]] == [("fp16", True), ("int8", True)]
+    assert (quantized["requested"], quantized["executed"], quantized["reason"]) == ("fp16", "fp16", "")
+    images = json.loads((run / "data" / "data.json").read_text())["images"]
+    assert quantized["typed"][0]["images"] == images["val"] + images["train"]
+
+    bundle = run / "bundle" / "bundle"
+    sizes = json.loads((run / "bundle" / "bundle.json").read_text())["onnx_bytes"]
+    assert sizes == {path.name: path.stat().st_size for path in bundle.glob("*.onnx")}
+    assert sizes["model_fp16.onnx"] == quantized["typed"][0]["file_bytes"] < 0.6 * sizes["model.onnx"]
+    assert f"model_fp16.onnx {sizes['model_fp16.onnx'] / 1e6:.1f} MB" in done.stderr
+    assert json.loads((bundle / "provenance.json").read_text())["subject"]
+
+    if find_spec("tensorrt_rtx") is None:
+        lacking("tensorrt_rtx", "pip install -e '.[compile]'")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    manifest = read_manifest(bundle)
+    assert manifest.target_tensorrt == "11.4"
+    for precision, file in (("fp16", "model_fp16.onnx"), ("int8", "model_int8.onnx"), ("fp32", "model.onnx")):
+        manifest = write_manifest(bundle, manifest._replace(precision_requested=precision))
+        record = build.build(bundle, manifest, compiler="tensorrt_rtx")
+        assert (record["onnx"], record["executed"], record["reasons"]) == (file, precision, [])

@@ -274,6 +274,6 @@ def test_the_update_module_installs_commits_and_goes_back(signed, board, tmp_pat
         file.write(b"x")
     done = call("ArtifactInstall", forged)
     assert done.returncode == 1
-    assert "the signature fits none of the keys" in done.stderr
+    assert "the signature matches none of the keys" in done.stderr
     assert call("ArtifactRollback", forged).returncode == 0
     assert current(root) == served

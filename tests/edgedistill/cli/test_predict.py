@@ -207,9 +207,12 @@ def test_a_network_that_gives_no_classes_is_refused(run):
     ("damage", "said"),
     [
         (lambda file: file.write_bytes(b"no ONNX"), "not a readable ONNX file"),
-        (lambda file: file.write_bytes(model_bytes([[1.0, 0, 0], [0, 1.0, 0]], [0.0, 0.0], 8)), "no classes of ours"),
+        (
+            lambda file: file.write_bytes(model_bytes([[1.0, 0, 0], [0, 1.0, 0]], [0.0, 0.0], 8)),
+            "no classes that edgedistill wrote",
+        ),
         (lambda file: with_metadata(file, "classes", '{"a": 1}'), "no list of class names"),
-        (lambda file: with_metadata(file, "preprocess", "[]"), "no preprocessing of ours"),
+        (lambda file: with_metadata(file, "preprocess", "[]"), "no preprocessing that edgedistill wrote"),
         (
             lambda file: with_metadata(file, "preprocess", json.dumps({**STORED, "image_px": 7})),
             "does not take an image",

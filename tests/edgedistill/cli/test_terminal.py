@@ -151,8 +151,7 @@ def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path, capsys):
 def test_speed_and_time_left_by_hand():
     """Ten counts a second for 10 s, then a pause of 10 s, then five a second."""
     now, told = [0.0], []
-    history = []
-    work = Work("w", 300, 50, images_each=4, epochs=3, history=history, on_change=told.append, clock=lambda: now[0])
+    work = Work("w", 300, 50, images_each=4, epochs=3, on_change=told.append, clock=lambda: now[0])
     assert (work.images_per_second, work.seconds_left, work.best) == (None, None, None)
     now[0] = 10.0
     work(150, {"kd": 0.5})
@@ -164,8 +163,7 @@ def test_speed_and_time_left_by_hand():
     assert work.seconds_left == 100 / (150 / 30)
     assert work.images_per_second == 4 * 50 / 20  # since 10 s: the last mark that is old enough
     for epoch, value in enumerate((0.5, 0.75, 0.75), start=1):
-        history.append({"epoch": epoch, "eval_top1_fraction": value})
-        work.end_epoch()
+        work.end_epoch({"epoch": epoch, "eval_top1_fraction": value})
     assert work.best == ("top-1", 0.75, 2, 0.75)
     assert told == ["progress"] * 3 + ["epoch"] * 3
 

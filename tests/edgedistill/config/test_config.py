@@ -59,6 +59,7 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
         "data.training_px",  # stage data depends on Recipe.training_px, which it may set
         "run.checkpoint_seconds",  # these change no artifact
         "run.tensorboard",
+        "run.workers",
         "run.cache_dir",
     }
     assert every - used - in_data - in_teacher - in_distill == on_purpose

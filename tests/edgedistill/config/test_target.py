@@ -1,11 +1,16 @@
 """A board is one TOML: what its optional tables must say, and the line that a fault gives."""
 
+import subprocess
+import sys
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
-from edgedistill.config.target import load_target, target_from_text, target_names, targets
+from edgedistill.config.target import load_target, releases, target_from_text, target_names, targets
 from edgedistill.errors import RecipeError
+from edgedistill_device.board.jetpacks import JETPACKS, described, of_l4t, tensorrt_of_board
+from edgedistill_device.engine.precision import has_int8
 
 TEXT = (resources.files("edgedistill.config") / "targets" / "jetson-nano.toml").read_text("utf-8")
 
@@ -49,3 +54,56 @@ def test_the_tables_of_the_latency_model_go_together():
     ):
         target_from_text("b", head + '[published]\nnames = ["B"]\n')
     assert target_from_text("b", head + "".join(tables)).hardware.other == "fp32"
+
+
+def test_the_boards_that_people_ask_for():
+    assert set(target_names()) == {
+        *("jetson-nano", "jetson-nano-2gb", "tx2", "xavier-nx", "agx-xavier", "orin-nano-4gb", "orin-nano-8gb"),
+        *("orin-nx-8gb", "orin-nx-16gb", "agx-orin", "thor", "local"),
+    }
+    assert load_target("orin-nx").name == "orin-nx-8gb"
+    assert load_target("orin-nano").name == "orin-nano-4gb"
+    assert load_target("jetson-nano").memory_mib == 4096
+    with pytest.raises(RecipeError, match="did you mean 'orin-nx-8gb'"):
+        load_target("orin-nx-8")
+
+
+def test_int8_is_where_the_hardware_has_it():
+    """Compute capability 6.1 and newer, but not 6.2: as the board itself decides."""
+    for target in targets().values():
+        if target.release:
+            assert ("int8" in target.precisions) == has_int8(target.sm, None), target.name
+
+
+def test_a_board_that_was_never_measured_says_so():
+    silent = {name for name, target in targets().items() if not target.note}
+    assert silent == {"jetson-nano", "orin-nano-8gb", "local"}
+    assert load_target("thor").note.startswith("Jetson Thor was never measured here")
+
+
+def test_each_board_assumes_a_tensorrt_that_a_jetpack_brings_it():
+    for name, target in targets().items():
+        assert target.tensorrt in (target.possible_tensorrt or [""]), name
+    assert tensorrt_of_board("jetson-nano") == ["7.1", "8.0", "8.2"]
+    assert load_target("jetson-nano").possible_tensorrt == ["8.2"]
+    assert load_target("thor").possible_tensorrt == ["10.16", "11.4"]
+    brought = {".".join(row.tensorrt.split(".")[:2]) for row in JETPACKS if row.tensorrt}
+    assert set(releases()) <= brought
+    assert releases()["10.16"].jetpacks == ("7.2", "7.2.1")
+
+
+def test_the_table_of_jetpacks_is_one_of_known_releases():
+    l4ts = [row.l4t for row in JETPACKS if row.l4t]
+    assert len(set(l4ts)) == len(l4ts)
+    assert of_l4t("36.4.0").name == of_l4t("36.4").name == "6.1"
+    assert of_l4t("36.4.9") is None
+    assert described(of_l4t("38.2.0")) == "JetPack 7.0 brings CUDA 13.0, Python 3.12"
+    assert all(row.source and row.boards for row in JETPACKS)
+    boards = {name for row in JETPACKS for name in row.boards}
+    assert all(any(known == name or known.startswith(f"{name}-") for known in target_names()) for name in boards)
+
+
+def test_the_page_of_boards_is_what_the_data_say():
+    root = Path(__file__).parents[3]
+    made = subprocess.run([sys.executable, root / "docs/make_boards.py"], capture_output=True, text=True, check=True)
+    assert made.stdout == (root / "docs/boards.md").read_text(), "run: python docs/make_boards.py > docs/boards.md"

@@ -25,6 +25,7 @@ from edgedistill.models.build import build_model
 from edgedistill.pipeline.table import STAGES, stages_of
 from edgedistill.records.evaluation import Scores
 from edgedistill.stages.evaluate import _RUNS
+from edgedistill_device import manifest
 from end_to_end import ROOT
 
 MOST = 0  # places outside config/task.py that compare `student.output` or name its values
@@ -46,6 +47,7 @@ def test_rows_and_functions_name_the_same():
 def test_what_a_row_says_of_a_task_is_so(task):
     evaluator = EVALUATORS[task.name]
     assert (evaluator.drop is not None) is (evaluator.answer is not None) is task.deploys
+    assert (task.name in manifest.TASKS) is task.deploys, "the board runs what is deployed"
     assert task.primary in task.metrics
     assert set(task.metrics) <= set(Scores.model_fields)
     assert task.supervised.supervised is task.supervised  # labels alone teach it

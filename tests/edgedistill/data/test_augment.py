@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgedistill.config.data import AugmentConfig
-from edgedistill.data.augment import TrainingView
+from edgedistill.data.augment import TrainingView, albumentations
 from edgedistill.errors import RecipeError
 from end_to_end import ROOT, draw
 
@@ -36,6 +37,54 @@ def test_views_have_the_nets_size_and_differ_between_seeds(rng):
     assert {m.shape for m in made} == {(24, 24, 3)}
     assert all(m.dtype == np.uint8 for m in made)
     assert len({m.tobytes() for m in made}) > 4
+
+
+PIPELINES = {
+    "default": AugmentConfig().transforms,
+    "none": (),
+    "of both random streams": (
+        {"name": "RandomResizedCrop", "size": [24, 24], "p": 0.5},
+        {"name": "Affine", "rotate": [-20, 20], "translate_percent": 0.1, "p": 0.7},
+        {"name": "ColorJitter", "p": 0.5},
+        {"name": "GaussNoise", "p": 0.5},
+        {"name": "CoarseDropout", "p": 0.5},
+        {"name": "ElasticTransform", "p": 0.3},
+        {"name": "GaussianBlur", "p": 0.3},
+        {"name": "D4", "p": 1.0},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_views_are_those_of_albumentations_own_pipeline(rng, name):
+    """The whole of `Compose`, made and seeded anew for each view."""
+    augment = AugmentConfig(transforms=PIPELINES[name])
+    view, cropped = TrainingView(24, augment, "area"), TrainingView(24, AugmentConfig(transforms=()), "area")
+    for kind in ("disc", "square", "stripes"):
+        image = draw(kind, rng)
+        for seed in (*range(40), 2**32 - 1):
+            arguments = [{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()} for t in augment.transforms]
+            made = [getattr(albumentations, given.pop("name"))(**given) for given in arguments]
+            compose = albumentations.Compose(made)
+            compose.set_random_seed(seed)
+            expected = compose(image=cropped(image, seed))["image"]
+            np.testing.assert_array_equal(view(image, seed), expected, err_msg=f"{kind} {seed}")
+
+
+def test_a_transform_that_seeds_itself_in_its_own_way_is_seeded_so(monkeypatch, rng):
+    class Own(albumentations.ImageOnlyTransform):
+        def set_random_seed(self, seed):
+            super().set_random_seed(None if seed is None else seed + 1)
+
+        def apply(self, img, **params):
+            return np.full_like(img, self.py_random.randrange(256))
+
+    monkeypatch.setattr(albumentations, "Own", Own, raising=False)
+    view = TrainingView(24, AugmentConfig(transforms=({"name": "Own", "p": 1.0},)), "area")
+    image = draw("disc", rng)
+    assert [view(image, seed)[0, 0, 0] for seed in range(20)] == [
+        random.Random(seed + 1).randrange(256) for seed in range(20)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,24 @@ def test_with_nothing_random_left_a_view_is_the_boards_frame(fit, picture, size)
     assert np.median(np.abs(view.astype(int) - board)) <= 2  # the window is of whole pixels
 
 
+@pytest.mark.parametrize(("side", "method"), [(64, "INTER_LINEAR"), (96, "INTER_LINEAR"), (97, "INTER_AREA")])
+def test_a_window_is_averaged_by_area_only_where_it_shrinks_much(side, method):
+    import cv2
+
+    image = np.random.default_rng(4).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    view = RandomCrop((64, 64), 1.0, "area", "crop")(image, Still())
+    np.testing.assert_array_equal(view, cv2.resize(image, (64, 64), interpolation=getattr(cv2, method)))
+
+
+@pytest.mark.parametrize(("interpolation", "method"), [("bilinear", "INTER_LINEAR"), ("bicubic", "INTER_CUBIC")])
+def test_another_interpolation_is_taken_at_its_word(interpolation, method):
+    import cv2
+
+    image = np.random.default_rng(4).integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    view = RandomCrop((64, 64), 1.0, interpolation, "crop")(image, Still())
+    np.testing.assert_array_equal(view, cv2.resize(image, (64, 64), interpolation=getattr(cv2, method)))
+
+
 def laplacian(image):
     import cv2
 

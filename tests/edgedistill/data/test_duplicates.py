@@ -54,6 +54,27 @@ def test_pairs_equal_the_whole_correlation_matrix(rng, monkeypatch):
     assert {(i, j) for i, j, _ in alike_pairs(vectors, 0.6)} == expected
 
 
+@pytest.mark.parametrize("similarity", [0.4, 0.7, 0.9])
+def test_sketches_leave_out_no_pair(rng, monkeypatch, similarity):
+    """Families of more and less alike images, in more directions than a sketch has."""
+    monkeypatch.setattr("edgedistill.data.duplicates.BLOCK", 32)
+    monkeypatch.setattr("edgedistill.data.duplicates._SKETCH", 12)
+    families, noise = rng.normal(size=(60, 300)), rng.normal(size=(300, 300)) * rng.uniform(0.05, 1.5, (300, 1))
+    vectors = families[rng.integers(0, 60, 300)] + noise
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    assert (np.square(vectors @ _basis(vectors)).sum(axis=1) < 0.9).mean() > 0.5  # most of a vector is in its rest
+    whole = np.triu(vectors @ vectors.T, 1)
+    expected = dict(zip(zip(*np.nonzero(whole >= similarity), strict=True), whole[whole >= similarity], strict=True))
+    found = {(i, j): alike for i, j, alike in alike_pairs(vectors, similarity)}
+    assert len(expected) > 20
+    assert found.keys() == expected.keys()
+    assert all(found[pair] == pytest.approx(expected[pair], abs=1e-5) for pair in expected)
+
+
+def _basis(vectors):
+    return np.linalg.svd(vectors, full_matrices=False)[2][:12].T
+
+
 def test_groups_are_the_connected_parts():
     assert groups_from_pairs(6, [(4, 2), (0, 5), (2, 3)]).tolist() == [0, 1, 2, 2, 2, 0]
 

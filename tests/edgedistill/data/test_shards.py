@@ -151,7 +151,7 @@ GOOD = [("1.jpg", b"x" * 2000), ("1.cls", b"1")]
         ([("1.jpg", b"x"), ("2.jpg", b"x"), ("1.cls", b"1")], "1.jpg has no label next to it"),
         ([*GOOD, ("2.cls", b"1")], "the label of 2 has no image next to it"),
         ([*GOOD, ("1.png", b"x")], "1.jpg and 1.png are one sample"),
-        ([*GOOD, ("1.jpg", b"x")], "two members are called 1.jpg"),
+        ([*GOOD, ("1.jpg", b"x")], "two members are named 1.jpg"),
         ([("1.jpg", b"x"), ("1.cls", b" \n")], "1.cls: expected a class number or name, got ''"),
         ([("1.jpg", b"x"), ("1.cls", b"\xff\xfe")], "1.cls: expected a class number or name: 'utf-8'"),
         ([("1.jpg", b"x"), ("1.cls", b"1" * 2_000_000)], "expected a class number or name, got 2000000"),

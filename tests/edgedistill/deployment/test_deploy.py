@@ -85,7 +85,7 @@ def test_a_damaged_current_release_is_restored_by_the_same_deployment(server, tm
     (current / "golden" / "images" / "0001.png").unlink()
     said = []
     found = board.deploy(server.config, first, tmp_path / "r.json", said=said)
-    assert f"board: {id_of(first)} is damaged there, and is mended" in said
+    assert f"board: {id_of(first)} is damaged there and is repaired" in said
     assert any(line.startswith("board: 1 of ") for line in said)  # the rest is taken from what lies there
     assert found.activate.already
     assert board.served_equals(first)
@@ -125,7 +125,7 @@ def test_an_agent_that_arrives_damaged_is_not_installed(server, board, keys, mon
 def test_what_is_refused_before_anything_is_copied(server, tmp_path, board, keys, first):
     unsigned = next_release(first, tmp_path / "unsigned", keys, serial=3)
     (unsigned / "manifest.json.sig").unlink()
-    with pytest.raises(BundleError, match="is not signed, and no board takes it so: edgedistill keys new"):
+    with pytest.raises(BundleError, match="is not signed, and a board takes only signed bundles: edgedistill keys new"):
         board.deploy(server.config, unsigned, tmp_path / "r.json")
     (tmp_path / "unsigned" / "classes.txt").write_text("altered")
     with pytest.raises(BundleError, match="classes.txt has"):
@@ -141,7 +141,9 @@ def test_what_is_refused_before_anything_is_copied(server, tmp_path, board, keys
 def test_a_key_that_the_board_does_not_trust(server, tmp_path, board, first):
     stranger = make_keys(tmp_path / "strangers", "stranger")
     bundle = next_release(first, tmp_path / "theirs", stranger, serial=9)
-    with pytest.raises(BoardError, match="edgedistill_device want: the signature fits none of the keys trusted here"):
+    with pytest.raises(
+        BoardError, match="edgedistill_device want: the signature matches none of the keys trusted here"
+    ):
         board.deploy(server.config, bundle, tmp_path / "r.json")
     assert board.current() == ""
 
@@ -165,7 +167,7 @@ def test_a_copy_that_was_cut_resumes_in_the_middle_of_a_file(server, tmp_path, b
 
 def test_a_board_that_asks_for_our_files_gets_none(server, tmp_path, board, first):
     board.fault("want", 'echo \'{"verb": "want", "id": "x", "files": [{"name": "../../secret", "have": 0}]}\'; exit 0')
-    with pytest.raises(BoardError, match="which is no file of this bundle; refused"):
+    with pytest.raises(BoardError, match="which this bundle does not have; refused"):
         board.deploy(server.config, first, tmp_path / "r.json")
 
 
@@ -176,7 +178,7 @@ def test_what_the_doctor_misses_stops_a_board_before_the_copy_and_not_a_stand_in
     (board.root / "agent" / "agent.json").write_text('{"version": 1, "sha256": "an older one"}')
     said = []
     board.deploy(server.config, first, tmp_path / "r.json", said=said, until="build")
-    assert "board: its agent is another edgedistill's; for this one's: edgedistill enrol" in said
+    assert "board: its agent is of another edgedistill; to update it: edgedistill enrol" in said
     assert "board: doctor: disk: 3 MiB free; free some (it is a stand-in, so that does not stop it)" in said
     (board.root / "board.json").write_text('{"version": 1, "target": "local", "backend": "tensorrt"}')
     shutil.rmtree(board.root / "releases")

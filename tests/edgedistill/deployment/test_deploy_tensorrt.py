@@ -43,7 +43,7 @@ def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, bo
     said = []
     assert board.deploy(server.config, first, tmp_path / "r.json", said=said).activate.already
     assert any(
-        "truncated or not ours; run: python3 -m edgedistill_device build: what was done" in line for line in said
+        "truncated or another file; run: python3 -m edgedistill_device build: what was done" in line for line in said
     )
 
 

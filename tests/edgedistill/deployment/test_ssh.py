@@ -298,13 +298,13 @@ def test_what_the_board_does_not_take(server, tmp_path):
 
 
 HOSTILE = {
-    "head -c 9000000 /dev/zero | tr '\\0' x": "is no output of ours",
+    "head -c 9000000 /dev/zero | tr '\\0' x": "is more than edgedistill_device sends",
     "printf '\\033[2J\\033]0;owned\\007\\n'; exit 1": "exit code 1",
     "printf '\\033[2Jowned\\n' >&2; exit 1": r"\?\[2Jowned",
     "echo '[1]'": 'expected an object with "verb": "status"',
     'echo \'{"verb": "activate"}\'': 'expected an object with "verb": "status"',
     'echo \'{"verb": "status", "verb": "status"}\'': "a key comes twice",
-    'echo \'{"verb": "status", "x": NaN}\'': "NaN is no JSON number",
+    'echo \'{"verb": "status", "x": NaN}\'': "NaN is not a JSON number",
     "yes '[' | head -c 200000 | tr -d '\\n'": "expected one line of JSON",
     "exit 0": "expected one line of JSON",
     "exit 2": "does not know this `status`; update it: edgedistill enrol board",

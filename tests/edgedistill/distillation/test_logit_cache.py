@@ -63,6 +63,16 @@ def test_an_interrupted_cache_goes_on_and_ends_with_the_same_bytes(tmp_path, tra
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_worker_processes_write_the_same_bytes(tmp_path, training):
+    (tmp_path / "threads").mkdir()
+    (tmp_path / "processes").mkdir()
+    names = write(tmp_path / "threads", training)
+    training.workers = 2
+    write(tmp_path / "processes", training)
+    for name in names:
+        assert (tmp_path / "processes" / name).read_bytes() == (tmp_path / "threads" / name).read_bytes()
+
+
 def test_a_cache_of_another_teacher_is_refused_by_naming_what_differs(tmp_path, training):
     write(tmp_path, training)
     with pytest.raises(TrainingError, match="belong to another teacher, class list;"):

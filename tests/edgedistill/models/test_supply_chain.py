@@ -51,7 +51,7 @@ def test_a_download_has_the_hash_that_the_hub_gave(hub, altered):
         content = content[:-1] + bytes([content[-1] ^ 1])
     hub("model.safetensors", content, sha256)
     if altered:
-        with pytest.raises(WeightsError, match="has not the SHA-256 that the hub gave it; remove"):
+        with pytest.raises(WeightsError, match="does not have the SHA-256 that the hub gave; remove"):
             fetch()
     else:
         key = "conv_stem.weight"

@@ -241,5 +241,5 @@ def test_a_wrong_normalisation_does_not_survive(tmp_path, rng):
 
 def test_a_foreign_file_has_no_preprocessing_of_ours(tmp_path):
     path = hand_made.save(tmp_path / "m.onnx", [node("Relu", "x")])
-    with pytest.raises(ExportError, match="no preprocessing of ours"):
+    with pytest.raises(ExportError, match="no preprocessing that edgedistill wrote"):
         preprocess_from_onnx(path)

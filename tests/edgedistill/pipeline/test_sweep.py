@@ -15,6 +15,8 @@ from edgedistill.errors import RecipeError
 from edgedistill.pipeline.sweep import Sweep
 from edgedistill.pipeline.sweep_axes import axes_from_text
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.sweep import SweepRecord
+from edgedistill.records.training import Epoch
 from end_to_end import ROOT, command_words, edgedistill
 
 pytestmark = pytest.mark.slow
@@ -131,8 +133,12 @@ def test_values_keep_their_commas_and_lists_stay_lists(finished_run, tmp_path):
 def test_students_on_one_teacher_lists_and_another_grid_in_the_same_folder(finished_run, run, monkeypatch):
     """Optuna refuses other values of a key, and lists, in one study; the curves are drawn."""
 
-    def drawn(self, context, images, subject, told):
-        told({"epoch": 1, "eval_top1_fraction": 0.5})
+    epoch = Epoch(
+        epoch=1, train_loss=1.0, terms={}, lr=0.1, eval_top1_fraction=0.5, eval_balanced_accuracy_fraction=0.5
+    )
+
+    def drawn(self, context, images, subject, on_epoch):
+        on_epoch(epoch)
         return 0.5 + len(context.recipe.distill.student_taps) / 10, 1
 
     monkeypatch.setattr(Sweep, "_trained", drawn)
@@ -140,7 +146,11 @@ def test_students_on_one_teacher_lists_and_another_grid_in_the_same_folder(finis
 
     def sweep(over):
         made = Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True))
-        return json.loads(made.run(None, None).read_text())
+        result = made.run(None, None).to_json()
+        written = (run / "sweep" / "sweep.json").read_text(encoding="utf-8")
+        assert written == json.dumps(result, indent=1) + "\n"
+        assert SweepRecord.from_json(json.loads(written), "sweep.json").to_json() == result
+        return result
 
     found = sweep({"student.model": ["mobilenetv3_small_050", "lcnet_035"]})
     assert {row["model"]: row["parameters"] > 1e5 for row in found["trials"]} == {

@@ -11,7 +11,7 @@ import pytest
 from edgedistill.cli.main import main
 from edgedistill.config.recipe import Recipe
 from edgedistill.deployment.board import Board
-from edgedistill.deployment.deploy import Wanted, _Road
+from edgedistill.deployment.deploy import Wanted, _Deployment
 from edgedistill.deployment.request import bundle_in
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
@@ -87,5 +87,5 @@ def test_the_record_of_its_deployment_is_believed(run):
     path = run / "deployments" / "board.json"
     stored = json.loads(path.read_text())["key"]
     board = Board(SimpleNamespace(name=stored["host"]), stored["root"], "python3", print)
-    road = _Road(board, SimpleNamespace(id=stored["id"]), Wanted(), path, Talk(quiet=True))
-    assert set(road._steps.given()) >= {"build", "verify", "bench"}
+    deployment = _Deployment(board, SimpleNamespace(id=stored["id"]), Wanted(), path, Talk(quiet=True))
+    assert set(deployment._steps.given()) >= {"build", "verify", "bench"}

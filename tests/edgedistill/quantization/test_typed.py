@@ -1,17 +1,20 @@
 """FP16 typed into the file: against PyTorch's own half precision, on nets that overflow, and with the real builder."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from tools import lacking
 
 from edgedistill.config.deployment import TargetConfig
 from edgedistill.config.target import load_target, wanted_target
 from edgedistill.errors import QuantizeError, RecipeError
 from edgedistill.models.weights import model_from_weights
+from edgedistill.onnx_model.compile import compiler_here
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
@@ -22,6 +25,7 @@ from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.quantization.typed import FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
 
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IMAGES = 6
 
 
@@ -266,11 +270,32 @@ def test_a_recipe_names_the_tensorrt_of_another_jetpack():
     def target(**values):
         return wanted_target(TargetConfig(**values))
 
-    assert (target(device="orin-nano-8gb").typed, target(device="orin-nano-8gb", tensorrt="11.4").typed) == (
+    assert (target(device="agx-orin").typed, target(device="agx-orin", tensorrt="11.4").typed) == (
         False,
         True,
     )
     with pytest.raises(RecipeError, match="TensorRT '12' is not known"):
         target(device="orin-nano-8gb", tensorrt="12")
+    with pytest.raises(
+        RecipeError, match="no JetPack brings it to Jetson Orin Nano 8GB; it can have: 8.5, 8.6, 10.3, 10.16"
+    ):
+        target(device="orin-nano-8gb", tensorrt="11.4")
     with pytest.raises(RecipeError, match="this computer .* has no TensorRT; leave it out"):
         target(device="local", tensorrt="11.4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "student", ["lcnet_035", "mobilenetv2_035", "repvgg_a0", "shufflenet_v2_x0_5", "squeezenet1_1"]
+)
+def test_tensorrt_for_rtx_builds_the_typed_files(student, monkeypatch):
+    """Families of other operators each; all students: `python benchmarks/typed_students.py`."""
+    if compiler_here() is None:
+        lacking("tensorrt or tensorrt_rtx", "pip install -e '.[compile]'")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import typed_students
+
+    rows = list(typed_students.rows_of(student))
+    assert [(row["precision"], row["verdict"]) for row in rows] == [("fp16", "builds"), ("int8", "builds")]
+    assert rows[0]["share"] < 0.8
+    assert rows[1]["share"] < 0.5

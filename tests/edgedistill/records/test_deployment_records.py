@@ -198,7 +198,10 @@ def test_a_value_of_another_type_is_one_line(answers, verb):
             place = place[key]
         place[last] = "\x1b[2Jowned" if isinstance(place[last], dict | list) else {"x": ["\u202e"]}
         line = refusal(verb, answer)
-        assert "not of our form" in line or "expected an object with" in line, (path, line)
+        assert "unexpected answer" in line or "unexpected checks" in line or "expected an object with" in line, (
+            path,
+            line,
+        )
 
 
 @pytest.mark.parametrize(
@@ -207,16 +210,20 @@ def test_a_value_of_another_type_is_one_line(answers, verb):
         (
             "status",
             {"releases": None},
-            "status: not of our form, or without a board.json of ours; edgedistill enrol",
+            "status: unexpected answer, or board.json is missing; run: edgedistill enrol",
         ),
-        ("status", {"board": None}, "status: not of our form, or without a board.json of ours; edgedistill enrol"),
+        (
+            "status",
+            {"board": None},
+            "status: unexpected answer, or board.json is missing; run: edgedistill enrol",
+        ),
         ("status", {"board": {"backend": "abacus"}}, f"expected one of {', '.join(BACKENDS)}, got 'abacus'"),
         ("status", {"proven": 1}, "proven: Input should be a valid boolean, got 1"),
-        ("doctor", {"checks": {}}, "doctor: its checks are not of our form"),
-        ("doctor", {"checks": [{"name": "disk"}]}, "doctor: its checks are not of our form"),
-        ("want", {"files": [{"name": "a", "have": True}]}, "want: not of our form"),
-        ("accept", {"id": None}, "accept: not of our form"),
-        ("build", {"provenance": "a board of mine"}, "build: not of our form"),
+        ("doctor", {"checks": {}}, "doctor: unexpected checks"),
+        ("doctor", {"checks": [{"name": "disk"}]}, "doctor: unexpected checks"),
+        ("want", {"files": [{"name": "a", "have": True}]}, "want: unexpected answer"),
+        ("accept", {"id": None}, "accept: unexpected answer"),
+        ("build", {"provenance": "a board of mine"}, "build: unexpected answer"),
     ],
 )
 def test_what_a_fault_says(answers, verb, change, said):
@@ -252,9 +259,9 @@ def test_an_agent_of_an_older_release_lacks_keys_that_came_later(answers):
         ({"version": 3}, "benchmark report: expected version 2"),
         ({"state": "odd"}, "benchmark report: expected state"),
         ({"later": 1}, "benchmark report: keys differ: ['later']"),
-        ({"power": "5 W"}, "bench: not of our form: power: "),
-        ({"compute_ms": {"p50_ms": "1"}}, "bench: not of our form: compute_ms.p50_ms: "),
-        ({"provenance": "unheard"}, "bench: not of our form: provenance: a provenance is `kind: how`"),
+        ({"power": "5 W"}, "bench: unexpected answer: power: "),
+        ({"compute_ms": {"p50_ms": "1"}}, "bench: unexpected answer: compute_ms.p50_ms: "),
+        ({"provenance": "unheard"}, "bench: unexpected answer: provenance: a provenance is `kind: how`"),
     ],
 )
 def test_a_benchmark_with_a_fault_is_one_line(answers, change, said):
@@ -315,7 +322,7 @@ def test_a_board_that_was_enrolled_as_a_stand_in_measures_nothing(backend, said,
 def test_a_board_is_sent_no_file_but_those_of_the_bundle(answers, name, have):
     bundle = SimpleNamespace(manifest=SimpleNamespace(files={"a": SimpleNamespace(bytes=5)}))
     want = asked("want", answers["want"] | {"files": [{"name": name, "have": have}]})
-    with pytest.raises(BoardError, match="which is no file of this bundle; refused"):
+    with pytest.raises(BoardError, match="which this bundle does not have; refused"):
         uploads_of(want, bundle)
     want = asked("want", answers["want"] | {"files": [{"name": "a", "have": 3}, {"name": "a", "have": 6}]})
     assert uploads_of(want, bundle) == [Upload("a", 5, 3), Upload("a", 5, 0)]

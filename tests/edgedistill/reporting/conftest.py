@@ -7,6 +7,7 @@ import pytest
 
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.evaluation.classification import mcnemar_p, measures, paired
+from edgedistill.records.sweep import SweepRecord, TrialResult
 from edgedistill.reporting.sweep_results import swept_of
 from edgedistill_device.benchmark import benchreport
 from record_factories import records_of
@@ -405,7 +406,15 @@ def swept_by(recipe, stages) -> dict:
         }
         for settings, value, state, epochs, parameters in trials
     ]
-    sweep = {"metric": "validation top1_fraction", "artifacts": {"teacher": "1"}, "trials": rows}
+    trials = [TrialResult(**row) for row in rows]
+    sweep = SweepRecord(
+        metric="validation top1_fraction",
+        images="validation, never test",
+        seeds=1,
+        artifacts={"teacher": "1"},
+        trials=trials,
+        best=trials[1],
+    )
     return swept_of(sweep, {"teacher": "1"}, records_of(stages), recipe).to_json()
 
 

@@ -59,8 +59,8 @@ def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
         (tmp_path / name / "report" / "report.json").write_text(json.dumps(report))
     (tmp_path / "big" / "sweep").mkdir()
     trial = {"settings": {"distill.temperature": 2}, "value": 0.75, "state": "complete", "epochs": 3}
-    sweep = {"metric": "validation top1_fraction", "trials": [trial]}
-    (tmp_path / "big" / "sweep" / "sweep.json").write_text(json.dumps(sweep))
+    sweep = {"metric": "validation top1_fraction", "images": "val", "seeds": 1, "trials": [trial]}
+    (tmp_path / "big" / "sweep" / "sweep.json").write_text(json.dumps({**sweep, "best": trial}))
     single = tmp_path / "small" / "report" / "report.json"
     assert main(["compare", "small", "big", str(single), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -109,9 +109,15 @@ def run_of_somebody(stages, recipe, tmp_path):
     (folder / "report").mkdir(parents=True)
     (folder / "report" / "report.json").write_text(json.dumps(forged(report)))
     (folder / "sweep").mkdir()
-    trial = {"settings": {f"distill.loss{FORGED}": FORGED}, "value": 0.75, "state": f"complete{FORGED}", "epochs": 3}
-    sweep = {"metric": f"validation top1_fraction{FORGED}", "trials": [trial]}
-    (folder / "sweep" / "sweep.json").write_text(json.dumps(sweep))
+    trial = {"settings": {f"distill.loss{FORGED}": FORGED}, "value": 0.75, "state": "complete", "epochs": 3}
+    sweep = {
+        "metric": f"validation top1_fraction{FORGED}",
+        "images": "val",
+        "seeds": 1,
+        "trials": [trial],
+        "best": trial,
+    }
+    (folder / "sweep" / "sweep.json").write_text(json.dumps({**sweep, "best": trial}))
     return folder
 
 

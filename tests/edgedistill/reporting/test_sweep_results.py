@@ -9,8 +9,19 @@ from edgedistill.core.pareto import pareto_front
 from edgedistill.errors import RunFolderError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.user_measurements import NOTHING
+from edgedistill.records.sweep import SweepRecord
 from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
 from record_factories import page_of, records_of, report_of
+from terminal_text import FORGED, assert_terminal_safe
+
+OLD_TRIAL = {"settings": {"distill.temperature": 2}, "value": 0.75, "state": "complete", "epochs": 3}
+OLD_SWEEP = {  # of the first release that swept: neither networks nor artifacts are named
+    "metric": "validation top1_fraction",
+    "images": "validation, never test",
+    "seeds": 1,
+    "trials": [OLD_TRIAL],
+    "best": OLD_TRIAL,
+}
 
 
 def test_the_front_is_what_comparing_all_pairs_gives(rng):
@@ -57,12 +68,12 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
 @pytest.mark.slow
 def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
     ours, balanced = {"teacher": "a"}, "validation balanced_accuracy_fraction"
-    for sweep in (
-        {"metric": "validation top1_fraction", "trials": []},
-        {"metric": "validation top1_fraction", "artifacts": {"teacher": "b"}, "trials": []},
-        {"metric": balanced, "artifacts": ours, "trials": []},
+    for differing in (
+        {"metric": "validation top1_fraction"},
+        {"metric": "validation top1_fraction", "artifacts": {"teacher": "b"}},
+        {"metric": balanced, "artifacts": ours},
     ):
-        found = swept_of(sweep, ours, records_of(stages), recipe)
+        found = swept_of(SweepRecord(**{**OLD_SWEEP, **differing}), ours, records_of(stages), recipe)
         assert found.students == []
         page = page_of(report_of(stages, recipe, swept=found))
         assert "it is not shown, because its trials were taught by another teacher" in page
@@ -72,12 +83,13 @@ def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
     assert 'href="#students"' not in page
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"trials": 3}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"trials": 3}', json.dumps({**OLD_SWEEP, "seeds": f"one{FORGED}"})])
 def test_a_damaged_sweep_is_one_line(tmp_path, content):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text(content)
-    with pytest.raises(RunFolderError, match="is no sweep.*run the sweep again"):
+    with pytest.raises(RunFolderError, match="is no sweep.*run the sweep again") as refused:
         load_sweep(tmp_path)
-    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"trials": []}))
-    assert load_sweep(tmp_path) == {"trials": []}
+    assert_terminal_safe(str(refused.value), lines=0)
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps(OLD_SWEEP))
+    assert load_sweep(tmp_path).to_json() == OLD_SWEEP
     assert load_sweep(tmp_path / "none") is None

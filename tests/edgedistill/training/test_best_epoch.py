@@ -9,6 +9,7 @@ import torch
 from edgedistill.config.loading import load_recipe
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.training import BestEpoch
 from end_to_end import RECIPE, write_images
 from test_divergence import Stopped, bits, same, training
 
@@ -24,7 +25,7 @@ def one(tmp_path):
 
         def evaluate(net):
             after[len(rows) + 1] = bits(net)
-            return {"eval_top1_fraction": CURVE[len(rows)]}
+            return {"eval_top1_fraction": CURVE[len(rows)], "eval_balanced_accuracy_fraction": 0.5}
 
         made.evaluate = evaluate
         return made, after
@@ -42,7 +43,7 @@ def test_the_last_epoch_is_kept_unless_the_best_is_asked_for(one):
 def test_the_best_epoch_is_kept_of_equal_ones_the_later(one):
     made, after = one("best")
     rows = made.run(Talk(quiet=True), "net")
-    assert made.best == {"epoch": 3, "value": 0.8}
+    assert made.best == BestEpoch(epoch=3, value=0.8)
     assert same(bits(made.model), after[3])
     assert not same(after[3], after[5])
     assert len(rows) == 5, "the history is that of the whole training"
@@ -58,7 +59,7 @@ def test_a_kill_changes_nothing_of_it(one, stop_at):
         broken.run(Talk(quiet=True), "net")
     again, _ = one("best", seconds=0)
     again.run(Talk(quiet=True), "net")
-    assert again.best == {"epoch": 3, "value": 0.8}
+    assert again.best == BestEpoch(epoch=3, value=0.8)
     assert same(bits(again.model), after[3])
 
 

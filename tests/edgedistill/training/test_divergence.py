@@ -94,17 +94,17 @@ def test_it_goes_back_to_the_epochs_start_once_and_on_more_slowly(tmp_path, defe
     ours = training(tmp_path, bad_steps={5}, defect=defect)
     rows = ours.run(Talk(), "net")
     assert f"the {defect} is not finite at step 5 (label " in capsys.readouterr().err
-    assert ours.went_back == {
+    assert ours.went_back.to_json() == {
         "from_step": 5,
         "to_step": 3,
-        "why": ours.went_back["why"],
+        "why": ours.went_back.why,
         "batch": "bad_batch-5.npz",
         "lr_scale": 0.1,
     }
-    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row.epoch for row in rows] == [1, 2, 3]
     plain_rows = training(tmp_path / "none").run(Talk(quiet=True), "net")
     assert rows[0] == plain_rows[0]
-    assert [row["lr"] for row in rows[1:]] == pytest.approx([0.1 * row["lr"] for row in plain_rows[1:]])
+    assert [row.lr for row in rows[1:]] == pytest.approx([0.1 * row.lr for row in plain_rows[1:]])
 
 
 @pytest.mark.parametrize("defect", ["loss", "gradient"])
@@ -196,7 +196,7 @@ def test_killed_before_or_after_going_back_it_ends_with_the_same_bits(tmp_path, 
     with pytest.raises(Stopped):
         training(tmp_path / "killed", {5}, stop_at=stop_at, seconds=0).run(Talk(quiet=True), "net")
     state = load(tmp_path / "killed" / "checkpoint.pt", torch.device("cpu"))["state"]
-    still_to_come = () if state["went_back"] else {5 - state["step"]}
+    still_to_come = () if state.went_back else {5 - state.step}
     again = training(tmp_path / "killed", bad_steps=still_to_come, seconds=0)
     again.run(Talk(quiet=True), "net")
     assert again.went_back == whole.went_back

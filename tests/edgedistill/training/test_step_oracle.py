@@ -306,7 +306,7 @@ def test_eight_steps_are_those_of_numpy(case, monkeypatch):
         TrainingConfig(
             epochs=EPOCHS, batch_size=BATCH, peak_lr=PEAK_LR, weight_decay=WEIGHT_DECAY, warmup_fraction=WARMUP
         ),
-        lambda net: {"eval_top1_fraction": 0.5},
+        lambda net: {"eval_top1_fraction": 0.5, "eval_balanced_accuracy_fraction": 0.5},
         CPU,
         extra=projector,
     )
@@ -325,6 +325,6 @@ def test_eight_steps_are_those_of_numpy(case, monkeypatch):
     assert bool(min(shares) < 0.5) is mixed, "an image whose partner is its main label"
     for epoch, row in enumerate(history):
         first, last = 2 * epoch, 2 * epoch + 1
-        assert rates[last] == {row["lr"]}, "the history tells the rate that the optimizer had"
+        assert rates[last] == {row.lr}, "the history tells the rate that the optimizer had"
         means = {name: (rows[first][name] + rows[last][name]) / 2 for name in rows[0]}
-        assert {"loss": row["train_loss"], **row["terms"]} == pytest.approx(means, rel=1e-4)
+        assert {"loss": row.train_loss, **row.terms} == pytest.approx(means, rel=1e-4)

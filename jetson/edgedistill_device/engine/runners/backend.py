@@ -91,7 +91,7 @@ class Backend(object):
         engine_file.require_verified(bundle, self.name, manifest.files[MODEL].sha256)
 
     def engine_mib(self, bundle):
-        """MiB of the engine that the next one takes beside what is loaded; None where nobody knows."""
+        """MiB of the engine that the next one takes beside what is loaded; None where it is not known."""
 
     def checks(self, packages, required, deadly, root="/"):
         """doctor's rows of this backend; the first one says whether it can be used.
@@ -154,8 +154,8 @@ class ModelRunner(object):
         except JetsonError:
             raise
         except Exception as error:  # its exception types differ between releases
-            said = str(error).splitlines() or [type(error).__name__]
-            raise BackendError("%s %s does not take %s: %s" % (self.title, package.__version__, self._path, said[0]))
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise BackendError("%s %s does not take %s: %s" % (self.title, package.__version__, self._path, lines[0]))
         self.engine_sha256 = digest
         return self
 

@@ -39,7 +39,7 @@ class OpenCVRunner(ModelRunner):
         """[[(layer, operator, ms)]], run by run, of OpenCV's own ticks; 0 ms: fused into another layer."""
         import cv2
 
-        names, found = list(self._session.getLayerNames()), []
+        names, profiled_runs = list(self._session.getLayerNames()), []
         kinds = [self._session.getLayer(name).type for name in names]
         for _ in range(runs):
             self.infer(batch)
@@ -47,8 +47,8 @@ class OpenCVRunner(ModelRunner):
             if len(ticks) != len(names):
                 raise BackendError("OpenCV timed %d layers of %d" % (len(ticks), len(names)))
             ms = [1e3 * value / cv2.getTickFrequency() for value in ticks]
-            found.append(list(zip(names, kinds, ms)))
-        return found
+            profiled_runs.append(list(zip(names, kinds, ms)))
+        return profiled_runs
 
 
 BACKEND = OpenCVBackend()

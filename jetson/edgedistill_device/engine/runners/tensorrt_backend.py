@@ -59,11 +59,11 @@ def tensorrt_check(packages, required, deadly=()):
     libraries = version_of(packages, r"libnvinfer\d+$")
     version, why, mend = imports.version_of("tensorrt", deadly, "")
     if version:
-        found = version + (", libraries %s" % (libraries,) if libraries else "")
+        summary = version + (", libraries %s" % (libraries,) if libraries else "")
         if imports.tensorrt_is_too_old(version):
-            found += ", expected %d.%d or newer" % imports.OLDEST_TENSORRT
-            return Check("TensorRT", False, required, found, imports.TENSORRT_MEND)
-        return Check("TensorRT", True, required, found, "")
+            summary += ", expected %d.%d or newer" % imports.OLDEST_TENSORRT
+            return Check("TensorRT", False, required, summary, imports.TENSORRT_MEND)
+        return Check("TensorRT", True, required, summary, "")
     if mend:
         return Check("TensorRT", False, required, why, mend)
     if libraries and "python3-libnvinfer" in packages:
@@ -95,8 +95,8 @@ def cuda_check(packages, required, root="/"):
         facts = cuda_memory.find_device().facts()
     except Exception as error:  # numpy that is missing, a driver that fails: all the same to the reader
         closed = identity.closed_devices(root)
-        found = imports.line_of(error) + ("; %s cannot be opened" % ", ".join(closed) if closed else "")
-        if closed or "group" in found:
+        reason = imports.line_of(error) + ("; %s cannot be opened" % ", ".join(closed) if closed else "")
+        if closed or "group" in reason:
             advice = identity.GROUPS_MEND
         elif not required:
             advice = ""
@@ -104,7 +104,7 @@ def cuda_check(packages, required, root="/"):
             advice = "is JetPack's CUDA installed? sudo apt install nvidia-cuda"
         else:
             advice = "export LD_LIBRARY_PATH=/usr/local/cuda/lib64; " + identity.GROUPS_MEND
-        return Check("CUDA", False, required, found, advice)
+        return Check("CUDA", False, required, reason, advice)
     return Check("CUDA", True, required, "%(cuda)s, sm_%(sm)d, memory by %(by)s" % facts, "")
 
 

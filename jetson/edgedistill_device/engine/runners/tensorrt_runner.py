@@ -73,9 +73,9 @@ class TensorRTRunner(object):
     def profile(self, batch, runs):
         """[[(layer, type or None, ms)]], run by run; slower than `infer`, so after all that is timed."""
         self.infer(batch)
-        found = trt_api.profiled(self._trt, self._context, self._addresses, runs)
+        profiled_runs = trt_api.profiled(self._trt, self._context, self._addresses, runs)
         kinds = kinds_from_text(trt_api.layers_text(self._trt, self._engine))
-        return [[(name, kinds.get(name), ms) for name, ms in run] for run in found]
+        return [[(name, kinds.get(name), ms) for name, ms in run] for run in profiled_runs]
 
     def _fill(self, batch):
         if batch.shape != self._input.shape or batch.dtype != self._input.dtype:
@@ -90,15 +90,15 @@ class TensorRTRunner(object):
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise DeviceMemoryError("TensorRT has no memory for this engine's context; stop other programs")
-        found = trt_api.tensors(trt, self._engine)
+        tensors = trt_api.tensors(trt, self._engine)
         expected = [
             (self._manifest.input_name, True, self._manifest.input_shape, np.float32),
             (self._manifest.output_name, False, (1, len(self._manifest.classes)), np.float32),
         ]
-        if sorted(found) != sorted(expected):
-            raise EngineError("the engine has the tensors %s, the manifest says %s" % (found, expected))
+        if sorted(tensors) != sorted(expected):
+            raise EngineError("the engine has the tensors %s, the manifest says %s" % (tensors, expected))
         device, addresses, self._trt = self._device, [], trt
-        for name, is_input, shape, dtype in found:
+        for name, is_input, shape, dtype in tensors:
             host = device.pinned(shape, dtype)
             address = device.allocate(host.nbytes)
             addresses.append((name, address))

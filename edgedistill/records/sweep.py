@@ -1,0 +1,49 @@
+"""What `edgedistill sweep` writes: trial.json of each training, and sweep.json of them all."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from edgedistill.records.base import Number, Record
+
+
+class TrialResult(Record):
+    """A training of a sweep, as sweep.json holds it."""
+
+    settings: dict[str, Any]
+    """Recipe key -> value, on top of the recipe."""
+    value: Number
+    """The sweep's metric."""
+    state: Literal["complete", "pruned"]
+    """Pruned: ended early, below the median of the others."""
+    epochs: int
+    """Finished."""
+    model: str | None = None
+    """None of older releases, as `parameters`."""
+    parameters: int | None = None
+
+
+class TrialRecord(TrialResult):
+    """trial.json, written when the training has ended."""
+
+    artifacts: dict[str, str]
+    """Stage -> digest of its artifact: the images and teachers of this training."""
+
+    def result(self) -> TrialResult:
+        return TrialResult(**{key: value for key, value in self.given().items() if key != "artifacts"})
+
+
+class SweepRecord(Record):
+    """sweep.json."""
+
+    metric: str
+    """`validation`, and a metric of `records.evaluation.METRICS`."""
+    images: str
+    """What the trials are compared on."""
+    seeds: int
+    """Trainings of each trial."""
+    artifacts: dict[str, str] | None = None
+    """As in `TrialRecord`, equal for all trials; None of older releases."""
+    trials: list[TrialResult]
+    """Best first, pruned ones last."""
+    best: TrialResult

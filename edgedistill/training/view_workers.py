@@ -1,0 +1,134 @@
+"""Batches made ahead of the network, by threads of this process or by worker processes: the same batches.
+
+Threads share one interpreter lock, so that a process makes little more views than one core can, whatever the machine
+has. Worker processes cost a fork each and memory for their batches. `auto` begins with threads and goes over to
+processes when the network was seen to wait for its batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, Literal, TypeVar
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from edgedistill.core.prefetch import cores, made_ahead
+from edgedistill.errors import EdgeDistillError, TrainingError
+
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+Workers = Literal["auto"] | int
+BATCHES_AHEAD = 4  # made while the network works on the present one
+WARM_UP, TRIAL = 4, 16  # batches: not measured, measured
+WAITING_FRACTION = 0.25  # of the trial's time; above it `auto` goes over to processes
+
+
+def batches_ahead(make: Callable[[Job], Made], jobs: Iterable[Job], workers: Workers) -> Iterator[Made]:
+    """`map(make, jobs)` in order.
+
+    Args:
+        make: a pure function of its job.
+        jobs: taken as they are needed.
+        workers: processes; 0: threads of this process; `auto`: as the module's text says.
+
+    Raises:
+        EdgeDistillError: of `make`; TrainingError: a worker process was ended from outside.
+    """
+    jobs = iter(jobs)
+    if workers == "auto" and cores() > 1:
+        yield from _by_threads_until_one_waits(make, jobs)
+        workers = cores()
+    elif workers in ("auto", 0):
+        yield from made_ahead(make, jobs, BATCHES_AHEAD)
+        return
+    yield from _by_processes(make, jobs, int(workers))
+
+
+def _by_threads_until_one_waits(make: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[Made]:
+    """Ends early, with jobs left, when the trial shows that threads are too slow."""
+    too_slow = False
+
+    def offered() -> Iterator[Job]:
+        for job in jobs:
+            yield job
+            if too_slow:
+                return
+
+    batches = made_ahead(make, offered(), BATCHES_AHEAD)
+    waited, start = 0.0, time.monotonic()
+    for number in itertools.count():
+        asked = time.monotonic()
+        if number == WARM_UP:
+            waited, start = 0.0, asked
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        waited += time.monotonic() - asked
+        yield batch
+        if number == WARM_UP + TRIAL - 1:
+            too_slow = waited > WAITING_FRACTION * (time.monotonic() - start)
+
+
+class _Jobs(Dataset, Generic[Job, Made]):
+    """What each worker process has: how to make a batch. A refusal travels as a value, so that it stays one line."""
+
+    def __init__(self, make: Callable[[Job], Made]):
+        self._make = make
+
+    def __getitem__(self, job: Job) -> Made | EdgeDistillError:
+        try:
+            return self._make(job)
+        except EdgeDistillError as error:
+            return error
+
+
+def _by_processes(make: Callable[[Job], Made], jobs: Iterator[Job], count: int) -> Iterator[Made]:
+    """PyTorch's DataLoader: it keeps the order, and batches come through shared memory."""
+    with warnings.catch_warnings():
+        # Python 3.12 warns of locks that other threads hold during a fork: a worker takes none of theirs. PyTorch
+        # warns of more workers than cores: whoever writes a number means it.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        batches = iter(_loader(make, jobs, count))
+    try:
+        for batch in batches:
+            if isinstance(batch, EdgeDistillError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a process that makes training views was ended from outside ({str(error).splitlines()[0]}); is memory "
+            "short, or /dev/shm? --set run.workers=0 makes them in this process"
+        ) from None
+    finally:
+        del batches  # which ends the processes
+
+
+def _loader(make: Callable[[Job], Made], jobs: Iterator[Job], count: int) -> DataLoader:
+    return DataLoader(
+        _Jobs(make),
+        batch_size=None,
+        sampler=jobs,  # any iterable will do, its documentation says
+        num_workers=count,
+        prefetch_factor=max(2, -(-BATCHES_AHEAD // count)),
+        collate_fn=_as_it_is,
+        worker_init_fn=_one_thread,
+        multiprocessing_context="fork",  # the images are mapped files, and a fresh process would import PyTorch
+        generator=torch.Generator(),  # its draw is not taken from the training's random stream
+    )
+
+
+def _as_it_is(batch: Made) -> Made:
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)

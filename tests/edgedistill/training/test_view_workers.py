@@ -1,0 +1,119 @@
+"""Batches are the same whoever makes them; what happens to the processes that do."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from edgedistill.config.data import AugmentConfig
+from edgedistill.data.augment import TrainingView
+from edgedistill.data.pixels import PixelCache, write_pixels
+from edgedistill.errors import DataError, TrainingError
+from edgedistill.training import view_workers
+from edgedistill.training.batches import Order, TrainingSet
+from edgedistill.training.mixing import Mixing
+from edgedistill.training.view_workers import batches_ahead
+
+ORDER = Order(12, 4, seed=1, views=3)
+
+
+@pytest.fixture
+def training(tmp_path, rng):
+    write_pixels(tmp_path, [rng.integers(0, 256, (40, 50, 3), dtype=np.uint8) for _ in range(12)])
+    augment = AugmentConfig(transforms=({"name": "HorizontalFlip"}, {"name": "GaussNoise", "p": 1.0}))
+    view = TrainingView(32, augment, "area")
+    mixing = Mixing(mixup_alpha=0.5, cutmix_alpha=0.5, fraction=0.5)
+    return TrainingSet(
+        PixelCache(tmp_path), np.arange(12), np.arange(12) % 3, [f"{i:064x}" for i in range(12)], view, mixing
+    )
+
+
+def workers_alive():
+    return sum(child.is_alive() for child in multiprocessing.active_children())
+
+
+def assert_equal(batch, expected):
+    for name, value in vars(expected).items():
+        assert torch.equal(vars(batch)[name], value), name
+    assert batch.images.stride() == expected.images.stride()
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+@pytest.mark.parametrize("first_step", [0, 7])
+def test_batches_do_not_depend_on_who_makes_them(training, workers, first_step):
+    training.workers = workers
+    jobs = list(ORDER.steps(first_step, 20))
+    made = list(training.batches(iter(jobs)))
+    assert len(made) == len(jobs)
+    for job, batch in zip(jobs, made, strict=True):
+        assert_equal(batch, training.batch(*job))
+    assert workers_alive() == 0
+
+
+def test_auto_goes_over_to_processes_when_it_waits(training, monkeypatch):
+    """Views are slow here, and whoever takes the batches does nothing else."""
+    monkeypatch.setattr(view_workers, "cores", lambda: 2)
+    monkeypatch.setattr(view_workers, "TRIAL", 4)
+    training.workers = "auto"
+    jobs = list(ORDER.steps(0, 40))
+    made = [(batch, workers_alive()) for batch in training.batches(iter(jobs))]
+    for job, (batch, _) in zip(jobs, made, strict=True):
+        assert_equal(batch, training.batch(*job))
+    children = [alive for _, alive in made]
+    assert (children[0], children[30]) == (0, 2), children
+
+
+def test_auto_stays_with_threads_when_the_network_is_the_slower_one(training, monkeypatch):
+    monkeypatch.setattr(view_workers, "cores", lambda: 2)
+    monkeypatch.setattr(view_workers, "TRIAL", 4)
+    training.workers = "auto"
+    for _ in training.batches(ORDER.steps(0, 15)):
+        time.sleep(0.1)
+        assert workers_alive() == 0
+
+
+def test_the_random_stream_of_the_training_is_not_touched(training):
+    training.workers = 1
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    assert len(list(training.batches(ORDER.steps(0, 3)))) == 3
+    assert torch.equal(torch.rand(4), expected)
+
+
+def refuse(job):
+    if job == 2:
+        raise DataError("x.jpg: was readable in stage data and is not now")
+    return job
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_refusal_stays_what_it_was(workers):
+    with pytest.raises(DataError, match=r"^x\.jpg: was readable in stage data and is not now$"):
+        list(batches_ahead(refuse, range(9), workers))
+    assert workers_alive() == 0
+
+
+def die(job):
+    if job == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job
+
+
+def test_a_worker_that_is_killed_is_told_in_one_line():
+    with pytest.raises(TrainingError, match=r"ended from outside .*run\.workers=0") as refused:
+        list(batches_ahead(die, range(9), 2))
+    assert "\n" not in str(refused.value)
+
+
+def test_who_leaves_early_leaves_no_process(training):
+    training.workers = 2
+    batches = training.batches(ORDER.steps(0, 1000))
+    next(batches)
+    assert workers_alive() == 2
+    batches.close()
+    assert workers_alive() == 0
