@@ -71,7 +71,7 @@ def main() -> None:
             made=table["made"],
             timm=table["libraries"]["timm"],
             provenance="\n".join(f"  - {line}" for line in said),
-            unknown=" and ".join(unknown),
+            unknown=", ".join(unknown),
         )
     )
     columns = ["student", "parameters, M", "MACs, M", "ImageNet top-1, %", "TensorRT 8.2"]

@@ -10,6 +10,7 @@ from documents import FENCE
 from edgedistill.cli.main import build_parser
 from edgedistill.config.loading import apply_override, recipe_from_table
 from edgedistill.config.recipe import Recipe
+from edgedistill.pipeline.table import STAGES
 from edgedistill_device.__main__ import build_parser as device_parser
 from end_to_end import ROOT
 from page_claims import anchor_of, claims_from_text
@@ -94,6 +95,15 @@ def test_files_that_are_named_exist(page):
     assert not {word: fault for word, fault in faults.items() if fault}, name_of(page)
 
 
+def test_the_drawn_trees_are_there():
+    checkout, run = drawn_trees((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(checkout) > 10
+    for path in checkout:
+        assert (ROOT / path).exists(), path
+    optional = {"synthesise", "assist"}
+    assert [path.rstrip("/") for path in run] == [stage.name for stage in STAGES if stage.name not in optional]
+
+
 @pytest.mark.parametrize("page", TODAY, ids=name_of)
 def test_make_targets_exist(page):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -109,6 +119,19 @@ def test_functions_of_the_package_exist(page):
     for code in CLAIMS[page].codes:
         called = re.match(r"edgedistill\.(\w+)\(", code)
         assert called is None or hasattr(edgedistill, called[1]), f"{name_of(page)}: `{code}`"
+
+
+def drawn_trees(text):
+    """Of each tree that is drawn in a text block: its paths, below its first line."""
+    for kind, body in FENCE.findall(text):
+        if kind == "text" and "├── " in body:
+            paths, folders = [], {}
+            for line in body.splitlines()[1:]:
+                branch, name = re.match(r"([│ ]*[├└]── )(\S+)", line).groups()
+                depth = len(branch) // 4
+                folders[depth] = folders.get(depth - 1, "") + name
+                paths.append(folders[depth])
+            yield paths
 
 
 def exit_code_of_parsing(program, words):
