@@ -26,7 +26,7 @@ TRACKED = subprocess.run(
 ).stdout.split()
 NAMED_FILE = re.compile(r"[\w./-]+\.(?:py|md|csv|sh|service|Dockerfile|toml|json)$")
 SOURCES = ("edgedistill/", "jetson/", "calibration/", "tests/", "benchmarks/", "docs/", "assets/", "docker/")
-NOT_OURS = {"train.py", "engine.py", "docs/operators.md"}  # of timm, of Ultralytics, of onnx-tensorrt
+NOT_OURS = {"train.py", "engine.py", "reinforce.py", "docs/operators.md"}  # timm, Ultralytics, ml-dr, onnx-tensorrt
 ON_THE_BOARD = {"edgedistill/board.json"}  # below the login's home folder
 SUFFIXES = {"json", "csv", "py", "html", "toml", "tar", "npz", "safetensors", "txt", "png", "onnx", "md"}
 
