@@ -10,6 +10,7 @@ from documents import FENCE
 from edgedistill.cli.main import build_parser
 from edgedistill.config.loading import apply_override, recipe_from_table
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.target import target_names
 from edgedistill.pipeline.table import STAGES
 from edgedistill_device.__main__ import build_parser as device_parser
 from end_to_end import ROOT
@@ -43,6 +44,12 @@ def test_links_and_anchors_lead_somewhere(page):
         assert target.exists(), f"{name_of(page)} links to {link}"
         if anchor and target.suffix == ".md":
             assert anchor in CLAIMS[target].anchors, f"{name_of(page)} links to {link}: no such heading"
+
+
+def test_the_readme_is_short_and_names_every_board():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    assert set(target_names()) <= set(CLAIMS[ROOT / "README.md"].codes)
 
 
 def test_every_page_is_reached_from_the_index():
