@@ -26,6 +26,7 @@ from edgedistill.onnx_model.compile import compile_onnx
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.student_table import randomised
+from edgedistill.quantization.fp16_range import largest_of_every_tensor
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.quantization.typed import Proof, typed_fp16, typed_int8
@@ -62,11 +63,9 @@ def rows_of(name: str) -> Iterator[dict[str, Any]]:
         ranges = ranges_from_model(path, lambda number: images[number : number + 1], IMAGES, "mse")
         qdq_from_onnx(path, ranges.kept, int8, int8_weights=True)
         proof = Proof(path, images)
+        largest = largest_of_every_tensor(path, lambda number: images[number : number + 1], IMAGES)
         for precision in ("fp16", "int8"):
-            if precision == "fp16":
-                made = typed_fp16(proof, ranges.largest, out)
-            else:
-                made = typed_int8(proof, int8, ranges.largest, out)
+            made = typed_fp16(proof, largest, out) if precision == "fp16" else typed_int8(proof, int8, largest, out)
             faults = [finding.why for finding in check_onnx(out, target) if finding.level == "error"]
             built = {"verdict": "refused by the rules", "said": faults} if faults else compile_onnx(out)
             yield {

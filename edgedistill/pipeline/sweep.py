@@ -330,7 +330,7 @@ def _shared_storage(url: str) -> Any:
     import optuna
     import sqlalchemy.exc
 
-    expected = "expected a database's URL such as sqlite:////mnt/shared/study.db"
+    expected = "expected a database's URL such as sqlite:////shared/study.db"
     try:
         return optuna.storages.get_storage(url)
     except (sqlalchemy.exc.ArgumentError, ImportError) as error:

@@ -17,6 +17,11 @@ OLDEST_TENSORRT = (8, 2)  # 8.0 has no ProfilingVerbosity.DETAILED and no engine
 TENSORRT_MEND = "JetPack 4.6.1 (L4T 32.7.1) and newer bring TensorRT 8.2.1: flash one of them"
 NUMPY_MEND = "sudo apt install python3-numpy"
 OPENCV_MEND = "install JetPack's own: sudo apt install libopencv-python"
+# blakeblackshear/frigate#23582: absent from an AGX Orin with L4T R39.2 and from the image, so TensorRT is not imported.
+NVDLA_MEND = (
+    "L4T R39 (JetPack 7.2) has no libnvdla_compiler.so any more, and this TensorRT is of an older JetPack: in a "
+    "container take an image made for JetPack 7.2"
+)
 
 
 _NUMPY_REFUSED = re.compile(r"\S+ failed to import|module compiled against API version.*|_ARRAY_API not found")
@@ -142,6 +147,8 @@ def _cause(error, stderr_text, mend):
     words = " ".join([str(error), str(error.__cause__), stderr_text])
     if mend == NUMPY_MEND and ("Original error was" in words or not isinstance(error, ImportError)):
         return line_of(error), "python3 -m pip uninstall numpy; " + mend  # there, and broken
+    if "libnvdla_compiler.so" in words:
+        return line_of(error), NVDLA_MEND
     numpy = sys.modules.get("numpy")
     if numpy is None or not re.search(r"numpy|_ARRAY_API|multiarray", words):
         return line_of(error), mend

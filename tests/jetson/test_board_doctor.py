@@ -10,7 +10,7 @@ import pytest
 import boards
 import fakes
 from bundles import ROOT
-from edgedistill_device import doctor
+from edgedistill_device import doctor, imports
 from edgedistill_device.board import identity
 from edgedistill_device.engine.runners.tensorrt_backend import tensorrt_check
 from optional_tools import needs
@@ -188,3 +188,12 @@ def test_only_what_is_required_makes_it_not_ok():
     note = identity.Check("a", False, False, "b", "c")
     assert doctor.report([note])["ok"] is True
     assert doctor.report([note, note._replace(required=True)])["ok"] is False
+
+
+def test_a_tensorrt_that_wants_the_dla_compiler_of_an_older_jetpack(tmp_path, monkeypatch):
+    said = "libnvdla_compiler.so: cannot open shared object file: No such file or directory"
+    (tmp_path / "needs_nvdla.py").write_text("raise ImportError(%r)" % (said,))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    version, why, mend = imports.version_of("needs_nvdla", {}, "the usual mend")
+    assert (version, why) == (None, said)
+    assert "take an image made for JetPack 7.2" in mend

@@ -50,7 +50,7 @@ def test_another_key_is_refused_until_it_is_trusted_too(board, tmp_path):
     bundle, root = board
     private, public = new_key(tmp_path, "theirs")
     sign_manifest(bundle, private)
-    with pytest.raises(SignatureError, match="fits none"):
+    with pytest.raises(SignatureError, match="matches none"):
         signature.signed_manifest_bytes(bundle, root)
     os.rename(public, str(root / "trusted.d" / "theirs.pem"))
     assert signature.signed_manifest_bytes(bundle, root)

@@ -19,6 +19,7 @@ from edgedistill.environment.secret_values import PASSPHRASE, without_secrets
 from edgedistill.errors import DeviceError, RecipeError, SshError
 from edgedistill.pipeline.sweep import Sweep
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.sweep import TrialResult
 from edgedistill_device.manifest import write_manifest
 from tiny_onnx import model_bytes
 
@@ -111,7 +112,7 @@ def test_the_best_recipe_of_a_sweep_has_no_signing_command(recipe, tmp_path, for
     given = [] if form else ["deploy.sign_key=release", COMMAND]
     made = Sweep(recipe, given, {"distill.temperature": [2.0]}, tmp_path / "run", Talk(quiet=True))
     assert made.recipe_of(made.grid[0]).deploy.sign_command[0] == "kms"
-    best = made._best_toml({"settings": made.grid[0], "value": 0.5})
+    best = made._best_toml(TrialResult(settings=made.grid[0], value=0.5, state="complete", epochs=1))
     assert PIN not in best
     assert "kms" not in best
     assert "# deploy.sign_command is left out, since it may hold a secret" in best

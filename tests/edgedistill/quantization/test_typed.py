@@ -8,7 +8,6 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from tools import lacking
 
 from edgedistill.config.deployment import TargetConfig
 from edgedistill.config.target import load_target, wanted_target
@@ -24,6 +23,7 @@ from edgedistill.quantization.half import SMALLEST, float32_layers, half_model, 
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.quantization.typed import FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
+from optional_tools import lacking
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IMAGES = 6
