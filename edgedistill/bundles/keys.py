@@ -111,8 +111,8 @@ def load_key(name: str, folder: Path | None = None) -> KeyInfo:
     if not public.is_file():
         if private.is_file():
             raise SigningError(f"{public} is missing; openssl pkey -in {private} -pubout -out {public}")
-        known = ", ".join(sorted(pem.stem for pem in public.parent.glob("*.pem"))) or "none"
-        raise SigningError(f"no key {name!r} in {public.parent} (there: {known}); make it: edgedistill keys new {name}")
+        names = ", ".join(sorted(pem.stem for pem in public.parent.glob("*.pem"))) or "none"
+        raise SigningError(f"no key {name!r} in {public.parent} (there: {names}); make it: edgedistill keys new {name}")
     if private.is_file():
         mode = stat.S_IMODE(private.stat().st_mode)
         if mode & 0o077:
@@ -149,9 +149,9 @@ def passphrase_of(key: KeyInfo) -> str | None:
     """
     if key.private is None or not is_encrypted(key.private):
         return None
-    known = passphrase()
-    if known is not None:
-        return known
+    from_environment = passphrase()
+    if from_environment is not None:
+        return from_environment
     if not has_terminal():
         raise SigningError(f"key {key.name!r} has a passphrase: set {PASSPHRASE}, or run this in a terminal")
     return getpass.getpass(f"passphrase of key {key.name}: ")

@@ -27,9 +27,9 @@ def read_json(path: Path) -> Any:
     Raises:
         OSError, ValueError, RecursionError: unreadable, no JSON, nested too deep, or text that is no UTF-8.
     """
-    found = json.loads(path.read_text(encoding="utf-8"))
-    json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
-    return printable_values(found)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair can be on no page
+    return printable_values(value)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

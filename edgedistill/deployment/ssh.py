@@ -134,15 +134,17 @@ class Connection:
                 there_now = int(answer.line) if answer.code == 0 and answer.line.isdecimal() else 0
                 sent(total + min(max(0, there_now - had[name]), sizes[name]))
 
-        batch = "\n".join(_batch(uploads, there)) + "\npwd\n"  # a last line, so that all puts are said
+        batch = (
+            "\n".join(_batch(uploads, there)) + "\npwd\n"
+        )  # a last line, so that sftp has echoed every put before it
         command = ["sftp", *self._options(), "-q", "-b", "-", "--", self.name]
         answer = ask(command, say, batch.encode("ascii"), tick=look, cwd=folder, env=_environment())
         self._check_connected(answer)
         if answer.code != 0:
             denied = [line for line in answer.errors.splitlines() if "ermission denied" in line]
-            said = denied[0] if denied else answer.error or "sftp said nothing"
+            reason = denied[0] if denied else answer.error or "sftp gave no message"
             raise BoardError(
-                f"{self.name}: the copy failed: {said}; is the disk there full or read-only, or the "
+                f"{self.name}: the copy failed: {reason}; is the disk there full or read-only, or the "
                 "folder another login's? A rerun resumes here"
             )
 
@@ -175,21 +177,21 @@ class Connection:
         """Connect once for all commands, or find that each can connect for itself."""
         flags = ["-oControlMaster=yes", "-oControlPersist=60", "-N", "-f"]  # first value wins
         words = ["ssh", *flags, *self._options(), "--", self.name]
-        with tempfile.TemporaryFile() as said:  # a pipe would stay open as long as the connection
+        with tempfile.TemporaryFile() as output:  # a pipe would stay open as long as the connection
             try:
                 done = subprocess.run(
                     words,
                     stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
+                    stdout=output,
+                    stderr=output,
                     env=_environment(),
                     timeout=LOGIN_TIMEOUT_S,
                     check=False,
                 )
             except subprocess.TimeoutExpired:
                 raise SshError(f"{self.name}: no login within {LOGIN_TIMEOUT_S} s; try: ssh {self.name}") from None
-            said.seek(0)
-            text = said.read(1 << 16).decode("utf-8", "replace")
+            output.seek(0)
+            text = output.read(1 << 16).decode("utf-8", "replace")
         if done.returncode == 0:
             return
         reason = reason_of(self.name, text)
@@ -215,12 +217,12 @@ class Connection:
         return self._folder is not None and any(path.is_socket() for path in self._folder.iterdir())
 
 
-def reason_of(host: str, said: str) -> str | None:
+def reason_of(host: str, output: str) -> str | None:
     """What ssh's words mean and what to do, in one line; None when they say nothing known."""
-    text = said.lower()
+    text = output.lower()
     for words, line in _REASONS:
         if any(word in text for word in words):
-            last = clean(said.strip().splitlines()[-1])
+            last = clean(output.strip().splitlines()[-1])
             return f"{host}: " + line.format(host=shlex.quote(host), said=last)
     return None
 
@@ -272,7 +274,7 @@ def command_line(words: Sequence[str]) -> str:
     if not any(_SHELLS_DIFFER.search(word) for word in words):
         return " ".join(f"'{word}'" for word in words)
     octal = (
-        _SHELLS_DIFFER.sub(lambda found: "".join(f"\\0{byte:03o}" for byte in os.fsencode(found.group())), word)
+        _SHELLS_DIFFER.sub(lambda match: "".join(f"\\0{byte:03o}" for byte in os.fsencode(match.group())), word)
         for word in words
     )
     return " ".join(f"'{word}'" for word in ("sh", "-c", _FROM_OCTAL, "sh", *octal))

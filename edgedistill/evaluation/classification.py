@@ -36,12 +36,12 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> Netw
     seen = confusion.sum(axis=1)
     hits = confusion.diagonal()
     recall = {name: float(hit / n) if n else None for name, hit, n in zip(classes, hits, seen, strict=True)}
-    known = [value for value in recall.values() if value is not None]
+    recalls = [value for value in recall.values() if value is not None]
     return NetworkFigures(
         images=len(labels),
         top1_fraction=float(hits.sum() / len(labels)),
         top1_interval=list(wilson_interval(int(hits.sum()), len(labels))),
-        balanced_accuracy_fraction=sum(known) / len(known),
+        balanced_accuracy_fraction=sum(recalls) / len(recalls),
         per_class_recall=recall,
         confusion=confusion.tolist(),
     )

@@ -39,15 +39,15 @@ def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndar
 
     Source: variance of a difference of paired proportions, Agresti, Categorical Data Analysis, 10.1.
     """
-    found, images = paired(first, second, labels), len(labels)
-    b, c = found["first_only_correct"] / images, found["second_only_correct"] / images
+    counts, images = paired(first, second, labels), len(labels)
+    b, c = counts["first_only_correct"] / images, counts["second_only_correct"] / images
     return 100 * math.sqrt(max(0.0, b + c - (b - c) ** 2) / images)
 
 
 def drop_interval_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> list[float]:
     """95 % interval of that difference, in points; see `paired_interval`."""
-    found = paired(first, second, labels)
-    interval = paired_interval(found["first_only_correct"], found["second_only_correct"], len(labels))
+    counts = paired(first, second, labels)
+    interval = paired_interval(counts["first_only_correct"], counts["second_only_correct"], len(labels))
     return [100 * end for end in interval]
 
 
@@ -90,8 +90,8 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     variances = spread / (1 - images / (images + borrowed) ** 2) / added
     freedom = variances.sum() ** 2 / (variances**2 / images).sum()
     half = t95(freedom) * math.sqrt(variances.sum()) / len(rows)
-    middle, found = (float(((first - second) / n).mean()) for n in (added, images))
-    return max(-1.0, min(found, middle - half)), min(1.0, max(found, middle + half))
+    middle, difference = (float(((first - second) / n).mean()) for n in (added, images))
+    return max(-1.0, min(difference, middle - half)), min(1.0, max(difference, middle + half))
 
 
 def t95(freedom: float) -> float:
@@ -124,21 +124,21 @@ def over_seeds(baseline: list[float], student: list[float], step_points: float =
     count = len(baseline)
     pairs = zip(series["student"], series["baseline"], strict=True)
     series["gain"] = [student - baseline for student, baseline in pairs]
-    found: dict = {"seeds": count}
+    summary: dict = {"seeds": count}
     for name, values in series.items():
         spread = statistics.stdev(values) if len(values) > 1 else None
-        found[name] = {"mean_points": statistics.fmean(values), "sd_points": spread}
+        summary[name] = {"mean_points": statistics.fmean(values), "sd_points": spread}
     if count == 1:
         return {
-            **found,
+            **summary,
             "interval_points": None,
             "shown": None,
             "sentence": "one seed: the spread over trainings is unknown",
         }
-    mean = found["gain"]["mean_points"]
-    error = math.sqrt((found["gain"]["sd_points"] ** 2 + step_points**2 / 12) / count)
+    mean = summary["gain"]["mean_points"]
+    error = math.sqrt((summary["gain"]["sd_points"] ** 2 + step_points**2 / 12) / count)
     half = t95(count - 1) * error
     low, high = mean - half, mean + half
     verdict = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
     sentence = f"{verdict} over {count} seeds: the 95 % interval of the mean gain is {low:+.1f} to {high:+.1f} points"
-    return {**found, "interval_points": [low, high], "shown": low > 0, "sentence": sentence}
+    return {**summary, "interval_points": [low, high], "shown": low > 0, "sentence": sentence}

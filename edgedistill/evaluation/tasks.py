@@ -63,15 +63,15 @@ def _classifier_validation(logits: np.ndarray, labels: np.ndarray, classes: list
     )
 
 
-def _classifier_drop(found: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> Drop:
+def _classifier_drop(outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> Drop:
     measured, other = (
-        measures(logits, labels, classes).metric(CLASSIFICATION.primary) for logits in (found, reference)
+        measures(logits, labels, classes).metric(CLASSIFICATION.primary) for logits in (outputs, reference)
     )
     return Drop(
         points=100 * (other - measured),
-        standard_error_points=standard_error_points(reference, found, labels),
-        interval_points=drop_interval_points(reference, found, labels),
-        agreement_fraction=float((found.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        standard_error_points=standard_error_points(reference, outputs, labels),
+        interval_points=drop_interval_points(reference, outputs, labels),
+        agreement_fraction=float((outputs.argmax(axis=1) == reference.argmax(axis=1)).mean()),
     )
 
 
@@ -92,7 +92,7 @@ def evaluator_of(task: Task) -> Evaluator:
     return EVALUATORS[task.name]
 
 
-def drop_of(task: Task, found: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
+def drop_of(task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
     """What a precision costs; arguments as of `Evaluator.drop`.
 
     Raises:
@@ -101,7 +101,7 @@ def drop_of(task: Task, found: np.ndarray, reference: np.ndarray, targets: np.nd
     drop = evaluator_of(task).drop
     if drop is None:
         raise ValueError(f"task {task.name!r} gives no drop of a precision; add one to evaluation/tasks.py")
-    return drop(found, reference, targets, classes)
+    return drop(outputs, reference, targets, classes)
 
 
 def answer_of(task: Task, outputs: np.ndarray, classes: Sequence[str], count: int) -> list[dict[str, Any]]:

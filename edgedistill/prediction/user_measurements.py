@@ -103,25 +103,27 @@ def measured_from_report(path: Path) -> Measured:
     if report is None:
         raise DeviceError(f"{path}: expected the JSON of `python3 -m edgedistill_device bench` or a run's report.json")
     try:
-        found, provenance = _figures(report)
+        measured, provenance = _figures(report)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
-    if not all(isinstance(word, str) for word in (found.model, found.precision, found.board or "", found.state)):
+    if not all(
+        isinstance(word, str) for word in (measured.model, measured.precision, measured.board or "", measured.state)
+    ):
         raise DeviceError(f"{path}: not a report of this project's bench: model, precision, board or state is no text")
-    if not provenance.is_measured or not found.board:
+    if not provenance.is_measured or not measured.board:
         raise DeviceError(f"{path}: {provenance}; only what a board measured can be learned from")
-    if not 0 < found.latency_ms < math.inf:
-        raise DeviceError(f"{path}: a latency of {found.latency_ms} ms was not measured")
-    if found.state == "throttled":
+    if not 0 < measured.latency_ms < math.inf:
+        raise DeviceError(f"{path}: a latency of {measured.latency_ms} ms was not measured")
+    if measured.state == "throttled":
         raise DeviceError(f"{path}: the board throttled while it was measured; cool it and bench again")
-    return found
+    return measured
 
 
 def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
     """What is read of either report, and its provenance."""
     if "device" not in report:
         scope = report["compute_ms"] or report["host_ms"]
-        found = Measured(
+        measured = Measured(
             report["model"],
             None,
             report["executed"],
@@ -129,10 +131,10 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
             report["machine"]["board"],
             report["state"],
         )
-        return found, Provenance.from_text(str(report["provenance"]))
+        return measured, Provenance.from_text(str(report["provenance"]))
     device, recipe = report["device"], report["provenance"]["recipe"]
     scope = device["latency_ms"]["compute"] or device["latency_ms"]["host"]
-    found = Measured(
+    measured = Measured(
         recipe["student"]["model"],
         recipe["data"]["image_px"],
         device["executed"],
@@ -140,14 +142,14 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
         device["machine"]["board"],
         device["conditions"]["state"],
     )
-    return found, Provenance.from_text(str(device["provenance"]))
+    return measured, Provenance.from_text(str(device["provenance"]))
 
 
 def learn(measured: Measured, target: str, features: Features) -> int:
     """Keep one measurement; the one of the same network, size and precision before it is replaced.
 
     Returns:
-        Measurements kept for this board.
+        Number of stored measurements of this board.
 
     Raises:
         RecipeError: nothing is predicted for this board and precision.
@@ -165,13 +167,13 @@ def learn(measured: Measured, target: str, features: Features) -> int:
         "features": asdict(features),
     }
     key = ("target", "model", "image_px", "precision")
-    kept = [old for old in _entries() if any(old[name] != entry[name] for name in key)] + [entry]
+    entries = [old for old in _entries() if any(old[name] != entry[name] for name in key)] + [entry]
     path = store()
     if path is None:
         raise RecipeError("this user has no home folder to keep measurements in; set XDG_DATA_HOME or HOME")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"version": VERSION, "measurements": kept})
-    return sum(one["target"] == target for one in kept)
+    write_json(path, {"version": VERSION, "measurements": entries})
+    return sum(one["target"] == target for one in entries)
 
 
 def _entries() -> list[dict[str, Any]]:
@@ -179,10 +181,10 @@ def _entries() -> list[dict[str, Any]]:
     if path is None or not path.exists():
         return []
     stored = _parsed(path.read_text(encoding="utf-8", errors="replace"))
-    rows = stored.get("measurements") if stored and stored.get("version") == VERSION else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(row) == _KEYS for row in rows):
+    entries = stored.get("measurements") if stored and stored.get("version") == VERSION else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and set(entry) == _KEYS for entry in entries):
         raise _not_readable(path)
-    return rows
+    return entries
 
 
 def _not_readable(path: Path | None) -> RecipeError:
@@ -201,5 +203,5 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 def _kind(name: str) -> set[str]:
     """The words of a board's name that tell the kinds apart."""
-    telling = {word for known in target_names() for word in known.split("-") if word.isalpha()}
+    telling = {word for target in target_names() for word in target.split("-") if word.isalpha()}
     return set(name.lower().split()) & telling

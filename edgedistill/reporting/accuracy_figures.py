@@ -15,16 +15,16 @@ WORST = 30  # classes in the recall figure
 def accuracy_figure(report: ReportRecord) -> Markup:
     """Top-1 with 95 % interval and balanced accuracy of the three, and the majority class."""
     figure, axes = new_figure(2.5)
-    for row, (name, (colour, marker)) in enumerate(NETS.items()):
+    for y, (name, (colour, marker)) in enumerate(NETS.items()):
         low, high = (100 * value for value in report.network(name).top1_interval)
         top1 = 100 * report.network(name).top1_fraction
         balanced = 100 * report.network(name).balanced_accuracy_fraction
-        axes.plot([low, high], [row, row], color=colour, linewidth=3, solid_capstyle="round")
-        axes.plot([top1], [row], marker, color=colour, markersize=9)
-        axes.plot([balanced], [row + 0.26], marker, color=colour, markersize=6, fillstyle="none")
+        axes.plot([low, high], [y, y], color=colour, linewidth=3, solid_capstyle="round")
+        axes.plot([top1], [y], marker, color=colour, markersize=9)
+        axes.plot([balanced], [y + 0.26], marker, color=colour, markersize=6, fillstyle="none")
         axes.annotate(
             f"{top1:.1f} %",
-            (top1, row),
+            (top1, y),
             xytext=(0, 9),
             ha="center",
             color=colour,
@@ -50,8 +50,8 @@ def recall_figure(report: ReportRecord) -> Markup:
     worst = sorted(recalls, key=recalls.__getitem__)[:WORST]
     shown = {net: 100 * np.array([report.network(net).per_class_recall[name] for name in worst], float) for net in NETS}
     figure, axes = new_figure(1.1 + 0.3 * len(worst))
-    for row, values in enumerate(zip(*shown.values(), strict=True)):
-        axes.plot([min(values), max(values)], [row, row], color=LINE, linewidth=3, zorder=1)
+    for y, values in enumerate(zip(*shown.values(), strict=True)):
+        axes.plot([min(values), max(values)], [y, y], color=LINE, linewidth=3, zorder=1)
     for net, (colour, marker) in NETS.items():
         axes.plot(shown[net], range(len(worst)), marker, color=colour, label=net, markersize=7)
     axes.set_yticks(range(len(worst)), [short(name) for name in worst], color=INK)

@@ -25,87 +25,89 @@ SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its 
 
 def warnings_of(report: ReportFigures) -> list[str]:
     """One sentence for each reason not to take a figure at face value."""
-    found = [*_about_data(report), *_about_networks(report)]
+    warnings = [*_about_data(report), *_about_networks(report)]
     target, device = report.target, report.device
     if target.reason:
-        found.append(f"{target.reason}.")
+        warnings.append(f"{target.reason}.")
     if device is None:
-        found.append("Nothing was timed: deploy.hosts is empty.")
+        warnings.append("Nothing was timed: deploy.hosts is empty.")
     elif is_stand_in(device):
-        found.append(f"Speed and memory were not measured on a board ({device.provenance}).")
+        warnings.append(f"Speed and memory were not measured on a board ({device.provenance}).")
     several = len(report.devices) > 1
     for host in report.devices:
         where = f" ({spot_of(host)})" if several else ""
-        found += [f"{line[0].upper()}{line[1:]}{where}." for line in host.warnings]
-    found += _about_precision(report)
+        warnings += [f"{line[0].upper()}{line[1:]}{where}." for line in host.warnings]
+    warnings += _about_precision(report)
     preflight = report.preflight
     if preflight.findings:
         first = preflight.findings[0]
-        found.append(
+        warnings.append(
             f"{len(preflight.findings)} pre-flight finding(s) for TensorRT "
             f"{preflight.tensorrt}, first {first.node}: {first.why}; {first.mend}."
         )
-    return found
+    return warnings
 
 
 def _about_precision(report: ReportFigures) -> list[str]:
-    gate, fp16, found = report.int8_gate, report.accuracy_ladder["fp16"], []
+    gate, fp16, warnings = report.int8_gate, report.accuracy_ladder["fp16"], []
     if gate.passed is False:
         least = min(step.drop_points for step in gate.curve)
-        found.append(
+        warnings.append(
             f"INT8 misses the gate: it costs {least:.2f} points of top-1 on validation images, "
             f"{gate.max_drop_points:g} are allowed; leaving layers in float did not mend it."
         )
     if not fp16.finite:
-        found.append("The FP16 model gives NaN or infinity.")
+        warnings.append("The FP16 model gives NaN or infinity.")
     for finding in report.fp16_findings[:1]:
-        found.append(
+        warnings.append(
             f"{len(report.fp16_findings)} FP16 range finding(s), first {finding.layer}: {finding.why}; {finding.mend}."
         )
-    return found
+    return warnings
 
 
 def _about_data(report: ReportFigures) -> list[str]:
-    data, found = report.data, []
+    data, warnings = report.data, []
     if data.leak_count:
-        found.append(
+        warnings.append(
             f"{data.leak_count} pair(s) of alike images stand in different splits: the test figures are too good."
         )
     if data.torn_groups:
-        found.append(f"{data.torn_groups} named group(s) have images in several splits: the test figures are too good.")
+        warnings.append(
+            f"{data.torn_groups} named group(s) have images in several splits: the test figures are too good."
+        )
     groups = data.groups.get("test")
     if groups is not None and 2 * groups <= report.test_images:
-        found.append(
+        warnings.append(
             f"The {report.test_images} test images are of {groups} groups: the intervals take every image as "
             "independent and are too narrow."
         )
     if copies := data.copies_left_out.get("test"):
-        found.append(f"{copies} exact copies of test images were left out of the figures.")
+        warnings.append(f"{copies} exact copies of test images were left out of the figures.")
     if report.test_images < SMALL_TEST:
-        found.append(f"Only {report.test_images} test images: go by the intervals.")
+        warnings.append(f"Only {report.test_images} test images: go by the intervals.")
     rare = {name: n for name, n in data.counts["test"].items() if n < SMALL_CLASS}
     if rare:
         least = min(rare, key=rare.__getitem__)
-        found.append(
+        warnings.append(
             f"{len(rare)} class(es) have fewer than {SMALL_CLASS} test images ({least}: "
             f"{rare[least]}): their recall is a rough figure."
         )
     if data.unreadable_count:
-        found.append(f"{data.unreadable_count} unreadable image(s) were left out.")
-    return found
+        warnings.append(f"{data.unreadable_count} unreadable image(s) were left out.")
+    return warnings
 
 
 def _about_networks(report: ReportFigures) -> list[str]:
-    chance, metric, found = report.chance, report.metric, []
+    chance, metric, warnings = report.chance, report.metric, []
     for name in ("teacher", "student"):
         if report.network(name).metric(metric) <= chance.metric(metric):
-            found.append(
+            warnings.append(
                 f"The {name} is no better than always saying {chance.majority_class!r} "
                 f"({percent(chance.metric(metric))})."
             )
     if report.teacher.metric(metric) < report.baseline.metric(metric):
-        found.append("The teacher is worse than the student trained without it: little to learn.")
-    return found
+        warnings.append("The teacher is worse than the student trained without it: little to learn.")
+    return warnings
 
 
 def advice_of(
@@ -175,8 +177,8 @@ def _changes(recipe: Recipe, settings: Iterable[str]) -> bool:
 
 def _bigger_student(model: str) -> str | None:
     """The next of the advised students, by reference accuracy; for a network that is not advised, the second best."""
-    known = accuracies()
-    ladder = sorted(ADVISED, key=lambda name: known[name].top1_percent)
+    reference = accuracies()
+    ladder = sorted(ADVISED, key=lambda name: reference[name].top1_percent)
     name = model.partition(".")[0]
     if name not in ladder:
         return ladder[-2]

@@ -77,7 +77,7 @@ def report_from_stages(
         "student": _net(stages.distill, evaluated.student, exported.student),
     }
     teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
-    kept, reference = student.metric(metric), teacher.metric(metric)
+    student_score, teacher_score = student.metric(metric), teacher.metric(metric)
     devices = devices_of(deployed, quantized, recipe)
     values = {
         "version": VERSION,
@@ -85,7 +85,7 @@ def report_from_stages(
         "metric": metric,
         "test_images": evaluated.images,
         "chance": evaluated.chance,
-        "retention_fraction": kept / reference if reference else None,
+        "retention_fraction": student_score / teacher_score if teacher_score else None,
         "gain_over_baseline_points": gain.points,
         "gain": gain,
         "method": recipe.distill.method,
@@ -132,11 +132,11 @@ def _judged(figures: ReportFigures, stages: StageRecords, recipe: Recipe, comman
 
 def _net(trained: TrainedNetwork, evaluated: NetworkFigures, exported: ExportedNetwork) -> ReportNetwork:
     """`exported` of the baseline is the student's: it is the same network with other weights."""
-    kept = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
+    keys = ("top1_fraction", "top1_interval", "balanced_accuracy_fraction", "per_class_recall", "confusion")
     return ReportNetwork(
         model=trained.model,
         weights=Path(trained.weights).name,  # a path would tell of this computer
-        **{key: getattr(evaluated, key) for key in kept},
+        **{key: getattr(evaluated, key) for key in keys},
         parameters=trained.parameters,
         macs=exported.macs,
         file_bytes=exported.file_bytes,

@@ -51,26 +51,26 @@ def why_untrained(trained: TrainedNetwork, metric: str) -> str | None:
         trained: a network; one without a training is as it is.
         metric: of the recipe.
     """
-    rows, found = trained.history, trained.validation
-    if not rows:
+    history, validation = trained.history, trained.validation
+    if not history:
         return None
-    classes = len(found.per_class_recall)
-    loss, chance = rows[-1].eval_loss, 1 / max(2, classes)
-    near_chance = found.balanced_accuracy_fraction < chance + 0.1 * (1 - chance)
+    classes = len(validation.per_class_recall)
+    loss, chance = history[-1].eval_loss, 1 / max(2, classes)
+    near_chance = validation.balanced_accuracy_fraction < chance + 0.1 * (1 - chance)
     if loss is not None and near_chance and loss >= GUESSING * math.log(max(2, classes)):
         return f"its validation loss is {loss:.2f}, that of a guess is {math.log(classes):.2f}"
-    curve, part = [row.metric(metric) for row in rows], max(1, len(rows) // 5)
+    curve, part = [epoch.metric(metric) for epoch in history], max(1, len(history) // 5)
     if len(curve) < 2:
         return None
     last, before = sum(curve[-part:]) / part, sum(curve[-2 * part : -part]) / part
-    noise = 2 * math.sqrt(2 * last * (1 - last) / (part * found.images))
+    noise = 2 * math.sqrt(2 * last * (1 - last) / (part * validation.images))
     if last - before < max(RISING, noise):
         return None
     return f"its validation curve still rises at the end, from {before:.1%} to {last:.1%} in the last {part} epoch(s)"
 
 
 def _about_steps(stages: StageRecords, recipe: Recipe, command: Command) -> list[str]:
-    found = []
+    sentences = []
     networks: dict[str, TrainedNetwork] = {
         "teacher": stages.teacher,
         "baseline": stages.baseline,
@@ -80,8 +80,8 @@ def _about_steps(stages: StageRecords, recipe: Recipe, command: Command) -> list
         why, steps, section = why_untrained(trained, recipe.data.metric), trained.steps, SECTIONS[name]
         if why is not None and steps:
             more = command.with_settings([f"{section}.min_steps={2 * steps}"])
-            found.append(f"The {name} is not trained yet: after {steps} steps {why}; {more}.")
-    return found
+            sentences.append(f"The {name} is not trained yet: after {steps} steps {why}; {more}.")
+    return sentences
 
 
 def _more_of_it(teacher: TeacherRecord, command: Command) -> str:
@@ -91,16 +91,16 @@ def _more_of_it(teacher: TeacherRecord, command: Command) -> str:
 
 
 def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Recipe, command: Command) -> list[str]:
-    found, metric = [], recipe.data.metric
+    sentences, metric = [], recipe.data.metric
     ours, theirs = teacher.validation, baseline.validation
     if ours.metric(metric) <= theirs.metric(metric) and recipe.distill.method != "self":
-        found.append(
+        sentences.append(
             f"On validation images the teacher ({ours.metric(metric):.1%}) is not better than the student "
             f"trained without it ({theirs.metric(metric):.1%}): {_more_of_it(teacher, command)}, or take a bigger one."
         )
     error = ours.calibration_error or 0.0
     if error > MISCALIBRATED:
-        found.append(
+        sentences.append(
             f"The teacher is poorly calibrated (expected calibration error {error:.2f} on validation "
             f"images): its soft labels mislead; tune the temperature, "
             f"{command.trying('distill.temperature', (1, 2, 4, 8))}."
@@ -111,11 +111,11 @@ def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Rec
     if weak:
         worst = min(weak, key=weak.__getitem__)
         balance = "" if recipe.data.balance != "none" else f"{command.setting(data__balance='loss')}, or "
-        found.append(
+        sentences.append(
             f"The teacher finds fewer than half of {len(weak)} class(es) (validation recall of "
             f"{worst}: {weak[worst]:.2f}): the student cannot learn them from it; {balance}label more of them."
         )
-    return found
+    return sentences
 
 
 def _about_distance(teacher: TeacherRecord, student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
@@ -167,7 +167,7 @@ def _about_features(student: DistillRecord, recipe: Recipe, command: Command) ->
 def _about_overfitting(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
     if recipe.distill.keep == "best" or not student.history:  # the weights are those from before it fell
         return []
-    curve = [row.metric(recipe.data.metric) for row in student.history]
+    curve = [epoch_figures.metric(recipe.data.metric) for epoch_figures in student.history]
     best = max(curve)
     if best - curve[-1] < FALLEN:
         return []

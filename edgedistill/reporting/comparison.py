@@ -137,14 +137,14 @@ def text_from_comparison(comparison: dict[str, Any]) -> str:
     ]
     for run in comparison["runs"]:
         low, high = run["gain_interval_points"]
-        kept = run["retention_fraction"]
+        retention = run["retention_fraction"]
         rows.append(
             (
                 run["name"],
                 run["model"],
                 run["target"],
                 *(f"{run[f'{net}_fraction']:.1%}" for net in ("teacher", "baseline", "student")),
-                "unknown" if kept is None else f"{kept:.1%}",
+                "unknown" if retention is None else f"{retention:.1%}",
                 f"{run['gain_points']:+.1f} ({low:+.1f} to {high:+.1f})",
                 f"{run['int8_top1_fraction']:.1%}",
                 f"{run['macs'] / 1e6:.1f} M",
@@ -251,18 +251,18 @@ def _is_number(value: Any) -> bool:
 
 def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
     """What differs between the runs besides what a comparison is about."""
-    found = []
+    caveats = []
     for what, values in (
         ("images or splits", [r.provenance.artifacts["data"] for r in reports.values()]),
         ("metrics", [r.metric for r in reports.values()]),
         ("boards", [r.target.name for r in reports.values()]),
     ):
         if len(set(values)) > 1:
-            found.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
+            caveats.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
     machines = {str(d.machine) for r in reports.values() for d in r.devices if d.host == "local"}
     if len(machines) > 1:
-        found.append("The stand-in times were taken on different computers: compare none of them.")
-    return found
+        caveats.append("The stand-in times were taken on different computers: compare none of them.")
+    return caveats
 
 
 _CONSEQUENCE = {

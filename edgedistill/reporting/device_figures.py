@@ -111,8 +111,8 @@ def trace_figure(device: ReportDevice, number: int) -> Markup | None:
 def _draw_readings(axes: Any, at_s: list[float], lines: dict[str, Any], from_zero: bool) -> None:
     """A point a reading; of two lines the second is dashed."""
     for values, style in zip(lines.values(), ("-", (0, (3, 2))), strict=False):
-        known = [(at, value) for at, value in zip(at_s, values, strict=True) if value is not None]
-        axes.plot(*zip(*known, strict=True), color=INK, linewidth=1, linestyle=style, marker="o", markersize=2.5)
+        readings = [(at, value) for at, value in zip(at_s, values, strict=True) if value is not None]
+        axes.plot(*zip(*readings, strict=True), color=INK, linewidth=1, linestyle=style, marker="o", markersize=2.5)
     if from_zero:
         axes.set_ylim(bottom=0)
     axes.locator_params(axis="y", nbins=3)

@@ -24,10 +24,10 @@ def layer_rows(device: ReportDevice) -> dict[str, Any] | None:
         rows of name, kind, ms, share (of all layers' time) and bar (of the slowest one's); rest: the
         same of all others, named by their number, or None; sum_ms; runs.
     """
-    found = device.layer_times
-    if not found:
+    layer_times = device.layer_times
+    if not layer_times:
         return None
-    ordered = sorted(found.layers, key=lambda layer: -layer.median_ms)
+    ordered = sorted(layer_times.layers, key=lambda layer: -layer.median_ms)
     most = ordered[0].median_ms
     rows = [
         {
@@ -49,19 +49,19 @@ def layer_rows(device: ReportDevice) -> dict[str, Any] | None:
         if others
         else None
     )
-    return {"rows": rows, "rest": rest, "sum_ms": found.sum_ms, "runs": found.runs}
+    return {"rows": rows, "rest": rest, "sum_ms": layer_times.sum_ms, "runs": layer_times.runs}
 
 
 def columns_of(trace: Trace) -> dict[str, _Column]:
     """What was read over time, by name with unit; None at a reading that lacks it. Never read: not in it."""
-    known = {
+    columns = {
         "hottest zone, \N{DEGREE SIGN}C": _hottest(trace.temperatures_c.values()),
         "GPU, MHz": trace.gpu_mhz,
         "CPU, MHz": trace.cpu_mhz,
         "input, W": trace.input_mw and [None if mw is None else mw / 1e3 for mw in trace.input_mw],
         "available, MiB": trace.available_mib,
     }
-    return {name: values for name, values in known.items() if values}
+    return {name: values for name, values in columns.items() if values}
 
 
 def loop_rows(device: ReportDevice) -> dict[str, Any] | None:
@@ -103,10 +103,10 @@ def _hottest(zones: Iterable[_Column | None]) -> _Column:
 
 
 def _span(values: _Column) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
+    readings = [value for value in values if value is not None]
+    if not readings:
         return "no reading"
-    low, high = (f"{value:.0f}" if value >= 100 else f"{value:.1f}" for value in (min(known), max(known)))
+    low, high = (f"{value:.0f}" if value >= 100 else f"{value:.1f}" for value in (min(readings), max(readings)))
     return low if low == high else f"{low} to {high}"
 
 

@@ -32,8 +32,8 @@ def devices_of(deployed: DeployRecord, quantized: QuantizationRecord, recipe: Re
         deployed: of stage `deploy`.
         quantized: of stage `quantize`.
     """
-    found = [_device(host, quantized, recipe) for host in deployed.hosts]
-    return sorted(found, key=is_stand_in)
+    devices = [_device(host, quantized, recipe) for host in deployed.hosts]
+    return sorted(devices, key=is_stand_in)
 
 
 def is_stand_in(device: ReportDevice) -> bool:
@@ -102,7 +102,7 @@ def predicted_of(model: Path | str, recipe: Recipe) -> Predicted:
     """
     keys = ("fps", "fps_low", "fps_high", "interval_share", "memory_mib")
     try:
-        found = predict(model, recipe.target.device, recipe.target.precision, learned=NOTHING)
+        prediction = predict(model, recipe.target.device, recipe.target.precision, learned=NOTHING)
     except (RecipeError, PreflightError) as error:
         return Predicted(
             **dict.fromkeys(keys),
@@ -112,10 +112,10 @@ def predicted_of(model: Path | str, recipe: Recipe) -> Predicted:
             reason=str(error),
         )
     return Predicted(
-        **{key: getattr(found, key) for key in keys},
-        notes=list(found.notes),
-        extrapolated=found.extrapolated,
-        provenance=Provenance.from_text(found.provenance),
+        **{key: getattr(prediction, key) for key in keys},
+        notes=list(prediction.notes),
+        extrapolated=prediction.extrapolated,
+        provenance=Provenance.from_text(prediction.provenance),
         reason="",
     )
 

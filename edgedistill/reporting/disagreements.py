@@ -37,12 +37,12 @@ def disagreement(
     ours, theirs = a.argmax(1), b.argmax(1)
     right, also, apart = ours == labels, theirs == labels, ours != theirs
     sure, surer = _confidence(a), _confidence(b)
-    found = np.flatnonzero(apart)
-    order = found[np.argsort(-np.minimum(sure, surer)[found], kind="stable")][:MOST]
+    differing = np.flatnonzero(apart)
+    order = differing[np.argsort(-np.minimum(sure, surer)[differing], kind="stable")][:MOST]
     return Disagreement(
         names=[first_name, second_name],
         images=len(labels),
-        apart=len(found),
+        apart=len(differing),
         both_right=int((right & also).sum()),
         first_only_right=int((right & ~also).sum()),
         second_only_right=int((~right & also).sum()),
@@ -61,26 +61,26 @@ def disagreement(
     )
 
 
-def thumbnails(found: list[Disagreement], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
+def thumbnails(pairs: list[Disagreement], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
     """sha256 -> JPEG of the images that `disagreement` chose, while MOST_BYTES last.
 
     They are encoded anew, so nothing but the pixels of a file gets onto the page.
 
     Args:
-        found: what `disagreement` gave.
+        pairs: what `disagreement` gave.
         frame: position among the test images -> (H, W, 3) uint8 RGB, as the network sees it.
     """
-    kept: dict[str, bytes] = {}
+    jpegs: dict[str, bytes] = {}
     total = 0
-    for row in _in_turn([pair.shown for pair in found]):
-        if row.sha256 in kept:
+    for image in _in_turn([pair.shown for pair in pairs]):
+        if image.sha256 in jpegs:
             continue
-        encoded = _thumbnail(frame(row.position))
+        encoded = _thumbnail(frame(image.position))
         if total + len(encoded) > MOST_BYTES:
             break
-        kept[row.sha256] = encoded
+        jpegs[image.sha256] = encoded
         total += len(encoded)
-    return kept
+    return jpegs
 
 
 def _in_turn(lists: list[list[ShownImage]]) -> list[ShownImage]:

@@ -30,7 +30,7 @@ def gain_of(evaluated: EvaluationRecord, metric: str) -> Gain:
     seeds = evaluated.seeds
     points = 100 * (student.metric(metric) - baseline.metric(metric))
     spread = over_seeds(
-        [row.baseline.metric(metric) for row in seeds], [row.student.metric(metric) for row in seeds], step
+        [seed.baseline.metric(metric) for seed in seeds], [seed.student.metric(metric) for seed in seeds], step
     )
     return Gain(
         metric=metric,

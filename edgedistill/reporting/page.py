@@ -181,7 +181,7 @@ def _confused(report: ReportRecord) -> list[dict[str, Any]]:
     return [
         {
             "label": classes[i],
-            "said": classes[j],
+            "predicted": classes[j],
             **{name: report.network(name).confusion[i][j] for name in ("teacher", "baseline", "student")},
         }
         for _, i, j in pairs[:CONFUSIONS]

@@ -78,17 +78,17 @@ def students_figure(swept: Swept | None, metric: str) -> Markup | None:
     timed = swept.cost == "latency_ms"
     points: list[dict[str, Any]] = []
     named: set[str] = set()  # each by its best point
-    few = len({row.model for row in swept.students}) <= NAMED
-    for row in swept.students:
-        role = "student" if row.own else "trial" if row.state == "complete" else "pruned"
-        point: dict[str, Any] = {"role": role, "name": "", "value": row.value, "front": row.state == "complete"}
-        if row.model not in named and (few or row.front or row.own):
-            named.add(row.model)
-            point["name"] = row.model
+    few = len({student.model for student in swept.students}) <= NAMED
+    for student in swept.students:
+        role = "student" if student.own else "trial" if student.state == "complete" else "pruned"
+        point: dict[str, Any] = {"role": role, "name": "", "value": student.value, "front": student.state == "complete"}
+        if student.model not in named and (few or student.front or student.own):
+            named.add(student.model)
+            point["name"] = student.model
         if timed:
-            point |= {"size": row.latency_ms, "low": row.latency_ms_low, "high": row.latency_ms_high}
+            point |= {"size": student.latency_ms, "low": student.latency_ms_low, "high": student.latency_ms_high}
         else:
-            point["size"] = row.parameters / 1e6
+            point["size"] = student.parameters / 1e6
         points.append(point)
     size = "predicted ms for one image" if timed else "parameters, million"
     return pareto_figure(points, metric, size, "validation", "students")

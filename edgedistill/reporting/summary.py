@@ -73,20 +73,20 @@ def _seeds(count: int) -> str:
 
 
 def _over_seeds(gain: Gain) -> list[tuple[str, str]]:
-    found = gain.over_seeds
-    if found.seeds == 1:
+    spread = gain.over_seeds
+    if spread.seeds == 1:
         return []
     parts = [
         f"{name} {of.mean_points:.1f} +- {of.sd_points:.1f}"
-        for name, of in (("baseline", found.baseline), ("student", found.student))
+        for name, of in (("baseline", spread.baseline), ("student", spread.student))
     ]
-    change = found.gain
+    change = spread.gain
     return [
         (
-            f"{found.seeds} seeds",
+            f"{spread.seeds} seeds",
             f"{', '.join(parts)}, gain {change.mean_points:+.1f} +- "
             f"{change.sd_points:.1f} points (measured, mean and standard deviation); "
-            f"{found.sentence}",
+            f"{spread.sentence}",
         )
     ]
 
@@ -137,8 +137,8 @@ def _on_target(report: ReportRecord) -> list[tuple[str, str]]:
     if speed.kind == "unknown":
         return [(title, f"unknown: {speed.reason}")]
     if speed.kind == "published":
-        found = [f"{fps(figure.fps)} FPS (published: {figure.source.partition(' (')[0]})" for figure in speed.figures]
-        return [(title, "; ".join(found))]
+        figures = [f"{fps(figure.fps)} FPS (published: {figure.source.partition(' (')[0]})" for figure in speed.figures]
+        return [(title, "; ".join(figures))]
     (figure,) = speed.figures
     beyond = ", extrapolated" if speed.extrapolated else ""
     return [

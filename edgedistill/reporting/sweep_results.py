@@ -57,7 +57,7 @@ def swept_of(
     if sweep is None:
         return None
     metric = recipe.data.metric
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "metric": metric,
         "images": stages.data.images["val"],
         "cost": "parameters",
@@ -68,29 +68,38 @@ def swept_of(
         "provenance": "measured: PyTorch on this computer, validation images, one seed each",
     }
     if sweep.artifacts != artifacts or sweep.metric != f"validation {metric}":
-        found["reason"] = (
+        values["reason"] = (
             "its trials were taught by another teacher, on other images or judged by another metric than this run's; "
             "run the sweep again"
         )
-        return Swept.from_json(found, SWEEP)
+        return Swept.from_json(values, SWEEP)
     classes = len(stages.data.classes)
-    rows = [_own(stages.distill, metric), *({**trial.to_json(), "own": False} for trial in sweep.trials)]
-    predictions = {model: _predicted(model, classes, recipe) for model in sorted({row["model"] for row in rows})}
-    for row in rows:
-        prediction = predictions[row["model"]]
-        row |= {key: getattr(prediction, key, None) for key in _TIMES}
-        row["extrapolated"] = isinstance(prediction, Prediction) and prediction.extrapolated
-    first = predictions[rows[0]["model"]]
+    students = [_own(stages.distill, metric), *({**trial.to_json(), "own": False} for trial in sweep.trials)]
+    predictions = {
+        model: _predicted(model, classes, recipe) for model in sorted({student["model"] for student in students})
+    }
+    for student in students:
+        prediction = predictions[student["model"]]
+        student |= {key: getattr(prediction, key, None) for key in _TIMES}
+        student["extrapolated"] = isinstance(prediction, Prediction) and prediction.extrapolated
+    first = predictions[students[0]["model"]]
     reasons = [why for why in predictions.values() if isinstance(why, str)]
     if reasons:
-        found["not_predicted"] = reasons[0]
+        values["not_predicted"] = reasons[0]
     elif isinstance(first, Prediction):
-        found |= {"cost": "latency_ms", "cost_provenance": first.provenance}
-    whole = [row for row in rows if row["state"] == "complete"]
-    front = pareto_front(whole, lambda row: row[found["cost"]], lambda row: row["value"])
-    rows.sort(key=lambda row: (row["state"] != "complete", -row["value"], not row["own"], str(row["settings"])))
-    found["students"] = [{**row, "front": any(row is other for other in front)} for row in rows]
-    return Swept.from_json(found, SWEEP)
+        values |= {"cost": "latency_ms", "cost_provenance": first.provenance}
+    whole = [student for student in students if student["state"] == "complete"]
+    front = pareto_front(whole, lambda student: student[values["cost"]], lambda student: student["value"])
+    students.sort(
+        key=lambda student: (
+            student["state"] != "complete",
+            -student["value"],
+            not student["own"],
+            str(student["settings"]),
+        )
+    )
+    values["students"] = [{**student, "front": any(student is other for other in front)} for student in students]
+    return Swept.from_json(values, SWEEP)
 
 
 def _own(distilled: DistillRecord, metric: str) -> dict[str, Any]:

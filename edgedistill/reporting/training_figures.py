@@ -15,14 +15,14 @@ def curves_figure(report: ReportRecord) -> Markup:
     metric = report.metric
     figure, axes = new_figure(2.9)
     for name, (colour, marker) in NETS.items():
-        rows = report.histories.of(name)
-        if rows:
+        history = report.histories.of(name)
+        if history:
             axes.plot(
-                [row.epoch for row in rows],
-                [100 * row.metric(metric) for row in rows],
+                [entry.epoch for entry in history],
+                [100 * entry.metric(metric) for entry in history],
                 color=colour,
                 label=name,
-                marker=marker if len(rows) < 15 else "",
+                marker=marker if len(history) < 15 else "",
                 markersize=5,
             )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -36,12 +36,14 @@ def curves_figure(report: ReportRecord) -> Markup:
 @STYLED
 def terms_figure(report: ReportRecord) -> Markup | None:
     """Each loss term of the student's training, unweighted; None when it has no history."""
-    rows = report.histories.student
-    if not rows:
+    history = report.histories.student
+    if not history:
         return None
     figure, axes = new_figure(2.9)
-    for (name, _), colour in zip(rows[0].terms.items(), TERMS, strict=False):
-        axes.plot([row.epoch for row in rows], [row.terms[name] for row in rows], color=colour, label=name)
+    for (name, _), colour in zip(history[0].terms.items(), TERMS, strict=False):
+        axes.plot(
+            [entry.epoch for entry in history], [entry.terms[name] for entry in history], color=colour, label=name
+        )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch")

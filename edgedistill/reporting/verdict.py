@@ -75,21 +75,21 @@ def absent_of(report: ReportFigures) -> list[Absent]:
     return rows
 
 
-def _row(what: str, limit: str, found: str | None, good: bool, provenance: Provenance | str) -> VerdictRow:
-    outcome = OPEN if found is None else MET if good else MISSED
-    return VerdictRow(what=what, limit=limit, found=found, outcome=outcome, provenance=str(provenance))
+def _row(what: str, limit: str, measured: str | None, good: bool, provenance: Provenance | str) -> VerdictRow:
+    outcome = OPEN if measured is None else MET if good else MISSED
+    return VerdictRow(what=what, limit=limit, found=measured, outcome=outcome, provenance=str(provenance))
 
 
 def _quality(report: ReportFigures) -> list[VerdictRow]:
     rows, least = [], report.target.wanted_retention_fraction
     if least is not None:
-        kept = report.retention_fraction
+        retention = report.retention_fraction
         rows.append(
             _row(
                 "retention",
                 f"at least {percent(least)}",
-                None if kept is None else percent(kept),
-                kept is not None and kept >= least,
+                None if retention is None else percent(retention),
+                retention is not None and retention >= least,
                 report.student.provenance,
             )
         )
@@ -160,13 +160,13 @@ def _instead(report: ReportFigures) -> str:
 
 
 def _teacher(teacher: TeacherRecord, gates: dict[str, float]) -> list[VerdictRow]:
-    found = teacher.validation
+    validation = teacher.validation
     return [
         _row(
             f"teacher's {words(metric)}",
             f"at least {percent(least)}",
-            percent(found.metric(metric)),
-            found.metric(metric) >= least,
+            percent(validation.metric(metric)),
+            validation.metric(metric) >= least,
             "measured: PyTorch on this computer, validation images",
         )
         for metric, least in gates.items()

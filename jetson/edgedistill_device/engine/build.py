@@ -56,10 +56,10 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
     try:
         os.makedirs(os.path.join(folder, "work"), exist_ok=True)
         with _alone(folder, deadline) as waited:
-            made = _engine_in_force(folder, manifest) if waited and workspace_mib is None else None
-            if made not in (None, before) and made["compiler"] == compiler:
+            sidecar = _engine_in_force(folder, manifest) if waited and workspace_mib is None else None
+            if sidecar not in (None, before) and sidecar["compiler"] == compiler:
                 _say("the engine of the other build is taken")
-                return made
+                return sidecar
             return _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root)
     except (IOError, OSError) as error:
         raise BuildError("the engine cannot be kept: %s" % (error,))
@@ -69,7 +69,7 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
 def _alone(folder, deadline):
     """The lock of the one build in this bundle; gives whether another one was waited for."""
     busy = BuildError("this bundle is locked by another build; wait for it to end")
-    told, waited = time.monotonic() - _TALK_S, False
+    last_said_at, waited = time.monotonic() - _TALK_S, False
     with contextlib.ExitStack() as stack:
         while True:
             try:
@@ -79,8 +79,8 @@ def _alone(folder, deadline):
                 now, waited = time.monotonic(), True
                 if now > deadline:
                     raise
-                if now - told >= _TALK_S:
-                    told = now
+                if now - last_said_at >= _TALK_S:
+                    last_said_at = now
                     _say("this bundle is locked by another build, waiting for its engine")
                 time.sleep(_LOOK_S)
         yield waited
@@ -173,7 +173,7 @@ def _run(spec, deadline, timeout_s, supply):
     with open(path, "w", encoding="utf-8") as file:
         file.write(json_text(spec))
     before = least = memory_mib()["available"]
-    started = told = looked = time.monotonic()
+    started = last_said_at = last_look_at = time.monotonic()
     # In this package's own folder, so that no other package of its name is found first.
     child = subprocess.Popen(
         [sys.executable, "-m", "edgedistill_device.engine.build_child", path],
@@ -191,11 +191,11 @@ def _run(spec, deadline, timeout_s, supply):
                 raise BuildError(
                     "no engine within %d s (exit code %d); give it more with --timeout-s" % (timeout_s, _TIMED_OUT)
                 )
-            if now - looked >= _SUPPLY_S:
-                looked = now
+            if now - last_look_at >= _SUPPLY_S:
+                last_look_at = now
                 supply.look()
-            if now - told >= _TALK_S:
-                told = now
+            if now - last_said_at >= _TALK_S:
+                last_said_at = now
                 _say("%d s, %d MiB of memory available" % (now - started, available))
             time.sleep(_LOOK_S)
     finally:

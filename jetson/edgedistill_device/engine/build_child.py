@@ -37,8 +37,8 @@ def main(argv):
         result, code = {"error": str(error)}, 1
     except Exception as error:  # what TensorRT raises through pybind is not documented
         traceback.print_exc()
-        said = " ".join(str(error).split())[:300]
-        result, code = {"error": "%s: %s" % (type(error).__name__, said)}, 1
+        message = " ".join(str(error).split())[:300]
+        result, code = {"error": "%s: %s" % (type(error).__name__, message)}, 1
     path = os.path.join(spec["stage"], RESULT)
     try:
         with open(path, "w", encoding="utf-8") as file:

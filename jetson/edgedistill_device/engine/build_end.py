@@ -37,10 +37,10 @@ def ending(code, result, heard):
         return Ending(DONE, None)
     if number == signal.SIGKILL:
         return Ending(MEMORY, "killed (exit code 137): the system ran out of memory")
-    said = [result["error"]] if "error" in result else []
+    reasons = [result["error"]] if "error" in result else []
     if code == build_child.OUT_OF_MEMORY:
-        return Ending(MEMORY, said[0] if said else "out of memory")
-    errors = said + heard.errors()
+        return Ending(MEMORY, reasons[0] if reasons else "out of memory")
+    errors = reasons + heard.errors()
     memory = memory_line(errors, heard.warnings(), died=number > 0)
     if memory:
         return Ending(MEMORY, "out of memory: %s" % (_short(memory),))

@@ -66,8 +66,8 @@ def _starting(trt, log):
         memory = memory_line([str(error)] + log.errors, log.warnings)
         if memory:
             raise DeviceMemoryError("TensorRT has no memory to start with: %s" % (_one_line(memory),))
-        said = ([str(error)] + log.warnings + log.errors)[-1]
-        raise BackendError("TensorRT %s does not start: %s" % (trt.__version__, _one_line(said)))
+        last_line = ([str(error)] + log.warnings + log.errors)[-1]
+        raise BackendError("TensorRT %s does not start: %s" % (trt.__version__, _one_line(last_line)))
 
 
 def make_builder(trt, log):
@@ -114,10 +114,10 @@ def parse(trt, network, log, path):
     with open(path, "rb") as file:
         taken = parser.parse(file.read())
     if not taken or parser.num_errors:
-        said = [parser.get_error(number).desc() for number in range(parser.num_errors)]
+        complaints = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise BuildError(
             "TensorRT %s does not parse %s (%d complaints): %s"
-            % (trt.__version__, path, len(said), _one_line(said[0] if said else "no reason given"))
+            % (trt.__version__, path, len(complaints), _one_line(complaints[0] if complaints else "no reason given"))
         )
     return parser
 
@@ -151,9 +151,9 @@ def leave_out_external_tactics(trt, config):
         (NobuoTsukamoto/benchmarks) and wang-xinyu/tensorrtx issue 1160.
     """
     members = trt.TacticSource.__members__
-    kept = sorted(name for name in members if name not in EXTERNAL_TACTICS)
-    config.set_tactic_sources(sum(1 << int(members[name]) for name in kept))
-    return kept
+    remaining = sorted(name for name in members if name not in EXTERNAL_TACTICS)
+    config.set_tactic_sources(sum(1 << int(members[name]) for name in remaining))
+    return remaining
 
 
 def set_timing_iterations(config):
@@ -223,7 +223,7 @@ def serialized_engine(builder, network, config, log):
 
     Raises:
         MemoryError: TensorRT says that memory ran out.
-        BuildError: it built nothing, with the last thing it said.
+        BuildError: TensorRT built no engine; the message holds the reason that it logged.
     """
     engine = builder.build_serialized_network(network, config)
     if engine is None:
@@ -231,8 +231,8 @@ def serialized_engine(builder, network, config, log):
         if memory:
             raise MemoryError(_one_line(memory))
         last = log.errors[-1] if log.errors else "no reason given"
-        said = found_no_kernel(log.errors) or last
-        raise BuildError("TensorRT built no engine: %s" % (_one_line(said),))
+        reason = found_no_kernel(log.errors) or last
+        raise BuildError("TensorRT built no engine: %s" % (_one_line(reason),))
     return engine
 
 
@@ -251,10 +251,10 @@ def load_engine(trt, log, content):
         memory = lacked_memory(log.errors)
         if memory:
             raise DeviceMemoryError("TensorRT has no memory for this engine: %s" % _one_line(memory))
-        said = log.errors[-1] if log.errors else "no reason given"
+        reason = log.errors[-1] if log.errors else "no reason given"
         raise EngineError(
             "TensorRT %s cannot load this engine (%s); run: python3 -m edgedistill_device build"
-            % (trt.__version__, _one_line(said))
+            % (trt.__version__, _one_line(reason))
         )
     return runtime, engine
 
@@ -322,17 +322,17 @@ def profiled(trt, context, addresses, runs):
         def report_layer_time(self, layer_name, ms):  # what this raised would end 8.2's process
             self.rows.append((layer_name, ms))
 
-    before, times, found = context.profiler, Times(), []
+    before, times, times_by_run = context.profiler, Times(), []
     context.profiler = times
     try:
         for _ in range(runs):
             times.rows = []
             if not context.execute_v2([address for _, address in addresses]):
                 raise BackendError("TensorRT did not run with its profiler attached")
-            found.append(times.rows)
+            times_by_run.append(times.rows)
     finally:
         context.profiler = before
-    return found
+    return times_by_run
 
 
 def _numpy_type(dtype):
