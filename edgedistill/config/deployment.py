@@ -90,6 +90,6 @@ class RunConfig(Section):
     """of training; `auto` times float32, bfloat16 and memory layouts at the start, takes the fastest"""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
     """processes that make training views; 0 makes them in threads of the training's own process; `auto` starts one a
-    core when the network waits for views. The views are the same"""
+    core where there are four or more and the network waits for views. The views are the same"""
     cache_dir: str | None = None
     """folder of teachers' cached outputs that several runs share; they lie in the run when absent"""

@@ -2,7 +2,7 @@
 
 Threads share one interpreter lock, so that a process makes little more views than one core can, whatever the machine
 has. Worker processes cost a fork each and memory for their batches. `auto` begins with threads and goes over to
-processes when the network was seen to wait for its batches.
+processes when the network was seen to wait for its batches, on a machine with cores enough to pay for the way.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ Job = TypeVar("Job")
 Made = TypeVar("Made")
 Workers = Literal["auto"] | int
 BATCHES_AHEAD = 4  # made while the network works on the present one
+LEAST_CORES = 4  # for `auto` to think of processes: a batch through shared memory costs half as much CPU as making it
 WARM_UP, TRIAL = 4, 16  # batches: not measured, measured
 WAITING_FRACTION = 0.25  # of the trial's time; above it `auto` goes over to processes
 
@@ -40,7 +41,7 @@ def batches_ahead(make: Callable[[Job], Made], jobs: Iterable[Job], workers: Wor
         EdgeDistillError: of `make`; TrainingError: a worker process was ended from outside.
     """
     jobs = iter(jobs)
-    if workers == "auto" and cores() > 1:
+    if workers == "auto" and cores() >= LEAST_CORES:
         yield from _by_threads_until_one_waits(make, jobs)
         workers = cores()
     elif workers in ("auto", 0):

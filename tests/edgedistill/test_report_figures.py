@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from end_to_end import draw, edgedistill
-from report_oracle import Run, accuracy_of, numbers_of, report_of, served
+from oracle_statistics import accuracy_of
+from report_oracle import Run, numbers_of, report_of, served
 
 pytestmark = pytest.mark.slow
 

@@ -1,10 +1,9 @@
 """What people and scripts are told while the images are read."""
 
-from road import write_images
-
 from edgedistill.config.data import DataConfig
 from edgedistill.data.scan import scan
 from edgedistill.progress.reporter import Talk
+from end_to_end import write_images
 
 
 def test_the_images_that_are_read_are_counted_to_the_end(tmp_path):

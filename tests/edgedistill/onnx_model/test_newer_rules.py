@@ -11,8 +11,9 @@ from edgedistill.onnx_model import rules
 from edgedistill.onnx_model.check import check
 from edgedistill.onnx_model.rules import impossible
 from hand_made import array, model, node, save
-from test_preflight import CASES as OLDER
-from test_preflight import CLEAN, SCALE, ZERO, Q, breaks_one_rule, computed, input_of, pair, plain
+from rule_cases import CASES as OLDER
+from rule_cases import CLEAN, breaks_one_rule
+from small_graphs import SCALE, ZERO, Q, computed, input_of, pair, plain
 
 
 def without_input():

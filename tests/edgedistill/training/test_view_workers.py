@@ -56,7 +56,7 @@ def test_batches_do_not_depend_on_who_makes_them(training, workers, first_step):
 
 def test_auto_goes_over_to_processes_when_it_waits(training, monkeypatch):
     """Views are slow here, and whoever takes the batches does nothing else."""
-    monkeypatch.setattr(view_workers, "cores", lambda: 2)
+    monkeypatch.setattr(view_workers, "cores", lambda: 4)
     monkeypatch.setattr(view_workers, "TRIAL", 4)
     training.workers = "auto"
     jobs = list(ORDER.steps(0, 40))
@@ -64,11 +64,11 @@ def test_auto_goes_over_to_processes_when_it_waits(training, monkeypatch):
     for job, (batch, _) in zip(jobs, made, strict=True):
         assert_equal(batch, training.batch(*job))
     children = [alive for _, alive in made]
-    assert (children[0], children[30]) == (0, 2), children
+    assert (children[0], children[30]) == (0, 4), children
 
 
 def test_auto_stays_with_threads_when_the_network_is_the_slower_one(training, monkeypatch):
-    monkeypatch.setattr(view_workers, "cores", lambda: 2)
+    monkeypatch.setattr(view_workers, "cores", lambda: 4)
     monkeypatch.setattr(view_workers, "TRIAL", 4)
     training.workers = "auto"
     for _ in training.batches(ORDER.steps(0, 15)):
@@ -117,3 +117,10 @@ def test_who_leaves_early_leaves_no_process(training):
     assert workers_alive() == 2
     batches.close()
     assert workers_alive() == 0
+
+
+def test_auto_has_no_processes_on_few_cores(training, monkeypatch):
+    monkeypatch.setattr(view_workers, "cores", lambda: 3)
+    monkeypatch.setattr(view_workers, "TRIAL", 4)
+    training.workers = "auto"
+    assert [workers_alive() for _ in training.batches(ORDER.steps(0, 30))] == [0] * 30
