@@ -76,7 +76,7 @@ def test_a_container_says_which_file_is_missing(tmp_path, monkeypatch, machine):
     assert identity.hidden_identity(str(tmp_path)) == ""
     assert identity.is_jetson(str(tmp_path))
     rows = {check.name: check for check in doctor.checks(str(tmp_path), root=str(tmp_path))}
-    assert rows["JetPack"].found == NANO + ", L4T 32.7.6"
+    assert rows["JetPack"].found == NANO + (", L4T 32.7.6; JetPack 4.6.6 brings TensorRT 8.2.1, CUDA 10.2, Python 3.6")
 
 
 def test_an_engine_of_the_host_is_refused_with_what_to_mount(monkeypatch):

@@ -10,7 +10,7 @@ from unittest import mock
 
 import archives
 from corruptions import after_head, mutated_json
-from edgedistill.cli.main import compare
+from edgedistill.cli import compare
 from edgedistill.deployment import fleet, streams
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import UNTIL, Wanted, deploy, signed_bundle
@@ -313,7 +313,7 @@ _FIGURE = "edgedistill.reporting.compare_page.pareto_figure"
 def compared_runs(folder):
     """A report.json and a sweep.json for `compare`: the first byte says which."""
     trial = {"settings": {"distill.temperature": 2.0}, "value": 0.9, "state": "complete", "epochs": 2}
-    sweep = {"metric": "validation top1_fraction", "images": "validation", "seeds": 1, "trials": [trial]}
+    sweep = {"metric": "validation top1_fraction", "images": "validation", "seeds": 1, "trials": [trial], "best": trial}
     genuine = [json.dumps(small_report()).encode(), json.dumps(sweep).encode()]
     paths = [folder / "run" / "report" / "report.json", folder / "run" / "sweep" / "sweep.json"]
     for path in paths:

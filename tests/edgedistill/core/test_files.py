@@ -33,11 +33,12 @@ def test_a_file_and_its_bytes_have_one_hash(tmp_path):
 
 def test_what_a_kill_left_beside_a_file_goes_with_it(tmp_path):
     path = tmp_path / "checkpoint.pt"
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         with whole_file(path) as file:
             file.write(b"cut")
             os.kill(os.getpid(), signal.SIGKILL)
-    os.wait()
+    os.waitpid(child, 0)  # another child of this process may have ended meanwhile
     assert [place.name for place in tmp_path.iterdir()] == ["checkpoint.pt.tmp"]
     remove(path)
     assert list(tmp_path.iterdir()) == []

@@ -310,7 +310,7 @@ def test_no_shape_is_written_by_hand_for_any_student_and_teacher(student):
 
 
 def test_what_cannot_be_matched_is_refused():
-    with pytest.raises(RecipeError, match="called 'crd'; there are: fitnet, attention, review"):
+    with pytest.raises(RecipeError, match="there is no loss on maps 'crd'; there are: fitnet, attention, review"):
         matcher_between("crd", PAIRS, 0)
     with pytest.raises(RecipeError, match="at least one pair"):
         matcher_between("review", [], 0)

@@ -82,13 +82,23 @@ def test_a_hopeless_trial_is_pruned(finished_run, run, monkeypatch):
     def drawn(self, context, images, subject, told):
         top = 0.2 if context.recipe.distill.peak_lr < 1e-6 else 0.8
         for epoch in range(1, 9):
-            told({"epoch": epoch, "eval_top1_fraction": top * epoch / 8})
+            accuracy = top * epoch / 8
+            told(
+                Epoch(
+                    epoch=epoch,
+                    train_loss=1.0,
+                    terms={},
+                    lr=1e-3,
+                    eval_top1_fraction=accuracy,
+                    eval_balanced_accuracy_fraction=accuracy,
+                )
+            )
         return top, 8
 
     monkeypatch.setattr(Sweep, "_trained", drawn)
     over = {"distill.peak_lr": [3e-3, 4e-3, 5e-3, 6e-3, 1e-9]}
-    path = Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True)).run(None, None)
-    *whole, pruned = json.loads(path.read_text())["trials"]
+    Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True)).run(None, None)
+    *whole, pruned = json.loads((run / "sweep" / "sweep.json").read_text())["trials"]
     assert [row["state"] for row in whole] == ["complete"] * 4
     assert pruned["state"] == "pruned"
     assert pruned["settings"] == {"distill.peak_lr": 1e-9}
