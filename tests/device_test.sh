@@ -4,6 +4,7 @@
 #   .venv36-nano  Python 3.6.15, numpy 1.13.3, OpenCV 4.1.1: what JetPack 4 brings. ONNX Runtime does not
 #                 import under this numpy: .venv36 computes for it (tests/jetson/other_python)
 #   .venv312      Python 3.12, numpy 2, OpenCV 5, ONNX Runtime: as JetPack 7
+# Each tries the fakes of those releases of TensorRT that boards with its Python have; `make test` tries all.
 # The last two leave out the files in which neither numpy nor OpenCV has a part, and the one that breaks them on
 # purpose: .venv36 runs them with the oldest interpreter, `make test` with a new one.
 # A Python that is not there fails in CI (EDGEDISTILL_CI), elsewhere its sets are left out.
@@ -55,7 +56,9 @@ done
 
 # pytest_with FOLDER WORD...: pytest with that environment's Python.
 pytest_with() {
-    PYTHONPATH=$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
+    local releases="8.2 8.6"
+    [ "$1" != "$venv312" ] || releases="10.3 10.16 11 11.4"
+    EDGEDISTILL_TENSORRT=$releases PYTHONPATH=$PWD/tests/jetson:$PWD/tests "$(cd "$1/bin" && pwd)/python" -m pytest \
         -c tests/device_pytest.ini -q --confcutdir=tests/jetson "${@:2}"
 }
 

@@ -1,6 +1,10 @@
 """What each release of TensorRT has that the board's code may use, and what a fake of it can be told to do."""
 
+import os
+
 RELEASES = {"8.2": "8.2.1.8", "8.6": "8.6.2", "10.3": "10.3.0", "10.16": "10.16.2", "11": "11.0.0", "11.4": "11.4.1"}
+# Those of the boards with this Python: tests/device_test.sh names them, `make test` takes all.
+TRIED = [name for name in RELEASES if name in os.environ.get("EDGEDISTILL_TENSORRT", " ".join(RELEASES)).split()]
 SM = {
     "8.2": 72,
     "8.6": 87,

@@ -19,7 +19,7 @@ import numpy as np
 
 from fake_builder import Builder, IBuilderConfig, INetworkDefinition, OnnxParser
 from fake_cuda import Allocation, Device, Event, Stream
-from fake_releases import BEHAVIOUR, CUDA, ONLY_IN, RELEASES, SM
+from fake_releases import BEHAVIOUR, CUDA, ONLY_IN, RELEASES, SM, TRIED
 from fake_runtime import ICudaEngine, IExecutionContext, IProfiler, Runtime
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ONLY_IN",
     "RELEASES",
     "SM",
+    "TRIED",
     "IBuilderConfig",
     "ICudaEngine",
     "IExecutionContext",
