@@ -74,7 +74,7 @@ def test_seeds_train_both_networks_and_the_first_is_the_single_run(place):
 @pytest.fixture(scope="module")
 def cached(place):
     """Words of `distill` on a cached teacher, and when that cache was written."""
-    words = ("r.toml", *PLAIN, "--run-dir", "runs/losses", "--set", "teacher.epochs=2")
+    words = ("r.toml", *PLAIN, "--run-dir", "runs/losses", "--set", "teacher.epochs=4")  # 2 teach next to nothing
     edgedistill("logits", *words, cwd=place)
     return words, (place / "runs/losses/logits/shard-00000.npy").stat().st_mtime_ns
 
@@ -94,7 +94,7 @@ def test_every_loss_trains_and_keeps_the_teachers_cache(place, cached, setting):
     edgedistill("distill", *words, "--set", setting, cwd=place)
     assert (place / "runs/losses/logits/shard-00000.npy").stat().st_mtime_ns == written
     history = json.loads((place / "runs/losses/distill/distill.json").read_text())["history"]
-    assert min(row["terms"]["kd"] for row in history[1:]) < history[0]["terms"]["kd"]
+    assert history[-1]["terms"]["kd"] < history[0]["terms"]["kd"]
     assert ("label" in history[0]["terms"]) == (setting != "distill.kd_weight=1.0")
 
 
