@@ -87,6 +87,13 @@ def write_images(folder, per_class, seed=0, kinds=("disc", "square", "stripes"))
     return folder
 
 
+def write_project(folder, per_class):
+    """images/ and r.toml of RECIPE in a folder, which is given back."""
+    write_images(folder / "images", per_class)
+    (folder / "r.toml").write_text(RECIPE)
+    return folder
+
+
 PRIVATE = "52.5200N 13.4050E, Anna's camera"  # what a photo tells beside its pixels
 
 

@@ -15,6 +15,7 @@ import select
 import shlex
 import sys
 from collections.abc import Container
+from typing import TextIO
 
 from edgedistill._version import __version__
 from edgedistill.cli.verbs import VERBS, GroupedHelp, add_verb, unknown_verb
@@ -170,7 +171,12 @@ def _drop_output() -> None:
         sys.stdout.flush()
     except (OSError, ValueError):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
+    """Whatever else is written to it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _reader_is_gone() -> bool:
@@ -182,7 +188,7 @@ def _reader_is_gone() -> bool:
             poll.register(stream.fileno(), select.POLLOUT)
             if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
                 gone = True
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is left goes nowhere
+                _discard(stream)
         except (OSError, ValueError, AttributeError):  # no file of the system's
             continue
     return gone

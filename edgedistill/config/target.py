@@ -17,7 +17,7 @@ from edgedistill.config.deployment import TargetConfig
 from edgedistill.config.faults import fault_line
 from edgedistill.core.text import printable
 from edgedistill.errors import RecipeError
-from edgedistill_device.board.jetpacks import JETPACKS, tensorrt_of_board
+from edgedistill_device.board.jetpacks import JETPACKS, release_of, tensorrt_of_board
 from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
 
@@ -44,7 +44,7 @@ class Release:
     @property
     def jetpacks(self) -> tuple[str, ...]:
         """Those that bring it, or on which it can be installed."""
-        return tuple(row.name for row in JETPACKS if (row.tensorrt or "").startswith(f"{self.name}."))
+        return tuple(row.name for row in JETPACKS if release_of(row) == self.name)
 
     @property
     def number(self) -> tuple[int, ...]:

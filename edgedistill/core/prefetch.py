@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from edgedistill.environment.processors import usable_cores
+
 Job = TypeVar("Job")
 Made = TypeVar("Made")
 
 
 def cores() -> int:
     """That this process may use, of this machine's share of the ranks under `torchrun`."""
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, own // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job], ahead: int) -> Iterator[Made]:

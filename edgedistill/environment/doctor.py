@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from edgedistill.environment.processors import usable_cores
 from edgedistill.environment.secret_values import child_environment
 from edgedistill_device.imports import line_of
 
@@ -276,7 +277,7 @@ def _cuda() -> Check:
 
 
 def _cores() -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return Check(
         "computer",
         "CPU cores",

@@ -48,9 +48,10 @@ def run(context: StageContext) -> Result:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
     quantized, fps = context.read(QuantizationRecord), recipe.target.fps
     bundle, target = context.out / "bundle", wanted_target(recipe.target)
+    onnx = _onnx_files(context, quantized)
     values = write_bundle(
         bundle,
-        onnx=_onnx_files(context),
+        onnx=onnx,
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
         classes=images.classes,
         preprocess=spec,
@@ -64,7 +65,7 @@ def run(context: StageContext) -> Result:
         memory_budget_mib=recipe.target.memory_mib,
         task=task_of(recipe.student).name,
         provenance=_provenance(context),
-        documents=_documents(context, target.title),
+        documents=_documents(context, target.title, onnx),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
     signature = _signature(context, bundle)
@@ -75,9 +76,9 @@ def run(context: StageContext) -> Result:
     return Result(record, tuple(name for name in names if name.startswith("bundle/")))
 
 
-def _onnx_files(context: StageContext) -> dict[str, Path]:
+def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[str, Path]:
     """Name in the bundle -> file. Typed ones only where the target's TensorRT has no precision flags, and proved."""
-    proved = {file.precision for file in context.read(QuantizationRecord).typed if file.passed}
+    proved = {file.precision for file in quantized.typed if file.passed}
     files = {
         "model.onnx": context.file("export", STUDENT),
         "model_int8.onnx": context.file("quantize", TYPED_INT8 if "int8" in proved else INT8),
@@ -90,7 +91,7 @@ def _tolerance(int8: LadderStep) -> dict[str, float]:
     return {**TOLERANCE, "int8": max(TOLERANCE["fp16"], round(INT8_MARGIN * simulated, 3))}
 
 
-def _documents(context: StageContext, title: str) -> dict[str, str]:
+def _documents(context: StageContext, title: str, onnx: dict[str, Path]) -> dict[str, str]:
     """For people: they travel in the bundle, and the board reads none of them."""
     of = {
         "images.csv": context.file("data", "images.csv"),
@@ -104,7 +105,7 @@ def _documents(context: StageContext, title: str) -> dict[str, str]:
         context.read(QuantizationRecord),
         context.read(DistillRecord).training_images,
     )
-    provenance = json.dumps(statement(_onnx_files(context), context.recipe, of), indent=1, ensure_ascii=False)
+    provenance = json.dumps(statement(onnx, context.recipe, of), indent=1, ensure_ascii=False)
     return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}
 
 

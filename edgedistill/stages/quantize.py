@@ -29,6 +29,7 @@ from edgedistill.records.result import Result
 from edgedistill.training.images import Images
 from edgedistill_calibration.select import choose
 from edgedistill_device.preprocess import to_input
+from edgedistill_device.preprocess_spec import Preprocess
 
 CHOSEN = "calibration_images.json"  # which ones, so that the choice can be told and made again
 
@@ -70,7 +71,7 @@ def run(context: StageContext) -> Result:
             passed = None if limit is None else retrained.after.drop_points <= limit
             gate = gate.model_copy(update={"kept_float": [], "passed": passed})
 
-    typed = _typed(context, images, model, largest, target)
+    typed = _typed(context, images, spec, model, largest, target)
     stored = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     logits = {"float": stored["student"], **_test_logits(context, model, Inputs(images, "test", spec), typed)}
     np.savez(context.out / TEST_LOGITS, **logits)
@@ -97,13 +98,12 @@ def run(context: StageContext) -> Result:
 
 
 def _typed(
-    context: StageContext, images: Images, model: Path, largest: dict[str, float], target: Target
+    context: StageContext, images: Images, spec: Preprocess, model: Path, largest: dict[str, float], target: Target
 ) -> list[TypedFile]:
     """The FP16 file, and what a TensorRT without precision flags builds from: proved, or not shipped."""
     if not target.typed:
         fp16_from_onnx(model, context.out / FP16)
         return []
-    spec = preprocess_from_onnx(model)
     proof = Proof(model, FirstOf(IMAGES, Inputs(images, "val", spec), Inputs(images, "train", spec)))
     made = [
         typed_fp16(proof, largest, context.out / FP16),

@@ -52,7 +52,7 @@ class State:
             TypeError: unknown keys.
         """
         state = cls(**values)
-        state.history = [Epoch.from_json(values, "an epoch of the history") for values in values["history"]]
+        state.history = [Epoch.from_json(epoch, "an epoch of the history") for epoch in values["history"]]
         state.went_back = values["went_back"] and WentBack.from_json(values["went_back"], "went_back")
         state.best = values["best"] and BestEpoch.from_json(values["best"], "best")
         return state

@@ -63,11 +63,16 @@ def of_board(target):
     return [row for row in JETPACKS if any(target == name or target.startswith(name + "-") for name in row.boards)]
 
 
+def release_of(row):
+    """`8.2` of a row with TensorRT 8.2.1; "" where none is known."""
+    return ".".join((row.tensorrt or "").split(".")[:2])
+
+
 def tensorrt_of_board(target):
     """Releases like 8.2 that a target's board can have, the oldest first."""
     found = []
     for row in of_board(target):
-        release = ".".join((row.tensorrt or "").split(".")[:2])
+        release = release_of(row)
         if release and release not in found:
             found.append(release)
     return found

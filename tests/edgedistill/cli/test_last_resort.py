@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from edgedistill.cli import main as cli
-from end_to_end import RECIPE, edgedistill, write_images
+from end_to_end import edgedistill, write_project
 
 
 def one_line(done, *words):
@@ -43,10 +43,7 @@ def test_what_no_stage_met(monkeypatch, capsys, error, line):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("last-resort")
-    write_images(folder / "images", per_class=10)
-    (folder / "r.toml").write_text(RECIPE)
-    return folder
+    return write_project(tmp_path_factory.mktemp("last-resort"), per_class=10)
 
 
 def test_events_into_a_pipe_that_nobody_reads(place):

@@ -10,7 +10,7 @@ import pytest
 
 from edgedistill.core import distributed
 from edgedistill.errors import RecipeError
-from end_to_end import CHECKPOINTS, RECIPE, edgedistill, write_images
+from end_to_end import CHECKPOINTS, edgedistill, write_project
 from torchrun import kill_one_worker, torchrun
 
 pytestmark = pytest.mark.slow
@@ -37,10 +37,7 @@ SEEDED_DEFECTS = Path(__file__).parent / "seeded_defects"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    write_images(folder / "images", per_class=20)
-    (folder / "r.toml").write_text(RECIPE)
-    return folder
+    return write_project(tmp_path_factory.mktemp("ranks"), per_class=20)
 
 
 def test_two_processes_follow_one_even_after_a_kill(place):

@@ -21,7 +21,7 @@ from edgedistill.pipeline.gates import teacher_is_good_enough
 from edgedistill.pipeline.runner import plan_run, run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.training import TeacherRecord
-from end_to_end import RECIPE, write_images
+from end_to_end import write_project
 from record_factories import record_with
 
 pytestmark = pytest.mark.slow
@@ -179,10 +179,7 @@ def test_a_run_brings_hub_weights_into_the_cache_before_its_first_stage(monkeypa
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("supply")
-    write_images(folder / "images", per_class=12)
-    (folder / "r.toml").write_text(RECIPE)
-    return folder
+    return write_project(tmp_path_factory.mktemp("supply"), per_class=12)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from end_to_end import RECIPE, edgedistill, write_images
+from end_to_end import RECIPE, edgedistill, write_images, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -17,10 +17,7 @@ SECOND_TEACHER = 'distill.teachers=[{model = "resnet14t", weights = "scratch"}]'
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("methods")
-    write_images(folder / "images", per_class=30)
-    (folder / "r.toml").write_text(RECIPE)
-    return folder
+    return write_project(tmp_path_factory.mktemp("methods"), per_class=30)
 
 
 def evaluated(place, *words):

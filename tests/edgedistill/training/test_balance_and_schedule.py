@@ -17,7 +17,7 @@ from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training.batches import Batch
 from edgedistill.training.schedule import epochs_of, schedule_for
-from end_to_end import RECIPE, draw, write_images
+from end_to_end import draw, write_project
 
 pytestmark = pytest.mark.slow
 
@@ -100,10 +100,7 @@ def test_images_without_a_label_weigh_the_mean_and_mixed_ones_their_shares():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("balance")
-    write_images(folder / "images", per_class=12)
-    (folder / "r.toml").write_text(RECIPE)
-    return folder
+    return write_project(tmp_path_factory.mktemp("balance"), per_class=12)
 
 
 def test_a_run_takes_min_steps_and_says_its_weights(place, tmp_path):

@@ -9,7 +9,7 @@ from edgedistill.config.loading import load_recipe
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training.batches import TrainingSet
-from end_to_end import RECIPE, write_images
+from end_to_end import write_project
 
 pytestmark = pytest.mark.slow
 
@@ -18,10 +18,7 @@ SHORT = ["teacher.epochs=2", "distill.epochs=2", "distill.feature_weight=0"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("streams")
-    write_images(folder / "images", per_class=12)
-    (folder / "r.toml").write_text(RECIPE)
-    return folder
+    return write_project(tmp_path_factory.mktemp("streams"), per_class=12)
 
 
 @pytest.fixture
