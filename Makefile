@@ -16,7 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or set PYTHON="; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[quickstart,parquet,track,sweep,completion,compile,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[quickstart,parquet,track,sweep,completion,compile,mlflow,wandb,dev]'
 	touch $@
 
 install: $(VENV)/.installed  ## make .venv with everything but the board's TensorRT
@@ -50,7 +50,7 @@ ONLY ?= *
 mutants: install  ## make small faults one at a time in a copy: a test must notice each; ONLY=NAME or a pattern, JOBS=N
 	$(BIN)/python tests/mutants/run.py --only '$(ONLY)' $(if $(JOBS),--jobs $(JOBS))
 
-device-test:  ## the board's code on JetPack 4's and 7's Python, numpy and OpenCV (needs 3.6.15 and 3.12: pyenv, or PYTHON36 and PYTHON312)
+device-test:  ## the board's code on JetPack 4's, 6's and 7's Python, numpy and OpenCV (3.6.15, 3.10, 3.12: pyenv, or PYTHON36, PYTHON310, PYTHON312)
 	bash tests/device_test.sh
 
 lint: install  ## ruff's rules and format, which package may import which, types, and Python 3.6 for the board's code
@@ -60,13 +60,14 @@ lint: install  ## ruff's rules and format, which package may import which, types
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet -t=3.6- --violations --eval-annotations --backport typing jetson calibration
 
-bench: install  ## throughput (this loop with and without a teacher, timm), calibration, the board's Python
+bench: install  ## throughput (this loop with and without a teacher, timm), calibration, the board's Python, its frame path
 	$(BIN)/python benchmarks/distill_throughput.py
 	$(BIN)/python benchmarks/calibration_speed.py
 	$(BIN)/python benchmarks/device_overhead.py
+	$(or $(wildcard .venv36/bin/python),$(BIN)/python) benchmarks/frame_path.py
 
 assets: install  ## the README's pictures, from the last quickstart
 	$(BIN)/python assets/make.py runs/quickstart/report/report.html
 
 clean:  ## remove .venv and caches, not your runs
-	rm -rf $(VENV) .venv36 .venv36-nano .venv312 .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .venv36 .venv36-nano .venv310 .venv312 .pytest_cache .ruff_cache .mypy_cache

@@ -60,7 +60,8 @@ def main() -> None:
     for name in args.only:
         settings = METHODS[name]
         own = [f"distill.{setting}" for setting in settings]
-        recipe = load_recipe(args.recipe, [*args.overrides, f"distill.seeds={args.seeds}", *own])
+        own += [f"distill.seeds={args.seeds}", "deploy.allow_below_chance=true"]
+        recipe = load_recipe(args.recipe, [*args.overrides, *own])
         # Self-distillation has another teacher: a folder of its own, or all others would be redone.
         folder = args.run_dir / ("self" if recipe.distill.method == "self" else "shared")
         path = run_stages(recipe, folder, Talk(quiet=True), only="evaluate")

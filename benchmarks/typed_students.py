@@ -52,10 +52,10 @@ def main() -> int:
     return int(failed > 0)
 
 
-def rows_of(name: str) -> Iterator[dict[str, Any]]:
+def rows_of(name: str, image_px: int = IMAGE_PX) -> Iterator[dict[str, Any]]:
     """A row for each typed file of a student: precision, bytes, share (of the float file), float32_layers (how many),
     difference (largest logit difference over the largest logit), verdict ("builds", or why not)."""
-    images = np.random.default_rng(SEED).normal(size=(IMAGES, 3, IMAGE_PX, IMAGE_PX)).astype(np.float32)
+    images = np.random.default_rng(SEED).normal(size=(IMAGES, 3, image_px, image_px)).astype(np.float32)
     target = load_target("orin-nano-8gb", next(name for name, release in releases().items() if release.typed))
     with tempfile.TemporaryDirectory() as folder:
         path, int8, out = (Path(folder) / file for file in ("m.onnx", "q.onnx", "typed.onnx"))

@@ -7,6 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedistill"
 PAGES = (  # heading, module
     ("A recipe", "api/runs.py"),
+    ("Results", "api/results.py"),
     ("Classes of images", "api/predictions.py"),
     ("Boards", "api/boards.py"),
     ("Questions", "api/questions.py"),
@@ -20,7 +21,7 @@ Made by `python docs/make_api.py > docs/api.md`; do not edit. [examples/](exampl
 task, all of them executed by a test.
 
 Every verb of the command line is a function of `edgedistill` with the same words. `teacher` is called
-`train_teacher`; `data`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`."""
+`train_teacher`; `data`, `schedule`, `synthesise` and `assist` are `edgedistill.stage("NAME", ...)`."""
 SECTION = re.compile(r"^(Args|Returns|Raises|Attributes|Source):\s*(.*)$")
 
 LISTED = ("Args", "Raises", "Attributes")

@@ -28,7 +28,7 @@ All rows are for 224 px and 1,000 classes; `--image-px` and `--classes` of `choo
 - **ImageNet top-1** is published for the weights in the hub, each source in `edgedistill/prediction/accuracy.csv`; in
   brackets where it was measured on larger images; empty where none was read. It is not the accuracy on your images.
 - **FPS are predicted, not measured**, in FP16, the network alone, with the interval in brackets; `*` marks an
-  extrapolation, for which the interval may not hold. [estimate.md](estimate.md) says how, and how far off it is. From:
+  extrapolation, for which the interval may not hold. [predict.md](predict.md) says how, and how far off it is. From:
 {provenance}
 - **TensorRT 8.2** is the check against the rules of the Nano's parser ([onnx.md](onnx.md)), not a run of it.
 

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from edgedistill.api.questions import choose as choose
     from edgedistill.api.questions import doctor as doctor
     from edgedistill.api.questions import estimate as estimate
+    from edgedistill.api.questions import published as published
     from edgedistill.api.questions import students as students
+    from edgedistill.api.results import compare as compare
+    from edgedistill.api.results import report as report
     from edgedistill.api.runs import baseline as baseline
     from edgedistill.api.runs import bundle as bundle
-    from edgedistill.api.runs import compare as compare
+    from edgedistill.api.runs import decide as decide
     from edgedistill.api.runs import distill as distill
     from edgedistill.api.runs import evaluate as evaluate
     from edgedistill.api.runs import export as export
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
     from edgedistill.api.runs import quantize as quantize
     from edgedistill.api.runs import quickstart as quickstart
     from edgedistill.api.runs import recipe as recipe
-    from edgedistill.api.runs import report as report
     from edgedistill.api.runs import run as run
     from edgedistill.api.runs import stage as stage
     from edgedistill.api.runs import sweep as sweep
@@ -62,7 +64,7 @@ HOMES = {
         "api.runs": (
             "baseline",
             "bundle",
-            "compare",
+            "decide",
             "distill",
             "evaluate",
             "export",
@@ -72,14 +74,14 @@ HOMES = {
             "quantize",
             "quickstart",
             "recipe",
-            "report",
             "run",
             "stage",
             "sweep",
             "train_teacher",
         ),
+        "api.results": ("compare", "report"),
         "api.boards": ("bench", "deploy", "enrol", "rollback", "status"),
-        "api.questions": ("check", "choose", "doctor", "estimate", "students"),
+        "api.questions": ("check", "choose", "doctor", "estimate", "published", "students"),
         "api.predictions": ("predict",),
         "api.terminal": ("completion", "keys"),
         "api.types": ("Artifact", "DeployOptions", "FleetReport", "Options", "RunOptions", "Sections"),

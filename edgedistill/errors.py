@@ -6,6 +6,7 @@
     |-- DataError               images, labels, splits
     |-- WeightsError            a file or a name that does not give the model asked for
     |-- TeacherError            a teacher that must not teach: wrong head, too weak
+    |-- StudentError            a student that must not be bundled: no better than chance
     |-- TrainingError           a loss that is not finite, a checkpoint that does not fit
     |-- ExportError             an ONNX file that differs from its PyTorch model, or cannot be made
     |-- PreflightError          an ONNX file that the target's TensorRT will not take
@@ -63,6 +64,10 @@ class WeightsError(EdgeDistillError):
 
 
 class TeacherError(EdgeDistillError):
+    pass
+
+
+class StudentError(EdgeDistillError):
     pass
 
 

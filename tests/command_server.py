@@ -1,17 +1,22 @@
-"""The command line as a process of its own that need not import torch and its like each time.
+"""Python as a process of its own that need not import torch and its like each time.
 
-    python command_server.py serve SOCKET PID imports them once and forks for each command; ends when process PID does,
-                                      and removes the folder of SOCKET
-    python -S command_server.py SOCKET WORDS  stands for `python -m edgedistill WORDS`: same folder, environment,
-                                      streams, signals and exit code; when it is killed, so is the command
+    python command_server.py serve SOCKET PID EXECUTABLE MODULES SOURCES  imports the modules once, separated by
+                                      commas, found below SOURCES too, separated by colons, and forks for each
+                                      command; ends when process PID does, and removes the folder of SOCKET;
+                                      EXECUTABLE is what the commands see as sys.executable
+    python -S command_server.py SOCKET WORDS  stands for `python WORDS`: same folder, environment, streams, signals,
+                                      umask and exit code; when it is killed, so is the command
 
-Our own modules are imported anew by every command. A module that $FORKED_MODULE names, found on $PYTHONPATH,
-is run in place of edgedistill.
+WORDS begin with `-m MODULE` or `-c CODE`; with others Python itself is started. Of our own modules, those of
+edgedistill are there too where MODULES name it and the command would find the same; the board's are imported anew
+by every command. The server runs on Python 3.6 too, for a board's.
 """
 
 import array
+import collections
 import contextlib
 import gc
+import importlib.machinery
 import json
 import os
 import select
@@ -19,135 +24,218 @@ import signal
 import socket
 import sys
 
-HEAVY = (
-    "torch",
-    "timm",
-    "torchvision",
-    "cv2",
-    "albumentations",
-    "onnx",
-    "onnxruntime",
-    "onnxslim",
-    "matplotlib.figure",
-    "jinja2",
-    "optuna",
-    "rich.live",
-    "pydantic",
-    "torch.onnx",
-    "safetensors.torch",
-    "torch.utils.tensorboard",
-    "torch.distributed",
-    "timm.optim",
-    "scipy.optimize",
-    "scipy.special",
-    "scipy.sparse.csgraph",
-)
+OURS = ("edgedistill", "edgedistill_device", "edgedistill_calibration")
 STREAMS = (0, 1, 2)
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-MODULE = "FORKED_MODULE"
+LOOK_S = 1.0  # whether process PID is there
+
+
+class Command:
+    """One that the server at a socket has begun.
+
+    Args:
+        streams: descriptors of its stdin, stdout and stderr.
+    """
+
+    def __init__(self, path, words, cwd, env, streams=STREAMS):
+        mask = os.umask(0)
+        os.umask(mask)
+        job = json.dumps({"words": words, "cwd": cwd, "env": env, "umask": mask}).encode()
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.connect(path)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
+        self._connection.sendmsg([len(job).to_bytes(4, "big")], [rights])
+        self._connection.sendall(job)
+
+    def signal(self, number):
+        self._connection.send(bytes([number]))
+
+    def kill(self):
+        self._connection.shutdown(socket.SHUT_WR)
+
+    def wait(self, timeout_s=None):
+        """Its exit code, negative for a signal.
+
+        Raises:
+            TimeoutError: it has not ended.
+        """
+        self._connection.settimeout(timeout_s)
+        return int(self._connection.recv(16) or b"70")
+
+    def close(self):
+        self._connection.close()
 
 
 def ask(path, words):
-    """The exit code of the command."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
-        job = json.dumps({"words": words, "cwd": os.getcwd(), "env": dict(os.environ)}).encode()
-        connection.sendmsg(
-            [len(job).to_bytes(4, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", STREAMS))]
-        )
-        connection.sendall(job)
-        for number in PASSED_ON:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, lambda number, _: connection.send(bytes([number])))
-        code = int(connection.recv(16) or b"70")
+    """The exit code of the command, which has what this process has."""
+    command = Command(path, words, os.getcwd(), dict(os.environ))
+    for number in PASSED_ON:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: command.signal(number))
+    code = command.wait()
     if code < 0:  # by a signal: so must this be
         os.kill(os.getpid(), -code)
     return code
 
 
-def serve(path, pid):
-    before = set(os.environ)
-    import importlib
+Given = collections.namedtuple("Given", "python variables sources")  # real interpreter, variables that imports set
+
+
+def serve(path, pid, executable, modules, sources):
     import shutil
 
-    import edgedistill  # noqa: F401  first, as on the command line: it says what OpenCV may decode
-
-    for name in HEAVY:
+    before = set(os.environ)
+    sys.path[:1] = sources  # instead of the tests' own folder
+    for name in modules:
         with contextlib.suppress(ImportError):  # an extra that is not here
             importlib.import_module(name)
-    gc.freeze()  # or every command looks through all that torch has made, and copies it
-    ours = {name: value for name, value in os.environ.items() if name not in before}
+    if "edgedistill" in modules:
+        load_edgedistill()
+    if hasattr(gc, "freeze"):
+        gc.freeze()  # or every command looks through all that torch has made, and copies it
+    given = Given(sys.executable, {n: value for n, value in os.environ.items() if n not in before}, sources)
+    sys.executable = executable
+    del sys.path[: len(sources)]
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(f"{path}.new")
-        server.listen()
-        os.rename(f"{path}.new", path)  # who sees it is let in
+        server.bind(path + ".new")
+        server.listen(64)
+        os.rename(path + ".new", path)  # who sees it is let in
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who watches a command is not waited for
-        ended = os.pidfd_open(pid)
-        while True:
-            ready, _, _ = select.select([server, ended], [], [])
-            if ended in ready:
-                shutil.rmtree(os.path.dirname(path))
-                return
+        while os.path.exists(f"/proc/{pid}"):
+            if not select.select([server], [], [], LOOK_S)[0]:
+                continue
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                watch(connection, ours)
+                watch(connection, given)
             connection.close()
+    shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
 
-def watch(connection, ours):
+def load_edgedistill():
+    """All its modules, and the validators of its records, which are made when they are first used."""
+    import pkgutil
+
+    import pydantic
+
+    for module in pkgutil.walk_packages(sys.modules["edgedistill"].__path__, "edgedistill."):
+        if module.name.rpartition(".")[2] not in ("__main__", "compile_child"):
+            importlib.import_module(module.name)
+    models = pydantic.BaseModel.__subclasses__()
+    for model in models:
+        models += model.__subclasses__()
+        if model.__module__.startswith("edgedistill."):
+            model.model_rebuild()
+
+
+def watch(connection, given):
     """Fork the command, pass its exit code on; kill it when who asked is gone."""
     try:
-        size, streams, _, _ = socket.recv_fds(connection, 4, len(STREAMS))
-        with connection.makefile("rb") as incoming:
-            job = json.loads(incoming.read(int.from_bytes(size, "big")))
+        content, streams = received(connection)
+        ended, wakes = os.pipe()
+        os.set_blocking(wakes, False)
+        signal.set_wakeup_fd(wakes)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
         pid = os.fork()
         if pid == 0:
-            connection.close()
-            command(job, streams, ours)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in (ended, wakes, connection.detach()):
+                os.close(descriptor)
+            command(json.loads(content.decode()), streams, given)
         for stream in streams:
             os.close(stream)
-        ended = os.pidfd_open(pid)
-        while ended not in select.select([ended, connection], [], [])[0]:
-            os.kill(pid, next(iter(connection.recv(1)), signal.SIGKILL))
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        done, heard = 0, [ended, connection]
+        while not done:
+            ready = select.select(heard, [], [])[0]
+            if connection in ready:
+                number = connection.recv(1)
+                os.kill(pid, number[0] if number else signal.SIGKILL)
+                heard = heard if number else [ended]
+            if ended in ready:
+                os.read(ended, 64)
+            done, status = os.waitpid(pid, os.WNOHANG)
+        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
         connection.sendall(str(code).encode())
     finally:
         os._exit(0)
 
 
-def command(job, streams, ours):
-    import runpy
+def received(connection):
+    """(bytes of the job, streams)."""
+    streams = array.array("i")
+    size, found, _, _ = connection.recvmsg(4, socket.CMSG_SPACE(len(STREAMS) * streams.itemsize))
+    streams.frombytes(found[0][2])
+    with connection.makefile("rb") as incoming:
+        return incoming.read(int.from_bytes(size, "big")), list(streams)
+
+
+def command(job, streams, given):
     import traceback
 
     code = 70
     try:
         os.chdir(job["cwd"])
+        os.umask(job["umask"])
         os.environ.clear()
-        os.environ.update({**ours, **job["env"]})
-        for stream, number in zip(streams, STREAMS, strict=True):
-            os.dup2(stream, number)
-            os.close(stream)
-        sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-        sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
-        sys.argv = ["edgedistill", *job["words"]]
-        sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        runpy.run_module(os.environ.get(MODULE, "edgedistill"), run_name="__main__", alter_sys=False)
+        os.environ.update(dict(given.variables, **job["env"]))
+        for number in STREAMS:
+            os.dup2(streams[number], number)
+            os.close(streams[number])
+        encoding = os.environ.get("PYTHONIOENCODING")
+        sys.stdin = sys.__stdin__ = os.fdopen(0)
+        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding=encoding)
+        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1, encoding=encoding, errors="backslashreplace")
+        run(job["words"], given)
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            sys.stderr.write(error.code + "\n")
     except BaseException:
         traceback.print_exc()
         code = 1
     finally:  # whatever happened, this is no server
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
+
+
+def extra_paths():
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+
+
+def is_the_same(package):
+    """Whether an import of it would find what is loaded."""
+    found = importlib.machinery.PathFinder.find_spec(package)
+    return found is not None and found.origin == getattr(sys.modules.get(package), "__file__", None)
+
+
+def run(words, given):
+    """What `python WORDS` does."""
+    import runpy
+    import types
+
+    if words[0] not in ("-m", "-c"):
+        os.execv(given.python, [given.python] + words)
+    sys.argv = [words[0]] + words[2:]
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    sys.path[:0] = [os.getcwd()] + extra_paths() + (given.sources if words[:2] == ["-m", "edgedistill"] else [])
+    if words[1] in OURS[1:] or not all(map(is_the_same, OURS)):
+        for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+            del sys.modules[name]
+    elif not hasattr(sys.modules.get(words[1]), "__path__"):
+        sys.modules.pop(words[1], None)  # Python warns of a module that is there before it is run
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if words[0] == "-m":
+        runpy._run_module_as_main(words[1])  # with "-m" for a name until it is found, which is looked at
+    else:
+        exec(compile(words[1], "<string>", "exec"), main.__dict__)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve(sys.argv[2], int(sys.argv[3]))
+        serve(sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5].split(","), sys.argv[6].split(os.pathsep))
     else:
         sys.exit(ask(sys.argv[1], sys.argv[2:]))

@@ -1,6 +1,5 @@
 """Shared fixtures: one finished run of the whole pipeline, made once."""
 
-import fcntl
 import gc
 import os
 import shutil
@@ -8,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from end_to_end import RECIPE, add_private, edgedistill, write_images
+from end_to_end import RECIPE, add_private, edgedistill, made_once, write_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 MEMORY, ROOM_BYTES = "/dev/shm", 6 << 30
@@ -22,30 +21,17 @@ def rng():
     return np.random.default_rng(0)
 
 
-def made_once(folder):
-    """The finished run that all workers copy."""
-    with open(f"{folder}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until the worker that came first has made it
-        if not (folder / "said.txt").exists():
-            folder.mkdir()
-            add_private(write_images(folder / "images", per_class=30))
-            (folder / "r.toml").write_text(RECIPE)
-            said = edgedistill("run", "r.toml", cwd=folder, fresh=True).stdout
-            (folder / "said.txt").write_text(said)
+def make_finished_run(folder):
+    add_private(write_images(folder / "images", per_class=30))
+    (folder / "r.toml").write_text(RECIPE)
+    said = edgedistill("run", "r.toml", cwd=folder, fresh=True).stdout
+    (folder / "said.txt").write_text(said)
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """A folder of this worker with images/, r.toml and runs/r: every stage done."""
-    base = tmp_path_factory.getbasetemp()
-    source = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-run"
-    made_once(source)
-    folder = tmp_path_factory.mktemp("pipeline")
-    shutil.copytree(source / "runs", folder / "runs")
-    for name in ("r.toml", "said.txt"):
-        shutil.copy(source / name, folder / name)
-    (folder / "images").symlink_to(source / "images")  # a stage goes by where they are: it is up to date here too
-    return folder
+    return made_once(tmp_path_factory, "pipeline", make_finished_run)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks

@@ -1,17 +1,20 @@
 """Images that the tests draw themselves, a recipe for them, and the command line as a process."""
 
 import fcntl
-import functools
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
-import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from command_server import Command
+from forked import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = os.pathsep.join(str(ROOT / folder) for folder in (".", "jetson", "calibration"))  # for PYTHONPATH
@@ -51,13 +54,38 @@ calibration_images = 16
 precision = "int8"
 
 [deploy]
+allow_below_chance = true       # so few images and epochs show nothing
 golden_images = 6
 bench_runs = 20
 
 [run]
 threads = 1
 """
-SERVERS = []
+# What the command line imports that takes long; our own package comes first, as it says what OpenCV may decode.
+HEAVY = (
+    "edgedistill",
+    "torch",
+    "timm",
+    "torchvision",
+    "cv2",
+    "albumentations",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "matplotlib.figure",
+    "jinja2",
+    "optuna",
+    "rich.live",
+    "pydantic",
+    "torch.onnx",
+    "safetensors.torch",
+    "torch.utils.tensorboard",
+    "torch.distributed",
+    "timm.optim",
+    "scipy.optimize",
+    "scipy.special",
+    "scipy.sparse.csgraph",
+)
 CHECKPOINTS = ("--set", "run.checkpoint_seconds=0.1")  # for tests that stop a training
 
 
@@ -94,6 +122,23 @@ def write_project(folder, per_class):
     return folder
 
 
+def made_once(tmp_path_factory, name, make):
+    """A copy for this worker of what `make(folder)` wrote for all workers: images/, linked, and what else is there."""
+    base = tmp_path_factory.getbasetemp()
+    source = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"first-{name}"
+    with open(f"{source}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the worker that came first has made it
+        if not (source / "made").exists():
+            source.mkdir()
+            make(source)
+            (source / "made").touch()
+    folder = tmp_path_factory.mktemp(name)
+    ignored = {str(source): ("images", "made")}
+    shutil.copytree(source, folder, ignore=lambda place, _: ignored.get(place, ()), dirs_exist_ok=True)
+    (folder / "images").symlink_to(source / "images")  # a stage goes by where they are: it is up to date here too
+    return folder
+
+
 PRIVATE = "52.5200N 13.4050E, Anna's camera"  # what a photo tells beside its pixels
 
 
@@ -106,36 +151,45 @@ def add_private(folder):
         path.write_bytes(content[:33] + chunk + content[33:])  # behind IHDR
 
 
-@functools.cache
 def command_words():
-    """What stands for `python -m edgedistill` without importing torch anew: words of a command.
+    """What stands for `python -m edgedistill`: words of a command."""
+    return forked(sys.executable, HEAVY, SOURCES), "-m", "edgedistill"
 
-    All workers of one pytest have one server for it, which ends with that pytest.
-    """
-    pytest = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    folder = Path(tempfile.gettempdir(), f"forked-{os.getuid()}-{pytest}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    program, place = Path(__file__).with_name("command_server.py"), folder / "socket"
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.exists():
-            server = subprocess.Popen(
-                [sys.executable, program, "serve", place, str(pytest)],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": SOURCES},
-            )
-            while not place.exists():
-                assert server.poll() is None
-                time.sleep(0.02)
-            SERVERS.append(server)  # it is not waited for
-    return sys.executable, "-S", str(program), str(place)
+
+def socket_of_commands():
+    """Where the server of `command_words` is asked for one."""
+    return str(Path(command_words()[0]).with_name("socket"))
 
 
 def edgedistill(*words, cwd, check=True, timeout=240, fresh=False):
     """Run the command line in a process of its own; `fresh`: one that imports everything itself."""
-    start = (sys.executable, "-m", "edgedistill") if fresh else command_words()
-    command = [*start, *map(str, words)]
+    words = ["-m", "edgedistill", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": SOURCES}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)
+    if fresh:
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)
+    else:
+        done = _forked_run(words, str(cwd), environment, timeout)
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def _forked_run(words, cwd, env, timeout_s):
+    """As subprocess.run gives it, without a process that stands for the command."""
+    readers, writers = zip(os.pipe(), os.pipe(), strict=True)
+    begun = Command(socket_of_commands(), words, cwd, env, (0, *writers))
+    with ThreadPoolExecutor(len(readers)) as pool, closing(begun) as command:
+        for writer in writers:
+            os.close(writer)
+        said = [pool.submit(_text, reader) for reader in readers]
+        try:
+            code = command.wait(timeout_s)
+        except TimeoutError:
+            command.kill()
+            raise subprocess.TimeoutExpired(words, timeout_s) from None
+        return subprocess.CompletedProcess(words, code, *(text.result() for text in said))
+
+
+def _text(descriptor):
+    with open(descriptor, encoding="utf-8") as file:
+        return file.read()

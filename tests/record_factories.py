@@ -68,7 +68,9 @@ def _filled(kind: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
     fields = kind.model_fields
     found = {key: _value(fields[key].annotation, value) if key in fields else value for key, value in values.items()}
     absent = {
-        key: _neutral(field.annotation) for key, field in fields.items() if field.is_required() and key not in values
+        key: _neutral(field.annotation)
+        for key, field in fields.items()
+        if field.is_required() and not {key, field.alias} & set(values)
     }
     return found | absent
 
@@ -106,4 +108,4 @@ def _neutral(annotation: Any) -> Any:
     return _filled(origin, {}) if issubclass(origin, BaseModel) else _NEUTRAL[origin]
 
 
-OPTIONAL = {"synthesise", "assist"}  # stages that a recipe may not have
+OPTIONAL = {"schedule", "synthesise", "assist"}  # stages that a recipe may not have

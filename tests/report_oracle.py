@@ -244,6 +244,7 @@ def report_of(run):
     served_logits["fp16"] = fp16_oracle.logits_of(
         run.folder / files["fp16"], run.inputs("test", run.exported("student"))
     )
+    ladder = {name: step_of(found, logits["student"], labels, run.classes) for name, found in served_logits.items()}
     counts = Counter(labels.tolist())
     speed = json.loads((run.folder / "deploy/deploy.json").read_text())["speedup_here"]
     validation = {name: run.logits(name, "val") for name in NETS}
@@ -271,9 +272,8 @@ def report_of(run):
         "size_ratio": teacher["file_bytes"] / student["file_bytes"],
         "macs_ratio": teacher["macs"] / student["macs"],
         "speedup": {"ratio": speed["teacher_p50_ms"] / speed["student_p50_ms"]},
-        "accuracy_ladder": {
-            name: step_of(found, logits["student"], labels, run.classes) for name, found in served_logits.items()
-        },
+        "accuracy_ladder": ladder,
+        "int8": {"drop_points": ladder["int8"]["drop_points"]},
         "int8_gate": {
             "max_drop_points": run.recipe["quantize"]["max_int8_drop_points"],
             "curve": [
@@ -319,6 +319,7 @@ def report_of(run):
                 "evaluate",
                 "export",
                 "quantize",
+                "decide",
                 "bundle",
                 "deploy",
             )

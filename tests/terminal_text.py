@@ -13,3 +13,11 @@ def assert_terminal_safe(text, lines=None):
         assert not line.startswith("net.onnx: fits"), text
     if lines is not None:
         assert text.count("\n") == lines
+
+
+def assert_fits(fitted, whole, width):
+    """No line is longer than a terminal, and every word of the text without a limit is there unbroken."""
+    for line in fitted.splitlines():
+        assert len(line) <= width or len(line.split()) == 1, line
+    words = {word.strip(",:;") for word in fitted.split()}
+    assert {word.strip(",:;") for word in whole.split()} <= words

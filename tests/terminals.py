@@ -28,7 +28,7 @@ class Terminal:
     """`PROGRAM WORDS` with this terminal as its controlling one, for input and all output."""
 
     def __init__(self, *words, cwd, columns=100, program=EDGEDISTILL, **environment):
-        settings = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR"}}
+        settings = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
         settings |= {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **environment}
         self._fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))

@@ -24,7 +24,9 @@ SKIPPERS = {
     "pytest_collection_modifyitems",
 }
 # Who may call it: what CI has no place for.
-CI_DOES_WITHOUT = {"edgedistill/test_gstreamer.py": "an OpenCV of Debian's, 500 MB with all it needs"}
+CI_DOES_WITHOUT = {
+    "edgedistill/test_gstreamer.py": "an OpenCV of Debian's, 500 MB with all it needs",
+}
 KNOWN = {
     "conftest.py": {"pytest_collection_modifyitems"},  # marks and groups
     "torture/conftest.py": {"pytest_collection_modifyitems"},  # TORTURE=short

@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 
-from command_server import MODULE
-from end_to_end import SOURCES, command_words
+from end_to_end import HEAVY, SOURCES
+from forked import forked
 
 
 def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
@@ -27,14 +27,15 @@ def torchrun(*words, cwd, restarts=1, module="edgedistill", path=()):
         "--max-restarts",
         str(restarts),
         "--no-python",
-        *command_words(),
+        forked(sys.executable, HEAVY, SOURCES),
+        "-m",
+        module,
         *map(str, words),
     ]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join((SOURCES, *map(str, path))),
         "OMP_NUM_THREADS": "1",
-        MODULE: module,
     }
     return subprocess.Popen(
         command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -136,7 +136,9 @@ def _to_boards(
     asked: Deployment, source: Source, talk: Talk, on_board: Callable[[dict[str, Any]], None] | None
 ) -> list[dict[str, Any]] | FleetReport:
     if asked.fleet:
-        report, folder = asked.through_fleet(source, talk)
+        from edgedistill.reporting.fleet_page import html_from_fleet
+
+        report, folder = asked.through_fleet(source, talk, html_from_fleet)
         return FleetReport(report.to_json(), folder)
     rows = []
     for found in asked.each_host(source, talk):
@@ -161,6 +163,7 @@ def _asked(hosts: Sequence[str] | None, fleet: PathLike | None, options: DeployO
         options.get("until"),
         options.get("runs"),
         options.get("allow_downgrade", False),
+        options.get("tune"),
         options.get("root"),
         options.get("python"),
         _path(options.get("ssh_config")),

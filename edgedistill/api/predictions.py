@@ -33,8 +33,9 @@ def predict(
         on_image: called with each row as soon as it is there.
 
     Returns:
-        A row for each image: `path`; `top`, at most that many of `class` and `probability`, the most likely first;
-        and `reason`, why an image has no class, or None.
+        A row for each image: `path`; `top`, at most that many of `class` and calibrated `probability`, the most likely
+        first; `reason`, why an image has no class, or None. Of a student with promises or `unknown` also `class`, the
+        answer, and `decided_by`: threshold, unknown or probability.
 
     Raises:
         UsageError: a network's name or an ONNX file in place of a folder, `top` below 1, or copies that would
@@ -47,6 +48,7 @@ def predict(
     from edgedistill.data.find_images import find_images
     from edgedistill.errors import UsageError
     from edgedistill.onnx_model.classify import classify, network_of
+    from edgedistill_device.inference.decide import best_of
 
     _refuse_what_is_estimated(source)
     if top < 1:
@@ -63,9 +65,10 @@ def predict(
     rows = []
     for number, one in enumerate(classify(network, (image.path for image in image_files), top)):
         if copies and one.top and one.image is not None:
-            best = one.top[0]
-            write_annotated(copies[number], one.image, f"{best['class']} {100 * best['probability']:.1f} %")
-        rows.append({"path": str(image_files[number].path), "top": one.top, "reason": one.reason})
+            name, probability = best_of(one.said)
+            text = name if probability is None else f"{name} {100 * probability:.1f} %"
+            write_annotated(copies[number], one.image, text)
+        rows.append({"path": str(image_files[number].path), **one.said, "reason": one.reason})
         if on_image is not None:
             on_image(rows[-1])
     return rows

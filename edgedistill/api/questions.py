@@ -11,6 +11,9 @@ from edgedistill.api.types import PathLike
 
 if TYPE_CHECKING:
     from edgedistill.environment.doctor import Check
+    from edgedistill.progress.reporter import Talk
+
+IMAGENET_CLASSES = 1000
 
 
 def check(
@@ -36,8 +39,9 @@ def check(
         compile_seconds, compile_mib: time and memory at which the compiler is stopped.
 
     Returns:
-        `fits`, `findings` (`level`, `node`, `why`, `mend` each), `target`, `tensorrt`, `basis`; of a
-        mended file `fix` too; with `compile` or `parse` the `compile` too, with its `verdict`.
+        `fits`, `findings` (`level`, `node`, `why`, `mend` each), `target`, `tensorrt`, `basis`; `int8`, whether INT8
+        is worth it there by its predicted speed-up; of a mended file `fix` too; with `compile` or `parse` the `compile`
+        too, with its `verdict`.
 
     Raises:
         RecipeError: no such target or release.
@@ -54,6 +58,7 @@ def check(
         result = fix_file(Path(model), target, Path(fix), tensorrt, shapes)
     else:
         result = check_file(Path(model), target, tensorrt)
+    result["int8"] = _int8_of(Path(model if fix is None else fix), target)
     if compile or parse:
         from edgedistill.config.target import load_target
         from edgedistill.onnx_model.backends import backend_of
@@ -61,6 +66,22 @@ def check(
         checked = Path(model if fix is None else fix)
         result["compile"] = backend_of(load_target(target)).compiled(checked, compile_seconds, compile_mib, not compile)
     return result
+
+
+def _int8_of(model: Path, target: str) -> str:
+    """Whether INT8 is worth it for a file, by its predicted speed-up: its drop of top-1 is not known."""
+    from contextlib import suppress
+
+    from edgedistill.config.target import load_target
+    from edgedistill.errors import PreflightError
+    from edgedistill.prediction.features import features_from_file
+    from edgedistill.prediction.int8_worth import int8_speedup, int8_worth
+
+    board, speedup = load_target(target), None
+    if "int8" in board.precisions:
+        with suppress(PreflightError):  # it cannot be counted; the findings say what is wrong with it
+            speedup = int8_speedup(features_from_file(model), board.name)
+    return int8_worth(board.name, speedup).sentence
 
 
 def students(target: str = "jetson-nano", *, refresh: bool = False, output: PathLike | None = None) -> dict[str, Any]:
@@ -100,28 +121,32 @@ def estimate(
     target: str = "jetson-nano",
     precision: str = "fp16",
     *,
-    image_px: int | None = None,
+    image_px: int | tuple[int, int] | None = None,
     classes: int = 1000,
+    batch: int = 1,
+    mode: str | None = None,
     learn: PathLike | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """How fast a network would be on a board, without the board: `edgedistill estimate`.
 
     Args:
-        model: an ONNX file, or the name of a network of the catalogue; None is the one of `learn`.
+        model: an ONNX file, or the name of a network of timm or torchvision; None is the one of `learn`.
         precision: asked for; with `learn` its precision.
-        image_px: of a named network, 224 when None; a file knows its own.
+        image_px: side or (height, width) of a named network, 224 when None; a file knows its own.
         classes: of a named network.
+        batch: images at once.
+        mode: power mode of the board, like "15W"; its usual one when None.
         learn: a bench's report of your own board, which is kept first and refines the model.
         quiet: nothing on stderr.
 
     Returns:
-        `latency_ms` with its interval `latency_ms_low` and `latency_ms_high`, `fps`, `memory_mib`,
-        `provenance`, ...
+        `latency_ms` with its interval `latency_ms_low` and `latency_ms_high`, `fps`, `watts`, `image_mj`,
+        `memory_mib`, `provenance`, ...
 
     Raises:
         UsageError: an image.
-        RecipeError: no such network, board or size, or nothing published to estimate from.
+        RecipeError: no such network, board, power mode or size, or nothing published to estimate from.
     """
     from edgedistill.data.files import IMAGE_SUFFIXES
     from edgedistill.errors import RecipeError, UsageError
@@ -134,12 +159,17 @@ def estimate(
         network, image_px, precision = _learned(Path(learn), target, network, image_px, classes, quiet)
     if network is None:
         raise RecipeError("which network? give a file or a name, like mobilenetv3_small_100")
-    return predict_network(network, target, precision, image_px, classes).as_dict
+    return predict_network(network, target, precision, image_px, classes, mode=mode, batch=batch).as_dict
 
 
 def _learned(
-    report: Path, target: str, model: str | Path | None, image_px: int | None, classes: int, quiet: bool
-) -> tuple[str | Path, int | None, str]:
+    report: Path,
+    target: str,
+    model: str | Path | None,
+    image_px: int | tuple[int, int] | None,
+    classes: int,
+    quiet: bool,
+) -> tuple[str | Path, int | tuple[int, int] | None, str]:
     """Keep a board's measurement: network, input size and precision to estimate then."""
     from edgedistill.errors import RecipeError
     from edgedistill.prediction.features import features_from_file
@@ -169,8 +199,10 @@ def choose(
     *,
     fps: float | None = None,
     memory_mib: float | None = None,
+    camera: bool = False,
+    mode: str | None = None,
     sizes: Sequence[int] = (224,),
-    classes: int = 1000,
+    classes: int | None = None,
     plot: PathLike | None = None,
     into: PathLike | None = None,
     quiet: bool = False,
@@ -179,35 +211,88 @@ def choose(
 
     Args:
         fps, memory_mib: the budget; None is no limit.
+        camera: the frames come at `fps`; each student gets the power mode of least energy that holds the rate.
+        mode: power mode of the board, its usual one when None.
         sizes: image_px to try.
+        classes: of the student; None: those of the images of `into`, else 1000.
         plot: an SVG file to draw accuracy over speed into.
         into: a recipe to write the first one into, where that fits: `student.model` and `data.image_px`.
         quiet: nothing on stderr.
 
     Raises:
-        RecipeError: nothing is predicted for this board, a size is not in the catalogue, or a figure is not above 0.
+        RecipeError: nothing is predicted for this board, it has no such power mode, a size is not in the catalogue, or
+            a figure is not above 0.
     """
     from edgedistill.errors import RecipeError
+    from edgedistill.prediction.choose import Budget
     from edgedistill.prediction.choose import choose as choose_students
     from edgedistill.progress.reporter import Talk
 
     for name, value in (("fps", fps), ("memory_mib", memory_mib), ("classes", classes)):
         if value is not None and value <= 0:
             raise RecipeError(f"--{name.replace('_', '-')} {value:g}: expected more than 0")
-    candidates = choose_students(target, precision, fps, memory_mib, tuple(sorted(set(sizes), reverse=True)), classes)
     talk = Talk(quiet)
+    if classes is None:
+        classes = IMAGENET_CLASSES if into is None else _classes_of_images(Path(into), talk)
+    budget, largest_first = Budget(fps, memory_mib, camera), tuple(sorted(set(sizes), reverse=True))
+    candidates = choose_students(target, precision, budget, largest_first, classes, mode)
     if plot is not None:
         from edgedistill.prediction.plot import plot_candidates
 
         shown = plot_candidates(candidates, fps, Path(plot))
         talk.say(f"{plot} shows {shown} students: those with a published accuracy for such images")
     best = candidates[0].prediction
-    if into is not None and candidates[0].tier < 2 and best.image_px is not None:
+    if into is not None and candidates[0].tier < 2 and isinstance(best.image_px, int):
         from edgedistill.config.edit import write_choice
 
         write_choice(Path(into), best.model, best.image_px)
         talk.say(f"wrote student.model = {best.model}, data.image_px = {best.image_px} into {into}")
     return [candidate.as_dict for candidate in candidates]
+
+
+def published(target: str = "jetson-nano", model: str = "") -> list[dict[str, str]]:
+    """What others measured on a board with TensorRT: `edgedistill published`.
+
+    Args:
+        model: only networks whose name contains this.
+
+    Returns:
+        A row for each measurement, all values as text, "" where not stated: `mode`, the power mode; `device`, `model`,
+        `input_hw`, `batch`, `precision`, `runtime`, `runtime_version`, `fps`, `latency_ms`, `watts`, as the source has
+        them; `grade`, A to D, how far it is to be trusted; `source`.
+
+    Raises:
+        RecipeError: no such board, or nothing is published of it or of such a network on it.
+    """
+    from edgedistill.config.target import load_target
+    from edgedistill.errors import RecipeError
+    from edgedistill.prediction.published import boards_with_rows, published_of
+
+    rows = published_of(load_target(target).name)
+    if not rows:
+        raise RecipeError(
+            f"no measurement of {target} is in the table; it has those of {', '.join(boards_with_rows())}"
+        )
+    named = [row for row in rows if model.lower() in row["model"].lower()]
+    if not named:
+        raise RecipeError(f"no row of {target} has a network with {model!r} in its name")
+    return named
+
+
+def _classes_of_images(recipe: Path, talk: Talk) -> int:
+    """How many classes the images of a recipe have, by their labels; no image is decoded."""
+    from edgedistill.config.loading import load_recipe
+    from edgedistill.data.sources import list_items
+    from edgedistill.errors import EdgeDistillError
+
+    try:
+        data = load_recipe(recipe).data
+        classes = len({item.label for item in list_items(Path(data.train), data)})
+    except EdgeDistillError as error:
+        talk.say(f"counted with {IMAGENET_CLASSES} classes, since those of {recipe} are not known: {error}", "note")
+        return IMAGENET_CLASSES
+    talk.say(f"{classes} classes, as the images of {recipe} have")
+    return classes
 
 
 def doctor() -> list[Check]:

@@ -63,7 +63,7 @@ def stage(name: str, file: PathLike | None = None, /, **options: Unpack[Options]
         EdgeDistillError: what the stage refuses; RecipeError without a `file` and a `run_dir`.
         KeyboardInterrupt: Ctrl-C; its argument is the name of the stage that was at work, or "".
     """
-    return _stages_of_file(name, file, options)
+    return stages_of_file(name, file, options)
 
 
 def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
@@ -72,7 +72,7 @@ def run(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact
     Returns:
         The last stage's artifact: `report`, whose values are report.json, where there is one.
     """
-    return _stages_of_file(None, file, options)
+    return stages_of_file(None, file, options)
 
 
 def plan(
@@ -207,6 +207,18 @@ def quantize(file: PathLike | None = None, /, **options: Unpack[Options]) -> Art
     return stage("quantize", file, **options)
 
 
+def decide(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
+    """The stage `decide`: how logits become an answer, fitted on validation images. Arguments as of `stage`.
+
+    Returns:
+        Values `board` (precision -> temperature, thresholds, unknown_below) and `figures`, on test images.
+
+    Raises:
+        DataError: an image of `decide.unknown` cannot be read.
+    """
+    return stage("decide", file, **options)
+
+
 @overload
 def bundle(
     file: PathLike | None = None, /, *, format: None = None, out: None = None, **options: Unpack[Options]
@@ -244,16 +256,20 @@ def bundle(
         `out` instead what was written: `format`, `path`, `id`, and what the format adds.
 
     Raises:
-        BundleError: `format` or `out` of a recipe without deploy.sign_key, or `out` is something else.
+        BundleError: `format` or `out` of an unsigned bundle, or `out` is something else.
     """
     from edgedistill.bundles.formats import FORMATS, export_bundle
     from edgedistill.core.distributed import speaks
     from edgedistill.errors import BundleError
+    from edgedistill.pipeline.kept_signing import with_kept_signing
+    from edgedistill.pipeline.run_folder import RunFolder
 
     if format is None and out is None:
         return stage("bundle", file, **options)
     sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
-    if recipe(file, overrides=options.get("overrides", ()), **sections).deploy.sign_key is None:
+    folder = RunFolder(run_dir_of(file, options.get("run_dir")))
+    wanted = recipe(file, overrides=options.get("overrides", ()), **sections)
+    if with_kept_signing(wanted, folder).deploy.sign_key is None:
         raise BundleError(
             "what leaves this computer is signed: edgedistill keys new, then "
             '--set deploy.sign_key=NAME or sign_key = "NAME" in [deploy]'
@@ -263,15 +279,6 @@ def bundle(
     name = run_dir.name if file is None else Path(file).stem
     place = run_dir / (name + FORMATS[kind].suffix) if out is None else Path(out)
     return export_bundle(made.folder / "bundle", kind, place) if speaks() else {}
-
-
-def report(file: PathLike | None = None, /, **options: Unpack[Options]) -> Artifact:
-    """The stage `report`: write the results as one page and one JSON. Arguments as of `stage`.
-
-    Returns:
-        Values: report.json; the page is `folder / "report.html"`.
-    """
-    return stage("report", file, **options)
 
 
 def sweep(
@@ -308,35 +315,6 @@ def sweep(
     given = [*overrides, *([] if seeds is None else [f"distill.seeds={seeds}"])]
     made = Sweep(Path(file), given, over, run_dir_of(file, run_dir), Talk(quiet, events))
     return made.run(storage, trials).to_json()
-
-
-def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
-    """Several finished runs side by side: `edgedistill compare`.
-
-    Args:
-        runs: run folders, or report.json files.
-        out: where the page goes; no page when None.
-
-    Returns:
-        `runs` and `hosts`, a row each, `front` (names of the runs that no other one beats in
-        multiply-adds and accuracy alike), `trials` of their sweeps, and `caveats`.
-
-    Raises:
-        RunFolderError: no report there, or one of another version.
-        UsageError: no run.
-    """
-    from edgedistill.errors import UsageError
-    from edgedistill.reporting.comparison import comparison_of
-
-    if not runs:
-        raise UsageError("expected at least one run to compare")
-    comparison = comparison_of([Path(run) for run in runs])
-    if out is not None:
-        from edgedistill.core.files import write_bytes
-        from edgedistill.reporting.compare_page import html_from_comparison
-
-        write_bytes(Path(out), html_from_comparison(comparison).encode())
-    return comparison
 
 
 def new(
@@ -378,22 +356,28 @@ def new(
     return inspected
 
 
-def _stages_of_file(only: str | None, file: PathLike | None, options: Options) -> Artifact:
+def stages_of_file(only: str | None, file: PathLike | None, options: Options, alone: bool = False) -> Artifact:
+    """
+    Args:
+        alone: as of `run_stages`.
+    """
     sections: Any = {key: value for key, value in options.items() if key not in OWN_OPTIONS}
     own: Any = {key: value for key, value in options.items() if key in OWN_OPTIONS}
     folder = run_dir_of(file, options.get("run_dir"))
     made = recipe(file, overrides=options.get("overrides", ()), seeds=options.get("seeds"), **sections)
     # No command line says what Python values say; those of [deploy] are no part of the advice.
     repeatable = file is not None and not sections.keys() - {"deploy"}
-    return _run_stages(only, made, folder, own, command_of(file, own) if repeatable else None)
+    return _run_stages(only, made, folder, own, command_of(file, own) if repeatable else None, alone)
 
 
-def _run_stages(only: str | None, made: Recipe, folder: Path, options: RunOptions, command: str | None) -> Artifact:
+def _run_stages(
+    only: str | None, made: Recipe, folder: Path, options: RunOptions, command: str | None, alone: bool = False
+) -> Artifact:
     from edgedistill.pipeline.runner import run_stages
 
     talk = Talk(options.get("quiet", False), options.get("events"))
     try:
-        path = run_stages(made, folder, talk, only=only, force=options.get("force", ()), command=command)
+        path = run_stages(made, folder, talk, only, options.get("force", ()), command, alone)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(talk.stage or "") from None
     return Artifact(path.stem, path.parent, json.loads(path.read_text(encoding="utf-8")))

@@ -88,12 +88,13 @@ def completion(shell: Literal["bash", "zsh", "fish"], parser: argparse.ArgumentP
     Raises:
         EdgeDistillError: shtab is not installed.
     """
+    from edgedistill.environment.requirements import install_command
     from edgedistill.errors import EdgeDistillError
 
     try:
         import shtab
     except ImportError:
-        raise EdgeDistillError("shtab is missing: pip install 'edgedistill[completion]'") from None
+        raise EdgeDistillError(f"shtab is missing: {install_command('shtab')}") from None
     _complete_values(parser, shtab)
     script: str = shtab.complete(parser, shell)
     return script

@@ -24,6 +24,7 @@ class Sections(TypedDict, total=False):
     distill: Mapping[str, Any]
     export: Mapping[str, Any]
     quantize: Mapping[str, Any]
+    decide: Mapping[str, Any]
     target: Mapping[str, Any]
     deploy: Mapping[str, Any]
     run: Mapping[str, Any]
@@ -66,6 +67,8 @@ class DeployOptions(Options, total=False):
         until: the last step: `build`, `verify`, `bench`, `activate`.
         runs: timed inferences.
         allow_downgrade: let boards take an older serial.
+        tune: how a board looks for the fastest way of running its engine: `once` an engine (the default), `again`,
+            `build` (also engines that are built otherwise, minutes each), `off`.
         root: folder there, relative to the login's home.
         python: interpreter there.
         ssh_config: what `ssh` reads instead of your ~/.ssh/config.
@@ -75,6 +78,7 @@ class DeployOptions(Options, total=False):
     until: str | None
     runs: int | None
     allow_downgrade: bool
+    tune: str | None
     root: str | None
     python: str | None
     ssh_config: PathLike | None

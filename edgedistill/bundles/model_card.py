@@ -95,12 +95,12 @@ def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
 def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
     yield "## Precisions"
     yield ""
-    yield "| precision | top-1 | interval | costs, points | how |"
+    yield "| precision | top-1 | interval | change, points | how |"
     yield "|---|---|---|---|---|"
     for name, step in quantized.ladder.items():
         yield (
             f"| {name} | {step.top1_fraction:.1%} | {_interval(step.top1_interval)} | "
-            f"{step.drop_points:.1f} | {step.provenance} |"
+            f"{step.change_points:+.1f} | {step.provenance} |"
         )
     yield ""
     asked, served = quantized.requested, quantized.executed

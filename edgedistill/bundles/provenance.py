@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill._version import __version__
-from edgedistill.config.recipe import Recipe
+from edgedistill.config.recipe import Recipe, recipe_without_paths
 from edgedistill.core.files import sha256_of, sha256_of_bytes
 from edgedistill.environment.git import CHECKOUT, commit_of, is_changed
 from edgedistill.environment.packages import packages
@@ -54,18 +54,6 @@ def statement(subjects: dict[str, Path], recipe: Recipe, materials: dict[str, Pa
             },
         },
     }
-
-
-def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
-    """The recipe without what belongs to one computer: paths of images, hosts, keys, threads."""
-    values = recipe.model_dump(mode="json", exclude={"run", "deploy"})
-    for key in ("train", "val", "test", "unlabelled"):
-        del values["data"][key]
-    distill = values["distill"]
-    for net in (values["teacher"], values["student"], *distill["teachers"], *distill["assistants"]):
-        for key in ("weights", "classes"):
-            net[key] = net[key] and Path(net[key]).name
-    return values
 
 
 def _descriptor(name: str, path: Path) -> dict[str, Any]:

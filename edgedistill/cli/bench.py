@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgedistill.cli.board_options import board_from_args, ssh_options
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import table_lines, terminal_width
 from edgedistill_device.engine.runners import BACKENDS
 
-SCOPES = ("compute_ms", "host_ms", "end_to_end_ms")
+if TYPE_CHECKING:
+    from edgedistill.records.benchmark import BenchAnswer
+
+SLOWEST = 3  # layers that are named
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -57,31 +63,54 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result, indent=1))
     else:
-        print(text_from_compare(result) if args.compare else text_from_bench(result))
+        show(text_from_compare(result) if args.compare else text_from_bench(result, terminal_width()))
     return 0
 
 
-def text_from_bench(result: dict) -> str:
+def text_from_bench(result: dict, width: int | None = None) -> str:
     """A short table for a terminal.
 
     Args:
         result: JSON of a `TimedBundle`.
+        width: columns of the terminal; None: any.
     """
     from edgedistill.records.benchmark import SCOPES
     from edgedistill.records.deployment import TimedBundle
 
     timed = TimedBundle.model_validate(result)
     report = timed.bench
-    lines = [f"{report.model} on {timed.host}: {timed.executed}, {timed.provenance}"]
-    if report.state != "locked":
-        lines.append(f"clocks {report.state}: do not quote these figures")
+    rows: list[tuple[str, ...]] = [("ms", "p50", "p90", "p95", "p99", "max")]
     for scope in SCOPES:
         times = report.times(scope)
         if times is not None:
-            tail = "" if times.p99_ms is None else f", p99 {times.p99_ms:.2f}"
-            lines.append(f"  {scope.removesuffix('_ms'):10} p50 {times.p50_ms:.2f} ms{tail}")
-    lines.append(f"  pipelined  {report.fps.pipelined:.1f} FPS")
-    return "\n".join(lines)
+            values = (times.p50_ms, times.p90_ms, times.p95_ms, times.p99_ms, times.max_ms)
+            cells = ("-" if value is None else f"{value:.2f}" for value in values)
+            rows.append((scope.removesuffix("_ms"), *cells))
+    fps = report.fps
+    alone = "" if fps.host is None else f"{fps.host:.1f} the network alone, "
+    lines = [
+        f"{report.model} on {timed.host}: {timed.executed}, {timed.provenance}",
+        *table_lines(rows, range(1, 6), width),
+        f"FPS: {alone}{fps.end_to_end:.1f} from the image file, {fps.pipelined:.1f} pipelined",
+    ]
+    if report.power is not None and report.power.energy_mj is not None:
+        lines.append(f"{report.power.energy_mj:.1f} mJ an image, pipelined, of {report.power.input_rail}")
+    if report.layer_times is not None:
+        slowest = sorted(report.layer_times.layers, key=lambda layer: -layer.median_ms)[:SLOWEST]
+        names = ", ".join(f"{layer.name[:40]} {layer.median_ms:.3f} ms" for layer in slowest)
+        lines.append(f"slowest of {len(report.layer_times.layers)} layers, profiled apart: {names}")
+    return "\n".join([*lines, *_conditions(report)])
+
+
+def _conditions(report: BenchAnswer) -> list[str]:
+    """Whether to believe the figures, and which there are not."""
+    warnings = "; ".join(report.warnings or ())
+    lines = [warnings] if warnings else []
+    if report.state != "locked":
+        lines = [f"do not quote these figures: {warnings or f'clocks {report.state}'}"]
+    if report.absent:
+        lines.append(f"not measured: {', '.join(sorted(report.absent))} (--json says why)")
+    return lines
 
 
 def text_from_compare(result: dict) -> str:

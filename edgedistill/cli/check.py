@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from edgedistill.cli.screen import show
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
@@ -74,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
         compile_seconds=args.compile_seconds,
         compile_mib=args.compile_mib,
     )
-    print(json.dumps(result, indent=1) if args.json else text_from_check(result))
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        show(text_from_check(result))
     compiles = "compile" not in result or result["compile"]["verdict"] in ("builds", PARSES)
     return 0 if result["fits"] and compiles else 1

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import terminal_width
 from edgedistill.errors import RecipeError
 
 
@@ -20,10 +22,19 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="N", help="required frames per second")
     parser.add_argument("--memory-mib", type=float, metavar="N", help="memory limit of the process, MiB")
     parser.add_argument(
+        "--camera",
+        action="store_true",
+        help="the frames come at --fps: name the power mode of least energy that holds the rate",
+    )
+    parser.add_argument("--mode", metavar="MODE", help="power mode of the board, like 15W (default: its usual one)")
+    parser.add_argument(
         "--image-px", type=int, nargs="+", default=[224], metavar="N", help="input sizes to try (default: 224)"
     )
     parser.add_argument(
-        "--classes", type=int, default=1000, metavar="N", help="number of the student's classes (default: %(default)s)"
+        "--classes",
+        type=int,
+        metavar="N",
+        help="number of the student's classes (default: those of the images of --into, else 1000)",
     )
     parser.add_argument(
         "--rows", type=int, default=15, metavar="N", help="rows of the table to print (default: %(default)s)"
@@ -40,7 +51,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.api.questions import choose
-    from edgedistill.prediction.choose import Candidate
+    from edgedistill.prediction.choose import Budget, Candidate
     from edgedistill.prediction.text import text_from_candidates
 
     if args.rows <= 0:
@@ -50,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         args.precision,
         fps=args.fps,
         memory_mib=args.memory_mib,
+        camera=args.camera,
+        mode=args.mode,
         sizes=args.image_px,
         classes=args.classes,
         plot=args.plot,
@@ -59,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
     else:
-        print(text_from_candidates(candidates, args.fps, args.memory_mib, args.rows))
+        budget = Budget(args.fps, args.memory_mib, args.camera)
+        show(text_from_candidates(candidates, budget, args.rows, terminal_width()))
     if candidates[0].tier == 2:
         raise RecipeError(
             "no student fits this budget; try fewer pixels (--image-px 160 128), fewer FPS or more memory"

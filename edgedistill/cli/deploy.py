@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.cli.board_options import BOARD_HELP, ssh_options
 from edgedistill.cli.run_options import print_result, run_asked, run_options
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import terminal_width
+from edgedistill_device.engine.execution import TUNE
 
 if TYPE_CHECKING:
     from edgedistill.api.types import FleetReport
@@ -37,6 +40,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-downgrade", action="store_true", help="allow a bundle with a lower serial than the board has"
     )
+    parser.add_argument(
+        "--tune",
+        choices=TUNE,
+        help="look for the fastest way of running the engine: once an engine (default), again, with engines that are "
+        "built otherwise, too (minutes each), or not at all",
+    )
     for name, default in (("root", "edgedistill"), ("python", "python3")):  # None: the recipe's, if there is one
         parser.add_argument(f"--{name}", help=f"{BOARD_HELP[name]} (default: the recipe's, or {default})")
     ssh_options(parser)
@@ -46,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.api.boards import deploy
     from edgedistill.api.types import FleetReport
 
-    names = ("fleet", "group", "until", "runs", "allow_downgrade", "root", "python", "ssh_config", "dry_run")
+    names = ("fleet", "group", "until", "runs", "allow_downgrade", "tune", "root", "python", "ssh_config", "dry_run")
     asked = {name: getattr(args, name) for name in names}
     if args.hosts:
         asked |= {"hosts": args.hosts, "on_board": lambda row: print_board(row, args.json)}
@@ -57,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_board(row: dict[str, Any], as_json: bool) -> None:
-    print(json.dumps(row, indent=1) if as_json else summary_line(row))
+    print(json.dumps(row, indent=1)) if as_json else show(summary_line(row))
 
 
 def print_fleet(report: FleetReport, as_json: bool) -> int:
@@ -66,8 +75,10 @@ def print_fleet(report: FleetReport, as_json: bool) -> int:
     from edgedistill.records.deployment import FleetRecord
 
     fleet = FleetRecord.model_validate(report)
-    print(json.dumps(report, indent=1) if as_json else table_from_fleet(fleet))
-    if not as_json:
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        print(table_from_fleet(fleet, terminal_width()))
         print(f"report: {report.folder / 'fleet.html'}")
     if fleet.stopped:
         print(f"edgedistill deploy: stopped: {fleet.stopped}; run the same command to resume", file=sys.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from edgedistill.cli.screen import show
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -18,5 +20,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([vars(check) for check in checks], indent=1))
     else:
-        print(text_from_checks(checks))
+        show(text_from_checks(checks))
     return 0 if all(check.ok or not check.required for check in checks) else 1

@@ -6,6 +6,7 @@ import argparse
 import json
 
 from edgedistill.cli.board_options import board_from_args, one_host
+from edgedistill.cli.screen import show
 from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
 
@@ -34,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(enrolled, indent=1))
         return 0
-    print(f"{args.host}: enrolled as {args.target}, takes bundles signed by {enrolled['key']} ({enrolled['key_id']})")
+    show(f"{args.host}: enrolled as {args.target}, takes bundles signed by {enrolled['key']} ({enrolled['key_id']})")
     for check in DoctorAnswer.model_validate(enrolled["doctor"]).checks:
         advice = f"; {check.advice}" if check.advice and not check.ok else ""
-        print(f"  {'ok' if check.ok else 'NOT OK':7}{check.name}: {check.found}{advice}")
+        show(f"  {'ok' if check.ok else 'NOT OK':7}{check.name}: {check.found}{advice}")
     return 0

@@ -8,6 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import table_lines, terminal_width
+
 DEFAULT = "release"
 
 
@@ -38,13 +41,14 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(rows, indent=1))
         elif rows:
-            print("\n".join(f"{row['key_id']}  {row['name']}  {row['about']}" for row in rows))
+            cells = [(row["key_id"], row["name"], row["about"]) for row in rows]
+            print("\n".join(table_lines(cells, width=terminal_width(), head=False)))
         else:
             print(f"no key in {_folder()}; make one: edgedistill keys new")
         return 0
     passphrase = _new_passphrase(args) if args.what == "new" else None
     (row,) = keys(args.what, args.name, pem=args.pem if args.what == "add" else None, passphrase=passphrase)
-    print(json.dumps(row, indent=1) if args.json else _text(row))
+    print(json.dumps(row, indent=1)) if args.json else show(_text(row))
     return 0
 
 

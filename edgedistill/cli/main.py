@@ -38,11 +38,13 @@ MODULES = frozenset(
         "completion",
         "bundle",
         "deploy",
+        "report",
         "sweep",
         "predict",
         "compare",
         "check",
         "students",
+        "published",
         "choose",
         "estimate",
         "enrol",
@@ -84,6 +86,7 @@ def build_parser(with_options: Container[str] = VERBS) -> argparse.ArgumentParse
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code, 141 when the reader of the output has ended (`| head`)."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
         try:
             return _run(argv)
@@ -93,12 +96,12 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError) and _reader_is_gone():
             return 141  # as a shell shows a tool that SIGPIPE ended
         _drop_output()
-        sys.stderr.write(f"edgedistill: {_line_from_system(error)}\n")
+        words = ["edgedistill", *(argv[:1] if argv[:1] and argv[0] in VERBS else ())]
+        sys.stderr.write(f"{' '.join(words)}: {_line_from_system(error)}\n")
         return 1
 
 
-def _run(argv: list[str] | None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
+def _run(argv: list[str]) -> int:
     args = _parsed(argv)
     args.command = shlex.join(["edgedistill", *without_secrets(argv)])  # for messages on how to resume
     if hasattr(sys.stdout, "reconfigure"):  # a path may hold bytes that are no UTF-8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from edgedistill.cli.screen import show
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -58,5 +60,5 @@ def run(args: argparse.Namespace) -> int:
 
     keys = {key: getattr(args, key) for key in KEYS} | {"leave_out": args.leave_out and tuple(args.leave_out)}
     places = {name: getattr(args, name) for name in ("val", "test", "unlabelled")}
-    new(args.train, args.recipe, **places, target=args.target, say=lambda line: print(line, flush=True), **keys)
+    new(args.train, args.recipe, **places, target=args.target, say=show, **keys)
     return 0

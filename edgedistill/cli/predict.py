@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgedistill.core.text_table import table_lines, terminal_width
 from edgedistill.errors import UsageError
 
 OF_ESTIMATE = ("--target", "--precision", "--image-px", "--classes", "--learn")  # its options, which were ours
@@ -59,22 +60,30 @@ def run(args: argparse.Namespace) -> int:
 
     rows = predict(args.source, args.images, top=args.top, model=args.model, annotate=args.annotate, on_image=on_image)
     if show is None:
-        print("\n".join(text_from_rows(rows)))
+        print("\n".join(text_from_rows(rows, terminal_width())))
     return 1 if any(row["reason"] is not None for row in rows) else 0
 
 
-def text_from_rows(rows: list[dict[str, Any]]) -> list[str]:
-    """A table: the image, then each class with its probability."""
-    from edgedistill.core.text_table import table_lines
+def text_from_rows(rows: list[dict[str, Any]], columns: int | None = None) -> list[str]:
+    """A table: the image, the answer where there are promises or `unknown`, then each class with its probability.
 
+    Args:
+        columns: of the terminal; None: any.
+    """
     most = max(len(row["top"]) for row in rows)
     cells = []
     for row in rows:
         pairs = [text for one in row["top"] for text in (one["class"], f"{100 * one['probability']:.1f} %")]
         pairs = pairs or ["not classified"]
-        cells.append((row["path"], *pairs, *[""] * (2 * most - len(pairs))))
-    width = max(map(len, cells))
-    return table_lines([(*row, *[""] * (width - len(row))) for row in cells], right=range(2, width, 2))
+        cells.append((row["path"], *_answer(row), *pairs, *[""] * (2 * most - len(pairs))))
+    width, first = max(map(len, cells)), 2 + len(_answer(rows[0]))
+    rows_of_cells = [(*row, *[""] * (width - len(row))) for row in cells]
+    return table_lines(rows_of_cells, right=range(first, width, 2), width=columns, head=False)
+
+
+def _answer(row: dict[str, Any]) -> list[str]:
+    """Answer and what decided it; nothing of a student that has no rule for it."""
+    return [row[key] or "" for key in ("class", "decided_by") if key in row]
 
 
 def _json_line(row: dict[str, Any]) -> None:
@@ -82,16 +91,18 @@ def _json_line(row: dict[str, Any]) -> None:
 
 
 class _Csv:
-    """Lines of CSV: path, then class_N and probability_N, then reason."""
+    """Lines of CSV: path, class and decided_by where there is a rule, then class_N and probability_N, then reason."""
 
     def __init__(self, top: int):
         self._top, self._writer = top, csv.writer(sys.stdout, lineterminator="\n")
         names = [f"{name}_{number}" for number in range(1, top + 1) for name in ("class", "probability")]
-        self._head: list[str] | None = ["path", *names, "reason"]
+        self._names: list[str] | None = [*names, "reason"]
 
     def __call__(self, row: dict[str, Any]) -> None:
-        if self._head is not None:
-            self._writer.writerow(self._head)
-            self._head = None
+        if self._names is not None:
+            self._writer.writerow(["path", *(key for key in ("class", "decided_by") if key in row), *self._names])
+            self._names = None
         pairs = [value for one in row["top"] for value in (one["class"], one["probability"])]
-        self._writer.writerow([row["path"], *pairs, *[""] * (2 * self._top - len(pairs)), row["reason"] or ""])
+        self._writer.writerow(
+            [row["path"], *_answer(row), *pairs, *[""] * (2 * self._top - len(pairs)), row["reason"] or ""]
+        )

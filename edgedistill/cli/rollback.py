@@ -6,6 +6,7 @@ import argparse
 import json
 
 from edgedistill.cli.board_options import board_from_args, one_host
+from edgedistill.cli.screen import show
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,8 @@ def run(args: argparse.Namespace) -> int:
 
     result = rollback(args.host, leave=args.leave, **board_from_args(args))
     answer = RollbackAnswer.model_validate(result)
-    print(
-        json.dumps(result, indent=1)
-        if args.json
-        else f"{args.host}: serves {answer.id} again; before, it was {answer.previous}"
-    )
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        show(f"{args.host}: serves {answer.id} again; before, it was {answer.previous}")
     return 0

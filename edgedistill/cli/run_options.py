@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import terminal_width
 from edgedistill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +119,10 @@ def _print_plan(args: argparse.Namespace, planned: tuple[Planned, ...]) -> None:
     from edgedistill.pipeline.plan import json_from_plan, text_from_plan
 
     run_dir = run_dir_of(getattr(args, "recipe", None) or getattr(args, "what", "quickstart"), args.run_dir)
-    print((json_from_plan if args.json else text_from_plan)(planned, run_dir))
+    if args.json:
+        print(json_from_plan(planned, run_dir))
+    else:
+        show(text_from_plan(planned, run_dir))
 
 
 def interrupted(args: argparse.Namespace, where: str = "") -> int:
@@ -137,7 +142,7 @@ def _print_artifact(made: Artifact, as_json: bool) -> None:
         from edgedistill.records.report import ReportRecord
         from edgedistill.reporting.summary import summary_table
 
-        print(summary_table(ReportRecord.from_json(made.values, str(made.path))))
+        print(summary_table(ReportRecord.from_json(made.values, str(made.path)), terminal_width()))
         print(f"report: {made.path.with_suffix('.html')}")
     else:
         print(made.path)

@@ -7,13 +7,17 @@ import json
 
 from edgedistill.cli.board_options import board_from_args
 from edgedistill.cli.board_options import one_host as options  # noqa: F401
+from edgedistill.cli.screen import show
 
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.api.boards import status
 
     result = status(args.host, **board_from_args(args))
-    print(json.dumps(result, indent=1) if args.json else text_from_status(result, args.host))
+    if args.json:
+        print(json.dumps(result, indent=1))
+    else:
+        show(text_from_status(result, args.host))
     return 0
 
 

@@ -6,6 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import terminal_width
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="jetson-nano", help="the board (default: %(default)s)")
@@ -28,5 +31,8 @@ def run(args: argparse.Namespace) -> int:
     from edgedistill.models.students import text_from_students
 
     table = students(args.target, refresh=args.refresh, output=args.output)
-    print(json.dumps(table, indent=1) if args.json else text_from_students(table))
+    if args.json:
+        print(json.dumps(table, indent=1))
+    else:
+        show(text_from_students(table, terminal_width()))
     return 0

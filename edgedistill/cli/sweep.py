@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 from edgedistill.cli.run_options import interrupted, options_from_args, recipe_options
+from edgedistill.cli.screen import show
+from edgedistill.core.text_table import terminal_width
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +27,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgedistill.api.options import run_dir_of
     from edgedistill.api.runs import sweep
-    from edgedistill.pipeline.sweep import text_from_sweep
     from edgedistill.pipeline.sweep_axes import axes_from_text
+    from edgedistill.pipeline.sweep_comparison import text_from_sweep
     from edgedistill.records.layout import SWEEP
     from edgedistill.records.sweep import SweepRecord
 
@@ -38,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         return interrupted(args)
     folder = run_dir_of(args.recipe, args.run_dir) / "sweep"
     if args.events != "-":
-        text = (folder / "sweep.json").read_text(encoding="utf-8")
-        print(text if args.json else text_from_sweep(SweepRecord.from_json(result, SWEEP), folder))
+        if args.json:
+            print((folder / "sweep.json").read_text(encoding="utf-8"))
+        else:
+            show(text_from_sweep(SweepRecord.from_json(result, SWEEP), folder, terminal_width()))
     return 0

@@ -41,6 +41,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
     },
     "train, one stage at a time": {
         "data": Verb(_OF_STAGE, "edgedistill data parts.toml", "data.md"),
+        "schedule": Verb(_OF_STAGE, "edgedistill schedule parts.toml --set distill.minutes=20", "training.md"),
         "teacher": Verb(_OF_STAGE, "edgedistill teacher parts.toml", "training.md"),
         "synthesise": Verb(_OF_STAGE, "edgedistill synthesise parts.toml", "training.md"),
         "logits": Verb(_OF_STAGE, "edgedistill logits parts.toml", "training.md"),
@@ -50,6 +51,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "evaluate": Verb(_OF_STAGE, "edgedistill evaluate parts.toml", "training.md"),
         "export": Verb(_OF_STAGE, "edgedistill export parts.toml", "onnx.md"),
         "quantize": Verb(_OF_STAGE, "edgedistill quantize parts.toml", "quantization.md"),
+        "decide": Verb(_OF_STAGE, "edgedistill decide parts.toml", "howto/decide.md"),
         "bundle": Verb(_OF_STAGE, "edgedistill bundle parts.toml --format archive", "bundle.md"),
         "report": Verb(_OF_STAGE, "edgedistill report parts.toml", "report.md"),
         "sweep": Verb(
@@ -62,7 +64,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "predict": Verb(
             "classify images with a trained student, on this computer",
             "edgedistill predict runs/parts images",
-            "predict.md",
+            "classify.md",
         ),
         "compare": Verb(
             "compare several runs on one page and in one table", "edgedistill compare runs/a runs/b", "report.md"
@@ -80,12 +82,17 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "choose": Verb(
             "rank the students that meet a budget on a board",
             "edgedistill choose --target jetson-nano --fps 30 --memory-mib 500",
-            "estimate.md",
+            "predict.md",
         ),
         "estimate": Verb(
-            "estimate the speed and memory of a network on a board, without the board",
+            "estimate speed, power and memory of a network on a board, without the board",
             "edgedistill estimate mobilenetv3_small_100 --target jetson-nano",
-            "estimate.md",
+            "predict.md",
+        ),
+        "published": Verb(
+            "list what others measured on a board, with source and grade",
+            "edgedistill published --target jetson-nano",
+            "predict.md",
         ),
     },
     "board": {

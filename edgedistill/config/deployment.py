@@ -27,10 +27,14 @@ class QuantizeConfig(Section):
     """of |x|, for threshold = "percentile\""""
     seed: Seed = 0
     """chooses the calibration images"""
+    ptq_images: Annotated[int, Field(ge=0)] = 32
+    """calibration images, at most, that channels are equalised, biases corrected and weights rounded on, each kept only
+    if INT8 comes closer to float on other calibration images; the time grows with them; 0 leaves the weights alone"""
     max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
     """top-1 on validation images that INT8 may cost; above it layers are left in float"""
     qad_epochs: Annotated[int, Field(ge=0)] = 0
-    """passes of quantization-aware distillation; kept only if better on validation images"""
+    """passes of quantization-aware distillation, in at most a tenth of the student's steps; kept only if better on
+    validation images"""
 
 
 class TargetConfig(Section):
@@ -64,12 +68,15 @@ class DeployConfig(Section):
     """interpreter on the boards"""
     ssh_config: Annotated[str | None, Field(exclude=True)] = None
     """file that `ssh` reads instead of the user's own"""
+    allow_below_chance: bool = False
+    """bundle a student that is no better than always naming the largest class; else the run stops after its test"""
     golden_images: Annotated[int, Field(ge=1, le=512)] = 32
     """test images that travel in the bundle with the workstation's logits"""
     bench_runs: Annotated[int, Field(ge=10)] = 200
     """timed inferences, after warm-up"""
     sign_key: str | None = None
-    """key that signs the bundle, by its name: `edgedistill keys new`; not signed when absent"""
+    """key that signs the bundle, by its name: `edgedistill keys new`; when absent, the one that signed the run's
+    bundle, and without one it is unsigned, as with \"\""""
     sign_command: Annotated[tuple[str, ...], Field(exclude=True)] = ()
     """program and arguments that sign instead of the key's private half (KMS, PKCS#11, cosign):
     manifest on stdin, signature on stdout; may hold a secret, so it is copied into no artifact"""
@@ -86,6 +93,8 @@ class RunConfig(Section):
     """time between two resumable checkpoints"""
     tensorboard: bool = True
     """also write TensorBoard event files"""
+    trackers: tuple[Literal["mlflow", "wandb"], ...] = ()
+    """also tell each training's curves to MLflow or Weights & Biases; their own settings say where those are"""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """of training; `auto` times float32, bfloat16 and memory layouts at the start, takes the fastest"""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"

@@ -21,6 +21,7 @@ from edgedistill.errors import RecipeError
 # Keys that name files: relative to the recipe's own folder.
 PATHS = {
     "data": ("train", "val", "test", "unlabelled"),
+    "decide": ("unknown",),
     "run": ("cache_dir",),
     "teacher": ("weights", "classes"),
     "student": ("weights", "classes"),

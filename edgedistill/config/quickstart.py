@@ -19,6 +19,7 @@ from pathlib import Path
 from edgedistill.config.loading import apply_override, recipe_from_table, set_key
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.files import write_bytes
+from edgedistill.environment.requirements import QUICKSTART, install_command
 from edgedistill.errors import DataError
 
 _LABELS = {0.0: "functional", 1.0: "defective"}
@@ -47,7 +48,7 @@ def _image_list(run_dir: Path) -> Path:
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
-            "the quickstart's images are in the package elpv-dataset: pip install 'edgedistill[quickstart]'"
+            f"the quickstart's images are in a package that is not installed: {install_command(*QUICKSTART)}"
         )
     folder = Path(spec.submodule_search_locations[0]) / "data"
     text = io.StringIO()

@@ -6,6 +6,7 @@ each.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import model_validator
@@ -13,6 +14,7 @@ from pydantic import model_validator
 from edgedistill.config.base import Section
 from edgedistill.config.cost import CostConfig
 from edgedistill.config.data import AugmentConfig, DataConfig
+from edgedistill.config.decide import DecideConfig
 from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
 from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
 from edgedistill.config.task import task_of
@@ -29,6 +31,7 @@ class Recipe(Section):
     distill: DistillConfig = DistillConfig()
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
+    decide: DecideConfig = DecideConfig()
     target: TargetConfig = TargetConfig()
     deploy: DeployConfig = DeployConfig()
     cost: CostConfig = CostConfig()
@@ -48,6 +51,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _method_has_what_it_needs(self) -> Recipe:
         distill = self.distill
+        if distill.method == "ensemble" and self.teacher.averages:
+            raise ValueError(
+                "teacher.mode = 'both' is a mean of two teachers already, distill.method = 'ensemble' takes one for "
+                "each name; set teacher.mode to auto, probe or finetune"
+            )
         if distill.method == "ensemble" and not distill.teachers:
             raise ValueError("distill.method = 'ensemble' needs distill.teachers, the teachers beside [teacher]")
         for key, method in (("teachers", "ensemble"), ("assistants", "progressive")):
@@ -58,6 +66,23 @@ class Recipe(Section):
             raise ValueError(f"distill.standardise is for loss {able}, got {distill.loss!r}")
         if distill.feature_weight > 0 and distill.method not in {"kd", "data_free"}:
             raise ValueError(f"distill.feature_weight is for one teacher, got method {distill.method!r}; set it to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _a_plan_is_for_the_student_s_own_steps(self) -> Recipe:
+        distill = self.distill
+        if distill.minutes == 0:
+            return self
+        if distill.method in {"progressive", "self"}:
+            raise ValueError(
+                f"distill.minutes plans one training, distill.method = {distill.method!r} has several in turn; "
+                "set distill.steps, of each of them, and distill.minutes = 0"
+            )
+        if distill.matches_maps:
+            raise ValueError(
+                f"distill.minutes plans the student's own steps, with distill.feature_loss = {distill.feature_loss!r} "
+                "the teacher runs beside it; set distill.steps and distill.minutes = 0, or take a cached feature loss"
+            )
         return self
 
     @model_validator(mode="after")
@@ -89,6 +114,16 @@ class Recipe(Section):
         distill, pool = self.distill, self.data.unlabelled
         if distill.pool == "instead" and not pool:
             raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
+        if distill.pooling and not pool:
+            raise ValueError(
+                f"distill.{next(iter(distill.pooling))} is for images without a label: set data.unlabelled, or leave "
+                "it out"
+            )
+        if distill.pool_temperature is not None and logit_loss_row(distill.loss).whole_batch:
+            raise ValueError(
+                f"distill.pool_temperature: distill.loss = {distill.loss!r} compares the images of a batch with each "
+                "other, so they have one temperature; leave it out, or take another loss"
+            )
         if distill.feature_loss == "relational" and distill.batch_size < 3:
             raise ValueError(
                 "distill.feature_loss = 'relational' compares three images at a time, got "
@@ -117,6 +152,12 @@ class Recipe(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _prices_have_a_currency(self) -> Recipe:
+        if (self.decide.miss_cost or self.decide.false_alarm_cost) and self.cost.currency is None:
+            raise ValueError("decide.miss_cost and decide.false_alarm_cost need cost.currency, like 'EUR'")
+        return self
+
     @property
     def training_px(self) -> int:
         """Short side of the pictures that training crops are cut from, pixels."""
@@ -140,3 +181,16 @@ class Recipe(Section):
         return TeacherConfig(
             model=self.student.model, weights=self.student.weights, classes=self.student.classes, **schedule, **gates
         )
+
+
+def recipe_without_paths(recipe: Recipe) -> dict[str, Any]:
+    """The recipe without what belongs to one computer: paths of images, hosts, keys, threads."""
+    values = recipe.model_dump(mode="json", exclude={"run", "deploy"})
+    for key in ("train", "val", "test", "unlabelled"):
+        del values["data"][key]
+    del values["decide"]["unknown"]
+    distill = values["distill"]
+    for net in (values["teacher"], values["student"], *distill["teachers"], *distill["assistants"]):
+        for key in ("weights", "classes"):
+            net[key] = net[key] and Path(net[key]).name
+    return values

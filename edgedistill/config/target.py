@@ -53,31 +53,80 @@ class Release:
 
 
 Precision = Literal["fp32", "fp16", "int8"]
-Prior = tuple[Positive, Positive]
+
+
+class PowerMode(Section):
+    """A power mode of nvpmodel: the highest clocks that it allows."""
+
+    gpu_mhz: Positive
+    """of the GPU"""
+    emc_mhz: Positive
+    """of the memory controller"""
+    cpu_mhz: Positive
+    """of the fastest CPU core"""
+    multiprocessors: Annotated[int, Field(gt=0)] | None = None
+    """where the mode leaves fewer on than the board has"""
 
 
 class Hardware(Section):
-    """[hardware]: a board's data sheet, in the power mode of its published measurements."""
+    """[hardware]: what a latency prediction needs of a board's data sheet."""
 
-    mode: str
-    """power mode"""
-    peak_gmacs_per_s: dict[Precision, Positive]
-    """precision -> 10^9 multiply-accumulates a second"""
-    bandwidth_gb_per_s: Positive
-    """of memory, 10^9 bytes a second"""
-    reference: Precision
-    """the precision whose gains are 1"""
-    other: Precision
-    """the precision that has gains"""
+    family: str
+    """the boards of one family share the fitted constants"""
+    multiprocessors: Annotated[int, Field(gt=0)]
+    """SMs of the GPU"""
+    cores_per_multiprocessor: Annotated[int, Field(gt=0)]
+    """CUDA cores"""
+    macs_per_cycle: dict[Precision, Positive]
+    """precision -> multiply-accumulates of one multiprocessor in one cycle"""
+    tensor_precisions: tuple[Precision, ...] = ()
+    """those of macs_per_cycle that tensor cores compute"""
+    bytes_per_emc_cycle: Positive
+    """bytes that the memory moves in a cycle of its controller"""
+    usual_mode: str
+    """taken where none is named"""
+    modes: Annotated[dict[str, PowerMode], Field(min_length=1)]
+    """name as nvpmodel prints it -> its clocks"""
 
     @model_validator(mode="after")
-    def _two_precisions_have_peaks(self) -> Hardware:
-        if {self.reference, self.other} != set(self.peak_gmacs_per_s) or self.reference == self.other:
+    def _names_what_it_has(self) -> Hardware:
+        if self.usual_mode not in self.modes:
+            raise ValueError(f"hardware.usual_mode: expected one of {', '.join(self.modes)}, got {self.usual_mode!r}")
+        unknown = [name for name in self.tensor_precisions if name not in self.macs_per_cycle]
+        if unknown:
             raise ValueError(
-                "hardware.reference and hardware.other must be the two precisions of hardware.peak_gmacs_per_s, got "
-                f"{self.reference}, {self.other} and {', '.join(self.peak_gmacs_per_s)}"
+                f"hardware.tensor_precisions: expected some of {', '.join(self.macs_per_cycle)}, got {unknown[0]!r}"
             )
         return self
+
+    def mode_named(self, name: str) -> str | None:
+        """The mode meant by `30W`, `mode_30w_all` or `MODE_30W_ALL`: an exact name, or the first that begins so."""
+
+        def plain(text: str) -> str:
+            return text.upper().removeprefix("MODE_").replace("-", "").replace(" ", "")
+
+        wanted = plain(name)
+        if not wanted:
+            return None
+        exact = [mode for mode in self.modes if plain(mode) == wanted]
+        return next(iter(exact or [mode for mode in self.modes if plain(mode).startswith(wanted)]), None)
+
+    def macs_per_ms(self, mode: str, precision: Precision) -> float:
+        """Multiply-accumulates of the whole GPU in a millisecond."""
+        return self.macs_per_cycle[precision] * self._cycles_per_ms(mode)
+
+    def core_cycles_per_ms(self, mode: str) -> float:
+        """Cycles of all CUDA cores in a millisecond."""
+        return self.cores_per_multiprocessor * self._cycles_per_ms(mode)
+
+    def _cycles_per_ms(self, mode: str) -> float:
+        """Of all multiprocessors."""
+        clocks = self.modes[mode]
+        return (clocks.multiprocessors or self.multiprocessors) * clocks.gpu_mhz * 1e3
+
+    def bytes_per_ms(self, mode: str) -> float:
+        """Of memory."""
+        return self.bytes_per_emc_cycle * self.modes[mode].emc_mhz * 1e3
 
 
 class BoardMemory(Section):
@@ -92,21 +141,8 @@ class BoardMemory(Section):
 class Published(Section):
     """[published]: how published_fps.csv names this board."""
 
-    names: Annotated[tuple[str, ...], Field(min_length=1)]
-    """in the power mode of [hardware]; a name that leaves the mode open is not here"""
-    slower_modes: dict[str, str] = {}
-    """name in another power mode -> that mode"""
-
-
-class FitPrior(Section):
-    """[prior]: what is expected of the fitted constants; (value, standard deviation of its logarithm) each."""
-
-    compute_gain: Prior
-    """time of the other precision's arithmetic, over what its peak gives"""
-    depthwise_gain: Prior
-    """the same of depthwise convolutions' memory traffic"""
-    terms: dict[str, Prior] = {}
-    """term of the latency model -> instead of the usual prior"""
+    names: Annotated[dict[str, str], Field(min_length=1)]
+    """name -> power mode; "" where the name leaves it open, which is taken for the usual mode"""
 
 
 class Target(Section):
@@ -120,7 +156,8 @@ class Target(Section):
         precisions: those the hardware computes in.
         memory_mib: what the board has, shared by CPU and GPU; 0: no source was found, or it does not matter.
         backend: what runs networks there, a row of edgedistill_device.engine.runners.BACKENDS.
-        hardware, published, prior: what a latency prediction needs; None where nothing usable is published.
+        hardware: what a latency prediction needs; None where nothing usable is published of its kind of chip.
+        published: names of its published rows; None where there are none.
         memory: what a memory prediction needs; None where nothing is published.
     """
 
@@ -134,7 +171,6 @@ class Target(Section):
     hardware: Hardware | None = None
     memory: BoardMemory | None = None
     published: Published | None = None
-    prior: FitPrior | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Target:
@@ -142,14 +178,21 @@ class Target(Section):
             raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {self.backend!r}")
         if self.tensorrt and self.tensorrt not in releases():
             raise ValueError(f"tensorrt: expected one of {', '.join(releases())}, got {self.tensorrt!r}")
-        given = [key for key in ("hardware", "published", "prior") if getattr(self, key)]
-        if len(given) not in (0, 3):
-            raise ValueError(f"[hardware], [published] and [prior] go together, got only [{'] and ['.join(given)}]")
-        if self.hardware and not set(self.hardware.peak_gmacs_per_s) <= set(self.precisions):
+        hardware, published = self.hardware, self.published
+        if hardware and not set(hardware.macs_per_cycle) <= set(self.precisions):
             raise ValueError(
-                f"hardware.peak_gmacs_per_s: expected some of precisions ({', '.join(self.precisions)}), got "
-                f"{', '.join(self.hardware.peak_gmacs_per_s)}"
+                f"hardware.macs_per_cycle: expected some of precisions ({', '.join(self.precisions)}), got "
+                f"{', '.join(hardware.macs_per_cycle)}"
             )
+        if published and hardware is None:
+            raise ValueError("[published] goes with [hardware]")
+        unknown = [
+            mode
+            for mode in (published.names.values() if published else ())
+            if mode and hardware and mode not in hardware.modes
+        ]
+        if unknown:
+            raise ValueError(f"published.names: {unknown[0]!r} is no mode of hardware.modes")
         return self
 
     @property
@@ -280,14 +323,3 @@ def target_from_text(name: str, text: str) -> Target:
     except ValidationError as error:
         faults = [fault_line(fault, Target, "the file") for fault in error.errors(include_url=False)]
         raise RecipeError("\n".join(f"{file}: {fault}" for fault in faults)) from None
-
-
-def executed_precision(target: Target, requested: str) -> tuple[str, str]:
-    """What the board will compute in, and one line that says why when it is not what was asked."""
-    if requested in target.precisions:
-        return requested, ""
-    executed = "fp16" if "fp16" in target.precisions else "fp32"
-    return executed, (
-        f"{target.title} has no {requested.upper()} hardware (sm_{target.sm}); TensorRT would accept "
-        f"the request and run slower, so it is served as {executed.upper()}"
-    )

@@ -18,6 +18,8 @@ class TrainingConfig(Section):
     """passes over the training images"""
     min_steps: Annotated[int, Field(ge=0)] = 0
     """optimizer steps at least: few images get more epochs than `epochs`; epochs = 0 stays 0"""
+    steps: Annotated[int, Field(ge=0)] = 0
+    """optimizer steps, whatever `epochs` and `min_steps` say; 0 leaves it to them, and epochs = 0 stays 0"""
     batch_size: Annotated[int, Field(ge=2)] = 64
     """images per optimizer step"""
     peak_lr: Positive = 1e-3
@@ -28,6 +30,10 @@ class TrainingConfig(Section):
     """share of the steps in which the learning rate rises; it then falls as a cosine"""
     seed: Seed = 0
     """of initialisation, order of images, and augmentation: another seed trains on other views"""
+
+    def doubled(self) -> list[str]:
+        """`key=value` of a training twice as long."""
+        return [f"steps={2 * self.steps}" if self.steps else f"epochs={2 * max(1, self.epochs)}"]
 
 
 class TeacherConfig(TrainingConfig):
@@ -41,10 +47,17 @@ class TeacherConfig(TrainingConfig):
     classes: str | None = None
     """file of the class names of that file's head, in its order, one a line or JSON; names in the file
     itself are read without it"""
-    mode: Literal["finetune", "probe", "auto"] = "finetune"
+    mode: Literal["finetune", "probe", "auto", "both"] = "finetune"
     """train the whole network; or a logistic head on its features, for the price of a few forward passes;
-    or both, and keep the one that is better on the validation images (the head where they are few);
-    `auto` with epochs = 0 or weights = "scratch" is `finetune`"""
+    `auto`: both, and keep the one that is better on images that neither has learnt from (the head where they do not
+    tell); `both`: the student learns from the mean of their logits, unless one is worse beyond chance. These two with
+    epochs = 0 or weights = "scratch" are `finetune`"""
+    tta: Literal["none", "flip"] = "none"
+    """`flip`: the teacher's cached logits are the mean over each view and its mirror image, for twice the forward
+    passes; only where a mirror image is of the same class"""
+    choice_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    """auto, where validation images are few: time for fine-tuning on up to three folds of training and validation
+    images, to compare it with the head on those left out; 0 keeps the head"""
     probe_views: Annotated[int, Field(ge=0, le=100)] = 2
     """probe: training views of each image that the head learns from, beside the image itself"""
     epochs: Annotated[int, Field(ge=0)] = 5
@@ -59,9 +72,15 @@ class TeacherConfig(TrainingConfig):
     @property
     def training(self) -> dict[str, Any]:
         """What the weights depend on: all but the gates, and but what the mode does not read."""
-        unread = {"min_top1_fraction", "min_balanced_accuracy_fraction"}
+        unread = {"min_top1_fraction", "min_balanced_accuracy_fraction", "tta"}
+        # Keys that came later are left out where they change nothing, so that older artifacts stay fresh.
+        unread |= {
+            name for name in ("steps", "choice_minutes") if getattr(self, name) == type(self).model_fields[name].default
+        }
         if self.tries == ("finetune",):
-            unread |= {"mode", "probe_views"}  # as before there were modes, so that older artifacts stay fresh
+            unread |= {"mode", "probe_views", "choice_minutes"}
+        if self.averages:
+            unread.add("choice_minutes")
         return self.model_dump(mode="json", exclude=unread)
 
     @property
@@ -70,9 +89,24 @@ class TeacherConfig(TrainingConfig):
         return self.mode == "probe" or self.epochs > 0
 
     @property
+    def averages(self) -> bool:
+        """Whether the student learns from the mean of both."""
+        return self.mode == "both" and len(self.tries) > 1
+
+    @property
+    def answers(self) -> dict[str, str] | None:
+        """How it is asked about a view; None, as before it could be named, once and as it is."""
+        return None if self.tta == "none" else {"tta": self.tta}
+
+    @property
+    def with_finetuning(self) -> str:
+        """The mode that fine-tunes what this one did not."""
+        return "finetune" if self.mode == "auto" else "auto"
+
+    @property
     def tries(self) -> tuple[str, ...]:
-        """Ways that the teacher is made in, of `probe` and `finetune`; the best is kept."""
-        if self.mode != "auto":
+        """Ways that the teacher is made in, of `probe` and `finetune`."""
+        if self.mode not in {"auto", "both"}:
             return (self.mode,)
         # Without epochs the weights are wanted as they are, and random features are worth nothing.
         return ("finetune",) if self.epochs == 0 or self.weights == "scratch" else ("probe", "finetune")
@@ -109,6 +143,13 @@ class DistillConfig(TrainingConfig):
     """who teaches, and for `data_free` on what; docs/methods.md"""
     pool: Literal["beside", "instead"] = "beside"
     """data.unlabelled, when given, is learnt from beside or instead of the labelled images"""
+    pool_temperature: Positive | None = None
+    """softmax temperature on images without a label; as `temperature` when absent; the loss dist has none"""
+    pool_kd_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """weight of the soft-label term on images without a label; as `kd_weight` when absent"""
+    pool_min_confidence: Fraction = 0.0
+    """images without a label are left out whose most probable class, by the teacher's mean over their cached views
+    at temperature 1, has less; 0 keeps all"""
     loss: LogitLossName = "kd"
     """how the student's logits are compared with the teacher's"""
     temperature: Positive = 4.0
@@ -119,6 +160,9 @@ class DistillConfig(TrainingConfig):
     """dkd: weight of the classes that are not the label's, beside 1 for the label's"""
     kd_weight: Fraction = 0.9
     """of the soft-label term; the hard labels get 1 - kd_weight"""
+    label_error_fraction: Annotated[float, Field(gt=0, lt=0.5)] | None = None
+    """share of the labels that may be wrong: of an image with a label the student is taught the teacher's answer
+    given that label (Bayes' rule); absent: the teacher's answer alone, right or wrong"""
     feature_weight: Annotated[float, Field(ge=0)] = 0.0
     """of the match of features; 0 leaves it out. Alone, or strong, it hurts MobileNets"""
     feature_loss: FeatureLossName = "pooled"
@@ -139,6 +183,9 @@ class DistillConfig(TrainingConfig):
     """trainings of baseline and student, with seed, seed + 1, ...; the first one is deployed"""
     epochs: Annotated[int, Field(ge=1)] = 30
     """passes over the training images"""
+    minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """time for each training of the student: as many steps as fit on this computer, by its first steps and at most
+    `steps` where that is set, whatever `epochs` says; the baseline takes as many. 0 is no limit"""
     keep: Literal["last", "best"] = "last"
     """weights of the last epoch, or of the one with the best data.metric on the validation images;
     of teacher, baseline and student alike"""
@@ -169,6 +216,25 @@ class DistillConfig(TrainingConfig):
     def matches_maps(self) -> bool:
         """Whether the teacher runs beside the student, because feature maps are not cached."""
         return self.feature_weight > 0 and not self.cache_features
+
+    def doubled(self) -> list[str]:
+        if not self.minutes:
+            return super().doubled()
+        return [f"minutes={2 * self.minutes:g}", *(super().doubled() if self.steps else ())]
+
+    @property
+    def length(self) -> dict[str, float] | None:
+        """How long a training is where epochs do not say it; None, as before it could be named, where they do."""
+        return {key: getattr(self, key) for key in ("steps", "minutes") if getattr(self, key)} or None
+
+    @property
+    def pooling(self) -> dict[str, float] | None:
+        """How images without a label are learnt from; None, as before it could be named, where as the others."""
+        given = {key: getattr(self, key) for key in ("pool_temperature", "pool_kd_weight")}
+        given = {key: value for key, value in given.items() if value is not None}
+        if self.pool_min_confidence:
+            given["pool_min_confidence"] = self.pool_min_confidence
+        return given or None
 
     @property
     def synthetic(self) -> int | None:

@@ -139,9 +139,18 @@ def mean_over_ranks(value: float) -> float:
     import torch.distributed as distributed
 
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    total = torch.tensor(value, dtype=torch.float64, device=device)
+    return mean_tensor_over_ranks(torch.tensor(value, dtype=torch.float64, device=device)).item()
+
+
+def mean_tensor_over_ranks(values: Any) -> Any:
+    """The same of a tensor, where it lies: a GPU is not waited for."""
+    if world() == 1:
+        return values
+    import torch.distributed as distributed
+
+    total = values.detach().clone()
     distributed.all_reduce(total)
-    return total.item() / world()
+    return total / world()
 
 
 def gathered(values: Any) -> Any:

@@ -103,7 +103,7 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
     scanned = Scan([], [], [], signatures, np.empty(0), 0, [], notes=notes)
     sizes, values = [], []
     readings = read_all([item.path for _, item in jobs], data, framing if keep else None)
-    with (talk or Talk(quiet=True)).progress("reading images", len(jobs), images_each=1) as show:
+    with (talk or Talk(quiet=True)).progress("reading images", len(jobs), unit="image", images_each=1) as show:
         for done, ((name, item), seen) in enumerate(zip(jobs, readings, strict=True), start=1):
             show(done)
             if isinstance(seen, str):

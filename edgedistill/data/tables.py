@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedistill.environment.requirements import install_command
 from edgedistill.errors import DataError
 
 Row = dict[str, str | None]
@@ -102,7 +103,7 @@ def _parquet_table(source: Path) -> Table:
         import pyarrow.parquet as parquet
         import pyarrow.types as types
     except ImportError:
-        raise DataError(f"{source}: parquet needs pyarrow: pip install 'edgedistill[parquet]'") from None
+        raise DataError(f"{source}: parquet needs pyarrow: {install_command('pyarrow')}") from None
     try:
         with parquet.ParquetFile(source) as file:
             schema, embedded, wanted = file.schema_arrow, None, []

@@ -180,13 +180,17 @@ class Board:
         """
         return self._read(VerifyAnswer, self.bundle(folder, "verify", "--backend", backend), "verify")
 
-    def bench(self, folder: str, backend: str, runs: int) -> BenchAnswer:
+    def bench(self, folder: str, backend: str, runs: int, tune: str | None = None) -> BenchAnswer:
         """Time a bundle that is there and was verified.
+
+        Args:
+            tune: of `TUNE`, how the fastest way of running its engine is looked for; None: as that code does it.
 
         Raises:
             BoardError, SshError: as `agent`.
         """
-        answer = self.bundle(folder, "bench", "--backend", backend, "--runs", str(runs))
+        tuning = () if tune is None else ("--tune", tune)
+        answer = self.bundle(folder, "bench", "--backend", backend, "--runs", str(runs), *tuning)
         return checked_bench(answer, self.machine.name)
 
     def bundle(self, folder: str, verb: str, *words: str) -> dict[str, Any]:

@@ -51,11 +51,13 @@ class Wanted:
         until: the last step, of UNTIL.
         runs: timed inferences of the benchmark.
         allow_downgrade: let a board take an older serial.
+        tune: as of `Board.bench`.
     """
 
     until: str = "activate"
     runs: int = 200
     allow_downgrade: bool = False
+    tune: str | None = None
 
 
 def signed_bundle(folder: Path) -> SignedBundle:
@@ -137,7 +139,7 @@ class _Deployment:
         elif not release.verified:
             self._steps = self._steps.only("accept", "build")
         timed = self._steps.bench
-        if timed is not None and timed.host_ms.runs != self._wanted.runs:
+        if timed is not None and (timed.host_ms.runs != self._wanted.runs or self._wanted.tune):
             self._steps = self._steps.without("bench")
         self._steps = self._steps.model_copy(update={"status": status, "doctor": doctor})
         return status
@@ -178,7 +180,7 @@ class _Deployment:
         )
         left = [upload for upload in uploads if upload.have != upload.bytes or upload.bytes == 0]
         if left:
-            with self._talk.progress(f"{self._name}: bytes copied", total, have) as sent:
+            with self._talk.progress(f"{self._name}: copied", total, have, unit="byte") as sent:
                 board.machine.put(bundle.folder, left, incoming, sent)
         return False
 
@@ -217,7 +219,7 @@ class _Deployment:
     def _bundle_verb(self, name: str) -> None:
         board, release = self._board, self._board.release(self._bundle.id)
         if name == "bench":
-            self._keep(name, board.bench(release, self._backend, self._wanted.runs))
+            self._keep(name, board.bench(release, self._backend, self._wanted.runs, self._wanted.tune))
             self._keep("samples_ms", board.samples(release))
         else:
             verb = {"build": board.build, "verify": board.verify}[name]

@@ -10,16 +10,13 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from edgedistill.core.files import read_json, write_bytes, write_json
-from edgedistill.core.text import on_page
 from edgedistill.core.text_table import table_lines
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import UNTIL, SignedBundle, Wanted, deploy
@@ -46,6 +43,7 @@ def roll_out(
     wanted: Wanted,
     folder: Path,
     talk: Talk,
+    page: Callable[[FleetRecord], str],
     ssh_config: Path | None = None,
 ) -> FleetRecord:
     """Deploy to every board that does not have it yet.
@@ -53,6 +51,7 @@ def roll_out(
     Args:
         folder: of this fleet's reports; boards that an earlier roll-out of the same bundle finished
             are skipped.
+        page: gives fleet.html.
 
     Returns:
         fleet.json: why it stopped, or None, and a row for each board.
@@ -65,15 +64,22 @@ def roll_out(
     if others:
         raise InventoryError(f"this bundle is for {target!r}; nothing was started, because of: {', '.join(others)}")
     folder.mkdir(parents=True, exist_ok=True)
-    return _RollOut(fleet, bundle, wanted, folder, talk, ssh_config).run()
+    return _RollOut(fleet, bundle, wanted, folder, talk, page, ssh_config).run()
 
 
 class _RollOut:
     def __init__(
-        self, fleet: Fleet, bundle: SignedBundle, wanted: Wanted, folder: Path, talk: Talk, ssh_config: Path | None
+        self,
+        fleet: Fleet,
+        bundle: SignedBundle,
+        wanted: Wanted,
+        folder: Path,
+        talk: Talk,
+        page: Callable[[FleetRecord], str],
+        ssh_config: Path | None,
     ):
         self._fleet, self._bundle, self._wanted = fleet, bundle, wanted
-        self._folder, self._talk, self._config = folder, talk, ssh_config
+        self._folder, self._talk, self._page, self._config = folder, talk, page, ssh_config
         self._lock, self._failures = threading.Lock(), 0
         self._stopped: str | None = None
         finished = _rows_before(folder / "fleet.json", bundle.id, wanted.until)
@@ -142,7 +148,7 @@ class _RollOut:
             boards=list(self._rows.values()),
         )
         write_json(self._folder / "fleet.json", report.to_json())
-        write_bytes(self._folder / "fleet.html", html_from_fleet(report).encode("utf-8", "backslashreplace"))
+        write_bytes(self._folder / "fleet.html", self._page(report).encode("utf-8", "backslashreplace"))
         return report
 
 
@@ -160,27 +166,13 @@ class _Named(Talk):
         yield Work(title, total, done, **about)
 
 
-def html_from_fleet(report: FleetRecord) -> str:
-    """One self-contained page: no script, nothing fetched. Equal input, equal bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("edgedistill.deployment", "."),
-        autoescape=True,
-        finalize=on_page,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    counts = {state: report.count(state) for state in (DONE, FAILED, WAITING)}
-    return environment.get_template("fleet.html.j2").render(report=report, counts=counts)
-
-
-def table_from_fleet(report: FleetRecord) -> str:
-    """For a terminal."""
+def table_from_fleet(report: FleetRecord, width: int | None = None) -> str:
+    """For a terminal of so many columns; None: any."""
     rows = [("board", "state", "p50 ms", "precision", "")]
     for row in report.boards:
         p50 = "" if row.p50_ms is None else f"{row.p50_ms:.2f}"
         rows.append((row.name, row.state, p50, row.executed or "", row.remark))
-    return "\n".join(table_lines(rows))
+    return "\n".join(table_lines(rows, right=(2,), width=width))
 
 
 def row_of(

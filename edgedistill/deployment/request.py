@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,7 @@ class Deployment:
     until: str | None = None
     runs: int | None = None
     allow_downgrade: bool = False
+    tune: str | None = None
     root: str | None = None
     python: str | None = None
     ssh_config: Path | None = None
@@ -61,8 +62,9 @@ class Deployment:
             raise UsageError("--group needs --fleet")
         if self.fleet and (self.root or self.python):
             raise UsageError("--root and --python of a fleet's boards stand in its file")
-        if self.allow_downgrade and not self.to_boards:
-            raise UsageError("--allow-downgrade is for --host and --fleet")
+        for option, given in (("--allow-downgrade", self.allow_downgrade), ("--tune", self.tune)):
+            if given and not self.to_boards:
+                raise UsageError(f"{option} is for --host and --fleet")
 
     @property
     def to_boards(self) -> bool:
@@ -94,8 +96,11 @@ class Deployment:
                 deployment = deploy(board, bundle, self._wanted(settings), source.reports / f"{host}.json", talk)
             yield deployment
 
-    def through_fleet(self, source: Source, talk: Talk) -> tuple[FleetRecord, Path]:
+    def through_fleet(self, source: Source, talk: Talk, page: Callable[[FleetRecord], str]) -> tuple[FleetRecord, Path]:
         """Deploy to the boards of the inventory: fleet.json, and the folder that it lies in.
+
+        Args:
+            page: gives fleet.html.
 
         Raises:
             InventoryError: an inventory with a fault, or boards of another target; none was started.
@@ -107,12 +112,12 @@ class Deployment:
         place = source.reports / (fleet.name if self.group is None else f"{fleet.name}-{self.group}")
         settings = source.settings
         report = roll_out(
-            fleet, signed_bundle(source.bundle), self._wanted(settings), place, talk, self._config(settings)
+            fleet, signed_bundle(source.bundle), self._wanted(settings), place, talk, page, self._config(settings)
         )
         return report, place
 
     def _wanted(self, settings: DeployConfig) -> Wanted:
-        return Wanted(self.until or "activate", self.runs or settings.bench_runs, self.allow_downgrade)
+        return Wanted(self.until or "activate", self.runs or settings.bench_runs, self.allow_downgrade, self.tune)
 
     def _config(self, settings: DeployConfig) -> Path | None:
         return self.ssh_config or (Path(settings.ssh_config) if settings.ssh_config else None)

@@ -21,7 +21,7 @@ from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.models.build import outputs
 from edgedistill.models.taps import Tapped, find_taps, lines_from_pairs, named_taps, pair_taps
 from edgedistill.models.weights import load_weights
-from edgedistill.training.batches import Batch, TrainingSet, normalised
+from edgedistill.training.batches import Batch, TrainingSet, normalised, sent
 from edgedistill.training.fit import Lesson, spec_for
 from edgedistill.training.loop import Outputs, Term
 
@@ -49,7 +49,7 @@ def feature_lesson(
     whole_batch = feature_loss_row(recipe.distill.feature_loss).whole_batch
 
     def cached(outputs: Outputs, batch: Batch) -> Tensor:
-        features = (outputs.features, cache.features(batch).to(device))
+        features = (outputs.features, sent(cache.features(batch), device))
         return loss(*(map(gathered, features) if whole_batch else features))
 
     return Lesson(taught, {**terms, "feature": _term(recipe.distill, cached)}, extra=projector)

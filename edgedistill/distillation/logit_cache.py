@@ -166,6 +166,16 @@ class LogitCache:
         logits = torch.from_numpy(first[: self.images].astype(np.float32))
         return float((logits / temperature).softmax(dim=1).amax(dim=1).mean())
 
+    def mean_probabilities(self, views: int) -> np.ndarray:
+        """(images, C) float32 of each image over its first `views` views, at temperature 1."""
+        total = np.zeros((self.images, *self._kind["logits"].shape), np.float32)
+        for number, shard in enumerate(self._shards):
+            start = number * self._shard_pairs
+            logits = shard["logits"][: max(0, views * self.images - start)].astype(np.float32)
+            positions = (start + np.arange(len(logits))) % self.images
+            np.add.at(total, positions, torch.from_numpy(logits).softmax(dim=1).numpy())
+        return total / views
+
     def _gathered(self, field: str, batch: Batch) -> Tensor:
         pairs = batch.views.numpy() * self.images + batch.positions.numpy()
         numbers, places = np.divmod(pairs, self._shard_pairs)

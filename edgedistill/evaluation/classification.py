@@ -47,6 +47,18 @@ def measures(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> Netw
     )
 
 
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Compute the mean negative log likelihood of the labels under the softmax, nats.
+
+    Args:
+        logits: (N, C) float.
+        labels: (N,) int.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(shifted).sum(axis=1))
+    return float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
+
+
 def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
     """Compute the expected calibration error of the softmax: mean of |accuracy - confidence| over the images.
 

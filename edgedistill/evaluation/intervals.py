@@ -8,17 +8,22 @@ import statistics
 import numpy as np
 
 from edgedistill.evaluation.classification import Z95, paired
+from edgedistill.records.evaluation import MeasuredNetwork
 
+CONFIDENCE = 0.95
 POOLED_IMAGES = 5  # images in total that the classes borrow from their pooled rates
 
 
-def paired_interval(first_only: int, second_only: int, images: int) -> tuple[float, float]:
-    """Compute the 95 % interval of the difference of two accuracies on the same images.
+def paired_interval(
+    first_only: int, second_only: int, images: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Compute the interval of the difference of two accuracies on the same images.
 
     Args:
         first_only: images that only the first network classifies correctly.
         second_only: images that only the second classifies correctly.
         images: number of images.
+        confidence: 0..1.
 
     Returns:
         (low, high) of first minus second, fractions in -1..1. The adjustment gives it a width
@@ -28,7 +33,7 @@ def paired_interval(first_only: int, second_only: int, images: int) -> tuple[flo
     """
     first, second = (first_only + 1) / (images + 2), (second_only + 1) / (images + 2)
     difference = first - second
-    half = Z95 * math.sqrt((first + second - difference**2) / (images + 2))
+    half = _normal(confidence) * math.sqrt((first + second - difference**2) / (images + 2))
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
@@ -46,13 +51,28 @@ def standard_error_points(first: np.ndarray, second: np.ndarray, labels: np.ndar
 
 def drop_interval_points(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> list[float]:
     """Compute the 95 % interval of that difference, in points; see `paired_interval`."""
+    return [100 * end for end in difference_interval(first, second, labels, "top1_fraction")]
+
+
+def difference_interval(first: np.ndarray, second: np.ndarray, labels: np.ndarray, metric: str) -> tuple[float, float]:
+    """Compute the 95 % interval of the difference of two networks in one metric on the same images.
+
+    Args:
+        first, second: (N, C) logits.
+        labels: (N,) int.
+        metric: `top1_fraction` or `balanced_accuracy_fraction`.
+
+    Returns:
+        (low, high) of first minus second, fractions; see `paired_interval` and `balanced_interval`.
+    """
     counts = paired(first, second, labels)
-    interval = paired_interval(counts["first_only_correct"], counts["second_only_correct"], len(labels))
-    return [100 * end for end in interval]
+    if metric == "top1_fraction":
+        return paired_interval(counts["first_only_correct"], counts["second_only_correct"], len(labels))
+    return balanced_interval(counts["by_class"])
 
 
-def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
-    """Compute the 95 % interval of the difference of two balanced accuracies on the same images.
+def balanced_interval(classes: list[list[int]], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Compute the interval of the difference of two balanced accuracies on the same images.
 
     For the balanced accuracy of a single network, give the second no correct images: rows of hits, 0,
     and the class's images.
@@ -60,6 +80,7 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     Args:
         classes: for each class: images that only the first network classifies correctly, images that only the
             second does, all images. Classes without images are left out.
+        confidence: 0..1.
 
     Returns:
         (low, high) of first minus second, fractions in -1..1; it contains the difference. Equal to
@@ -79,7 +100,8 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     if len(rows) == 0:
         raise ValueError("no class has images")
     if len(rows) == 1:
-        return paired_interval(*(int(count) for count in rows[0]))
+        first_only, second_only, count = (int(value) for value in rows[0])
+        return paired_interval(first_only, second_only, count, confidence)
     first, second, images = rows.T
     added = images + 2 / len(rows)
     borrowed = min(1.0, POOLED_IMAGES / len(rows))
@@ -89,16 +111,29 @@ def balanced_interval(classes: list[list[int]]) -> tuple[float, float]:
     spread = rates[0] + rates[1] - (rates[0] - rates[1]) ** 2
     variances = spread / (1 - images / (images + borrowed) ** 2) / added
     freedom = variances.sum() ** 2 / (variances**2 / images).sum()
-    half = t95(freedom) * math.sqrt(variances.sum()) / len(rows)
+    half = _student_t(freedom, confidence) * math.sqrt(variances.sum()) / len(rows)
     middle, difference = (float(((first - second) / n).mean()) for n in (added, images))
     return max(-1.0, min(difference, middle - half)), min(1.0, max(difference, middle + half))
 
 
-def t95(freedom: float) -> float:
-    """Return the two-sided 95 % quantile of Student's t; of the normal distribution for infinite `freedom`."""
+def metric_interval(network: MeasuredNetwork, metric: str) -> tuple[float, float]:
+    """Compute the 95 % interval of one network's metric, fractions: Wilson's of top-1, else `balanced_interval`."""
+    if metric == "top1_fraction":
+        low, high = network.top1_interval
+        return low, high
+    return balanced_interval([[row[own], 0, sum(row)] for own, row in enumerate(network.confusion)])
+
+
+def _student_t(freedom: float, confidence: float = CONFIDENCE) -> float:
+    """Return the two-sided quantile of Student's t; of the normal distribution for infinite `freedom`."""
     from scipy.special import stdtrit  # takes half a second to import; only a report needs it
 
-    return float(stdtrit(freedom, 0.975))
+    return float(stdtrit(freedom, (1 + confidence) / 2))
+
+
+def _normal(confidence: float) -> float:
+    """Return the two-sided quantile of the normal distribution; that of 95 % as reports have it."""
+    return Z95 if confidence == CONFIDENCE else statistics.NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def over_seeds(baseline: list[float], student: list[float], step_points: float = 0.0) -> dict:
@@ -136,8 +171,28 @@ def over_seeds(baseline: list[float], student: list[float], step_points: float =
         }
     mean = summary["gain"]["mean_points"]
     error = math.sqrt((summary["gain"]["sd_points"] ** 2 + step_points**2 / 12) / count)
-    half = t95(count - 1) * error
+    half = _student_t(count - 1) * error
     low, high = mean - half, mean + half
     verdict = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
     sentence = f"{verdict} over {count} seeds: the 95 % interval of the mean gain is {low:+.1f} to {high:+.1f} points"
     return {**summary, "interval_points": [low, high], "shown": low > 0, "sentence": sentence}
+
+
+def binomial_lower(hits: int, images: int, confidence: float) -> float:
+    """Compute the exact one-sided lower limit of a fraction, which lies above it in at least `confidence` of all draws.
+
+    Args:
+        hits: of so many images; 0 images give 0.
+        confidence: 0..1.
+
+    Source: Clopper and Pearson 1934, Biometrika 26, 404-413.
+    """
+    from scipy.special import betaincinv  # scipy.stats takes a second to import
+
+    return float(betaincinv(hits, images - hits + 1, 1 - confidence)) if hits else 0.0
+
+
+def binomial_interval(hits: int, images: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Compute the exact two-sided interval of a fraction; (0, 1) without images. Source: as `binomial_lower`."""
+    one_sided = (1 + confidence) / 2
+    return binomial_lower(hits, images, one_sided), 1 - binomial_lower(images - hits, images, one_sided)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, EMBEDDING, Task
-from edgedistill.evaluation.classification import calibration_error, measures
+from edgedistill.evaluation.classification import calibration_error, cross_entropy, measures
 from edgedistill.evaluation.embeddings import nearest_other_scores
 from edgedistill.evaluation.intervals import drop_interval_points, standard_error_points
 from edgedistill.records.evaluation import NetworkFigures, ValidationFigures
-from edgedistill_device.inference.classify import top_classes
+from edgedistill_device.inference.decide import PLAIN, Decision, answer
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,31 @@ class Evaluator:
 
     Attributes:
         validation: (outputs, targets, classes) -> figures of a training on validation images.
+        hits: the same -> (N,) bool, the images that count as right in them.
         measures: (outputs, targets, classes) -> figures on test images; for an embedding the outputs are
             the class scores of its neighbours.
         drop: (outputs of a precision, outputs of float, targets, classes) -> the loss of the precision.
             None for a task that does not deploy, like `answer`.
-        answer: (outputs of one image (W,), classes, count) -> the best `count` answers, best first.
+        answer: (outputs of one image (W,), classes, count, decision) -> what is said of it.
     """
 
     validation: Callable[[np.ndarray, np.ndarray, list[str]], ValidationFigures]
+    hits: Callable[[np.ndarray, np.ndarray, list[str]], np.ndarray]
     measures: Callable[[np.ndarray, np.ndarray, list[str]], NetworkFigures]
     drop: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], Drop] | None = None
-    answer: Callable[[np.ndarray, Sequence[str], int], list[dict[str, Any]]] | None = None
+    answer: Callable[[np.ndarray, Sequence[str], int, Decision], dict[str, Any]] | None = None
 
 
 def _classifier_validation(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> ValidationFigures:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_sum = np.log(np.exp(shifted).sum(axis=1))
-    loss = float((log_sum - shifted[np.arange(len(labels)), labels]).mean())
     return ValidationFigures(
-        loss=loss,
+        loss=cross_entropy(logits, labels),
         calibration_error=calibration_error(logits, labels),
         **measures(logits, labels, classes).given(),
     )
+
+
+def _classifier_hits(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> np.ndarray:
+    return logits.argmax(axis=1) == labels
 
 
 def _classifier_drop(outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> Drop:
@@ -81,9 +84,13 @@ def _embedding_validation(embeddings: np.ndarray, labels: np.ndarray, classes: l
     return ValidationFigures(loss=None, **measures(scores, labels, classes).given())
 
 
+def _embedding_hits(embeddings: np.ndarray, labels: np.ndarray, classes: list[str]) -> np.ndarray:
+    return nearest_other_scores(embeddings, labels, len(classes)).argmax(axis=1) == labels
+
+
 EVALUATORS = {
-    CLASSIFICATION.name: Evaluator(_classifier_validation, measures, _classifier_drop, top_classes),
-    EMBEDDING.name: Evaluator(_embedding_validation, measures),
+    CLASSIFICATION.name: Evaluator(_classifier_validation, _classifier_hits, measures, _classifier_drop, answer),
+    EMBEDDING.name: Evaluator(_embedding_validation, _embedding_hits, measures),
 }
 
 
@@ -104,17 +111,19 @@ def drop_of(task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.
     return drop(outputs, reference, targets, classes)
 
 
-def answer_of(task: Task, outputs: np.ndarray, classes: Sequence[str], count: int) -> list[dict[str, Any]]:
-    """Return the best answers for one image; arguments as of `Evaluator.answer`.
+def answer_of(
+    task: Task, outputs: np.ndarray, classes: Sequence[str], count: int, decision: Decision = PLAIN
+) -> dict[str, Any]:
+    """Return what is said of one image; arguments as of `Evaluator.answer`.
 
     Returns:
-        [{"class", "probability"}, ...] for a classifier, as on the board.
+        `top`, [{"class", "probability"}, ...], for a classifier, as on the board.
 
     Raises:
         ValueError: the task does not deploy, so that it has no answer.
         BackendError: an output is NaN or infinite.
     """
-    answer = evaluator_of(task).answer
-    if answer is None:
+    say = evaluator_of(task).answer
+    if say is None:
         raise ValueError(f"task {task.name!r} gives no answer for an image; add one to evaluation/tasks.py")
-    return answer(outputs, classes, count)
+    return say(outputs, classes, count, decision)

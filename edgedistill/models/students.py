@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from edgedistill.config.target import load_target
+from edgedistill.core.text_table import table_lines
 
 STORED = "students.json"
 IMAGE_PX, CLASSES, SEED = 224, 1000, 0
@@ -40,17 +41,21 @@ def students(target_name: str, table: dict[str, Any] | None = None) -> dict[str,
     return {"target": target.name, "tensorrt": target.tensorrt, **facts, "rows": rows}
 
 
-def text_from_students(table: dict[str, Any]) -> str:
+def text_from_students(table: dict[str, Any], width: int | None = None) -> str:
+    """A row for each network, why some do not fit, and what the verdicts rest on.
+
+    Args:
+        table: as `students` gives it.
+        width: columns of the terminal; None: any.
+    """
     release = f"TensorRT {table['tensorrt']}" if table["tensorrt"] else "no TensorRT"
-    lines = [f"{'model':34}{'M params':>9}{'M MACs':>8}  {'export':10}{release:16}compile"]
+    rows, reasons = [("model", "params", "MACs", "export", release, "compile")], []
     for row in table["rows"]:
-        size = (f"{row['parameters'] / 1e6:9.2f}", f"{row['macs'] / 1e6:8.0f}") if row["macs"] else ("", "")
-        preflight, compiled = row["preflight"], row["compile"]
-        lines.append(
-            f"{row['model']:34}{size[0]:>9}{size[1]:>8}  {verdict_word(row['export']):10}"
-            f"{verdict_word(preflight):16}{verdict_word(compiled)}"
-        )
-        lines += [f"  {part['reason']}" for part in (row["export"], preflight, compiled) if part and part.get("reason")]
+        size = (f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.0f} M") if row["macs"] else ("", "")
+        parts = (row["export"], row["preflight"], row["compile"])
+        rows.append((row["model"], *size, *map(verdict_word, parts)))
+        reasons += [f"{row['model']}: {part['reason']}" for part in parts if part and part.get("reason")]
+    lines = [*table_lines(rows, right=(1, 2), width=width), *reasons]
     libraries = ", ".join(f"{name} {version}" for name, version in table["libraries"].items())
     lines.append(
         f"made {table['made']} at {table['image_px']} px with random weights, in {table['seconds']:.0f} s "

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.environment.requirements import install_command
 from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, WeightsError
 from edgedistill.models import hub_access
 from edgedistill.models.assistants import choose_assistants
@@ -188,5 +189,5 @@ def _way_out(one: Wanted) -> str:
     installed = importlib.util.find_spec(PACKAGED["package"]) is not None
     if one.key == "teacher":
         other = "" if one.model == PACKAGED["model"] else f"--set teacher.model={PACKAGED['model']} "
-        return f"{other}{packaged}" if installed else (f"install edgedistill[quickstart] for {other}{packaged}")
+        return f"{other}{packaged}" if installed else f"{install_command(PACKAGED['package'])} for {other}{packaged}"
     return packaged if one.model == PACKAGED["model"] and installed else f"--set {one.key}.weights=scratch"

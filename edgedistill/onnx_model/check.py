@@ -131,6 +131,8 @@ def text_from_check(result: dict[str, Any]) -> str:
         lines = [*_lines_of_fix(result["fix"]), *lines]
     if "compile" in result:
         lines += _lines_of_compile(result["compile"])
+    if "int8" in result:
+        lines.append(f"INT8: {result['int8']}")
     return "\n".join([*lines, f"{file}: {verdict} {result['target']} ({release}; {result['basis']})"])
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION
 from edgedistill.core.text import printable
-from edgedistill.errors import BundleError, ExportError, is_out_of_memory
+from edgedistill.errors import BundleError, ExportError, RunFolderError, is_out_of_memory
 from edgedistill.evaluation.tasks import answer_of
 from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
+from edgedistill.records.base import ArtifactRecord
+from edgedistill.records.decision import DecisionRecord
+from edgedistill.records.export import ExportRecord
 from edgedistill.records.layout import STUDENT, TEACHER
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, ImageError, ManifestError
+from edgedistill_device.inference.decide import PLAIN, Decision, decision_from_json, decision_of, has_rule
 from edgedistill_device.manifest import NAME, read_manifest
 from edgedistill_device.preprocess import Preparer
 from edgedistill_device.preprocess_spec import Preprocess
 
+Artifact = TypeVar("Artifact", bound=ArtifactRecord)
 FILES = {"student": STUDENT, "teacher": TEACHER}  # model -> its file in RUN/export
 
 
@@ -33,11 +39,13 @@ class Network:
         path: ONNX, one input (1, 3, H, W) float32.
         classes: index = logit position.
         preprocess: from decoded pixels to the input.
+        decision: how logits in float become an answer.
     """
 
     path: Path
     classes: tuple[str, ...]
     preprocess: Preprocess
+    decision: Decision = PLAIN
 
 
 @dataclass(frozen=True)
@@ -47,14 +55,18 @@ class Classified:
     Attributes:
         image: (height, width, 3) uint8, RGB, as decoded; None where it cannot be read.
         logits: (classes,) float32, or None.
-        top: the most likely classes, `class` and `probability` each, the most likely first.
-        reason: why there is none, or None.
+        said: as on the board, with `top`: the most likely classes, `class` and `probability` each.
+        reason: why there is no class, or None.
     """
 
     image: np.ndarray | None
     logits: np.ndarray | None
-    top: list[dict[str, Any]]
+    said: dict[str, Any]
     reason: str | None
+
+    @property
+    def top(self) -> list[dict[str, Any]]:
+        return self.said["top"]
 
 
 def network_of(folder: Path, model: str = "student") -> Network:
@@ -72,16 +84,36 @@ def network_of(folder: Path, model: str = "student") -> Network:
             raise BundleError(f"{folder}: a bundle has no {model}; give the run folder")
         try:
             manifest = read_manifest(folder, compiled=True)
+            decision = decision_of(manifest, "fp32")
         except ManifestError as error:
             raise BundleError(f"{folder}: {error}") from None
-        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess)
+        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision)
     path = folder / "export" / FILES[model]
     if not path.is_file():
         raise BundleError(
             f"{folder}: expected a run folder with export/{FILES[model]}, or a bundle folder; "
             "`edgedistill run RECIPE.toml` makes both"
         )
-    return Network(path, classes_from_onnx(path), preprocess_from_onnx(path))
+    classes = classes_from_onnx(path)
+    decision = _decision_of_run(folder, classes) if model == "student" else PLAIN
+    return Network(path, classes, preprocess_from_onnx(path), decision)
+
+
+def _decision_of_run(folder: Path, classes: tuple[str, ...]) -> Decision:
+    """What stage `decide` fitted for the exported student in float; PLAIN where it has not run since."""
+    try:
+        decided = _stored(DecisionRecord, folder)
+        exported = _stored(ExportRecord, folder)
+    except (OSError, ValueError, RunFolderError):
+        return PLAIN
+    if decided.stamp.inputs["artifacts"].get("export") != exported.stamp.digest:
+        return PLAIN
+    return decision_from_json(decided.board["fp32"].to_json(), classes)
+
+
+def _stored(kind: type[Artifact], run: Path) -> Artifact:
+    path = run / kind.stage / f"{kind.stage}.json"
+    return kind.from_json(json.loads(path.read_text(encoding="utf-8")), str(path))
 
 
 def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Classified]:
@@ -91,12 +123,15 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
         ExportError: ONNX Runtime does not take the network, or it gives something else than a logit a class.
     """
     prepare = Preparer(network.preprocess)
+    nothing: dict[str, Any] = {"top": []} | (
+        dict.fromkeys(("class", "decided_by")) if has_rule(network.decision) else {}
+    )
     with OnnxSession(network.path) as session:
         for path in files:
             try:
                 image = read_image(path, network.preprocess.sixteen_bit)
             except ImageError as error:
-                yield Classified(None, None, [], printable(str(error)))
+                yield Classified(None, None, nothing, printable(str(error)))
                 continue
             logits = _logits(session, prepare(image), network.path)
             if len(logits) != CLASSIFICATION.head_width(len(network.classes)):
@@ -105,9 +140,13 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
                     f"{len(logits)} figures; a student that gives embeddings names no class"
                 )
             try:
-                yield Classified(image, logits, answer_of(CLASSIFICATION, logits, network.classes, top), None)
+                said = answer_of(CLASSIFICATION, logits, network.classes, top, network.decision)
             except BackendError:
-                yield Classified(image, logits, [], f"{path}: the network gives NaN or infinity, which is no class")
+                yield Classified(
+                    image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no class"
+                )
+                continue
+            yield Classified(image, logits, said, None)
 
 
 def _logits(session: OnnxSession, batch: np.ndarray, path: Path) -> np.ndarray:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.core.text import printable_values
+from edgedistill.environment.requirements import install_command
 from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import PreflightError
 
@@ -50,7 +51,7 @@ def compile_onnx(
     name = compiler_here()
     if name is None:
         raise PreflightError(
-            "no TensorRT on this computer to ask; pip install 'edgedistill[compile]', or check without --compile"
+            f"no TensorRT on this computer to ask; {install_command('tensorrt-rtx')}, or check without --compile"
         )
     command = [sys.executable, "-m", _CHILD, name, str(path), *(["parse"] if only_parse else [])]
     child = watched(command, limit_seconds, limit_mib)

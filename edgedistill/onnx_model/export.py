@@ -6,6 +6,8 @@ import copy
 import io
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,12 +119,18 @@ def graph_from_model(model: nn.Module, image: torch.Tensor, name: str) -> onnx.M
     Raises:
         ExportError: the exporter cannot write this model.
     """
-    net = reparameterize_model(model)
-    for module in net.modules():
-        if hasattr(module, "fused_attn"):
-            # The fused operator needs opset 14; timm asks once, when built.
-            module.fused_attn = False  # type: ignore[assignment]  # nn.Module's stub knows tensors and modules alone
-    return _folded(_exported(net, image), name)
+    return _folded(exported(model, image), name)
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """PyTorch takes the function that says whether its log is on for what it says, and prints each graph that fails."""
+    is_enabled = torch._C._jit_is_onnx_log_enabled
+    torch._C._jit_is_onnx_log_enabled = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch._C._jit_is_onnx_log_enabled = is_enabled
 
 
 def leftovers(proto: onnx.ModelProto) -> list[str]:
@@ -143,10 +151,23 @@ def leftovers(proto: onnx.ModelProto) -> list[str]:
     return lines
 
 
-def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
-    buffer = io.BytesIO()
+def exported(model: nn.Module, image: torch.Tensor, with_weights: bool = True, opset: int = OPSET) -> onnx.ModelProto:
+    """The exporter's graph, its branches merged; without weights they are inputs that follow the image.
+
+    Args:
+        model, image: as of `graph_from_model`.
+        opset: another one only for what no board is given.
+
+    Raises:
+        ExportError: the exporter cannot write this model.
+    """
+    net, buffer = reparameterize_model(model), io.BytesIO()
+    for module in net.modules():
+        if hasattr(module, "fused_attn"):
+            # The fused operator needs opset 14; timm asks once, when built.
+            module.fused_attn = False  # type: ignore[assignment]  # nn.Module's stub knows tensors and modules alone
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet_log():
             # The TorchScript exporter is the one that writes opset 13; it announces its end.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
@@ -156,15 +177,16 @@ def _exported(net: nn.Module, image: torch.Tensor) -> onnx.ModelProto:
                 net,
                 (image,),
                 buffer,  # type: ignore[arg-type]  # the stub is of dynamo's exporter; this one takes a file
-                opset_version=OPSET,
+                opset_version=opset,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                do_constant_folding=True,
+                export_params=with_weights,
+                do_constant_folding=with_weights,
                 dynamo=False,
             )
     except Exception as error:  # the exporter raises dozens of types for one reason
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ExportError(f"the exporter cannot write this model at opset {OPSET}: {reason}") from error
+        raise ExportError(f"the exporter cannot write this model at opset {opset}: {reason}") from error
     return onnx.load_from_string(buffer.getvalue())
 
 

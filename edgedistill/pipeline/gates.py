@@ -6,16 +6,48 @@ again of an artifact that is up to date.
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
-from edgedistill.errors import QuantizeError, TeacherError
+from edgedistill.errors import QuantizeError, RecipeError, StudentError, TeacherError
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
+    from edgedistill.config.training import TeacherConfig
+    from edgedistill.records.data import DataRecord
+    from edgedistill.records.evaluation import EvaluationRecord
     from edgedistill.records.quantization import QuantizationRecord
     from edgedistill.records.training import TeacherRecord
 
 OTHER_ORDER = 0.2  # share of validation images that another class order would make right
+
+
+def promised_classes_exist(recipe: Recipe, data: DataRecord) -> None:
+    """
+    Args:
+        recipe: its [decide] names classes.
+        data: of stage `data`.
+
+    Raises:
+        RecipeError: one of them is no class, no class is left for images that reach no threshold, or a class has the
+            name of the answer `unknown`.
+    """
+    promises, classes = recipe.decide.promises, data.classes
+    key = "recall" if recipe.decide.recall else "precision"
+    if recipe.decide.unknown_coverage is not None and "unknown" in classes:
+        raise RecipeError(
+            "decide.unknown_coverage answers 'unknown', which is the name of a class too; rename the class"
+        )
+    for name in promises:
+        if name not in classes:
+            near = difflib.get_close_matches(name, classes, n=1)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            shown = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
+            raise RecipeError(f"decide.{key} names {name!r}, which is no class; {meant}classes: {shown}")
+    if len(promises) == len(classes):
+        raise RecipeError(
+            f"decide.{key} names every class; leave one out, which is answered where no threshold is reached"
+        )
 
 
 def teacher_is_good_enough(recipe: Recipe, trained: TeacherRecord) -> None:
@@ -39,16 +71,16 @@ def teacher_is_good_enough(recipe: Recipe, trained: TeacherRecord) -> None:
             raise TeacherError(
                 f"{teacher.model} reached {metric} {value:.3f} on {validation.images} validation "
                 f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
-                f"recall {recalls[weakest]:.2f}); {better_teacher(trained, teacher.epochs)}, take a bigger teacher, "
+                f"recall {recalls[weakest]:.2f}); {better_teacher(trained, teacher)}, take a bigger teacher, "
                 "or lower the gate"
             )
 
 
-def better_teacher(trained: TeacherRecord, epochs: int) -> str:
-    """What to try first for more of this network; `epochs` are the recipe's."""
+def better_teacher(trained: TeacherRecord, teacher: TeacherConfig) -> str:
+    """What to try first for more of this network; `teacher` is the recipe's."""
     if trained.mode == "probe" and trained.tried is None:
-        return "fine-tune it too (--set teacher.mode=auto)"
-    return f"train it longer (--set teacher.epochs={max(1, 2 * epochs)})"
+        return f"fine-tune it too (--set teacher.mode={teacher.with_finetuning})"
+    return f"train it longer (--set teacher.{teacher.doubled()[0]})"
 
 
 def _refuse_another_order(trained: TeacherRecord) -> None:
@@ -68,6 +100,31 @@ def _refuse_another_order(trained: TeacherRecord) -> None:
         f"read as [{', '.join(order[:6])}{', ...' if len(order) > 6 else ''}]: its head stands in another class order; "
         "write teacher.classes, a file of class names in the order of the head"
     )
+
+
+def student_beats_chance(recipe: Recipe, evaluated: EvaluationRecord) -> None:
+    """
+    Args:
+        recipe: its deploy.allow_below_chance lets any student through.
+        evaluated: of stage `evaluate`, on the test images. Of an embedding, which is not bundled, nothing is asked.
+
+    Raises:
+        StudentError: always naming the largest class is as good in the recipe's metric.
+    """
+    from edgedistill.config.task import task_of
+
+    metric = recipe.data.metric
+    if recipe.deploy.allow_below_chance or not task_of(recipe.student).deploys:
+        return
+    student, chance = evaluated.student, evaluated.chance
+    if chance.reaches(student, metric):
+        raise StudentError(
+            f"the student is not usable: it reached {metric} {student.metric(metric):.3f} on {evaluated.images} test "
+            f"images, always naming the largest class, {chance.majority_class!r}, gives {chance.metric(metric):.3f}; "
+            f"it is not bundled; train it longer (--set distill.epochs={max(1, 2 * recipe.distill.epochs)}), take a "
+            "better teacher or more images, or have bundle and report all the same (--set "
+            "deploy.allow_below_chance=true)"
+        )
 
 
 def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:

@@ -239,7 +239,10 @@ def _first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = ""
         if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
-            return _first_difference(before, now, f"{prefix}{key}: ")
+            inner = _first_difference(before, now, f"{prefix}{key}: ")
+            if inner:
+                return inner
+            continue  # keys that are null in one and absent in the other
         if len(_canonical(before)) + len(_canonical(now)) > 120:
             return f"{prefix}{key} changed"
         return f"{prefix}{key} was {_canonical(before)}, is {_canonical(now)}"

@@ -13,17 +13,20 @@ from typing import Any
 from edgedistill.bundles.signing import require_signer
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.target import wanted_target
+from edgedistill.config.task import task_of
 from edgedistill.core import distributed
 from edgedistill.core.files import write_json
 from edgedistill.errors import EdgeDistillError, RunFolderError
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.kept_signing import KEY, with_kept_signing
 from edgedistill.pipeline.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
 from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
-from edgedistill.records.artifacts import ARTIFACTS
+from edgedistill.records.artifacts import artifact_kind
+from edgedistill.training.trackers import require_trackers
 
 
 def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iterable[str] = ()) -> tuple[Planned, ...]:
@@ -35,6 +38,7 @@ def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iter
     force = tuple(force)
     sources = functools.partial(_source_files, recipe)
     with RunFolder(run_dir, lock=run_dir.exists()) as run:
+        recipe = with_kept_signing(recipe, run)
         planned = plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
     _require_weights(recipe, planned)
     return planned
@@ -47,6 +51,7 @@ def run_stages(
     only: str | None = None,
     force: Iterable[str] = (),
     command: str | None = None,
+    alone: bool = False,
 ) -> Path:
     """Run all stages, or one stage and those that it needs first.
 
@@ -57,6 +62,7 @@ def run_stages(
         only: a stage name; stages that it does not read, even indirectly, are skipped.
         force: names of stages to redo although they are fresh.
         command: that runs this recipe, for advice in the report.
+        alone: start no stage but `only` and those of `force`; refuse where one that it needs is not up to date.
 
     Under `torchrun`, every rank calls this: stages that train or cache are worked on by all, the
     first rank does the rest, and the others say nothing.
@@ -73,7 +79,14 @@ def run_stages(
         if not distributed.is_first():
             talk = Talk(quiet=True)
         try:
-            _walk(wanted, recipe, run, talk, force, command)
+            kept = with_kept_signing(recipe, run)
+            if kept.deploy.sign_key != (recipe.deploy.sign_key or None) and any(row.name == "bundle" for row in wanted):
+                talk.say(
+                    f"the bundle of this run is signed with the key {kept.deploy.sign_key!r} and stays so; "
+                    f"--set {KEY}= makes an unsigned one",
+                    "note",
+                )
+            _walk(wanted, kept, run, talk, force, command, only if alone else None)
         except BaseException as error:
             talk.event("run_stopped", reason=_why_stopped(error), text=str(error))
             raise
@@ -89,7 +102,16 @@ def _walk(
     talk: Talk,
     force: tuple[str, ...],
     command: str | None,
+    only: str | None,
 ) -> None:
+    """
+    Args:
+        only: the stage beside which none is started; None: any.
+    """
+    sources = functools.cache(functools.partial(_source_files, recipe))
+    planned = plan_stages(wanted, recipe, run, force, sources) if distributed.is_first() else ()
+    if only is not None:
+        _refuse_other_work(planned, only, force, run)
     distributed.agreed(lambda: write_json(run.path / "recipe.json", recipe.model_dump(mode="json")))
     target = wanted_target(recipe.target)
     _, instead = executed_precision(target, recipe.target.precision)
@@ -97,12 +119,9 @@ def _walk(
         talk.say(f"target.precision = {recipe.target.precision!r}: {instead}", "note")
     if target.note:
         talk.say(f"target.device = {recipe.target.device!r}: {target.note}", "note")
-    if any(stage.name == "bundle" for stage in wanted):
-        distributed.agreed(lambda: _require_signer(recipe, run))
-    sources = functools.cache(functools.partial(_source_files, recipe))
     loading_s = 0.0
     if distributed.is_first():
-        planned = plan_stages(wanted, recipe, run, force, sources)
+        _require_signer(recipe, planned)
         talk.event(
             "run_started",
             version=VERSION,
@@ -132,7 +151,7 @@ def _walk(
                 loading_s = 0.0
                 distributed.wait_for_all()
             if stage.gate is not None:
-                stage.gate(recipe, run.read(ARTIFACTS[stage.name]))
+                stage.gate(recipe, run.read(artifact_kind(stage.name, task_of(recipe.student))))
 
 
 def _why_stopped(error: BaseException) -> str:
@@ -141,10 +160,26 @@ def _why_stopped(error: BaseException) -> str:
     return "refused" if isinstance(error, EdgeDistillError) else "failed"
 
 
-def _require_signer(recipe: Recipe, run: RunFolder) -> None:
-    """Check the signing key before the training; a finished bundle no longer needs it."""
+def _refuse_other_work(planned: Iterable[Planned], only: str, force: tuple[str, ...], run: RunFolder) -> None:
+    """
+    Raises:
+        RunFolderError: a stage beside `only` and those of `force` is not up to date.
+    """
+    stale = next((row for row in planned if row.action == "run" and row.stage not in (only, *force)), None)
+    if stale is None:
+        return
+    finished = (run.folder(only) / f"{only}.json").exists()
+    as_it_is = f", or `edgedistill {only} {run.path}` to see the finished run as it is" if finished else ""
+    raise RunFolderError(
+        f"stage {stale.stage} is to be run ({stale.reason}), and `edgedistill {only}` starts no other work than its "
+        f"own: use `edgedistill run` with the same words for that{as_it_is}"
+    )
+
+
+def _require_signer(recipe: Recipe, planned: Iterable[Planned]) -> None:
+    """Check the signing key before the training; a bundle that stays as it is needs it no longer."""
     deploy = recipe.deploy
-    if deploy.sign_key is not None and not run.folder("bundle").exists():
+    if deploy.sign_key is not None and any(row.stage == "bundle" and row.action != "keep" for row in planned):
         require_signer(deploy.sign_key, deploy.sign_command)
 
 
@@ -159,6 +194,7 @@ def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | No
     building = {planned_stage.stage for planned_stage in planned if planned_stage.action == "run"} & WEIGHED
     loading_s = 0.0
     if building:
+        require_trackers(recipe.run.trackers)
         if talk is not None:
             loading_s = _load_torch(talk)
         from edgedistill.models.supply import fetch_weights, require_weights

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from edgedistill.config.task import Task, task_of
+from edgedistill.config.training import DistillConfig
 from edgedistill.distillation.feature_objective import feature_lesson
 from edgedistill.distillation.logit_cache import LogitCache, belongs_to
 from edgedistill.distillation.objectives import logit_terms
+from edgedistill.distillation.pool_confidence import kept_positions
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import taught_images
 from edgedistill.pipeline.table import stage_named
-from edgedistill.pipeline.teacher_cache import teacher_sha256
+from edgedistill.pipeline.teacher_cache import teacher_key
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.result import Result
-from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, SeedRun
+from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, ScheduleRecord, SeedRun
 from edgedistill.training.fit import Lesson, Subject, new_network, train_and_save
 from edgedistill.training.images import Images
 
@@ -37,10 +40,12 @@ def student_lesson(
     task, terms = task_of(recipe.student), {}
     if task.learns_outputs:
         terms = logit_terms(recipe.distill, cache, images.class_weights(), device, task)
+    chosen = kept_positions(cache, taught, recipe.distill)
     if recipe.distill.feature_weight == 0:
-        return Lesson(taught, terms)
+        return Lesson(taught, terms, chosen=chosen)
     weights = context.file("teacher", WEIGHTS)
-    return feature_lesson(recipe, taught, terms, cache, weights, model, seed, device, context.talk.say)
+    lesson = feature_lesson(recipe, taught, terms, cache, weights, model, seed, device, context.talk.say)
+    return replace(lesson, chosen=chosen)
 
 
 def links_before(context: StageContext) -> int:
@@ -56,8 +61,16 @@ def last_teacher(context: StageContext, images: Images) -> LogitCache:
         assist = context.read(AssistRecord)
         folder = context.run.folder("assist") / assist.cache
         return LogitCache(folder, belongs_to(images, taught, assist.belongs_to))
-    owner = belongs_to(images, taught, teacher_sha256(context))
+    owner = belongs_to(images, taught, teacher_key(context))
     return LogitCache(context.run.folder("logits"), owner)
+
+
+def planned_distill(context: StageContext) -> DistillConfig:
+    """The recipe's [distill]; its `steps` are those that stage `schedule` planned, where the recipe has that stage."""
+    distill = context.recipe.distill
+    if not stage_named("schedule").applies(context.recipe):
+        return distill
+    return distill.model_copy(update={"steps": context.read(ScheduleRecord).steps})
 
 
 def train_student_seeds(
@@ -77,7 +90,7 @@ def train_student_seeds(
         kind: record of the stage: that of the first training, with a row in `seeds` for each.
         facts: further keys of the record.
     """
-    distill, student = context.recipe.distill, context.recipe.student
+    distill, student = planned_distill(context), context.recipe.student
     results = []
     for number in range(distill.seeds):
         seed = distill.seed + number

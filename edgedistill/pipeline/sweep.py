@@ -4,14 +4,14 @@
     DIR/sweep/trials/ID/      one training; trial.json is written last, ID is a hash of its settings
     DIR/sweep/sweep.json      all trials, best first; also table.csv, sweep.png, best.toml
 
-No teacher runs in a trial, and test images are never looked at: trials are compared on validation.
+No teacher runs in a trial, and test images are never looked at: trials are compared on validation, with each
+other and with the recipe's own student, which is trained first where the run does not have it.
 A trial of another teacher or of other images than the run has now is left out, and trained again.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import itertools
 import json
@@ -20,27 +20,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.config.loading import NETS, PATHS, load_recipe
+from edgedistill.config.loading import load_recipe
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.task import task_of
-from edgedistill.core.files import locked, remove, write_bytes, write_json
-from edgedistill.environment.secret_values import SIGN_COMMAND
+from edgedistill.core.files import locked, write_bytes, write_json
+from edgedistill.environment.requirements import install_command
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
-from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.pipeline.sweep_axes import STUDENT, checked_values, refuse_other_teachers
+from edgedistill.pipeline.sweep_best import best_toml
+from edgedistill.pipeline.sweep_comparison import sentences_of, words_of
 from edgedistill.pipeline.sweep_plot import plot_trials
-from edgedistill.pipeline.table import recipe_values, stage_named
+from edgedistill.pipeline.sweep_trials import TRIAL, Settings, Trials, digest_of
+from edgedistill.pipeline.table import stage_named
 from edgedistill.progress.reporter import Talk
-from edgedistill.records.sweep import SweepRecord, TrialRecord, TrialResult
+from edgedistill.records.sweep import SweepRecord, TrialResult
 from edgedistill.records.training import Epoch
 
 if TYPE_CHECKING:
-    from edgedistill.training.fit import Subject
-    from edgedistill.training.images import Images
-
-Settings = dict[str, Any]
+    pass
 
 
 class Sweep:
@@ -77,6 +75,7 @@ class Sweep:
         self._first = max(map(self.recipe_of, shared), key=lambda recipe: recipe.distill.cache_features)
         refuse_other_teachers([self._first, *recipes])
         self.metric = self._first.data.metric
+        self.trials = Trials(run_dir, self.recipe_of, self.metric, talk)
 
     def recipe_of(self, settings: Settings) -> Recipe:
         return load_recipe(self.recipe_path, self.overrides, settings)
@@ -87,12 +86,14 @@ class Sweep:
 
         optuna = _optuna()
         shared = None if storage is None else _shared_storage(storage)
-        left = (one for one in self.grid if not (self._place(one) / "trial.json").exists())
+        left = (one for one in self.grid if not (self.trials.place(one) / TRIAL).exists())
         require_students(map(self.recipe_of, left))
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
-        run_stages(self._first, self.run_dir, self.talk, only=before)
+        for name in ("schedule", before):
+            if stage_named(name).applies(self._first):
+                run_stages(self._first, self.run_dir, self.talk, only=name)
         self._artifacts = artifacts_of(RunFolder(self.run_dir), self._first)
-        (self.folder / "trials").mkdir(parents=True, exist_ok=True)
+        self.trials.open(self._artifacts)
         study = optuna.create_study(
             study_name=self._study_name(),
             direction="maximize",
@@ -101,106 +102,59 @@ class Sweep:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
         )
         self._forget_killed(study)
+        self.trials.train_own(self.grid)
         if trials is None:
-            for settings in self.grid:
-                self._grid_trial(study, settings)
+            for number, settings in enumerate(self.grid, start=1):
+                self._grid_trial(study, settings, number)
         else:
             study.sampler = optuna.samplers.TPESampler(seed=self._first.distill.seed)
-            for _ in range(trials):
+            for number in range(1, trials + 1):
                 trial = study.ask(self._distributions())
                 settings = {key: json.loads(label) for key, label in trial.params.items()}
-                self._train(study, trial, settings)
+                self._tried(study, trial, settings, number, trials)
         return self._write()
 
-    def _grid_trial(self, study: Any, settings: Settings) -> None:
+    def _grid_trial(self, study: Any, settings: Settings, number: int) -> None:
         import optuna
 
-        if self._result(settings) is not None:
-            self.talk.say(f"  {_words(settings)}: done already")
+        if self.trials.result(settings) is not None:
+            self.talk.say(f"  trial {number} of {len(self.grid)}: {words_of(settings)}: done already")
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             labels = {key: json.dumps(value) for key, value in settings.items()}
             study.sampler = optuna.samplers.PartialFixedSampler(labels, optuna.samplers.RandomSampler(seed=0))
-        self._train(study, study.ask(self._distributions()), settings)
+        self._tried(study, study.ask(self._distributions()), settings, number, len(self.grid))
 
-    def _train(self, study: Any, trial: Any, settings: Settings) -> None:
-        """One training, reported to the study after each epoch; pruned when below the median."""
+    def _tried(self, study: Any, trial: Any, settings: Settings, number: int, count: int) -> None:
+        """One trial of the study: told after each epoch, pruned when below the median."""
         import optuna
 
-        from edgedistill.models.build import parameter_count
-        from edgedistill.training.fit import CHECKPOINT
-
-        finished = self._result(settings)
+        finished = self.trials.result(settings)
         if finished is not None:
             study.tell(trial, finished.value)
             return
-        out = self._place(settings)
-        out.mkdir(exist_ok=True)
-        with locked(out / ".lock", make=True, wait=False) as ours:
-            if not ours:
-                self.talk.say(f"  {_words(settings)}: another process works on it")
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                return
-            trial.set_user_attr("place", out.name)
+        trial.set_user_attr("place", self.trials.place(settings).name)
 
-            epochs: list[Epoch] = []
+        def ends(epoch: Epoch) -> bool:
+            trial.report(epoch.metric(self.metric), epoch.epoch)
+            return trial.should_prune()
 
-            def on_epoch(epoch: Epoch) -> None:
-                epochs.append(epoch)
-                trial.report(epoch.metric(self.metric), epoch.epoch)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-
-            work = self._begun(settings, out)
-            try:
-                value, count, pruned = *self._trained(*work, on_epoch), False
-            except optuna.TrialPruned:
-                value, count, pruned = epochs[-1].metric(self.metric), epochs[-1].epoch, True
-            subject = work[2]
-            record = TrialRecord(
-                settings=settings,
-                value=value,
-                state="pruned" if pruned else "complete",
-                epochs=count,
-                model=subject.name,
-                parameters=parameter_count(subject.model),
-                artifacts=self._artifacts,
-            )
-            write_json(out / "trial.json", record.to_json())
-            remove(out / CHECKPOINT)
-            study.tell(trial, None if pruned else value, optuna.trial.TrialState.PRUNED if pruned else None)
-        self.talk.say(f"  {_words(settings)}: {value:.4f} after {count} epochs ({record.state})")
-
-    def _begun(self, settings: Settings, out: Path) -> tuple[StageContext, Images, Subject]:
-        """The network of a trial and what it is trained on, before its first step."""
-        from edgedistill.pipeline.inputs import open_images
-        from edgedistill.pipeline.student import last_teacher, student_lesson
-        from edgedistill.training.fit import Subject, device_of, new_network
-
-        recipe = self.recipe_of(settings)
-        context = StageContext("distill", recipe, RunFolder(self.run_dir), out, self.talk)
-        distill, student = recipe.distill, recipe.student
-        device, images = device_of(recipe.run), open_images(context)
-        task = task_of(student)
-        model = new_network(student, images.classes, distill.seed, task)
-        cache = last_teacher(context, images)
-        lesson = student_lesson(context, images, cache, model, distill.seed, device)
-        title = f"trial {out.name}"
-        return context, images, Subject(student.model, student.weights, model, lesson, 0, title, task=task)
-
-    def _trained(self, context: StageContext, images: Images, subject: Subject, on_epoch) -> tuple[float, int]:
-        from edgedistill.training.fit import device_of, train_and_save
-
-        distill, device = context.recipe.distill, device_of(context.recipe.run)
-        trained = train_and_save(images, subject, distill, distill.views, device, context.out, context.talk, on_epoch)
-        return trained.network.validation.metric(self.metric), trained.network.epochs
+        title = f"trial {number} of {count}: {words_of(settings)}"
+        record = self.trials.train(settings, title, ends, count - number)
+        if record is None:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        elif record.state == "pruned":
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, record.value)
 
     def _write(self) -> SweepRecord:
         """All trials of these artifacts, best first, as a table, a picture, a recipe and, last, sweep.json."""
-        records = (_trial(path) for path in (self.folder / "trials").glob("*/trial.json"))
-        trials = [record.result() for record in records if record and record.artifacts == self._artifacts]
-        trials.sort(key=lambda trial: (trial.state != "complete", -trial.value, str(trial.settings)))
+        own = self.trials.result({})
+        trials = self.trials.results()
+        candidates = [*([own.result()] if own else []), *trials]  # the recipe as it is, of equal ones
+        best = min(candidates, key=lambda trial: (trial.state != "complete", -trial.value))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         keys = sorted({key for trial in trials for key in trial.settings})
@@ -209,7 +163,7 @@ class Sweep:
             settings = [trial.settings.get(key, "") for key in keys]
             writer.writerow([*settings, trial.value, trial.state, trial.epochs])
         write_bytes(self.folder / "table.csv", text.getvalue().encode())
-        write_bytes(self.folder / "best.toml", self._best_toml(trials[0]).encode())
+        write_bytes(self.folder / "best.toml", self._best_toml(best).encode())
         plot_trials(trials, keys, self.metric, self.folder / "sweep.png")
         record = SweepRecord(
             metric=f"validation {self.metric}",
@@ -217,37 +171,17 @@ class Sweep:
             seeds=1,
             artifacts=self._artifacts,
             trials=trials,
-            best=trials[0],
+            best=best,
+            own=own and own.result(),
+            sentences=sentences_of(trials, own and own.result(), self.trials.images),
         )
         write_json(self.folder / "sweep.json", record.to_json())
         return record
 
     def _best_toml(self, best: TrialResult) -> str:
-        """The recipe's own text with the best settings in it, its paths made absolute; secrets are left out."""
-        import tomlkit
-
-        document = tomlkit.parse(self.recipe_path.read_text(encoding="utf-8"))
-        recipe = self.recipe_of(best.settings)
-        values = recipe.model_dump(mode="json")
-        values["deploy"]["ssh_config"] = recipe.deploy.ssh_config  # of this computer: no dump has it
-        given = [text.partition("=")[0].strip() for text in self.overrides]
-        stated = [
-            f"{section}.{key}" for section, keys in PATHS.items() for key in keys if key in document.get(section, {})
-        ]
-        for name in [*stated, *given, *best.settings]:
-            section, _, key = name.partition(".")
-            if name != SIGN_COMMAND:
-                document.setdefault(section, tomlkit.table())[key] = values[section][key]
-        for key in (key for key in NETS if key in document.get("distill", {})):  # their files are relative too
-            document["distill"][key] = [
-                {name: value for name, value in net.items() if value is not None} for net in values["distill"][key]
-            ]
-        section, _, key = SIGN_COMMAND.partition(".")
+        text, recipe = self.recipe_path.read_text(encoding="utf-8"), self.recipe_of(best.settings)
         head = f"# Best of `edgedistill sweep` by validation {self.metric}: {best.value:.4f}, one seed\n"
-        if getattr(recipe.deploy, key):
-            document.get(section, {}).pop(key, None)
-            head += f"# {SIGN_COMMAND} is left out, since it may hold a secret: give it again, by --set or here\n"
-        return head + tomlkit.dumps(document)
+        return best_toml(text, recipe, self.overrides, best.settings, head)
 
     def _distributions(self) -> dict[str, Any]:
         """Values as JSON text: Optuna's storage takes no lists."""
@@ -260,28 +194,19 @@ class Sweep:
 
     def _study_name(self) -> str:
         """One study for one grid on one teacher: Optuna refuses other values of a key in the same one."""
-        return f"sweep-{_digest([self.axes, self._artifacts])}"
+        return f"sweep-{digest_of([self.axes, self._artifacts])}"
 
     def _forget_killed(self, study: Any) -> None:
         """Trials that were under way when their process was killed: their lock is free."""
         import optuna
 
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            place = self.folder / "trials" / str(trial.user_attrs.get("place", ""))
+            place = self.trials.folder / str(trial.user_attrs.get("place", ""))
             if not (place / ".lock").exists():
                 continue
             with locked(place / ".lock", wait=False) as free:
                 if free:
                     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-
-    def _place(self, settings: Settings) -> Path:
-        recipe = self.recipe_of(settings)
-        with_all = {stage: recipe_values(stage_named(stage), recipe) for stage in ("data", "teacher", "distill")}
-        return self.folder / "trials" / _digest(with_all)
-
-    def _result(self, settings: Settings) -> TrialRecord | None:
-        record = _trial(self._place(settings) / "trial.json")
-        return record if record is not None and record.artifacts == self._artifacts else None
 
 
 def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
@@ -290,34 +215,8 @@ def artifacts_of(run: RunFolder, recipe: Recipe) -> dict[str, str]:
     Raises:
         RunFolderError: one of them is not there.
     """
-    common = (stage_named(name) for name in ("data", "teacher", "synthesise", "assist"))
+    common = (stage_named(name) for name in ("data", "schedule", "teacher", "synthesise", "assist"))
     return {stage.name: run.digest(stage.name) for stage in common if stage.applies(recipe)}
-
-
-def text_from_sweep(sweep: SweepRecord, folder: Path) -> str:
-    """The trials as lines, best first, and where the best recipe is."""
-    lines = [
-        f"{trial.value:.4f}  {_words(trial.settings)}  ({trial.state}, {trial.epochs} epochs)" for trial in sweep.trials
-    ]
-    head = f"{sweep.metric}, one seed each"
-    return "\n".join([head, *lines, f"best: {folder / 'best.toml'}"])
-
-
-def _trial(path: Path) -> TrialRecord | None:
-    """trial.json; None where there is none, or one of an older release, which did not name its artifacts."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return TrialRecord.from_json(values, f"{path}; remove it to train it again") if "artifacts" in values else None
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _words(settings: Settings) -> str:
-    return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in settings.items())
 
 
 def _shared_storage(url: str) -> Any:
@@ -343,6 +242,6 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise RecipeError(f"{error.name} is missing: pip install 'edgedistill[sweep]'") from None
+        raise RecipeError(f"{error.name} is missing: {install_command('optuna')}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -12,7 +12,7 @@ from edgedistill.errors import RecipeError
 from edgedistill.pipeline.table import recipe_values, stages_of
 
 STUDENT = ("student.model", "student.weights")  # keys beside [distill] that a sweep may vary
-_BEFORE = frozenset(("data", "teacher", "synthesise", "logits", "assist"))  # stages before the student
+_BEFORE = frozenset(("data", "schedule", "teacher", "synthesise", "logits", "assist"))  # stages before the student
 
 
 def axes_from_text(over: Iterable[str]) -> dict[str, list[Any]]:
@@ -64,6 +64,11 @@ def refuse_other_teachers(recipes: Sequence[Recipe]) -> None:
             # Of the student's name only its size of images matters there.
             served = {"distill.cache_features", *(STUDENT if stage.name == "data" else ())}
             differing = [key for key in ours if ours[key] != theirs.get(key) and key not in served]
+            if differing and stage.name == "schedule":
+                raise RecipeError(
+                    f"--over: the steps that fit into distill.minutes depend on {differing[0]}; give all trials as "
+                    "many: set distill.steps, and distill.minutes to 0"
+                )
             if differing:
                 raise RecipeError(
                     f"--over: the stage {stage.name!r} depends on {differing[0]}; a sweep tries "

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgedistill.pipeline.gates import int8_is_good_enough, teacher_is_good_enough
+from edgedistill.pipeline.gates import (
+    int8_is_good_enough,
+    promised_classes_exist,
+    student_beats_chance,
+    teacher_is_good_enough,
+)
 from edgedistill.records.layout import SWEEP
 
 if TYPE_CHECKING:  # pydantic costs more than all of `--help` may
@@ -53,7 +58,11 @@ _SCHEDULE = (
     "distill.views",
     "distill.seed",
     "distill.min_steps",
+    "distill.length",
 )
+_NEWER = frozenset(
+    ("distill.length", "distill.pooling", "distill.label_error_fraction", "teacher.answers")
+)  # left out where they are None: older artifacts were made without them
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = (
     "student.model",
@@ -72,6 +81,8 @@ _SOFT_LABELS = (
     "distill.standardise",
     "distill.dkd_beta",
     "distill.kd_weight",
+    "distill.label_error_fraction",
+    "distill.pooling",
 )
 _FEATURES = (
     "student.output",
@@ -108,6 +119,10 @@ def _is_data_free(recipe: Recipe) -> bool:
     return recipe.distill.method == "data_free"
 
 
+def _has_time(recipe: Recipe) -> bool:
+    return recipe.distill.minutes > 0
+
+
 def _deploys(recipe: Recipe) -> bool:
     from edgedistill.config.task import task_of  # not needed by `--help`
 
@@ -121,6 +136,29 @@ STAGES = (
         ("data.images", "student.model", "training_px"),
         2,
         "scan the images, group near-duplicates, split, decode once",
+        gate=promised_classes_exist,
+    ),
+    Stage(
+        "schedule",
+        ("data",),
+        (
+            "augment",
+            "student.model",
+            "distill.batch_size",
+            "distill.epochs",
+            "distill.min_steps",
+            "distill.length",
+            "distill.mixing",
+            "distill.pool",
+            "distill.synthetic",
+            "run.device",
+            "run.threads",
+            "run.precision",
+        ),
+        1,
+        "measure the student's first steps and plan how many fit into distill.minutes",
+        applies=_has_time,
+        shared=True,
     ),
     Stage(
         "teacher",
@@ -142,14 +180,14 @@ STAGES = (
     Stage(
         "logits",
         ("data", "teacher", "synthesise"),
-        (*_VIEWS, "distill.cache_features"),
+        (*_VIEWS, "distill.cache_features", "teacher.answers"),
         5,
         "cache the teacher's outputs for every training view",
         shared=True,
     ),
     Stage(
         "baseline",
-        ("data",),
+        ("data", "schedule"),
         (*_STUDENT, *_TRAINING),
         5,
         "train the student without a teacher, for comparison",
@@ -166,7 +204,7 @@ STAGES = (
     ),
     Stage(
         "distill",
-        ("data", "teacher", "synthesise", "logits", "assist"),
+        ("data", "schedule", "teacher", "synthesise", "logits", "assist"),
         (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING),
         5,
         "train the student against the cached teacher",
@@ -175,9 +213,10 @@ STAGES = (
     Stage(
         "evaluate",
         ("data", "teacher", "baseline", "assist", "distill"),
-        ("distill.seeds", "distill.method", "student.output"),
+        ("distill.seeds", "distill.method", "student.output", "teacher.answers"),
         5,
         "test teacher, baseline and student on images that nothing was trained or chosen on",
+        gate=student_beats_chance,
     ),
     Stage(
         "export",
@@ -190,14 +229,22 @@ STAGES = (
         "quantize",
         ("data", "distill", "evaluate", "export"),
         ("quantize", "target.device", "target.tensorrt", "target.precision"),
-        5,
+        6,
         "compute INT8 scales and measure what each precision costs",
         gate=int8_is_good_enough,
         applies=_deploys,
     ),
     Stage(
+        "decide",
+        ("data", "evaluate", "export", "quantize"),
+        ("decide", "cost.currency"),
+        1,
+        "fit on validation images how logits become an answer",
+        applies=_deploys,
+    ),
+    Stage(
         "bundle",
-        ("data", "teacher", "distill", "export", "quantize", "evaluate"),
+        ("data", "teacher", "distill", "export", "quantize", "decide", "evaluate"),
         (
             "target.device",
             "target.tensorrt",
@@ -207,7 +254,7 @@ STAGES = (
             "deploy.golden_images",
             "deploy.sign_key",
         ),
-        3,
+        4,
         "collect everything the board needs in one folder",
         applies=_deploys,
     ),
@@ -223,6 +270,7 @@ STAGES = (
         "report",
         (
             "data",
+            "schedule",
             "teacher",
             "synthesise",
             "logits",
@@ -232,11 +280,12 @@ STAGES = (
             "evaluate",
             "export",
             "quantize",
+            "decide",
             "bundle",
             "deploy",
         ),
         ("data.metric", "target", "cost", "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"),
-        7,
+        8,
         "write the results as one page and one JSON",
         applies=_deploys,
         files=(SWEEP,),
@@ -271,7 +320,7 @@ def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
             values |= {f"{key}.{name}": dumped[name] for name in sorted(dumped)}
         else:
             values[key] = _plain(value)
-    return values
+    return {key: value for key, value in values.items() if value is not None or key not in _NEWER}
 
 
 def _plain(value: Any) -> Any:

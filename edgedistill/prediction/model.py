@@ -1,21 +1,30 @@
-"""`edgedistill estimate`: latency, FPS and memory of a network on a board, with an interval and where it comes from."""
+"""`edgedistill estimate`: latency, FPS, watts and memory of a network on a board, each with where it comes from."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from edgedistill.config.target import load_target
+from edgedistill.config.target import Precision, load_target
 from edgedistill.errors import RecipeError
 from edgedistill.onnx_model.backends import executed_precision
+from edgedistill.prediction.energy import power_of
 from edgedistill.prediction.features import Features, catalogue, features_from_file, with_classes
-from edgedistill.prediction.latency import constants, hardware, refuse_unless_fitted, shares
+from edgedistill.prediction.latency import (
+    TERM_WORDS,
+    constants,
+    hardware,
+    mode_of,
+    refuse_unless_fitted,
+    shares,
+    stored,
+)
 from edgedistill.prediction.memory import memory_of
 from edgedistill.prediction.user_measurements import Learned, factor_of
+from edgedistill_device.preprocess_spec import size_of
 
 _SMALL = 0.05  # share of a prediction below which a term cannot spoil it
 _BEYOND = 1.25  # times the largest share of a term in any fitted network, from which we say so
@@ -23,13 +32,18 @@ _BEYOND = 1.25  # times the largest share of a term in any fitted network, from 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is expected of one network on one board, one image at a time.
+    """What is expected of one network on one board in one power mode.
 
     Attributes:
+        mode: power mode of the board, as nvpmodel names it.
         precision: what the board computes in; `requested` may differ.
+        image_px: side or (height, width) of a named network; a file knows its own.
+        batch: images at once; `latency_ms` is of all of them.
         latency_ms, latency_ms_low, latency_ms_high: TensorRT's time and its interval.
-        interval_share: of networks of families that were left out, whose latency the interval held.
-        fps, fps_low, fps_high: 1000 / latency.
+        interval_share: of rows of networks, or of boards, that were left out, whose latency the interval held.
+        fps, fps_low, fps_high: 1000 * batch / latency.
+        watts: all that the board draws while it runs the network again and again; None: no watts of it are published.
+        image_mj: energy of an image then.
         memory_mib: estimate of the process, the engine built without cuBLAS and cuDNN; None: unknown.
         memory_with_libraries_mib: with them.
         network_mib: engine and context alone.
@@ -39,10 +53,12 @@ class Prediction:
 
     model: str
     target: str
+    mode: str
     requested: str
-    precision: str
-    image_px: int | None
+    precision: Precision
+    image_px: int | tuple[int, int] | None
     classes: int | None
+    batch: int
     latency_ms: float
     latency_ms_low: float
     latency_ms_high: float
@@ -50,6 +66,8 @@ class Prediction:
     fps: float
     fps_low: float
     fps_high: float
+    watts: float | None
+    image_mj: float | None
     memory_mib: float | None
     memory_with_libraries_mib: float | None
     network_mib: float
@@ -75,6 +93,25 @@ class Prediction:
         return cls(**{**own, "notes": tuple(own["notes"])})
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a prediction is for.
+
+    Attributes:
+        precision: what is executed; `requested` is what was asked for.
+    """
+
+    model: str
+    target: str
+    mode: str
+    requested: str
+    precision: Precision
+    image_px: int | tuple[int, int] | None = None
+    classes: int | None = None
+    batch: int = 1
+    notes: tuple[str, ...] = ()
+
+
 def predict(
     model: Path | str,
     target: str,
@@ -82,18 +119,23 @@ def predict(
     image_px: int | tuple[int, int] | None = None,
     classes: int = 1000,
     learned: Learned | None = None,
+    *,
+    mode: str | None = None,
+    batch: int = 1,
 ) -> Prediction:
     """
     Args:
-        model: an ONNX file, or the name of a network in the catalogue.
-        target: a board with published measurements.
+        model: an ONNX file, or the name of a network of timm or torchvision.
+        target: a board of whose kind of chip measurements are published.
         precision: asked for.
         image_px: of a named network, 224 when None; a file knows its own.
         classes: of a named network.
         learned: instead of what the user's own measurements say.
+        mode: power mode of the board, its usual one when None.
+        batch: images at once of a named network, or of a file that is made for one.
 
     Raises:
-        RecipeError: no such network, board or size, or nothing published to estimate from.
+        RecipeError: no such network, board, power mode or size, or nothing published to estimate from.
         PreflightError: the file cannot be read or counted.
     """
     board = load_target(target)
@@ -101,24 +143,31 @@ def predict(
         refuse_unless_fitted(target, precision)
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
+    wanted_mode = mode_of(target, mode)
+    if batch < 1:
+        raise RecipeError(f"--batch {batch}: expected at least 1 image")
+    notes = [reason] if reason else []
     if is_file(model):
-        name, features, px, number = Path(model).name, features_from_file(Path(model)), None, None
-        reason = "; ".join(filter(None, (reason, _refused(Path(model), target))))
+        features, images = _of_file(Path(model), batch)
+        notes += filter(None, [_refused(Path(model), target)])
+        name, px, number = Path(model).name, None, None
     else:
-        name, number = str(model).partition(".")[0], classes
-        px = counted_px(name, image_px or 224)
-        features = features_of_name(name, px, classes)
-    return prediction_of(
-        features,
-        target,
-        executed,
-        learned or factor_of(target),
-        model=name,
-        requested=precision,
-        image_px=px,
-        classes=number,
-        notes=(reason,) if reason else (),
-    )
+        name, px, number, images = str(model).partition(".")[0], image_px or 224, classes, batch
+        features = features_of_name(name, px, classes).of_batch(batch)
+    question = Question(name, target, wanted_mode, precision, executed, px, number, images, tuple(notes))
+    return prediction_of(features, question, learned or factor_of(target))
+
+
+def _of_file(path: Path, batch: int) -> tuple[Features, int]:
+    """Counts of one run of the file, and for how many images that is."""
+    from edgedistill.prediction.kernels import batch_of_file
+
+    features, own = features_from_file(path), batch_of_file(path)
+    if batch in (1, own):
+        return features, own
+    if own > 1:
+        raise RecipeError(f"{path} takes {own} images at once, not {batch}; leave --batch out")
+    return features.of_batch(batch), batch
 
 
 def _refused(path: Path, target: str) -> str:
@@ -135,51 +184,63 @@ def _refused(path: Path, target: str) -> str:
     )
 
 
-def prediction_of(
-    features: Features,
-    target: str,
-    precision: str,
-    learned: Learned,
-    *,
-    model: str,
-    requested: str,
-    image_px: int | None,
-    classes: int | None,
-    notes: tuple[str, ...] = (),
-) -> Prediction:
-    """The prediction for a network that is counted already; `precision` is what is executed."""
-    fitted = constants()[target]
-    by_term = shares(features, target, precision, fitted)
+def prediction_of(features: Features, question: Question, learned: Learned) -> Prediction:
+    """The prediction for a network that is counted already.
+
+    Args:
+        features: of the whole batch.
+    """
+    target, mode, precision = question.target, question.mode, question.precision
+    fitted = stored()["boards"][target]
+    by_term = shares(features, target, mode, precision, constants())
     latency = sum(by_term.values()) * learned.factor
-    spread = math.exp(fitted["half_width"])
+    spread, images = math.exp(fitted["half_width"]), question.batch
     memory = memory_of(features, target, precision)
-    provenance = (
-        f"predicted: {fitted['networks']} published networks on {load_target(target).title}, "
-        f"{hardware()[target].mode}; {100 * fitted['network']['mean_fraction']:.1f} % mean error on a "
-        f"network that was left out, {100 * fitted['family']['mean_fraction']:.1f} % on a family{learned.note}"
-    )
+    power = power_of(features, target, mode, precision, latency)
     return Prediction(
-        model,
-        target,
-        requested,
-        precision,
-        image_px,
-        classes,
-        latency,
-        latency / spread,
-        latency * spread,
-        fitted["interval_share"],
-        1000 / latency,
-        1000 / (latency * spread),
-        1000 * spread / latency,
-        memory.lean,
-        memory.full,
-        memory.network,
-        round(features.parameters),
-        round(features.macs),
-        round(features.kernels),
-        (*notes, *_beyond(features, by_term, fitted)),
-        provenance,
+        model=question.model,
+        target=target,
+        mode=mode,
+        requested=question.requested,
+        precision=precision,
+        image_px=question.image_px,
+        classes=question.classes,
+        batch=images,
+        latency_ms=latency,
+        latency_ms_low=latency / spread,
+        latency_ms_high=latency * spread,
+        interval_share=fitted["interval_share"],
+        fps=1000 * images / latency,
+        fps_low=1000 * images / (latency * spread),
+        fps_high=1000 * images * spread / latency,
+        watts=power.busy_w if power else None,
+        image_mj=power.image_mj / images if power else None,
+        memory_mib=memory.lean,
+        memory_with_libraries_mib=memory.full,
+        network_mib=memory.network,
+        parameters=round(features.parameters),
+        macs_beside_depthwise=round(features.macs / images),
+        kernels=round(features.kernels),
+        notes=(*question.notes, *_beyond(features, by_term, target)),
+        provenance=f"predicted: {_basis(target, mode)}{learned.note}",
+    )
+
+
+def _basis(target: str, mode: str) -> str:
+    """What a prediction for a board in a power mode rests on."""
+    fitted, title = stored()["boards"][target], load_target(target).title
+    if not fitted["rows"]:
+        error = stored()["all"]["board"]["median_fraction"]
+        return (
+            f"{title}, {mode}: no measurement of this board is published, only of others of its kind of chip; "
+            f"{100 * error:.0f} % median error on a board that was left out"
+        )
+    unknown = fitted["rows_without_mode"]
+    without = f", {unknown} of them without a power mode" if unknown else ""
+    return (
+        f"{fitted['rows']} published rows of {fitted['networks']} networks on {title}{without}; here {mode}; "
+        f"{100 * fitted['network']['median_fraction']:.1f} % median error on a network that was left out, "
+        f"{100 * fitted['family']['median_fraction']:.1f} % on a family"
     )
 
 
@@ -188,47 +249,27 @@ def is_file(model: Path | str) -> bool:
     return isinstance(model, Path) or Path(model).suffix == ".onnx" or "/" in model
 
 
-def counted_px(name: str, image_px: int | tuple[int, int]) -> int:
-    """Check that the catalogue has this network at this size, and return the size.
+def features_of_name(name: str, image_px: int | tuple[int, int], classes: int) -> Features:
+    """Of one image: from the catalogue, or of a graph made on the fly where it does not have the network so.
 
     Raises:
-        RecipeError: it has not.
+        RecipeError: neither timm nor torchvision has such a network, or it cannot be run at this size.
+        PreflightError: an operator that computes and is not counted.
     """
-    sizes = sorted(px for listed, px in catalogue() if listed == name)
-    if not sizes:
-        names = sorted({listed for listed, _ in catalogue()})
-        near = difflib.get_close_matches(name, names, n=3)
-        meant = f"did you mean {' or '.join(near)}? " if near else ""
-        raise RecipeError(
-            f"no network {name!r} in the catalogue; {meant}any other network: export it and give the .onnx file"
-        )
-    if not isinstance(image_px, int) or image_px not in sizes:
-        asked = image_px if isinstance(image_px, int) else "x".join(map(str, image_px))
-        raise RecipeError(
-            f"{name} is counted at {', '.join(map(str, sizes))} px, not at {asked}; "
-            "take one of these, or export it and give the .onnx file"
-        )
-    return image_px
-
-
-def features_of_name(name: str, image_px: int, classes: int) -> Features:
-    """
-    Raises:
-        RecipeError: the catalogue does not have it at this size.
-    """
-    counted = catalogue()[(name, counted_px(name, image_px))]
-    if len(counted) == 1 and classes not in counted:
-        raise RecipeError(
-            f"{name} is counted with {next(iter(counted))} classes only; export it and give the .onnx file"
-        )
     if classes < 2:
         raise RecipeError(f"--classes {classes}: expected at least 2")
-    return with_classes(counted, classes)
+    height, width = size_of(image_px)
+    counted = catalogue().get((name, height), {}) if height == width else {}
+    if classes in counted or len(counted) > 1:
+        return with_classes(counted, classes)
+    from edgedistill.prediction.networks import features_on_the_fly
+
+    return features_on_the_fly(name, (height, width), classes)
 
 
-def _beyond(features: Features, by_term: dict[str, float], fitted: dict[str, Any]) -> tuple[str, ...]:
+def _beyond(features: Features, by_term: dict[str, float], target: str) -> tuple[str, ...]:
     """Where the network is unlike every one that the model was fitted to."""
-    total = sum(by_term.values())
+    total, seen = sum(by_term.values()), stored()["seen"][hardware()[target].family]
     attention = (
         ()
         if features.matmul_macs == 0
@@ -238,8 +279,8 @@ def _beyond(features: Features, by_term: dict[str, float], fitted: dict[str, Any
         )
     )
     return attention + tuple(
-        f"extrapolated: {term.replace('_', ' ')} takes {100 * cost / total:.0f} % of this prediction, "
-        f"in the published networks at most {100 * fitted['seen'][term]:.0f} %; the interval may not hold"
+        f"extrapolated: {100 * cost / total:.0f} % of the predicted time goes to {TERM_WORDS[term]}, in the published "
+        f"networks on such chips at most {100 * seen[term]:.0f} %; the interval may not hold"
         for term, cost in by_term.items()
-        if cost / total > _SMALL and cost / total > _BEYOND * fitted["seen"][term]
+        if cost / total > _SMALL and cost / total > _BEYOND * seen[term]
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedistill.prediction.published_rows import NETWORKS, boards, published, slower_modes
+from edgedistill.prediction.latency import hardware
+from edgedistill.prediction.published_rows import OTHER_HEAD, boards, network_of, published
 from edgedistill_device.preprocess_spec import size_of
 
 
@@ -19,7 +20,7 @@ def published_rows(target: str, model: str, precision: str, image_px: int | tupl
 
     Returns:
         Rows of the table, all values as text: device, model, input_hw, batch, precision, runtime,
-        runtime_version, fps, latency_ms ("" where not stated), source.
+        runtime_version, fps, latency_ms, watts ("" where not stated), grade, source.
     """
     return [row for row, differs in _of(target, model, precision, image_px) if not differs]
 
@@ -41,15 +42,37 @@ def _of(
     """Rows of this network on this board, each with how it differs from what is asked."""
     network, (height, width) = model.partition(".")[0], size_of(image_px)
     for row in published():
-        board, mode = slower_modes().get(row["device"], (boards().get(row["device"]), ""))
-        if board != target or NETWORKS.get(row["model"]) != network:
+        board, mode = boards().get(row["device"], ("", ""))
+        if board != target or network_of(row) != network:
             continue
+        usual = hardware()[board].usual_mode
         differs = [
-            f"{what} not stated" if row[key] == "not stated" else row[key]
+            f"{what} not stated" if row[key] == "not stated" else f"batch {row[key]}" if key == "batch" else row[key]
             for key, what, asked in (
                 ("input_hw", "size", f"{height}x{width}"),
                 ("precision", "precision", precision.upper()),
+                ("batch", "batch", "1"),
             )
             if row[key] != asked
         ]
-        yield row, [*differs, *([f"power mode {mode}"] if mode else [])]
+        differs += [f"power mode {mode}"] if mode not in ("", usual) else []
+        yield row, differs + ([OTHER_HEAD] if row["model"].endswith(f"({OTHER_HEAD})") else [])
+
+
+def published_of(target: str) -> list[dict[str, str]]:
+    """All rows of a board, each with the power mode that its name states, "" where none, as `mode`.
+
+    Args:
+        target: name in config/targets.
+    """
+    return [
+        {"mode": mode, **row}
+        for row in published()
+        for board, mode in [boards().get(row["device"], ("", ""))]
+        if board == target
+    ]
+
+
+def boards_with_rows() -> list[str]:
+    """Names of the boards that the table has rows of."""
+    return sorted({boards()[row["device"]][0] for row in published() if row["device"] in boards()})

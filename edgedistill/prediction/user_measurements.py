@@ -20,7 +20,7 @@ from edgedistill.core.files import write_json
 from edgedistill.core.text import printable_values
 from edgedistill.errors import DeviceError, RecipeError
 from edgedistill.prediction.features import Features
-from edgedistill.prediction.latency import constants, latency_ms, refuse_unless_fitted
+from edgedistill.prediction.latency import constants, hardware, latency_ms, refuse_unless_fitted
 from edgedistill.records.provenance import Provenance
 from edgedistill_device.board.home import user_folder
 
@@ -48,18 +48,21 @@ class Measured:
         model, image_px: as in the report; px is None if the report lacks it.
         latency_ms: p50 of TensorRT's compute time, or of the time with copies if the report has no other.
         board: name from the device tree.
+        mode: power mode as nvpmodel named it; None where the report has none.
     """
 
     model: str
-    image_px: int | None
+    image_px: int | tuple[int, int] | None
     precision: str
     latency_ms: float
     board: str
     state: str
+    mode: str | None = None
 
 
 NOTHING = Learned(1.0, "")
 _KEYS = {field.name for field in fields(Measured)} | {"target", "date", "features"}  # of a stored measurement
+_LATER = {"mode"}  # those that measurements of an older edgedistill lack
 
 
 def store() -> Path | None:
@@ -76,8 +79,7 @@ def factor_of(target: str) -> Learned:
             continue
         try:
             features = Features(**entry["features"])
-            fitted = constants()[target]
-            predicted = latency_ms(features, target, entry["precision"], fitted)
+            predicted = latency_ms(features, target, _mode(target, entry.get("mode")), entry["precision"], constants())
             by_network[entry["model"]].append(math.log(entry["latency_ms"] / predicted))
         except (LookupError, TypeError, ValueError, ArithmeticError):
             raise _not_readable(store()) from None
@@ -109,7 +111,8 @@ def measured_from_report(path: Path) -> Measured:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DeviceError(f"{path}: not a report of this project's bench: no {error}") from None
     if not all(
-        isinstance(word, str) for word in (measured.model, measured.precision, measured.board or "", measured.state)
+        isinstance(word, str)
+        for word in (measured.model, measured.precision, measured.board or "", measured.state, measured.mode or "")
     ):
         raise DeviceError(f"{path}: not a report of this project's bench: model, precision, board or state is no text")
     if not provenance.is_measured or not measured.board:
@@ -132,6 +135,7 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
             float(scope["p50_ms"]),
             report["machine"]["board"],
             report["state"],
+            (report.get("power_mode") or {}).get("name"),
         )
         return measured, Provenance.from_text(str(report["provenance"]))
     device, recipe = report["device"], report["provenance"]["recipe"]
@@ -143,8 +147,15 @@ def _figures(report: dict[str, Any]) -> tuple[Measured, Provenance]:
         float(scope["p50_ms"]),
         device["machine"]["board"],
         device["conditions"]["state"],
+        (device["conditions"].get("power_mode") or {}).get("name"),
     )
     return measured, Provenance.from_text(str(device["provenance"]))
+
+
+def _mode(target: str, name: str | None) -> str:
+    """The power mode that a report names, the board's usual one where it names none that is known here."""
+    board = hardware()[target]
+    return (board.mode_named(name) if name else None) or board.usual_mode
 
 
 def learn(measured: Measured, target: str, features: Features) -> int:
@@ -168,8 +179,8 @@ def learn(measured: Measured, target: str, features: Features) -> int:
         "date": datetime.date.today().isoformat(),
         "features": asdict(features),
     }
-    key = ("target", "model", "image_px", "precision")
-    entries = [old for old in _entries() if any(old[name] != entry[name] for name in key)] + [entry]
+    key = ("target", "model", "image_px", "precision", "mode")
+    entries = [old for old in _entries() if any(old.get(name) != entry[name] for name in key)] + [entry]
     path = store()
     if path is None:
         raise RecipeError("this user has no home folder to keep measurements in; set XDG_DATA_HOME or HOME")
@@ -184,7 +195,9 @@ def _entries() -> list[dict[str, Any]]:
         return []
     stored = _parsed(path.read_text(encoding="utf-8", errors="replace"))
     entries = stored.get("measurements") if stored and stored.get("version") == VERSION else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and set(entry) == _KEYS for entry in entries):
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and set(entry) | _LATER == _KEYS for entry in entries
+    ):
         raise _not_readable(path)
     return entries
 

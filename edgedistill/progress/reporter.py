@@ -105,6 +105,7 @@ class Talk:
                 title=work.title,
                 done=work.done,
                 total=work.total,
+                unit=work.unit,
                 epoch=work.epoch,
                 epochs=work.epochs,
                 images_per_second=_rounded(work.images_per_second),
@@ -137,7 +138,7 @@ class _Plain:
             self.say(f"  {work.epoch_line()}", "")
         elif time.monotonic() - self._last >= PLAIN_SECONDS:
             self._last = time.monotonic()
-            facts = ", ".join([f"{work.title} {work.done}/{work.total}", *work.figures()])
+            facts = ", ".join([": ".join(filter(None, (work.title, work.count()))), *work.figures()])
             self.say(f"  {facts}  {work.losses()}".rstrip(), "kept")
 
 

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from edgedistill.core.text_table import wrapped
 from edgedistill.progress.reporter import has_colour, painted
 from edgedistill.progress.task import Work
 
@@ -35,7 +36,7 @@ class LiveView:
         self._work: Work | None = None
 
     def say(self, line: str, tone: str) -> None:
-        self._console.print(Text.from_ansi(painted(line, tone)), soft_wrap=True)
+        self._console.print(Text.from_ansi(painted(wrapped(line, self._console.width), tone)), soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
@@ -84,7 +85,8 @@ class LiveView:
         head = [f"{self._title}  {time.monotonic() - self._since:.0f} s"] if self._title else []
         lines: list[RenderableType] = [_line(", ".join([*head, *(work.figures() if work else [])]))]
         if work is not None:
-            lines.append(_bar(work))
+            titled = [] if work.title in self._title else [_line(f"  {work.title}")]
+            lines += [*titled, _bar(work)]
             best, losses = work.best, work.losses()
             if losses:
                 lines.append(_line(f"  {losses}"))
@@ -98,10 +100,10 @@ class LiveView:
 
 
 def _bar(work: Work) -> Table:
+    """Bar and count; nobody knows how far work is that is not counted, so its bar moves."""
     grid = Table.grid(padding=(0, 1))
-    epoch = f"epoch {work.epoch}/{work.epochs}, " if work.epochs else ""
-    bar = ProgressBar(total=work.total, completed=work.done, width=BAR_WIDTH)
-    grid.add_row(_line(f"  {work.title}"), bar, _line(f"{epoch}{work.done}/{work.total}"))
+    bar = ProgressBar(total=work.total if work.unit else None, completed=work.done, width=BAR_WIDTH)
+    grid.add_row(_line(" "), bar, _line(work.count()))
     return grid
 
 

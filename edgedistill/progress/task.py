@@ -27,6 +27,7 @@ class Work:
         title: for people.
         total: counts at the end.
         done: counts that an earlier run did.
+        unit: what is counted, in the singular; `byte` is shown in MB, and "" of work that is not counted.
         images_each: images that one count stands for; None where images are not what is counted.
         epochs: passes in all, of a training.
         history: of the epochs that an earlier run finished, as JSON.
@@ -41,6 +42,7 @@ class Work:
         total: int,
         done: int = 0,
         *,
+        unit: str = "",
         images_each: int | None = None,
         epochs: int | None = None,
         history: Sequence[dict[str, Any]] = (),
@@ -48,7 +50,7 @@ class Work:
         on_change: Callable[[str], None] = lambda what: None,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.title, self.total, self.done = title, total, done
+        self.title, self.total, self.done, self.unit = title, total, done, unit
         self.epochs, self.history, self.metric = epochs, [*history], metric
         self.terms: dict[str, float] = {}
         self._images_each, self._on_change, self._clock = images_each, on_change, clock
@@ -99,12 +101,19 @@ class Work:
         epoch = max(self.history, key=lambda epoch: epoch[key])  # the first of equals
         return Best(_METRICS[self.metric], epoch[key], epoch["epoch"], self.history[-1][key])
 
+    def count(self) -> str:
+        """`epoch 2/10, step 6/240`, `image 30/90`, `1.2/13.5 MB`: how far it is."""
+        epoch = f"epoch {self.epoch}/{self.epochs}, " if self.epochs else ""
+        if self.unit == "byte":
+            return f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
+        return f"{epoch}{self.unit} {self.done}/{self.total}" if self.unit else ""
+
     def figures(self) -> list[str]:
         """`812 images/s`, `133 s left`: what is known of the speed."""
         pace, left = self.images_per_second, self.seconds_left
         return [
             *([f"{pace:.0f} images/s"] if pace is not None else []),
-            *([f"{_duration(left)} left"] if left is not None else []),
+            *([f"{duration(left)} left"] if left is not None else []),
         ]
 
     def losses(self) -> str:
@@ -115,7 +124,7 @@ class Work:
         epoch, best = self.history[-1], self.best
         terms = ", ".join(f"{name} {value:.3f}" for name, value in epoch["terms"].items())
         line = (
-            f"{self.title} epoch {epoch['epoch']}/{self.epochs}: {terms}, validation top-1 "
+            f"{self.title}: epoch {epoch['epoch']}/{self.epochs}: {terms}, validation top-1 "
             f"{epoch['eval_top1_fraction']:.3f}, balanced {epoch['eval_balanced_accuracy_fraction']:.3f}"
         )
         if best is not None and best.value > best.last:
@@ -123,7 +132,8 @@ class Work:
         return line
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`12 s`, `3 min 05 s`, `2 h 01 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

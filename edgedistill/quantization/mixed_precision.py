@@ -21,23 +21,26 @@ RANKED_ON = 32  # calibration images; a layer's noise needs few
 STEPS = (1, 2, 4, 8, 16, 32)  # layers left in float that are tried in turn
 
 
-def sensitivity(path: Path, amax: dict[str, float], images: np.ndarray) -> list[LayerSensitivity]:
+def sensitivity(
+    path: Path, amax: dict[str, float], images: np.ndarray, float_path: Path | None = None
+) -> list[LayerSensitivity]:
     """Layers by the logit noise when each alone is INT8, the worst first.
 
     Args:
         path: float ONNX.
         amax: ranges kept.
         images: (N, 3, H, W) float32 calibration images.
+        float_path: the float network, where `path` has other weights, for INT8.
 
     Returns:
         A row for each; `sqnr_db` None is no noise at all.
     """
     layers = layers_of(path)
-    with OnnxSession(path) as session:
+    with OnnxSession(float_path or path) as session:
         reference = session.logits(images)
     rows = []
     for layer in layers:
-        outputs = int8_logits(path, amax, images, [other for other in layers if other != layer])
+        outputs = int8_logits(path, amax, images, [other for other in layers if other != layer], float_path)
         rows.append(LayerSensitivity(layer=layer, sqnr_db=sqnr_db(reference, outputs)))
     return sorted(rows, key=lambda row: np.inf if row.sqnr_db is None else row.sqnr_db)
 
@@ -50,6 +53,7 @@ def fewest_float_layers(
     max_drop_points: float,
     say: Callable[[str], None] = lambda line: None,
     task: Task = CLASSIFICATION,
+    float_path: Path | None = None,
 ) -> tuple[list[str] | None, list[GateStep]]:
     """Leave the k most sensitive layers in float, k from STEPS, until the gate holds.
 
@@ -58,20 +62,21 @@ def fewest_float_layers(
         validation: (3, H, W) float32 images, iterated once for each k; (N,) labels; class names.
         max_drop_points: of the task's primary figure (top-1) on those.
         task: of the network.
+        float_path: the float network, where `path` has other weights, for INT8.
 
     Returns:
         The layers left in float, or None when no k passes; and the curve, one row for each k tried,
         0 first.
     """
     images, labels, classes = validation
-    with OnnxSession(path) as session:
+    with OnnxSession(float_path or path) as session:
         reference = session.logits(images)
     curve: list[GateStep] = []
     for count in (0, *(step for step in STEPS if step < len(ranked))):
-        outputs = int8_logits(path, amax, images, ranked[:count])
+        outputs = int8_logits(path, amax, images, ranked[:count], float_path)
         step = step_of(outputs, reference, labels, classes, task)
         curve.append(GateStep(float_layers=count, **short_step(step).given()))
-        say(f"  {count} layers in float: INT8 costs {step.drop_points:+.2f} points on validation images")
+        say(f"  {count} layers in float: INT8 {step.change} on validation images")
         if step.drop_points <= max_drop_points:
             return ranked[:count], curve
     return None, curve
@@ -82,10 +87,11 @@ def int8_logits(
     amax: dict[str, float],
     images: Iterable[np.ndarray],
     keep_float: Collection[str] = (),
+    float_path: Path | None = None,
 ) -> np.ndarray:
     """(N, C) logits of the INT8 twin with these layers left in float."""
     with tempfile.TemporaryDirectory() as folder:
         int8 = Path(folder) / "int8.onnx"
-        qdq_from_onnx(path, amax, int8, keep_float)
+        qdq_from_onnx(path, amax, int8, keep_float, float_path=float_path)
         with OnnxSession(int8) as session:
             return session.logits(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +16,7 @@ from torch import nn
 from edgedistill.config.target import wanted_target
 from edgedistill.config.task import task_of
 from edgedistill.config.training import TrainingConfig
-from edgedistill.core.files import remove
+from edgedistill.core.files import remove, write_json
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.session import OnnxSession
@@ -24,15 +25,17 @@ from edgedistill.quantization.accuracy import short_step, step_of
 from edgedistill.quantization.fake_quantization import FakeQuantized, input_ranges, own_logits_term
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.records.layout import AMAX, INT8, PREPARED
 from edgedistill.records.quantization import QadRecord
 from edgedistill.training.batches import Order
 from edgedistill.training.fit import device_of, logits_of, spec_for
 from edgedistill.training.images import Images
-from edgedistill.training.loop import Training
+from edgedistill.training.loop import Term, Training
 from edgedistill_device.preprocess import to_input
 from edgedistill_device.preprocess_spec import Preprocess
 
 LR_FRACTION = 0.05  # of distill.peak_lr: the network is trained, it only has to move a little
+STEPS_FRACTION = 0.1  # of the student's steps, at most
 RANGES_FROM = 64  # calibration images of the fixed ranges during training
 
 
@@ -55,22 +58,24 @@ def trained_for_int8(
     model: nn.Module,
     image: Callable[[int], np.ndarray],
     count: int,
-    int8: Path,
+    steps: int,
+    folder: Path,
     talk: Talk,
 ) -> QadRecord:
-    """Train with fake quantization; put its INT8 file in the place of `int8` if it is better.
+    """Train with fake quantization; if its INT8 file is better it takes the place of the one there, with its ranges.
 
     Args:
         model: the float student; trained in place.
         image: position -> (1, 3, H, W) float32 calibration image.
         count: of them.
-        int8: the INT8 file to beat; what is made meanwhile stands beside it.
+        steps: of the optimizer, at most.
+        folder: of the stage, with the INT8 file to beat.
 
     Returns:
         Figures before and after against the float student. `kept`: more of the validation images right than
         before, which is asked of them alone.
     """
-    recipe, folder = images.recipe, int8.parent
+    recipe, int8 = images.recipe, folder / INT8
     quantize, spec, device = (
         recipe.quantize,
         spec_for(recipe.student.model, recipe),
@@ -84,17 +89,17 @@ def trained_for_int8(
     amax = input_ranges(model, batches, quantize.threshold, quantize.percentile)
     term = own_logits_term(model, spec)
     with FakeQuantized(model, amax):
-        _train(images, model, term, device, folder / "qad.pt", talk)
+        taken = _train(images, model, term, steps, device, folder / "qad.pt", talk)
     trained = folder / "retrained.onnx"
     onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, {})
     ranges = ranges_from_model(trained, image, count, quantize.threshold, quantize.percentile)
     challenger = folder / "retrained_int8.onnx"
     qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=wanted_target(recipe.target).int8_weights)
-    steps = {}
+    figures = {}
     for name, path in (("before", int8), ("after", challenger)):
         with OnnxSession(path) as session:
-            steps[name] = short_step(step_of(session.logits(inputs), reference, labels, images.classes, task))
-    before, after = steps["before"], steps["after"]
+            figures[name] = short_step(step_of(session.logits(inputs), reference, labels, images.classes, task))
+    before, after = figures["before"], figures["after"]
     is_better = after.top1_fraction > before.top1_fraction
     talk.say(
         f"  quantization-aware distillation: validation top-1 {before.top1_fraction:.3f} "
@@ -102,22 +107,33 @@ def trained_for_int8(
     )
     if is_better:
         challenger.replace(int8)
+        trained.replace(folder / PREPARED)
+        write_json(folder / AMAX, ranges.kept)
     for path in (trained, challenger):
         path.unlink(missing_ok=True)
-    return QadRecord(epochs=quantize.qad_epochs, before=before, after=after, kept=is_better)
+    return QadRecord(epochs=quantize.qad_epochs, steps=taken, before=before, after=after, kept=is_better)
 
 
-def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, talk: Talk) -> None:
+def most_steps(student_steps: int | None) -> int:
+    """Optimizer steps that may be spent, of the student's; no limit where an older release did not count them."""
+    return sys.maxsize if student_steps is None else max(1, int(STEPS_FRACTION * student_steps))
+
+
+def _train(
+    images: Images, model: nn.Module, term: Term, most: int, device: torch.device, checkpoint: Path, talk: Talk
+) -> int:
+    """Train; how many steps."""
     recipe = images.recipe
     distill, spec, task = recipe.distill, spec_for(recipe.student.model, recipe), task_of(recipe.student)
+    order = Order(len(images.training), distill.batch_size, distill.seed, distill.views, images.drawn(images.training))
     config = TrainingConfig(
         epochs=recipe.quantize.qad_epochs,
+        steps=min(most, recipe.quantize.qad_epochs * order.steps_per_epoch),
         batch_size=distill.batch_size,
         seed=distill.seed,
         peak_lr=LR_FRACTION * distill.peak_lr,
         weight_decay=distill.weight_decay,
     )
-    order = Order(len(images.training), config.batch_size, config.seed, distill.views, images.drawn(images.training))
 
     def validate(net: nn.Module) -> dict[str, Any]:
         logits = logits_of(net, spec, images.frames("val"), device)
@@ -138,3 +154,4 @@ def _train(images: Images, model: nn.Module, term, device, checkpoint: Path, tal
     )
     training.run(talk, "quantize")
     remove(checkpoint)
+    return config.steps

@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import QuantizeError
-from edgedistill_calibration.scales import LEVELS, SMALLEST_AMAX
+from edgedistill.quantization.rounding import scales_of
+from edgedistill_calibration.scales import LEVELS
 
 
 def qdq_from_onnx(
@@ -29,6 +30,7 @@ def qdq_from_onnx(
     out_path: Path,
     keep_float: Collection[str] = (),
     int8_weights: bool = False,
+    float_path: Path | None = None,
 ) -> dict[str, int]:
     """Write the INT8 twin of a float model.
 
@@ -38,6 +40,7 @@ def qdq_from_onnx(
         out_path: file to write.
         keep_float: names of layers (their first output) that are left unquantized.
         int8_weights: store weights as INT8 with DQ alone, for TensorRT 10 and newer.
+        float_path: ONNX file of the same nodes, from which a layer in `keep_float` takes its weights.
 
     Returns:
         How many activations and weights were quantized.
@@ -46,6 +49,8 @@ def qdq_from_onnx(
         QuantizeError: a tensor that needs a range has none.
     """
     model = onnx.load(str(path))
+    if float_path is not None and float_path != path and keep_float:
+        _take_weights(model.graph, onnx.load(str(float_path)).graph, keep_float)
     writer = _Writer(model, _shared_by_concat(model.graph, amax), int8_weights)
     for node in list(model.graph.node):
         if node.op_type == "Conv":
@@ -69,6 +74,20 @@ def layers_of(path: Path) -> list[str]:
     graph = onnx.load(str(path), load_external_data=False).graph
     stored = {tensor.name for tensor in graph.initializer}
     return [node.output[0] for node in graph.node if node.op_type == "Conv" and node.input[1] in stored]
+
+
+def _take_weights(graph: onnx.GraphProto, other: onnx.GraphProto, layers: Collection[str]) -> None:
+    """Give these layers the weights that they have in another graph of the same nodes."""
+    own = {tensor.name: tensor for tensor in graph.initializer}
+    others = {tensor.name: tensor for tensor in other.initializer}
+    twins = {node.output[0]: node for node in other.node}
+    for node in graph.node:
+        if node.output[0] in layers:
+            twin = twins[node.output[0]]
+            del node.input[len(twin.input) :]  # a bias that was added for INT8
+            for name in twin.input:
+                if name in own:
+                    own[name].CopyFrom(others[name])
 
 
 def _shared_by_concat(graph: onnx.GraphProto, amax: dict[str, float]) -> dict[str, float]:
@@ -106,8 +125,7 @@ class _Writer:
         """The quantized stand-in of a Conv's weight, one scale an output channel."""
         if tensor.name not in self.weights:
             values = numpy_helper.to_array(tensor)
-            largest = np.abs(values).max(axis=tuple(range(1, values.ndim)))
-            scale = (np.maximum(largest, SMALLEST_AMAX) / LEVELS).astype(np.float32)
+            scale = scales_of(values)
             self.weights[tensor.name] = self._pair(tensor.name, scale, 0)
             if self._int8_weights:
                 self._store_int8(tensor, values, scale)

@@ -21,8 +21,8 @@ from edgedistill.records.quantization import TypedFile
 
 IMAGES = 1000  # at most, of a proof
 LIMIT = 1e-2  # of FP16: largest logit difference over the largest logit
-INT8_FACTOR = 2.0  # what the INT8 file differs by from float may become so much more with FP16 around it
-INT8_CLASSES = 0.01  # and so many images may have another class, where the INT8 file itself changes fewer
+INT8_FACTOR = 1.25  # what the Q/DQ file differs by from float may become so much more with FP16 around it
+INT8_CLASSES = 0.01  # and so many more images may have another class
 TIE = 2.0**-10  # of the largest logit: FP16's own step there, so logits that are closer are one number in FP16
 HEADROOM = 2.0  # other images reach further than those that were seen
 _DELICATE = {
@@ -41,24 +41,28 @@ class Difference:
         ties: images whose two largest float logits are one number in FP16.
         other_class: images of another class than float's, ties left out.
         agreement_fraction: images of the same class, ties counted.
+        drop_points: top-1 of float minus the file's, of 100, on the labelled images; 0 without any.
     """
 
     relative: float | None
     ties: int
     other_class: int
     agreement_fraction: float
+    drop_points: float
 
 
 class Proof:
     """The images of a proof, and what the float network says of them."""
 
-    def __init__(self, path: Path, images: Iterable[np.ndarray]):
+    def __init__(self, path: Path, images: Iterable[np.ndarray], labels: np.ndarray | None = None):
         """
         Args:
             path: float ONNX.
             images: (3, H, W) float32 each, at most IMAGES, iterated once for each file.
+            labels: (M,) int of the first M images.
         """
         self.path, self.images = path, images
+        self.labels = np.empty(0, np.int64) if labels is None else labels
         with OnnxSession(path) as session:
             self.logits = session.logits(images)
 
@@ -67,11 +71,13 @@ class Proof:
         largest = np.abs(self.logits).max()
         second, first = np.sort(self.logits, axis=1)[:, -2:].T
         tie, same = first - second < TIE * largest, logits.argmax(axis=1) == self.logits.argmax(axis=1)
+        right, own = (found[: len(self.labels)].argmax(axis=1) == self.labels for found in (self.logits, logits))
         return Difference(
             relative=float(np.abs(logits - self.logits).max() / largest) if np.isfinite(logits).all() else None,
             ties=int(tie.sum()),
             other_class=int((~same & ~tie).sum()),
             agreement_fraction=float(same.mean()),
+            drop_points=100.0 * (int(right.sum()) - int(own.sum())) / max(len(self.labels), 1),
         )
 
 
@@ -108,21 +114,31 @@ def typed_fp16(proof: Proof, largest: dict[str, float], out: Path) -> TypedFile:
     return made
 
 
-def typed_int8(proof: Proof, int8: Path, largest: dict[str, float], out: Path) -> TypedFile:
+def typed_int8(
+    proof: Proof, int8: Path, largest: dict[str, float], out: Path, max_drop_points: float | None = None
+) -> TypedFile:
     """Write the INT8 file with FP16 around its Q/DQ nodes; arguments and result as above.
 
     Args:
         int8: Q/DQ with float32 around it, whose own difference from float sets the limits.
+        max_drop_points: the gate that the Q/DQ file passed, of top-1 on the proof's labelled images; None without one.
     """
     with OnnxSession(int8) as session:
         own = proof.difference(session.logits(proof.images))
     limit = max(LIMIT, INT8_FACTOR * (own.relative or 0.0))
-    classes = max(round(INT8_FACTOR * own.other_class), int(INT8_CLASSES * len(proof.logits)))
-    kept = overflowing_layers(int8, largest)
+    classes = own.other_class + int(INT8_CLASSES * len(proof.logits))
+
+    def beyond(found: Difference) -> str:
+        if max_drop_points is not None and found.drop_points > max_drop_points:
+            return f"top-1 falls by {found.drop_points:.1f} points on validation images, limit {max_drop_points:g}"
+        return _beyond(found, limit, classes)
+
+    source = {"source_relative_logit_difference": own.relative, "source_other_class": own.other_class}
     try:
-        return _made("int8", proof, int8, out, kept, lambda found: _beyond(found, limit, classes), limit)
+        made = _made("int8", proof, int8, out, overflowing_layers(int8, largest), beyond, limit)
     except (QuantizeError, ExportError) as error:  # the INT8 file itself serves, with float32 around it
-        return TypedFile(precision="int8", passed=False, why=str(error), limit=limit)
+        made = TypedFile(precision="int8", passed=False, why=str(error), limit=limit)
+    return made.model_copy(update=source)
 
 
 def overflowing_layers(path: Path, largest: dict[str, float]) -> set[str]:
@@ -196,8 +212,9 @@ def line_from_typed(file: TypedFile) -> str:
     if not file.passed:
         instead = "FP16 is served as FP32" if file.precision == "fp16" else "INT8 is served with FP32 around it"
         return f"the {word} file for a TensorRT without precision flags is not shipped, {instead}: {file.why}"
-    apart = file.max_relative_logit_difference or 0.0
+    apart, source = file.max_relative_logit_difference or 0.0, file.source_relative_logit_difference
+    beside = "" if source is None else f" ({source:.2g} with FP32 around it)"
     return (
-        f"{word} typed in the file: differs from float by {apart:.2g} of the largest logit on {file.images} images, "
-        f"{len(file.float32_layers)} layers stay float32"
+        f"{word} typed in the file: differs from float by {apart:.2g} of the largest logit{beside} "
+        f"on {file.images} images, {len(file.float32_layers)} layers stay float32"
     )

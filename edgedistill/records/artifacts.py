@@ -6,6 +6,7 @@ from edgedistill.config.task import CLASSIFICATION, EMBEDDING, Task
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
+from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
@@ -16,12 +17,14 @@ from edgedistill.records.training import (
     BaselineRecord,
     DistillRecord,
     LogitsRecord,
+    ScheduleRecord,
     SynthesisRecord,
     TeacherRecord,
 )
 
 _KINDS: tuple[type[ArtifactRecord], ...] = (
     DataRecord,
+    ScheduleRecord,
     TeacherRecord,
     SynthesisRecord,
     LogitsRecord,
@@ -31,6 +34,7 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
     EvaluationRecord,
     ExportRecord,
     QuantizationRecord,
+    DecisionRecord,
     BundleRecord,
     DeployRecord,
     ReportRecord,

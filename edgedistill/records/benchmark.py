@@ -150,6 +150,37 @@ class Trtexec(BoardPart):
     command: str | None = None
 
 
+class Ratio(BoardPart):
+    """A's time over B's, with its interval."""
+
+    a_over_b: Figure
+    low: Figure
+    high: Figure
+    p_value: Figure | None = None
+    level: Figure | None = None
+    coverage_fraction: Figure
+    faster: str | None
+    """`a`, `b`, or None where no difference was seen."""
+
+
+class Trial(BoardPart):
+    """One way of building or running the engine that was tried against the fastest before it."""
+
+    tried: str
+    kept: bool
+    reason: str | None = None
+    """Why it was not measured, or not kept although it was faster."""
+    ratio: Ratio | None = None
+    """`a` is what was kept before."""
+
+
+class Execution(BoardPart):
+    """How the engine was run."""
+
+    cuda_graph: bool
+    mapped_memory: bool
+
+
 class UnderConditions(BoardAnswer):
     """A measurement, and what the board was like meanwhile."""
 
@@ -186,6 +217,10 @@ class BenchAnswer(UnderConditions):
     warnings: list[str] | None = None
     layer_times: LayerTimes | None = None
     trace: Trace | None = None
+    execution: Execution | None = None
+    """None without an engine."""
+    tuning: list[Trial] | None = None
+    """What was tried to make it faster; None where nothing was."""
 
     def times(self, scope: Scope) -> Times | None:
         return getattr(self, scope)
@@ -206,19 +241,6 @@ class ComparedSide(BoardPart):
 
     def times(self, scope: Scope) -> Times | None:
         return getattr(self, scope)
-
-
-class Ratio(BoardPart):
-    """A's time over B's, with its interval."""
-
-    a_over_b: Figure
-    low: Figure
-    high: Figure
-    p_value: Figure | None = None
-    level: Figure | None = None
-    coverage_fraction: Figure
-    faster: str | None
-    """`a`, `b`, or None where no difference was seen."""
 
 
 class Ratios(BoardPart):

@@ -27,16 +27,21 @@ class Scores(Record):
         return getattr(self, name)
 
 
-class NetworkFigures(Scores):
+class MeasuredNetwork(Scores):
     """One network on one set of labelled images."""
 
-    images: int
     top1_interval: Interval
     """Low and high of the 95 % Wilson interval, fractions."""
     per_class_recall: dict[str, Fraction | None]
     """Class name -> fraction; None where the class has no image."""
     confusion: list[list[int]]
-    """A row for each true class: images by predicted class."""
+    """A row for each true class: images by predicted class, in the order of the classes."""
+
+
+class NetworkFigures(MeasuredNetwork):
+    """The same with the number of images."""
+
+    images: int
 
 
 class ValidationFigures(NetworkFigures):
@@ -53,6 +58,10 @@ class Chance(Scores):
 
     majority_class: str
 
+    def reaches(self, scores: Scores, metric: str) -> bool:
+        """Whether it is as good as a network's scores in this metric."""
+        return scores.metric(metric) <= self.metric(metric)
+
 
 class SeedScores(Record):
     """Test scores of both trainings that share a seed."""
@@ -63,7 +72,7 @@ class SeedScores(Record):
 
 
 class LinkScores(Scores):
-    """Test scores of a network of stage `assist`, or of the ensemble's mean."""
+    """Test scores of a network of stage `assist`, of a second teacher, or of a mean of teachers."""
 
     model: str
     parameters: int | None
@@ -90,7 +99,7 @@ class EvaluationRecord(ArtifactRecord):
     chance: Chance
     seeds: list[SeedScores]
     links: list[LinkScores] = []
-    """Of a recipe that has stage `assist`."""
+    """Of a recipe whose student learns from more than one network, or from a chain of them."""
 
     def network(self, name: str) -> NetworkFigures:
         """`teacher`, `baseline` or `student`."""

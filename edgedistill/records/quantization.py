@@ -23,6 +23,26 @@ class PrecisionStep(Record):
     sqnr_db: Number | None
     """Signal to quantization noise of the logits; None without noise, or where it is not finite."""
 
+    @property
+    def change_points(self) -> Number:
+        """Top-1 of this minus float."""
+        return 0 - self.drop_points
+
+    @property
+    def change_interval_points(self) -> list[Number]:
+        """Low and high, 95 %; empty of older releases."""
+        return [0 - end for end in reversed(self.drop_interval_points)]
+
+    @property
+    def change(self) -> str:
+        """In words the change in top-1 with its interval: a gain is no negative loss, and zero may lie inside."""
+        if not self.drop_interval_points:
+            error = f"standard error {self.drop_standard_error_points:.1f}"
+            return f"changes top-1 by {self.change_points:+.1f} points ({error})"
+        low, high = self.change_interval_points
+        verdict = "a loss" if high < 0 else "a gain" if low > 0 else "no loss"
+        return f"shows {verdict}: {self.change_points:+.1f} points of top-1 (95 % interval {low:+.1f} to {high:+.1f})"
+
 
 class PrecisionFigures(PrecisionStep, Scores):
     """All figures of a precision."""
@@ -73,9 +93,50 @@ class QadRecord(Record):
     """The student trained once more for INT8, on validation images."""
 
     epochs: int
+    steps: int | None = None
+    """Of the optimizer; absent of older releases."""
     before: PrecisionStep
     after: PrecisionStep
     kept: bool
+
+
+StepName = Literal["equalisation", "bias correction", "rounding"]
+
+
+class PtqStep(Record):
+    """One way to better INT8 weights."""
+
+    name: StepName
+    kept: bool
+    sqnr_db: Number | None = None
+    """Of the logits with it, on calibration images that it has not seen; None where nothing could be changed, or
+    where it is not finite."""
+    gain_db: Number | None = None
+    """Against the best without it; equalisation is compared with biases corrected on both sides."""
+
+    @property
+    def line(self) -> str:
+        """In words, with its gain."""
+        gain = "" if self.gain_db is None else f" ({self.gain_db:+.1f} dB)"
+        return f"{self.name} {'kept' if self.kept else 'not kept'}{gain}"
+
+
+class PtqRecord(Record):
+    """What was tried on the float weights that INT8 is made from."""
+
+    fitted_images: int
+    """Calibration images that the steps learnt from."""
+    held_out_images: int
+    """Others, which judged."""
+    sqnr_db: Number | None
+    """Of the logits before, on those; None where it is not finite."""
+    steps: list[PtqStep]
+    """In the order in which they were tried."""
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return "PTQ: " + ", ".join(step.line for step in self.steps)
 
 
 class Fp16Finding(Record):
@@ -119,6 +180,9 @@ class TypedFile(Record):
     """Images whose two largest float logits are closer than FP16's step at the largest logit."""
     other_class: int = 0
     """Images of another class than float's, ties left out."""
+    source_relative_logit_difference: Number | None = None
+    """The same of the Q/DQ file that an INT8 file was made from; absent of FP16 and of older releases."""
+    source_other_class: int | None = None
     float32_layers: list[str] = []
     """Layers that stay float32, by their first output."""
     file_bytes: int | None = None
@@ -136,6 +200,8 @@ class QuantizationRecord(ArtifactRecord):
     int8_gate: Int8Gate
     qad: QadRecord | None
     """None without quantization-aware distillation."""
+    ptq: PtqRecord | None = None
+    """None where the target has no INT8, or `quantize.ptq_images` is 0; absent of older releases."""
     fp16_findings: list[Fp16Finding]
     """The worst first."""
     requested: str

@@ -10,11 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, WithJsonSchema
 
 from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
-from edgedistill.records.evaluation import Chance, LinkScores, Scores
+from edgedistill.records.decision import DecisionFigures
+from edgedistill.records.evaluation import Chance, LinkScores, MeasuredNetwork
 from edgedistill.records.export import Preflight
 from edgedistill.records.provenance import ProvenanceField
-from edgedistill.records.quantization import Fp16Finding, Int8Gate, LadderStep, QadRecord
+from edgedistill.records.quantization import Fp16Finding, Int8Gate, LadderStep, PtqRecord, QadRecord, TypedFile
 from edgedistill.records.report_speed import (
+    Int8Verdict,
     Predicted,
     Published,
     ReportDevice,
@@ -23,23 +25,17 @@ from edgedistill.records.report_speed import (
     Speedup,
     Swept,
 )
-from edgedistill.records.training import Epoch
+from edgedistill.records.training import Epoch, PoolUse
 
 VERSION = 2
 
 
-class ReportNetwork(Scores):
+class ReportNetwork(MeasuredNetwork):
     """A network on the test images."""
 
     model: str
     weights: str
     """Name of the file or source, without folders."""
-    top1_interval: Interval
-    """Low and high, 95 %, Wilson."""
-    per_class_recall: dict[str, Fraction | None]
-    """Class -> recall; null where a class has no test image."""
-    confusion: list[list[int]]
-    """Rows: true class; columns: named class; in the order of data.classes."""
     parameters: int
     macs: int
     """Multiply-adds of one image."""
@@ -129,6 +125,15 @@ class SynthesisedImages(Record):
     wanted_fraction: Fraction
 
 
+class PlannedSteps(Record):
+    """How many steps student and baseline were given, each of them in each of their trainings."""
+
+    minutes: Number
+    steps: int
+    asked_steps: int
+    """By the recipe without the minutes."""
+
+
 class Taught(Record):
     """On how many images student and baseline were trained."""
 
@@ -140,6 +145,10 @@ class Taught(Record):
     best_epochs: dict[str, list[int]] | None = None
     """Network -> the epoch whose weights it has, and of how many; null: the last."""
     synthesised: SynthesisedImages | None
+    pool: PoolUse | None = None
+    """Null: the student learns from no image without a label."""
+    planned: PlannedSteps | None = None
+    """Null: the recipe sets no time."""
 
 
 class StudentProof(Record):
@@ -167,6 +176,8 @@ class Histories(Record):
 class ReportData(Record):
     """The images: as in data.json."""
 
+    name: str = ""
+    """Of the folder or list that the recipe trains on; absent of older releases."""
     classes: list[str]
     images: dict[str, int]
     counts: dict[str, dict[str, int]]
@@ -185,6 +196,8 @@ class ReportData(Record):
 class ReportProvenance(Record):
     """What the report was made from."""
 
+    run: str = ""
+    """Name of the run folder; absent of older releases."""
     edgedistill: str
     commit: str | None
     date: str
@@ -219,6 +232,19 @@ class Verdict(Record):
     sentence: str
 
 
+StatusWord = Literal["not usable", "in doubt", "limit missed", "worse than without a teacher", "no gain shown", "good"]
+
+
+class Status(Record):
+    """Whether the student is of use: the first line of the page."""
+
+    word: StatusWord
+    line: str
+    """The word, and where it has one, a colon and its cause."""
+    sentences: list[str]
+    """Of the word's finding first, then of any further one."""
+
+
 class Absent(Record):
     """What a reader may look for and nobody measured."""
 
@@ -247,6 +273,8 @@ class ReportFigures(ArtifactRecord):
     """What retention and gain are computed from."""
     test_images: int
     chance: Chance
+    student_interval: Interval = []
+    """Low and high, 95 %, of the student's metric; absent of older releases."""
     retention_fraction: Number | None
     """Student over teacher; null when the teacher has none right."""
     gain_over_baseline_points: Number
@@ -266,7 +294,11 @@ class ReportFigures(ArtifactRecord):
     """By precision."""
     int8_gate: Int8Gate
     qad: QadRecord | None
+    ptq: PtqRecord | None = None
+    """What was tried on the weights that INT8 is made from; None where nothing was."""
     fp16_findings: list[Fp16Finding]
+    decisions: DecisionFigures | None = None
+    """How logits become answers; absent of older releases."""
     target: ReportTarget
     devices: list[ReportDevice]
     """Every host, boards first."""
@@ -274,10 +306,14 @@ class ReportFigures(ArtifactRecord):
     """The first of devices, without its samples."""
     published: Published
     predicted: Predicted | None
+    int8: Int8Verdict | None = None
+    """Null in reports of an older edgedistill."""
     swept: Swept | None = None
     """Null where there was no sweep."""
     preflight: Preflight
     proof: StudentProof
+    typed: list[TypedFile] = []
+    """Proofs of the files with typed tensors, for a TensorRT without precision flags; absent of older releases."""
     histories: Histories
     data: ReportData
     cost: dict[str, Number | str]
@@ -294,6 +330,8 @@ class ReportFigures(ArtifactRecord):
 class ReportRecord(ReportFigures):
     """Fractions are in 0..1, points are of 100, times in ms where the name says so. What is not known is null."""
 
+    status: Status | None = None
+    """Absent of older releases."""
     verdict: Verdict
     absent: list[Absent]
     warnings: list[str]

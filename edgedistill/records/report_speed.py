@@ -185,6 +185,20 @@ class Predicted(Record):
     notes: list[str]
     provenance: ProvenanceField
     reason: str
+    int8_speedup: Number | None = None
+    """FP16's time over INT8's for one image; null where the board has no INT8 or nothing is predicted."""
+
+
+class Int8Verdict(Record):
+    """Whether INT8 is worth it for the student on the target."""
+
+    speedup: Number | None
+    """As `Predicted.int8_speedup`."""
+    drop_points: Number | None
+    """Loss of top-1 on the test images, simulated."""
+    worth: bool | None
+    """Null where it cannot be said."""
+    sentence: str
 
 
 class SweptStudent(Record):

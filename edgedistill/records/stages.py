@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from edgedistill.records.base import ArtifactStamp
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
+from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.export import ExportRecord
@@ -16,6 +17,7 @@ from edgedistill.records.training import (
     BaselineRecord,
     DistillRecord,
     LogitsRecord,
+    ScheduleRecord,
     SynthesisRecord,
     TeacherRecord,
 )
@@ -26,6 +28,7 @@ class StageRecords:
     """By the name of the stage, in the order of the pipeline; None where the recipe has no such stage."""
 
     data: DataRecord
+    schedule: ScheduleRecord | None
     teacher: TeacherRecord
     synthesise: SynthesisRecord | None
     logits: LogitsRecord
@@ -35,6 +38,7 @@ class StageRecords:
     evaluate: EvaluationRecord
     export: ExportRecord
     quantize: QuantizationRecord
+    decide: DecisionRecord
     bundle: BundleRecord
     deploy: DeployRecord
 

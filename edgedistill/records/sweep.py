@@ -21,6 +21,9 @@ class TrialResult(Record):
     model: str | None = None
     """None of older releases, as `parameters`."""
     parameters: int | None = None
+    against_own_points: list[Number] | None = None
+    """Low and high of this value minus that of the recipe's own student, in points: intervals that hold with 95 % for
+    all trials together. None of that student, of a pruned training, and of older releases."""
 
 
 class TrialRecord(TrialResult):
@@ -28,9 +31,15 @@ class TrialRecord(TrialResult):
 
     artifacts: dict[str, str]
     """Stage -> digest of its artifact: the images and teachers of this training."""
+    hits: str | None = None
+    """The validation images that are right, a bit each, as hexadecimal digits; None of a pruned training and of older
+    releases."""
 
-    def result(self) -> TrialResult:
-        return TrialResult(**{key: value for key, value in self.given().items() if key != "artifacts"})
+    def result(self, against_own_points: list[float] | None = None) -> TrialResult:
+        kept = {key: value for key, value in self.given().items() if key not in ("artifacts", "hits")}
+        if against_own_points is not None:
+            kept["against_own_points"] = against_own_points
+        return TrialResult(**kept)
 
 
 class SweepRecord(Record):
@@ -47,3 +56,8 @@ class SweepRecord(Record):
     trials: list[TrialResult]
     """Best first, pruned ones last."""
     best: TrialResult
+    """Of the trials and the recipe's own student."""
+    own: TrialResult | None = None
+    """The recipe's own student; None of older releases, and while another process trains it."""
+    sentences: list[str] = []
+    """What the trials have shown."""

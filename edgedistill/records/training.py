@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from edgedistill.records.base import ArtifactRecord, Fraction, Number, Record
+from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
 from edgedistill.records.evaluation import METRICS, ValidationFigures
 
 
@@ -65,10 +65,18 @@ class Probe(Record):
 
 
 class Tried(Record):
-    """Validation figures, in the recipe's metric, of the two ways to make a teacher."""
+    """The two ways to make a teacher, in the recipe's metric, on images that neither has learnt from."""
 
     probe: Number
     finetune: Number
+    mean: Number | None = None
+    """Of both, where the student learns from that."""
+    images: int | None = None
+    """Absent of older releases, as what follows."""
+    interval: Interval | None = None
+    """Of fine-tuned minus probe, paired, fractions."""
+    folds: int | None = None
+    """Parts of the training and validation images that were left out in turn; None: the validation images."""
 
 
 class TrainedNetwork(Record):
@@ -96,6 +104,8 @@ class TrainedNetwork(Record):
     """Of a teacher where a probe was tried: what is kept."""
     probe: Probe | None = None
     tried: Tried | None = None
+    second: str | None = None
+    """Weights of the other of two teachers that the student learns the mean of, in the stage's folder."""
 
 
 class SeedRun(Record):
@@ -121,6 +131,19 @@ class BaselineRecord(TrainedNetwork, ArtifactRecord):
     seeds: list[SeedRun]
 
 
+class PoolUse(Record):
+    """The images without a label by what the last teacher says of them: its mean over their cached views."""
+
+    images: int
+    kept: int
+    """With at least `distill.pool_min_confidence`."""
+    mean_confidence: Fraction
+    """Of the largest probability, at temperature 1."""
+    confidence_quantiles: dict[str, Fraction]
+    kept_by_class: dict[str, int]
+    """By the class that the teacher names, which need not be the true one."""
+
+
 class DistillRecord(TrainedNetwork, ArtifactRecord):
     """The student trained against the teacher; `seeds` as in `BaselineRecord`."""
 
@@ -129,6 +152,8 @@ class DistillRecord(TrainedNetwork, ArtifactRecord):
     seeds: list[SeedRun]
     teacher_top_probability: Number | None = None
     """Mean of the largest soft label at the recipe's temperature; None where it is not known."""
+    pool: PoolUse | None = None
+    """None where there is none, and of older releases."""
 
 
 class Link(Record):
@@ -168,6 +193,27 @@ class LogitsRecord(ArtifactRecord):
     classes: int
     train_top1_fraction: Fraction | None
     """How often the teacher gives the label, over all views; None where views have no single label."""
+
+
+class ScheduleRecord(ArtifactRecord):
+    """How many steps each training of student and baseline takes, planned once from first steps on this computer."""
+
+    stage: ClassVar[str] = "schedule"
+
+    minutes: Number
+    """The recipe's."""
+    steps: int
+    """Planned."""
+    fitting_steps: int
+    """That fit into the minutes."""
+    asked_steps: int
+    """By the recipe's `steps`, or else by its epochs."""
+    steps_per_epoch: int
+    measured_steps: int
+    step_seconds: Number
+    """Mean of the measured ones."""
+    validation_seconds: Number
+    """Mean of the validations among them."""
 
 
 class SynthesisRecord(ArtifactRecord):

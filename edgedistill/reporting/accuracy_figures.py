@@ -6,7 +6,8 @@ import numpy as np
 from markupsafe import Markup
 
 from edgedistill.records.report import ReportRecord
-from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, short, svg_of
+from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, svg_of, within_percent
+from edgedistill.reporting.formats import short
 
 WORST = 30  # classes in the recall figure
 
@@ -39,7 +40,8 @@ def accuracy_figure(report: ReportRecord) -> Markup:
     axes.set_yticks(range(3), list(NETS), color=INK)
     axes.set_ylim(2.75, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("test images, %: top-1 with 95 % interval; hollow: balanced accuracy")
+    within_percent(axes.xaxis)
+    axes.set_xlabel("test images, %")
     return svg_of(figure, "accuracy", "Accuracy of teacher, baseline and student")
 
 

@@ -12,10 +12,10 @@ from edgedistill.models.families import ADVISED
 from edgedistill.prediction.choose import accuracies
 from edgedistill.records.report import Advice, ReportFigures
 from edgedistill.records.training import DistillRecord
-from edgedistill.reporting.checks import why_untrained
+from edgedistill.reporting.checks import more_steps, why_untrained
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import is_stand_in, spot_of
-from edgedistill.reporting.formats import percent
+from edgedistill.reporting.formats import percent, plural
 from edgedistill.training.schedule import STUDENT_STEPS
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
@@ -42,7 +42,7 @@ def warnings_of(report: ReportFigures) -> list[str]:
     if preflight.findings:
         first = preflight.findings[0]
         warnings.append(
-            f"{len(preflight.findings)} pre-flight finding(s) for TensorRT "
+            f"{plural(len(preflight.findings), 'pre-flight finding')} for TensorRT "
             f"{preflight.tensorrt}, first {first.node}: {first.why}; {first.mend}."
         )
     return warnings
@@ -60,7 +60,8 @@ def _about_precision(report: ReportFigures) -> list[str]:
         warnings.append("The FP16 model gives NaN or infinity.")
     for finding in report.fp16_findings[:1]:
         warnings.append(
-            f"{len(report.fp16_findings)} FP16 range finding(s), first {finding.layer}: {finding.why}; {finding.mend}."
+            f"{plural(len(report.fp16_findings), 'FP16 range finding')}, first {finding.layer}: {finding.why}; "
+            f"{finding.mend}."
         )
     return warnings
 
@@ -69,11 +70,11 @@ def _about_data(report: ReportFigures) -> list[str]:
     data, warnings = report.data, []
     if data.leak_count:
         warnings.append(
-            f"{data.leak_count} pair(s) of similar images are in different splits: the test figures are too high."
+            f"The test figures are too high: {plural(data.leak_count, 'pair')} of similar images in different splits."
         )
     if data.torn_groups:
         warnings.append(
-            f"{data.torn_groups} named group(s) have images in several splits: the test figures are too high."
+            f"The test figures are too high: {plural(data.torn_groups, 'named group')} with images in several splits."
         )
     groups = data.groups.get("test")
     if groups is not None and 2 * groups <= report.test_images:
@@ -82,25 +83,25 @@ def _about_data(report: ReportFigures) -> list[str]:
             "independent and are too narrow."
         )
     if copies := data.copies_left_out.get("test"):
-        warnings.append(f"{copies} exact copies of test images were left out of the figures.")
+        warnings.append(f"Left out of the figures: {plural(copies, 'exact copy', 'exact copies')} of test images.")
     if report.test_images < SMALL_TEST:
-        warnings.append(f"Only {report.test_images} test images: rely on the intervals.")
+        warnings.append(f"Only {plural(report.test_images, 'test image')}: rely on the intervals.")
     rare = {name: n for name, n in data.counts["test"].items() if n < SMALL_CLASS}
     if rare:
         least = min(rare, key=rare.__getitem__)
         warnings.append(
-            f"{len(rare)} class(es) have fewer than {SMALL_CLASS} test images ({least}: "
-            f"{rare[least]}): their recall is imprecise."
+            f"Recall is imprecise of {plural(len(rare), 'class', 'classes')} with fewer than {SMALL_CLASS} test images "
+            f"({least}: {rare[least]})."
         )
     if data.unreadable_count:
-        warnings.append(f"{data.unreadable_count} unreadable image(s) were left out.")
+        warnings.append(f"Left out: {plural(data.unreadable_count, 'unreadable image')}.")
     return warnings
 
 
 def _about_networks(report: ReportFigures) -> list[str]:
     chance, metric, warnings = report.chance, report.metric, []
     for name in ("teacher", "student"):
-        if report.network(name).metric(metric) <= chance.metric(metric):
+        if chance.reaches(report.network(name), metric):
             warnings.append(
                 f"The {name} is no better than always predicting {chance.majority_class!r} "
                 f"({percent(chance.metric(metric))})."
@@ -143,7 +144,7 @@ def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
             "student.weights=hub",
         )
     if steps and (steps < STUDENT_STEPS or why_untrained(trained, recipe.data.metric) is not None):
-        yield f"More steps: it was trained for {steps}", f"distill.min_steps={2 * steps}"
+        yield f"More steps: it was trained for {steps}", *more_steps(recipe, "distill", steps)
     bigger = _bigger_student(recipe.student.model)
     if bigger:
         yield "A bigger student", f"student.model={bigger}"
@@ -158,7 +159,7 @@ def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
         yield (
             "More teacher-labelled data: more views of each image",
             f"distill.views={2 * distill.views}",
-            f"distill.epochs={2 * distill.epochs}",
+            *(f"distill.{setting}" for setting in distill.doubled()),
         )
     if distill.method != "progressive":
         yield ("An assistant between teacher and student", "distill.method=progressive", "distill.feature_weight=0")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.evaluation.intervals import metric_interval
 from edgedistill.records.evaluation import NetworkFigures
 from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.provenance import Kind, Provenance
+from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import (
     VERSION,
     Disagreement,
+    PlannedSteps,
     ReportFigures,
     ReportNetwork,
     ReportRecord,
@@ -23,10 +26,11 @@ from edgedistill.records.training import TrainedNetwork
 from edgedistill.reporting.advice import advice_of, warnings_of
 from edgedistill.reporting.checks import guards_of
 from edgedistill.reporting.commands import Command
-from edgedistill.reporting.devices import devices_of, published_of, speedup_of, target_of
+from edgedistill.reporting.devices import devices_of, int8_of, published_of, speedup_of, target_of
 from edgedistill.reporting.gain import gain_of
 from edgedistill.reporting.provenance import provenance_of
 from edgedistill.reporting.running_cost import running_cost_of
+from edgedistill.reporting.status import status_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
@@ -54,6 +58,7 @@ def report_from_stages(
     predicted: Predicted | None = None,
     swept: Swept | None = None,
     command: Command = Command(),  # noqa: B008 - frozen
+    run: str = "",
 ) -> ReportRecord:
     """Gather the figures of the stages and compare the networks.
 
@@ -64,6 +69,7 @@ def report_from_stages(
         predicted: of `devices.predicted_of`.
         swept: of `swept.swept_of`.
         command: the command that made the run.
+        run: name of the run folder.
 
     Returns:
         `devices` are the timed hosts, boards first; `device` is the first of them, `target` the board of the recipe.
@@ -85,6 +91,7 @@ def report_from_stages(
         "metric": metric,
         "test_images": evaluated.images,
         "chance": evaluated.chance,
+        "student_interval": list(metric_interval(student, metric)),
         "retention_fraction": student_score / teacher_score if teacher_score else None,
         "gain_over_baseline_points": gain.points,
         "gain": gain,
@@ -99,35 +106,49 @@ def report_from_stages(
         "accuracy_ladder": quantized.ladder,
         "int8_gate": quantized.int8_gate,
         "qad": quantized.qad,
+        "ptq": quantized.ptq,
         "fp16_findings": quantized.fp16_findings,
-        "target": target_of(quantized, recipe),
+        "decisions": stages.decide.figures,
+        **_of_target(quantized, recipe, predicted),
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,
-        "published": published_of(recipe, quantized.executed),
-        "predicted": predicted,
         "swept": swept,
         "preflight": exported.preflight,
+        "typed": quantized.typed,
         "proof": {key: getattr(exported.student, key) for key in _PROOF},
         "histories": {name: trained.history for name, trained in _trained(stages)},
-        "data": {key: getattr(stages.data, key) for key in _DATA}
+        "data": {"name": PurePath(recipe.data.train).name}
+        | {key: getattr(stages.data, key) for key in _DATA}
         | {key: getattr(stages.data, key) for key in _DATA_IF_GIVEN if key in stages.data.model_fields_set},
         "cost": {"unit": "seconds", **{name: stamp.seconds for name, stamp in stages.stamps().items()}},
         "running_cost": running_cost_of(recipe.cost, devices),
-        "provenance": provenance_of(stages, recipe),
+        "provenance": provenance_of(stages, recipe, run),
     }
     return _judged(ReportFigures.from_json(values, "the figures of the report"), stages, recipe, command)
 
 
 def _judged(figures: ReportFigures, stages: StageRecords, recipe: Recipe, command: Command) -> ReportRecord:
-    """Add the verdict, warnings and advice that follow from the figures."""
+    """Add the status, verdict, warnings and advice that follow from the figures."""
     gates = {name: getattr(recipe.teacher, f"min_{name}") for name in ("top1_fraction", "balanced_accuracy_fraction")}
+    verdict = verdict_of(figures, stages.teacher, gates)
     return ReportRecord(
         **figures.given(),
-        verdict=verdict_of(figures, stages.teacher, gates),
+        status=status_of(figures, verdict),
+        verdict=verdict,
         absent=absent_of(figures),
         warnings=[*warnings_of(figures), *guards_of(stages, recipe, command)],
         advice=advice_of(figures, recipe, stages.distill, command),
     )
+
+
+def _of_target(quantized: QuantizationRecord, recipe: Recipe, predicted: Predicted | None) -> dict[str, object]:
+    """What is known of the board without asking it."""
+    return {
+        "target": target_of(quantized, recipe),
+        "published": published_of(recipe, quantized.executed),
+        "predicted": predicted,
+        "int8": int8_of(predicted, quantized, recipe),
+    }
 
 
 def _net(trained: TrainedNetwork, evaluated: NetworkFigures, exported: ExportedNetwork) -> ReportNetwork:
@@ -163,7 +184,7 @@ def _best_epochs(stages: StageRecords) -> dict[str, list[int]] | None:
 
 def _taught(stages: StageRecords) -> Taught:
     """Describe the training images of student and baseline: how many, and from which source."""
-    made = stages.synthesise
+    made, planned = stages.synthesise, stages.schedule
     return Taught(
         student_images=stages.distill.training_images,
         baseline_images=stages.baseline.training_images,
@@ -173,4 +194,8 @@ def _taught(stages: StageRecords) -> Taught:
         synthesised=None
         if made is None
         else SynthesisedImages(images=made.images, wanted_fraction=made.wanted_fraction),
+        pool=stages.distill.pool,
+        planned=None
+        if planned is None
+        else PlannedSteps(minutes=planned.minutes, steps=planned.steps, asked_steps=planned.asked_steps),
     )

@@ -17,8 +17,6 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from edgedistill.core.text import printable
-
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
@@ -49,6 +47,8 @@ _STYLE: dict[RcKeyType, Any] = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.formatter.useoffset": False,  # 22765, not 5 beside +2.276e4
+    "axes.formatter.limits": (-4, 7),
     "axes.grid": True,
     "grid.color": LINE,
     "grid.linewidth": 0.6,
@@ -83,6 +83,14 @@ def plain_decades(axis: Any) -> None:
     axis.set_tick_params(which="minor", size=0)
 
 
+def within_percent(axis: Any) -> None:
+    """End an axis of percentages where they end: a margin but no tick lies below 0 or above 100."""
+    low, high = sorted(axis.get_view_interval())
+    margin = 0.04 * (high - low)
+    limits = max(low, -margin), min(high, 100 + margin)  # ticks lie further apart than the margin
+    getattr(axis.axes, f"set_{axis.axis_name}lim")(*limits)
+
+
 def svg_of(figure: Figure, name: str, title: str) -> Markup:
     """Return an inline <svg> whose ids begin with `name`, so that a page can hold several."""
     buffer = io.StringIO()
@@ -109,8 +117,3 @@ def _own_tag(tag: str, name: str) -> str:
     for sentinel, variable in _COLOURS.items():
         tag = tag.replace(sentinel, variable)
     return tag
-
-
-def short(name: str) -> str:
-    shown = printable(name, instead="\N{REPLACEMENT CHARACTER}")
-    return shown if len(shown) <= 28 else shown[:27] + "\N{HORIZONTAL ELLIPSIS}"

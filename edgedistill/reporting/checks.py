@@ -6,9 +6,11 @@ import math
 
 from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.training import TrainingConfig
 from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import BaselineRecord, DistillRecord, TeacherRecord, TrainedNetwork
 from edgedistill.reporting.commands import Command
+from edgedistill.reporting.formats import plural
 
 MISCALIBRATED = 0.1  # expected calibration error of the teacher
 WEAK_RECALL = 0.5  # of the teacher on one class
@@ -66,7 +68,8 @@ def why_untrained(trained: TrainedNetwork, metric: str) -> str | None:
     noise = 2 * math.sqrt(2 * last * (1 - last) / (part * validation.images))
     if last - before < max(RISING, noise):
         return None
-    return f"its validation curve still rises at the end, from {before:.1%} to {last:.1%} in the last {part} epoch(s)"
+    epochs = "epoch" if part == 1 else f"{part} epochs"
+    return f"its validation curve still rises at the end, from {before:.1%} to {last:.1%} in the last {epochs}"
 
 
 def _about_steps(stages: StageRecords, recipe: Recipe, command: Command) -> list[str]:
@@ -79,15 +82,22 @@ def _about_steps(stages: StageRecords, recipe: Recipe, command: Command) -> list
     for name, trained in networks.items():
         why, steps, section = why_untrained(trained, recipe.data.metric), trained.steps, SECTIONS[name]
         if why is not None and steps:
-            more = command.with_settings([f"{section}.min_steps={2 * steps}"])
+            more = command.with_settings(more_steps(recipe, section, steps))
             sentences.append(f"The {name} is not trained yet: after {steps} steps {why}; {more}.")
     return sentences
 
 
-def _more_of_it(teacher: TeacherRecord, command: Command) -> str:
+def more_steps(recipe: Recipe, section: str, steps: int) -> list[str]:
+    """Return the settings that give the networks of a recipe's section twice the `steps` that they took."""
+    config: TrainingConfig = getattr(recipe, section)
+    told = config.steps or getattr(config, "minutes", 0)
+    return [f"{section}.{setting}" for setting in (config.doubled() if told else [f"min_steps={2 * steps}"])]
+
+
+def _more_of_it(teacher: TeacherRecord, recipe: Recipe, command: Command) -> str:
     if teacher.mode == "probe" and teacher.tried is None:
-        return f"fine-tune it too, {command.setting(teacher__mode='auto')}"
-    return f"train it longer, {command.setting(teacher__epochs=2 * max(1, teacher.epochs))}"
+        return f"fine-tune it too, {command.setting(teacher__mode=recipe.teacher.with_finetuning)}"
+    return f"train it longer, {command.with_settings([f'teacher.{recipe.teacher.doubled()[0]}'])}"
 
 
 def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Recipe, command: Command) -> list[str]:
@@ -96,7 +106,8 @@ def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Rec
     if ours.metric(metric) <= theirs.metric(metric) and recipe.distill.method != "self":
         sentences.append(
             f"On validation images the teacher ({ours.metric(metric):.1%}) is not better than the student "
-            f"trained without it ({theirs.metric(metric):.1%}): {_more_of_it(teacher, command)}, or take a bigger one."
+            f"trained without it ({theirs.metric(metric):.1%}): {_more_of_it(teacher, recipe, command)}, or take a "
+            "bigger one."
         )
     error = ours.calibration_error or 0.0
     if error > MISCALIBRATED:
@@ -112,8 +123,9 @@ def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Rec
         worst = min(weak, key=weak.__getitem__)
         balance = "" if recipe.data.balance != "none" else f"{command.setting(data__balance='loss')}, or "
         sentences.append(
-            f"The teacher recognises less than half of the images of {len(weak)} class(es) (validation recall of "
-            f"{worst}: {weak[worst]:.2f}): the student cannot learn them from it; {balance}label more images of them."
+            f"The teacher recognises less than half of the images of {plural(len(weak), 'class', 'classes')} "
+            f"(validation recall of {worst}: {weak[worst]:.2f}): the student cannot learn them from it; {balance}label "
+            "more images of them."
         )
     return sentences
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from edgedistill.core.text import printable_values
-from edgedistill.reporting.formats import words
-from edgedistill.reporting.page import json_in_html, rendered
+from edgedistill.reporting.formats import FILTERS, words
 from edgedistill.reporting.pareto_figure import pareto_figure
+from edgedistill.reporting.rendering import json_in_html, rendered
 
 
 def html_from_comparison(comparison: dict[str, Any]) -> str:
@@ -29,6 +29,7 @@ def html_from_comparison(comparison: dict[str, Any]) -> str:
         figure = pareto_figure(points, metric, "multiply-adds, million")
     return rendered(
         "compare.html.j2",
+        FILTERS,
         comparison=comparison,
         figure=figure,
         raw=json_in_html(comparison),

@@ -18,6 +18,7 @@ from edgedistill.records.report_speed import ReportDevice
 from edgedistill.records.sweep import SweepRecord
 from edgedistill.reporting.devices import board_mib, place_of
 from edgedistill.reporting.formats import kind
+from edgedistill.reporting.status import status_of
 from edgedistill.reporting.sweep_results import load_sweep
 
 VERSION = 1  # of the comparison's JSON
@@ -29,6 +30,7 @@ _TEXTS = {
     "target",
     "executed_on_target",
     "metric",
+    "status",
     "budget",
     "date",
     "provenance",
@@ -119,12 +121,16 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
     }
 
 
-def text_from_comparison(comparison: dict[str, Any]) -> str:
-    """Format the tables of runs and hosts as plain text, followed by the caveats."""
+def text_from_comparison(comparison: dict[str, Any], width: int | None = None) -> str:
+    """Format the tables of runs and hosts as plain text, followed by the caveats.
+
+    Args:
+        width: columns of the terminal; None: any.
+    """
     rows = [
         (
             "run",
-            "student",
+            "model",
             "target",
             "teacher",
             "baseline",
@@ -136,7 +142,9 @@ def text_from_comparison(comparison: dict[str, Any]) -> str:
             "file",
         )
     ]
+    statuses = []
     for run in comparison["runs"]:
+        statuses.append(f"status of {run['name']}: {run['status']}")
         low, high = run["gain_interval_points"]
         retention = run["retention_fraction"]
         rows.append(
@@ -168,7 +176,8 @@ def text_from_comparison(comparison: dict[str, Any]) -> str:
             )
         )
     notes = [f"note: {line}" for line in comparison["caveats"]]
-    return "\n".join([*table_lines(rows), "", *table_lines(hosts), *notes])
+    tables = table_lines(rows, range(3, 11), width), table_lines(hosts, range(3, 7), width)
+    return "\n".join([*tables[0], "", *tables[1], "", *statuses, *notes])
 
 
 def _names(paths: Iterable[Path]) -> dict[str, Path]:
@@ -207,6 +216,7 @@ def _run(name: str, report: ReportRecord) -> dict[str, Any]:
         "parameters": student.parameters,
         "macs": student.macs,
         "file_bytes": student.file_bytes,
+        "status": status_of(report, report.verdict).line,
         "budget": report.verdict.outcome,
         "date": report.provenance.date,
         "provenance": str(student.provenance),

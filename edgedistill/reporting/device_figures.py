@@ -20,6 +20,7 @@ from edgedistill.reporting.chart import (
     new_panels,
     plain_decades,
     svg_of,
+    within_percent,
 )
 from edgedistill.reporting.device_tables import columns_of
 
@@ -64,6 +65,7 @@ def histogram_figure(device: ReportDevice, number: int) -> Markup | None:
         plain_decades(axes.xaxis)
     axes.set_xlabel("ms for one image; dashed: median")
     axes.set_ylabel("images, %")
+    within_percent(axes.yaxis)
     axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
     return svg_of(figure, f"histogram{number}", f"Latency histogram, {device.host}")
 

@@ -68,24 +68,21 @@ def loop_rows(device: ReportDevice) -> dict[str, Any] | None:
     """Return the lowest and highest reading during each loop; None when there is no trace.
 
     Returns:
-        names of the columns; rows of loop, seconds, readings and cells, a text for each column; unread:
-        names of the sensors that this machine lacks.
+        loops, their names; rows, a quantity and a text for each loop; unread, names of the sensors that this machine
+        lacks.
     """
     trace = device.trace
     if not trace:
         return None
-    columns, rows = columns_of(trace), []
-    for loop in trace.loops:
-        inside = [place for place, at in enumerate(trace.at_s) if loop.start_s <= at <= loop.end_s]
-        cells = [_span([values[place] for place in inside]) for values in columns.values()]
-        rows.append(
-            {
-                "loop": LOOPS.get(loop.scope, loop.scope),
-                "readings": len(inside),
-                "seconds": loop.end_s - loop.start_s,
-                "cells": cells,
-            }
-        )
+    columns = columns_of(trace)
+    inside = [
+        [place for place, at in enumerate(trace.at_s) if loop.start_s <= at <= loop.end_s] for loop in trace.loops
+    ]
+    rows = [
+        ["seconds", *(f"{loop.end_s - loop.start_s:.1f}" for loop in trace.loops)],
+        ["readings", *(str(len(places)) for places in inside)],
+        *([name, *(_span([values[at] for at in places]) for places in inside)] for name, values in columns.items()),
+    ]
     names = {
         "hottest zone, \N{DEGREE SIGN}C": "temperature",
         "GPU, MHz": "GPU clock",
@@ -94,7 +91,7 @@ def loop_rows(device: ReportDevice) -> dict[str, Any] | None:
         "available, MiB": "memory",
     }
     unread = [word for name, word in names.items() if name not in columns]
-    return {"names": list(columns), "rows": rows, "unread": unread}
+    return {"loops": [LOOPS.get(loop.scope, loop.scope) for loop in trace.loops], "rows": rows, "unread": unread}
 
 
 def _hottest(zones: Iterable[_Column | None]) -> _Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.config.target import load_target, wanted_target
 from edgedistill.config.values import size_text
 from edgedistill.errors import PreflightError, RecipeError
-from edgedistill.prediction.model import predict
+from edgedistill.prediction.features import features_from_file
+from edgedistill.prediction.int8_worth import int8_speedup, int8_worth
+from edgedistill.prediction.model import is_file, predict
 from edgedistill.prediction.published import other_rows, published_rows
 from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.records.base import Record
@@ -17,7 +20,7 @@ from edgedistill.records.benchmark import BenchAnswer
 from edgedistill.records.deployment import BoardDeployment, DeployRecord, TimedBundle
 from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.quantization import QuantizationRecord
-from edgedistill.records.report_speed import Predicted, Published, ReportDevice, ReportTarget, Speedup
+from edgedistill.records.report_speed import Int8Verdict, Predicted, Published, ReportDevice, ReportTarget, Speedup
 from edgedistill_device.benchmark.benchreport import LATER
 
 _CONDITIONS = ("state", "clocks_mhz", "power_mode", "temperatures_c", "throttle")
@@ -112,12 +115,28 @@ def predicted_of(model: Path | str, recipe: Recipe) -> Predicted:
             reason=str(error),
         )
     return Predicted(
+        int8_speedup=_int8_speedup(Path(model), recipe) if is_file(model) else None,
         **{key: getattr(prediction, key) for key in keys},
         notes=list(prediction.notes),
         extrapolated=prediction.extrapolated,
         provenance=Provenance.from_text(prediction.provenance),
         reason="",
     )
+
+
+def _int8_speedup(model: Path, recipe: Recipe) -> float | None:
+    return int8_speedup(features_from_file(model), recipe.target.device)
+
+
+def int8_of(predicted: Predicted | None, quantized: QuantizationRecord, recipe: Recipe) -> Int8Verdict:
+    """Return whether INT8 is worth it: the predicted speed-up beside the simulated drop of top-1."""
+    found = int8_worth(
+        recipe.target.device,
+        predicted.int8_speedup if predicted else None,
+        quantized.ladder["int8"].drop_points,
+        quantized.int8_gate.max_drop_points,
+    )
+    return Int8Verdict(**asdict(found))
 
 
 def _device(host: BoardDeployment | TimedBundle, quantized: QuantizationRecord, recipe: Recipe) -> ReportDevice:

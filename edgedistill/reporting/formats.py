@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 from markupsafe import Markup, escape
 
 from edgedistill.core.text import printable
 from edgedistill.records.provenance import Provenance
+
+_WORD_ENDS = re.compile(r"[_/+.,:]+(?=\w)")  # not inside an escape like &amp;, whose end is followed by its own text
 
 
 def number(value: float, spec: str) -> str:
@@ -17,8 +23,9 @@ def percent(fraction: float | None) -> str:
     return "unknown" if fraction is None else f"{100 * fraction:.1f} %"
 
 
-def points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}")
+def points(value: float, decimals: int = 1) -> str:
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", "\N{MINUS SIGN}" if text.strip("-0.") else "+")
 
 
 def times(ratio: float | None) -> str:
@@ -37,16 +44,62 @@ def fps(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
+def milliseconds(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f} ms"
+
+
+def typeset(sentence: str) -> str:
+    """Put a minus sign before the negative numbers of a sentence that is written for terminals too."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", sentence)
+
+
 def words(metric: str) -> str:
     """`balanced_accuracy_fraction` -> `balanced accuracy`."""
     return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1 accuracy")
 
 
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """`1 class`, `3 classes`.
+
+    Args:
+        nouns: of more than one; `noun` with an s when None.
+    """
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def short(name: str) -> str:
+    """A name of at most 28 characters."""
+    shown = printable(name, instead="\N{REPLACEMENT CHARACTER}")
+    return shown if len(shown) <= 28 else shown[:27] + "\N{HORIZONTAL ELLIPSIS}"
+
+
 def breakable(name: str) -> Markup:
-    """Allow line breaks after the underscores of a long name."""
-    return escape(printable(name)).replace("_", Markup("_<wbr>"))
+    """Allow line breaks behind the marks that part the words of a long name, and nowhere else."""
+    return Markup(_WORD_ENDS.sub(r"\g<0><wbr>", str(escape(printable(name)))))  # noqa: S704 - escaped
 
 
 def kind(provenance: Provenance | str) -> str:
     """`stand-in: ONNX Runtime ...` -> `stand-in`."""
     return str(Provenance.from_text(str(provenance)).kind)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        breakable,
+        fps,
+        kind,
+        megabytes,
+        milliseconds,
+        millions,
+        number,
+        percent,
+        plural,
+        points,
+        short,
+        times,
+        typeset,
+        words,
+    )
+}
+"""For the templates of this folder."""

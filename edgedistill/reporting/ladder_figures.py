@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from edgedistill.records.quantization import GateStep
 from edgedistill.records.report import ReportRecord
-from edgedistill.reporting.chart import STUDENT, STYLED, TEACHER, new_figure, svg_of
+from edgedistill.reporting.chart import STUDENT, STYLED, TEACHER, new_figure, svg_of, within_percent
 from edgedistill.reporting.formats import kind
 
 
@@ -38,6 +38,7 @@ def ladder_figure(report: ReportRecord) -> Markup:
             )
     margin = max(1.5, 0.18 * (max(shown) - min(shown)))
     axes.set_ylim(min(shown) - margin, max(shown) + margin)
+    within_percent(axes.yaxis)
     axes.set_xlim(-0.4, len(ladder) - 0.6)
     axes.set_xticks(range(len(ladder)), [f"{name}\n{kind(step.provenance)}" for name, step in ladder.items()])
     axes.grid(visible=False, axis="x")
@@ -48,30 +49,31 @@ def ladder_figure(report: ReportRecord) -> Markup:
 
 @STYLED
 def rescue_figure(report: ReportRecord) -> Markup | None:
-    """Draw the accuracy loss of INT8 with k layers left in float; None when no layer was left in float."""
+    """Draw the change in top-1 by INT8 with k layers left in float; None when no layer was left in float."""
     gate = report.int8_gate
     if len(gate.curve) < 2:
         return None
     figure, axes = new_figure(2.9)
     places = range(len(gate.curve))
-    drops = [step.drop_points for step in gate.curve]
-    axes.errorbar(places, drops, _bars(gate.curve), color=STUDENT, marker="o", capsize=3)
-    axes.axhline(gate.max_drop_points, color=TEACHER, linestyle=(0, (3, 3)))
-    axes.annotate("gate", (0, gate.max_drop_points), xytext=(0, 4), color=TEACHER, textcoords="offset points")
+    changes = [step.change_points for step in gate.curve]
+    axes.errorbar(places, changes, _bars(gate.curve), color=STUDENT, marker="o", capsize=3)
+    if gate.max_drop_points is not None:
+        axes.axhline(-gate.max_drop_points, color=TEACHER, linestyle=(0, (3, 3)))
+        axes.annotate("gate", (0, -gate.max_drop_points), xytext=(0, 4), color=TEACHER, textcoords="offset points")
     axes.set_xticks(places, [str(step.float_layers) for step in gate.curve])
     axes.set_xlabel("most sensitive layers left in float")
-    axes.set_ylabel("points lost, validation")
-    return svg_of(figure, "rescue", "Accuracy lost by INT8 with layers left in float")
+    axes.set_ylabel("top-1, points, validation")
+    return svg_of(figure, "rescue", "Change in top-1 by INT8 with layers left in float")
 
 
 def _bars(curve: list[GateStep]) -> list[list[float]]:
-    """Return error bars to the ends of each drop's 95 % interval; older runs have a standard error."""
+    """Return error bars below and above each change, to the ends of its 95 % interval; older runs have an error."""
     ends = [
         step.drop_interval_points or [step.drop_points + sign * step.drop_standard_error_points for sign in (-1, 1)]
         for step in curve
     ]
     # The centre of Bonett and Price's interval differs from the drop; an error bar must not be negative.
     return [
-        [max(0.0, step.drop_points - low) for step, (low, _) in zip(curve, ends, strict=True)],
         [max(0.0, high - step.drop_points) for step, (_, high) in zip(curve, ends, strict=True)],
+        [max(0.0, step.drop_points - low) for step, (low, _) in zip(curve, ends, strict=True)],
     ]

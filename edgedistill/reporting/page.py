@@ -3,45 +3,41 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-from importlib import resources
+from collections.abc import Callable
 from typing import Any
 
-import jinja2
-from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from edgedistill.records.evaluation import LinkScores
 from edgedistill.records.report import ReportNetwork, ReportRecord
 from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting import accuracy_figures, device_figures, device_tables, ladder_figures, training_figures
-from edgedistill.reporting.chart import short
-from edgedistill.reporting.devices import board_mib, place_of, spot_of
+from edgedistill.reporting.decision_figures import point_figure
+from edgedistill.reporting.devices import board_mib, is_stand_in, place_of, spot_of
 from edgedistill.reporting.disagreements import MOST
-from edgedistill.reporting.formats import (
-    breakable,
-    fps,
-    kind,
-    megabytes,
-    millions,
-    number,
-    percent,
-    points,
-    times,
-    words,
-)
+from edgedistill.reporting.formats import FILTERS, words
 from edgedistill.reporting.pareto_figure import pareto_figure, students_figure
 from edgedistill.reporting.provenance import toml_from_recipe
-from edgedistill.reporting.target_speed import target_speed
+from edgedistill.reporting.rendering import json_in_html, rendered
+from edgedistill.reporting.target_speed import boards_of, fps_range, target_speed
 
 MATRIX_CLASSES = 12  # with more, the confusions are a list
 CONFUSIONS = 20  # of that list
 EMBEDDED = 100  # most classes whose confusion counts the page holds; 1000 classes take 6 MB
+_FILTERS: dict[str, Callable[..., Any]] = {
+    **FILTERS,
+    "place": place_of,
+    "spot": spot_of,
+    "mib": board_mib,
+    "stand_in": is_stand_in,
+    "fps_range": fps_range,
+}
 _SECTIONS = (
     ("budget", "Budget"),
     ("ladder", "Precision"),
     ("training", "Training"),
     ("recall", "Accuracy and classes"),
+    ("decisions", "Confidence"),
     ("students", "Students"),
     ("confusion", "Confusion"),
     ("disagreements", "Disagreements"),
@@ -73,12 +69,16 @@ def html_from_report(
     absent = {"cost"} if report.running_cost is None else set()
     absent |= set() if report.advice else {"advice"}
     absent |= {"students"} if report.swept is None else set()
+    absent |= {"decisions"} if report.decisions is None else set()
     few = len(report.data.classes) <= MATRIX_CLASSES
     return rendered(
         "page.html.j2",
+        _FILTERS,
         report=report,
+        boards=boards_of(report),
         on_target=target_speed(report),
         figures=_figures(report),
+        point_figures=_point_figures(report),
         hosts=[_host(device, number) for number, device in enumerate(report.devices)],
         sections=[one for one in _SECTIONS if one[0] not in absent],
         matrices=few,
@@ -90,28 +90,6 @@ def html_from_report(
         synthesised=synthesised and _base64(synthesised),
         thumbnails={name: _base64(jpeg) for name, jpeg in (thumbnails or {}).items()},
     )
-
-
-def rendered(template: str, **values: Any) -> str:
-    """Render a template of this folder with page.js inline and the hash that allows it to run."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("edgedistill.reporting", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = (number, percent, words, points, kind, millions, times, megabytes, fps, short, breakable)
-    environment.filters |= {function.__name__: function for function in filters}
-    environment.filters |= {"place": place_of, "spot": spot_of, "mib": board_mib}
-    script = (resources.files("edgedistill.reporting") / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **values)
-
-
-def json_in_html(value: Any) -> Markup:
-    """Encode JSON so that no value can end the script element: every `<` is escaped."""
-    return htmlsafe_json_dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _figures(report: ReportRecord) -> dict[str, Markup]:
@@ -128,6 +106,11 @@ def _figures(report: ReportRecord) -> dict[str, Markup]:
         "students": students_figure(report.swept, metric),
     }
     return {name: svg for name, svg in drawn.items() if svg}
+
+
+def _point_figures(report: ReportRecord) -> list[Markup | None]:
+    points = report.decisions.points if report.decisions else []
+    return [point_figure(point, number) for number, point in enumerate(points)]
 
 
 def network_points(report: ReportRecord) -> list[dict[str, Any]]:

@@ -8,7 +8,18 @@ from markupsafe import Markup
 
 from edgedistill.core.pareto import pareto_front
 from edgedistill.records.report_speed import Swept
-from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, plain_decades, short, svg_of
+from edgedistill.reporting.chart import (
+    INK,
+    LINE,
+    MUTED,
+    NETS,
+    STYLED,
+    new_figure,
+    plain_decades,
+    svg_of,
+    within_percent,
+)
+from edgedistill.reporting.formats import short
 
 NAMED = 8  # most networks for which every name is drawn
 ROLES = {**NETS, "trial": (MUTED, "."), "pruned": (MUTED, "x")}
@@ -60,6 +71,7 @@ def pareto_figure(
     axes.set_xscale("log")
     plain_decades(axes.xaxis)
     axes.margins(x=0.25, y=0.3)
+    within_percent(axes.yaxis)
     axes.set_xlabel(size)
     axes.set_ylabel(f"{metric}, {images} images, %")
     return svg_of(figure, name, f"Accuracy against {size}")

@@ -18,16 +18,18 @@ from edgedistill.records.report import ReportProvenance
 from edgedistill.records.stages import StageRecords
 
 
-def provenance_of(stages: StageRecords, recipe: Recipe) -> ReportProvenance:
+def provenance_of(stages: StageRecords, recipe: Recipe, run: str) -> ReportProvenance:
     """Collect the provenance. Files are named without folders, which would reveal this computer's paths.
 
     Args:
         stages: all before `report`.
         recipe: of the run.
+        run: name of the run folder.
     """
     values = _name_only(recipe.model_dump(mode="json"))
     stamps = stages.stamps()
     return ReportProvenance(
+        run=run,
         edgedistill=__version__,
         commit=commit_of(),
         date=max(stamp.finished for stamp in stamps.values()),

@@ -8,16 +8,25 @@ from edgedistill.core.text_table import table_lines
 from edgedistill.records.report import Gain, ReportRecord
 from edgedistill.reporting.devices import spot_of
 from edgedistill.reporting.formats import fps, kind, words
+from edgedistill.reporting.status import status_of
 from edgedistill.reporting.target_speed import target_speed
 
-WIDTH = 100  # columns
+WIDTH = 80  # columns, where the terminal does not have fewer
 
 
-def summary_table(report: ReportRecord) -> str:
-    """Format the results as plain text of at most WIDTH columns, each figure with its provenance."""
+def summary_table(report: ReportRecord, width: int | None = None) -> str:
+    """Format the results as plain text, each figure with its provenance.
+
+    Args:
+        width: columns of the terminal; WIDTH when None, and at most so many.
+    """
+    width = min(width or WIDTH, WIDTH)
     gain = report.gain
     metric, retained = words(report.metric), report.retention_fraction
+    status = status_of(report, report.verdict)
     facts = [
+        ("status", f"{status.line}. {status.sentences[0]}"),
+        ("networks", _models(report)),
         (
             "retention",
             "unknown: the teacher classifies no image correctly"
@@ -36,6 +45,7 @@ def summary_table(report: ReportRecord) -> str:
             f"file {report.size_ratio:.1f} x, MACs {report.macs_ratio:.1f} x, teacher over student (counted)",
         ),
         ("precision", _ladder(report)),
+        *([("int8", report.int8.sentence)] if report.int8 else []),
         *_hosts(report),
         *_on_target(report),
         ("budget", report.verdict.sentence),
@@ -44,19 +54,18 @@ def summary_table(report: ReportRecord) -> str:
     notes = [("note", line) for line in report.warnings]
     notes += [("try", f"{step.idea}: {step.command}") for step in report.advice]
     indent = max(len(name) for name, _ in facts) + 2
-    lines = [_wrapped(name, text, indent) for name, text in [*facts, *notes]]
-    return "\n".join([*_networks(report), "", *lines])
+    lines = [_wrapped(name, text, indent, width) for name, text in [*facts, *notes]]
+    return "\n".join([*_networks(report, width), "", *lines])
 
 
-def _networks(report: ReportRecord) -> list[str]:
-    rows = [("", "model", "top-1", "95 % interval", "balanced", "parameters", "MACs", "ONNX file")]
+def _networks(report: ReportRecord, width: int) -> list[str]:
+    rows = [("", "top-1", "95 % interval", "balanced", "parameters", "MACs", "ONNX file")]
     for name in ("teacher", "baseline", "student"):
         net = report.network(name)
         low, high = net.top1_interval
         rows.append(
             (
                 name,
-                net.model,
                 f"{net.top1_fraction:.1%}",
                 f"{low:.1%} to {high:.1%}",
                 f"{net.balanced_accuracy_fraction:.1%}",
@@ -65,7 +74,12 @@ def _networks(report: ReportRecord) -> list[str]:
                 f"{net.file_bytes / 1e6:.1f} MB",
             )
         )
-    return table_lines(rows, right=range(2, len(rows[0])))
+    return table_lines(rows, range(1, len(rows[0])), width)
+
+
+def _models(report: ReportRecord) -> str:
+    """The networks' names; baseline and student are the same one, from the same first weights."""
+    return f"teacher {report.teacher.model}; baseline and student {report.student.model}"
 
 
 def _seeds(count: int) -> str:
@@ -107,12 +121,7 @@ def _ladder(report: ReportRecord) -> str:
     steps = [
         f"{name} {step.top1_fraction:.1%} ({kind(step.provenance)})" for name, step in report.accuracy_ladder.items()
     ]
-    int8 = report.accuracy_ladder["int8"]
-    text = f"top-1: {', '.join(steps)}; int8 costs {int8.drop_points:.1f}"
-    if not int8.drop_interval_points:  # a run of an older edgedistill
-        return f"{text} +- {int8.drop_standard_error_points:.1f} points (standard error)"
-    low, high = int8.drop_interval_points
-    return f"{text} points (95 % interval {low:+.1f} to {high:+.1f})"
+    return f"top-1: {', '.join(steps)}; int8 {report.accuracy_ladder['int8'].change}"
 
 
 def _hosts(report: ReportRecord) -> list[tuple[str, str]]:
@@ -150,6 +159,13 @@ def _on_target(report: ReportRecord) -> list[tuple[str, str]]:
     ]
 
 
-def _wrapped(name: str, text: str, indent: int) -> str:
+def _wrapped(name: str, text: str, indent: int, width: int) -> str:
     first, later = name.ljust(indent), " " * indent
-    return textwrap.fill(text, WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False)
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

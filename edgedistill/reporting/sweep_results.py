@@ -14,7 +14,7 @@ from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.records.layout import SWEEP
 from edgedistill.records.report_speed import Swept
 from edgedistill.records.stages import StageRecords
-from edgedistill.records.sweep import SweepRecord
+from edgedistill.records.sweep import SweepRecord, TrialResult
 from edgedistill.records.training import DistillRecord
 
 COUNTED = "counted: parameters of the network"
@@ -73,7 +73,7 @@ def swept_of(
         )
         return Swept.from_json(values, SWEEP)
     classes = len(stages.data.classes)
-    students = [_own(stages.distill, metric), *({**trial.to_json(), "own": False} for trial in sweep.trials)]
+    students = [_own(stages.distill, metric), *(_of_trial(trial) for trial in sweep.trials)]
     predictions = {
         model: _predicted(model, classes, recipe) for model in sorted({student["model"] for student in students})
     }
@@ -111,6 +111,10 @@ def _own(distilled: DistillRecord, metric: str) -> dict[str, Any]:
         "parameters": distilled.parameters,
         "own": True,
     }
+
+
+def _of_trial(trial: TrialResult) -> dict[str, Any]:
+    return {**{key: value for key, value in trial.to_json().items() if key != "against_own_points"}, "own": False}
 
 
 def _predicted(model: str, classes: int, recipe: Recipe) -> Prediction | str:

@@ -9,6 +9,7 @@ from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.report import ReportFigures
 from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting.devices import is_stand_in, place_of
+from edgedistill.reporting.formats import fps
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,12 @@ def target_speed(report: ReportFigures) -> TargetSpeed:
         figure = Figure(predicted.fps, predicted.fps_low, predicted.fps_high, predicted.provenance, "")
         return TargetSpeed("predicted", (figure,), predicted.extrapolated, reason)
     return TargetSpeed("unknown", (), False, reason)
+
+
+def fps_range(speed: TargetSpeed) -> str:
+    """The lowest and the highest of the figures: `229 to 248`, or one number."""
+    low, high = (fps(most(figure.fps for figure in speed.figures)) for most in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _point(fps: float, provenance: Provenance, source: str) -> Figure:

@@ -6,7 +6,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from edgedistill.records.report import ReportRecord
-from edgedistill.reporting.chart import NETS, STYLED, TERMS, new_figure, svg_of
+from edgedistill.reporting.chart import NETS, STYLED, TERMS, new_figure, svg_of, within_percent
 
 
 @STYLED
@@ -28,6 +28,7 @@ def curves_figure(report: ReportRecord) -> Markup:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation images, %")
+    within_percent(axes.yaxis)
     if axes.lines:
         axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
     return svg_of(figure, "curves", "Validation accuracy after each epoch")

@@ -9,7 +9,7 @@ from edgedistill.records.quantization import PrecisionStep
 from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRow
 from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
-from edgedistill.reporting.formats import fps, percent, words
+from edgedistill.reporting.formats import fps, percent, plural, words
 from edgedistill.reporting.target_speed import boards_of, target_speed
 
 MET: Literal["met"] = "met"
@@ -46,7 +46,7 @@ def verdict_of(report: ReportFigures, teacher: TeacherRecord, gates: dict[str, f
             sentence=f"The recipe sets no limits; it can set {', '.join(_LIMITS)}.",
         )
     outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
-    count = f"{outcomes.count(MET)} of {len(rows)} limits of the recipe are met"
+    count = f"{outcomes.count(MET)} of {plural(len(rows), 'limit')} of the recipe met"
     rest = [f"{outcomes.count(o)} {o}" for o in (MISSED, OPEN) if o in outcomes]
     sentence = ", ".join([count, *rest]) + "."
     unasked = [key for key, name in _LIMITS.items() if getattr(report.target, name) is None]

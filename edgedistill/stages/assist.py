@@ -18,7 +18,7 @@ from edgedistill.distillation.objectives import logit_terms, refuse_loss_without
 from edgedistill.models.assistants import choose_assistants
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_images
-from edgedistill.pipeline.teacher_cache import cache_teacher, teacher_sha256
+from edgedistill.pipeline.teacher_cache import Teachers, cache_teacher, teacher_key
 from edgedistill.records.result import Result
 from edgedistill.records.training import AssistRecord, Link
 from edgedistill.stages.teacher import train_teacher
@@ -39,7 +39,8 @@ def run(context: StageContext) -> Result:
 def _ensemble(context: StageContext, images: Images, device: torch.device) -> Result:
     """The further teachers, and the mean of everybody's logits."""
     distill, teacher = context.recipe.distill, context.recipe.teacher
-    caches, sha256s = [context.run.folder("logits")], [teacher_sha256(context)]
+    caches, first = [context.run.folder("logits")], teacher_key(context)
+    sha256s = [first] if isinstance(first, str) else first
     links, files = [], []
     for number, net in enumerate(distill.teachers, start=1):
         config = teacher.model_copy(update={"model": net.model, "weights": net.weights, "classes": net.classes})
@@ -62,7 +63,7 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     recipe = context.recipe
     distill = recipe.distill
     taught = taught_images(context, images)
-    owner = belongs_to(images, taught, teacher_sha256(context))
+    owner = belongs_to(images, taught, teacher_key(context))
     cache = LogitCache(context.run.folder("logits"), owner)
     task = task_of(recipe.student).supervised
     links, files = [], []
@@ -107,7 +108,8 @@ def _cached(
     folder.mkdir(exist_ok=True)
     if not distributed.agreed((folder / "cache.json").exists):
         owner = belongs_to(images, taught, sha256_of(weights))
-        cache_teacher(context, taught, weights, folder, owner, device, False)
+        flips = context.recipe.distill.method == "ensemble" and context.recipe.teacher.tta == "flip"
+        cache_teacher(context, taught, Teachers([weights], context.recipe, device, flips), folder, owner, False)
     return folder
 
 

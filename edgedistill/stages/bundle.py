@@ -12,10 +12,11 @@ import numpy as np
 from edgedistill._version import __version__
 from edgedistill.bundles.keys import load_key
 from edgedistill.bundles.model_card import model_card
-from edgedistill.bundles.provenance import recipe_without_paths, statement
+from edgedistill.bundles.provenance import statement
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
-from edgedistill.config.target import wanted_target
+from edgedistill.config.recipe import recipe_without_paths
+from edgedistill.config.target import Target, wanted_target
 from edgedistill.config.task import task_of
 from edgedistill.core.files import sha256_of
 from edgedistill.data.prepared import open_prepared
@@ -24,12 +25,15 @@ from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
+from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.evaluation import EvaluationRecord
-from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TYPED_INT8, WEIGHTS
+from edgedistill.records.layout import AMAX, FP16, INT8, PREPARED, STUDENT, TYPED_INT8, WEIGHTS
 from edgedistill.records.quantization import LadderStep, QuantizationRecord
 from edgedistill.records.result import Result
 from edgedistill.records.training import DistillRecord
 from edgedistill_calibration.select import choose
+from edgedistill_device.board.power import POWER_MODE
+from edgedistill_device.inference.decide import DECISIONS
 from edgedistill_device.manifest import SIGNATURE
 from edgedistill_device.preprocess import to_input
 
@@ -64,7 +68,7 @@ def run(context: StageContext) -> Result:
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
         task=task_of(recipe.student).name,
-        provenance=_provenance(context),
+        provenance=_provenance(context, target),
         documents=_documents(context, target.title, onnx),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
@@ -83,6 +87,8 @@ def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[st
         "model.onnx": context.file("export", STUDENT),
         "model_int8.onnx": context.file("quantize", TYPED_INT8 if "int8" in proved else INT8),
     }
+    if (prepared := context.file("quantize", PREPARED)).is_file():
+        files["model_int8_weights.onnx"] = prepared
     return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
 
 
@@ -123,10 +129,13 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
     return {"signed": True, "key_id": sign_bundle(bundle, deploy.sign_key, deploy.sign_command)}
 
 
-def _provenance(context: StageContext) -> dict:
+def _provenance(context: StageContext, target: Target) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
     evaluated = context.read(EvaluationRecord).student
+    mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {
+        **({POWER_MODE: mode} if mode else {}),
+        DECISIONS: {name: decision.to_json() for name, decision in context.read(DecisionRecord).board.items()},
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),

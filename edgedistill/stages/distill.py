@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from edgedistill.config.task import task_of
+from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.distillation.losses import note_for
 from edgedistill.distillation.objectives import refuse_loss_without_information
+from edgedistill.distillation.pool_confidence import line_from_pool_use, pool_use
 from edgedistill.pipeline.context import StageContext
-from edgedistill.pipeline.inputs import open_images
-from edgedistill.pipeline.student import last_teacher, student_lesson, train_student_seeds
+from edgedistill.pipeline.inputs import open_images, taught_images
+from edgedistill.pipeline.student import last_teacher, links_before, student_lesson, train_student_seeds
 from edgedistill.records.result import Result
-from edgedistill.records.training import DistillRecord
+from edgedistill.records.training import DistillRecord, PoolUse
 from edgedistill.training.fit import Lesson, device_of
+from edgedistill.training.images import Images
 
 
 def run(context: StageContext) -> Result:
@@ -30,5 +35,16 @@ def run(context: StageContext) -> Result:
     def lesson_for(model: nn.Module, seed: int) -> Lesson:
         return student_lesson(context, images, cache, model, seed, device)
 
-    softness = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
-    return train_student_seeds(context, images, device, task, lesson_for, DistillRecord, softness)
+    facts: dict[str, Any] = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
+    if context.recipe.data.unlabelled:
+        facts["pool"] = _pool(context, images, cache)
+    return train_student_seeds(context, images, device, task, lesson_for, DistillRecord, facts)
+
+
+def _pool(context: StageContext, images: Images, cache: LogitCache) -> PoolUse | None:
+    """What the teacher says of the images without a label; it is said."""
+    distill = context.recipe.distill
+    use = pool_use(cache, taught_images(context, images, links_before(context)), distill, images.classes)
+    if use is not None:
+        context.talk.say(f"  {line_from_pool_use(use, distill.pool_min_confidence)}")
+    return use

@@ -15,6 +15,7 @@ from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.pipeline.table import stage_named
+from edgedistill.pipeline.teacher_cache import first_teachers, teacher_key
 from edgedistill.records.evaluation import (
     METRICS,
     Chance,
@@ -28,7 +29,7 @@ from edgedistill.records.evaluation import (
 )
 from edgedistill.records.layout import TEST_LOGITS, WEIGHTS
 from edgedistill.records.result import Result
-from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord
+from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, TeacherRecord
 from edgedistill.training.fit import device_of, logits_of, pooled_of, spec_for
 from edgedistill.training.images import Images
 
@@ -73,8 +74,11 @@ def _classes(context: StageContext, images: Images, device) -> Result:
         chance=chance,
         seeds=_seeds(context, images, figures, device),
     )
+    links = _teachers(context, images, device)
     if stage_named("assist").applies(context.recipe):
-        record = record.model_copy(update={"links": _links(context, images, logits["teacher"], device)})
+        links += _links(context, images, logits["teacher"], device)
+    if links:
+        record = record.model_copy(update={"links": links})
     return Result(record, (TEST_LOGITS,))
 
 
@@ -126,6 +130,22 @@ def _seeds(context: StageContext, images: Images, figures: dict[str, NetworkFigu
                 measured = _measured(context, images, file, device)[1]
             scores[name] = _scores(measured)
         rows.append(SeedScores(seed=trained.seed, **scores))
+    return rows
+
+
+def _teachers(context: StageContext, images: Images, device) -> list[LinkScores]:
+    """The second of two teachers, and the mean of all answers that were cached of a view; none of a single answer."""
+    teacher, rows = context.read(TeacherRecord), []
+    if teacher.second is not None:
+        measured = _measured(context, images, context.file("teacher", teacher.second), device)[1]
+        other = {"probe": "finetune", "finetune": "probe"}[teacher.mode or "finetune"]
+        scores = _scores(measured).given()
+        rows.append(LinkScores(model=f"{teacher.model} ({other})", parameters=teacher.parameters, **scores))
+    if isinstance(teacher_key(context), list):
+        answers = first_teachers(context, device).logits_of(images.frames("test"))
+        measures = evaluator_of(task_of(context.recipe.student)).measures
+        scores = _scores(measures(answers, images.labels("test"), images.classes)).given()
+        rows.append(LinkScores(model="mean of the teacher's answers", parameters=None, **scores))
     return rows
 
 

@@ -18,8 +18,7 @@ from edgedistill.core.files import locked
 from edgedistill.distillation.logit_cache import LogitCache, belongs_to
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_images
-from edgedistill.pipeline.teacher_cache import cache_teacher, teacher_sha256
-from edgedistill.records.layout import WEIGHTS
+from edgedistill.pipeline.teacher_cache import cache_teacher, first_teachers, teacher_key
 from edgedistill.records.result import Result
 from edgedistill.records.training import LogitsRecord
 from edgedistill.training.batches import TrainingSet
@@ -30,11 +29,11 @@ def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
     taught = taught_images(context, images)
-    owner = belongs_to(images, taught, teacher_sha256(context))
+    owner = belongs_to(images, taught, teacher_key(context))
     features = context.recipe.distill.cache_features
 
     def fill(folder: Path) -> list[str]:
-        return cache_teacher(context, taught, context.file("teacher", WEIGHTS), folder, owner, device, features)
+        return cache_teacher(context, taught, first_teachers(context, device), folder, owner, features)
 
     shared = context.recipe.run.cache_dir
     files = (

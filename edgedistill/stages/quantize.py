@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from edgedistill.config.target import Target, wanted_target
 from edgedistill.config.task import task_of
-from edgedistill.core.files import remove, write_json
+from edgedistill.core.files import remove, write_bytes, write_json
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
-from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.quantization.accuracy import ladder_of
-from edgedistill.quantization.fp16 import fp16_from_onnx, logits_in_fp16
+from edgedistill.quantization.files import STEPS, logits_of_file, precision_files
+from edgedistill.quantization.fp16 import fp16_from_onnx
 from edgedistill.quantization.fp16_range import fp16_findings, largest_of_every_tensor, lines_from_findings
 from edgedistill.quantization.mixed_precision import RANKED_ON, fewest_float_layers, sensitivity
-from edgedistill.quantization.qad import Inputs, trained_for_int8
+from edgedistill.quantization.ptq import Prepared, prepared_for_int8, split_images
+from edgedistill.quantization.qad import Inputs, most_steps, trained_for_int8
 from edgedistill.quantization.qdq import qdq_from_onnx
-from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.quantization.ranges import Ranges, ranges_from_model
 from edgedistill.quantization.typed import IMAGES, FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
-from edgedistill.records.layout import AMAX, FP16, INT8, STUDENT, TEST_LOGITS, TYPED_INT8, WEIGHTS
-from edgedistill.records.quantization import Int8Gate, LayerSensitivity, QuantizationRecord, TypedFile, WidestRange
+from edgedistill.records.layout import AMAX, FP16, INT8, PREPARED, STUDENT, TEST_LOGITS, TYPED_INT8, WEIGHTS
+from edgedistill.records.quantization import (
+    Int8Gate,
+    LayerSensitivity,
+    PtqRecord,
+    QadRecord,
+    QuantizationRecord,
+    TypedFile,
+    WidestRange,
+)
 from edgedistill.records.result import Result
+from edgedistill.records.training import DistillRecord
 from edgedistill.training.images import Images
 from edgedistill_calibration.select import choose
 from edgedistill_device.preprocess import to_input
@@ -44,12 +57,13 @@ def run(context: StageContext) -> Result:
     def image(number: int) -> np.ndarray:
         return to_input(images.pixels.frame(chosen[number]), spec)
 
+    quantize = recipe.quantize
     ranges = ranges_from_model(
         model,
         image,
         len(chosen),
-        recipe.quantize.threshold,
-        recipe.quantize.percentile,
+        quantize.threshold,
+        quantize.percentile,
         state=context.out / "histograms.npz",
         belongs_to="\n".join(images.table.sha256[position] for position in chosen),
     )
@@ -58,25 +72,18 @@ def run(context: StageContext) -> Result:
     overflows = fp16_findings(model, largest)
     for line in lines_from_findings(overflows):
         context.talk.say(f"  {line}")
-    write_json(context.out / AMAX, ranges.kept)
-    ranked_on = np.concatenate([image(number) for number in range(min(RANKED_ON, len(chosen)))])
-    gate = _gate(context, images, model, ranges.kept, ranked_on)
-    qdq_from_onnx(model, ranges.kept, context.out / INT8, gate.kept_float or (), target.int8_weights)
+    gate, ptq = _write_int8(context, images, ranges, image, len(chosen))
     retrained = None
-    if recipe.quantize.qad_epochs:
-        student, _ = load_weights(context.file("distill", WEIGHTS))
-        retrained = trained_for_int8(images, student, image, len(chosen), context.out / INT8, context.talk)
-        if retrained.kept:  # all its layers are INT8, and it answers to the same gate
-            limit = gate.max_drop_points
-            passed = None if limit is None else retrained.after.drop_points <= limit
-            gate = gate.model_copy(update={"kept_float": [], "passed": passed})
-
-    typed = _typed(context, images, spec, model, largest, target)
+    if quantize.qad_epochs:
+        retrained, gate = _retrained(context, images, image, len(chosen), gate)
+    typed = _typed(context, images, spec, model, largest, target, gate)
     stored = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)
     logits = {"float": stored["student"], **_test_logits(context, model, Inputs(images, "test", spec), typed)}
     np.savez(context.out / TEST_LOGITS, **logits)
     executed, reason = _executed(target, recipe.target.precision, typed)
-    widest = max(ranges.kept, key=ranges.kept.__getitem__)
+    amax = json.loads((context.out / AMAX).read_text(encoding="utf-8"))
+    widest = max(amax, key=amax.__getitem__)
+    optional = [name for name in (PREPARED, TYPED_INT8) if (context.out / name).is_file()]
     return Result(
         QuantizationRecord(
             calibration_images=len(chosen),
@@ -84,36 +91,109 @@ def run(context: StageContext) -> Result:
             ladder=ladder_of(logits, stored["labels"], images.classes, task_of(recipe.student)),
             int8_gate=gate,
             qad=retrained,
+            ptq=ptq,
             fp16_findings=overflows,
             requested=recipe.target.precision,
             executed=executed,
             reason=reason,
             int8_file_bytes=(context.out / INT8).stat().st_size,
             fp16_file_bytes=(context.out / FP16).stat().st_size,
-            widest_range=WidestRange(tensor=widest, amax=ranges.kept[widest]),
+            widest_range=WidestRange(tensor=widest, amax=amax[widest]),
             typed=typed,
         ),
-        (AMAX, CHOSEN, INT8, FP16, TEST_LOGITS, *(name for name in (TYPED_INT8,) if (context.out / name).is_file())),
+        (AMAX, CHOSEN, INT8, FP16, TEST_LOGITS, *optional),
     )
 
 
+def _retrained(
+    context: StageContext, images: Images, image: Callable[[int], np.ndarray], count: int, gate: Int8Gate
+) -> tuple[QadRecord, Int8Gate]:
+    """The student trained once more for INT8; kept, all its layers are INT8, and it answers to the same gate."""
+    student, _ = load_weights(context.file("distill", WEIGHTS))
+    most = most_steps(context.read(DistillRecord).steps)
+    retrained = trained_for_int8(images, student, image, count, most, context.out, context.talk)
+    if not retrained.kept:
+        return retrained, gate
+    limit = gate.max_drop_points
+    passed = None if limit is None else retrained.after.drop_points <= limit
+    return retrained, gate.model_copy(update={"kept_float": [], "passed": passed})
+
+
+def _write_int8(
+    context: StageContext, images: Images, ranges: Ranges, image: Callable[[int], np.ndarray], count: int
+) -> tuple[Int8Gate, PtqRecord | None]:
+    """Write the Q/DQ file, the ranges, and the weights that both are for where they are not the student's."""
+    target = wanted_target(context.recipe.target)
+    model = context.file("export", STUDENT)
+    remove(context.out / PREPARED)
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Prepared(model, model, ranges)
+        if context.recipe.quantize.ptq_images and executed_precision(target, "int8")[0] == "int8":
+            prepared = _prepared(context, prepared, image, count, Path(folder))
+        write_json(context.out / AMAX, prepared.ranges.kept)
+        if prepared.path != model:
+            write_bytes(context.out / PREPARED, prepared.path.read_bytes())
+        ranked_on = np.concatenate([image(number) for number in range(min(RANKED_ON, count))])
+        gate = _gate(context, images, prepared, ranked_on)
+        qdq_from_onnx(
+            prepared.path,
+            prepared.ranges.kept,
+            context.out / INT8,
+            gate.kept_float,
+            target.int8_weights,
+            prepared.float_path,
+        )
+    return gate, prepared.record
+
+
+def _prepared(
+    context: StageContext, plain: Prepared, image: Callable[[int], np.ndarray], count: int, folder: Path
+) -> Prepared:
+    """Better weights for INT8."""
+    quantize = context.recipe.quantize
+    fit, held_out = (
+        np.concatenate([image(number) for number in numbers])
+        for numbers in split_images(count, quantize.ptq_images, image(0)[0, 0].size)
+    )
+
+    def calibrate(path: Path) -> Ranges:
+        return ranges_from_model(path, image, count, quantize.threshold, quantize.percentile)
+
+    prepared = prepared_for_int8(plain.path, plain.ranges, calibrate, fit, held_out, folder)
+    if prepared.record is not None:
+        context.talk.say(f"  {prepared.record.line}")
+    return prepared
+
+
 def _typed(
-    context: StageContext, images: Images, spec: Preprocess, model: Path, largest: dict[str, float], target: Target
+    context: StageContext,
+    images: Images,
+    spec: Preprocess,
+    model: Path,
+    largest: dict[str, float],
+    target: Target,
+    gate: Int8Gate,
 ) -> list[TypedFile]:
     """The FP16 file, and what a TensorRT without precision flags builds from: proved, or not shipped."""
     if not target.typed:
         fp16_from_onnx(model, context.out / FP16)
         return []
-    proof = Proof(model, FirstOf(IMAGES, Inputs(images, "val", spec), Inputs(images, "train", spec)))
+    first = FirstOf(IMAGES, Inputs(images, "val", spec), Inputs(images, "train", spec))
+    proof = Proof(model, first, images.labels("val")[:IMAGES])
     made = [
         typed_fp16(proof, largest, context.out / FP16),
-        typed_int8(proof, context.out / INT8, largest, context.out / TYPED_INT8),
+        typed_int8(proof, context.out / INT8, largest, context.out / TYPED_INT8, _passed_limit(gate)),
     ]
     for file in made:
         context.talk.say(f"  {line_from_typed(file)}", "" if file.passed else "note")
         if not file.passed and file.precision == "int8":
             remove(context.out / TYPED_INT8)
     return made
+
+
+def _passed_limit(gate: Int8Gate) -> float | None:
+    """What the typed file must hold, too: the gate, where the Q/DQ file passed it."""
+    return gate.max_drop_points if gate.passed else None
 
 
 def _executed(target: Target, requested: str, typed: list[TypedFile]) -> tuple[str, str]:
@@ -126,17 +206,11 @@ def _executed(target: Target, requested: str, typed: list[TypedFile]) -> tuple[s
 
 
 def _test_logits(context: StageContext, model: Path, inputs: Inputs, typed: list[TypedFile]) -> dict[str, np.ndarray]:
-    """Precision -> (n, classes) float32 of the file that the board builds from."""
+    """Step of the ladder -> (n, classes) float32 of the file that the board builds from."""
     logits = {}
-    has_typed = any(file.precision == "int8" and file.passed for file in typed)
-    files = {"onnx": model, "fp16": context.out / FP16, "int8": context.out / (TYPED_INT8 if has_typed else INT8)}
-    for name, path in files.items():
+    for precision, path in precision_files(model, context.out, typed).items():
         context.talk.say(f"  test images through {path.name}")
-        if path.name in (FP16, TYPED_INT8):
-            logits[name] = logits_in_fp16(path, inputs)
-            continue
-        with OnnxSession(path) as session:
-            logits[name] = session.logits(inputs)
+        logits[STEPS[precision]] = logits_of_file(path, inputs)
     return logits
 
 
@@ -153,24 +227,24 @@ def _choose(context: StageContext, images: Images) -> list[int]:
 def _gate(
     context: StageContext,
     images: Images,
-    model: Path,
-    amax: dict[str, float],
+    prepared: Prepared,
     ranked_on: np.ndarray,
 ) -> Int8Gate:
     """INT8 against the recipe's gate on validation images, layers left in float until it holds."""
     limit = context.recipe.quantize.max_int8_drop_points
     if limit is None:
         return Int8Gate(max_drop_points=None, passed=None, kept_float=[], curve=[], sensitivity=[], images="validation")
-    inputs = Inputs(images, "val", preprocess_from_onnx(model))
+    model, amax, float_path = prepared.path, prepared.ranges.kept, prepared.float_path
+    inputs = Inputs(images, "val", preprocess_from_onnx(float_path))
     validation = (inputs, images.labels("val"), images.classes)
     say, task = context.talk.say, task_of(context.recipe.student)
-    float_layers, curve = fewest_float_layers(model, amax, [], validation, limit, say, task)
+    float_layers, curve = fewest_float_layers(model, amax, [], validation, limit, say, task, float_path)
     ranking: list[LayerSensitivity] = []
     if float_layers is None:
         say(f"  INT8 misses the gate of {limit:g} points; ranking layers on calibration images")
-        ranking = sensitivity(model, amax, ranked_on)
+        ranking = sensitivity(model, amax, ranked_on, float_path)
         ranked = [layer.layer for layer in ranking]
-        float_layers, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task)
+        float_layers, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task, float_path)
     return Int8Gate(
         max_drop_points=limit,
         passed=float_layers is not None,

@@ -31,9 +31,9 @@ def run(context: StageContext) -> Result:
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
-    report = report_from_stages(
-        stages, context.recipe, parted, predicted, swept, Command(context.command) if context.command else Command()
-    )
+    command = Command(context.command) if context.command else Command()
+    name = context.run.path.resolve().name
+    report = report_from_stages(stages, context.recipe, parted, predicted, swept, command, name)
     sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if stages.synthesise else None
     rows = images.rows("test")
     pictures = thumbnails(parted, lambda place: images.pixels.frame(int(rows[place])))

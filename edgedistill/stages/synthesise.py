@@ -67,7 +67,7 @@ def _batches(
     )
     images, labels, reports = [], [], []
     count = -(-distill.synthetic_images // settings.batch_size)
-    with context.talk.progress("images made", distill.synthetic_images, images_each=1) as show:
+    with context.talk.progress("images made", distill.synthetic_images, unit="image", images_each=1) as show:
         for number in range(count):
             path = context.out / f"batch-{number:04d}.npz"
             if not path.exists():

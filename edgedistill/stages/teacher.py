@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,26 +14,34 @@ import torch
 from edgedistill.config.task import task_of
 from edgedistill.config.training import TeacherConfig
 from edgedistill.core import distributed
-from edgedistill.data.folds import folds_of
+from edgedistill.core.files import write_bytes
 from edgedistill.distillation.objectives import hard_term
-from edgedistill.distillation.probe import features_of, head_from_features, put_head
+from edgedistill.distillation.probe import put_head
+from edgedistill.distillation.teacher_choice import (
+    FOLDS,
+    TeacherJob,
+    choice_on_folds,
+    choice_on_validation,
+    features_over,
+    head_over,
+    line_from_choice,
+    prefers_finetuned,
+)
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.records.result import Result
 from edgedistill.records.training import Probe, TeacherRecord, TrainedNetwork, Tried
-from edgedistill.training.fit import Lesson, Subject, Trained, described, device_of, spec_for, train_and_save
+from edgedistill.training.fit import Lesson, Subject, Trained, described, device_of, train_and_save
 from edgedistill.training.images import Images
-
-FOLDS = 3  # that choose the strength of the probe's L2
-FEWEST_VALIDATION_IMAGES = 100  # on fewer, two accuracies differ by ten points by chance
 
 
 def run(context: StageContext) -> Result:
     images = open_images(context)
     device = device_of(context.recipe.run)
     trained = train_teacher(context, images, context.recipe.first_teacher, device)
-    return Result(TeacherRecord(**trained.network.given()), (trained.file,), trained.cost)
+    second = [trained.network.second] if trained.network.second else []
+    return Result(TeacherRecord(**trained.network.given()), (trained.file, *second), trained.cost)
 
 
 def train_teacher(
@@ -63,46 +72,29 @@ def train_teacher(
     subject = Subject(teacher.model, teacher.weights, model, lesson, number, title, task=task)
     if teacher.tries == ("finetune",):
         return train_and_save(images, subject, teacher, None, device, context.out, context.talk)
+    job = TeacherJob(images, subject, teacher, device, context.out, context.talk)
     start = time.monotonic()
-    probed = distributed.agreed(lambda: _probed(context, images, subject, teacher, device))
+    probed, tried = distributed.agreed(lambda: _probed(job))
     cost = {"training_seconds": time.monotonic() - start}
-    validation_images = len(images.labels("val"))
-    if teacher.tries == ("probe",):
-        return _kept(context, subject, probed, cost)
-    if validation_images < FEWEST_VALIDATION_IMAGES:
-        context.talk.say(
-            f"  kept the probe: {validation_images} validation images, fewer than "
-            f"{FEWEST_VALIDATION_IMAGES}, do not tell whether fine-tuning is better"
-        )
-        return _kept(context, subject, probed, cost)
-    metric = context.recipe.data.metric
-    trained = train_and_save(images, subject, teacher, None, device, context.out, context.talk)
-    tried = Tried(probe=probed.validation.metric(metric), finetune=trained.network.validation.metric(metric))
-    context.talk.say(f"  on the validation images: probe {tried.probe:.1%}, fine-tuned {tried.finetune:.1%}")
-    if tried.finetune > tried.probe:
-        network = TrainedNetwork(**trained.network.given(), mode="finetune", probe=probed.probe, tried=tried)
-        return replace(trained, network=network)
-    return _kept(context, subject, TrainedNetwork(**probed.given(), tried=tried), cost)
+    if teacher.tries == ("probe",) or (job.chooses_on_folds and not (tried and prefers_finetuned(tried))):
+        return _kept(job, probed, tried, cost)
+    return _better(job, probed, tried, cost)
 
 
-def _probed(
-    context: StageContext, images: Images, subject: Subject, teacher: TeacherConfig, device: torch.device
-) -> TrainedNetwork:
-    """Put a logistic head on the network, save it beside, and give what the stage's JSON says of it."""
-    training, rows = images.training, images.rows("train")
-    spec = spec_for(subject.name, context.recipe)
-    subject.model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks this pair of arguments
-    title = f"features of {subject.name}"
-    total = (1 + teacher.probe_views) * len(rows)
-    with distributed.alone(), context.talk.progress(title, total, images_each=1) as show:
-        features = features_of(subject.model, spec, training, images.frames("train"), teacher.probe_views, device, show)
-    head = head_from_features(
-        features,
-        training.labels,
-        folds_of(training.labels, images.table.groups[rows], FOLDS),
-        _image_weights(images),
-        len(images.classes),
-    )
+def _probed(job: TeacherJob) -> tuple[TrainedNetwork, Tried | None]:
+    """Put a logistic head on the network, save it beside, and give what the stage's JSON says of it.
+
+    Where validation images are few, and one way is to be chosen, both are tried on folds.
+    """
+    images, subject, teacher = job.images, job.subject, job.teacher
+    rows, held = images.rows("train"), images.rows("val")
+    with distributed.alone():
+        features = features_over(job, rows)
+        tried = None
+        if job.chooses_on_folds:
+            both = np.concatenate([features, features_over(job, held)], axis=1)
+            tried = choice_on_folds(job, np.concatenate([rows, held]), both)
+        head = head_over(job, rows, features)
     put_head(subject.model, subject.name, head)
     about = Probe(
         views=teacher.probe_views,
@@ -110,24 +102,45 @@ def _probed(
         l2=head.l2,
         log_loss_by_l2={str(l2): loss for l2, loss in head.scores.items()},
     )
-    context.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
-    network = described(images, subject, context.out / _file(subject), device, teacher.seed, 0, 0, [])
-    return TrainedNetwork(**network.given(), mode="probe", probe=about)
+    job.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
+    network = described(images, subject, job.out / job.probe_file, job.device, teacher.seed, 0, 0, [])
+    return TrainedNetwork(**network.given(), mode="probe", probe=about), tried
 
 
-def _image_weights(images: Images) -> np.ndarray:
-    """(N,) of the training images in the probe's loss, by class as the recipe asks; their mean is 1."""
-    labels, by_class = images.training.labels, images.class_weights()
-    weights = images.drawn(images.training) if by_class is None else by_class.numpy()[labels]
-    return np.ones(len(labels)) if weights is None else weights / weights.mean()
+def _better(job: TeacherJob, probed: TrainedNetwork, tried: Tried | None, cost: dict[str, Any]) -> Trained:
+    """Fine-tune from the head, and keep what was better on folds or else is better on validation images."""
+    trained = train_and_save(job.images, job.subject, job.teacher, None, job.device, job.out, job.talk)
+    distributed.agreed(lambda: _copy_once(job.out / trained.file, job.out / job.finetuned_file))
+    if tried is None:
+        tried = distributed.agreed(lambda: choice_on_validation(job))
+    if not prefers_finetuned(tried):
+        return _kept(job, probed, tried, cost)
+    job.talk.say(f"  {line_from_choice(tried)}")
+    network = TrainedNetwork(**trained.network.given(), mode="finetune", probe=probed.probe, tried=tried)
+    return replace(trained, network=_with_second(job, network, job.probe_file))
 
 
-def _file(subject: Subject) -> str:
-    return f"probe-{subject.number}.safetensors"
-
-
-def _kept(context: StageContext, subject: Subject, probed: TrainedNetwork, cost: dict[str, Any]) -> Trained:
+def _kept(job: TeacherJob, probed: TrainedNetwork, tried: Tried | None, cost: dict[str, Any]) -> Trained:
     """The probe as the teacher."""
     if distributed.is_first():
-        shutil.copyfile(context.out / _file(subject), context.out / subject.file)
-    return Trained(probed, subject.file, cost)
+        shutil.copyfile(job.out / job.probe_file, job.out / job.subject.file)
+    if tried is None:
+        return Trained(probed, job.subject.file, cost)
+    job.talk.say(f"  {line_from_choice(tried)}")
+    network = TrainedNetwork(**probed.given(), tried=tried)
+    return Trained(_with_second(job, network, job.finetuned_file), job.subject.file, cost)
+
+
+def _with_second(job: TeacherJob, network: TrainedNetwork, file: str) -> TrainedNetwork:
+    if not job.teacher.averages:
+        return network
+    if network.tried is None or network.tried.mean is None:
+        job.talk.say("  the student learns from this one alone: the other is worse beyond chance", "note")
+        return network
+    return TrainedNetwork(**network.given(), second=file)
+
+
+def _copy_once(source: Path, to: Path) -> None:
+    """A killed stage that goes on may find other weights in `source`: the probe's."""
+    if not to.exists():
+        write_bytes(to, source.read_bytes())

@@ -88,16 +88,17 @@ def _step_seconds(
 ) -> float:
     model.train().to(memory_format=speed.memory_format)
     images = images.to(memory_format=speed.memory_format)
-    _finish(images.device)
+    finish(images.device)
     start = clock()
     with speed.autocast(images.device):
         logits = read(model, images)[0]
     logits.float().square().mean().backward()
-    _finish(images.device)
+    finish(images.device)
     return clock() - start
 
 
-def _finish(device: torch.device) -> None:
+def finish(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

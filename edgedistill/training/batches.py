@@ -46,18 +46,46 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         return Batch(
-            self.images.to(device),
-            self.labels.to(device),
+            sent(self.images, device),
+            sent(self.labels, device),
             self.positions,
             self.views,
-            self.partners.to(device),
-            self.shares.to(device),
+            sent(self.partners, device),
+            sent(self.shares, device),
         )
 
     @property
     def main_labels(self) -> Tensor:
         """(N,) int64, the label with the larger share: for losses that know only one."""
         return torch.where(self.shares >= 0.5, self.labels, self.partners)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device that is not waited for: CUDA takes it from pinned memory while this thread goes on."""
+    if device.type != "cuda" or not torch.cuda.is_available():  # a device that only stands for one
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def sent_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
+    """Each batch and its copy on the device; CUDA copies the next one while the network works on the present one."""
+    if device.type != "cuda":
+        for batch in batches:
+            yield batch, batch.to(device)
+        return
+    copying = torch.cuda.Stream(device)
+    waiting: tuple[Batch, Batch] | None = None
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            copy = batch.to(device)
+        if waiting is not None:
+            yield waiting
+        torch.cuda.current_stream(device).wait_stream(copying)
+        for values in (copy.images, copy.labels, copy.partners, copy.shares):
+            values.record_stream(torch.cuda.current_stream(device))
+        waiting = batch, copy
+    if waiting is not None:
+        yield waiting
 
 
 @dataclass(frozen=True)
@@ -176,6 +204,7 @@ class Order:
         sample_weights: (images,) draw with these weights instead of a permutation, or None.
         draws: images an epoch, when it is not each image once: a network that may see fewer images
             than the one it is compared with still takes as many steps.
+        chosen: positions of the images that are seen, in as many steps as all; None sees all.
     """
 
     images: int
@@ -185,6 +214,7 @@ class Order:
     sample_weights: np.ndarray | None = None
     draws: int | None = None
     first_view: int = 0
+    chosen: np.ndarray | None = None
 
     @property
     def epoch_images(self) -> int:
@@ -198,11 +228,12 @@ class Order:
         """(epoch_images,) positions."""
         rng = np.random.default_rng((self.seed, epoch))
         count = self.epoch_images
+        seen = np.arange(self.images) if self.chosen is None else self.chosen
         if self.sample_weights is not None:
-            weights = self.sample_weights / self.sample_weights.sum()
-            return rng.choice(self.images, size=count, p=weights)
-        rounds = [rng.permutation(self.images) for _ in range(-(-count // self.images))]
-        return np.concatenate(rounds)[:count]
+            weights = self.sample_weights[seen] / self.sample_weights[seen].sum()
+            return seen[rng.choice(len(seen), size=count, p=weights)]
+        rounds = [rng.permutation(len(seen)) for _ in range(-(-count // len(seen)))]
+        return seen[np.concatenate(rounds)[:count]]
 
     def steps(self, first_step: int, last_step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(positions, views) of each step from first_step up to, not including, last_step."""

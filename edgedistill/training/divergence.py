@@ -7,12 +7,11 @@ with a smaller learning rate: with the same one it would only do the same again.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from edgedistill.core import distributed
 from edgedistill.core.files import write_bytes
@@ -25,22 +24,29 @@ LR_AFTER = 0.1  # of the learning rate, for the rest of a training that went bac
 OTHERS = "loss of another process"
 
 
-def what_is_wrong(loss: Tensor, parameters: Iterable[nn.Parameter]) -> str | None:
-    """`loss` (under torchrun: of which process), `gradient` or OTHERS that is not finite, or None on all ranks.
+def first_wrong(steps: Sequence[tuple[float, float]]) -> tuple[int, str] | None:
+    """The first of some steps with a number that is not finite on any rank.
 
-    Ask after the backward pass and before the optimizer's step: the weights are whole then.
     Gradients are means over ranks, so one rank's loss spoils them on all: OTHERS says that it was not
     this one's.
 
     Args:
-        loss: () of this rank's part of the batch.
-        parameters: with their gradients; one that overflows in norm counts as not finite.
+        steps: loss of this rank's part of the batch, and norm of all gradients, of each.
+
+    Returns:
+        Its place, and `loss` (under torchrun: of which process), `gradient` or OTHERS; None when all are finite.
     """
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    own = next((place for place, numbers in enumerate(steps) if not all(map(math.isfinite, numbers))), None)
+    if distributed.mean_over_ranks(float(own is None)) == 1:
+        return None
+    place = min(place for place in distributed.all_of(own) if place is not None)
+    return place, _blamed(*steps[place])
+
+
+def _blamed(loss: float, gradient_norm: float) -> str:
     own_loss = "loss" if distributed.world() == 1 else f"loss of process {distributed.rank()}"
-    wrong = next((name for name, value in ((own_loss, loss), ("gradient", norm)) if not torch.isfinite(value)), None)
-    if distributed.world() == 1 or distributed.mean_over_ranks(float(wrong is None)) == 1:
-        return wrong
+    numbers = ((own_loss, loss), ("gradient", gradient_norm))
+    wrong = next((name for name, number in numbers if not math.isfinite(number)), None)
     by_rank = distributed.all_of(wrong)
     spoiled = wrong != own_loss and any(name not in (None, "gradient") for name in by_rank)
     return OTHERS if wrong is None or spoiled else wrong

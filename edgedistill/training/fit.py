@@ -32,7 +32,7 @@ from edgedistill.training.batches import Order, TrainingSet, normalised
 from edgedistill.training.history import HistoryWriter
 from edgedistill.training.images import Images
 from edgedistill.training.loop import Term, Training
-from edgedistill.training.schedule import epochs_of
+from edgedistill.training.schedule import steps_of
 from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess
 
 CHECKPOINT = "checkpoint.pt"
@@ -92,6 +92,7 @@ class Lesson:
         draws: images an epoch, None for each once.
         extra: modules that are trained along and thrown away.
         read: gives the network's outputs, as `Training.read`.
+        chosen: positions of the images that are learnt from; None for all.
     """
 
     images: TrainingSet
@@ -99,6 +100,7 @@ class Lesson:
     draws: int | None = None
     extra: nn.Module | None = None
     read: Callable[[nn.Module, torch.Tensor], Any] = outputs
+    chosen: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -188,24 +190,59 @@ def _train(
     on_epoch: Callable[[Epoch], None],
 ) -> None:
     """Leaves the weights beside `record` and, last, that; checkpoint and history in `place`."""
-    recipe, lesson = images.recipe, subject.lesson
-    spec = spec_for(subject.name, recipe)
-    drawn = images.drawn(lesson.images)
-    order = Order(len(lesson.images), config.batch_size, config.seed, views, drawn, lesson.draws, subject.first_view)
-    config = config.model_copy(update={"epochs": epochs_of(config, order.steps_per_epoch)})
     place.mkdir(exist_ok=True)
-    history = HistoryWriter(place, recipe.run.tensorboard) if distributed.is_first() else None
-
-    def validate(net: nn.Module) -> dict[str, Any]:
-        figures = _validation(net, subject.task, spec, images, device)
-        return {f"eval_{key}": getattr(figures, key) for key in ("loss", *subject.task.metrics)}
+    title = subject.title or record.parent.name.removesuffix(".partial")
+    history = HistoryWriter(place, title, images.recipe, talk.say) if distributed.is_first() else None
 
     def tell(epoch: Epoch) -> None:
         if history is not None:
             history(epoch)
         on_epoch(epoch)
 
-    training = Training(
+    training = training_of(images, subject, config, views, device)
+    training.checkpoint, training.on_epoch = place / CHECKPOINT, tell
+    start = time.monotonic()
+    epochs = training.run(talk, title)
+    seconds = time.monotonic() - start
+    if history is None:
+        return
+    history.close()
+    steps = steps_of(config, training.order.steps_per_epoch)
+    network = described(
+        images, subject, record.with_name(subject.file), device, config.seed, len(epochs), steps, epochs
+    )
+    network = TrainedNetwork(**network.given(), **_events(training))
+    seen = steps * min(config.batch_size, training.order.epoch_images)
+    write_json(record, {"values": network.to_json(), "cost": _cost(seconds, seen, training)})
+
+
+def training_of(
+    images: Images, subject: Subject, config: TrainingConfig, views: int | None, device: torch.device
+) -> Training:
+    """The training of `subject` before its first step, validated on the validation images; it keeps no checkpoint.
+
+    Args:
+        views: as of `train_and_save`.
+    """
+    recipe, lesson = images.recipe, subject.lesson
+    spec = spec_for(subject.name, recipe)
+    drawn = images.drawn(lesson.images)
+    order = Order(
+        len(lesson.images),
+        config.batch_size,
+        config.seed,
+        views,
+        drawn,
+        lesson.draws,
+        subject.first_view,
+        lesson.chosen,
+    )
+
+    def validate(net: nn.Module) -> dict[str, Any]:
+        figures = _validation(net, subject.task, spec, images, device)
+        return {f"eval_{key}": getattr(figures, key) for key in ("loss", *subject.task.metrics)}
+
+    return Training(
         subject.model,
         spec,
         lesson.images,
@@ -214,28 +251,13 @@ def _train(
         config,
         validate,
         device,
-        checkpoint=place / CHECKPOINT,
         checkpoint_seconds=recipe.run.checkpoint_seconds,
-        on_epoch=tell,
         extra=lesson.extra or nn.Identity(),
         read=lesson.read,
         precision=recipe.run.precision,
         metric=recipe.data.metric,
         keep=recipe.distill.keep,
     )
-    start = time.monotonic()
-    epochs = training.run(talk, subject.title or record.parent.name.removesuffix(".partial"))
-    seconds = time.monotonic() - start
-    if history is None:
-        return
-    history.close()
-    steps = order.steps_per_epoch * config.epochs
-    network = described(
-        images, subject, record.with_name(subject.file), device, config.seed, config.epochs, steps, epochs
-    )
-    network = TrainedNetwork(**network.given(), **_events(training))
-    seen = steps * min(config.batch_size, order.epoch_images)
-    write_json(record, {"values": network.to_json(), "cost": _cost(seconds, seen, training)})
 
 
 def _events(training: Training) -> dict[str, Any]:
@@ -276,7 +298,7 @@ def described(
         model=subject.name,
         weights=subject.weights,
         parameters=parameter_count(subject.model),
-        training_images=len(subject.lesson.images),
+        training_images=len(subject.lesson.images if subject.lesson.chosen is None else subject.lesson.chosen),
         class_weights=images.named_class_weights(),
         preprocess=preprocess,
         validation=_validation(subject.model, subject.task, spec, images, device),

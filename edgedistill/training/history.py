@@ -1,32 +1,43 @@
-"""What a training tells the world after each epoch: a CSV in timm's shape, and TensorBoard."""
+"""What a training tells the world after each epoch: a CSV in timm's shape, and the tools that track trainings."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from edgedistill.config.recipe import Recipe, recipe_without_paths
 from edgedistill.core.files import write_bytes
 from edgedistill.records.training import Epoch
+from edgedistill.training.trackers import Tracked, Trackers
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+_TOLD = ("data", "augment", "teacher", "student", "distill")  # sections of the recipe that curves depend on
 
 
 class HistoryWriter:
     """Call it with each finished epoch, from the first; after a resume with the earlier ones again.
 
-    Writes `summary.csv` (epoch, train_loss, eval_loss, eval_top1, one column per loss term, ...)
-    and, when TensorBoard is installed and wanted, event files in `tensorboard/`.
+    Writes `summary.csv` (epoch, train_loss, eval_loss, eval_top1, one column per loss term, ...), and tells the same to
+    TensorBoard, where it is installed and wanted, and to `run.trackers`.
+
+    Args:
+        folder: of the training, somewhere below the run folder.
+        name: of the training.
+        recipe: of the run.
+        say: told of a tool that fails.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool):
+    def __init__(self, folder: Path, name: str, recipe: Recipe, say: Callable[[str], None]):
         self._folder = folder
         self._rows: list[dict[str, Any]] = []
-        self._events: SummaryWriter | None = None
-        self._tensorboard = tensorboard and importlib.util.find_spec("tensorboard") is not None
+        run = next((parent.name for parent in folder.parents if (parent / "recipe.json").exists()), folder.parent.name)
+        told = recipe_without_paths(recipe)
+        tracked = Tracked(folder, run, name, {section: told[section] for section in _TOLD})
+        events = recipe.run.tensorboard and importlib.util.find_spec("tensorboard") is not None
+        self._trackers = Trackers([*(["tensorboard"] if events else []), *recipe.run.trackers], tracked, say)
 
     def __call__(self, epoch: Epoch) -> None:
         self._rows.append(_csv_row(epoch))
@@ -35,22 +46,11 @@ class HistoryWriter:
         writer.writeheader()
         writer.writerows(self._rows)
         write_bytes(self._folder / "summary.csv", text.getvalue().encode())
-        if self._tensorboard:
-            self._add_events(self._rows[-1])
+        figures = {key: value for key, value in self._rows[-1].items() if key != "epoch" and value is not None}
+        self._trackers.log(epoch.epoch, figures)
 
     def close(self) -> None:
-        if self._events is not None:
-            self._events.close()
-
-    def _add_events(self, figures: dict[str, Any]) -> None:
-        if self._events is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._events = SummaryWriter(self._folder / "tensorboard", purge_step=figures["epoch"])
-        for name, value in figures.items():
-            if name != "epoch" and value is not None:
-                self._events.add_scalar(name, value, figures["epoch"])
-        self._events.flush()
+        self._trackers.close()
 
 
 def _csv_row(epoch: Epoch) -> dict[str, Any]:

@@ -42,9 +42,12 @@ class Images(PreparedImages):
 
     @cached_property
     def training(self) -> TrainingSet:
-        """The labelled images as the teacher sees them, never mixed."""
-        own = ViewStream("teacher", self.recipe.first_teacher.seed)
-        return self.training_set(self.rows("train"), NOT_MIXED, own)
+        """The labelled images as the teacher sees them."""
+        return self.as_taught(self.rows("train"))
+
+    def as_taught(self, rows: np.ndarray) -> TrainingSet:
+        """Images as the teacher sees them, never mixed."""
+        return self.training_set(rows, NOT_MIXED, ViewStream("teacher", self.recipe.first_teacher.seed))
 
     @cached_property
     def alone(self) -> TrainingSet:

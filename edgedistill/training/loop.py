@@ -27,10 +27,12 @@ from edgedistill.progress.reporter import Talk
 from edgedistill.records.training import BestEpoch, Epoch, WentBack
 from edgedistill.training import checkpoint
 from edgedistill.training.autotune import FIXED, Speed, fastest
-from edgedistill.training.batches import Batch, Order, TrainingSet, normalised
+from edgedistill.training.batches import Batch, Order, TrainingSet, normalised, sent_ahead
 from edgedistill.training.checkpoint import Parts, State
-from edgedistill.training.divergence import OTHERS, go_back, keep_batch, told_alike, what_is_wrong
+from edgedistill.training.divergence import OTHERS, go_back, keep_batch, told_alike
+from edgedistill.training.schedule import steps_of
 from edgedistill.training.sync_batch_norm import synchronise_batch_norms
+from edgedistill.training.unread import Unread
 from edgedistill_device.preprocess_spec import Preprocess
 
 
@@ -87,10 +89,11 @@ class Training:
         spec: the model's preprocessing.
         images: training images; `order` says which come when.
         terms: name -> Term.
-        config: learning rate, seed, and epochs, after `schedule.epochs_of`.
-        evaluate: called after each epoch, gives the fields `eval_...` of `Epoch`.
+        config: learning rate, seed, and how many steps, see `schedule.steps_of`.
+        evaluate: called after each epoch, gives the fields `eval_...` of `Epoch`; the last epoch may be a part of one.
         checkpoint: file to resume from, or None to keep none.
         on_epoch: called with each finished epoch; after a resume with the earlier ones first.
+        on_step: called after each step, before its numbers are read; on a GPU it may still be at work.
         extra: modules that are trained along and thrown away (projectors).
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
         precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
@@ -110,6 +113,7 @@ class Training:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 20.0
     on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_step: Callable[[], None] = lambda: None
     extra: nn.Module = field(default_factory=nn.Identity)
     read: Callable[[nn.Module, Tensor], Any] = outputs
     precision: str = "fp32"
@@ -135,34 +139,34 @@ class Training:
         self.speed = Speed(*saved["speed"]) if saved else self._fastest(talk, title)
         self.model.to(memory_format=self.speed.memory_format)
         network = self._network()
-        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr)
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr, fused=True)
         per_epoch = self.order.steps_per_epoch
-        total = per_epoch * self.config.epochs
+        total = steps_of(self.config, per_epoch)
         state = self._resumed(saved, optimizer)
         parts = Parts(self.model, self.extra, optimizer)
         epoch_start = saved["epoch_start"] if saved else parts.copied()
         saved_at = time.monotonic()
-        about = {
-            "images_each": min(self.config.batch_size, self.order.epoch_images),
-            "epochs": self.config.epochs,
-            "history": [epoch.to_json() for epoch in state.history],
-            "metric": self.metric,
-        }
-        with talk.progress(title, total, state.step, **about) as show:
+        with talk.progress(title, total, state.step, **self._shown(total, state)) as show:
             while state.step < total:
                 steps = ((positions[own], views[own]) for positions, views in self.order.steps(state.step, total))
-                for batch in self.images.batches(steps):
-                    wrong = self._step(network, batch, optimizer, state, total)
+                unread = Unread(self.device, list(self.terms))
+                for batch, sent in sent_ahead(self.images.batches(steps), self.device):
+                    unread.add(batch, *self._step(network, sent, optimizer, state, total))
+                    state.step += 1
+                    self.on_step()
+                    in_epoch = 1 + (state.step - 1) % per_epoch
+                    epoch_ends = in_epoch == per_epoch or state.step == total
+                    if not (epoch_ends or unread.is_full):
+                        continue
+                    wrong = unread.read(state)
                     if wrong is not None:
-                        talk.say(f"  {title}: {self._gone_back(wrong, batch, state)}")
+                        talk.say(f"  {title}: {self._gone_back(*wrong, state)}")
                         parts.put_back(epoch_start)
                         epoch_start = {}
                         break
-                    state.step += 1
-                    in_epoch = 1 + (state.step - 1) % per_epoch
                     show(state.step, {name: value / in_epoch for name, value in state.sums.items()})
-                    if state.step % per_epoch == 0:
-                        self._end_epoch(state, per_epoch, optimizer)
+                    if epoch_ends:
+                        self._end_epoch(state, in_epoch, optimizer)
                         show.end_epoch(state.history[-1].to_json())
                         ended = state.step == total  # from there nothing goes back
                         epoch_start = {} if state.went_back or ended else parts.copied()
@@ -174,6 +178,16 @@ class Training:
             self.model.load_state_dict(self._best_weights)
         self.went_back, self.best = state.went_back, state.best
         return state.history
+
+    def _shown(self, total: int, state: State) -> dict[str, Any]:
+        """What the view of this training needs beside its steps."""
+        return {
+            "unit": "step",
+            "images_each": min(self.config.batch_size, self.order.epoch_images),
+            "epochs": -(-total // self.order.steps_per_epoch),
+            "history": [epoch.to_json() for epoch in state.history],
+            "metric": self.metric,
+        }
 
     def _network(self) -> nn.Module:
         network = _Network(self.model, self.read)
@@ -199,11 +213,14 @@ class Training:
         optimizer: torch.optim.Optimizer,
         state: State,
         total: int,
-    ) -> str | None:
-        """One optimizer step; adds each term's value to the epoch's sums.
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        """One optimizer step, which waits for no number of a GPU.
+
+        Args:
+            batch: on the device.
 
         Returns:
-            None, or what is not finite, and then the weights were not touched.
+            Each term's value, the loss, and the norm of all gradients, in which one that overflows is not finite.
         """
         # Dropout is a function of these three. Hashed: torch takes 32 bits of a wider seed.
         entropy = np.random.SeedSequence((self.config.seed, state.step, distributed.rank()))
@@ -211,7 +228,6 @@ class Training:
         lr = lr_at(state.step, total, self.config.warmup_fraction, self.config.peak_lr)
         for group in optimizer.param_groups:
             group["lr"] = lr * state.lr_scale
-        batch = batch.to(self.device)
         network.train()
         pixels = normalised(batch.images, self.spec).to(memory_format=self.speed.memory_format)
         with self.speed.autocast(self.device):
@@ -224,17 +240,10 @@ class Training:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._average_extra_gradients()
-        wrong = what_is_wrong(loss, (p for group in optimizer.param_groups for p in group["params"]))
-        if wrong is not None:
-            return (
-                f"{wrong} is not finite at step {state.step} ("
-                + ", ".join(f"{name} {value.item():.4g}" for name, value in values.items())
-                + ")"
-            )
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
         optimizer.step()
-        for name, value in {**values, "loss": loss}.items():
-            state.sums[name] = state.sums.get(name, 0.0) + value.item()
-        return None
+        return list(values.values()), loss, norm
 
     def _average_extra_gradients(self) -> None:
         """Over ranks; DDP does it for the model, projectors stand beside it and are small."""
@@ -250,9 +259,13 @@ class Training:
             batch_file = keep_batch(self.checkpoint.parent, state.step, batch, self.images.sha256s)
         return go_back(state, self.order.steps_per_epoch, *told_alike(wrong, batch_file))
 
-    def _end_epoch(self, state: State, per_epoch: int, optimizer: torch.optim.Optimizer) -> None:
-        epoch = state.step // per_epoch
-        means = {name: distributed.mean_over_ranks(value / per_epoch) for name, value in state.sums.items()}
+    def _end_epoch(self, state: State, steps: int, optimizer: torch.optim.Optimizer) -> None:
+        """
+        Args:
+            steps: of this epoch.
+        """
+        epoch = len(state.history) + 1
+        means = {name: distributed.mean_over_ranks(value / steps) for name, value in state.sums.items()}
         self.model.eval()
         finished = Epoch(
             epoch=epoch,

@@ -1,4 +1,4 @@
-"""How long a training is: epochs as the recipe says, or more of them for a set of few images; and on how many views."""
+"""How long a training is: steps or epochs, as the recipe says or as fit the images and the time; on how many views."""
 
 from __future__ import annotations
 
@@ -42,8 +42,32 @@ def schedule_for(images: int, pool: int = 0) -> Schedule:
     return Schedule(max(1, teacher), student, min(student, MOST_VIEWS))
 
 
-def epochs_of(config: TrainingConfig, steps_per_epoch: int) -> int:
-    """Epochs that reach `config.min_steps`, and at least `config.epochs`; 0 epochs stay 0."""
+def steps_of(config: TrainingConfig, steps_per_epoch: int) -> int:
+    """Optimizer steps: `config.steps`, or whole epochs that reach `config.epochs` and `config.min_steps`.
+
+    0 epochs stay 0 steps.
+    """
     if config.epochs == 0:
         return 0
-    return max(config.epochs, -(-config.min_steps // steps_per_epoch))
+    if config.steps:
+        return config.steps
+    return steps_per_epoch * max(config.epochs, -(-config.min_steps // steps_per_epoch))
+
+
+class Pace(NamedTuple):
+    """What a training costs on this computer, in seconds."""
+
+    step_seconds: float
+    validation_seconds: float
+
+
+def seconds_of(steps: int, pace: Pace, steps_per_epoch: int) -> float:
+    """Of so many steps, with a validation after each epoch and after a part of one at the end."""
+    return steps * pace.step_seconds + -(-steps // steps_per_epoch) * pace.validation_seconds
+
+
+def steps_within(seconds: float, pace: Pace, steps_per_epoch: int) -> int:
+    """Most steps that take at most `seconds`, by `seconds_of`."""
+    whole = int(seconds // (steps_per_epoch * pace.step_seconds + pace.validation_seconds))
+    left = seconds - whole * (steps_per_epoch * pace.step_seconds + pace.validation_seconds)
+    return whole * steps_per_epoch + max(0, int((left - pace.validation_seconds) // pace.step_seconds))

@@ -1,6 +1,6 @@
 """python3 -m edgedistill_device VERB. The last line on stdout is one JSON.
 
-build, verify, bench, classify and health work on the bundle whose folder they are run from; the
+build, verify, bench, frames, classify and health work on the bundle whose folder they are run from; the
 others on the board's own folder, --root.
 """
 
@@ -20,6 +20,7 @@ VERBS = tuple(
         "build",
         "verify",
         "bench",
+        "frames",
         "classify",
         "health",
         "want",
@@ -33,7 +34,7 @@ VERBS = tuple(
         "doctor",
     )
 )
-WITH_NUMPY = ("build", "verify", "bench", "classify", "health")  # the others answer where it is broken, too
+WITH_NUMPY = ("build", "verify", "bench", "frames", "classify", "health")  # the others answer where it is broken, too
 
 
 def import_verbs(argv):

@@ -4,14 +4,17 @@ import functools
 import os
 import re
 import stat
+import struct
+import tempfile
 
 import numpy as np
 
-from edgedistill_device import imports
+from edgedistill_device import MOST_PIXELS, imports
 from edgedistill_device.errors import ImageError
 from edgedistill_device.preprocess_spec import FULL_RANGE
 
 MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
+DIVISORS = (8, 4, 2)  # of a JPEG's sides: libjpeg then computes fewer pixels of each block
 
 _PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
 # After entropy-coded data: any marker but a stuffed zero and the restart markers.
@@ -22,7 +25,7 @@ _ALONE = frozenset([0x01] + list(range(0xD0, 0xD8)))  # JPEG markers without a s
 _BETWEEN_SCANS = frozenset([0xC4, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE] + list(range(0xE0, 0xF0)))
 
 
-def read_image(path, sixteen_bit=FULL_RANGE):
+def read_image(path, sixteen_bit=FULL_RANGE, least=None):
     """Decode an image file; see `decode_image`.
 
     Raises:
@@ -35,16 +38,17 @@ def read_image(path, sixteen_bit=FULL_RANGE):
             content = file.read()
     except (IOError, OSError) as error:
         raise ImageError("%s: cannot be read: %s" % (path, error.strerror))
-    return decode_image(content, path, sixteen_bit)
+    return decode_image(content, path, sixteen_bit, least)
 
 
-def decode_image(content, name, sixteen_bit=FULL_RANGE):
+def decode_image(content, name, sixteen_bit=FULL_RANGE, least=None):
     """Decode the bytes of an image file to 8 bits a channel; see `decode_raw`.
 
     Args:
         content: of a file that OpenCV reads.
         name: for messages.
         sixteen_bit: (low, high), the 16-bit values that become 0 and 255; see `to_eight_bits`.
+        least: as for `decode_raw`.
 
     Returns:
         (height, width, 3) uint8, RGB.
@@ -52,7 +56,7 @@ def decode_image(content, name, sixteen_bit=FULL_RANGE):
     Raises:
         ImageError: as `decode_raw`.
     """
-    return to_eight_bits(decode_raw(content, name), sixteen_bit)
+    return to_eight_bits(decode_raw(content, name, least), sixteen_bit)
 
 
 def to_eight_bits(image, sixteen_bit=FULL_RANGE):
@@ -78,12 +82,16 @@ def _table(low, high):
     return ((values - low) * 255 // (high - low)).astype(np.uint8)
 
 
-def decode_raw(content, name):
+def decode_raw(content, name, least=None):
     """Decode the bytes of an image file.
 
     Grey becomes three equal channels, alpha is dropped, EXIF orientation is applied, an animation
     gives its first frame, what follows the first image (the video of a motion photo) is left alone.
     A truncated JPEG or PNG is refused: OpenCV fills the rest with grey and reports nothing.
+
+    Args:
+        least: (height, width) -> (height, width), the least that a picture of that size may be decoded to: a JPEG then
+            comes at half, a quarter or an eighth of its sides where that is enough, other formats whole. None: whole.
 
     Returns:
         (height, width, 3) uint8 or uint16, RGB.
@@ -95,11 +103,12 @@ def decode_raw(content, name):
     cv2 = imports.opencv()
 
     content = _first_image(name, content)
-    if _jpeg_channels(content) == 4:
+    height, width, channels = jpeg_frame(content) or (0, 0, None)
+    if channels == 4:
         raise ImageError("%s: a CMYK JPEG; convert it to RGB" % (name,))
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    divisor = 1 if least is None else divisor_for((height, width), least)
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        image = _reduced(cv2, content, divisor) if divisor > 1 else _whole(cv2, content)
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
             raise ImageError(
@@ -118,6 +127,42 @@ def decode_raw(content, name):
             % (name, height, width, MOST_ASPECT)
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def divisor_for(size, least):
+    """1, or the largest of DIVISORS that leaves a JPEG as large as it may be decoded to.
+
+    Args:
+        size: (height, width) of its frame header; EXIF may turn what comes out.
+        least: as for `decode_raw`.
+    """
+    if not 0 < size[0] * size[1] <= MOST_PIXELS:  # no JPEG's size, or one that OpenCV refuses to decode whole
+        return 1
+    turned = size[::-1]
+    needed = [(side, need) for shape in (size, turned) for side, need in zip(shape, least(shape))]
+    return next((n for n in DIVISORS if all(-(-side // n) >= need for side, need in needed)), 1)
+
+
+def _whole(cv2, content):
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+
+
+def _reduced(cv2, content, divisor):
+    flag = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[divisor]
+    if _imdecode_reduces():
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+    with tempfile.NamedTemporaryFile() as file:  # gone before it reaches the disk
+        file.write(content)
+        file.flush()
+        return cv2.imread(file.name, flag)
+
+
+@functools.lru_cache(maxsize=1)
+def _imdecode_reduces():
+    """Whether OpenCV's `imdecode` takes the flags; in 4.1.1, JetPack 4's, only `imread` does."""
+    cv2 = imports.opencv()
+    small = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1]
+    return cv2.imdecode(small, cv2.IMREAD_REDUCED_COLOR_2).shape[0] == 8
 
 
 def _first_image(name, content):
@@ -185,14 +230,18 @@ def _png_end(content):
     return None
 
 
-def _jpeg_channels(content):
-    """Colour channels of a JPEG, from its frame header; None for other formats."""
+def jpeg_frame(content):
+    """(height, width, colour channels) of a JPEG, from its frame header; None for other formats."""
     if content[:2] != b"\xff\xd8":
         return None
     position = 2
     while position + 9 < len(content) and content[position] == 0xFF:
         marker = content[position + 1]
+        if marker == 0xFF:  # fill bytes may stand before a marker
+            position += 1
+            continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return content[position + 9]
+            height, width = struct.unpack_from(">HH", content, position + 5)
+            return height, width, content[position + 9]
         position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
     return None

@@ -13,6 +13,7 @@ from edgedistill_device.board import jetpacks, power, telemetry
 from edgedistill_device.board.identity import (
     BASE_MIB,
     SMALLEST_WORKSPACE_MIB,
+    SWAP_MEND,
     Check,
     board_name,
     hidden_identity,
@@ -22,9 +23,12 @@ from edgedistill_device.board.identity import (
 )
 from edgedistill_device.board.sampler import output_of
 from edgedistill_device.doctor_packages import backend_checks, deadly_imports, numpy_check, opencv_checks
+from edgedistill_device.errors import ManifestError
 from edgedistill_device.json_text import json_text
+from edgedistill_device.manifest import MAX_BYTES, NAME, manifest_from_bytes
 
 OLDEST_PYTHON = (3, 6)
+SMALL_BOARD_MIB = 4096  # what boards of 4 GB show of it is less: 3956 to 3965 MiB on a Nano
 DISK_MIB = 512  # some bundles of tens of MiB, their engines, and a build
 _DPKG = ["dpkg-query", "-W", "-f=${db:Status-Abbrev} ${Package} ${Version}\\n"]
 
@@ -49,8 +53,8 @@ def checks(folder=".", root="/"):
         openssl_check(output_of(["openssl", "version"])),
         disk_check(folder),
     ]
-    rows += memory_checks(memory_mib(), telemetry.text_of(os.path.join(root, "proc/swaps")), jetson)
-    return rows + power.checks(root, board)
+    rows += memory_checks(memory_mib(root), telemetry.text_of(os.path.join(root, "proc/swaps")), jetson)
+    return rows + power.checks(root, board, assumed_of(folder))
 
 
 def report(checks):
@@ -144,12 +148,34 @@ def disk_check(folder):
     return Check("disk", not advice, True, "%d MiB free at %s" % (free, place), advice)
 
 
+def assumed_of(folder):
+    """power.Assumed of the bundle in `folder`, or of the release that ROOT `folder` serves; None without any."""
+    for name in (NAME, os.path.join("current", NAME)):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                return power.assumed_by(manifest_from_bytes(file.read(MAX_BYTES)))
+        except (IOError, OSError, ManifestError):  # other verbs say what is wrong with it
+            continue
+    return None
+
+
 def memory_checks(memory, swaps, required):
-    """Memory that a build starts with, and swap that gives the rest of the system room meanwhile."""
+    """Memory that a build starts with, and swap that gives the rest of the system room meanwhile.
+
+    Args:
+        memory: of identity.memory_mib.
+        swaps: text of /proc/swaps.
+        required: builds run here.
+    """
     need = BASE_MIB + SMALLEST_WORKSPACE_MIB
     enough = memory["available"] >= need
     disk, compressed = swaps_from_text(swaps)
     lines = memory_warnings(memory)
+    if not lines and required and 0 < memory["total"] <= SMALL_BOARD_MIB and not disk and not compressed:
+        lines = [
+            "a board of %d MiB without swap kills programs when a build or an update needs more; %s"
+            % (memory["total"], SWAP_MEND)
+        ]
     return [
         Check(
             "memory",

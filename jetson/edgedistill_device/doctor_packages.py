@@ -75,7 +75,7 @@ def numpy_check(deadly):
         )
     version, why, mend = imports.version_of("numpy", deadly, imports.NUMPY_MEND)
     if version:
-        return Check("numpy", True, True, version, "")
+        return Check("numpy", True, True, "%s, %s" % (version, imports.place_of(sys.modules["numpy"])), "")
     sys.modules["numpy"] = None
     return Check("numpy", False, True, why, mend)
 

@@ -2,7 +2,7 @@
 
 bundle/ manifest.json   written last: every other file with its SHA-256 and its size
         manifest.json.sig   where the bundle is signed, see releases/signature.py
-        model.onnx  model_int8.onnx  model_fp16.onnx  calibration.json  classes.txt
+        model.onnx  model_int8.onnx  model_int8_weights.onnx  model_fp16.onnx  calibration.json  classes.txt
         golden/inputs.npy (n, px, px, 3) uint8   golden/logits.npy (n, classes) float32
         golden/labels.json   golden/images/NNNN.*
         edgedistill_device/  edgedistill_calibration/   the device code itself

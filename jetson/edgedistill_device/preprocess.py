@@ -65,6 +65,20 @@ def resize_box(size, resize_px):
     return tuple(int(round(side * resize_px / float(short))) for side in size)
 
 
+def resized_size(picture, spec):
+    """(height, width) that a picture of such a size is resized to, before its middle is cropped or bars are added.
+
+    Args:
+        picture: (height, width) pixels.
+        spec: Preprocess, or anything with its size, resize_px and fit.
+    """
+    if spec.fit == "squash":
+        return spec.size
+    if spec.fit == "pad":
+        return fitting_size(picture, spec.size)
+    return covering_size(picture, resize_box(spec.size, spec.resize_px))
+
+
 def resize_short_side(image, resize_px, interpolation, out=None):
     """Resize so that the short side is `resize_px`, aspect kept; arguments as `resize_to`."""
     size = covering_size(image.shape[:2], (resize_px, resize_px))
@@ -101,13 +115,8 @@ class Framer(object):
 
     def __call__(self, image):
         """(height, width, 3) uint8 -> (H, W, 3) uint8, a view where the image allows it."""
-        spec = self._spec
-        if spec.fit == "squash":
-            return self._resize(image, spec.size)
-        if spec.fit == "pad":
-            return self._padded(self._resize(image, fitting_size(image.shape[:2], spec.size)))
-        box = resize_box(spec.size, spec.resize_px)
-        return _middle(self._resize(image, covering_size(image.shape[:2], box)), spec.size)
+        resized = self._resize(image, resized_size(image.shape[:2], self._spec))
+        return self._padded(resized) if self._spec.fit == "pad" else _middle(resized, self._spec.size)
 
     def _resize(self, image, size):
         resized = resize_to(image, size, self._spec.interpolation, self._resized)

@@ -4,6 +4,8 @@ import sys
 import pytest
 
 from board_behind_sshd import make_keys, signed
+from bundles import SOURCES
+from forked import ON_A_BOARD, forked
 from sshd import Sshd, need_sshd
 
 
@@ -19,6 +21,12 @@ def server(tmp_path_factory):
 def board_python():
     """The Nano's Python 3.6 with ONNX Runtime, made by tests/device_test.sh; else this one."""
     return os.environ.get("EDGEDISTILL_PYTHON36") or sys.executable
+
+
+@pytest.fixture(scope="session")
+def forked_python(board_python):
+    """It too, without importing numpy anew each time: for what is not about how a process starts or is killed."""
+    return forked(board_python, ON_A_BOARD, SOURCES)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(("in_ci", "code"), [("1", 1), ("", 0)])
 def test_a_missing_python_fails_only_in_ci(tmp_path, in_ci, code):
-    nowhere = {name: str(tmp_path / name) for name in ("PYTHON36", "PYTHON312", "VENV36", "VENV36_NANO", "VENV312")}
+    names = [kind + suffix for kind in ("PYTHON", "VENV") for suffix in ("36", "310", "312")] + ["VENV36_NANO"]
+    nowhere = {name: str(tmp_path / name) for name in names}
     done = subprocess.run(
         ["bash", ROOT / "tests" / "device_test.sh"],
         env={**os.environ, **nowhere, "EDGEDISTILL_CI": in_ci},

@@ -50,7 +50,7 @@ def test_the_whole_road_with_a_rectangle_bars_and_twelve_bits(wide, tmp_path):
     recipe = recipe.replace("image_px = 32\ncrop_fraction = 1.0", 'image_px = [32, 64]\nfit = "pad"\nsixteen_bit = 12')
     (tmp_path / "r.toml").write_text(recipe)
     edgedistill(
-        "report",
+        "run",
         "r.toml",
         "--set",
         "distill.feature_loss=fitnet",

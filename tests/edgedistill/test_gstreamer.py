@@ -16,8 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edgedistill_device.inference import frame_verdicts
 from edgedistill_device.inference.overlay import rtp_pipelines
-from edgedistill_device.inference.video import pipeline
+from edgedistill_device.inference.video import Scaled, golden_pipeline, padding_of, pipeline
+from edgedistill_device.preprocess_spec import Preprocess
 from optional_tools import lacking, lacking_in_ci_too
 
 pytestmark = pytest.mark.slow
@@ -27,9 +29,15 @@ SIZE = (320, 240)
 CAMERA = (*SIZE, 30)
 FRAMES = 12
 SINK = "appsink max-buffers=4 sync=false"
+# videoscale's methods that come closest to nvvidconv's bilinear, 5-tap, 10-tap, smart and nicest; none is the same.
+SCALE_METHODS = {1: 1, 2: 2, 3: 3, 4: 5, 5: 9}
+SCALING = "videoconvert ! video/x-raw,format=BGRx ! videoscale add-borders=false method=%d"
 NEEDED = (
     "avidemux",
     "jpegdec",
+    "multifilesrc",
+    "videobox",
+    "videoscale",
     "rtph264pay",
     "rtph264depay",
     "udpsink",
@@ -51,6 +59,7 @@ def gstreamer() -> None:
 def stand_in(text: str) -> str:
     """The same string without what only a Jetson has."""
     replaced = (
+        (r"nvvidconv interpolation-method=(\d)", lambda found: SCALING % SCALE_METHODS[int(found.group(1))]),
         (r"nvarguscamerasrc sensor-id=\d+", f"videotestsrc pattern=red num-buffers={FRAMES}"),
         (r"\(memory:NVMM\)", ""),
         (r"nvvidconv flip-method=2", "videoflip video-direction=180 ! videoconvert"),
@@ -88,12 +97,12 @@ def video(tmp_path) -> Path:
     return path
 
 
-def raw_frames(text: str, path: Path) -> np.ndarray:
-    """(frames, height, width, 3) of what arrives at our sink, which a file takes the place of."""
+def raw_frames(text: str, path: Path, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """(frames, height, width in whole four bytes, 3) of what arrives at our sink, which a file takes the place of."""
     assert text.endswith(SINK)
     done = launch(stand_in(text).replace(SINK, f"filesink location={path}"))
     assert (done.returncode, done.stderr) == (0, "")
-    return np.fromfile(path, np.uint8).reshape(-1, SIZE[1], SIZE[0], 3)
+    return np.fromfile(path, np.uint8).reshape(-1, size[1], size[0] + padding_of(size[0]), 3)
 
 
 def test_a_csi_camera_gives_blue_green_red(gstreamer, tmp_path):
@@ -166,6 +175,92 @@ def test_a_misspelt_element_would_be_found(gstreamer):
     assert "erroneous pipeline: no property" in parsed(text)
 
 
+@pytest.fixture
+def golden_frames(tmp_path) -> Path:
+    """JPEG files of a gradient, from left to right in red and from above in green."""
+    folder = tmp_path / "golden"
+    folder.mkdir()
+    for number in range(FRAMES):
+        across, down = np.meshgrid(np.linspace(40, 210, SIZE[0]), np.linspace(40, 210, SIZE[1]))
+        frame = np.stack([np.full_like(across, 5 * number), down, across], -1)
+        cv2.imwrite(str(folder / f"{number:05d}.jpg"), frame.astype(np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["csi", "decoded", "jpeg", "raw"])
+def test_golden_frames_arrive_whole_and_scaled(gstreamer, tmp_path, golden_frames, kind):
+    """What `frames` compares: the same pictures through the end of both pipelines. The scaler is a stand-in.
+
+    A width of 62 has rows of 186 bytes, which are filled up.
+    """
+    whole = raw_frames(golden_pipeline(str(golden_frames), FRAMES, kind), tmp_path / "whole")
+    assert len(whole) == FRAMES
+    assert abs(whole[3].astype(int) - cv2.imread(str(golden_frames / "00003.jpg"))).mean() < 3
+    text = golden_pipeline(str(golden_frames), FRAMES, kind, scaled=Scaled(62, 48, 1))
+    small = raw_frames(text, tmp_path / "small", (62, 48))
+    assert len(small) == FRAMES
+    average = cv2.resize(whole[3], (62, 48), interpolation=cv2.INTER_AREA)
+    assert abs(small[3, :, :62].astype(int) - average).mean() < 3
+    assert small.shape[2] == 64
+    assert not small[:, :, 62:].any()
+
+
+def test_a_csi_camera_is_scaled_before_this_program_sees_it(gstreamer, tmp_path):
+    frames = raw_frames(pipeline("csi://0", CAMERA, True, scaled=Scaled(64, 48, 1)), tmp_path / "raw", (64, 48))
+    assert len(frames) == FRAMES
+    assert frames[..., 2].min() > 200
+
+
+class GstCapture:
+    """OpenCV with GStreamer in the place of pip's without: gst-launch runs the very string, less NVIDIA's elements."""
+
+    folder: Path
+    runs = 0
+
+    def __init__(self, text: str, api: int) -> None:
+        assert api == cv2.CAP_GSTREAMER
+        GstCapture.runs += 1
+        size = re.findall(r"width=\(int\)(\d+), height=\(int\)(\d+) !", text)
+        size = tuple(int(side) for side in size[-1]) if size else SIZE
+        self._frames = iter(raw_frames(text, self.folder / "capture", size))
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        frame = next(self._frames, None)
+        return frame is not None, frame
+
+    def release(self) -> None:
+        pass
+
+
+class MeanColour:
+    def infer(self, batch: np.ndarray) -> np.ndarray:
+        return 4 + batch.mean(axis=(2, 3))
+
+
+def test_the_gate_runs_through_a_real_gstreamer(gstreamer, tmp_path, monkeypatch):
+    """From pictures to a verdict; what the figures are worth is told by the board's own nvvidconv alone."""
+    rng = np.random.default_rng(0)
+    for number in range(frame_verdicts.FEWEST):
+        picture = cv2.resize(rng.integers(0, 256, (9, 16, 3), dtype=np.uint8), (640, 480))
+        picture[..., 2 if number % 2 else 1] |= 128
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+    GstCapture.folder, GstCapture.runs = tmp_path, 0
+    monkeypatch.setattr(cv2, "VideoCapture", GstCapture)
+    for name in ("is_jetson", "has_gstreamer"):
+        monkeypatch.setattr(frame_verdicts, name, lambda: True)
+    spec = Preprocess(48, 56, "area", (0.5,) * 3, (0.25,) * 3)
+    paths = sorted(str(path) for path in tmp_path.glob("*.png"))
+    key, verdict = frame_verdicts.frames_verdict("csi://0", (CAMERA, "none"), (paths, None), spec, MeanColour())
+    assert key == "csi 320x240 none"
+    assert GstCapture.runs == 1 + 2 * len(SCALE_METHODS)
+    assert [candidate["images"] for candidate in verdict["candidates"]] == [frame_verdicts.FEWEST] * 10
+    sizes = [(c["how"]["times"], c["how"]["width"], c["how"]["height"]) for c in verdict["candidates"]]
+    assert sizes == [(1, 75, 56)] * 5 + [(2, 150, 112)] * 5
+    bilinear = {c["how"]["times"]: c for c in verdict["candidates"] if c["how"]["method"] == 1}
+    assert 0 < bilinear[2]["mean_pixel_difference"] < 1  # a row or column that is off by one gives several times that
+    assert all(candidate["mean_logit_change"] < 0.01 for candidate in verdict["candidates"])
+
+
 def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", 0))
@@ -225,11 +320,12 @@ def test_the_overlay_arrives_by_rtp(gstreamer, tmp_path, number):
 SYSTEM = """
 import sys
 import numpy as np
+from edgedistill_device.inference.frames import Frames
 from edgedistill_device.inference.overlay import Overlay
-from edgedistill_device.inference.video import Frames, open_capture
+from edgedistill_device.inference.video import open_capture
 capture = open_capture(sys.argv[1], (320, 240, 30))
 frames, overlay = Frames(sys.argv[1], capture), Overlay(sys.argv[2], capture)
-for number, frame in frames:
+for number, frame, _ in frames:
     print(number, frame.shape, int(frame[..., 1].mean()), int(frame[..., 2].mean()))
     overlay.write(frame, {"class": "cell", "probability": 0.5})
 frames.close()

@@ -7,7 +7,6 @@ this interpreter in a process of its own.
 import json
 import os
 import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -82,7 +81,7 @@ def pictures(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_training_onnx_and_board_see_the_same_input(pictures, tmp_path, case):
+def test_training_onnx_and_board_see_the_same_input(pictures, tmp_path, forked_python, case):
     data = DataConfig(train=str(pictures), near_duplicate_similarity=0, **CASES[case])
     resize_px = resize_px_of(MODEL, data.image_px, data.crop_fraction or 1.0, data.fit)
     spec = preprocess_of(MODEL, data.image_px, resize_px, data.interpolation, data.fit, data.sixteen_bit_range)
@@ -110,7 +109,7 @@ def test_training_onnx_and_board_see_the_same_input(pictures, tmp_path, case):
     with OnnxSession(path) as session:
         here = session.logits(inputs)
 
-    board = on_the_board(tmp_path, path, spec, table.paths)
+    board = on_the_board(forked_python, tmp_path, path, spec, table.paths)
     lossless = [row for row in rows if table.paths[row].suffix != ".jpg"]
     assert np.abs(board["inputs"] - inputs)[lossless].max() <= LEVEL / min(spec.std)
     assert np.abs(board["inputs"] - inputs).mean() <= 0.5 * LEVEL / min(spec.std)  # two JPEG decoders
@@ -120,7 +119,7 @@ def test_training_onnx_and_board_see_the_same_input(pictures, tmp_path, case):
 LEVEL = 1.01 / 255  # two releases of OpenCV may round one grey level differently
 
 
-def on_the_board(folder, model, spec, paths):
+def on_the_board(python, folder, model, spec, paths):
     job = {
         "preprocess": dict_from_preprocess(spec),
         "model": str(model),
@@ -128,7 +127,6 @@ def on_the_board(folder, model, spec, paths):
         "paths": [str(path) for path in paths],
     }
     (folder / "job.json").write_text(json.dumps(job))
-    python = os.environ.get("EDGEDISTILL_PYTHON36", sys.executable)
     done = subprocess.run(
         [python, "-c", BOARD, str(folder / "job.json")],
         cwd=ROOT,

@@ -274,10 +274,14 @@ def test_the_stub_of_an_installed_module_is_made_the_same_way():
     assert {"set_memory_pool_limit", "set_timing_cache"} <= classes["IBuilderConfig"]
 
 
-def test_an_installed_module_takes_the_timing_iterations():
+def test_an_installed_module_takes_the_builders_settings():
     trt = imported("tensorrt_rtx", "make install")
     log = trt_api.make_log(trt)
     builder = trt.Builder(log)
     config = builder.create_builder_config()
-    trt_api.set_timing_iterations(config)
-    assert config.avg_timing_iterations == trt_api.TIMING_ITERATIONS == 8
+    trt_api.set_builder(config, **trt_api.BUILDER)
+    before = config.builder_optimization_level
+    assert config.avg_timing_iterations == trt_api.BUILDER["timing_iterations"] == 8
+    trt_api.set_builder(config, timing_iterations=32, optimization_level=5)
+    assert (config.avg_timing_iterations, config.builder_optimization_level) == (32, 5)
+    assert before != 5

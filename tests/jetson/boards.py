@@ -67,3 +67,10 @@ def cpufreq(root, core, low, high, now):
     for word, value in (("min", low), ("max", high), ("cur", now)):
         path = "sys/devices/system/cpu/cpu%d/cpufreq/scaling_%s_freq" % (core, word)
         write(root, path, "%d\n" % value)
+
+
+def memory(root, total_mib, available_mib, swap=""):
+    """`swap`: lines of /proc/swaps below its head."""
+    lines = (("MemTotal", total_mib), ("MemAvailable", available_mib), ("SwapTotal", 0), ("SwapFree", 0))
+    write(root, "proc/meminfo", "".join("%s:%16d kB\n" % (name, mib * 1024) for name, mib in lines))
+    write(root, "proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n" + swap)

@@ -35,25 +35,33 @@ def expected_logits(image, executed="fp32"):
     return rounded(WEIGHT).dot(mean) + rounded(BIAS)
 
 
-def make_bundle(folder):
-    """Two reddish and two greenish images, goldens from numpy. Returns the folder as text."""
-    folder = str(folder)
+def reddish_and_greenish(number, size=(40, 52)):
+    """So many BGR images, the first half reddish, of (height, width)."""
+    rng = np.random.RandomState(0)
+    images = []
+    for place in range(number):
+        image = rng.randint(0, 60, size + (3,)).astype(np.uint8)
+        image[..., 2 if place < number // 2 else 1] += 150
+        images.append(image)
+    return images
+
+
+def make_bundle(folder, images=None, suffix=".png"):
+    """Two reddish and two greenish images or those given, goldens from numpy. Returns the folder as text."""
+    folder, pictures = str(folder), images or reddish_and_greenish(4)
     images = os.path.join(folder, "golden", "images")
     os.makedirs(images)
-    rng = np.random.RandomState(0)
     inputs = []
-    for number in range(4):
-        image = rng.randint(0, 60, (40, 52, 3)).astype(np.uint8)
-        image[..., 2 if number < 2 else 1] += 150  # BGR
-        path = os.path.join(images, "%04d.png" % number)
-        assert cv2.imwrite(path, image)
+    for number, picture in enumerate(pictures):
+        path = os.path.join(images, "%04d%s" % (number, suffix))
+        assert cv2.imwrite(path, picture)
         inputs.append(view(read_image(path), SPEC))
     golden = os.path.join(folder, "golden")
     np.save(os.path.join(golden, "inputs.npy"), np.stack(inputs))
     logits = np.stack([expected_logits(image) for image in inputs]).astype(np.float32)
     np.save(os.path.join(golden, "logits.npy"), logits)
     with open(os.path.join(golden, "labels.json"), "w") as file:
-        json.dump([0, 0, 1, 1], file)
+        json.dump([int(number >= len(inputs) // 2) for number in range(len(inputs))], file)
     with open(os.path.join(folder, "model.onnx"), "wb") as file:
         file.write(model_bytes(WEIGHT, BIAS, SPEC.image_px))
     for package in PACKAGES:

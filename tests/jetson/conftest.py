@@ -1,20 +1,34 @@
 """Fixtures of the board's tests; they run on Python 3.6 too."""
 
+import ctypes
+import os
+import subprocess
+import sys
+
 import pytest
 
 import fakes
 from board_root import BoardRoot
-from bundles import make_bundle
-from edgedistill_device.engine import build
+from bundles import SOURCES, make_bundle
+from edgedistill_device.engine import build, cuda_memory
 from edgedistill_device.releases import store
 from edgedistill_device.releases.incoming import accept
+from forked import ON_A_BOARD, forked
+from optional_tools import needs
 
+CUDART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
 PLENTY = {"available": 4000, "swap_free": 4000}
 
 
 @pytest.fixture
 def bundle(tmp_path):
     return make_bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def forked_children(monkeypatch):
+    """Processes that are started by sys.executable import numpy and the like no more."""
+    monkeypatch.setattr(sys, "executable", forked(sys.executable, ON_A_BOARD, SOURCES))
 
 
 @pytest.fixture
@@ -32,6 +46,25 @@ def use_in_children(tmp_path, monkeypatch):
     return lambda release, **does: monkeypatch.setenv(
         "PYTHONPATH", fakes.write_modules(tmp_path / "fake", release, **does)
     )
+
+
+@pytest.fixture(scope="session")
+def cudart_path(tmp_path_factory):
+    """A libcudart made by the C compiler, so that ctypes has a real library to call."""
+    needs("cc", "gcc")
+    path = str(tmp_path_factory.mktemp("cuda") / "libcudart.so")
+    # symbolic: where torch is loaded, its own libcudart must not answer for this one
+    subprocess.check_call(["cc", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", path, CUDART])
+    return path
+
+
+@pytest.fixture
+def cudart(cudart_path, monkeypatch):
+    """That library for this process and its children, also for the fake TensorRT, whose work a graph records."""
+    monkeypatch.setattr(cuda_memory, "LIBRARIES", (cudart_path,))
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.path.dirname(cudart_path))
+    monkeypatch.setenv("FAKE_CUDART", cudart_path)
+    return ctypes.CDLL(cudart_path)
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class Builder(object):
             "layers": [vars(layer) for layer in layers],
             "detailed": config.profiling_verbosity.name == "DETAILED",
             "timed": config.avg_timing_iterations,
+            "level": getattr(config, "builder_optimization_level", None),
         }
         if does["disk_full"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -116,6 +117,7 @@ class INetworkDefinition(object):
 
 class IBuilderConfig(object):
     avg_timing_iterations = 1
+    builder_optimization_level = 3
     max_workspace_size = 0
     int8_calibrator = None
     profiling_verbosity = None

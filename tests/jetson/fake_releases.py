@@ -44,6 +44,17 @@ BEHAVIOUR = {
     "engines_that_fit": None,  # how many can be loaded before memory runs out
     "no_profile": False,  # nothing runs with a profiler attached
     "no_pycuda": False,
+    "shares_memory": True,  # what pycuda says of the GPU; the fake libcudart asks FAKE_CUDA_SHARES
+    "no_capture": False,  # something in the network cannot be captured
+    "dies_in_capture": False,  # and ends the process
+    "graph_adds": 0.0,  # to each logit, by a CUDA graph
+    "mapped_adds": 0.0,  # and in mapped memory
+    "wavers": False,  # kernels add in no fixed order: each run differs a little
+    "queue_ms": 0.0,  # simulated time (fake_runtime.SPENT_MS) of queueing kernel by kernel,
+    "copy_ms": 0.0,  # of copies,
+    "mapped_ms": 0.0,  # of memory that bypasses caches,
+    "level_ms": {},  # {optimisation level: ...}
+    "timed_ms": {},  # and {timing iterations: ...} of the engine that it gives
 }
 
 # What each release has of the names that differ; what is in none of them is in all.
@@ -65,6 +76,7 @@ ONLY_IN = {
     "Builder.platform_has_fast_int8": ("8.2", "8.6", "10.3", "10.16"),
     "IBuilderConfig.max_workspace_size": ("8.2", "8.6"),
     "IBuilderConfig.set_memory_pool_limit": ("8.6", "10.3", "10.16", "11", "11.4"),
+    "IBuilderConfig.builder_optimization_level": ("8.6", "10.3", "10.16", "11", "11.4"),
     "IBuilderConfig.int8_calibrator": ("8.2", "8.6", "10.3", "10.16"),
     "ICudaEngine.num_bindings": ("8.2", "8.6"),
     "ICudaEngine.get_binding_name": ("8.2", "8.6"),

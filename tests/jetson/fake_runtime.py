@@ -2,10 +2,13 @@
 
 import ctypes
 import json
+import os
+import signal
 
 import numpy as np
 
 MAGIC = b"fake engine\n"
+SPENT_MS = [0.0]  # simulated time of all inferences: a clock that no other program disturbs
 
 
 class Runtime(object):
@@ -75,6 +78,7 @@ class ICudaEngine(object):
     def create_execution_context(self):
         context = self.world.only(IExecutionContext)()
         context._engine, context._addresses = self, {}
+        context._runs, context._recorded = 0, []
         return context
 
     def create_engine_inspector(self):
@@ -144,13 +148,31 @@ class IExecutionContext(object):
         return True
 
     def execute_async_v3(self, stream_handle):
-        return self._run([self._addresses[t.name] for t, _ in self._engine._tensors])
+        return self._queue(stream_handle, [self._addresses[t.name] for t, _ in self._engine._tensors])
 
     def execute_async_v2(self, bindings, stream_handle):
-        return self._run(bindings)
+        return self._queue(stream_handle, list(bindings))
 
-    def _run(self, addresses):
-        tensors = self._engine._tensors
+    def _queue(self, stream, addresses):
+        """Run it; or leave it to the graph, where the stream is captured by fake_cudart.c, the only one that can."""
+        cudart, does = self.world.cudart(), self.world.does
+        if cudart is None or not cudart.capturing(ctypes.c_void_p(stream)):
+            return self._run(addresses)
+        if does["dies_in_capture"]:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self._runs == 0 or does["no_capture"]:  # NVIDIA/TensorRT issue 2603: the first run asks the device
+            return False
+        work = ctypes.CFUNCTYPE(None)(lambda: self._run(addresses, by_graph=True) and None)
+        self._recorded.append(work)  # which must outlive the graph
+        cudart.record(work)
+        return True
+
+    def _run(self, addresses, by_graph=False):
+        tensors, does, header = self._engine._tensors, self.world.does, self._engine._header
+        mapped = self.world.is_mapped(addresses[-1])
+        self._runs += 1
+        SPENT_MS[0] += 1.0 + does["level_ms"].get(header["level"], 0.0) + does["timed_ms"].get(header["timed"], 0.0)
+        SPENT_MS[0] += (0.0 if by_graph else does["queue_ms"]) + does["mapped_ms" if mapped else "copy_ms"]
         views = [
             np.frombuffer((ctypes.c_byte * (4 * int(np.prod(t.shape)))).from_address(address), np.float32).reshape(
                 t.shape
@@ -159,7 +181,10 @@ class IExecutionContext(object):
         ]
         feeds = {t.name: view for (t, is_input), view in zip(tensors, views) if is_input}
         views[-1][...] = self._engine._session.run(None, feeds)[0]
-        if self.world.does["nan"]:
+        views[-1][...] += (does["graph_adds"] if by_graph else 0.0) + (does["mapped_adds"] if mapped else 0.0)
+        if does["wavers"]:
+            views[-1][...] += 1e-6 * (self._runs % 3)
+        if does["nan"]:
             views[-1][...] = np.nan
         return True
 

@@ -15,12 +15,10 @@ import os
 import sys
 import weakref
 
-import numpy as np
-
 from fake_builder import Builder, IBuilderConfig, INetworkDefinition, OnnxParser
-from fake_cuda import Allocation, Device, Event, Stream
+from fake_cuda import MAPPED, Allocation, Attribute, Device, Event, Flags, Stream, pagelocked_empty
 from fake_releases import BEHAVIOUR, CUDA, ONLY_IN, RELEASES, SM, TRIED
-from fake_runtime import ICudaEngine, IExecutionContext, IProfiler, Runtime
+from fake_runtime import SPENT_MS, ICudaEngine, IExecutionContext, IProfiler, Runtime
 
 __all__ = [
     "BEHAVIOUR",
@@ -28,6 +26,7 @@ __all__ = [
     "ONLY_IN",
     "RELEASES",
     "SM",
+    "SPENT_MS",
     "TRIED",
     "IBuilderConfig",
     "ICudaEngine",
@@ -98,6 +97,7 @@ class World(object):
         self.version = RELEASES[release]
         self.engines = weakref.WeakSet()  # loaded now
         self.contexts = []  # CUDA contexts, the current one last
+        self.can_map = False  # whether pycuda's context was made so
         self.sm = does["sm"] or SM[release]
         capable = self.sm >= 61 and self.sm != 62
         self.fast_int8 = capable if does["fast_int8"] is None else does["fast_int8"]
@@ -109,6 +109,15 @@ class World(object):
 
     def has(self, name):
         return self.release in ONLY_IN.get(name, RELEASES)
+
+    def cudart(self):
+        """The compiled fake_cudart.c that FAKE_CUDART names, or None."""
+        path = os.environ.get("FAKE_CUDART")
+        return ctypes.CDLL(path) if path else None
+
+    def is_mapped(self, address):
+        cudart = self.cudart()
+        return address in MAPPED or bool(cudart and cudart.is_mapped(ctypes.c_void_p(address)))
 
     def enum(self, name, *members):
         kept = [m for m in members if self.has("%s.%s" % (name, m))]
@@ -182,7 +191,10 @@ class World(object):
             "Stream": Stream,
             "Event": Event,
             "mem_alloc": Allocation,
-            "pagelocked_empty": np.empty,
+            "ctx_flags": Flags,
+            "host_alloc_flags": Flags,
+            "device_attribute": Attribute,
+            "pagelocked_empty": pagelocked_empty(self),
             "memcpy_htod_async": lambda to, array, stream: (
                 ctypes.memmove(int(to), array.ctypes.data, array.nbytes) and None
             ),

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -98,26 +98,23 @@ def test_the_report_refuses_what_is_not_its_version():
 
 
 def test_pipelined_overlaps_and_hands_every_image_on_once():
-    filled, seen, spent = [], [], []
-
-    def work():
-        start = time.perf_counter()
-        time.sleep(0.01)
-        spent.append(time.perf_counter() - start)
+    filled, seen, together = [], [], threading.Barrier(2, timeout=30)
 
     def fill(buffer):
-        work()
         filled.append(len(filled))
+        if filled[-1] == 9:
+            together.wait()  # the image before is in the network meanwhile, or this waits in vain
         buffer[0] = filled[-1]
 
     def infer(buffer):
-        work()
+        if buffer[0] == 8:
+            together.wait()
         seen.append(int(buffer[0]))
 
     done, start, end = pipelined(fill, infer, [np.zeros(1) for _ in range(3)], 20, 0)
     assert done == 20
     assert seen == list(range(23))  # the first three fill the pipeline, outside the timing
-    assert end - start < 0.8 * 2 * 20 * sum(spent) / len(spent)  # less than one after the other
+    assert end - start > 0
     done, start, end = pipelined(fill, infer, [np.zeros(1) for _ in range(3)], 1, 0.1)
     assert end - start >= 0.1
     assert done > 1

@@ -9,11 +9,8 @@ import pytest
 
 import fakes
 from bundles import ROOT, make_bundle, pretend_verified
-from optional_tools import needs
 
 pytestmark = pytest.mark.slow
-
-CUDART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
 
 NUMPY_2 = "AttributeError: _ARRAY_API not found\n"  # numpy 2 writes pages around it, to stderr
 BREAKS = {
@@ -131,17 +128,8 @@ def test_a_broken_tensorrt_is_one_line(tmp_path, bundle, how):
         assert "numpy<2" in row["advice"]
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """libcudart by the C compiler."""
-    needs("cc", "gcc")
-    path = str(tmp_path_factory.mktemp("cuda") / "libcudart.so")
-    subprocess.check_call(["cc", "-shared", "-fPIC", "-Wl,-Bsymbolic", "-o", path, CUDART])
-    return path
-
-
 @pytest.mark.parametrize("how", sorted(BREAKS) + ["at init", "without a device", "half"])
-def test_any_broken_pycuda_gives_way_to_ctypes(tmp_path, how, library):
+def test_any_broken_pycuda_gives_way_to_ctypes(tmp_path, how, cudart_path):
     text = {
         "at init": "class Error(Exception): pass\ndef init(): raise Error('cuInit failed')",
         "without a device": "class Error(Exception): pass\ndef init(): pass\ndef Device(n): raise RuntimeError('none')",
@@ -152,7 +140,7 @@ def test_any_broken_pycuda_gives_way_to_ctypes(tmp_path, how, library):
         "from edgedistill_device.engine import cuda_memory\ncuda_memory.LIBRARIES = (%r,)\n"
         "print(cuda_memory.find_device().facts()['by'])"
     )
-    for name, said in ((library, "ctypes"), ("libnone.so", "neither pycuda nor libcudart was found")):
+    for name, said in ((cudart_path, "ctypes"), ("libnone.so", "neither pycuda nor libcudart was found")):
         process = subprocess.Popen(
             [sys.executable, "-c", code % (name,)],
             cwd=ROOT,
@@ -164,7 +152,7 @@ def test_any_broken_pycuda_gives_way_to_ctypes(tmp_path, how, library):
         out, error = process.communicate()
         lines = (out + error).splitlines()
         assert said in lines[-1]
-        assert name != library or lines == ["ctypes"]
+        assert name != cudart_path or lines == ["ctypes"]
     assert "(pycuda: " in lines[-1]
 
 

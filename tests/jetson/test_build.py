@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from edgedistill_device.lock import held
 from edgedistill_device.manifest import read_manifest, sha256_of
 from tiny_onnx import model_bytes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
+PYTHON = sys.executable
 
 FLAGS = {"8.2": ["FP16"], "8.6": ["FP16"], "10.3": ["FP16"], "10.16": ["FP16"], "11": [], "11.4": []}
 
@@ -81,6 +83,16 @@ def test_int8_by_what_the_release_takes(bundle, use, release):
     assert record["onnx"] == ("model_int8.onnx" if release.startswith("11") else "model.onnx")
     assert record["layers"] == ({"int8": 1, "fp32": 1} if release.startswith("11") else {"int8": 2})
     assert record["reasons"] == []
+
+
+@pytest.mark.parametrize("release", [release for release in fakes.TRIED if not release.startswith("11")])
+def test_int8_by_ranges_is_built_from_the_weights_that_they_are_of(bundle, use, release):
+    shutil.copyfile(os.path.join(bundle, "model.onnx"), os.path.join(bundle, "model_int8_weights.onnx"))
+    int8(bundle)
+    use(release)
+    assert built(bundle)["onnx"] == "model_int8_weights.onnx"
+    as_fp16 = read_manifest(bundle)._replace(precision_requested="fp16")
+    assert build.build(bundle, as_fp16)["onnx"] == "model.onnx"
 
 
 @pytest.mark.parametrize("release", fakes.TRIED)
@@ -219,7 +231,7 @@ def test_the_build_dies_with_the_one_who_asked(bundle, use):
     use("8.2", hangs=True)
     environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
     parent = subprocess.Popen(
-        [sys.executable, "-m", "edgedistill_device", "build"],
+        [PYTHON, "-m", "edgedistill_device", "build"],
         cwd=bundle,
         env=environment,
         stdout=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import pytest
 
 from edgedistill_device.errors import StreamError
 from edgedistill_device.inference import picture, v4l2, video
+from edgedistill_device.inference.frames import Frames
 from edgedistill_device.verbs.classify import FLIPS
 from optional_tools import lacking, needs
 
@@ -157,7 +158,7 @@ def test_a_csi_camera_that_does_not_open_says_how_argus_is_freed(opencv):
         video.open_capture("csi://0", CAMERA)
     assert "'Failed to create CaptureSession' run: sudo systemctl restart nvargus-daemon" in str(error.value)
     assert str(error.value).endswith("does it offer --camera 1280x720@30?")
-    frames = video.Frames("csi://0", Zeros(0))
+    frames = Frames("csi://0", Zeros(0))
     with pytest.raises(StreamError, match="no more frames after 0; .*restart nvargus-daemon"):
         list(frames)
 
@@ -220,7 +221,7 @@ class Zeros(object):
 @pytest.mark.parametrize("colour", [(0, 0, 0), (0, 154, 0), (255, 255, 255)])
 def test_a_camera_of_empty_frames_is_an_error(monkeypatch, source, advice, colour):
     monkeypatch.setattr(picture, "CONSTANT_S", 0.05)
-    frames = video.Frames(source, Zeros(10**7, colour))
+    frames = Frames(source, Zeros(10**7, colour))
     with pytest.raises(StreamError) as error:
         list(frames)
     frames.close()
@@ -230,16 +231,16 @@ def test_a_camera_of_empty_frames_is_an_error(monkeypatch, source, advice, colou
 
 
 def test_a_file_of_empty_frames_is_an_error_at_its_end():
-    seen = iter(video.Frames("film.mp4", Zeros(8)))
-    assert [next(seen)[0] for _ in range(8)] == list(range(8))
+    seen = iter(Frames("film.mp4", Zeros(8)))
+    assert [next(seen).number for _ in range(8)] == list(range(8))
     with pytest.raises(StreamError, match=r"film.mp4: each of its first 8 frames is one colour"):
         next(seen)
-    assert len(list(video.Frames("film.mp4", Zeros(8, then=7)))) == 8  # one that begins in the dark
+    assert len(list(Frames("film.mp4", Zeros(8, then=7)))) == 8  # one that begins in the dark
 
 
 def test_a_camera_that_begins_with_empty_frames_goes_on(monkeypatch):
     monkeypatch.setattr(picture, "CONSTANT_S", 1e9)
-    frames = video.Frames("csi://0", Zeros(2000, then=20))
+    frames = Frames("csi://0", Zeros(2000, then=20))
     with pytest.raises(StreamError, match="gives no more frames after 2000"):
         list(frames)
 
@@ -255,3 +256,68 @@ def test_two_seconds_and_five_frames_of_one_colour_are_too_many():
     for value in range(5):  # one colour each, and not the same
         other.at(frame + value)
     assert not other.ever()
+
+
+class AcceptsAll(object):
+    """Scaled frames of every kind and size; what was asked, and what came so."""
+
+    def __init__(self):
+        self.asked, self.came = [], []
+
+    def scaled(self, kind, size, flip):
+        self.asked.append((kind, size, flip))
+        return video.Scaled(40, 28, 5)
+
+    def scales(self, scaled):
+        self.came.append(scaled)
+
+
+@pytest.fixture
+def jetson(opencv, monkeypatch):
+    monkeypatch.setattr(video, "is_jetson", lambda: True)
+    monkeypatch.setattr(video, "frame_size", lambda capture: (1920, 1080))
+    monkeypatch.setattr(video.os.path, "isfile", lambda path: True)
+    return opencv
+
+
+SMALL = "width=(int)40, height=(int)28"
+
+
+@pytest.mark.parametrize(
+    ("source", "asked", "opened"),
+    [
+        ("csi://0", ("csi", (1280, 720), "none"), [True]),
+        ("v4l2:///dev/video0", ("jpeg", (1280, 720), "none"), [True]),
+        ("rtsp://host/live", ("decoded", (1920, 1080), "none"), [False, True]),  # its size is known once it is open
+        ("film.mp4", ("decoded", (1920, 1080), "none"), [False, True]),
+    ],
+)
+def test_accepted_sources_are_opened_scaled(jetson, source, asked, opened):
+    jetson("!")
+    accepted = AcceptsAll()
+    video.open_capture(source, CAMERA, accepted=accepted)
+    assert set(accepted.asked) == {asked}
+    assert accepted.came == [video.Scaled(40, 28, 5)]
+    assert [SMALL in text for text in Capture.asked] == opened
+    assert all("interpolation-method=5 ! " in text for text in Capture.asked if SMALL in text)
+
+
+def test_what_does_not_open_scaled_is_opened_whole(jetson):
+    """A USB camera's format that nvvidconv does not take: videoconvert does."""
+    jetson("jpegdec ! videoconvert")
+    accepted = AcceptsAll()
+    video.open_capture("v4l2:///dev/video0", CAMERA, accepted=accepted)
+    assert [SMALL in text for text in Capture.asked] == [True, False]
+    assert accepted.came == []
+
+
+def test_without_a_jetson_or_where_nothing_is_accepted_frames_are_whole(opencv, jetson, monkeypatch):
+    jetson("!")
+    for source in ("csi://0", "film.mp4"):
+        video.open_capture(source, CAMERA)
+    monkeypatch.setattr(video, "is_jetson", lambda: False)
+    accepted = AcceptsAll()
+    video.open_capture("v4l2:///dev/video0", CAMERA, accepted=accepted)
+    assert len(Capture.asked) == 3
+    assert not any("interpolation-method" in text for text in Capture.asked)
+    assert accepted.asked == []

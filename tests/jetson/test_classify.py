@@ -15,9 +15,11 @@ from edgedistill_device.__main__ import main
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.errors import StreamError
 from edgedistill_device.inference import overlay
-from edgedistill_device.inference.classify import Progress, classify, top_classes
+from edgedistill_device.inference.classify import Asked, classify
+from edgedistill_device.inference.decide import answer
+from edgedistill_device.inference.frames import Frames
+from edgedistill_device.inference.progress import Progress
 from edgedistill_device.inference.video import (
-    Frames,
     has_gstreamer,
     is_stream,
     name_for_opencv,
@@ -109,8 +111,8 @@ def test_what_is_a_stream():
     assert not any(is_stream(source) for source in ("a.jpg", "folder", "mp4"))
 
 
-def test_top_classes_by_hand():
-    found = top_classes(np.log(np.array([1.0, 6.0, 3.0])), ("a", "b", "c"), 2)
+def test_an_answer_by_hand():
+    found = answer(np.log(np.array([1.0, 6.0, 3.0])), ("a", "b", "c"), 2)["top"]
     assert [row["class"] for row in found] == ["b", "c"]
     assert [row["probability"] for row in found] == pytest.approx([0.6, 0.3])
 
@@ -119,7 +121,7 @@ def run(bundle, sources, **options):
     manifest, out = read_manifest(bundle), io.StringIO()
     progress = options.pop("progress", None) or Progress()
     with open_runner("onnxruntime", bundle, manifest) as runner:
-        classify(sources, manifest, runner, 1, CAMERA, options.pop("overlay", None), progress, out)
+        classify(sources, manifest, runner, Asked(top=1, camera=CAMERA, **options), progress, out)
     return [json.loads(line) for line in out.getvalue().splitlines()], progress
 
 
@@ -242,10 +244,11 @@ def test_a_slow_reader_gets_the_newest_and_counts_the_rest():
     frames, seen = Frames("csi://0", camera), []
 
     def use_all():
-        for number, frame in frames:
+        for frame in frames:
             time.sleep(0.03)
-            assert (frame == number).all()  # nobody has written into the frame in hand
-            seen.append(number)
+            assert (frame.pixels == frame.number).all()  # nobody has written into the frame in hand
+            seen.append(frame.number)
+            frames.give_back(frame)
 
     with pytest.raises(StreamError, match="gives no more frames after 60; was it unplugged"):
         use_all()

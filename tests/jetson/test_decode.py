@@ -1,12 +1,13 @@
 """Where an image ends, and what its 16-bit values become."""
 
 import struct
+import tempfile
 
 import cv2
 import numpy as np
 import pytest
 
-from edgedistill_device.decode import decode_image, decode_raw, read_image, to_eight_bits
+from edgedistill_device.decode import decode_image, decode_raw, divisor_for, read_image, to_eight_bits
 from edgedistill_device.errors import ImageError
 from edgedistill_device.preprocess_spec import FULL_RANGE
 
@@ -149,3 +150,43 @@ def test_the_mapping_is_monotonic_and_meets_both_ends():
         assert found[high] == 255
         assert set(found[:low]) <= {0}
         assert set(found[high:]) == {255}
+
+
+def least(times, side=24):
+    """At least so many times a square of `side`, covered, on each side."""
+    return lambda picture: tuple(int(times * side * edge / float(min(picture))) for edge in picture)
+
+
+@pytest.mark.parametrize("kind", sorted(JPEGS))
+@pytest.mark.parametrize(("times", "expected"), [(0.3, 8), (0.6, 4), (1.25, 2), (1.3, 1), (9, 1)])
+def test_a_jpeg_is_decoded_no_smaller_than_asked(kind, times, expected):
+    """NOISE is 60 x 80, the square 24: at 1.25 times half is just enough. OpenCV's own flag says what comes out."""
+    assert divisor_for((60, 80), least(times)) == divisor_for((80, 60), least(times)) == expected
+    small = decode_image(JPEGS[kind] + TAILS["text"], kind, least=least(times))
+    assert small.shape == (-(-60 // expected), -(-80 // expected), 3)
+    flag = {1: 1, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[expected]
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        file.write(JPEGS[kind])
+        file.flush()
+        assert np.array_equal(small, cv2.imread(file.name, flag)[..., ::-1])
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_what_comes_out_reduced_is_turned_as_the_whole_and_near_its_average(orientation):
+    smooth = cv2.resize(NOISE[:6, :8], (400, 300), interpolation=cv2.INTER_CUBIC)
+    exif = b"Exif\0\0" + struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+    plain = jpeg(smooth, quality=95)
+    content = plain[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + plain[2:]
+    whole, small = decode_image(content, "x"), decode_image(content, "x", least=least(1, 30))
+    assert small.shape == tuple(-(-side // 8) for side in whole.shape[:2]) + (3,)
+    average = cv2.resize(whole, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(average.astype(int) - small).mean() < 3
+
+
+def test_other_formats_and_what_is_refused_stay_as_they_are():
+    always = least(0.1)
+    assert np.array_equal(decode_image(PNG, "x", least=always), NOISE[..., ::-1])
+    with pytest.raises(ImageError, match="truncated JPEG"):
+        decode_raw(JPEGS["baseline"][:-900], "x", always)
+    assert divisor_for((0, 80), always) == 1  # a height that comes after the scan
+    assert divisor_for((1 << 14, 1 << 14), always) == 1  # more pixels than OpenCV is let decode: it says so

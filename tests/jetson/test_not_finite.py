@@ -11,7 +11,9 @@ import pytest
 from bundles import make_bundle
 from edgedistill_device.__main__ import main
 from edgedistill_device.errors import BackendError, JetsonError
-from edgedistill_device.inference.classify import Progress, classify, top_classes
+from edgedistill_device.inference.classify import Asked, classify
+from edgedistill_device.inference.decide import answer
+from edgedistill_device.inference.progress import Progress
 from edgedistill_device.json_text import json_text
 from edgedistill_device.manifest import read_manifest
 
@@ -83,12 +85,12 @@ def test_nor_does_a_camera_go_on_with_it(tmp_path, monkeypatch, bad, live):
     source = "csi://0" if live else write_video(str(tmp_path / "v.avi"))
     out = io.StringIO()
     with pytest.raises(BackendError, match="gives NaN or infinity here"):
-        classify([source], read_manifest(bundle), Runner(), 2, (64, 48, 10), None, Progress(), out)
+        classify([source], read_manifest(bundle), Runner(), Asked(top=2, camera=(64, 48, 10)), Progress(), out)
     assert len(strict(out.getvalue())) == 2
 
 
 def test_large_logits_are_still_numbers():
-    found = top_classes(np.array([3e38, -3e38, 3e38], np.float32), ("a", "b", "c"), 3)
+    found = answer(np.array([3e38, -3e38, 3e38], np.float32), ("a", "b", "c"), 3)["top"]
     assert [row["probability"] for row in found] == [0.5, 0.5, 0.0]
 
 

@@ -16,11 +16,15 @@ from board_root import BoardRoot, current, refused, said, snapshot
 from bundles import BIAS, ROOT, WEIGHT
 from edgedistill_device.__main__ import build_parser, main
 from edgedistill_device.errors import EngineError, ManifestError, ReleaseError, VerifyError
+from edgedistill_device.manifest import sha256_of
 from edgedistill_device.releases import store
 from edgedistill_device.releases.incoming import accept
-from edgedistill_device.releases.root import bytes_in
+from edgedistill_device.releases.root import bytes_in, discard
 from edgedistill_device.releases.store import activate, prune, rollback, status
 from tiny_onnx import model_bytes
+
+pytestmark = pytest.mark.usefixtures("forked_children")
+PYTHON = sys.executable
 
 
 def test_the_whole_road_as_a_user_takes_it(able, tmp_path, capsys):
@@ -195,7 +199,7 @@ def test_a_killed_agent_leaves_neither_lock_nor_child(able, tmp_path, monkeypatc
     accept(able.root, release)
     able.pretend_verified(release)
     agent = subprocess.Popen(
-        [sys.executable, "-m", "edgedistill_device", "activate", release, "--root", able.root],
+        [PYTHON, "-m", "edgedistill_device", "activate", release, "--root", able.root],
         cwd=ROOT,
         env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"),
     )
@@ -339,3 +343,33 @@ def test_the_service_says_what_the_commands_take():
     assert args.root in lines["ReadWritePaths"].split()
     assert before[1] == "--chdir=" + args.root + "/agent"
     assert build_parser().parse_args(serve[serve.index("edgedistill_device") + 1 :]).verb == "classify"
+
+
+@pytest.mark.parametrize("gone", ["while it is read", "before it is weighed"])
+def test_a_release_that_is_removed_while_status_looks_has_no_row(able, monkeypatch, gone):
+    kept, removed = (able.send(serial=serial) for serial in (7, 8))
+    for release in (kept, removed):
+        accept(able.root, release)
+    slow = "signed_manifest" if gone == "while it is read" else "bytes_in"
+    real = getattr(store, slow)
+
+    def meanwhile(*args):
+        if removed in str(args):
+            discard(str(able.root), "releases", removed)
+            if gone == "while it is read":
+                sha256_of(able.path("releases", removed, "model.onnx"))
+        return real(*args)
+
+    monkeypatch.setattr(store, slow, meanwhile)
+    assert [row["id"] for row in status(able.root)["releases"]] == [kept]
+
+
+def test_a_disk_that_fails_is_no_removed_release(able, monkeypatch):
+    accept(able.root, able.send(serial=7))
+
+    def broken(*args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(store, "bytes_in", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        status(able.root)

@@ -11,7 +11,8 @@ from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.manifest import read_manifest
 from tiny_onnx import model_bytes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
+PYTHON = sys.executable
 
 
 def jetson(bundle, *words, code=0):
@@ -191,7 +192,7 @@ def test_a_stdout_that_is_full_or_closed_is_no_traceback(bundle, place):
     pretend_verified(bundle)
     with open(place or os.devnull, "w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "edgedistill_device", "classify", "--backend", "onnxruntime", "golden/images"],
+            [PYTHON, "-m", "edgedistill_device", "classify", "--backend", "onnxruntime", "golden/images"],
             cwd=bundle,
             stdout=out,
             stderr=subprocess.PIPE,

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from end_to_end import write_images
+from end_to_end import made_once, write_images
 from fork_client import ForkClient
 from small_recipe import small_recipe
 from suite_length import MODE, SEED
@@ -13,19 +13,20 @@ from suite_length import MODE, SEED
 
 @pytest.fixture(scope="session")
 def fork_client():
-    with ForkClient() as running:
-        yield running
+    return ForkClient()
 
 
 @pytest.fixture(scope="session")
 def small_run(fork_client, tmp_path_factory):
     """A folder with images/, r.toml and run/: every stage done, undisturbed."""
-    folder = tmp_path_factory.mktemp("small")
-    write_images(folder / "images", per_class=12)
-    (folder / "r.toml").write_text(small_recipe())
-    done = fork_client.run("run", "r.toml", "--run-dir", "run", cwd=folder)
-    assert done.code == 0, done.err
-    return folder
+
+    def make(folder):
+        write_images(folder / "images", per_class=12)
+        (folder / "r.toml").write_text(small_recipe())
+        done = fork_client.run("run", "r.toml", "--run-dir", "run", cwd=folder)
+        assert done.code == 0, done.err
+
+    return made_once(tmp_path_factory, "small", make)
 
 
 @pytest.fixture

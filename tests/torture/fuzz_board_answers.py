@@ -22,6 +22,7 @@ from edgedistill.prediction.user_measurements import factor_of, learn, measured_
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import DONE, FleetRecord
 from edgedistill.records.report import ReportRecord
+from edgedistill.reporting.fleet_page import html_from_fleet
 from edgedistill_device.benchmark.benchreport import KEYS
 from monitored_target import Target
 from record_factories import record_with
@@ -211,7 +212,7 @@ def receipts(folder):
             rows.write_bytes(words)
             there = contextlib.nullcontext(_Said(bundle, b"\0\0\1", b""))
             with mock.patch.object(fleet, "Connection", return_value=there):
-                fleet.table_from_fleet(fleet.roll_out(hall, bundle, Wanted(), folder, _Heard()))
+                fleet.table_from_fleet(fleet.roll_out(hall, bundle, Wanted(), folder, _Heard(), html_from_fleet))
 
     return Target(
         [bytes([n]) + raw for n, raw in enumerate(genuine)], call, EdgeDistillError, folder, after_head(mutated_json, 1)
@@ -271,6 +272,7 @@ def small_report():
     net = {
         "model": "m",
         "top1_fraction": 0.9,
+        "top1_interval": [0.8, 0.95],
         "parameters": 5,
         "macs": 10,
         "file_bytes": 20,

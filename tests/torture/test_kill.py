@@ -14,10 +14,11 @@ from torchrun import kill_one_worker, torchrun
 
 pytestmark = pytest.mark.slow
 
-NAMES = [stage.name for stage in STAGES if stage.name not in {"synthesise", "assist"}]
+NAMES = [stage.name for stage in STAGES if stage.name not in {"schedule", "synthesise", "assist"}]
 SHARED = [stage.name for stage in STAGES if stage.shared and stage.name in NAMES]
 # Stages that only other methods have.
 METHODS = {
+    "schedule": ("distill.minutes=0.2",),
     "synthesise": ("distill.method=data_free", "distill.synthetic_images=6", "distill.synthetic_steps=3"),
     "assist": (
         "distill.method=ensemble",

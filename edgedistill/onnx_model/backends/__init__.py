@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.config.target import Target, load_target
+from edgedistill.config.target import Precision, Target, load_target
 from edgedistill.errors import RecipeError
 from edgedistill_device.engine.runners import BACKENDS, DEFAULT
 
@@ -59,11 +59,12 @@ class Backend:
 
         return compile_onnx(path, limit_seconds, limit_mib, only_parse)
 
-    def executed(self, target: Target, requested: str) -> tuple[str, str]:
+    def executed(self, target: Target, requested: str) -> tuple[Precision, str]:
         """(precision that it computes in, why it is not what was asked, or "")."""
-        if requested in target.precisions:
-            return requested, ""
-        served = "fp16" if "fp16" in target.precisions else "fp32"
+        for precision in target.precisions:
+            if precision == requested:
+                return precision, ""
+        served: Precision = "fp16" if "fp16" in target.precisions else "fp32"
         return served, self.why_not(target, requested, served)
 
     def why_not(self, target: Target, requested: str, served: str) -> str:
@@ -99,6 +100,6 @@ def backend_here(target: Target) -> Backend:
     return named if named.stand_in else backend_of(load_target("local"))
 
 
-def executed_precision(target: Target, requested: str) -> tuple[str, str]:
+def executed_precision(target: Target, requested: str) -> tuple[Precision, str]:
     """What the board will compute in, and one line that says why when it is not what was asked."""
     return backend_of(target).executed(target, requested)

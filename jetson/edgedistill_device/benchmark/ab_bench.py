@@ -75,19 +75,10 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
     rounds = min(MOST_ROUNDS, runs // 2)
     calls = runs // (2 * rounds)
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root)
-    sides = [_Side(manifest, runner, images) for manifest, runner in (first, second)]
+    sides = [Side(manifest, runner, images) for manifest, runner in (first, second)]
     lot = random.Random(seed)  # noqa: S311 - for the order of rounds
     for whole in (False, True):
-        for side in sides:
-            side.warm(whole, 5 * SETTLE)
-        for start in drawn(rounds, lot):
-            watch.tick()
-            for number in (1 - start, start):  # what the reading threw out of the caches comes back unseen
-                sides[number].warm(whole, SETTLE)
-            for number in (start, 1 - start, 1 - start, start):
-                sides[number].block(whole, calls, clock)
-            for side in sides:
-                side.end_round()
+        take_turns(sides, whole, rounds, calls, clock, lot, watch.tick)
     watch.finish()
     measured_conditions = conditions(watch, clocks, mode)
     has_compute = all(side.rounds["compute_ms"] for side in sides)
@@ -120,6 +111,28 @@ def compare(folder, first, second, images, runs, clock=time.perf_counter, root="
             },
         ),
     )
+
+
+def take_turns(sides, whole, rounds, calls, clock, lot, tick=None):
+    """Time two sides in rounds of A B B A or B A A B, drawn by lot.
+
+    Args:
+        sides: two of Side, whose `rounds` grow.
+        whole: from the image file, or the network alone.
+        calls: of a block.
+        tick: called before each round, outside of the timing.
+    """
+    for side in sides:
+        side.warm(whole, 5 * SETTLE)
+    for start in drawn(rounds, lot):
+        if tick is not None:
+            tick()
+        for number in (1 - start, start):  # what the reading threw out of the caches comes back unseen
+            sides[number].warm(whole, SETTLE)
+        for number in (start, 1 - start, 1 - start, start):
+            sides[number].block(whole, calls, clock)
+        for side in sides:
+            side.end_round()
 
 
 def drawn(rounds, lot):
@@ -203,8 +216,8 @@ def _check_room(engine_mib):
         raise BenchError(_NO_ROOM % ("%d MiB are available, %d needed" % (available, need),))
 
 
-class _Side(object):
-    """One bundle: its calls, and its times by round."""
+class Side(object):
+    """One bundle, or one way of running it: its calls, and its times by round, `rounds` {scope: [[ms]]}."""
 
     def __init__(self, manifest, runner, images):
         self._manifest, self._runner = manifest, runner

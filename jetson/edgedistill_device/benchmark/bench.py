@@ -7,19 +7,21 @@ percentile needs only as many runs that one lies beyond it (MLPerf's early stopp
 LoadGen does not choose the images, and nothing is audited.
 """
 
+import itertools
 import math
 import os
-import queue
 import threading
 import time
 
 from edgedistill_device.benchmark import benchreport
 from edgedistill_device.board import sampler, telemetry, trace
 from edgedistill_device.board.conditions import conditions, energy, warnings
+from edgedistill_device.board.power import assumed_by, slower_mode_warnings
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine import layer_times
 from edgedistill_device.errors import BenchError, ImageError
 from edgedistill_device.json_text import json_text
+from edgedistill_device.overlap import overlapped
 from edgedistill_device.preprocess import Preparer
 
 WARMUP = 20
@@ -75,7 +77,7 @@ def summary_ms(samples):
 
 
 def pipelined(fill, infer, buffers, images, seconds, clock=time.perf_counter):
-    """Throughput with a thread that prepares inputs while the network works.
+    """Throughput with a thread that prepares inputs while the network works, as `classify` serves them.
 
     Args:
         fill: fill(buffer) prepares the next image into it.
@@ -90,39 +92,16 @@ def pipelined(fill, infer, buffers, images, seconds, clock=time.perf_counter):
     Raises:
         whatever `fill` raised, here.
     """
-    free, ready = queue.Queue(), queue.Queue()
+    ending, ends = threading.Event(), []
 
-    def prepare():
-        buffer = free.get()
-        while buffer is not None:
-            try:
-                fill(buffer)
-            except Exception as error:  # raised again where it can be answered
-                ready.put((None, error))
-                return
-            ready.put((buffer, None))
-            buffer = free.get()
+    def timed(buffer):
+        infer(buffer)
+        ends.append(clock())
+        if len(ends) >= images + len(buffers) and ends[-1] - ends[len(buffers) - 1] >= seconds:
+            ending.set()
 
-    thread = threading.Thread(target=prepare, name="prepare", daemon=True)
-    thread.start()
-    for buffer in buffers:
-        free.put(buffer)
-    done, start = -len(buffers), None
-    try:
-        while done < images or clock() - start < seconds:
-            buffer, error = ready.get()
-            if error is not None:
-                raise error
-            infer(buffer)
-            free.put(buffer)
-            done += 1
-            if done == 0:
-                start = clock()
-        end = clock()
-    finally:
-        free.put(None)
-        thread.join()
-    return done, start, end
+    overlapped(itertools.repeat(None), lambda _, buffer: fill(buffer), timed, lambda *_: None, buffers, ending)
+    return len(ends) - len(buffers), ends[len(buffers) - 1], ends[-1]
 
 
 def bench(
@@ -135,6 +114,7 @@ def bench(
     clock=time.perf_counter,
     baseline=None,
     root="/",
+    least=None,
 ):
     """Time the network alone and the whole path from an image file, one by one and pipelined.
 
@@ -147,6 +127,7 @@ def bench(
         runs: timed calls of each scope, at least 10.
         baseline: `telemetry.memory()` from before the runner was entered; now, when None.
         root: where /sys and /proc hang.
+        least: of decode.read_image, as `classify` decodes the files; None: whole.
 
     Returns:
         JSON-able, see benchreport.KEYS.
@@ -157,8 +138,9 @@ def bench(
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root, clock=clock)
     zero = clock()
     spec = manifest.preprocess
-    samples, starts = _one_by_one(spec, runner, images, runs, warmup, clock, watch)
-    done, start, end = _in_a_stream(spec, runner, images, runs, clock, watch)
+    turn = Turn(images, spec.sixteen_bit, least)
+    samples, starts = _one_by_one(spec, runner, turn, runs, warmup, clock, watch)
+    done, start, end = _in_a_stream(spec, runner, turn, runs, clock, watch)
     watch.finish()
     scopes = {name: summary_ms(values) for name, values in samples.items()}
     measured_conditions = conditions(watch, clocks, mode)
@@ -190,18 +172,18 @@ def bench(
         samples_file=keep_samples(folder, "bench_samples.json", _rounded(samples, starts, zero)),
         trace=trace.trace(watch.readings, zero, loops),
         trtexec=None,
-        warnings=warnings(measured_conditions) + few,
+        warnings=warnings(measured_conditions) + slower_mode_warnings(root, assumed_by(manifest)) + few,
     )
-    batch = Preparer(spec)(Turn(images, spec.sixteen_bit).read())
+    batch = Preparer(spec)(turn.read())
     report["layer_times"], reason = layer_times.layer_times(runner, batch)
     if reason:
         report["absent"]["layer_times"] = reason
     return report
 
 
-def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
+def _one_by_one(spec, runner, turn, runs, warmup, clock, watch):
     """Raw samples of each scope, and the clock at the start of each call of `host` and `end_to_end`."""
-    prepare, turn, compute = Preparer(spec), Turn(images, spec.sixteen_bit), []
+    prepare, compute = Preparer(spec), []
     prepare(turn.read())
     starts = {"host": [], "end_to_end": []}
 
@@ -233,10 +215,10 @@ def _one_by_one(spec, runner, images, runs, warmup, clock, watch):
     return dict(samples, compute_ms=compute) if has_compute else samples, starts
 
 
-def _in_a_stream(spec, runner, images, runs, clock, watch):
+def _in_a_stream(spec, runner, turn, runs, clock, watch):
     """What `pipelined` gives, with telemetry read all the time."""
     seconds = POWER_SECONDS if watch.has_rails or watch.has_tegrastats else 0
-    prepare, turn = Preparer(spec), Turn(images, spec.sixteen_bit)
+    prepare = Preparer(spec)
     buffers = [prepare.batch.copy() for _ in range(BUFFERS)]
     with watch:
         return pipelined(lambda out: prepare(turn.read(), out), runner.infer, buffers, runs, seconds, clock)
@@ -256,17 +238,22 @@ def _rounded(samples, starts, zero):
 
 
 class Turn(object):
-    """Image files in turn, without end."""
+    """Image files in turn, without end.
 
-    def __init__(self, images, sixteen_bit):
+    Args:
+        images: paths.
+        sixteen_bit, least: of decode.read_image.
+    """
+
+    def __init__(self, images, sixteen_bit, least=None):
         if not images:
             raise ImageError("bench needs at least one image file, the bundle has none")
-        self._images, self._sixteen_bit, self._next = images, sixteen_bit, 0
+        self._images, self._sixteen_bit, self._least, self._next = images, sixteen_bit, least, 0
 
     def read(self):
         path = self._images[self._next % len(self._images)]
         self._next += 1
-        return read_image(path, self._sixteen_bit)
+        return read_image(path, self._sixteen_bit, self._least)
 
 
 def _memory(before, watch):

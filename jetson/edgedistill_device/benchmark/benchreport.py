@@ -3,7 +3,8 @@
 Scopes: compute_ms (the device's own timing, None where the backend gives none), host_ms (with copies),
 end_to_end_ms (from the image file); fps of host and end_to_end are 1 / p50 of one image at a time,
 pipelined is throughput with the next image prepared meanwhile. `state` says whether to believe them.
-layer_times: of layer_times.layer_times, None with a reason in `absent`; trace: of trace.trace.
+layer_times: of layer_times.layer_times, None with a reason in `absent`; trace: of trace.trace; execution: of
+execution.Execution, how the engine was run, and tuning: [tune.trial], why; both absent where there is no engine.
 """
 
 import json
@@ -41,6 +42,7 @@ KEYS = (
     "warnings",
 )
 LATER = ("layer_times", "trace")  # keys that a report of this version may lack: older ones do
+_OF_ENGINES = ("execution", "tuning")  # and those that backends without engines lack, too
 
 
 def line_from_report(report):
@@ -62,12 +64,12 @@ def report_from_line(line):
         raise BenchError("benchmark report: not JSON: %s" % (error,))
     if not isinstance(report, dict) or report.get("version") != VERSION:
         raise BenchError("benchmark report: expected version %d, got %.60r" % (VERSION, line))
-    differ = set(report).difference(LATER) ^ set(KEYS)
+    differ = set(report).difference(LATER + _OF_ENGINES) ^ set(KEYS)
     if differ:
         raise BenchError("benchmark report: keys differ: %s" % (sorted(differ),))
     if report["state"] not in STATES:
         raise BenchError("benchmark report: expected state %s, got %r" % (STATES, report["state"]))
-    for name, has_form in (("layer_times", _are_layer_times), ("trace", _is_trace)):
+    for name, has_form in _FORMS:
         try:
             good = report.get(name) is None or has_form(report[name])
         except (TypeError, KeyError, AttributeError, OverflowError):
@@ -106,5 +108,28 @@ def _is_trace(trace):
     )
 
 
+def _is_execution(execution):
+    return set(execution) == {"cuda_graph", "mapped_memory"} and all(type(on) is bool for on in execution.values())
+
+
+def _are_trials(trials):
+    return all(
+        set(row) == {"tried", "kept", "reason", "ratio"}
+        and isinstance(row["tried"], str)
+        and type(row["kept"]) is bool
+        and isinstance(row["reason"], (str, type(None)))
+        and (row["ratio"] is None or _are_numbers([row["ratio"][key] for key in ("a_over_b", "low", "high")]))
+        for row in trials
+    )
+
+
 def _are_numbers(values):
     return all(type(value) in (int, float) and math.isfinite(value) for value in values)
+
+
+_FORMS = (
+    ("layer_times", _are_layer_times),
+    ("trace", _is_trace),
+    ("execution", _is_execution),
+    ("tuning", _are_trials),
+)

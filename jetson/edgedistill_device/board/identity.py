@@ -27,6 +27,13 @@ GROUPS_MEND = (
     "this user must be in the groups video and, on JetPack 6 and newer, render: sudo usermod -aG "
     "video,render $USER, then log in again"
 )
+_CONTAINER_GROUPS_MEND = (  # the host's group has another number, or none, in the image
+    'the GPU\'s device file belongs to a group of the host: docker run --group-add "$(stat -c %g /dev/dri/renderD128)"'
+)
+SWAP_MEND = (
+    "swap lets the rest of the system make room (it is no GPU memory): sudo fallocate -l 4G /swapfile; "
+    "sudo chmod 600 /swapfile; sudo mkswap /swapfile; sudo swapon /swapfile"
+)
 _TEGRA_DEVICES = ("dev/nvmap", "dev/nvhost-ctrl")
 _GPU_DEVICES = _TEGRA_DEVICES + ("dev/nvhost-*gpu", "dev/nvgpu/*/ctrl", "dev/dri/renderD*")
 _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
@@ -57,7 +64,7 @@ def hidden_identity(root="/"):
     """
     if board_model(root):
         return ""
-    contained = _any_there(root, _CONTAINER_FILES)
+    contained = in_container(root)
     if not is_jetson(root) and not (contained and platform.machine() == "aarch64"):
         return ""
     missing = [name for name in (MODEL_FILE, RELEASE_FILE) if not text_of(os.path.join(root, name))]
@@ -67,6 +74,16 @@ def hidden_identity(root="/"):
         " in this container" if contained else "",
         MOUNTS,
     )
+
+
+def in_container(root="/"):
+    """Whether Docker or Podman started this."""
+    return _any_there(root, _CONTAINER_FILES)
+
+
+def groups_mend(root="/"):
+    """What gives this user the GPU's device files."""
+    return _CONTAINER_GROUPS_MEND if in_container(root) else GROUPS_MEND
 
 
 def closed_devices(root="/"):
@@ -91,11 +108,11 @@ def _group_of(path):
         return str(number)
 
 
-def memory_mib():
-    """{"available", "swap_free"} of the system in MiB, shared by CPU and GPU on a Jetson."""
-    with open("/proc/meminfo", encoding="ascii", errors="replace") as file:
-        kibibytes = kibibytes_from_text(file.read())
-    return {"available": kibibytes.get("MemAvailable", 0) // 1024, "swap_free": kibibytes.get("SwapFree", 0) // 1024}
+def memory_mib(root="/"):
+    """{"total", "available", "swap_free"} of the system in MiB, shared by CPU and GPU on a Jetson; 0: not known."""
+    kibibytes = kibibytes_from_text(text_of(os.path.join(root, "proc/meminfo")))
+    names = {"total": "MemTotal", "available": "MemAvailable", "swap_free": "SwapFree"}
+    return {key: kibibytes.get(name, 0) // 1024 for key, name in names.items()}
 
 
 def check_disk(folder, model_bytes):
@@ -185,7 +202,5 @@ def memory_warnings(memory):
     if memory["available"] + memory["swap_free"] >= SHORT_SWAP_MIB:
         return []
     return [
-        "only %d MiB of memory and %d MiB of swap are free; a swap file lets the rest of the system "
-        "make room (it is no GPU memory): sudo fallocate -l 4G /swapfile; sudo chmod 600 /swapfile; "
-        "sudo mkswap /swapfile; sudo swapon /swapfile" % (memory["available"], memory["swap_free"])
+        "only %d MiB of memory and %d MiB of swap are free; %s" % (memory["available"], memory["swap_free"], SWAP_MEND)
     ]

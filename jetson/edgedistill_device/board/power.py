@@ -5,6 +5,7 @@
 
 import os
 import re
+from typing import NamedTuple
 
 from edgedistill_device.board import sampler, sysfs, telemetry
 from edgedistill_device.board.identity import Check
@@ -23,14 +24,43 @@ _NANO_JACK = (
 )
 
 
-def checks(root="/", board=""):
-    """Checks of a board; on another computer `found` says that there is nothing to read."""
-    return [mode_check(root), clocks_check(root), supply_check(root, board)]
+POWER_MODE = "power_mode"  # in a manifest's provenance, where agents of before pass it over
+# Power mode that a bundle's latency budget was set for (nvpmodel's name), and that budget.
+Assumed = NamedTuple("Assumed", [("mode", str), ("latency_budget_ms", float)])
 
 
-def warnings(root="/", board=""):
+def assumed_by(manifest):
+    """The Assumed of a bundle; None where its recipe has no `target.fps`, or its target no measured mode."""
+    mode = manifest.provenance.get(POWER_MODE)
+    if not isinstance(mode, str) or not re.match(r"\w{1,40}\Z", mode) or manifest.latency_budget_ms is None:
+        return None
+    return Assumed(mode, manifest.latency_budget_ms)
+
+
+def checks(root="/", board="", assumed=None):
+    """Checks of a board; on another computer `found` says that there is nothing to read.
+
+    Args:
+        assumed: Assumed of the bundle that is served or built; None without one.
+    """
+    return [mode_check(root, assumed), clocks_check(root), supply_check(root, board)]
+
+
+def warnings(root="/", board="", assumed=None):
     """Lines on what will slow the board down, with the remedy."""
-    return ["%s: %s; %s" % (c.name, c.found, c.advice) for c in checks(root, board) if not c.ok]
+    return [_line(check) for check in checks(root, board, assumed) if not check.ok]
+
+
+def slower_mode_warnings(root, assumed):
+    """A line where the power mode that is set is slower than the one that a bundle's budget assumes; else none."""
+    name, _ = power_mode(root)
+    if assumed is None or name is None or _speed(name) >= _speed(assumed.mode):
+        return []
+    return [_line(mode_check(root, assumed))]
+
+
+def _line(check):
+    return "%s: %s; %s" % (check.name, check.found, check.advice)
 
 
 class SupplyWatch(object):
@@ -73,19 +103,18 @@ def fastest_mode(modes):
 
     The numbers do not order the modes: mode 0 is MAXN on a Nano and 15W on an Orin Nano, where 2 is MAXN_SUPER.
     """
+    return max(modes, key=lambda number: _speed(modes[number]) + (-number,)) if modes else None
 
-    def rank(number):
-        watts = re.search(r"(\d{1,15})W", modes[number])
-        cores = re.search(r"(\d{1,15})CORE", modes[number])
-        return (
-            "MAXN" in modes[number],
-            "SUPER" in modes[number],
-            int(watts.group(1)) if watts else 0,
-            int(cores.group(1)) if cores else 0,
-            -number,
-        )
 
-    return max(modes, key=rank) if modes else None
+def _speed(name):
+    """Sorts names of modes of one board: a larger tuple is a faster mode."""
+    watts, cores = re.search(r"(\d{1,15})W", name), re.search(r"(\d{1,15})CORE", name)
+    return (
+        "MAXN" in name,
+        "SUPER" in name,
+        int(watts.group(1)) if watts else 0,
+        int(cores.group(1)) if cores else 0,
+    )
 
 
 def power_mode(root="/"):
@@ -114,14 +143,19 @@ def timing_conditions(root="/"):
     return "-".join((mode, highest, state))
 
 
-def mode_check(root="/"):
-    """The power mode that is set against the fastest of the board's own list."""
+def mode_check(root="/", assumed=None):
+    """The power mode that is set, against the one that a bundle's budget assumes and the board's own fastest one."""
     modes = modes_from_text(telemetry.text_of(os.path.join(root, "etc/nvpmodel.conf")))
     name, number = power_mode(root)
     if number is None and name is None:
         return Check("power mode", True, False, "no nvpmodel here", "")
     best = fastest_mode(modes)
     summary = "%s (%s)" % (name or "unnamed", "?" if number is None else number)
+    if assumed and name and _speed(name) < _speed(assumed.mode):
+        here = [n for n, mode_name in sorted(modes.items()) if mode_name == assumed.mode]
+        mend = "sudo nvpmodel -m %d" % (here[0],) if here else "this JetPack has no such mode: lower target.fps"
+        budget = "the bundle's budget of %.4g ms assumes %s" % (assumed.latency_budget_ms, assumed.mode)
+        return Check("power mode", False, False, summary, "%s: %s" % (budget, mend))
     if best is None or number in (None, best):
         return Check("power mode", True, False, summary, "")
     return Check(

@@ -23,6 +23,7 @@ from edgedistill_device.board.identity import (
 from edgedistill_device.engine import build_child, engine_file
 from edgedistill_device.engine.build_end import CRASH, DONE, MEMORY, NO_KERNEL, OTHER, ending, gave_up
 from edgedistill_device.engine.build_log import Heard
+from edgedistill_device.engine.trt_api import BUILDER
 from edgedistill_device.errors import BuildError, EngineError
 from edgedistill_device.json_text import json_text
 from edgedistill_device.lock import held
@@ -32,7 +33,7 @@ _LOOK_S, _SUPPLY_S, _TALK_S = 0.1, 1.0, 15.0
 _TIMED_OUT = 124
 
 
-def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/"):
+def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=BUILD_TIMEOUT_S, root="/", builder=None):
     """Build, retrying with less memory when it runs out; the previous engine stays until the end.
 
     If another build of this bundle is running, wait for it and use its engine.
@@ -44,6 +45,7 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
         workspace_mib: scratch memory of the first attempt; None: chosen from the free memory.
         timeout_s: for all attempts together, including the wait before them.
         root: folder that holds /sys.
+        builder: of trt_api.BUILDER, which it is when None.
 
     Returns:
         The sidecar, see engine_file.KEYS.
@@ -60,7 +62,8 @@ def build(folder, manifest, compiler="tensorrt", workspace_mib=None, timeout_s=B
             if sidecar not in (None, before) and sidecar["compiler"] == compiler:
                 _say("using the engine of the other build")
                 return sidecar
-            return _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root)
+            spec = _spec(folder, manifest, compiler, builder)
+            return _planned(spec, manifest, workspace_mib, deadline, timeout_s, root)
     except (IOError, OSError) as error:
         raise BuildError("the engine cannot be stored: %s" % (error,))
 
@@ -94,24 +97,23 @@ def _engine_in_force(folder, manifest):
         return None
 
 
-def _planned(folder, manifest, compiler, workspace_mib, deadline, timeout_s, root):
+def _planned(spec, manifest, workspace_mib, deadline, timeout_s, root):
     """Plan the attempts under the lock, when another build has released its memory, and build."""
-    stage = os.path.join(folder, "work", "build")
     memory = memory_mib()
     planned = attempts(memory, workspace_mib, manifest.memory_budget_mib)
     board = board_name()
     hidden = hidden_identity()
     warnings = ["the board's name is not known: " + hidden] if hidden else []
-    warnings += memory_warnings(memory) + power.warnings(root, board)
+    warnings += memory_warnings(memory) + power.warnings(root, board, power.assumed_by(manifest))
     for line in warnings:
         _say("warning: " + line)
     supply = power.SupplyWatch(root, board)
-    spec = dict(_spec(folder, stage, manifest, compiler), board=board, clocks=power.timing_conditions(root))
-    check_disk(folder, os.path.getsize(os.path.join(folder, "model.onnx")))
+    spec = dict(spec, board=board, clocks=power.timing_conditions(root))
+    check_disk(spec["bundle"], os.path.getsize(os.path.join(spec["bundle"], "model.onnx")))
     try:
         return _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, supply)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(spec["stage"], ignore_errors=True)
 
 
 def _build(spec, manifest, planned, memory, warnings, deadline, timeout_s, supply):
@@ -151,10 +153,11 @@ def _next(tried, left, memory, budget_mib):
     return [] if NO_KERNEL in kinds or kinds.count(CRASH) > 1 else left
 
 
-def _spec(folder, stage, manifest, compiler):
+def _spec(folder, manifest, compiler, builder):
     return {
         "bundle": folder,
-        "stage": stage,
+        "stage": os.path.join(folder, "work", "build"),
+        "builder": builder or dict(BUILDER),
         "cache_folder": _cache_folder(),
         "compiler": compiler,
         "requested": manifest.precision_requested,

@@ -26,7 +26,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main(argv):
-    _be_killed_first()
+    be_killed_first()
     with open(argv[0], encoding="utf-8") as file:
         spec = json.load(file)
     try:
@@ -54,7 +54,7 @@ def build_engine(spec):
     Args:
         spec: bundle, stage and cache_folder (paths), compiler (module name), board, requested,
             target_sm and target_tensorrt (of the manifest), workspace_mib, external_tactics, clocks
-            (of power.timing_conditions).
+            (of power.timing_conditions), builder (as trt_api.BUILDER).
 
     Returns:
         The sidecar's record of the build, JSON-serialisable. The engine is in the stage folder.
@@ -110,6 +110,7 @@ def build_engine(spec):
         "workspace_mib": spec["workspace_mib"],
         "tactic_sources": sources,
         "layers": layers,
+        "builder": spec["builder"] if spec["builder"] != trt_api.BUILDER else None,
         "build_seconds": round(seconds, 3),
         "timing_cache": cache_path,
         "timing_cache_used": cached,
@@ -121,7 +122,7 @@ def build_engine(spec):
 def _configure(trt, config, spec, choice):
     trt_api.set_workspace(trt, config, spec["workspace_mib"] << 20)
     trt_api.set_detailed(trt, config)
-    trt_api.set_timing_iterations(config)
+    trt_api.set_builder(config, **spec["builder"])
     flags = trt_api.set_precision(trt, config, choice.executed)
     sources = None  # TensorRT's default
     if not spec["external_tactics"]:
@@ -178,7 +179,7 @@ def _timing_cache_path(spec, here, version):
         version,
         here["cuda"],
         spec["clocks"],
-        trt_api.TIMING_ITERATIONS,
+        spec["builder"]["timing_iterations"],
     )
     name = "".join(c if c.isalnum() or c in ".-_" else "_" for c in words)
     return os.path.join(spec["cache_folder"], name + ".cache")
@@ -206,7 +207,7 @@ def _say(text):
     sys.stderr.flush()
 
 
-def _be_killed_first():
+def be_killed_first():
     """Make the kernel's OOM killer choose this process before the one that started it."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:

@@ -3,6 +3,8 @@
 work/engine/ <hash>.engine    what TensorRT built here
              engine.json      the last build, written by rename: names the engine, its hash, the ONNX
                               file's hash, TensorRT, CUDA, SM, board, flags, seconds, memory
+             options.json     a part of the sidecar that agents of before do not know: OPTIONS of the engine
+                              whose hash it names; of any other engine it says nothing
              verified.json    the engine in force: what `verify` found, the hashes of the engine and
                               of the manifest (so of model, goldens and tolerances), its sidecar
              verified-NAME.json   the same of a backend that builds nothing: its "engine" is model.onnx
@@ -20,6 +22,7 @@ import os
 import re
 
 from edgedistill_device.board.identity import hidden_identity
+from edgedistill_device.engine.execution import Execution
 from edgedistill_device.engine.runners import DEFAULT, backend_named
 from edgedistill_device.errors import EngineError, VerifyError
 from edgedistill_device.json_text import json_text
@@ -27,7 +30,7 @@ from edgedistill_device.lock import held
 from edgedistill_device.manifest import NAME, sha256_of
 
 VERSION = 1
-SIDECAR = "engine.json"
+SIDECAR, OPTIONS_FILE = "engine.json", "options.json"
 _BUILDER = "tensorrt"  # whose engines these are; see backend.py for those that build nothing
 VERIFYING = "verify.lock"
 KEYS = (
@@ -55,7 +58,13 @@ KEYS = (
     "timing_cache_used",
     "warnings",
 )
-_MANIFEST, _SIDECAR = "manifest_sha256", "sidecar"  # of a pass; absent in those of older code
+# What a record holds besides. None: as TensorRT and `build` have it, and nothing was measured.
+OPTIONS = (
+    "builder",  # as trt_api.BUILDER: what the engine was built with
+    "execution",  # of execution.Execution: how it is run; `bench` measures it
+    "tuning",  # [tune.trial]: what was tried, and what was faster
+)
+_MANIFEST, _SIDECAR, _OPTIONS = "manifest_sha256", "sidecar", "options"  # of a pass; absent in those of older code
 _ENGINE = re.compile(r"^[0-9A-Za-z]+\.engine\Z")
 _AGAIN = "run: python3 -m edgedistill_device build"
 
@@ -74,7 +83,7 @@ def publish(bundle, staged, record):
 
     Args:
         staged: path of the engine, on the same disk.
-        record: KEYS without version, engine and engine_sha256.
+        record: KEYS without version, engine and engine_sha256; and OPTIONS, those that are not None.
 
     Returns:
         The record as it was written and read back.
@@ -83,7 +92,9 @@ def publish(bundle, staged, record):
     os.makedirs(folder, exist_ok=True)
     name = digest[:16] + ".engine"
     os.replace(staged, os.path.join(folder, name))
-    _write(folder, SIDECAR, dict(record, version=VERSION, engine=name, engine_sha256=digest))
+    keep_options(bundle, digest, **{key: record[key] for key in OPTIONS if key in record})
+    sidecar = {key: value for key, value in record.items() if key not in OPTIONS}
+    _write(folder, SIDECAR, dict(sidecar, version=VERSION, engine=name, engine_sha256=digest))
     active = (_read_pass(bundle, _BUILDER) or {}).get("engine_sha256")
     for other in os.listdir(folder):
         if other.endswith(".engine") and other not in (name, "%.16s.engine" % (active,)):
@@ -91,8 +102,38 @@ def publish(bundle, staged, record):
     return read_record(bundle)
 
 
+def keep_options(bundle, engine_sha256, **options):
+    """Write OPTIONS of an engine; without any, the file goes."""
+    kept = {key: value for key, value in options.items() if value is not None}
+    if kept:
+        _write(engine_folder(bundle), OPTIONS_FILE, dict(kept, engine_sha256=engine_sha256))
+    else:
+        with contextlib.suppress(IOError, OSError):  # there is none
+            os.remove(os.path.join(engine_folder(bundle), OPTIONS_FILE))
+
+
+def _with_options(record, stored):
+    """The sidecar with OPTIONS of what is stored of them, if that is of this engine and well-formed."""
+    stored = stored if isinstance(stored, dict) and stored.get("engine_sha256") == record["engine_sha256"] else {}
+    options = {key: stored.get(key) for key in OPTIONS}
+    execution = options["execution"]
+    switches = [execution.get(name) for name in Execution._fields] if isinstance(execution, dict) else []
+    if [type(switch) for switch in switches] != [bool, bool]:
+        options["execution"] = None
+    return dict(record, **options)
+
+
 def read_record(bundle):
-    """The sidecar of the last build.
+    """The sidecar of the last build: KEYS and OPTIONS.
+
+    Raises:
+        EngineError: none, or not one of this version.
+    """
+    return _with_options(_last_sidecar(bundle), _json_of(os.path.join(engine_folder(bundle), OPTIONS_FILE)))
+
+
+def _last_sidecar(bundle):
+    """engine.json: KEYS.
 
     Raises:
         EngineError: none, or not one of this version.
@@ -106,6 +147,15 @@ def read_record(bundle):
     except (ValueError, RecursionError):
         raise EngineError("%s is not JSON; %s" % (path, _AGAIN))
     return _checked(record, path)
+
+
+def _json_of(path):
+    """What lies there, or None."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (IOError, OSError, ValueError, RecursionError):
+        return None
 
 
 def _checked(record, path):
@@ -133,8 +183,8 @@ def read_verified_engine(bundle, manifest):
     verified = _passed(bundle, _BUILDER)
     if verified is None:
         raise backend_named(_BUILDER).not_passed(bundle)
-    record = verified.get(_SIDECAR) or read_record(bundle)
-    _checked(record, verified_path(bundle, _BUILDER))
+    record = _checked(verified.get(_SIDECAR) or _last_sidecar(bundle), verified_path(bundle, _BUILDER))
+    record = _with_options(record, verified.get(_OPTIONS))
     if record["engine_sha256"] != verified["engine_sha256"]:
         raise backend_named(_BUILDER).not_passed(bundle)
     return _with_bytes(bundle, manifest, record)
@@ -222,8 +272,10 @@ def write_verified(bundle, backend, engine_sha256, result):
     values = dict(result, engine_sha256=engine_sha256)
     values[_MANIFEST] = sha256_of(os.path.join(str(bundle), NAME))
     if backend_named(backend).builds:
-        values[_SIDECAR] = read_record(bundle)
-        if values[_SIDECAR]["engine_sha256"] != engine_sha256:
+        record = read_record(bundle)
+        values[_SIDECAR] = {key: record[key] for key in KEYS}
+        values[_OPTIONS] = {key: record[key] for key in OPTIONS + ("engine_sha256",)}
+        if record["engine_sha256"] != engine_sha256:
             raise VerifyError("another engine was built meanwhile; run: python3 -m edgedistill_device verify")
     _write(engine_folder(bundle), backend_named(backend).pass_file, values)
 
@@ -243,7 +295,7 @@ def require_verified(bundle, backend=DEFAULT, engine_sha256=None):
     verified = _passed(bundle, backend, engine_sha256)
     if verified is None:
         raise backend_named(backend).not_passed(bundle)
-    return {key: value for key, value in verified.items() if key not in (_MANIFEST, _SIDECAR)}
+    return {key: value for key, value in verified.items() if key not in (_MANIFEST, _SIDECAR, _OPTIONS)}
 
 
 def _passed(bundle, backend, engine_sha256=None):
@@ -266,11 +318,10 @@ def _passed(bundle, backend, engine_sha256=None):
 
 def _read_pass(bundle, backend):
     """What lies there if it is of this bundle's manifest, else None."""
+    stored = _json_of(verified_path(bundle, backend))
     try:
-        with open(verified_path(bundle, backend), encoding="utf-8") as file:
-            stored = json.load(file)
         manifest = sha256_of(os.path.join(str(bundle), NAME))
-    except (IOError, OSError, ValueError, RecursionError):
+    except (IOError, OSError):
         return None
     if not isinstance(stored, dict) or not isinstance(stored.get("engine_sha256"), str):
         return None

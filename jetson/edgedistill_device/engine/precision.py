@@ -15,6 +15,7 @@ Choice = NamedTuple(
 
 
 AMAX, FLOAT, HALF, QDQ = "calibration.json", "model.onnx", "model_fp16.onnx", "model_int8.onnx"
+CALIBRATED = "model_int8_weights.onnx"  # float; AMAX is of this file where there is one, and of FLOAT else
 
 
 def choose(requested, sm, features, files):
@@ -24,7 +25,8 @@ def choose(requested, sm, features, files):
         requested: fp32, fp16 or int8.
         sm: compute capability, 53 for 5.3; 0 when there is no device to ask.
         features: of trt_api.features.
-        files: names of the bundle's files: AMAX, QDQ, and HALF with its types in the file, are looked for.
+        files: names of the bundle's files: AMAX with CALIBRATED, QDQ, and HALF with its types in the
+            file, are looked for.
     """
     reasons = []
     if requested == "int8":
@@ -34,7 +36,7 @@ def choose(requested, sm, features, files):
                 "request and run slower" % (sm,)
             )
         elif features["int8_flag"] and features["calibrator"] and AMAX in files:
-            return Choice("int8", FLOAT, "calibration cache", ())
+            return Choice("int8", CALIBRATED if CALIBRATED in files else FLOAT, "calibration cache", ())
         elif QDQ in files:
             return Choice("int8", QDQ, "explicit Q/DQ", ())
         else:

@@ -18,7 +18,9 @@ MODULES = ("tensorrt", "tensorrt_rtx")
 EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 # Not trt.nptype: in 8.2 to 8.5 it uses np.bool, which numpy 1.24 removed.
 _NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "BOOL": np.bool_}
-TIMING_ITERATIONS = 8  # default of trtexec; TensorRT's default is 1, a single measurement
+# What `build` sets where nothing else was measured to be faster. Timing iterations: as trtexec, TensorRT's own
+# default is a single measurement. Optimization level: None is TensorRT's default, 3 of 0 to 5 (8.6 and newer).
+BUILDER = {"timing_iterations": 8, "optimization_level": None}
 
 
 def load(name="tensorrt"):
@@ -156,10 +158,23 @@ def leave_out_external_tactics(trt, config):
     return remaining
 
 
-def set_timing_iterations(config):
-    """Time each kernel TIMING_ITERATIONS times and take the mean, where the release has that setting."""
+def set_builder(config, timing_iterations, optimization_level):
+    """Set BUILDER's settings.
+
+    Args:
+        timing_iterations: times that each kernel is timed, where the release has that setting; the mean decides.
+        optimization_level: 0 to 5; None: as it is.
+
+    Raises:
+        BuildError: the release has no levels.
+    """
     if hasattr(config, "avg_timing_iterations"):
-        config.avg_timing_iterations = TIMING_ITERATIONS
+        config.avg_timing_iterations = timing_iterations
+    if optimization_level is None:
+        return
+    if not hasattr(config, "builder_optimization_level"):
+        raise BuildError("this TensorRT has no optimization level")
+    config.builder_optimization_level = optimization_level
 
 
 def set_detailed(trt, config):

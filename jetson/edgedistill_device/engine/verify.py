@@ -7,6 +7,7 @@ import numpy as np
 
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.execution import PLAIN, words_of
 from edgedistill_device.errors import VerifyError
 from edgedistill_device.preprocess import to_input, view
 
@@ -32,13 +33,13 @@ def compare(folder, manifest, runner):
         files here.
 
     Raises:
-        VerifyError: NaN, constant output, or a difference beyond its tolerance.
+        VerifyError: NaN, constant output, a difference beyond its tolerance, or another one with a CUDA graph or
+            mapped memory than without.
     """
     golden = os.path.join(str(folder), "golden")
     inputs = np.load(os.path.join(golden, "inputs.npy"), allow_pickle=False)
     expected = np.load(os.path.join(golden, "logits.npy"), allow_pickle=False)
-    with open(os.path.join(golden, "labels.json"), encoding="utf-8") as file:
-        labels = np.array(json.load(file))
+    labels = golden_labels(folder)
     batches = [to_input(image, manifest.preprocess) for image in inputs]
     logits = np.concatenate([runner.infer(batch) for batch in batches])
     if logits.shape != expected.shape:
@@ -54,6 +55,8 @@ def compare(folder, manifest, runner):
             "logits differ from the workstation's by %.2g of the largest, limit %.2g for %s"
             % (worst, tolerance, runner.executed)
         )
+    if getattr(runner, "execution", PLAIN) != PLAIN:
+        require_plain(runner, runner.execution, batches)
     pixels = _pixel_difference(golden, inputs, manifest.preprocess)
     if pixels > MAX_MEAN_PIXEL_DIFFERENCE:
         raise VerifyError(
@@ -71,10 +74,51 @@ def compare(folder, manifest, runner):
     }
 
 
+def require_plain(runner, execution, batches):
+    """Refuse a way of running an engine that gives other logits than running it plainly.
+
+    Kernels that add in no fixed order differ from run to run: then as much difference is let pass as between two
+    plain runs.
+
+    Args:
+        runner: entered; its `infer_as(execution, batch)` takes either.
+        execution: of execution.Execution.
+        batches: [(1, 3, H, W) float32].
+
+    Raises:
+        VerifyError: they differ by more.
+    """
+
+    def logits_by(one):
+        return np.concatenate([runner.infer_as(one, batch) for batch in batches])
+
+    logits, plain = logits_by(execution), logits_by(PLAIN)
+    if np.array_equal(logits, plain):
+        return
+    difference = np.abs(logits - plain).max()
+    if not difference <= np.abs(logits_by(PLAIN) - plain).max():  # NaN is neither
+        raise VerifyError(
+            "with %s the engine gives other logits than without, by up to %.2g; a new build runs without: "
+            "python3 -m edgedistill_device build" % (words_of(execution), difference)
+        )
+
+
+def golden_batches(folder, manifest):
+    """The goldens as inputs, [(1, 3, H, W) float32]."""
+    inputs = np.load(os.path.join(str(folder), "golden", "inputs.npy"), allow_pickle=False)
+    return [to_input(image, manifest.preprocess) for image in inputs]
+
+
 def golden_images(folder):
     """Paths of the original image files, in the goldens' order."""
     images = os.path.join(str(folder), "golden", "images")
     return [os.path.join(images, name) for name in sorted(os.listdir(images))]
+
+
+def golden_labels(folder):
+    """(n,) int, in the goldens' order."""
+    with open(os.path.join(str(folder), "golden", "labels.json"), encoding="utf-8") as file:
+        return np.array(json.load(file))
 
 
 def _pixel_difference(golden, inputs, spec):

@@ -1,21 +1,44 @@
 """Images, videos or cameras in, one JSON line a frame out, a summary line at the end."""
 
+import itertools
 import os
-import signal
 import sys
+import threading
 import time
-
-import numpy as np
+from typing import Any, NamedTuple, Optional, Tuple
 
 from edgedistill_device.decode import read_image
-from edgedistill_device.errors import BackendError, ImageError, StreamError
+from edgedistill_device.errors import ImageError, StreamError
+from edgedistill_device.inference.decide import PLAIN, Decision, answer
+from edgedistill_device.inference.frames import Frames
 from edgedistill_device.inference.overlay import Overlay
-from edgedistill_device.inference.video import Frames, is_stream, open_capture, parse_source
+from edgedistill_device.inference.video import is_stream, open_capture, parse_source
 from edgedistill_device.json_text import json_text
+from edgedistill_device.overlap import overlapped
 from edgedistill_device.preprocess import Preparer
-from edgedistill_device.text import plain
 
-STATS_PERIOD_S = 1.0
+BUFFERS = 3  # inputs in flight, as in bench: one prepared, one waiting, one in the network
+LIVE_BUFFERS = 2  # of a camera none waits: it would only grow old
+
+
+class Asked(NamedTuple):
+    """What `classify` is asked for.
+
+    Attributes:
+        top: classes in a line.
+        camera: (width_px, height_px, frames a second) of a CSI or USB camera.
+        flip: of picture.FLIPS, for videos and cameras.
+        overlay: video file or rtp://HOST:PORT for frames with their class drawn in, which then stay whole; or None.
+        accepted: frame_path.Accepted: how pictures may be made small; None: all stay whole.
+        decision: decide.Decision of the precision that is executed.
+    """
+
+    top: int = 5
+    camera: Tuple[int, int, int] = (1280, 720, 30)
+    flip: str = "none"
+    overlay: Optional[str] = None
+    accepted: Any = None
+    decision: Decision = PLAIN
 
 
 def image_files(path):
@@ -36,121 +59,20 @@ def image_files(path):
     return [path]
 
 
-def top_classes(logits, classes, top):
-    """The most likely classes of one image.
-
-    Args:
-        logits: (classes,) float.
-        classes: their names.
-
-    Returns:
-        [{"class", "probability"}, ...], most likely first.
-
-    Raises:
-        BackendError: a logit is NaN or infinite, so that no class is likely at all.
-    """
-    logits = np.asarray(logits, np.float64)  # so that differences of the largest floats are numbers too
-    if not np.isfinite(logits).all():
-        raise BackendError(
-            "the network gives NaN or infinity here, which is no class; run: python3 -m edgedistill_device verify"
-        )
-    shifted = np.exp(logits - logits.max())
-    probabilities = shifted / shifted.sum()
-    # The stable sort by its old name: numpy 1.13, JetPack 4's, has no "stable".
-    order = np.argsort(-probabilities, kind="mergesort")[:top]
-    return [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
-
-
-class Progress(object):
-    """Counts what was done, answers SIGTERM, SIGINT and SIGHUP, and writes `--stats` once a second."""
-
-    def __init__(self, stats=None, clock=time.perf_counter):
-        self.stopped, self.frames, self.dropped = False, 0, 0
-        self._stats, self._clock = stats, clock
-        self._start = self._written = clock()
-        self._frames_written, self._top, self._complained = 0, None, False
-        if stats is not None and not self._write(0.0):
-            raise StreamError("--stats %s: cannot be written" % (stats,))
-
-    def begin(self):
-        """The clock starts; from now on SIGTERM, SIGINT and a lost terminal let the frame in hand be
-        finished. Under nohup a lost terminal stays without effect."""
-        self._start = self._written = self._clock()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self.stop)
-
-    def stop(self, *_):
-        self.stopped = True
-
-    def one(self, top):
-        self.frames, self._top = self.frames + 1, top
-        self.tick()
-
-    def tick(self):
-        """Write the stats when it is time; True when asked to stop."""
-        now = self._clock()
-        if self._stats is not None and now - self._written >= STATS_PERIOD_S:
-            fps = (self.frames - self._frames_written) / (now - self._written)
-            self._written, self._frames_written = now, self.frames
-            if not self._write(fps) and not self._complained:
-                sys.stderr.write(
-                    plain("edgedistill_device classify: --stats %s: cannot be written" % (self._stats,)) + "\n"
-                )
-                self._complained = True
-        return self.stopped
-
-    def summary(self, provenance):
-        """JSON-able totals; fps counts from `begin`."""
-        seconds = max(self._clock() - self._start, 1e-9)
-        if self._stats is not None:
-            self._write(self.frames / seconds)
-        return {
-            "verb": "classify",
-            "frames": self.frames,
-            "dropped": self.dropped,
-            "seconds": round(seconds, 3),
-            "fps": round(self.frames / seconds, 2),
-            "stopped": self.stopped,
-            "provenance": provenance,
-        }
-
-    def _write(self, fps):
-        """Beside, then renamed: a reader never sees half a file. False when that fails."""
-        content = {
-            "pid": os.getpid(),
-            "unix_time": round(time.time(), 3),
-            "frames": self.frames,
-            "dropped": self.dropped,
-            "fps": round(fps, 2),
-            "top": self._top,
-        }
-        try:
-            with open(self._stats + ".tmp", "w", encoding="utf-8") as file:
-                file.write(json_text(content, sort_keys=False))
-            os.replace(self._stats + ".tmp", self._stats)
-        except (IOError, OSError):
-            return False
-        return True
-
-
-def classify(sources, manifest, runner, top, camera, overlay, progress, out=None, flip="none"):
+def classify(sources, manifest, runner, asked, progress, out=None):
     """Classify every image or frame of every source, a JSON line each, until the end or a signal.
 
     Args:
         sources: image files, folders, videos, or `csi://`, `v4l2://`, `rtsp://`, `file://`.
-        runner: entered.
-        top: classes in a line.
-        camera: (width_px, height_px, frames a second).
-        overlay: video file or rtp://HOST:PORT for frames with their class drawn in, or None.
+        runner: entered, on this thread.
+        asked: Asked.
         progress: Progress.
         out: where the lines go; None is stdout.
-        flip: of picture.FLIPS, for videos and cameras.
 
     Raises:
         ImageError, StreamError: one line; what was classified before has been printed.
     """
-    out = out or sys.stdout
+    out, overlay = out or sys.stdout, asked.overlay
     if overlay is not None and (len(sources) > 1 or not is_stream(sources[0])):
         raise StreamError("--overlay %s: expected one video or camera, got %s" % (overlay, " ".join(sources)))
     if overlay and os.path.realpath(overlay) == os.path.realpath(parse_source(sources[0])[1]):
@@ -160,43 +82,63 @@ def classify(sources, manifest, runner, top, camera, overlay, progress, out=None
         if progress.stopped:
             return
         if isinstance(source, list):
-            _images(source, manifest, runner, top, progress, out)
+            _images(source, manifest, runner, asked, progress, out)
         else:
-            _stream(source, manifest, runner, top, (camera, flip), overlay, progress, out)
+            _stream(source, manifest, runner, asked, progress, out)
 
 
-def _images(paths, manifest, runner, top, progress, out):
-    prepare = Preparer(manifest.preprocess)
-    for path in paths:
-        if progress.stopped:
-            return
-        image = read_image(path, manifest.preprocess.sixteen_bit)
-        top_answers = top_classes(runner.infer(prepare(image))[0], manifest.classes, top)
-        _say(out, {"path": path, "top": top_answers})
-        progress.one(top_answers)
+def _images(paths, manifest, runner, asked, progress, out):
+    preparer, least = Preparer(manifest.preprocess), asked.accepted.least() if asked.accepted else None
+
+    def prepare(path, buffer):
+        preparer(read_image(path, manifest.preprocess.sixteen_bit, least), buffer)
+
+    def write(path, logits, _):
+        said = answer(logits, manifest.classes, asked.top, asked.decision)
+        _say(out, dict({"path": path}, **said))
+        progress.one(said["top"])
+
+    wanted = itertools.takewhile(lambda _: not progress.stopped, paths)
+    overlapped(wanted, prepare, _infer(runner), write, _buffers(preparer, BUFFERS))
 
 
-def _stream(source, manifest, runner, top, asked, overlay, progress, out):
-    """`asked`: (camera, flip)."""
-    capture = open_capture(source, *asked)
-    prepare = Preparer(manifest.preprocess, bgr=True)
-    frames, before = Frames(source, capture, progress.tick), progress.dropped
-    drawing = None
+def _stream(source, manifest, runner, asked, progress, out):
+    capture = open_capture(source, asked.camera, asked.flip, None if asked.overlay else asked.accepted)
+    preparer, ending, before = Preparer(manifest.preprocess, bgr=True), threading.Event(), progress.dropped
+    frames, drawing = Frames(source, capture, lambda: progress.tick() or ending.is_set()), None
+
+    def prepare(frame, buffer):
+        preparer(frame.pixels, buffer)
+        if drawing is None:
+            frames.give_back(frame)
+
+    def write(frame, logits, busy_ms):
+        said = answer(logits, manifest.classes, asked.top, asked.decision)
+        latency_ms = (time.perf_counter() - frame.read_s) * 1e3
+        line = {"source": source, "frame": frame.number, "ms": round(busy_ms, 3), "latency_ms": round(latency_ms, 3)}
+        progress.dropped = before + frames.dropped
+        _say(out, dict(line, **said))
+        if drawing is not None:
+            drawing.write(frame.pixels, said)
+            frames.give_back(frame)
+        progress.one(said["top"], latency_ms)
+
     try:
-        drawing = Overlay(overlay, capture) if overlay is not None else None
-        for number, frame in frames:
-            start = time.perf_counter()
-            top_answers = top_classes(runner.infer(prepare(frame))[0], manifest.classes, top)
-            taken_ms = round((time.perf_counter() - start) * 1e3, 3)
-            progress.dropped = before + frames.dropped
-            _say(out, {"source": source, "frame": number, "ms": taken_ms, "top": top_answers})
-            if drawing is not None:
-                drawing.write(frame, top_answers[0])
-            progress.one(top_answers)
+        drawing = Overlay(asked.overlay, capture) if asked.overlay is not None else None
+        buffers = _buffers(preparer, LIVE_BUFFERS if frames.live else BUFFERS)
+        overlapped(frames, prepare, _infer(runner), write, buffers, ending)
     finally:
         frames.close()
         if drawing is not None:
             drawing.close()
+
+
+def _infer(runner):
+    return lambda buffer: runner.infer(buffer)[0]
+
+
+def _buffers(preparer, number):
+    return [preparer.batch.copy() for _ in range(number)]
 
 
 def _say(out, line):

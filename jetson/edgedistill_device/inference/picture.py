@@ -15,6 +15,8 @@ FLIPS = {
     "vertical": 6,
     "upper-left-diagonal": 7,
 }
+# Those in which width and height change places.
+TURNS = ("counterclockwise", "clockwise", "upper-right-diagonal", "upper-left-diagonal")
 CONSTANT_S, CONSTANT_FRAMES = 2.0, 5  # a camera may begin with some empty frames
 
 
@@ -46,6 +48,22 @@ class Turned(object):
         """As `cv2.VideoCapture.read`; what is read into stays here, `array` is left alone."""
         there, self._plain = self._capture.read() if self._plain is None else self._capture.read(self._plain)
         return there, turned(self._plain, self._flip) if there else None
+
+    def __getattr__(self, name):
+        return getattr(self._capture, name)
+
+
+class Unpadded(object):
+    """A capture whose frames have columns on the right that are no part of the picture."""
+
+    def __init__(self, capture, width):
+        self._capture, self._width = capture, width
+
+    def read(self, array=None):
+        """As `cv2.VideoCapture.read`; the frame is a view without the columns, of an array that has them."""
+        padded = None if array is None else array.base
+        there, padded = self._capture.read() if padded is None else self._capture.read(padded)
+        return there, padded[:, : self._width] if there else None
 
     def __getattr__(self, name):
         return getattr(self._capture, name)

@@ -5,18 +5,18 @@ The words are those of jetson-inference. Frames come out of OpenCV, in blue, gre
 
 import os
 import re
-import threading
+from typing import NamedTuple
 
 from edgedistill_device import imports
 from edgedistill_device.board.identity import is_jetson
 from edgedistill_device.errors import StreamError
 from edgedistill_device.inference import v4l2
-from edgedistill_device.inference.picture import FLIPS, Looked, Turned
+from edgedistill_device.inference.picture import FLIPS, Turned, Unpadded
 
 SCHEMES = ("csi", "v4l2", "rtsp", "file")
-LIVE = ("csi", "v4l2", "rtsp")  # frames that are not taken are gone
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".ts", ".mpg")
-FRAME_TIMEOUT_S = 10.0
+Scaled = NamedTuple("Scaled", [("width", int), ("height", int), ("method", int)])  # method: nvvidconv's interpolation
+_BGRX = "video/x-raw, format=BGRx"
 _SINK = "video/x-raw, format=BGR ! appsink max-buffers=4 sync=false"
 
 
@@ -45,7 +45,7 @@ def parse_source(source):
     return scheme, place
 
 
-def pipeline(source, camera, nvidia, flip="none", kind="jpeg"):
+def pipeline(source, camera, nvidia, flip="none", kind="jpeg", scaled=None):
     """The GStreamer pipeline that ends in BGR frames for `cv2.VideoCapture`.
 
     Args:
@@ -56,23 +56,75 @@ def pipeline(source, camera, nvidia, flip="none", kind="jpeg"):
         flip: of FLIPS, for a CSI camera; what other sources give is turned afterwards.
         kind: "jpeg" or "raw", what a USB camera is asked for. JPEG is decoded by `jpegdec`: `decodebin`
             on a Jetson may choose NVIDIA's decoder, whose frames come out all zero (opencv issue 20473).
+        scaled: Scaled, of a Jetson's `nvvidconv`, or None for whole frames.
 
     Raises:
         StreamError: as `parse_source`.
     """
     scheme, place = parse_source(source)
-    fetch = "nvvidconv ! video/x-raw, format=BGRx ! " if nvidia else ""
     size = "width=(int)%d, height=(int)%d, framerate=(fraction)%d/1" % tuple(camera)
-    turn = "nvvidconv flip-method=%d" % FLIPS[flip] if FLIPS[flip] else "nvvidconv"
     begin = {
-        "csi": "nvarguscamerasrc sensor-id=%s ! video/x-raw(memory:NVMM), %s, format=(string)NV12 ! "
-        "%s ! video/x-raw, format=BGRx ! " % (place, size, turn),
+        "csi": "nvarguscamerasrc sensor-id=%s ! video/x-raw(memory:NVMM), %s, format=(string)NV12 ! " % (place, size),
         "v4l2": "v4l2src device=%s ! %s, %s ! %s"
         % ((place, "image/jpeg", size, "jpegdec ! ") if kind == "jpeg" else (place, "video/x-raw", size, "")),
-        "rtsp": 'rtspsrc location="rtsp://%s" latency=200 ! decodebin ! %s' % (place, fetch),
-        "file": 'filesrc location="%s" ! decodebin ! %s' % (place, fetch),
+        "rtsp": 'rtspsrc location="rtsp://%s" latency=200 ! decodebin ! ' % (place,),
+        "file": 'filesrc location="%s" ! decodebin ! ' % (place,),
     }[scheme]
-    return begin + "videoconvert ! " + _SINK
+    return begin + _to_bgr(kind_of(scheme, kind), nvidia, flip, scaled)
+
+
+def kind_of(scheme, kind):
+    """What gives the frames: "csi", "raw" and "jpeg" of a USB camera, "decoded" of a file or stream."""
+    return {"csi": "csi", "v4l2": kind}.get(scheme, "decoded")
+
+
+def golden_pipeline(folder, count, kind, flip="none", scaled=None):
+    """As `pipeline` on a Jetson, with JPEG files in the place of a camera or decoder that gives such frames.
+
+    Args:
+        folder: of 00000.jpg and so on, all of one size.
+        count: files there.
+        kind: as of `kind_of`.
+    """
+    begin = (
+        'multifilesrc location="%s/%%05d.jpg" start-index=0 stop-index=%d '
+        'caps="image/jpeg, framerate=(fraction)30/1" ! jpegdec ! ' % (folder, count - 1)
+    )
+    in_hardware = "nvvidconv ! video/x-raw(memory:NVMM), format=(string)NV12 ! "
+    given = {"raw": "videoconvert ! video/x-raw, format=YUY2 ! ", "jpeg": ""}.get(kind, in_hardware)
+    return begin + given + _to_bgr(kind, True, flip, scaled)
+
+
+def _to_bgr(kind, nvidia, flip, scaled):
+    """From frames of a kind to BGR in system memory, whole or scaled."""
+    turn = " flip-method=%d" % FLIPS[flip] if kind == "csi" and FLIPS[flip] else ""
+    if scaled is not None:
+        return _scaled_to_bgr(kind, turn, scaled)
+    in_hardware = kind == "csi" or (kind == "decoded" and nvidia)
+    return ("nvvidconv%s ! %s ! " % (turn, _BGRX) if in_hardware else "") + "videoconvert ! " + _SINK
+
+
+def _scaled_to_bgr(kind, turn, scaled):
+    """`nvvidconv` takes frames from NVMM memory or puts them there, at least one of both: system memory on both sides
+    is an error of its transform. Unless told, it takes the nearest pixel. Source: gstnvvconv.c of L4T 32.
+
+    Black columns fill rows to whole four bytes, where GStreamer begins the next: OpenCV before 4.5.2 takes rows for
+    packed (its pull request 19609). `Unpadded` takes them away again.
+    """
+    size = ", width=(int)%d, height=(int)%d" % (scaled.width, scaled.height)
+    through = "" if kind == "csi" else "video/x-raw(memory:NVMM), format=BGRx%s ! nvvidconv ! " % (size,)
+    padding = padding_of(scaled.width)
+    return (
+        "nvvidconv%s interpolation-method=%d ! %s" % (turn, scaled.method, through)
+        + "%s%s ! videoconvert ! " % (_BGRX, "" if through else size)
+        + ("video/x-raw, format=BGR ! videobox right=-%d ! " % (padding,) if padding else "")
+        + _SINK
+    )
+
+
+def padding_of(width):
+    """Columns that bring rows of BGR to whole four bytes."""
+    return -width % 4
 
 
 def has_gstreamer():
@@ -111,11 +163,14 @@ def _without_gstreamer(cv2, source, camera, kind):
     return capture
 
 
-def open_capture(source, camera, flip="none"):
+def open_capture(source, camera, flip="none", accepted=None):
     """An opened `cv2.VideoCapture`, or what reads like one.
 
     GStreamer where OpenCV has it; else OpenCV's own readers, which know files, RTSP and USB
     cameras but not CSI.
+
+    Args:
+        accepted: frame_path.Accepted, which says how a Jetson's GStreamer may scale them; None: frames come whole.
 
     Raises:
         StreamError: no such file, a size that the camera has not, OpenCV without GStreamer for CSI, or
@@ -127,25 +182,55 @@ def open_capture(source, camera, flip="none"):
         raise StreamError("%s: no such file" % (place,))
     if scheme == "v4l2" and not os.path.exists(place):
         raise StreamError("%s: no such device; is the camera plugged in? ls /dev/video*" % (place,))
-    nvidia = is_jetson()
     kinds = v4l2.kinds(place, camera) if scheme == "v4l2" else ["as it is"]
     if has_gstreamer():
-        for kind in kinds:
-            text = pipeline(source, camera, nvidia, flip, kind)
-            capture = cv2.VideoCapture(name_for_opencv(text), cv2.CAP_GSTREAMER)
-            if capture.isOpened():
-                break
+        capture = _through_gstreamer(cv2, source, camera, flip, kinds, accepted)
     else:
         capture = _without_gstreamer(cv2, source, camera, kinds[0])
     if not capture.isOpened():
         capture.release()
-        hint = _advice(scheme)
+        hint = advice(scheme)
         asked = ", and does it offer --camera %dx%d@%d?" % tuple(camera) if scheme in ("csi", "v4l2") else ""
         raise StreamError("%s: cannot be opened as a video%s%s" % (source, "; " + hint if hint else "", asked))
     return capture if flip == "none" or scheme == "csi" else Turned(capture, flip)
 
 
-def _advice(scheme):
+def _through_gstreamer(cv2, source, camera, flip, kinds, accepted):
+    """The first kind that opens, scaled where that is accepted and opens; the last, not open, where none does."""
+    nvidia, scheme = is_jetson(), parse_source(source)[0]
+
+    def opened(kind, size):
+        scaled = accepted.scaled(kind_of(scheme, kind), size, flip) if nvidia and accepted and size else None
+        for how in [scaled, None] if scaled else [None]:
+            text = pipeline(source, camera, nvidia, flip, kind, how)
+            capture = cv2.VideoCapture(name_for_opencv(text), cv2.CAP_GSTREAMER)
+            if capture.isOpened():
+                break
+        if how is None or not capture.isOpened():
+            return capture
+        accepted.scales(how)
+        return Unpadded(capture, how.width)
+
+    size = tuple(camera[:2]) if scheme in ("csi", "v4l2") else None
+    for kind in kinds:
+        capture = opened(kind, size)
+        if capture.isOpened():
+            break
+    if size is None and capture.isOpened() and nvidia and accepted:  # the size is known only now
+        size = frame_size(capture)
+        if accepted.scaled(kind_of(scheme, kind), size, flip):
+            capture.release()
+            capture = opened(kind, size)
+    return capture
+
+
+def frame_size(capture):
+    """(width, height) of the frames of an opened capture."""
+    cv2 = imports.opencv()
+    return int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+
+def advice(scheme):
     """What helps a camera that gives nothing; empty for other sources."""
     if scheme == "csi":  # a program that was killed leaves its session to the daemon
         return (
@@ -153,126 +238,3 @@ def _advice(scheme):
             "program using it"
         )
     return "is another program using it" if scheme == "v4l2" else ""
-
-
-class Frames(object):
-    """Frames of one capture, each once: `for number, frame in frames`, then `dropped`.
-
-    A file waits for us. A camera does not: a thread reads it all the time, the newest frame is
-    handed out and the ones in between are counted as dropped. Three arrays take turns; a frame
-    belongs to the caller until the next one is asked for.
-    """
-
-    def __init__(self, source, capture, waiting=None, timeout_s=FRAME_TIMEOUT_S):
-        """`waiting` is called twice a second while no frame comes; it may return True to stop."""
-        self._source, self._capture = source, capture
-        self._waiting, self._timeout_s = waiting or (lambda: False), timeout_s
-        self._scheme = parse_source(source)[0]
-        self._live, self._looked = self._scheme in LIVE, Looked()
-        self._condition = threading.Condition()
-        self._free, self._ready, self._ended = [None, None], None, False
-        self._stop, self._thread = False, None
-        self.dropped = self._read = 0
-
-    def __iter__(self):
-        return self._of_camera() if self._live else self._of_file()
-
-    def close(self):
-        """Stop reading and give the device back."""
-        with self._condition:
-            self._stop = True
-        if self._thread is not None:
-            self._thread.join(2)
-            if self._thread.is_alive():  # stuck in the driver: releasing under it would crash
-                return
-        self._capture.release()
-
-    def _of_file(self):
-        number, frame = 0, None
-        while not self._waiting():
-            there, frame = _read(self._capture, frame)
-            if not there:
-                if number == 0:
-                    raise StreamError("%s: no frame could be decoded" % (self._source,))
-                if self._looked.ever():
-                    raise self._looked.refusal(self._source, "does another player show it?")
-                return
-            self._looked.at(frame)
-            yield number, frame
-            number += 1
-
-    def _of_camera(self):
-        self._thread = threading.Thread(target=self._follow, name="camera", daemon=True)
-        self._thread.start()
-        mine = None
-        while True:
-            number, frame = self._next(mine)
-            if frame is None:
-                return
-            self._looked.at(frame)
-            if self._looked.empty():
-                raise self._refusal()
-            yield number, frame
-            mine = frame
-
-    def _refusal(self):
-        return self._looked.refusal(
-            self._source,
-            {
-                "csi": "is the lens covered? else: sudo systemctl restart nvargus-daemon",
-                "v4l2": "is the lens covered? else try another size with --camera",
-            }.get(self._scheme, "does another player show it?"),
-        )
-
-    def _next(self, mine):
-        """The newest frame, giving back the one before; (0, None) when asked to stop."""
-        silent_s = 0.0
-        with self._condition:
-            if mine is not None:
-                self._free.append(mine)
-            while self._ready is None:
-                if self._waiting():
-                    return 0, None
-                if self._ended and self._looked.ever():
-                    raise self._refusal()
-                if self._ended:
-                    raise StreamError(
-                        "%s: gives no more frames after %d; was it unplugged?%s"
-                        % (self._source, self._read, self._hint())
-                    )
-                if silent_s >= self._timeout_s:
-                    raise StreamError("%s: no frame for %.0f s%s" % (self._source, silent_s, self._hint()))
-                if not self._condition.wait(0.5):
-                    silent_s += 0.5
-            frame, self._ready = self._ready, None
-        if self._waiting():
-            return 0, None
-        return frame
-
-    def _hint(self):
-        """For a camera that opened and gave nothing at all."""
-        hint = _advice(self._scheme) if self._read == 0 else ""
-        return " " + hint + "?" if hint else ""
-
-    def _follow(self):
-        while not self._stop:
-            with self._condition:
-                array = self._free.pop() if self._free else None
-            there, frame = _read(self._capture, array)
-            with self._condition:
-                if not there:
-                    self._ended = True
-                else:
-                    if self._ready is not None:
-                        self.dropped += 1
-                        self._free.append(self._ready[1])
-                    self._ready = (self._read, frame)
-                    self._read += 1
-                self._condition.notify()
-            if not there:
-                return
-
-
-def _read(capture, array):
-    """(there, frame); into `array` when its shape fits, which OpenCV decides."""
-    return capture.read() if array is None else capture.read(array)

@@ -7,7 +7,9 @@ from edgedistill_device.benchmark.bench import measure_ms, summary_ms
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine.verify import compare, golden_images
 from edgedistill_device.errors import VerifyError
-from edgedistill_device.inference.classify import Progress, classify
+from edgedistill_device.inference.classify import Asked, classify
+from edgedistill_device.inference.frame_path import Accepted, read_verdicts
+from edgedistill_device.inference.progress import Progress
 from edgedistill_device.preprocess import Preparer
 
 RUNS, WARMUP = 30, 10
@@ -27,12 +29,13 @@ def examine(folder, manifest, runner):
         VerifyError: the outputs differ, or the median is above the manifest's budget.
         JetsonError: `classify` refuses an image.
     """
-    result = dict(compare(folder, manifest, runner), classified=_classified(folder, manifest, runner))
-    paths, spec = itertools.cycle(golden_images(folder)), manifest.preprocess
-    prepare = Preparer(spec)
+    spec = manifest.preprocess
+    accepted = Accepted(spec, read_verdicts(folder, runner)[0])
+    result = dict(compare(folder, manifest, runner), classified=_classified(folder, manifest, runner, accepted))
+    paths, prepare, least = itertools.cycle(golden_images(folder)), Preparer(spec), accepted.least()
 
     def from_file():
-        return runner.infer(prepare(read_image(next(paths), spec.sixteen_bit)))
+        return runner.infer(prepare(read_image(next(paths), spec.sixteen_bit, least)))
 
     samples = measure_ms(from_file, WARMUP, RUNS)
     summary, budget = summary_ms(samples), manifest.latency_budget_ms
@@ -44,8 +47,8 @@ def examine(folder, manifest, runner):
     return dict(result, end_to_end_ms=summary, latency_budget_ms=budget)
 
 
-def _classified(folder, manifest, runner):
+def _classified(folder, manifest, runner, accepted):
     """How many golden images the service's own code prints a line of; it prints into memory here."""
     printed = io.StringIO()
-    classify(golden_images(folder), manifest, runner, 1, None, None, Progress(), printed)
+    classify(golden_images(folder), manifest, runner, Asked(top=1, accepted=accepted), Progress(), printed)
     return printed.getvalue().count("\n")

@@ -234,10 +234,8 @@ def status(root, recover=False):
         "previous": live and live.previous,
         "proven": live is not None and live.proven and not problems,
         "problems": problems,
-        "releases": [_row(root, release) for release in ids_in(root, RELEASES)],
-        "incoming": [
-            {"id": release, "bytes": bytes_in(folder_of(root, INCOMING, release))} for release in ids_in(root, INCOMING)
-        ],
+        "releases": _rows(root, RELEASES, _row),
+        "incoming": _rows(root, INCOMING, _incoming_row),
         "board": board,
         "agent": read_json(root, AGENT),
         "highest_serial": serials,
@@ -274,6 +272,24 @@ def _trust(root):
     except SignatureError as error:
         lines.append(str(error))
     return serials, lines
+
+
+def _rows(root, kind, row):
+    """A row each; none for what another command removes meanwhile: no lock is taken."""
+    rows = []
+    for release in ids_in(root, kind):
+        try:
+            made = row(root, release)
+        except (IOError, OSError):
+            if is_folder(folder_of(root, kind, release)):
+                raise
+        else:
+            rows += [made] if is_folder(folder_of(root, kind, release)) else []
+    return rows
+
+
+def _incoming_row(root, release):
+    return {"id": release, "bytes": bytes_in(folder_of(root, INCOMING, release))}
 
 
 def _row(root, release):

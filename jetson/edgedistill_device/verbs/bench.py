@@ -5,9 +5,11 @@ from edgedistill_device.benchmark.bench import PERCENTILES, bench, runs_for
 from edgedistill_device.board import telemetry
 from edgedistill_device.engine import trtexec
 from edgedistill_device.engine.engine_file import require_verified
-from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.engine.execution import TUNE
+from edgedistill_device.engine.runners import backend_named, open_runner
 from edgedistill_device.engine.verify import golden_images
 from edgedistill_device.errors import BenchError, JetsonError
+from edgedistill_device.inference.frame_path import Accepted, read_verdicts
 from edgedistill_device.json_text import json_text
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.verbs import bundle_options
@@ -21,6 +23,13 @@ def options(parser):
     parser.add_argument("--runs", type=int, default=200, help="timed calls (default 200)")
     parser.add_argument("--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs")
     parser.add_argument("--against", metavar="BUNDLE", help="another bundle: both in memory, in turns, and the ratio")
+    parser.add_argument(
+        "--tune",
+        choices=TUNE,
+        default=TUNE[0],
+        help="find the faster way of running a TensorRT engine: once an engine (default), again, with engines that "
+        "are built otherwise, too (minutes each), or not at all",
+    )
     parser.add_argument("--compare", choices=("trtexec",), help="also run the board's own trtexec, and compare")
 
 
@@ -32,15 +41,31 @@ def run(args):
     require_verified(args.bundle, args.backend)
     if args.against is not None:
         return _against(args, manifest)
+    tuning = _tuned(args, manifest)
     baseline = telemetry.memory()
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
-        images = golden_images(args.bundle)
-        report = bench(args.bundle, manifest, runner, images, args.runs, baseline=baseline)
+        accepted = Accepted(manifest.preprocess, read_verdicts(args.bundle, runner)[0])
+        images, least = golden_images(args.bundle), accepted.least()
+        report = bench(args.bundle, manifest, runner, images, args.runs, baseline=baseline, least=least)
+        report["warnings"] += [line + ", as `classify` does" for line in accepted.used]
         engine = getattr(runner, "engine_path", None)
+        if backend_named(args.backend).builds:
+            report.update(execution=dict(runner.execution._asdict()), tuning=tuning)
     if args.compare:  # after ours has given the memory back
         report["trtexec"] = trtexec.compare(engine)
     _table(report)
     return benchreport.line_from_report(report)
+
+
+def _tuned(args, manifest):
+    """[tune.trial] of the engine; None where there is none, or where it is left as it is."""
+    if args.tune == "off" or not backend_named(args.backend).builds:
+        return None
+    from edgedistill_device.benchmark.tune import tune
+    from edgedistill_device.benchmark.tune_build import tune_build
+
+    built = tune_build(args.bundle, manifest) if args.tune == "build" else None
+    return tune(args.bundle, manifest, args.tune != "once", built)
 
 
 def _against(args, manifest):
@@ -97,12 +122,22 @@ def _table(report):
     )
     if report["power"]["energy_mj"] is not None:
         print("%.1f mJ an image, pipelined, of %s" % (report["power"]["energy_mj"], report["power"]["input_rail"]))
+    for row in report.get("tuning") or ():
+        _trial_row(row)
     if report["layer_times"] is not None:
         _slowest(report["layer_times"])
     for name, reason in sorted(report["absent"].items()):
         print("no %s: %s" % (name, reason))
     if report["trtexec"] is not None:
         _trtexec_rows(report["trtexec"])
+
+
+def _trial_row(row):
+    if row["ratio"] is None:
+        print("%s: not used, %s" % (row["tried"], row["reason"]))
+        return
+    words = "used, " if row["kept"] else "not used: %s, " % (row["reason"],) if row["reason"] else "not used, "
+    print("%s: %sthe time before was %.3f of it" % (row["tried"], words, row["ratio"]["a_over_b"]))
 
 
 def _slowest(times):

@@ -9,6 +9,7 @@ from edgedistill_device.errors import JetsonError
 from edgedistill_device.inference.picture import FLIPS
 from edgedistill_device.json_text import json_text
 from edgedistill_device.manifest import read_manifest
+from edgedistill_device.text import plain
 from edgedistill_device.verbs import bundle_options
 
 HELP = "images in, classes out"
@@ -27,6 +28,12 @@ def options(parser):
         "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
     )
     parser.add_argument("--stats", metavar="FILE", help="write a small JSON file, replaced each second")
+    parser.add_argument("--whole", action="store_true", help="make nothing small that `frames` has accepted")
+    camera_options(parser)
+
+
+def camera_options(parser):
+    """Options of the verbs that open cameras and videos."""
     parser.add_argument(
         "--camera",
         type=_camera,
@@ -57,17 +64,30 @@ def _camera(text):
 
 
 def run(args):
-    from edgedistill_device.inference.classify import Progress, classify
+    from edgedistill_device.inference.classify import Asked, classify
+    from edgedistill_device.inference.decide import decision_of
+    from edgedistill_device.inference.frame_path import Accepted, read_verdicts
+    from edgedistill_device.inference.progress import Progress
 
-    manifest = read_manifest(args.bundle)
-    progress = Progress(args.stats)
+    manifest, progress = read_manifest(args.bundle), Progress(args.stats)
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
+        verdicts, why_not = (None, "") if args.whole else read_verdicts(args.bundle, runner)
+        if why_not:
+            sys.stderr.write(plain("edgedistill_device classify: " + why_not) + "\n")
+        accepted = Accepted(manifest.preprocess, verdicts)
+        decision = decision_of(manifest, runner.executed)
+        asked = Asked(args.top, args.camera, args.flip, args.overlay, accepted, decision)
         progress.begin()
         try:
-            classify(args.sources, manifest, runner, args.top, args.camera, args.overlay, progress, flip=args.flip)
+            classify(args.sources, manifest, runner, asked, progress)
         except JetsonError:
-            print(json_text(progress.summary(runner.provenance), sort_keys=False))
+            print(json_text(_summary(progress, runner, accepted), sort_keys=False))
             raise
-        summary = progress.summary(runner.provenance)
-    sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS\n" % summary)
+        summary = _summary(progress, runner, accepted)
+    latency = ", latency %(p50).1f ms (median)" % summary["latency_ms"] if summary["latency_ms"] else ""
+    sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS" % summary + latency + "\n")
     return json_text(summary, sort_keys=False)
+
+
+def _summary(progress, runner, accepted):
+    return dict(progress.summary(runner.provenance), made_small=accepted.used)

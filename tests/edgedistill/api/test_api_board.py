@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def there(server, tmp_path, board_python, monkeypatch):
+def there(server, tmp_path, forked_python, monkeypatch):
     """A board that nobody enrolled yet, and how to reach it; keys and results in tmp_path."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    board = TestBoard(tmp_path / "board", board_python)
+    board = TestBoard(tmp_path / "board", forked_python)
     return board, {"root": str(board.root), "python": str(board.python), "ssh_config": server.config, "quiet": True}
 
 

@@ -149,13 +149,13 @@ def test_a_bundle_for_a_tensorrt_without_precision_flags(finished_run, tmp_path,
         "model.onnx",
         "model_int8.onnx",
     }
-    words = ("target.device=agx-orin", "target.tensorrt=11.4", "target.precision=fp16")
+    words = ("target.device=thor", "target.tensorrt=11.4", "target.precision=fp16")
     done = edgedistill(
         *("run", finished_run / "r.toml", "--run-dir", run, *(w for word in words for w in ("--set", word))),
         cwd=tmp_path,
     )
     assert "] distill: up to date" in done.stderr
-    assert "Jetson AGX Orin was never measured here" in done.stderr
+    assert "Jetson Thor was never measured here" in done.stderr
     assert "FP16 typed in the file: differs from float by" in done.stderr
     quantized = json.loads((run / "quantize" / "quantize.json").read_text())
     assert [(row["precision"], row["passed"]) for row in quantized["typed"]] == [("fp16", True), ("int8", True)]

@@ -11,6 +11,7 @@ from edgedistill._version import __version__
 from edgedistill.bundles import provenance
 from edgedistill.bundles.model_card import model_card
 from edgedistill.config.loading import recipe_from_table
+from edgedistill.config.recipe import recipe_without_paths
 from edgedistill.environment.git import commit_of
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.quantization import QuantizationRecord
@@ -106,7 +107,7 @@ def test_a_recipe_loses_its_paths_and_its_secrets():
         "deploy": {"sign_key": "release", "sign_command": ["kms", "--pin", "secret-project"]},
     }
     recipe = recipe_from_table(table, "r")
-    found = provenance.recipe_without_paths(recipe)
+    found = recipe_without_paths(recipe)
     assert "secret-project" not in json.dumps(found)
     assert found["teacher"]["weights"] == "teacher.safetensors"
     assert found["distill"]["teachers"][0]["weights"] == "teacher.safetensors"

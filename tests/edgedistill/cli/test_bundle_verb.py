@@ -130,6 +130,14 @@ def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(finished_run
         if path.is_file():
             assert SECRET.encode() not in path.read_bytes(), path
 
+    def planned(*words):
+        assert main(["run", str(finished_run / "r.toml"), "--run-dir", str(run), "--dry-run", "--json", *words]) == 0
+        rows = json.loads(capsys.readouterr().out)["stages"]
+        return next((row["action"], row["reason"]) for row in rows if row["stage"] == "bundle")
+
+    assert planned()[0] == "keep", "another verb without the setting leaves it signed"
+    assert planned("--set", "deploy.sign_key=") == ("run", 'recipe: deploy.sign_key was "release", is null')
+
 
 def test_a_serial_rises_and_a_recipe_that_names_a_program_is_said_to_run_it(
     finished_run, tmp_path, monkeypatch, capsys

@@ -57,7 +57,7 @@ def test_force_names_a_stage(tmp_path):
     (tmp_path / "r.toml").write_text('[data]\ntrain = "x"\n')
     done = edgedistill("run", "r.toml", "--force", "distil", cwd=tmp_path, check=False)
     assert done.returncode == 2
-    assert "--force distil: no such stage; there are: data, teacher" in done.stderr
+    assert "--force distil: no such stage; there are: data, schedule, teacher" in done.stderr
 
 
 def test_a_missing_recipe_is_one_line(tmp_path):
@@ -162,7 +162,7 @@ def test_quickstart_names_what_is_missing(tmp_path):
         env={**os.environ, "PYTHONPATH": SOURCES},
     )
     assert done.returncode == 1
-    assert "pip install 'edgedistill[quickstart]'" in done.stderr
+    assert "pip install 'elpv-dataset>=1.0.0.post1'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -21,24 +21,27 @@ def test_a_full_disk_behind_stdout(words):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "edgedistill", *words], stdout=full, stderr=-1, text=True)
     assert done.returncode == 1
-    one_line(done, "edgedistill", "No space left on device")
+    one_line(done, f"edgedistill {words[0]}: ", "No space left on device")
 
 
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (PermissionError(13, "Permission denied", "a/b"), "edgedistill: a/b: Permission denied\n"),
-        (OSError(38, "Function not implemented"), "edgedistill: cannot read or write: Function not implemented\n"),
+        (PermissionError(13, "Permission denied", "a/b"), "a/b: Permission denied\n"),
+        (OSError(38, "Function not implemented"), "cannot read or write: Function not implemented\n"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "expected text in UTF-8\n"),
     ],
 )
-def test_what_no_stage_met(monkeypatch, capsys, error, line):
+@pytest.mark.parametrize(("words", "prefix"), [(["run", "r.toml"], "edgedistill run: "), ([], "edgedistill: ")])
+def test_what_no_stage_met(monkeypatch, capsys, words, prefix, error, line):
     def refuses(argv):
         raise error
 
     monkeypatch.setattr(cli, "_run", refuses)
-    assert cli.main([]) == 1
-    assert capsys.readouterr().err.endswith(line)
+    assert cli.main(words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(prefix)
+    assert said.endswith(line)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def recipes(tmp_path, monkeypatch):
     """Recipes that were to be run, in a folder with r.toml."""
     found = []
 
-    def run_stages(recipe, run_dir, talk, **more):
+    def run_stages(recipe, run_dir, talk, only=None, force=(), command=None, alone=False):
         found.append(recipe)
         raise Reached
 

@@ -40,7 +40,7 @@ def test_live_view_ctrl_c_and_the_command_that_goes_on(finished_run, tmp_path):
     terminal.type(CTRL_C)
     assert terminal.exit_code() == 130
     assert "run      data, baseline: not done yet" in terminal.text
-    for shown in (r"[4/11] baseline  ", "/4000, ", " images/s, ", " left", "label 1."):
+    for shown in (r"[4/12] baseline  ", "/4000, step ", " images/s, ", " left", "label 1."):
         assert shown in terminal.text
     assert terminal.raw.index("\x1b[?25l") < terminal.raw.rindex("\x1b[?25h")  # the cursor is back
     assert "Traceback" not in terminal.text
@@ -77,9 +77,15 @@ def test_live_view_ctrl_c_and_the_command_that_goes_on(finished_run, tmp_path):
 )
 def test_colours_and_cursor_on_a_terminal(finished_run, settings, coloured, live):
     """A run in which all is up to date, with a second one's exclusion as the error."""
-    terminal = Terminal("distill", "r.toml", cwd=finished_run, **settings)
+    terminal = Terminal("distill", "r.toml", cwd=finished_run, columns=60, **settings)
     assert terminal.exit_code() == 0
-    assert "[1/11] data: up to date" in terminal.text
+    plan = terminal.text[terminal.text.index("  keep ") :].split("[1/12]")[0]
+    assert (max(map(len, plan.splitlines())) <= 60) is live, "wrapped between words where there is a live view"
+    assert (
+        "  keep     data, teacher, logits, distill: finished, and nothing that it depends on has changed"
+        in " ".join(plan.replace("\r", "").replace("\n    ", " ").splitlines())
+    )
+    assert "[1/12] data: up to date" in terminal.text
     assert bool(COLOURS.search(terminal.raw)) is coloured
     assert ("\x1b[?25l" in terminal.raw) is live
 
@@ -151,7 +157,7 @@ def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path, capsys):
 def test_speed_and_time_left_by_hand():
     """Ten counts a second for 10 s, then a pause of 10 s, then five a second."""
     now, told = [0.0], []
-    work = Work("w", 300, 50, images_each=4, epochs=3, on_change=told.append, clock=lambda: now[0])
+    work = Work("w", 300, 50, unit="view", images_each=4, epochs=3, on_change=told.append, clock=lambda: now[0])
     assert (work.images_per_second, work.seconds_left, work.best) == (None, None, None)
     now[0] = 10.0
     work(150, {"kd": 0.5})
@@ -161,6 +167,9 @@ def test_speed_and_time_left_by_hand():
     now[0] = 30.0
     work(200)
     assert work.seconds_left == 100 / (150 / 30)
+    assert work.count() == "epoch 1/3, view 200/300"
+    assert Work("w", 13_500_000, 1_200_000, unit="byte").count() == "1.2/13.5 MB"
+    assert Work("loading PyTorch", 1).count() == ""
     assert work.images_per_second == 4 * 50 / 20  # since 10 s: the last mark that is old enough
     for epoch, value in enumerate((0.5, 0.75, 0.75), start=1):
         work.end_epoch({"epoch": epoch, "eval_top1_fraction": value})

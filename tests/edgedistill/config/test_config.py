@@ -49,16 +49,22 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     newer |= {"group_by": "folder"}
     newer |= {"same_names": "keep", "small_classes": "drop", "min_class_images": 5}
     assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
-    recipe = recipe_from_table({"data": {"train": "x", **newer}, "teacher": {"mode": "probe"}}, "r")
+    distill = {"minutes": 1, "pool_temperature": 1, "pool_kd_weight": 1, "pool_min_confidence": 0.5}
+    distill |= {"label_error_fraction": 0.1}
+    teacher = {"mode": "auto", "tta": "flip", "steps": 9, "choice_minutes": 9}
+    recipe = recipe_from_table({"data": {"train": "x", **newer}, "teacher": teacher, "distill": distill}, "r")
     used = {key for stage in STAGES for key in recipe_values(stage, recipe)}
     every = {f"{section}.{key}" for section, fields in recipe.model_dump().items() for key in fields}
     in_data = {f"data.{key}" for key in recipe.data.images}
     in_distill = {"distill.synthetic_images", *(f"distill.{key}" for key in recipe.distill.mixing)}
-    in_teacher = {f"teacher.{key}" for key in recipe.teacher.training}
+    in_distill |= {"distill.steps", *(f"distill.{key}" for key in {**recipe.distill.length, **recipe.distill.pooling})}
+    in_teacher = {f"teacher.{key}" for key in {**recipe.teacher.training, **recipe.teacher.answers}}
     on_purpose = {
         "data.training_px",  # stage data depends on Recipe.training_px, which it may set
-        "run.checkpoint_seconds",  # these change no artifact
+        "deploy.allow_below_chance",  # these change no artifact
+        "run.checkpoint_seconds",
         "run.tensorboard",
+        "run.trackers",
         "run.workers",
         "run.cache_dir",
     }

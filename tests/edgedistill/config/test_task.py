@@ -60,7 +60,7 @@ def test_only_a_classifier_deploys():
     with_all, without = (
         {stage.name for stage in stages_of(recipe(task.output))} for task in (CLASSIFICATION, EMBEDDING)
     )
-    assert with_all - without == {"quantize", "bundle", "deploy", "report"}
+    assert with_all - without == {"quantize", "decide", "bundle", "deploy", "report"}
     assert without < {stage.name for stage in STAGES}
 
 

@@ -8,10 +8,11 @@ from edgedistill.bundles.model_card import _plain
 from edgedistill.cli.main import main
 from edgedistill.core.text import on_page, printable, printable_lines, printable_values
 from edgedistill.core.text_table import table_lines
-from edgedistill.deployment.fleet import html_from_fleet, table_from_fleet
+from edgedistill.deployment.fleet import table_from_fleet
 from edgedistill.deployment.streams import clean
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import FleetRecord
+from edgedistill.reporting.fleet_page import html_from_fleet
 from terminal_text import FORGED, assert_terminal_safe
 
 HOSTILE = [

@@ -21,9 +21,9 @@ def bundles(tmp_path_factory, keys):
 
 
 @pytest.fixture(scope="module")
-def served(server, tmp_path_factory, board_python, keys, bundles):
+def served(server, tmp_path_factory, forked_python, keys, bundles):
     folder = tmp_path_factory.mktemp("served")
-    board = TestBoard(folder, board_python)
+    board = TestBoard(folder, forked_python)
     board.enrol(server.config, keys)
     for number, bundle in enumerate(bundles):
         board.deploy(server.config, bundle, folder / f"{number}.json")
@@ -116,8 +116,8 @@ def test_enrolling_keeps_others_out_and_mends_what_was_damaged(server, tmp_path,
         board.deploy(server.config, bundles[0], tmp_path / "0.json")
 
 
-def test_a_folder_that_was_open_to_all_is_closed_by_enrolling(server, tmp_path, board_python, keys):
-    board = TestBoard(tmp_path / "open", board_python)
+def test_a_folder_that_was_open_to_all_is_closed_by_enrolling(server, tmp_path, forked_python, keys):
+    board = TestBoard(tmp_path / "open", forked_python)
     (board.root / "trusted.d").mkdir()
     for path in (board.root, board.root / "trusted.d"):
         path.chmod(0o777)

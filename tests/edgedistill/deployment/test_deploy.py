@@ -1,10 +1,7 @@
 """Deployment to one board, over a real sshd, on Python 3.6 with ONNX Runtime where there is one."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -15,7 +12,7 @@ from edgedistill.deployment.enrol import enrol
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import BoardError, BundleError, SshError
 from edgedistill.records.deployment import DeployRecord, Receipt
-from end_to_end import ROOT, SOURCES
+from end_to_end import ROOT
 from end_to_end import edgedistill as command
 from sshd import Cut
 
@@ -23,8 +20,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def enrolled(server, tmp_path_factory, board_python, keys):
-    board = TestBoard(tmp_path_factory.mktemp("enrolled"), board_python)
+def enrolled(server, tmp_path_factory, forked_python, keys):
+    board = TestBoard(tmp_path_factory.mktemp("enrolled"), forked_python)
     board.enrol(server.config, keys)
     return board
 
@@ -203,20 +200,14 @@ def model_that_disagrees():
     return model_bytes([[5.0, -1.0, 0.5], [-1.0, 3.0, 0.0]], [0.1, -0.2], 24)
 
 
-def test_the_command_line(server, tmp_path, board_python):
-    """keys new, enrol, deploy, status, rollback as a user types them."""
+def test_the_command_line(server, tmp_path, board_python, monkeypatch):
+    """keys new, enrol, deploy, status, rollback as a user types them, to a board whose every verb is a new Python."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     board = TestBoard(tmp_path / "board", board_python)
     there = ["--root", board.root, "--python", board.python, "--ssh-config", server.config]
 
     def edgedistill(*words, code=0):
-        environment = {**os.environ, "PYTHONPATH": SOURCES, "XDG_CONFIG_HOME": str(tmp_path / "config")}
-        done = subprocess.run(
-            [sys.executable, "-m", "edgedistill", *map(str, words)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        done = command(*words, cwd=tmp_path, check=False)
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr
 
@@ -240,10 +231,10 @@ def test_the_command_line(server, tmp_path, board_python):
     assert "goes where? Give --host HOST" in edgedistill("deploy", bundle, code=2)
 
 
-def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, tmp_path, board_python, monkeypatch):
+def test_the_stage_deploys_to_boards_beside_this_computer(finished_run, server, tmp_path, forked_python, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     keys = make_keys(tmp_path / "config" / "edgedistill" / "keys")
-    board = TestBoard(tmp_path / "board", board_python)
+    board = TestBoard(tmp_path / "board", forked_python)
     board.enrol(server.config, keys, target="jetson-nano")
     shutil.copytree(finished_run / "runs" / "r", tmp_path / "run")
     deploy = {

@@ -21,8 +21,8 @@ def board_with(release, folder, python, server, keys, **does):
 
 
 @pytest.mark.parametrize("release", ["8.2", "10.3"])
-def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, board_python, keys, first, release):
-    board = board_with(release, tmp_path, board_python, server, keys)
+def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, forked_python, keys, first, release):
+    board = board_with(release, tmp_path, forked_python, server, keys)
     found = board.deploy(server.config, first, tmp_path / "r.json")
     assert (found.backend, found.executed) == ("tensorrt", "fp16")
     assert found.build.tensorrt == fakes.RELEASES[release]
@@ -47,8 +47,8 @@ def test_an_engine_is_built_there_verified_timed_and_served(server, tmp_path, bo
     )
 
 
-def test_an_engine_that_gives_nan_is_not_served(server, tmp_path, board_python, keys, first):
-    board = board_with("8.2", tmp_path, board_python, server, keys)
+def test_an_engine_that_gives_nan_is_not_served(server, tmp_path, forked_python, keys, first):
+    board = board_with("8.2", tmp_path, forked_python, server, keys)
     board.deploy(server.config, first, tmp_path / "r.json", until="activate")
     fakes.write_modules(tmp_path / "fake", "8.2", nan=True)
     second = next_release(first, tmp_path / "second", keys, serial=2)
@@ -57,8 +57,8 @@ def test_an_engine_that_gives_nan_is_not_served(server, tmp_path, board_python, 
     assert board.current() == id_of(first)
 
 
-def test_a_build_without_memory_says_so_and_a_rerun_completes(server, tmp_path, board_python, keys, first):
-    board = board_with("8.2", tmp_path, board_python, server, keys, no_memory_above_mib=0)
+def test_a_build_without_memory_says_so_and_a_rerun_completes(server, tmp_path, forked_python, keys, first):
+    board = board_with("8.2", tmp_path, forked_python, server, keys, no_memory_above_mib=0)
     with pytest.raises(BoardError, match="memory"):
         board.deploy(server.config, first, tmp_path / "r.json")
     assert board.current() == ""

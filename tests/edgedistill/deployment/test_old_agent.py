@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def board(tmp_path, board_python, keys):
+def board(tmp_path, forked_python, keys):
     """It trusts our key beside the one whose private half was thrown away."""
-    board = TestBoard(tmp_path / "board", board_python)
+    board = TestBoard(tmp_path / "board", forked_python)
     with lzma.open(ROOT / "tests" / "upgrade" / "earlier_release.tar.xz") as file, tarfile.open(fileobj=file) as tar:
         tar.extractall(tmp_path / "left", filter="tar")
     board.root.rmdir()
@@ -29,11 +29,14 @@ def board(tmp_path, board_python, keys):
 
 @pytest.fixture(scope="module")
 def release(first, keys, tmp_path_factory):
-    """A bundle of today with all its device code, for that board."""
+    """A bundle of today with all its device code and decisions, for that board."""
+    row = {"temperature": 2.0, "thresholds": [["green", 0.3]], "unknown_below": -9.0}
     folder = tmp_path_factory.mktemp("release") / "bundle"
     shutil.copytree(first, folder)
     copy_device_code(folder)
-    return sign_again(folder, keys, serial=3, target="jetson-nano", model="tiny")
+    return sign_again(
+        folder, keys, serial=3, target="jetson-nano", model="tiny", provenance={"decisions": {"fp32": row}}
+    )
 
 
 def test_a_new_release_goes_through_the_old_agent_and_back(server, tmp_path, board, release):

@@ -29,9 +29,9 @@ def model(tmp_path):
     return path
 
 
-def test_a_bare_onnx_file_is_timed_on_the_board_and_leaves_nothing(server, tmp_path, model, board_python):
+def test_a_bare_onnx_file_is_timed_on_the_board_and_leaves_nothing(server, tmp_path, model, forked_python):
     python = tmp_path / "python"  # a board whose home is ours alone
-    python.write_text(f'#!/bin/sh\npwd >> {tmp_path}/seen\nexec {board_python} "$@"\n')
+    python.write_text(f'#!/bin/sh\npwd >> {tmp_path}/seen\nexec {forked_python} "$@"\n')
     python.chmod(0o755)
     done = edgedistill(
         "bench",
@@ -70,10 +70,10 @@ def test_two_side_by_side_on_this_computer(tmp_path, model):
     assert end_to_end.split()[0] == "end_to_end"
 
 
-def test_nothing_of_a_comparison_is_lost_in_its_record(tmp_path, model):
+def test_nothing_of_a_comparison_is_lost_in_its_record(tmp_path, model, forked_python):
     write_throwaway(model, tmp_path / "b", "fp16")
     with Here() as machine:
-        board = Board(machine, "edgedistill", sys.executable, print)
+        board = Board(machine, "edgedistill", forked_python, print)
         with visiting(board, tmp_path / "b") as there:
             board.build(there, "onnxruntime")
             board.verify(there, "onnxruntime")

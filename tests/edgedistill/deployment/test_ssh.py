@@ -34,7 +34,7 @@ def test_every_word_arrives_as_it_is(server):
     words = ["a b", "$HOME", "`id`", "'\"", "a;b|c&", "*", "", "two\nlines", "-n", "caf\u00e9"]
     script = "import json, sys; print(json.dumps(sys.argv[1:]))"
     with Connection("board", server.config) as board:
-        answer = board.run([sys.executable, "-c", script, *words])
+        answer = board.run([sys.executable, "-IS", "-c", script, *words])
     assert json.loads(answer.line) == words
 
 
@@ -85,19 +85,19 @@ def test_every_word_arrives_in_every_shell(of_shell, request):
     shell = request.node.callspec.params["of_shell"]
     script = "import json, os, sys; print(json.dumps([os.fsencode(word).hex() for word in sys.argv[1:]]))"
     with Connection("board", of_shell.config) as board:
-        found = board.run([sys.executable, "-c", script, *WORDS])
+        found = board.run([sys.executable, "-IS", "-c", script, *WORDS])
         assert [bytes.fromhex(word) for word in json.loads(found.line)] == [*map(os.fsencode, WORDS)]
         for word in WORDS:  # also alone: one that needs no care beside one that does would hide it
-            found = board.run([sys.executable, "-c", script, word])
+            found = board.run([sys.executable, "-IS", "-c", script, word])
             assert [bytes.fromhex(word) for word in json.loads(found.line)] == [os.fsencode(word)]
         assert board.run(["sh", "-c", "exit 7"]).code == 7
         assert board.run(["sh", "-c", "exit 9 # it's\n"]).code == 9
         assert board.run(["no-such-program"]).code == (1 if shell == "tcsh" else 127)
 
 
-def test_a_board_is_enrolled_and_asked_whatever_the_shell_of_its_login(of_shell, tmp_path, board_python):
+def test_a_board_is_enrolled_and_asked_whatever_the_shell_of_its_login(of_shell, tmp_path, forked_python):
     keys = make_keys(tmp_path / "keys")
-    board = TestBoard(tmp_path / "board", board_python)
+    board = TestBoard(tmp_path / "board", forked_python)
     board.enrol(of_shell.config, keys)
     with Connection("board", of_shell.config) as machine:
         assert Board(machine, str(board.root), str(board.python), print).status().current is None

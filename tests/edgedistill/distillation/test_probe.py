@@ -9,10 +9,11 @@ import torch
 
 from edgedistill.cli.main import main
 from edgedistill.config.loading import recipe_from_table
+from edgedistill.data.table import read_table
+from edgedistill.distillation import teacher_choice
 from edgedistill.distillation.probe import LogisticHead, head_from_features, put_head
 from edgedistill.errors import RecipeError
 from edgedistill.models.build import build_model, outputs
-from edgedistill.stages import teacher as stage
 
 
 def loss(head, features, labels, weights, scale):
@@ -109,6 +110,8 @@ def test_a_network_without_features_to_read_is_refused():
         ({}, ("finetune",)),
         ({"mode": "probe"}, ("probe",)),
         ({"mode": "auto"}, ("probe", "finetune")),
+        ({"mode": "both"}, ("probe", "finetune")),
+        ({"mode": "both", "weights": "scratch"}, ("finetune",)),
         ({"mode": "auto", "weights": "scratch"}, ("finetune",)),
         ({"mode": "auto", "weights": "ours.safetensors", "epochs": 0}, ("finetune",)),  # as they are
     ],
@@ -120,46 +123,68 @@ def test_what_is_tried(keys, tries):
 def test_a_recipe_of_before_has_the_same_teacher():
     """Neither key is among what an older artifact was made from."""
     teacher = recipe_from_table({"data": {"train": "x"}}, "r.toml").teacher
-    assert {"mode", "probe_views"}.isdisjoint(teacher.training)
-    assert {"mode", "probe_views"} <= set(teacher.model_copy(update={"mode": "probe"}).training)
-    nothing_to_probe = teacher.model_copy(update={"mode": "auto", "weights": "scratch"})
-    assert {"mode", "probe_views"}.isdisjoint(nothing_to_probe.training)
+    newer = {"mode", "probe_views", "choice_minutes", "steps"}
+    assert newer.isdisjoint(teacher.training)
+    assert newer & set(teacher.model_copy(update={"mode": "auto"}).training) == {"mode", "probe_views"}
+    nothing_to_probe = teacher.model_copy(update={"mode": "auto", "weights": "scratch", "choice_minutes": 5.0})
+    assert newer.isdisjoint(nothing_to_probe.training)
+    told = teacher.model_copy(update={"mode": "auto", "choice_minutes": 5.0, "steps": 3})
+    assert newer <= set(told.training)
 
 
-@pytest.mark.parametrize(
-    ("mode", "fewest", "kept"),
-    [
-        ("probe", 100, "probe"),
-        ("auto", 100, "probe"),
-        ("auto", 1, None),
-    ],
-)
-def test_the_stage(finished_run, tmp_path, monkeypatch, capsys, mode, fewest, kept):
-    """A teacher whose features were learnt on these images: the head alone gets it back."""
-    monkeypatch.setattr(stage, "FEWEST_VALIDATION_IMAGES", fewest)
+def teacher_of(finished_run, run_dir, mode, *settings):
+    """teacher.json; features that were learnt on these images, so that the head alone gets the teacher back."""
     known = finished_run / "runs" / "r" / "teacher" / "weights.safetensors"
-    words = [
-        "teacher",
-        str(finished_run / "r.toml"),
-        "--run-dir",
-        str(tmp_path / "r"),
-        "--set",
-        f"teacher.weights={known}",
-        "--set",
-        f"teacher.mode={mode}",
-        "--set",
-        "teacher.epochs=1",
-    ]
-    assert main(words) == 0
-    values = json.loads((tmp_path / "r" / "teacher" / "teacher.json").read_text())
-    told = capsys.readouterr().err
+    keys = (f"teacher.weights={known}", f"teacher.mode={mode}", "teacher.epochs=1", *settings)
+    words = ["teacher", str(finished_run / "r.toml"), "--run-dir", str(run_dir)]
+    assert main([*words, *(word for key in keys for word in ("--set", key))]) == 0
+    values = json.loads((run_dir / "teacher" / "teacher.json").read_text())
     assert values["validation"]["top1_fraction"] > 0.6  # chance is a third
     assert values["probe"]["views"] == 2
-    if kept is None:
-        figures = values["tried"]
-        assert values["mode"] == ("finetune" if figures["finetune"] > figures["probe"] else "probe")
-        assert values["validation"]["top1_fraction"] == figures[values["mode"]]
-    else:
-        assert (values["mode"], values["epochs"], values["history"]) == (kept, 0, [])
-        assert ("do not tell whether fine-tuning is better" in told) == (mode == "auto")
     assert values["artifact"]["files"].keys() == {"weights.safetensors"}
+    return values
+
+
+@pytest.mark.parametrize(("mode", "settings"), [("probe", ()), ("auto", ("teacher.choice_minutes=0",))])
+def test_the_head_is_kept(finished_run, tmp_path, capsys, mode, settings):
+    values = teacher_of(finished_run, tmp_path / "r", mode, *settings)
+    assert (values["mode"], values["epochs"], values["history"]) == ("probe", 0, [])
+    assert "tried" not in values
+    said = "do not tell whether fine-tuning is better, and teacher.choice_minutes = 0" in capsys.readouterr().err
+    assert said == (mode == "auto")
+
+
+def test_many_validation_images_choose(finished_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(teacher_choice, "FEWEST_VALIDATION_IMAGES", 1)
+    values = teacher_of(finished_run, tmp_path / "r", "auto")
+    tried = values["tried"]
+    assert tried["images"] == values["validation"]["images"]
+    assert values["mode"] == ("finetune" if tried["interval"][0] > 0 else "probe")
+    assert values["validation"]["top1_fraction"] == tried[values["mode"]]
+    assert "validation images: probe" in capsys.readouterr().err
+
+
+def test_few_validation_images_choose_by_folds_whose_images_nobody_learnt_from(
+    finished_run, tmp_path, monkeypatch, capsys
+):
+    learnt, real = [], teacher_choice._Fold.training
+
+    def training(fold, head, config):
+        made = real(fold, head, config)
+        learnt.append((set(made.images.rows), set(fold.rows[fold.left_out])))
+        return made
+
+    monkeypatch.setattr(teacher_choice._Fold, "training", training)
+    values = teacher_of(finished_run, tmp_path / "r", "auto")
+    table = read_table(tmp_path / "r" / "data")
+    labelled = {*table.rows("train"), *table.rows("val")}
+    first_steps, *folds = learnt
+    assert first_steps == folds[0]
+    assert set().union(*(left_out for _, left_out in folds)) == labelled
+    for taught, left_out in folds:
+        assert taught | left_out == labelled
+        assert not {*table.groups[[*taught]]} & {*table.groups[[*left_out]]}
+    tried = values["tried"]
+    assert (tried["folds"], tried["images"]) == (3, len(labelled))
+    assert values["mode"] == ("finetune" if tried["interval"][0] > 0 else "probe")
+    assert f"on {len(labelled)} images of 3 fold(s) that were left out: probe" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """`edgedistill doctor` on this computer, and with parts taken away."""
 
+import http.server
 import importlib.machinery
 import importlib.util
 import json
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 import types
 from importlib import metadata
@@ -15,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from edgedistill.environment import doctor
+from edgedistill.environment import doctor, requirements
+from edgedistill.environment.requirements import install_command
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,12 +34,12 @@ def bounds(requirements: list[str]) -> dict[str, str]:
 
 def test_looks_for_what_pyproject_requires():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    ours = {name: lowest for name, _, lowest, _ in doctor.PACKAGES}
+    ours = {row.name: row.lowest for row in requirements.PACKAGES}
     assert ours == bounds(project["dependencies"])
     extras = project["optional-dependencies"]
-    named_extras = {row[0] for row in doctor.EXTRAS}
-    for extra in ("quickstart", "parquet", "track", "gpu"):
-        assert set(bounds(extras[extra])) <= named_extras, extra
+    theirs = [line for extra, lines in extras.items() if extra not in ("dev", "fuzz") for line in lines]
+    assert {row.name: row.lowest for row in requirements.EXTRAS} == bounds(theirs)
+    assert install_command("optuna", "shtab") == "pip install 'optuna>=4' 'shtab>=1.13'"
 
 
 def test_this_computer_is_ready_and_every_failure_has_cost_and_cure():
@@ -141,3 +144,54 @@ def test_less_than_the_limit_never_reads_like_the_limit(monkeypatch):
     check = doctor._disk()
     assert check.ok is False
     assert f"{doctor.FREE_DISK_GIB:.1f} GiB" not in check.found
+
+
+def test_a_fact_of_this_computer_is_no_absent_package(monkeypatch):
+    monkeypatch.delenv("NO_ALBUMENTATIONS_UPDATE")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    lines = doctor.text_from_checks(doctor.examine()).splitlines()
+    (shown,) = (line for line in lines if "albumentations offline" in line)
+    assert shown.split() == ["note", "albumentations", "offline", "update", "check", "on"]
+
+
+@pytest.fixture
+def hub():
+    """A server on this computer: answers HEAD with the code of its path, and nothing to /silent."""
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            if self.path == "/silent":
+                self.server.released.wait(20)
+            self.send_response(200 if self.path == "/silent" else int(self.path[1:]))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.released = threading.Event()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.released.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "ok", "said"),
+    [
+        ("/200", True, "/200 answers"),
+        ("/401", True, "/401 answers"),
+        ("/silent", False, "cannot be reached: no answer within 0.2 s"),
+        (None, False, "cannot be reached: HF_HUB_OFFLINE is set"),
+        ("file", False, "HF_ENDPOINT is no address"),
+        ("closed", False, "cannot be reached: [Errno 111] Connection refused"),
+    ],
+)
+def test_the_model_hub(monkeypatch, hub, path, ok, said):
+    ends = {None: hub, "file": "file:///etc/hostname", "closed": "http://127.0.0.1:9"}
+    monkeypatch.setenv("HF_ENDPOINT", ends.get(path) or hub + path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "" if path else "1")
+    monkeypatch.setattr(doctor, "HUB_SECONDS", 0.2 if path == "/silent" else 10.0)
+    check = doctor._hub()
+    assert (check.ok, check.required) == (ok, False)
+    assert said in check.found

@@ -42,8 +42,10 @@ def test_a_drop_is_counted_in_the_primary_figure():
 
 
 def test_the_answer_of_a_classifier_is_its_likeliest_classes():
-    assert answer_of(CLASSIFICATION, LOGITS[1], CLASSES, 1) == [{"class": "c", "probability": pytest.approx(0.8)}]
-    assert [row["class"] for row in answer_of(CLASSIFICATION, LOGITS[2], CLASSES, 5)] == ["b", "a", "c"]
+    assert answer_of(CLASSIFICATION, LOGITS[1], CLASSES, 1) == {
+        "top": [{"class": "c", "probability": pytest.approx(0.8)}]
+    }
+    assert [row["class"] for row in answer_of(CLASSIFICATION, LOGITS[2], CLASSES, 5)["top"]] == ["b", "a", "c"]
 
 
 def test_a_task_that_does_not_deploy_has_no_drop_and_no_answer():

@@ -95,5 +95,5 @@ def test_a_crash_is_told_with_its_last_words(tmp_path, monkeypatch):
 
 def test_without_a_compiler_the_way_to_one_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(compiling, "COMPILERS", {})
-    with pytest.raises(PreflightError, match=r"pip install 'edgedistill\[compile\]'"):
+    with pytest.raises(PreflightError, match="pip install 'tensorrt-rtx"):
         compile_onnx(tmp_path / "m.onnx")

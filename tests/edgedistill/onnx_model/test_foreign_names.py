@@ -43,7 +43,7 @@ def test_neither_do_fix_predict_bench_and_the_name_of_the_file_itself(hostile_on
     odd = tmp_path / "\x1b[2K\rnet.onnx: fits"
     odd.write_bytes(model([node("Relu", "x")]).SerializeToString())
     assert main(["check", str(odd)]) == 0
-    assert_terminal_safe(capsys.readouterr().out, lines=1)
+    assert_terminal_safe(capsys.readouterr().out, lines=2)  # whether INT8 is worth it, and that it fits
 
 
 def test_a_name_as_long_as_a_file_is_cut(tmp_path, capsys):

@@ -91,7 +91,7 @@ def test_the_student_learns(finished_run):
 
 def test_a_second_run_skips_everything(finished_run):
     again = edgedistill("run", "r.toml", cwd=finished_run)
-    assert again.stderr.count("up to date") == 11
+    assert again.stderr.count("up to date") == 12
     first = again.stderr.splitlines()[0]
     assert first.startswith("target.precision = 'int8': Jetson Nano 4GB has no INT8 hardware (sm_53)")
 
@@ -235,7 +235,29 @@ def test_a_gate_on_int8_and_training_for_it_leave_their_marks(finished_run, tmp_
         "student_fp16.onnx",
         "student_int8.onnx",
         "test_logits.npz",
+        *(["student_int8_weights.onnx"] if qad["kept"] else []),  # for the calibration cache
     }
+    trained = json.loads((tmp_path / "r" / "distill" / "distill.json").read_text())["steps"]
+    assert 1 <= qad["steps"] <= max(1, trained / 10)
+
+
+def test_weights_made_for_int8_reach_the_bundle_with_their_ranges(finished_run, tmp_path):
+    """For a board with INT8. What is kept on this set is not for a test to say; what follows is."""
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
+    orin = ("--set", "target.device=orin-nano-8gb", "--set", "target.precision=int8")
+    for verb in ("export", "quantize", "bundle"):
+        done = edgedistill(verb, finished_run / "r.toml", "--run-dir", tmp_path / "r", *orin, cwd=tmp_path)
+        if verb == "quantize":
+            assert "PTQ: equalisation " in done.stderr
+    quantized, bundle = tmp_path / "r" / "quantize", tmp_path / "r" / "bundle" / "bundle"
+    ptq = json.loads((quantized / "quantize.json").read_text())["ptq"]
+    assert (ptq["fitted_images"], ptq["held_out_images"]) == (12, 4)
+    ours, theirs = quantized / "student_int8_weights.onnx", bundle / "model_int8_weights.onnx"
+    assert ours.is_file() is theirs.is_file() is any(step["kept"] for step in ptq["steps"])
+    if ours.is_file():
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert json.loads((bundle / "calibration.json").read_text()) == json.loads((quantized / "amax.json").read_text())
+    assert (bundle / "model.onnx").read_bytes() == (tmp_path / "r" / "export" / "student.onnx").read_bytes()
 
 
 def test_the_bundle_runs_on_pythons_that_have_no_edgedistill(finished_run):

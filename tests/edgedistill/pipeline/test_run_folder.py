@@ -33,6 +33,13 @@ def test_an_artifact_is_fresh_until_what_it_was_made_from_changes(tmp_path):
         assert "w.bin is missing or was changed" in run.why_stale("distill", INPUTS)
 
 
+def test_a_key_that_is_null_in_one_and_absent_in_the_other_hides_no_later_change(tmp_path):
+    with RunFolder(tmp_path) as run:
+        make(run, inputs={"recipe": {"a": None, "b": 1}, "source files": "1"})
+        assert run.why_stale("distill", {"recipe": {"b": 1}, "source files": "1"}) is None
+        assert run.why_stale("distill", {"recipe": {"b": 1}, "source files": "2"}) == 'source files was "1", is "2"'
+
+
 def test_a_touched_but_equal_file_is_still_fresh_and_read_once(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(run_folder, "sha256_of", lambda path: (read.append(path), sha256_of(path))[1])

@@ -14,6 +14,7 @@ import pytest
 from edgedistill.errors import RecipeError
 from edgedistill.pipeline.sweep import Sweep
 from edgedistill.pipeline.sweep_axes import axes_from_text
+from edgedistill.pipeline.sweep_trials import Trials
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.sweep import SweepRecord
 from edgedistill.records.training import Epoch
@@ -41,13 +42,19 @@ def test_a_grid_is_trained_once_and_the_best_recipe_runs(finished_run, run):
     assert (run / "logits" / "shard-00000.npy").stat().st_mtime_ns == before
     result = json.loads((run / "sweep" / "sweep.json").read_text())
     assert len(result["trials"]) == 4
-    complete = [row["value"] for row in result["trials"] if row["state"] == "complete"]
-    assert result["best"]["value"] == max(complete)
+    complete = [row for row in [result["own"], *result["trials"]] if row["state"] == "complete"]
+    assert result["best"] == max(complete, key=lambda row: row["value"]), "of equal ones the recipe as it is"
+    assert result["own"]["settings"] == {}, "2.0 and 0.9 are no pair of the grid"
+    assert all(len(row["against_own_points"]) == 2 for row in complete[1:])
+    assert "trial 2 of 4: temperature 1, kd_weight 0.9: " in done.stderr
+    assert " left\n" in done.stderr
+    assert "your recipe: " not in done.stderr, "the run has it: it is not trained again"
+    assert " your recipe beyond chance: the best is " in done.stdout
     with open(run / "sweep" / "table.csv", newline="") as file:
         assert len(list(csv.reader(file))) == 5
     assert (run / "sweep" / "sweep.png").read_bytes()[:4] == b"\x89PNG"
     best = tomllib.loads((run / "sweep" / "best.toml").read_text())
-    assert best["distill"]["temperature"] == result["best"]["settings"]["distill.temperature"]
+    assert best["distill"]["temperature"] == result["best"]["settings"].get("distill.temperature", 2.0)
     again = sweep(finished_run, run, *OVER)
     assert again.stderr.count("done already") == 4
     followed = edgedistill("distill", run / "sweep" / "best.toml", "--run-dir", run, cwd=run)
@@ -55,10 +62,16 @@ def test_a_grid_is_trained_once_and_the_best_recipe_runs(finished_run, run):
 
 
 def test_a_trial_is_the_stages_own_training(finished_run, run):
-    """Same settings, same bits as `edgedistill distill`."""
+    """Same settings, same bits as `edgedistill distill`; the run's own student is taken, or trained if it is gone."""
+    taken = sweep(finished_run, run, "--over", "distill.temperature=2.0")
+    assert "trial 1 of 1: temperature 2.0: done already" in taken.stderr
+    first = (run / "sweep" / "sweep.json").read_bytes()
+    shutil.move(run / "distill", run / "kept")
+    shutil.rmtree(run / "sweep")
     sweep(finished_run, run, "--over", "distill.temperature=2.0")
+    assert (run / "sweep" / "sweep.json").read_bytes() == first
     (trial,) = (run / "sweep" / "trials").iterdir()
-    ours, theirs = (folder / "weights.safetensors" for folder in (trial, run / "distill"))
+    ours, theirs = (folder / "weights.safetensors" for folder in (trial, run / "kept"))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
@@ -66,7 +79,8 @@ def test_killed_and_run_again_it_finishes(finished_run, run):
     command = [*command_words(), "sweep", str(finished_run / "r.toml"), "--run-dir", str(run), *OVER]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(run.glob("sweep/trials/*/trial.json")) and time.monotonic() < deadline:
+    # The recipe's own student is one of the two.
+    while len(list(run.glob("sweep/trials/*/trial.json"))) < 2 and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -93,9 +107,9 @@ def test_a_hopeless_trial_is_pruned(finished_run, run, monkeypatch):
                     eval_balanced_accuracy_fraction=accuracy,
                 )
             )
-        return top, 8
+        return top, 8, images.labels("val") >= 0
 
-    monkeypatch.setattr(Sweep, "_trained", drawn)
+    monkeypatch.setattr(Trials, "_trained", drawn)
     over = {"distill.peak_lr": [3e-3, 4e-3, 5e-3, 6e-3, 1e-9]}
     Sweep(finished_run / "r.toml", [], over, run, Talk(quiet=True)).run(None, None)
     *whole, pruned = json.loads((run / "sweep" / "sweep.json").read_text())["trials"]
@@ -149,9 +163,9 @@ def test_students_on_one_teacher_lists_and_another_grid_in_the_same_folder(finis
 
     def drawn(self, context, images, subject, on_epoch):
         on_epoch(epoch)
-        return 0.5 + len(context.recipe.distill.student_taps) / 10, 1
+        return 0.5 + len(context.recipe.distill.student_taps) / 10, 1, images.labels("val") >= 0
 
-    monkeypatch.setattr(Sweep, "_trained", drawn)
+    monkeypatch.setattr(Trials, "_trained", drawn)
     before = (run / "data" / "data.json").read_bytes()
 
     def sweep(over):

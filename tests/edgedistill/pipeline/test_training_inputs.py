@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from edgedistill.config.loading import load_recipe
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, TrainingError
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from end_to_end import RECIPE, write_images
@@ -68,6 +68,25 @@ def test_the_pool_is_learnt_from_beside_the_labelled_images(place, run_dir):
     assert baseline["training_images"] == train["images"]["train"]
     assert baseline["steps"] == distill["steps"], "the baseline gets as many steps"
     holds_what_the_cache_asks_of_an_untrained_student(distill["history"], run_dir)
+
+
+def test_of_the_pool_those_images_are_learnt_from_that_the_teacher_is_sure_of(place, run_dir):
+    whole = run(place, run_dir, "logits", "data.unlabelled=pool", "distill.views=2")
+    shards = [np.load(path)["logits"] for path in sorted((run_dir / "logits").glob("shard-*.npy"))]
+    logits = np.concatenate(shards).astype(np.float64).reshape(2, whole["images"], 3)[:, -30:]  # the pool comes last
+    odds = np.exp(logits - logits.max(axis=2, keepdims=True))
+    means = (odds / odds.sum(axis=2, keepdims=True)).mean(axis=0)
+    least = float(np.median(means.max(axis=1)))
+    keys = ("data.unlabelled=pool", "distill.views=2", "distill.pool_temperature=1", "distill.pool_kd_weight=1")
+    found = run(place, run_dir, "distill", *keys, f"distill.pool_min_confidence={least}")
+    use, kept = found["pool"], means[means.max(axis=1) >= least]
+    assert (use["images"], use["kept"]) == (30, len(kept))
+    assert use["mean_confidence"] == pytest.approx(means.max(axis=1).mean(), abs=1e-3)
+    assert [*use["kept_by_class"].values()] == np.bincount(kept.argmax(axis=1), minlength=3).tolist()
+    assert found["training_images"] == whole["images"] - 30 + len(kept)
+    assert found["steps"] == 2 * (whole["images"] // 16), "as many as with all of them"
+    with pytest.raises(TrainingError, match="the teacher is that sure of none of the 30 images without a label"):
+        run(place, run_dir, "distill", *keys, "distill.pool_min_confidence=1")
 
 
 def test_the_pool_instead_needs_no_label_at_all(place, run_dir):
@@ -182,6 +201,11 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
     ("settings", "said"),
     [
         (["distill.pool=instead"], "needs data.unlabelled"),
+        (["distill.pool_kd_weight=1"], "distill.pool_kd_weight is for images without a label: set data.unlabelled"),
+        (
+            ["data.unlabelled=pool", "distill.loss=dist", "distill.pool_temperature=1"],
+            "compares the images of a batch with each other, so they have one temperature",
+        ),
         (["distill.method=data_free", "data.unlabelled=pool"], "makes its own images"),
         (["student.output=embedding"], "learns from the teacher's pooled features"),
         (["distill.feature_loss=relational", "distill.batch_size=2"], "three images"),

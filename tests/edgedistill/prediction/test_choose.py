@@ -13,7 +13,8 @@ from edgedistill.config.edit import write_choice
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.errors import RecipeError
 from edgedistill.models.families import STUDENTS
-from edgedistill.prediction.choose import SOURCES, choose, pareto
+from edgedistill.prediction.choose import SOURCES, Budget, choose, pareto
+from edgedistill.prediction.latency import hardware, stored
 
 RECIPE = """# mine, do not touch
 [data]
@@ -36,7 +37,7 @@ def own_data(tmp_path, monkeypatch):
 
 
 def test_what_fits_meets_every_part_of_the_budget():
-    found = choose("jetson-nano", fps=60, memory_mib=290)
+    found = choose("jetson-nano", budget=Budget(60, 290))
     assert {c.prediction.model for c in found} == set(STUDENTS)
     for candidate in found:
         p = candidate.prediction
@@ -47,7 +48,7 @@ def test_what_fits_meets_every_part_of_the_budget():
 
 
 def test_order_is_verdict_size_published_accuracy():
-    found = choose("jetson-nano", fps=60, sizes=(128, 224))
+    found = choose("jetson-nano", budget=Budget(60), sizes=(128, 224))
     keys = [
         (
             c.tier,
@@ -65,8 +66,8 @@ def test_order_is_verdict_size_published_accuracy():
 
 
 def test_a_tighter_budget_never_gains_candidates():
-    loose = {c.prediction.model for c in choose("jetson-nano", fps=30) if c.tier == 0}
-    tight = {c.prediction.model for c in choose("jetson-nano", fps=90) if c.tier == 0}
+    loose = {c.prediction.model for c in choose("jetson-nano", budget=Budget(30)) if c.tier == 0}
+    tight = {c.prediction.model for c in choose("jetson-nano", budget=Budget(90)) if c.tier == 0}
     assert tight < loose
 
 
@@ -132,7 +133,7 @@ def test_the_picture_is_an_svg_with_the_front_s_names(tmp_path, capsys):
     root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
     assert root.tag.endswith("svg")
     words = " ".join(root.itertext())
-    assert all(c.prediction.model in words for c in pareto(choose("jetson-nano", fps=30)))
+    assert all(c.prediction.model in words for c in pareto(choose("jetson-nano", budget=Budget(30))))
     first = path.read_bytes()
     main(["choose", "--fps", "30", "--plot", str(path)])
     assert path.read_bytes() == first
@@ -141,13 +142,74 @@ def test_the_picture_is_an_svg_with_the_front_s_names(tmp_path, capsys):
 def test_a_budget_that_nothing_meets_exits_1_with_the_nearest(capsys):
     assert main(["choose", "--fps", "5000"]) == 1
     out, err = capsys.readouterr()
-    assert "does not fit" in out
+    assert out.splitlines()[2].split()[-1] == "no", "the first of them"
     assert "no student fits" in err
     assert main(["choose", "--fps", "-3"]) == 1
     assert main(["choose", "--target", "orin-nano-8gb", "--memory-mib", "500"]) == 1
     assert "cannot be checked" in capsys.readouterr().err
     assert main(["choose", "--image-px", "200"]) == 1
     assert "counted at 96, 128" in capsys.readouterr().err
+
+
+CAMERA = ["choose", "--fps", "29", "--camera", "--target", "orin-nano-8gb"]
+
+
+def test_a_camera_gets_the_mode_of_least_energy_that_holds_its_rate():
+    """Each student in each mode alone: the advisor's is the one of least energy among the best that hold the rate."""
+    advised = {c.prediction.model: c for c in choose("agx-xavier", budget=Budget(150, camera=True))}
+    every = {
+        mode: {c.prediction.model: c for c in choose("agx-xavier", budget=Budget(150, camera=True), mode=mode)}
+        for mode in hardware()["agx-xavier"].modes
+    }
+    for model, one in advised.items():
+        rivals = [candidates[model] for candidates in every.values()]
+        best = min(rival.tier for rival in rivals)
+        assert one.tier == best
+        assert one.frame_mj == min(rival.frame_mj for rival in rivals if rival.tier == best), model
+    slow, fast = (
+        {c.prediction.mode for c in choose("agx-xavier", budget=Budget(fps, camera=True)) if c.tier == 0}
+        for fps in (10, 1500)
+    )
+    assert slow == {"MODE_10W"}
+    assert "MODE_10W" not in fast
+
+
+def test_a_camera_s_frame_by_hand():
+    """All that the board draws until the next frame: while it computes, and while it waits."""
+    (one,) = [c for c in choose("tx2", budget=Budget(20, camera=True), mode="MAXQ") if c.prediction.model == "resnet18"]
+    power = stored()["power"]["boards"]["tx2"]
+    idle = power["base_w"] + power["cpu_w"] * (1200 / 2000) ** 3
+    busy_ms = one.prediction.latency_ms
+    assert one.frame_mj == pytest.approx(busy_ms * one.prediction.watts + (50 - busy_ms) * idle)
+
+
+def test_the_advisor_s_line_and_what_it_refuses(capsys):
+    assert main(CAMERA) == 0
+    out = capsys.readouterr().out
+    assert "least energy for 29 FPS: 7W, " in out
+    assert "predicted" in out
+    assert "mJ a frame" in out.splitlines()[1]
+    for more, said in (
+        (["choose", "--camera"], "--camera goes with --fps N"),
+        (["choose", "--camera", "--fps", "30", "--target", "agx-orin"], "no watts of agx-orin are published"),
+        (["choose", "--mode", "15W"], "jetson-nano has no power mode '15W'; it has: MAXN, 5W"),
+    ):
+        assert main(more) == 1
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1
+    assert main(["choose", "--camera", "--fps", "5000"]) == 1
+    assert "no power mode of jetson-nano holds 5000 FPS" in capsys.readouterr().out
+
+
+def test_a_slower_mode_is_slower(capsys):
+    usual, slow = (
+        {c.prediction.model: c.prediction for c in choose("jetson-nano", mode=mode)} for mode in (None, "5W")
+    )
+    assert {p.mode for p in usual.values()} == {"MAXN"}
+    for model, prediction in slow.items():
+        assert 1 < prediction.latency_ms / usual[model].latency_ms < 1.7, "clocks of 922 and 640, 1479 and 918 MHz"
+        assert prediction.watts < usual[model].watts
 
 
 def test_into_changes_two_values_and_keeps_every_other_byte(tmp_path, capsys):
@@ -158,6 +220,23 @@ def test_into_changes_two_values_and_keeps_every_other_byte(tmp_path, capsys):
     expected = RECIPE.replace('"resnet18"', f'"{best["model"]}"').replace("128", "224")
     assert path.read_text() == expected
     assert [p.name for p in tmp_path.iterdir() if p.name != "data"] == ["r.toml"]
+
+
+def test_into_counts_with_the_classes_of_the_recipes_images(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.png,{'abc'[n % 3]}\n" for n in range(9)))
+    for number in range(9):
+        (tmp_path / f"{number}.png").touch()
+    (tmp_path / "r.toml").write_text('[data]\ntrain = "list.csv"\n')
+    words = ["choose", "--into", str(tmp_path / "r.toml"), "--json"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert {row["classes"] for row in json.loads(said.out)} == {3}
+    assert "3 classes, as the images of" in said.err
+    assert main([*words, "--classes", "7"]) == 0
+    assert {row["classes"] for row in json.loads(capsys.readouterr().out)} == {7}
+    (tmp_path / "list.csv").unlink()
+    assert main(words) == 0
+    assert "counted with 1000 classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -199,7 +278,7 @@ def test_the_seed_scenario_is_one_recipe_that_choose_made():
     target = recipe.target
     assert recipe.teacher.model == "resnet152"
     assert (target.device, target.fps, target.memory_mib) == ("jetson-nano", 30, 500)
-    best = choose(target.device, target.precision, target.fps, target.memory_mib, (recipe.data.image_px,))[0]
+    best = choose(target.device, target.precision, Budget(target.fps, target.memory_mib), (recipe.data.image_px,))[0]
     assert best.tier == 0
     assert recipe.student.model == best.prediction.model
     assert best.prediction.fps_low >= 30

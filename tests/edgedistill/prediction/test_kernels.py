@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.findings import Graph
 from edgedistill.prediction.features import catalogue, features_from_file
-from edgedistill.prediction.kernels import kernels_from_file, kernels_from_graph
+from edgedistill.prediction.kernels import batch_of_file, kernels_from_file, kernels_from_graph
 
 
 def graph(nodes, constants, out, shape=(1, 8, 10, 10)):
@@ -170,8 +170,9 @@ def test_what_cannot_be_counted_is_refused_in_one_line(tmp_path):
         kernels_from_file(tmp_path / "bad.onnx")
     pair = graph([("Conv", ["x", "w"], "y", {})], {"w": (8, 8, 1, 1)}, "y", (2, 8, 4, 4))
     onnx.save(pair, tmp_path / "pair.onnx")
-    with pytest.raises(PreflightError, match="takes 2 images at once"):
-        kernels_from_file(tmp_path / "pair.onnx")
+    (kernel,) = kernels_from_file(tmp_path / "pair.onnx")
+    assert (kernel.macs, kernel.moved) == (2 * 8 * 8 * 16, 2 * 2 * 8 * 16), "a file counts for all of its images"
+    assert batch_of_file(tmp_path / "pair.onnx") == 2
     free = graph([("Conv", ["x", "w"], "y", {})], {"w": (8, 8, 1, 1)}, "y", ("n", 8, "h", "w"))
     with pytest.raises(PreflightError, match="no static shape"):
         kernels_from_graph(Graph(onnx.shape_inference.infer_shapes(free), 0))

@@ -1,22 +1,27 @@
 """The published measurements: what the table holds, and that only an exact match is given."""
 
 import csv
+import json
 from importlib import resources
 
 import pytest
 
+from edgedistill.cli.main import main
 from edgedistill.config.target import target_names
-from edgedistill.prediction.published import other_rows, published_rows
-from edgedistill.prediction.published_rows import NETWORKS, boards, slower_modes
+from edgedistill.prediction.latency import hardware
+from edgedistill.prediction.published import other_rows, published_of, published_rows
+from edgedistill.prediction.published_rows import NETWORKS, boards
 
 TABLE = resources.files("edgedistill.prediction") / "published_fps.csv"
 ROWS = list(csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines()))
 
 
-def test_every_row_is_one_image_in_tensorrt_with_a_number_and_a_source():
-    assert len(ROWS) > 100
+def test_every_row_is_of_tensorrt_with_a_number_a_grade_and_a_source():
+    assert len(ROWS) > 400
     for row in ROWS:
-        assert row["batch"] == "1"
+        assert int(row["batch"]) >= 1
+        assert row["grade"] in ("A", "B", "C", "D")
+        assert row["watts"] == "" or 1 < float(row["watts"]) < 80
         assert "tensorrt" in row["runtime"].lower() or row["runtime"] == "TF-TRT"
         assert float(row["fps"]) > 0
         assert len(row["source"]) > 10
@@ -27,7 +32,8 @@ def test_fps_and_latency_of_a_row_agree():
     """Sources that give both measured them apart, so not exactly; a slipped column would show."""
     for row in ROWS:
         if row["latency_ms"]:
-            assert float(row["fps"]) * float(row["latency_ms"]) == pytest.approx(1000, rel=0.1), row
+            images = float(row["fps"]) * float(row["latency_ms"]) / 1000
+            assert images == pytest.approx(int(row["batch"]), rel=0.21), row
 
 
 def test_no_row_stands_twice():
@@ -75,13 +81,29 @@ def test_precision_is_the_hardware_s_not_the_label_s():
 @pytest.mark.parametrize(
     ("target", "model", "precision", "px", "expected"),
     [
-        ("jetson-nano", "resnet18", "fp16", 256, {"90.2": "224x224", "87.6": "224x224", "38.5": "FP32"}),
+        (
+            "jetson-nano",
+            "resnet18",
+            "fp16",
+            256,
+            {"90.2": "224x224", "87.6": "224x224", "38.5": "FP32", "92.1": "224x224, 3 classes"},
+        ),
         (
             "orin-nano-8gb",
             "resnet50.a1_in1k",
             "int8",
             224,
-            {"272.7": "FP32", "533.6": "FP16", "548": "power mode 15 W", "267": "power mode 7 W"},
+            {
+                "272.7": "FP32",
+                "533.6": "FP16",
+                "548": "power mode 15W",
+                "267": "power mode 7W",
+                "278.09": "FP32",
+                "551.27": "FP16",
+                "400.62": "FP32, batch 8",
+                "907.44": "FP16, batch 8",
+                "1622.72": "batch 8",
+            },
         ),
         ("jetson-nano", "mobilenetv2_140", "fp16", 224, {"17.3": "320x320, precision not stated"}),
         (
@@ -89,9 +111,8 @@ def test_precision_is_the_hardware_s_not_the_label_s():
             "mobilenetv3_large_100",
             "fp16",
             224,
-            {"54.46": 'size not stated, "INT8" as labelled by authors (no HW INT8)'},
+            {"54.46": 'size not stated, "INT8" as labelled by authors (no HW INT8)', "88.67": "3 classes"},
         ),
-        ("jetson-nano", "mobilenetv3_small_100", "fp16", 224, {}),
         ("xavier-nx", "resnet18", "fp16", 256, {}),
     ],
 )
@@ -103,6 +124,42 @@ def test_other_rows_of_the_network_say_how_they_differ(target, model, precision,
 
 
 def test_boards_and_networks_are_those_of_the_table():
-    assert {*boards().values(), *(target for target, _ in slower_modes().values())} <= set(target_names())
-    assert {*boards(), *slower_modes()} <= {row["device"] for row in ROWS}
-    assert set(NETWORKS) <= {row["model"] for row in ROWS}
+    assert {target for target, _ in boards().values()} <= set(target_names())
+    assert all(mode in hardware()[target].modes for target, mode in boards().values() if mode)
+    assert set(boards()) <= {row["device"] for row in ROWS}
+    assert set(NETWORKS) <= {row["model"].removesuffix(" (3 classes)") for row in ROWS}
+
+
+def test_all_rows_of_a_board_with_their_power_mode():
+    names = {
+        "Jetson AGX Xavier": "",
+        "Jetson AGX Xavier (MAXN)": "MAXN",
+        "Jetson AGX Xavier (30W)": "MODE_30W_ALL",
+        "Jetson AGX Xavier (15W Desktop)": "MODE_15W_DESKTOP",
+        "Jetson AGX Xavier (10W)": "MODE_10W",
+    }
+    expected = [{"mode": names[row["device"]], **row} for row in ROWS if row["device"] in names]
+    assert len(expected) == 77
+    assert published_of("agx-xavier") == expected
+
+
+def test_the_verb_prints_every_row_with_its_grade_and_source(capsys):
+    assert main(["published", "--target", "orin-nano-8gb", "--model", "ResNet", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    expected = [row for row in ROWS if "Orin Nano" in row["device"] and "Super" in row["device"]]
+    assert [{key: row[key] for key in expected[0]} for row in rows] == [r for r in expected if "resnet" in r["model"]]
+    assert main(["published", "--target", "orin-nano-8gb", "--csv"]) == 0
+    table = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["source"] for row in table] == [row["source"] for row in published_of("orin-nano-8gb")]
+    assert main(["published", "--target", "tx2", "--model", "resnet"]) == 0
+    out = capsys.readouterr().out
+    assert "Grade A: raw figures of a tool" in out
+    assert "MAXQ" in out
+    for words, said in (
+        (["--target", "thor"], "no measurement of thor is in the table; it has those of agx-orin, agx-xavier, "),
+        (["--target", "tx2", "--model", "nonet"], "no row of tx2 has a network with 'nonet' in its name"),
+    ):
+        assert main(["published", *words]) == 1
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1

@@ -9,6 +9,7 @@ from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.quantization.accuracy import sqnr_db
 from edgedistill.quantization.fake_quantization import FakeQuantized, activation, convolutions, input_ranges
 from edgedistill.quantization.mixed_precision import int8_logits
+from edgedistill.quantization.qad import most_steps
 from edgedistill.quantization.ranges import ranges_from_model
 
 pytestmark = pytest.mark.slow
@@ -73,3 +74,8 @@ def test_training_for_int8_leaves_the_norms_statistics_alone(net, images):
         net(torch.from_numpy(images))
     assert all(torch.equal(before[name], value) for name, value in net.named_buffers())
     assert net.train().bn1.training
+
+
+def test_it_may_take_a_tenth_of_the_students_steps():
+    assert [most_steps(steps) for steps in (1000, 19, 0)] == [100, 1, 1]
+    assert most_steps(None) > 10**9

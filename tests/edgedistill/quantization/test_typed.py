@@ -29,9 +29,13 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 IMAGES = 6
 
 
+def random_images():
+    return np.random.default_rng(0).normal(size=(IMAGES, 3, 64, 64)).astype(np.float32)
+
+
 @pytest.fixture
-def images(rng):
-    return rng.normal(size=(IMAGES, 3, 64, 64)).astype(np.float32)
+def images():
+    return random_images()
 
 
 def chain(path, factors, nodes=(), opset=13):
@@ -70,22 +74,24 @@ def ranges_of(path, images):
     return ranges_from_model(path, lambda i: images[i : i + 1], len(images), "minmax")
 
 
-def exported(name, folder, images, px=64):
+@pytest.fixture(scope="module", params=["mobilenetv3_small_050", "resnet18", "squeezenet1_1"])
+def exported(request, tmp_path_factory):
+    """(network, its ONNX file)."""
     torch.manual_seed(0)
-    net = model_from_weights(name, "scratch", list("abcdefgh"), will_train=True).eval()
+    net = model_from_weights(request.param, "scratch", list("abcdefgh"), will_train=True).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_var.uniform_(0.5, 1.5)
             module.running_mean.normal_(0, 0.1)
-    onnx_from_model(net, images[:2], folder / "m.onnx", {"kept": "yes"})
-    return net, folder / "m.onnx"
+    path = tmp_path_factory.mktemp(request.param) / "m.onnx"
+    onnx_from_model(net, random_images()[:2], path, {"kept": "yes"})
+    return net, path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet18", "squeezenet1_1"])
-def test_the_file_computes_what_pytorchs_half_precision_does(name, tmp_path, images):
+def test_the_file_computes_what_pytorchs_half_precision_does(exported, tmp_path, images):
     """Another implementation of the same rounding: both lie as far from float, and close to each other."""
-    net, path = exported(name, tmp_path, images)
+    net, path = exported
     fp16_from_onnx(path, tmp_path / "h.onnx")
     model = onnx.load(tmp_path / "h.onnx")
     assert float32_layers(model) == []
@@ -233,11 +239,41 @@ def test_another_class_fails_unless_the_two_logits_are_one_number_in_fp16(tmp_pa
     assert "2 images get another class than with float" in typing_._beyond(found, 1.0, 0)
 
 
+def test_the_int8_file_answers_to_the_limits_of_the_file_that_it_was_made_from(tmp_path, rng, monkeypatch):
+    """Ranges a tenth too small clip; more clipping, another class and a drop beyond the gate fail."""
+    path, images = chain(tmp_path / "m.onnx", (1.0,)), small(rng, 8)
+    found = ranges_of(path, images)
+    qdq_from_onnx(path, {name: 0.9 * value for name, value in found.kept.items()}, tmp_path / "q.onnx")
+    proof = Proof(path, images, np.arange(8) % 3)
+    with OnnxSession(tmp_path / "q.onnx") as session:
+        source = session.logits(images)
+    apart = np.abs(source - proof.logits).max() / proof.logits.max()
+
+    def made(outputs, **gate):
+        monkeypatch.setattr(typing_, "logits_in_fp16", lambda file, images: outputs)
+        return typed_int8(proof, tmp_path / "q.onnx", found.largest, tmp_path / "qh.onnx", **gate)
+
+    same = made(source)
+    assert (same.passed, same.why) == (True, "")
+    assert (same.source_relative_logit_difference, same.source_other_class) == (pytest.approx(apart), 0)
+    assert same.limit == pytest.approx(max(1e-2, 1.25 * apart))
+    assert f"({apart:.2g} with FP32 around it)" in line_from_typed(same)
+
+    assert "logits differ from float by" in made(proof.logits + 1.3 * (source - proof.logits)).why
+    close = source.copy()
+    close[0, 1] = close[0].max() * 1.0001  # of another class by less than any limit of the difference
+    monkeypatch.setattr(typing_, "INT8_FACTOR", 1e3)
+    assert made(close).why == "1 images get another class than with float, at most 0 may"
+    monkeypatch.setattr(typing_, "INT8_CLASSES", 0.5)
+    assert made(close).passed
+    assert made(close, max_drop_points=12.6).passed
+    assert made(close, max_drop_points=12.4).why == "top-1 falls by 12.5 points on validation images, limit 12.4"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet18", "squeezenet1_1"])
-def test_int8_with_fp16_around_it(name, tmp_path, images):
+def test_int8_with_fp16_around_it(exported, tmp_path, images):
     """It has the rules of TensorRT 11 on its side, and lies near the INT8 file that it was made from."""
-    _, path = exported(name, tmp_path, images)
+    _, path = exported
     found = ranges_of(path, images)
     qdq_from_onnx(path, found.kept, tmp_path / "q.onnx", int8_weights=True)
     made = typed_int8(Proof(path, images), tmp_path / "q.onnx", found.largest, tmp_path / "qh.onnx")
@@ -295,7 +331,7 @@ def test_tensorrt_for_rtx_builds_the_typed_files(student, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import typed_students
 
-    rows = list(typed_students.rows_of(student))
+    rows = list(typed_students.rows_of(student, image_px=64))
     assert [(row["precision"], row["verdict"]) for row in rows] == [("fp16", "builds"), ("int8", "builds")]
     assert rows[0]["share"] < 0.8
     assert rows[1]["share"] < 0.5

@@ -301,7 +301,7 @@ def test_a_comparison_of_another_form_is_refused(monkeypatch, tmp_path, answers)
 def test_a_whole_answer_of_tensorrt_is_known_to_the_records():
     """Every key that the board's code writes is a field; what is read anywhere is an attribute."""
     assert {*engine_file.KEYS, "verb", "provenance"} == set(board_answers.BuildAnswer.model_fields)
-    assert {*KEYS, *LATER} == set(benchmark.BenchAnswer.model_fields)
+    assert {*KEYS, *LATER, "execution", "tuning"} == set(benchmark.BenchAnswer.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,26 @@ def stages_of(skills: dict[str, float]) -> dict[str, dict]:
             "executed": "fp16",
             "reason": "Jetson Nano 4GB has no INT8 hardware, so it is served as FP16",
         },
+        "decide": {
+            "board": {name: {"temperature": 1.7} for name in ("fp32", "fp16", "int8")},
+            "figures": {
+                "precision": "fp16",
+                "classes": [
+                    {"class": c, "images": n, "answers": n + 3, "precision": 0.81, "recall": 0.85, "f1": 0.83}
+                    for c, n in zip(CLASSES, COUNTS, strict=True)
+                ],
+                "calibration": {
+                    "temperature": 1.7,
+                    "fitted": True,
+                    "validation_images": sum(COUNTS),
+                    "test_images": sum(COUNTS),
+                    "calibration_error_before": 0.083,
+                    "calibration_error_after": 0.021,
+                    "loss_before": 0.512,
+                    "loss_after": 0.437,
+                },
+            },
+        },
         "bundle": {"manifest_sha256": "5e" * 32, "signed": False},
         "deploy": deployed(),
     }

@@ -25,15 +25,35 @@ TABLES = {
         ("top-1", f"{{{LADDER}.top1_fraction}} %"),
         ("95 % interval", f"{{{LADDER}.top1_interval.0}} % to {{{LADDER}.top1_interval.1}} %"),
         ("balanced", f"{{{LADDER}.balanced_accuracy_fraction}} %"),
-        ("points lost", f"{{{LADDER}.drop_points}}"),
+        ("change in top-1, points", f"reference|{{{LADDER}.drop_points}}"),
         (
             "95 % interval",
-            f"unknown; standard error {{{LADDER}.drop_standard_error_points}}"
-            f"|{{{LADDER}.drop_interval_points.0}} to {{{LADDER}.drop_interval_points.1}}",
+            f"|standard error {{{LADDER}.drop_standard_error_points}}"
+            f"|{{{LADDER}.drop_interval_points.1}} to {{{LADDER}.drop_interval_points.0}}",
         ),
         ("same class as float", f"{{{LADDER}.agreement_fraction}} %"),
         ("logit SQNR", f"{{{LADDER}.sqnr_db}} dB|equal"),
-        ("how", None),
+    ],
+    "Calibration": [
+        ("confidence", None),
+        ("expected calibration error", "{decisions.calibration.calibration_error_ROW} %"),
+        ("negative log likelihood, nats", "{decisions.calibration.loss_ROW}"),
+    ],
+    "Precision": [
+        ("class", None),
+        ("test images", "{decisions.classes.N.images}"),
+        ("answers", "{decisions.classes.N.answers}"),
+        *((head, f"{{decisions.classes.N.{head.lower()}}} %") for head in ("precision", "recall", "F1")),
+    ],
+    "Files with typed tensors": [
+        ("file", None),
+        ("largest logit difference", "{typed.N.max_relative_logit_difference}"),
+        ("with FP32 around INT8", "|{typed.N.source_relative_logit_difference}"),
+        ("limit", "{typed.N.limit}"),
+        ("other class", "{typed.N.other_class}"),
+        ("images", "{typed.N.images}"),
+        ("in float32", None),
+        ("MB", "{typed.N.file_bytes} MB"),
     ],
     "The student's epochs": [
         ("epoch", "{histories.student.N.epoch}"),
@@ -92,10 +112,15 @@ TABLES = {
         ),
     ],
     "Readings": [
-        ("loop", None),
-        ("seconds", "{devices.D.trace.loops.N.end_s - devices.D.trace.loops.N.start_s}"),
-        ("readings", None),
-        *((head, f"{{devices.D.trace.{key}.*}}( to {{devices.D.trace.{key}.*}})?") for head, key in READINGS),
+        ("what", None),
+        *(
+            (
+                loop,
+                "{devices.D.trace.loops.COL.end_s - devices.D.trace.loops.COL.start_s}"
+                "|{devices.D.trace.ROW.*}( to {devices.D.trace.ROW.*})?|ANY",
+            )
+            for loop in ("network alone", "from the image file", "pipelined")
+        ),
     ],
     "Layers": [
         ("layer", None),
@@ -124,9 +149,14 @@ ROWS = {
     "computing, as the device times it": "compute",
     "network alone": "host",
     "from the image file": "end_to_end",
+    "as trained": "before",
+    "with the temperature": "after",
     "process, resident, peak": "process",
     "system, available, least": "available",
     "GPU driver (NvMap), most": "nvmap",
+    **dict(READINGS),
+    **{f"{step} measured here": step for step in ("float", "onnx")},
+    **{f"{step} simulated": step for step in ("fp16", "int8")},
 }
 EXTREMES = {"process": "peak", "available": "least", "nvmap": "most"}
 
@@ -135,22 +165,37 @@ PROSE = """
 The student keeps {retention_fraction} % measured here of its teacher's WORDS with {macs_ratio}\u00d7 counted fewer \
 multiply-adds in a file {size_ratio}\u00d7 counted smaller. Against the same student without a teacher: \
 {gain.points} points measured here,
-One image takes {devices.D.latency_ms.host.p50_ms} ms
+The student keeps {retention_fraction} % measured here of its teacher's WORDS with {macs_ratio}\u00d7 counted fewer \
+multiply-adds in a file {size_ratio}\u00d7 counted smaller. Against the same student without a teacher: \
+{gain.over_seeds.gain.mean_points} points measured here as the mean of {gain.seeds} seeds
+From its file to the class one image takes {devices.D.latency_ms.end_to_end.p50_ms} ms
+divided by a temperature of {decisions.calibration.temperature}, fitted on {decisions.calibration.validation_images} \
+validation images at FP16
+{decisions.calibration.test_images} test images at FP16 simulated
+Data set ANY: {data.images.train + data.images.val + data.images.test} images of
 On Jetson Nano 4GB {predicted.fps} FPS predicted are expected of the network alone ({predicted.fps_low} to \
 {predicted.fps_high}, extrapolated).
-Retention of WORDS {retention_fraction} %measured here {student.METRIC} % of {teacher.METRIC} %, \
-{test_images} test images
+of the student {student.METRIC} %measured here 95 % interval {student_interval.0} % to {student_interval.1} %, \
+{test_images} test images; always “good” gives {chance.METRIC} %
+Retention of WORDS {retention_fraction} %measured here {student.METRIC} % of the teacher's {teacher.METRIC} %
 Gain over no teacher {gain.points}measured here points, 95 % interval {gain.interval_points.0} to \
 {gain.interval_points.1}, {gain.seeds} seed
-Speed-up over the teacher {speedup.ratio}\u00d7stand-in {speedup.student_p50_ms} against {speedup.teacher_p50_ms} ms
+Gain over no teacher {gain.over_seeds.gain.mean_points}measured here points, mean of {gain.seeds} seeds, 95 % interval \
+{gain.over_seeds.interval_points.0} to {gain.over_seeds.interval_points.1}
+Speed-up over the teacher {speedup.ratio}\u00d7stand-in the networks alone, timed in turn
 ONNX file, float32 {student.file_bytes} MBcounted {size_ratio}\u00d7 smaller than the teacher; {student.parameters} M \
 parameters, {student.macs} M multiply-adds
-From image file to class, ANY {devices.D.fps.end_to_end} FPSANY {devices.D.fps.host} FPS the network alone; \
-{devices.D.memory.process_peak_mib} MiB at the peak
-From image file to class, ANY {devices.D.fps.end_to_end} FPSANY {devices.D.fps.host} FPS the network alone; \
+From image file to class, ANY {devices.D.latency_ms.end_to_end.p50_ms} msANY {devices.D.fps.end_to_end} FPS; \
 {devices.D.memory.process_peak_mib + devices.D.memory.nvmap_delta_mib} MiB at the peak
+INT8 changes top-1 by {accuracy_ladder.int8.drop_points} points (standard error \
+{accuracy_ladder.int8.drop_standard_error_points})
+INT8 shows a loss: {accuracy_ladder.int8.drop_points} points of top-1 (95 % interval \
+{accuracy_ladder.int8.drop_interval_points.1} to {accuracy_ladder.int8.drop_interval_points.0})
+are one number in FP16 ({typed.0.ties}) are not counted
 the network alone {predicted.fps} FPSpredicted {predicted.interval_share} % interval {predicted.fps_low} to \
-{predicted.fps_high}; about {predicted.memory_mib} MiB, an estimate
+{predicted.fps_high}; about {predicted.memory_mib} MiB where the engine is built without cuBLAS and cuDNN, an estimate
+PTQ: equalisation kept ({ptq.steps.0.gain_db} dB), bias correction kept ({ptq.steps.1.gain_db} dB), rounding not kept \
+({ptq.steps.2.gain_db} dB). SQNR of the logits simulated on {ptq.held_out_images} calibration images
 Quantization-aware distillation, {qad.epochs} epochs, on validation images simulated: INT8 top-1 \
 {qad.before.top1_fraction} % before, {qad.after.top1_fraction} % after
 largest logit difference {proof.max_relative_difference} of the largest logit, same class on \
@@ -164,7 +209,7 @@ over {gain.seeds} seeds the baseline has {gain.over_seeds.baseline.mean_points} 
 {gain.over_seeds.baseline.sd_points}, the student {gain.over_seeds.student.mean_points} \u00b1 \
 {gain.over_seeds.student.sd_points}, the gain is {gain.over_seeds.gain.mean_points} \u00b1 \
 {gain.over_seeds.gain.sd_points} points (mean and standard deviation)
-Between teacher and student (ANY): resnet18 {links.0.METRIC} %, mobilenetv2_100 {links.1.METRIC} %
+Who teaches besides (ANY): resnet18 {links.0.METRIC} %, mobilenetv2_100 {links.1.METRIC} %
 judged on the same {swept.images} validation images
 Student and teacher say the same on {teacher_agreement_fraction} % of the test images
 Of {disagreements.P.images} test images, {disagreements.P.apart} get another class. Both right: \
@@ -179,15 +224,13 @@ GPU {devices.D.conditions.clocks_mhz.gpu.2} of {devices.D.conditions.clocks_mhz.
 came out within {devices.D.verify.max_relative_difference} of the largest logit (limit {devices.D.verify.tolerance}) \
 on {devices.D.verify.images} images
 medians of {devices.D.layer_times.runs} profiled runs after the timed ones. Profiling slows, and what lies between \
-layers is in none: their sum, {devices.D.layer_times.sum_ms} ms, is not the latency \
-({devices.D.latency_ms.host.p50_ms} ms)
-The student is {speedup.ratio}\u00d7 stand-in as fast as its teacher on this computer ({speedup.student_p50_ms} \
-against {speedup.teacher_p50_ms} ms, timed in turn)
+layers is in none: their sum, {devices.D.layer_times.sum_ms} ms, is not the latency
+The student is {speedup.ratio}\u00d7 stand-in as fast as its teacher on this computer
 predicted {predicted.fps} FPS ({predicted.fps_low} to {predicted.fps_high}) on Jetson Nano 4GB, the network alone.
 The board has paid for itself after {running_cost.payback_months} months.
 each on {running_cost.hours_per_month} hours a month
-The student was taught on {taught.student_images} images counted; the baseline learnt from {taught.baseline_images}
-The student was taught on {taught.student_images} images counted, among them images of an unlabelled pool of \
+The student learnt from {taught.student_images} images counted; the baseline learnt from {taught.baseline_images}
+The student learnt from {taught.student_images} images counted, among them images of an unlabelled pool of \
 {taught.pool_images}, which only the teacher labelled; the baseline learnt from {taught.baseline_images} labelled ones
 by its class counted: dent {taught.class_weights.dent}, good {taught.class_weights.good}.
 student {taught.best_epochs.student.0} of {taught.best_epochs.student.1}
@@ -197,11 +240,22 @@ student {taught.best_epochs.student.0} of {taught.best_epochs.student.1}
 
 # How a number is written, by the end of its key: factor, format, and what takes the place of a minus sign.
 FORMATS = (
-    (r"(_fraction|top1_interval\.\d|per_class_recall\.[^.]+|students\.\d+\.value|\.share)$", 100, ".1f"),
+    (
+        r"(_fraction|top1_interval\.\d|student_interval\.\d|per_class_recall\.[^.]+|students\.\d+\.value|\.share)$",
+        100,
+        ".1f",
+    ),
     (r"(probability|interval_share)$", 100, ".0f"),
-    (r"^gain\.(top1_)?(points|interval_points|points_interval)(\.\d)?$|over_seeds\.gain\.mean_points$", 1, "+.1f"),
+    (r"decisions\.classes\.\d+\.(precision|recall|f1)$", 100, ".1f"),
+    (r"calibration_error_(before|after)$", 100, ".1f"),
+    (r"decisions\.calibration\.loss_", 1, ".3f"),
+    (r"decisions\.calibration\.temperature$", 1, ".3g"),
+    (r"^gain\.(top1_)?(points|interval_points|points_interval)(\.\d)?$", 1, "+.1f"),
+    (r"over_seeds\.(gain\.mean_points|interval_points\.\d)$", 1, "+.1f"),
     (r"^gain\.over_seeds\.", 1, ".1f"),
-    (r"drop_(standard_error_|interval_)?points(\.\d)?$", 1, ".2f"),
+    (r"drop_(interval_)?points(\.\d)?$", -1, "+.2f +.1f"),
+    (r"drop_standard_error_points$", 1, ".2f .1f"),
+    (r"gain_db$", 1, "+.1f"),
     (r"(macs_ratio|size_ratio|speedup\.ratio|sqnr_db)$", 1, ".1f"),
     (r"(parameters|macs)$", 1e-6, "millions"),
     (r"file_bytes$", 1e-6, ".1f"),
@@ -209,7 +263,7 @@ FORMATS = (
     (r"median_ms$", 1, ".3f"),
     (r"_ms(_low|_high)?$", 1, ".2f"),
     (r"mcnemar_p$", 1, ".2g"),
-    (r"(max_relative_difference|tolerance)$", 1, ".1g"),
+    (r"(max_relative_difference|relative_logit_difference|limit|tolerance)$", 1, ".1g"),
     (r"terms\.\w+$", 1, ".4f"),
     (r"energy_mj|clocks_mhz\.gpu\.\d|predicted\.memory_mib|nvmap_delta_mib$", 1, ".0f .1f"),
     (r"process_peak_mib$", 1, ".0f .1f"),
@@ -230,6 +284,8 @@ WITHOUT_KEY = (
     (r"top-1|Top-1", "a metric's name"),
     (r"(?i)int8|fp16|fp32|float32|float16", "a precision's name"),
     (r"SHA-256", "a function's name"),
+    (r"\bF1\b", "a metric's name"),
+    (r"in 15 bins of equal width", "of the calibration error"),
     (r"less than 90 % of its teacher", "the limit below which there is advice"),
     (r"at most 12 of those|\b\d+ more left out", "how many pictures a page holds"),
 )

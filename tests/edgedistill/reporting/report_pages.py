@@ -1,6 +1,11 @@
-"""Names that try to break a page, and stages that carry them."""
+"""Names that try to break a page, stages that carry them, and pages without their drawings."""
 
 import json
+from contextlib import contextmanager
+
+import pytest
+
+from edgedistill.reporting import page as pages
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -11,6 +16,17 @@ HOSTILE = [
     'url(#x) id="y" #010101 <!-- -->',
 ]
 RIGHT_TO_LEFT = "\u0634\u0642\u0648\u0642"  # cracks, in Arabic
+
+
+@contextmanager
+def undrawn():
+    """Pages are made without their drawings, which take most of the time."""
+    names = ("accuracy", "recall", "ladder", "curves", "students", "terms", "pareto", "rescue")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "_figures", lambda report: dict.fromkeys(names, ""))
+        for name in ("histogram_figure", "trace_figure"):
+            patch.setattr(pages.device_figures, name, lambda *_: None)
+        yield
 
 
 def renamed(stages: dict, names: list[str]) -> dict:
@@ -42,6 +58,19 @@ def with_seeds_links_and_gate(stages: dict) -> dict:
     stages["data"]["pool_images"] = 444
     quantize = stages["quantize"]
     quantize["executed"] = "fp32"  # nothing is published for it
+    proof = {"images": 137, "ties": 4, "max_relative_logit_difference": 0.0041, "limit": 0.01}
+    quantize["typed"] = [
+        {**proof, "precision": "fp16", "passed": True, "why": "", "other_class": 0, "file_bytes": 1_480_000},
+        {
+            **proof,
+            "precision": "int8",
+            "passed": False,
+            "why": "it is too far",
+            "other_class": 9,
+            "source_relative_logit_difference": 0.0034,
+            "file_bytes": 790_000,
+        },
+    ]
     for number, step in enumerate(quantize["ladder"].values()):
         step["drop_interval_points"] = [-1.25 + number, 2.75 + number]
     quantize["qad"] = {
@@ -49,6 +78,16 @@ def with_seeds_links_and_gate(stages: dict) -> dict:
         "kept": True,
         "before": {"top1_fraction": 0.71},
         "after": {"top1_fraction": 0.76, "drop_points": 1.0},
+    }
+    quantize["ptq"] = {
+        "fitted_images": 24,
+        "held_out_images": 31,
+        "sqnr_db": 17.2,
+        "steps": [
+            {"name": "equalisation", "kept": True, "sqnr_db": 19.5, "gain_db": 1.9},
+            {"name": "bias correction", "kept": True, "sqnr_db": 20.1, "gain_db": 2.7},
+            {"name": "rounding", "kept": False, "sqnr_db": 16.7, "gain_db": -3.6},
+        ],
     }
     quantize["int8_gate"] |= {
         "max_drop_points": 3.0,

@@ -134,7 +134,7 @@ def test_warnings_of_bad_data(stages, recipe):
     stages["data"]["counts"]["test"]["weld porosity"] = 3
     stages["evaluate"]["images"] = 120
     text = said(report_of(stages, recipe))
-    assert "4 pair(s) of similar images are in different splits" in text
+    assert "4 pairs of similar images in different splits." in text
     assert "2 unreadable" in text
     assert "Only 120 test images" in text
     assert "(weld porosity: 3)" in text
@@ -247,8 +247,8 @@ def test_summary_is_a_short_plain_table(stages, recipe):
     report = report_of(stages, recipe)
     text = summary_of(report)
     lines = text.splitlines()
-    assert max(map(len, lines)) <= WIDTH
-    assert len(lines) < 30
+    assert max(len(line) for line in lines if "https://" not in line) <= WIDTH  # an address is not broken
+    assert len(lines) < 36
     assert text.isascii()
     for name in ("teacher", "baseline", "student"):
         row = next(line for line in lines if line.startswith(name))
@@ -340,5 +340,5 @@ def test_test_images_of_few_groups_are_warned_of(stages, recipe):
     }
     warnings = report_of(stages, recipe)["warnings"]
     assert any("test images belong to 3 groups" in line and "too narrow" in line for line in warnings)
-    assert any("2 exact copies of test images were left out" in line for line in warnings)
-    assert any("1 named group(s) have images in several splits" in line for line in warnings)
+    assert any("Left out of the figures: 2 exact copies of test images." in line for line in warnings)
+    assert any("1 named group with images in several splits." in line for line in warnings)

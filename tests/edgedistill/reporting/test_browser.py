@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 
 from browser import Browser, chromium
+from edgedistill.core.text import printable
+from edgedistill.records.deployment import FleetRecord
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import disagreement, thumbnails
+from edgedistill.reporting.fleet_page import html_from_fleet
 from optional_tools import lacking
 from record_factories import page_of, report_of
 from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
 
 pytestmark = pytest.mark.slow
+
+PAGES = ("report", "compare", "fleet")
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +76,23 @@ def pages(made_report, tmp_path_factory) -> dict[str, Path]:
         "compare": html_from_comparison(
             compared(dict.fromkeys(("one", "b" * 80), ReportRecord.from_json(report, "report")), {})
         ),
+        "fleet": html_from_fleet(fleet_record()),
     }
     for name, page in written.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
     return {name: folder / f"{name}.html" for name in written}
+
+
+def fleet_record() -> FleetRecord:
+    """A board that is done, and one that failed with a long reason."""
+    of_all = {"group": "hall", "canary": True, "host": "hall-1"}
+    done = {"provenance": "measured: TensorRT 8.2.1", "executed": "fp16", "p50_ms": 15.5, "fps": 64.0, "seconds": 9.0}
+    rows = [
+        {**of_all, "name": "nano-1", "state": "done", **done},
+        {**of_all, "name": HOSTILE[0], "state": "failed", "reason": "the engine's build ended with SIGKILL " * 4},
+    ]
+    head = {"version": 1, "fleet": HOSTILE[1], "id": "5e" * 8, "model": "m" * 90, "target": "jetson-nano", "serial": 3}
+    return FleetRecord.model_validate({**head, "until": "activate", "stopped": "wave 1: 1 failed", "boards": rows})
 
 
 def test_nothing_is_fetched_and_nothing_complains(browser, pages):
@@ -82,7 +100,7 @@ def test_nothing_is_fetched_and_nothing_complains(browser, pages):
         tab = browser.open(path)
         assert tab.complaints == []
         assert [url for url in tab.requests if not url.startswith("data:image/jpeg")] == [path.as_uri()]
-        assert tab.evaluate("document.scripts.length") == 2, "no class name became a script"
+        assert tab.evaluate("document.scripts.length") <= 2, "no class name became a script"
         assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
 
 
@@ -105,9 +123,9 @@ def test_reading_needs_no_script(browser, pages):
     assert tab.evaluate("document.querySelectorAll('th button').length") == 0
 
 
-COLUMN = """(() => { const table = document.querySelector('#recall ~ details table');
+COLUMN = """(() => { const table = document.querySelector('#recall ~ .figures details table');
   return [...table.tBodies[0].rows].map(row => row.cells[%d].dataset.value ?? row.cells[%d].textContent); })()"""
-HEAD = "document.querySelector('#recall ~ details table').tHead.rows[0].cells[%d]"
+HEAD = "document.querySelector('#recall ~ .figures details table').tHead.rows[0].cells[%d]"
 
 
 def test_tables_sort_by_mouse_and_by_keyboard(browser, pages):
@@ -126,16 +144,62 @@ def test_tables_sort_by_mouse_and_by_keyboard(browser, pages):
     assert tab.evaluate("document.querySelectorAll('th[aria-sort]').length") == 1
     names = tab.evaluate(COLUMN % (0, 0))
     assert names != tab.evaluate(COLUMN % (1, 1))
-    assert sorted(names) == sorted([*HOSTILE[:5], RIGHT_TO_LEFT]), "no row is lost"
+    assert sorted(names) == sorted(map(printable, [*HOSTILE[:5], RIGHT_TO_LEFT])), "no row is lost"
 
 
-@pytest.mark.parametrize("name", ["report", "compare"])
+@pytest.mark.parametrize("name", PAGES)
 def test_no_page_scrolls_sideways(browser, pages, name):
     for width in (360, 768, 1200):
         tab = browser.open(pages[name], width=width)
         root = "document.documentElement"
         assert tab.evaluate(f"{root}.clientWidth") == width
         assert tab.evaluate(f"{root}.scrollWidth") == width
+
+
+WIDER = """[...document.querySelectorAll('.scroll')].filter(one => one.checkVisibility()
+  && one.scrollWidth > one.clientWidth).map(one => one.getAttribute('aria-label'))"""
+
+
+def test_every_table_of_a_comparison_and_of_a_fleet_fits_1280_pixels(browser, pages):
+    for name in ("compare", "fleet"):
+        assert browser.open(pages[name], width=1280).evaluate(WIDER) == []
+
+
+EDGES = """(() => {
+  const one = [...document.querySelectorAll('.scroll')].find(one => one.scrollWidth > one.clientWidth);
+  one.scrollLeft = %s;
+  const box = one.getBoundingClientRect();
+  return [box.left, box.right, box.bottom + scrollY].map(Math.round); })()"""
+
+
+def test_a_table_that_is_cut_off_shows_a_shadow_at_that_edge(browser, pages):
+    tab = browser.open(pages["report"], width=390)
+    for scrolled, dark_edges in ((0, (False, True)), (99999, (True, False))):
+        left, right, bottom = tab.evaluate(EDGES % scrolled)
+        picture = cv2.imdecode(np.frombuffer(tab.screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+        row = picture[bottom - 6]  # in the last row of the table, below its text
+        assert (row[left + 1] < 215, row[right - 2] < 215) == dark_edges, (row[left + 1], row[right - 2])
+
+
+BROKEN = """[...document.querySelectorAll('[aria-label^="Layers"] tbody th')].flatMap(cell => [...cell.childNodes]
+  .filter(node => node.nodeType === 3).filter(node => { const range = document.createRange();
+    range.selectNodeContents(node); return range.getClientRects().length > 1; }).map(node => node.data))"""
+
+
+def test_names_of_layers_break_between_their_words(browser, pages):
+    tab = browser.open(pages["report"], width=390)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    assert tab.evaluate("document.querySelectorAll('[aria-label^=\"Layers\"] tbody th wbr').length") > 20
+    assert [text for text in tab.evaluate(BROKEN) if " " not in text] == []
+
+
+def test_sections_are_named_at_the_side_of_a_wide_window_and_under_the_title_of_a_narrow_one(browser, pages):
+    boxes = "['nav', 'h1', 'main'].map(name => document.querySelector(name).getBoundingClientRect())"
+    where = (
+        f"(([nav, title, main]) => [nav.right <= main.left, title.bottom <= nav.top, nav.bottom <= main.top])({boxes})"
+    )
+    assert browser.open(pages["report"], width=1280).evaluate(where) == [True, True, False]
+    assert browser.open(pages["report"], width=390).evaluate(where) == [False, True, True]
 
 
 def test_light_dark_and_the_button(browser, pages):
@@ -171,7 +235,7 @@ AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.vi
   one => [one.id, one.help, one.nodes.map(node => node.html.slice(0, 200))]))"""
 
 
-@pytest.mark.parametrize("name", ["report", "compare"])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_core_finds_nothing(browser, pages, axe, name):
     for width, scheme in ((1000, "light"), (1000, "dark"), (360, "light")):
         tab = browser.open(pages[name], width=width, prefers_color_scheme=scheme)

@@ -53,15 +53,15 @@ def test_trials_and_the_run_s_own_student_by_predicted_time(stages, recipe, swep
 
 
 def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
-    small = recipe.model_dump(mode="json")
-    small["data"]["image_px"] = 32
-    found = swept(Recipe.model_validate(small), stages)
+    other = recipe.model_dump(mode="json")
+    other["target"]["device"] = "thor"
+    found = swept(Recipe.model_validate(other), stages)
     assert (found["cost"], found["cost_provenance"]) == ("parameters", COUNTED)
     assert {row["latency_ms"] for row in found["students"]} == {None}
     page = page_of(report_of(stages, recipe, swept=found))
     section = page[page.index('id="students"') :]
     assert "parameters, million" in section
-    assert "px, not at 32" in found["not_predicted"]
+    assert "no prediction for thor" in found["not_predicted"]
     assert f"not predicted for all of them: {found['not_predicted']}" in section
 
 

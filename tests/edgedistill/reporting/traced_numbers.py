@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-START, MIDDLE, END = "\ue000", "\ue001", "\ue002"
+START, MIDDLE, END = "\u27e6", "\u00a6", "\u27e7"  # printable, and on no page
 MARK = re.compile(f"{START}([^{MIDDLE}]*){MIDDLE}([^{END}]*){END}")
 
 

@@ -16,7 +16,7 @@ from edgedistill.distillation.objectives import logit_terms, soft_label_loss
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training.batches import Batch
-from edgedistill.training.schedule import epochs_of, schedule_for
+from edgedistill.training.schedule import schedule_for, steps_of
 from end_to_end import draw, write_project
 
 pytestmark = pytest.mark.slow
@@ -118,9 +118,9 @@ def test_a_run_takes_min_steps_and_says_its_weights(place, tmp_path):
 
 def test_epochs_are_raised_and_never_lowered():
     config = TrainingConfig(epochs=3, min_steps=10)
-    assert [epochs_of(config, steps) for steps in (1, 3, 4, 100)] == [10, 4, 3, 3]
-    assert epochs_of(TrainingConfig(epochs=0, min_steps=10), 1) == 0
-    assert epochs_of(TrainingConfig(epochs=3), 1) == 3
+    assert [steps_of(config, steps) / steps for steps in (1, 3, 4, 100)] == [10, 4, 3, 3]
+    assert steps_of(TrainingConfig(epochs=0, min_steps=10), 1) == 0
+    assert steps_of(TrainingConfig(epochs=3), 1) == 3
 
 
 @pytest.mark.parametrize("images", [4, 36, 752, 5_000, 50_000, 1_300_000])

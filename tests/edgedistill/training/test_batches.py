@@ -91,6 +91,19 @@ def test_drawing_by_weight_meets_imbalance():
     assert weights[1] / weights[0] == pytest.approx(9)
 
 
+@pytest.mark.parametrize("weights", [None, np.arange(20.0)])
+def test_chosen_images_alone_are_seen_in_as_many_steps(weights):
+    chosen = np.array([1, 4, 5, 11, 19])
+    order = Order(20, 4, seed=3, sample_weights=weights, chosen=chosen)
+    assert order.steps_per_epoch == Order(20, 4, seed=3).steps_per_epoch == 5
+    seen = np.bincount(np.concatenate([positions for positions, _ in order.steps(0, 50)]), minlength=20)
+    assert set(np.flatnonzero(seen)) == set(chosen)
+    if weights is None:
+        assert set(seen[chosen]) == {40}, "each as often"
+    else:
+        assert seen[19] > seen[11] > seen[1]
+
+
 def test_the_learning_rate_rises_then_falls_to_zero():
     rates = [lr_at(step, 100, 0.1, 0.5) for step in range(100)]
     assert rates[0] == pytest.approx(0.05)

@@ -32,8 +32,18 @@ def training(tmp_path, rng):
     )
 
 
+@pytest.fixture(autouse=True)
+def others():
+    """Children that tests before this one left."""
+    OTHERS.clear()
+    OTHERS.update(child.pid for child in multiprocessing.active_children())
+
+
+OTHERS = set()
+
+
 def workers_alive():
-    return sum(child.is_alive() for child in multiprocessing.active_children())
+    return sum(child.is_alive() for child in multiprocessing.active_children() if child.pid not in OTHERS)
 
 
 def assert_equal(batch, expected):

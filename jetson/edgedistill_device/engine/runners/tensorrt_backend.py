@@ -12,6 +12,10 @@ from edgedistill_device.engine.runners import BACKENDS
 from edgedistill_device.engine.runners.backend import Backend
 from edgedistill_device.errors import VerifyError
 
+_CONTAINER_MEND = (
+    "this container lacks %s: start it with docker run --runtime nvidia, from an image made for the board's JetPack"
+)
+
 
 class TensorRTBackend(Backend):
     name, title = "tensorrt", "TensorRT"
@@ -23,6 +27,7 @@ class TensorRTBackend(Backend):
         from edgedistill_device.engine.build import build
 
         record = build(bundle, manifest, workspace_mib=workspace_mib, timeout_s=timeout_s)
+        record = {key: record[key] for key in engine_file.KEYS}  # of a new engine nothing else is known yet
         return "%(executed)s engine, %(requested)s requested, built in %(build_seconds).0f s" % record, record
 
     def open(self, folder, manifest, verified=False):
@@ -51,10 +56,10 @@ class TensorRTBackend(Backend):
         return size >> 20
 
     def checks(self, packages, required, deadly, root="/"):
-        return [tensorrt_check(packages, required, deadly), cuda_check(packages, required, root)]
+        return [tensorrt_check(packages, required, deadly, root), cuda_check(packages, required, root)]
 
 
-def tensorrt_check(packages, required, deadly=()):
+def tensorrt_check(packages, required, deadly=(), root="/"):
     """TensorRT's Python module; on a Jetson nothing runs without it."""
     libraries = version_of(packages, r"libnvinfer\d+$")
     version, why, mend = imports.version_of("tensorrt", deadly, "")
@@ -64,6 +69,7 @@ def tensorrt_check(packages, required, deadly=()):
             summary += ", expected %d.%d or newer" % imports.OLDEST_TENSORRT
             return Check("TensorRT", False, required, summary, imports.TENSORRT_MEND)
         return Check("TensorRT", True, required, summary, "")
+    mend = mend or _container_mend(why, root)
     if mend:
         return Check("TensorRT", False, required, why, mend)
     if libraries and "python3-libnvinfer" in packages:
@@ -97,15 +103,23 @@ def cuda_check(packages, required, root="/"):
         closed = identity.closed_devices(root)
         reason = imports.line_of(error) + ("; %s cannot be opened" % ", ".join(closed) if closed else "")
         if closed or "group" in reason:
-            advice = identity.GROUPS_MEND
+            advice = identity.groups_mend(root)
         elif not required:
             advice = ""
+        elif identity.in_container(root):
+            advice = _CONTAINER_MEND % ("the board's CUDA driver",)
         elif not toolkit:
             advice = "is JetPack's CUDA installed? sudo apt install nvidia-cuda"
         else:
             advice = "export LD_LIBRARY_PATH=/usr/local/cuda/lib64; " + identity.GROUPS_MEND
         return Check("CUDA", False, required, reason, advice)
     return Check("CUDA", True, required, "%(cuda)s, sm_%(sm)d, memory by %(by)s" % facts, "")
+
+
+def _container_mend(why, root):
+    """What helps where a library of JetPack is absent from the container that this runs in; else ""."""
+    library = re.search(r"(\S+\.so[\w.]*): cannot open shared object file", why)
+    return _CONTAINER_MEND % (library.group(1),) if library and identity.in_container(root) else ""
 
 
 def version_of(packages, pattern):

@@ -6,6 +6,8 @@ import numpy as np
 
 from edgedistill_device.board.identity import board_name
 from edgedistill_device.engine import cuda_memory, engine_file, trt_api
+from edgedistill_device.engine.execution import PLAIN, execution_of, possible, words_of
+from edgedistill_device.engine.inference_queue import InferenceQueue
 from edgedistill_device.engine.layer_times import kinds_from_text
 from edgedistill_device.errors import BackendError, DeviceMemoryError, EngineError
 
@@ -19,6 +21,7 @@ class TensorRTRunner(object):
 
     backend, executed = "tensorrt", None
     engine_sha256 = None
+    execution = PLAIN  # of the sidecar, as far as it is possible here
     engine_path = None  # for the board's own trtexec
     last_compute_ms = None
     provenance = "TensorRT"
@@ -26,6 +29,7 @@ class TensorRTRunner(object):
     def __init__(self, folder, manifest, verified=False):
         self._folder, self._manifest, self._verified = folder, manifest, verified
         self._device = self._engine = self._context = self._runtime = None
+        self._queues, self._bound = {}, None  # InferenceQueue by Execution, and the one that the context is set to
 
     def __enter__(self):
         read = engine_file.read_verified_engine if self._verified else engine_file.read_engine
@@ -38,15 +42,18 @@ class TensorRTRunner(object):
         try:
             self._device.open()
             self._load(trt, content)
+            self.execution = possible(execution_of(record), self._device)[0]
         except BaseException:  # a half-loaded engine must not keep the GPU
             self._close()
             raise
         self.executed, self.engine_sha256 = record["executed"], record["engine_sha256"]
         self.engine_path = os.path.join(engine_file.engine_folder(self._folder), record["engine"])
-        self.provenance = "measured: TensorRT %s on %s, memory by %s" % (
+        how = words_of(self.execution)
+        self.provenance = "measured: TensorRT %s on %s, memory by %s%s" % (
             trt.__version__,
             record["board"],
             self._device.by,
+            ", with " + how if how else "",
         )
         return self
 
@@ -58,31 +65,43 @@ class TensorRTRunner(object):
 
         `last_compute_ms` is then what the GPU took between two CUDA events, copies left out.
         """
-        self._fill(batch)
-        self._copy_in()
-        start, end = self._events
-        self._device.record(start)
-        if not self._launch():
-            raise BackendError("TensorRT did not start the inference; the lines above say why")
-        self._device.record(end)
-        self._copy_out()
-        self._device.synchronize()
-        self.last_compute_ms = self._device.elapsed_ms(start, end)
-        return self._output.copy()
+        try:
+            return self.infer_as(self.execution, batch)
+        except BackendError as error:
+            if self._bound is not None or self.execution == PLAIN or isinstance(error, DeviceMemoryError):
+                raise
+            raise BackendError(
+                "%s; how this board can run the engine says: python3 -m edgedistill_device bench --tune again"
+                % (error,)
+            )
+
+    def infer_as(self, execution, batch):
+        """The same by another Execution of this engine; each keeps its arrays until the runner is left.
+
+        Args:
+            execution: one that is execution.possible here.
+        """
+        if self._bound is None or self._bound.execution != execution:
+            if execution not in self._queues:
+                self._queues[execution] = InferenceQueue(self._device, self._context, self._tensors, execution)
+            self._bound = None  # until it is bound
+            self._queues[execution].bind()
+            self._bound = self._queues[execution]
+        logits = self._bound.infer(batch, *self._events)
+        self.last_compute_ms = self._device.elapsed_ms(*self._events)
+        return logits
 
     def profile(self, batch, runs):
         """[[(layer, type or None, ms)]], run by run; slower than `infer`, so after all that is timed."""
         self.infer(batch)
-        profiled_runs = trt_api.profiled(self._trt, self._context, self._addresses, runs)
+        queue, self._bound = self._bound, None
+        profiled_runs = trt_api.profiled(self._trt, self._context, queue.addresses, runs)
         kinds = kinds_from_text(trt_api.layers_text(self._trt, self._engine))
         return [[(name, kinds.get(name), ms) for name, ms in run] for run in profiled_runs]
 
-    def _fill(self, batch):
-        if batch.shape != self._input.shape or batch.dtype != self._input.dtype:
-            raise ValueError(
-                "expected %s %s, got %s %s" % (self._input.dtype, self._input.shape, batch.dtype, batch.shape)
-            )
-        np.copyto(self._input, batch)
+    def can(self, execution):
+        """(what of an Execution is possible here, why not the rest or "")."""
+        return possible(execution, self._device)
 
     def _load(self, trt, content):
         log = trt_api.make_log(trt)
@@ -97,22 +116,11 @@ class TensorRTRunner(object):
         ]
         if sorted(tensors) != sorted(expected):
             raise EngineError("the engine has the tensors %s, the manifest says %s" % (tensors, expected))
-        device, addresses, self._trt = self._device, [], trt
-        for name, is_input, shape, dtype in tensors:
-            host = device.pinned(shape, dtype)
-            address = device.allocate(host.nbytes)
-            addresses.append((name, address))
-            if is_input:
-                self._input, self._copy_in = host, device.copy_in(address, host)
-            else:
-                self._output, self._copy_out = host, device.copy_out(host, address)
-        self._events = device.event(), device.event()
-        self._addresses = addresses
-        self._launch = trt_api.launcher(self._context, addresses, device.stream)
+        self._trt, self._tensors = trt, tensors
+        self._events = self._device.event(), self._device.event()
 
     def _close(self):
-        self._launch = self._copy_in = self._copy_out = self._events = None
-        self._input = self._output = None
+        self._queues, self._bound, self._events = {}, None, None
         self._context = self._engine = self._runtime = None
         if self._device is not None:
             self._device.close()

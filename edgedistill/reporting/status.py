@@ -1,0 +1,100 @@
+"""Say in one line whether the student is of use; it is the first line of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgedistill.evaluation.intervals import metric_interval
+from edgedistill.records.evaluation import Scores
+from edgedistill.records.report import Gain, ReportFigures, Status, StatusWord, Verdict
+from edgedistill.reporting.formats import percent, plural, words
+from edgedistill.reporting.target_speed import boards_of
+
+_Finding = tuple[StatusWord, str, str]  # word, its cause in short or "", a sentence
+
+
+def status_of(report: ReportFigures, verdict: Verdict) -> Status:
+    """Judge a run by its figures. The gravest finding gives the word; the sentences of all follow.
+
+    In this order: a student that is no better than always naming the largest class, or whose executed precision
+    gives no numbers; figures that prove nothing; a limit of the recipe that is missed; a loss by the teacher; no gain
+    that is shown. A run without any of these is good.
+
+    Args:
+        report: with every figure.
+        verdict: on the recipe's limits.
+    """
+    findings = [*_unusable(report), *_doubts(report), *_missed(verdict), *_gain(report.gain)]
+    word, cause, _ = findings[0] if findings else _good(report.gain)
+    sentences = [sentence for *_, sentence in findings or [_good(report.gain)]]
+    if not findings:
+        sentences += [verdict.sentence] if verdict.rows else []
+        sentences += [] if boards_of(report) else [f"Speed and memory on {report.target.title} were not measured."]
+    return Status(word=word, line=f"{word}: {cause}" if cause else word, sentences=sentences)
+
+
+def _unusable(report: ReportFigures) -> Iterator[_Finding]:
+    chance, metric, executed = report.chance, report.metric, report.target.executed
+    scores: dict[str, Scores] = {"": report.student}
+    if executed in report.accuracy_ladder:  # fp32 is the student's own
+        step = report.accuracy_ladder[executed]
+        if not step.finite:
+            yield "not usable", f"{executed.upper()} gives NaN or infinity", f"{report.target.title} executes it."
+        scores[f"{executed.upper()} "] = step
+    for precision, measured in scores.items():
+        if chance.reaches(measured, metric):
+            below = "below" if measured.metric(metric) < chance.metric(metric) else "at"
+            yield (
+                "not usable",
+                f"{precision}{below} chance",
+                f"The student's {precision}{words(metric)} is {percent(measured.metric(metric))} on "
+                f"{report.test_images} test images; always naming the largest class, {chance.majority_class!r}, gives "
+                f"{percent(chance.metric(metric))}.",
+            )
+            return
+
+
+def _doubts(report: ReportFigures) -> Iterator[_Finding]:
+    chance, metric, data = report.chance, report.metric, report.data
+    low, high = metric_interval(report.student, metric)
+    if low <= chance.metric(metric) < report.student.metric(metric):
+        yield (
+            "in doubt",
+            "not shown to be better than chance",
+            f"The 95 % interval of the student's {words(metric)}, {percent(low)} to {percent(high)}, holds the "
+            f"{percent(chance.metric(metric))} of always naming the largest class, {chance.majority_class!r}.",
+        )
+    if data.leak_count or data.torn_groups:
+        what = plural(data.leak_count, "pair of similar images", "pairs of similar images")
+        if not data.leak_count:
+            what = plural(data.torn_groups, "named group")
+        yield "in doubt", "test images are not apart", f"The test figures are too high: {what} in several splits."
+
+
+def _missed(verdict: Verdict) -> Iterator[_Finding]:
+    missed = [row for row in verdict.rows if row.outcome == "missed"]
+    if missed:
+        which = "; ".join(f"{row.what} is {row.found}, wanted {row.limit}" for row in missed)
+        yield "limit missed", "", f"{which[0].upper()}{which[1:]}."
+
+
+def _gain(gain: Gain) -> Iterator[_Finding]:
+    low, high = gain.interval_points
+    if high < 0:
+        yield "worse than without a teacher", "", _over_baseline(gain)
+    elif low <= 0:
+        yield "no gain shown", "", f"{_over_baseline(gain)} It holds zero."
+    elif gain.over_seeds.shown is False:
+        yield "no gain shown", "", f"{gain.over_seeds.sentence[0].upper()}{gain.over_seeds.sentence[1:]}."
+
+
+def _good(gain: Gain) -> _Finding:
+    return "good", "", _over_baseline(gain)
+
+
+def _over_baseline(gain: Gain) -> str:
+    low, high = gain.interval_points
+    return (
+        f"With the teacher the student's {words(gain.metric)} changes by {gain.points:+.1f} points (95 % interval "
+        f"{low:+.1f} to {high:+.1f})."
+    )

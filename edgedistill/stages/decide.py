@@ -1,0 +1,104 @@
+"""Stage `decide`: how logits become an answer, fitted on validation images at each precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgedistill.core.text import printable
+from edgedistill.data.find_images import find_images
+from edgedistill.errors import DataError
+from edgedistill.evaluation.decisions import (
+    Fitted,
+    calibration_figures,
+    class_figures,
+    fit,
+    operating_points,
+    unknown_figures,
+)
+from edgedistill.onnx_model.exported_file import preprocess_from_onnx
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
+from edgedistill.quantization.files import STEPS, logits_of_file, precision_files
+from edgedistill.quantization.qad import Inputs
+from edgedistill.records.decision import BoardDecision, DecisionFigures, DecisionRecord
+from edgedistill.records.layout import STUDENT, TEST_LOGITS
+from edgedistill.records.quantization import QuantizationRecord
+from edgedistill.records.result import Result
+from edgedistill.training.images import Images
+from edgedistill_device.decode import read_image
+from edgedistill_device.errors import ImageError
+from edgedistill_device.preprocess import Preparer
+
+
+def run(context: StageContext) -> Result:
+    images, quantized = open_images(context), context.read(QuantizationRecord)
+    model, wanted = context.file("export", STUDENT), context.recipe.decide
+    inputs, fitted = Inputs(images, "val", preprocess_from_onnx(model)), {}
+    for precision, path in precision_files(model, context.run.folder("quantize"), quantized.typed).items():
+        context.talk.say(f"  validation images through {path.name}")
+        fitted[precision] = fit(logits_of_file(path, inputs), images.labels("val"), images.classes, wanted)
+    figures = _figures(context, images, quantized, fitted[quantized.executed])
+    for line in lines_from_figures(figures):
+        context.talk.say(f"  {line}")
+    board = {name: BoardDecision(**_json(one)) for name, one in fitted.items()}
+    return Result(DecisionRecord(board=board, figures=figures))
+
+
+def _json(fitted: Fitted) -> dict:
+    return {**fitted.decision._asdict(), "thresholds": [list(row) for row in fitted.decision.thresholds]}
+
+
+def _figures(context: StageContext, images: Images, quantized: QuantizationRecord, fitted: Fitted) -> DecisionFigures:
+    """On the test images, at the precision that the target executes."""
+    labels, wanted, precision = images.labels("test"), context.recipe.decide, quantized.executed
+    logits = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)[STEPS[precision]]
+    unknown = None
+    if wanted.unknown_coverage is not None:
+        others = None if wanted.unknown is None else _other_logits(context, Path(wanted.unknown), quantized)
+        unknown = unknown_figures(logits, others, images.classes, fitted, wanted.unknown_coverage)
+    return DecisionFigures(
+        precision=precision,
+        calibration=calibration_figures(logits, labels, fitted),
+        classes=class_figures(logits, labels, images.classes, fitted),
+        points=operating_points(logits, labels, images.classes, fitted, wanted),
+        currency=context.recipe.cost.currency,
+        unknown=unknown,
+    )
+
+
+def _other_logits(context: StageContext, folder: Path, quantized: QuantizationRecord) -> np.ndarray:
+    """(M, C) of images of none of the classes, read and framed as on the board.
+
+    Raises:
+        DataError: no images there, or one that cannot be read.
+    """
+    model, found = context.file("export", STUDENT), find_images([folder])
+    path = precision_files(model, context.run.folder("quantize"), quantized.typed)[quantized.executed]
+    context.talk.say(f"  {len(found)} images of {folder.name} through {path.name}")
+    spec = preprocess_from_onnx(model)
+    prepare = Preparer(spec)
+
+    def inputs() -> Iterator[np.ndarray]:
+        for image in found:
+            try:
+                yield prepare(read_image(str(image.path), spec.sixteen_bit))[0]
+            except ImageError as error:
+                raise DataError(f"decide.unknown: {printable(str(error))}; remove it") from None
+
+    return logits_of_file(path, inputs())
+
+
+def lines_from_figures(figures: DecisionFigures) -> list[str]:
+    """What a person should hear of it."""
+    lines, calibration = [], figures.calibration
+    if calibration is not None:
+        lines.append(
+            f"temperature {calibration.temperature:.3g} at {figures.precision.upper()}; on {calibration.test_images} "
+            f"test images the calibration error goes from {calibration.calibration_error_before:.3f} to "
+            f"{calibration.calibration_error_after:.3f}"
+        )
+    lines += [point.sentence for point in figures.points]
+    return lines + ([figures.unknown.sentence] if figures.unknown else [])
