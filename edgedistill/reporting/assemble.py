@@ -66,12 +66,11 @@ def report_from_stages(
 
     Args:
         stages: all stages before `report`.
-        recipe: of the run.
+        recipe, run: of the run, and the name of its folder.
         disagreements: results of `disagreements.disagreement`, one for each pair of networks.
         predicted: of `devices.predicted_of`.
         swept: of `swept.swept_of`.
         command: the command that made the run.
-        run: name of the run folder.
         look_closer: of `look_closer.with_heat`.
 
     Returns:
