@@ -61,7 +61,7 @@ _SCHEDULE = (
     "distill.length",
 )
 _NEWER = frozenset(
-    ("distill.length", "distill.pooling", "distill.label_error_fraction", "teacher.answers")
+    ("distill.length", "distill.pooling", "distill.label_error_fraction", "teacher.answers", "smoothing_rule")
 )  # left out where they are None: older artifacts were made without them
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = (
@@ -253,6 +253,7 @@ STAGES = (
             "target.memory_mib",
             "deploy.golden_images",
             "deploy.sign_key",
+            "smoothing_rule",
         ),
         4,
         "collect everything the board needs in one folder",
@@ -285,7 +286,7 @@ STAGES = (
             "deploy",
         ),
         ("data.metric", "target", "cost", "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"),
-        8,
+        9,
         "write the results as one page and one JSON",
         applies=_deploys,
         files=(SWEEP,),

@@ -75,12 +75,12 @@ class Overlay(object):
             )
 
     def write(self, frame, said):
-        """Draws what `decide.answer` says of it into `frame`."""
+        """Draws what `decide.answer` says of it into `frame`, the smoothed answer where there is one."""
         cv2 = imports.opencv()
 
         if self._writer is None:
             self._writer = self._open((frame.shape[1], frame.shape[0]))
-        name, probability = best_of(said)
+        name, probability = (said["smoothed"]["class"] or "-", None) if "smoothed" in said else best_of(said)
         text = name if probability is None else "%s %.0f%%" % (name, 100 * probability)
         scale = frame.shape[0] / 480.0
         place = (int(10 * scale) + 1, int(30 * scale) + 8)
