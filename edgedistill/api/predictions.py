@@ -1,4 +1,4 @@
-"""Classes of images, from a trained student on this computer."""
+"""Classes of images, or figures, from a trained student on this computer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def predict(
 
     Returns:
         A row for each image: `path`; `top`, at most that many of `class` and calibrated `probability`, the most likely
-        first; `reason`, why an image has no class, or None. Of a student with promises or `unknown` also `class`, the
+        first, or of a regression `values`, each with `name`, `value` and `unit`; `reason`, why an image has no answer,
+        or None. Of a student with promises or `unknown` also `class`, the
         answer, and `decided_by`: threshold, unknown or probability.
 
     Raises:
@@ -48,7 +49,7 @@ def predict(
     from edgedistill.data.find_images import find_images
     from edgedistill.errors import UsageError
     from edgedistill.onnx_model.classify import classify, network_of
-    from edgedistill_device.inference.decide import best_of
+    from edgedistill_device.inference.answers import line_of, shown_of
 
     _refuse_what_is_estimated(source)
     if top < 1:
@@ -64,10 +65,8 @@ def predict(
         copies = places_of_copies(folder, image_files)
     rows = []
     for number, one in enumerate(classify(network, (image.path for image in image_files), top)):
-        if copies and one.top and one.image is not None:
-            name, probability = best_of(one.said)
-            text = name if probability is None else f"{name} {100 * probability:.1f} %"
-            write_annotated(copies[number], one.image, text)
+        if copies and shown_of(one.said) and one.image is not None:
+            write_annotated(copies[number], one.image, line_of(one.said, digits=1))
         rows.append({"path": str(image_files[number].path), **one.said, "reason": one.reason})
         if on_image is not None:
             on_image(rows[-1])
