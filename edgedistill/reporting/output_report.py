@@ -221,4 +221,5 @@ def _ladder(report: OutputReportRecord) -> str:
         f"({kind(step.provenance)})"
         for name, step in report.accuracy_ladder.items()
     ]
-    return f"mean absolute error: {'; '.join(steps)}; int8 {report.accuracy_ladder['int8'].change}"
+    changes = [f"{name} {step.change}" for name, step in report.accuracy_ladder.items() if name == "int8"]
+    return f"mean absolute error: {'; '.join([*steps, *changes])}"

@@ -184,8 +184,9 @@ def _measured(context: StageContext, images: Images, weights: Path, device) -> t
 def _values(context: StageContext, images: Images, device) -> Result:
     """By the errors of the figures, beside those of always answering the training mean."""
     targets = images.targets("test")
-    outputs: dict[str, np.ndarray] = {"constant": np.zeros(targets.shape, np.float32)}
-    figures: dict[str, Any] = {"constant": value_measures(outputs["constant"], targets, images.values)}
+    constant = np.zeros(targets.shape, np.float32)
+    outputs: dict[str, np.ndarray] = {}
+    figures: dict[str, Any] = {}
     for name, stage in NETS.items():
         outputs[name], figures[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
         for value in images.values:
@@ -196,12 +197,13 @@ def _values(context: StageContext, images: Images, device) -> Result:
                 f"R2 {r2.value:.3f}"
             )
     _save_arrays(context.out / TEST_LOGITS, images.labels("test"), outputs)
+    _, baseline, student = (outputs[name] for name in NETS)
     gains = {
-        key: value_gain(outputs["student"], outputs[other], targets, images.values)
-        for key, other in (("gain", "baseline"), ("over_constant", "constant"))
+        key: value_gain(student, other, targets, images.values)
+        for key, other in (("gain", baseline), ("over_constant", constant))
     }
     seeds = _value_seeds(context, images, figures, device)
-    by_field: dict[str, Any] = {**figures, **gains}
+    by_field: dict[str, Any] = {**figures, "constant": value_measures(constant, targets, images.values), **gains}
     return Result(OutputEvaluationRecord(images=len(targets), **by_field, seeds=seeds), (TEST_LOGITS,))
 
 

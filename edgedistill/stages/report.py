@@ -27,6 +27,8 @@ from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import load_sweep, swept_of
 from edgedistill_device.inference.values import in_units
 
+_STUDENT = "student"  # array of stage evaluate's TEST_LOGITS
+
 
 def run(context: StageContext) -> Result:
     stages = _records(context)
@@ -53,7 +55,7 @@ def _name(context: StageContext) -> str:
 def _of_figures(context: StageContext, stages: Any, images: PreparedImages) -> Result:
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     report = output_report(stages, context.recipe, predicted, _name(context))
-    student = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)["student"]
+    student = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)[_STUDENT]
     page = html_from_values(report, images.targets("test"), in_units(student, images.values))
     write_bytes(context.out / "report.html", page.encode())
     return Result(report, ("report.html",))
