@@ -1,6 +1,6 @@
 """Solar cells and how likely they are defective: a table of figures, and a student that answers with one.
 
-The package elpv-dataset has each cell's probability of being defective, the mean of four annotators' grades: 0, 1/3, 2/3
+The package elpv-dataset has the probability that a cell is defective, the mean of four annotators' grades: 0, 1/3, 2/3
 or 1.
 
 python solar_cells_as_figures.py FOLDER

@@ -136,14 +136,15 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
             logits = _logits(session, prepare(image), network.path)
             if len(logits) != task.head_width(len(network.classes)):
                 raise ExportError(
-                    f"{network.path}: expected an output for each of {len(network.classes)} classes or values, got "
+                    f"{network.path}: expected a logit for each of {len(network.classes)} classes, got "
                     f"{len(logits)} figures; a student that gives embeddings names no class"
                 )
             try:
                 said = answer_of(task, logits, network.classes, top, network.decision, network.values)
             except BackendError:
+                kind = "figure" if network.values else "class"
                 yield Classified(
-                    image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no answer"
+                    image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no {kind}"
                 )
                 continue
             yield Classified(image, logits, said, None)

@@ -122,7 +122,7 @@ def _doubts(report: OutputReportFigures) -> Iterator[_Finding]:
             "hundredths of a standard deviation, holds zero.",
         )
     for one in report.student.figures:
-        if one.name == "r2" and one.output is not None and one.value <= 0:
+        if len(report.data.quantities) > 1 and one.name == "r2" and one.output is not None and one.value <= 0:
             yield "in doubt", f"{one.output} is not learnt", f"The R2 of {one.output} is {one.value:.3f}."
     if report.data.leak_count:
         what = plural(report.data.leak_count, "pair of similar images", "pairs of similar images")
@@ -160,14 +160,18 @@ def _warnings(report: OutputReportFigures) -> Iterator[str]:
 
 def with_unit(figure: Figure, signed: bool = False) -> str:
     """`0.137 mm`, or `+0.002 mm`."""
-    text = f"{figure.value:+.3g}" if signed else f"{figure.value:.4g}"
-    return f"{text} {figure.unit}".rstrip()
+    return f"{format(figure.value, _spec(figure, signed))} {figure.unit}".rstrip()
 
 
 def interval_of(figure: Figure, signed: bool = False) -> str:
     """`0.12 to 0.15`."""
-    spec = "+.3g" if signed else ".4g"
-    return " to ".join(format(end, spec) for end in figure.interval)
+    return " to ".join(format(end, _spec(figure, signed)) for end in figure.interval)
+
+
+def _spec(figure: Figure, signed: bool) -> str:
+    if figure.name == "r2":  # has no unit: three decimals say what there is to say
+        return ".3f"
+    return "+.3g" if signed else ".4g"
 
 
 def _change(report: OutputReportFigures) -> str:
