@@ -124,7 +124,7 @@ def load_edgedistill():
     from edgedistill.reporting import page, rendering
 
     templates = rendering.environment_of("page.html.j2")
-    templates.filters |= page._FILTERS
+    templates.filters |= page.FILTERS
     templates.get_template("page.html.j2")
     for name in templates.list_templates(filter_func=lambda name: name.endswith(".j2")):
         if "{% extends" not in templates.loader.get_source(templates, name)[0]:

@@ -1,4 +1,4 @@
-"""Classes of images, from a trained student on this computer."""
+"""Classes of images, or figures, from a trained student on this computer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def predict(
 
     Returns:
         A row for each image: `path`; `top`, at most that many of `class` and calibrated `probability`, the most likely
-        first; `reason`, why an image has no class, or None. Of a student with promises or `unknown` also `class`, the
+        first, or of a regression `values`, each with `name`, `value` and `unit`; `reason`, why an image has no answer,
+        or None. Of a student with promises or `unknown` also `class`, the
         answer, and `decided_by`: threshold, unknown or probability.
 
     Raises:
@@ -61,6 +62,7 @@ def predict(
     from edgedistill.data.find_images import find_images
     from edgedistill.errors import UsageError
     from edgedistill.onnx_model.classify import classify, network_of
+    from edgedistill_device.inference.answers import shown_of
 
     _refuse_what_is_estimated(source)
     if top < 1:
@@ -76,7 +78,7 @@ def predict(
     with ExitStack() as open_files:
         writers = [_WRITERS[option](folder, image_files, network, open_files) for option, folder in asked.items()]
         for number, one in enumerate(classify(network, (image.path for image in image_files), top)):
-            if one.top and one.image is not None:
+            if shown_of(one.said) and one.image is not None:
                 for write in writers:
                     write(number, one.image, one)
             rows.append({"path": str(image_files[number].path), **one.said, "reason": one.reason})
@@ -87,11 +89,12 @@ def predict(
 
 def _annotating(folder: Path, images: list[FoundImage], network: Network, open_files: ExitStack) -> Writer:
     from edgedistill.data.annotate import places_of_copies, write_annotated
+    from edgedistill_device.inference.answers import line_of
 
     places = places_of_copies(folder, images)
 
     def write(number: int, image: np.ndarray, one: Classified) -> None:
-        write_annotated(places[number], image, _text(one))
+        write_annotated(places[number], image, line_of(one.said, digits=1))
 
     return write
 
@@ -99,10 +102,14 @@ def _annotating(folder: Path, images: list[FoundImage], network: Network, open_f
 def _explaining(folder: Path, images: list[FoundImage], network: Network, open_files: ExitStack) -> Writer:
     from edgedistill.data.annotate import places_of_copies, write_annotated
     from edgedistill.data.heat import beside_its_heat
+    from edgedistill.errors import ExportError
     from edgedistill.onnx_model.activation_maps import ActivationMaps, evidence
+    from edgedistill_device.inference.answers import line_of
     from edgedistill_device.inference.decide import best_of
     from edgedistill_device.preprocess import to_input, view
 
+    if network.values:
+        raise ExportError(f"{network.path}: --explain shows what spoke for a class; this network answers with figures")
     places = places_of_copies(folder, images, "--explain")
     maps = open_files.enter_context(ActivationMaps(network.path))
 
@@ -113,20 +120,12 @@ def _explaining(folder: Path, images: list[FoundImage], network: Network, open_f
             return
         name = best_of(one.said)[0]
         said = network.classes.index(name) if name in network.classes else int(logits.argmax())
-        write_annotated(places[number], beside_its_heat(seen, evidence(scores, said)), _text(one))
+        write_annotated(places[number], beside_its_heat(seen, evidence(scores, said)), line_of(one.said, digits=1))
 
     return write
 
 
 _WRITERS = {"--annotate": _annotating, "--explain": _explaining}
-
-
-def _text(one: Classified) -> str:
-    """What is drawn into a picture."""
-    from edgedistill_device.inference.decide import best_of
-
-    name, probability = best_of(one.said)
-    return name if probability is None else f"{name} {100 * probability:.1f} %"
 
 
 def _refuse_what_is_estimated(source: PathLike) -> None:

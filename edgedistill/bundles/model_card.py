@@ -15,7 +15,7 @@ from edgedistill.records.quantization import QuantizationRecord
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
-_FITS = {
+FITS = {
     "crop": "the middle of the picture",
     "pad": "the whole picture with grey bars",
     "squash": "the whole picture, its aspect changed",
@@ -43,12 +43,12 @@ def model_card(
     """
     return "\n".join(
         [
-            f"# {_plain(recipe.student.model)} for {title}",
+            f"# {plain(recipe.student.model)} for {title}",
             "",
             f"An image classifier, {' x '.join(map(str, recipe.data.size))} px (height x width, "
-            f"{_FITS[recipe.data.fit]}), "
+            f"{FITS[recipe.data.fit]}), "
             f"{len(evaluated.student.per_class_recall)} classes. Its teacher was "
-            f"{_plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
+            f"{plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
             f"{training_images} images. `provenance.json` names what it was made from.",
             "",
             *_accuracy(evaluated),
@@ -89,7 +89,7 @@ def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
         retention = student.top1_fraction / teacher.top1_fraction
         yield f"It keeps {retention:.1%} of the teacher's top-1 accuracy."
     chance = evaluated.chance
-    yield (f"Always saying `{_plain(chance.majority_class)}` gives {chance.top1_fraction:.1%}.")
+    yield (f"Always saying `{plain(chance.majority_class)}` gives {chance.top1_fraction:.1%}.")
 
 
 def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _classes(student: NetworkFigures) -> Iterator[str]:
     yield "| class | recall of the student | test images |"
     yield "|---|---|---|"
     for (name, recall), count in rows[:_MOST_CLASSES]:
-        yield f"| `{_plain(name)}` | {f'{recall:.1%}' if count else 'not measured'} | {count} |"
+        yield f"| `{plain(name)}` | {f'{recall:.1%}' if count else 'not measured'} | {count} |"
     if len(rows) > _MOST_CLASSES:
         yield ""
         yield f"and {len(rows) - _MOST_CLASSES} more: `classes.txt`."
@@ -145,6 +145,6 @@ def _interval(fractions: list[Number]) -> str:
     return f"{low:.1%} to {high:.1%}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Escape a user's text for a line of Markdown: no line break, no end of a cell or of a code span."""
     return printable(" ".join(name.split())).replace("`", "'").replace("|", "/")

@@ -75,6 +75,7 @@ def write_throwaway(model: Path, out: Path, precision: str) -> Manifest:
         None,
         None,
         CLASSIFICATION.name,
+        (),
         {"goldens": "random images, outputs of ONNX Runtime: for timing only"},
         files={},
     )

@@ -20,6 +20,7 @@ from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.manifest import NAME, VERSION, Manifest, write_manifest
 from edgedistill_device.preprocess_spec import Preprocess
+from edgedistill_device.value_spec import Value
 
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
 # mantissa bits through some 50 layers. int8: see stages/bundle.py.
@@ -33,7 +34,7 @@ class Golden(NamedTuple):
         images: n image files or shard members; only their pixels are put into the bundle.
         inputs: (n, H, W, 3) uint8, those images as the workstation framed them.
         logits: (n, classes) float32 of the workstation's ONNX Runtime.
-        labels: (n,) int.
+        labels: (n,) int; (n, K) float of a regression, in their units.
     """
 
     images: list[Path]
@@ -58,6 +59,7 @@ def write_bundle(
     latency_budget_ms: float | None,
     memory_budget_mib: float | None,
     task: str,
+    values: tuple[Value, ...],
     provenance: dict[str, Any],
     documents: dict[str, str],
     key: KeyInfo | None,
@@ -72,6 +74,7 @@ def write_bundle(
         latency_budget_ms: median from the image file that the board's health check allows.
         memory_budget_mib: what the process may take there; the board plans its build by it.
         task: name of a `config.task.Task`; the board runs those of `edgedistill_device.manifest.TASKS`.
+        values: what the outputs of a regression are; none of classes.
         documents: further files, name -> text, for people.
         key: what will sign it, whose serials rise; None when nothing does.
 
@@ -109,6 +112,7 @@ def write_bundle(
         latency_budget_ms,
         memory_budget_mib,
         task,
+        values,
         provenance,
         files={},
     )
@@ -133,7 +137,7 @@ def _write_golden(folder: Path, golden: Golden) -> None:
         (folder / "images" / f"{number:04d}{suffix}").write_bytes(content)
     np.save(folder / "inputs.npy", golden.inputs)
     np.save(folder / "logits.npy", golden.logits)
-    write_json(folder / "labels.json", [int(label) for label in golden.labels])
+    write_json(folder / "labels.json", golden.labels.tolist())
 
 
 def _write_numbered(out: Path, manifest: Manifest, before: Path, key: KeyInfo | None) -> int:

@@ -1,4 +1,4 @@
-"""predict: classes of images, from a trained student on this computer."""
+"""predict: classes of images, or figures, from a trained student on this computer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from edgedistill.core.text_table import table_lines, terminal_width
 from edgedistill.errors import UsageError
 
+_PARTS = ("name", "value", "unit")  # of a figure
 OF_ESTIMATE = ("--target", "--precision", "--image-px", "--classes", "--learn")  # its options, which were ours
 
 
@@ -76,11 +77,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def text_from_rows(rows: list[dict[str, Any]], columns: int | None = None) -> list[str]:
-    """A table: the image, the answer where there are promises or `unknown`, then each class with its probability.
+    """A table: the image, the answer where there are promises or `unknown`, then each class with its probability; or
+    the figures.
 
     Args:
         columns: of the terminal; None: any.
     """
+    if "values" in rows[0]:
+        return table_lines([_figures(row) for row in rows], right=(), width=columns, head=False)
     most = max(len(row["top"]) for row in rows)
     cells = []
     for row in rows:
@@ -90,6 +94,12 @@ def text_from_rows(rows: list[dict[str, Any]], columns: int | None = None) -> li
     width, first = max(map(len, cells)), 2 + len(_answer(rows[0]))
     rows_of_cells = [(*row, *[""] * (width - len(row))) for row in cells]
     return table_lines(rows_of_cells, right=range(first, width, 2), width=columns, head=False)
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str]:
+    from edgedistill_device.inference.values import text_of
+
+    return row["path"], text_of(row) or "no answer"
 
 
 def _answer(row: dict[str, Any]) -> list[str]:
@@ -110,10 +120,23 @@ class _Csv:
         self._names: list[str] | None = [*names, "reason"]
 
     def __call__(self, row: dict[str, Any]) -> None:
+        if "values" in row:
+            self._figures(row)
+            return
         if self._names is not None:
             self._writer.writerow(["path", *(key for key in ("class", "decided_by") if key in row), *self._names])
             self._names = None
         pairs = [value for one in row["top"] for value in (one["class"], one["probability"])]
         self._writer.writerow(
             [row["path"], *_answer(row), *pairs, *[""] * (2 * self._top - len(pairs)), row["reason"] or ""]
+        )
+
+    def _figures(self, row: dict[str, Any]) -> None:
+        if self._names is not None:
+            self._writer.writerow(
+                ["path", *(f"{part}_{n}" for n in range(1, 1 + len(row["values"])) for part in _PARTS), "reason"]
+            )
+            self._names = None
+        self._writer.writerow(
+            [row["path"], *(one[part] for one in row["values"] for part in _PARTS), row["reason"] or ""]
         )

@@ -139,10 +139,10 @@ def _print_artifact(made: Artifact, as_json: bool) -> None:
     if as_json:
         print(made.path.read_text(encoding="utf-8"), end="")
     elif made.stage == "report":
-        from edgedistill.records.report import ReportRecord
+        from edgedistill.reporting.comparison import report_of
         from edgedistill.reporting.summary import summary_table
 
-        print(summary_table(ReportRecord.from_json(made.values, str(made.path)), terminal_width()))
+        print(summary_table(report_of(made.values, str(made.path)), terminal_width()))
         print(f"report: {made.path.with_suffix('.html')}")
     else:
         print(made.path)

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgedistill.config.base import Fraction, Section, Seed
-from edgedistill.config.task import Metric
+from edgedistill.config.task import CLASSIFICATION, Metric, TaskName
 from edgedistill.config.values import ImagePx, SixteenBit, range_of
 from edgedistill_device.preprocess_spec import size_of
 
 
+class ValueConfig(Section):
+    """A column of figures that the student learns to tell."""
+
+    column: str
+    """name of the column, and of the value"""
+    unit: str = ""
+    """printed behind every figure"""
+    low: float | None = None
+    """smallest possible value: a smaller one in the table is refused, a smaller answer becomes this"""
+    high: float | None = None
+    """largest possible value"""
+
+    @model_validator(mode="after")
+    def _has_a_range(self) -> ValueConfig:
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise ValueError(f"the range of {self.column!r} is empty: low = {self.low:g}, high = {self.high:g}")
+        return self
+
+
 class DataConfig(Section):
     """Where the images are and how they are split and framed."""
+
+    task: TaskName = CLASSIFICATION.name
+    """what a label is: one class of several, or for `regression` figures from the columns of a table"""
+    values: tuple[ValueConfig, ...] = ()
+    """regression: columns of the table, each with `column`, `unit`, `low`, `high`; the label column alone when empty"""
+    value_loss: Literal["mse", "huber"] = "mse"
+    """regression: squared error, or Huber's (linear beyond one standard deviation of the value), of teacher, baseline
+    and student alike, against labels and against the teacher's values"""
 
     train: str
     """folder with one folder per class, a CSV / parquet file with a path and a label column, or
@@ -96,6 +123,16 @@ class DataConfig(Section):
         return range_of(self.sixteen_bit)
 
     @property
+    def value_columns(self) -> tuple[ValueConfig, ...]:
+        """Regression: the columns that are learnt."""
+        return self.values or (ValueConfig(column=self.label_column),)
+
+    @property
+    def learnt_as(self) -> dict[str, str] | None:
+        """What labels are to a training; None, as before it could be named, where they are classes."""
+        return None if self.task == CLASSIFICATION.name else {"task": self.task, "value_loss": self.value_loss}
+
+    @property
     def images(self) -> dict[str, Any]:
         """What the decoded and split images depend on: all but how they are used later.
 
@@ -116,10 +153,12 @@ class DataConfig(Section):
                 "same_names",
                 "small_classes",
                 "min_class_images",
+                "task",
+                "values",
             )
             if getattr(self, name) == type(self).model_fields[name].default
         }
-        return self.model_dump(mode="json", exclude={"balance", "metric", "training_px", *newer})
+        return self.model_dump(mode="json", exclude={"balance", "metric", "training_px", "value_loss", *newer})
 
 
 class AugmentConfig(Section):

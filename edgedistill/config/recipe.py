@@ -18,7 +18,7 @@ from edgedistill.config.decide import DecideConfig
 from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
 from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
 from edgedistill.config.smoothing import SmoothingConfig
-from edgedistill.config.task import task_of
+from edgedistill.config.task import labels_task, task_of
 from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 
@@ -38,6 +38,47 @@ class Recipe(Section):
     deploy: DeployConfig = DeployConfig()
     cost: CostConfig = CostConfig()
     run: RunConfig = RunConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _metric_is_of_the_task(cls, values: Any) -> Any:
+        data = values.get("data") if isinstance(values, dict) else None
+        if not isinstance(data, dict) or "metric" in data or data.get("task") is None:
+            return values
+        try:
+            metric = labels_task(data["task"]).metrics[0]
+        except (KeyError, TypeError):  # of no task: the field says so
+            return values
+        return {**values, "data": {**data, "metric": metric}}
+
+    @model_validator(mode="after")
+    def _keys_are_of_the_task(self) -> Recipe:
+        task = task_of(self)
+        if self.data.metric not in task.metrics:
+            raise ValueError(
+                f"data.metric = {self.data.metric!r} is no figure of {task.name}; it has: {', '.join(task.metrics)}"
+            )
+        if self.data.values and not task.vectors:
+            raise ValueError('data.values names columns of figures: set data.task = "regression", or leave it out')
+        for name in task.unread:
+            section, _, key = name.partition(".")
+            given = getattr(self, section).model_fields_set if section in self.model_fields_set else set()
+            if (key in given) if key else given:
+                raise ValueError(f"data.task = {task.name!r} has no use for {name}; leave it out")
+        if task.vectors:
+            allowed = {
+                "data.balance": ("none", "sample"),
+                "teacher.mode": ("finetune", "probe"),
+                "distill.method": ("kd",),
+            }
+            for name, choices in allowed.items():
+                section, _, key = name.partition(".")
+                value = getattr(getattr(self, section), key)
+                if value not in choices:
+                    raise ValueError(
+                        f"data.task = {task.name!r} takes {name} = {' or '.join(map(repr, choices))}, got {value!r}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _teacher_has_weights(self) -> Recipe:
@@ -136,7 +177,7 @@ class Recipe(Section):
                 "distill.method = 'data_free' makes its own images; leave data.unlabelled "
                 "out, or take method 'kd' with distill.pool = 'instead'"
             )
-        task = task_of(self.student)
+        task = task_of(self)
         if not task.learns_outputs and not (distill.cache_features and distill.method in {"kd", "data_free"}):
             raise ValueError(
                 f"student.output = {task.output!r} learns from the teacher's pooled features: "

@@ -2,18 +2,20 @@
 
 How outputs are measured and read stands in `edgedistill/evaluation/tasks.py`, the loss against labels in
 `edgedistill/distillation/objectives.py` (`HARD_LOSSES`), both under the same names. Stages ask the task of
-the recipe's student; nothing else compares `student.output`. docs/extend.md says how to add one.
+the recipe; nothing else compares `data.task` and `student.output`. docs/extend.md says how to add one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from edgedistill.config.training import StudentConfig
+    from edgedistill.config.recipe import Recipe
 
+SEPARATOR = ";"  # of several figures in a label text
 NO_LABEL = -1  # target of an image of the unlabelled pool
 
 
@@ -22,26 +24,35 @@ class Task:
     """What a network is trained to do.
 
     Attributes:
-        name: key of its functions.
-        output: value of `student.output`, noted in weights files.
-        targets: (label texts, class names) -> a target for each text; KeyError for a text that is no label.
+        name: key of its functions; what a recipe names in `data.task`, except where `supervised_as` says otherwise.
+        output: value of `student.output`, or of a task without one, the word that weights files note.
+        targets: (label texts, class names) -> a target for each text: a class number, or with `vectors` a row of
+            figures, one an output. KeyError or ValueError for a text that is no label.
         head_width: classes -> outputs of the head; 0 for a network without one.
-        metrics: figures of 0..1 that `data.metric` can name.
-        primary: the metric that the drop of a precision is counted in.
+        metrics: figures that `data.metric` can name, larger is better; the first one is its default.
+        primary: what the drop of a precision is counted in, 100 points of it.
         learns_outputs: the student is taught the teacher's outputs and the labels, and not pooled features alone.
         deploys: the stages `quantize`, `bundle`, `deploy` and `report` apply.
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
+        vectors: a target is a row of figures, one an output, and no class.
+        decides: stage `decide` applies.
+        unread: recipe keys that mean nothing here and are refused where a recipe names them.
+        points: what a point of the drop is, in words.
     """
 
     name: str
     output: str
-    targets: Callable[[Sequence[str], Sequence[str]], list[int]]
+    targets: Callable[[Sequence[str], Sequence[str]], list[Any]]
     head_width: Callable[[int], int]
     metrics: tuple[str, ...]
     primary: str
     learns_outputs: bool = True
     deploys: bool = True
     supervised_as: str = ""
+    vectors: bool = False
+    decides: bool = True
+    unread: tuple[str, ...] = ()
+    points: str = "points of top-1"
 
     @property
     def supervised(self) -> Task:
@@ -57,6 +68,21 @@ def class_numbers(texts: Sequence[str], classes: Sequence[str]) -> list[int]:
     """
     number = {"": NO_LABEL} | {name: index for index, name in enumerate(classes)}
     return [number[text] for text in texts]
+
+
+def figure_rows(texts: Sequence[str], names: Sequence[str]) -> list[list[float]]:
+    """The figures of each label text, `12.5` or `12.5;0.3` of two values; NaN for an empty text.
+
+    Raises:
+        ValueError: a text that is not one finite figure for each name.
+    """
+    rows = []
+    for text in texts:
+        row = [float(part) for part in text.split(SEPARATOR)] if text else [math.nan] * len(names)
+        if len(row) != len(names) or (text and not all(map(math.isfinite, row))):
+            raise ValueError(f"expected {len(names)} figures, got {text!r}")
+        rows.append(row)
+    return rows
 
 
 CLASSIFICATION = Task(
@@ -78,23 +104,70 @@ EMBEDDING = Task(
     deploys=False,
     supervised_as=CLASSIFICATION.name,
 )
-TASKS = (CLASSIFICATION, EMBEDDING)
+_OF_CLASSES = (
+    "data.small_classes",
+    "data.min_class_images",
+    "teacher.min_top1_fraction",
+    "teacher.min_balanced_accuracy_fraction",
+    "teacher.label_smoothing",
+    "distill.loss",
+    "distill.standardise",
+    "distill.dkd_beta",
+    "distill.label_error_fraction",
+    "distill.pool_temperature",
+    "distill.pool_kd_weight",
+    "distill.pool_min_confidence",
+    "quantize.qad_epochs",
+    "target.min_retention_fraction",
+)
+REGRESSION = Task(
+    name="regression",
+    output="values",
+    targets=figure_rows,
+    head_width=lambda values: values,
+    metrics=("r2",),
+    primary="mae",
+    vectors=True,
+    decides=False,
+    unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),
+    points="points of mean absolute error (1 point: a hundredth of the values' standard deviation)",
+)
+TASKS = (CLASSIFICATION, EMBEDDING, REGRESSION)
 
 _BY_NAME = {task.name: task for task in TASKS}
-_BY_OUTPUT = {task.output: task for task in TASKS}
+_LABELS = {task.name: task for task in TASKS if not task.supervised_as}  # that labels alone can teach
+_BY_OUTPUT = {task.output: task for task in TASKS if not task.vectors}  # of class labels
 _METRICS = tuple(dict.fromkeys(metric for task in TASKS for metric in task.metrics))
 
 if TYPE_CHECKING:
     OutputName = str
+    TaskName = str
     Metric = str
 else:
     OutputName = Literal[tuple(_BY_OUTPUT)]
+    TaskName = Literal[tuple(_LABELS)]
     Metric = Literal[_METRICS]
 
 
-def task_of(student: StudentConfig) -> Task:
-    """The task of a recipe's student."""
-    return _BY_OUTPUT[student.output]
+def task_of(recipe: Recipe) -> Task:
+    """The task of a recipe: what its labels are, and for class labels what its student gives.
+
+    Raises:
+        ValueError: a student without classes where labels are figures.
+    """
+    task = labels_task(recipe.data.task)
+    if not task.vectors:
+        return _BY_OUTPUT[recipe.student.output]
+    if recipe.student.output != CLASSIFICATION.output:
+        raise ValueError(
+            f"data.task = {task.name!r} has outputs of its own; leave out student.output = {recipe.student.output!r}"
+        )
+    return task
+
+
+def labels_task(name: str) -> Task:
+    """The task that the labels teach, by the value of `data.task`."""
+    return _LABELS[name]
 
 
 def weights_note(task: Task) -> dict[str, str]:

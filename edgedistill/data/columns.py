@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedistill.config.data import DataConfig
+from edgedistill.config.data import DataConfig, ValueConfig
+from edgedistill.config.task import labels_task
 from edgedistill.data.files import IMAGE_SUFFIXES
 from edgedistill.data.labels import are_quantities
 from edgedistill.data.split_names import WORDS, split_of_value
 from edgedistill.data.tables import Table
+from edgedistill.data.value_columns import value_columns_of
 from edgedistill.errors import DataError
 
 _PATHS = """path filepath filepaths file_path image_path img_path filename file_name filenames file image_file image
@@ -38,6 +40,7 @@ class Columns:
         split: of train, val, test; None without one.
         group: that the recipe names; None without one.
         notes: what was taken without being named, for people.
+        values: of figures that are learnt; `label` is None then.
     """
 
     path: str
@@ -46,6 +49,7 @@ class Columns:
     split: str | None
     group: str | None
     notes: tuple[str, ...] = ()
+    values: tuple[ValueConfig, ...] = ()
 
 
 def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns:
@@ -59,8 +63,12 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
     group = _named(table, data.group_column, "group_column") if labelled and data.group_column else None
     if not labelled:
         return Columns(path, None, (), None, None)
-    others = [name for name in table.columns if name not in {path, split, group} and not _is_index(name)]
-    label, one_hot = _label_column(table, data, others)
+    values = value_columns_of(table, data) if labels_task(data.task).vectors else ()
+    label: str | None = None
+    one_hot: tuple[str, ...] = ()
+    if not values:
+        others = [name for name in table.columns if name not in {path, split, group} and not _is_index(name)]
+        label, one_hot = _label_column(table, data, others)
     if label is not None:
         _refuse_quantities(table, label)
     notes = []
@@ -72,7 +80,7 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
         notes.append(f"labels from {len(one_hot)} columns of 0 and 1")
     if split is not None and data.split_column is None:
         notes.append(f"splits from {split!r}")
-    return Columns(path, label, one_hot, split, group, tuple(notes))
+    return Columns(path, label, one_hot, split, group, tuple(notes), values)
 
 
 def group_candidates(columns: list[str]) -> list[str]:
@@ -167,8 +175,8 @@ def _refuse_quantities(table: Table, label: str) -> None:
         few = sorted(values, key=float)
         raise DataError(
             f"{table.source}: the column {label!r} holds decimal numbers ({few[0]} to {few[-1]}, {len(few)} values), "
-            "a quantity (regression), not classes; write classes into a column of names and name it with "
-            "data.label_column (new: --label-column)"
+            f'a quantity, not classes; to learn the figures: data.task = "regression", data.values = '
+            f"[{{ column = {label!r} }}]; for classes name another column with data.label_column (new: --label-column)"
         )
 
 

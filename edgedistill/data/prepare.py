@@ -27,6 +27,7 @@ from edgedistill.data.summary import (
     summary_of_pool,
 )
 from edgedistill.data.table import SPLITS, ImageTable, write_table
+from edgedistill.data.targets import Targets, targets_of_figures, value_summaries
 from edgedistill.errors import DataError
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.data import DataSummary
@@ -78,9 +79,12 @@ def _prepare(
 ) -> DataSummary:
     _refuse_unreadable(scanned.unreadable, data)
     grouped = group(scanned, data)
-    classes, labels, splits = splits_of(scanned, grouped, data, task)
+    targets, splits = splits_of(scanned, grouped, data, task)
     _refuse_conflicts(scanned, grouped.exact)
-    summary = summary_of(scanned, grouped, classes, labels, splits, framing)
+    summary = summary_of(scanned, grouped, targets, splits, framing)
+    if targets.figures is not None:
+        quantities = value_summaries(targets.figures, splits, data)
+        summary = DataSummary(**summary.given(), quantities=quantities)
     lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
     uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given))
     lines += [uneven] if uneven else []
@@ -89,18 +93,18 @@ def _prepare(
         _refuse_unreadable(pool.unreadable, data)
         summary = DataSummary(**summary.given(), **summary_of_pool(pool))
         lines += [*pool.notes, line_from_pool(summary)]
-    write_table(out, _table(scanned, grouped, classes, labels, splits, pool))
+    write_table(out, _table(scanned, grouped, targets, splits, pool))
     for line in lines:
         say("  " + printable(line))
     return summary
 
 
-def _class_counts(classes: list[str], labels: np.ndarray, splits: np.ndarray) -> dict[str, dict[str, int]]:
+def _class_counts(targets: Targets, splits: np.ndarray) -> dict[str, dict[str, int]]:
     """split -> class -> images, copies among them."""
     counts = {}
     for name in SPLITS:
-        of_class = np.bincount(labels[splits == name], minlength=len(classes))
-        counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
+        of_class = np.bincount(targets.labels[splits == name], minlength=len(targets.kinds))
+        counts[name] = dict(zip(targets.kinds, of_class.tolist(), strict=True))
     return counts
 
 
@@ -123,20 +127,23 @@ def foretell(scanned: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[s
 def _table(
     scanned: Scan,
     grouped: Grouping,
-    classes: list[str],
-    labels: np.ndarray,
+    targets: Targets,
     splits: np.ndarray,
     pool: Pool,
 ) -> ImageTable:
-    """The labelled images, then the pool: label -1, each a group of its own."""
+    """The labelled images, then the pool: label -1, figures NaN, each a group of its own."""
     count, total = len(scanned.items), len(scanned.items) + len(pool.paths)
+    figures = targets.figures
+    if figures is not None:
+        figures = np.concatenate([figures, np.full((total - count, figures.shape[1]), np.nan)])
     return ImageTable(
-        classes,
+        targets.names,
         [*(item.path for item in scanned.items), *pool.paths],
-        np.concatenate([labels, np.full(total - count, -1)]),
+        np.concatenate([targets.labels, np.full(total - count, -1)]),
         np.array([*splits, *[POOL] * (total - count)]),
         [*scanned.sha256, *pool.sha256],
         np.concatenate([grouped.groups, np.arange(count, total)]),
+        figures,
     )
 
 
@@ -180,14 +187,14 @@ def fractions_of(data: DataConfig, given: list[str]) -> dict[str, float]:
 
 def splits_of(
     scanned: Scan, grouped: Grouping, data: DataConfig, task: Task = CLASSIFICATION
-) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Class names, and of each image the target (the class's number) and the split.
+) -> tuple[Targets, np.ndarray]:
+    """The targets, and of each image the split.
 
     Raises:
         DataError: classes that differ between given splits, or that cannot be split.
     """
-    classes = _classes(scanned)
-    labels = np.array(task.targets([item.label for item in scanned.items], classes), dtype=np.int64)
+    targets = _targets(scanned, data, task)
+    labels, classes = targets.labels, targets.kinds
     splits, fractions = np.array(scanned.given, dtype=object), fractions_of(data, scanned.given)
     if fractions:
         own = np.flatnonzero(splits == "train")
@@ -195,7 +202,16 @@ def splits_of(
         splits[own] = split(
             labels[own], grouped.groups[own], keys, fractions, data.split_seed, classes, grouped.named[own]
         )
-    return classes, labels, splits.astype(str)
+    return targets, splits.astype(str)
+
+
+def _targets(scanned: Scan, data: DataConfig, task: Task) -> Targets:
+    texts = [item.label for item in scanned.items]
+    if task.vectors:
+        names = [value.column for value in data.value_columns]
+        return targets_of_figures(task.targets(texts, names), names)
+    classes = _classes(scanned)
+    return Targets(classes, np.array(task.targets(texts, classes), dtype=np.int64), classes)
 
 
 def _refuse_conflicts(scanned: Scan, exact: list[tuple[int, int]]) -> None:

@@ -13,6 +13,7 @@ from edgedistill.data.files import is_system, walk
 from edgedistill.data.items import Item
 from edgedistill.data.split_names import split_of_name, split_of_value
 from edgedistill.data.tables import Table
+from edgedistill.data.value_columns import figures_of_row
 from edgedistill.errors import DataError
 
 
@@ -27,7 +28,11 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
     items = []
     for number, row in enumerate(table.rows):
         line, path = number + 2, row.get(columns.path)
-        label = class_of_row(table, line, row, columns) if labelled else ""
+        label: str | None = ""
+        if columns.values:
+            label = figures_of_row(table, line, row, columns.values)
+        elif labelled:
+            label = class_of_row(table, line, row, columns)
         if (not path and table.embedded is None) or (labelled and not label):
             raise DataError(f"{table.source}, line {line}: the path or the label is empty")
         if path and "\0" in path:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgedistill.config.data import DataConfig
+from edgedistill.config.task import labels_task
 from edgedistill.core.prefetch import made_ahead
 from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
 from edgedistill.data.framing import Framing, Kept
@@ -136,6 +137,8 @@ def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
             listing = list_source(Path(path), data, name)
             jobs += [(item.split or name, item) for item in listing.items]
             notes += [f"{name}: {line}" for line in listing.lines]
+    if labels_task(data.task).vectors:
+        return jobs, notes
     large_enough, line = without_small_classes([item for _, item in jobs], [name for name, _ in jobs], data)
     return large_enough, notes + ([line] if line else [])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgedistill.config.data import DataConfig
+from edgedistill.config.task import labels_task
 from edgedistill.data.class_folders import items_of_folder
 from edgedistill.data.files import (
     IMAGE_SUFFIXES,
@@ -82,6 +83,10 @@ def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing
     """
     tables = _tables_of(source)
     shards = [] if tables or (source.is_dir() and folders_in(source)) else shards_of(source)
+    if labels_task(data.task).vectors and not tables and source.exists():
+        raise DataError(
+            f"{source}: data.task = {data.task!r} reads the labels from columns of a table: .csv, .tsv or .parquet"
+        )
     if source.is_dir():
         _refuse_split_files(source, tables or shards)
     if shards:
@@ -226,7 +231,7 @@ def _listing_of_tables(tables: list[Path], data: DataConfig) -> Listing:
         items, notes = items_of_table(read_table_file(table), data)
         listing.items += items
         listing.notes = listing.notes + [line for line in notes if line not in listing.notes]
-    written = whole_numbers(item.label for item in listing.items)
+    written = {} if labels_task(data.task).vectors else whole_numbers(item.label for item in listing.items)
     if written:
         listing.items = [replace(item, label=written[item.label]) for item in listing.items]
     return listing

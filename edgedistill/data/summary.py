@@ -14,7 +14,8 @@ from edgedistill.data.pool import POOL, Pool
 from edgedistill.data.scan import Scan
 from edgedistill.data.shapes import SEEN_ENOUGH, grey_levels, seen_fractions
 from edgedistill.data.table import MEASURED, SPLITS, first_of_copies
-from edgedistill.records.data import DataSummary, Spread
+from edgedistill.data.targets import Targets
+from edgedistill.records.data import DataSummary, Spread, ValueSummary
 
 CLASSES_SHOWN = 20  # named a line each; of more, the largest and smallest quarter of that
 FEW_LEVELS = 64  # grey levels, below which the range of 16-bit values is asked about
@@ -24,8 +25,7 @@ UNEVEN = 0.1  # of a class that its training share may lie off what was asked fo
 def summary_of(
     scanned: Scan,
     grouped: Grouping,
-    classes: list[str],
-    labels: np.ndarray,
+    targets: Targets,
     splits: np.ndarray,
     framing: Framing,
 ) -> DataSummary:
@@ -37,12 +37,12 @@ def summary_of(
         if name in MEASURED:
             first = first_of_copies(scanned.sha256, rows)
             copies[name], rows = int((~first).sum()), rows[first]
-        of_class = np.bincount(labels[rows], minlength=len(classes))
-        counts[name] = dict(zip(classes, of_class.tolist(), strict=True))
+        of_class = np.bincount(targets.labels[rows], minlength=len(targets.kinds))
+        counts[name] = dict(zip(targets.kinds, of_class.tolist(), strict=True))
     sizes = Counter(grouped.groups.tolist())
     test = counts["test"]
     return DataSummary(
-        classes=classes,
+        classes=targets.names,
         images={name: sum(of.values()) for name, of in counts.items()},
         counts=counts,
         copies_left_out=copies,
@@ -110,12 +110,12 @@ def _spread(values: np.ndarray) -> Spread:
 
 def lines_from_summary(summary: DataSummary) -> list[str]:
     """Lines for people on the images."""
-    counts, classes = summary.counts, summary.classes
-    totals = {name: sum(counts[split][name] for split in SPLITS) for name in classes}
-    lines = [
-        f"{len(classes)} classes, " + ", ".join(f"{summary.images[split]} {split}" for split in SPLITS) + " images"
-    ]
-    shown = {name: ", ".join(f"{counts[split][name]} {split}" for split in SPLITS) for name in classes}
+    counts = summary.counts
+    kinds = list(counts["train"])
+    totals = {name: sum(counts[split][name] for split in SPLITS) for name in kinds}
+    what = f"{len(kinds)} classes" if not summary.quantities else ", ".join(map(text_of_value, summary.quantities))
+    lines = [f"{what}, " + ", ".join(f"{summary.images[split]} {split}" for split in SPLITS) + " images"]
+    shown = {name: ", ".join(f"{counts[split][name]} {split}" for split in SPLITS) for name in kinds}
     lines += lines_of_classes(shown, totals)
     copies = {name: count for name, count in summary.copies_left_out.items() if count}
     if copies:
@@ -124,7 +124,7 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
             + " and ".join(f"{count} left out of {name}" for name, count in copies.items())
         )
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
-    if totals[most] > 2 * totals[least]:
+    if totals[most] > 2 * totals[least] and not summary.quantities:
         lines.append(
             f"imbalance {totals[most] / totals[least]:.1f} to 1 ({most} / {least}): a net that "
             f"always says {most!r} has {summary.majority_fraction:.0%} top-1; see data.balance"
@@ -153,6 +153,12 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
     if summary.unreadable_count:
         lines.append(f"{summary.unreadable_count} unreadable, first: {summary.unreadable[0]}")
     return lines
+
+
+def text_of_value(value: ValueSummary) -> str:
+    """`width 3.1 to 48 mm (mean 20.2)` of the training images."""
+    unit = f" {value.unit}" if value.unit else ""
+    return f"{value.name} {value.smallest:.4g} to {value.largest:.4g}{unit} (mean {value.mean:.4g})"
 
 
 def lines_of_classes(shown: dict[str, str], totals: dict[str, int]) -> list[str]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, Task
+from edgedistill.config.task import CLASSIFICATION, NO_LABEL, Task
 from edgedistill.core.files import write_bytes
+from edgedistill.core.ranges import ranges_of
+from edgedistill.data.targets import text_of_figures
 from edgedistill.errors import DataError
 
 COLUMNS = ("path", "label", "split", "sha256", "group")
@@ -33,12 +35,13 @@ class ImageTable:
     """N images in one order, the order of the decoded pixels.
 
     Attributes:
-        classes: names; the position is the logit's.
+        classes: names; the position is the logit's. Of a regression those of its values.
         paths: N absolute paths, of files or shard members: for `shards.read_bytes`.
-        labels: (N,) int64; -1 in the pool.
+        labels: (N,) int64; -1 in the pool. Of a regression the range of the first value.
         splits: (N,) of `train`, `val`, `test`, `unlabelled`.
         sha256: N hex hashes of the files.
         groups: (N,) int64; equal numbers are kept in one split.
+        figures: (N, K) float64 of a regression in their units, NaN in the pool; None of classes.
     """
 
     classes: list[str]
@@ -47,6 +50,7 @@ class ImageTable:
     splits: np.ndarray
     sha256: list[str]
     groups: np.ndarray
+    figures: np.ndarray | None = None
 
     def rows(self, split: str) -> np.ndarray:
         """Positions of a split's images; an exact copy in one that is measured on is left out."""
@@ -60,12 +64,20 @@ def write_table(folder: Path, table: ImageTable) -> None:
     quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(COLUMNS)
     for i, path in enumerate(table.paths):
-        name = table.classes[table.labels[i]] if table.labels[i] >= 0 else ""
+        name = _label_text(table, i)
         # Python 3.11 does not quote "\r", which ends a row when it is read.
         wanted = quoting if "\r" in str(path) else writer
         wanted.writerow([path, name, table.splits[i], table.sha256[i], table.groups[i]])
     write_bytes(folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"))
     write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in table.classes).encode())
+
+
+def _label_text(table: ImageTable, row: int) -> str:
+    if table.labels[row] < 0:
+        return ""
+    if table.figures is not None:
+        return text_of_figures(table.figures[row])
+    return table.classes[table.labels[row]]
 
 
 def read_table(folder: Path, task: Task = CLASSIFICATION) -> ImageTable:
@@ -80,13 +92,26 @@ def read_table(folder: Path, task: Task = CLASSIFICATION) -> ImageTable:
             header, *rows = list(csv.reader(file))
         if tuple(header) != COLUMNS:
             raise ValueError(f"expected the columns {COLUMNS}, got {header}")
+        labels, figures = _targets(task, [row[1] for row in rows], classes)
         return ImageTable(
             classes,
             [Path(row[0]) for row in rows],
-            np.array(task.targets([row[1] for row in rows], classes), dtype=np.int64),
+            labels,
             np.array([row[2] for row in rows]),
             [row[3] for row in rows],
             np.array([int(row[4]) for row in rows], dtype=np.int64),
+            figures,
         )
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{folder}: damaged image list ({error}); run with --force data") from None
+
+
+def _targets(task: Task, texts: list[str], classes: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels and figures of an `ImageTable`."""
+    if not task.vectors:
+        return np.array(task.targets(texts, classes), dtype=np.int64), None
+    labelled = np.array([bool(text) for text in texts])
+    figures = np.array(task.targets(texts, classes), dtype=np.float64).reshape(len(texts), len(classes))
+    labels = np.full(len(texts), NO_LABEL)
+    labels[labelled] = ranges_of(figures[labelled, 0])[0]
+    return labels, figures

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from edgedistill.config.methods import logit_loss_row
-from edgedistill.config.task import CLASSIFICATION, Task
+from edgedistill.config.task import CLASSIFICATION, REGRESSION, Task
 from edgedistill.config.training import DistillConfig
 from edgedistill.core.distributed import gathered, mean_tensor_over_ranks
 from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.distillation.losses import LOGIT_LOSSES, label_losses, standardised, why_not_for
+from edgedistill.distillation.value_losses import taught_values, value_term
 from edgedistill.errors import RecipeError
 from edgedistill.training.batches import Batch, sent
 from edgedistill.training.loop import Outputs, Term
@@ -57,6 +58,7 @@ def logit_terms(
     class_weights: Tensor | None,
     device: torch.device,
     task: Task = CLASSIFICATION,
+    value_loss: str = "mse",
 ) -> dict[str, Term]:
     """Soft labels from the cache, and hard labels unless kd_weight is 1.
 
@@ -64,12 +66,18 @@ def logit_terms(
         class_weights: (C,) with which each image weighs in both terms, by its label, or None. In the
             hard one alone they would weigh 1 - kd_weight of the student's loss but all of the
             baseline's, and the two would be trained for different mixes of classes.
-        task: whose loss the hard labels have.
+        task: whose losses these are.
+        value_loss: of figures, `mse` or `huber`.
 
     Images without a label have `pool_temperature` and `pool_kd_weight`, where the recipe sets them.
 
     Source: Zhang et al. 2021, arXiv:2104.10510 (class weights in the distillation term as well).
     """
+    if task.vectors:
+        terms = {"kd": taught_values(cache, distill.kd_weight, device, value_loss)}
+        if distill.kd_weight < 1:
+            terms["label"] = hard_term(task, None, 1 - distill.kd_weight, device, value_loss=value_loss)
+        return terms
     weighed = None if class_weights is None else class_weights.to(device)
     row = logit_loss_row(distill.loss)
     whole = gathered if row.whole_batch else _as_it_is
@@ -175,16 +183,22 @@ def label_term(class_weights: Tensor | None, weight: float, device: torch.device
     return Term(label, weight)
 
 
-HARD_LOSSES: dict[str, Callable[[Tensor | None, float, torch.device, float], Term]] = {
-    CLASSIFICATION.name: label_term,
+HARD_LOSSES: dict[str, Callable[..., Term]] = {
+    CLASSIFICATION.name: lambda weights, weight, device, smoothing, _: label_term(weights, weight, device, smoothing),
+    REGRESSION.name: lambda _, weight, device, __, value_loss: value_term(weight, value_loss),
 }
-"""Task -> its loss against the labels, of those tasks that labels alone can teach; arguments as of `label_term`."""
+"""Task -> its loss against the labels, of those tasks that labels alone can teach; arguments as of `hard_term`."""
 
 
 def hard_term(
-    task: Task, class_weights: Tensor | None, weight: float, device: torch.device, smoothing: float = 0.0
+    task: Task,
+    class_weights: Tensor | None,
+    weight: float,
+    device: torch.device,
+    smoothing: float = 0.0,
+    value_loss: str = "mse",
 ) -> Term:
-    """The loss of a task against the labels; other arguments as of `label_term`.
+    """The loss of a task against the labels; other arguments as of `label_term` and `value_term`.
 
     Raises:
         ValueError: labels alone cannot teach this task.
@@ -194,7 +208,7 @@ def hard_term(
             f"task {task.name!r} has no loss against labels; there is one for: {', '.join(HARD_LOSSES)}; "
             "take task.supervised, or add one to HARD_LOSSES"
         )
-    return HARD_LOSSES[task.name](class_weights, weight, device, smoothing)
+    return HARD_LOSSES[task.name](class_weights, weight, device, smoothing, value_loss)
 
 
 def _as_it_is(values: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from edgedistill.config.training import TeacherConfig
 from edgedistill.core.files import remove, write_bytes, write_json
 from edgedistill.data.folds import folds_of
 from edgedistill.distillation.probe import LogisticHead, features_of, head_from_features, put_head
+from edgedistill.distillation.value_probe import ridge_from_features
 from edgedistill.evaluation.classification import measures
 from edgedistill.evaluation.intervals import difference_interval
 from edgedistill.models.weights import load_weights
@@ -88,9 +89,11 @@ def features_over(job: TeacherJob, rows: np.ndarray) -> np.ndarray:
 
 
 def head_over(job: TeacherJob, rows: np.ndarray, features: np.ndarray) -> LogisticHead:
-    """The logistic head for N labelled images, by their features."""
+    """The logistic head for N labelled images, by their features; of figures a ridge head."""
     taught = job.images.as_taught(rows)
     folds = folds_of(taught.labels, job.images.table.groups[rows], FOLDS)
+    if taught.targets is not None:
+        return ridge_from_features(features, taught.targets, folds, _image_weights(job.images, taught))
     return head_from_features(
         features, taught.labels, folds, _image_weights(job.images, taught), len(job.images.classes)
     )

@@ -1,1 +1,1 @@
-"""Metrics of classification and embeddings, with their intervals."""
+"""Metrics of classes, embeddings and figures, with their intervals."""

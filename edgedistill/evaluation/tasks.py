@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, Task
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, Task
 from edgedistill.evaluation.classification import calibration_error, cross_entropy, measures
 from edgedistill.evaluation.embeddings import nearest_other_scores
 from edgedistill.evaluation.intervals import drop_interval_points, standard_error_points
-from edgedistill.records.evaluation import NetworkFigures, ValidationFigures
+from edgedistill.evaluation.regression import value_gain, value_measures, value_validation
+from edgedistill.records.evaluation import ValidationFigures
+from edgedistill.records.outputs import Figure
 from edgedistill_device.inference.decide import PLAIN, Decision, answer
+from edgedistill_device.inference.values import values_answer
+from edgedistill_device.value_spec import Value
 
 
 @dataclass(frozen=True)
@@ -24,22 +28,25 @@ class Drop:
         points: loss in the task's primary figure, float minus this precision.
         standard_error_points: of that paired difference.
         interval_points: low and high of its 95 % interval.
-        agreement_fraction: images with the same answer, 0..1.
+        agreement_fraction: images with the same answer, 0..1; None of figures, like the standard error.
+        changes: of figures, the loss of each value in its unit.
     """
 
     points: float
-    standard_error_points: float
+    standard_error_points: float | None
     interval_points: list[float]
-    agreement_fraction: float
+    agreement_fraction: float | None
+    changes: list[Figure] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """The functions of a task; `outputs` are (N, W) float, `targets` (N,) int, `classes` the names.
+    """The functions of a task; `outputs` are (N, W) float, `classes` the names of classes or values, `targets` (N,) int
+    of classes or (N, W) figures in their units.
 
     Attributes:
         validation: (outputs, targets, classes) -> figures of a training on validation images.
-        hits: the same -> (N,) bool, the images that count as right in them.
+        hits: the same -> (N,) bool, the images that count as right in them; None of figures, which are never right.
         measures: (outputs, targets, classes) -> figures on test images; for an embedding the outputs are
             the class scores of its neighbours.
         drop: (outputs of a precision, outputs of float, targets, classes) -> the loss of the precision.
@@ -47,9 +54,9 @@ class Evaluator:
         answer: (outputs of one image (W,), classes, count, decision) -> what is said of it.
     """
 
-    validation: Callable[[np.ndarray, np.ndarray, list[str]], ValidationFigures]
-    hits: Callable[[np.ndarray, np.ndarray, list[str]], np.ndarray]
-    measures: Callable[[np.ndarray, np.ndarray, list[str]], NetworkFigures]
+    validation: Callable[[np.ndarray, np.ndarray, list[str]], Any]
+    hits: Callable[[np.ndarray, np.ndarray, list[str]], np.ndarray] | None
+    measures: Callable[[np.ndarray, np.ndarray, list[str]], Any]
     drop: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], Drop] | None = None
     answer: Callable[[np.ndarray, Sequence[str], int, Decision], dict[str, Any]] | None = None
 
@@ -88,42 +95,74 @@ def _embedding_hits(embeddings: np.ndarray, labels: np.ndarray, classes: list[st
     return nearest_other_scores(embeddings, labels, len(classes)).argmax(axis=1) == labels
 
 
-EVALUATORS = {
-    CLASSIFICATION.name: Evaluator(_classifier_validation, _classifier_hits, measures, _classifier_drop, answer),
-    EMBEDDING.name: Evaluator(_embedding_validation, _embedding_hits, measures),
+def _regression(values: Sequence[Value]) -> Evaluator:
+    """The functions of figures; `values` say what each output is."""
+
+    def drop(outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
+        loss = value_gain(reference, outputs, targets, values, "mae_change")
+        return Drop(loss.mae_points, None, loss.interval_points, None, loss.by_output)
+
+    return Evaluator(
+        lambda outputs, targets, classes: value_validation(outputs, targets, values),
+        None,
+        lambda outputs, targets, classes: value_measures(outputs, targets, values),
+        drop,
+        lambda outputs, classes, count, decision: values_answer(outputs, values),
+    )
+
+
+_CLASSIFIER = Evaluator(_classifier_validation, _classifier_hits, measures, _classifier_drop, answer)
+_EMBEDDING = Evaluator(_embedding_validation, _embedding_hits, measures)
+EVALUATORS: dict[str, Callable[[Sequence[Value]], Evaluator]] = {
+    CLASSIFICATION.name: lambda values: _CLASSIFIER,
+    EMBEDDING.name: lambda values: _EMBEDDING,
+    REGRESSION.name: _regression,
 }
 
 
-def evaluator_of(task: Task) -> Evaluator:
-    """Return the functions of a task."""
-    return EVALUATORS[task.name]
+def evaluator_of(task: Task, values: Sequence[Value] = ()) -> Evaluator:
+    """Return the functions of a task; `values` say what the outputs of a regression are."""
+    return EVALUATORS[task.name](values)
 
 
-def drop_of(task: Task, outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
-    """Compute the accuracy loss of a precision; arguments as of `Evaluator.drop`.
+def drop_of(
+    task: Task,
+    outputs: np.ndarray,
+    reference: np.ndarray,
+    targets: np.ndarray,
+    classes: list[str],
+    values: Sequence[Value] = (),
+) -> Drop:
+    """Compute the accuracy loss of a precision; arguments as of `Evaluator.drop` and `evaluator_of`.
 
     Raises:
         ValueError: the task does not deploy, so that it has no precisions to compare.
     """
-    drop = evaluator_of(task).drop
+    drop = evaluator_of(task, values).drop
     if drop is None:
         raise ValueError(f"task {task.name!r} gives no drop of a precision; add one to evaluation/tasks.py")
     return drop(outputs, reference, targets, classes)
 
 
 def answer_of(
-    task: Task, outputs: np.ndarray, classes: Sequence[str], count: int, decision: Decision = PLAIN
+    task: Task,
+    outputs: np.ndarray,
+    classes: Sequence[str],
+    count: int,
+    decision: Decision = PLAIN,
+    values: Sequence[Value] = (),
 ) -> dict[str, Any]:
-    """Return what is said of one image; arguments as of `Evaluator.answer`.
+    """Return what is said of one image; arguments as of `Evaluator.answer` and `evaluator_of`.
 
     Returns:
-        `top`, [{"class", "probability"}, ...], for a classifier, as on the board.
+        As on the board: `top`, [{"class", "probability"}, ...], for a classifier; `values`, [{"name", "value",
+        "unit"}, ...], for a regression.
 
     Raises:
         ValueError: the task does not deploy, so that it has no answer.
         BackendError: an output is NaN or infinite.
     """
-    say = evaluator_of(task).answer
+    say = evaluator_of(task, values).answer
     if say is None:
         raise ValueError(f"task {task.name!r} gives no answer for an image; add one to evaluation/tasks.py")
     return say(outputs, classes, count, decision)

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION
+from edgedistill.config.task import CLASSIFICATION, REGRESSION
 from edgedistill.core.text import printable
 from edgedistill.errors import BundleError, ExportError, RunFolderError, is_out_of_memory
 from edgedistill.evaluation.tasks import answer_of
-from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx
+from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx, values_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.decision import DecisionRecord
@@ -26,6 +26,7 @@ from edgedistill_device.inference.decide import PLAIN, Decision, decision_from_j
 from edgedistill_device.manifest import NAME, read_manifest
 from edgedistill_device.preprocess import Preparer
 from edgedistill_device.preprocess_spec import Preprocess
+from edgedistill_device.value_spec import Value
 
 Artifact = TypeVar("Artifact", bound=ArtifactRecord)
 FILES = {"student": STUDENT, "teacher": TEACHER}  # model -> its file in RUN/export
@@ -33,19 +34,21 @@ FILES = {"student": STUDENT, "teacher": TEACHER}  # model -> its file in RUN/exp
 
 @dataclass(frozen=True)
 class Network:
-    """An exported file that classifies.
+    """An exported file that answers with classes or with figures.
 
     Attributes:
         path: ONNX, one input (1, 3, H, W) float32.
         classes: index = logit position.
         preprocess: from decoded pixels to the input.
         decision: how logits in float become an answer.
+        values: what the outputs are where they are figures; none of classes.
     """
 
     path: Path
     classes: tuple[str, ...]
     preprocess: Preprocess
     decision: Decision = PLAIN
+    values: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,14 @@ class Classified:
     Attributes:
         image: (height, width, 3) uint8, RGB, as decoded; None where it cannot be read.
         logits: (classes,) float32, or None.
-        said: as on the board, with `top`: the most likely classes, `class` and `probability` each.
-        reason: why there is no class, or None.
+        said: as on the board: `top`, the most likely classes, `class` and `probability` each; or `values`.
+        reason: why there is no answer, or None.
     """
 
     image: np.ndarray | None
     logits: np.ndarray | None
     said: dict[str, Any]
     reason: str | None
-
-    @property
-    def top(self) -> list[dict[str, Any]]:
-        return self.said["top"]
 
 
 def network_of(folder: Path, model: str = "student") -> Network:
@@ -87,16 +86,16 @@ def network_of(folder: Path, model: str = "student") -> Network:
             decision = decision_of(manifest, "fp32")
         except ManifestError as error:
             raise BundleError(f"{folder}: {error}") from None
-        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision)
+        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision, manifest.values)
     path = folder / "export" / FILES[model]
     if not path.is_file():
         raise BundleError(
             f"{folder}: expected a run folder with export/{FILES[model]}, or a bundle folder; "
             "`edgedistill run RECIPE.toml` makes both"
         )
-    classes = classes_from_onnx(path)
-    decision = _decision_of_run(folder, classes) if model == "student" else PLAIN
-    return Network(path, classes, preprocess_from_onnx(path), decision)
+    classes, values = classes_from_onnx(path), values_from_onnx(path)
+    decision = _decision_of_run(folder, classes) if model == "student" and not values else PLAIN
+    return Network(path, classes, preprocess_from_onnx(path), decision, values)
 
 
 def _decision_of_run(folder: Path, classes: tuple[str, ...]) -> Decision:
@@ -123,7 +122,8 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
         ExportError: ONNX Runtime does not take the network, or it gives something else than a logit a class.
     """
     prepare = Preparer(network.preprocess)
-    nothing: dict[str, Any] = {"top": []} | (
+    task = REGRESSION if network.values else CLASSIFICATION
+    nothing: dict[str, Any] = {"values" if network.values else "top": []} | (
         dict.fromkeys(("class", "decided_by")) if has_rule(network.decision) else {}
     )
     with OnnxSession(network.path) as session:
@@ -134,16 +134,17 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
                 yield Classified(None, None, nothing, printable(str(error)))
                 continue
             logits = _logits(session, prepare(image), network.path)
-            if len(logits) != CLASSIFICATION.head_width(len(network.classes)):
+            if len(logits) != task.head_width(len(network.classes)):
                 raise ExportError(
                     f"{network.path}: expected a logit for each of {len(network.classes)} classes, got "
                     f"{len(logits)} figures; a student that gives embeddings names no class"
                 )
             try:
-                said = answer_of(CLASSIFICATION, logits, network.classes, top, network.decision)
+                said = answer_of(task, logits, network.classes, top, network.decision, network.values)
             except BackendError:
+                kind = "figure" if network.values else "class"
                 yield Classified(
-                    image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no class"
+                    image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no {kind}"
                 )
                 continue
             yield Classified(image, logits, said, None)

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from edgedistill.errors import ExportError
 from edgedistill_device.preprocess_spec import Preprocess, preprocess_from_dict
+from edgedistill_device.value_spec import Value, value_from_json
 
 INPUT, OUTPUT = "image", "logits"
 
@@ -41,6 +42,19 @@ def classes_from_onnx(path: Path) -> tuple[str, ...]:
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ExportError(f"{path.name}: its metadata has no list of class names")
     return tuple(classes)
+
+
+def values_from_onnx(path: Path) -> tuple[Value, ...]:
+    """What this file's outputs are where they are figures, from its metadata; none of classes.
+
+    Raises:
+        ExportError: not exported by this project.
+    """
+    stored = _metadata(path)
+    try:
+        return tuple(value_from_json(row) for row in json.loads(stored.get("values", "[]")))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ExportError(f"{path.name}: its metadata has no values that edgedistill wrote: {error}") from None
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import task_of
 from edgedistill.pipeline.run_folder import Artifact, RunFolder
 from edgedistill.pipeline.table import stage_named
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.artifacts import artifact_kind
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,15 @@ class StageContext:
     command: str | None = None
 
     def read(self, kind: type[Artifact]) -> Artifact:
-        """The record of an earlier stage.
+        """The record of an earlier stage: of the recipe's task, where that has a kind of its own.
 
         Raises:
             ValueError: this stage's row does not declare that it reads that one.
             RunFolderError: it has not run here, or its JSON is of another release or damaged.
         """
         self._require_declared(kind.stage)
-        return self.run.read(kind)
+        own = artifact_kind(kind.stage, task_of(self.recipe))
+        return self.run.read(own if issubclass(own, kind) else kind)
 
     def values(self, stage: str) -> dict[str, Any]:
         """The JSON of an earlier stage that has no record yet."""

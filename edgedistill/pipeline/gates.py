@@ -7,7 +7,7 @@ again of an artifact that is up to date.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgedistill.errors import QuantizeError, RecipeError, StudentError, TeacherError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
     from edgedistill.config.training import TeacherConfig
     from edgedistill.records.data import DataRecord
-    from edgedistill.records.evaluation import EvaluationRecord
+    from edgedistill.records.outputs import OutputEvaluationRecord
     from edgedistill.records.quantization import QuantizationRecord
     from edgedistill.records.training import TeacherRecord
 
@@ -60,6 +60,10 @@ def teacher_is_good_enough(recipe: Recipe, trained: TeacherRecord) -> None:
         TeacherError: a value is below its minimum, or the head stands in another class order; a student
             of this teacher would learn errors.
     """
+    from edgedistill.config.task import task_of
+
+    if task_of(recipe).vectors:
+        return
     if trained.epochs == 0 and trained.probe is None:
         _refuse_another_order(trained)
     teacher, validation = recipe.teacher, trained.validation
@@ -102,7 +106,7 @@ def _refuse_another_order(trained: TeacherRecord) -> None:
     )
 
 
-def student_beats_chance(recipe: Recipe, evaluated: EvaluationRecord) -> None:
+def student_beats_chance(recipe: Recipe, evaluated: Any) -> None:
     """
     Args:
         recipe: its deploy.allow_below_chance lets any student through.
@@ -113,8 +117,11 @@ def student_beats_chance(recipe: Recipe, evaluated: EvaluationRecord) -> None:
     """
     from edgedistill.config.task import task_of
 
-    metric = recipe.data.metric
-    if recipe.deploy.allow_below_chance or not task_of(recipe.student).deploys:
+    metric, task = recipe.data.metric, task_of(recipe)
+    if recipe.deploy.allow_below_chance or not task.deploys:
+        return
+    if task.vectors:
+        _beats_the_mean(recipe, evaluated)
         return
     student, chance = evaluated.student, evaluated.chance
     if chance.reaches(student, metric):
@@ -127,6 +134,23 @@ def student_beats_chance(recipe: Recipe, evaluated: EvaluationRecord) -> None:
         )
 
 
+def _beats_the_mean(recipe: Recipe, evaluated: OutputEvaluationRecord) -> None:
+    """
+    Raises:
+        StudentError: always answering the mean of the training images is as good.
+    """
+    student, constant, r2 = evaluated.student, evaluated.constant, evaluated.student.metric("r2")
+    if evaluated.over_constant.mae_points > 0 and r2 > 0:
+        return
+    raise StudentError(
+        f"the student is not usable: on {evaluated.images} test images its R2 is {r2:.3f} and its mean absolute error "
+        f"{student.metric('mae'):.3f} standard deviations, always answering the training mean gives "
+        f"{constant.metric('mae'):.3f}; it is not bundled; train it longer (--set "
+        f"distill.epochs={max(1, 2 * recipe.distill.epochs)}), take a better teacher or more images, or have bundle "
+        "and report all the same (--set deploy.allow_below_chance=true)"
+    )
+
+
 def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:
     """
     Args:
@@ -137,12 +161,14 @@ def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:
         QuantizeError: INT8 costs too much even with layers in float, and the target would execute
             it. A target that executes something else gets a warning in the report.
     """
+    from edgedistill.config.task import task_of
+
     limit, gate = recipe.quantize.max_int8_drop_points, quantized.int8_gate
     if limit is None or gate.passed or quantized.executed != "int8":
         return
     least = min(gate.curve, key=lambda step: step.drop_points)
     raise QuantizeError(
-        f"INT8 costs {least.drop_points:.2f} points of top-1 on validation images with "
+        f"INT8 costs {least.drop_points:.2f} {task_of(recipe).points} on validation images with "
         f"{least.float_layers} layers in float, quantize.max_int8_drop_points allows {limit:g}; "
         "set target.precision to fp16, raise the gate, or take another quantize.threshold"
     )

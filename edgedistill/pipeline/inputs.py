@@ -50,6 +50,7 @@ def taught_count(images: Images) -> int:
 
 def open_images(context: StageContext) -> Images:
     recipe = context.recipe
-    prepared = open_prepared(context.run.folder("data"), recipe, context.read(DataRecord).resize_px)
+    data = context.read(DataRecord)
+    prepared = open_prepared(context.run.folder("data"), recipe, data.resize_px, data.quantities)
     view = TrainingView(recipe.data.size, recipe.augment, recipe.data.interpolation, recipe.data.fit)
-    return Images(prepared.table, prepared.pixels, view, recipe)
+    return Images(prepared.table, prepared.pixels, view, recipe, values=prepared.values)

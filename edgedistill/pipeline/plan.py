@@ -55,7 +55,7 @@ def wanted_stages(recipe: Recipe, only: str | None, force: Iterable[str]) -> tup
     if only not in names:
         raise RecipeError(
             f"a recipe with distill.method = {recipe.distill.method!r} and student.output = "
-            f"{task_of(recipe.student).output!r} has no stage {only!r}; it has: " + ", ".join(names)
+            f"{task_of(recipe).output!r} has no stage {only!r}; it has: " + ", ".join(names)
         )
     wanted = {only}
     for stage in reversed(stages):

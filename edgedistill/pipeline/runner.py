@@ -151,7 +151,7 @@ def _walk(
                 loading_s = 0.0
                 distributed.wait_for_all()
             if stage.gate is not None:
-                stage.gate(recipe, run.read(artifact_kind(stage.name, task_of(recipe.student))))
+                stage.gate(recipe, run.read(artifact_kind(stage.name, task_of(recipe))))
 
 
 def _why_stopped(error: BaseException) -> str:

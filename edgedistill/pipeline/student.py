@@ -19,9 +19,10 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import taught_images
 from edgedistill.pipeline.table import stage_named
 from edgedistill.pipeline.teacher_cache import teacher_key
+from edgedistill.records.artifacts import artifact_kind, seed_kind
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.result import Result
-from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, ScheduleRecord, SeedRun
+from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, ScheduleRecord
 from edgedistill.training.fit import Lesson, Subject, new_network, train_and_save
 from edgedistill.training.images import Images
 
@@ -37,9 +38,9 @@ def student_lesson(
     """What the student is trained on and against: soft labels, hard labels, features."""
     recipe = context.recipe
     taught = taught_images(context, images, links_before(context))
-    task, terms = task_of(recipe.student), {}
+    task, terms = task_of(recipe), {}
     if task.learns_outputs:
-        terms = logit_terms(recipe.distill, cache, images.class_weights(), device, task)
+        terms = logit_terms(recipe.distill, cache, images.class_weights(), device, task, recipe.data.value_loss)
     chosen = kept_positions(cache, taught, recipe.distill)
     if recipe.distill.feature_weight == 0:
         return Lesson(taught, terms, chosen=chosen)
@@ -109,8 +110,9 @@ def train_student_seeds(
         config = distill.model_copy(update={"seed": seed})
         results.append(train_and_save(images, subject, config, distill.views, device, context.out, context.talk))
     rows = [
-        SeedRun(seed=trained.network.seed, weights=trained.file, validation=trained.network.validation)
+        seed_kind(task)(seed=trained.network.seed, weights=trained.file, validation=trained.network.validation)
         for trained in results
     ]
-    record = kind(**results[0].network.given(), seeds=rows, **(facts or {}))
+    own: Any = artifact_kind(kind.stage, task)
+    record = own(**results[0].network.given(), seeds=rows, **(facts or {}))
     return Result(record, tuple(trained.file for trained in results), results[0].cost)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedistill.config.loading import load_recipe
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import task_of
 from edgedistill.core.files import locked, write_bytes, write_json
 from edgedistill.environment.requirements import install_command
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
@@ -35,7 +36,7 @@ from edgedistill.pipeline.sweep_trials import TRIAL, Settings, Trials, digest_of
 from edgedistill.pipeline.table import stage_named
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.sweep import SweepRecord, TrialResult
-from edgedistill.records.training import Epoch
+from edgedistill.records.training import EpochRow
 
 if TYPE_CHECKING:
     pass
@@ -74,6 +75,11 @@ class Sweep:
         shared = [{key: value for key, value in settings.items() if key not in STUDENT} for settings in self.grid]
         self._first = max(map(self.recipe_of, shared), key=lambda recipe: recipe.distill.cache_features)
         refuse_other_teachers([self._first, *recipes])
+        if task_of(self._first).vectors:
+            raise RecipeError(
+                f"a sweep compares how many images are right, data.task = {self._first.data.task!r} has none that are; "
+                "run the recipes one by one and read the mean absolute error in each report"
+            )
         self.metric = self._first.data.metric
         self.trials = Trials(run_dir, self.recipe_of, self.metric, talk)
 
@@ -136,7 +142,7 @@ class Sweep:
             return
         trial.set_user_attr("place", self.trials.place(settings).name)
 
-        def ends(epoch: Epoch) -> bool:
+        def ends(epoch: EpochRow) -> bool:
             trial.report(epoch.metric(self.metric), epoch.epoch)
             return trial.should_prune()
 

@@ -22,7 +22,7 @@ from edgedistill.pipeline.table import recipe_values, stage_named
 from edgedistill.progress.reporter import Talk
 from edgedistill.progress.task import duration
 from edgedistill.records.sweep import TrialRecord, TrialResult
-from edgedistill.records.training import DistillRecord, Epoch
+from edgedistill.records.training import DistillRecord, EpochRow
 
 if TYPE_CHECKING:
     from edgedistill.training.fit import Subject
@@ -114,7 +114,7 @@ class Trials:
             self.train(settings, OWN, lambda epoch: False)
 
     def train(
-        self, settings: Settings, title: str, ends: Callable[[Epoch], bool], trials_left: int = 0
+        self, settings: Settings, title: str, ends: Callable[[EpochRow], bool], trials_left: int = 0
     ) -> TrialRecord | None:
         """One training; None where another process works on it.
 
@@ -131,9 +131,9 @@ class Trials:
             if not ours:
                 self._talk.say(f"  {title}: another process works on it")
                 return None
-            start, epochs = time.monotonic(), list[Epoch]()
+            start, epochs = time.monotonic(), list[EpochRow]()
 
-            def on_epoch(epoch: Epoch) -> None:
+            def on_epoch(epoch: EpochRow) -> None:
                 epochs.append(epoch)
                 if ends(epoch):
                     raise _Pruned
@@ -201,14 +201,14 @@ class Trials:
         images = self._images(recipe, out)
         context = StageContext("distill", recipe, RunFolder(self._run_dir), out, self._talk)
         distill, student, device = recipe.distill, recipe.student, device_of(recipe.run)
-        task = task_of(student)
+        task = task_of(recipe)
         model = new_network(student, images.classes, distill.seed, task)
         cache = last_teacher(context, images)
         lesson = student_lesson(context, images, cache, model, distill.seed, device)
         return context, images, Subject(student.model, student.weights, model, lesson, 0, title, task=task)
 
     def _trained(
-        self, context: StageContext, images: Images, subject: Subject, on_epoch: Callable[[Epoch], None]
+        self, context: StageContext, images: Images, subject: Subject, on_epoch: Callable[[EpochRow], None]
     ) -> tuple[float, int, np.ndarray]:
         """Value, epochs, and which validation images are right."""
         from edgedistill.pipeline.student import planned_distill
@@ -241,7 +241,10 @@ def _hits(weights: Path, images: Images, recipe: Recipe) -> np.ndarray:
     model, _ = load_weights(weights)
     spec = spec_for(recipe.student.model, recipe)
     outputs = logits_of(model, spec, images.frames("val"), device_of(recipe.run))
-    return evaluator_of(task_of(recipe.student)).hits(outputs, images.labels("val"), images.classes)
+    hits = evaluator_of(task_of(recipe)).hits
+    if hits is None:
+        raise ValueError("figures are never right, and a sweep of them is refused at its start")
+    return hits(outputs, images.labels("val"), images.classes)
 
 
 def _trial(path: Path) -> TrialRecord | None:

@@ -48,7 +48,7 @@ class Stage(NamedTuple):
 
 WEIGHED = frozenset(("teacher", "baseline", "assist", "distill"))  # start from weights that the recipe names
 WITHOUT_TORCH = frozenset(("bundle", "deploy", "report"))  # the modules of all others import PyTorch
-_TRAINING = ("augment", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
+_TRAINING = ("augment", "data.learnt_as", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
 _SCHEDULE = (
     "distill.epochs",
     "distill.batch_size",
@@ -61,7 +61,14 @@ _SCHEDULE = (
     "distill.length",
 )
 _NEWER = frozenset(
-    ("distill.length", "distill.pooling", "distill.label_error_fraction", "teacher.answers", "smoothing_rule")
+    (
+        "data.learnt_as",
+        "distill.length",
+        "distill.pooling",
+        "distill.label_error_fraction",
+        "teacher.answers",
+        "smoothing_rule",
+    )
 )  # left out where they are None: older artifacts were made without them
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = (
@@ -126,7 +133,14 @@ def _has_time(recipe: Recipe) -> bool:
 def _deploys(recipe: Recipe) -> bool:
     from edgedistill.config.task import task_of  # not needed by `--help`
 
-    return task_of(recipe.student).deploys
+    return task_of(recipe).deploys
+
+
+def _decides(recipe: Recipe) -> bool:
+    from edgedistill.config.task import task_of
+
+    task = task_of(recipe)
+    return task.deploys and task.decides
 
 
 STAGES = (
@@ -240,7 +254,7 @@ STAGES = (
         ("decide", "cost.currency"),
         1,
         "fit on validation images how logits become an answer",
-        applies=_deploys,
+        applies=_decides,
     ),
     Stage(
         "bundle",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgedistill.config.target import load_target
+from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.prediction.features import Features
 from edgedistill.prediction.latency import constants, hardware, latency_ms, mode_of, stored
 
@@ -50,10 +51,15 @@ def int8_speedup(features: Features, target: str, mode: str | None = None) -> fl
 
 
 def int8_worth(
-    target: str, speedup: float | None, drop_points: float | None = None, most_points: float | None = None
+    target: str,
+    speedup: float | None,
+    drop_points: float | None = None,
+    most_points: float | None = None,
+    task: Task = CLASSIFICATION,
 ) -> Int8Worth:
     """
     Args:
+        task: says what the points are of.
         speedup: of `int8_speedup`.
         drop_points: top-1 that INT8 loses, simulated; None where it was not measured.
         most_points: the most that may be lost, MOST_DROP_POINTS when None.
@@ -75,6 +81,11 @@ def int8_worth(
     verdict = {True: "worth it", False: f"not worth it: {' and '.join(reasons)}", None: "worth it if top-1 holds"}[
         worth
     ]
-    lost = "" if drop_points is None else f", top-1 {-drop_points:+.1f} points (simulated)"
+    if drop_points is None:
+        lost = ""
+    elif task.vectors:
+        lost = f", a loss of {drop_points:.1f} {task.points} (simulated)"
+    else:
+        lost = f", top-1 {-drop_points:+.1f} points (simulated)"
     sentence = f"{speedup:.2f} x FP16's speed for one image on {title} (predicted){lost}; {verdict}"
     return Int8Worth(speedup, drop_points, worth, sentence)

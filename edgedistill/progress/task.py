@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 PACE_SECONDS = 15.0  # the speed shown is that of the last so many seconds
-_METRICS = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy"}
+_METRICS = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy", "r2": "R2"}
+_SHORT = {"balanced_accuracy_fraction": "balanced"}
 
 
 class Best(NamedTuple):
@@ -123,10 +124,12 @@ class Work:
         """What the newest row of the history says, in one line."""
         epoch, best = self.history[-1], self.best
         terms = ", ".join(f"{name} {value:.3f}" for name, value in epoch["terms"].items())
-        line = (
-            f"{self.title}: epoch {epoch['epoch']}/{self.epochs}: {terms}, validation top-1 "
-            f"{epoch['eval_top1_fraction']:.3f}, balanced {epoch['eval_balanced_accuracy_fraction']:.3f}"
+        figures = ", ".join(
+            f"{_SHORT.get(name, words)} {epoch[f'eval_{name}']:.3f}"
+            for name, words in _METRICS.items()
+            if f"eval_{name}" in epoch
         )
+        line = f"{self.title}: epoch {epoch['epoch']}/{self.epochs}: {terms}, validation {figures}"
         if best is not None and best.value > best.last:
             line += f" (best {best.metric} {best.value:.3f}, epoch {best.epoch})"
         return line

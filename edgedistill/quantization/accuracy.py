@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.evaluation.tasks import drop_of, evaluator_of
+from edgedistill.records.outputs import OutputLadderStep, OutputPrecision, OutputStep
 from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.quantization import LadderStep, PrecisionFigures, PrecisionStep
+from edgedistill_device.value_spec import Value
 
 PROVENANCE = {
     "float": Provenance(Kind.MEASURED, "PyTorch on this computer"),
@@ -20,28 +24,39 @@ PROVENANCE = {
 
 
 def ladder_of(
-    logits: dict[str, np.ndarray], labels: np.ndarray, classes: list[str], task: Task = CLASSIFICATION
-) -> dict[str, LadderStep]:
-    """One row for each precision.
+    logits: dict[str, np.ndarray],
+    labels: np.ndarray,
+    classes: list[str],
+    task: Task = CLASSIFICATION,
+    values: Sequence[Value] = (),
+) -> dict[str, Any]:
+    """One row for each precision: a LadderStep, or an OutputLadderStep of figures.
 
     Args:
         logits: precision -> (N, C), `float` among them.
-        labels: (N,) int.
+        labels: (N,) int, or the (N, C) figures of a regression.
         classes: C names.
         task: of the network.
+        values: what the outputs of a regression are.
     """
+    kind = OutputLadderStep if task.vectors else LadderStep
     return {
-        name: LadderStep(
-            **step_of(outputs, logits["float"], labels, classes, task).given(), provenance=PROVENANCE[name]
+        name: kind(
+            **step_of(outputs, logits["float"], labels, classes, task, values).given(), provenance=PROVENANCE[name]
         )
         for name, outputs in logits.items()
     }
 
 
 def step_of(
-    outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str], task: Task = CLASSIFICATION
-) -> PrecisionFigures:
-    """Figures of one precision.
+    outputs: np.ndarray,
+    reference: np.ndarray,
+    labels: np.ndarray,
+    classes: list[str],
+    task: Task = CLASSIFICATION,
+    values: Sequence[Value] = (),
+) -> Any:
+    """Figures of one precision: PrecisionFigures of classes, OutputPrecision of figures.
 
     Args:
         found, reference: (N, C) logits of it and of the float network.
@@ -51,29 +66,36 @@ def step_of(
         task's primary figure (top-1) of float minus this, with the standard error and the 95 % interval
         of that paired difference (the error is 0 where the two never differ in being right, the
         interval is not of width zero); agreement_fraction, images with the same class; sqnr_db of the
-        logits, None when they are equal or not finite; max_relative_logit_difference; finite.
+        logits, None when they are equal or not finite; max_relative_logit_difference; finite. Of figures their
+        errors instead of top-1 and balanced accuracy, and the change of each in its unit.
     """
-    measured = evaluator_of(task).measures(outputs, labels, classes)
-    drop = drop_of(task, outputs, reference, labels, classes)
+    measured = evaluator_of(task, values).measures(outputs, labels, classes)
+    drop = drop_of(task, outputs, reference, labels, classes, values)
     finite = bool(np.isfinite(outputs).all())
     apart = np.abs(outputs - reference).max() / np.abs(reference).max() if finite else None
+    common: dict[str, Any] = {
+        "drop_points": drop.points,
+        "drop_interval_points": drop.interval_points,
+        "sqnr_db": sqnr_db(reference, outputs) if finite else None,
+        "max_relative_logit_difference": None if apart is None else float(apart),
+        "finite": finite,
+    }
+    if task.vectors:
+        return OutputPrecision(**measured.given(), **common, changes=drop.changes)
     return PrecisionFigures(
         top1_fraction=measured.top1_fraction,
         top1_interval=measured.top1_interval,
         balanced_accuracy_fraction=measured.balanced_accuracy_fraction,
-        drop_points=drop.points,
-        drop_standard_error_points=drop.standard_error_points,
-        drop_interval_points=drop.interval_points,
-        agreement_fraction=drop.agreement_fraction,
-        sqnr_db=sqnr_db(reference, outputs) if finite else None,
-        max_relative_logit_difference=None if apart is None else float(apart),
-        finite=finite,
+        drop_standard_error_points=drop.standard_error_points or 0.0,
+        agreement_fraction=drop.agreement_fraction or 0.0,
+        **common,
     )
 
 
-def short_step(step: PrecisionFigures) -> PrecisionStep:
-    """What a gate's curve holds of a step."""
-    return PrecisionStep(**{name: getattr(step, name) for name in PrecisionStep.model_fields})
+def short_step(step: PrecisionFigures | OutputPrecision) -> Any:
+    """What a gate's curve holds of a step: PrecisionStep or OutputStep."""
+    kind: Any = OutputStep if isinstance(step, OutputPrecision) else PrecisionStep
+    return kind(**{name: getattr(step, name) for name in kind.model_fields})
 
 
 def sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float | None:

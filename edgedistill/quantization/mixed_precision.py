@@ -6,8 +6,9 @@ Ranked on calibration images, chosen on validation images; the test images are a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.quantization.accuracy import short_step, sqnr_db, step_of
 from edgedistill.quantization.qdq import layers_of, qdq_from_onnx
+from edgedistill.records.outputs import OutputGateStep
 from edgedistill.records.quantization import GateStep, LayerSensitivity
+from edgedistill_device.value_spec import Value
 
 RANKED_ON = 32  # calibration images; a layer's noise needs few
 STEPS = (1, 2, 4, 8, 16, 32)  # layers left in float that are tried in turn
@@ -54,7 +57,8 @@ def fewest_float_layers(
     say: Callable[[str], None] = lambda line: None,
     task: Task = CLASSIFICATION,
     float_path: Path | None = None,
-) -> tuple[list[str] | None, list[GateStep]]:
+    values: Sequence[Value] = (),
+) -> tuple[list[str] | None, list[Any]]:
     """Leave the k most sensitive layers in float, k from STEPS, until the gate holds.
 
     Args:
@@ -63,6 +67,7 @@ def fewest_float_layers(
         max_drop_points: of the task's primary figure (top-1) on those.
         task: of the network.
         float_path: the float network, where `path` has other weights, for INT8.
+        values: what the outputs of a regression are.
 
     Returns:
         The layers left in float, or None when no k passes; and the curve, one row for each k tried,
@@ -71,11 +76,12 @@ def fewest_float_layers(
     images, labels, classes = validation
     with OnnxSession(float_path or path) as session:
         reference = session.logits(images)
-    curve: list[GateStep] = []
+    curve: list[Any] = []
+    kind = OutputGateStep if task.vectors else GateStep
     for count in (0, *(step for step in STEPS if step < len(ranked))):
         outputs = int8_logits(path, amax, images, ranked[:count], float_path)
-        step = step_of(outputs, reference, labels, classes, task)
-        curve.append(GateStep(float_layers=count, **short_step(step).given()))
+        step = step_of(outputs, reference, labels, classes, task, values)
+        curve.append(kind(float_layers=count, **short_step(step).given()))
         say(f"  {count} layers in float: INT8 {step.change} on validation images")
         if step.drop_points <= max_drop_points:
             return ranked[:count], curve

@@ -81,7 +81,7 @@ def trained_for_int8(
         spec_for(recipe.student.model, recipe),
         device_of(recipe.run),
     )
-    labels, task = images.labels("val"), task_of(recipe.student)
+    labels, task = images.labels("val"), task_of(recipe)
     reference = logits_of(model, spec, images.frames("val"), device)
     inputs = Inputs(images, "val", spec)
     model.cpu()
@@ -124,7 +124,7 @@ def _train(
 ) -> int:
     """Train; how many steps."""
     recipe = images.recipe
-    distill, spec, task = recipe.distill, spec_for(recipe.student.model, recipe), task_of(recipe.student)
+    distill, spec, task = recipe.distill, spec_for(recipe.student.model, recipe), task_of(recipe)
     order = Order(len(images.training), distill.batch_size, distill.seed, distill.views, images.drawn(images.training))
     config = TrainingConfig(
         epochs=recipe.quantize.qad_epochs,

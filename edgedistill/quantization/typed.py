@@ -40,28 +40,35 @@ class Difference:
         relative: largest logit difference over the largest logit; None where a logit is not finite.
         ties: images whose two largest float logits are one number in FP16.
         other_class: images of another class than float's, ties left out.
-        agreement_fraction: images of the same class, ties counted.
-        drop_points: top-1 of float minus the file's, of 100, on the labelled images; 0 without any.
+        agreement_fraction: images of the same class, ties counted; None of figures.
+        drop_points: what the file loses in the task's primary figure on the labelled images; 0 without any.
     """
 
     relative: float | None
     ties: int
     other_class: int
-    agreement_fraction: float
+    agreement_fraction: float | None
     drop_points: float
 
 
 class Proof:
     """The images of a proof, and what the float network says of them."""
 
-    def __init__(self, path: Path, images: Iterable[np.ndarray], labels: np.ndarray | None = None):
+    def __init__(
+        self,
+        path: Path,
+        images: Iterable[np.ndarray],
+        labels: np.ndarray | None = None,
+        drop: Callable[[np.ndarray, np.ndarray], float] | None = None,
+    ):
         """
         Args:
             path: float ONNX.
             images: (3, H, W) float32 each, at most IMAGES, iterated once for each file.
             labels: (M,) int of the first M images.
+            drop: of figures, (outputs, float outputs) of those M images -> `Difference.drop_points`; None of classes.
         """
-        self.path, self.images = path, images
+        self.path, self.images, self.drop = path, images, drop
         self.labels = np.empty(0, np.int64) if labels is None else labels
         with OnnxSession(path) as session:
             self.logits = session.logits(images)
@@ -69,11 +76,15 @@ class Proof:
     def difference(self, logits: np.ndarray) -> Difference:
         """Of a file's logits for these images."""
         largest = np.abs(self.logits).max()
+        relative = float(np.abs(logits - self.logits).max() / largest) if np.isfinite(logits).all() else None
+        if self.drop is not None:
+            lost = self.drop(logits[: len(self.labels)], self.logits[: len(self.labels)])
+            return Difference(relative, ties=0, other_class=0, agreement_fraction=None, drop_points=lost)
         second, first = np.sort(self.logits, axis=1)[:, -2:].T
         tie, same = first - second < TIE * largest, logits.argmax(axis=1) == self.logits.argmax(axis=1)
         right, own = (found[: len(self.labels)].argmax(axis=1) == self.labels for found in (self.logits, logits))
         return Difference(
-            relative=float(np.abs(logits - self.logits).max() / largest) if np.isfinite(logits).all() else None,
+            relative=relative,
             ties=int(tie.sum()),
             other_class=int((~same & ~tie).sum()),
             agreement_fraction=float(same.mean()),
@@ -130,7 +141,8 @@ def typed_int8(
 
     def beyond(found: Difference) -> str:
         if max_drop_points is not None and found.drop_points > max_drop_points:
-            return f"top-1 falls by {found.drop_points:.1f} points on validation images, limit {max_drop_points:g}"
+            what = "top-1 falls" if proof.drop is None else "the error grows"
+            return f"{what} by {found.drop_points:.1f} points on validation images, limit {max_drop_points:g}"
         return _beyond(found, limit, classes)
 
     source = {"source_relative_logit_difference": own.relative, "source_other_class": own.other_class}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, Task
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, TASKS, Task
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
@@ -10,16 +10,31 @@ from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
+from edgedistill.records.output_report import OutputReportRecord
+from edgedistill.records.outputs import (
+    OutputBaselineRecord,
+    OutputDistillRecord,
+    OutputEpoch,
+    OutputEvaluationRecord,
+    OutputNetwork,
+    OutputQuantizationRecord,
+    OutputSeedRun,
+    OutputTeacherRecord,
+)
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import ReportRecord
 from edgedistill.records.training import (
     AssistRecord,
     BaselineRecord,
     DistillRecord,
+    Epoch,
+    EpochRow,
     LogitsRecord,
     ScheduleRecord,
+    SeedRun,
     SynthesisRecord,
     TeacherRecord,
+    TrainedNetwork,
 )
 
 _KINDS: tuple[type[ArtifactRecord], ...] = (
@@ -41,7 +56,18 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
 )
 ARTIFACTS = {kind.stage: kind for kind in _KINDS}
 """Stage name -> its record."""
-_OF_TASK: dict[tuple[str, str], type[ArtifactRecord]] = {("evaluate", EMBEDDING.name): EmbeddingEvaluationRecord}
+_OF_VECTORS: tuple[type[ArtifactRecord], ...] = (
+    OutputTeacherRecord,
+    OutputBaselineRecord,
+    OutputDistillRecord,
+    OutputEvaluationRecord,
+    OutputQuantizationRecord,
+    OutputReportRecord,
+)
+_OF_TASK: dict[tuple[str, str], type[ArtifactRecord]] = {
+    ("evaluate", EMBEDDING.name): EmbeddingEvaluationRecord,
+    **{(kind.stage, task.name): kind for task in TASKS if task.vectors for kind in _OF_VECTORS},
+}
 
 
 def artifact_kind(stage: str, task: Task = CLASSIFICATION) -> type[ArtifactRecord]:
@@ -52,3 +78,18 @@ def artifact_kind(stage: str, task: Task = CLASSIFICATION) -> type[ArtifactRecor
         task: of the recipe's student.
     """
     return _OF_TASK.get((stage, task.name), ARTIFACTS[stage])
+
+
+def network_kind(task: Task) -> type[TrainedNetwork]:
+    """What is noted of one training."""
+    return OutputNetwork if task.vectors else TrainedNetwork
+
+
+def epoch_kind(task: Task) -> type[EpochRow]:
+    """A row of its history."""
+    return OutputEpoch if task.vectors else Epoch
+
+
+def seed_kind(task: Task) -> type[SeedRun]:
+    """What is noted of one of several trainings."""
+    return OutputSeedRun if task.vectors else SeedRun

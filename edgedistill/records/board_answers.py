@@ -225,6 +225,8 @@ class VerifyAnswer(BoardAnswer):
     tolerance: Number | None = None
     top1_agreement_fraction: Number | None = None
     top1_fraction: Number | None = None
+    max_differences: dict[str, Number] | None = None
+    """Of a regression: value -> largest difference from the workstation's, in its unit."""
     mean_pixel_difference: Number | None = None
     """Largest over the images of the mean difference in grey levels."""
 

@@ -15,6 +15,23 @@ class Spread(Record):
     max: int
 
 
+class ValueSummary(Record):
+    """A value of a regression; `edgedistill_device.value_spec.Value` with what the training images show."""
+
+    name: str
+    unit: str
+    mean: Number
+    """Of the training images, in the unit, as what follows."""
+    std: Number
+    """Standard deviation."""
+    low: Number | None
+    """Smallest possible value; None: no limit."""
+    high: Number | None
+    smallest: Number
+    """Of the training images."""
+    largest: Number
+
+
 class NamedGroups(Record):
     """Groups that the user named; all keys are absent where there are none."""
 
@@ -33,10 +50,13 @@ class DataSummary(NamedGroups):
     """The labelled images; splits are `train`, `val` and `test`."""
 
     classes: list[str]
+    """Of a regression the names of its values."""
     images: dict[str, int]
     """By split, without exact copies in val and test."""
     counts: dict[str, dict[str, int]]
-    """Split -> class -> images."""
+    """Split -> class -> images; of a regression by range of the first value."""
+    quantities: list[ValueSummary] = []
+    """Of a regression; absent of classes."""
     copies_left_out: dict[str, int] = {}
     """By split; absent of older releases."""
     groups: dict[str, int] = {}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, WithJsonSchema
 
 from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
+from edgedistill.records.data import ValueSummary
 from edgedistill.records.decision import DecisionFigures
 from edgedistill.records.evaluation import Chance, LinkScores, MeasuredNetwork
 from edgedistill.records.export import Preflight
@@ -184,6 +185,8 @@ class ReportData(Record):
     leak_count: int
     leaks: list[list[Any]]
     unreadable_count: int
+    quantities: list[ValueSummary] = []
+    """Of a regression; absent of classes."""
     groups: dict[str, int] = {}
     copies_left_out: dict[str, int] = {}
     torn_groups: int = 0

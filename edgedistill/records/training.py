@@ -8,8 +8,8 @@ from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number,
 from edgedistill.records.evaluation import METRICS, ValidationFigures
 
 
-class Epoch(Record):
-    """A row of a training's history; figures on the validation images."""
+class EpochRow(Record):
+    """What every row of a training's history has."""
 
     epoch: int
     """From 1."""
@@ -19,7 +19,16 @@ class Epoch(Record):
     lr: Number
     """At the end of the epoch."""
     eval_loss: Number | None = None
-    """None of an embedding."""
+    """On the validation images; None of an embedding."""
+
+    def metric(self, name: str) -> float:
+        """A figure that `data.metric` can name, on the validation images."""
+        raise NotImplementedError
+
+
+class Epoch(EpochRow):
+    """A row of a training's history; figures on the validation images."""
+
     eval_top1_fraction: Fraction
     eval_balanced_accuracy_fraction: Fraction
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePath
+from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.evaluation.intervals import metric_interval
@@ -49,7 +50,7 @@ _DATA = (
     "leaks",
     "unreadable_count",
 )
-_DATA_IF_GIVEN = ("groups", "copies_left_out", "torn_groups")
+_DATA_IF_GIVEN = ("quantities", "groups", "copies_left_out", "torn_groups")
 
 
 def report_from_stages(
@@ -78,15 +79,14 @@ def report_from_stages(
         An unknown figure is None, with a `reason` beside it or a row in `absent`.
     """
     metric = recipe.data.metric
-    evaluated, exported, quantized, deployed = stages.evaluate, stages.export, stages.quantize, stages.deploy
+    evaluated, exported, quantized = stages.evaluate, stages.export, stages.quantize
     nets = {
         "teacher": _net(stages.teacher, evaluated.teacher, exported.teacher),
         "baseline": _net(stages.baseline, evaluated.baseline, exported.student),
         "student": _net(stages.distill, evaluated.student, exported.student),
     }
-    teacher, student, gain = nets["teacher"], nets["student"], gain_of(evaluated, metric)
-    student_score, teacher_score = student.metric(metric), teacher.metric(metric)
-    devices = devices_of(deployed, quantized, recipe)
+    student, gain = nets["student"], gain_of(evaluated, metric)
+    student_score, teacher_score = student.metric(metric), nets["teacher"].metric(metric)
     values = {
         "version": VERSION,
         **nets,
@@ -97,29 +97,41 @@ def report_from_stages(
         "retention_fraction": student_score / teacher_score if teacher_score else None,
         "gain_over_baseline_points": gain.points,
         "gain": gain,
-        "method": recipe.distill.method,
         "links": evaluated.links,
         "disagreements": disagreements or [],
-        "taught": _taught(stages),
         "teacher_agreement_fraction": evaluated.teacher_agreement_fraction,
+        "qad": quantized.qad,
+        "decisions": stages.decide.figures,
+        "look_closer": look_closer,
+        "swept": swept,
+        **figures_of_every_task(stages, recipe, predicted, run),
+    }
+    return _judged(ReportFigures.from_json(values, "the figures of the report"), stages, recipe, command)
+
+
+def figures_of_every_task(
+    stages: StageRecords, recipe: Recipe, predicted: Predicted | None, run: str
+) -> dict[str, Any]:
+    """What a report says whatever its student answers with; arguments as of `report_from_stages`."""
+    exported, quantized, deployed = stages.export, stages.quantize, stages.deploy
+    teacher, student, devices = exported.teacher, exported.student, devices_of(deployed, quantized, recipe)
+    return {
+        "method": recipe.distill.method,
+        "taught": _taught(stages),
         "size_ratio": teacher.file_bytes / student.file_bytes,
         "macs_ratio": teacher.macs / student.macs,
         "speedup": speedup_of(deployed),
         "accuracy_ladder": quantized.ladder,
         "int8_gate": quantized.int8_gate,
-        "qad": quantized.qad,
         "ptq": quantized.ptq,
         "fp16_findings": quantized.fp16_findings,
-        "decisions": stages.decide.figures,
-        "look_closer": look_closer,
         **_of_target(quantized, recipe, predicted),
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,
-        "swept": swept,
         "preflight": exported.preflight,
         "typed": quantized.typed,
-        "proof": {key: getattr(exported.student, key) for key in _PROOF},
-        "histories": {name: trained.history for name, trained in _trained(stages)},
+        "proof": {key: getattr(student, key) for key in _PROOF},
+        "histories": {name: trained.history for name, trained in trained_of(stages)},
         "data": {"name": PurePath(recipe.data.train).name}
         | {key: getattr(stages.data, key) for key in _DATA}
         | {key: getattr(stages.data, key) for key in _DATA_IF_GIVEN if key in stages.data.model_fields_set},
@@ -127,7 +139,6 @@ def report_from_stages(
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe, run),
     }
-    return _judged(ReportFigures.from_json(values, "the figures of the report"), stages, recipe, command)
 
 
 def _judged(figures: ReportFigures, stages: StageRecords, recipe: Recipe, command: Command) -> ReportRecord:
@@ -174,14 +185,14 @@ def _without_samples(device: ReportDevice) -> ReportDevice:
     return ReportDevice(**{key: value for key, value in device.given().items() if key not in left_out})
 
 
-def _trained(stages: StageRecords) -> tuple[tuple[str, TrainedNetwork], ...]:
+def trained_of(stages: StageRecords) -> tuple[tuple[str, TrainedNetwork], ...]:
     """Return the three networks of a report with their training records."""
     return (("teacher", stages.teacher), ("baseline", stages.baseline), ("student", stages.distill))
 
 
 def _best_epochs(stages: StageRecords) -> dict[str, list[int]] | None:
     """Return, by network, the epoch of its weights and the number of epochs; None if all are of the last epoch."""
-    best = {name: [trained.best.epoch, trained.epochs] for name, trained in _trained(stages) if trained.best}
+    best = {name: [trained.best.epoch, trained.epochs] for name, trained in trained_of(stages) if trained.best}
     return best or None
 
 

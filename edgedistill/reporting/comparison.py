@@ -12,6 +12,7 @@ from edgedistill.core.pareto import pareto_front
 from edgedistill.core.text import printable
 from edgedistill.core.text_table import table_lines
 from edgedistill.errors import RunFolderError
+from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.report import VERSION as REPORT_VERSION
 from edgedistill.records.report import ReportRecord
 from edgedistill.records.report_speed import ReportDevice
@@ -43,7 +44,7 @@ _TRIAL = ("settings", "value", "state", "epochs")
 _MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "energy_mj"}
 
 
-def load_report(path: Path) -> ReportRecord:
+def load_report(path: Path) -> ReportRecord | OutputReportRecord:
     """Read report.json of a run folder, or the given file.
 
     Raises:
@@ -62,7 +63,13 @@ def load_report(path: Path) -> ReportRecord:
             f"{file} is a report of version {version}, this edgedistill reads {REPORT_VERSION}; "
             "make it again with `edgedistill report RECIPE.toml`"
         )
-    return ReportRecord.from_json(report, f"{file}, which `edgedistill report RECIPE.toml` makes again")
+    return report_of(report, f"{file}, which `edgedistill report RECIPE.toml` makes again")
+
+
+def report_of(values: dict[str, Any], place: str) -> ReportRecord | OutputReportRecord:
+    """The record of a report's JSON, by its task; `place` begins the message of a fault."""
+    kind = OutputReportRecord if "task" in values else ReportRecord
+    return kind.from_json(values, place)
 
 
 def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
@@ -73,9 +80,17 @@ def comparison_of(paths: Iterable[Path]) -> dict[str, Any]:
     """
     named = _names(paths)
     return compared(
-        {name: load_report(path) for name, path in named.items()},
+        {name: _of_classes(name, load_report(path)) for name, path in named.items()},
         {name: load_sweep(path) if path.is_dir() else None for name, path in named.items()},
     )
+
+
+def _of_classes(name: str, report: ReportRecord | OutputReportRecord) -> ReportRecord:
+    if isinstance(report, OutputReportRecord):
+        raise RunFolderError(
+            f"{name} is a run of {report.task}, whose figures compare cannot set beside top-1; read its own report"
+        )
+    return report
 
 
 def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | None]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.target import load_target, wanted_target
+from edgedistill.config.task import task_of
 from edgedistill.config.values import size_text
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.prediction.features import features_from_file
@@ -135,6 +136,7 @@ def int8_of(predicted: Predicted | None, quantized: QuantizationRecord, recipe: 
         predicted.int8_speedup if predicted else None,
         quantized.ladder["int8"].drop_points,
         quantized.int8_gate.max_drop_points,
+        task_of(recipe),
     )
     return Int8Verdict(**asdict(found))
 

@@ -24,7 +24,7 @@ from edgedistill.reporting.target_speed import boards_of, fps_range, target_spee
 MATRIX_CLASSES = 12  # with more, the confusions are a list
 CONFUSIONS = 20  # of that list
 EMBEDDED = 100  # most classes whose confusion counts the page holds; 1000 classes take 6 MB
-_FILTERS: dict[str, Callable[..., Any]] = {
+PAGE_FILTERS: dict[str, Callable[..., Any]] = {
     **FILTERS,
     "place": place_of,
     "spot": spot_of,
@@ -77,13 +77,13 @@ def html_from_report(
     few = len(report.data.classes) <= MATRIX_CLASSES
     return rendered(
         "page.html.j2",
-        _FILTERS,
+        PAGE_FILTERS,
         report=report,
         boards=boards_of(report),
         on_target=target_speed(report),
         figures=_figures(report),
         point_figures=_point_figures(report),
-        hosts=[_host(device, number) for number, device in enumerate(report.devices)],
+        hosts=[host_rows(device, number) for number, device in enumerate(report.devices)],
         sections=[one for one in _SECTIONS if one[0] not in absent],
         matrices=few,
         confused=[] if few else _confused(report),
@@ -133,7 +133,7 @@ def network_points(report: ReportRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _host(device: ReportDevice, number: int) -> dict[str, Any]:
+def host_rows(device: ReportDevice, number: int) -> dict[str, Any]:
     """Return the figures and tables of one host."""
     memory = device.memory
     before, peak = memory.process_before_mib, memory.process_peak_mib

@@ -5,22 +5,33 @@ from __future__ import annotations
 import textwrap
 
 from edgedistill.core.text_table import table_lines
+from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.report import Gain, ReportRecord
 from edgedistill.reporting.devices import spot_of
 from edgedistill.reporting.formats import fps, kind, words
+from edgedistill.reporting.output_report import output_summary
 from edgedistill.reporting.status import status_of
 from edgedistill.reporting.target_speed import target_speed
 
 WIDTH = 80  # columns, where the terminal does not have fewer
 
 
-def summary_table(report: ReportRecord, width: int | None = None) -> str:
+def summary_table(report: ReportRecord | OutputReportRecord, width: int | None = None) -> str:
     """Format the results as plain text, each figure with its provenance.
 
     Args:
         width: columns of the terminal; WIDTH when None, and at most so many.
     """
     width = min(width or WIDTH, WIDTH)
+    if isinstance(report, OutputReportRecord):
+        rows, facts = output_summary(report)
+        facts += [
+            *_hosts(report),
+            *_on_target(report),
+            ("budget", report.verdict.sentence),
+            ("time", _time(report.cost)),
+        ]
+        return "\n".join([*table_lines(rows, range(2, len(rows[0])), width), "", *_fact_lines(facts, report, width)])
     gain = report.gain
     metric, retained = words(report.metric), report.retention_fraction
     status = status_of(report, report.verdict)
@@ -51,11 +62,15 @@ def summary_table(report: ReportRecord, width: int | None = None) -> str:
         ("budget", report.verdict.sentence),
         ("time", _time(report.cost)),
     ]
+    return "\n".join([*_networks(report, width), "", *_fact_lines(facts, report, width)])
+
+
+def _fact_lines(facts: list[tuple[str, str]], report: ReportRecord | OutputReportRecord, width: int) -> list[str]:
+    """The facts, then notes and advice."""
     notes = [("note", line) for line in report.warnings]
     notes += [("try", f"{step.idea}: {step.command}") for step in report.advice]
     indent = max(len(name) for name, _ in facts) + 2
-    lines = [_wrapped(name, text, indent, width) for name, text in [*facts, *notes]]
-    return "\n".join([*_networks(report, width), "", *lines])
+    return [_wrapped(name, text, indent, width) for name, text in [*facts, *notes]]
 
 
 def _networks(report: ReportRecord, width: int) -> list[str]:
@@ -124,7 +139,7 @@ def _ladder(report: ReportRecord) -> str:
     return f"top-1: {', '.join(steps)}; int8 {report.accuracy_ladder['int8'].change}"
 
 
-def _hosts(report: ReportRecord) -> list[tuple[str, str]]:
+def _hosts(report: ReportRecord | OutputReportRecord) -> list[tuple[str, str]]:
     """Return a row for each host; the teacher is timed on this computer only."""
     if not report.devices:
         return [("speed", "unknown: nothing was timed, deploy.hosts is empty")]
@@ -138,7 +153,7 @@ def _hosts(report: ReportRecord) -> list[tuple[str, str]]:
     return rows
 
 
-def _on_target(report: ReportRecord) -> list[tuple[str, str]]:
+def _on_target(report: ReportRecord | OutputReportRecord) -> list[tuple[str, str]]:
     """Return the published or predicted speed on the board when no board was timed; `_hosts` has timed boards."""
     speed, title = target_speed(report), report.target.title
     if speed.kind == "measured":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgedistill.records.output_report import AnyReport
 from edgedistill.records.provenance import Kind, Provenance
-from edgedistill.records.report import ReportFigures
 from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting.devices import is_stand_in, place_of
 from edgedistill.reporting.formats import fps
@@ -45,12 +45,12 @@ class TargetSpeed:
     reason: str
 
 
-def boards_of(report: ReportFigures) -> list[ReportDevice]:
+def boards_of(report: AnyReport) -> list[ReportDevice]:
     """Return the devices of a report that are boards, not stand-ins."""
     return [device for device in report.devices if not is_stand_in(device)]
 
 
-def target_speed(report: ReportFigures) -> TargetSpeed:
+def target_speed(report: AnyReport) -> TargetSpeed:
     """Return measured, published or predicted speed on the target board, the first that exists.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from edgedistill.records.output_report import AnyReport
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import NETS, STYLED, TERMS, new_figure, svg_of, within_percent
 
@@ -35,7 +36,7 @@ def curves_figure(report: ReportRecord) -> Markup:
 
 
 @STYLED
-def terms_figure(report: ReportRecord) -> Markup | None:
+def terms_figure(report: AnyReport) -> Markup | None:
     """Draw each unweighted loss term of the student's training; None without a history."""
     history = report.histories.student
     if not history:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
+from edgedistill.records.output_report import AnyReport
 from edgedistill.records.provenance import Provenance
 from edgedistill.records.quantization import PrecisionStep
 from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRow
+from edgedistill.records.report_speed import ReportTarget
 from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
 from edgedistill.reporting.formats import fps, percent, plural, words
@@ -37,25 +40,31 @@ def verdict_of(report: ReportFigures, teacher: TeacherRecord, gates: dict[str, f
         outcome: `met`, `missed`, `open` (something was not measured), or None when the recipe limits nothing; sentence;
         rows of what, limit, found (both text, found None when not measured), outcome, provenance.
     """
-    rows = [*_quality(report), *_on_boards(report), *_teacher(teacher, gates)]
+    return verdict_from_rows([*_quality(report), *on_boards(report), *_teacher(teacher, gates)], report.target)
+
+
+def verdict_from_rows(
+    rows: list[VerdictRow], target: ReportTarget, limits: Collection[str] = tuple(_LIMITS)
+) -> Verdict:
+    """Judge all rows together, as `verdict_of`; `limits` are the keys that the recipe can set."""
     outcomes = [row.outcome for row in rows]
     if not rows:
         return Verdict(
             outcome=None,
             rows=[],
-            sentence=f"The recipe sets no limits; it can set {', '.join(_LIMITS)}.",
+            sentence=f"The recipe sets no limits; it can set {', '.join(limits)}.",
         )
     outcome = MISSED if MISSED in outcomes else "open" if OPEN in outcomes else MET
     count = f"{outcomes.count(MET)} of {plural(len(rows), 'limit')} of the recipe met"
     rest = [f"{outcomes.count(o)} {o}" for o in (MISSED, OPEN) if o in outcomes]
     sentence = ", ".join([count, *rest]) + "."
-    unasked = [key for key, name in _LIMITS.items() if getattr(report.target, name) is None]
+    unasked = [key for key in limits if getattr(target, _LIMITS[key]) is None]
     if unasked:
         sentence += f" It sets none for {', '.join(unasked)}."
     return Verdict(outcome=outcome, rows=rows, sentence=sentence)
 
 
-def absent_of(report: ReportFigures) -> list[Absent]:
+def absent_of(report: AnyReport) -> list[Absent]:
     """List the figures that were not measured and why."""
     boards = boards_of(report)
     title, rows = report.target.title, []
@@ -75,7 +84,7 @@ def absent_of(report: ReportFigures) -> list[Absent]:
     return rows
 
 
-def _row(what: str, limit: str, measured: str | None, good: bool, provenance: Provenance | str) -> VerdictRow:
+def verdict_row(what: str, limit: str, measured: str | None, good: bool, provenance: Provenance | str) -> VerdictRow:
     outcome = OPEN if measured is None else MET if good else MISSED
     return VerdictRow(what=what, limit=limit, found=measured, outcome=outcome, provenance=str(provenance))
 
@@ -85,7 +94,7 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
     if least is not None:
         retention = report.retention_fraction
         rows.append(
-            _row(
+            verdict_row(
                 "retention",
                 f"at least {percent(least)}",
                 None if retention is None else percent(retention),
@@ -99,7 +108,7 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
         if report.qad and report.qad.kept:
             lost = report.qad.after
         rows.append(
-            _row(
+            verdict_row(
                 "top-1 lost by INT8",
                 f"at most {gate.max_drop_points:g} points",
                 f"{lost.drop_points:.2f} points",
@@ -110,7 +119,8 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
     return rows
 
 
-def _on_boards(report: ReportFigures) -> list[VerdictRow]:
+def on_boards(report: AnyReport) -> list[VerdictRow]:
+    """One row for each limit of speed and memory, on each board."""
     target = report.target
     wanted, mib, rows = target.wanted_fps, target.wanted_memory_mib, []
     boards = boards_of(report)
@@ -118,7 +128,7 @@ def _on_boards(report: ReportFigures) -> list[VerdictRow]:
     if wanted is not None:
         what, limit = "FPS from the image file", f"at least {wanted:g} FPS"
         rows += [
-            _row(
+            verdict_row(
                 f"{what} on {spot_of(board)}",
                 limit,
                 f"{board.fps.end_to_end:.1f} FPS",
@@ -126,13 +136,13 @@ def _on_boards(report: ReportFigures) -> list[VerdictRow]:
                 board.provenance,
             )
             for board in boards
-        ] or [_row(what, limit, None, False, unmeasured)]
+        ] or [verdict_row(what, limit, None, False, unmeasured)]
     if mib is not None:
         what, limit = "memory of process and GPU driver", f"at most {mib:g} MiB"
         for board in boards:
             used = board_mib(board)
             rows.append(
-                _row(
+                verdict_row(
                     f"{what} on {spot_of(board)}",
                     limit,
                     None if used is None else f"{used:.1f} MiB",
@@ -141,11 +151,11 @@ def _on_boards(report: ReportFigures) -> list[VerdictRow]:
                 )
             )
         if not boards:
-            rows.append(_row(what, limit, None, False, "not measured on a board"))
+            rows.append(verdict_row(what, limit, None, False, "not measured on a board"))
     return rows
 
 
-def _instead(report: ReportFigures) -> str:
+def _instead(report: AnyReport) -> str:
     """Describe the figure that is available instead of a measurement on the board."""
     speed = target_speed(report)
     if speed.kind == "predicted":
@@ -162,7 +172,7 @@ def _instead(report: ReportFigures) -> str:
 def _teacher(teacher: TeacherRecord, gates: dict[str, float]) -> list[VerdictRow]:
     validation = teacher.validation
     return [
-        _row(
+        verdict_row(
             f"teacher's {words(metric)}",
             f"at least {percent(least)}",
             percent(validation.metric(metric)),

@@ -65,7 +65,7 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     taught = taught_images(context, images)
     owner = belongs_to(images, taught, teacher_key(context))
     cache = LogitCache(context.run.folder("logits"), owner)
-    task = task_of(recipe.student).supervised
+    task = task_of(recipe).supervised
     links, files = [], []
     for number, net in enumerate(_nets(context, len(images.classes)), start=1):
         context.talk.say(f"  link {number}: {net.model} from {net.weights}")

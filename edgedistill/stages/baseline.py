@@ -19,7 +19,7 @@ from edgedistill.training.fit import Lesson, device_of
 def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
-    task = task_of(context.recipe.student).supervised
-    terms = {"label": hard_term(task, images.class_weights(), 1.0, device)}
+    task = task_of(context.recipe).supervised
+    terms = {"label": hard_term(task, images.class_weights(), 1.0, device, value_loss=context.recipe.data.value_loss)}
     lesson = Lesson(images.alone, terms, taught_count(images))
     return train_student_seeds(context, images, device, task, lambda model, seed: lesson, BaselineRecord)

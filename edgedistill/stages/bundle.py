@@ -14,6 +14,7 @@ from edgedistill.bundles.keys import load_key
 from edgedistill.bundles.model_card import model_card
 from edgedistill.bundles.provenance import statement
 from edgedistill.bundles.signing import sign_bundle
+from edgedistill.bundles.value_card import value_card
 from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
 from edgedistill.config.recipe import recipe_without_paths
 from edgedistill.config.target import Target, wanted_target
@@ -28,6 +29,12 @@ from edgedistill.records.data import DataRecord
 from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.layout import AMAX, FP16, INT8, PREPARED, STUDENT, TYPED_INT8, WEIGHTS
+from edgedistill.records.outputs import (
+    OutputDistillRecord,
+    OutputEvaluationRecord,
+    OutputLadderStep,
+    OutputQuantizationRecord,
+)
 from edgedistill.records.quantization import LadderStep, QuantizationRecord
 from edgedistill.records.result import Result
 from edgedistill.records.training import DistillRecord
@@ -43,7 +50,8 @@ INT8_MARGIN = 2.0  # the tolerance of INT8 is what the simulation showed, times 
 
 def run(context: StageContext) -> Result:
     recipe = context.recipe
-    images = open_prepared(context.run.folder("data"), recipe, context.read(DataRecord).resize_px)
+    data, task = context.read(DataRecord), task_of(recipe)
+    images = open_prepared(context.run.folder("data"), recipe, data.resize_px, data.quantities)
     model = context.file("export", STUDENT)
     spec = preprocess_from_onnx(model)
     rows, labels = images.rows("test"), images.labels("test")
@@ -60,7 +68,9 @@ def run(context: StageContext) -> Result:
         amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
         classes=images.classes,
         preprocess=spec,
-        golden=Golden([images.table.paths[int(rows[i])] for i in chosen], frames, logits, labels[chosen]),
+        golden=Golden(
+            [images.table.paths[int(rows[i])] for i in chosen], frames, logits, images.targets("test")[chosen]
+        ),
         before=context.file("bundle", "bundle"),
         model=recipe.student.model,
         target=target,
@@ -68,7 +78,8 @@ def run(context: StageContext) -> Result:
         tolerance=_tolerance(quantized.ladder["int8"]),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
-        task=task_of(recipe.student).name,
+        task=task.name,
+        values=images.values,
         provenance=_provenance(context, target),
         documents=_documents(context, target.title, onnx),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
@@ -93,7 +104,7 @@ def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[st
     return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
 
 
-def _tolerance(int8: LadderStep) -> dict[str, float]:
+def _tolerance(int8: LadderStep | OutputLadderStep) -> dict[str, float]:
     simulated = int8.max_relative_logit_difference or 0.0  # None: not finite, so the gate did not pass it
     return {**TOLERANCE, "int8": max(TOLERANCE["fp16"], round(INT8_MARGIN * simulated, 3))}
 
@@ -105,15 +116,29 @@ def _documents(context: StageContext, title: str, onnx: dict[str, Path]) -> dict
         "teacher weights": context.file("teacher", WEIGHTS),
         "student weights": context.file("distill", WEIGHTS),
     }
-    card = model_card(
-        context.recipe,
-        title,
-        context.read(EvaluationRecord),
-        context.read(QuantizationRecord),
-        context.read(DistillRecord).training_images,
-    )
+    card = _card(context, title)
     provenance = json.dumps(statement(onnx, context.recipe, of), indent=1, ensure_ascii=False)
     return {"MODEL_CARD.md": card, "provenance.json": provenance + "\n"}
+
+
+def _card(context: StageContext, title: str) -> str:
+    recipe = context.recipe
+    if task_of(recipe).vectors:
+        training_images = context.read(OutputDistillRecord).training_images
+        measured = context.read(OutputEvaluationRecord), context.read(OutputQuantizationRecord)
+        return value_card(recipe, title, *measured, training_images)
+    training_images = context.read(DistillRecord).training_images
+    return model_card(recipe, title, context.read(EvaluationRecord), context.read(QuantizationRecord), training_images)
+
+
+def _test_figures(context: StageContext) -> dict[str, Any]:
+    """The student's main figure on the test images."""
+    if task_of(context.recipe).vectors:
+        student = context.read(OutputEvaluationRecord).student
+        figures = {one.output: one.value for one in student.figures if one.name == "mae" and one.output is not None}
+        return {"images": student.images, "mae": figures}
+    evaluated = context.read(EvaluationRecord).student
+    return {"images": evaluated.images, "top1_fraction": evaluated.top1_fraction}
 
 
 def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
@@ -132,15 +157,16 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
 
 def _provenance(context: StageContext, target: Target) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
-    evaluated = context.read(EvaluationRecord).student
+    decides = task_of(context.recipe).decides
+    decided = context.read(DecisionRecord).board if decides else {}
     mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {
         **({POWER_MODE: mode} if mode else {}),
-        DECISIONS: {name: decision.to_json() for name, decision in context.read(DecisionRecord).board.items()},
+        **({DECISIONS: {name: decision.to_json() for name, decision in decided.items()}} if decides else {}),
         **({SMOOTHING: rule.model_dump(mode="json")} if (rule := context.recipe.smoothing_rule) else {}),
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),
         "student_weights_sha256": sha256_of(context.file("distill", WEIGHTS)),
-        "test": {"images": evaluated.images, "top1_fraction": evaluated.top1_fraction},
+        "test": _test_figures(context),
     }

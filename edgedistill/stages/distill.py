@@ -21,11 +21,11 @@ from edgedistill.training.images import Images
 
 
 def run(context: StageContext) -> Result:
-    distill, student = context.recipe.distill, context.recipe.student
+    distill = context.recipe.distill
     device = device_of(context.recipe.run)
     images = open_images(context)
-    task = task_of(student)
-    if task.learns_outputs:
+    task = task_of(context.recipe)
+    if task.learns_outputs and not task.vectors:
         refuse_loss_without_information(distill, len(images.classes))
         note = note_for(distill.loss, len(images.classes))
         if note:
@@ -35,8 +35,10 @@ def run(context: StageContext) -> Result:
     def lesson_for(model: nn.Module, seed: int) -> Lesson:
         return student_lesson(context, images, cache, model, seed, device)
 
-    facts: dict[str, Any] = {"teacher_top_probability": cache.mean_top_probability(distill.temperature)}
-    if context.recipe.data.unlabelled:
+    facts: dict[str, Any] = {}
+    if not task.vectors:
+        facts["teacher_top_probability"] = cache.mean_top_probability(distill.temperature)
+    if not task.vectors and context.recipe.data.unlabelled:
         facts["pool"] = _pool(context, images, cache)
     return train_student_seeds(context, images, device, task, lesson_for, DistillRecord, facts)
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, task_of
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, task_of
 from edgedistill.evaluation.classification import mcnemar_p, paired
 from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
+from edgedistill.evaluation.regression import value_gain, value_measures
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
@@ -28,6 +29,11 @@ from edgedistill.records.evaluation import (
     SeedScores,
 )
 from edgedistill.records.layout import TEST_LOGITS, WEIGHTS
+from edgedistill.records.outputs import (
+    OutputDistillRecord,
+    OutputEvaluationRecord,
+    OutputSeeds,
+)
 from edgedistill.records.result import Result
 from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, TeacherRecord
 from edgedistill.training.fit import device_of, logits_of, pooled_of, spec_for
@@ -44,7 +50,7 @@ NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     images = open_images(context)
-    return _RUNS[task_of(context.recipe.student).name](context, images, device)
+    return _RUNS[task_of(context.recipe).name](context, images, device)
 
 
 def _classes(context: StageContext, images: Images, device) -> Result:
@@ -143,7 +149,7 @@ def _teachers(context: StageContext, images: Images, device) -> list[LinkScores]
         rows.append(LinkScores(model=f"{teacher.model} ({other})", parameters=teacher.parameters, **scores))
     if isinstance(teacher_key(context), list):
         answers = first_teachers(context, device).logits_of(images.frames("test"))
-        measures = evaluator_of(task_of(context.recipe.student)).measures
+        measures = evaluator_of(task_of(context.recipe)).measures
         scores = _scores(measures(answers, images.labels("test"), images.classes)).given()
         rows.append(LinkScores(model="mean of the teacher's answers", parameters=None, **scores))
     return rows
@@ -157,7 +163,7 @@ def _links(context: StageContext, images: Images, teacher: np.ndarray, device) -
         logits.append(outputs)
         rows.append(LinkScores(model=link.model, parameters=link.parameters, **_scores(measured).given()))
     if context.recipe.distill.method == "ensemble":
-        measures = evaluator_of(task_of(context.recipe.student)).measures
+        measures = evaluator_of(task_of(context.recipe)).measures
         mean = measures(np.mean(logits, axis=0), images.labels("test"), images.classes)
         rows.append(LinkScores(model="mean of the ensemble", parameters=None, **_scores(mean).given()))
     return rows
@@ -167,12 +173,53 @@ def _scores(figures: NetworkFigures) -> Scores:
     return Scores(**{name: figures.metric(name) for name in METRICS})
 
 
-def _measured(context: StageContext, images: Images, weights: Path, device) -> tuple[np.ndarray, NetworkFigures]:
+def _measured(context: StageContext, images: Images, weights: Path, device) -> tuple[np.ndarray, Any]:
     model, about = load_weights(weights)
     spec = spec_for(about["model"], context.recipe)
     logits = logits_of(model, spec, images.frames("test"), device)
-    measures = evaluator_of(task_of(context.recipe.student)).measures
-    return logits, measures(logits, images.labels("test"), images.classes)
+    measures = evaluator_of(task_of(context.recipe), images.values).measures
+    return logits, measures(logits, images.targets("test"), images.classes)
 
 
-_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _embeddings}
+def _values(context: StageContext, images: Images, device) -> Result:
+    """By the errors of the figures, beside those of always answering the training mean."""
+    targets = images.targets("test")
+    constant = np.zeros(targets.shape, np.float32)
+    outputs: dict[str, np.ndarray] = {}
+    figures: dict[str, Any] = {}
+    for name, stage in NETS.items():
+        outputs[name], figures[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
+        for value in images.values:
+            error, r2 = figures[name].figure("mae", value.name), figures[name].figure("r2", value.name)
+            unit = f" {value.unit}" if value.unit else ""
+            context.talk.say(
+                f"  {name}: {value.name}: mean absolute error {error.value:.4g}{unit} on {len(targets)} test images, "
+                f"R2 {r2.value:.3f}"
+            )
+    _save_arrays(context.out / TEST_LOGITS, images.labels("test"), outputs)
+    _, baseline, student = (outputs[name] for name in NETS)
+    gains = {
+        key: value_gain(student, other, targets, images.values)
+        for key, other in (("gain", baseline), ("over_constant", constant))
+    }
+    seeds = _value_seeds(context, images, figures, device)
+    by_field: dict[str, Any] = {**figures, "constant": value_measures(constant, targets, images.values), **gains}
+    return Result(OutputEvaluationRecord(images=len(targets), **by_field, seeds=seeds), (TEST_LOGITS,))
+
+
+def _value_seeds(context: StageContext, images: Images, figures: dict[str, Any], device) -> list[OutputSeeds]:
+    """One row for each seed: the mean absolute error of baseline and student."""
+    rows = []
+    for number, trained in enumerate(context.read(OutputDistillRecord).seeds):
+        errors = {}
+        for name, kind in TAUGHT.items():
+            measured = figures[name]
+            if number:
+                file = context.file(kind.stage, context.read(kind).seeds[number].weights)
+                measured = _measured(context, images, file, device)[1]
+            errors[name] = measured.metric("mae")
+        rows.append(OutputSeeds(seed=trained.seed, **errors))
+    return rows
+
+
+_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _embeddings, REGRESSION.name: _values}

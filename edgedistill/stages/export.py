@@ -44,6 +44,7 @@ def run(context: StageContext) -> Result:
             "model": about["model"],
             "classes": json.dumps(about["classes"]),
             "preprocess": json.dumps(dict_from_preprocess(stored)),
+            **({"values": json.dumps([value._asdict() for value in images.values])} if images.values else {}),
         }
         path = context.out / file
         # A teacher never goes to the board, and may be of a kind that does not fold.

@@ -48,7 +48,9 @@ def run(context: StageContext) -> Result:
         views=context.recipe.distill.cached_views,
         bytes=sum((context.out / name).stat().st_size for name in files),
         classes=len(images.classes),
-        train_top1_fraction=_top1_fraction(LogitCache(context.out, owner), taught),
+        train_top1_fraction=None
+        if taught.targets is not None
+        else _top1_fraction(LogitCache(context.out, owner), taught),
     )
     return Result(record, tuple(files))
 

@@ -6,12 +6,15 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgedistill.config.target import Target, wanted_target
 from edgedistill.config.task import task_of
 from edgedistill.core.files import remove, write_bytes, write_json
+from edgedistill.data.targets import text_of_figures
+from edgedistill.evaluation.tasks import drop_of
 from edgedistill.models.weights import load_weights
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
@@ -27,7 +30,9 @@ from edgedistill.quantization.qad import Inputs, most_steps, trained_for_int8
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import Ranges, ranges_from_model
 from edgedistill.quantization.typed import IMAGES, FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
+from edgedistill.records.artifacts import artifact_kind
 from edgedistill.records.layout import AMAX, FP16, INT8, PREPARED, STUDENT, TEST_LOGITS, TYPED_INT8, WEIGHTS
+from edgedistill.records.outputs import OutputGate
 from edgedistill.records.quantization import (
     Int8Gate,
     LayerSensitivity,
@@ -84,11 +89,13 @@ def run(context: StageContext) -> Result:
     amax = json.loads((context.out / AMAX).read_text(encoding="utf-8"))
     widest = max(amax, key=amax.__getitem__)
     optional = [name for name in (PREPARED, TYPED_INT8) if (context.out / name).is_file()]
+    task = task_of(recipe)
+    kind: Any = artifact_kind(QuantizationRecord.stage, task)
     return Result(
-        QuantizationRecord(
+        kind(
             calibration_images=len(chosen),
             threshold=recipe.quantize.threshold,
-            ladder=ladder_of(logits, stored["labels"], images.classes, task_of(recipe.student)),
+            ladder=ladder_of(logits, images.targets("test"), images.classes, task, images.values),
             int8_gate=gate,
             qad=retrained,
             ptq=ptq,
@@ -179,7 +186,7 @@ def _typed(
         fp16_from_onnx(model, context.out / FP16)
         return []
     first = FirstOf(IMAGES, Inputs(images, "val", spec), Inputs(images, "train", spec))
-    proof = Proof(model, first, images.labels("val")[:IMAGES])
+    proof = Proof(model, first, images.labels("val")[:IMAGES], _drop_of_figures(context, images))
     made = [
         typed_fp16(proof, largest, context.out / FP16),
         typed_int8(proof, context.out / INT8, largest, context.out / TYPED_INT8, _passed_limit(gate)),
@@ -189,6 +196,15 @@ def _typed(
         if not file.passed and file.precision == "int8":
             remove(context.out / TYPED_INT8)
     return made
+
+
+def _drop_of_figures(context: StageContext, images: Images) -> Callable[[np.ndarray, np.ndarray], float] | None:
+    """`Proof.drop` of the first validation images."""
+    task = task_of(context.recipe)
+    if not task.vectors:
+        return None
+    targets = images.targets("val")[:IMAGES]
+    return lambda outputs, reference: drop_of(task, outputs, reference, targets, images.classes, images.values).points
 
 
 def _passed_limit(gate: Int8Gate) -> float | None:
@@ -219,9 +235,16 @@ def _choose(context: StageContext, images: Images) -> list[int]:
     quantize, labels = context.recipe.quantize, images.labels("train")
     chosen = choose(labels.tolist(), quantize.calibration_images, quantize.seed)
     rows = images.rows("train")
-    listed = [{"sha256": images.table.sha256[rows[i]], "class": images.classes[labels[i]]} for i in chosen]
+    listed = [{"sha256": images.table.sha256[rows[i]], "class": _label(images, rows[i], labels[i])} for i in chosen]
     write_json(context.out / CHOSEN, {"seed": quantize.seed, "images": listed})
     return [int(rows[i]) for i in chosen]
+
+
+def _label(images: Images, row: int, label: int) -> str:
+    """Of a calibration image: its class, or its figures."""
+    if images.table.figures is not None:
+        return text_of_figures(images.table.figures[row])
+    return images.classes[label]
 
 
 def _gate(
@@ -232,20 +255,22 @@ def _gate(
 ) -> Int8Gate:
     """INT8 against the recipe's gate on validation images, layers left in float until it holds."""
     limit = context.recipe.quantize.max_int8_drop_points
+    task = task_of(context.recipe)
+    kind = OutputGate if task.vectors else Int8Gate
     if limit is None:
-        return Int8Gate(max_drop_points=None, passed=None, kept_float=[], curve=[], sensitivity=[], images="validation")
+        return kind(max_drop_points=None, passed=None, kept_float=[], curve=[], sensitivity=[], images="validation")
     model, amax, float_path = prepared.path, prepared.ranges.kept, prepared.float_path
     inputs = Inputs(images, "val", preprocess_from_onnx(float_path))
-    validation = (inputs, images.labels("val"), images.classes)
-    say, task = context.talk.say, task_of(context.recipe.student)
-    float_layers, curve = fewest_float_layers(model, amax, [], validation, limit, say, task, float_path)
+    validation = (inputs, images.targets("val"), images.classes)
+    say, values = context.talk.say, images.values
+    float_layers, curve = fewest_float_layers(model, amax, [], validation, limit, say, task, float_path, values)
     ranking: list[LayerSensitivity] = []
     if float_layers is None:
         say(f"  INT8 misses the gate of {limit:g} points; ranking layers on calibration images")
         ranking = sensitivity(model, amax, ranked_on, float_path)
         ranked = [layer.layer for layer in ranking]
-        float_layers, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task, float_path)
-    return Int8Gate(
+        float_layers, curve = fewest_float_layers(model, amax, ranked, validation, limit, say, task, float_path, values)
+    return kind(
         max_drop_points=limit,
         passed=float_layers is not None,
         kept_float=float_layers or [],

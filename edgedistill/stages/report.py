@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.config.task import task_of
 from edgedistill.core.files import write_bytes
 from edgedistill.data.prepared import PreparedImages, open_prepared
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.sweep import artifacts_of
 from edgedistill.pipeline.table import stage_named, stages_read
-from edgedistill.records.artifacts import ARTIFACTS
+from edgedistill.records.artifacts import ARTIFACTS, artifact_kind
 from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.layout import STUDENT, SYNTHESISED_SHEET, TEST_LOGITS
 from edgedistill.records.look_closer import LookCloser, LookedAt
@@ -24,14 +25,21 @@ from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import predicted_of
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.look_closer import shown_names
+from edgedistill.reporting.output_page import html_from_values
+from edgedistill.reporting.output_report import output_report
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import load_sweep, swept_of
 from edgedistill.reporting.thumbnails import thumbnail, thumbnails
+from edgedistill_device.inference.values import in_units
+
+_STUDENT = "student"  # array of stage evaluate's TEST_LOGITS
 
 
 def run(context: StageContext) -> Result:
     stages = _records(context)
-    images = open_prepared(context.run.folder("data"), context.recipe, stages.data.resize_px)
+    images = open_prepared(context.run.folder("data"), context.recipe, stages.data.resize_px, stages.data.quantities)
+    if task_of(context.recipe).vectors:
+        return _of_figures(context, stages, images)
     rows = {split: images.rows(split) for split in ("train", "test")}
 
     def frame(image: ShownImage | LookedAt) -> np.ndarray:
@@ -44,8 +52,7 @@ def run(context: StageContext) -> Result:
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
-    command = Command(context.command) if context.command else Command()
-    name = context.run.path.resolve().name
+    command, name = Command(context.command) if context.command else Command(), _name(context)
     report = report_from_stages(stages, context.recipe, parted, predicted, swept, command, name, chosen)
     sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if stages.synthesise else None
     pictures = thumbnails([pair.shown for pair in parted], frame, disagreements.MOST_BYTES)
@@ -66,10 +73,25 @@ def _look_closer(context: StageContext, images: PreparedImages) -> LookCloser:
     )
 
 
+def _name(context: StageContext) -> str:
+    return context.run.path.resolve().name
+
+
+def _of_figures(context: StageContext, stages: Any, images: PreparedImages) -> Result:
+    predicted = predicted_of(context.file("export", STUDENT), context.recipe)
+    report = output_report(stages, context.recipe, predicted, _name(context))
+    student = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)[_STUDENT]
+    page = html_from_values(report, images.targets("test"), in_units(student, images.values))
+    write_bytes(context.out / "report.html", page.encode())
+    return Result(report, ("report.html",))
+
+
 def _records(context: StageContext) -> StageRecords:
-    present = stages_read(stage_named("report"), context.recipe)
+    present, task = stages_read(stage_named("report"), context.recipe), task_of(context.recipe)
     records: dict[str, Any] = {
-        name: context.read(kind) if name in present else None for name, kind in ARTIFACTS.items() if name != "report"
+        name: context.read(artifact_kind(name, task)) if name in present else None
+        for name in ARTIFACTS
+        if name != "report"
     }
     return StageRecords(**records)
 

@@ -23,9 +23,13 @@ def run(context: StageContext) -> Result:
     recipe = context.recipe
     distill, student = recipe.distill, recipe.student.model_copy(update={"weights": "scratch", "classes": None})
     device, images = device_of(recipe.run), open_images(context)
-    task = task_of(student).supervised
+    task = task_of(context.recipe).supervised
     taught = images.alone if distill.synthetic is not None else images.from_sources(0)
-    lesson = Lesson(taught, {"label": hard_term(task, images.class_weights(), 1.0, device)}, taught_count(images))
+    lesson = Lesson(
+        taught,
+        {"label": hard_term(task, images.class_weights(), 1.0, device, value_loss=recipe.data.value_loss)},
+        taught_count(images),
+    )
     model = new_network(student, images.classes, distill.seed, task)
     config = distill.model_copy(update={"steps": FIRST_STEPS})
     subject = Subject(student.model, student.weights, model, lesson, task=task)

@@ -30,6 +30,8 @@ from edgedistill.distillation.teacher_choice import (
 from edgedistill.models.weights import model_from_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
+from edgedistill.records.artifacts import artifact_kind, network_kind
+from edgedistill.records.outputs import RidgeProbe
 from edgedistill.records.result import Result
 from edgedistill.records.training import Probe, TeacherRecord, TrainedNetwork, Tried
 from edgedistill.training.fit import Lesson, Subject, Trained, described, device_of, train_and_save
@@ -41,7 +43,8 @@ def run(context: StageContext) -> Result:
     device = device_of(context.recipe.run)
     trained = train_teacher(context, images, context.recipe.first_teacher, device)
     second = [trained.network.second] if trained.network.second else []
-    return Result(TeacherRecord(**trained.network.given()), (trained.file, *second), trained.cost)
+    kind = artifact_kind(TeacherRecord.stage, task_of(context.recipe))
+    return Result(kind(**trained.network.given()), (trained.file, *second), trained.cost)
 
 
 def train_teacher(
@@ -55,7 +58,8 @@ def train_teacher(
 
     Where the probe is tried, its network has `mode` and `probe`, and `tried` where there are two ways.
     """
-    task = task_of(context.recipe.student).supervised
+    recipe = context.recipe
+    task = task_of(recipe).supervised
     torch.manual_seed(teacher.seed)  # the new head's weights
     model = model_from_weights(
         teacher.model,
@@ -66,7 +70,9 @@ def train_teacher(
         class_names=teacher.classes,
         say=context.talk.say,
     )
-    terms = {"label": hard_term(task, images.class_weights(), 1.0, device, teacher.label_smoothing)}
+    terms = {
+        "label": hard_term(task, images.class_weights(), 1.0, device, teacher.label_smoothing, recipe.data.value_loss)
+    }
     title = f"{context.out.name.removesuffix('.partial')} {teacher.model}" if number else ""
     lesson = Lesson(images.training, terms)
     subject = Subject(teacher.model, teacher.weights, model, lesson, number, title, task=task)
@@ -96,15 +102,14 @@ def _probed(job: TeacherJob) -> tuple[TrainedNetwork, Tried | None]:
             tried = choice_on_folds(job, np.concatenate([rows, held]), both)
         head = head_over(job, rows, features)
     put_head(subject.model, subject.name, head)
-    about = Probe(
-        views=teacher.probe_views,
-        folds=FOLDS,
-        l2=head.l2,
-        log_loss_by_l2={str(l2): loss for l2, loss in head.scores.items()},
-    )
-    job.talk.say(f"  logistic head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
+    scores = {str(l2): loss for l2, loss in head.scores.items()}
+    common: dict[str, Any] = {"views": teacher.probe_views, "folds": FOLDS, "l2": head.l2}
+    vectors = subject.task.vectors
+    about: Any = RidgeProbe(**common, squared_error_by_l2=scores) if vectors else Probe(**common, log_loss_by_l2=scores)
+    kind = "ridge" if vectors else "logistic"
+    job.talk.say(f"  {kind} head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
     network = described(images, subject, job.out / job.probe_file, job.device, teacher.seed, 0, 0, [])
-    return TrainedNetwork(**network.given(), mode="probe", probe=about), tried
+    return network_kind(subject.task)(**network.given(), mode="probe", probe=about), tried
 
 
 def _better(job: TeacherJob, probed: TrainedNetwork, tried: Tried | None, cost: dict[str, Any]) -> Trained:

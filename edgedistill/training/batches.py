@@ -35,6 +35,7 @@ class Batch:
         views: (N,) int64, which view of it this is; on the CPU.
         partners: (N,) int64, label of the image mixed in; the own label where nothing was.
         shares: (N,) float32, of the own image; 1 where nothing was mixed in.
+        targets: (N, K) float32 of tasks whose targets are figures, mixed by share, NaN where an image has none.
     """
 
     images: Tensor
@@ -43,6 +44,7 @@ class Batch:
     views: Tensor
     partners: Tensor
     shares: Tensor
+    targets: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         return Batch(
@@ -52,6 +54,7 @@ class Batch:
             self.views,
             sent(self.partners, device),
             sent(self.shares, device),
+            None if self.targets is None else sent(self.targets, device),
         )
 
     @property
@@ -81,8 +84,9 @@ def sent_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple
         if waiting is not None:
             yield waiting
         torch.cuda.current_stream(device).wait_stream(copying)
-        for values in (copy.images, copy.labels, copy.partners, copy.shares):
-            values.record_stream(torch.cuda.current_stream(device))
+        for values in (copy.images, copy.labels, copy.partners, copy.shares, copy.targets):
+            if values is not None:
+                values.record_stream(torch.cuda.current_stream(device))
         waiting = batch, copy
     if waiting is not None:
         yield waiting
@@ -125,6 +129,7 @@ class TrainingSet:
         mixing: what is mixed into a view.
         stream: whose views.
         workers: processes that make views, see `view_workers`.
+        targets: (N, K) float32 of tasks whose targets are figures, NaN where an image has none.
     """
 
     def __init__(
@@ -137,9 +142,11 @@ class TrainingSet:
         mixing: Mixing = NOT_MIXED,
         stream: ViewStream = ViewStream("training"),
         workers: Workers = 0,
+        targets: np.ndarray | None = None,
     ):
         self.pixels, self.rows, self.labels, self.view = pixels, rows, labels, view
         self.sha256s, self.mixing, self.stream, self.workers = sha256s, mixing, stream, workers
+        self.targets = targets
         self._seeds = [bytes.fromhex(sha256)[:16] for sha256 in sha256s]
 
     def __len__(self) -> int:
@@ -176,7 +183,18 @@ class TrainingSet:
             torch.from_numpy(views.astype(np.int64)),
             torch.tensor(partners, dtype=torch.int64),
             torch.tensor(shares, dtype=torch.float32),
+            self._mixed_targets(positions, [plan for _, plan in made]),
         )
+
+    def _mixed_targets(self, positions: np.ndarray, plans: list[Plan | None]) -> Tensor | None:
+        """(N, K) of the mixed images. Source: Zhang et al. 2018, arXiv:1710.09412, equation 1."""
+        if self.targets is None:
+            return None
+        own = self.targets[positions].copy()
+        for row, plan in enumerate(plans):
+            if plan is not None:
+                own[row] = plan.share * own[row] + (1 - plan.share) * self.targets[plan.partner]
+        return torch.from_numpy(own)
 
     def _view(self, position: int, view: int) -> tuple[np.ndarray, Plan | None]:
         seed = self.seed(position, view)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from edgedistill.core.files import write_bytes
 from edgedistill.errors import TrainingError, is_out_of_memory
-from edgedistill.records.training import BestEpoch, Epoch, WentBack
+from edgedistill.records.training import BestEpoch, Epoch, EpochRow, WentBack
 from edgedistill.training.autotune import Speed
 
 
@@ -31,7 +31,7 @@ class State:
 
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    history: list[Epoch] = field(default_factory=list)
+    history: list[EpochRow] = field(default_factory=list)
     lr_scale: float = 1.0
     went_back: WentBack | None = None
     best: BestEpoch | None = None
@@ -45,14 +45,17 @@ class State:
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> State:
+    def from_json(cls, values: dict[str, Any], row: type[EpochRow] = Epoch) -> State:
         """
+        Args:
+            row: of the history.
+
         Raises:
             EdgeDistillError: a record in it is not of this release.
             TypeError: unknown keys.
         """
         state = cls(**values)
-        state.history = [Epoch.from_json(epoch, "an epoch of the history") for epoch in values["history"]]
+        state.history = [row.from_json(epoch, "an epoch of the history") for epoch in values["history"]]
         state.went_back = values["went_back"] and WentBack.from_json(values["went_back"], "went_back")
         state.best = values["best"] and BestEpoch.from_json(values["best"], "best")
         return state
@@ -107,15 +110,15 @@ def save(
     write_bytes(path, buffer.getvalue())
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `save` wrote; its `state` is a `State`.
+def load(path: Path, device: torch.device, row: type[EpochRow] = Epoch) -> dict[str, Any]:
+    """What `save` wrote; its `state` is a `State` with a history of such rows.
 
     Raises:
         TrainingError: damaged, or of another version.
     """
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
-        saved["state"] = State.from_json(saved["state"])
+        saved["state"] = State.from_json(saved["state"], row)
         Speed(*saved["speed"])
         for name in ("epoch_start", "best"):
             saved[name] = copied(saved[name])

@@ -25,9 +25,11 @@ from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.models.build import outputs, parameter_count, preprocess_of, resize_px_of
 from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.artifacts import epoch_kind, network_kind
 from edgedistill.records.evaluation import ValidationFigures
 from edgedistill.records.layout import WEIGHTS
-from edgedistill.records.training import BestEpoch, Epoch, TrainedNetwork, WentBack
+from edgedistill.records.outputs import OutputValidation
+from edgedistill.records.training import BestEpoch, EpochRow, TrainedNetwork, WentBack
 from edgedistill.training.batches import Order, TrainingSet, normalised
 from edgedistill.training.history import HistoryWriter
 from edgedistill.training.images import Images
@@ -155,7 +157,7 @@ def train_and_save(
     device: torch.device,
     out: Path,
     talk: Talk,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_epoch: Callable[[EpochRow], None] = lambda epoch: None,
 ) -> Trained:
     """Train, keep the weights that `distill.keep` asks for, and describe them with validation figures.
 
@@ -174,7 +176,7 @@ def train_and_save(
     if distributed.is_first():  # here: a kill may come between the record and this
         remove(place / CHECKPOINT)
     stored = distributed.agreed(lambda: json.loads(record.read_text(encoding="utf-8")))
-    network = TrainedNetwork.from_json(stored["values"], str(record))
+    network = network_kind(subject.task).from_json(stored["values"], str(record))
     return Trained(network, subject.file, stored["cost"])  # not measured again: the file holds times
 
 
@@ -187,14 +189,14 @@ def _train(
     record: Path,
     place: Path,
     talk: Talk,
-    on_epoch: Callable[[Epoch], None],
+    on_epoch: Callable[[EpochRow], None],
 ) -> None:
     """Leaves the weights beside `record` and, last, that; checkpoint and history in `place`."""
     place.mkdir(exist_ok=True)
     title = subject.title or record.parent.name.removesuffix(".partial")
     history = HistoryWriter(place, title, images.recipe, talk.say) if distributed.is_first() else None
 
-    def tell(epoch: Epoch) -> None:
+    def tell(epoch: EpochRow) -> None:
         if history is not None:
             history(epoch)
         on_epoch(epoch)
@@ -211,7 +213,7 @@ def _train(
     network = described(
         images, subject, record.with_name(subject.file), device, config.seed, len(epochs), steps, epochs
     )
-    network = TrainedNetwork(**network.given(), **_events(training))
+    network = network_kind(subject.task)(**network.given(), **_events(training))
     seen = steps * min(config.batch_size, training.order.epoch_images)
     write_json(record, {"values": network.to_json(), "cost": _cost(seconds, seen, training)})
 
@@ -240,7 +242,7 @@ def training_of(
 
     def validate(net: nn.Module) -> dict[str, Any]:
         figures = _validation(net, subject.task, spec, images, device)
-        return {f"eval_{key}": getattr(figures, key) for key in ("loss", *subject.task.metrics)}
+        return {"eval_loss": figures.loss, **{f"eval_{key}": figures.metric(key) for key in subject.task.metrics}}
 
     return Training(
         subject.model,
@@ -257,6 +259,7 @@ def training_of(
         precision=recipe.run.precision,
         metric=recipe.data.metric,
         keep=recipe.distill.keep,
+        row=epoch_kind(subject.task),
     )
 
 
@@ -287,14 +290,15 @@ def described(
     seed: int,
     epochs: int,
     steps: int,
-    history: list[Epoch],
+    history: list[EpochRow],
 ) -> TrainedNetwork:
     """Save the weights as `file` and give what the stage's JSON says of them."""
     spec = spec_for(subject.name, images.recipe)
     preprocess = dict_from_preprocess(spec)
     about = {"model": subject.name, "classes": images.classes, "preprocess": preprocess, **weights_note(subject.task)}
     save_weights(subject.model, file, about)
-    return TrainedNetwork(
+    kind: Any = network_kind(subject.task)
+    return kind(
         model=subject.name,
         weights=subject.weights,
         parameters=parameter_count(subject.model),
@@ -332,7 +336,7 @@ def new_network(
 
 def _validation(
     model: nn.Module, task: Task, spec: Preprocess, images: Images, device: torch.device
-) -> ValidationFigures:
+) -> ValidationFigures | OutputValidation:
     """On validation images, as the task measures them.
 
     Raises:
@@ -341,7 +345,7 @@ def _validation(
     outputs = logits_of(model, spec, images.frames("val"), device)
     if not np.isfinite(outputs).all():
         raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
-    return evaluator_of(task).validation(outputs, images.labels("val"), images.classes)
+    return evaluator_of(task, images.values).validation(outputs, images.targets("val"), images.classes)
 
 
 def _keep_big_blocks() -> None:

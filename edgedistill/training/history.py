@@ -11,7 +11,7 @@ from typing import Any
 
 from edgedistill.config.recipe import Recipe, recipe_without_paths
 from edgedistill.core.files import write_bytes
-from edgedistill.records.training import Epoch
+from edgedistill.records.training import Epoch, EpochRow
 from edgedistill.training.trackers import Tracked, Trackers
 
 _TOLD = ("data", "augment", "teacher", "student", "distill")  # sections of the recipe that curves depend on
@@ -39,7 +39,7 @@ class HistoryWriter:
         events = recipe.run.tensorboard and importlib.util.find_spec("tensorboard") is not None
         self._trackers = Trackers([*(["tensorboard"] if events else []), *recipe.run.trackers], tracked, say)
 
-    def __call__(self, epoch: Epoch) -> None:
+    def __call__(self, epoch: EpochRow) -> None:
         self._rows.append(_csv_row(epoch))
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(self._rows[0]))
@@ -53,14 +53,23 @@ class HistoryWriter:
         self._trackers.close()
 
 
-def _csv_row(epoch: Epoch) -> dict[str, Any]:
+def _eval_columns(epoch: EpochRow) -> dict[str, Any]:
     """Top-1 in percent under timm's column names, so that its plot scripts work."""
+    if not isinstance(epoch, Epoch):
+        figures = epoch.to_json()
+        return {key: figures[key] for key in figures if key.startswith("eval_") and key != "eval_loss"}
+    return {
+        "eval_top1": 100 * epoch.eval_top1_fraction,
+        "eval_balanced_accuracy": 100 * epoch.eval_balanced_accuracy_fraction,
+    }
+
+
+def _csv_row(epoch: EpochRow) -> dict[str, Any]:
     return {
         "epoch": epoch.epoch,
         "train_loss": epoch.train_loss,
         "eval_loss": epoch.eval_loss,
-        "eval_top1": 100 * epoch.eval_top1_fraction,
-        "eval_balanced_accuracy": 100 * epoch.eval_balanced_accuracy_fraction,
+        **_eval_columns(epoch),
         **{f"train_{name}": value for name, value in epoch.terms.items()},
         "lr": epoch.lr,
     }

@@ -63,8 +63,23 @@ class Images(PreparedImages):
     def training_set(self, rows: np.ndarray, mixing: Mixing, stream: ViewStream) -> TrainingSet:
         sha256s = [self.table.sha256[row] for row in rows]
         return TrainingSet(
-            self.pixels, rows, self.table.labels[rows], sha256s, self.view, mixing, stream, self.recipe.run.workers
+            self.pixels,
+            rows,
+            self.table.labels[rows],
+            sha256s,
+            self.view,
+            mixing,
+            stream,
+            self.recipe.run.workers,
+            self.standardised(rows),
         )
+
+    def standardised(self, rows: np.ndarray) -> np.ndarray | None:
+        """(N, K) float32 figures in standard deviations from the training mean, NaN in the pool; None of classes."""
+        if self.table.figures is None:
+            return None
+        means, stds = (np.array([getattr(value, key) for value in self.values]) for key in ("mean", "std"))
+        return ((self.table.figures[rows] - means) / stds).astype(np.float32)
 
     def drawn(self, chosen: TrainingSet) -> np.ndarray | None:
         """Weights for drawing images, as the recipe asks; an unlabelled one has the mean weight."""

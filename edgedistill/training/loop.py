@@ -24,7 +24,7 @@ from edgedistill.config.training import TrainingConfig
 from edgedistill.core import distributed
 from edgedistill.models.build import outputs
 from edgedistill.progress.reporter import Talk
-from edgedistill.records.training import BestEpoch, Epoch, WentBack
+from edgedistill.records.training import BestEpoch, Epoch, EpochRow, WentBack
 from edgedistill.training import checkpoint
 from edgedistill.training.autotune import FIXED, Speed, fastest
 from edgedistill.training.batches import Batch, Order, TrainingSet, normalised, sent_ahead
@@ -98,6 +98,7 @@ class Training:
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
         precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
         metric: by which the view names the best epoch so far.
+        row: of the history, with the fields that `evaluate` gives.
         keep: `last`, or `best`: weights of the epoch with the best `metric`, of equal ones the latest.
         best: epoch and value of that epoch, after `run`; None when the last one is kept.
     """
@@ -112,19 +113,20 @@ class Training:
     device: torch.device
     checkpoint: Path | None = None
     checkpoint_seconds: float = 20.0
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_epoch: Callable[[EpochRow], None] = lambda epoch: None
     on_step: Callable[[], None] = lambda: None
     extra: nn.Module = field(default_factory=nn.Identity)
     read: Callable[[nn.Module, Tensor], Any] = outputs
     precision: str = "fp32"
     metric: str = "top1_fraction"
     keep: str = "last"
+    row: type[EpochRow] = Epoch
     best: BestEpoch | None = field(default=None, init=False)
     speed: Speed = field(default=FIXED, init=False)
     went_back: WentBack | None = field(default=None, init=False)
     _best_weights: dict[str, Tensor] = field(default_factory=dict, init=False)
 
-    def run(self, talk: Talk, title: str) -> list[Epoch]:
+    def run(self, talk: Talk, title: str) -> list[EpochRow]:
         """Train to the end; returns the history.
 
         Raises:
@@ -267,7 +269,7 @@ class Training:
         epoch = len(state.history) + 1
         means = {name: distributed.mean_over_ranks(value / steps) for name, value in state.sums.items()}
         self.model.eval()
-        finished = Epoch(
+        finished = self.row(
             epoch=epoch,
             train_loss=means.pop("loss"),
             terms=means,
@@ -300,7 +302,7 @@ class Training:
         """The checkpoint, with the networks' weights put in; every rank reads the one file."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return None
-        saved = checkpoint.load(self.checkpoint, self.device)
+        saved = checkpoint.load(self.checkpoint, self.device, self.row)
         try:
             self.model.load_state_dict(saved["model"])
             self.extra.load_state_dict(saved["extra"])

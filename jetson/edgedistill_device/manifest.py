@@ -16,6 +16,7 @@ from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess, preprocess_from_dict
+from edgedistill_device.value_spec import Value, value_from_json
 
 VERSION = 2
 NAME = "manifest.json"
@@ -23,9 +24,9 @@ SIGNATURE = NAME + ".sig"
 WORK, COMPILED = "work", "__pycache__"
 MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
-TASKS = ("classification",)  # whose outputs this code can read
+TASKS = ("classification", "regression")  # whose outputs this code can read
 # Left out with this value, so that agents that do not know the key read the manifest.
-_DEFAULTS = {"memory_budget_mib": None, "task": "classification"}
+_DEFAULTS = {"memory_budget_mib": None, "task": "classification", "values": []}
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*(/[A-Za-z0-9_][A-Za-z0-9_.+=@-]*)*\Z")
 _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
@@ -45,12 +46,13 @@ Manifest = NamedTuple(
         ("input_name", str),
         ("output_name", str),
         ("input_shape", Tuple[int, ...]),  # NCHW, static
-        ("classes", Tuple[str, ...]),  # index = logit position
+        ("classes", Tuple[str, ...]),  # of a regression the names of its values; index = position of the output
         ("preprocess", Preprocess),
         ("tolerance", Dict[str, float]),  # precision -> max logit difference / largest logit
         ("latency_budget_ms", Optional[float]),  # median from the file, for the health check
         ("memory_budget_mib", Optional[float]),  # of the process
         ("task", str),  # one of TASKS
+        ("values", Tuple[Value, ...]),  # what the outputs of a regression are, one for each of `classes`
         ("provenance", Dict[str, Any]),
         ("files", Dict[str, Entry]),  # path inside the bundle, "/" between folders -> Entry
     ],
@@ -73,6 +75,7 @@ _KINDS = (
     ("latency_budget_ms", (int, float, type(None))),
     ("memory_budget_mib", (int, float, type(None))),
     ("task", str),
+    ("values", list),
 )
 
 
@@ -87,7 +90,10 @@ def write_manifest(folder, manifest):
         name: {"sha256": sha256_of(path), "bytes": os.path.getsize(path)}
         for name, path in ((name, os.path.join(folder, name)) for name in names_in(folder))
     }
-    stored = manifest._replace(files=files, preprocess=dict_from_preprocess(manifest.preprocess))._asdict()
+    values = [dict(value._asdict()) for value in manifest.values]
+    stored = manifest._replace(
+        files=files, values=values, preprocess=dict_from_preprocess(manifest.preprocess)
+    )._asdict()
     stored = {key: value for key, value in stored.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
     text = json.dumps(stored, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     beside = os.path.join(folder, NAME + ".tmp")
@@ -186,10 +192,25 @@ def _manifest_from_dict(stored, path):
         stored["preprocess"] = preprocess_from_dict(stored["preprocess"])
     except (ValueError, TypeError) as error:
         raise ManifestError("%s: %s" % (path, error))
+    stored["values"] = _values(stored, path)
     stored["files"] = _entries(stored["files"], path)
     stored["input_shape"] = tuple(stored["input_shape"])
     stored["classes"] = tuple(stored["classes"])
     return Manifest(**stored)
+
+
+def _values(stored, path):
+    """A Value for each output of a regression; none for other tasks."""
+    try:
+        values = tuple(value_from_json(row) for row in stored["values"])
+        names = [value.name for value in values]
+        if names != (stored["classes"] if stored["task"] == "regression" else []):
+            raise ValueError("expected one for each output")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(
+            "%s: values are %.80r, which edgedistill does not write (%s)" % (path, stored["values"], error)
+        )
+    return values
 
 
 def _entries(stored, path):

@@ -100,6 +100,7 @@ def sign(folder, **changes):
         None,
         None,
         "classification",
+        (),
         {},
         {},
     )

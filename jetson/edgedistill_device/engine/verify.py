@@ -28,9 +28,9 @@ def compare(folder, manifest, runner):
 
     Returns:
         JSON-able: images, executed (precision), max_relative_difference (largest logit difference /
-        largest logit) and its tolerance, top1_agreement_fraction with the workstation,
-        top1_fraction against the labels, mean_pixel_difference of decoding and framing the image
-        files here.
+        largest logit) and its tolerance, mean_pixel_difference of decoding and framing the image
+        files here; of classes top1_agreement_fraction with the workstation and top1_fraction against the labels, of
+        figures max_differences, value -> largest difference from the workstation's in its unit.
 
     Raises:
         VerifyError: NaN, constant output, a difference beyond its tolerance, or another one with a CUDA graph or
@@ -63,15 +63,28 @@ def compare(folder, manifest, runner):
             "images decoded here differ by %.1f grey levels on average, limit %.1f; is this "
             "OpenCV's resize another one?" % (pixels, MAX_MEAN_PIXEL_DIFFERENCE)
         )
-    return {
-        "images": len(logits),
-        "executed": runner.executed,
-        "max_relative_difference": worst,
-        "tolerance": tolerance,
-        "top1_agreement_fraction": float((logits.argmax(1) == expected.argmax(1)).mean()),
-        "top1_fraction": float((logits.argmax(1) == labels).mean()),
-        "mean_pixel_difference": pixels,
-    }
+    return dict(
+        {
+            "images": len(logits),
+            "executed": runner.executed,
+            "max_relative_difference": worst,
+            "tolerance": tolerance,
+            "mean_pixel_difference": pixels,
+        },
+        **_by_task(manifest, logits, expected, labels),
+    )
+
+
+def _by_task(manifest, logits, expected, labels):
+    """What the difference means to the answers."""
+    if not manifest.values:
+        return {
+            "top1_agreement_fraction": float((logits.argmax(1) == expected.argmax(1)).mean()),
+            "top1_fraction": float((logits.argmax(1) == labels).mean()),
+        }
+    largest = np.abs(logits - expected).max(axis=0)
+    stds = [value.std for value in manifest.values]
+    return {"max_differences": {name: float(d * std) for name, d, std in zip(manifest.classes, largest, stds)}}
 
 
 def require_plain(runner, execution, batches):
@@ -116,7 +129,7 @@ def golden_images(folder):
 
 
 def golden_labels(folder):
-    """(n,) int, in the goldens' order."""
+    """(n,) int, in the goldens' order; of a regression (n, K) float, in their units."""
     with open(os.path.join(str(folder), "golden", "labels.json"), encoding="utf-8") as file:
         return np.array(json.load(file))
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import ImageError, StreamError
-from edgedistill_device.inference.decide import PLAIN, Decision, answer
+from edgedistill_device.inference.answers import answer_of, shown_of
+from edgedistill_device.inference.decide import PLAIN, Decision
 from edgedistill_device.inference.frames import Frames
 from edgedistill_device.inference.overlay import Overlay
 from edgedistill_device.inference.smoothing import Smoother
@@ -97,9 +98,9 @@ def _images(paths, manifest, runner, asked, progress, out):
         preparer(read_image(path, manifest.preprocess.sixteen_bit, least), buffer)
 
     def write(path, logits, _):
-        said = answer(logits, manifest.classes, asked.top, asked.decision)
+        said = answer_of(logits, manifest, asked.top, asked.decision)
         _say(out, dict({"path": path}, **said))
-        progress.one(said["top"])
+        progress.one(shown_of(said))
 
     wanted = itertools.takewhile(lambda _: not progress.stopped, paths)
     overlapped(wanted, prepare, _infer(runner), write, _buffers(preparer, BUFFERS))
@@ -117,7 +118,7 @@ def _stream(source, manifest, runner, asked, progress, out):
             frames.give_back(frame)
 
     def write(frame, logits, busy_ms):
-        said = answer(logits, manifest.classes, asked.top, asked.decision)
+        said = answer_of(logits, manifest, asked.top, asked.decision)
         if smooth is not None:
             said["smoothed"] = smooth(said, logits)
         latency_ms = (time.perf_counter() - frame.read_s) * 1e3
@@ -127,7 +128,7 @@ def _stream(source, manifest, runner, asked, progress, out):
         if drawing is not None:
             drawing.write(frame.pixels, said)
             frames.give_back(frame)
-        progress.one(said["top"], latency_ms)
+        progress.one(shown_of(said), latency_ms)
 
     try:
         drawing = Overlay(asked.overlay, capture) if asked.overlay is not None else None

@@ -9,7 +9,7 @@ import re
 from edgedistill_device import imports
 from edgedistill_device.board.identity import is_jetson
 from edgedistill_device.errors import StreamError
-from edgedistill_device.inference.decide import best_of
+from edgedistill_device.inference.answers import line_of
 from edgedistill_device.inference.video import has_gstreamer, name_for_opencv
 
 RTP = "rtp://"
@@ -75,13 +75,12 @@ class Overlay(object):
             )
 
     def write(self, frame, said):
-        """Draws what `decide.answer` says of it into `frame`, the smoothed answer where there is one."""
+        """Draws what `answers.answer_of` says of it into `frame`, the smoothed answer where there is one."""
         cv2 = imports.opencv()
 
         if self._writer is None:
             self._writer = self._open((frame.shape[1], frame.shape[0]))
-        name, probability = (said["smoothed"]["class"] or "-", None) if "smoothed" in said else best_of(said)
-        text = name if probability is None else "%s %.0f%%" % (name, 100 * probability)
+        text = said["smoothed"]["class"] or "-" if "smoothed" in said else line_of(said)
         scale = frame.shape[0] / 480.0
         place = (int(10 * scale) + 1, int(30 * scale) + 8)
         for colour, thick in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # a dark rim, light inside

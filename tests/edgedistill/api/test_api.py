@@ -149,6 +149,24 @@ def test_example_images_to_student(copy, finished_run, tmp_path, capsys):
     assert "the page: runs/parts/report/report.html" in said.out
 
 
+def test_example_solar_cells_as_figures(tmp_path, capsys):
+    pytest.importorskip("elpv_dataset", reason="pip install elpv-dataset")
+    small = {"model": "mobilenetv3_small_050", "weights": "scratch"}
+    figures = example("solar_cells_as_figures")(
+        str(tmp_path / "cells"),
+        90,
+        data={"image_px": 32},
+        teacher={**small, "mode": "finetune", "epochs": 1},
+        distill={"epochs": 1, "views": 1},
+        quantize={"calibration_images": 8, "ptq_images": 0},
+        deploy={"allow_below_chance": True, "bench_runs": 10},
+    )
+    said = capsys.readouterr().out
+    assert re.search(r"student +mean absolute error of defect_probability 0\.\d{3}", said)
+    assert said.count("'name': 'defect_probability', 'value': ") == 3
+    assert figures["data"]["quantities"][0]["high"] == 1.0
+
+
 def test_example_watch_training(copy):
     curve = example("watch_training")(copy, "runs/r", distill={"temperature": 1.5})
     assert len(curve) == 4

@@ -58,6 +58,9 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     in_data = {f"data.{key}" for key in recipe.data.images}
     in_distill = {"distill.synthetic_images", *(f"distill.{key}" for key in recipe.distill.mixing)}
     in_distill |= {"distill.steps", *(f"distill.{key}" for key in {**recipe.distill.length, **recipe.distill.pooling})}
+    figures = {"train": "x", "task": "regression", "values": [{"column": "width"}]}
+    values = recipe_from_table({"data": figures}, "r").data
+    in_data |= {f"data.{key}" for key in {**values.images, **values.learnt_as}}
     in_teacher = {f"teacher.{key}" for key in {**recipe.teacher.training, **recipe.teacher.answers}}
     on_purpose = {
         "data.training_px",  # stage data depends on Recipe.training_px, which it may set

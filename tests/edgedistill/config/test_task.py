@@ -1,6 +1,7 @@
 """The rows of config/task.py: what they say of each task, and that nothing else compares `student.output`."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from edgedistill.config.task import (
     CLASSIFICATION,
     EMBEDDING,
     NO_LABEL,
+    REGRESSION,
     TASKS,
     class_numbers,
     task_of,
@@ -20,9 +22,11 @@ from edgedistill.config.task import (
     weights_note,
 )
 from edgedistill.distillation.objectives import HARD_LOSSES, hard_term
-from edgedistill.evaluation.tasks import EVALUATORS
+from edgedistill.errors import RecipeError
+from edgedistill.evaluation.tasks import EVALUATORS, evaluator_of
 from edgedistill.models.build import build_model
 from edgedistill.pipeline.table import STAGES, stages_of
+from edgedistill.records.artifacts import epoch_kind
 from edgedistill.records.evaluation import Scores
 from edgedistill.stages.evaluate import _RUNS
 from edgedistill_device import manifest
@@ -31,10 +35,11 @@ from end_to_end import ROOT
 MOST = 0  # places outside config/task.py that compare `student.output` or name its values
 
 
-def recipe(output):
-    return recipe_from_table(
-        {"data": {"train": "x"}, "student": {"output": output}, "distill": {"feature_weight": 1.0}}, "r"
-    )
+def recipe(task, **sections):
+    if task.vectors:
+        return recipe_from_table({"data": {"train": "x.csv", "task": task.name}, **sections}, "r")
+    table = {"data": {"train": "x"}, "student": {"output": task.output}, "distill": {"feature_weight": 1.0}}
+    return recipe_from_table({**table, **sections}, "r")
 
 
 def test_rows_and_functions_name_the_same():
@@ -45,31 +50,37 @@ def test_rows_and_functions_name_the_same():
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_what_a_row_says_of_a_task_is_so(task):
-    evaluator = EVALUATORS[task.name]
+    evaluator = evaluator_of(task)
     assert (evaluator.drop is not None) is (evaluator.answer is not None) is task.deploys
     assert (task.name in manifest.TASKS) is task.deploys, "the board runs what is deployed"
-    assert task.primary in task.metrics
-    assert set(task.metrics) <= set(Scores.model_fields)
+    assert (evaluator.hits is None) is task.vectors
+    if not task.vectors:
+        assert task.primary in task.metrics
+        assert set(task.metrics) <= set(Scores.model_fields)
+    assert {f"eval_{name}" for name in task.metrics} <= set(epoch_kind(task).model_fields)
     assert task.supervised.supervised is task.supervised  # labels alone teach it
     width = task.head_width(3)
     found = build_model("squeezenet1_1", width).eval()(torch.zeros(1, 3, 64, 64)).shape
     assert found == (1, width or 512)
 
 
-def test_only_a_classifier_deploys():
-    with_all, without = (
-        {stage.name for stage in stages_of(recipe(task.output))} for task in (CLASSIFICATION, EMBEDDING)
+def test_which_stages_a_task_has():
+    with_all, without, of_figures = (
+        {stage.name for stage in stages_of(recipe(task))} for task in (CLASSIFICATION, EMBEDDING, REGRESSION)
     )
     assert with_all - without == {"quantize", "decide", "bundle", "deploy", "report"}
+    assert with_all - of_figures == {"decide"}
     assert without < {stage.name for stage in STAGES}
 
 
 def test_the_task_of_a_recipe_and_of_a_weights_file():
     for task in TASKS:
-        assert task_of(recipe(task.output).student) is task
+        assert task_of(recipe(task)) is task
         assert task_of_weights(weights_note(task)) is task
     assert weights_note(CLASSIFICATION) == {}  # byte for byte the files of before
     assert weights_note(EMBEDDING) == {"output": "embedding"}
+    assert recipe(CLASSIFICATION).data.metric == "top1_fraction"
+    assert recipe(REGRESSION).data.metric == "r2"
     assert task_of_weights({"output": ["damaged"]}) is CLASSIFICATION
 
 
@@ -79,9 +90,40 @@ def test_labels_become_the_positions_of_their_classes():
         class_numbers(["dent"], ["ok", "crack"])
 
 
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"distill": {"loss": "mse"}}, "has no use for distill.loss; leave it out"),
+        ({"decide": {"recall": {"crack": 0.9}}}, "has no use for decide; leave it out"),
+        ({"teacher": {"min_top1_fraction": 0.5}}, "has no use for teacher.min_top1_fraction"),
+        ({"teacher": {"mode": "auto"}}, "takes teacher.mode = 'finetune' or 'probe', got 'auto'"),
+        ({"distill": {"method": "self"}}, "takes distill.method = 'kd', got 'self'"),
+        ({"student": {"output": "embedding"}}, "leave out student.output = 'embedding'"),
+    ],
+)
+def test_keys_of_classes_are_refused_where_figures_are_learnt(sections, line):
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        recipe(REGRESSION, **sections)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ({"task": "regression", "metric": "top1_fraction"}, "is no figure of regression; it has: r2"),
+        ({"task": "regression", "balance": "loss"}, "takes data.balance = 'none' or 'sample'"),
+        ({"values": [{"column": "x"}]}, 'data.values names columns of figures: set data.task = "regression"'),
+        ({"task": "regression", "values": [{"column": "x", "low": 2, "high": 1}]}, "the range of 'x' is empty"),
+        ({"task": "ranking"}, "data.task"),
+    ],
+)
+def test_a_recipe_that_mixes_tasks_is_refused(data, line):
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        recipe_from_table({"data": {"train": "x.csv", **data}}, "r")
+
+
 def test_a_task_without_a_loss_against_labels_is_refused():
     with pytest.raises(
-        ValueError, match=r"task 'embedding' has no loss against labels.* classification; take task\.su"
+        ValueError, match=r"task 'embedding' has no loss against labels.* classification, regression; take task\.su"
     ):
         hard_term(EMBEDDING, None, 1.0, torch.device("cpu"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.task import EMBEDDING
 from edgedistill.errors import RunFolderError
 from edgedistill.pipeline.context import StageContext
@@ -61,7 +62,13 @@ def test_a_run_made_now_comes_back_byte_for_byte(finished_run):
 
 
 def test_a_stage_reads_what_its_row_declares_and_nothing_else(left, tmp_path):
-    context = StageContext("export", None, RunFolder(left, lock=False), tmp_path, Talk(quiet=True))
+    context = StageContext(
+        "export",
+        recipe_from_table({"data": {"train": "x"}}, "r"),
+        RunFolder(left, lock=False),
+        tmp_path,
+        Talk(quiet=True),
+    )
     assert context.read(DataRecord).classes == ["disc", "square", "stripes"]
     assert "evaluate" not in stage_named("export").reads
     for read in (lambda: context.read(EvaluationRecord), lambda: context.values("evaluate")):

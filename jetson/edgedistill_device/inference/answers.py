@@ -1,0 +1,37 @@
+"""What is said of one image, by the task of the bundle."""
+
+from edgedistill_device.inference.decide import answer, best_of
+from edgedistill_device.inference.values import text_of, values_answer
+
+
+def answer_of(outputs, manifest, top, decision):
+    """What a line of `classify` says.
+
+    Args:
+        outputs: (W,) float of the network.
+        manifest: of the bundle.
+        top: at most so many classes, where it answers with classes.
+        decision: decide.Decision of the precision that computed the outputs, where it answers with classes.
+
+    Returns:
+        As `decide.answer` for classes, as `values.values_answer` for figures.
+
+    Raises:
+        BackendError: an output is NaN or infinite.
+    """
+    if manifest.values:
+        return values_answer(outputs, manifest.values)
+    return answer(outputs, manifest.classes, top, decision)
+
+
+def shown_of(said):
+    """The rows of an answer, for `--stats`."""
+    return said["values"] if "values" in said else said["top"]
+
+
+def line_of(said, digits=0):
+    """The answer as it is drawn into a frame; `digits` of the percentage of a class."""
+    if "values" in said:
+        return text_of(said)
+    name, probability = best_of(said)
+    return name if probability is None else "%s %.*f%%" % (name, digits, 100 * probability)
