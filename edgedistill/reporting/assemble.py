@@ -68,8 +68,7 @@ def report_from_stages(
         stages: all stages before `report`.
         recipe, run: of the run, and the name of its folder.
         disagreements: results of `disagreements.disagreement`, one for each pair of networks.
-        predicted: of `devices.predicted_of`.
-        swept: of `swept.swept_of`.
+        predicted, swept: of `devices.predicted_of` and `swept.swept_of`.
         command: the command that made the run.
         look_closer: of `look_closer.with_heat`.
 
