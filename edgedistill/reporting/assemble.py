@@ -35,8 +35,9 @@ from edgedistill.reporting.status import status_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
-# Keys that are copied unchanged from the student's export and from stage `data`.
+# Keys that are copied unchanged from the student's export and from the stages `quantize` and `data`.
 _PROOF = ("max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset", "ir")
+_QUANTIZED = ("int8_gate", "qad", "ptq", "fp16_findings")
 _DATA = (
     "classes",
     "images",
@@ -105,10 +106,7 @@ def report_from_stages(
         "macs_ratio": teacher.macs / student.macs,
         "speedup": speedup_of(deployed),
         "accuracy_ladder": quantized.ladder,
-        "int8_gate": quantized.int8_gate,
-        "qad": quantized.qad,
-        "ptq": quantized.ptq,
-        "fp16_findings": quantized.fp16_findings,
+        **{key: getattr(quantized, key) for key in _QUANTIZED},
         "decisions": stages.decide.figures,
         "look_closer": look_closer,
         **_of_target(quantized, recipe, predicted),
