@@ -18,7 +18,7 @@ from edgedistill.config.decide import DecideConfig
 from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
 from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
 from edgedistill.config.smoothing import SmoothingConfig
-from edgedistill.config.task import labels_task, task_of
+from edgedistill.config.task import CLASSIFICATION, labels_task, task_of
 from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
 
 
@@ -193,6 +193,13 @@ class Recipe(Section):
                 "deploy.sign_command needs deploy.sign_key: the public key that its "
                 "signature is checked with; edgedistill keys add NAME PUBLIC.pem"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_classes_are_smoothed(self) -> Recipe:
+        task = task_of(self.student)
+        if self.smoothing.by is not None and task is not CLASSIFICATION:
+            raise ValueError(f"smoothing.by is for classes, task {task.name!r} gives none; leave it out")
         return self
 
     @model_validator(mode="after")

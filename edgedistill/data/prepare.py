@@ -86,7 +86,8 @@ def _prepare(
         quantities = value_summaries(targets.figures, splits, data)
         summary = DataSummary(**summary.given(), quantities=quantities)
     lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
-    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given))
+    kinds = "ranges" if summary.quantities else "classes"
+    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given), kinds)
     lines += [uneven] if uneven else []
     if data.unlabelled is not None:
         pool = scan_pool(data, framing, scanned, splits, grouped.similarity, keep)

@@ -36,8 +36,9 @@ from edgedistill.reporting.status import status_of
 from edgedistill.reporting.verdict import absent_of, verdict_of
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
-# Keys that are copied unchanged from the student's export and from stage `data`.
+# Keys that are copied unchanged from the student's export and from the stages `quantize` and `data`.
 _PROOF = ("max_abs_difference", "max_relative_difference", "top1_agreement_fraction", "opset", "ir")
+_QUANTIZED = ("int8_gate", "ptq", "fp16_findings")
 _DATA = (
     "classes",
     "images",
@@ -69,8 +70,7 @@ def report_from_stages(
         stages: all stages before `report`.
         recipe, run: of the run, and the name of its folder.
         disagreements: results of `disagreements.disagreement`, one for each pair of networks.
-        predicted: of `devices.predicted_of`.
-        swept: of `swept.swept_of`.
+        predicted, swept: of `devices.predicted_of` and `swept.swept_of`.
         command: the command that made the run.
         look_closer: of `look_closer.with_heat`.
 
@@ -122,9 +122,7 @@ def figures_of_every_task(
         "macs_ratio": teacher.macs / student.macs,
         "speedup": speedup_of(deployed),
         "accuracy_ladder": quantized.ladder,
-        "int8_gate": quantized.int8_gate,
-        "ptq": quantized.ptq,
-        "fp16_findings": quantized.fp16_findings,
+        **{key: getattr(quantized, key) for key in _QUANTIZED},
         **_of_target(quantized, recipe, predicted),
         "devices": devices,
         "device": _without_samples(devices[0]) if devices else None,

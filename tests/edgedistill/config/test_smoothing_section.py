@@ -39,3 +39,14 @@ def test_without_a_way_nothing_is_declared_and_older_bundles_stay():
 def test_what_makes_no_sense_is_refused(wrong):
     with pytest.raises(RecipeError, match="smoothing"):
         recipe_with(**wrong)
+
+
+def test_what_has_no_classes_is_not_smoothed():
+    table = {
+        "data": {"train": "images"},
+        "student": {"output": "embedding"},
+        "distill": {"feature_weight": 1.0},
+        "smoothing": {"by": "mean"},
+    }
+    with pytest.raises(RecipeError, match="smoothing.by is for classes, task 'embedding' gives none; leave it out"):
+        recipe_from_table(table, source="r.toml")

@@ -24,7 +24,7 @@ MOST = {
     "evaluation": 6,
     "data": 5,
     "bundles": 10,
-    "reporting": 54,
+    "reporting": 56,
     "api": 10,
 }
 

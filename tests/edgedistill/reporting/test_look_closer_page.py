@@ -100,9 +100,9 @@ def test_a_cache_of_other_images_is_no_ground(finished_run, tmp_path, change, sa
 
 
 def test_names_tell_no_folder_of_this_computer():
-    below = [PurePosixPath(f"/home/me/parts/{name}") for name in ("crack/1.jpg", "good/a/b/c/2.jpg")]
+    below = [PurePosixPath(f"/disk/me/parts/{name}") for name in ("crack/1.jpg", "good/a/b/c/2.jpg")]
     assert shown_names(below) == ["crack/1.jpg", "b/c/2.jpg"]
-    assert shown_names([PurePosixPath("/home/me/one.jpg")]) == ["one.jpg"]
+    assert shown_names([PurePosixPath("/disk/me/one.jpg")]) == ["one.jpg"]
     assert shown_names([PurePosixPath("/a/\x1b[2J.jpg"), PurePosixPath("/a/\udc80.jpg")]) == [
         "\\x1b[2J.jpg",
         "\\udc80.jpg",
