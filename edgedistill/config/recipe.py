@@ -223,11 +223,6 @@ class Recipe(Section):
         return self.first_teacher.training
 
     @property
-    def smoothing_rule(self) -> SmoothingConfig | None:
-        """What the bundle declares; None: nothing is smoothed."""
-        return self.smoothing if self.smoothing.by is not None else None
-
-    @property
     def first_teacher(self) -> TeacherConfig:
         if self.distill.method != "self":
             return self.teacher

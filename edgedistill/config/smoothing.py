@@ -21,3 +21,8 @@ class SmoothingConfig(Section):
     """share by which another answer has to lead the one that is given before it takes its place"""
     hold: Annotated[int, Field(ge=1, le=10_000)] = 3
     """frames in a row for which it has to lead so"""
+
+    @property
+    def off(self) -> bool:
+        """Whether nothing is smoothed: no artifact depends on the other keys then."""
+        return self.by is None

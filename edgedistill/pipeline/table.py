@@ -67,7 +67,6 @@ _NEWER = frozenset(
         "distill.pooling",
         "distill.label_error_fraction",
         "teacher.answers",
-        "smoothing_rule",
     )
 )  # left out where they are None: older artifacts were made without them
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
@@ -267,7 +266,7 @@ STAGES = (
             "target.memory_mib",
             "deploy.golden_images",
             "deploy.sign_key",
-            "smoothing_rule",
+            "smoothing",
         ),
         4,
         "collect everything the board needs in one folder",
@@ -324,14 +323,14 @@ def stage_named(name: str) -> Stage:
 
 
 def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """The recipe values that a stage's artifact depends on, by dotted name."""
+    """The recipe values that a stage's artifact depends on, by dotted name; none of a section that is `off`."""
     values: dict[str, Any] = {}
     for key in stage.keys:
         value: Any = recipe
         for part in key.split("."):
             value = getattr(value, part)
         if hasattr(value, "model_dump"):
-            dumped = value.model_dump(mode="json")
+            dumped = {} if getattr(value, "off", False) else value.model_dump(mode="json")
             values |= {f"{key}.{name}": dumped[name] for name in sorted(dumped)}
         else:
             values[key] = _plain(value)

@@ -157,13 +157,13 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
 
 def _provenance(context: StageContext, target: Target) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
-    decides = task_of(context.recipe).decides
+    decides, smoothing = task_of(context.recipe).decides, context.recipe.smoothing
     decided = context.read(DecisionRecord).board if decides else {}
     mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {
         **({POWER_MODE: mode} if mode else {}),
         **({DECISIONS: {name: decision.to_json() for name, decision in decided.items()}} if decides else {}),
-        **({SMOOTHING: rule.model_dump(mode="json")} if (rule := context.recipe.smoothing_rule) else {}),
+        **({} if smoothing.off else {SMOOTHING: smoothing.model_dump(mode="json")}),
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),

@@ -16,20 +16,20 @@ def recipe_with(**smoothing):
 
 @pytest.mark.parametrize("by", ["votes", "mean"])
 def test_the_board_reads_what_the_bundle_declares(by):
-    declared = json.loads(json.dumps(recipe_with(by=by, frames=9, margin=0.5).smoothing_rule.model_dump(mode="json")))
+    declared = json.loads(json.dumps(recipe_with(by=by, frames=9, margin=0.5).smoothing.model_dump(mode="json")))
     assert rule_from_json(declared) == Rule(by, 9, 0.5, 3)
 
 
 def test_without_a_way_nothing_is_declared_and_older_bundles_stay():
     plain, bundle = recipe_with(frames=9), stage_named("bundle")
-    assert plain.smoothing_rule is None
+    assert plain.smoothing.off
     assert not [key for key in recipe_values(bundle, plain) if key.startswith("smoothing")]
     with_rule = recipe_values(bundle, recipe_with(by="votes"))
     assert {key: value for key, value in with_rule.items() if key.startswith("smoothing")} == {
-        "smoothing_rule.by": "votes",
-        "smoothing_rule.frames": 15,
-        "smoothing_rule.hold": 3,
-        "smoothing_rule.margin": 0.2,
+        "smoothing.by": "votes",
+        "smoothing.frames": 15,
+        "smoothing.hold": 3,
+        "smoothing.margin": 0.2,
     }
 
 
