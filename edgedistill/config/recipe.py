@@ -197,7 +197,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _only_classes_are_smoothed(self) -> Recipe:
-        task = task_of(self.student)
+        task = task_of(self)
         if self.smoothing.by is not None and task is not CLASSIFICATION:
             raise ValueError(f"smoothing.by is for classes, task {task.name!r} gives none; leave it out")
         return self
