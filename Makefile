@@ -47,7 +47,7 @@ fuzz: install  ## search by coverage for inputs that break a reader; FUZZ=short,
 	TORTURE=$(FUZZ) $(BIN)/python tests/torture/coverage_fuzzing.py
 
 ONLY ?= *
-mutants: install  ## make small faults one at a time in a copy: a test must notice each; ONLY=NAME or a pattern, JOBS=N
+mutants: install  ## make small faults one at a time in a copy: a test must notice each; ONLY=names or patterns, JOBS=N
 	$(BIN)/python tests/mutants/run.py --only '$(ONLY)' $(if $(JOBS),--jobs $(JOBS))
 
 device-test:  ## the board's code on JetPack 4's, 6's and 7's Python, numpy and OpenCV (3.6.15, 3.10, 3.12: pyenv, or PYTHON36, PYTHON310, PYTHON312)

@@ -25,6 +25,7 @@ class Sections(TypedDict, total=False):
     export: Mapping[str, Any]
     quantize: Mapping[str, Any]
     decide: Mapping[str, Any]
+    smoothing: Mapping[str, Any]
     target: Mapping[str, Any]
     deploy: Mapping[str, Any]
     run: Mapping[str, Any]

@@ -27,6 +27,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--annotate", type=Path, metavar="DIR", help="write copies of the images with class and probability drawn in"
     )
+    parser.add_argument(
+        "--explain", type=Path, metavar="DIR", help="write what the network sees and which places spoke for the class"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a line of JSON for each image")
     form.add_argument("--csv", action="store_true", help="print CSV, a line for each image")
@@ -59,7 +62,15 @@ def run(args: argparse.Namespace) -> int:
         if show is not None:
             show(row)
 
-    rows = predict(args.source, args.images, top=args.top, model=args.model, annotate=args.annotate, on_image=on_image)
+    rows = predict(
+        args.source,
+        args.images,
+        top=args.top,
+        model=args.model,
+        annotate=args.annotate,
+        explain=args.explain,
+        on_image=on_image,
+    )
     if show is None:
         print("\n".join(text_from_rows(rows, terminal_width())))
     return 1 if any(row["reason"] is not None for row in rows) else 0

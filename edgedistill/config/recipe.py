@@ -17,6 +17,7 @@ from edgedistill.config.data import AugmentConfig, DataConfig
 from edgedistill.config.decide import DecideConfig
 from edgedistill.config.deployment import DeployConfig, ExportConfig, QuantizeConfig, RunConfig, TargetConfig
 from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
+from edgedistill.config.smoothing import SmoothingConfig
 from edgedistill.config.task import labels_task, task_of
 from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
 
@@ -32,6 +33,7 @@ class Recipe(Section):
     export: ExportConfig = ExportConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     decide: DecideConfig = DecideConfig()
+    smoothing: SmoothingConfig = SmoothingConfig()
     target: TargetConfig = TargetConfig()
     deploy: DeployConfig = DeployConfig()
     cost: CostConfig = CostConfig()
@@ -212,6 +214,11 @@ class Recipe(Section):
         In self-distillation the teacher is the student itself, trained by the student's schedule.
         """
         return self.first_teacher.training
+
+    @property
+    def smoothing_rule(self) -> SmoothingConfig | None:
+        """What the bundle declares; None: nothing is smoothed."""
+        return self.smoothing if self.smoothing.by is not None else None
 
     @property
     def first_teacher(self) -> TeacherConfig:

@@ -17,8 +17,11 @@ WRITTEN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # other k
 _LINE_SHARE, _WIDTH_SHARE = 0.08, 0.96  # most of the height, and of the width, that the text takes
 
 
-def places_of_copies(folder: Path, images: Sequence[FoundImage]) -> list[Path]:
+def places_of_copies(folder: Path, images: Sequence[FoundImage], option: str = "--annotate") -> list[Path]:
     """A file below `folder` for each image, each its own.
+
+    Args:
+        option: that named the folder, for the message.
 
     Raises:
         UsageError: a copy would replace one of the images.
@@ -36,7 +39,7 @@ def places_of_copies(folder: Path, images: Sequence[FoundImage]) -> list[Path]:
     originals = {image.path.resolve() for image in images}
     replaced = next((place for place in places if place.resolve() in originals), None)
     if replaced is not None:
-        raise UsageError(f"--annotate {folder}: {replaced} is one of the images; name another folder")
+        raise UsageError(f"{option} {folder}: {replaced} is one of the images; name another folder")
     return places
 
 
@@ -54,9 +57,13 @@ def annotated(image: np.ndarray, text: str) -> np.ndarray:
     height, width = image.shape[:2]
     (wide, high), _ = cv2.getTextSize(line, font, 1.0, 1)
     scale = min(_LINE_SHARE * height / high, _WIDTH_SHARE * width / wide)
-    copy, place = image.copy(), (int(0.02 * width), int(scale * high * 1.5) + 1)
-    for colour, thick in (((0, 0, 0), 4), ((255, 255, 255), 1)):
-        cv2.putText(copy, line, place, font, scale, colour, max(1, round(thick * scale)), cv2.LINE_AA)
+    copy, (left, base) = image.copy(), (int(0.02 * width), int(scale * high * 1.5) + 1)
+    rim, thick = max(1, round(scale)), max(1, round(scale))
+    # The rim is the same text at its eight sides: some releases of OpenCV set a thicker text wider.
+    sides = [(x, y) for x in (-rim, 0, rim) for y in (-rim, 0, rim) if x or y]
+    for x, y in [*sides, (0, 0)]:
+        colour = (0, 0, 0) if x or y else (255, 255, 255)
+        cv2.putText(copy, line, (left + x, base + y), font, scale, colour, thick, cv2.LINE_AA)
     return copy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +23,11 @@ class FoundImage(NamedTuple):
     name: Path
 
 
-def find_images(places: Iterable[Path], leave_out: Path | None = None) -> list[FoundImage]:
+def find_images(places: Iterable[Path], leave_out: Sequence[Path] = ()) -> list[FoundImage]:
     """Files as they are named, and of folders all that have an image's ending, at any depth, in name order.
 
     Args:
-        leave_out: a folder that is not searched.
+        leave_out: folders that are not searched.
 
     Raises:
         DataError: a folder without images, or no place at all.
@@ -43,10 +43,12 @@ def find_images(places: Iterable[Path], leave_out: Path | None = None) -> list[F
     return images
 
 
-def _below(folder: Path, leave_out: Path | None) -> Iterator[FoundImage]:
-    skipped = leave_out.resolve() if leave_out is not None else None
+def _below(folder: Path, leave_out: Sequence[Path]) -> Iterator[FoundImage]:
+    skipped = [other.resolve() for other in leave_out]
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_system(name) and Path(place, name).resolve() != skipped)
+        folders[:] = sorted(
+            name for name in folders if not is_system(name) and Path(place, name).resolve() not in skipped
+        )
         for name in sorted(files):
             if not is_system(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 yield FoundImage(Path(place, name), Path(place, name).relative_to(folder))

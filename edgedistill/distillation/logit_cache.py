@@ -10,10 +10,9 @@ interrupted run keeps and what ranks share out among themselves.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,13 @@ from torch import Tensor
 
 from edgedistill.core import distributed
 from edgedistill.core.files import write_bytes, write_json
+from edgedistill.distillation.cached_outputs import CachedOutputs, image_list_digest, shard_name
 from edgedistill.errors import TrainingError
 from edgedistill.training.batches import Batch, TrainingSet
 from edgedistill.training.images import Images
 
 BATCH = 64  # images per teacher forward pass
 SHARD = 2048  # (view, image) pairs; what a kill can lose
-
-
-def image_list_digest(sha256s: Sequence[str]) -> str:
-    """SHA-256 of the training images' hashes in their order."""
-    return hashlib.sha256("\n".join(sha256s).encode()).hexdigest()
 
 
 def write_cache(
@@ -68,7 +63,7 @@ def write_cache(
     pairs = views * len(images)
     kind = _record(widths[0], widths[1] if with_features else 0)
     starts = range(0, pairs, shard_pairs)
-    names = [_shard_name(number) for number in range(len(starts))]
+    names = [shard_name(number) for number in range(len(starts))]
     for number, start in enumerate(starts):
         last = min(start + shard_pairs, pairs)
         if number % distributed.world() == distributed.rank() and not (folder / names[number]).exists():
@@ -118,7 +113,7 @@ def _records(
     return records
 
 
-class LogitCache:
+class LogitCache(CachedOutputs):
     """The cached outputs of one teacher, checked against what the student is about to see.
 
     Args:
@@ -130,20 +125,14 @@ class LogitCache:
     """
 
     def __init__(self, folder: Path, belongs_to: dict[str, Any]):
-        header = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-        stored = header["belongs_to"]
+        super().__init__(folder)
+        stored = self.belongs_to
         differing = [key for key in belongs_to if stored.get(key) != belongs_to[key]]
         if differing:
             raise TrainingError(
                 f"the cached teacher outputs in {folder} belong to another {', '.join(differing)}; "
                 "make them again with `edgedistill logits RECIPE --force logits`"
             )
-        self.views, self.images = header["views"], header["images"]
-        self.feature_width = header["features"]
-        self._kind = _record(header["classes"], self.feature_width)
-        self._shard_pairs = header["shard_pairs"]
-        count = -(-self.views * self.images // self._shard_pairs)
-        self._shards = [np.load(folder / _shard_name(n), mmap_mode="r", allow_pickle=False) for n in range(count)]
 
     def logits(self, batch: Batch) -> Tensor:
         """(N, C) float32 for exactly the views in the batch."""
@@ -155,10 +144,6 @@ class LogitCache:
             raise ValueError("the recipe asked for no features: the cache holds logits alone")
         return self._gathered("features", batch)
 
-    def shards(self) -> Iterator[np.ndarray]:
-        """The records, shard by shard: pair p is view p // images of image p % images."""
-        yield from self._shards
-
     def mean_top_probability(self, temperature: float) -> float:
         """How sure the soft labels are at a temperature, from 1 / classes to 1; first view only."""
         of_first_view = self._shards[: -(-self.images // self._shard_pairs)]
@@ -166,20 +151,10 @@ class LogitCache:
         logits = torch.from_numpy(first[: self.images].astype(np.float32))
         return float((logits / temperature).softmax(dim=1).amax(dim=1).mean())
 
-    def mean_probabilities(self, views: int) -> np.ndarray:
-        """(images, C) float32 of each image over its first `views` views, at temperature 1."""
-        total = np.zeros((self.images, *self._kind["logits"].shape), np.float32)
-        for number, shard in enumerate(self._shards):
-            start = number * self._shard_pairs
-            logits = shard["logits"][: max(0, views * self.images - start)].astype(np.float32)
-            positions = (start + np.arange(len(logits))) % self.images
-            np.add.at(total, positions, torch.from_numpy(logits).softmax(dim=1).numpy())
-        return total / views
-
     def _gathered(self, field: str, batch: Batch) -> Tensor:
         pairs = batch.views.numpy() * self.images + batch.positions.numpy()
         numbers, places = np.divmod(pairs, self._shard_pairs)
-        values = np.empty((len(pairs), *self._kind[field].shape), np.float32)
+        values = np.empty((len(pairs), *self._shards[0].dtype[field].shape), np.float32)
         for number in np.unique(numbers):
             here = numbers == number
             values[here] = self._shards[number][field][places[here]]
@@ -204,7 +179,7 @@ def average_caches(folders: Sequence[Path], out: Path, belongs_to: dict[str, Any
         mean = np.empty(len(shards[0]), _record(header["classes"], 0))
         mean["seed"] = shards[0]["seed"]
         mean["logits"] = np.mean([s["logits"].astype(np.float32) for s in shards], axis=0)
-        names.append(_shard_name(number))
+        names.append(shard_name(number))
         _write_shard(out / names[-1], mean)
     write_json(out / "cache.json", {**header, "features": 0, "belongs_to": belongs_to})
     return [*names, "cache.json"]
@@ -213,10 +188,6 @@ def average_caches(folders: Sequence[Path], out: Path, belongs_to: dict[str, Any
 def _record(classes: int, features: int) -> np.dtype:
     fields = [("seed", np.uint32), ("logits", np.float16, (classes,))]
     return np.dtype(fields + [("features", np.float16, (features,))] * bool(features))
-
-
-def _shard_name(number: int) -> str:
-    return f"shard-{number:05d}.npy"
 
 
 def _write_shard(path: Path, records: np.ndarray) -> None:

@@ -262,7 +262,9 @@ def _hub() -> Check:
         except urllib.error.HTTPError:  # it is there, and says no to this
             answers.append("")
         except (OSError, ValueError) as error:
-            answers.append(line_of(getattr(error, "reason", error)))
+            reason = getattr(error, "reason", error)
+            if not isinstance(reason, TimeoutError):  # then there was no answer, as when the thread is still waiting
+                answers.append(line_of(reason))
 
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         answers.append("HF_HUB_OFFLINE is set")

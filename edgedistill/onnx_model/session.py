@@ -13,10 +13,16 @@ from edgedistill.errors import ExportError
 
 
 class OnnxSession:
-    """`with OnnxSession(path) as session: session.logits(batch)`; one input, static batch of 1."""
+    """`with OnnxSession(path) as session: session.logits(batch)`; one input, static batch of 1.
 
-    def __init__(self, path: Path, outputs: list[str] | None = None):
-        self._path, self._outputs = path, outputs
+    Args:
+        path: the file.
+        outputs: names; None: all.
+        content: a part of the file, as bytes, that is run in its place.
+    """
+
+    def __init__(self, path: Path, outputs: list[str] | None = None, content: bytes | None = None):
+        self._path, self._outputs, self._content = path, outputs, content
 
     def __enter__(self) -> OnnxSession:
         options = onnxruntime.SessionOptions()
@@ -25,7 +31,9 @@ class OnnxSession:
         # network that TensorRT computes exactly would look worse than it is. No effect on other processors and types.
         options.add_session_config_entry("session.x64quantprecision", "1")
         try:
-            self._session = onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                self._content or str(self._path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # its exception classes share no public base
             reason = str(error).splitlines()[0]
             raise ExportError(f"{self._path.name}: ONNX Runtime does not take it: {reason}") from None

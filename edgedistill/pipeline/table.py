@@ -61,7 +61,14 @@ _SCHEDULE = (
     "distill.length",
 )
 _NEWER = frozenset(
-    ("data.learnt_as", "distill.length", "distill.pooling", "distill.label_error_fraction", "teacher.answers")
+    (
+        "data.learnt_as",
+        "distill.length",
+        "distill.pooling",
+        "distill.label_error_fraction",
+        "teacher.answers",
+        "smoothing_rule",
+    )
 )  # left out where they are None: older artifacts were made without them
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = (
@@ -260,6 +267,7 @@ STAGES = (
             "target.memory_mib",
             "deploy.golden_images",
             "deploy.sign_key",
+            "smoothing_rule",
         ),
         4,
         "collect everything the board needs in one folder",
@@ -292,7 +300,7 @@ STAGES = (
             "deploy",
         ),
         ("data.metric", "target", "cost", "teacher.min_top1_fraction", "teacher.min_balanced_accuracy_fraction"),
-        8,
+        9,
         "write the results as one page and one JSON",
         applies=_deploys,
         files=(SWEEP,),

@@ -14,6 +14,7 @@ from edgedistill.records.data import ValueSummary
 from edgedistill.records.decision import DecisionFigures
 from edgedistill.records.evaluation import Chance, LinkScores, MeasuredNetwork
 from edgedistill.records.export import Preflight
+from edgedistill.records.look_closer import LookCloser, Said
 from edgedistill.records.provenance import ProvenanceField
 from edgedistill.records.quantization import Fp16Finding, Int8Gate, LadderStep, PtqRecord, QadRecord, TypedFile
 from edgedistill.records.report_speed import (
@@ -85,13 +86,6 @@ class Gain(Record):
     over_seeds: OverSeeds
 
 
-class Said(Record):
-    """What a network says of an image."""
-
-    class_name: str = Field(alias="class")
-    probability: Fraction
-
-
 class ShownImage(Record):
     """A test image on which two networks part."""
 
@@ -99,6 +93,8 @@ class ShownImage(Record):
     """Among the test images."""
     sha256: str
     """Of the image file."""
+    file: str = ""
+    """The end of its path, as `shown_names` gives it; absent of older releases."""
     label: str
     first: Said
     second: Said
@@ -302,6 +298,8 @@ class ReportFigures(ArtifactRecord):
     fp16_findings: list[Fp16Finding]
     decisions: DecisionFigures | None = None
     """How logits become answers; absent of older releases."""
+    look_closer: LookCloser | None = None
+    """Images that a person should look at; absent of older releases."""
     target: ReportTarget
     devices: list[ReportDevice]
     """Every host, boards first."""

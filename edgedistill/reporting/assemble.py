@@ -9,6 +9,7 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.evaluation.intervals import metric_interval
 from edgedistill.records.evaluation import NetworkFigures
 from edgedistill.records.export import ExportedNetwork
+from edgedistill.records.look_closer import LookCloser
 from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import (
@@ -60,17 +61,18 @@ def report_from_stages(
     swept: Swept | None = None,
     command: Command = Command(),  # noqa: B008 - frozen
     run: str = "",
+    look_closer: LookCloser | None = None,
 ) -> ReportRecord:
     """Gather the figures of the stages and compare the networks.
 
     Args:
         stages: all stages before `report`.
-        recipe: of the run.
+        recipe, run: of the run, and the name of its folder.
         disagreements: results of `disagreements.disagreement`, one for each pair of networks.
         predicted: of `devices.predicted_of`.
         swept: of `swept.swept_of`.
         command: the command that made the run.
-        run: name of the run folder.
+        look_closer: of `look_closer.with_heat`.
 
     Returns:
         `devices` are the timed hosts, boards first; `device` is the first of them, `target` the board of the recipe.
@@ -100,6 +102,7 @@ def report_from_stages(
         "teacher_agreement_fraction": evaluated.teacher_agreement_fraction,
         "qad": quantized.qad,
         "decisions": stages.decide.figures,
+        "look_closer": look_closer,
         "swept": swept,
         **figures_of_every_task(stages, recipe, predicted, run),
     }

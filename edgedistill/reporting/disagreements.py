@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import cv2
 import numpy as np
 
-from edgedistill.records.report import Disagreement, Said, ShownImage
+from edgedistill.evaluation.look_closer import softmax
+from edgedistill.records.look_closer import Said
+from edgedistill.records.report import Disagreement, ShownImage
 
 MOST = 12  # images shown of one pair
-SIDE_PX = 96  # of a thumbnail
-QUALITY = 80  # JPEG
-MOST_BYTES = 200_000  # of all thumbnails of a page
+MOST_BYTES = 200_000  # of all their thumbnails on a page
 
 
 def disagreement(
@@ -21,6 +18,7 @@ def disagreement(
     labels: np.ndarray,
     classes: list[str],
     sha256: list[str],
+    files: list[str],
 ) -> Disagreement:
     """Count where two networks predict the same and different classes.
 
@@ -28,7 +26,8 @@ def disagreement(
         first, second: name and (N, C) logits of each network.
         labels: (N,) int.
         classes: C names.
-        sha256: N hex hashes of the image files; paths would reveal this computer's folders.
+        sha256: N hex hashes of the image files.
+        files: N names for the page; whole paths would reveal this computer's folders.
 
     Returns:
         `images` is N, the sum of the counts `both_...` and `..._only_right`. `shown` holds at most MOST images with
@@ -37,7 +36,7 @@ def disagreement(
     (first_name, a), (second_name, b) = first, second
     ours, theirs = a.argmax(1), b.argmax(1)
     right, also, apart = ours == labels, theirs == labels, ours != theirs
-    sure, surer = _confidence(a), _confidence(b)
+    sure, surer = softmax(a).max(axis=1), softmax(b).max(axis=1)
     differing = np.flatnonzero(apart)
     order = differing[np.argsort(-np.minimum(sure, surer)[differing], kind="stable")][:MOST]
     return Disagreement(
@@ -53,6 +52,7 @@ def disagreement(
             ShownImage(
                 position=int(i),
                 sha256=sha256[i],
+                file=files[i],
                 label=classes[labels[i]],
                 first=Said(class_name=classes[ours[i]], probability=float(sure[i])),
                 second=Said(class_name=classes[theirs[i]], probability=float(surer[i])),
@@ -60,47 +60,3 @@ def disagreement(
             for i in order
         ],
     )
-
-
-def thumbnails(pairs: list[Disagreement], frame: Callable[[int], np.ndarray]) -> dict[str, bytes]:
-    """Return sha256 -> JPEG of the images that `disagreement` chose, up to MOST_BYTES in total.
-
-    Images are re-encoded, so that only the pixels of a file reach the page.
-
-    Args:
-        pairs: results of `disagreement`.
-        frame: position among the test images -> (H, W, 3) uint8 RGB, as the network sees it.
-    """
-    jpegs: dict[str, bytes] = {}
-    total = 0
-    for image in _in_turn([pair.shown for pair in pairs]):
-        if image.sha256 in jpegs:
-            continue
-        encoded = _thumbnail(frame(image.position))
-        if total + len(encoded) > MOST_BYTES:
-            break
-        jpegs[image.sha256] = encoded
-        total += len(encoded)
-    return jpegs
-
-
-def _in_turn(lists: list[list[ShownImage]]) -> list[ShownImage]:
-    """Interleave the lists, so that a small budget covers each of them."""
-    return [rows[i] for i in range(max(map(len, lists), default=0)) for rows in lists if i < len(rows)]
-
-
-def _thumbnail(pixels: np.ndarray) -> bytes:
-    height, width = pixels.shape[:2]
-    scale = SIDE_PX / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    small = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=method)
-    _, encoded = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return encoded.tobytes()
-
-
-def _confidence(logits: np.ndarray) -> np.ndarray:
-    """Return the (N,) softmax probabilities of the predicted classes; 0 where the logits are not finite."""
-    with np.errstate(invalid="ignore"):
-        shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.nan_to_num(shifted.max(axis=1) / shifted.sum(axis=1))

@@ -1,5 +1,5 @@
 "use strict";
-// Reading needs none of this: it sorts tables and switches light and dark.
+// Reading needs none of this: it sorts tables, opens what a link leads into, and switches light and dark.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
   heads.forEach((head, column) => {
@@ -24,6 +24,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+const reveal = () => { // browsers that do not open what a link leads into
+  const target = document.getElementById(location.hash.slice(1)), closed = target?.closest("details:not([open])");
+  if (closed) { closed.open = true; target.scrollIntoView(); }
+};
+addEventListener("hashchange", reveal);
+reveal();
 const theme = document.getElementById("theme");
 theme.hidden = false;
 const dark = () => (document.documentElement.dataset.theme

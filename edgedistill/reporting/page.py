@@ -40,6 +40,7 @@ _SECTIONS = (
     ("decisions", "Confidence"),
     ("students", "Students"),
     ("confusion", "Confusion"),
+    ("look", "Images to look at"),
     ("disagreements", "Disagreements"),
     ("speed", "Speed and memory"),
     ("cost", "Cost"),
@@ -54,6 +55,7 @@ def html_from_report(
     report: ReportRecord,
     synthesised: bytes | None = None,
     thumbnails: dict[str, bytes] | None = None,
+    heat: dict[str, bytes] | None = None,
 ) -> str:
     """Render the whole page with inline figures and no external resources. Equal input gives equal bytes.
 
@@ -64,12 +66,14 @@ def html_from_report(
         report: the page also holds it as JSON in the element `#report`, without confusion counts
             if there are more than EMBEDDED classes.
         synthesised: PNG of training images of a data-free student.
-        thumbnails: sha256 of a test image -> JPEG, of those in report.disagreements.
+        thumbnails: sha256 of an image -> JPEG, of those in report.disagreements and report.look_closer.
+        heat: the same of their heat maps.
     """
     absent = {"cost"} if report.running_cost is None else set()
     absent |= set() if report.advice else {"advice"}
     absent |= {"students"} if report.swept is None else set()
     absent |= {"decisions"} if report.decisions is None else set()
+    absent |= {"look"} if report.look_closer is None else set()
     few = len(report.data.classes) <= MATRIX_CLASSES
     return rendered(
         "page.html.j2",
@@ -89,6 +93,8 @@ def html_from_report(
         recipe_toml=toml_from_recipe(report.provenance.recipe),
         synthesised=synthesised and _base64(synthesised),
         thumbnails={name: _base64(jpeg) for name, jpeg in (thumbnails or {}).items()},
+        heat={name: _base64(jpeg) for name, jpeg in (heat or {}).items()},
+        cells=_cells(report),
     )
 
 
@@ -169,6 +175,12 @@ def _confused(report: ReportRecord) -> list[dict[str, Any]]:
         }
         for _, i, j in pairs[:CONFUSIONS]
     ]
+
+
+def _cells(report: ReportRecord) -> dict[tuple[str, str], int]:
+    """Number of the list of images of a confusion, by true class and answer."""
+    cells = report.look_closer.confusions if report.look_closer else []
+    return {(cell.label, cell.predicted): number for number, cell in enumerate(cells)}
 
 
 def _small(report: ReportRecord) -> dict[str, Any]:

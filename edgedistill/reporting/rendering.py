@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -23,18 +24,25 @@ def rendered(template: str, filters: Mapping[str, Callable[..., Any]], **values:
         filters: functions that the template calls, by name.
         values: what the template names; a name that is missing is an error.
     """
-    environment = jinja2.Environment(
+    environment = environment_of(template)
+    environment.filters |= filters
+    script = (resources.files("edgedistill.reporting") / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **values)
+
+
+@functools.cache
+def environment_of(template: str) -> jinja2.Environment:
+    """One for each page, whose filters have their own names: a template is compiled once in a process."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("edgedistill.reporting", "."),
         autoescape=True,
         finalize=on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
-    environment.filters |= filters
-    script = (resources.files("edgedistill.reporting") / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **values)
 
 
 def json_in_html(value: Any) -> Markup:

@@ -41,6 +41,7 @@ from edgedistill.records.training import DistillRecord
 from edgedistill_calibration.select import choose
 from edgedistill_device.board.power import POWER_MODE
 from edgedistill_device.inference.decide import DECISIONS
+from edgedistill_device.inference.smoothing import SMOOTHING
 from edgedistill_device.manifest import SIGNATURE
 from edgedistill_device.preprocess import to_input
 
@@ -162,6 +163,7 @@ def _provenance(context: StageContext, target: Target) -> dict:
     return {
         **({POWER_MODE: mode} if mode else {}),
         **({DECISIONS: {name: decision.to_json() for name, decision in decided.items()}} if decides else {}),
+        **({SMOOTHING: rule.model_dump(mode="json")} if (rule := context.recipe.smoothing_rule) else {}),
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),
         "images_sha256": sha256_of(context.file("data", "images.csv")),

@@ -105,6 +105,7 @@ LEFT = (
         "a scan's, in tests/edgedistill/data",
     ),
     (r"decisions\..*", "made again in tests/edgedistill/pipeline/test_decide_stage.py"),
+    (r"look_closer\..*", "made again in tests/edgedistill/reporting/test_look_closer_page.py"),
     (r"provenance\.recipe\..*", "the recipe with its defaults; those that it sets are compared below"),
     (r"artifact\..*", "of the file itself: seconds, bytes and time of the page beside it"),
 )

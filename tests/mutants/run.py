@@ -1,6 +1,6 @@
 """Make each small fault of mutants.toml in a copy of the repository and run the tests that must notice it.
 
-usage: python tests/mutants/run.py [--only PATTERN] [--jobs N] [--timeout-s S]
+usage: python tests/mutants/run.py [--only 'PATTERN ...'] [--jobs N] [--timeout-s S]
 
 A fault that no test notices has survived: exit code 1. So has one that its tests only end by the time
 limit, and one whose old text is not in its file exactly once. Before the first fault the same tests
@@ -238,11 +238,12 @@ def run(mutants: list[Mutant], jobs: int, timeout_s: float) -> list[Outcome]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="a fault's name, or a pattern like 'verify-*'")
+    parser.add_argument("--only", default="", help="names of faults, or patterns like 'verify-*'")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="faults at a time")
     parser.add_argument("--timeout-s", type=float, default=TIMEOUT_S, help="of one fault's tests")
     args = parser.parse_args(argv)
-    mutants = [mutant for mutant in mutants_from_file() if fnmatch.fnmatch(mutant.name, args.only or "*")]
+    patterns = args.only.split() or ["*"]
+    mutants = [one for one in mutants_from_file() if any(fnmatch.fnmatch(one.name, pattern) for pattern in patterns)]
     if not mutants:
         parser.error(f"no fault is called {args.only!r}; names are in {LIST}")
     started = time.monotonic()

@@ -13,6 +13,7 @@ from edgedistill_device.inference.answers import answer_of, shown_of
 from edgedistill_device.inference.decide import PLAIN, Decision
 from edgedistill_device.inference.frames import Frames
 from edgedistill_device.inference.overlay import Overlay
+from edgedistill_device.inference.smoothing import Smoother
 from edgedistill_device.inference.video import is_stream, open_capture, parse_source
 from edgedistill_device.json_text import json_text
 from edgedistill_device.overlap import overlapped
@@ -32,6 +33,7 @@ class Asked(NamedTuple):
         overlay: video file or rtp://HOST:PORT for frames with their class drawn in, which then stay whole; or None.
         accepted: frame_path.Accepted: how pictures may be made small; None: all stay whole.
         decision: decide.Decision of the precision that is executed.
+        smoothing: smoothing.Rule for the frames of a video or camera; None: each stands alone.
     """
 
     top: int = 5
@@ -40,6 +42,7 @@ class Asked(NamedTuple):
     overlay: Optional[str] = None
     accepted: Any = None
     decision: Decision = PLAIN
+    smoothing: Any = None
 
 
 def image_files(path):
@@ -106,6 +109,7 @@ def _images(paths, manifest, runner, asked, progress, out):
 def _stream(source, manifest, runner, asked, progress, out):
     capture = open_capture(source, asked.camera, asked.flip, None if asked.overlay else asked.accepted)
     preparer, ending, before = Preparer(manifest.preprocess, bgr=True), threading.Event(), progress.dropped
+    smooth = Smoother(asked.smoothing, manifest.classes, asked.decision.temperature) if asked.smoothing else None
     frames, drawing = Frames(source, capture, lambda: progress.tick() or ending.is_set()), None
 
     def prepare(frame, buffer):
@@ -115,6 +119,8 @@ def _stream(source, manifest, runner, asked, progress, out):
 
     def write(frame, logits, busy_ms):
         said = answer_of(logits, manifest, asked.top, asked.decision)
+        if smooth is not None:
+            said["smoothed"] = smooth(said, logits)
         latency_ms = (time.perf_counter() - frame.read_s) * 1e3
         line = {"source": source, "frame": frame.number, "ms": round(busy_ms, 3), "latency_ms": round(latency_ms, 3)}
         progress.dropped = before + frames.dropped

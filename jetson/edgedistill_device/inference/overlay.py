@@ -75,12 +75,12 @@ class Overlay(object):
             )
 
     def write(self, frame, said):
-        """Draws what `answers.answer_of` says of it into `frame`."""
+        """Draws what `answers.answer_of` says of it into `frame`, the smoothed answer where there is one."""
         cv2 = imports.opencv()
 
         if self._writer is None:
             self._writer = self._open((frame.shape[1], frame.shape[0]))
-        text = line_of(said)
+        text = (said["smoothed"]["class"] or "-") if "smoothed" in said else line_of(said)
         scale = frame.shape[0] / 480.0
         place = (int(10 * scale) + 1, int(30 * scale) + 8)
         for colour, thick in (((0, 0, 0), 4), ((255, 255, 255), 1)):  # a dark rim, light inside

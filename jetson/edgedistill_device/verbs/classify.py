@@ -68,6 +68,7 @@ def run(args):
     from edgedistill_device.inference.decide import decision_of
     from edgedistill_device.inference.frame_path import Accepted, read_verdicts
     from edgedistill_device.inference.progress import Progress
+    from edgedistill_device.inference.smoothing import rule_of
 
     manifest, progress = read_manifest(args.bundle), Progress(args.stats)
     with open_runner(args.backend, args.bundle, manifest, verified=True) as runner:
@@ -76,7 +77,7 @@ def run(args):
             sys.stderr.write(plain("edgedistill_device classify: " + why_not) + "\n")
         accepted = Accepted(manifest.preprocess, verdicts)
         decision = decision_of(manifest, runner.executed)
-        asked = Asked(args.top, args.camera, args.flip, args.overlay, accepted, decision)
+        asked = Asked(args.top, args.camera, args.flip, args.overlay, accepted, decision, rule_of(manifest))
         progress.begin()
         try:
             classify(args.sources, manifest, runner, asked, progress)

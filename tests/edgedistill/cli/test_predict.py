@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import edgedistill
 from edgedistill.cli.main import main
@@ -18,6 +19,7 @@ from edgedistill.data.find_images import FoundImage, find_images
 from edgedistill.data.prepared import open_prepared
 from edgedistill.errors import DataError, UsageError
 from edgedistill.onnx_model.classify import Network, classify, network_of
+from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill_device.decode import read_image
 from edgedistill_device.preprocess import to_input, view
 from edgedistill_device.preprocess_spec import Preprocess
@@ -148,6 +150,44 @@ def test_copies_are_annotated_and_the_originals_stay(run):
     for place in ("a", "."):
         with pytest.raises(UsageError, match="is one of the images; name another folder"):
             places_of_copies(run / place, find_images([run / place]))
+
+
+def test_heat_maps_lie_over_what_spoke_for_the_answer(run, capsys):
+    """A network that looks at every 8 x 8 square by itself: red ones speak for the first class, green ones against."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 8, 8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    with torch.no_grad():
+        net[0].weight[:] = torch.tensor([[4.0, -4.0, 0.0], [-4.0, 4.0, 0.0]])[:, :, None, None]
+        net[0].bias[:] = 0
+    stored = {**STORED, "image_px": 32, "resize_px": 32}
+    metadata = {"preprocess": json.dumps(stored), "classes": '["red", "green"]'}
+    onnx_from_model(net.eval(), np.zeros((1, 3, 32, 32), np.float32), run / "r" / "export" / "student.onnx", metadata)
+    image = np.full((64, 64, 3), 100, np.uint8)
+    image[16:32, 48:] = (0, 0, 255)  # BGR: one red square, of what becomes 4 x 4 places
+    cv2.imwrite(str(run / "a" / "red.png"), image)
+    for _ in range(2):  # its own pictures are no images to classify
+        assert main(["predict", "r", "a", "--explain", "a/maps"]) == 0
+    assert sorted(path.name for path in (run / "a" / "maps").rglob("*.png")) == ["green.png", "red.png"]
+    drawn = read_image(run / "a" / "maps" / "red.png").astype(int)
+    assert drawn.shape == (256, 512, 3), "the network's frame, and beside it the heat"
+    orange = drawn[:, 256:, 0] - drawn[:, 256:, 2]
+    hottest = [int(place) for place in np.unravel_index(orange.argmax(), orange.shape)]
+    assert 64 <= hottest[0] < 128 <= 192 <= hottest[1]
+    assert np.abs(orange[192:, :64]).max() < 12, "nothing speaks for red at the other end"
+    assert main(["predict", "r", "a", "--explain", "out", "--annotate", "out"]) == 2
+    assert "both write to out; name two folders" in capsys.readouterr().err
+
+
+def test_a_network_without_heat_maps_still_classifies(run, capsys):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 2))
+    metadata = {"preprocess": json.dumps(STORED), "classes": '["a", "b"]'}
+    onnx_from_model(net.eval(), np.zeros((1, 3, 8, 8), np.float32), run / "r" / "export" / "student.onnx", metadata)
+    assert main(["predict", "r", "a", "--explain", "maps"]) == 1
+    assert (
+        "student.onnx gives no heat maps: they need a network whose last feature map is averaged"
+        in capsys.readouterr().err
+    )
+    assert main(["predict", "r", "a"]) == 0
 
 
 def test_a_text_that_fits_the_picture():

@@ -216,6 +216,13 @@ Of {disagreements.P.images} test images, {disagreements.P.apart} get another cla
 {disagreements.P.both_right}; only the ANY: {disagreements.P.first_only_right}; only the ANY: \
 {disagreements.P.second_only_right}; both wrong, alike: {disagreements.P.both_wrong_alike}; both wrong, each in its \
 own way: {disagreements.P.both_wrong_apart}
+LABEL taken for SAID: {look_closer.confusions.N.images} image
+no finer than that map's {look_closer.heat.rows} \u00d7 {look_closer.heat.columns} places
+on average of the images with that label: {look_closer.suspects.test_images} test images, \
+{look_closer.suspects.train_images} training images
+label LABEL student SAID {look_closer.PLACE.student.0.probability} %ANYor SAID \
+{look_closer.PLACE.student.1.probability} %ANYteacher SAID {look_closer.PLACE.teacher.probability} %
+label LABEL teacher SAID {look_closer.suspects.shown.N.teacher.probability} %
 true LABEL FIRST SAID {disagreements.P.shown.N.first.probability} % SECOND SAID \
 {disagreements.P.shown.N.second.probability} %
 while the network works: {devices.D.fps.pipelined} FPS
@@ -287,5 +294,5 @@ WITHOUT_KEY = (
     (r"\bF1\b", "a metric's name"),
     (r"in 15 bins of equal width", "of the calibration error"),
     (r"less than 90 % of its teacher", "the limit below which there is advice"),
-    (r"at most 12 of those|\b\d+ more left out", "how many pictures a page holds"),
+    (r"at most 12 of those|at most 12 of each|\b\d+ more left out", "how many pictures a page holds"),
 )

@@ -3,9 +3,13 @@
 import json
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
+from edgedistill.evaluation.look_closer import softmax
+from edgedistill.records.look_closer import HeatMaps, LookCloser
 from edgedistill.reporting import page as pages
+from edgedistill.reporting.look_closer import Answers, look_closer
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -16,6 +20,24 @@ HOSTILE = [
     'url(#x) id="y" #010101 <!-- -->',
 ]
 RIGHT_TO_LEFT = "\u0634\u0642\u0648\u0642"  # cracks, in Arabic
+
+
+def looked_at(classes: list[str], file: str, images: int = 60) -> LookCloser:
+    """What a report shows of random answers on that many test and training images, all of one file name."""
+    rng = np.random.default_rng(5)
+    test, train = (
+        Answers(
+            split,
+            np.arange(images) % len(classes),
+            [f"{i:063x}{mark}" for i in range(images)],
+            [file] * images,
+            softmax(2 * rng.normal(size=(images, len(classes)))),
+            softmax(rng.normal(size=(images if split == "test" else 0, len(classes)))),
+        )
+        for split, mark in (("test", 0), ("train", 1))
+    )
+    heat = HeatMaps(kind="first order", rows=3, columns=4)
+    return look_closer(test, train, classes, 1.25).model_copy(update={"heat": heat, "heat_reason": ""})
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.summary import WIDTH
 from optional_tools import lacking
 from record_factories import page_of, report_of, summary_of
+from report_pages import looked_at
 
 
 def with_keys(recipe: Recipe, **sections) -> Recipe:
@@ -291,10 +292,16 @@ def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swe
     validate(report_of(stages, recipe))
     with_cost = with_keys(recipe, cost={"currency": "EUR", "cloud_price_per_hour": 1})
     pair = disagreement(
-        ("a", np.eye(6)), ("b", np.eye(6)[::-1]), np.arange(6), stages["data"]["classes"], [f"{i}" for i in range(6)]
+        ("a", np.eye(6)),
+        ("b", np.eye(6)[::-1]),
+        np.arange(6),
+        stages["data"]["classes"],
+        [f"{i}" for i in range(6)],
+        ["part.png"] * 6,
     )
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
-    validate(report_of(stages, with_cost, [pair], swept=swept(recipe, stages)))
+    looked = looked_at(stages["data"]["classes"], "a/part.png")
+    validate(report_of(stages, with_cost, [pair], swept=swept(recipe, stages), look_closer=looked))
     stages["deploy"] = {"hosts": [], "artifact": stages["deploy"]["artifact"]}
     report = report_of(stages, recipe)
     validate(report)

@@ -14,11 +14,13 @@ from edgedistill.records.deployment import FleetRecord
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
-from edgedistill.reporting.disagreements import disagreement, thumbnails
+from edgedistill.reporting.disagreements import MOST_BYTES, disagreement
 from edgedistill.reporting.fleet_page import html_from_fleet
+from edgedistill.reporting.look_closer import lists_of
+from edgedistill.reporting.thumbnails import thumbnail, thumbnails
 from optional_tools import lacking
 from record_factories import page_of, report_of
-from report_pages import HOSTILE, RIGHT_TO_LEFT, renamed
+from report_pages import HOSTILE, RIGHT_TO_LEFT, looked_at, renamed
 
 pytestmark = pytest.mark.slow
 
@@ -59,20 +61,24 @@ def made_report(stages_to_read, recipe, board, swept):
     one, other = np.random.default_rng(0).normal(size=(2, 60, 6))
     hashes = [f"{i:064x}" for i in range(60)]
     pairs = [
-        disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes)
+        disagreement((first, one), (second, other), np.arange(60) % 6, names, hashes, [HOSTILE[1]] * 60)
         for first, second in (("teacher", "student"), ("float", "int8"))
     ]
-    report = report_of(stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages))
+    chosen = looked_at(names, "a/" + HOSTILE[2])
+    report = report_of(
+        stages, type(recipe).model_validate(table), pairs, swept=swept(recipe, stages), look_closer=chosen
+    )
     frame = np.full((64, 64, 3), 128, np.uint8)
-    return report, thumbnails(pairs, lambda position: frame)
+    pictures = thumbnails([*(pair.shown for pair in pairs), *lists_of(chosen)], lambda image: frame, MOST_BYTES)
+    return report, pictures, {image.sha256: thumbnail(frame) for image in chosen.worst}
 
 
 @pytest.fixture(scope="module")
 def pages(made_report, tmp_path_factory) -> dict[str, Path]:
-    report, pictures = made_report
+    report, *pictures = made_report
     folder = tmp_path_factory.mktemp("pages")
     written = {
-        "report": page_of(report, None, pictures),
+        "report": page_of(report, None, *pictures),
         "compare": html_from_comparison(
             compared(dict.fromkeys(("one", "b" * 80), ReportRecord.from_json(report, "report")), {})
         ),
@@ -121,6 +127,21 @@ def test_reading_needs_no_script(browser, pages):
     assert tab.evaluate("document.getElementById('theme').hidden")
     assert "The student keeps" in tab.evaluate("document.body.innerText")
     assert tab.evaluate("document.querySelectorAll('th button').length") == 0
+
+
+def test_a_count_of_a_confusion_opens_its_images(browser, pages):
+    """With the page's script and without."""
+    for scripts in (True, False):
+        tab = browser.open(pages["report"], scripts=scripts)
+        link = "document.querySelector('.matrices td a')"
+        target = f"document.getElementById({link}.hash.slice(1))"
+        assert not tab.evaluate(f"{target}.closest('details').open")
+        said = tab.evaluate(f"{target}.closest('details').querySelector('summary').textContent")
+        count = int(re.search(r"(\d+) images?$", said)[1])
+        tab.evaluate(f"{link}.click()")
+        assert tab.evaluate(f"{target}.closest('details').open")
+        assert tab.evaluate(f"{target}.querySelectorAll('img').length") == min(count, 12)
+        assert tab.evaluate(f"{target}.querySelector('.file').checkVisibility()")
 
 
 COLUMN = """(() => { const table = document.querySelector('#recall ~ .figures details table');
@@ -228,7 +249,7 @@ def test_prints_on_white_paper_with_everything_opened(browser, pages):
     assert tab.evaluate("[...document.querySelectorAll('details pre')].every(p => p.checkVisibility())")
     content = tab.pdf()
     assert content.startswith(b"%PDF")
-    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 25
+    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 30
 
 
 AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(

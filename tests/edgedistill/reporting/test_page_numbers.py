@@ -16,7 +16,7 @@ from edgedistill.reporting import page as pages
 from edgedistill.reporting.disagreements import disagreement
 from page_words import EXTREMES, FORMATS, PROSE, ROWS, TABLES, WITHOUT_KEY
 from record_factories import report_of, unchecked
-from report_pages import undrawn, with_seeds_links_and_gate
+from report_pages import looked_at, undrawn, with_seeds_links_and_gate
 from traced_numbers import MARK, Page, keyed, traced
 
 
@@ -26,7 +26,14 @@ def reports(stages_to_read, recipe, board, swept):
     hashes = [f"{i:064x}" for i in range(60)]
     one, other = np.random.default_rng(0).normal(size=(2, 60, 6))
     pairs = [
-        disagreement((first, one), (second, other), np.arange(60) % 6, stages_to_read["data"]["classes"], hashes)
+        disagreement(
+            (first, one),
+            (second, other),
+            np.arange(60) % 6,
+            stages_to_read["data"]["classes"],
+            hashes,
+            ["part.png"] * 60,
+        )
         for first, second in (("teacher", "student"), ("float", "int8"))
     ]
     table = recipe.model_dump(mode="json")
@@ -40,6 +47,7 @@ def reports(stages_to_read, recipe, board, swept):
         },
         "target": {**table["target"], "fps": 30, "memory_mib": 400},
     }
+    looked = looked_at(stages_to_read["data"]["classes"], "part.png")
     rich = type(recipe).model_validate(table)
     stages = copy.deepcopy(stages_to_read)
     stages["deploy"]["hosts"].append(board(stages["deploy"]["hosts"][0]))
@@ -58,7 +66,7 @@ def reports(stages_to_read, recipe, board, swept):
         "reason": "",
     }
     return {
-        "with a board": report_of(stages, rich, pairs, swept=swept(rich, stages)),
+        "with a board": report_of(stages, rich, pairs, swept=swept(rich, stages), look_closer=looked),
         "without": report_of(
             with_seeds_links_and_gate(stages_to_read),
             type(recipe).model_validate(table),
@@ -75,8 +83,16 @@ def read(reports):
         for name, report in reports.items():
             numbers = traced({key: value for key, value in report.items() if key != "provenance"})
             shown = {row["sha256"]: b"" for pair in report["disagreements"] for row in pair["shown"]}
+            if "look_closer" in report and report["look_closer"]:
+                shown |= {row["sha256"]: b"" for row in rows_of(report["look_closer"])}
             found[name] = Page(pages.html_from_report(unchecked(ReportRecord, {**report, **numbers}), None, shown))
     return found
+
+
+def rows_of(look):
+    """Every image of report.look_closer."""
+    cells = [row for cell in look["confusions"] for row in cell["shown"]]
+    return [*look["worst"], *look["doubtful"], *look["suspects"]["shown"], *cells]
 
 
 def value_at(report, path):
@@ -171,6 +187,7 @@ def sentence(line, report):
         D=r"\d",
         P=r"\d",
         N=r"\d+",
+        PLACE=r"(?:worst|doubtful|suspects\.shown|confusions\.\d+\.shown)\.\d+",
         LABEL="[^{}]+?",
         SAID="[^{}]+?",
         FIRST="(?:teacher|float)",
