@@ -129,7 +129,7 @@ REGRESSION = Task(
     primary="mae",
     vectors=True,
     decides=False,
-    unread=(*_OF_CLASSES, "distill.temperature", "decide"),
+    unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),
     points="points of mean absolute error (1 point: a hundredth of the values' standard deviation)",
 )
 TASKS = (CLASSIFICATION, EMBEDDING, REGRESSION)
