@@ -134,6 +134,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["new", "data"])
 def test_a_killed_command_goes_on_where_it_was(tmp_path, verb):
     write_images(tmp_path / "images", per_class=60)
