@@ -10,6 +10,7 @@ from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
+from edgedistill.records.pool_curve import CurveRecord
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import ReportRecord
 from edgedistill.records.training import (
@@ -32,6 +33,7 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
     AssistRecord,
     DistillRecord,
     EvaluationRecord,
+    CurveRecord,
     ExportRecord,
     QuantizationRecord,
     DecisionRecord,
