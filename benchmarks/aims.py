@@ -11,7 +11,8 @@ python benchmarks/aims.py OUT --neu neu [--seeds 3] [--only elpv/all neu/few10 .
 Every finished training is a line of OUT/results.jsonl; the same command goes on where it was stopped, and prints the
 table of what is there. The sets: elpv from its package, digits and fashion from packaged_sets.py, neu from a folder.
 Another seed is another training and, with few labels, another draw of them. `--px`, `--student` and `--set` are told
-in each line: they make a run affordable, and lines with other settings are not compared.
+in each line: they make a run affordable, and lines with other settings are not compared. CPU seconds are those of one
+process: of a training that was stopped and resumed, those since.
 """
 
 from __future__ import annotations

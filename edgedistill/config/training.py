@@ -42,7 +42,7 @@ class TeacherConfig(TrainingConfig):
     model: str = "tf_efficientnet_lite0"
     """any timm model name"""
     weights: str = "hub"
-    """`hub`, `scratch`, `package:efficientnet_lite0`, or a file: a state dict or a checkpoint of timm,
+    """`hub`, `scratch`, `package:efficientnet_lite0` (lite1, lite2), or a file: a state dict or a checkpoint of timm,
     torchvision or Lightning, .safetensors or torch's"""
     classes: str | None = None
     """file of the class names of that file's head, in its order, one a line or JSON; names in the file
