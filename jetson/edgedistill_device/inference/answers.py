@@ -29,9 +29,9 @@ def shown_of(said):
     return said["values"] if "values" in said else said["top"]
 
 
-def line_of(said):
-    """The answer as it is drawn into a frame."""
+def line_of(said, digits=0):
+    """The answer as it is drawn into a frame; `digits` of the percentage of a class."""
     if "values" in said:
         return text_of(said)
     name, probability = best_of(said)
-    return name if probability is None else "%s %.0f%%" % (name, 100 * probability)
+    return name if probability is None else "%s %.*f%%" % (name, digits, 100 * probability)
