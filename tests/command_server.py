@@ -113,7 +113,7 @@ def serve(path, pid, executable, modules, sources):
 
 
 def load_edgedistill():
-    """All its modules, and what is made when it is first used: the page's templates, the validators of its records."""
+    """All its modules, and the validators of its records, which are made when they are first used."""
     import pkgutil
 
     import pydantic
@@ -121,14 +121,6 @@ def load_edgedistill():
     for module in pkgutil.walk_packages(sys.modules["edgedistill"].__path__, "edgedistill."):
         if module.name.rpartition(".")[2] not in ("__main__", "compile_child"):
             importlib.import_module(module.name)
-    from edgedistill.reporting import page, rendering
-
-    templates = rendering.environment_of("page.html.j2")
-    templates.filters |= page.FILTERS
-    templates.get_template("page.html.j2")
-    for name in templates.list_templates(filter_func=lambda name: name.endswith(".j2")):
-        if "{% extends" not in templates.loader.get_source(templates, name)[0]:
-            templates.get_template(name)
     models = pydantic.BaseModel.__subclasses__()
     for model in models:
         models += model.__subclasses__()

@@ -108,4 +108,4 @@ def _neutral(annotation: Any) -> Any:
     return _filled(origin, {}) if issubclass(origin, BaseModel) else _NEUTRAL[origin]
 
 
-OPTIONAL = {"schedule", "synthesise", "assist"}  # stages that a recipe may not have
+OPTIONAL = {"schedule", "synthesise", "assist", "curve"}  # stages that a recipe may not have

@@ -68,6 +68,10 @@ def predict(
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1 class")
     network = network_of(Path(source), model)
+    if network.values and explain is not None:
+        raise UsageError(
+            "--explain shows which places spoke for a class, this network answers with figures; leave it out"
+        )
     named = [images] if isinstance(images, str | os.PathLike) else images
     folders = {"--annotate": annotate, "--explain": explain}
     asked = {option: Path(folder) for option, folder in folders.items() if folder is not None}

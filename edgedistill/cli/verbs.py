@@ -49,6 +49,7 @@ GROUPS: dict[str, dict[str, Verb]] = {
         "assist": Verb(_OF_STAGE, "edgedistill assist parts.toml", "training.md"),
         "distill": Verb(_OF_STAGE, "edgedistill distill parts.toml --set distill.temperature=2", "training.md"),
         "evaluate": Verb(_OF_STAGE, "edgedistill evaluate parts.toml", "training.md"),
+        "curve": Verb(_OF_STAGE, "edgedistill curve parts.toml --set distill.pool_shares=[0,0.25,0.5]", "methods.md"),
         "export": Verb(_OF_STAGE, "edgedistill export parts.toml", "onnx.md"),
         "quantize": Verb(_OF_STAGE, "edgedistill quantize parts.toml", "quantization.md"),
         "decide": Verb(_OF_STAGE, "edgedistill decide parts.toml", "howto/decide.md"),

@@ -162,6 +162,8 @@ class Recipe(Section):
                 f"distill.{next(iter(distill.pooling))} is for images without a label: set data.unlabelled, or leave "
                 "it out"
             )
+        if distill.pool_shares:
+            self._require_a_pool_to_share()
         if distill.pool_temperature is not None and logit_loss_row(distill.loss).whole_batch:
             raise ValueError(
                 f"distill.pool_temperature: distill.loss = {distill.loss!r} compares the images of a batch with each "
@@ -185,6 +187,21 @@ class Recipe(Section):
                 "relational, distill.method to kd or data_free"
             )
         return self
+
+    def _require_a_pool_to_share(self) -> None:
+        distill = self.distill
+        if not self.data.unlabelled or distill.pool != "beside":
+            raise ValueError(
+                "distill.pool_shares are parts of the images without a label beside labelled ones: set data.unlabelled "
+                "and distill.pool = 'beside', or leave them out"
+            )
+        if len(set(distill.pool_shares)) < len(distill.pool_shares) or max(distill.pool_shares) >= 1:
+            raise ValueError(
+                f"distill.pool_shares: expected different shares below 1, the whole pool is measured anyway; got "
+                f"{list(distill.pool_shares)}"
+            )
+        if not task_of(self.student).learns_outputs:
+            raise ValueError("distill.pool_shares are for students with classes; leave them out")
 
     @model_validator(mode="after")
     def _a_command_signs_with_a_known_key(self) -> Recipe:

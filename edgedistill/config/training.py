@@ -42,7 +42,7 @@ class TeacherConfig(TrainingConfig):
     model: str = "tf_efficientnet_lite0"
     """any timm model name"""
     weights: str = "hub"
-    """`hub`, `scratch`, `package:efficientnet_lite0`, or a file: a state dict or a checkpoint of timm,
+    """`hub`, `scratch`, `package:efficientnet_lite0` (lite1, lite2), or a file: a state dict or a checkpoint of timm,
     torchvision or Lightning, .safetensors or torch's"""
     classes: str | None = None
     """file of the class names of that file's head, in its order, one a line or JSON; names in the file
@@ -150,6 +150,9 @@ class DistillConfig(TrainingConfig):
     pool_min_confidence: Fraction = 0.0
     """images without a label are left out whose most probable class, by the teacher's mean over their cached views
     at temperature 1, has less; 0 keeps all"""
+    pool_shares: tuple[Fraction, ...] = ()
+    """shares of the pool, below 1, that a further student each is trained on: accuracy against the size of the pool
+    for the report, and what a larger one would bring; `[0, 0.25, 0.5]` costs three trainings"""
     loss: LogitLossName = "kd"
     """how the student's logits are compared with the teacher's"""
     temperature: Positive = 4.0

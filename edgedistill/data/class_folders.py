@@ -61,7 +61,7 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     for folder, files in classes.items():
         left_out.update(files.left_out)
         splits = _splits_in(folder)
-        items += [Item(file, folder.name, split=splits.get(_first_part(file, folder))) for file in files.images]
+        items += [Item(file, folder.name, split=_split_of(file, folder, splits)) for file in files.images]
     if any(item.split for item in items):
         notes.append("splits from the folders inside the classes")
     notes = sorted(notes)
@@ -107,8 +107,8 @@ def _splits_in(folder: Path) -> dict[str, str]:
     return given if "train" in given.values() and len(set(given.values())) > 1 else {}
 
 
-def _first_part(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).parts[0]
+def _split_of(file: Path, folder: Path, splits: dict[str, str]) -> str | None:
+    return splits.get(file.relative_to(folder).parts[0]) if splits else None
 
 
 def _line_of_empty(folder: Path, files: Walk) -> str:

@@ -23,6 +23,19 @@ class Kept(NamedTuple):
     frame: np.ndarray | None
 
 
+class KeptBefore(NamedTuple):
+    """Of one picture whose pixels an earlier, interrupted run wrote.
+
+    Attributes:
+        height, width: of the pixels.
+        frame: (height, width) of the board's frame, where it was written apart.
+    """
+
+    height: int
+    width: int
+    frame: tuple[int, int] | None
+
+
 @dataclass(frozen=True)
 class Framing:
     """How the run's pictures are framed, and how large they are kept for training.

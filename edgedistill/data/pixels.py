@@ -6,13 +6,14 @@ crops are cut from; `pixels.frame(row)`, (H, W, 3) uint8 as the board frames it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from edgedistill.config.data import DataConfig
-from edgedistill.data.framing import Framing, Kept, framing_of
+from edgedistill.data.framing import Framing, Kept, KeptBefore, framing_of
 from edgedistill.data.shards import read_bytes
 from edgedistill.errors import DataError
 from edgedistill_device.decode import decode_image
@@ -28,32 +29,69 @@ class PixelWriter:
 
     with PixelWriter(folder) as writer:
         writer.add(Kept(image, None))
+
+    Images that an interrupted run wrote come first, as `KeptBefore`; what lies in the files behind them is cut off.
     """
 
     def __init__(self, folder: Path):
-        self._folder, self._offset = folder, 0
+        self._folder = folder
         self._shapes: list[tuple[int, int, int]] = []
 
     def __enter__(self) -> PixelWriter:
-        self._file = open(self._folder / "pixels.u8", "wb")
-        self._frames = open(self._folder / FRAME_FILE, "wb")
+        self._pixels = _Appended(self._folder / PIXEL_FILES[0])
+        self._frames = _Appended(self._folder / FRAME_FILE)
         return self
 
-    def add(self, kept: Kept) -> None:
-        self._file.write(np.ascontiguousarray(kept.pixels).tobytes())
-        self._shapes.append((self._offset, *kept.pixels.shape[:2]))
-        self._offset += kept.pixels.size
+    def add(self, kept: Kept | KeptBefore) -> None:
+        """On return an ended process loses nothing of it."""
+        if isinstance(kept, KeptBefore):
+            self._shapes.append((self._pixels.end, kept.height, kept.width))
+            self._pixels.step_over(kept.height * kept.width * 3)
+            if kept.frame is not None:
+                self._frames.step_over(kept.frame[0] * kept.frame[1] * 3)
+            return
+        self._shapes.append((self._pixels.end, *kept.pixels.shape[:2]))
+        self._pixels.append(kept.pixels)
         if kept.frame is not None:
-            self._frames.write(kept.frame.tobytes())
+            self._frames.append(kept.frame)
 
     def __exit__(self, failure: type | None, *_: object) -> None:
-        self._file.close()
-        if not self._frames.tell():
-            (self._folder / FRAME_FILE).unlink()
+        self._pixels.close()
         self._frames.close()
         if failure is None:
-            with open(self._folder / "pixels.npz", "wb") as file:
+            if not self._frames.end:
+                (self._folder / FRAME_FILE).unlink()
+            with open(self._folder / PIXEL_FILES[1], "wb") as file:
                 np.savez(file, shapes=np.array(self._shapes, dtype=np.int64).reshape(-1, 3))
+
+
+class _Appended:
+    """A file that grows from what was stepped over; `end` is where it does."""
+
+    def __init__(self, path: Path):
+        self._path, self.end = path, 0
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+
+    def step_over(self, count: int) -> None:
+        self.end += count
+        if os.fstat(self._file.fileno()).st_size < self.end:
+            raise DataError(f"{self._path}: shorter than an interrupted run left it; remove its folder and run again")
+
+    def append(self, image: np.ndarray) -> None:
+        self._cut()
+        content = np.ascontiguousarray(image).tobytes()
+        self._file.write(content)
+        self._file.flush()
+        self.end += len(content)
+
+    def _cut(self) -> None:
+        if self._file.tell() != self.end:
+            self._file.seek(self.end)
+            self._file.truncate()
+
+    def close(self) -> None:
+        self._file.truncate(self.end)
+        self._file.close()
 
 
 def write_pixels(folder: Path, images: Iterable[np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from edgedistill.config.data import DataConfig
 from edgedistill.data.framing import Framing
-from edgedistill.data.scan import Keep, Scan, read_all
+from edgedistill.data.readings import ReadingLog, read_all
+from edgedistill.data.scan import Keep, Scan
 from edgedistill.data.sources import list_pool
 from edgedistill.errors import DataError
+from edgedistill.progress.reporter import Talk
 
 POOL = "unlabelled"  # the split of its images in images.csv; their label is -1
 
@@ -45,6 +48,8 @@ def scan_pool(
     splits: np.ndarray,
     similarity: float,
     keep: Keep | None,
+    talk: Talk,
+    log: ReadingLog,
 ) -> Pool:
     """Read the pool and leave out what would let the student see validation or test images.
 
@@ -58,6 +63,8 @@ def scan_pool(
         splits: (N,) theirs.
         similarity: correlation from which two images count as one; 0 compares bytes only.
         keep: gets the pixels of each image that stays; None keeps no pixels.
+        talk: shows how many images are read.
+        log: of the labelled images, which were read before.
 
     Raises:
         DataError: no pool there, or nothing left of it.
@@ -70,26 +77,26 @@ def scan_pool(
     held_rows = np.flatnonzero(splits != "train") if similarity > 0 else np.empty(0, np.int64)
     held = labelled.signatures[held_rows] if len(held_rows) else None
     pool = Pool(notes=[f"unlabelled: {line}" for line in listing.lines])
-    readings = read_all(listed, data, framing if keep else None)
-    for path, seen in zip(listed, readings, strict=True):
-        if isinstance(seen, str):
-            pool.unreadable.append(seen)
-            continue
-        if seen.sha256 in labelled_sha256:
-            pool.copies += 1
-            continue
-        if held is not None:
-            alike = held @ seen.signature
-            most = int(alike.argmax())
-            if alike[most] >= similarity:
-                row = held_rows[most]
-                other = str(labelled.items[row].path)
-                pool.alike.append((str(path), other, str(splits[row]), float(alike[most])))
+    with closing(read_all(listed, data, framing if keep else None, log, talk, "reading the pool")) as readings:
+        for path, seen in zip(listed, readings, strict=True):
+            if isinstance(seen, str):
+                pool.unreadable.append(seen)
                 continue
-        pool.paths.append(path)
-        pool.sha256.append(seen.sha256)
-        if keep is not None and seen.kept is not None:
-            keep(seen.kept)
+            if seen.sha256 in labelled_sha256:
+                pool.copies += 1
+                continue
+            if held is not None:
+                alike = held @ seen.signature
+                most = int(alike.argmax())
+                if alike[most] >= similarity:
+                    row = held_rows[most]
+                    other = str(labelled.items[row].path)
+                    pool.alike.append((str(path), other, str(splits[row]), float(alike[most])))
+                    continue
+            pool.paths.append(path)
+            pool.sha256.append(seen.sha256)
+            if keep is not None and seen.kept is not None:
+                keep(seen.kept)
     if not pool.paths:
         raise DataError(
             f"data.unlabelled: nothing is left of {len(listed)} images: {pool.copies} are copies of "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from unicodedata import category
 
@@ -17,7 +18,8 @@ from edgedistill.data.grouping import Grouping, group
 from edgedistill.data.labels import in_order
 from edgedistill.data.pixels import PixelWriter
 from edgedistill.data.pool import POOL, Pool, scan_pool
-from edgedistill.data.scan import Keep, Scan, scan
+from edgedistill.data.readings import ReadingLog
+from edgedistill.data.scan import Scan, scan
 from edgedistill.data.splits import split
 from edgedistill.data.summary import (
     line_from_pool,
@@ -41,6 +43,7 @@ def prepare(
     training_px: int | None = None,
     task: Task = CLASSIFICATION,
     talk: Talk | None = None,
+    log_folder: Path | None = None,
 ) -> DataSummary:
     """Make `images.csv`, `classes.txt` and, for data.store = "decoded", the pixels in `out`.
 
@@ -55,6 +58,7 @@ def prepare(
         training_px: short side that training crops are cut from; resize_px when None.
         task: says what a label becomes.
         talk: shows how many images are read.
+        log_folder: what an interrupted run learnt of the images, for `out` with its pixels; None reads all anew.
 
     Returns:
         Classes, counts, duplicates, groups, leaks, unreadable files; with a pool also what became of it.
@@ -62,10 +66,13 @@ def prepare(
     Raises:
         DataError: faults that would make the result meaningless.
     """
-    framing = framing_of(data, resize_px, training_px)
-    with nullcontext() if data.store == "files" else PixelWriter(out) as writer:
-        scanned = scan(data, framing, writer.add if writer else None, talk)
-        return _prepare(data, framing, scanned, out, say, writer.add if writer else None, task)
+    framing, talk = framing_of(data, resize_px, training_px), talk or Talk(quiet=True)
+    pixels = nullcontext() if data.store == "files" else PixelWriter(out)
+    with ReadingLog(log_folder, data, framing) as log, pixels as writer:
+        keep = writer.add if writer else None
+        scanned = scan(data, framing, keep, talk, log)
+        read_pool = partial(scan_pool, data, framing, scanned, keep=keep, talk=talk, log=log)
+        return _prepare(data, framing, scanned, out, say, read_pool, task)
 
 
 def _prepare(
@@ -74,9 +81,13 @@ def _prepare(
     scanned: Scan,
     out: Path,
     say: Callable[[str], None],
-    keep: Keep | None,
+    read_pool: Callable[[np.ndarray, float], Pool],
     task: Task,
 ) -> DataSummary:
+    """
+    Args:
+        read_pool: of the splits of the labelled images and the correlation from which two images count as one.
+    """
     _refuse_unreadable(scanned.unreadable, data)
     grouped = group(scanned, data)
     targets, splits = splits_of(scanned, grouped, data, task)
@@ -90,7 +101,7 @@ def _prepare(
     uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given), kinds)
     lines += [uneven] if uneven else []
     if data.unlabelled is not None:
-        pool = scan_pool(data, framing, scanned, splits, grouped.similarity, keep)
+        pool = read_pool(splits, grouped.similarity)
         _refuse_unreadable(pool.unreadable, data)
         summary = DataSummary(**summary.given(), **summary_of_pool(pool))
         lines += [*pool.notes, line_from_pool(summary)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -12,23 +12,18 @@ import numpy as np
 
 from edgedistill.config.data import DataConfig
 from edgedistill.config.task import labels_task
-from edgedistill.core.prefetch import made_ahead
-from edgedistill.data.duplicates import MOST_IMAGES, SIDE, signature
-from edgedistill.data.framing import Framing, Kept
+from edgedistill.data.duplicates import MOST_IMAGES
+from edgedistill.data.framing import Framing, Kept, KeptBefore
 from edgedistill.data.group_names import refuse_unnamed
-from edgedistill.data.shards import read_bytes
+from edgedistill.data.readings import ReadingLog, read_all
+from edgedistill.data.signatures import Signatures
 from edgedistill.data.small_classes import without_small_classes
 from edgedistill.data.sources import Item, list_source
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
 from edgedistill.progress.reporter import Talk
-from edgedistill_device.decode import decode_raw, to_eight_bits
-from edgedistill_device.errors import ImageError
 
-IMAGES_AHEAD = 16  # decoded and not yet taken: they bound the memory
-
-Keep = Callable[[Kept], None]
-_EIGHT_BITS = (-1, -1)
+Keep = Callable[[Kept | KeptBefore], None]
 
 
 @dataclass
@@ -39,7 +34,7 @@ class Scan:
         items: readable images.
         given: the split each came from: `train`, `val` or `test`.
         sha256: hex, of the file's bytes.
-        signatures: (N, 1024) float32; (0, 1024) when look-alikes are not searched.
+        signatures: of the N images, then of a pool that was read after them; none when look-alikes are not searched.
         sizes: (N, 2) height and width, pixels, as stored.
         grey: how many have three equal channels.
         unreadable: one line each.
@@ -50,7 +45,7 @@ class Scan:
     items: list[Item]
     given: list[str]
     sha256: list[str]
-    signatures: np.ndarray
+    signatures: Signatures
     sizes: np.ndarray
     grey: int
     unreadable: list[str]
@@ -58,60 +53,57 @@ class Scan:
     notes: list[str] = field(default_factory=list)
 
 
-class Seen(NamedTuple):
-    """One image that was read.
+class Listed(NamedTuple):
+    """What the labelled sources list.
 
     Attributes:
-        kept: pixels, or None when they are not kept.
-        sha256: hex, of the file's bytes.
-        signature: (1024,) float32, or None when look-alikes are not searched.
-        size: height and width as stored, pixels.
-        grey: whether the three channels are equal.
-        values: smallest and largest value of a 16-bit image, -1 of one with 8 bits.
+        items: (split, image) of all.
+        notes: lines for people.
     """
 
-    kept: Kept | None
-    sha256: str
-    signature: np.ndarray | None
-    size: tuple[int, int]
-    grey: bool
-    values: tuple[int, int] = _EIGHT_BITS
+    items: list[tuple[str, Item]]
+    notes: list[str]
 
 
-def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = None, talk: Talk | None = None) -> Scan:
+def scan(
+    data: DataConfig,
+    framing: Framing | None = None,
+    keep: Keep | None = None,
+    talk: Talk | None = None,
+    log: ReadingLog | None = None,
+    listed: Listed | None = None,
+) -> Scan:
     """Read all labelled images, on all cores; `keep` gets the pixels in order, framed so. Without it
     no pixels are made.
 
-    Memory: 4 KiB an image while look-alikes are searched, else some hundred bytes, whatever the
-    size of the images.
+    Memory: some hundred bytes an image, whatever the size of the images. Signatures, 4 KiB an image while look-alikes
+    are searched, are on the disk.
 
     Args:
         talk: shows how many images are read.
+        log: what an interrupted run read already; None reads all.
+        listed: of `listed_in(data)`, where it is known.
 
     Raises:
         DataError: no readable image, or too many to compare each with each.
     """
-    jobs, notes = _listed(data)
+    jobs, notes = listed or listed_in(data)
     refuse_unnamed((item.group for _, item in jobs), data)
-    searched = data.near_duplicate_similarity > 0
-    if searched and len(jobs) > MOST_IMAGES:
+    if data.near_duplicate_similarity > 0 and len(jobs) > MOST_IMAGES:
         raise DataError(
             f"{len(jobs)} images are too many to compare each with each (at most {MOST_IMAGES}); "
             "set data.near_duplicate_similarity = 0, and name shots of one thing by "
             "data.group_pattern or data.group_column"
         )
-    signatures = np.empty((len(jobs) if searched else 0, SIDE * SIDE), np.float32)
-    scanned = Scan([], [], [], signatures, np.empty(0), 0, [], notes=notes)
+    framing, log = framing if keep else None, log or ReadingLog(None, data, None)
+    scanned = Scan([], [], [], log.signatures, np.empty(0), 0, [], notes=notes)
     sizes, values = [], []
-    readings = read_all([item.path for _, item in jobs], data, framing if keep else None)
-    with (talk or Talk(quiet=True)).progress("reading images", len(jobs), unit="image", images_each=1) as show:
-        for done, ((name, item), seen) in enumerate(zip(jobs, readings, strict=True), start=1):
-            show(done)
+    paths = [item.path for _, item in jobs]
+    with closing(read_all(paths, data, framing, log, talk or Talk(quiet=True))) as readings:
+        for (name, item), seen in zip(jobs, readings, strict=True):
             if isinstance(seen, str):
                 scanned.unreadable.append(seen)
                 continue
-            if seen.signature is not None:
-                signatures[len(scanned.items)] = seen.signature
             scanned.items.append(item)
             scanned.given.append(name)
             scanned.sha256.append(seen.sha256)
@@ -122,13 +114,16 @@ def scan(data: DataConfig, framing: Framing | None = None, keep: Keep | None = N
                 keep(seen.kept)
     if not scanned.items:
         raise DataError(f"none of {len(jobs)} images is readable, first: {scanned.unreadable[0]}")
-    scanned.signatures, scanned.sizes = signatures[: len(scanned.items)], np.array(sizes)
-    scanned.values = np.array(values, np.int64)
+    scanned.sizes, scanned.values = np.array(sizes), np.array(values, np.int64)
     return scanned
 
 
-def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
-    """(split, image) of all labelled sources, and lines for people."""
+def listed_in(data: DataConfig) -> Listed:
+    """The images of all labelled sources.
+
+    Raises:
+        DataError: of `list_source`.
+    """
     jobs: list[tuple[str, Item]] = []
     notes = []
     for name in SPLITS:
@@ -138,34 +133,6 @@ def _listed(data: DataConfig) -> tuple[list[tuple[str, Item]], list[str]]:
             jobs += [(item.split or name, item) for item in listing.items]
             notes += [f"{name}: {line}" for line in listing.lines]
     if labels_task(data.task).vectors:
-        return jobs, notes
+        return Listed(jobs, notes)
     large_enough, line = without_small_classes([item for _, item in jobs], [name for name, _ in jobs], data)
-    return large_enough, notes + ([line] if line else [])
-
-
-def read_all(paths: list[Path], data: DataConfig, framing: Framing | None) -> Iterator[Seen | str]:
-    """Each image in order, or one line that says why it cannot be read.
-
-    Args:
-        paths: files or shard members.
-        data: whether look-alikes are searched, and which values 16-bit images have.
-        framing: of `Seen.kept`; None leaves the pixels out.
-    """
-
-    def read(path: Path) -> Seen | str:
-        try:
-            content = read_bytes(path)
-            raw = decode_raw(content, path)
-        except ImageError as error:
-            return str(error)
-        except OSError as error:
-            return f"{path}: cannot be read: {error.strerror}"
-        image = to_eight_bits(raw, data.sixteen_bit_range)
-        pixels = None if framing is None else framing.keep(image)
-        values = _EIGHT_BITS if raw.dtype == np.uint8 else (int(raw.min()), int(raw.max()))
-        grey = bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
-        signed = signature(image) if data.near_duplicate_similarity > 0 else None
-        digest = hashlib.sha256(content).hexdigest()
-        return Seen(pixels, digest, signed, image.shape[:2], grey, values)
-
-    yield from made_ahead(read, paths, IMAGES_AHEAD)
+    return Listed(large_enough, notes + ([line] if line else []))

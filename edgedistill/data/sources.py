@@ -112,8 +112,8 @@ def _finished(source: Path, listing: Listing, data: DataConfig, is_folder: bool)
     names = {label: clean(label) for label in {item.label for item in items}}
     if any(name != label for label, name in names.items()):
         items = [replace(item, label=names[item.label]) for item in items]
-    grouped = group_names([below(item.path, source) for item in items], data, is_folder)
-    if grouped is not None:
+    if data.group_by is not None or data.group_pattern is not None:
+        grouped = group_names([below(item.path, source) for item in items], data, is_folder)
         items = [replace(item, group=name or item.group) for item, name in zip(items, grouped, strict=True)]
     ordered = bool(listing.files) and listing.files[0].suffix == ".tar"
     listing.items = items if ordered else sorted(items, key=lambda item: str(item.path))

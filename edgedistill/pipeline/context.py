@@ -8,7 +8,7 @@ from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
-from edgedistill.pipeline.run_folder import Artifact, RunFolder
+from edgedistill.pipeline.run_folder import UNFINISHED, Artifact, RunFolder
 from edgedistill.pipeline.table import stage_named
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.artifacts import artifact_kind
@@ -33,6 +33,11 @@ class StageContext:
     out: Path
     talk: Talk
     command: str | None = None
+
+    @property
+    def unfinished(self) -> Path:
+        """A folder for what an interrupted run of the stage needs to go on; it is gone when the artifact is whole."""
+        return self.out / UNFINISHED
 
     def read(self, kind: type[Artifact]) -> Artifact:
         """The record of an earlier stage: of the recipe's task, where that has a kind of its own.

@@ -30,6 +30,7 @@ from edgedistill.records.result import Result
 Artifact = TypeVar("Artifact", bound=ArtifactRecord)
 
 _INPUTS = "inputs.json"  # in a partial folder: what the work under way depends on
+UNFINISHED = "unfinished"  # a folder in it, of which no artifact keeps anything
 
 
 class RunFolder:
@@ -193,6 +194,7 @@ class RunFolder:
         if (partial / f"{stage}.json").exists():
             with as_run_folder_error(f"cannot finish {partial}"):
                 remove(partial / _INPUTS)
+                shutil.rmtree(partial / UNFINISHED, ignore_errors=True)
                 if done.exists():
                     shutil.rmtree(old, ignore_errors=True)
                     os.replace(done, old)

@@ -46,7 +46,7 @@ class Stage(NamedTuple):
     files: tuple[str, ...] = ()
 
 
-WEIGHED = frozenset(("teacher", "baseline", "assist", "distill"))  # start from weights that the recipe names
+WEIGHED = frozenset(("teacher", "baseline", "assist", "distill", "curve"))  # start from weights that the recipe names
 WITHOUT_TORCH = frozenset(("bundle", "deploy", "report"))  # the modules of all others import PyTorch
 _TRAINING = ("augment", "data.learnt_as", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
 _SCHEDULE = (
@@ -127,6 +127,10 @@ def _is_data_free(recipe: Recipe) -> bool:
 
 def _has_time(recipe: Recipe) -> bool:
     return recipe.distill.minutes > 0
+
+
+def _has_shares(recipe: Recipe) -> bool:
+    return bool(recipe.distill.pool_shares)
 
 
 def _deploys(recipe: Recipe) -> bool:
@@ -232,6 +236,15 @@ STAGES = (
         gate=student_beats_chance,
     ),
     Stage(
+        "curve",
+        ("data", "schedule", "teacher", "logits", "assist", "distill"),
+        (*_STUDENT, *_SOFT_LABELS, *_FEATURES, *_TRAINING, "distill.pool_shares", "data.metric"),
+        1,
+        "train the student on parts of the pool: accuracy against its size",
+        applies=_has_shares,
+        shared=True,
+    ),
+    Stage(
         "export",
         ("data", "teacher", "distill"),
         ("target.device", "target.tensorrt", "export"),
@@ -292,6 +305,7 @@ STAGES = (
             "assist",
             "distill",
             "evaluate",
+            "curve",
             "export",
             "quantize",
             "decide",

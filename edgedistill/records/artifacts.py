@@ -21,6 +21,7 @@ from edgedistill.records.outputs import (
     OutputSeedRun,
     OutputTeacherRecord,
 )
+from edgedistill.records.pool_curve import CurveRecord
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import ReportRecord
 from edgedistill.records.training import (
@@ -47,6 +48,7 @@ _KINDS: tuple[type[ArtifactRecord], ...] = (
     AssistRecord,
     DistillRecord,
     EvaluationRecord,
+    CurveRecord,
     ExportRecord,
     QuantizationRecord,
     DecisionRecord,

@@ -15,6 +15,7 @@ from edgedistill.records.decision import DecisionFigures
 from edgedistill.records.evaluation import Chance, LinkScores, MeasuredNetwork
 from edgedistill.records.export import Preflight
 from edgedistill.records.look_closer import LookCloser, Said
+from edgedistill.records.pool_curve import PoolCurve
 from edgedistill.records.provenance import ProvenanceField
 from edgedistill.records.quantization import Fp16Finding, Int8Gate, LadderStep, PtqRecord, QadRecord, TypedFile
 from edgedistill.records.report_speed import (
@@ -144,6 +145,8 @@ class Taught(Record):
     synthesised: SynthesisedImages | None
     pool: PoolUse | None = None
     """Null: the student learns from no image without a label."""
+    pool_curve: PoolCurve | None = None
+    """Null: the recipe has no `distill.pool_shares`."""
     planned: PlannedSteps | None = None
     """Null: the recipe sets no time."""
 

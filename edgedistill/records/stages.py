@@ -11,6 +11,7 @@ from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.export import ExportRecord
+from edgedistill.records.pool_curve import CurveRecord
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.training import (
     AssistRecord,
@@ -36,6 +37,7 @@ class StageRecords:
     assist: AssistRecord | None
     distill: DistillRecord
     evaluate: EvaluationRecord
+    curve: CurveRecord | None
     export: ExportRecord
     quantize: QuantizationRecord
     decide: DecisionRecord

@@ -10,6 +10,7 @@ from edgedistill.evaluation.intervals import metric_interval
 from edgedistill.records.evaluation import NetworkFigures
 from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.look_closer import LookCloser
+from edgedistill.records.pool_curve import PoolCurve
 from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import (
@@ -207,6 +208,9 @@ def _taught(stages: StageRecords) -> Taught:
         if made is None
         else SynthesisedImages(images=made.images, wanted_fraction=made.wanted_fraction),
         pool=stages.distill.pool,
+        pool_curve=None
+        if stages.curve is None
+        else PoolCurve(**{name: getattr(stages.curve, name) for name in PoolCurve.model_fields}),
         planned=None
         if planned is None
         else PlannedSteps(minutes=planned.minutes, steps=planned.steps, asked_steps=planned.asked_steps),

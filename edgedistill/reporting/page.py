@@ -17,6 +17,7 @@ from edgedistill.reporting.devices import board_mib, is_stand_in, place_of, spot
 from edgedistill.reporting.disagreements import MOST
 from edgedistill.reporting.formats import FILTERS, words
 from edgedistill.reporting.pareto_figure import pareto_figure, students_figure
+from edgedistill.reporting.pool_figure import pool_figure
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.rendering import json_in_html, rendered
 from edgedistill.reporting.target_speed import boards_of, fps_range, target_speed
@@ -109,6 +110,7 @@ def _figures(report: ReportRecord) -> dict[str, Markup]:
         "curves": training_figures.curves_figure(report),
         "terms": training_figures.terms_figure(report),
         "pareto": pareto_figure(network_points(report), metric, "parameters, million"),
+        "pool": pool_figure(report),
         "students": students_figure(report.swept, metric),
     }
     return {name: svg for name, svg in drawn.items() if svg}

@@ -17,7 +17,14 @@ def run(context: StageContext) -> Result:
     refuse_unless_student(recipe.student.model)
     resize_px = resize_px_of(recipe.student.model, recipe.data.image_px, recipe.data.crop_fraction, recipe.data.fit)
     summary = prepare(
-        recipe.data, resize_px, context.out, context.talk.say, recipe.training_px, task_of(recipe), context.talk
+        recipe.data,
+        resize_px,
+        context.out,
+        context.talk.say,
+        recipe.training_px,
+        task_of(recipe),
+        context.talk,
+        context.unfinished,
     )
     expected = outlook(summary.images["train"], summary.pool_images, recipe.distill)
     if expected is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +127,23 @@ def _save_arrays(path: Path, labels: np.ndarray, by_network: dict[str, np.ndarra
 
 def _seeds(context: StageContext, images: Images, figures: dict[str, NetworkFigures], device) -> list[SeedScores]:
     """One row for each seed: both metrics of baseline and student."""
-    rows = []
-    for number, trained in enumerate(context.read(DistillRecord).seeds):
-        scores = {}
-        for name, kind in TAUGHT.items():
-            measured = figures[name]
-            if number:
-                file = context.file(kind.stage, context.read(kind).seeds[number].weights)
-                measured = _measured(context, images, file, device)[1]
-            scores[name] = _scores(measured)
-        rows.append(SeedScores(seed=trained.seed, **scores))
-    return rows
+    seeds = [one.seed for one in context.read(DistillRecord).seeds]
+    return [
+        SeedScores(seed=seed, **{name: _scores(measured) for name, measured in nets.items()})
+        for seed, nets in _by_seed(context, images, figures, device, seeds)
+    ]
+
+
+def _by_seed(
+    context: StageContext, images: Images, figures: dict[str, Any], device, seeds: list[int]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each seed, and the figures of its baseline and student on the test images; those of the first are there."""
+    for number, seed in enumerate(seeds):
+        measured = {name: figures[name] for name in TAUGHT}
+        for name, kind in TAUGHT.items() if number else ():
+            file = context.file(kind.stage, context.read(kind).seeds[number].weights)
+            measured[name] = _measured(context, images, file, device)[1]
+        yield seed, measured
 
 
 def _teachers(context: StageContext, images: Images, device) -> list[LinkScores]:
@@ -209,17 +216,11 @@ def _values(context: StageContext, images: Images, device) -> Result:
 
 def _value_seeds(context: StageContext, images: Images, figures: dict[str, Any], device) -> list[OutputSeeds]:
     """One row for each seed: the mean absolute error of baseline and student."""
-    rows = []
-    for number, trained in enumerate(context.read(OutputDistillRecord).seeds):
-        errors = {}
-        for name, kind in TAUGHT.items():
-            measured = figures[name]
-            if number:
-                file = context.file(kind.stage, context.read(kind).seeds[number].weights)
-                measured = _measured(context, images, file, device)[1]
-            errors[name] = measured.metric("mae")
-        rows.append(OutputSeeds(seed=trained.seed, **errors))
-    return rows
+    seeds = [one.seed for one in context.read(OutputDistillRecord).seeds]
+    return [
+        OutputSeeds(seed=seed, **{name: measured.metric("mae") for name, measured in nets.items()})
+        for seed, nets in _by_seed(context, images, figures, device, seeds)
+    ]
 
 
 _RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _embeddings, REGRESSION.name: _values}

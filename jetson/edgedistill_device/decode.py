@@ -17,8 +17,9 @@ MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds o
 DIVISORS = (8, 4, 2)  # of a JPEG's sides: libjpeg then computes fewer pixels of each block
 
 _PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
-# After entropy-coded data: any marker but a stuffed zero and the restart markers.
-_NEXT_MARKER = re.compile(b"\xff+[^\x00\xff\xd0-\xd7]")
+# After entropy-coded data: any marker but a stuffed zero and the restart markers, from its last fill byte. A pattern
+# that began with \xff+ would find the same in twenty times the time: `re` leaps to a first byte only.
+_NEXT_MARKER = re.compile(b"\xff[^\x00\xff\xd0-\xd7]")
 _NO_FILL = re.compile(b"[^\xff]")
 _ALONE = frozenset([0x01] + list(range(0xD0, 0xD8)))  # JPEG markers without a segment
 # What may stand between two scans: DHT, EOI, SOS, DQT, DNL, DRI, APPn, COM.

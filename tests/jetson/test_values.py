@@ -89,7 +89,7 @@ def test_what_is_drawn_and_counted():
     assert line_of(said) == "width 21 mm, share 0.75"
     assert shown_of(said) is said["values"]
     classes = {"top": [{"class": "red", "probability": 0.987}]}
-    assert (line_of(classes), line_of(classes, 1)) == ("red 99%", "red 98.7%")
+    assert line_of(classes) == "red 99%"
 
 
 def test_verify_tells_the_largest_difference_in_the_unit(bundle):

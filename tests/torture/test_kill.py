@@ -14,7 +14,7 @@ from torchrun import kill_one_worker, torchrun
 
 pytestmark = pytest.mark.slow
 
-NAMES = [stage.name for stage in STAGES if stage.name not in {"schedule", "synthesise", "assist"}]
+NAMES = [stage.name for stage in STAGES if stage.name not in {"schedule", "synthesise", "assist", "curve"}]
 SHARED = [stage.name for stage in STAGES if stage.shared and stage.name in NAMES]
 # Stages that only other methods have.
 METHODS = {

@@ -34,7 +34,7 @@ PUBLIC = {
 }
 # Verbs without a function of their own, and why.
 NO_FUNCTION = {
-    **dict.fromkeys(("data", "schedule", "synthesise", "assist"), 'edgedistill.stage("NAME", ...)'),
+    **dict.fromkeys(("data", "schedule", "synthesise", "assist", "curve"), 'edgedistill.stage("NAME", ...)'),
 }
 
 

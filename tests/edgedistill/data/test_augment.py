@@ -57,7 +57,7 @@ PIPELINES = {
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_views_are_those_of_albumentations_own_pipeline(rng, name):
-    """The whole of `Compose`, made and seeded anew for each view."""
+    """The whole of `Compose`, made anew for each view, with new generators of its seed."""
     augment = AugmentConfig(transforms=PIPELINES[name])
     view, cropped = TrainingView(24, augment, "area"), TrainingView(24, AugmentConfig(transforms=()), "area")
     for kind in ("disc", "square", "stripes"):
@@ -66,25 +66,24 @@ def test_views_are_those_of_albumentations_own_pipeline(rng, name):
             arguments = [{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()} for t in augment.transforms]
             made = [getattr(albumentations, given.pop("name"))(**given) for given in arguments]
             compose = albumentations.Compose(made)
-            compose.set_random_seed(seed)
+            compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+            compose.py_random = random.Random(0)  # it asks for its own chance, which is 1, from the same stream
             expected = compose(image=cropped(image, seed))["image"]
             np.testing.assert_array_equal(view(image, seed), expected, err_msg=f"{kind} {seed}")
 
 
-def test_a_transform_that_seeds_itself_in_its_own_way_is_seeded_so(monkeypatch, rng):
-    class Own(albumentations.ImageOnlyTransform):
-        def set_random_seed(self, seed):
-            super().set_random_seed(None if seed is None else seed + 1)
-
-        def apply(self, img, **params):
-            return np.full_like(img, self.py_random.randrange(256))
-
-    monkeypatch.setattr(albumentations, "Own", Own, raising=False)
-    view = TrainingView(24, AugmentConfig(transforms=({"name": "Own", "p": 1.0},)), "area")
-    image = draw("disc", rng)
-    assert [view(image, seed)[0, 0, 0] for seed in range(20)] == [
-        random.Random(seed + 1).randrange(256) for seed in range(20)
-    ]
+def test_two_transforms_of_one_chance_are_applied_apart_from_each_other(rng):
+    """Of the default ones each is applied to half of the views, both to a quarter."""
+    image = rng.integers(60, 180, (48, 48, 3), dtype=np.uint8)
+    image[:, :24] //= 2  # tells the flip, whatever the brightness
+    view = TrainingView(24, AugmentConfig(crop_scale_min=1.0), "area")
+    plain = TrainingView(24, AugmentConfig(crop_scale_min=1.0, transforms=()), "area")
+    counts = dict.fromkeys(((False, False), (False, True), (True, False), (True, True)), 0)
+    for seed in range(400):
+        made, cropped = view(image, seed), plain(image, seed)
+        flipped = bool(made[:, :12].mean() > made[:, 12:].mean())
+        counts[flipped, not np.array_equal(made[:, ::-1] if flipped else made, cropped)] += 1
+    assert all(70 < count < 130 for count in counts.values()), counts
 
 
 @pytest.mark.parametrize(

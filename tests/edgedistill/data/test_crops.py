@@ -5,7 +5,7 @@ import pytest
 
 from edgedistill.config.data import AugmentConfig, DataConfig
 from edgedistill.data.augment import TrainingView
-from edgedistill.data.crops import RandomCrop
+from edgedistill.data.crops import Draws, RandomCrop
 from edgedistill.data.framing import framing_of
 from edgedistill_device.preprocess import PAD_GREY
 
@@ -127,3 +127,19 @@ def test_pictures_are_never_enlarged_to_be_kept(fit, picture):
     kept = framing_of(DataConfig(train="x", image_px=[64, 96], fit=fit), 64, 100).keep(image)
     assert kept.frame.shape == (64, 96, 3)
     assert all(kept_side <= side for kept_side, side in zip(kept.pixels.shape, picture, strict=False))
+
+
+def test_draws_are_uniform_and_a_function_of_seed_and_stream():
+    drawn = np.array(
+        [[d.uniform(2, 5), d.integers(-3, 4), d.uniform(0, 1)] for d in (Draws(s, b"a") for s in range(4000))]
+    )
+    first, whole, _ = drawn.T
+    assert 2 <= first.min() < 2.01
+    assert 4.99 < first.max() < 5
+    assert np.abs(np.histogram(first, 10, (2, 5))[0] - 400).max() < 80
+    assert sorted(set(whole)) == [-3, -2, -1, 0, 1, 2, 3]
+    assert np.abs(np.unique(whole, return_counts=True)[1] - 4000 / 7).max() < 100
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.06
+    assert Draws(7, b"a").uniform(0, 1) == Draws(7, b"a").uniform(0, 1)
+    assert Draws(7, b"a").uniform(0, 1) != Draws(7, b"b").uniform(0, 1)
+    assert Draws(2**32 - 1, b"a").uniform(0, 1) < 1

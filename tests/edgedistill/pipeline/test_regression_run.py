@@ -23,7 +23,7 @@ from edgedistill.records.data import DataRecord
 from edgedistill_device.manifest import read_manifest
 from end_to_end import RECIPE, SOURCES, made_once
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a whole run, on a computer that may be busy
 
 VALUES = """
 task = "regression"

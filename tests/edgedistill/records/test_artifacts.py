@@ -20,7 +20,7 @@ from edgedistill.records.export import ExportRecord
 from edgedistill.records.training import TeacherRecord
 
 LEFT = Path(__file__).parents[2] / "upgrade" / "earlier_release.tar.xz"
-OPTIONAL = {"schedule", "synthesise", "assist"}  # stages that the stored and the finished run have not
+OPTIONAL = {"schedule", "synthesise", "assist", "curve"}  # stages that the stored and the finished run have not
 
 
 @pytest.fixture(scope="module")

@@ -141,6 +141,17 @@ TABLES = {
         ("class", None),
         *((split, f"{{data.counts.{split}.ROW}}|{{data.images.{split}}}") for split in SPLITS),
     ],
+    "Accuracy by the size of the pool": [
+        ("images without a label", "{taught.pool_curve.points.N.pool_images}"),
+        ("learnt from in all", "{taught.pool_curve.points.N.images}"),
+        ("WORDS", "{taught.pool_curve.points.N.balanced_accuracy_fraction} %"),
+    ],
+    "Expected of a larger pool": [
+        ("images without a label", "{taught.pool_curve.expected.N.pool_images}"),
+        ("times the pool", "{taught.pool_curve.expected.N.times}"),
+        ("WORDS", "{taught.pool_curve.expected.N.fraction} %"),
+        ("95 % interval", "{taught.pool_curve.expected.N.interval.0} % to {taught.pool_curve.expected.N.interval.1} %"),
+    ],
     "Time and digest of each stage": [("stage", None), ("seconds", "{cost.ROW}"), ("SHA-256", None)],
     "Packages": [("package", None), ("version", None)],
 }
@@ -239,6 +250,8 @@ each on {running_cost.hours_per_month} hours a month
 The student learnt from {taught.student_images} images counted; the baseline learnt from {taught.baseline_images}
 The student learnt from {taught.student_images} images counted, among them images of an unlabelled pool of \
 {taught.pool_images}, which only the teacher labelled; the baseline learnt from {taught.baseline_images} labelled ones
+the {taught.pool_curve.labelled_images} labelled images and those of the pool together: the error falls as their \
+number to the power {taught.pool_curve.exponent}
 by its class counted: dent {taught.class_weights.dent}, good {taught.class_weights.good}.
 student {taught.best_epochs.student.0} of {taught.best_epochs.student.1}
 {data.images_in_groups} images in {data.near_duplicate_groups} groups of look-alikes, each kept in one split; \
@@ -252,6 +265,8 @@ FORMATS = (
         100,
         ".1f",
     ),
+    (r"pool_curve\.expected\.\d+\.(fraction|interval\.\d)$", 100, ".1f"),
+    (r"pool_curve\.exponent$", 1, ".2f"),
     (r"(probability|interval_share)$", 100, ".0f"),
     (r"decisions\.classes\.\d+\.(precision|recall|f1)$", 100, ".1f"),
     (r"calibration_error_(before|after)$", 100, ".1f"),
@@ -287,7 +302,7 @@ FORMATS = (
 
 # Digits that are no figure of the report, and why.
 WITHOUT_KEY = (
-    (r"95 % interval", "the level of every interval"),
+    (r"95 % (prediction )?interval", "the level of every interval"),
     (r"top-1|Top-1", "a metric's name"),
     (r"(?i)int8|fp16|fp32|float32|float16", "a precision's name"),
     (r"SHA-256", "a function's name"),

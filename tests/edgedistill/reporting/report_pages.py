@@ -43,7 +43,7 @@ def looked_at(classes: list[str], file: str, images: int = 60) -> LookCloser:
 @contextmanager
 def undrawn():
     """Pages are made without their drawings, which take most of the time."""
-    names = ("accuracy", "recall", "ladder", "curves", "students", "terms", "pareto", "rescue")
+    names = ("accuracy", "recall", "ladder", "curves", "students", "terms", "pareto", "rescue", "pool")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "_figures", lambda report: dict.fromkeys(names, ""))
         for name in ("histogram_figure", "trace_figure"):
@@ -78,6 +78,27 @@ def with_seeds_links_and_gate(stages: dict) -> dict:
         for model, top1 in (("resnet18", 0.91), ("mobilenetv2_100", 0.88))
     ]
     stages["data"]["pool_images"] = 444
+    stages["curve"] = {
+        "artifact": {**evaluated["artifact"], "seconds": 61.5},
+        "metric": "balanced_accuracy_fraction",
+        "labelled_images": 97,
+        "points": [
+            {
+                "share": share,
+                "pool_images": round(444 * share),
+                "images": 97 + round(444 * share),
+                "seed": 0,
+                "top1_fraction": score + 0.013,
+                "balanced_accuracy_fraction": score,
+            }
+            for share, score in ((0.0, 0.612), (0.25, 0.703), (1.0, 0.824))
+        ],
+        "exponent": 0.463,
+        "expected": [
+            {"times": times, "pool_images": 444 * times, "fraction": score, "interval": [score - 0.05, score + 0.031]}
+            for times, score in ((2, 0.866), (5, 0.907))
+        ],
+    }
     quantize = stages["quantize"]
     quantize["executed"] = "fp32"  # nothing is published for it
     proof = {"images": 137, "ties": 4, "max_relative_logit_difference": 0.0041, "limit": 0.01}
