@@ -62,8 +62,9 @@ class Recipe(Section):
             raise ValueError('data.values names columns of figures: set data.task = "regression", or leave it out')
         for name in task.unread:
             section, _, key = name.partition(".")
-            given = getattr(self, section).model_fields_set if section in self.model_fields_set else set()
-            if (key in given) if key else given:
+            given = getattr(self, section)
+            # At its default it says nothing: the recipe of a report names every key.
+            if (getattr(given, key) != type(given).model_fields[key].default) if key else given != type(given)():
                 raise ValueError(f"data.task = {task.name!r} has no use for {name}; leave it out")
         if task.vectors:
             allowed = {

@@ -36,7 +36,7 @@ class Task:
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
         vectors: a target is a row of figures, one an output, and no class.
         decides: stage `decide` applies.
-        unread: recipe keys that mean nothing here and are refused where a recipe names them.
+        unread: recipe keys that mean nothing here and are refused where they have another value than their default.
         points: what a point of the drop is, in words.
     """
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from edgedistill.models.build import build_model
 from edgedistill.pipeline.table import STAGES, stages_of
 from edgedistill.records.artifacts import epoch_kind
 from edgedistill.records.evaluation import Scores
+from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.stages.evaluate import _RUNS
 from edgedistill_device import manifest
 from end_to_end import ROOT
@@ -104,6 +106,12 @@ def test_labels_become_the_positions_of_their_classes():
 def test_keys_of_classes_are_refused_where_figures_are_learnt(sections, line):
     with pytest.raises(RecipeError, match=re.escape(line)):
         recipe(REGRESSION, **sections)
+
+
+def test_the_recipe_of_a_report_loads_again():
+    """It names every key with its value, those of classes too."""
+    first = recipe(REGRESSION)
+    assert recipe_from_table(tomllib.loads(toml_from_recipe(first.model_dump(mode="json"))), "again") == first
 
 
 @pytest.mark.parametrize(
