@@ -22,7 +22,7 @@ from edgedistill.training.images import Images
 
 def run(context: StageContext) -> Result:
     distill, student = context.recipe.distill, context.recipe.student
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     task = task_of(student)
     if task.learns_outputs:
