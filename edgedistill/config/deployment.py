@@ -88,7 +88,8 @@ class RunConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """where training runs"""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
-    """CPU threads of PyTorch; 0 is one per core. Other counts give other last bits"""
+    """CPU threads of PyTorch; 0 measures at the start how many are fastest, at most one for each core that this process
+    may use. Other counts give other last bits"""
     checkpoint_seconds: Positive = 20.0
     """time between two resumable checkpoints"""
     tensorboard: bool = True

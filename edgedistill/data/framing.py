@@ -72,19 +72,18 @@ class Framing:
 
     def for_training(self, image: np.ndarray) -> np.ndarray:
         """What training crops are cut from: never enlarged, unless it is the board's own frame."""
-        picture = image.shape[:2]
+        return resize_to(image, self.training_size(image.shape[:2]), self.interpolation)
+
+    def training_size(self, picture: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) of what training crops of a picture of this height and width are cut from, pixels."""
         if not self.keeps_frames:
             box = resize_box(self.size, self.resize_px)
-            wanted = covering_size(picture, box) if self.fit == "crop" else box
-            return resize_to(image, wanted, self.interpolation)
+            return covering_size(picture, box) if self.fit == "crop" else box
         box = resize_box(self.size, self.training_px)
         if self.fit == "squash":
-            wanted = min(box[0], picture[0]), min(box[1], picture[1])
-        else:
-            wanted = (fitting_size if self.fit == "pad" else covering_size)(picture, box)
-            if wanted[0] >= picture[0] or wanted[1] >= picture[1]:
-                return image
-        return resize_to(image, wanted, self.interpolation)
+            return min(box[0], picture[0]), min(box[1], picture[1])
+        wanted = (fitting_size if self.fit == "pad" else covering_size)(picture, box)
+        return picture if wanted[0] >= picture[0] or wanted[1] >= picture[1] else wanted
 
 
 def framing_of(data: DataConfig, resize_px: int, training_px: int | None = None) -> Framing:

@@ -7,8 +7,9 @@ crops are cut from; `pixels.frame(row)`, (H, W, 3) uint8 as the board frames it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,15 @@ from edgedistill.config.data import DataConfig
 from edgedistill.data.framing import Framing, Kept, KeptBefore, framing_of
 from edgedistill.data.shards import read_bytes
 from edgedistill.errors import DataError
-from edgedistill_device.decode import decode_image
+from edgedistill_device.decode import decode_image, jpeg_frame
 from edgedistill_device.errors import ImageError
 from edgedistill_device.preprocess import centre_crop
 
+Size = Callable[[tuple[int, int]], tuple[int, int]]  # of a picture (height, width) -> another one of it
 PIXEL_FILES = ("pixels.u8", "pixels.npz")
+LITTLE_LARGER = (
+    2.0  # times the sides of what would be kept: the crop shrinks it further, so that nothing is resized twice
+)
 FRAME_FILE = "frames.u8"  # the board's frames, where they are not the middle of the pixels
 
 
@@ -125,6 +130,10 @@ class PixelCache:
         offset, height, width = (int(value) for value in self._shapes[row])
         return np.asarray(self._pixels[offset : offset + height * width * 3]).reshape(height, width, 3)
 
+    def describe(self) -> dict[str, Any]:
+        """What training views depend on beside the files: nothing."""
+        return {}
+
     def frame(self, row: int) -> np.ndarray:
         if self._frames is not None:
             return np.asarray(self._frames[row])
@@ -133,6 +142,10 @@ class PixelCache:
 
 class FilePixels:
     """`pixels[row]` decodes and resizes the user's file: nothing is stored, each access costs that.
+
+    For training a JPEG file is decoded at a half, a quarter or an eighth of its sides where that is no less than would
+    be kept, and what is little larger than that is left to the crop's own resize. The board's frames come from the
+    whole picture.
 
     Args:
         paths: of files and shard members, a row each.
@@ -146,19 +159,38 @@ class FilePixels:
         return len(self._paths)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        return self._framing.for_training(self._decoded(row))
+        content = self._content(row)
+        image = self._decoded(row, content, self._framing.training_size)
+        wanted = self._framing.training_size(image.shape[:2])
+        is_near = all(side <= had <= LITTLE_LARGER * side for had, side in zip(image.shape, wanted, strict=False))
+        if is_near and jpeg_frame(content) is not None:
+            return image
+        return self._framing.for_training(image)
 
     def frame(self, row: int) -> np.ndarray:
-        return self._framing.frame(self._decoded(row))
+        return self._framing.frame(self._decoded(row, self._content(row)))
 
-    def _decoded(self, row: int) -> np.ndarray:
-        path = self._paths[row]
+    def describe(self) -> dict[str, Any]:
+        """What training views depend on beside the files."""
+        return {"jpeg": "decoded and resized no more than needed"}
+
+    def _content(self, row: int) -> bytes:
         try:
-            return decode_image(read_bytes(path), path, self._framing.sixteen_bit)
-        except (OSError, ImageError) as error:
-            raise DataError(
-                f"{path}: was readable in stage data and is not now ({error}); bring it back, or run with --force data"
-            ) from None
+            return read_bytes(self._paths[row])
+        except OSError as error:
+            raise self._gone(row, error) from None
+
+    def _decoded(self, row: int, content: bytes, least: Size | None = None) -> np.ndarray:
+        try:
+            return decode_image(content, self._paths[row], self._framing.sixteen_bit, least)
+        except ImageError as error:
+            raise self._gone(row, error) from None
+
+    def _gone(self, row: int, error: Exception) -> DataError:
+        return DataError(
+            f"{self._paths[row]}: was readable in stage data and is not now ({error}); bring it back, or run with "
+            "--force data"
+        )
 
 
 def open_pixels(

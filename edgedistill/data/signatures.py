@@ -41,11 +41,11 @@ class Signatures:
             if step == 1:
                 return self._read(first, max(0, after - first))
             rows = np.arange(first, after, step)
-        if np.ndim(rows) == 0:
+        if not isinstance(rows, np.ndarray):
             return self._read(int(rows), 1)[0]
         found = np.empty((len(rows), NUMBERS), np.float32)
         for place, row in zip(found, rows.tolist(), strict=True):
-            os.preadv(self._file, [place], row * _BYTES)
+            os.preadv(self._file, [place.data], row * _BYTES)
         return found
 
     def _read(self, first: int, count: int) -> np.ndarray:
@@ -53,7 +53,7 @@ class Signatures:
         return np.frombuffer(content, np.float32).reshape(count, NUMBERS)
 
     def add(self, signature: np.ndarray) -> None:
-        os.pwrite(self._file, signature, self._count * _BYTES)
+        os.pwrite(self._file, signature.data, self._count * _BYTES)
         self._count += 1
 
     def take_stored(self) -> np.ndarray | None:

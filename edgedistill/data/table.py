@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, NO_LABEL, Task
-from edgedistill.core.files import write_bytes
+from edgedistill.core.files import as_run_folder_error, whole_file, write_bytes
 from edgedistill.core.ranges import ranges_of
 from edgedistill.data.targets import text_of_figures
 from edgedistill.errors import DataError
@@ -59,16 +59,18 @@ class ImageTable:
 
 
 def write_table(folder: Path, table: ImageTable) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(COLUMNS)
-    for i, path in enumerate(table.paths):
-        name = _label_text(table, i)
-        # Python 3.11 does not quote "\r", which ends a row when it is read.
-        wanted = quoting if "\r" in str(path) else writer
-        wanted.writerow([path, name, table.splits[i], table.sha256[i], table.groups[i]])
-    write_bytes(folder / "images.csv", text.getvalue().encode("utf-8", "surrogateescape"))
+    path = folder / "images.csv"
+    with as_run_folder_error(f"cannot write {path}"), whole_file(path) as file:
+        text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerow(COLUMNS)
+        for i, place in enumerate(table.paths):
+            name = _label_text(table, i)
+            # Python 3.11 does not quote "\r", which ends a row when it is read.
+            wanted = quoting if "\r" in str(place) else writer
+            wanted.writerow([place, name, table.splits[i], table.sha256[i], table.groups[i]])
+        text.detach()  # flushes, and leaves the file open
     write_bytes(folder / "classes.txt", "".join(f"{name}\n" for name in table.classes).encode())
 
 

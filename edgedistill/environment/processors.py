@@ -3,8 +3,44 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+_OF_PROCESS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def usable_cores() -> int:
-    """Cores of this process's affinity mask; all of the computer's where the system has none."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores of this process's affinity mask, all of the computer's where the system has none; no more than the quota of
+    its control groups, which is what a container with limited CPUs has."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(min(_quotas(), default=cores))))
+
+
+def _quotas() -> list[float]:
+    """In cores: of the process's control groups and of those above, as far as this process sees them."""
+    try:
+        lines = _OF_PROCESS.read_text().splitlines()
+    except OSError:  # no Linux
+        return []
+    quotas = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = _GROUPS / controllers
+        folder = root / group.lstrip("/")
+        for place in (folder, *folder.parents):
+            if place.is_relative_to(root):
+                quotas.append(_quota_in(place))
+    return [quota for quota in quotas if quota is not None]
+
+
+def _quota_in(folder: Path) -> float | None:
+    """Of one control group, version 2 or 1; None where there is no limit."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no limit
+        return None

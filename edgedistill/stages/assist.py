@@ -28,7 +28,7 @@ from edgedistill.training.images import Images
 
 
 def run(context: StageContext) -> Result:
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     if context.recipe.distill.method == "ensemble":
         return _ensemble(context, images, device)

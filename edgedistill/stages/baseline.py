@@ -17,7 +17,7 @@ from edgedistill.training.fit import Lesson, device_of
 
 
 def run(context: StageContext) -> Result:
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     task = task_of(context.recipe).supervised
     terms = {"label": hard_term(task, images.class_weights(), 1.0, device, value_loss=context.recipe.data.value_loss)}

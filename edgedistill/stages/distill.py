@@ -22,7 +22,7 @@ from edgedistill.training.images import Images
 
 def run(context: StageContext) -> Result:
     distill = context.recipe.distill
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     task = task_of(context.recipe)
     if task.learns_outputs and not task.vectors:

@@ -49,7 +49,7 @@ NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 
 
 def run(context: StageContext) -> Result:
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     return _RUNS[task_of(context.recipe).name](context, images, device)
 

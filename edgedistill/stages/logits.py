@@ -26,7 +26,7 @@ from edgedistill.training.fit import device_of
 
 
 def run(context: StageContext) -> Result:
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     taught = taught_images(context, images)
     owner = belongs_to(images, taught, teacher_key(context))

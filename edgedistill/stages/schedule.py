@@ -22,7 +22,7 @@ from edgedistill.training.schedule import STUDENT_STEPS, Pace, steps_of, steps_w
 def run(context: StageContext) -> Result:
     recipe = context.recipe
     distill, student = recipe.distill, recipe.student.model_copy(update={"weights": "scratch", "classes": None})
-    device, images = device_of(recipe.run), open_images(context)
+    device, images = device_of(recipe.run, context.talk.say), open_images(context)
     task = task_of(context.recipe).supervised
     taught = images.alone if distill.synthetic is not None else images.from_sources(0)
     lesson = Lesson(

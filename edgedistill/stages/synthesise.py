@@ -28,7 +28,7 @@ MIN_WANTED_FRACTION = 0.5  # of the images; below, the teacher does not recognis
 
 def run(context: StageContext) -> Result:
     distill = context.recipe.distill
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     images = open_images(context)
     made, labels, reports = _batches(context, images.classes, device)
     made, labels = made[: distill.synthetic_images], labels[: distill.synthetic_images]

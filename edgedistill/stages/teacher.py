@@ -40,7 +40,7 @@ from edgedistill.training.images import Images
 
 def run(context: StageContext) -> Result:
     images = open_images(context)
-    device = device_of(context.recipe.run)
+    device = device_of(context.recipe.run, context.talk.say)
     trained = train_teacher(context, images, context.recipe.first_teacher, device)
     second = [trained.network.second] if trained.network.second else []
     kind = artifact_kind(TeacherRecord.stage, task_of(context.recipe))

@@ -27,6 +27,7 @@ class Speed(NamedTuple):
 
     bfloat16: bool
     channels_last: bool
+    threads: int = 0  # of PyTorch on a CPU; 0: as many as it has
 
     @property
     def memory_format(self) -> torch.memory_format:

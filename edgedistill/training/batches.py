@@ -159,7 +159,12 @@ class TrainingSet:
 
     def describe(self) -> dict[str, Any]:
         """What the views depend on beside the images."""
-        return {**self.view.describe(), **self.mixing.describe(), "stream": vars(self.stream)}
+        return {
+            **self.view.describe(),
+            **self.pixels.describe(),
+            **self.mixing.describe(),
+            "stream": vars(self.stream),
+        }
 
     def batches(self, jobs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
         """`batch(positions, views)` of each pair, in order, made ahead of who takes them."""

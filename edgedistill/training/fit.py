@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from edgedistill.config.task import CLASSIFICATION, Task, weights_note
 from edgedistill.config.training import NetConfig, StudentConfig, TrainingConfig
 from edgedistill.core import distributed
 from edgedistill.core.files import remove, write_json
+from edgedistill.core.prefetch import cores
 from edgedistill.errors import TrainingError
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.models.build import outputs, parameter_count, preprocess_of, resize_px_of
@@ -35,6 +37,7 @@ from edgedistill.training.history import HistoryWriter
 from edgedistill.training.images import Images
 from edgedistill.training.loop import Term, Training
 from edgedistill.training.schedule import steps_of
+from edgedistill.training.threads import fastest_threads
 from edgedistill_device.preprocess_spec import Preprocess, dict_from_preprocess
 
 CHECKPOINT = "checkpoint.pt"
@@ -47,14 +50,21 @@ def spec_for(name: str, recipe: Recipe) -> Preprocess:
     return preprocess_of(name, data.image_px, resize_px, data.interpolation, data.fit, data.sixteen_bit_range)
 
 
-def device_of(run: RunConfig) -> torch.device:
-    """Choose where to train and how many threads to use; call it once, before any model."""
+def device_of(run: RunConfig, say: Callable[[str], None] = lambda line: None) -> torch.device:
+    """Choose where to train and how many threads to use; call it before any model.
+
+    Args:
+        say: told when fewer threads than cores are taken.
+    """
+    _keep_big_blocks()
+    on_cpu = run.device == "cpu" or (run.device == "auto" and not torch.cuda.is_available())
     if run.threads:
         torch.set_num_threads(run.threads)
-    _keep_big_blocks()
-    if run.device == "cpu" or (run.device == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    return torch.device("cuda", distributed.local_rank())
+    elif on_cpu and "OMP_NUM_THREADS" not in os.environ:  # whoever sets it has chosen; torchrun does
+        count, told = fastest_threads(cores())
+        if count < cores():
+            say(f"  {told}")
+    return torch.device("cpu") if on_cpu else torch.device("cuda", distributed.local_rank())
 
 
 def logits_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:

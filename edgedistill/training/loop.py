@@ -138,7 +138,7 @@ class Training:
         self.model.to(self.device)
         self.extra.to(self.device)
         saved = self._saved()
-        self.speed = Speed(*saved["speed"]) if saved else self._fastest(talk, title)
+        self.speed = self._speed(saved, talk, title)
         self.model.to(memory_format=self.speed.memory_format)
         network = self._network()
         optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr, fused=True)
@@ -197,6 +197,15 @@ class Training:
             return network
         synchronise_batch_norms(self.model)
         return nn.parallel.DistributedDataParallel(network)
+
+    def _speed(self, saved: dict[str, Any] | None, talk: Talk, title: str) -> Speed:
+        """As before an interruption: another number of threads would give other bits."""
+        if saved is None:
+            return self._fastest(talk, title)._replace(threads=torch.get_num_threads())
+        speed = Speed(*saved["speed"])
+        if speed.threads:
+            torch.set_num_threads(speed.threads)
+        return speed
 
     def _fastest(self, talk: Talk, title: str) -> Speed:
         if self.precision != "auto":

@@ -1,4 +1,4 @@
-"""`files` gives the pixels of `decoded`, from folders and shards, and holds none of them."""
+"""`files` gives the frames of `decoded`, and the pixels of all but JPEG files, from folders and shards, and holds none."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgedistill.config.data import DataConfig
+from edgedistill.data.framing import framing_of
 from edgedistill.data.pixels import FilePixels, PixelCache, open_pixels
 from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
@@ -36,10 +37,10 @@ def prepared(tmp_path, rng):
 
 def opened(folder, store):
     paths = read_table(folder).paths
-    return open_pixels(folder, paths, DataConfig(train="x", store=store), 32)
+    return open_pixels(folder, paths, DataConfig(train="x", store=store, image_px=32), 32)
 
 
-def test_both_stores_give_the_same_pixels_and_table(prepared):
+def test_both_stores_give_the_same_frames_and_table_and_pixels_but_of_jpeg_files(prepared):
     _, folders = prepared
     assert folders["decoded summary"] == folders["files summary"]
     names = {store: sorted(p.name for p in folders[store].iterdir()) for store in ("decoded", "files")}
@@ -50,19 +51,22 @@ def test_both_stores_give_the_same_pixels_and_table(prepared):
     decoded, files = opened(folders["decoded"], "decoded"), opened(folders["files"], "files")
     assert (type(decoded), type(files)) == (PixelCache, FilePixels)
     assert len(decoded) == len(files) == 62
+    paths = read_table(folders["files"]).paths
+    assert sum(path.suffix == ".jpg" for path in paths) == 1
     for row in range(62):
-        assert np.array_equal(decoded[row], files[row])
+        assert np.array_equal(decoded.frame(row), files.frame(row))
+        assert np.array_equal(decoded[row], files[row]) or paths[row].suffix == ".jpg"
 
 
 def test_threads_read_the_same(prepared):
     _, folders = prepared
-    decoded, files = opened(folders["decoded"], "decoded"), opened(folders["files"], "files")
-    wrong = []
+    files, wrong = opened(folders["files"], "files"), []
+    alone = [files[row] for row in range(len(files))]
 
     def read(start):
         for step in range(200):
             row = (start + 7 * step) % len(files)
-            if not np.array_equal(decoded[row], files[row]):
+            if not np.array_equal(alone[row], files[row]):
                 wrong.append(row)
 
     threads = [threading.Thread(target=read, args=(start,)) for start in range(8)]
@@ -89,6 +93,30 @@ def test_too_many_images_for_the_search(prepared, monkeypatch):
     with pytest.raises(DataError, match=re.escape("set data.near_duplicate_similarity = 0")):
         prepare(DataConfig(**data), 32, folder / "out", lambda line: None)
     prepare(DataConfig(**data, near_duplicate_similarity=0), 32, folder / "out", lambda line: None)
+
+
+def test_large_jpeg_files_are_decoded_small_for_training_alone(tmp_path, rng, monkeypatch):
+    """Training sees what the whole picture gives within the rounding of its DCT."""
+    smooth = cv2.resize(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "c.png"]
+    for path, image in zip(paths, (smooth, smooth[:130, :150], smooth), strict=True):
+        cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    framing = framing_of(DataConfig(train="x", image_px=64), 64, 96)
+    asked, imdecode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda content, flag: asked.append(flag) or imdecode(content, flag))
+    pixels, whole = FilePixels(paths, framing), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    for row, flag in enumerate((cv2.IMREAD_REDUCED_COLOR_4, whole, whole)):  # 480 / 4 >= 96 > 480 / 8
+        asked.clear()
+        found = pixels[row]
+        assert flag in asked
+        image = cv2.cvtColor(cv2.imread(str(paths[row])), cv2.COLOR_BGR2RGB)
+        expected = cv2.resize(image, found.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert min(found.shape[:2]) == (120, 130, 96)[row]  # of the JPEG files nothing is resized before the crop
+        assert np.abs(found.astype(int) - expected).mean() < 1.0
+        asked.clear()
+        assert np.array_equal(pixels.frame(row), framing.frame(image))
+        assert asked == [whole]
+    assert pixels.describe() != PixelCache.describe(None)
 
 
 PEAK_MIB = """
