@@ -201,7 +201,7 @@ class Recipe(Section):
                 f"distill.pool_shares: expected different shares below 1, the whole pool is measured anyway; got "
                 f"{list(distill.pool_shares)}"
             )
-        if not task_of(self.student).learns_outputs:
+        if not task_of(self).learns_outputs or task_of(self).vectors:
             raise ValueError("distill.pool_shares are for students with classes; leave them out")
 
     @model_validator(mode="after")

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from edgedistill.data.signatures import Signatures
 
 SIDE = 32  # pixels a side of a signature
 BLOCK = 1024  # rows and columns of one matrix product: its memory does not depend on the images
@@ -47,7 +51,7 @@ def signature(image: np.ndarray) -> np.ndarray:
     return (detail / length).ravel()
 
 
-def alike_pairs(signatures: np.ndarray, similarity: float) -> list[tuple[int, int, float]]:
+def alike_pairs(signatures: np.ndarray | Signatures, similarity: float) -> list[tuple[int, int, float]]:
     """All pairs (i < j) whose correlation is at least `similarity`, for few images.
 
     Frames of one scene are all alike: their pairs grow with the square. `look_alikes` keeps a forest.
@@ -78,7 +82,7 @@ class LookAlikes:
 
 
 def look_alikes(
-    signatures: np.ndarray, similarity: float, given: list[str], weights: np.ndarray, largest: float
+    signatures: np.ndarray | Signatures, similarity: float, given: list[str], weights: np.ndarray, largest: float
 ) -> LookAlikes:
     """Join images that are alike, in memory that grows with the number of images only.
 
@@ -126,7 +130,9 @@ def _raise_bar(bars: list[float], forest: _Forest, weights: np.ndarray, largest:
         forest.cut(bars[0])
 
 
-def _blocks(signatures: np.ndarray, bars: list[float]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _blocks(
+    signatures: np.ndarray | Signatures, bars: list[float]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(i, j, correlation) of the pairs i < j at the first bar, BLOCK x BLOCK comparisons at a time.
 
     The bar may have risen before the next block; at the last of several there is nothing to find.
@@ -147,7 +153,7 @@ def _blocks(signatures: np.ndarray, bars: list[float]) -> Iterator[tuple[np.ndar
             yield rows[i].astype(np.int32), columns[j].astype(np.int32), block[i, j]
 
 
-def _sketches(signatures: np.ndarray) -> np.ndarray | None:
+def _sketches(signatures: np.ndarray | Signatures) -> np.ndarray | None:
     """(N, S) float32, whose dot products are at least those of the signatures; None for few images.
 
     The coordinates along the directions in which a sample varies most, then the length of the rest: by Cauchy and

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -121,10 +122,11 @@ class ReadingLog:
         if self._is_at_end or self._lines is None:
             return None
         start, line = self._lines.tell(), self._lines.readline()
-        try:
-            name, *stat, facts = json.loads(line) if line.endswith(b"\n") else [None, None]
-        except ValueError:
-            name, stat, facts = None, [], None
+        row: list[Any] = [None, None]
+        if line.endswith(b"\n"):
+            with contextlib.suppress(ValueError):
+                row = json.loads(line)
+        name, *stat, facts = row
         if name == str(path) and tuple(stat) == stat_of(path):
             if isinstance(facts, str):
                 return facts
@@ -162,7 +164,7 @@ def read_all(
     log: ReadingLog,
     talk: Talk,
     title: str = "reading images",
-) -> Iterator[Seen | str]:
+) -> Generator[Seen | str]:
     """Each image in order, or one line that says why it cannot be read. One is noted in the log when the next is asked
     for: whoever takes it has written its pixels by then.
 

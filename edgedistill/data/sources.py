@@ -114,7 +114,7 @@ def _finished(source: Path, listing: Listing, data: DataConfig, is_folder: bool)
         items = [replace(item, label=names[item.label]) for item in items]
     if data.group_by is not None or data.group_pattern is not None:
         grouped = group_names([below(item.path, source) for item in items], data, is_folder)
-        items = [replace(item, group=name or item.group) for item, name in zip(items, grouped, strict=True)]
+        items = [replace(item, group=name or item.group) for item, name in zip(items, grouped or (), strict=True)]
     ordered = bool(listing.files) and listing.files[0].suffix == ".tar"
     listing.items = items if ordered else sorted(items, key=lambda item: str(item.path))
     return listing
