@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedistill.bundles.model_card import _plain
+from edgedistill.bundles.model_card import plain
 from edgedistill.cli.main import main
 from edgedistill.core.text import on_page, printable, printable_lines, printable_values
 from edgedistill.core.text_table import table_lines
@@ -84,7 +84,7 @@ def test_pages_show_no_control_character():
     fleet = FleetRecord.model_validate(report)
     assert "\x1b" not in html_from_fleet(fleet)
     assert_terminal_safe(table_from_fleet(fleet), lines=1)
-    assert _plain("a\x1b\nb|`") == "a\\x1b b/'"
+    assert plain("a\x1b\nb|`") == "a\\x1b b/'"
 
 
 def test_what_a_run_says_is_fit_whoever_gave_the_words(capsys):

@@ -65,7 +65,8 @@ def test_the_report_of_its_artifacts_says_the_same(run, recipe, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / "decide").mkdir()
     stamp = record_with(ArtifactStamp, {}).to_json()
-    new = record_with(DecisionRecord, {"board": {}, "artifact": stamp})
+    plain = {"temperature": 1.0, "thresholds": [], "unknown_below": None}
+    new = record_with(DecisionRecord, {"board": {"fp32": plain}, "artifact": stamp})
     (copy / "decide" / "decide.json").write_text(json.dumps(new.to_json()))
     with RunFolder(copy) as opened:
         found = report.run(StageContext("report", recipe, opened, tmp_path, Talk(quiet=True))).values
