@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +21,14 @@ CERTAIN = 0.9999  # a bar that has risen so far finds nothing that equal bytes d
 _SKETCH, _SAMPLED = 128, 4096  # numbers a sketch has, images that its directions are taken from
 _ROUNDING = 1e-3  # of float32, with room
 LISTED = 50  # pairs between splits that are named; all are counted
+
+
+class Rows(Protocol):
+    """(N, 1024) float32 by row, slice or rows: an array, or `Signatures`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 def signature(image: np.ndarray) -> np.ndarray:
@@ -78,7 +87,7 @@ class LookAlikes:
 
 
 def look_alikes(
-    signatures: np.ndarray, similarity: float, given: list[str], weights: np.ndarray, largest: float
+    signatures: Rows, similarity: float, given: list[str], weights: np.ndarray, largest: float
 ) -> LookAlikes:
     """Join images that are alike, in memory that grows with the number of images only.
 
@@ -126,7 +135,7 @@ def _raise_bar(bars: list[float], forest: _Forest, weights: np.ndarray, largest:
         forest.cut(bars[0])
 
 
-def _blocks(signatures: np.ndarray, bars: list[float]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _blocks(signatures: Rows, bars: list[float]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(i, j, correlation) of the pairs i < j at the first bar, BLOCK x BLOCK comparisons at a time.
 
     The bar may have risen before the next block; at the last of several there is nothing to find.
@@ -147,7 +156,7 @@ def _blocks(signatures: np.ndarray, bars: list[float]) -> Iterator[tuple[np.ndar
             yield rows[i].astype(np.int32), columns[j].astype(np.int32), block[i, j]
 
 
-def _sketches(signatures: np.ndarray) -> np.ndarray | None:
+def _sketches(signatures: Rows) -> np.ndarray | None:
     """(N, S) float32, whose dot products are at least those of the signatures; None for few images.
 
     The coordinates along the directions in which a sample varies most, then the length of the rest: by Cauchy and
@@ -155,8 +164,11 @@ def _sketches(signatures: np.ndarray) -> np.ndarray | None:
     """
     if len(signatures) <= 4 * BLOCK:
         return None
-    sample = signatures[:: max(1, len(signatures) // _SAMPLED)].astype(np.float64)
-    _, directions = np.linalg.eigh(sample.T @ sample)  # ascending
+    sampled, products = signatures[:: max(1, len(signatures) // _SAMPLED)], np.zeros((SIDE * SIDE, SIDE * SIDE))
+    for start in range(0, len(sampled), BLOCK):
+        piece = sampled[start : start + BLOCK].astype(np.float64)
+        products += piece.T @ piece
+    _, directions = np.linalg.eigh(products)  # ascending
     basis = directions[:, -_SKETCH:].astype(np.float32)
     sketches = np.empty((len(signatures), basis.shape[1] + 1), np.float32)
     for start in range(0, len(signatures), BLOCK):
