@@ -164,7 +164,8 @@ def _sketches(signatures: Rows) -> np.ndarray | None:
     """
     if len(signatures) <= 4 * BLOCK:
         return None
-    sampled, products = signatures[:: max(1, len(signatures) // _SAMPLED)], np.zeros((SIDE * SIDE, SIDE * SIDE))
+    sampled = signatures[:: max(1, len(signatures) // _SAMPLED)]
+    products = np.zeros((sampled.shape[1], sampled.shape[1]))
     for start in range(0, len(sampled), BLOCK):
         piece = sampled[start : start + BLOCK].astype(np.float64)
         products += piece.T @ piece
