@@ -60,8 +60,12 @@ lint: install  ## ruff's rules and format, which package may import which, types
 	$(BIN)/mypy
 	$(BIN)/vermin --quiet -t=3.6- --violations --eval-annotations --backport typing jetson calibration
 
-bench: install  ## throughput (this loop with and without a teacher, timm), calibration, the board's Python, its frame path
+bench: install  ## throughput (this loop with and without a teacher, timm), views, decoding, threads, large sets, calibration, the board's Python, its frame path
 	$(BIN)/python benchmarks/distill_throughput.py
+	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python benchmarks/busy_neighbour.py
+	$(BIN)/python benchmarks/large_set.py
 	$(BIN)/python benchmarks/calibration_speed.py
 	$(BIN)/python benchmarks/device_overhead.py
 	$(or $(wildcard .venv36/bin/python),$(BIN)/python) benchmarks/frame_path.py

@@ -42,8 +42,8 @@ def main() -> None:
         timed("new", ["new", "--train", str(place / "images"), str(recipe)], args.images)
         data = ["data", str(recipe), "--run-dir", str(runs), *SCRATCH]
         timed("data", data, args.images)
-        again = [*data[:-4], "--force", "data", *SCRATCH]
-        half = runs / "data.partial" / READ
+        again = [*data, "--force", "data"]
+        half = runs / "data.partial" / "unfinished" / READ
         timed("data, killed half way", again, args.images, lambda: lines_in(half) > args.images // 2)
         timed("data, after the kill", again, args.images)
 

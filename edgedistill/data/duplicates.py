@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from edgedistill.data.signatures import Signatures
 
 SIDE = 32  # pixels a side of a signature
 BLOCK = 1024  # rows and columns of one matrix product: its memory does not depend on the images
@@ -24,6 +21,14 @@ CERTAIN = 0.9999  # a bar that has risen so far finds nothing that equal bytes d
 _SKETCH, _SAMPLED = 128, 4096  # numbers a sketch has, images that its directions are taken from
 _ROUNDING = 1e-3  # of float32, with room
 LISTED = 50  # pairs between splits that are named; all are counted
+
+
+class Rows(Protocol):
+    """(N, 1024) float32 by row, slice or rows: an array, or `Signatures`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 def signature(image: np.ndarray) -> np.ndarray:
@@ -51,7 +56,7 @@ def signature(image: np.ndarray) -> np.ndarray:
     return (detail / length).ravel()
 
 
-def alike_pairs(signatures: np.ndarray | Signatures, similarity: float) -> list[tuple[int, int, float]]:
+def alike_pairs(signatures: Rows, similarity: float) -> list[tuple[int, int, float]]:
     """All pairs (i < j) whose correlation is at least `similarity`, for few images.
 
     Frames of one scene are all alike: their pairs grow with the square. `look_alikes` keeps a forest.
@@ -82,7 +87,7 @@ class LookAlikes:
 
 
 def look_alikes(
-    signatures: np.ndarray | Signatures, similarity: float, given: list[str], weights: np.ndarray, largest: float
+    signatures: Rows, similarity: float, given: list[str], weights: np.ndarray, largest: float
 ) -> LookAlikes:
     """Join images that are alike, in memory that grows with the number of images only.
 
@@ -130,9 +135,7 @@ def _raise_bar(bars: list[float], forest: _Forest, weights: np.ndarray, largest:
         forest.cut(bars[0])
 
 
-def _blocks(
-    signatures: np.ndarray | Signatures, bars: list[float]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _blocks(signatures: Rows, bars: list[float]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(i, j, correlation) of the pairs i < j at the first bar, BLOCK x BLOCK comparisons at a time.
 
     The bar may have risen before the next block; at the last of several there is nothing to find.
@@ -153,7 +156,7 @@ def _blocks(
             yield rows[i].astype(np.int32), columns[j].astype(np.int32), block[i, j]
 
 
-def _sketches(signatures: np.ndarray | Signatures) -> np.ndarray | None:
+def _sketches(signatures: Rows) -> np.ndarray | None:
     """(N, S) float32, whose dot products are at least those of the signatures; None for few images.
 
     The coordinates along the directions in which a sample varies most, then the length of the rest: by Cauchy and
@@ -161,8 +164,12 @@ def _sketches(signatures: np.ndarray | Signatures) -> np.ndarray | None:
     """
     if len(signatures) <= 4 * BLOCK:
         return None
-    sample = signatures[:: max(1, len(signatures) // _SAMPLED)].astype(np.float64)
-    _, directions = np.linalg.eigh(sample.T @ sample)  # ascending
+    sampled = signatures[:: max(1, len(signatures) // _SAMPLED)]
+    products = np.zeros((sampled.shape[1], sampled.shape[1]))
+    for start in range(0, len(sampled), BLOCK):
+        piece = sampled[start : start + BLOCK].astype(np.float64)
+        products += piece.T @ piece
+    _, directions = np.linalg.eigh(products)  # ascending
     basis = directions[:, -_SKETCH:].astype(np.float32)
     sketches = np.empty((len(signatures), basis.shape[1] + 1), np.float32)
     for start in range(0, len(signatures), BLOCK):

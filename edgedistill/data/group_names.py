@@ -14,7 +14,7 @@ from edgedistill.errors import DataError
 ROBOFLOW = r"([^/]+)\.rf\.[0-9a-fA-F]{20,64}\.[^./]+$"
 
 
-def group_names(paths: Sequence[str], data: DataConfig, class_folders: bool) -> list[str | None] | None:
+def group_names(paths: Sequence[str], data: DataConfig, class_folders: bool) -> list[str | None]:
     """What `data.group_pattern` or `data.group_by` call the group of each image.
 
     Args:
@@ -22,7 +22,7 @@ def group_names(paths: Sequence[str], data: DataConfig, class_folders: bool) -> 
         class_folders: whether the first part is the class.
 
     Returns:
-        A name or None for each path; None when the recipe asks for neither.
+        A name or None for each path; None for all when the recipe asks for neither.
 
     Raises:
         DataError: the pattern is ambiguous.
@@ -31,7 +31,7 @@ def group_names(paths: Sequence[str], data: DataConfig, class_folders: bool) -> 
         return ["/".join(PurePosixPath(path).parts[class_folders:-1]) or None for path in paths]
     if data.group_pattern is not None:
         return names_from_pattern(paths, data.group_pattern)
-    return None
+    return [None] * len(paths)
 
 
 def names_from_pattern(paths: Sequence[str], pattern: str) -> list[str | None]:

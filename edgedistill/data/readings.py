@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,10 +99,10 @@ class ReadingLog:
                 return
             yield seen
 
-    def add(self, path: Path, stat: tuple[int, int], seen: Seen | str) -> None:
+    def add(self, path: Path, state: tuple[int, int], seen: Seen | str) -> None:
         """
         Args:
-            stat: of `stat_of`, before the image was read.
+            state: of `stat_of`, before the image was read.
 
         Raises:
             RunFolderError: the disk is full or refuses.
@@ -115,19 +116,19 @@ class ReadingLog:
                 if seen.signature is not None:
                     self.signatures.add(seen.signature)
             if self._lines is not None:
-                self._lines.write(json.dumps([str(path), *stat, facts]).encode() + b"\n")
+                self._lines.write(json.dumps([str(path), *state, facts]).encode() + b"\n")
                 self._lines.flush()
 
     def _next(self, path: Path) -> Seen | str | None:
         if self._is_at_end or self._lines is None:
             return None
         start, line = self._lines.tell(), self._lines.readline()
-        row: list[Any] = [None, None]
-        if line.endswith(b"\n"):
-            with contextlib.suppress(ValueError):
-                row = json.loads(line)
-        name, *stat, facts = row
-        if name == str(path) and tuple(stat) == stat_of(path):
+        facts: Any  # JSON
+        try:
+            name, *state, facts = json.loads(line) if line.endswith(b"\n") else [None, None]
+        except ValueError:
+            name, state, facts = None, [], None
+        if name == str(path) and tuple(state) == stat_of(path):
             if isinstance(facts, str):
                 return facts
             sha256, height, width, grey, low, high, kept, is_signed = facts
@@ -142,12 +143,12 @@ class ReadingLog:
 
 def stat_of(path: Path) -> tuple[int, int]:
     """Bytes and time of change, ns, of a file, or of the shard or table that an image is in; zeros where nothing is."""
-    for place in (path, *path.parents):
+    for place in chain((path,), path.parents):
         try:
-            stat = os.stat(place)
+            found = os.stat(place)
         except OSError:
             continue
-        return (0, 0) if os.path.isdir(place) else (stat.st_size, stat.st_mtime_ns)
+        return (0, 0) if stat.S_ISDIR(found.st_mode) else (found.st_size, found.st_mtime_ns)
     return 0, 0
 
 
@@ -164,7 +165,7 @@ def read_all(
     log: ReadingLog,
     talk: Talk,
     title: str = "reading images",
-) -> Generator[Seen | str]:
+) -> Generator[Seen | str, None, None]:
     """Each image in order, or one line that says why it cannot be read. One is noted in the log when the next is asked
     for: whoever takes it has written its pixels by then.
 
@@ -189,11 +190,11 @@ def read_all(
     pieces = [paths[start : start + PIECE] for start in range(done, len(paths), PIECE)]
     with talk.progress(title, len(paths), done, unit="image", images_each=1) as show:
         for piece, readings in zip(pieces, made_ahead(read, pieces, max(PIECES_AHEAD, cores())), strict=True):
-            for path, (stat, seen) in zip(piece, readings, strict=True):
+            for path, (state, seen) in zip(piece, readings, strict=True):
                 done += 1
                 show(done)
                 yield seen
-                log.add(path, stat, seen)
+                log.add(path, state, seen)
 
 
 def _read(path: Path, data: DataConfig, framing: Framing | None) -> Seen | str:

@@ -1,4 +1,4 @@
-"""`files` gives the frames of `decoded`, and the pixels of all but JPEG files, and holds none."""
+"""`files` gives the frames of `decoded`, the pixels too but of JPEG files, from folders and shards; it holds none."""
 
 import re
 import subprocess
