@@ -87,7 +87,7 @@ def _prepare(
         summary = DataSummary(**summary.given(), quantities=quantities)
     lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
     uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given))
-    lines += [uneven] if uneven else []
+    lines += [uneven] if uneven and targets.figures is None else []  # ranges of a value may be uneven
     if data.unlabelled is not None:
         pool = scan_pool(data, framing, scanned, splits, grouped.similarity, keep)
         _refuse_unreadable(pool.unreadable, data)
