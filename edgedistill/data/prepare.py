@@ -97,9 +97,8 @@ def _prepare(
         quantities = value_summaries(targets.figures, splits, data)
         summary = DataSummary(**summary.given(), quantities=quantities)
     lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
-    kinds = "ranges" if summary.quantities else "classes"
-    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given), kinds)
-    lines += [uneven] if uneven else []
+    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given))
+    lines += [uneven] if uneven and targets.figures is None else []  # ranges of a value may be uneven
     if data.unlabelled is not None:
         pool = read_pool(splits, grouped.similarity)
         _refuse_unreadable(pool.unreadable, data)

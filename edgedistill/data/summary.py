@@ -190,15 +190,12 @@ def _lines_of_dependence(summary: DataSummary) -> list[str]:
     ]
 
 
-def line_of_uneven_classes(
-    counts: dict[str, dict[str, int]], fractions: dict[str, float], kinds: str = "classes"
-) -> str | None:
+def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[str, float]) -> str | None:
     """One line when classes are too small, or in too few groups, for the shares that were asked for.
 
     Args:
         counts: split -> class -> images.
         fractions: split -> share asked for, of those that are split off `train`.
-        kinds: what the keys of `counts` are.
     """
     train, uneven = 1 - sum(fractions.values()), []
     for name in counts["train"]:
@@ -211,7 +208,7 @@ def line_of_uneven_classes(
     got = "/".join(str(counts[split][first]) for split in ("train", *fractions))
     asked = "/".join(f"{100 * share:.0f}" for share in (train, *fractions.values()))
     return (
-        f"{len(uneven)} of {len(counts['train'])} {kinds} are too small, or in too few groups, for {asked} % "
+        f"{len(uneven)} of {len(counts['train'])} classes are too small, or in too few groups, for {asked} % "
         f"({'/'.join(('train', *fractions))}): {first} got {got} images"
     )
 
