@@ -57,12 +57,12 @@ def test_what_classify_cannot_do_on_this_board_fails_the_check(tmp_path, monkeyp
 
         with pytest.raises(BackendError, match="gives NaN or infinity here"):
             health.examine(bundle, manifest, OnlyFilesGiveNaN())
-        monkeypatch.setattr("edgedistill_device.inference.classify.answer", lambda *_: {}["no such word"])
+        monkeypatch.setattr("edgedistill_device.inference.classify.answer_of", lambda *_: {}["no such word"])
         with pytest.raises(KeyError):
             health.examine(bundle, manifest, runner)
 
 
-@pytest.mark.parametrize("broken", ["answer", "_say", "classify"])
+@pytest.mark.parametrize("broken", ["answer_of", "_say", "classify"])
 def test_a_release_whose_classify_cannot_serve_is_not_switched_to(tmp_path, broken):
     board = BoardRoot(tmp_path)
     good = board.send(serial=1)
