@@ -22,6 +22,7 @@ class Signatures:
     """
 
     def __init__(self, path: Path | None = None):
+        self._file = -1
         if path is None:
             self._file, name = tempfile.mkstemp()
             os.unlink(name)
@@ -30,7 +31,8 @@ class Signatures:
         self._count = 0
 
     def __del__(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
 
     def __len__(self) -> int:
         return self._count

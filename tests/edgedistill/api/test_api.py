@@ -20,6 +20,7 @@ from edgedistill.cli.main import build_parser
 from edgedistill.config.recipe import Recipe
 from edgedistill.pipeline.sweep_trials import Trials
 from end_to_end import RECIPE, ROOT
+from optional_tools import imported
 from tiny_onnx import model_bytes
 
 pytestmark = pytest.mark.slow
@@ -150,7 +151,7 @@ def test_example_images_to_student(copy, finished_run, tmp_path, capsys):
 
 
 def test_example_solar_cells_as_figures(tmp_path, capsys):
-    pytest.importorskip("elpv_dataset", reason="pip install elpv-dataset")
+    imported("elpv_dataset", "pip install elpv-dataset")
     small = {"model": "mobilenetv3_small_050", "weights": "scratch"}
     figures = example("solar_cells_as_figures")(
         str(tmp_path / "cells"),
