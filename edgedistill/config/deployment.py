@@ -41,7 +41,7 @@ class TargetConfig(Section):
     """The board."""
 
     device: str = "jetson-nano"
-    """a file in edgedistill/targets, without .toml"""
+    """a file in edgedistill/config/targets, without .toml"""
     tensorrt: str | None = None
     """release that the board has, like "11.4", where its JetPack is another than the target's file assumes"""
     precision: Literal["fp32", "fp16", "int8"] = "fp16"
