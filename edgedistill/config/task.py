@@ -130,7 +130,7 @@ REGRESSION = Task(
     vectors=True,
     decides=False,
     unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),
-    points="points of mean absolute error (1 point: a hundredth of the values' standard deviation)",
+    points="hundredths of a standard deviation of the values",
 )
 TASKS = (CLASSIFICATION, EMBEDDING, REGRESSION)
 

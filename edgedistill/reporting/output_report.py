@@ -74,7 +74,7 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
         verdict_row(
             "lost by INT8",
             f"at most {gate.max_drop_points:g} {points}",
-            f"{lost.drop_points:.2f} points",
+            f"{lost.drop_points:.2f}",
             gate.passed,
             "simulated: ONNX Runtime on this computer, validation images",
         )
