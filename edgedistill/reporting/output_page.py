@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
 
 from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.reporting.chart import INK, MUTED, NETS, STUDENT, STYLED, new_figure, svg_of
@@ -16,7 +15,7 @@ from edgedistill.reporting.page import PAGE_FILTERS, host_rows
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.rendering import json_in_html, rendered
 from edgedistill.reporting.target_speed import boards_of, target_speed
-from edgedistill.reporting.training_figures import terms_figure
+from edgedistill.reporting.training_figures import draw_epochs, terms_figure
 
 POINTS = 2000  # test images in a drawing, evenly taken
 _FILTERS: dict[str, Callable[..., Any]] = {**PAGE_FILTERS, "with_unit": with_unit, "interval": interval_of}
@@ -77,20 +76,9 @@ def _scatter(number: int, name: str, unit: str, truth: np.ndarray, answer: np.nd
 def _curves(report: OutputReportRecord) -> Markup:
     """Draw R2 on the validation images after each epoch; below -1 it is cut."""
     figure, axes = new_figure(2.9)
-    for name, (colour, marker) in NETS.items():
-        history = getattr(report.histories, name)
-        if history:
-            axes.plot(
-                [row.epoch for row in history],
-                [max(-1.0, row.eval_r2) for row in history],
-                color=colour,
-                label=name,
-                marker=marker if len(history) < 15 else "",
-                markersize=5,
-            )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("R2, validation images")
-    if axes.lines:
-        axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
+    histories = {name: getattr(report.histories, name) for name in NETS}
+    curves = {
+        name: [(row.epoch, max(-1.0, row.eval_r2)) for row in history or []] for name, history in histories.items()
+    }
+    draw_epochs(axes, curves, "R2, validation images")
     return svg_of(figure, "curves", "Validation R2 after each epoch")

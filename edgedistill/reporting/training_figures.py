@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from edgedistill.records.output_report import AnyReport
@@ -15,23 +18,13 @@ def curves_figure(report: ReportRecord) -> Markup:
     """Draw the recipe's metric on the validation images after each epoch."""
     metric = report.metric
     figure, axes = new_figure(2.9)
-    for name, (colour, marker) in NETS.items():
-        history = report.histories.of(name)
-        if history:
-            axes.plot(
-                [entry.epoch for entry in history],
-                [100 * entry.metric(metric) for entry in history],
-                color=colour,
-                label=name,
-                marker=marker if len(history) < 15 else "",
-                markersize=5,
-            )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("validation images, %")
+    histories = {name: report.histories.of(name) for name in NETS}
+    curves = {
+        name: [(entry.epoch, 100 * entry.metric(metric)) for entry in history or []]
+        for name, history in histories.items()
+    }
+    draw_epochs(axes, curves, "validation images, %")
     within_percent(axes.yaxis)
-    if axes.lines:
-        axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
     return svg_of(figure, "curves", "Validation accuracy after each epoch")
 
 
@@ -52,3 +45,28 @@ def terms_figure(report: AnyReport) -> Markup | None:
     axes.set_ylabel("loss, before its weight")
     axes.legend(loc="lower center", ncols=4, bbox_to_anchor=(0.5, 1))
     return svg_of(figure, "terms", "Loss terms of the student")
+
+
+def draw_epochs(axes: Axes, curves: Mapping[str, Sequence[tuple[int, float]]], label: str) -> None:
+    """A line for each network that was trained.
+
+    Args:
+        curves: network -> epoch and value; empty of one that was not trained.
+        label: of the axis of the values.
+    """
+    for name, (colour, marker) in NETS.items():
+        if curves[name]:
+            epochs, values = zip(*curves[name], strict=True)
+            axes.plot(
+                epochs,
+                values,
+                color=colour,
+                label=name,
+                marker=marker if len(epochs) < 15 else "",
+                markersize=5,
+            )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    if axes.lines:
+        axes.legend(loc="lower center", ncols=3, bbox_to_anchor=(0.5, 1))
