@@ -49,7 +49,8 @@ def feature_lesson(
     whole_batch = feature_loss_row(recipe.distill.feature_loss).whole_batch
 
     def cached(outputs: Outputs, batch: Batch) -> Tensor:
-        features = (outputs.features, sent(cache.features(batch), device))
+        # All images share most of a feature vector, and a cosine with that in it says little of one image.
+        features = (outputs.features, sent(cache.features(batch) - cache.mean_feature, device))
         return loss(*(map(gathered, features) if whole_batch else features))
 
     return Lesson(taught, {**terms, "feature": _term(recipe.distill, cached)}, extra=projector)

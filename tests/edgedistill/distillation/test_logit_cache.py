@@ -36,6 +36,8 @@ def test_cached_outputs_are_the_teachers_for_the_very_views_of_the_batch(tmp_pat
     logits, features = teacher(batch.images)
     assert torch.allclose(cache.logits(batch), logits, atol=2e-2)
     assert torch.allclose(cache.features(batch), features, rtol=1e-3)
+    every = np.concatenate([shard["features"] for shard in cache.shards()]).astype(np.float64)
+    assert np.allclose(cache.mean_feature, every.mean(axis=0), rtol=1e-4)
     seeds = np.concatenate([shard["seed"] for shard in cache.shards()]).reshape(3, 50)
     assert seeds[2, 7] == training.seed(7, 2)
     assert [len(shard) for shard in cache.shards()] == [40, 40, 40, 30]

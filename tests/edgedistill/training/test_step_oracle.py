@@ -69,10 +69,14 @@ class Cache:
     def __init__(self):
         rng = np.random.default_rng(4)
         self.said = 2 * rng.normal(size=(IMAGES, EPOCHS, CLASSES))
-        self.pooled = rng.normal(size=(IMAGES, EPOCHS, TEACHER_WIDTH))
+        self.pooled = 3 + rng.normal(size=(IMAGES, EPOCHS, TEACHER_WIDTH))
 
     def logits(self, batch):
         return torch.tensor(self.said[batch.positions, batch.views], dtype=torch.float32)
+
+    @property
+    def mean_feature(self):
+        return torch.tensor(self.pooled.mean(axis=(0, 1)), dtype=torch.float32)
 
     def features(self, batch):
         return torch.tensor(self.pooled[batch.positions, batch.views], dtype=torch.float32)
@@ -137,7 +141,7 @@ def label_of(logits, seen, smoothing):
 
 
 def pooled_of(features, weights, seen):
-    """Squared distance of the two unit vectors."""
+    """Squared distance of the two unit vectors; the teacher's is less the mean of all."""
     projected = features @ weights["projector.weight"].T + weights["projector.bias"]
     unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (projected, seen.pooled)]
     return float(((unit[0] - unit[1]) ** 2).sum(axis=1).mean())
@@ -231,7 +235,7 @@ def batch_of(images, positions, view, cache):
         partners,
         shares,
         cache.said[positions, view],
-        cache.pooled[positions, view],
+        cache.pooled[positions, view] - cache.pooled.mean(axis=(0, 1)),
     )
 
 
