@@ -35,6 +35,7 @@ class Task:
         deploys: the stages `quantize`, `bundle`, `deploy` and `report` apply.
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
         vectors: a target is a row of figures, one an output, and no class.
+        ranks: an output is a class's score: the largest is the answer.
         decides: stage `decide` applies.
         unread: recipe keys that mean nothing here and are refused where they have another value than their default.
         points: what a point of the drop is, in words.
@@ -50,6 +51,7 @@ class Task:
     deploys: bool = True
     supervised_as: str = ""
     vectors: bool = False
+    ranks: bool = True
     decides: bool = True
     unread: tuple[str, ...] = ()
     points: str = "points of top-1"
@@ -101,8 +103,18 @@ EMBEDDING = Task(
     metrics=CLASSIFICATION.metrics,  # of the nearest neighbours' classes
     primary=CLASSIFICATION.primary,
     learns_outputs=False,
-    deploys=False,
     supervised_as=CLASSIFICATION.name,
+    ranks=False,
+    unread=(
+        "quantize.qad_epochs",
+        "decide.recall",
+        "decide.precision",
+        "decide.confidence",
+        "decide.miss_cost",
+        "decide.false_alarm_cost",
+        "decide.unknown",
+    ),
+    points="points of recall at 1",
 )
 _OF_CLASSES = (
     "data.small_classes",
@@ -128,6 +140,7 @@ REGRESSION = Task(
     metrics=("r2",),
     primary="mae",
     vectors=True,
+    ranks=False,
     decides=False,
     unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),
     points="hundredths of a standard deviation of the values",

@@ -2,6 +2,7 @@
 
 from edgedistill_device.inference.decide import answer, best_of
 from edgedistill_device.inference.values import text_of, values_answer
+from edgedistill_device.manifest import EMBEDDING
 
 
 def answer_of(outputs, manifest, top, decision):
@@ -11,16 +12,19 @@ def answer_of(outputs, manifest, top, decision):
         outputs: (W,) float of the network.
         manifest: of the bundle.
         top: at most so many classes, where it answers with classes.
-        decision: decide.Decision of the precision that computed the outputs, where it answers with classes.
+        decision: decide.Decision of the precision that computed the outputs, where it answers with classes; of an
+            embedding its gallery.Gallery.
 
     Returns:
-        As `decide.answer` for classes, as `values.values_answer` for figures.
+        As `decide.answer` for classes, as `values.values_answer` for figures, as `Gallery.answer` for an embedding.
 
     Raises:
         BackendError: an output is NaN or infinite.
     """
     if manifest.values:
         return values_answer(outputs, manifest.values)
+    if manifest.task == EMBEDDING:
+        return decision.answer(outputs, top)
     return answer(outputs, manifest.classes, top, decision)
 
 
@@ -33,5 +37,7 @@ def line_of(said, digits=0):
     """The answer as it is drawn into a frame; `digits` of the percentage of a class."""
     if "values" in said:
         return text_of(said)
+    if "cosine" in said["top"][0]:
+        return "%s %.2f" % (said["class"], said["top"][0]["cosine"])
     name, probability = best_of(said)
     return name if probability is None else "%s %.*f%%" % (name, digits, 100 * probability)
