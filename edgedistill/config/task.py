@@ -35,7 +35,7 @@ class Task:
         deploys: the stages `quantize`, `bundle`, `deploy` and `report` apply.
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
         vectors: a target is a row of figures, one an output, and no class.
-        ranks: an output is a class's score: the largest is the answer.
+        enrols: the answer is the nearest enrolled image, of a gallery that stage `decide` makes.
         decides: stage `decide` applies.
         unread: recipe keys that mean nothing here and are refused where they have another value than their default.
         points: what a point of the drop is, in words.
@@ -51,10 +51,15 @@ class Task:
     deploys: bool = True
     supervised_as: str = ""
     vectors: bool = False
-    ranks: bool = True
+    enrols: bool = False
     decides: bool = True
     unread: tuple[str, ...] = ()
     points: str = "points of top-1"
+
+    @property
+    def ranks(self) -> bool:
+        """Whether an output is a class's score, so that the largest is the answer."""
+        return not (self.vectors or self.enrols)
 
     @property
     def supervised(self) -> Task:
@@ -104,7 +109,7 @@ EMBEDDING = Task(
     primary=CLASSIFICATION.primary,
     learns_outputs=False,
     supervised_as=CLASSIFICATION.name,
-    ranks=False,
+    enrols=True,
     unread=(
         "quantize.qad_epochs",
         "decide.recall",
@@ -140,7 +145,6 @@ REGRESSION = Task(
     metrics=("r2",),
     primary="mae",
     vectors=True,
-    ranks=False,
     decides=False,
     unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),
     points="hundredths of a standard deviation of the values",

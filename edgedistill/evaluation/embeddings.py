@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edgedistill.evaluation.classification import wilson_interval
 from edgedistill.records.evaluation import RecallAt1
 
 _SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, a few of which exist at once

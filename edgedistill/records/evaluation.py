@@ -131,6 +131,10 @@ class EmbeddingFigures(NetworkFigures):
 class EmbeddingEvaluationRecord(EvaluationRecord):
     """The same of a student without classes, which its nearest training images give."""
 
-    teacher: EmbeddingFigures  # type: ignore[assignment]
-    baseline: EmbeddingFigures  # type: ignore[assignment]
-    student: EmbeddingFigures  # type: ignore[assignment]
+    teacher: EmbeddingFigures
+    baseline: EmbeddingFigures
+    student: EmbeddingFigures
+
+    def network(self, name: str) -> EmbeddingFigures:
+        """`teacher`, `baseline` or `student`."""
+        return {"teacher": self.teacher, "baseline": self.baseline, "student": self.student}[name]

@@ -25,10 +25,8 @@ class NearestFigures(Record):
     """Of those, the ones with the right class."""
 
 
-class GalleryRecord(ArtifactRecord):
-    """Enrolled by the float network in ONNX Runtime on this computer, asked at each precision."""
-
-    stage: ClassVar[str] = "decide"
+class GalleryFigures(Record):
+    """Images enrolled by the float network in ONNX Runtime on this computer, asked at each precision."""
 
     images: int
     """Enrolled: training images."""
@@ -67,6 +65,12 @@ class GalleryRecord(ArtifactRecord):
                 f"coverage of {self.coverage:.4g}, {self.images_needed} are needed"
             )
         return (
-            f"{said}; below a cosine of {nearest.unknown_below:.3f} the answer is unknown, which keeps {nearest.kept} of "
-            f"{nearest.images} at a coverage of {self.coverage:.4g}, {nearest.kept_right} of them right"
+            f"{said}; below a cosine of {nearest.unknown_below:.3f} the answer is unknown, which keeps {nearest.kept} "
+            f"of {nearest.images} at a coverage of {self.coverage:.4g}, {nearest.kept_right} of them right"
         )
+
+
+class GalleryRecord(ArtifactRecord, GalleryFigures):
+    """The same, of `gallery.npz` beside it."""
+
+    stage: ClassVar[str] = "decide"

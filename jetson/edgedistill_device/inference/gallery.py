@@ -8,13 +8,13 @@ A bundle carries one, of the training images. What is added on the board goes in
 instead of the bundle's as soon as it is there.
 """
 
-import collections
 import hashlib
 import io
 import json
 import os
 import zipfile
 import zlib
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -30,9 +30,21 @@ NAME = "gallery.npz"
 VERSION = 1
 MAX_BYTES = 1 << 30
 _DAMAGED = (KeyError, TypeError, ValueError, AttributeError, RecursionError, EOFError, zipfile.BadZipfile, zlib.error)
-_FIELDS = ("version", "network", "classes", "names", "made_by", "unknown_below", "coverage")
 
-_Gallery = collections.namedtuple("_Gallery", ("embeddings", "labels") + _FIELDS[1:])
+_Gallery = NamedTuple(
+    "_Gallery",
+    [
+        ("embeddings", Any),
+        ("labels", Any),
+        ("network", str),
+        ("classes", Tuple[str, ...]),
+        ("names", Tuple[str, ...]),
+        ("made_by", Tuple[str, ...]),
+        ("unknown_below", Dict[str, float]),
+        ("coverage", Optional[float]),
+    ],
+)
+_FIELDS = ("version",) + _Gallery._fields[2:]  # of `about`
 
 
 class Gallery(_Gallery):
