@@ -99,6 +99,7 @@ CLASSIFICATION = Task(
     head_width=lambda classes: classes,
     metrics=("top1_fraction", "balanced_accuracy_fraction"),
     primary="top1_fraction",
+    unread=("decide.enrol_per_class",),
 )
 EMBEDDING = Task(
     name="embedding",

@@ -31,7 +31,7 @@ class GalleryFigures(Record):
     images: int
     """Enrolled: training images."""
     left_out_images: int
-    """Training images beyond the most that are enrolled, evenly over the classes."""
+    """Training images beyond `decide.enrol_per_class` and the most that are enrolled, evenly over the classes."""
     classes: int
     width: int
     """Numbers of an embedding."""

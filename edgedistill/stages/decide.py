@@ -121,7 +121,9 @@ def _gallery(context: StageContext) -> Result:
     images, quantized = open_images(context), context.read(QuantizationRecord)
     model, coverage = context.file("export", STUDENT), context.recipe.decide.unknown_coverage
     spec, labels = preprocess_from_onnx(model), images.labels("train")
-    chosen, rows = choose(labels.tolist(), MOST, seed=0), images.rows("train")
+    rows, per_class = images.rows("train"), context.recipe.decide.enrol_per_class
+    most = MOST if per_class is None else min(MOST, int(np.minimum(np.bincount(labels), per_class).sum()))
+    chosen = choose(labels.tolist(), most, seed=0)
     context.talk.say(f"  {len(chosen)} training images through {model.name}")
     embeddings = logits_of_file(model, (to_input(images.pixels.frame(int(rows[i])), spec)[0] for i in chosen))
     gallery = enrolled(
