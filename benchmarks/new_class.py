@@ -39,14 +39,15 @@ def main() -> None:
     images, known = sorted(args.folder.iterdir()), _test_images(args.run)
     shutil.copytree(args.bundle, args.out, ignore=shutil.ignore_patterns("__pycache__", "work"))
     _board(args, "verify")
-    before = _answers(args, known)
-    print(f"known classes before: {_share(before[path] == label for path, label in known.items())}")
+    before = _answers(args, [*known, *images])
+    print(f"known classes before: {_share(before[path][0] == label for path, label in known.items())}")
+    print(f"new class before, answered unknown: {_share(before[path][1] == 'unknown' for path in images)}")
     for seed in range(args.draws):
         photos = random.Random(seed).sample(images, args.photos)
         added = _board(args, "gallery", "add", args.folder.name, *map(str, photos))[-1]
         said = _answers(args, {**dict.fromkeys((p for p in images if p not in photos), ""), **known})
-        found = [said[path] == args.folder.name for path in images if path not in photos]
-        kept = [said[path] == label for path, label in known.items()]
+        found = [said[path][0] == args.folder.name for path in images if path not in photos]
+        kept = [said[path][0] == label for path, label in known.items()]
         print(
             f"draw {seed}: new class found {_share(found)}; known classes {_share(kept)}; of the photographs "
             f"{added['nearest_own_class']} of {added['class_images']} are nearest to their own class"
@@ -65,10 +66,10 @@ def _test_images(run: Path) -> dict[Path, str]:
         return {Path(row["path"]): row["label"] for row in csv.DictReader(file) if row["split"] == "test"}
 
 
-def _answers(args: argparse.Namespace, paths: Iterable[Path]) -> dict[Path, str]:
-    """The class of the nearest enrolled image of each; nothing is refused."""
+def _answers(args: argparse.Namespace, paths: Iterable[Path]) -> dict[Path, tuple[str, str]]:
+    """The class of the nearest enrolled image of each, and what decided the answer: nearest or unknown."""
     lines = _board(args, "classify", "--top", "1", *map(str, paths))[:-1]
-    return {Path(line["path"]): line["top"][0]["class"] for line in lines}
+    return {Path(line["path"]): (line["top"][0]["class"], line["decided_by"]) for line in lines}
 
 
 def _board(args: argparse.Namespace, verb: str, *words: str) -> list[dict]:

@@ -62,6 +62,7 @@ def run(context: StageContext) -> Result:
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
     quantized, fps = context.read(QuantizationRecord), recipe.target.fps
+    int8 = quantized.ladder["int8"]
     bundle, target = context.out / "bundle", wanted_target(recipe.target)
     onnx = _onnx_files(context, quantized)
     values = write_bundle(
@@ -77,13 +78,13 @@ def run(context: StageContext) -> Result:
         model=recipe.student.model,
         target=target,
         precision_requested=quantized.requested,
-        tolerance=_tolerance(quantized.ladder["int8"]),
+        tolerance=_tolerance(int8),
         gallery=_gallery(context),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
         task=task.name,
         values=images.values,
-        provenance=_provenance(context, target),
+        provenance=_provenance(context, target, int8),
         documents=_documents(context, target.title, onnx),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
@@ -172,17 +173,16 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
     return {"signed": True, "key_id": sign_bundle(bundle, deploy.sign_key, deploy.sign_command)}
 
 
-def _provenance(context: StageContext, target: Target) -> dict:
+def _provenance(context: StageContext, target: Target, int8: LadderStep) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
     task, smoothing = task_of(context.recipe), context.recipe.smoothing
     decides = task.decides and task.ranks
     decided = context.read(DecisionRecord).board if decides else {}
-    step = context.read(QuantizationRecord).ladder["int8"] if task.enrols else None
     mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {
         **({POWER_MODE: mode} if mode else {}),
         **({DECISIONS: {name: decision.to_json() for name, decision in decided.items()}} if decides else {}),
-        **({} if step is None else {MIN_COSINE: _min_cosine(step)}),
+        **({MIN_COSINE: _min_cosine(int8)} if task.enrols else {}),
         **({} if smoothing.off else {SMOOTHING: smoothing.model_dump(mode="json")}),
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),

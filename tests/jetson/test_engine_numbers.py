@@ -233,3 +233,38 @@ def test_verify_sees_a_wrong_range(bundle, use, release):
         build(bundle, manifest)
         with open_runner("tensorrt", bundle, manifest) as runner:
             assert "logits differ from the workstation's" in refusal(bundle, manifest, runner), what
+
+
+EMBEDDING = {"task": "embedding", "provenance": {"min_cosine": {"fp32": 0.9999, "fp16": 0.995, "int8": 0.95}}}
+
+
+def verified(bundle):
+    manifest = read_manifest(bundle)
+    build(bundle, manifest)
+    with open_runner("tensorrt", bundle, manifest) as runner:
+        return verify.compare(bundle, manifest, runner)
+
+
+@pytest.mark.parametrize("release", CACHED)
+def test_a_range_that_turns_an_embedding_is_seen_by_its_cosine(bundle, use, release):
+    """The tolerance of values is so wide here that it refuses nothing."""
+    use(release, sm=72, fast_int8=True)
+    tolerance = {"int8": 9.0}
+    int8(bundle, RIGHT, tolerance=tolerance, **EMBEDDING)
+    found = verified(bundle)
+    assert (found["executed"], found["min_cosine"]) == ("int8", 0.95)
+    assert 0.95 < found["lowest_cosine"] <= found["mean_cosine"] <= 1
+    assert found["recall_at_1_fraction"] == found["workstation_recall_at_1_fraction"] == 1
+    int8(bundle, dict(RIGHT, flat=0.01), tolerance=tolerance, **EMBEDDING)
+    with pytest.raises(VerifyError, match="an embedding has a cosine of .* at least 0.9500 is expected"):
+        verified(bundle)
+
+
+@pytest.mark.parametrize("release", CACHED)
+def test_another_network_s_embeddings_are_seen_by_their_cosine(bundle, use, release):
+    use(release)
+    with open(os.path.join(bundle, "model.onnx"), "wb") as file:
+        file.write(model_bytes([WEIGHT[1], WEIGHT[0]], BIAS, 24))
+    sign(bundle, tolerance={"fp16": 9.0}, **EMBEDDING)
+    with pytest.raises(VerifyError, match="at least 0.9950 is expected"):
+        verified(bundle)
