@@ -13,8 +13,11 @@ import pytest
 
 import edgedistill
 from edgedistill.cli.main import main
+from edgedistill.config.loading import load_recipe
 from edgedistill.config.task import EMBEDDING
 from edgedistill.errors import BundleError, RunFolderError
+from edgedistill.pipeline.runner import run_stages
+from edgedistill.progress.reporter import Talk
 from edgedistill.records.artifacts import artifact_kind
 from edgedistill.reporting.comparison import comparison_of
 from edgedistill_device.inference.gallery import digest_of, read_gallery
@@ -194,3 +197,14 @@ def test_a_gallery_of_another_export_is_refused(run, project, tmp_path):
     shutil.copyfile(run / "export" / "teacher.onnx", copy / "export" / "student.onnx")
     with pytest.raises(BundleError, match="made with another network"):
         edgedistill.predict(copy, project / "images" / "disc")
+
+
+def test_a_gallery_of_few_images_of_each_class(run, project, tmp_path):
+    """The other stages are as they were; the bundle's gallery has as many images of each class."""
+    shutil.copytree(run, tmp_path / "run")
+    recipe = load_recipe(project / "r.toml", ["decide.enrol_per_class=7"])
+    path = run_stages(recipe, tmp_path / "run", Talk(quiet=True), only="decide")
+    made = json.loads(path.read_text())
+    assert (made["images"], made["left_out_images"]) == (21, record(run, "decide").images - 21)
+    gallery = read_gallery(str(path.parent / "gallery.npz"), made["network"])
+    assert np.bincount(gallery.labels).tolist() == [7, 7, 7]
