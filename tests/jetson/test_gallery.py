@@ -291,6 +291,16 @@ def test_two_changes_do_not_meet(bundle, photos, capsys):
     assert "is being changed by another command" in capsys.readouterr().err
 
 
+def test_health_classifies_every_golden_image_with_the_gallery(bundle, capsys):
+    assert main(verb(bundle, "health")) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["classified"] == 4
+    os.makedirs(os.path.join(bundle, "work"), exist_ok=True)
+    with open(os.path.join(bundle, "work", "gallery.npz"), "wb") as file:
+        file.write(b"half a file")
+    assert main(verb(bundle, "health")) == 1
+    assert "not a gallery that edgedistill wrote" in capsys.readouterr().err
+
+
 # verify
 
 

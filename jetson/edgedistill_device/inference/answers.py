@@ -1,6 +1,8 @@
 """What is said of one image, by the task of the bundle."""
 
-from edgedistill_device.inference.decide import answer, best_of
+from edgedistill_device.errors import GalleryError
+from edgedistill_device.inference.decide import answer, best_of, decision_of
+from edgedistill_device.inference.gallery import open_gallery
 from edgedistill_device.inference.values import text_of, values_answer
 from edgedistill_device.manifest import EMBEDDING
 
@@ -41,3 +43,22 @@ def line_of(said, digits=0):
         return "%s %.2f" % (said["class"], said["top"][0]["cosine"])
     name, probability = best_of(said)
     return name if probability is None else "%s %.*f%%" % (name, digits, 100 * probability)
+
+
+def decision_for(bundle, manifest, runner, gallery=None):
+    """What `answer_of` takes as its decision.
+
+    Args:
+        bundle: folder.
+        runner: entered.
+        gallery: of an embedding, see `gallery.open_gallery`.
+
+    Raises:
+        GalleryError: no gallery can be read, or one is named of a bundle that has none.
+        ManifestError: what decides is not what edgedistill writes.
+    """
+    if manifest.task == EMBEDDING:
+        return open_gallery(gallery, bundle, manifest, runner)
+    if gallery is not None:
+        raise GalleryError("--gallery %s: a bundle of %s has no gallery" % (gallery, manifest.task))
+    return decision_of(manifest, runner.executed)

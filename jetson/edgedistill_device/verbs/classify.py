@@ -5,10 +5,10 @@ import re
 import sys
 
 from edgedistill_device.engine.runners import open_runner
-from edgedistill_device.errors import GalleryError, JetsonError
+from edgedistill_device.errors import JetsonError
 from edgedistill_device.inference.picture import FLIPS
 from edgedistill_device.json_text import json_text
-from edgedistill_device.manifest import EMBEDDING, read_manifest
+from edgedistill_device.manifest import read_manifest
 from edgedistill_device.text import plain
 from edgedistill_device.verbs import bundle_options
 
@@ -69,6 +69,7 @@ def _camera(text):
 
 
 def run(args):
+    from edgedistill_device.inference.answers import decision_for
     from edgedistill_device.inference.classify import Asked, classify
     from edgedistill_device.inference.frame_path import Accepted, read_verdicts
     from edgedistill_device.inference.progress import Progress
@@ -80,7 +81,7 @@ def run(args):
         if why_not:
             sys.stderr.write(plain("edgedistill_device classify: " + why_not) + "\n")
         accepted = Accepted(manifest.preprocess, verdicts)
-        decision = _decision(args, manifest, runner)
+        decision = decision_for(args.bundle, manifest, runner, args.gallery)
         asked = Asked(args.top, args.camera, args.flip, args.overlay, accepted, decision, rule_of(manifest))
         progress.begin()
         try:
@@ -92,18 +93,6 @@ def run(args):
     latency = ", latency %(p50).1f ms (median)" % summary["latency_ms"] if summary["latency_ms"] else ""
     sys.stderr.write("%(frames)d frames, %(dropped)d dropped, %(fps).1f FPS" % summary + latency + "\n")
     return json_text(summary, sort_keys=False)
-
-
-def _decision(args, manifest, runner):
-    from edgedistill_device.inference.decide import decision_of
-
-    if manifest.task == EMBEDDING:
-        from edgedistill_device.inference.gallery import open_gallery
-
-        return open_gallery(args.gallery, args.bundle, manifest, runner)
-    if args.gallery is not None:
-        raise GalleryError("--gallery %s: a bundle of %s has no gallery" % (args.gallery, manifest.task))
-    return decision_of(manifest, runner.executed)
 
 
 def _summary(progress, runner, accepted):
