@@ -41,7 +41,7 @@ from edgedistill.records.result import Result
 from edgedistill.records.training import DistillRecord
 from edgedistill_calibration.select import choose
 from edgedistill_device.board.power import POWER_MODE
-from edgedistill_device.engine.embedding_checks import MIN_COSINE
+from edgedistill_device.engine.embedding_checks import MIN_COSINE, WIDTH
 from edgedistill_device.inference.decide import DECISIONS
 from edgedistill_device.inference.smoothing import SMOOTHING
 from edgedistill_device.manifest import SIGNATURE
@@ -182,7 +182,7 @@ def _provenance(context: StageContext, target: Target, int8: LadderStep) -> dict
     return {
         **({POWER_MODE: mode} if mode else {}),
         **({DECISIONS: {name: decision.to_json() for name, decision in decided.items()}} if decides else {}),
-        **({MIN_COSINE: _min_cosine(int8)} if task.enrols else {}),
+        **({MIN_COSINE: _min_cosine(int8), WIDTH: context.read(GalleryRecord).width} if task.enrols else {}),
         **({} if smoothing.off else {SMOOTHING: smoothing.model_dump(mode="json")}),
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),

@@ -1,14 +1,33 @@
 """Are the embeddings that come out here the workstation's? By their directions, and by whom they have as neighbours.
 
-The manifest's provenance carries the limits of the directions: {"min_cosine": {precision: 0.999}}.
+The manifest's provenance carries how many figures there are, and the limits of the directions:
+{"embedding_width": 1024, "min_cosine": {precision: 0.999}}.
 """
 
 import numpy as np
 
 from edgedistill_device.errors import ManifestError, VerifyError
+from edgedistill_device.manifest import EMBEDDING
 
-MIN_COSINE = "min_cosine"
+MIN_COSINE, WIDTH = "min_cosine", "embedding_width"
 SURE = 0.01  # chance with which equally good networks would lose so many neighbours
+
+
+def output_width(manifest):
+    """Figures of one output: of an embedding as the bundle says, else one for each class or value.
+
+    Raises:
+        ManifestError: the bundle does not say.
+    """
+    if manifest.task != EMBEDDING:
+        return len(manifest.classes)
+    width = manifest.provenance.get(WIDTH)
+    if type(width) is not int or width < 1:
+        raise ManifestError(
+            "manifest.json: embedding_width is %.80r, which edgedistill does not write; deploy bundle and "
+            "edgedistill_device/ from the same commit" % (width,)
+        )
+    return width
 
 
 def min_cosine(manifest, executed):

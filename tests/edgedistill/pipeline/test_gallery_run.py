@@ -107,6 +107,9 @@ def test_the_gallery_holds_the_training_images_of_the_float_network(run):
     gallery = read_gallery(str(run / "bundle" / "bundle" / "gallery.npz"), digest_of(manifest))
     assert gallery.classes == ("cross", "disc", "stripes")
     assert len(gallery.labels) == made.images > 60
+    assert manifest.provenance["embedding_width"] == made.width == gallery.embeddings.shape[1] > 3
+    lowest = record(run, "quantize").ladder["int8"].lowest_cosine
+    assert manifest.provenance["min_cosine"]["int8"] == pytest.approx(min(0.995, 1 - 4 * (1 - lowest)), abs=1e-4)
     assert set(gallery.made_by) == {"fp32, workstation"}
     for name, label in zip(gallery.names, gallery.labels, strict=True):
         assert name.startswith(gallery.classes[label])
@@ -162,6 +165,7 @@ def test_the_board_takes_a_class_that_was_never_trained_on(run, project, tmp_pat
     verified = board(bundle, "verify")[-1]
     assert verified["lowest_cosine"] > 0.9999
     assert verified["recall_at_1_images"] == 6
+    assert board(bundle, "health")[-1]["classified"] == 6
     images = bundle / "golden" / "images"
     here = edgedistill.predict(bundle, images)
     there = board(bundle, "classify", str(images))[:-1]
