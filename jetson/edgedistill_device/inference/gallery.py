@@ -21,6 +21,7 @@ import numpy as np
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, GalleryError
 from edgedistill_device.inference.decide import UNKNOWN
+from edgedistill_device.json_text import json_text
 from edgedistill_device.manifest import WORK
 from edgedistill_device.preprocess import Preparer
 from edgedistill_device.preprocess_spec import dict_from_preprocess
@@ -180,7 +181,7 @@ def network_digest(onnx_sha256, preprocess):
         onnx_sha256: of the float file, model.onnx, from which every precision is made.
         preprocess: Preprocess.
     """
-    text = json.dumps([onnx_sha256, dict_from_preprocess(preprocess)], sort_keys=True)
+    text = json_text([onnx_sha256, dict_from_preprocess(preprocess)])
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
@@ -192,7 +193,7 @@ def digest_of(manifest):
 def gallery_bytes(gallery):
     """The file of a Gallery."""
     fields = [VERSION] + [getattr(gallery, name) for name in _FIELDS[1:]]
-    about = json.dumps(dict(zip(_FIELDS, fields)), sort_keys=True).encode("ascii")
+    about = json_text(dict(zip(_FIELDS, fields))).encode("ascii")
     content = io.BytesIO()
     np.savez(
         content,

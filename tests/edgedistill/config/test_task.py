@@ -118,6 +118,8 @@ def test_keys_of_logits_are_refused_where_embeddings_are_learnt(sections, line):
     with pytest.raises(RecipeError, match=re.escape(line)):
         recipe(EMBEDDING, **sections)
     assert recipe(EMBEDDING, decide={"unknown_coverage": 0.9}).decide.unknown_coverage == 0.9
+    with pytest.raises(RecipeError, match="'classification' has no use for decide.enrol_per_class"):
+        recipe(CLASSIFICATION, decide={"enrol_per_class": 10})
 
 
 @pytest.mark.parametrize("task", [EMBEDDING, REGRESSION], ids=lambda task: task.name)
