@@ -46,9 +46,10 @@ def predict(
 
     Returns:
         A row for each image: `path`; `top`, at most that many of `class` and calibrated `probability`, the most likely
-        first, or of a regression `values`, each with `name`, `value` and `unit`; `reason`, why an image has no answer,
-        or None. Of a student with promises or `unknown` also `class`, the
-        answer, and `decided_by`: threshold, unknown or probability.
+        first; `reason`, why an image has no answer, or None. Of a student with promises or `unknown` also `class`, the
+        answer, and `decided_by`: threshold, unknown or probability. Of a student without classes `top` has `cosine` and
+        `nearest`, the nearest enrolled image of the class, in place of the probability, and `decided_by` is nearest or
+        unknown. Of a regression `values` in place of `top`, each with `name`, `value` and `unit`.
 
     Raises:
         UsageError: a network's name or an ONNX file in place of a folder, `top` below 1, or copies that would
@@ -68,9 +69,10 @@ def predict(
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1 class")
     network = network_of(Path(source), model)
-    if network.values and explain is not None:
+    if not network.task.ranks and explain is not None:
+        what = "figures" if network.values else "the nearest enrolled image"
         raise UsageError(
-            "--explain shows which places spoke for a class, this network answers with figures; leave it out"
+            f"--explain shows which places spoke for a class, this network answers with {what}; leave it out"
         )
     named = [images] if isinstance(images, str | os.PathLike) else images
     folders = {"--annotate": annotate, "--explain": explain}

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from edgedistill.config.recipe import Recipe
 from edgedistill.core.text import printable
 from edgedistill.records.base import Number
-from edgedistill.records.evaluation import EvaluationRecord, NetworkFigures
+from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord, NetworkFigures
+from edgedistill.records.gallery import GalleryRecord
 from edgedistill.records.quantization import QuantizationRecord
 
 _MOST_CLASSES = 100  # listed here; classes.txt has them all
@@ -33,6 +34,7 @@ def model_card(
     evaluated: EvaluationRecord,
     quantized: QuantizationRecord,
     training_images: int,
+    gallery: GalleryRecord | None = None,
 ) -> str:
     """The card, in Markdown.
 
@@ -40,12 +42,14 @@ def model_card(
         title: the board, for people.
         evaluated, quantized: of the stages `evaluate` and `quantize`.
         training_images: number of the student's training images.
+        gallery: of a student without classes.
     """
+    what = "An image classifier" if gallery is None else "A network without classes, of the nearest enrolled image"
     return "\n".join(
         [
             f"# {plain(recipe.student.model)} for {title}",
             "",
-            f"An image classifier, {' x '.join(map(str, recipe.data.size))} px (height x width, "
+            f"{what}, {' x '.join(map(str, recipe.data.size))} px (height x width, "
             f"{FITS[recipe.data.fit]}), "
             f"{len(evaluated.student.per_class_recall)} classes. Its teacher was "
             f"{plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
@@ -53,6 +57,7 @@ def model_card(
             "",
             *_accuracy(evaluated),
             "",
+            *_gallery(evaluated, gallery),
             *_precisions(quantized),
             "",
             *_classes(evaluated.student),
@@ -61,7 +66,7 @@ def model_card(
             "",
             "To be decided by the person who deploys it: nothing that was measured here says what it is good for.",
             "",
-            *_limits(evaluated, quantized, title),
+            *_limits(evaluated, quantized, title, gallery),
             "",
         ]
     )
@@ -92,10 +97,30 @@ def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
     yield (f"Always saying `{plain(chance.majority_class)}` gives {chance.top1_fraction:.1%}.")
 
 
+def _gallery(evaluated: EvaluationRecord, gallery: GalleryRecord | None) -> Iterator[str]:
+    if gallery is None or not isinstance(evaluated, EmbeddingEvaluationRecord):
+        return
+    yield "## Gallery"
+    yield ""
+    yield (
+        f"Top-1 above is the vote of the {evaluated.student.neighbours} nearest training images. The bundle has "
+        f"{gallery.images} enrolled training images of {gallery.classes} classes, by the float network."
+    )
+    yield ""
+    yield "| network | recall at 1 among the test images | interval |"
+    yield "|---|---|---|"
+    for name, words in _NETS.items():
+        recall = evaluated.network(name).recall_at_1
+        yield f"| {words} | {recall.recall_at_1_fraction:.1%} | {_interval(recall.interval)} |"
+    yield ""
+    yield f"{gallery.sentence}."
+    yield ""
+
+
 def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
     yield "## Precisions"
     yield ""
-    yield "| precision | top-1 | interval | change, points | how |"
+    yield f"| precision | {quantized.ladder['int8'].figure_name} | interval | change, points | how |"
     yield "|---|---|---|---|---|"
     for name, step in quantized.ladder.items():
         yield (
@@ -122,7 +147,9 @@ def _classes(student: NetworkFigures) -> Iterator[str]:
         yield f"and {len(rows) - _MOST_CLASSES} more: `classes.txt`."
 
 
-def _limits(evaluated: EvaluationRecord, quantized: QuantizationRecord, title: str) -> Iterator[str]:
+def _limits(
+    evaluated: EvaluationRecord, quantized: QuantizationRecord, title: str, gallery: GalleryRecord | None
+) -> Iterator[str]:
     counts = [sum(row) for row in evaluated.student.confusion]
     few = sum(count < _FEW_IMAGES for count in counts)
     yield "## Limits"
@@ -133,7 +160,8 @@ def _limits(evaluated: EvaluationRecord, quantized: QuantizationRecord, title: s
     )
     yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
     yield "- The figures hold for images like the test images; for others nothing was measured."
-    yield "- It names one of its classes for every image, also for one that shows none of them."
+    if gallery is None or gallery.coverage is None:
+        yield "- It names one of its classes for every image, also for one that shows none of them."
     if few:
         yield f"- {few} of {len(counts)} classes have fewer than {_FEW_IMAGES} test images."
     if quantized.int8_gate.kept_float:

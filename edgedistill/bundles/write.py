@@ -18,6 +18,7 @@ from edgedistill.data.shards import read_bytes
 from edgedistill.errors import BundleError
 from edgedistill.onnx_model.exported_file import INPUT, OUTPUT
 from edgedistill_device.errors import ManifestError
+from edgedistill_device.inference.gallery import NAME as GALLERY
 from edgedistill_device.manifest import NAME, VERSION, Manifest, write_manifest
 from edgedistill_device.preprocess_spec import Preprocess
 from edgedistill_device.value_spec import Value
@@ -25,6 +26,8 @@ from edgedistill_device.value_spec import Value
 # Largest logit difference over the largest logit. fp32: kernels sum in another order. fp16: 10
 # mantissa bits through some 50 layers. int8: see stages/bundle.py.
 TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2}
+# Smallest cosine of an embedding with the workstation's of the same image, for the same reasons; int8: as above.
+LEAST_COSINE = {"fp32": 0.9999, "fp16": 0.995}
 
 
 class Golden(NamedTuple):
@@ -63,6 +66,7 @@ def write_bundle(
     provenance: dict[str, Any],
     documents: dict[str, str],
     key: KeyInfo | None,
+    gallery: Path | None = None,
 ) -> dict[str, Any]:
     """Fill the folder `out`, manifest last. Equal inputs give equal bytes.
 
@@ -77,6 +81,7 @@ def write_bundle(
         values: what the outputs of a regression are; none of classes.
         documents: further files, name -> text, for people.
         key: what will sign it, whose serials rise; None when nothing does.
+        gallery: file of `edgedistill_device.inference.gallery`, of an embedding.
 
     Returns:
         file_count, bytes, onnx_bytes (of each ONNX file), manifest_sha256, serial.
@@ -88,6 +93,8 @@ def write_bundle(
     out.mkdir(parents=True)
     for name, path in onnx.items():
         shutil.copyfile(path, out / name)
+    if gallery is not None:
+        shutil.copyfile(gallery, out / GALLERY)
     if amax is not None:
         write_json(out / "calibration.json", amax)
     texts = {"classes.txt": "".join(f"{name}\n" for name in classes), **documents}

@@ -88,7 +88,7 @@ def text_from_rows(rows: list[dict[str, Any]], columns: int | None = None) -> li
     most = max(len(row["top"]) for row in rows)
     cells = []
     for row in rows:
-        pairs = [text for one in row["top"] for text in (one["class"], f"{100 * one['probability']:.1f} %")]
+        pairs = [text for one in row["top"] for text in (one["class"], _share(one))]
         pairs = pairs or ["not classified"]
         cells.append((row["path"], *_answer(row), *pairs, *[""] * (2 * most - len(pairs))))
     width, first = max(map(len, cells)), 2 + len(_answer(rows[0]))
@@ -107,36 +107,44 @@ def _answer(row: dict[str, Any]) -> list[str]:
     return [row[key] or "" for key in ("class", "decided_by") if key in row]
 
 
+def _share(one: dict[str, Any]) -> str:
+    """The probability of a class, or the cosine and the name of its nearest enrolled image."""
+    return f"{one['cosine']:.3f} {one['nearest']}" if "cosine" in one else f"{100 * one['probability']:.1f} %"
+
+
 def _json_line(row: dict[str, Any]) -> None:
     print(json.dumps(row))
 
 
 class _Csv:
-    """Lines of CSV: path, class and decided_by where there is a rule, then class_N and probability_N, then reason."""
+    """Lines of CSV: path, class and decided_by where there is a rule, then class_N and probability_N or cosine_N,
+    then reason."""
 
     def __init__(self, top: int):
         self._top, self._writer = top, csv.writer(sys.stdout, lineterminator="\n")
-        names = [f"{name}_{number}" for number in range(1, top + 1) for name in ("class", "probability")]
-        self._names: list[str] | None = [*names, "reason"]
+        self._headed = False
 
     def __call__(self, row: dict[str, Any]) -> None:
         if "values" in row:
             self._figures(row)
             return
-        if self._names is not None:
-            self._writer.writerow(["path", *(key for key in ("class", "decided_by") if key in row), *self._names])
-            self._names = None
-        pairs = [value for one in row["top"] for value in (one["class"], one["probability"])]
+        if not self._headed:
+            share = "cosine" if any("cosine" in one for one in row["top"]) else "probability"
+            names = [f"{name}_{number}" for number in range(1, self._top + 1) for name in ("class", share)]
+            answered = [key for key in ("class", "decided_by") if key in row]
+            self._writer.writerow(["path", *answered, *names, "reason"])
+            self._headed = True
+        pairs = [value for one in row["top"] for value in (one["class"], one.get("probability", one.get("cosine")))]
         self._writer.writerow(
             [row["path"], *_answer(row), *pairs, *[""] * (2 * self._top - len(pairs)), row["reason"] or ""]
         )
 
     def _figures(self, row: dict[str, Any]) -> None:
-        if self._names is not None:
+        if not self._headed:
             self._writer.writerow(
                 ["path", *(f"{part}_{n}" for n in range(1, 1 + len(row["values"])) for part in _PARTS), "reason"]
             )
-            self._names = None
+            self._headed = True
         self._writer.writerow(
             [row["path"], *(one[part] for one in row["values"] for part in _PARTS), row["reason"] or ""]
         )

@@ -27,6 +27,9 @@ class DecideConfig(Section):
     """class of `recall` or `precision` -> price of another image that is answered with it"""
     unknown_coverage: Share | None = None
     """share of images of the known classes that is kept; what is less sure than that is answered `unknown`"""
+    enrol_per_class: Annotated[int, Field(ge=1)] | None = None
+    """training images of each class in the gallery of a student without classes; absent: all. Of few, a class that is
+    added by few photographs is found more often, and the others less"""
     unknown: str | None = None
     """folder of images of none of the classes: how many of them are refused, for the report"""
 

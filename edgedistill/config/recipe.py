@@ -65,7 +65,8 @@ class Recipe(Section):
             given = getattr(self, section)
             # At its default it says nothing: the recipe of a report names every key.
             if (getattr(given, key) != type(given).model_fields[key].default) if key else given != type(given)():
-                raise ValueError(f"data.task = {task.name!r} has no use for {name}; leave it out")
+                key_of_task = "student.output" if task.supervised_as else "data.task"
+                raise ValueError(f"{key_of_task} = {task.name!r} has no use for {name}; leave it out")
         if task.vectors:
             allowed = {
                 "data.balance": ("none", "sample"),

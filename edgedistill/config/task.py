@@ -35,6 +35,7 @@ class Task:
         deploys: the stages `quantize`, `bundle`, `deploy` and `report` apply.
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
         vectors: a target is a row of figures, one an output, and no class.
+        enrols: the answer is the nearest enrolled image, of a gallery that stage `decide` makes.
         decides: stage `decide` applies.
         unread: recipe keys that mean nothing here and are refused where they have another value than their default.
         points: what a point of the drop is, in words.
@@ -50,9 +51,15 @@ class Task:
     deploys: bool = True
     supervised_as: str = ""
     vectors: bool = False
+    enrols: bool = False
     decides: bool = True
     unread: tuple[str, ...] = ()
     points: str = "points of top-1"
+
+    @property
+    def ranks(self) -> bool:
+        """Whether an output is a class's score, so that the largest is the answer."""
+        return not (self.vectors or self.enrols)
 
     @property
     def supervised(self) -> Task:
@@ -92,6 +99,7 @@ CLASSIFICATION = Task(
     head_width=lambda classes: classes,
     metrics=("top1_fraction", "balanced_accuracy_fraction"),
     primary="top1_fraction",
+    unread=("decide.enrol_per_class",),
 )
 EMBEDDING = Task(
     name="embedding",
@@ -101,8 +109,18 @@ EMBEDDING = Task(
     metrics=CLASSIFICATION.metrics,  # of the nearest neighbours' classes
     primary=CLASSIFICATION.primary,
     learns_outputs=False,
-    deploys=False,
     supervised_as=CLASSIFICATION.name,
+    enrols=True,
+    unread=(
+        "quantize.qad_epochs",
+        "decide.recall",
+        "decide.precision",
+        "decide.confidence",
+        "decide.miss_cost",
+        "decide.false_alarm_cost",
+        "decide.unknown",
+    ),
+    points="points of recall at 1",
 )
 _OF_CLASSES = (
     "data.small_classes",

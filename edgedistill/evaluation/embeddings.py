@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edgedistill.evaluation.classification import wilson_interval
 from edgedistill.records.evaluation import RecallAt1
 
 _SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, a few of which exist at once
@@ -51,13 +52,16 @@ def knn_scores(
     return scores
 
 
-def nearest_other_scores(embeddings: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def nearest_other_scores(
+    embeddings: np.ndarray, labels: np.ndarray, classes: int, enrolled: np.ndarray | None = None
+) -> np.ndarray:
     """Compute each image's largest cosine to another image of each class; the argmax is leave-one-out.
 
     Args:
         embeddings: (N, D) float.
         labels: (N,) int, in 0..classes-1.
         classes: C.
+        enrolled: (N, D) float, the same images by another network, among which the neighbours are looked for.
 
     Returns:
         (N, C) float32 in -1..1; -2 for a class without another image.
@@ -65,7 +69,7 @@ def nearest_other_scores(embeddings: np.ndarray, labels: np.ndarray, classes: in
     _refuse_other_shapes(embeddings, labels)
     units = _unit_rows(embeddings)
     scores = np.full((len(labels), classes), -2, dtype=np.float32)
-    for rows, similarities in _chunks(units, units):
+    for rows, similarities in _chunks(units, units if enrolled is None else _unit_rows(enrolled)):
         here = np.arange(len(labels))[rows]
         similarities[np.arange(len(here)), here] = -2  # itself
         for number in np.unique(labels):
@@ -97,8 +101,38 @@ def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> RecallAt1:
         similarities[np.arange(len(here)), here] = -np.inf  # itself
         hits += int((labels[similarities.argmax(axis=1)] == labels[here]).sum())
     return RecallAt1(
-        recall_at_1_fraction=hits / len(asked), images=len(asked), left_out_images=len(labels) - len(asked)
+        recall_at_1_fraction=hits / len(asked),
+        images=len(asked),
+        interval=list(wilson_interval(hits, len(asked))),
+        left_out_images=len(labels) - len(asked),
     )
+
+
+def deployed_scores(
+    outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of a precision's embeddings and of float's among float's of the other images, as the board asks a gallery.
+
+    Args:
+        outputs, reference: (N, D) float; a figure that is not finite counts as 0.
+        labels: (N,) int.
+        classes: C.
+
+    Returns:
+        (M, C) of `outputs`, (M, C) of `reference`, (M,) labels: of the images that are not alone in their class, or of
+        all where none is. The argmax of a row is the class of the nearest other image.
+    """
+    asked = np.bincount(labels, minlength=classes)[labels] > 1
+    asked = asked if asked.any() else np.ones(len(labels), bool)
+    outputs, reference = (np.nan_to_num(one, nan=0.0, posinf=0.0, neginf=0.0) for one in (outputs, reference))
+    scores, own = (nearest_other_scores(one, labels, classes, reference)[asked] for one in (outputs, reference))
+    return scores, own, labels[asked]
+
+
+def cosines(outputs: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(N,) float32 cosine of each row with the same row of the other; 0 of a row that is 0 or not finite."""
+    first, second = (_unit_rows(np.nan_to_num(one, nan=0.0, posinf=0.0, neginf=0.0)) for one in (outputs, reference))
+    return np.clip((first * second).sum(axis=1), -1, 1)
 
 
 def _refuse_other_shapes(embeddings: np.ndarray, labels: np.ndarray) -> None:

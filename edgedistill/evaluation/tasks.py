@@ -10,12 +10,13 @@ import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, Task
 from edgedistill.evaluation.classification import calibration_error, cross_entropy, measures
-from edgedistill.evaluation.embeddings import nearest_other_scores
+from edgedistill.evaluation.embeddings import deployed_scores, nearest_other_scores
 from edgedistill.evaluation.intervals import drop_interval_points, standard_error_points
 from edgedistill.evaluation.regression import value_gain, value_measures, value_validation
 from edgedistill.records.evaluation import ValidationFigures
 from edgedistill.records.outputs import Figure
 from edgedistill_device.inference.decide import PLAIN, Decision, answer
+from edgedistill_device.inference.gallery import Gallery
 from edgedistill_device.inference.values import values_answer
 from edgedistill_device.value_spec import Value
 
@@ -51,14 +52,18 @@ class Evaluator:
             the class scores of its neighbours.
         drop: (outputs of a precision, outputs of float, targets, classes) -> the loss of the precision.
             None for a task that does not deploy, like `answer`.
-        answer: (outputs of one image (W,), classes, count, decision) -> what is said of it.
+        answer: (outputs of one image (W,), classes, count, decision) -> what is said of it; of an embedding the
+            decision is a `Gallery`.
+        scored: (outputs of a precision, outputs of float, targets, classes) -> what `measures` reads of both, and their
+            targets; None where that is the outputs themselves.
     """
 
     validation: Callable[[np.ndarray, np.ndarray, list[str]], Any]
     hits: Callable[[np.ndarray, np.ndarray, list[str]], np.ndarray] | None
     measures: Callable[[np.ndarray, np.ndarray, list[str]], Any]
     drop: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], Drop] | None = None
-    answer: Callable[[np.ndarray, Sequence[str], int, Decision], dict[str, Any]] | None = None
+    answer: Callable[[np.ndarray, Sequence[str], int, Any], dict[str, Any]] | None = None
+    scored: Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
 
 
 def _classifier_validation(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> ValidationFigures:
@@ -95,6 +100,15 @@ def _embedding_hits(embeddings: np.ndarray, labels: np.ndarray, classes: list[st
     return nearest_other_scores(embeddings, labels, len(classes)).argmax(axis=1) == labels
 
 
+def _embedding_drop(outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray, classes: list[str]) -> Drop:
+    """In recall at 1 among the float network's embeddings of the other images."""
+    return _classifier_drop(*deployed_scores(outputs, reference, labels, len(classes)), classes)
+
+
+def _embedding_answer(outputs: np.ndarray, classes: Sequence[str], count: int, gallery: Gallery) -> dict[str, Any]:
+    return gallery.answer(outputs, count)
+
+
 def _regression(values: Sequence[Value]) -> Evaluator:
     """The functions of figures; `values` say what each output is."""
 
@@ -112,7 +126,9 @@ def _regression(values: Sequence[Value]) -> Evaluator:
 
 
 _CLASSIFIER = Evaluator(_classifier_validation, _classifier_hits, measures, _classifier_drop, answer)
-_EMBEDDING = Evaluator(_embedding_validation, _embedding_hits, measures)
+_EMBEDDING = Evaluator(
+    _embedding_validation, _embedding_hits, measures, _embedding_drop, _embedding_answer, deployed_scores
+)
 EVALUATORS: dict[str, Callable[[Sequence[Value]], Evaluator]] = {
     CLASSIFICATION.name: lambda values: _CLASSIFIER,
     EMBEDDING.name: lambda values: _EMBEDDING,
@@ -149,14 +165,14 @@ def answer_of(
     outputs: np.ndarray,
     classes: Sequence[str],
     count: int,
-    decision: Decision = PLAIN,
+    decision: Decision | Gallery = PLAIN,
     values: Sequence[Value] = (),
 ) -> dict[str, Any]:
     """Return what is said of one image; arguments as of `Evaluator.answer` and `evaluator_of`.
 
     Returns:
-        As on the board: `top`, [{"class", "probability"}, ...], for a classifier; `values`, [{"name", "value",
-        "unit"}, ...], for a regression.
+        As on the board: `top`, [{"class", "probability"}, ...], for a classifier; as `Gallery.answer` of an embedding;
+        `values`, [{"name", "value", "unit"}, ...], for a regression.
 
     Raises:
         ValueError: the task does not deploy, so that it has no answer.

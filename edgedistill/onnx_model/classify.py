@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, REGRESSION
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, Task
+from edgedistill.core.files import sha256_of
 from edgedistill.core.text import printable
 from edgedistill.errors import BundleError, ExportError, RunFolderError, is_out_of_memory
 from edgedistill.evaluation.tasks import answer_of
@@ -19,11 +20,12 @@ from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.export import ExportRecord
-from edgedistill.records.layout import STUDENT, TEACHER
+from edgedistill.records.layout import GALLERY, STUDENT, TEACHER
 from edgedistill_device.decode import read_image
-from edgedistill_device.errors import BackendError, ImageError, ManifestError
+from edgedistill_device.errors import BackendError, GalleryError, ImageError, ManifestError
 from edgedistill_device.inference.decide import PLAIN, Decision, decision_from_json, decision_of, has_rule
-from edgedistill_device.manifest import NAME, read_manifest
+from edgedistill_device.inference.gallery import Gallery, digest_of, network_digest, place_of, read_gallery
+from edgedistill_device.manifest import NAME, Manifest, read_manifest
 from edgedistill_device.preprocess import Preparer
 from edgedistill_device.preprocess_spec import Preprocess
 from edgedistill_device.value_spec import Value
@@ -40,15 +42,22 @@ class Network:
         path: ONNX, one input (1, 3, H, W) float32.
         classes: index = logit position.
         preprocess: from decoded pixels to the input.
-        decision: how logits in float become an answer.
+        decision: how logits in float become an answer; of a network without classes the enrolled images.
         values: what the outputs are where they are figures; none of classes.
     """
 
     path: Path
     classes: tuple[str, ...]
     preprocess: Preprocess
-    decision: Decision = PLAIN
+    decision: Decision | Gallery = PLAIN
     values: tuple[Value, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """What it answers with."""
+        if isinstance(self.decision, Gallery):
+            return EMBEDDING
+        return REGRESSION if self.values else CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,8 @@ def network_of(folder: Path, model: str = "student") -> Network:
             raise BundleError(f"{folder}: a bundle has no {model}; give the run folder")
         try:
             manifest = read_manifest(folder, compiled=True)
-            decision = decision_of(manifest, "fp32")
-        except ManifestError as error:
+            decision = _decision_of_bundle(folder, manifest)
+        except (ManifestError, GalleryError) as error:
             raise BundleError(f"{folder}: {error}") from None
         return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision, manifest.values)
     path = folder / "export" / FILES[model]
@@ -94,12 +103,25 @@ def network_of(folder: Path, model: str = "student") -> Network:
             "`edgedistill run RECIPE.toml` makes both"
         )
     classes, values = classes_from_onnx(path), values_from_onnx(path)
-    decision = _decision_of_run(folder, classes) if model == "student" and not values else PLAIN
+    decision = _decision_of_run(folder, path, classes) if model == "student" and not values else PLAIN
     return Network(path, classes, preprocess_from_onnx(path), decision, values)
 
 
-def _decision_of_run(folder: Path, classes: tuple[str, ...]) -> Decision:
+def _decision_of_bundle(folder: Path, manifest: Manifest) -> Decision | Gallery:
+    if manifest.task != EMBEDDING.name:
+        return decision_of(manifest, "fp32")
+    return read_gallery(place_of(str(folder))[1], digest_of(manifest)).served("fp32")
+
+
+def _decision_of_run(folder: Path, path: Path, classes: tuple[str, ...]) -> Decision | Gallery:
     """What stage `decide` fitted for the exported student in float; PLAIN where it has not run since."""
+    gallery = folder / DecisionRecord.stage / GALLERY
+    if gallery.is_file():
+        try:
+            digest = network_digest(sha256_of(path), preprocess_from_onnx(path))
+            return read_gallery(str(gallery), digest).served("fp32")
+        except GalleryError as error:
+            raise BundleError(f"{error}; `edgedistill run RECIPE.toml` makes it again") from None
     try:
         decided = _stored(DecisionRecord, folder)
         exported = _stored(ExportRecord, folder)
@@ -122,9 +144,10 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
         ExportError: ONNX Runtime does not take the network, or it gives something else than a logit a class.
     """
     prepare = Preparer(network.preprocess)
-    task = REGRESSION if network.values else CLASSIFICATION
+    task = network.task
+    ruled = task.enrols or (isinstance(network.decision, Decision) and has_rule(network.decision))
     nothing: dict[str, Any] = {"values" if network.values else "top": []} | (
-        dict.fromkeys(("class", "decided_by")) if has_rule(network.decision) else {}
+        dict.fromkeys(("class", "decided_by")) if ruled else {}
     )
     with OnnxSession(network.path) as session:
         for path in files:
@@ -134,10 +157,11 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
                 yield Classified(None, None, nothing, printable(str(error)))
                 continue
             logits = _logits(session, prepare(image), network.path)
-            if len(logits) != task.head_width(len(network.classes)):
+            if not task.enrols and len(logits) != task.head_width(len(network.classes)):
                 raise ExportError(
                     f"{network.path}: expected a logit for each of {len(network.classes)} classes, got "
-                    f"{len(logits)} figures; a student that gives embeddings names no class"
+                    f"{len(logits)} figures; a student that gives embeddings names no class before stage decide has "
+                    "enrolled images"
                 )
             try:
                 said = answer_of(task, logits, network.classes, top, network.decision, network.values)

@@ -86,6 +86,6 @@ def int8_worth(
     elif task.vectors:
         lost = f", a loss of {drop_points:.1f} {task.points} (simulated)"
     else:
-        lost = f", top-1 {-drop_points:+.1f} points (simulated)"
+        lost = f", {task.points.removeprefix('points of ')} {-drop_points:+.1f} points (simulated)"
     sentence = f"{speedup:.2f} x FP16's speed for one image on {title} (predicted){lost}; {verdict}"
     return Int8Worth(speedup, drop_points, worth, sentence)

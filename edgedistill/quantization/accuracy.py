@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, Task
+from edgedistill.evaluation.embeddings import cosines
 from edgedistill.evaluation.tasks import drop_of, evaluator_of
 from edgedistill.records.outputs import OutputLadderStep, OutputPrecision, OutputStep
 from edgedistill.records.provenance import Kind, Provenance
@@ -67,9 +68,14 @@ def step_of(
         of that paired difference (the error is 0 where the two never differ in being right, the
         interval is not of width zero); agreement_fraction, images with the same class; sqnr_db of the
         logits, None when they are equal or not finite; max_relative_logit_difference; finite. Of figures their
-        errors instead of top-1 and balanced accuracy, and the change of each in its unit.
+        errors instead of top-1 and balanced accuracy, and the change of each in its unit. Of an embedding top-1 is the
+        recall at 1 among the float network's embeddings of the other images, and mean_cosine and lowest_cosine are of
+        each image's embedding with float's.
     """
-    measured = evaluator_of(task, values).measures(outputs, labels, classes)
+    evaluator, scores, targets = evaluator_of(task, values), outputs, labels
+    if evaluator.scored is not None:
+        scores, _, targets = evaluator.scored(outputs, reference, labels, len(classes))
+    measured = evaluator.measures(scores, targets, classes)
     drop = drop_of(task, outputs, reference, labels, classes, values)
     finite = bool(np.isfinite(outputs).all())
     apart = np.abs(outputs - reference).max() / np.abs(reference).max() if finite else None
@@ -82,6 +88,9 @@ def step_of(
     }
     if task.vectors:
         return OutputPrecision(**measured.given(), **common, changes=drop.changes)
+    if evaluator.scored is not None:
+        alike = cosines(outputs, reference)
+        common |= {"mean_cosine": float(alike.mean()), "lowest_cosine": float(alike.min())}
     return PrecisionFigures(
         top1_fraction=measured.top1_fraction,
         top1_interval=measured.top1_interval,
@@ -95,7 +104,7 @@ def step_of(
 def short_step(step: PrecisionFigures | OutputPrecision) -> Any:
     """What a gate's curve holds of a step: PrecisionStep or OutputStep."""
     kind: Any = OutputStep if isinstance(step, OutputPrecision) else PrecisionStep
-    return kind(**{name: getattr(step, name) for name in kind.model_fields})
+    return kind(**{name: value for name, value in step.given().items() if name in kind.model_fields})
 
 
 def sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float | None:

@@ -141,7 +141,7 @@ def typed_int8(
 
     def beyond(found: Difference) -> str:
         if max_drop_points is not None and found.drop_points > max_drop_points:
-            what = "top-1 falls" if proof.drop is None else "the error grows"
+            what = "top-1 falls" if proof.drop is None else "the task's figure falls"
             return f"{what} by {found.drop_points:.1f} points on validation images, limit {max_drop_points:g}"
         return _beyond(found, limit, classes)
 

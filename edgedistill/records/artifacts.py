@@ -10,6 +10,7 @@ from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
+from edgedistill.records.gallery import GalleryRecord
 from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.outputs import (
     OutputBaselineRecord,
@@ -67,7 +68,7 @@ _OF_VECTORS: tuple[type[ArtifactRecord], ...] = (
     OutputReportRecord,
 )
 _OF_TASK: dict[tuple[str, str], type[ArtifactRecord]] = {
-    ("evaluate", EMBEDDING.name): EmbeddingEvaluationRecord,
+    **{(kind.stage, EMBEDDING.name): kind for kind in (EmbeddingEvaluationRecord, GalleryRecord)},
     **{(kind.stage, task.name): kind for task in TASKS if task.vectors for kind in _OF_VECTORS},
 }
 

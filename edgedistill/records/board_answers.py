@@ -227,6 +227,16 @@ class VerifyAnswer(BoardAnswer):
     top1_fraction: Number | None = None
     max_differences: dict[str, Number] | None = None
     """Of a regression: value -> largest difference from the workstation's, in its unit."""
+    mean_cosine: Number | None = None
+    """Of an embedding, with the workstation's of the same image."""
+    lowest_cosine: Number | None = None
+    min_cosine: Number | None = None
+    """Its limit."""
+    recall_at_1_images: int | None = None
+    """Golden images that are not alone in their class."""
+    recall_at_1_fraction: Number | None = None
+    """Of the board's embeddings among the workstation's of the other golden images."""
+    workstation_recall_at_1_fraction: Number | None = None
     mean_pixel_difference: Number | None = None
     """Largest over the images of the mean difference in grey levels."""
 

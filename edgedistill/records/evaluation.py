@@ -112,6 +112,8 @@ class RecallAt1(Record):
     recall_at_1_fraction: Fraction
     images: int
     """That were asked about."""
+    interval: Interval = []
+    """Low and high of the 95 % Wilson interval, fractions; absent of older releases."""
     left_out_images: int
     """Alone in their class."""
 
@@ -126,12 +128,13 @@ class EmbeddingFigures(NetworkFigures):
     recall_at_1: RecallAt1
 
 
-class EmbeddingEvaluationRecord(ArtifactRecord):
-    """The same of a student without classes."""
+class EmbeddingEvaluationRecord(EvaluationRecord):
+    """The same of a student without classes, which its nearest training images give."""
 
-    stage: ClassVar[str] = "evaluate"
-
-    images: int
     teacher: EmbeddingFigures
     baseline: EmbeddingFigures
     student: EmbeddingFigures
+
+    def network(self, name: str) -> EmbeddingFigures:
+        """`teacher`, `baseline` or `student`."""
+        return {"teacher": self.teacher, "baseline": self.baseline, "student": self.student}[name]

@@ -22,6 +22,14 @@ class PrecisionStep(Record):
     """Share of the images with the same class as float."""
     sqnr_db: Number | None
     """Signal to quantization noise of the logits; None without noise, or where it is not finite."""
+    mean_cosine: Number | None = None
+    """Of an embedding, over the images, with float's of the same image; top-1 is the recall at 1 then."""
+    lowest_cosine: Number | None = None
+
+    @property
+    def figure_name(self) -> str:
+        """What `top1_fraction` is."""
+        return "top-1" if self.mean_cosine is None else "recall at 1"
 
     @property
     def change_points(self) -> Number:
@@ -35,13 +43,15 @@ class PrecisionStep(Record):
 
     @property
     def change(self) -> str:
-        """In words the change in top-1 with its interval: a gain is no negative loss, and zero may lie inside."""
+        """In words the change with its interval: a gain is no negative loss, and zero may lie inside."""
+        cosine = "" if self.mean_cosine is None else f", mean cosine with float {self.mean_cosine:.4f}"
         if not self.drop_interval_points:
             error = f"standard error {self.drop_standard_error_points:.1f}"
-            return f"changes top-1 by {self.change_points:+.1f} points ({error})"
+            return f"changes {self.figure_name} by {self.change_points:+.1f} points ({error}){cosine}"
         low, high = self.change_interval_points
         verdict = "a loss" if high < 0 else "a gain" if low > 0 else "no loss"
-        return f"shows {verdict}: {self.change_points:+.1f} points of top-1 (95 % interval {low:+.1f} to {high:+.1f})"
+        points = f"{self.change_points:+.1f} points of {self.figure_name}"
+        return f"shows {verdict}: {points} (95 % interval {low:+.1f} to {high:+.1f}){cosine}"
 
 
 class PrecisionFigures(PrecisionStep, Scores):

@@ -12,8 +12,9 @@ from pydantic import Field, WithJsonSchema
 from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
 from edgedistill.records.data import ValueSummary
 from edgedistill.records.decision import DecisionFigures
-from edgedistill.records.evaluation import Chance, LinkScores, MeasuredNetwork
+from edgedistill.records.evaluation import Chance, LinkScores, MeasuredNetwork, RecallAt1
 from edgedistill.records.export import Preflight
+from edgedistill.records.gallery import GalleryFigures
 from edgedistill.records.look_closer import LookCloser, Said
 from edgedistill.records.pool_curve import PoolCurve
 from edgedistill.records.provenance import ProvenanceField
@@ -261,6 +262,16 @@ class Advice(Record):
     command: str
 
 
+class NearestReport(Record):
+    """A student without classes, whose answer is the class of the nearest enrolled image."""
+
+    neighbours: int
+    """Training images that vote for the class of a test image, where this report says top-1."""
+    recall_at_1: dict[str, RecallAt1]
+    """Network -> how often the nearest other test image is of the same class."""
+    gallery: GalleryFigures
+
+
 class ReportFigures(ArtifactRecord):
     """All figures of a report; what follows from them is in `ReportRecord`."""
 
@@ -301,6 +312,8 @@ class ReportFigures(ArtifactRecord):
     fp16_findings: list[Fp16Finding]
     decisions: DecisionFigures | None = None
     """How logits become answers; absent of older releases."""
+    nearest: NearestReport | None = None
+    """Of a student without classes; top-1 is that of the nearest training images then, and absent otherwise."""
     look_closer: LookCloser | None = None
     """Images that a person should look at; absent of older releases."""
     target: ReportTarget

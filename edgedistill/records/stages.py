@@ -11,6 +11,7 @@ from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.deployment import DeployRecord
 from edgedistill.records.evaluation import EvaluationRecord
 from edgedistill.records.export import ExportRecord
+from edgedistill.records.gallery import GalleryRecord
 from edgedistill.records.pool_curve import CurveRecord
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.training import (
@@ -40,7 +41,7 @@ class StageRecords:
     curve: CurveRecord | None
     export: ExportRecord
     quantize: QuantizationRecord
-    decide: DecisionRecord
+    decide: DecisionRecord | GalleryRecord | None
     bundle: BundleRecord
     deploy: DeployRecord
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.evaluation.intervals import metric_interval
-from edgedistill.records.evaluation import NetworkFigures
+from edgedistill.records.decision import DecisionRecord
+from edgedistill.records.evaluation import EmbeddingEvaluationRecord, NetworkFigures
 from edgedistill.records.export import ExportedNetwork
+from edgedistill.records.gallery import GalleryFigures, GalleryRecord
 from edgedistill.records.look_closer import LookCloser
 from edgedistill.records.pool_curve import PoolCurve
 from edgedistill.records.provenance import Kind, Provenance
@@ -16,6 +18,7 @@ from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.report import (
     VERSION,
     Disagreement,
+    NearestReport,
     PlannedSteps,
     ReportFigures,
     ReportNetwork,
@@ -102,7 +105,8 @@ def report_from_stages(
         "disagreements": disagreements or [],
         "teacher_agreement_fraction": evaluated.teacher_agreement_fraction,
         "qad": quantized.qad,
-        "decisions": stages.decide.figures,
+        "decisions": stages.decide.figures if isinstance(stages.decide, DecisionRecord) else None,
+        **_nearest(stages),
         "look_closer": look_closer,
         "swept": swept,
         **figures_of_every_task(stages, recipe, predicted, run),
@@ -137,6 +141,20 @@ def figures_of_every_task(
         "cost": {"unit": "seconds", **{name: stamp.seconds for name, stamp in stages.stamps().items()}},
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe, run),
+    }
+
+
+def _nearest(stages: StageRecords) -> dict[str, NearestReport]:
+    """Of a student without classes, how its neighbours and its gallery do."""
+    if not isinstance(stages.decide, GalleryRecord) or not isinstance(stages.evaluate, EmbeddingEvaluationRecord):
+        return {}
+    nets = {name: stages.evaluate.network(name) for name in ("teacher", "baseline", "student")}
+    return {
+        "nearest": NearestReport(
+            neighbours=stages.evaluate.student.neighbours,
+            recall_at_1={name: net.recall_at_1 for name, net in nets.items()},
+            gallery=GalleryFigures(**{name: getattr(stages.decide, name) for name in GalleryFigures.model_fields}),
+        )
     }
 
 

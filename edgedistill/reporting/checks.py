@@ -6,6 +6,7 @@ import math
 
 from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.task import task_of
 from edgedistill.config.training import TrainingConfig
 from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import BaselineRecord, DistillRecord, TeacherRecord, TrainedNetwork
@@ -165,7 +166,12 @@ def _about_temperature(student: DistillRecord, recipe: Recipe, command: Command)
 
 def _about_features(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
     distill, last = recipe.distill, student.history[-1]
-    if distill.feature_weight == 0 or "feature" not in last.terms or last.train_loss <= 0:
+    if (
+        not task_of(recipe).learns_outputs
+        or distill.feature_weight == 0
+        or "feature" not in last.terms
+        or last.train_loss <= 0
+    ):
         return []
     share = distill.feature_weight * last.terms["feature"] / last.train_loss
     if share < DOMINATING:

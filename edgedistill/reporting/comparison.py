@@ -90,6 +90,11 @@ def _of_classes(name: str, report: ReportRecord | OutputReportRecord) -> ReportR
         raise RunFolderError(
             f"{name} is a run of {report.task}, whose figures compare cannot set beside top-1; read its own report"
         )
+    if report.nearest is not None:
+        raise RunFolderError(
+            f"{name} is a run whose student answers with the nearest enrolled image, which compare cannot set beside "
+            "top-1; read its own report"
+        )
     return report
 
 

@@ -14,12 +14,13 @@ from edgedistill.reporting.formats import kind
 def ladder_figure(report: ReportRecord) -> Markup:
     """Draw top-1 and balanced accuracy at each precision; the band is the float student's 95 % interval."""
     ladder = report.accuracy_ladder
-    low, high = (100 * value for value in report.student.top1_interval)
+    reference = next(iter(ladder.values()))  # float
+    low, high = (100 * value for value in reference.top1_interval)
     figure, axes = new_figure(2.9)
     axes.axhspan(low, high, color=STUDENT, alpha=0.12, linewidth=0)
     shown = [low, high]
     series = [
-        ("top1_fraction", STUDENT, "o", "top-1"),
+        ("top1_fraction", STUDENT, "o", reference.figure_name),
         ("balanced_accuracy_fraction", TEACHER, "s", "balanced accuracy"),
     ]
     series.sort(key=lambda one: sum(step.metric(one[0]) for step in ladder.values()))
@@ -62,8 +63,9 @@ def rescue_figure(report: ReportRecord) -> Markup | None:
         axes.annotate("gate", (0, -gate.max_drop_points), xytext=(0, 4), color=TEACHER, textcoords="offset points")
     axes.set_xticks(places, [str(step.float_layers) for step in gate.curve])
     axes.set_xlabel("most sensitive layers left in float")
-    axes.set_ylabel("top-1, points, validation")
-    return svg_of(figure, "rescue", "Change in top-1 by INT8 with layers left in float")
+    name = report.int8_gate.curve[0].figure_name
+    axes.set_ylabel(f"{name}, points, validation")
+    return svg_of(figure, "rescue", f"Change in {name} by INT8 with layers left in float")
 
 
 def _bars(curve: list[GateStep]) -> list[list[float]]:

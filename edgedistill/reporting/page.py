@@ -34,6 +34,7 @@ PAGE_FILTERS: dict[str, Callable[..., Any]] = {
     "fps_range": fps_range,
 }
 _SECTIONS = (
+    ("nearest", "Nearest image"),
     ("budget", "Budget"),
     ("ladder", "Precision"),
     ("training", "Training"),
@@ -75,6 +76,7 @@ def html_from_report(
     absent |= {"students"} if report.swept is None else set()
     absent |= {"decisions"} if report.decisions is None else set()
     absent |= {"look"} if report.look_closer is None else set()
+    absent |= set() if report.nearest else {"nearest"}
     few = len(report.data.classes) <= MATRIX_CLASSES
     return rendered(
         "page.html.j2",

@@ -56,6 +56,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
             f"file {report.size_ratio:.1f} x, MACs {report.macs_ratio:.1f} x, teacher over student (counted)",
         ),
         ("precision", _ladder(report)),
+        *([("gallery", report.nearest.gallery.sentence)] if report.nearest else []),
         *([("int8", report.int8.sentence)] if report.int8 else []),
         *_hosts(report),
         *_on_target(report),
@@ -74,7 +75,8 @@ def _fact_lines(facts: list[tuple[str, str]], report: ReportRecord | OutputRepor
 
 
 def _networks(report: ReportRecord, width: int) -> list[str]:
-    rows = [("", "top-1", "95 % interval", "balanced", "parameters", "MACs", "ONNX file")]
+    by = f"by {report.nearest.neighbours} nearest" if report.nearest else "top-1"
+    rows = [("", by, "95 % interval", "balanced", "parameters", "MACs", "ONNX file")]
     for name in ("teacher", "baseline", "student"):
         net = report.network(name)
         low, high = net.top1_interval
@@ -136,7 +138,8 @@ def _ladder(report: ReportRecord) -> str:
     steps = [
         f"{name} {step.top1_fraction:.1%} ({kind(step.provenance)})" for name, step in report.accuracy_ladder.items()
     ]
-    return f"top-1: {', '.join(steps)}; int8 {report.accuracy_ladder['int8'].change}"
+    int8 = report.accuracy_ladder["int8"]
+    return f"{int8.figure_name}: {', '.join(steps)}; int8 {int8.change}"
 
 
 def _hosts(report: ReportRecord | OutputReportRecord) -> list[tuple[str, str]]:

@@ -109,7 +109,7 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
             lost = report.qad.after
         rows.append(
             verdict_row(
-                "top-1 lost by INT8",
+                f"{lost.figure_name} lost by INT8",
                 f"at most {gate.max_drop_points:g} points",
                 f"{lost.drop_points:.2f} points",
                 gate.passed,

@@ -15,7 +15,7 @@ from edgedistill.bundles.model_card import model_card
 from edgedistill.bundles.provenance import statement
 from edgedistill.bundles.signing import sign_bundle
 from edgedistill.bundles.value_card import value_card
-from edgedistill.bundles.write import TOLERANCE, Golden, write_bundle
+from edgedistill.bundles.write import LEAST_COSINE, TOLERANCE, Golden, write_bundle
 from edgedistill.config.recipe import recipe_without_paths
 from edgedistill.config.target import Target, wanted_target
 from edgedistill.config.task import task_of
@@ -28,7 +28,8 @@ from edgedistill.records.bundle import BundleRecord
 from edgedistill.records.data import DataRecord
 from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.evaluation import EvaluationRecord
-from edgedistill.records.layout import AMAX, FP16, INT8, PREPARED, STUDENT, TYPED_INT8, WEIGHTS
+from edgedistill.records.gallery import GalleryRecord
+from edgedistill.records.layout import AMAX, FP16, GALLERY, INT8, PREPARED, STUDENT, TYPED_INT8, WEIGHTS
 from edgedistill.records.outputs import (
     OutputDistillRecord,
     OutputEvaluationRecord,
@@ -40,6 +41,7 @@ from edgedistill.records.result import Result
 from edgedistill.records.training import DistillRecord
 from edgedistill_calibration.select import choose
 from edgedistill_device.board.power import POWER_MODE
+from edgedistill_device.engine.embedding_checks import MIN_COSINE, WIDTH
 from edgedistill_device.inference.decide import DECISIONS
 from edgedistill_device.inference.smoothing import SMOOTHING
 from edgedistill_device.manifest import SIGNATURE
@@ -60,6 +62,7 @@ def run(context: StageContext) -> Result:
     with OnnxSession(model) as session:
         logits = session.logits(np.concatenate([to_input(frame, spec) for frame in frames]))
     quantized, fps = context.read(QuantizationRecord), recipe.target.fps
+    int8 = quantized.ladder["int8"]
     bundle, target = context.out / "bundle", wanted_target(recipe.target)
     onnx = _onnx_files(context, quantized)
     values = write_bundle(
@@ -75,12 +78,13 @@ def run(context: StageContext) -> Result:
         model=recipe.student.model,
         target=target,
         precision_requested=quantized.requested,
-        tolerance=_tolerance(quantized.ladder["int8"]),
+        tolerance=_tolerance(int8),
+        gallery=_gallery(context),
         latency_budget_ms=1e3 / fps if fps else None,
         memory_budget_mib=recipe.target.memory_mib,
         task=task.name,
         values=images.values,
-        provenance=_provenance(context, target),
+        provenance=_provenance(context, target, int8),
         documents=_documents(context, target.title, onnx),
         key=load_key(recipe.deploy.sign_key) if recipe.deploy.sign_key is not None else None,
     )
@@ -102,6 +106,18 @@ def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[st
     if (prepared := context.file("quantize", PREPARED)).is_file():
         files["model_int8_weights.onnx"] = prepared
     return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
+
+
+def _gallery(context: StageContext) -> Path | None:
+    """Of a student without classes, its enrolled images."""
+    path = context.file("decide", GALLERY)
+    return path if task_of(context.recipe).enrols else None
+
+
+def _min_cosine(int8: LadderStep) -> dict[str, float]:
+    """Of an embedding with the workstation's; 1 minus a cosine grows with the square of a difference."""
+    simulated = 1 - INT8_MARGIN**2 * (1 - (int8.lowest_cosine or 0.0))
+    return {**LEAST_COSINE, "int8": max(-1.0, min(LEAST_COSINE["fp16"], round(simulated, 4)))}
 
 
 def _tolerance(int8: LadderStep | OutputLadderStep) -> dict[str, float]:
@@ -128,7 +144,9 @@ def _card(context: StageContext, title: str) -> str:
         measured = context.read(OutputEvaluationRecord), context.read(OutputQuantizationRecord)
         return value_card(recipe, title, *measured, training_images)
     training_images = context.read(DistillRecord).training_images
-    return model_card(recipe, title, context.read(EvaluationRecord), context.read(QuantizationRecord), training_images)
+    evaluated, quantized = context.read(EvaluationRecord), context.read(QuantizationRecord)
+    gallery = context.read(GalleryRecord) if task_of(recipe).enrols else None
+    return model_card(recipe, title, evaluated, quantized, training_images, gallery)
 
 
 def _test_figures(context: StageContext) -> dict[str, Any]:
@@ -155,14 +173,16 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
     return {"signed": True, "key_id": sign_bundle(bundle, deploy.sign_key, deploy.sign_command)}
 
 
-def _provenance(context: StageContext, target: Target) -> dict:
+def _provenance(context: StageContext, target: Target, int8: LadderStep) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
-    decides, smoothing = task_of(context.recipe).decides, context.recipe.smoothing
+    task, smoothing = task_of(context.recipe), context.recipe.smoothing
+    decides = task.decides and task.ranks
     decided = context.read(DecisionRecord).board if decides else {}
     mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {
         **({POWER_MODE: mode} if mode else {}),
         **({DECISIONS: {name: decision.to_json() for name, decision in decided.items()}} if decides else {}),
+        **({MIN_COSINE: _min_cosine(int8), WIDTH: context.read(GalleryRecord).width} if task.enrols else {}),
         **({} if smoothing.off else {SMOOTHING: smoothing.model_dump(mode="json")}),
         "edgedistill": __version__,
         "recipe": recipe_without_paths(context.recipe),

@@ -1,4 +1,4 @@
-"""Stage `decide`: how logits become an answer, fitted on validation images at each precision."""
+"""Stage `decide`: how outputs become an answer, fitted on validation images at each precision."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, task_of
+from edgedistill.core.files import sha256_of, write_bytes
 from edgedistill.core.text import printable
 from edgedistill.data.find_images import find_images
 from edgedistill.errors import DataError
@@ -18,22 +20,32 @@ from edgedistill.evaluation.decisions import (
     operating_points,
     unknown_figures,
 )
+from edgedistill.evaluation.galleries import MOST, enrolled, nearest, nearest_figures
+from edgedistill.evaluation.unknown import images_for, unknown_threshold
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.quantization.files import STEPS, logits_of_file, precision_files
 from edgedistill.quantization.qad import Inputs
 from edgedistill.records.decision import BoardDecision, DecisionFigures, DecisionRecord
-from edgedistill.records.layout import STUDENT, TEST_LOGITS
+from edgedistill.records.gallery import GalleryRecord
+from edgedistill.records.layout import GALLERY, STUDENT, TEST_LOGITS
 from edgedistill.records.quantization import QuantizationRecord
 from edgedistill.records.result import Result
 from edgedistill.training.images import Images
+from edgedistill_calibration.select import choose
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import ImageError
-from edgedistill_device.preprocess import Preparer
+from edgedistill_device.inference.gallery import gallery_bytes, network_digest
+from edgedistill_device.preprocess import Preparer, to_input
 
 
 def run(context: StageContext) -> Result:
+    return _RUNS[task_of(context.recipe).name](context)
+
+
+def _classes(context: StageContext) -> Result:
+    """Temperature and thresholds."""
     images, quantized = open_images(context), context.read(QuantizationRecord)
     model, wanted = context.file("export", STUDENT), context.recipe.decide
     inputs, fitted = Inputs(images, "val", preprocess_from_onnx(model)), {}
@@ -102,3 +114,53 @@ def lines_from_figures(figures: DecisionFigures) -> list[str]:
         )
     lines += [point.sentence for point in figures.points]
     return lines + ([figures.unknown.sentence] if figures.unknown else [])
+
+
+def _gallery(context: StageContext) -> Result:
+    """The training images, enrolled by the float network, and the cosine under which an image is unknown."""
+    images, quantized = open_images(context), context.read(QuantizationRecord)
+    model, coverage = context.file("export", STUDENT), context.recipe.decide.unknown_coverage
+    spec, labels = preprocess_from_onnx(model), images.labels("train")
+    rows, per_class = images.rows("train"), context.recipe.decide.enrol_per_class
+    most = MOST if per_class is None else min(MOST, int(np.minimum(np.bincount(labels), per_class).sum()))
+    chosen = choose(labels.tolist(), most, seed=0)
+    context.talk.say(f"  {len(chosen)} training images through {model.name}")
+    embeddings = logits_of_file(model, (to_input(images.pixels.frame(int(rows[i])), spec)[0] for i in chosen))
+    gallery = enrolled(
+        embeddings,
+        labels[chosen],
+        images.classes,
+        [printable(images.table.paths[int(rows[i])].name) for i in chosen],
+        network_digest(sha256_of(model), spec),
+        "fp32, workstation",
+    )
+    stored = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)
+    by_precision, inputs = {}, Inputs(images, "val", spec)
+    for precision, path in precision_files(model, context.run.folder("quantize"), quantized.typed).items():
+        below = None
+        if coverage is not None:
+            context.talk.say(f"  validation images through {path.name}")
+            below = unknown_threshold(nearest(gallery, logits_of_file(path, inputs), images.classes)[0], coverage)
+        outputs = stored[STEPS[precision]]
+        by_precision[precision] = nearest_figures(gallery, outputs, images.labels("test"), images.classes, below)
+    limits = {name: one.unknown_below for name, one in by_precision.items() if one.unknown_below is not None}
+    content = gallery_bytes(gallery._replace(unknown_below=limits, coverage=coverage))
+    write_bytes(context.out / GALLERY, content)
+    record = GalleryRecord(
+        images=len(chosen),
+        left_out_images=len(labels) - len(chosen),
+        classes=len(gallery.classes),
+        width=embeddings.shape[1],
+        file_bytes=len(content),
+        network=gallery.network,
+        coverage=coverage,
+        validation_images=len(images.labels("val")),
+        images_needed=None if coverage is None else images_for(coverage),
+        by_precision=by_precision,
+        executed=quantized.executed,
+    )
+    context.talk.say(f"  {record.sentence}")
+    return Result(record, (GALLERY,))
+
+
+_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _gallery}

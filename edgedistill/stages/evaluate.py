@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ TAUGHT: dict[str, type[BaselineRecord] | type[DistillRecord]] = {
     "baseline": BaselineRecord,
     "student": DistillRecord,
 }  # trained once for each seed
+Measure = Callable[[StageContext, Images, Path, Any], tuple[np.ndarray, Any]]
 NEIGHBOURS = 5  # of an embedding, that vote for a test image's class
 
 
@@ -56,37 +57,44 @@ def run(context: StageContext) -> Result:
 
 def _classes(context: StageContext, images: Images, device) -> Result:
     """By what the outputs say of each image."""
-    labels = images.labels("test")
     logits: dict[str, np.ndarray] = {}
     figures: dict[str, NetworkFigures] = {}
     for name, stage in NETS.items():
         logits[name], figures[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
-    _save_arrays(context.out / TEST_LOGITS, labels, logits)
-    comparison = paired(logits["student"], logits["baseline"], labels)
-    counts = np.bincount(labels, minlength=len(images.classes))
-    chance = Chance(
-        majority_class=images.classes[int(counts.argmax())],
-        top1_fraction=float(counts.max() / counts.sum()),
-        balanced_accuracy_fraction=1 / int((counts > 0).sum()),
-    )
-    by_field: dict[str, Any] = {**figures}
-    record = EvaluationRecord(
-        **by_field,
-        images=len(labels),
-        teacher_agreement_fraction=float((logits["student"].argmax(1) == logits["teacher"].argmax(1)).mean()),
-        student_only_correct=comparison["first_only_correct"],
-        baseline_only_correct=comparison["second_only_correct"],
-        only_correct_by_class=comparison["by_class"],
-        mcnemar_p=mcnemar_p(comparison["first_only_correct"], comparison["second_only_correct"]),
-        chance=chance,
-        seeds=_seeds(context, images, figures, device),
-    )
+    _save_arrays(context.out / TEST_LOGITS, images.labels("test"), logits)
+    seeds = _seeds(context, images, figures, device)
+    record = EvaluationRecord(**_of_classes(images, figures, logits, seeds))
     links = _teachers(context, images, device)
     if stage_named("assist").applies(context.recipe):
         links += _links(context, images, logits["teacher"], device)
     if links:
         record = record.model_copy(update={"links": links})
     return Result(record, (TEST_LOGITS,))
+
+
+def _of_classes(
+    images: Images, figures: Mapping[str, Any], scores: dict[str, np.ndarray], seeds: list[SeedScores]
+) -> dict[str, Any]:
+    """The fields of an EvaluationRecord; `scores`: (N, C) of each network."""
+    labels = images.labels("test")
+    comparison = paired(scores["student"], scores["baseline"], labels)
+    counts = np.bincount(labels, minlength=len(images.classes))
+    chance = Chance(
+        majority_class=images.classes[int(counts.argmax())],
+        top1_fraction=float(counts.max() / counts.sum()),
+        balanced_accuracy_fraction=1 / int((counts > 0).sum()),
+    )
+    return {
+        **figures,
+        "images": len(labels),
+        "teacher_agreement_fraction": float((scores["student"].argmax(1) == scores["teacher"].argmax(1)).mean()),
+        "student_only_correct": comparison["first_only_correct"],
+        "baseline_only_correct": comparison["second_only_correct"],
+        "only_correct_by_class": comparison["by_class"],
+        "mcnemar_p": mcnemar_p(comparison["first_only_correct"], comparison["second_only_correct"]),
+        "chance": chance,
+        "seeds": seeds,
+    }
 
 
 def _embeddings(context: StageContext, images: Images, device) -> Result:
@@ -96,28 +104,38 @@ def _embeddings(context: StageContext, images: Images, device) -> Result:
     """
     labels = images.labels("test")
     figures: dict[str, EmbeddingFigures] = {}
-    arrays: dict[str, np.ndarray] = {}
-    measures = evaluator_of(EMBEDDING).measures
+    queries: dict[str, np.ndarray] = {}
+    scores: dict[str, np.ndarray] = {}
     for name, stage in NETS.items():
-        model, about = load_weights(context.file(stage, WEIGHTS))
-        spec = spec_for(about["model"], context.recipe)
-        gallery, queries = (pooled_of(model, spec, images.frames(split), device) for split in ("train", "test"))
-        scores = knn_scores(gallery, images.labels("train"), queries, len(images.classes), NEIGHBOURS)
-        recall = recall_at_1(queries, labels)
-        figures[name] = EmbeddingFigures(
-            **measures(scores, labels, images.classes).given(),
-            width=queries.shape[1],
-            neighbours=NEIGHBOURS,
-            recall_at_1=recall,
-        )
-        arrays[name] = queries
+        queries[name], scores[name], figures[name] = _embedded(context, images, context.file(stage, WEIGHTS), device)
+        recall = figures[name].recall_at_1.recall_at_1_fraction
         context.talk.say(
             f"  {name}: of {len(labels)} test images the {NEIGHBOURS} nearest training images name "
-            f"{figures[name].top1_fraction:.1%} rightly; recall at 1 {recall.recall_at_1_fraction:.1%}"
+            f"{figures[name].top1_fraction:.1%} rightly; recall at 1 {recall:.1%}"
         )
-    _save_arrays(context.out / "test_embeddings.npz", labels, arrays)
-    by_field: dict[str, Any] = {**figures}
-    return Result(EmbeddingEvaluationRecord(images=len(labels), **by_field), ("test_embeddings.npz",))
+    _save_arrays(context.out / TEST_LOGITS, labels, queries)
+    seeds = _seeds(context, images, figures, device, lambda *given: _embedded(*given)[1:])
+    return Result(EmbeddingEvaluationRecord(**_of_classes(images, figures, scores, seeds)), (TEST_LOGITS,))
+
+
+def _embedded(
+    context: StageContext, images: Images, weights: Path, device
+) -> tuple[np.ndarray, np.ndarray, EmbeddingFigures]:
+    """(N, D) of the test images, (N, C) the votes of their neighbours, and figures."""
+    model, about = load_weights(weights)
+    spec, labels = spec_for(about["model"], context.recipe), images.labels("test")
+    gallery, queries = (pooled_of(model, spec, images.frames(split), device) for split in ("train", "test"))
+    scores = knn_scores(gallery, images.labels("train"), queries, len(images.classes), min(NEIGHBOURS, len(gallery)))
+    return (
+        queries,
+        scores,
+        EmbeddingFigures(
+            **evaluator_of(EMBEDDING).measures(scores, labels, images.classes).given(),
+            width=queries.shape[1],
+            neighbours=min(NEIGHBOURS, len(gallery)),
+            recall_at_1=recall_at_1(queries, labels),
+        ),
+    )
 
 
 def _save_arrays(path: Path, labels: np.ndarray, by_network: dict[str, np.ndarray]) -> None:
@@ -125,24 +143,26 @@ def _save_arrays(path: Path, labels: np.ndarray, by_network: dict[str, np.ndarra
     np.savez(path, **arrays)
 
 
-def _seeds(context: StageContext, images: Images, figures: dict[str, NetworkFigures], device) -> list[SeedScores]:
-    """One row for each seed: both metrics of baseline and student."""
+def _seeds(
+    context: StageContext, images: Images, figures: Mapping[str, Any], device, measure: Measure | None = None
+) -> list[SeedScores]:
+    """One row for each seed: both metrics of baseline and student; `measure`: as `_measured`, which is its default."""
     seeds = [one.seed for one in context.read(DistillRecord).seeds]
     return [
         SeedScores(seed=seed, **{name: _scores(measured) for name, measured in nets.items()})
-        for seed, nets in _by_seed(context, images, figures, device, seeds)
+        for seed, nets in _by_seed(context, images, figures, device, seeds, measure or _measured)
     ]
 
 
 def _by_seed(
-    context: StageContext, images: Images, figures: dict[str, Any], device, seeds: list[int]
+    context: StageContext, images: Images, figures: Mapping[str, Any], device, seeds: list[int], measure: Measure
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each seed, and the figures of its baseline and student on the test images; those of the first are there."""
     for number, seed in enumerate(seeds):
         measured = {name: figures[name] for name in TAUGHT}
         for name, kind in TAUGHT.items() if number else ():
             file = context.file(kind.stage, context.read(kind).seeds[number].weights)
-            measured[name] = _measured(context, images, file, device)[1]
+            measured[name] = measure(context, images, file, device)[1]
         yield seed, measured
 
 
@@ -219,7 +239,7 @@ def _value_seeds(context: StageContext, images: Images, figures: dict[str, Any],
     seeds = [one.seed for one in context.read(OutputDistillRecord).seeds]
     return [
         OutputSeeds(seed=seed, **{name: measured.metric("mae") for name, measured in nets.items()})
-        for seed, nets in _by_seed(context, images, figures, device, seeds)
+        for seed, nets in _by_seed(context, images, figures, device, seeds, _measured)
     ]
 
 

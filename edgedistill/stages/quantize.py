@@ -201,7 +201,7 @@ def _typed(
 def _drop_of_figures(context: StageContext, images: Images) -> Callable[[np.ndarray, np.ndarray], float] | None:
     """`Proof.drop` of the first validation images."""
     task = task_of(context.recipe)
-    if not task.vectors:
+    if task.ranks:
         return None
     targets = images.targets("val")[:IMAGES]
     return lambda outputs, reference: drop_of(task, outputs, reference, targets, images.classes, images.values).points

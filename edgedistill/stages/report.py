@@ -45,10 +45,14 @@ def run(context: StageContext) -> Result:
     def frame(image: ShownImage | LookedAt) -> np.ndarray:
         return images.pixels.frame(int(rows[getattr(image, "split", "test")][image.position]))
 
-    chosen, heat = look_closer.with_heat(
-        _look_closer(context, images), context.file("export", STUDENT), frame, images.classes
-    )
-    parted = _disagreements(context, images)
+    chosen: LookCloser | None = None
+    heat: dict[str, np.ndarray] = {}
+    parted: list[Disagreement] = []
+    if task_of(context.recipe).ranks:
+        chosen, heat = look_closer.with_heat(
+            _look_closer(context, images), context.file("export", STUDENT), frame, images.classes
+        )
+        parted = _disagreements(context, images)
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     taught_by = artifacts_of(context.run, context.recipe)
     swept = swept_of(load_sweep(context.run.path), taught_by, stages, context.recipe)
@@ -56,7 +60,8 @@ def run(context: StageContext) -> Result:
     report = report_from_stages(stages, context.recipe, parted, predicted, swept, command, name, chosen)
     sheet = context.file("synthesise", SYNTHESISED_SHEET).read_bytes() if stages.synthesise else None
     pictures = thumbnails([pair.shown for pair in parted], frame, disagreements.MOST_BYTES)
-    pictures |= thumbnails(look_closer.lists_of(chosen), frame, look_closer.MOST_BYTES)
+    if chosen is not None:
+        pictures |= thumbnails(look_closer.lists_of(chosen), frame, look_closer.MOST_BYTES)
     hot = {sha256: thumbnail(pixels) for sha256, pixels in heat.items()}
     write_bytes(context.out / "report.html", html_from_report(report, sheet, pictures, hot).encode())
     return Result(report, ("report.html",))

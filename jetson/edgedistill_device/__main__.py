@@ -1,6 +1,6 @@
 """python3 -m edgedistill_device VERB. The last line on stdout is one JSON.
 
-build, verify, bench, frames, classify and health work on the bundle whose folder they are run from; the
+build, verify, bench, frames, classify, gallery and health work on the bundle whose folder they are run from; the
 others on the board's own folder, --root.
 """
 
@@ -22,6 +22,7 @@ VERBS = tuple(
         "bench",
         "frames",
         "classify",
+        "gallery",
         "health",
         "want",
         "accept",
@@ -34,7 +35,8 @@ VERBS = tuple(
         "doctor",
     )
 )
-WITH_NUMPY = ("build", "verify", "bench", "frames", "classify", "health")  # the others answer where it is broken, too
+# The others answer where numpy is broken, too.
+WITH_NUMPY = ("build", "verify", "bench", "frames", "classify", "gallery", "health")
 
 
 def import_verbs(argv):

@@ -10,6 +10,7 @@ JetsonError
 |   `-- PackageError  a Python package that is absent, broken or too old, see imports.py
 |-- EngineError      an engine that is missing, altered, or another board's
 |-- BuildError       a build that cannot start, or that ended without an engine
+|-- GalleryError     a gallery that is missing, damaged or another network's, or a class that is not in it
 |-- VerifyError      an engine that does not agree with the goldens
 |-- BenchError       a measurement that would mean nothing
 `-- StreamError      a camera, video or output file that cannot be opened or went away
@@ -49,6 +50,10 @@ class EngineError(JetsonError):
 
 
 class BuildError(JetsonError):
+    pass
+
+
+class GalleryError(JetsonError):
     pass
 
 

@@ -5,6 +5,7 @@ bundle/ manifest.json   written last: every other file with its SHA-256 and its 
         model.onnx  model_int8.onnx  model_int8_weights.onnx  model_fp16.onnx  calibration.json  classes.txt
         golden/inputs.npy (n, px, px, 3) uint8   golden/logits.npy (n, classes) float32
         golden/labels.json   golden/images/NNNN.*
+        gallery.npz   of an embedding, see inference/gallery.py
         edgedistill_device/  edgedistill_calibration/   the device code itself
 """
 
@@ -24,9 +25,10 @@ SIGNATURE = NAME + ".sig"
 WORK, COMPILED = "work", "__pycache__"
 MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
-TASKS = ("classification", "regression")  # whose outputs this code can read
+CLASSIFICATION, EMBEDDING = "classification", "embedding"
+TASKS = (CLASSIFICATION, "regression", EMBEDDING)  # whose outputs this code can read
 # Left out with this value, so that agents that do not know the key read the manifest.
-_DEFAULTS = {"memory_budget_mib": None, "task": "classification", "values": []}
+_DEFAULTS = {"memory_budget_mib": None, "task": CLASSIFICATION, "values": []}
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.+=@-]*(/[A-Za-z0-9_][A-Za-z0-9_.+=@-]*)*\Z")
 _SHA256 = re.compile(r"^[0-9a-f]{64}\Z")
@@ -186,7 +188,7 @@ def _manifest_from_dict(stored, path):
     if stored["task"] not in TASKS:
         raise ManifestError(
             "%s: task %.80r; this code runs %s; deploy bundle and edgedistill_device/ from the same commit"
-            % (path, stored["task"], " and ".join(TASKS))
+            % (path, stored["task"], ", ".join(TASKS))
         )
     try:
         stored["preprocess"] = preprocess_from_dict(stored["preprocess"])

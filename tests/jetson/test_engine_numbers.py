@@ -11,7 +11,7 @@ from bundles import BIAS, SPEC, WEIGHT, expected_logits, sign
 from edgedistill_device.engine import verify
 from edgedistill_device.engine.build import build
 from edgedistill_device.engine.runners import open_runner
-from edgedistill_device.errors import BuildError, VerifyError
+from edgedistill_device.errors import BuildError, EngineError, ManifestError, VerifyError
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import to_input
 from tiny_onnx import integer_attribute, model_bytes, node_bytes
@@ -233,3 +233,61 @@ def test_verify_sees_a_wrong_range(bundle, use, release):
         build(bundle, manifest)
         with open_runner("tensorrt", bundle, manifest) as runner:
             assert "logits differ from the workstation's" in refusal(bundle, manifest, runner), what
+
+
+EMBEDDING = {
+    "task": "embedding",
+    "provenance": {"min_cosine": {"fp32": 0.9999, "fp16": 0.995, "int8": 0.95}, "embedding_width": 2},
+}
+
+
+def verified(bundle):
+    manifest = read_manifest(bundle)
+    build(bundle, manifest)
+    with open_runner("tensorrt", bundle, manifest) as runner:
+        return verify.compare(bundle, manifest, runner)
+
+
+@pytest.mark.parametrize("release", CACHED)
+def test_a_range_that_turns_an_embedding_is_seen_by_its_cosine(bundle, use, release):
+    """The tolerance of values is so wide here that it refuses nothing."""
+    use(release, sm=72, fast_int8=True)
+    tolerance = {"int8": 9.0}
+    int8(bundle, RIGHT, tolerance=tolerance, **EMBEDDING)
+    found = verified(bundle)
+    assert (found["executed"], found["min_cosine"]) == ("int8", 0.95)
+    assert 0.95 < found["lowest_cosine"] <= found["mean_cosine"] <= 1
+    assert found["recall_at_1_fraction"] == found["workstation_recall_at_1_fraction"] == 1
+    int8(bundle, dict(RIGHT, flat=0.01), tolerance=tolerance, **EMBEDDING)
+    with pytest.raises(VerifyError, match="an embedding has a cosine of .* at least 0.9500 is expected"):
+        verified(bundle)
+
+
+@pytest.mark.parametrize("release", CACHED)
+def test_another_network_s_embeddings_are_seen_by_their_cosine(bundle, use, release):
+    use(release)
+    with open(os.path.join(bundle, "model.onnx"), "wb") as file:
+        file.write(model_bytes([WEIGHT[1], WEIGHT[0]], BIAS, 24))
+    sign(bundle, tolerance={"fp16": 9.0}, **EMBEDDING)
+    with pytest.raises(VerifyError, match="at least 0.9950 is expected"):
+        verified(bundle)
+
+
+@pytest.mark.parametrize("release", CACHED)
+def test_an_embedding_is_as_wide_as_the_bundle_says_and_not_as_its_classes_are_many(bundle, use, release):
+    use(release)
+    wide, golden = [*WEIGHT, [0.5, 0.5, 2.0]], os.path.join(bundle, "golden", "logits.npy")
+    with open(os.path.join(bundle, "model.onnx"), "wb") as file:
+        file.write(model_bytes(wide, [*BIAS, 0.3], 24))
+    inputs = np.load(os.path.join(bundle, "golden", "inputs.npy"))
+    means = np.stack([to_input(image, SPEC)[0].reshape(3, -1).mean(axis=1) for image in inputs])
+    np.save(golden, (means.dot(np.array(wide).T) + [*BIAS, 0.3]).astype(np.float32))
+    provenance = dict(EMBEDDING["provenance"], embedding_width=3)
+    sign(bundle, task="embedding", provenance=provenance)
+    assert verified(bundle)["lowest_cosine"] > 0.999
+    sign(bundle, **EMBEDDING)
+    with pytest.raises(EngineError, match="the manifest says"):
+        verified(bundle)
+    sign(bundle, task="embedding", provenance={"min_cosine": provenance["min_cosine"]})
+    with pytest.raises(ManifestError, match="embedding_width is None"):
+        verified(bundle)

@@ -7,8 +7,10 @@ import numpy as np
 
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine import engine_file
+from edgedistill_device.engine.embedding_checks import compared, min_cosine
 from edgedistill_device.engine.execution import PLAIN, words_of
 from edgedistill_device.errors import VerifyError
+from edgedistill_device.manifest import EMBEDDING
 from edgedistill_device.preprocess import to_input, view
 
 MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ by about 0.3
@@ -30,7 +32,8 @@ def compare(folder, manifest, runner):
         JSON-able: images, executed (precision), max_relative_difference (largest logit difference /
         largest logit) and its tolerance, mean_pixel_difference of decoding and framing the image
         files here; of classes top1_agreement_fraction with the workstation and top1_fraction against the labels, of
-        figures max_differences, value -> largest difference from the workstation's in its unit.
+        figures max_differences, value -> largest difference from the workstation's in its unit; of an embedding see
+        `embedding_checks.compared`.
 
     Raises:
         VerifyError: NaN, constant output, a difference beyond its tolerance, or another one with a CUDA graph or
@@ -71,12 +74,14 @@ def compare(folder, manifest, runner):
             "tolerance": tolerance,
             "mean_pixel_difference": pixels,
         },
-        **_by_task(manifest, logits, expected, labels),
+        **_by_task(manifest, runner.executed, logits, expected, labels),
     )
 
 
-def _by_task(manifest, logits, expected, labels):
-    """What the difference means to the answers."""
+def _by_task(manifest, executed, logits, expected, labels):
+    """What the difference means to the answers; an embedding must hold limits of its own."""
+    if manifest.task == EMBEDDING:
+        return compared(logits, expected, labels, min_cosine(manifest, executed))
     if not manifest.values:
         return {
             "top1_agreement_fraction": float((logits.argmax(1) == expected.argmax(1)).mean()),

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
         flip: of picture.FLIPS, for videos and cameras.
         overlay: video file or rtp://HOST:PORT for frames with their class drawn in, which then stay whole; or None.
         accepted: frame_path.Accepted: how pictures may be made small; None: all stay whole.
-        decision: decide.Decision of the precision that is executed.
+        decision: decide.Decision of the precision that is executed; of an embedding its gallery.Gallery.
         smoothing: smoothing.Rule for the frames of a video or camera; None: each stands alone.
     """
 

@@ -7,6 +7,7 @@ from edgedistill_device.benchmark.bench import measure_ms, summary_ms
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine.verify import compare, golden_images
 from edgedistill_device.errors import VerifyError
+from edgedistill_device.inference.answers import decision_for
 from edgedistill_device.inference.classify import Asked, classify
 from edgedistill_device.inference.frame_path import Accepted, read_verdicts
 from edgedistill_device.inference.progress import Progress
@@ -50,5 +51,6 @@ def examine(folder, manifest, runner):
 def _classified(folder, manifest, runner, accepted):
     """How many golden images the service's own code prints a line of; it prints into memory here."""
     printed = io.StringIO()
-    classify(golden_images(folder), manifest, runner, Asked(top=1, accepted=accepted), Progress(), printed)
+    asked = Asked(top=1, accepted=accepted, decision=decision_for(folder, manifest, runner))
+    classify(golden_images(folder), manifest, runner, asked, Progress(), printed)
     return printed.getvalue().count("\n")

@@ -27,6 +27,11 @@ def options(parser):
     parser.add_argument(
         "--overlay", metavar="FILE", help="video with the class drawn in: .mp4, .avi or rtp://HOST:PORT"
     )
+    parser.add_argument(
+        "--gallery",
+        metavar="DIR",
+        help="of a bundle that answers with the nearest enrolled image: photographs, DIR/CLASS/*, or a gallery.npz",
+    )
     parser.add_argument("--stats", metavar="FILE", help="write a small JSON file, replaced each second")
     parser.add_argument("--whole", action="store_true", help="make nothing small that `frames` has accepted")
     camera_options(parser)
@@ -64,8 +69,8 @@ def _camera(text):
 
 
 def run(args):
+    from edgedistill_device.inference.answers import decision_for
     from edgedistill_device.inference.classify import Asked, classify
-    from edgedistill_device.inference.decide import decision_of
     from edgedistill_device.inference.frame_path import Accepted, read_verdicts
     from edgedistill_device.inference.progress import Progress
     from edgedistill_device.inference.smoothing import rule_of
@@ -76,7 +81,7 @@ def run(args):
         if why_not:
             sys.stderr.write(plain("edgedistill_device classify: " + why_not) + "\n")
         accepted = Accepted(manifest.preprocess, verdicts)
-        decision = decision_of(manifest, runner.executed)
+        decision = decision_for(args.bundle, manifest, runner, args.gallery)
         asked = Asked(args.top, args.camera, args.flip, args.overlay, accepted, decision, rule_of(manifest))
         progress.begin()
         try:

@@ -34,7 +34,7 @@ from edgedistill.stages.evaluate import _RUNS
 from edgedistill_device import manifest
 from end_to_end import ROOT
 
-MOST = 0  # places outside config/task.py that compare `student.output` or name its values
+MOST = 1  # places outside config/task.py that compare `student.output` or name its values: the board's TASKS
 
 
 def recipe(task, **sections):
@@ -67,12 +67,11 @@ def test_what_a_row_says_of_a_task_is_so(task):
 
 
 def test_which_stages_a_task_has():
-    with_all, without, of_figures = (
+    of_classes, of_embeddings, of_figures = (
         {stage.name for stage in stages_of(recipe(task))} for task in (CLASSIFICATION, EMBEDDING, REGRESSION)
     )
-    assert with_all - without == {"quantize", "decide", "bundle", "deploy", "report"}
-    assert with_all - of_figures == {"decide"}
-    assert without < {stage.name for stage in STAGES}
+    assert of_classes == of_embeddings < {stage.name for stage in STAGES}
+    assert of_classes - of_figures == {"decide"}
 
 
 def test_the_task_of_a_recipe_and_of_a_weights_file():
@@ -108,9 +107,25 @@ def test_keys_of_classes_are_refused_where_figures_are_learnt(sections, line):
         recipe(REGRESSION, **sections)
 
 
-def test_the_recipe_of_a_report_loads_again():
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"decide": {"recall": {"crack": 0.9}}}, "student.output = 'embedding' has no use for decide.recall"),
+        ({"quantize": {"qad_epochs": 2}}, "student.output = 'embedding' has no use for quantize.qad_epochs"),
+    ],
+)
+def test_keys_of_logits_are_refused_where_embeddings_are_learnt(sections, line):
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        recipe(EMBEDDING, **sections)
+    assert recipe(EMBEDDING, decide={"unknown_coverage": 0.9}).decide.unknown_coverage == 0.9
+    with pytest.raises(RecipeError, match="'classification' has no use for decide.enrol_per_class"):
+        recipe(CLASSIFICATION, decide={"enrol_per_class": 10})
+
+
+@pytest.mark.parametrize("task", [EMBEDDING, REGRESSION], ids=lambda task: task.name)
+def test_the_recipe_of_a_report_loads_again(task):
     """It names every key with its value, those of classes too."""
-    first = recipe(REGRESSION)
+    first = recipe(task)
     assert recipe_from_table(tomllib.loads(toml_from_recipe(first.model_dump(mode="json"))), "again") == first
 
 

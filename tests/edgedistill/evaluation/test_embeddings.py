@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgedistill.evaluation import embeddings
-from edgedistill.evaluation.classification import measures
+from edgedistill.evaluation.classification import measures, wilson_interval
 from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
 
 
@@ -94,6 +94,7 @@ def test_an_image_alone_in_its_class_is_not_asked_about_but_may_be_met():
     assert recall_at_1(embeddings, np.array([7, 7, 3, 7])).to_json() == {
         "recall_at_1_fraction": pytest.approx(1 / 3),
         "images": 3,
+        "interval": pytest.approx(wilson_interval(1, 3)),
         "left_out_images": 1,
     }
 

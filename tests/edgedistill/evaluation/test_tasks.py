@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgedistill.config.task import CLASSIFICATION, EMBEDDING
+from edgedistill.evaluation.galleries import enrolled, nearest, nearest_figures
 from edgedistill.evaluation.tasks import answer_of, drop_of, evaluator_of
 
 CLASSES = ["a", "b", "c"]
@@ -48,8 +49,42 @@ def test_the_answer_of_a_classifier_is_its_likeliest_classes():
     assert [row["class"] for row in answer_of(CLASSIFICATION, LOGITS[2], CLASSES, 5)["top"]] == ["b", "a", "c"]
 
 
-def test_a_task_that_does_not_deploy_has_no_drop_and_no_answer():
-    with pytest.raises(ValueError, match="task 'embedding' gives no drop"):
-        drop_of(EMBEDDING, LOGITS, LOGITS, LABELS, CLASSES)
-    with pytest.raises(ValueError, match="task 'embedding' gives no answer"):
-        answer_of(EMBEDDING, LOGITS[0], CLASSES, 1)
+def _right(outputs, reference, labels):
+    """Recall at 1 written another way: a loop over pairs; images alone in their class are not asked."""
+    hits = []
+    for i, mine in enumerate(outputs):
+        if list(labels).count(labels[i]) < 2:
+            continue
+        others = [j for j in range(len(labels)) if j != i]
+        cosine = [
+            float(np.dot(mine, reference[j]) / np.linalg.norm(mine) / np.linalg.norm(reference[j])) for j in others
+        ]
+        hits.append(labels[others[int(np.argmax(cosine))]] == labels[i])
+    return np.array(hits)
+
+
+def test_the_drop_of_an_embedding_is_in_recall_among_float_s_embeddings():
+    rng = np.random.default_rng(3)
+    labels = np.array([0] * 10 + [1] * 10 + [2])
+    reference = np.eye(3)[labels] + rng.normal(size=(21, 3)) * 0.3
+    outputs = reference + rng.normal(size=(21, 3)) * 0.6
+    drop = drop_of(EMBEDDING, outputs, reference, labels, CLASSES)
+    own, other = _right(reference, reference, labels), _right(outputs, reference, labels)
+    assert drop.points == pytest.approx(100 * (own.mean() - other.mean())) != 0
+    assert len(own) == 20
+    low, high = drop.interval_points
+    assert low < drop.points < high
+    broken = np.where(np.arange(21)[:, None] == 3, np.nan, outputs)
+    assert np.isfinite(drop_of(EMBEDDING, broken, reference, labels, CLASSES).points)
+
+
+def test_the_answer_of_an_embedding_is_that_of_the_gallery():
+    gallery = enrolled(np.eye(3), np.array([2, 0, 0]), CLASSES, ["x", "y", "z"], "n", "fp32, workstation")
+    assert gallery.classes == ("a", "c")
+    said = answer_of(EMBEDDING, np.array([1.0, 0.2, 0.1]), CLASSES, 1, gallery)
+    assert (said["class"], said["top"][0]["nearest"]) == ("c", "x")
+    cosines, labels = nearest(gallery, np.array([[1.0, 0.2, 0.1], [0.0, 0.0, 2.0], [np.inf, 0, 0]]), CLASSES)
+    assert labels[:2].tolist() == [2, 0]
+    assert cosines[1:].tolist() == [1.0, -np.inf]
+    figures = nearest_figures(gallery, np.eye(3), np.array([2, 0, 1]), CLASSES, 0.5)
+    assert (figures.right_fraction, figures.kept, figures.kept_right) == (pytest.approx(2 / 3), 3, 2)

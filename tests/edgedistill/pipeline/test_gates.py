@@ -37,10 +37,11 @@ def test_who_asks_for_it_gets_it():
     student_beats_chance(asked(allow_below_chance=True), evaluated(top1_fraction=0.1))
 
 
-def test_an_embedding_is_not_bundled_and_not_asked():
+def test_an_embedding_is_asked_like_a_classifier():
     recipe = {"data": {"train": "images"}, "student": {"output": "embedding"}, "distill": {"feature_weight": 1.0}}
     recipe["distill"]["feature_loss"] = "pooled"
-    student_beats_chance(Recipe.model_validate(recipe), evaluated(top1_fraction=0.0))
+    with pytest.raises(StudentError, match="is not usable"):
+        student_beats_chance(Recipe.model_validate(recipe), evaluated(top1_fraction=0.0))
 
 
 def test_the_test_comes_before_the_bundle():

@@ -17,6 +17,7 @@ from edgedistill.records.artifacts import ARTIFACTS, artifact_kind
 from edgedistill.records.data import DataRecord
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord
 from edgedistill.records.export import ExportRecord
+from edgedistill.records.gallery import GalleryRecord
 from edgedistill.records.training import TeacherRecord
 
 LEFT = Path(__file__).parents[2] / "upgrade" / "earlier_release.tar.xz"
@@ -51,6 +52,7 @@ def test_every_stage_has_a_record():
     assert {stage.name for stage in STAGES} == ARTIFACTS.keys()
     assert artifact_kind("evaluate") is EvaluationRecord
     assert artifact_kind("evaluate", EMBEDDING) is EmbeddingEvaluationRecord
+    assert artifact_kind("decide", EMBEDDING) is GalleryRecord
 
 
 def test_the_run_of_an_earlier_release_comes_back_byte_for_byte(left):

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgedistill_device.board.identity import board_name
 from edgedistill_device.engine import cuda_memory, engine_file, trt_api
+from edgedistill_device.engine.embedding_checks import output_width
 from edgedistill_device.engine.execution import PLAIN, execution_of, possible, words_of
 from edgedistill_device.engine.inference_queue import InferenceQueue
 from edgedistill_device.engine.layer_times import kinds_from_text
@@ -112,7 +113,7 @@ class TensorRTRunner(object):
         tensors = trt_api.tensors(trt, self._engine)
         expected = [
             (self._manifest.input_name, True, self._manifest.input_shape, np.float32),
-            (self._manifest.output_name, False, (1, len(self._manifest.classes)), np.float32),
+            (self._manifest.output_name, False, (1, output_width(self._manifest)), np.float32),
         ]
         if sorted(tensors) != sorted(expected):
             raise EngineError("the engine has the tensors %s, the manifest says %s" % (tensors, expected))
