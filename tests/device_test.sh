@@ -10,7 +10,8 @@
 # The files in which neither numpy nor OpenCV has a part, and the one that breaks them on purpose, run once: .venv36 has the
 # oldest interpreter, `make test` a new one. Beside them .venv36 runs what ONNX Runtime computes in its own process, which
 # .venv36-nano cannot; .venv310 what is tried with its TensorRT (8.6, 10.3, which no other set tries) and what reads and
-# frames images: all else the sets on either side of their numpy show.
+# frames images: all else the sets on either side of their numpy show. Where power is cut between any two writes is the same on each
+Python, and so is what an engine file's bytes and numbers are: `make test` alone tries the first, .venv312 neither.
 # A Python that is not there fails in CI (EDGEDISTILL_CI), elsewhere its sets are left out.
 # usage: tests/device_test.sh [BUNDLE]    with a bundle, each set also verifies, times and serves that one
 set -euo pipefail
@@ -54,9 +55,10 @@ make_venv() {
 }
 
 no_arrays=(ab_bench board board_texts board_without_home build build_end clock doctor_today free_space health identity incoming layer_times manifest
-    power power_cut releases root serials signature switch telemetry text trace tune unpack unsigned_files upgrade_board)
+    power releases root serials signature switch telemetry text trace tune unpack unsigned_files upgrade_board)
+elsewhere=(power_cut)
 own_process=(backends bench broken_packages classify decide decode frame_parity frames gallery health not_finite numpy preprocess values verbs verify)
-for name in "${no_arrays[@]}" "${own_process[@]}"; do
+for name in "${no_arrays[@]}" "${own_process[@]}" "${elsewhere[@]}"; do
     [ -e "tests/jetson/test_$name.py" ] || { echo "device_test: no tests/jetson/test_$name.py; update no_arrays and own_process" >&2; exit 1; }
 done
 
@@ -80,7 +82,9 @@ odd_suite() { plain_files 1 "$1"; }
 
 # device_suite FOLDER: the other tests with that environment's Python, and the bundle's verbs.
 device_suite() {
-    local python left_out=("${no_arrays[@]/#/--ignore=tests/jetson/test_}" --ignore=tests/jetson/test_broken_packages)
+    local python left_out=("${no_arrays[@]}" "${elsewhere[@]}" broken_packages)
+    [ "$1" != "$venv312" ] || left_out+=(engine_file engine_numbers)
+    left_out=("${left_out[@]/#/--ignore=tests/jetson/test_}")
     local in_process=("${own_process[@]/#/tests/jetson/test_}")
     python=$(cd "$1/bin" && pwd)/python
     "$python" -c 'import sys, numpy, cv2, onnxruntime as ort; print("Python", sys.version.split()[0],
