@@ -10,11 +10,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, REGRESSION
+from edgedistill.config.task import CLASSIFICATION, Task, labels_task
 from edgedistill.core.text import printable
 from edgedistill.errors import BundleError, ExportError, RunFolderError, is_out_of_memory
 from edgedistill.evaluation.tasks import answer_of
-from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx, values_from_onnx
+from edgedistill.onnx_model.exported_file import (
+    classes_from_onnx,
+    preprocess_from_onnx,
+    task_from_onnx,
+    values_from_onnx,
+)
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.decision import DecisionRecord
@@ -22,6 +27,7 @@ from edgedistill.records.export import ExportRecord
 from edgedistill.records.layout import STUDENT, TEACHER
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, ImageError, ManifestError
+from edgedistill_device.inference.answers import answer_key
 from edgedistill_device.inference.decide import PLAIN, Decision, decision_from_json, decision_of, has_rule
 from edgedistill_device.manifest import NAME, read_manifest
 from edgedistill_device.preprocess import Preparer
@@ -42,6 +48,7 @@ class Network:
         preprocess: from decoded pixels to the input.
         decision: how logits in float become an answer.
         values: what the outputs are where they are figures; none of classes.
+        task: what the outputs mean.
     """
 
     path: Path
@@ -49,6 +56,7 @@ class Network:
     preprocess: Preprocess
     decision: Decision = PLAIN
     values: tuple[Value, ...] = ()
+    task: Task = CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Classified:
     Attributes:
         image: (height, width, 3) uint8, RGB, as decoded; None where it cannot be read.
         logits: (classes,) float32, or None.
-        said: as on the board: `top`, the most likely classes, `class` and `probability` each; or `values`.
+        said: as on the board: `top`, the most likely classes, `class` and `probability` each; or `values`; or `labels`.
         reason: why there is no answer, or None.
     """
 
@@ -86,19 +94,20 @@ def network_of(folder: Path, model: str = "student") -> Network:
             decision = decision_of(manifest, "fp32")
         except ManifestError as error:
             raise BundleError(f"{folder}: {error}") from None
-        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision, manifest.values)
+        task = labels_task(manifest.task)
+        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision, manifest.values, task)
     path = folder / "export" / FILES[model]
     if not path.is_file():
         raise BundleError(
             f"{folder}: expected a run folder with export/{FILES[model]}, or a bundle folder; "
             "`edgedistill run RECIPE.toml` makes both"
         )
-    classes, values = classes_from_onnx(path), values_from_onnx(path)
-    decision = _decision_of_run(folder, classes) if model == "student" and not values else PLAIN
-    return Network(path, classes, preprocess_from_onnx(path), decision, values)
+    classes, values, task = classes_from_onnx(path), values_from_onnx(path), task_from_onnx(path)
+    decision = _decision_of_run(folder, classes, task) if model == "student" and task.decides else PLAIN
+    return Network(path, classes, preprocess_from_onnx(path), decision, values, task)
 
 
-def _decision_of_run(folder: Path, classes: tuple[str, ...]) -> Decision:
+def _decision_of_run(folder: Path, classes: tuple[str, ...], task: Task) -> Decision:
     """What stage `decide` fitted for the exported student in float; PLAIN where it has not run since."""
     try:
         decided = _stored(DecisionRecord, folder)
@@ -107,7 +116,7 @@ def _decision_of_run(folder: Path, classes: tuple[str, ...]) -> Decision:
         return PLAIN
     if decided.stamp.inputs["artifacts"].get("export") != exported.stamp.digest:
         return PLAIN
-    return decision_from_json(decided.board["fp32"].to_json(), classes)
+    return decision_from_json(decided.board["fp32"].to_json(), classes, each=task.multiple)
 
 
 def _stored(kind: type[Artifact], run: Path) -> Artifact:
@@ -122,9 +131,9 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
         ExportError: ONNX Runtime does not take the network, or it gives something else than a logit a class.
     """
     prepare = Preparer(network.preprocess)
-    task = REGRESSION if network.values else CLASSIFICATION
-    nothing: dict[str, Any] = {"values" if network.values else "top": []} | (
-        dict.fromkeys(("class", "decided_by")) if has_rule(network.decision) else {}
+    task = network.task
+    nothing: dict[str, Any] = {answer_key(task.name): []} | (
+        dict.fromkeys(("class", "decided_by")) if not task.vectors and has_rule(network.decision) else {}
     )
     with OnnxSession(network.path) as session:
         for path in files:
@@ -142,7 +151,7 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
             try:
                 said = answer_of(task, logits, network.classes, top, network.decision, network.values)
             except BackendError:
-                kind = "figure" if network.values else "class"
+                kind = "figure" if network.values else "label" if task.multiple else "class"
                 yield Classified(
                     image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no {kind}"
                 )

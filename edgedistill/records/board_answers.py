@@ -227,6 +227,10 @@ class VerifyAnswer(BoardAnswer):
     top1_fraction: Number | None = None
     max_differences: dict[str, Number] | None = None
     """Of a regression: value -> largest difference from the workstation's, in its unit."""
+    labels_agreement_fraction: Number | None = None
+    """Of several labels an image: images with all of the workstation's labels and no other."""
+    exact_match_fraction: Number | None = None
+    """The same against the true labels."""
     mean_pixel_difference: Number | None = None
     """Largest over the images of the mean difference in grey levels."""
 

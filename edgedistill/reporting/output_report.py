@@ -114,7 +114,7 @@ def _unusable(report: OutputReportFigures) -> Iterator[_Finding]:
 
 def _doubts(report: OutputReportFigures) -> Iterator[_Finding]:
     low, high = report.over_constant.interval_points
-    if low <= 0 < report.over_constant.mae_points:
+    if low <= 0 < report.over_constant.points:
         yield (
             "in doubt",
             "not shown to be better than the mean",

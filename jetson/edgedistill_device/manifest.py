@@ -24,7 +24,9 @@ SIGNATURE = NAME + ".sig"
 WORK, COMPILED = "work", "__pycache__"
 MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
-TASKS = ("classification", "regression")  # whose outputs this code can read
+REGRESSION, MULTILABEL = "regression", "multilabel"
+TASKS = ("classification", REGRESSION, MULTILABEL)  # whose outputs this code can read
+DECISIONS = "decisions"  # key of the provenance, see inference/decide.py
 # Left out with this value, so that agents that do not know the key read the manifest.
 _DEFAULTS = {"memory_budget_mib": None, "task": "classification", "values": []}
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
@@ -186,7 +188,7 @@ def _manifest_from_dict(stored, path):
     if stored["task"] not in TASKS:
         raise ManifestError(
             "%s: task %.80r; this code runs %s; deploy bundle and edgedistill_device/ from the same commit"
-            % (path, stored["task"], " and ".join(TASKS))
+            % (path, stored["task"], ", ".join(TASKS))
         )
     try:
         stored["preprocess"] = preprocess_from_dict(stored["preprocess"])
@@ -204,7 +206,7 @@ def _values(stored, path):
     try:
         values = tuple(value_from_json(row) for row in stored["values"])
         names = [value.name for value in values]
-        if names != (stored["classes"] if stored["task"] == "regression" else []):
+        if names != (stored["classes"] if stored["task"] == REGRESSION else []):
             raise ValueError("expected one for each output")
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(

@@ -6,7 +6,7 @@ import re
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.errors import StreamError
 from edgedistill_device.json_text import json_text
-from edgedistill_device.manifest import read_manifest
+from edgedistill_device.manifest import MULTILABEL, REGRESSION, read_manifest
 from edgedistill_device.verbs import bundle_options
 from edgedistill_device.verbs.classify import camera_options
 
@@ -48,9 +48,10 @@ def run(args):
     from edgedistill_device.inference.parity import MOST_CHANGED
 
     manifest = read_manifest(args.bundle)
-    if manifest.values:
+    if manifest.task in (REGRESSION, MULTILABEL):
         raise StreamError(
-            "frames asks how often the first class changes, this bundle answers with figures: its pictures stay whole"
+            "frames asks how often the first class changes, this bundle answers with %s: its pictures stay whole"
+            % ("figures" if manifest.task == REGRESSION else "several labels",)
         )
     most_changed = MOST_CHANGED if args.most_changed is None else args.most_changed
     paths, labels = golden_images(args.bundle), golden_labels(args.bundle)
