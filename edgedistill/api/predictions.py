@@ -46,7 +46,9 @@ def predict(
 
     Returns:
         A row for each image: `path`; `top`, at most that many of `class` and calibrated `probability`, the most likely
-        first, or of a regression `values`, each with `name`, `value` and `unit`; `reason`, why an image has no answer,
+        first, or of a regression `values`, each with `name`, `value` and `unit`, or of several labels an image
+        `labels`, each with `label` and `probability`, those that reach their threshold; `reason`, why an image has no
+        answer,
         or None. Of a student with promises or `unknown` also `class`, the
         answer, and `decided_by`: threshold, unknown or probability.
 
@@ -62,15 +64,15 @@ def predict(
     from edgedistill.data.find_images import find_images
     from edgedistill.errors import UsageError
     from edgedistill.onnx_model.classify import classify, network_of
-    from edgedistill_device.inference.answers import shown_of
 
     _refuse_what_is_estimated(source)
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1 class")
     network = network_of(Path(source), model)
-    if network.values and explain is not None:
+    if network.task.vectors and explain is not None:
+        what = "several labels" if network.task.multiple else "figures"
         raise UsageError(
-            "--explain shows which places spoke for a class, this network answers with figures; leave it out"
+            f"--explain shows which places spoke for a class, this network answers with {what}; leave it out"
         )
     named = [images] if isinstance(images, str | os.PathLike) else images
     folders = {"--annotate": annotate, "--explain": explain}
@@ -82,7 +84,7 @@ def predict(
     with ExitStack() as open_files:
         writers = [_WRITERS[option](folder, image_files, network, open_files) for option, folder in asked.items()]
         for number, one in enumerate(classify(network, (image.path for image in image_files), top)):
-            if shown_of(one.said) and one.image is not None:
+            if one.reason is None and one.image is not None:
                 for write in writers:
                     write(number, one.image, one)
             rows.append({"path": str(image_files[number].path), **one.said, "reason": one.reason})
@@ -112,7 +114,7 @@ def _explaining(folder: Path, images: list[FoundImage], network: Network, open_f
     from edgedistill_device.inference.decide import best_of
     from edgedistill_device.preprocess import to_input, view
 
-    if network.values:
+    if network.task.vectors:
         raise ExportError(f"{network.path}: --explain shows what spoke for a class; this network answers with figures")
     places = places_of_copies(folder, images, "--explain")
     maps = open_files.enter_context(ActivationMaps(network.path))
