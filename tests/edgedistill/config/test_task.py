@@ -14,6 +14,7 @@ from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.task import (
     CLASSIFICATION,
     EMBEDDING,
+    MULTILABEL,
     NO_LABEL,
     REGRESSION,
     TASKS,
@@ -67,9 +68,11 @@ def test_what_a_row_says_of_a_task_is_so(task):
 
 
 def test_which_stages_a_task_has():
-    with_all, without, of_figures = (
-        {stage.name for stage in stages_of(recipe(task))} for task in (CLASSIFICATION, EMBEDDING, REGRESSION)
+    with_all, without, of_figures, of_labels = (
+        {stage.name for stage in stages_of(recipe(task))}
+        for task in (CLASSIFICATION, EMBEDDING, REGRESSION, MULTILABEL)
     )
+    assert of_labels == with_all
     assert with_all - without == {"quantize", "decide", "bundle", "deploy", "report"}
     assert with_all - of_figures == {"decide"}
     assert without < {stage.name for stage in STAGES}
@@ -83,6 +86,7 @@ def test_the_task_of_a_recipe_and_of_a_weights_file():
     assert weights_note(EMBEDDING) == {"output": "embedding"}
     assert recipe(CLASSIFICATION).data.metric == "top1_fraction"
     assert recipe(REGRESSION).data.metric == "r2"
+    assert recipe(MULTILABEL).data.metric == "map"
     assert task_of_weights({"output": ["damaged"]}) is CLASSIFICATION
 
 
@@ -108,9 +112,29 @@ def test_keys_of_classes_are_refused_where_figures_are_learnt(sections, line):
         recipe(REGRESSION, **sections)
 
 
-def test_the_recipe_of_a_report_loads_again():
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"distill": {"loss": "dkd"}}, "has no use for distill.loss; leave it out"),
+        ({"decide": {"unknown_coverage": 0.9}}, "has no use for decide.unknown_coverage; leave it out"),
+        ({"smoothing": {"by": "vote"}}, "has no use for smoothing; leave it out"),
+        ({"teacher": {"label_smoothing": 0.1}}, "has no use for teacher.label_smoothing; leave it out"),
+        ({"quantize": {"qad_epochs": 1}}, "has no use for quantize.qad_epochs; leave it out"),
+        ({"distill": {"method": "ensemble"}}, "takes distill.method = 'kd', got 'ensemble'"),
+        ({"teacher": {"mode": "both"}}, "takes teacher.mode = 'finetune' or 'probe', got 'both'"),
+    ],
+)
+def test_keys_of_one_class_are_refused_where_an_image_has_several_labels(sections, line):
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        recipe(MULTILABEL, **sections)
+    allowed = {"distill": {"temperature": 2.0, "mixup_alpha": 0.2}, "decide": {"recall": {"crack": 0.9}}}
+    assert recipe(MULTILABEL, **allowed).distill.temperature == 2.0
+
+
+@pytest.mark.parametrize("task", [REGRESSION, MULTILABEL], ids=lambda task: task.name)
+def test_the_recipe_of_a_report_loads_again(task):
     """It names every key with its value, those of classes too."""
-    first = recipe(REGRESSION)
+    first = recipe(task)
     assert recipe_from_table(tomllib.loads(toml_from_recipe(first.model_dump(mode="json"))), "again") == first
 
 
@@ -119,6 +143,13 @@ def test_the_recipe_of_a_report_loads_again():
     [
         ({"task": "regression", "metric": "top1_fraction"}, "is no figure of regression; it has: r2"),
         ({"task": "regression", "balance": "loss"}, "takes data.balance = 'none' or 'sample'"),
+        ({"task": "multilabel", "metric": "r2"}, "is no figure of multilabel; it has: map"),
+        ({"task": "multilabel", "values": [{"column": "x"}]}, "has no use for data.values; leave it out"),
+        (
+            {"task": "regression", "label_columns": ["x"]},
+            'is for several labels an image: set data.task = "multilabel"',
+        ),
+        ({"label_separator": ";"}, 'is for several labels an image: set data.task = "multilabel"'),
         ({"values": [{"column": "x"}]}, 'data.values names columns of figures: set data.task = "regression"'),
         ({"task": "regression", "values": [{"column": "x", "low": 2, "high": 1}]}, "the range of 'x' is empty"),
         ({"task": "ranking"}, "data.task"),
@@ -131,7 +162,8 @@ def test_a_recipe_that_mixes_tasks_is_refused(data, line):
 
 def test_a_task_without_a_loss_against_labels_is_refused():
     with pytest.raises(
-        ValueError, match=r"task 'embedding' has no loss against labels.* classification, regression; take task\.su"
+        ValueError,
+        match=r"task 'embedding' has no loss against labels.* classification, regression, multilabel; take task\.su",
     ):
         hard_term(EMBEDDING, None, 1.0, torch.device("cpu"))
 

@@ -31,6 +31,14 @@ DRAWN = {
 }
 
 
+DATA = """train = "images/t.csv"
+unlabelled = "images/pool"
+task = "multilabel"
+label_column = "shapes"
+balance = "loss"
+"""
+
+
 def make(folder):
     """130 pictures with any of three shapes, a tenth of them with none."""
     rng = np.random.default_rng(2)
@@ -49,8 +57,7 @@ def make(folder):
         assert cv2.imwrite(
             str(folder / "images" / "pool" / f"{number}.png"), rng.integers(0, 255, (48, 48, 3), dtype=np.uint8)
         )
-    data = 'train = "images/t.csv"\nunlabelled = "images/pool"\ntask = "multilabel"\nlabel_column = "shapes"\nbalance = "loss"'
-    recipe = RECIPE.replace('train = "images"', data)
+    recipe = RECIPE.replace('train = "images"', DATA)
     recipe = recipe.replace("epochs = 4", "epochs = 12\npeak_lr = 3e-3\nmixup_alpha = 0.2\nmix_fraction = 0.2")
     recipe = recipe.replace("calibration_images = 16", "calibration_images = 16\nmax_int8_drop_points = 20")
     recipe += "[decide]\nrecall = { disc = 0.6 }\n"
