@@ -98,7 +98,7 @@ def _prepare(
     _refuse_unreadable(scanned.unreadable, data)
     grouped = group(scanned, data)
     targets, splits = splits_of(scanned, grouped, data, task)
-    _refuse_conflicts(scanned, grouped.exact)
+    _refuse_conflicts(scanned, grouped.exact, task)
     summary = summary_of(scanned, grouped, targets, splits, framing)
     if targets.held is not None and targets.figures is not None:
         refuse_labels_of_all(targets.figures[splits == "train"], targets.names)
@@ -234,11 +234,14 @@ def _targets(scanned: Scan, data: DataConfig, task: Task) -> Targets:
     return Targets(classes, np.array(task.targets(texts, classes), dtype=np.int64), classes)
 
 
-def _refuse_conflicts(scanned: Scan, exact: list[tuple[int, int]]) -> None:
+def _refuse_conflicts(scanned: Scan, exact: list[tuple[int, int]], task: Task = CLASSIFICATION) -> None:
+    mend = 'keep one of them (where an image may have several labels: data.task = "multilabel")'
+    if task.multiple:
+        mend = "keep one of them, or make one a link to the other"
     for i, j in exact:
         if scanned.items[i].label != scanned.items[j].label:
             (first, its), (second, others) = (
                 (item.path, ", ".join(labels_of_text(item.label)) or "none")
                 for item in (scanned.items[i], scanned.items[j])
             )
-            raise DataError(f"the same image has two labels: {first} ({its}) and {second} ({others}); keep one of them")
+            raise DataError(f"the same image has two labels: {first} ({its}) and {second} ({others}); {mend}")

@@ -232,8 +232,17 @@ def _refuse_small(labels: np.ndarray, groups: np.ndarray, fractions: dict[str, f
     raise DataError(
         f"class {classes[small[first]]!r} has {count} images in {kinds} groups, too few for a "
         f"{' and a '.join(sorted(fractions))} split of its own{more}: at least {least} are needed, {LEAST_TRAIN} to "
-        f"train on and one for each split; add images, leave such classes out or merge them (data.small_classes = "
-        f'"drop" or "merge", data.min_class_images = {least}), or give data.val and data.test'
+        f"train on and one for each split; add images, {_leave_out(labels, least)}, or give data.val and data.test"
+    )
+
+
+def _leave_out(labels: np.ndarray, least: int) -> str:
+    """What to do with classes of less images; with labels, of which an image may have several, if (N, classes)."""
+    if labels.ndim == 2:
+        return "remove such labels"
+    return (
+        'leave such classes out or merge them (data.small_classes = "drop" or "merge", '
+        f"data.min_class_images = {least})"
     )
 
 
@@ -250,6 +259,5 @@ def _refuse_missing(
                 f"{' and a '.join(missing)} split: images of one group, named or alike, stay in one split, and each of "
                 f"{len(wanted)} splits needs a group of every class; add images of other groups, raise "
                 "data.near_duplicate_similarity or set it to 0 if what looks alike is not the same, or give data.val "
-                'and data.test, or leave such classes out: data.small_classes = "drop", data.min_class_images = '
-                f"{count + 1}"
+                f"and data.test, or {_leave_out(labels, count + 1)}"
             )

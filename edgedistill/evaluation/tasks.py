@@ -131,7 +131,7 @@ def _multilabel(thresholds: np.ndarray | None = None) -> Evaluator:
     def drop(outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
         change = label_gain(outputs, reference, targets, classes, LABEL_CHANGE)
         low, high = change.interval_points
-        return Drop(-change.points, None, [-high, -low], None, change.by_output)
+        return Drop(0 - change.points, None, [0 - high, 0 - low], None, change.by_output)
 
     return Evaluator(
         label_validation,

@@ -68,10 +68,7 @@ def test_what_a_row_says_of_a_task_is_so(task):
 
 
 def test_which_stages_a_task_has():
-    with_all, without, of_figures, of_labels = (
-        {stage.name for stage in stages_of(recipe(task))}
-        for task in (CLASSIFICATION, EMBEDDING, REGRESSION, MULTILABEL)
-    )
+    with_all, without, of_figures, of_labels = ({stage.name for stage in stages_of(recipe(task))} for task in TASKS)
     assert of_labels == with_all
     assert with_all - without == {"quantize", "decide", "bundle", "deploy", "report"}
     assert with_all - of_figures == {"decide"}
@@ -117,7 +114,7 @@ def test_keys_of_classes_are_refused_where_figures_are_learnt(sections, line):
     [
         ({"distill": {"loss": "dkd"}}, "has no use for distill.loss; leave it out"),
         ({"decide": {"unknown_coverage": 0.9}}, "has no use for decide.unknown_coverage; leave it out"),
-        ({"smoothing": {"by": "vote"}}, "has no use for smoothing; leave it out"),
+        ({"smoothing": {"by": "votes"}}, "has no use for smoothing; leave it out"),
         ({"teacher": {"label_smoothing": 0.1}}, "has no use for teacher.label_smoothing; leave it out"),
         ({"quantize": {"qad_epochs": 1}}, "has no use for quantize.qad_epochs; leave it out"),
         ({"distill": {"method": "ensemble"}}, "takes distill.method = 'kd', got 'ensemble'"),
@@ -163,7 +160,7 @@ def test_a_recipe_that_mixes_tasks_is_refused(data, line):
 def test_a_task_without_a_loss_against_labels_is_refused():
     with pytest.raises(
         ValueError,
-        match=r"task 'embedding' has no loss against labels.* classification, regression, multilabel; take task\.su",
+        match=r"'embedding' has no loss against labels.* classification, regression, multilabel; take task\.su",
     ):
         hard_term(EMBEDDING, None, 1.0, torch.device("cpu"))
 
