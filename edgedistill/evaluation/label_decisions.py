@@ -77,7 +77,7 @@ def label_figures(
         classes=_of_labels(logits, targets, classes, fitted),
         points=_points(logits, targets, classes, fitted, wanted),
         unknown=None,
-        labels=label_measures(logits, targets, classes, np.array([thresholds[name] for name in classes])),
+        by_label=label_measures(logits, targets, classes, np.array([thresholds[name] for name in classes])),
     )
 
 

@@ -128,11 +128,12 @@ def _best_f1(scores: np.ndarray, own: np.ndarray) -> float:
 def _of_answers(answers: np.ndarray, truth: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> Iterator:
     right, answered, own = (weights @ part.astype(float) for part in (answers & truth, answers, truth))  # (draws, K)
     with np.errstate(invalid="ignore", divide="ignore"):
-        by_label = {"precision": right / answered, "recall": right / own, "f1": 2 * right / (answered + own)}
+        f1 = 2 * right / (answered + own)
+        by_label = {"precision": right / answered, "recall": right / own, "f1": f1}
         micro = 2 * right.sum(axis=1) / (answered + own).sum(axis=1)
     for name, values in by_label.items():
         yield from _of_labels(name, values, names)
-    yield _overall("f1_macro", _mean_over_labels(by_label["f1"]))
+    yield _overall("f1_macro", _mean_over_labels(f1))
     yield _overall("f1_micro", micro)
     yield _overall("exact_match", weights @ (answers == truth).all(axis=1) / len(truth))
 

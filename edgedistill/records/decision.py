@@ -198,7 +198,7 @@ class DecisionFigures(Record):
     """Of all prices."""
     unknown: UnknownFigures | None = None
     """None where nothing is to be refused."""
-    labels: OutputFigures | None = None
+    by_label: OutputFigures | None = None
     """Of several labels an image, all figures with intervals at the board's thresholds; absent of classes."""
 
 

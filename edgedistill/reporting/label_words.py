@@ -83,5 +83,5 @@ def label_ladder(report: OutputReportRecord) -> str:
     steps = [
         f"{name} {step.metric('map'):.3f} ({kind(step.provenance)})" for name, step in report.accuracy_ladder.items()
     ]
-    steps.append(f"int8 {report.accuracy_ladder['int8'].change}")
+    steps += [f"{name} {step.change}" for name, step in report.accuracy_ladder.items() if name == "int8"]
     return f"mean average precision: {'; '.join(steps)}"

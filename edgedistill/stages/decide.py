@@ -116,9 +116,9 @@ def lines_from_figures(figures: DecisionFigures) -> list[str]:
             f"test images the calibration error goes from {calibration.calibration_error_before:.3f} to "
             f"{calibration.calibration_error_after:.3f}"
         )
-    if figures.labels is not None:
+    if figures.by_label is not None:
         named = ", ".join(f"{row.class_name} {row.threshold:.3g}" for row in figures.classes[:LABELS_SHOWN])
-        more, whole = len(figures.classes) - LABELS_SHOWN, figures.labels
+        more, whole = len(figures.classes) - LABELS_SHOWN, figures.by_label
         lines.append(
             f"thresholds at {figures.precision.upper()}: {named}{f' and {more} more' if more > 0 else ''}; on test "
             f"images F1 {whole.metric('f1_macro'):.3f} (macro), {whole.metric('f1_micro'):.3f} (micro)"

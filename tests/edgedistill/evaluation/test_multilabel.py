@@ -166,7 +166,7 @@ def test_promises_have_the_thresholds_of_operating_points_and_the_others_the_bes
     assert f"its threshold is that of the best F1, {best[2]:.3g}" in missed.sentence
     row = figures.classes[2]
     assert (row.class_name, row.threshold) == ("c", best[2])
-    assert row.f1 == pytest.approx(figures.labels.figure("f1", "c").value)
+    assert row.f1 == pytest.approx(figures.by_label.figure("f1", "c").value)
 
 
 def test_a_promise_of_precision_is_over_all_images(drawn):
