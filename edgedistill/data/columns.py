@@ -9,7 +9,7 @@ from pathlib import Path
 from edgedistill.config.data import DataConfig, ValueConfig
 from edgedistill.config.task import labels_task
 from edgedistill.data.files import IMAGE_SUFFIXES
-from edgedistill.data.label_sets import labels_of_row, named_flags, separator_of
+from edgedistill.data.label_sets import labels_of_row, looks_separated, named_flags, separator_of
 from edgedistill.data.labels import are_quantities
 from edgedistill.data.split_names import WORDS, split_of_value
 from edgedistill.data.tables import Table
@@ -75,8 +75,8 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
     elif label is not None:
         _refuse_quantities(table, label)
     notes = _notes(path if not table.embedded else None, label, one_hot, split, data)
-    if separator and label is not None:
-        notes.append(f"labels separated by {separator!r}")
+    if label is not None:
+        notes += _notes_on_several(table, label, separator)
     return Columns(path, label, one_hot, split, group, tuple(notes), values, separator)
 
 
@@ -94,6 +94,14 @@ def _notes(
     if split is not None and data.split_column is None:
         notes.append(f"splits from {split!r}")
     return notes
+
+
+def _notes_on_several(table: Table, label: str, separator: str) -> list[str]:
+    """How several labels of an image are read, or that one class of each image looks like several."""
+    if separator:
+        return [f"labels separated by {separator!r}"]
+    several = looks_separated(table.values(label))
+    return [f'{several!r} looks like several labels; to learn each: data.task = "multilabel"'] if several else []
 
 
 def _classes_of(table: Table, data: DataConfig, taken: set[str | None]) -> tuple[str | None, tuple[str, ...]]:

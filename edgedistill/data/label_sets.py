@@ -38,6 +38,17 @@ def separator_of(table: Table, column: str | None, data: DataConfig) -> str:
     return next((one for one in SEPARATORS if any(one in cell for cell in cells)), SEPARATORS[0])
 
 
+def looks_separated(values: Iterable[str | None]) -> str | None:
+    """A class name that looks like several, as its parts are class names too: `a;b` beside `a` and `b`; else None."""
+    names = {value for value in values if value}
+    for separator in SEPARATORS:
+        for name in sorted(names):
+            parts = [part.strip() for part in name.split(separator)]
+            if len(parts) > 1 and names.issuperset(parts):
+                return name
+    return None
+
+
 def labels_of_row(table: Table, line: int, row: Row, label: str | None, separator: str, flags: Sequence[str]) -> str:
     """The text of a row's labels.
 

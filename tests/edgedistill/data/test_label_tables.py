@@ -2,6 +2,7 @@
 
 import os
 import re
+import tarfile
 from pathlib import Path
 
 import cv2
@@ -167,10 +168,24 @@ def test_copies_with_other_labels_are_refused(tmp_path, held):
 
 
 def test_shards_and_one_class_tasks_say_where_to_go(tmp_path, held):
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "a.tar", "w") as tar:
+        tar.add(tmp_path / "images" / "00.png", "00.png")
+    with pytest.raises(DataError, match=r"\.csv, \.tsv or \.parquet, or from folders with links"):
+        list_source_of(DataConfig(task="multilabel", train=str(tmp_path / "shards")))
     one_class = DataConfig(train=str(tmp_path / "images" / "t.csv"))
     (tmp_path / "images" / "t.csv").write_text("path,a,b\n00.png,1,1\n01.png,0,1\n")
     with pytest.raises(DataError, match='for several set data.task = "multilabel"'):
         list_source_of(one_class)
+
+
+@pytest.mark.parametrize(("cells", "noted"), [(("a", "b", "a;b"), True), (("a", "b", "c;d"), False)])
+def test_classes_that_look_like_several_labels_are_noted(tmp_path, held, cells, noted):
+    lines = ["path,label", *(f"{name},{cells[n % 3]}" for n, name in enumerate(held))]
+    (tmp_path / "images" / "t.csv").write_text("\n".join(lines) + "\n")
+    listing = list_source_of(DataConfig(train=str(tmp_path / "images" / "t.csv")))
+    assert ("'a;b' looks like several labels" in " ".join(listing.lines)) is noted
+    assert {item.label for item in listing.items} == set(cells), "they stay classes"
 
 
 def test_every_split_has_every_label_by_its_share():
