@@ -108,7 +108,12 @@ def _classes_of(table: Table, data: DataConfig, taken: set[str | None]) -> tuple
     """The column of labels, or None and the columns of 0 and 1; `taken` hold something else."""
     if data.label_columns:
         return None, named_flags(table, data)
-    return _label_column(table, data, [name for name in table.columns if name not in taken and not _is_index(name)])
+    others = [name for name in table.columns if name not in taken and not _is_index(name)]
+    label, one_hot = _label_column(table, data, others)
+    named = label is None or label == data.label_column or bool(_usual([label], LABELS))
+    if label is not None and not named and labels_task(data.task).multiple and _are_flags(table, label):
+        return None, (label,)  # the only column: 0 and 1 are no names
+    return label, one_hot
 
 
 def group_candidates(columns: list[str]) -> list[str]:
@@ -216,6 +221,10 @@ def _usual(columns: list[str], names: list[str]) -> list[str]:
 
 def _is_index(name: str) -> bool:
     return plain(name) in {"", "unnamed_0", "index"}
+
+
+def _are_flags(table: Table, column: str) -> bool:
+    return all(_is_flag(value) for value in table.values(column))
 
 
 def _is_flag(value: str | None) -> bool:

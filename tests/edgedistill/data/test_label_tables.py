@@ -71,6 +71,11 @@ def test_columns_of_0_and_1(tmp_path, held, named):
     assert listed(data) == {name: [label.replace(",", "") for label in labels] for name, labels in held.items()}
 
 
+def test_one_column_of_0_and_1_is_one_label(tmp_path, held):
+    data = table(tmp_path, ["path,rusty", "00.png,1", "01.png,0"])
+    assert listed(data) == {"00.png": ["rusty"], "01.png": []}
+
+
 def test_a_row_a_label_and_links_in_folders_give_the_same(tmp_path, held):
     lines = ["path;label"]
     folders = tmp_path / "folders"
