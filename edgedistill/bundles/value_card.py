@@ -8,7 +8,7 @@ from edgedistill.bundles.model_card import FITS, plain
 from edgedistill.config.recipe import Recipe
 from edgedistill.records.outputs import Figure, OutputEvaluationRecord, OutputQuantizationRecord
 
-_NETS = {"teacher": "teacher", "baseline": "student without the teacher", "student": "student (this one)"}
+NETS = {"teacher": "teacher", "baseline": "student without the teacher", "student": "student (this one)"}
 
 
 def value_card(
@@ -38,7 +38,8 @@ def value_card(
             "",
             "To be decided by the person who deploys it: nothing that was measured here says what it is good for.",
             "",
-            *_limits(quantized, title),
+            *shared_limits(quantized, title),
+            "- It gives a figure for every image, also for one that shows nothing of the kind.",
             "",
         ]
     )
@@ -54,7 +55,7 @@ def _errors(evaluated: OutputEvaluationRecord) -> Iterator[str]:
     yield ""
     yield "| network | value | mean absolute error | interval | R2 |"
     yield "|---|---|---|---|---|"
-    figures = {**{words: evaluated.network(name) for name, words in _NETS.items()}}
+    figures = {**{words: evaluated.network(name) for name, words in NETS.items()}}
     figures["always the training mean"] = evaluated.constant
     for words, measured in figures.items():
         for error in (one for one in measured.figures if one.name == "mae" and one.output is not None):
@@ -76,9 +77,14 @@ def _precisions(quantized: OutputQuantizationRecord) -> Iterator[str]:
                 f"{step.provenance} |"
             )
     yield ""
+    yield served_line(quantized)
+
+
+def served_line(quantized: OutputQuantizationRecord) -> str:
+    """Which precision was asked for, and which one the board executes."""
     asked, served = quantized.requested, quantized.executed
     why = f": {quantized.reason}" if asked != served else ""
-    yield f"Asked for: {asked}. The board is to execute: {served}{why}."
+    return f"Asked for: {asked}. The board is to execute: {served}{why}."
 
 
 def _ranges(evaluated: OutputEvaluationRecord) -> Iterator[str]:
@@ -93,16 +99,16 @@ def _ranges(evaluated: OutputEvaluationRecord) -> Iterator[str]:
         )
 
 
-def _limits(quantized: OutputQuantizationRecord, title: str) -> Iterator[str]:
+def shared_limits(quantized: OutputQuantizationRecord, title: str) -> Iterator[str]:
+    """Limits of every student whose targets are figures."""
     yield "## Limits"
     yield ""
     yield (
-        f"- No figure here is from {title}: errors were taken on the workstation, and "
+        f"- No figure here is from {title}: all were taken on the workstation, and "
         "`python3 -m edgedistill_device verify` and `bench` measure on the board."
     )
     yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
     yield "- The figures hold for images like the test images; for others nothing was measured."
-    yield "- It gives a figure for every image, also for one that shows nothing of the kind."
     if quantized.int8_gate.kept_float:
         yield f"- {len(quantized.int8_gate.kept_float)} layers are kept in float under INT8."
 

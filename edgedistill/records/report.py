@@ -191,6 +191,8 @@ class ReportData(Record):
     unreadable_count: int
     quantities: list[ValueSummary] = []
     """Of a regression; absent of classes."""
+    labels_per_image: Number | None = None
+    """Mean number; absent where an image has one class, or figures."""
     groups: dict[str, int] = {}
     copies_left_out: dict[str, int] = {}
     torn_groups: int = 0

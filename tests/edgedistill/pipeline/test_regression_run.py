@@ -220,7 +220,7 @@ def test_a_student_no_better_than_the_mean_is_not_bundled(project, run):
         StudentError, match="not usable: on .* test images its R2 is .*always answering the training mean"
     ):
         student_beats_chance(recipe, useless)
-    better = evaluated.over_constant.model_copy(update={"mae_points": 5.0})
+    better = evaluated.over_constant.model_copy(update={"points": 5.0})
     figures = [
         one.model_copy(update={"value": 0.5}) if (one.name, one.output) == ("r2", None) else one
         for one in evaluated.student.figures
@@ -230,7 +230,7 @@ def test_a_student_no_better_than_the_mean_is_not_bundled(project, run):
 
 
 def _no_gain(evaluated):
-    return evaluated.over_constant.model_copy(update={"mae_points": 0.0})
+    return evaluated.over_constant.model_copy(update={"points": 0.0})
 
 
 def test_what_compares_classes_says_so(project, run, capsys):
