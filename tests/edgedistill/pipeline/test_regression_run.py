@@ -22,6 +22,7 @@ from edgedistill.records.artifacts import artifact_kind
 from edgedistill.records.data import DataRecord
 from edgedistill_device.manifest import read_manifest
 from end_to_end import RECIPE, SOURCES, made_once
+from report_schemas import schema_validator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a whole run, on a computer that may be busy
 
@@ -167,6 +168,7 @@ def test_the_card_and_the_report_tell_the_errors(run):
     assert not re.search(r'(?:src|href)="http', page)
     report = json.loads((run / "report" / "report.json").read_text())
     assert (report["task"], report["version"]) == ("regression", 2)
+    schema_validator("output_report.schema.json").validate(report)
 
 
 class _Text(HTMLParser):
