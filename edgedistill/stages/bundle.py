@@ -181,7 +181,7 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
 def _provenance(context: StageContext, target: Target, int8: LadderStep) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
     task, smoothing = task_of(context.recipe), context.recipe.smoothing
-    decides = task.decides and task.ranks
+    decides = task.decides and not task.enrols
     decided = context.read(DecisionRecord).board if decides else {}
     mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {
