@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedistill.bundles.model_card import FITS, plain
-from edgedistill.bundles.value_card import NETS, served_line, shared_limits
+from edgedistill.bundles.card_parts import MOST_LISTED, NETS, card, limits_of, listed, measured_line, plain, served_line
 from edgedistill.config.recipe import Recipe
 from edgedistill.records.decision import DecisionFigures
 from edgedistill.records.outputs import OutputEvaluationRecord, OutputFigures, OutputQuantizationRecord
-
-_MOST_LABELS = 100  # listed here; classes.txt has them all
 
 
 def label_card(
@@ -21,42 +18,25 @@ def label_card(
     decided: DecisionFigures,
     training_images: int,
 ) -> str:
-    """The card, in Markdown; arguments as of `model_card.model_card`, and the answers at the executed precision."""
-    names = ", ".join(f"`{plain(row.class_name)}`" for row in decided.classes[:_MOST_LABELS])
-    more = len(decided.classes) - _MOST_LABELS
-    return "\n".join(
+    """The card, in Markdown; arguments as of `card_parts.card`, and the answers at the executed precision."""
+    return card(
+        recipe,
+        title,
+        f"It answers an image with any number of {len(decided.classes)} labels, none of them included: "
+        f"{listed(row.class_name for row in decided.classes)}.",
+        training_images,
+        [_figures(evaluated), _labels(evaluated, decided), _precisions(quantized)],
         [
-            f"# {plain(recipe.student.model)} for {title}",
-            "",
-            f"It answers an image with any number of {len(decided.classes)} labels, none of them included: {names}"
-            f"{f' and {more} more' if more > 0 else ''}. It sees {' x '.join(map(str, recipe.data.size))} px (height x "
-            f"width, {FITS[recipe.data.fit]}). Its teacher was {plain(recipe.first_teacher.model)}; it learnt from "
-            f"{training_images} images. `provenance.json` names what it was made from.",
-            "",
-            *_figures(evaluated),
-            "",
-            *_labels(evaluated, decided),
-            "",
-            *_precisions(quantized),
-            "",
-            "## Intended use",
-            "",
-            "To be decided by the person who deploys it: nothing that was measured here says what it is good for.",
-            "",
-            *shared_limits(quantized, title),
+            *limits_of(quantized, title),
             "- A probability is the sigmoid of an output, not calibrated; thresholds are fitted on validation images.",
-            "",
-        ]
+        ],
     )
 
 
 def _figures(evaluated: OutputEvaluationRecord) -> Iterator[str]:
     yield "## Figures"
     yield ""
-    yield (
-        f"Measured with PyTorch on the workstation, on {evaluated.images} test images that nothing was trained or "
-        "chosen on. Intervals are 95 %, by the bootstrap over images."
-    )
+    yield measured_line(evaluated.images, "by the bootstrap over images")
     yield ""
     yield "| network | mean average precision | interval | F1, mean over labels | all labels right |"
     yield "|---|---|---|---|---|"
@@ -75,7 +55,7 @@ def _labels(evaluated: OutputEvaluationRecord, decided: DecisionFigures) -> Iter
     yield ""
     yield "| label | test images | average precision (float) | threshold | precision | recall |"
     yield "|---|---|---|---|---|---|"
-    for row in decided.classes[:_MOST_LABELS]:
+    for row in decided.classes[:MOST_LISTED]:
         ap = evaluated.student.get("ap", row.class_name)
         cells = [f"`{plain(row.class_name)}`", str(row.images), _share(None if ap is None else ap.value)]
         cells += [f"{row.threshold:.3g}", _share(row.precision), _share(row.recall)]

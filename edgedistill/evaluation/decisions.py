@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,6 +100,21 @@ def calibration_figures(logits: np.ndarray, labels: np.ndarray, fitted: Fitted) 
     )
 
 
+def operating_point(name: str, choice: Choice, wanted: DecideConfig, **measured: Any) -> OperatingPoint:
+    """What was promised of a class, what the validation images show, and what was `measured` on test images."""
+    return OperatingPoint(
+        class_name=name,
+        promise="recall" if wanted.recall else "precision",
+        asked=wanted.promises[name],
+        confidence=wanted.confidence,
+        threshold=choice.threshold,
+        validation=Shown(hits=choice.hits, images=choice.images, lower=choice.lower),
+        most=choice.most,
+        images_needed=choice.needed,
+        **measured,
+    )
+
+
 def operating_points(
     logits: np.ndarray, labels: np.ndarray, classes: list[str], fitted: Fitted, wanted: DecideConfig
 ) -> list[OperatingPoint]:
@@ -112,15 +128,10 @@ def operating_points(
         own = labels == number
         with_rule, without = (point_of(answers == number, own) for answers in (ruled, plain))
         points.append(
-            OperatingPoint(
-                class_name=name,
-                promise="recall" if wanted.recall else "precision",
-                asked=wanted.promises[name],
-                confidence=wanted.confidence,
-                threshold=choice.threshold,
-                validation=Shown(hits=choice.hits, images=choice.images, lower=choice.lower),
-                most=choice.most,
-                images_needed=choice.needed,
+            operating_point(
+                name,
+                choice,
+                wanted,
                 by_threshold=with_rule,
                 by_probability=without,
                 curve=curve_of(probabilities[:, number], own),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedistill.config.decide import DecideConfig
-from edgedistill.evaluation.decisions import curve_of, point_of
+from edgedistill.evaluation.decisions import curve_of, operating_point, point_of
 from edgedistill.evaluation.multilabel import best_f1_thresholds, label_measures
 from edgedistill.evaluation.operating_points import Choice, threshold_for_precision, threshold_for_recall
-from edgedistill.records.decision import ClassFigures, DecisionFigures, OperatingPoint, Shown
+from edgedistill.records.decision import ClassFigures, DecisionFigures, OperatingPoint
 from edgedistill_device.inference.decide import Decision
 from edgedistill_device.label_sets import label_probabilities, reached
 
@@ -109,15 +109,10 @@ def _points(
         number = classes.index(name)
         own = targets[:, number] == 1
         points.append(
-            OperatingPoint(
-                class_name=name,
-                promise="recall" if wanted.recall else "precision",
-                asked=wanted.promises[name],
-                confidence=wanted.confidence,
-                threshold=choice.threshold,
-                validation=Shown(hits=choice.hits, images=choice.images, lower=choice.lower),
-                most=choice.most,
-                images_needed=choice.needed,
+            operating_point(
+                name,
+                choice,
+                wanted,
                 by_threshold=point_of(ruled[:, number], own),
                 by_probability=point_of(plain[:, number], own),
                 curve=curve_of(scores[:, number], own),
