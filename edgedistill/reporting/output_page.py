@@ -124,5 +124,5 @@ def _curves(report: OutputReportRecord, metric: str, words: str) -> Markup:
         name: [(row.epoch, max(-1.0, row.metric(metric))) for row in history or []]
         for name, history in histories.items()
     }
-    draw_epochs(axes, curves, f"{words}, validation images")
+    draw_epochs(axes, curves, words)
     return svg_of(figure, "curves", f"{words} on validation images after each epoch")
