@@ -49,7 +49,8 @@ def predict(
         first; `reason`, why an image has no answer, or None. Of a student with promises or `unknown` also `class`, the
         answer, and `decided_by`: threshold, unknown or probability. Of a student without classes `top` has `cosine` and
         `nearest`, the nearest enrolled image of the class, in place of the probability, and `decided_by` is nearest or
-        unknown. Of a regression `values` in place of `top`, each with `name`, `value` and `unit`.
+        unknown. Of a regression `values` in place of `top`, each with `name`, `value` and `unit`; of several labels an
+        image `labels`, each with `label` and `probability`, those that reach their threshold.
 
     Raises:
         UsageError: a network's name or an ONNX file in place of a folder, `top` below 1, or copies that would
@@ -63,14 +64,14 @@ def predict(
     from edgedistill.data.find_images import find_images
     from edgedistill.errors import UsageError
     from edgedistill.onnx_model.classify import classify, network_of
-    from edgedistill_device.inference.answers import shown_of
 
     _refuse_what_is_estimated(source)
     if top < 1:
         raise UsageError(f"--top {top}: expected at least 1 class")
     network = network_of(Path(source), model)
     if not network.task.ranks and explain is not None:
-        what = "figures" if network.values else "the nearest enrolled image"
+        of_vectors = "several labels" if network.task.multiple else "figures"
+        what = "the nearest enrolled image" if network.task.enrols else of_vectors
         raise UsageError(
             f"--explain shows which places spoke for a class, this network answers with {what}; leave it out"
         )
@@ -84,7 +85,7 @@ def predict(
     with ExitStack() as open_files:
         writers = [_WRITERS[option](folder, image_files, network, open_files) for option, folder in asked.items()]
         for number, one in enumerate(classify(network, (image.path for image in image_files), top)):
-            if shown_of(one.said) and one.image is not None:
+            if one.reason is None and one.image is not None:
                 for write in writers:
                     write(number, one.image, one)
             rows.append({"path": str(image_files[number].path), **one.said, "reason": one.reason})
@@ -114,7 +115,7 @@ def _explaining(folder: Path, images: list[FoundImage], network: Network, open_f
     from edgedistill_device.inference.decide import best_of
     from edgedistill_device.preprocess import to_input, view
 
-    if network.values:
+    if network.task.vectors:
         raise ExportError(f"{network.path}: --explain shows what spoke for a class; this network answers with figures")
     places = places_of_copies(folder, images, "--explain")
     maps = open_files.enter_context(ActivationMaps(network.path))

@@ -1,31 +1,17 @@
-"""MODEL_CARD.md: the measurements of a student in words, and nothing that was not measured.
-
-After Mitchell et al. 2019, "Model Cards for Model Reporting", arXiv:1810.03993.
-"""
+"""MODEL_CARD.md of a student of classes: its measurements in words, and nothing that was not measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgedistill.bundles.card_parts import MOST_LISTED, NETS, card, limits_of, measured_line, plain, served_line
 from edgedistill.config.recipe import Recipe
-from edgedistill.core.text import printable
 from edgedistill.records.base import Number
 from edgedistill.records.evaluation import EmbeddingEvaluationRecord, EvaluationRecord, NetworkFigures
 from edgedistill.records.gallery import GalleryRecord
 from edgedistill.records.quantization import QuantizationRecord
 
-_MOST_CLASSES = 100  # listed here; classes.txt has them all
 _FEW_IMAGES = 20
-FITS = {
-    "crop": "the middle of the picture",
-    "pad": "the whole picture with grey bars",
-    "squash": "the whole picture, its aspect changed",
-}
-_NETS = {
-    "teacher": "teacher",
-    "baseline": "student without the teacher",
-    "student": "student (this one)",
-}
 
 
 def model_card(
@@ -36,39 +22,20 @@ def model_card(
     training_images: int,
     gallery: GalleryRecord | None = None,
 ) -> str:
-    """The card, in Markdown.
-
-    Args:
-        title: the board, for people.
-        evaluated, quantized: of the stages `evaluate` and `quantize`.
-        training_images: number of the student's training images.
-        gallery: of a student without classes.
-    """
+    """The card, in Markdown; arguments as of `card_parts.card`, and the gallery of a student without classes."""
     what = "An image classifier" if gallery is None else "A network without classes, of the nearest enrolled image"
-    return "\n".join(
+    return card(
+        recipe,
+        title,
+        f"{what}, {len(evaluated.student.per_class_recall)} classes.",
+        training_images,
         [
-            f"# {plain(recipe.student.model)} for {title}",
-            "",
-            f"{what}, {' x '.join(map(str, recipe.data.size))} px (height x width, "
-            f"{FITS[recipe.data.fit]}), "
-            f"{len(evaluated.student.per_class_recall)} classes. Its teacher was "
-            f"{plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
-            f"{training_images} images. `provenance.json` names what it was made from.",
-            "",
-            *_accuracy(evaluated),
-            "",
-            *_gallery(evaluated, gallery),
-            *_precisions(quantized),
-            "",
-            *_classes(evaluated.student),
-            "",
-            "## Intended use",
-            "",
-            "To be decided by the person who deploys it: nothing that was measured here says what it is good for.",
-            "",
-            *_limits(evaluated, quantized, title, gallery),
-            "",
-        ]
+            _accuracy(evaluated),
+            _gallery(evaluated, gallery),
+            _precisions(quantized),
+            _classes(evaluated.student),
+        ],
+        _limits(evaluated, quantized, title, gallery),
     )
 
 
@@ -76,14 +43,11 @@ def _accuracy(evaluated: EvaluationRecord) -> Iterator[str]:
     teacher, student = evaluated.teacher, evaluated.student
     yield "## Accuracy"
     yield ""
-    yield (
-        f"Measured with PyTorch on the workstation, on {evaluated.images} test images that "
-        "nothing was trained or chosen on. The interval is a 95 % Wilson interval."
-    )
+    yield measured_line(evaluated.images, "by Wilson")
     yield ""
     yield "| network | top-1 | interval | balanced |"
     yield "|---|---|---|---|"
-    for name, words in _NETS.items():
+    for name, words in NETS.items():
         scores = evaluated.network(name)
         yield (
             f"| {words} | {scores.top1_fraction:.1%} | {_interval(scores.top1_interval)} | "
@@ -109,12 +73,11 @@ def _gallery(evaluated: EvaluationRecord, gallery: GalleryRecord | None) -> Iter
     yield ""
     yield "| network | recall at 1 among the test images | interval |"
     yield "|---|---|---|"
-    for name, words in _NETS.items():
+    for name, words in NETS.items():
         recall = evaluated.network(name).recall_at_1
         yield f"| {words} | {recall.recall_at_1_fraction:.1%} | {_interval(recall.interval)} |"
     yield ""
     yield f"{gallery.sentence}."
-    yield ""
 
 
 def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
@@ -128,9 +91,7 @@ def _precisions(quantized: QuantizationRecord) -> Iterator[str]:
             f"{step.change_points:+.1f} | {step.provenance} |"
         )
     yield ""
-    asked, served = quantized.requested, quantized.executed
-    why = f": {quantized.reason}" if asked != served else ""
-    yield f"Asked for: {asked}. The board is to execute: {served}{why}."
+    yield served_line(quantized)
 
 
 def _classes(student: NetworkFigures) -> Iterator[str]:
@@ -140,11 +101,11 @@ def _classes(student: NetworkFigures) -> Iterator[str]:
     yield ""
     yield "| class | recall of the student | test images |"
     yield "|---|---|---|"
-    for (name, recall), count in rows[:_MOST_CLASSES]:
+    for (name, recall), count in rows[:MOST_LISTED]:
         yield f"| `{plain(name)}` | {f'{recall:.1%}' if count else 'not measured'} | {count} |"
-    if len(rows) > _MOST_CLASSES:
+    if len(rows) > MOST_LISTED:
         yield ""
-        yield f"and {len(rows) - _MOST_CLASSES} more: `classes.txt`."
+        yield f"and {len(rows) - MOST_LISTED} more: `classes.txt`."
 
 
 def _limits(
@@ -152,27 +113,13 @@ def _limits(
 ) -> Iterator[str]:
     counts = [sum(row) for row in evaluated.student.confusion]
     few = sum(count < _FEW_IMAGES for count in counts)
-    yield "## Limits"
-    yield ""
-    yield (
-        f"- No figure here is from {title}: accuracy was taken on the workstation, and "
-        "`python3 -m edgedistill_device verify` and `bench` measure on the board."
-    )
-    yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
-    yield "- The figures hold for images like the test images; for others nothing was measured."
+    yield from limits_of(quantized, title)
     if gallery is None or gallery.coverage is None:
         yield "- It names one of its classes for every image, also for one that shows none of them."
     if few:
         yield f"- {few} of {len(counts)} classes have fewer than {_FEW_IMAGES} test images."
-    if quantized.int8_gate.kept_float:
-        yield f"- {len(quantized.int8_gate.kept_float)} layers are kept in float under INT8."
 
 
 def _interval(fractions: list[Number]) -> str:
     low, high = fractions
     return f"{low:.1%} to {high:.1%}"
-
-
-def plain(name: str) -> str:
-    """Escape a user's text for a line of Markdown: no line break, no end of a cell or of a code span."""
-    return printable(" ".join(name.split())).replace("`", "'").replace("|", "/")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedistill.bundles.model_card import FITS, plain
+from edgedistill.bundles.card_parts import NETS, card, limits_of, listed, measured_line, plain, served_line
 from edgedistill.config.recipe import Recipe
 from edgedistill.records.outputs import Figure, OutputEvaluationRecord, OutputQuantizationRecord
-
-_NETS = {"teacher": "teacher", "baseline": "student without the teacher", "student": "student (this one)"}
 
 
 def value_card(
@@ -18,43 +16,28 @@ def value_card(
     quantized: OutputQuantizationRecord,
     training_images: int,
 ) -> str:
-    """The card, in Markdown; arguments as of `model_card.model_card`."""
-    names = ", ".join(f"`{plain(value.column)}`" for value in recipe.data.value_columns)
-    return "\n".join(
+    """The card, in Markdown; arguments as of `card_parts.card`."""
+    return card(
+        recipe,
+        title,
+        f"It answers an image with figures: {listed(value.column for value in recipe.data.value_columns)}.",
+        training_images,
+        [_errors(evaluated), _precisions(quantized), _ranges(evaluated)],
         [
-            f"# {plain(recipe.student.model)} for {title}",
-            "",
-            f"It answers an image with figures: {names}. It sees {' x '.join(map(str, recipe.data.size))} px (height x "
-            f"width, {FITS[recipe.data.fit]}). Its teacher was {plain(recipe.first_teacher.model)}; it learnt from "
-            f"{training_images} images. `provenance.json` names what it was made from.",
-            "",
-            *_errors(evaluated),
-            "",
-            *_precisions(quantized),
-            "",
-            *_ranges(evaluated),
-            "",
-            "## Intended use",
-            "",
-            "To be decided by the person who deploys it: nothing that was measured here says what it is good for.",
-            "",
-            *_limits(quantized, title),
-            "",
-        ]
+            *limits_of(quantized, title),
+            "- It gives a figure for every image, also for one that shows nothing of the kind.",
+        ],
     )
 
 
 def _errors(evaluated: OutputEvaluationRecord) -> Iterator[str]:
     yield "## Errors"
     yield ""
-    yield (
-        f"Measured with PyTorch on the workstation, on {evaluated.images} test images that nothing was trained or "
-        "chosen on. Intervals are 95 %, by the bootstrap over images."
-    )
+    yield measured_line(evaluated.images, "by the bootstrap over images")
     yield ""
     yield "| network | value | mean absolute error | interval | R2 |"
     yield "|---|---|---|---|---|"
-    figures = {**{words: evaluated.network(name) for name, words in _NETS.items()}}
+    figures = {**{words: evaluated.network(name) for name, words in NETS.items()}}
     figures["always the training mean"] = evaluated.constant
     for words, measured in figures.items():
         for error in (one for one in measured.figures if one.name == "mae" and one.output is not None):
@@ -76,9 +59,7 @@ def _precisions(quantized: OutputQuantizationRecord) -> Iterator[str]:
                 f"{step.provenance} |"
             )
     yield ""
-    asked, served = quantized.requested, quantized.executed
-    why = f": {quantized.reason}" if asked != served else ""
-    yield f"Asked for: {asked}. The board is to execute: {served}{why}."
+    yield served_line(quantized)
 
 
 def _ranges(evaluated: OutputEvaluationRecord) -> Iterator[str]:
@@ -91,20 +72,6 @@ def _ranges(evaluated: OutputEvaluationRecord) -> Iterator[str]:
             f"| `{plain(row.output)}` | {row.low:.4g} to {row.high:.4g} | {row.images} | {row.mae:.4g} | "
             f"{row.bias:+.4g} |"
         )
-
-
-def _limits(quantized: OutputQuantizationRecord, title: str) -> Iterator[str]:
-    yield "## Limits"
-    yield ""
-    yield (
-        f"- No figure here is from {title}: errors were taken on the workstation, and "
-        "`python3 -m edgedistill_device verify` and `bench` measure on the board."
-    )
-    yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
-    yield "- The figures hold for images like the test images; for others nothing was measured."
-    yield "- It gives a figure for every image, also for one that shows nothing of the kind."
-    if quantized.int8_gate.kept_float:
-        yield f"- {len(quantized.int8_gate.kept_float)} layers are kept in float under INT8."
 
 
 def _with_unit(figure: Figure) -> str:

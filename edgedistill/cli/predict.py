@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgedistill.config.task import SEPARATOR
 from edgedistill.core.text_table import table_lines, terminal_width
 from edgedistill.errors import UsageError
 
@@ -78,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
 
 def text_from_rows(rows: list[dict[str, Any]], columns: int | None = None) -> list[str]:
     """A table: the image, the answer where there are promises or `unknown`, then each class with its probability; or
-    the figures.
+    the figures, or the labels.
 
     Args:
         columns: of the terminal; None: any.
     """
-    if "values" in rows[0]:
+    if "top" not in rows[0]:
         return table_lines([_figures(row) for row in rows], right=(), width=columns, head=False)
     most = max(len(row["top"]) for row in rows)
     cells = []
@@ -97,9 +98,9 @@ def text_from_rows(rows: list[dict[str, Any]], columns: int | None = None) -> li
 
 
 def _figures(row: dict[str, Any]) -> tuple[str, str]:
-    from edgedistill_device.inference.values import text_of
+    from edgedistill_device.inference.answers import line_of
 
-    return row["path"], text_of(row) or "no answer"
+    return row["path"], "no answer" if row["reason"] is not None else line_of(row, digits=1)
 
 
 def _answer(row: dict[str, Any]) -> list[str]:
@@ -128,6 +129,9 @@ class _Csv:
         if "values" in row:
             self._figures(row)
             return
+        if "labels" in row:
+            self._labels(row)
+            return
         if not self._headed:
             share = "cosine" if any("cosine" in one for one in row["top"]) else "probability"
             names = [f"{name}_{number}" for number in range(1, self._top + 1) for name in ("class", share)]
@@ -138,6 +142,14 @@ class _Csv:
         self._writer.writerow(
             [row["path"], *_answer(row), *pairs, *[""] * (2 * self._top - len(pairs)), row["reason"] or ""]
         )
+
+    def _labels(self, row: dict[str, Any]) -> None:
+        """As many columns for every image: labels and probabilities each in one cell."""
+        if not self._headed:
+            self._writer.writerow(["path", "labels", "probabilities", "reason"])
+            self._headed = True
+        cells = (SEPARATOR.join(str(one[key]) for one in row["labels"]) for key in ("label", "probability"))
+        self._writer.writerow([row["path"], *cells, row["reason"] or ""])
 
     def _figures(self, row: dict[str, Any]) -> None:
         if not self._headed:

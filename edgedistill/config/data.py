@@ -35,7 +35,8 @@ class DataConfig(Section):
     """Where the images are and how they are split and framed."""
 
     task: TaskName = CLASSIFICATION.name
-    """what a label is: one class of several, or for `regression` figures from the columns of a table"""
+    """what a label is: one class of several, for `multilabel` any number of them, or for `regression` figures from the
+    columns of a table"""
     values: tuple[ValueConfig, ...] = ()
     """regression: columns of the table, each with `column`, `unit`, `low`, `high`; the label column alone when empty"""
     value_loss: Literal["mse", "huber"] = "mse"
@@ -60,6 +61,12 @@ class DataConfig(Section):
     label_column: str = "label"
     """CSV / parquet: column of class names; where it is missing, usual names like `class`,
     `diagnosis`, or one column of 0 and 1 for each class (exactly one 1 in a row) are taken"""
+    label_columns: tuple[str, ...] = ()
+    """multilabel: columns of 0 and 1, one a label; where neither they nor a label column are named or usual, all
+    columns beside path, split and group"""
+    label_separator: str | None = None
+    """multilabel: what stands between the labels of one cell; where absent the first of `;`, `|` and `,` that the
+    column holds"""
     split_column: str | None = None
     """CSV / parquet: column of train, val and test; a column `split` is taken when absent; "" for none"""
     image_root: str | None = None
@@ -155,6 +162,8 @@ class DataConfig(Section):
                 "min_class_images",
                 "task",
                 "values",
+                "label_columns",
+                "label_separator",
             )
             if getattr(self, name) == type(self).model_fields[name].default
         }

@@ -60,6 +60,11 @@ class Recipe(Section):
             )
         if self.data.values and not task.vectors:
             raise ValueError('data.values names columns of figures: set data.task = "regression", or leave it out')
+        for key in ("label_columns", "label_separator"):
+            if getattr(self.data, key) and not task.multiple:
+                raise ValueError(
+                    f'data.{key} is for several labels an image: set data.task = "multilabel", or leave it out'
+                )
         for name in task.unread:
             section, _, key = name.partition(".")
             given = getattr(self, section)
@@ -69,7 +74,7 @@ class Recipe(Section):
                 raise ValueError(f"{key_of_task} = {task.name!r} has no use for {name}; leave it out")
         if task.vectors:
             allowed = {
-                "data.balance": ("none", "sample"),
+                "data.balance": task.balances,
                 "teacher.mode": ("finetune", "probe"),
                 "distill.method": ("kd",),
             }

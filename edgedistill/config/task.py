@@ -36,9 +36,11 @@ class Task:
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
         vectors: a target is a row of figures, one an output, and no class.
         enrols: the answer is the nearest enrolled image, of a gallery that stage `decide` makes.
+        multiple: an image has any number of the classes; with `vectors`, whose figures are then 0 and 1.
         decides: stage `decide` applies.
         unread: recipe keys that mean nothing here and are refused where they have another value than their default.
         points: what a point of the drop is, in words.
+        balances: values that `data.balance` can have.
     """
 
     name: str
@@ -52,9 +54,11 @@ class Task:
     supervised_as: str = ""
     vectors: bool = False
     enrols: bool = False
+    multiple: bool = False
     decides: bool = True
     unread: tuple[str, ...] = ()
     points: str = "points of top-1"
+    balances: tuple[str, ...] = ("none", "sample", "loss")
 
     @property
     def ranks(self) -> bool:
@@ -79,6 +83,8 @@ def class_numbers(texts: Sequence[str], classes: Sequence[str]) -> list[int]:
 
 def figure_rows(texts: Sequence[str], names: Sequence[str]) -> list[list[float]]:
     """The figures of each label text, `12.5` or `12.5;0.3` of two values; NaN for an empty text.
+
+    Of several labels an image, `1.0;0.0`, each is 1 or 0; an image without any is all 0.
 
     Raises:
         ValueError: a text that is not one finite figure for each name.
@@ -149,8 +155,30 @@ REGRESSION = Task(
     decides=False,
     unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),
     points="hundredths of a standard deviation of the values",
+    balances=("none", "sample"),
 )
-TASKS = (CLASSIFICATION, EMBEDDING, REGRESSION)
+MULTILABEL = Task(
+    name="multilabel",
+    output="labels",
+    targets=figure_rows,
+    head_width=lambda labels: labels,
+    metrics=("map",),
+    primary="map",
+    vectors=True,
+    multiple=True,
+    unread=(
+        *_OF_CLASSES,
+        "data.values",
+        "data.value_loss",
+        "decide.unknown",
+        "decide.unknown_coverage",
+        "decide.miss_cost",
+        "decide.false_alarm_cost",
+        "smoothing",
+    ),
+    points="points of mean average precision",
+)
+TASKS = (CLASSIFICATION, EMBEDDING, REGRESSION, MULTILABEL)
 
 _BY_NAME = {task.name: task for task in TASKS}
 _LABELS = {task.name: task for task in TASKS if not task.supervised_as}  # that labels alone can teach

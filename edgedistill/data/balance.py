@@ -13,6 +13,16 @@ def sample_weights(labels: np.ndarray) -> np.ndarray:
     return 1.0 / counts[labels]
 
 
+def positive_weights(figures: np.ndarray) -> np.ndarray:
+    """(K,) images without a label over images with it, at most MOST_RATIO: as much loss in both at the start.
+
+    Args:
+        figures: (N, K) of the training images, 1 for each label of an image, else 0; each label is on some.
+    """
+    counts = figures.sum(axis=0)
+    return np.minimum((len(figures) - counts) / counts, MOST_RATIO)
+
+
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """(classes,) inverse frequencies, scaled so that their mean over the images is 1.
 

@@ -24,12 +24,13 @@ from edgedistill.data.split_names import named_splits, split_folders, split_of_v
 from edgedistill.errors import DataError
 
 
-def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], list[str]]:
+def items_of_folder(source: Path, key: str, multiple: bool = False) -> tuple[list[Item], Counter[str], list[str]]:
     """Images, what was left out, and lines for people.
 
     Args:
         source: a folder, absolute.
         key: of the recipe, for messages.
+        multiple: an image has any number of the classes, by links in their folders; none where it lies beside them.
 
     Raises:
         DataError: no class or one, or a class of pictures that cannot be read.
@@ -44,7 +45,7 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
     )
     if system:
         notes.append(f"folders of an operating system or a tool left out: {', '.join(system)}")
-    if loose.images:
+    if loose.images and not multiple:
         left_out["images beside the class folders (no class)"] += len(loose.images)
     _refuse_unreadable_classes(below)
     classes = {folder: files for folder, files in below.items() if files.images}
@@ -57,7 +58,7 @@ def items_of_folder(source: Path, key: str) -> tuple[list[Item], Counter[str], l
         for files in below.values():
             loose.left_out.update(files.left_out)
     _refuse_less_than_two(source, key, list(classes), loose)
-    items: list[Item] = []
+    items = [Item(file, "") for file in loose.images] if multiple else []
     for folder, files in classes.items():
         left_out.update(files.left_out)
         splits = _splits_in(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgedistill.config.data import DataConfig, ValueConfig
 from edgedistill.config.task import labels_task
 from edgedistill.data.files import IMAGE_SUFFIXES
+from edgedistill.data.label_sets import labels_of_row, looks_separated, named_flags, separator_of
 from edgedistill.data.labels import are_quantities
 from edgedistill.data.split_names import WORDS, split_of_value
 from edgedistill.data.tables import Table
@@ -41,6 +42,7 @@ class Columns:
         group: that the recipe names; None without one.
         notes: what was taken without being named, for people.
         values: of figures that are learnt; `label` is None then.
+        separator: of the labels in a cell, where an image has several; "" where it has one.
     """
 
     path: str
@@ -50,6 +52,7 @@ class Columns:
     group: str | None
     notes: tuple[str, ...] = ()
     values: tuple[ValueConfig, ...] = ()
+    separator: str = ""
 
 
 def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns:
@@ -63,24 +66,54 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
     group = _named(table, data.group_column, "group_column") if labelled and data.group_column else None
     if not labelled:
         return Columns(path, None, (), None, None)
-    values = value_columns_of(table, data) if labels_task(data.task).vectors else ()
-    label: str | None = None
-    one_hot: tuple[str, ...] = ()
-    if not values:
-        others = [name for name in table.columns if name not in {path, split, group} and not _is_index(name)]
-        label, one_hot = _label_column(table, data, others)
-    if label is not None:
+    task = labels_task(data.task)
+    values = value_columns_of(table, data) if task.vectors and not task.multiple else ()
+    label, one_hot = (None, ()) if values else _classes_of(table, data, {path, split, group})
+    separator = ""
+    if task.multiple:
+        separator = separator_of(table, label, data)
+    elif label is not None:
         _refuse_quantities(table, label)
+    notes = _notes(path if not table.embedded else None, label, one_hot, split, data)
+    if label is not None:
+        notes += _notes_on_several(table, label, separator)
+    return Columns(path, label, one_hot, split, group, tuple(notes), values, separator)
+
+
+def _notes(
+    path: str | None, label: str | None, one_hot: tuple[str, ...], split: str | None, data: DataConfig
+) -> list[str]:
+    """What was taken without being named."""
     notes = []
-    if not table.embedded and path != data.path_column:
+    if path is not None and path != data.path_column:
         notes.append(f"paths from the column {path!r}")
     if label is not None and label != data.label_column:
         notes.append(f"labels from {label!r}")
-    if one_hot:
+    if one_hot and not data.label_columns:
         notes.append(f"labels from {len(one_hot)} columns of 0 and 1")
     if split is not None and data.split_column is None:
         notes.append(f"splits from {split!r}")
-    return Columns(path, label, one_hot, split, group, tuple(notes), values)
+    return notes
+
+
+def _notes_on_several(table: Table, label: str, separator: str) -> list[str]:
+    """How several labels of an image are read, or that one class of each image looks like several."""
+    if separator:
+        return [f"labels separated by {separator!r}"]
+    several = looks_separated(table.values(label))
+    return [f'{several!r} looks like several labels; to learn each: data.task = "multilabel"'] if several else []
+
+
+def _classes_of(table: Table, data: DataConfig, taken: set[str | None]) -> tuple[str | None, tuple[str, ...]]:
+    """The column of labels, or None and the columns of 0 and 1; `taken` hold something else."""
+    if data.label_columns:
+        return None, named_flags(table, data)
+    others = [name for name in table.columns if name not in taken and not _is_index(name)]
+    label, one_hot = _label_column(table, data, others)
+    named = label is None or label == data.label_column or bool(_usual([label], LABELS))
+    if label is not None and not named and labels_task(data.task).multiple and _are_flags(table, label):
+        return None, (label,)  # the only column: 0 and 1 are no names
+    return label, one_hot
 
 
 def group_candidates(columns: list[str]) -> list[str]:
@@ -155,16 +188,18 @@ def class_of_row(table: Table, line: int, row: dict[str, str | None], columns: C
     """The label of a row.
 
     Raises:
-        DataError: more or less than one 1 in one-hot columns.
+        DataError: more or less than one 1 in one-hot columns, of an image with one class.
     """
+    if columns.separator:
+        return labels_of_row(table, line, row, columns.label, columns.separator, columns.one_hot)
     if columns.label is not None:
         return row.get(columns.label)
     ones = [name for name in columns.one_hot if row.get(name) in ONE]
     if len(ones) != 1:
         raise DataError(
             f"{table.source}, line {line}: {len(ones)} of the {len(columns.one_hot)} class columns are 1 "
-            f"({_shown(ones) or 'none'}); expected exactly one: an image has one class here; remove the row, or name "
-            "the column of labels with data.label_column"
+            f"({_shown(ones) or 'none'}); expected exactly one: an image has one class here; for several set "
+            'data.task = "multilabel"; else remove the row, or name the column of labels with data.label_column'
         )
     return ones[0]
 
@@ -186,6 +221,10 @@ def _usual(columns: list[str], names: list[str]) -> list[str]:
 
 def _is_index(name: str) -> bool:
     return plain(name) in {"", "unnamed_0", "index"}
+
+
+def _are_flags(table: Table, column: str) -> bool:
+    return all(_is_flag(value) for value in table.values(column))
 
 
 def _is_flag(value: str | None) -> bool:

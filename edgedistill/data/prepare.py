@@ -15,12 +15,13 @@ from edgedistill.config.task import CLASSIFICATION, Task
 from edgedistill.core.text import printable
 from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
+from edgedistill.data.label_sets import labels_of_text, names_of, rows_of
 from edgedistill.data.labels import in_order
 from edgedistill.data.pixels import PixelWriter
 from edgedistill.data.pool import POOL, Pool, scan_pool
 from edgedistill.data.readings import ReadingLog
 from edgedistill.data.scan import Scan, scan
-from edgedistill.data.splits import split
+from edgedistill.data.splits import least_images, split
 from edgedistill.data.summary import (
     line_from_pool,
     line_of_uneven_classes,
@@ -29,7 +30,13 @@ from edgedistill.data.summary import (
     summary_of_pool,
 )
 from edgedistill.data.table import SPLITS, ImageTable, write_table
-from edgedistill.data.targets import Targets, targets_of_figures, value_summaries
+from edgedistill.data.targets import (
+    Targets,
+    refuse_labels_of_all,
+    targets_of_figures,
+    targets_of_labels,
+    value_summaries,
+)
 from edgedistill.errors import DataError
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.data import DataSummary
@@ -91,9 +98,12 @@ def _prepare(
     _refuse_unreadable(scanned.unreadable, data)
     grouped = group(scanned, data)
     targets, splits = splits_of(scanned, grouped, data, task)
-    _refuse_conflicts(scanned, grouped.exact)
+    _refuse_conflicts(scanned, grouped.exact, task)
     summary = summary_of(scanned, grouped, targets, splits, framing)
-    if targets.figures is not None:
+    if targets.held is not None and targets.figures is not None:
+        refuse_labels_of_all(targets.figures[splits == "train"], targets.names)
+        summary = DataSummary(**summary.given(), labels_per_image=float(targets.figures.sum(axis=1).mean()))
+    elif targets.figures is not None:
         quantities = value_summaries(targets.figures, splits, data)
         summary = DataSummary(**summary.given(), quantities=quantities)
     lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
@@ -112,11 +122,7 @@ def _prepare(
 
 def _class_counts(targets: Targets, splits: np.ndarray) -> dict[str, dict[str, int]]:
     """split -> class -> images, copies among them."""
-    counts = {}
-    for name in SPLITS:
-        of_class = np.bincount(targets.labels[splits == name], minlength=len(targets.kinds))
-        counts[name] = dict(zip(targets.kinds, of_class.tolist(), strict=True))
-    return counts
+    return {name: targets.counts(np.flatnonzero(splits == name)) for name in SPLITS}
 
 
 def foretell(scanned: Scan, grouped: Grouping, data: DataConfig) -> tuple[list[str], str | None]:
@@ -205,11 +211,11 @@ def splits_of(
         DataError: classes that differ between given splits, or that cannot be split.
     """
     targets = _targets(scanned, data, task)
-    labels, classes = targets.labels, targets.kinds
     splits, fractions = np.array(scanned.given, dtype=object), fractions_of(data, scanned.given)
     if fractions:
         own = np.flatnonzero(splits == "train")
         keys = [scanned.sha256[i] for i in own]
+        labels, classes = targets.parted_by(grouped.groups[own], least_images(fractions))
         splits[own] = split(
             labels[own], grouped.groups[own], keys, fractions, data.split_seed, classes, grouped.named[own]
         )
@@ -218,6 +224,9 @@ def splits_of(
 
 def _targets(scanned: Scan, data: DataConfig, task: Task) -> Targets:
     texts = [item.label for item in scanned.items]
+    if task.multiple:
+        names = names_of(texts, scanned.given)
+        return targets_of_labels(rows_of(texts, names), names)
     if task.vectors:
         names = [value.column for value in data.value_columns]
         return targets_of_figures(task.targets(texts, names), names)
@@ -225,10 +234,14 @@ def _targets(scanned: Scan, data: DataConfig, task: Task) -> Targets:
     return Targets(classes, np.array(task.targets(texts, classes), dtype=np.int64), classes)
 
 
-def _refuse_conflicts(scanned: Scan, exact: list[tuple[int, int]]) -> None:
+def _refuse_conflicts(scanned: Scan, exact: list[tuple[int, int]], task: Task = CLASSIFICATION) -> None:
+    mend = 'keep one of them (where an image may have several labels: data.task = "multilabel")'
+    if task.multiple:
+        mend = "keep one of them, or make one a link to the other"
     for i, j in exact:
         if scanned.items[i].label != scanned.items[j].label:
-            raise DataError(
-                f"the same image has two labels: {scanned.items[i].path} ({scanned.items[i].label}) and "
-                f"{scanned.items[j].path} ({scanned.items[j].label}); keep one of them"
+            (first, its), (second, others) = (
+                (item.path, ", ".join(labels_of_text(item.label)) or "none")
+                for item in (scanned.items[i], scanned.items[j])
             )
+            raise DataError(f"the same image has two labels: {first} ({its}) and {second} ({others}); {mend}")

@@ -33,7 +33,7 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
             label = figures_of_row(table, line, row, columns.values)
         elif labelled:
             label = class_of_row(table, line, row, columns)
-        if (not path and table.embedded is None) or (labelled and not label):
+        if (not path and table.embedded is None) or (labelled and not label and not columns.separator):
             raise DataError(f"{table.source}, line {line}: the path or the label is empty")
         if path and "\0" in path:
             raise DataError(f"{table.source}, line {line}: {path!r} is not a path")

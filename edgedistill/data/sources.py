@@ -25,6 +25,7 @@ from edgedistill.data.files import (
 )
 from edgedistill.data.group_names import group_names
 from edgedistill.data.items import Item
+from edgedistill.data.label_sets import joined
 from edgedistill.data.labels import clean, whole_numbers
 from edgedistill.data.masks import is_left_out, refuse_masks
 from edgedistill.data.rows import items_of_table
@@ -50,7 +51,7 @@ class Listing:
         items: images, files in path order, shards in their own.
         left_out: what was left out and why -> how many.
         notes: further lines for people.
-        files: tables and shards that were opened for it.
+        files: tables and shards that were opened for it, and further links to its images.
     """
 
     items: list[Item]
@@ -83,9 +84,11 @@ def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing
     """
     tables = _tables_of(source)
     shards = [] if tables or (source.is_dir() and folders_in(source)) else shards_of(source)
-    if labels_task(data.task).vectors and not tables and source.exists():
+    task = labels_task(data.task)
+    if task.vectors and not tables and source.exists() and (shards or not task.multiple):
         raise DataError(
             f"{source}: data.task = {data.task!r} reads the labels from columns of a table: .csv, .tsv or .parquet"
+            + (", or from folders with links" if task.multiple else "")
         )
     if source.is_dir():
         _refuse_split_files(source, tables or shards)
@@ -97,9 +100,24 @@ def list_source(source: Path, data: DataConfig, split: str = "train") -> Listing
         raise DataError(f"{source}: no such folder or file; expected one folder per class, a CSV, or .tar shards")
     else:
         _refuse_splits(source)
-        listing = Listing(*items_of_folder(Path(os.path.abspath(source)), f"data.{split}"))
+        listing = Listing(*items_of_folder(Path(os.path.abspath(source)), f"data.{split}", task.multiple))
+    if task.multiple:
+        _join(listing)
     _keep_split(source, listing, data, split)
     return _finished(Path(os.path.abspath(source)), listing, data, is_folder=not (shards or tables))
+
+
+def _join(listing: Listing) -> None:
+    """Give each file all labels of its rows or links."""
+    count = len(listing.items)
+    listing.items, others = joined(listing.items)
+    listing.files = [*listing.files, *others]
+    if len(listing.items) < count:
+        listing.notes.append(
+            f"{count} rows or links name {len(listing.items)} images; each has the labels of all that name it"
+        )
+    if bare := sum(not item.label for item in listing.items):
+        listing.notes.append(f"{bare} images have no label")
 
 
 def _finished(source: Path, listing: Listing, data: DataConfig, is_folder: bool) -> Listing:

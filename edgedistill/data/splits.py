@@ -35,7 +35,7 @@ def split(
     names or order.
 
     Args:
-        labels: (N,) int class indices.
+        labels: (N,) int class indices, or (N, classes) bool of images that have several.
         groups: (N,) int; images of one group go together.
         keys: N content hashes.
         fractions: split name -> share wanted, their sum below 1.
@@ -94,6 +94,9 @@ class _Held:
 
         group = np.repeat(np.arange(len(members)), [len(indices) for indices in members])
         label = labels[np.concatenate([*map(np.array, members)])]
+        if label.ndim == 2:
+            of_image, label = np.nonzero(label)
+            group = group[of_image]
         self._rows = csr_array((np.ones(len(label), np.int64), (group, label)), (len(members), classes))
         self._rows.sum_duplicates()
         self._columns = self._rows.tocsc()
@@ -133,9 +136,10 @@ def _placed(held: _Held, bound: np.ndarray, wanted: dict[str, float]) -> list[st
     where = []
     for number in range(len(held)):
         there, images = held.parts(number)
+        bound_to_train = bound[number] or not len(there)  # an image without labels fills no split
         # The split with the largest unfilled share of what this group holds; ties by name.
         best = max(
-            ["train"] if bound[number] else sorted(wanted),
+            ["train"] if bound_to_train else sorted(wanted),
             key=lambda name: float((room[name][there] / full[name][there] * images).sum()),
         )
         room[best][there] -= images
@@ -211,19 +215,34 @@ def least_images(fractions: dict[str, float]) -> int:
     return LEAST_TRAIN + len(fractions)
 
 
+def _of(labels: np.ndarray, number: int) -> np.ndarray:
+    """(N,) bool: the images of a class."""
+    return labels[:, number] if labels.ndim == 2 else labels == number
+
+
 def _refuse_small(labels: np.ndarray, groups: np.ndarray, fractions: dict[str, float], classes: list[str]) -> None:
-    counts, least = np.bincount(labels, minlength=len(classes)), least_images(fractions)
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
+    least = least_images(fractions)
     small = np.flatnonzero(counts < least)
     if len(small) == 0:
         return
     first = int(counts[small].argmin())
-    count, kinds = int(counts[small[first]]), len(set(groups[labels == small[first]].tolist()))
+    count, kinds = int(counts[small[first]]), len(set(groups[_of(labels, small[first])].tolist()))
     more = f" ({len(small)} classes are that small)" if len(small) > 1 else ""
     raise DataError(
         f"class {classes[small[first]]!r} has {count} images in {kinds} groups, too few for a "
         f"{' and a '.join(sorted(fractions))} split of its own{more}: at least {least} are needed, {LEAST_TRAIN} to "
-        f"train on and one for each split; add images, leave such classes out or merge them (data.small_classes = "
-        f'"drop" or "merge", data.min_class_images = {least}), or give data.val and data.test'
+        f"train on and one for each split; add images, {_leave_out(labels, least)}, or give data.val and data.test"
+    )
+
+
+def _leave_out(labels: np.ndarray, least: int) -> str:
+    """What to do with classes of less images; with labels, of which an image may have several, if (N, classes)."""
+    if labels.ndim == 2:
+        return "remove such labels"
+    return (
+        'leave such classes out or merge them (data.small_classes = "drop" or "merge", '
+        f"data.min_class_images = {least})"
     )
 
 
@@ -231,7 +250,7 @@ def _refuse_missing(
     result: np.ndarray, labels: np.ndarray, groups: np.ndarray, wanted: dict, classes: list[str]
 ) -> None:
     for number, name in enumerate(classes):
-        of_class = labels == number
+        of_class = _of(labels, number)
         missing = sorted(set(wanted) - set(result[of_class]))
         if missing:
             count, kinds = int(of_class.sum()), len(set(groups[of_class]))
@@ -240,6 +259,5 @@ def _refuse_missing(
                 f"{' and a '.join(missing)} split: images of one group, named or alike, stay in one split, and each of "
                 f"{len(wanted)} splits needs a group of every class; add images of other groups, raise "
                 "data.near_duplicate_similarity or set it to 0 if what looks alike is not the same, or give data.val "
-                'and data.test, or leave such classes out: data.small_classes = "drop", data.min_class_images = '
-                f"{count + 1}"
+                f"and data.test, or {_leave_out(labels, count + 1)}"
             )

@@ -30,24 +30,23 @@ def summary_of(
     framing: Framing,
 ) -> DataSummary:
     """Classes, counts, duplicates, groups, leaks, unreadable files of the labelled images."""
-    counts, copies, groups = {}, {}, {}
+    counts, images, copies, groups = {}, {}, {}, {}
     for name in SPLITS:
         rows = np.flatnonzero(splits == name)
         groups[name] = len(np.unique(grouped.groups[rows]))
         if name in MEASURED:
             first = first_of_copies(scanned.sha256, rows)
             copies[name], rows = int((~first).sum()), rows[first]
-        of_class = np.bincount(targets.labels[rows], minlength=len(targets.kinds))
-        counts[name] = dict(zip(targets.kinds, of_class.tolist(), strict=True))
+        counts[name], images[name] = targets.counts(rows), len(rows)
     sizes = Counter(grouped.groups.tolist())
     test = counts["test"]
     return DataSummary(
         classes=targets.names,
-        images={name: sum(of.values()) for name, of in counts.items()},
+        images=images,
         counts=counts,
         copies_left_out=copies,
         groups=groups,
-        majority_fraction=max(test.values()) / sum(test.values()),
+        majority_fraction=max(test.values()) / images["test"],
         unreadable_count=len(scanned.unreadable),
         unreadable=scanned.unreadable[:LISTED],
         exact_duplicates=len(grouped.exact),
@@ -114,6 +113,8 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
     kinds = list(counts["train"])
     totals = {name: sum(counts[split][name] for split in SPLITS) for name in kinds}
     what = f"{len(kinds)} classes" if not summary.quantities else ", ".join(map(text_of_value, summary.quantities))
+    if summary.labels_per_image is not None:
+        what = f"{len(summary.classes)} labels, {summary.labels_per_image:.2f} an image"
     lines = [f"{what}, " + ", ".join(f"{summary.images[split]} {split}" for split in SPLITS) + " images"]
     shown = {name: ", ".join(f"{counts[split][name]} {split}" for split in SPLITS) for name in kinds}
     lines += lines_of_classes(shown, totals)
@@ -124,7 +125,7 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
             + " and ".join(f"{count} left out of {name}" for name, count in copies.items())
         )
     most, least = max(totals, key=totals.__getitem__), min(totals, key=totals.__getitem__)
-    if totals[most] > 2 * totals[least] and not summary.quantities:
+    if totals[most] > 2 * totals[least] and not summary.quantities and summary.labels_per_image is None:
         lines.append(
             f"imbalance {totals[most] / totals[least]:.1f} to 1 ({most} / {least}): a net that "
             f"always says {most!r} has {summary.majority_fraction:.0%} top-1; see data.balance"
@@ -134,7 +135,7 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
         f"{summary.near_duplicate_groups} groups that stay in one split "
         f"(similarity >= {summary.near_duplicate_similarity:.3f})"
     )
-    lines += lines_of_groups(summary, sum(totals.values()) + sum(copies.values()))
+    lines += lines_of_groups(summary, sum(summary.images.values()) + sum(copies.values()))
     lines += _lines_of_dependence(summary)
     if summary.seen_fraction < SEEN_ENOUGH:
         lines.append(

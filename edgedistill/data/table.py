@@ -11,8 +11,7 @@ import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, NO_LABEL, Task
 from edgedistill.core.files import as_run_folder_error, whole_file, write_bytes
-from edgedistill.core.ranges import ranges_of
-from edgedistill.data.targets import text_of_figures
+from edgedistill.data.targets import kinds_of, text_of_figures
 from edgedistill.errors import DataError
 
 COLUMNS = ("path", "label", "split", "sha256", "group")
@@ -37,11 +36,12 @@ class ImageTable:
     Attributes:
         classes: names; the position is the logit's. Of a regression those of its values.
         paths: N absolute paths, of files or shard members: for `shards.read_bytes`.
-        labels: (N,) int64; -1 in the pool. Of a regression the range of the first value.
+        labels: (N,) int64; -1 in the pool. Else as of `Targets.labels`.
         splits: (N,) of `train`, `val`, `test`, `unlabelled`.
         sha256: N hex hashes of the files.
         groups: (N,) int64; equal numbers are kept in one split.
-        figures: (N, K) float64 of a regression in their units, NaN in the pool; None of classes.
+        figures: (N, K) float64 of a regression in their units, of several labels an image 1 or 0 each; NaN in the pool;
+            None where an image has one class.
     """
 
     classes: list[str]
@@ -115,5 +115,5 @@ def _targets(task: Task, texts: list[str], classes: list[str]) -> tuple[np.ndarr
     labelled = np.array([bool(text) for text in texts])
     figures = np.array(task.targets(texts, classes), dtype=np.float64).reshape(len(texts), len(classes))
     labels = np.full(len(texts), NO_LABEL)
-    labels[labelled] = ranges_of(figures[labelled, 0])[0]
+    labels[labelled] = kinds_of(figures[labelled], task)
     return labels, figures

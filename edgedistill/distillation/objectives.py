@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from edgedistill.config.methods import logit_loss_row
-from edgedistill.config.task import CLASSIFICATION, REGRESSION, Task
+from edgedistill.config.task import CLASSIFICATION, MULTILABEL, REGRESSION, Task
 from edgedistill.config.training import DistillConfig
 from edgedistill.core.distributed import gathered, mean_tensor_over_ranks
+from edgedistill.distillation.label_losses import label_kl_losses, label_set_losses
 from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.distillation.losses import LOGIT_LOSSES, label_losses, standardised, why_not_for
-from edgedistill.distillation.value_losses import taught_values, value_term
+from edgedistill.distillation.value_losses import target_term, taught_term, value_losses
 from edgedistill.errors import RecipeError
 from edgedistill.training.batches import Batch, sent
 from edgedistill.training.loop import Outputs, Term
@@ -65,7 +67,9 @@ def logit_terms(
     Args:
         class_weights: (C,) with which each image weighs in both terms, by its label, or None. In the
             hard one alone they would weigh 1 - kd_weight of the student's loss but all of the
-            baseline's, and the two would be trained for different mixes of classes.
+            baseline's, and the two would be trained for different mixes of classes. Of several labels an image
+            (K,) of each where it is there, in the hard term alone: the teacher has learnt with them, so that its
+            probabilities hold them already.
         task: whose losses these are.
         value_loss: of figures, `mse` or `huber`.
 
@@ -74,9 +78,12 @@ def logit_terms(
     Source: Zhang et al. 2021, arXiv:2104.10510 (class weights in the distillation term as well).
     """
     if task.vectors:
-        terms = {"kd": taught_values(cache, distill.kd_weight, device, value_loss)}
+        losses = partial(value_losses, loss=value_loss)
+        if task.multiple:
+            losses = partial(label_kl_losses, temperature=distill.temperature)
+        terms = {"kd": taught_term(cache, distill.kd_weight, device, losses)}
         if distill.kd_weight < 1:
-            terms["label"] = hard_term(task, None, 1 - distill.kd_weight, device, value_loss=value_loss)
+            terms["label"] = hard_term(task, class_weights, 1 - distill.kd_weight, device, value_loss=value_loss)
         return terms
     weighed = None if class_weights is None else class_weights.to(device)
     row = logit_loss_row(distill.loss)
@@ -185,7 +192,10 @@ def label_term(class_weights: Tensor | None, weight: float, device: torch.device
 
 HARD_LOSSES: dict[str, Callable[..., Term]] = {
     CLASSIFICATION.name: lambda weights, weight, device, smoothing, _: label_term(weights, weight, device, smoothing),
-    REGRESSION.name: lambda _, weight, device, __, value_loss: value_term(weight, value_loss),
+    REGRESSION.name: lambda _, weight, __, ___, value_loss: target_term(weight, partial(value_losses, loss=value_loss)),
+    MULTILABEL.name: lambda weights, weight, device, _, __: target_term(
+        weight, partial(label_set_losses, positive_weights=None if weights is None else weights.to(device))
+    ),
 }
 """Task -> its loss against the labels, of those tasks that labels alone can teach; arguments as of `hard_term`."""
 
@@ -198,7 +208,7 @@ def hard_term(
     smoothing: float = 0.0,
     value_loss: str = "mse",
 ) -> Term:
-    """The loss of a task against the labels; other arguments as of `label_term` and `value_term`.
+    """The loss of a task against the labels; other arguments as of `label_term`, `value_losses` and `logit_terms`.
 
     Raises:
         ValueError: labels alone cannot teach this task.

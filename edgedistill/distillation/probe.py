@@ -19,6 +19,7 @@ from edgedistill.errors import TeacherError
 from edgedistill.models.build import head_names, outputs
 from edgedistill.progress.task import Work
 from edgedistill.training.batches import TrainingSet, normalised
+from edgedistill_device.label_sets import label_probabilities
 from edgedistill_device.preprocess_spec import Preprocess
 
 # L2 on features of mean 0 and mean square 1: the weakest nearly fits every image, the strongest nearly none.
@@ -50,23 +51,34 @@ class LogisticHead:
 
 
 def head_from_features(
-    features: np.ndarray, labels: np.ndarray, folds: np.ndarray, image_weights: np.ndarray, classes: int
+    features: np.ndarray,
+    labels: np.ndarray,
+    folds: np.ndarray,
+    image_weights: np.ndarray,
+    classes: int,
+    positive_weights: np.ndarray | None = None,
 ) -> LogisticHead:
     """Fit a head; its strength of L2 is the one with the least loss on the folds that were left out.
 
     Args:
         features: (V, N, F) of V views of each image.
-        labels: (N,) int.
+        labels: (N,) int; of several labels an image (N, C) float, 1 or 0 each. The loss is then the sum of C binary
+            ones, so that each label has the head that it would have alone.
         folds: (N,) int; images of one fold are left out together.
         image_weights: (N,) in the loss; their mean is 1.
         classes: C.
+        positive_weights: (C,) of each label where it is there, of several labels an image; None: 1 each.
     """
     views, _, width = features.shape
     flat = features.reshape(-1, width)
     # One scale for all: a feature that is nearly constant here may be large in an image of another kind,
     # and divided by its own deviation it would decide alone.
     mean, scale = flat.mean(axis=0, dtype=np.float64), max(float(np.sqrt(flat.var(axis=0).mean())), 1e-12)
-    problem = _Problem(((flat - mean) / scale).astype(np.float32), np.tile(labels, views), classes)
+    inputs = ((flat - mean) / scale).astype(np.float32)
+    if labels.ndim == 2:
+        problem: _Problem = _LabelSets(inputs, np.tile(labels, (views, 1)), classes, positive_weights)
+    else:
+        problem = _Problem(inputs, np.tile(labels, views), classes)
     weights, fold_of = np.tile(image_weights, views), np.tile(folds, views)
     starts = {fold: problem.start for fold in np.unique(folds) if (folds != fold).any()}
     scores: dict[float, float] = {}
@@ -113,10 +125,7 @@ class _Problem:
     def _loss_and_gradient(self, values: np.ndarray, weights: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
         logits, weight = self._logits(values), values[: -self._classes]
         loss = weights @ self._log_losses(logits) + 0.5 * l2 * (weight @ weight)
-        errors = np.exp(logits - logits.max(axis=1, keepdims=True))
-        errors /= errors.sum(axis=1, keepdims=True)
-        errors[np.arange(len(errors)), self._labels] -= 1
-        errors *= weights[:, None]
+        errors = self._slopes(logits) * weights[:, None]
         slope = (torch.from_numpy(errors.T.astype(np.float32)) @ self._features).numpy().ravel() + l2 * weight
         return loss, np.concatenate([slope, errors.sum(axis=0)])
 
@@ -129,6 +138,29 @@ class _Problem:
         """(N,) nats."""
         shifted = logits - logits.max(axis=1, keepdims=True)
         return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(shifted)), self._labels]
+
+    def _slopes(self, logits: np.ndarray) -> np.ndarray:
+        """(N, C) of the log losses by the logits."""
+        errors = np.exp(logits - logits.max(axis=1, keepdims=True))
+        errors /= errors.sum(axis=1, keepdims=True)
+        errors[np.arange(len(errors)), self._labels] -= 1
+        return errors
+
+
+class _LabelSets(_Problem):
+    """The same of several labels an image: the sum of binary log losses."""
+
+    def __init__(self, features: np.ndarray, labels: np.ndarray, classes: int, positive_weights: np.ndarray | None):
+        super().__init__(features, labels, classes)
+        self._there = labels * (np.ones(classes) if positive_weights is None else positive_weights)
+
+    def _log_losses(self, logits: np.ndarray) -> np.ndarray:
+        losses = self._there * np.logaddexp(0, -logits) + (1 - self._labels) * np.logaddexp(0, logits)
+        return losses.sum(axis=1)
+
+    def _slopes(self, logits: np.ndarray) -> np.ndarray:
+        yes = label_probabilities(logits)
+        return (1 - self._labels) * yes - self._there * (1 - yes)
 
 
 def features_of(

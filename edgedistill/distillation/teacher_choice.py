@@ -92,10 +92,14 @@ def head_over(job: TeacherJob, rows: np.ndarray, features: np.ndarray) -> Logist
     """The logistic head for N labelled images, by their features; of figures a ridge head."""
     taught = job.images.as_taught(rows)
     folds = folds_of(taught.labels, job.images.table.groups[rows], FOLDS)
-    if taught.targets is not None:
-        return ridge_from_features(features, taught.targets, folds, _image_weights(job.images, taught))
+    weights, classes = _image_weights(job.images, taught), len(job.images.classes)
+    if taught.targets is None:
+        return head_from_features(features, taught.labels, folds, weights, classes)
+    if not job.subject.task.multiple:
+        return ridge_from_features(features, taught.targets, folds, weights)
+    positive = job.images.class_weights()
     return head_from_features(
-        features, taught.labels, folds, _image_weights(job.images, taught), len(job.images.classes)
+        features, taught.targets, folds, weights, classes, None if positive is None else positive.numpy()
     )
 
 
@@ -282,6 +286,6 @@ def _seconds_of(job: TeacherJob, fold: _Fold) -> float:
 
 def _image_weights(images: Images, taught: TrainingSet) -> np.ndarray:
     """(N,) of the images in the probe's loss, by class as the recipe asks; their mean is 1."""
-    by_class = images.class_weights()
+    by_class = images.class_weights() if taught.targets is None else None
     weights = images.drawn(taught) if by_class is None else by_class.numpy()[taught.labels]
     return np.ones(len(taught)) if weights is None else weights / weights.mean()

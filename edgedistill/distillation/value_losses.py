@@ -1,6 +1,8 @@
-"""The losses of a regression: against the figures of the labels, and against the teacher's."""
+"""The losses of a regression, and the two terms of every task whose targets are figures: labels and teacher."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,8 @@ from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.training.batches import Batch, sent
 from edgedistill.training.loop import Outputs, Term
 
+Losses = Callable[[Tensor, Tensor], Tensor]
+"""(outputs (N, K), targets (N, K)) -> (N,) losses, 0 where the target is NaN."""
 HUBER_DELTA = 1.0  # standard deviations of the value; beyond it an error counts linearly
 
 
@@ -41,26 +45,26 @@ def value_losses(outputs: Tensor, targets: Tensor, loss: str) -> Tensor:
     return 0.5 * F.mse_loss(outputs, targets, reduction="none").mean(dim=1)
 
 
-def value_term(weight: float, loss: str) -> Term:
+def target_term(weight: float, losses: Losses) -> Term:
     """The loss against the labels: over those images that have one, an image mixed with one without left out."""
 
     def label(outputs: Outputs, batch: Batch) -> Tensor:
         targets = _targets(batch)
         known = (~torch.isnan(targets).any(dim=1)).sum().to(torch.float32)
-        total = value_losses(outputs.logits, targets, loss).sum()
+        total = losses(outputs.logits, targets).sum()
         return total / mean_tensor_over_ranks(known).clamp_min(1.0)
 
     return Term(label, weight)
 
 
-def taught_values(cache: LogitCache, weight: float, device: torch.device, loss: str) -> Term:
-    """The loss against the teacher's figures for the same view, of every image.
+def taught_term(cache: LogitCache, weight: float, device: torch.device, losses: Losses) -> Term:
+    """The loss against the teacher's outputs for the same view, of every image.
 
     Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2 (matching the outputs before the softmax).
     """
 
     def taught(outputs: Outputs, batch: Batch) -> Tensor:
-        return value_losses(outputs.logits, sent(cache.logits(batch), device), loss).mean()
+        return losses(outputs.logits, sent(cache.logits(batch), device)).mean()
 
     return Term(taught, weight)
 

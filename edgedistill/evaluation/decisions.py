@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,6 +100,21 @@ def calibration_figures(logits: np.ndarray, labels: np.ndarray, fitted: Fitted) 
     )
 
 
+def operating_point(name: str, choice: Choice, wanted: DecideConfig, **measured: Any) -> OperatingPoint:
+    """What was promised of a class, what the validation images show, and what was `measured` on test images."""
+    return OperatingPoint(
+        class_name=name,
+        promise="recall" if wanted.recall else "precision",
+        asked=wanted.promises[name],
+        confidence=wanted.confidence,
+        threshold=choice.threshold,
+        validation=Shown(hits=choice.hits, images=choice.images, lower=choice.lower),
+        most=choice.most,
+        images_needed=choice.needed,
+        **measured,
+    )
+
+
 def operating_points(
     logits: np.ndarray, labels: np.ndarray, classes: list[str], fitted: Fitted, wanted: DecideConfig
 ) -> list[OperatingPoint]:
@@ -110,20 +126,15 @@ def operating_points(
     for name, choice in fitted.choices.items():
         number = classes.index(name)
         own = labels == number
-        with_rule, without = (_point(answers == number, own) for answers in (ruled, plain))
+        with_rule, without = (point_of(answers == number, own) for answers in (ruled, plain))
         points.append(
-            OperatingPoint(
-                class_name=name,
-                promise="recall" if wanted.recall else "precision",
-                asked=wanted.promises[name],
-                confidence=wanted.confidence,
-                threshold=choice.threshold,
-                validation=Shown(hits=choice.hits, images=choice.images, lower=choice.lower),
-                most=choice.most,
-                images_needed=choice.needed,
+            operating_point(
+                name,
+                choice,
+                wanted,
                 by_threshold=with_rule,
                 by_probability=without,
-                curve=_curve(probabilities[:, number], own),
+                curve=curve_of(probabilities[:, number], own),
                 cost=_cost(name, with_rule, without, len(labels), wanted),
             )
         )
@@ -134,7 +145,7 @@ def class_figures(logits: np.ndarray, labels: np.ndarray, classes: list[str], fi
     """Measure each class on test images, answered as the board does."""
     answers, rows = _answers(logits, classes, fitted.decision), []
     for number, name in enumerate(classes):
-        point = _point(answers == number, labels == number)
+        point = point_of(answers == number, labels == number)
         both = point.images + point.answers
         rows.append(
             ClassFigures(
@@ -208,7 +219,8 @@ def _answers(logits: np.ndarray, classes: list[str], decision: Decision) -> np.n
     return answers
 
 
-def _point(answered: np.ndarray, own: np.ndarray) -> PointFigures:
+def point_of(answered: np.ndarray, own: np.ndarray) -> PointFigures:
+    """A class that these of N images are answered with, and that these are of; both (N,) bool."""
     right, images, answers = int((answered & own).sum()), int(own.sum()), int(answered.sum())
     return PointFigures(
         right=right,
@@ -221,7 +233,7 @@ def _point(answered: np.ndarray, own: np.ndarray) -> PointFigures:
     )
 
 
-def _curve(scores: np.ndarray, own: np.ndarray) -> list[list[float]]:
+def curve_of(scores: np.ndarray, own: np.ndarray) -> list[list[float]]:
     """[recall, precision] from the largest score down, one for each distinct score, thinned; empty without images."""
     if not own.any():
         return []

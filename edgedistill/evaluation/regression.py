@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgedistill.core.ranges import ranges_of
+from edgedistill.evaluation.bootstrap import draws_of, interval_of
 from edgedistill.records.outputs import Figure, OutputFigures, OutputGain, OutputValidation, RangeError
 from edgedistill_device.inference.values import in_units
 from edgedistill_device.value_spec import Value
 
-DRAWS = 1000  # of the bootstrap; fewer of very many images, where the interval is narrow anyway
-_MOST, _FEWEST = 5_000_000, 200  # images in all draws together, and draws at least
-_ENDS = (2.5, 97.5)
 STANDARD = "sd"  # unit of what is over all values
 
 
@@ -31,7 +29,7 @@ def value_measures(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Va
     """
     if len(targets) == 0:
         raise ValueError("no labelled images to measure on")
-    answers, weights = _answers(outputs, values), _draws(len(targets))
+    answers, weights = _answers(outputs, values), draws_of(len(targets))
     figures, ranges = [], []
     parts: dict[str, list[tuple[float, np.ndarray]]] = {"mae": [], "r2": []}
     for number, value in enumerate(values):
@@ -66,13 +64,13 @@ def value_gain(
         name: of the figures.
     """
     first, second = (np.abs(_answers(one, values) - targets) for one in (outputs, other))
-    smaller, weights = second - first, _draws(len(targets))
+    smaller, weights = second - first, draws_of(len(targets))
     stds = np.array([value.std for value in values])
     drawn = weights @ smaller / len(targets)
     overall = 100 * (drawn / stds).mean(axis=1)
     return OutputGain(
-        mae_points=float(100 * (smaller.mean(axis=0) / stds).mean()),
-        interval_points=_interval(overall),
+        points=float(100 * (smaller.mean(axis=0) / stds).mean()),
+        interval_points=interval_of(overall),
         by_output=[
             _figure(name, value.name, float(smaller[:, k].mean()), drawn[:, k], value.unit)
             for k, value in enumerate(values)
@@ -85,18 +83,6 @@ def _answers(outputs: np.ndarray, values: Sequence[Value]) -> np.ndarray:
 
 
 _ALL = np.ones((1, 1))
-
-
-def _draws(images: int) -> np.ndarray:
-    """(draws, images) float64: how often each image is drawn. Equal for equal counts of images, so draws are paired.
-
-    Source: Efron 1979, Ann. Stat. 7, 1-26; percentile intervals.
-    """
-    draws = max(_FEWEST, min(DRAWS, _MOST // images))
-    rng = np.random.default_rng(images)
-    return np.stack([np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(draws)]).astype(
-        float
-    )
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -122,11 +108,7 @@ _FIGURES: tuple[tuple[str, bool, Callable[[np.ndarray, np.ndarray, np.ndarray], 
 
 
 def _figure(name: str, output: str | None, value: float, drawn: np.ndarray, unit: str) -> Figure:
-    return Figure(name=name, output=output, value=value, interval=_interval(drawn), unit=unit)
-
-
-def _interval(drawn: np.ndarray) -> list[int | float]:
-    return [float(end) for end in np.percentile(drawn, _ENDS)]
+    return Figure(name=name, output=output, value=value, interval=interval_of(drawn), unit=unit)
 
 
 def _by_range(error: np.ndarray, truth: np.ndarray, name: str) -> list[RangeError]:

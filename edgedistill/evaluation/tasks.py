@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, Task
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, REGRESSION, Task
 from edgedistill.evaluation.classification import calibration_error, cross_entropy, measures
 from edgedistill.evaluation.embeddings import deployed_scores, nearest_other_scores
 from edgedistill.evaluation.intervals import drop_interval_points, standard_error_points
+from edgedistill.evaluation.multilabel import best_f1_thresholds, label_gain, label_measures, label_validation
 from edgedistill.evaluation.regression import value_gain, value_measures, value_validation
 from edgedistill.records.evaluation import ValidationFigures
-from edgedistill.records.outputs import Figure
+from edgedistill.records.outputs import LABEL_CHANGE, Figure, OutputGain
 from edgedistill_device.inference.decide import PLAIN, Decision, answer
 from edgedistill_device.inference.gallery import Gallery
 from edgedistill_device.inference.values import values_answer
+from edgedistill_device.label_sets import labels_answer
 from edgedistill_device.value_spec import Value
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Drop:
 @dataclass(frozen=True)
 class Evaluator:
     """The functions of a task; `outputs` are (N, W) float, `classes` the names of classes or values, `targets` (N,) int
-    of classes or (N, W) figures in their units.
+    of classes or (N, W) figures in their units, of labels 1 or 0.
 
     Attributes:
         validation: (outputs, targets, classes) -> figures of a training on validation images.
@@ -56,6 +60,11 @@ class Evaluator:
             decision is a `Gallery`.
         scored: (outputs of a precision, outputs of float, targets, classes) -> what `measures` reads of both, and their
             targets; None where that is the outputs themselves.
+        gain: of vectors, (outputs, another network's, targets, classes) -> how much better they are.
+        constant: of vectors, (training targets) -> (W,) outputs of a network that says the same of every image: the
+            mean, or the frequencies.
+        fitted: of labels that are answered from a threshold on, (outputs, targets) of validation images -> this with
+            those thresholds.
     """
 
     validation: Callable[[np.ndarray, np.ndarray, list[str]], Any]
@@ -64,6 +73,9 @@ class Evaluator:
     drop: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], Drop] | None = None
     answer: Callable[[np.ndarray, Sequence[str], int, Any], dict[str, Any]] | None = None
     scored: Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
+    gain: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], OutputGain] | None = None
+    constant: Callable[[np.ndarray], np.ndarray] | None = None
+    fitted: Callable[[np.ndarray, np.ndarray], Evaluator] | None = None
 
 
 def _classifier_validation(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> ValidationFigures:
@@ -114,7 +126,7 @@ def _regression(values: Sequence[Value]) -> Evaluator:
 
     def drop(outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
         loss = value_gain(reference, outputs, targets, values, "mae_change")
-        return Drop(loss.mae_points, None, loss.interval_points, None, loss.by_output)
+        return Drop(loss.points, None, loss.interval_points, None, loss.by_output)
 
     return Evaluator(
         lambda outputs, targets, classes: value_validation(outputs, targets, values),
@@ -122,23 +134,63 @@ def _regression(values: Sequence[Value]) -> Evaluator:
         lambda outputs, targets, classes: value_measures(outputs, targets, values),
         drop,
         lambda outputs, classes, count, decision: values_answer(outputs, values),
+        gain=lambda outputs, other, targets, classes: value_gain(outputs, other, targets, values),
+        constant=lambda targets: np.zeros(targets.shape[1], np.float32),
     )
+
+
+def _multilabel(thresholds: np.ndarray | None = None) -> Evaluator:
+    """The functions of several labels an image, which are answered from these probabilities on."""
+
+    def drop(outputs: np.ndarray, reference: np.ndarray, targets: np.ndarray, classes: list[str]) -> Drop:
+        change = label_gain(outputs, reference, targets, classes, LABEL_CHANGE)
+        low, high = change.interval_points
+        return Drop(0 - change.points, None, [0 - high, 0 - low], None, change.by_output)
+
+    return Evaluator(
+        label_validation,
+        None,
+        lambda outputs, targets, classes: label_measures(outputs, targets, classes, thresholds),
+        drop,
+        lambda outputs, classes, count, decision: labels_answer(outputs, classes, decision.thresholds),
+        gain=label_gain,
+        constant=_frequencies,
+        fitted=lambda outputs, targets: _multilabel(best_f1_thresholds(outputs, targets)),
+    )
+
+
+def _frequencies(targets: np.ndarray) -> np.ndarray:
+    """(K,) float32 logits of the labels' shares; no label is on all or none of the training images."""
+    shares = targets.mean(axis=0)
+    return np.log(shares / (1 - shares)).astype(np.float32)
 
 
 _CLASSIFIER = Evaluator(_classifier_validation, _classifier_hits, measures, _classifier_drop, answer)
 _EMBEDDING = Evaluator(
-    _embedding_validation, _embedding_hits, measures, _embedding_drop, _embedding_answer, deployed_scores
+    _embedding_validation, _embedding_hits, measures, _embedding_drop, _embedding_answer, scored=deployed_scores
 )
 EVALUATORS: dict[str, Callable[[Sequence[Value]], Evaluator]] = {
     CLASSIFICATION.name: lambda values: _CLASSIFIER,
     EMBEDDING.name: lambda values: _EMBEDDING,
     REGRESSION.name: _regression,
+    MULTILABEL.name: lambda values: _multilabel(),
 }
 
 
 def evaluator_of(task: Task, values: Sequence[Value] = ()) -> Evaluator:
     """Return the functions of a task; `values` say what the outputs of a regression are."""
     return EVALUATORS[task.name](values)
+
+
+def required(function: Function | None) -> Function:
+    """A function that a task with vectors has.
+
+    Raises:
+        ValueError: it is missing.
+    """
+    if function is None:
+        raise ValueError("a task with vectors needs all functions of its Evaluator; see evaluation/tasks.py")
+    return function
 
 
 def drop_of(
@@ -172,7 +224,8 @@ def answer_of(
 
     Returns:
         As on the board: `top`, [{"class", "probability"}, ...], for a classifier; as `Gallery.answer` of an embedding;
-        `values`, [{"name", "value", "unit"}, ...], for a regression.
+        `values`, [{"name", "value", "unit"}, ...], for a regression; `labels`, [{"label", "probability"}, ...], for
+        several labels an image.
 
     Raises:
         ValueError: the task does not deploy, so that it has no answer.

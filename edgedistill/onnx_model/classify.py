@@ -10,12 +10,17 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, Task
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, Task, labels_task
 from edgedistill.core.files import sha256_of
 from edgedistill.core.text import printable
 from edgedistill.errors import BundleError, ExportError, RunFolderError, is_out_of_memory
 from edgedistill.evaluation.tasks import answer_of
-from edgedistill.onnx_model.exported_file import classes_from_onnx, preprocess_from_onnx, values_from_onnx
+from edgedistill.onnx_model.exported_file import (
+    classes_from_onnx,
+    preprocess_from_onnx,
+    task_from_onnx,
+    values_from_onnx,
+)
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.decision import DecisionRecord
@@ -23,6 +28,7 @@ from edgedistill.records.export import ExportRecord
 from edgedistill.records.layout import GALLERY, STUDENT, TEACHER
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, GalleryError, ImageError, ManifestError
+from edgedistill_device.inference.answers import answer_key
 from edgedistill_device.inference.decide import PLAIN, Decision, decision_from_json, decision_of, has_rule
 from edgedistill_device.inference.gallery import Gallery, digest_of, network_digest, place_of, read_gallery
 from edgedistill_device.manifest import NAME, Manifest, read_manifest
@@ -44,6 +50,7 @@ class Network:
         preprocess: from decoded pixels to the input.
         decision: how logits in float become an answer; of a network without classes the enrolled images.
         values: what the outputs are where they are figures; none of classes.
+        task: what the outputs mean.
     """
 
     path: Path
@@ -51,13 +58,7 @@ class Network:
     preprocess: Preprocess
     decision: Decision | Gallery = PLAIN
     values: tuple[Value, ...] = ()
-
-    @property
-    def task(self) -> Task:
-        """What it answers with."""
-        if isinstance(self.decision, Gallery):
-            return EMBEDDING
-        return REGRESSION if self.values else CLASSIFICATION
+    task: Task = CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Classified:
     Attributes:
         image: (height, width, 3) uint8, RGB, as decoded; None where it cannot be read.
         logits: (classes,) float32, or None.
-        said: as on the board: `top`, the most likely classes, `class` and `probability` each; or `values`.
+        said: as on the board: `top`, the most likely classes, `class` and `probability` each; or `values`; or `labels`.
         reason: why there is no answer, or None.
     """
 
@@ -95,16 +96,19 @@ def network_of(folder: Path, model: str = "student") -> Network:
             decision = _decision_of_bundle(folder, manifest)
         except (ManifestError, GalleryError) as error:
             raise BundleError(f"{folder}: {error}") from None
-        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision, manifest.values)
+        task = EMBEDDING if isinstance(decision, Gallery) else labels_task(manifest.task)
+        return Network(folder / "model.onnx", manifest.classes, manifest.preprocess, decision, manifest.values, task)
     path = folder / "export" / FILES[model]
     if not path.is_file():
         raise BundleError(
             f"{folder}: expected a run folder with export/{FILES[model]}, or a bundle folder; "
             "`edgedistill run RECIPE.toml` makes both"
         )
-    classes, values = classes_from_onnx(path), values_from_onnx(path)
-    decision = _decision_of_run(folder, path, classes) if model == "student" and not values else PLAIN
-    return Network(path, classes, preprocess_from_onnx(path), decision, values)
+    classes, values, task = classes_from_onnx(path), values_from_onnx(path), task_from_onnx(path)
+    decision = _decision_of_run(folder, path, classes, task) if model == "student" and task.decides else PLAIN
+    if isinstance(decision, Gallery):
+        task = EMBEDDING
+    return Network(path, classes, preprocess_from_onnx(path), decision, values, task)
 
 
 def _decision_of_bundle(folder: Path, manifest: Manifest) -> Decision | Gallery:
@@ -113,7 +117,7 @@ def _decision_of_bundle(folder: Path, manifest: Manifest) -> Decision | Gallery:
     return read_gallery(place_of(str(folder))[1], digest_of(manifest)).served("fp32")
 
 
-def _decision_of_run(folder: Path, path: Path, classes: tuple[str, ...]) -> Decision | Gallery:
+def _decision_of_run(folder: Path, path: Path, classes: tuple[str, ...], task: Task) -> Decision | Gallery:
     """What stage `decide` fitted for the exported student in float; PLAIN where it has not run since."""
     gallery = folder / DecisionRecord.stage / GALLERY
     if gallery.is_file():
@@ -129,7 +133,7 @@ def _decision_of_run(folder: Path, path: Path, classes: tuple[str, ...]) -> Deci
         return PLAIN
     if decided.stamp.inputs["artifacts"].get("export") != exported.stamp.digest:
         return PLAIN
-    return decision_from_json(decided.board["fp32"].to_json(), classes)
+    return decision_from_json(decided.board["fp32"].to_json(), classes, each=task.multiple)
 
 
 def _stored(kind: type[Artifact], run: Path) -> Artifact:
@@ -145,10 +149,9 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
     """
     prepare = Preparer(network.preprocess)
     task = network.task
-    ruled = task.enrols or (isinstance(network.decision, Decision) and has_rule(network.decision))
-    nothing: dict[str, Any] = {"values" if network.values else "top": []} | (
-        dict.fromkeys(("class", "decided_by")) if ruled else {}
-    )
+    ranked = isinstance(network.decision, Decision) and not task.vectors
+    ruled = task.enrols or (ranked and has_rule(network.decision))
+    nothing: dict[str, Any] = {answer_key(task.name): []} | (dict.fromkeys(("class", "decided_by")) if ruled else {})
     with OnnxSession(network.path) as session:
         for path in files:
             try:
@@ -166,7 +169,7 @@ def classify(network: Network, files: Iterable[Path], top: int) -> Iterator[Clas
             try:
                 said = answer_of(task, logits, network.classes, top, network.decision, network.values)
             except BackendError:
-                kind = "figure" if network.values else "class"
+                kind = "figure" if network.values else "label" if task.multiple else "class"
                 yield Classified(
                     image, logits, nothing, f"{path}: the network gives NaN or infinity, which is no {kind}"
                 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from edgedistill.config.task import CLASSIFICATION, REGRESSION, Task, labels_task
 from edgedistill.errors import ExportError
 from edgedistill_device.preprocess_spec import Preprocess, preprocess_from_dict
 from edgedistill_device.value_spec import Value, value_from_json
@@ -55,6 +56,20 @@ def values_from_onnx(path: Path) -> tuple[Value, ...]:
         return tuple(value_from_json(row) for row in json.loads(stored.get("values", "[]")))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ExportError(f"{path.name}: its metadata has no values that edgedistill wrote: {error}") from None
+
+
+def task_from_onnx(path: Path) -> Task:
+    """What this file's outputs mean, from its metadata.
+
+    Raises:
+        ExportError: of a release that has other tasks.
+    """
+    stored = _metadata(path)
+    name = stored.get("task", REGRESSION.name if "values" in stored else CLASSIFICATION.name)
+    try:
+        return labels_task(name)
+    except KeyError:
+        raise ExportError(f"{path.name}: exported for the task {name!r}, which this release does not have") from None
 
 
 def _metadata(path: Path) -> dict[str, str]:

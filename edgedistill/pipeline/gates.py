@@ -32,6 +32,8 @@ def promised_classes_exist(recipe: Recipe, data: DataRecord) -> None:
         RecipeError: one of them is no class, no class is left for images that reach no threshold, or a class has the
             name of the answer `unknown`.
     """
+    from edgedistill.config.task import task_of
+
     promises, classes = recipe.decide.promises, data.classes
     key = "recall" if recipe.decide.recall else "precision"
     if recipe.decide.unknown_coverage is not None and "unknown" in classes:
@@ -44,7 +46,7 @@ def promised_classes_exist(recipe: Recipe, data: DataRecord) -> None:
             meant = f"did you mean {near[0]!r}? " if near else ""
             shown = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
             raise RecipeError(f"decide.{key} names {name!r}, which is no class; {meant}classes: {shown}")
-    if len(promises) == len(classes):
+    if len(promises) == len(classes) and not task_of(recipe).multiple:
         raise RecipeError(
             f"decide.{key} names every class; leave one out, which is answered where no threshold is reached"
         )
@@ -121,16 +123,14 @@ def student_beats_chance(recipe: Recipe, evaluated: Any) -> None:
     if recipe.deploy.allow_below_chance or not task.deploys:
         return
     if task.vectors:
-        _beats_the_mean(recipe, evaluated)
+        (_beats_the_frequencies if task.multiple else _beats_the_mean)(recipe, evaluated)
         return
     student, chance = evaluated.student, evaluated.chance
     if chance.reaches(student, metric):
         raise StudentError(
             f"the student is not usable: it reached {metric} {student.metric(metric):.3f} on {evaluated.images} test "
             f"images, always naming the largest class, {chance.majority_class!r}, gives {chance.metric(metric):.3f}; "
-            f"it is not bundled; train it longer (--set distill.epochs={max(1, 2 * recipe.distill.epochs)}), take a "
-            "better teacher or more images, or have bundle and report all the same (--set "
-            "deploy.allow_below_chance=true)"
+            f"{_mend(recipe)}"
         )
 
 
@@ -140,14 +140,33 @@ def _beats_the_mean(recipe: Recipe, evaluated: OutputEvaluationRecord) -> None:
         StudentError: always answering the mean of the training images is as good.
     """
     student, constant, r2 = evaluated.student, evaluated.constant, evaluated.student.metric("r2")
-    if evaluated.over_constant.mae_points > 0 and r2 > 0:
+    if evaluated.over_constant.points > 0 and r2 > 0:
         return
     raise StudentError(
         f"the student is not usable: on {evaluated.images} test images its R2 is {r2:.3f} and its mean absolute error "
         f"{student.metric('mae'):.3f} standard deviations, always answering the training mean gives "
-        f"{constant.metric('mae'):.3f}; it is not bundled; train it longer (--set "
-        f"distill.epochs={max(1, 2 * recipe.distill.epochs)}), take a better teacher or more images, or have bundle "
-        "and report all the same (--set deploy.allow_below_chance=true)"
+        f"{constant.metric('mae'):.3f}; {_mend(recipe)}"
+    )
+
+
+def _beats_the_frequencies(recipe: Recipe, evaluated: OutputEvaluationRecord) -> None:
+    """
+    Raises:
+        StudentError: always answering the labels' frequencies is as good.
+    """
+    if evaluated.over_constant.points > 0:
+        return
+    raise StudentError(
+        f"the student is not usable: on {evaluated.images} test images its mean average precision is "
+        f"{evaluated.student.metric('map'):.3f}, always answering the labels' frequencies gives "
+        f"{evaluated.constant.metric('map'):.3f}; {_mend(recipe)}"
+    )
+
+
+def _mend(recipe: Recipe) -> str:
+    return (
+        f"it is not bundled; train it longer (--set distill.epochs={max(1, 2 * recipe.distill.epochs)}), take a better "
+        "teacher or more images, or have bundle and report all the same (--set deploy.allow_below_chance=true)"
     )
 
 

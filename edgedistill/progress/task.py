@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 PACE_SECONDS = 15.0  # the speed shown is that of the last so many seconds
-_METRICS = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy", "r2": "R2"}
+_METRICS = {"top1_fraction": "top-1", "balanced_accuracy_fraction": "balanced accuracy", "r2": "R2", "map": "mAP"}
 _SHORT = {"balanced_accuracy_fraction": "balanced"}
 
 

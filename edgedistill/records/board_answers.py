@@ -237,6 +237,10 @@ class VerifyAnswer(BoardAnswer):
     recall_at_1_fraction: Number | None = None
     """Of the board's embeddings among the workstation's of the other golden images."""
     workstation_recall_at_1_fraction: Number | None = None
+    labels_agreement_fraction: Number | None = None
+    """Of several labels an image: images with all of the workstation's labels and no other."""
+    exact_match_fraction: Number | None = None
+    """The same against the true labels."""
     mean_pixel_difference: Number | None = None
     """Largest over the images of the mean difference in grey levels."""
 

@@ -57,6 +57,8 @@ class DataSummary(NamedGroups):
     """Split -> class -> images; of a regression by range of the first value."""
     quantities: list[ValueSummary] = []
     """Of a regression; absent of classes."""
+    labels_per_image: Number | None = None
+    """Mean number of labels; absent where an image has one class, or figures."""
     copies_left_out: dict[str, int] = {}
     """By split; absent of older releases."""
     groups: dict[str, int] = {}

@@ -7,15 +7,17 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from edgedistill.records.base import ArtifactRecord, Fraction, Interval, Number, Record
+from edgedistill.records.outputs import OutputFigures
 
 
 class BoardDecision(Record):
     """What the bundle carries for one precision; the fields of `edgedistill_device.inference.decide.Decision`."""
 
     temperature: Number
-    """Logits are divided by it before the softmax."""
+    """Logits are divided by it before the softmax; 1 of several labels an image."""
     thresholds: list[list[str | Number]]
-    """Class and the probability from which it is the answer; the first that is reached wins."""
+    """Class and the probability from which it is the answer; the first that is reached wins. Of several labels an image
+    each label, by itself."""
     unknown_below: Number | None
     """Largest logit below which the answer is `unknown`, where no threshold is reached; None: nothing is refused."""
 
@@ -77,6 +79,8 @@ class ClassFigures(Record):
     """None without images."""
     f1: Fraction | None
     """Harmonic mean of both: twice the right answers over images and answers; None without either."""
+    threshold: Number | None = None
+    """Of several labels an image, the probability from which on it is answered; absent of classes."""
 
 
 class PointCost(Record):
@@ -107,11 +111,13 @@ class OperatingPoint(Record):
     by_threshold: PointFigures
     """On the test images, answered as the board does."""
     by_probability: PointFigures
-    """The same, answered with the most likely class."""
+    """The same, answered with the most likely class; of several labels an image from the threshold with the best F1."""
     curve: list[list[Number]]
     """Recall and precision on the test images for thresholds from high to low."""
     cost: PointCost | None
     """None without prices."""
+    best_f1_threshold: Number | None = None
+    """Of several labels an image, what is taken where nothing can be promised; absent of classes."""
 
     @property
     def sentence(self) -> str:
@@ -126,8 +132,11 @@ class OperatingPoint(Record):
             )
         few = seen.images < self.images_needed
         mend = f"at least {self.images_needed} {kind} are needed, all right" if few else "promise less, or train longer"
+        instead = "no threshold is set"
+        if self.best_f1_threshold is not None:
+            instead = f"its threshold is that of the best F1, {self.best_f1_threshold:.3g}"
         return (
-            f"{what} cannot be promised {sure}, no threshold is set: {seen.hits} of "
+            f"{what} cannot be promised {sure}, {instead}: {seen.hits} of "
             f"{seen.images} validation {kind} can be right and show {seen.lower:.3f}; {mend}"
         )
 
@@ -189,6 +198,8 @@ class DecisionFigures(Record):
     """Of all prices."""
     unknown: UnknownFigures | None = None
     """None where nothing is to be refused."""
+    by_label: OutputFigures | None = None
+    """Of several labels an image, all figures with intervals at the board's thresholds; absent of classes."""
 
 
 class DecisionRecord(ArtifactRecord):

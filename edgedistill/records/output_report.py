@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import WithJsonSchema
 
 from edgedistill.records.base import ArtifactRecord, Number, Record
+from edgedistill.records.decision import DecisionFigures
 from edgedistill.records.export import Preflight
 from edgedistill.records.outputs import (
     OutputEpoch,
@@ -75,7 +76,7 @@ class OutputReportFigures(ArtifactRecord):
     baseline: OutputReportNetwork
     student: OutputReportNetwork
     constant: OutputFigures
-    """Always the mean of the training images."""
+    """Always the mean of the training images; of labels their frequencies."""
     test_images: int
     gain: OutputGain
     """Student over baseline."""
@@ -89,6 +90,8 @@ class OutputReportFigures(ArtifactRecord):
     accuracy_ladder: dict[str, OutputLadderStep]
     int8_gate: OutputGate
     ptq: PtqRecord | None = None
+    decisions: DecisionFigures | None = None
+    """How answers are made, where the task has thresholds."""
     fp16_findings: list[Fp16Finding]
     target: ReportTarget
     devices: list[ReportDevice]

@@ -14,19 +14,23 @@ from edgedistill.records.training import (
     BaselineRecord,
     DistillRecord,
     EpochRow,
+    Probe,
     SeedRun,
     TeacherRecord,
     TrainedNetwork,
 )
+
+LABEL_CHANGE = "ap_change"  # name of the figures by which a precision changes labels
 
 
 class Figure(Record):
     """One figure of one output."""
 
     name: str
-    """`mae`, `rmse`, `bias`, `r2`."""
+    """Of a value `mae`, `rmse`, `bias`, `r2`; of a label `ap`, `precision`, `recall`, `f1`; over all labels `map`,
+    `f1_macro`, `f1_micro`, `exact_match`."""
     output: str | None
-    """Name of the value; None over all of them, each in standard deviations of its training values."""
+    """Name of the value or label; None over all of them, values each in standard deviations of its training values."""
     value: Number
     interval: Interval
     """95 %, by the bootstrap over images."""
@@ -58,10 +62,18 @@ class OutputFigures(Record):
         Raises:
             ValueError: there is no such figure.
         """
-        for figure in self.figures:
-            if (figure.name, figure.output) == (name, output):
-                return figure
+        found = self.get(name, output)
+        if found is not None:
+            return found
         raise ValueError(f"no figure {name!r} of {output!r}; there are: {', '.join(f.name for f in self.figures)}")
+
+    def named(self, name: str) -> list[Figure]:
+        """That figure of each output that has it."""
+        return [one for one in self.figures if one.name == name and one.output is not None]
+
+    def get(self, name: str, output: str | None = None) -> Figure | None:
+        """The figure, or None where the images determine none."""
+        return next((one for one in self.figures if (one.name, one.output) == (name, output)), None)
 
     def metric(self, name: str) -> float:
         """A figure over all outputs."""
@@ -72,13 +84,14 @@ class OutputValidation(OutputFigures):
     """A trained network on the validation images."""
 
     loss: Number
-    """Mean squared error, standard deviations of the training values."""
+    """Mean squared error, standard deviations of the training values; of labels the binary cross-entropy, nats."""
 
 
 class OutputEpoch(EpochRow):
-    """A row of a training's history."""
+    """A row of a training's history, with the figure of its task."""
 
-    eval_r2: Number
+    eval_r2: Number | None = None
+    eval_map: Number | None = None
 
     def metric(self, name: str) -> float:
         return getattr(self, f"eval_{name}")
@@ -106,7 +119,7 @@ class OutputNetwork(TrainedNetwork):
 
     validation: OutputValidation  # type: ignore[assignment]
     history: list[OutputEpoch]  # type: ignore[assignment]
-    probe: RidgeProbe | None = None  # type: ignore[assignment]
+    probe: RidgeProbe | Probe | None = None  # type: ignore[assignment]
 
 
 class OutputTeacherRecord(OutputNetwork, TeacherRecord):
@@ -126,14 +139,15 @@ class OutputDistillRecord(OutputNetwork, DistillRecord):
 
 
 class OutputGain(Record):
-    """The student's error against another network's on the same images, over all outputs."""
+    """The student's figure against another network's on the same images, over all outputs."""
 
-    mae_points: Number
-    """The other one's mean absolute error minus the student's, hundredths of a standard deviation: above 0, a gain."""
+    points: Number
+    """Above 0, a gain. Of values the other one's mean absolute error minus the student's, hundredths of a standard
+    deviation; of labels the student's mean average precision minus the other one's, percentage points."""
     interval_points: Interval
     """95 %, by the bootstrap over images, which stay paired."""
     by_output: list[Figure]
-    """Name `mae_gain`: the same for each output, in its unit."""
+    """Name `mae_gain` or `ap_gain`: the same for each output, in its unit; of labels a fraction."""
 
     @property
     def shown(self) -> bool:
@@ -142,7 +156,7 @@ class OutputGain(Record):
 
 
 class OutputSeeds(Record):
-    """Mean absolute error over all outputs, standard deviations, of the trainings that share a seed."""
+    """The task's primary figure over all outputs, of the trainings that share a seed."""
 
     seed: int
     baseline: Number
@@ -150,7 +164,7 @@ class OutputSeeds(Record):
 
 
 class OutputEvaluationRecord(ArtifactRecord):
-    """Teacher, baseline and student on the test images, and what always answering the training mean gives."""
+    """Teacher, baseline and student on the test images, and what always answering alike gives."""
 
     stage: ClassVar[str] = "evaluate"
 
@@ -159,7 +173,7 @@ class OutputEvaluationRecord(ArtifactRecord):
     baseline: OutputFigures
     student: OutputFigures
     constant: OutputFigures
-    """A network that always answers the mean of the training images."""
+    """A network that always answers the mean of the training images; of labels their frequencies."""
     gain: OutputGain
     """Student over baseline."""
     over_constant: OutputGain
@@ -175,11 +189,12 @@ class OutputStep(Record):
     """A precision against the float network on the same images."""
 
     drop_points: Number
-    """Mean absolute error of this minus float's, over all outputs, hundredths of a standard deviation."""
+    """What the primary figure loses against float, over all outputs: mean absolute error, hundredths of a standard
+    deviation, or mean average precision, percentage points."""
     drop_interval_points: Interval
     """95 %, by the bootstrap over images, which stay paired."""
     changes: list[Figure]
-    """Name `mae_change`: the same for each output, in its unit."""
+    """Name `mae_change` or `ap_change`: this minus float for each output, in its unit; of labels a fraction."""
     sqnr_db: Number | None
     """Signal to quantization noise of the outputs; None without noise, or where it is not finite."""
 
@@ -188,6 +203,10 @@ class OutputStep(Record):
         """In words, with its interval."""
         low, high = self.drop_interval_points
         verdict = "a loss" if low > 0 else "a gain" if high < 0 else "no loss"
+        if any(one.name == LABEL_CHANGE for one in self.changes):
+            return (
+                f"shows {verdict}: mean average precision {-self.drop_points:+.2f} points ({-high:+.2f} to {-low:+.2f})"
+            )
         parts = [
             f"{one.output} {one.value:+.3g}{' ' + one.unit if one.unit else ''} "
             f"({one.interval[0]:+.3g} to {one.interval[1]:+.3g})"
@@ -202,7 +221,7 @@ class OutputPrecision(OutputStep, OutputFigures):
     max_relative_logit_difference: Number | None
     """Largest difference of an output from float, over the largest output; None where it is not finite."""
     finite: bool
-    """Else an output that is NaN or infinite counts as the mean of the training images."""
+    """Else an output that is NaN or infinite counts as the mean of the training images, of a label as the smallest."""
 
 
 class OutputLadderStep(OutputPrecision):

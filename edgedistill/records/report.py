@@ -191,6 +191,8 @@ class ReportData(Record):
     unreadable_count: int
     quantities: list[ValueSummary] = []
     """Of a regression; absent of classes."""
+    labels_per_image: Number | None = None
+    """Mean number; absent where an image has one class, or figures."""
     groups: dict[str, int] = {}
     copies_left_out: dict[str, int] = {}
     torn_groups: int = 0
@@ -355,13 +357,18 @@ class ReportRecord(ReportFigures):
     advice: list[Advice]
 
 
-def report_schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of report.json."""
-    made = _plain(ReportRecord.model_json_schema())
+def report_schema(record: type[ArtifactRecord] = ReportRecord, of: str = "") -> dict[str, Any]:
+    """JSON Schema 2020-12 of report.json.
+
+    Args:
+        record: what stands in the file, of classes or of other outputs.
+        of: the other outputs' name, "" of classes.
+    """
+    made = _plain(record.model_json_schema())
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:edgedistill:report:{VERSION}",
-        "title": f"edgedistill report.json, version {VERSION}",
+        "$id": f"urn:edgedistill:report:{VERSION}{of and ':' + of}",
+        "title": f"edgedistill report.json{of and ' of ' + of}, version {VERSION}",
     }
     return head | {key: value for key, value in made.items() if key != "$defs"} | {"$defs": made["$defs"]}
 

@@ -55,7 +55,7 @@ _DATA = (
     "leaks",
     "unreadable_count",
 )
-_DATA_IF_GIVEN = ("quantities", "groups", "copies_left_out", "torn_groups")
+_DATA_IF_GIVEN = ("quantities", "labels_per_image", "groups", "copies_left_out", "torn_groups")
 
 
 def report_from_stages(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from edgedistill.records.decision import OperatingPoint, PointFigures
+from edgedistill.records.decision import DecisionFigures, OperatingPoint, PointFigures
 from edgedistill.reporting.chart import INK, LINE, MUTED, STUDENT, STYLED, new_figure, svg_of, within_percent
 from edgedistill.reporting.formats import short
+
+
+def point_figures_of(decisions: DecisionFigures | None) -> list[Markup | None]:
+    """Draw each class with a promise."""
+    return [point_figure(point, number) for number, point in enumerate(decisions.points if decisions else [])]
 
 
 @STYLED
@@ -21,7 +26,8 @@ def point_figure(point: OperatingPoint, number: int) -> Markup | None:
     figure, axes = new_figure(2.8)
     recalls, precisions = zip(*point.curve, strict=True)
     axes.plot([100 * value for value in recalls], [100 * value for value in precisions], color=STUDENT, zorder=2)
-    _mark(axes, point.by_probability, MUTED, "s", "the most likely class")
+    plain = "the most likely class" if point.best_f1_threshold is None else "the best F1"
+    _mark(axes, point.by_probability, MUTED, "s", plain)
     if point.threshold is not None:
         _mark(axes, point.by_threshold, INK, "o", "the threshold")
     asked = 100 * point.asked

@@ -7,20 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.task import task_of
+from edgedistill.config.task import MULTILABEL, task_of
 from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.output_report import OutputReportFigures, OutputReportNetwork, OutputReportRecord
 from edgedistill.records.outputs import Figure, OutputFigures, OutputNetwork
 from edgedistill.records.provenance import Kind, Provenance
-from edgedistill.records.report import VERSION, Status, StatusWord, Verdict, VerdictRow
+from edgedistill.records.report import VERSION, Status, Verdict, VerdictRow
 from edgedistill.records.report_speed import Predicted
 from edgedistill.reporting.assemble import figures_of_every_task
 from edgedistill.reporting.formats import kind, plural
+from edgedistill.reporting.label_words import (
+    Finding,
+    label_doubts,
+    label_facts,
+    label_gain_sentence,
+    label_ladder,
+    label_rows,
+    no_better_than_alike,
+)
 from edgedistill.reporting.target_speed import boards_of
 from edgedistill.reporting.verdict import absent_of, on_boards, verdict_from_rows, verdict_row
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
-_Finding = tuple[StatusWord, str, str]  # word, its cause in short or "", a sentence
+_IN_UNITS = ("mae", "rmse", "bias")  # figures that have the unit of their value, and their changes
 
 
 def output_report(stages: Any, recipe: Recipe, predicted: Predicted | None, run: str) -> OutputReportRecord:
@@ -38,6 +47,7 @@ def output_report(stages: Any, recipe: Recipe, predicted: Predicted | None, run:
             "gain": evaluated.gain,
             "over_constant": evaluated.over_constant,
             "seeds": evaluated.seeds,
+            **({"decisions": stages.decide.figures} if task_of(recipe).decides else {}),
             **figures_of_every_task(stages, recipe, predicted, run),
         },
         "the figures of the report",
@@ -84,7 +94,7 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
 def _status(report: OutputReportFigures, verdict: Verdict) -> Status:
     """Judge a run; the gravest finding gives the word, as `status.status_of` does for classes."""
     findings = [*_unusable(report), *_doubts(report), *_missed(verdict), *_gain(report)]
-    good: _Finding = ("good", "", _over_baseline(report))
+    good: Finding = ("good", "", _over_baseline(report))
     word, cause, _ = (findings or [good])[0]
     sentences = [sentence for *_, sentence in findings or [good]]
     if not findings and not boards_of(report):
@@ -92,7 +102,7 @@ def _status(report: OutputReportFigures, verdict: Verdict) -> Status:
     return Status(word=word, line=f"{word}: {cause}" if cause else word, sentences=sentences)
 
 
-def _unusable(report: OutputReportFigures) -> Iterator[_Finding]:
+def _unusable(report: OutputReportFigures) -> Iterator[Finding]:
     executed = report.target.executed
     measured: dict[str, OutputFigures] = {"": report.student}
     if executed in report.accuracy_ladder:
@@ -101,20 +111,38 @@ def _unusable(report: OutputReportFigures) -> Iterator[_Finding]:
             yield "not usable", f"{executed.upper()} gives NaN or infinity", f"{report.target.title} executes it."
         measured[f"{executed.upper()} "] = step
     for precision, figures in measured.items():
-        if figures.metric("r2") <= 0 or figures.metric("mae") >= report.constant.metric("mae"):
-            yield (
-                "not usable",
-                f"{precision}no better than the mean",
-                f"The student's {precision}R2 is {figures.metric('r2'):.3f} and its mean absolute error "
-                f"{figures.metric('mae'):.3f} standard deviations; always answering the training mean gives "
-                f"{report.constant.metric('mae'):.3f}.",
-            )
+        finding = (no_better_than_alike if _has_labels(report) else _no_better_than_mean)(report, precision, figures)
+        if finding is not None:
+            yield finding
             return
 
 
-def _doubts(report: OutputReportFigures) -> Iterator[_Finding]:
+def _has_labels(report: OutputReportFigures) -> bool:
+    return report.task == MULTILABEL.name
+
+
+def _no_better_than_mean(report: OutputReportFigures, precision: str, figures: OutputFigures) -> Finding | None:
+    if figures.metric("r2") > 0 and figures.metric("mae") < report.constant.metric("mae"):
+        return None
+    return (
+        "not usable",
+        f"{precision}no better than the mean",
+        f"The student's {precision}R2 is {figures.metric('r2'):.3f} and its mean absolute error "
+        f"{figures.metric('mae'):.3f} standard deviations; always answering the training mean gives "
+        f"{report.constant.metric('mae'):.3f}.",
+    )
+
+
+def _doubts(report: OutputReportFigures) -> Iterator[Finding]:
+    yield from label_doubts(report) if _has_labels(report) else _value_doubts(report)
+    if report.data.leak_count:
+        what = plural(report.data.leak_count, "pair of similar images", "pairs of similar images")
+        yield "in doubt", "test images are not apart", f"The test figures are too good: {what} in several splits."
+
+
+def _value_doubts(report: OutputReportFigures) -> Iterator[Finding]:
     low, high = report.over_constant.interval_points
-    if low <= 0 < report.over_constant.mae_points:
+    if low <= 0 < report.over_constant.points:
         yield (
             "in doubt",
             "not shown to be better than the mean",
@@ -124,19 +152,16 @@ def _doubts(report: OutputReportFigures) -> Iterator[_Finding]:
     for one in report.student.figures:
         if len(report.data.quantities) > 1 and one.name == "r2" and one.output is not None and one.value <= 0:
             yield "in doubt", f"{one.output} is not learnt", f"The R2 of {one.output} is {one.value:.3f}."
-    if report.data.leak_count:
-        what = plural(report.data.leak_count, "pair of similar images", "pairs of similar images")
-        yield "in doubt", "test images are not apart", f"The test figures are too good: {what} in several splits."
 
 
-def _missed(verdict: Verdict) -> Iterator[_Finding]:
+def _missed(verdict: Verdict) -> Iterator[Finding]:
     missed = [row for row in verdict.rows if row.outcome == "missed"]
     if missed:
         which = "; ".join(f"{row.what} is {row.found}, wanted {row.limit}" for row in missed)
         yield "limit missed", "", f"{which[0].upper()}{which[1:]}."
 
 
-def _gain(report: OutputReportFigures) -> Iterator[_Finding]:
+def _gain(report: OutputReportFigures) -> Iterator[Finding]:
     low, high = report.gain.interval_points
     if high < 0:
         yield "worse than without a teacher", "", _over_baseline(report)
@@ -145,6 +170,8 @@ def _gain(report: OutputReportFigures) -> Iterator[_Finding]:
 
 
 def _over_baseline(report: OutputReportFigures) -> str:
+    if _has_labels(report):
+        return label_gain_sentence(report)
     return f"With the teacher the mean absolute error changes by {_change(report)}."
 
 
@@ -169,7 +196,7 @@ def interval_of(figure: Figure, signed: bool = False) -> str:
 
 
 def _spec(figure: Figure, signed: bool) -> str:
-    if figure.name == "r2":  # has no unit: three decimals say what there is to say
+    if figure.name.partition("_")[0] not in _IN_UNITS:  # has no unit: three decimals say what there is to say
         return ".3f"
     return "+.3g" if signed else ".4g"
 
@@ -187,6 +214,22 @@ def _change(report: OutputReportFigures) -> str:
 
 def output_summary(report: OutputReportRecord) -> tuple[list[tuple[str, ...]], list[tuple[str, str]]]:
     """The rows of the table at the end of a run, and the facts below it."""
+    rows = label_rows(report) if _has_labels(report) else _value_rows(report)
+    gain = ("gain", f"mean absolute error {_change(report)} against the baseline (measured)")
+    return rows, [
+        ("status", f"{report.status.line}. {report.status.sentences[0]}"),
+        ("networks", f"teacher {report.teacher.model}; baseline and student {report.student.model}"),
+        *(label_facts(report) if _has_labels(report) else [gain]),
+        (
+            "smaller",
+            f"file {report.size_ratio:.1f} x, MACs {report.macs_ratio:.1f} x, teacher over student (counted)",
+        ),
+        ("precision", label_ladder(report) if _has_labels(report) else _ladder(report)),
+        *([("int8", report.int8.sentence)] if report.int8 else []),
+    ]
+
+
+def _value_rows(report: OutputReportRecord) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("", "value", "mean absolute error", "95 % interval", "R2", "parameters")]
     for name in ("teacher", "baseline", "student"):
         net = report.network(name)
@@ -205,18 +248,7 @@ def output_summary(report: OutputReportRecord) -> tuple[list[tuple[str, ...]], l
         ("training mean", value.name, with_unit(report.constant.figure("mae", value.name)), "", "", "")
         for value in report.data.quantities
     ]
-    facts = [
-        ("status", f"{report.status.line}. {report.status.sentences[0]}"),
-        ("networks", f"teacher {report.teacher.model}; baseline and student {report.student.model}"),
-        ("gain", f"mean absolute error {_change(report)} against the baseline (measured)"),
-        (
-            "smaller",
-            f"file {report.size_ratio:.1f} x, MACs {report.macs_ratio:.1f} x, teacher over student (counted)",
-        ),
-        ("precision", _ladder(report)),
-        *([("int8", report.int8.sentence)] if report.int8 else []),
-    ]
-    return rows + constant, facts
+    return rows + constant
 
 
 def _ladder(report: OutputReportRecord) -> str:

@@ -12,7 +12,7 @@ from edgedistill.records.evaluation import LinkScores
 from edgedistill.records.report import ReportNetwork, ReportRecord
 from edgedistill.records.report_speed import ReportDevice
 from edgedistill.reporting import accuracy_figures, device_figures, device_tables, ladder_figures, training_figures
-from edgedistill.reporting.decision_figures import point_figure
+from edgedistill.reporting.decision_figures import point_figures_of
 from edgedistill.reporting.devices import board_mib, is_stand_in, place_of, spot_of
 from edgedistill.reporting.disagreements import MOST
 from edgedistill.reporting.formats import FILTERS, words
@@ -85,7 +85,7 @@ def html_from_report(
         boards=boards_of(report),
         on_target=target_speed(report),
         figures=_figures(report),
-        point_figures=_point_figures(report),
+        point_figures=point_figures_of(report.decisions),
         hosts=[host_rows(device, number) for number, device in enumerate(report.devices)],
         sections=[one for one in _SECTIONS if one[0] not in absent],
         matrices=few,
@@ -116,11 +116,6 @@ def _figures(report: ReportRecord) -> dict[str, Markup]:
         "students": students_figure(report.swept, metric),
     }
     return {name: svg for name, svg in drawn.items() if svg}
-
-
-def _point_figures(report: ReportRecord) -> list[Markup | None]:
-    points = report.decisions.points if report.decisions else []
-    return [point_figure(point, number) for number, point in enumerate(points)]
 
 
 def network_points(report: ReportRecord) -> list[dict[str, Any]]:

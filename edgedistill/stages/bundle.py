@@ -11,6 +11,7 @@ import numpy as np
 
 from edgedistill._version import __version__
 from edgedistill.bundles.keys import load_key
+from edgedistill.bundles.label_card import label_card
 from edgedistill.bundles.model_card import model_card
 from edgedistill.bundles.provenance import statement
 from edgedistill.bundles.signing import sign_bundle
@@ -142,6 +143,8 @@ def _card(context: StageContext, title: str) -> str:
     if task_of(recipe).vectors:
         training_images = context.read(OutputDistillRecord).training_images
         measured = context.read(OutputEvaluationRecord), context.read(OutputQuantizationRecord)
+        if task_of(recipe).multiple:
+            return label_card(recipe, title, *measured, context.read(DecisionRecord).figures, training_images)
         return value_card(recipe, title, *measured, training_images)
     training_images = context.read(DistillRecord).training_images
     evaluated, quantized = context.read(EvaluationRecord), context.read(QuantizationRecord)
@@ -152,9 +155,11 @@ def _card(context: StageContext, title: str) -> str:
 def _test_figures(context: StageContext) -> dict[str, Any]:
     """The student's main figure on the test images."""
     if task_of(context.recipe).vectors:
-        student = context.read(OutputEvaluationRecord).student
-        figures = {one.output: one.value for one in student.figures if one.name == "mae" and one.output is not None}
-        return {"images": student.images, "mae": figures}
+        student, primary = context.read(OutputEvaluationRecord).student, task_of(context.recipe).primary
+        if task_of(context.recipe).multiple:
+            return {"images": student.images, primary: student.metric(primary)}
+        figures = {one.output: one.value for one in student.named(primary)}
+        return {"images": student.images, primary: figures}
     evaluated = context.read(EvaluationRecord).student
     return {"images": evaluated.images, "top1_fraction": evaluated.top1_fraction}
 
@@ -176,7 +181,7 @@ def _signature(context: StageContext, bundle: Path) -> dict[str, Any]:
 def _provenance(context: StageContext, target: Target, int8: LadderStep) -> dict:
     """What this bundle was made from. No clock, so that equal inputs give equal bytes."""
     task, smoothing = task_of(context.recipe), context.recipe.smoothing
-    decides = task.decides and task.ranks
+    decides = task.decides and not task.enrols
     decided = context.read(DecisionRecord).board if decides else {}
     mode = target.hardware.usual_mode if target.hardware and context.recipe.target.fps else None
     return {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, task_of
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, task_of
 from edgedistill.core.files import sha256_of, write_bytes
 from edgedistill.core.text import printable
 from edgedistill.data.find_images import find_images
@@ -21,6 +22,7 @@ from edgedistill.evaluation.decisions import (
     unknown_figures,
 )
 from edgedistill.evaluation.galleries import MOST, enrolled, nearest, nearest_figures
+from edgedistill.evaluation.label_decisions import FittedLabels, fit_labels, label_figures
 from edgedistill.evaluation.unknown import images_for, unknown_threshold
 from edgedistill.onnx_model.exported_file import preprocess_from_onnx
 from edgedistill.pipeline.context import StageContext
@@ -39,6 +41,8 @@ from edgedistill_device.errors import ImageError
 from edgedistill_device.inference.gallery import gallery_bytes, network_digest
 from edgedistill_device.preprocess import Preparer, to_input
 
+LABELS_SHOWN = 12  # with their thresholds, in a line for people
+
 
 def run(context: StageContext) -> Result:
     return _RUNS[task_of(context.recipe).name](context)
@@ -48,18 +52,20 @@ def _classes(context: StageContext) -> Result:
     """Temperature and thresholds."""
     images, quantized = open_images(context), context.read(QuantizationRecord)
     model, wanted = context.file("export", STUDENT), context.recipe.decide
-    inputs, fitted = Inputs(images, "val", preprocess_from_onnx(model)), {}
+    inputs, multiple = Inputs(images, "val", preprocess_from_onnx(model)), task_of(context.recipe).multiple
+    fitted: dict[str, Any] = {}
     for precision, path in precision_files(model, context.run.folder("quantize"), quantized.typed).items():
         context.talk.say(f"  validation images through {path.name}")
-        fitted[precision] = fit(logits_of_file(path, inputs), images.labels("val"), images.classes, wanted)
-    figures = _figures(context, images, quantized, fitted[quantized.executed])
+        logits, targets = logits_of_file(path, inputs), images.targets("val")
+        fitted[precision] = (fit_labels if multiple else fit)(logits, targets, images.classes, wanted)
+    figures = (_label_figures if multiple else _figures)(context, images, quantized, fitted[quantized.executed])
     for line in lines_from_figures(figures):
         context.talk.say(f"  {line}")
     board = {name: BoardDecision(**_json(one)) for name, one in fitted.items()}
     return Result(DecisionRecord(board=board, figures=figures))
 
 
-def _json(fitted: Fitted) -> dict:
+def _json(fitted: Fitted | FittedLabels) -> dict:
     return {**fitted.decision._asdict(), "thresholds": [list(row) for row in fitted.decision.thresholds]}
 
 
@@ -79,6 +85,15 @@ def _figures(context: StageContext, images: Images, quantized: QuantizationRecor
         currency=context.recipe.cost.currency,
         unknown=unknown,
     )
+
+
+def _label_figures(
+    context: StageContext, images: Images, quantized: QuantizationRecord, fitted: FittedLabels
+) -> DecisionFigures:
+    """The same of several labels an image."""
+    precision, wanted = quantized.executed, context.recipe.decide
+    logits = np.load(context.file("quantize", TEST_LOGITS), allow_pickle=False)[STEPS[precision]]
+    return label_figures(precision, logits, images.targets("test"), images.classes, fitted, wanted)
 
 
 def _other_logits(context: StageContext, folder: Path, quantized: QuantizationRecord) -> np.ndarray:
@@ -111,6 +126,13 @@ def lines_from_figures(figures: DecisionFigures) -> list[str]:
             f"temperature {calibration.temperature:.3g} at {figures.precision.upper()}; on {calibration.test_images} "
             f"test images the calibration error goes from {calibration.calibration_error_before:.3f} to "
             f"{calibration.calibration_error_after:.3f}"
+        )
+    if figures.by_label is not None:
+        named = ", ".join(f"{row.class_name} {row.threshold:.3g}" for row in figures.classes[:LABELS_SHOWN])
+        more, whole = len(figures.classes) - LABELS_SHOWN, figures.by_label
+        lines.append(
+            f"thresholds at {figures.precision.upper()}: {named}{f' and {more} more' if more > 0 else ''}; on test "
+            f"images F1 {whole.metric('f1_macro'):.3f} (macro), {whole.metric('f1_micro'):.3f} (micro)"
         )
     lines += [point.sentence for point in figures.points]
     return lines + ([figures.unknown.sentence] if figures.unknown else [])
@@ -163,4 +185,4 @@ def _gallery(context: StageContext) -> Result:
     return Result(record, (GALLERY,))
 
 
-_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _gallery}
+_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _gallery, MULTILABEL.name: _classes}

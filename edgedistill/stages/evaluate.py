@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING, REGRESSION, task_of
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, TASKS, task_of
 from edgedistill.evaluation.classification import mcnemar_p, paired
 from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
-from edgedistill.evaluation.regression import value_gain, value_measures
-from edgedistill.evaluation.tasks import evaluator_of
+from edgedistill.evaluation.tasks import evaluator_of, required
 from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
@@ -33,6 +32,7 @@ from edgedistill.records.layout import TEST_LOGITS, WEIGHTS
 from edgedistill.records.outputs import (
     OutputDistillRecord,
     OutputEvaluationRecord,
+    OutputFigures,
     OutputSeeds,
 )
 from edgedistill.records.result import Result
@@ -204,43 +204,67 @@ def _measured(context: StageContext, images: Images, weights: Path, device) -> t
     model, about = load_weights(weights)
     spec = spec_for(about["model"], context.recipe)
     logits = logits_of(model, spec, images.frames("test"), device)
-    measures = evaluator_of(task_of(context.recipe), images.values).measures
-    return logits, measures(logits, images.targets("test"), images.classes)
+    evaluator = evaluator_of(task_of(context.recipe), images.values)
+    if evaluator.fitted is not None:  # thresholds of its own
+        evaluator = evaluator.fitted(logits_of(model, spec, images.frames("val"), device), images.targets("val"))
+    return logits, evaluator.measures(logits, images.targets("test"), images.classes)
 
 
-def _values(context: StageContext, images: Images, device) -> Result:
-    """By the errors of the figures, beside those of always answering the training mean."""
-    targets = images.targets("test")
-    constant = np.zeros(targets.shape, np.float32)
+def _vectors(context: StageContext, images: Images, device) -> Result:
+    """By the figures of each output, beside those of a network that says the same of every image."""
+    targets, task = images.targets("test"), task_of(context.recipe)
+    evaluator = evaluator_of(task, images.values)
+    gain, constant_of = required(evaluator.gain), required(evaluator.constant)
+    constant = np.tile(constant_of(images.targets("train")), (len(targets), 1))
     outputs: dict[str, np.ndarray] = {}
     figures: dict[str, Any] = {}
     for name, stage in NETS.items():
         outputs[name], figures[name] = _measured(context, images, context.file(stage, WEIGHTS), device)
-        for value in images.values:
-            error, r2 = figures[name].figure("mae", value.name), figures[name].figure("r2", value.name)
-            unit = f" {value.unit}" if value.unit else ""
-            context.talk.say(
-                f"  {name}: {value.name}: mean absolute error {error.value:.4g}{unit} on {len(targets)} test images, "
-                f"R2 {r2.value:.3f}"
-            )
+        for line in (_lines_of_labels if task.multiple else _lines_of_values)(figures[name]):
+            context.talk.say(f"  {name}: {line}")
     _save_arrays(context.out / TEST_LOGITS, images.labels("test"), outputs)
     _, baseline, student = (outputs[name] for name in NETS)
     gains = {
-        key: value_gain(student, other, targets, images.values)
+        key: gain(student, other, targets, images.classes)
         for key, other in (("gain", baseline), ("over_constant", constant))
     }
-    seeds = _value_seeds(context, images, figures, device)
-    by_field: dict[str, Any] = {**figures, "constant": value_measures(constant, targets, images.values), **gains}
+    seeds = _vector_seeds(context, images, figures, device)
+    alike = evaluator.measures(constant, targets, images.classes)
+    by_field: dict[str, Any] = {**figures, "constant": alike, **gains}
     return Result(OutputEvaluationRecord(images=len(targets), **by_field, seeds=seeds), (TEST_LOGITS,))
 
 
-def _value_seeds(context: StageContext, images: Images, figures: dict[str, Any], device) -> list[OutputSeeds]:
-    """One row for each seed: the mean absolute error of baseline and student."""
+def _lines_of_values(figures: OutputFigures) -> Iterator[str]:
+    for error in figures.named("mae"):
+        r2, unit = figures.figure("r2", error.output), f" {error.unit}" if error.unit else ""
+        yield (
+            f"{error.output}: mean absolute error {error.value:.4g}{unit} on {figures.images} test images, "
+            f"R2 {r2.value:.3f}"
+        )
+
+
+def _lines_of_labels(figures: OutputFigures) -> Iterator[str]:
+    whole = {name: figures.metric(name) for name in ("map", "f1_macro", "f1_micro", "exact_match")}
+    yield (
+        "mean average precision {map:.3f} on {images} test images; at its thresholds F1 {f1_macro:.3f} (macro), "
+        "{f1_micro:.3f} (micro), {exact_match:.1%} of the images with all labels right".format(
+            images=figures.images, **whole
+        )
+    )
+
+
+def _vector_seeds(context: StageContext, images: Images, figures: dict[str, Any], device) -> list[OutputSeeds]:
+    """One row for each seed: the primary figure of baseline and student."""
+    primary = task_of(context.recipe).primary
     seeds = [one.seed for one in context.read(OutputDistillRecord).seeds]
     return [
-        OutputSeeds(seed=seed, **{name: measured.metric("mae") for name, measured in nets.items()})
+        OutputSeeds(seed=seed, **{name: measured.metric(primary) for name, measured in nets.items()})
         for seed, nets in _by_seed(context, images, figures, device, seeds, _measured)
     ]
 
 
-_RUNS = {CLASSIFICATION.name: _classes, EMBEDDING.name: _embeddings, REGRESSION.name: _values}
+_RUNS = {
+    CLASSIFICATION.name: _classes,
+    EMBEDDING.name: _embeddings,
+    **{task.name: _vectors for task in TASKS if task.vectors},
+}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.config.target import wanted_target
+from edgedistill.config.task import task_of
 from edgedistill.core.files import sha256_of
 from edgedistill.errors import PreflightError
 from edgedistill.models.weights import load_weights
@@ -33,6 +34,7 @@ def run(context: StageContext) -> Result:
     target = wanted_target(context.recipe.target)
     frames = np.concatenate(list(images.frames("val")))[:PROBE_IMAGES]
     networks: dict[str, Any] = {}
+    task = task_of(context.recipe)
     for name, stage, file in (("student", "distill", STUDENT), ("teacher", "teacher", TEACHER)):
         model, about = load_weights(context.file(stage, WEIGHTS))
         spec = spec_for(about["model"], context.recipe)
@@ -45,6 +47,7 @@ def run(context: StageContext) -> Result:
             "classes": json.dumps(about["classes"]),
             "preprocess": json.dumps(dict_from_preprocess(stored)),
             **({"values": json.dumps([value._asdict() for value in images.values])} if images.values else {}),
+            **({"task": task.name} if task.multiple else {}),
         }
         path = context.out / file
         # A teacher never goes to the board, and may be of a kind that does not fold.

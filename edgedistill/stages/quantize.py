@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.config.target import Target, wanted_target
-from edgedistill.config.task import task_of
+from edgedistill.config.task import SEPARATOR, task_of
 from edgedistill.core.files import remove, write_bytes, write_json
 from edgedistill.data.targets import text_of_figures
 from edgedistill.evaluation.tasks import drop_of
@@ -241,7 +241,11 @@ def _choose(context: StageContext, images: Images) -> list[int]:
 
 
 def _label(images: Images, row: int, label: int) -> str:
-    """Of a calibration image: its class, or its figures."""
+    """Of a calibration image: its class, its labels, or its figures."""
+    if images.table.figures is not None and not images.values:
+        return SEPARATOR.join(
+            name for name, there in zip(images.classes, images.table.figures[row], strict=True) if there
+        )
     if images.table.figures is not None:
         return text_of_figures(images.table.figures[row])
     return images.classes[label]

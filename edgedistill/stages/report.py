@@ -25,7 +25,7 @@ from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import predicted_of
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.look_closer import shown_names
-from edgedistill.reporting.output_page import html_from_values
+from edgedistill.reporting.output_page import html_from_labels, html_from_values
 from edgedistill.reporting.output_report import output_report
 from edgedistill.reporting.page import html_from_report
 from edgedistill.reporting.sweep_results import load_sweep, swept_of
@@ -85,8 +85,11 @@ def _name(context: StageContext) -> str:
 def _of_figures(context: StageContext, stages: Any, images: PreparedImages) -> Result:
     predicted = predicted_of(context.file("export", STUDENT), context.recipe)
     report = output_report(stages, context.recipe, predicted, _name(context))
-    student = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)[_STUDENT]
-    page = html_from_values(report, images.targets("test"), in_units(student, images.values))
+    if task_of(context.recipe).multiple:
+        page = html_from_labels(report)
+    else:
+        student = np.load(context.file("evaluate", TEST_LOGITS), allow_pickle=False)[_STUDENT]
+        page = html_from_values(report, images.targets("test"), in_units(student, images.values))
     write_bytes(context.out / "report.html", page.encode())
     return Result(report, ("report.html",))
 

@@ -104,9 +104,9 @@ def _probed(job: TeacherJob) -> tuple[TrainedNetwork, Tried | None]:
     put_head(subject.model, subject.name, head)
     scores = {str(l2): loss for l2, loss in head.scores.items()}
     common: dict[str, Any] = {"views": teacher.probe_views, "folds": FOLDS, "l2": head.l2}
-    vectors = subject.task.vectors
-    about: Any = RidgeProbe(**common, squared_error_by_l2=scores) if vectors else Probe(**common, log_loss_by_l2=scores)
-    kind = "ridge" if vectors else "logistic"
+    ridge = subject.task.vectors and not subject.task.multiple
+    about: Any = RidgeProbe(**common, squared_error_by_l2=scores) if ridge else Probe(**common, log_loss_by_l2=scores)
+    kind = "ridge" if ridge else "logistic"
     job.talk.say(f"  {kind} head, L2 {head.l2:g} by the loss on {FOLDS} folds that were left out")
     network = described(images, subject, job.out / job.probe_file, job.device, teacher.seed, 0, 0, [])
     return network_kind(subject.task)(**network.given(), mode="probe", probe=about), tried

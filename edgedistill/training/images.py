@@ -10,7 +10,7 @@ import torch
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.data.augment import TrainingView
-from edgedistill.data.balance import class_weights, sample_weights
+from edgedistill.data.balance import class_weights, positive_weights, sample_weights
 from edgedistill.data.pool import POOL
 from edgedistill.data.prepared import PreparedImages
 from edgedistill.training.batches import NOT_MIXED, TrainingSet, ViewStream, validation_images
@@ -75,9 +75,12 @@ class Images(PreparedImages):
         )
 
     def standardised(self, rows: np.ndarray) -> np.ndarray | None:
-        """(N, K) float32 figures in standard deviations from the training mean, NaN in the pool; None of classes."""
+        """(N, K) float32 figures in standard deviations from the training mean, of several labels an image 1 or 0 each;
+        NaN in the pool; None of classes."""
         if self.table.figures is None:
             return None
+        if not self.values:
+            return self.table.figures[rows].astype(np.float32)
         means, stds = (np.array([getattr(value, key) for value in self.values]) for key in ("mean", "std"))
         return ((self.table.figures[rows] - means) / stds).astype(np.float32)
 
@@ -93,9 +96,12 @@ class Images(PreparedImages):
         return weights
 
     def class_weights(self) -> torch.Tensor | None:
-        """(classes,) weights of the images in the loss, by their label, as the recipe asks."""
+        """(classes,) weights of the images in the loss, by their label, as the recipe asks; of several labels an image
+        the weight of each where it is there."""
         if self.recipe.data.balance != "loss":
             return None
+        if self.table.figures is not None:
+            return torch.tensor(positive_weights(self.targets("train")), dtype=torch.float32)
         weighed = class_weights(self.labels("train"), len(self.classes))
         return torch.tensor(weighed, dtype=torch.float32)
 

@@ -25,8 +25,9 @@ SIGNATURE = NAME + ".sig"
 WORK, COMPILED = "work", "__pycache__"
 MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
-CLASSIFICATION, EMBEDDING = "classification", "embedding"
-TASKS = (CLASSIFICATION, "regression", EMBEDDING)  # whose outputs this code can read
+CLASSIFICATION, EMBEDDING, REGRESSION, MULTILABEL = "classification", "embedding", "regression", "multilabel"
+TASKS = (CLASSIFICATION, REGRESSION, EMBEDDING, MULTILABEL)  # whose outputs this code can read
+DECISIONS = "decisions"  # key of the provenance, see inference/decide.py
 # Left out with this value, so that agents that do not know the key read the manifest.
 _DEFAULTS = {"memory_budget_mib": None, "task": CLASSIFICATION, "values": []}
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.
@@ -206,7 +207,7 @@ def _values(stored, path):
     try:
         values = tuple(value_from_json(row) for row in stored["values"])
         names = [value.name for value in values]
-        if names != (stored["classes"] if stored["task"] == "regression" else []):
+        if names != (stored["classes"] if stored["task"] == REGRESSION else []):
             raise ValueError("expected one for each output")
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(

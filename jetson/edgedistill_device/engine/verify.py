@@ -10,7 +10,8 @@ from edgedistill_device.engine import engine_file
 from edgedistill_device.engine.embedding_checks import compared, min_cosine
 from edgedistill_device.engine.execution import PLAIN, words_of
 from edgedistill_device.errors import VerifyError
-from edgedistill_device.manifest import EMBEDDING
+from edgedistill_device.label_sets import reached
+from edgedistill_device.manifest import DECISIONS, EMBEDDING, MULTILABEL, REGRESSION
 from edgedistill_device.preprocess import to_input, view
 
 MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ by about 0.3
@@ -32,8 +33,9 @@ def compare(folder, manifest, runner):
         JSON-able: images, executed (precision), max_relative_difference (largest logit difference /
         largest logit) and its tolerance, mean_pixel_difference of decoding and framing the image
         files here; of classes top1_agreement_fraction with the workstation and top1_fraction against the labels, of
-        figures max_differences, value -> largest difference from the workstation's in its unit; of an embedding see
-        `embedding_checks.compared`.
+        figures max_differences, value -> largest difference from the workstation's in its unit; of several labels an
+        image labels_agreement_fraction, images with all of the workstation's labels and no other, and
+        exact_match_fraction, the same against the true ones; of an embedding see `embedding_checks.compared`.
 
     Raises:
         VerifyError: NaN, constant output, a difference beyond its tolerance, or another one with a CUDA graph or
@@ -82,7 +84,14 @@ def _by_task(manifest, executed, logits, expected, labels):
     """What the difference means to the answers; an embedding must hold limits of its own."""
     if manifest.task == EMBEDDING:
         return compared(logits, expected, labels, min_cosine(manifest, executed))
-    if not manifest.values:
+    if manifest.task == MULTILABEL:
+        thresholds = _thresholds(manifest, executed)
+        own, other = (reached(found, manifest.classes, thresholds) for found in (logits, expected))
+        return {
+            "labels_agreement_fraction": float((own == other).all(axis=1).mean()),
+            "exact_match_fraction": float((own == labels).all(axis=1).mean()),
+        }
+    if manifest.task != REGRESSION:
         return {
             "top1_agreement_fraction": float((logits.argmax(1) == expected.argmax(1)).mean()),
             "top1_fraction": float((logits.argmax(1) == labels).mean()),
@@ -90,6 +99,18 @@ def _by_task(manifest, executed, logits, expected, labels):
     largest = np.abs(logits - expected).max(axis=0)
     stds = [value.std for value in manifest.values]
     return {"max_differences": {name: float(d * std) for name, d, std in zip(manifest.classes, largest, stds)}}
+
+
+def _thresholds(manifest, executed):
+    """(label, probability) of every label, for a precision.
+
+    Raises:
+        VerifyError: what stands there is not what edgedistill writes.
+    """
+    try:
+        return [(name, float(value)) for name, value in manifest.provenance[DECISIONS][executed]["thresholds"]]
+    except (KeyError, TypeError, ValueError):
+        raise VerifyError("manifest.json: no thresholds for %s; deploy the bundle again" % (executed,))
 
 
 def require_plain(runner, execution, batches):
@@ -134,7 +155,7 @@ def golden_images(folder):
 
 
 def golden_labels(folder):
-    """(n,) int, in the goldens' order; of a regression (n, K) float, in their units."""
+    """(n,) int, in the goldens' order; of a regression (n, K) float, in their units; of several labels 1 or 0."""
     with open(os.path.join(str(folder), "golden", "labels.json"), encoding="utf-8") as file:
         return np.array(json.load(file))
 

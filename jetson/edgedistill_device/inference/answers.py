@@ -4,7 +4,10 @@ from edgedistill_device.errors import GalleryError
 from edgedistill_device.inference.decide import answer, best_of, decision_of
 from edgedistill_device.inference.gallery import open_gallery
 from edgedistill_device.inference.values import text_of, values_answer
-from edgedistill_device.manifest import EMBEDDING
+from edgedistill_device.label_sets import labels_answer, text_of_labels
+from edgedistill_device.manifest import EMBEDDING, MULTILABEL, REGRESSION
+
+_KEYS = {REGRESSION: "values", MULTILABEL: "labels"}
 
 
 def answer_of(outputs, manifest, top, decision):
@@ -18,27 +21,37 @@ def answer_of(outputs, manifest, top, decision):
             embedding its gallery.Gallery.
 
     Returns:
-        As `decide.answer` for classes, as `values.values_answer` for figures, as `Gallery.answer` for an embedding.
+        As `decide.answer` for classes, as `values.values_answer` for figures, as `label_sets.labels_answer` for several
+        labels an image, as `Gallery.answer` for an embedding.
 
     Raises:
         BackendError: an output is NaN or infinite.
     """
-    if manifest.values:
+    if manifest.task == REGRESSION:
         return values_answer(outputs, manifest.values)
+    if manifest.task == MULTILABEL:
+        return labels_answer(outputs, manifest.classes, decision.thresholds)
     if manifest.task == EMBEDDING:
         return decision.answer(outputs, top)
     return answer(outputs, manifest.classes, top, decision)
 
 
+def answer_key(task):
+    """The key of an answer's rows, by the task of the bundle."""
+    return _KEYS.get(task, "top")
+
+
 def shown_of(said):
     """The rows of an answer, for `--stats`."""
-    return said["values"] if "values" in said else said["top"]
+    return next(said[key] for key in ("values", "labels", "top") if key in said)
 
 
 def line_of(said, digits=0):
     """The answer as it is drawn into a frame; `digits` of the percentage of a class."""
     if "values" in said:
         return text_of(said)
+    if "labels" in said:
+        return text_of_labels(said, digits)
     if "cosine" in said["top"][0]:
         return "%s %.2f" % (said["class"], said["top"][0]["cosine"])
     name, probability = best_of(said)

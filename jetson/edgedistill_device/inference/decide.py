@@ -10,8 +10,7 @@ from typing import NamedTuple, Optional, Tuple
 import numpy as np
 
 from edgedistill_device.errors import BackendError, ManifestError
-
-DECISIONS = "decisions"
+from edgedistill_device.manifest import DECISIONS, MULTILABEL
 
 Decision = NamedTuple(
     "Decision",
@@ -38,7 +37,7 @@ def decision_of(manifest, executed):
     if stored is None:
         return PLAIN
     try:
-        return decision_from_json(stored[executed], manifest.classes)
+        return decision_from_json(stored[executed], manifest.classes, manifest.task == MULTILABEL)
     except (KeyError, TypeError, ValueError):
         raise ManifestError(
             "manifest.json: decisions for %s are %.80r, which edgedistill does not write; deploy bundle and "
@@ -46,12 +45,13 @@ def decision_of(manifest, executed):
         )
 
 
-def decision_from_json(row, classes):
+def decision_from_json(row, classes, each=False):
     """The Decision of one precision.
 
     Args:
         row: JSON.
         classes: those that thresholds can name.
+        each: whether every one of them has a threshold, as of several labels an image, and not some at most.
 
     Raises:
         KeyError, TypeError, ValueError: it is not what edgedistill writes.
@@ -61,7 +61,10 @@ def decision_from_json(row, classes):
     numbers = [temperature] + [value for _, value in thresholds] + ([] if unknown_below is None else [unknown_below])
     if set(row) != set(Decision._fields) or not all(map(_is_number, numbers)) or temperature <= 0:
         raise ValueError("expected a temperature above 0, and thresholds")
-    if not all(name in classes for name, _ in thresholds) or len(thresholds) >= len(classes):
+    names = [name for name, _ in thresholds]
+    if each and (sorted(names) != sorted(classes) or unknown_below is not None):
+        raise ValueError("expected a threshold for each label")
+    if not each and (not all(name in classes for name in names) or len(names) >= len(classes)):
         raise ValueError("expected thresholds of some of the classes")
     return Decision(float(temperature), thresholds, unknown_below)
 

@@ -6,7 +6,7 @@ import re
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.errors import StreamError
 from edgedistill_device.json_text import json_text
-from edgedistill_device.manifest import CLASSIFICATION, read_manifest
+from edgedistill_device.manifest import CLASSIFICATION, EMBEDDING, MULTILABEL, REGRESSION, read_manifest
 from edgedistill_device.verbs import bundle_options
 from edgedistill_device.verbs.classify import camera_options
 
@@ -49,9 +49,10 @@ def run(args):
 
     manifest = read_manifest(args.bundle)
     if manifest.task != CLASSIFICATION:
-        how = "figures" if manifest.values else "the nearest enrolled image"
+        answers = {REGRESSION: "figures", MULTILABEL: "several labels", EMBEDDING: "the nearest enrolled image"}
         raise StreamError(
-            "frames asks how often the first class changes, this bundle answers with %s: its pictures stay whole" % how
+            "frames asks how often the first class changes, this bundle answers with %s: its pictures stay whole"
+            % answers[manifest.task]
         )
     most_changed = MOST_CHANGED if args.most_changed is None else args.most_changed
     paths, labels = golden_images(args.bundle), golden_labels(args.bundle)

@@ -19,7 +19,7 @@ from edgedistill.api import boards, predictions, questions, results, runs, termi
 from edgedistill.cli.main import build_parser
 from edgedistill.config.recipe import Recipe
 from edgedistill.pipeline.sweep_trials import Trials
-from end_to_end import RECIPE, ROOT
+from end_to_end import RECIPE, ROOT, write_images
 from optional_tools import imported
 from tiny_onnx import model_bytes
 
@@ -166,6 +166,29 @@ def test_example_solar_cells_as_figures(tmp_path, capsys):
     assert re.search(r"student +mean absolute error of defect_probability 0\.\d{3}", said)
     assert said.count("'name': 'defect_probability', 'value': ") == 3
     assert figures["data"]["quantities"][0]["high"] == 1.0
+
+
+def test_example_tiles_with_labels(tmp_path, capsys):
+    """On drawn images: discs are the background, squares and stripes the labels."""
+    small = {"model": "mobilenetv3_small_050", "weights": "scratch"}
+    figures = example("tiles_with_labels")(
+        str(write_images(tmp_path / "images", 12)),
+        "disc",
+        str(tmp_path / "tiles"),
+        120,
+        24,
+        data={"image_px": 32},
+        teacher={**small, "epochs": 1},
+        distill={"epochs": 1, "views": 1},
+        decide={"recall": {}},
+        quantize={"calibration_images": 8, "ptq_images": 0, "max_int8_drop_points": None},
+        deploy={"allow_below_chance": True, "bench_runs": 10},
+    )
+    said = capsys.readouterr().out
+    assert re.search(r"student +mean average precision 0\.\d{3} \(", said)
+    assert said.count("tiles/pictures/test") == 3
+    assert figures["data"]["classes"] == ["square", "stripes"]
+    assert figures["data"]["images"] == {"train": 84, "val": 18, "test": 18}
 
 
 def test_example_watch_training(copy):

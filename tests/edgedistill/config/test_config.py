@@ -62,6 +62,8 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     figures = {"train": "x", "task": "regression", "values": [{"column": "width"}]}
     values = recipe_from_table({"data": figures}, "r").data
     in_data |= {f"data.{key}" for key in {**values.images, **values.learnt_as}}
+    several = {"train": "x", "task": "multilabel", "label_columns": ["a"], "label_separator": "/"}
+    in_data |= {f"data.{key}" for key in recipe_from_table({"data": several}, "r").data.images}
     in_teacher = {f"teacher.{key}" for key in {**recipe.teacher.training, **recipe.teacher.answers}}
     on_purpose = {
         "data.training_px",  # stage data depends on Recipe.training_px, which it may set

@@ -14,6 +14,7 @@ from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.task import (
     CLASSIFICATION,
     EMBEDDING,
+    MULTILABEL,
     NO_LABEL,
     REGRESSION,
     TASKS,
@@ -67,10 +68,10 @@ def test_what_a_row_says_of_a_task_is_so(task):
 
 
 def test_which_stages_a_task_has():
-    of_classes, of_embeddings, of_figures = (
-        {stage.name for stage in stages_of(recipe(task))} for task in (CLASSIFICATION, EMBEDDING, REGRESSION)
+    of_classes, of_embeddings, of_figures, of_labels = (
+        {stage.name for stage in stages_of(recipe(task))} for task in TASKS
     )
-    assert of_classes == of_embeddings < {stage.name for stage in STAGES}
+    assert of_classes == of_embeddings == of_labels < {stage.name for stage in STAGES}
     assert of_classes - of_figures == {"decide"}
 
 
@@ -82,6 +83,7 @@ def test_the_task_of_a_recipe_and_of_a_weights_file():
     assert weights_note(EMBEDDING) == {"output": "embedding"}
     assert recipe(CLASSIFICATION).data.metric == "top1_fraction"
     assert recipe(REGRESSION).data.metric == "r2"
+    assert recipe(MULTILABEL).data.metric == "map"
     assert task_of_weights({"output": ["damaged"]}) is CLASSIFICATION
 
 
@@ -122,7 +124,26 @@ def test_keys_of_logits_are_refused_where_embeddings_are_learnt(sections, line):
         recipe(CLASSIFICATION, decide={"enrol_per_class": 10})
 
 
-@pytest.mark.parametrize("task", [EMBEDDING, REGRESSION], ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"distill": {"loss": "dkd"}}, "has no use for distill.loss; leave it out"),
+        ({"decide": {"unknown_coverage": 0.9}}, "has no use for decide.unknown_coverage; leave it out"),
+        ({"smoothing": {"by": "votes"}}, "has no use for smoothing; leave it out"),
+        ({"teacher": {"label_smoothing": 0.1}}, "has no use for teacher.label_smoothing; leave it out"),
+        ({"quantize": {"qad_epochs": 1}}, "has no use for quantize.qad_epochs; leave it out"),
+        ({"distill": {"method": "ensemble"}}, "takes distill.method = 'kd', got 'ensemble'"),
+        ({"teacher": {"mode": "both"}}, "takes teacher.mode = 'finetune' or 'probe', got 'both'"),
+    ],
+)
+def test_keys_of_one_class_are_refused_where_an_image_has_several_labels(sections, line):
+    with pytest.raises(RecipeError, match=re.escape(line)):
+        recipe(MULTILABEL, **sections)
+    allowed = {"distill": {"temperature": 2.0, "mixup_alpha": 0.2}, "decide": {"recall": {"crack": 0.9}}}
+    assert recipe(MULTILABEL, **allowed).distill.temperature == 2.0
+
+
+@pytest.mark.parametrize("task", [EMBEDDING, REGRESSION, MULTILABEL], ids=lambda task: task.name)
 def test_the_recipe_of_a_report_loads_again(task):
     """It names every key with its value, those of classes too."""
     first = recipe(task)
@@ -134,6 +155,13 @@ def test_the_recipe_of_a_report_loads_again(task):
     [
         ({"task": "regression", "metric": "top1_fraction"}, "is no figure of regression; it has: r2"),
         ({"task": "regression", "balance": "loss"}, "takes data.balance = 'none' or 'sample'"),
+        ({"task": "multilabel", "metric": "r2"}, "is no figure of multilabel; it has: map"),
+        ({"task": "multilabel", "values": [{"column": "x"}]}, "has no use for data.values; leave it out"),
+        (
+            {"task": "regression", "label_columns": ["x"]},
+            'is for several labels an image: set data.task = "multilabel"',
+        ),
+        ({"label_separator": ";"}, 'is for several labels an image: set data.task = "multilabel"'),
         ({"values": [{"column": "x"}]}, 'data.values names columns of figures: set data.task = "regression"'),
         ({"task": "regression", "values": [{"column": "x", "low": 2, "high": 1}]}, "the range of 'x' is empty"),
         ({"task": "ranking"}, "data.task"),
@@ -146,7 +174,8 @@ def test_a_recipe_that_mixes_tasks_is_refused(data, line):
 
 def test_a_task_without_a_loss_against_labels_is_refused():
     with pytest.raises(
-        ValueError, match=r"task 'embedding' has no loss against labels.* classification, regression; take task\.su"
+        ValueError,
+        match=r"'embedding' has no loss against labels.* classification, regression, multilabel; take task\.su",
     ):
         hard_term(EMBEDDING, None, 1.0, torch.device("cpu"))
 

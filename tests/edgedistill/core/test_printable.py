@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgedistill.bundles.model_card import plain
+from edgedistill.bundles.card_parts import plain
 from edgedistill.cli.main import main
 from edgedistill.core.text import on_page, printable, printable_lines, printable_values
 from edgedistill.core.text_table import table_lines

@@ -1,16 +1,20 @@
 """The losses of figures and the ridge head: against the formula written out, and against least squares on more rows."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from edgedistill.distillation.value_losses import value_losses, value_term
+from edgedistill.distillation.value_losses import target_term, value_losses
 from edgedistill.distillation.value_probe import ridge_from_features
 from edgedistill.training.batches import Batch
 from edgedistill.training.loop import Outputs
 
 OUTPUTS = [[0.0, 2.0], [1.5, -1.0], [0.2, 0.4]]
 TARGETS = [[0.5, -1.0], [1.5, 1.0], [0.0, 0.0]]
+
+MSE = partial(value_losses, loss="mse")
 
 
 def formula(output, target, loss):
@@ -49,10 +53,10 @@ def batch(targets):
 def test_the_label_term_is_the_mean_over_the_images_with_figures():
     outputs = Outputs(torch.tensor(OUTPUTS), torch.zeros(3, 1))
     targets = [TARGETS[0], [float("nan")] * 2, TARGETS[2]]
-    found = value_term(1.0, "mse").value(outputs, batch(targets))
+    found = target_term(1.0, MSE).value(outputs, batch(targets))
     expected = np.mean([0.5 * np.mean((np.array(OUTPUTS[i]) - TARGETS[i]) ** 2) for i in (0, 2)])
     assert found.item() == pytest.approx(expected)
-    assert value_term(1.0, "mse").value(outputs, batch([[float("nan")] * 2] * 3)).item() == 0
+    assert target_term(1.0, MSE).value(outputs, batch([[float("nan")] * 2] * 3)).item() == 0
 
 
 def test_what_is_not_there_is_named():
@@ -60,7 +64,7 @@ def test_what_is_not_there_is_named():
         value_losses(torch.zeros(1, 2), torch.zeros(1, 1), "mse")
     plain = batch(TARGETS)
     with pytest.raises(ValueError, match="this batch has no figures"):
-        value_term(1.0, "mse").value(
+        target_term(1.0, MSE).value(
             Outputs(torch.tensor(OUTPUTS), torch.zeros(3, 1)), Batch(*[getattr(plain, f) for f in _FIELDS])
         )
 

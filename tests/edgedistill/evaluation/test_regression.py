@@ -96,7 +96,7 @@ def test_a_gain_is_paired_and_in_the_unit(drawn):
     assert (width.value, width.unit) == (pytest.approx(1.0), "mm")
     assert width.interval == pytest.approx([1.0, 1.0])  # the same for every image: nothing to draw
     assert share.value == 0
-    assert gain.mae_points == pytest.approx(100 * (1 / 4.0) / 2)
+    assert gain.points == pytest.approx(100 * (1 / 4.0) / 2)
     assert gain.shown
     assert not value_gain(outputs, outputs, targets, (WIDTH, SHARE)).shown
 

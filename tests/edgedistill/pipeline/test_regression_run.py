@@ -22,6 +22,7 @@ from edgedistill.records.artifacts import artifact_kind
 from edgedistill.records.data import DataRecord
 from edgedistill_device.manifest import read_manifest
 from end_to_end import RECIPE, SOURCES, made_once
+from report_schemas import schema_validator
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a whole run, on a computer that may be busy
 
@@ -167,6 +168,7 @@ def test_the_card_and_the_report_tell_the_errors(run):
     assert not re.search(r'(?:src|href)="http', page)
     report = json.loads((run / "report" / "report.json").read_text())
     assert (report["task"], report["version"]) == ("regression", 2)
+    schema_validator("output_report.schema.json").validate(report)
 
 
 class _Text(HTMLParser):
@@ -220,7 +222,7 @@ def test_a_student_no_better_than_the_mean_is_not_bundled(project, run):
         StudentError, match="not usable: on .* test images its R2 is .*always answering the training mean"
     ):
         student_beats_chance(recipe, useless)
-    better = evaluated.over_constant.model_copy(update={"mae_points": 5.0})
+    better = evaluated.over_constant.model_copy(update={"points": 5.0})
     figures = [
         one.model_copy(update={"value": 0.5}) if (one.name, one.output) == ("r2", None) else one
         for one in evaluated.student.figures
@@ -230,7 +232,7 @@ def test_a_student_no_better_than_the_mean_is_not_bundled(project, run):
 
 
 def _no_gain(evaluated):
-    return evaluated.over_constant.model_copy(update={"mae_points": 0.0})
+    return evaluated.over_constant.model_copy(update={"points": 0.0})
 
 
 def test_what_compares_classes_says_so(project, run, capsys):

@@ -9,13 +9,14 @@ import pytest
 
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.config.recipe import Recipe
+from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.report import VERSION, ReportRecord, report_schema
 from edgedistill.reporting.disagreements import disagreement
 from edgedistill.reporting.provenance import toml_from_recipe
 from edgedistill.reporting.summary import WIDTH
-from optional_tools import lacking
 from record_factories import page_of, report_of, summary_of
 from report_pages import looked_at
+from report_schemas import schema_validator
 
 
 def with_keys(recipe: Recipe, **sections) -> Recipe:
@@ -265,24 +266,17 @@ def test_names_of_a_user_do_not_break_the_summary(stages, recipe):
     assert "\x1b" not in summary_of(report_of(stages, recipe))
 
 
-def validator():
-    try:
-        import jsonschema
-    except ImportError:
-        lacking("jsonschema", "pip install -e '.[dev]'")
-    text = (resources.files("edgedistill.reporting") / "report.schema.json").read_text(encoding="utf-8")
-    schema = json.loads(text)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
-
-
 def test_the_stored_schema_is_that_of_the_record():
-    stored = json.loads((resources.files("edgedistill.reporting") / "report.schema.json").read_text(encoding="utf-8"))
-    assert stored == report_schema(), "python docs/make_report_schema.py > edgedistill/reporting/report.schema.json"
+    folder, how = resources.files("edgedistill.reporting"), "see docs/make_report_schema.py"
+    for name, made in {
+        "report.schema.json": report_schema(),
+        "output_report.schema.json": report_schema(OutputReportRecord, "outputs"),
+    }.items():
+        assert json.loads((folder / name).read_text(encoding="utf-8")) == made, how
 
 
 def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swept):
-    check = validator()
+    check = schema_validator()
     assert check.schema["properties"]["version"] == {"const": VERSION}
 
     def validate(report):
@@ -312,7 +306,7 @@ def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swe
 def test_the_report_of_a_real_run_is_what_the_schema_says(finished_run):
     path = finished_run / "runs" / "r" / "report" / "report.json"
     report = json.loads(path.read_text(encoding="utf-8"))
-    validator().validate(report)
+    schema_validator().validate(report)
     for pair in report["disagreements"]:
         parts = ("both_right", "first_only_right", "second_only_right", "both_wrong_alike", "both_wrong_apart")
         assert sum(pair[part] for part in parts) == report["test_images"]

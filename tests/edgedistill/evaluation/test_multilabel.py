@@ -1,0 +1,180 @@
+"""Figures and thresholds of several labels an image: against loops over images, and against scikit-learn."""
+
+import numpy as np
+import pytest
+
+from edgedistill.config.decide import DecideConfig
+from edgedistill.config.task import MULTILABEL
+from edgedistill.evaluation.label_decisions import fit_labels, label_figures
+from edgedistill.evaluation.multilabel import (
+    average_precisions,
+    best_f1_thresholds,
+    label_gain,
+    label_measures,
+    label_validation,
+)
+from edgedistill.evaluation.operating_points import threshold_for_recall
+from edgedistill.evaluation.tasks import drop_of
+from edgedistill_device.label_sets import UNSET, label_probabilities
+
+NAMES = ["a", "b", "c"]
+
+
+@pytest.fixture
+def drawn():
+    """(60, 3) logits that say something of the labels, many of them equal, and the labels."""
+    rng = np.random.default_rng(7)
+    targets = (rng.random((60, 3)) < [0.2, 0.5, 0.7]).astype(float)
+    return np.round(rng.normal(size=(60, 3)) + targets, 1).astype(np.float32), targets
+
+
+def precision_over_thresholds(scores, own):
+    """Sum over thresholds, from the largest score down, of precision times the recall that it adds."""
+    total, before = 0.0, 0.0
+    for threshold in sorted(set(scores), reverse=True):
+        reached = [bool(y) for s, y in zip(scores, own, strict=True) if s >= threshold]
+        recall = sum(reached) / sum(own)
+        total += sum(reached) / len(reached) * (recall - before)
+        before = recall
+    return total
+
+
+def f1_of(answers, own):
+    right = sum(bool(a) and bool(y) for a, y in zip(answers, own, strict=True))
+    return 2 * right / (sum(map(bool, answers)) + sum(map(bool, own)))
+
+
+def test_average_precision_is_the_loop_over_thresholds(drawn):
+    scores, targets = drawn
+    found = average_precisions(scores, targets == 1, np.ones((1, 60)))[0]
+    expected = [precision_over_thresholds(scores[:, k].tolist(), targets[:, k]) for k in range(3)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_an_image_that_is_drawn_twice_counts_twice(drawn):
+    scores, targets = drawn
+    weights = np.random.default_rng(1).integers(0, 3, 60)
+    rows = np.repeat(np.arange(60), weights)
+    found = average_precisions(scores, targets == 1, weights[None].astype(float))[0]
+    expected = [precision_over_thresholds(scores[rows, k].tolist(), targets[rows, k]) for k in range(3)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+def test_figures_are_those_of_scikit_learn(drawn):
+    metrics = pytest.importorskip("sklearn.metrics")
+    scores, targets = drawn
+    thresholds = np.array([0.6, 0.5, 0.4])
+    answers = 1 / (1 + np.exp(-scores.astype(float))) >= thresholds
+    measured = label_measures(scores, targets, NAMES, thresholds)
+    assert measured.metric("map") == pytest.approx(metrics.average_precision_score(targets, scores, average="macro"))
+    assert measured.metric("f1_macro") == pytest.approx(metrics.f1_score(targets, answers, average="macro"))
+    assert measured.metric("f1_micro") == pytest.approx(metrics.f1_score(targets, answers, average="micro"))
+    assert measured.metric("exact_match") == pytest.approx(metrics.accuracy_score(targets, answers))
+    for k, name in enumerate(NAMES):
+        for figure, function in (("precision", metrics.precision_score), ("recall", metrics.recall_score)):
+            assert measured.figure(figure, name).value == pytest.approx(function(targets[:, k], answers[:, k]))
+    loss = label_validation(scores, targets, NAMES).loss
+    assert loss == pytest.approx(
+        np.mean([metrics.log_loss(targets[:, k], label_probabilities(scores[:, k])) for k in range(3)])
+    )
+
+
+def test_intervals_hold_the_figure_and_shrink_with_the_images(drawn):
+    scores, targets = drawn
+    few = label_measures(scores, targets, NAMES, np.full(3, 0.5))
+    many = label_measures(np.tile(scores, (9, 1)), np.tile(targets, (9, 1)), NAMES, np.full(3, 0.5))
+    for figure in few.figures:
+        low, high = figure.interval
+        assert low <= figure.value <= high
+        other = many.figure(figure.name, figure.output)
+        assert other.value == pytest.approx(figure.value, abs=0.01)
+        assert (other.interval[1] - other.interval[0]) <= 0.6 * (high - low)
+
+
+def test_what_the_images_do_not_determine_is_left_out(drawn):
+    scores, targets = drawn
+    targets[:, 0], scores[:, 1] = 0, -9
+    measured = label_measures(scores, targets, NAMES, np.full(3, 0.5))
+    assert measured.get("ap", "a") is None
+    assert measured.get("recall", "a") is None
+    assert measured.figure("precision", "a").value == 0
+    assert measured.get("precision", "b") is None
+    assert measured.figure("recall", "b").value == 0
+    known = [measured.figure("ap", name).value for name in ("b", "c")]
+    assert measured.metric("map") == pytest.approx(np.mean(known))
+    with pytest.raises(ValueError, match="no labelled images"):
+        label_measures(scores[:0], targets[:0], NAMES)
+
+
+def test_an_output_that_is_no_number_is_the_smallest(drawn):
+    scores, targets = drawn
+    broken, low = scores.copy(), scores.copy()
+    broken[3], low[3] = [np.nan, np.inf, -np.inf], -1e30
+    thresholds = np.full(3, 0.5)
+    assert label_measures(broken, targets, NAMES, thresholds) == label_measures(low, targets, NAMES, thresholds)
+
+
+def test_the_threshold_has_the_largest_f1_of_all(drawn):
+    scores, targets = drawn
+    chances = label_probabilities(scores)
+    found = best_f1_thresholds(scores, targets)
+    for k in range(3):
+        best = max(f1_of(chances[:, k] >= threshold, targets[:, k]) for threshold in set(chances[:, k]))
+        assert f1_of(chances[:, k] >= found[k], targets[:, k]) == pytest.approx(best)
+        assert np.abs(chances[:, k] - found[k]).min() > 1e-4, "it lies between two scores"
+    targets[:, 1] = 0
+    assert best_f1_thresholds(scores, targets)[1] == UNSET
+    targets[:, 1] = 1
+    assert (label_probabilities(scores[:, 1]) >= best_f1_thresholds(scores, targets)[1]).all()
+
+
+def test_the_gain_is_paired(drawn):
+    scores, targets = drawn
+    gain = label_gain(scores + 5 * targets, scores, targets, NAMES)
+    own, other = (label_measures(one, targets, NAMES) for one in (scores + 5 * targets, scores))
+    assert gain.points == pytest.approx(100 * (own.metric("map") - other.metric("map")))
+    assert gain.interval_points[0] > 0
+    for figure in gain.by_output:
+        assert figure.value == pytest.approx(
+            own.figure("ap", figure.output).value - other.figure("ap", figure.output).value
+        )
+    same = label_gain(scores, scores, targets, NAMES)
+    assert (same.points, same.interval_points) == (0, [0, 0])
+    drop = drop_of(MULTILABEL, scores, scores + 5 * targets, targets, NAMES)
+    assert drop.points == pytest.approx(gain.points)
+    assert drop.interval_points == pytest.approx(gain.interval_points)
+    assert all(change.value < 0 for change in drop.changes)
+
+
+def test_promises_have_the_thresholds_of_operating_points_and_the_others_the_best_f1(drawn):
+    rng = np.random.default_rng(2)
+    targets = (rng.random((300, 3)) < 0.5).astype(float)
+    scores = (rng.normal(size=(300, 3)) + 2 * targets).astype(np.float32)
+    wanted = DecideConfig(recall={"b": 0.8, "c": 0.999})
+    fitted = fit_labels(scores, targets, NAMES, wanted)
+    chosen, best = dict(fitted.decision.thresholds), best_f1_thresholds(scores, targets)
+    own = label_probabilities(scores[:, 1])[targets[:, 1] == 1]
+    assert chosen["b"] == threshold_for_recall(own, 0.8, 0.95).threshold
+    assert (chosen["a"], chosen["c"]) == (best[0], best[2]), "too few images show a recall of 0.999"
+    figures = label_figures("fp16", scores, targets, NAMES, fitted, wanted)
+    promised, missed = figures.points
+    assert promised.by_threshold.recall >= 0.8
+    assert promised.by_probability.recall == pytest.approx(
+        (label_probabilities(scores[:, 1]) >= best[1])[targets[:, 1] == 1].mean()
+    )
+    assert "is promised with 95 % confidence" in promised.sentence
+    assert f"its threshold is that of the best F1, {best[2]:.3g}" in missed.sentence
+    row = figures.classes[2]
+    assert (row.class_name, row.threshold) == ("c", best[2])
+    assert row.f1 == pytest.approx(figures.by_label.figure("f1", "c").value)
+
+
+def test_a_promise_of_precision_is_over_all_images(drawn):
+    rng = np.random.default_rng(4)
+    targets = (rng.random((400, 3)) < 0.4).astype(float)
+    scores = (rng.normal(size=(400, 3)) + 4 * targets - 2).astype(np.float32)
+    fitted = fit_labels(scores, targets, NAMES, DecideConfig(precision={"a": 0.85}))
+    threshold = dict(fitted.decision.thresholds)["a"]
+    answered = label_probabilities(scores[:, 0]) >= threshold
+    assert targets[answered, 0].mean() >= 0.85
+    assert fitted.choices["a"].images == answered.sum()
