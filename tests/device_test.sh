@@ -11,7 +11,7 @@
 # oldest interpreter, `make test` a new one. Beside them .venv36 runs what ONNX Runtime computes in its own process, which
 # .venv36-nano cannot; .venv310 what is tried with its TensorRT (8.6, 10.3, which no other set tries) and what reads and
 # frames images: all else the sets on either side of their numpy show. Where power is cut between any two writes is the same on each
-Python, and so is what an engine file's bytes and numbers are: `make test` alone tries the first, .venv312 neither.
+# Python, and so is what an engine file's bytes and numbers are: `make test` alone tries the first, .venv312 neither.
 # A Python that is not there fails in CI (EDGEDISTILL_CI), elsewhere its sets are left out.
 # usage: tests/device_test.sh [BUNDLE]    with a bundle, each set also verifies, times and serves that one
 set -euo pipefail
