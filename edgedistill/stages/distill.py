@@ -12,6 +12,7 @@ from edgedistill.distillation.losses import note_for
 from edgedistill.distillation.objectives import refuse_loss_without_information
 from edgedistill.distillation.pool_confidence import line_from_pool_use, pool_use
 from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.expectation import expectation
 from edgedistill.pipeline.inputs import open_images, taught_images
 from edgedistill.pipeline.student import last_teacher, links_before, student_lesson, train_student_seeds
 from edgedistill.records.result import Result
@@ -30,6 +31,9 @@ def run(context: StageContext) -> Result:
         note = note_for(distill.loss, len(images.classes))
         if note:
             context.talk.say(f"  {note}")
+    told = expectation(context.recipe, context.run)
+    if told is not None:
+        context.talk.say(f"  {told}", "note")
     cache = last_teacher(context, images)
 
     def lesson_for(model: nn.Module, seed: int) -> Lesson:
