@@ -125,6 +125,7 @@ def test_wandb_keeps_its_curve_offline_and_no_path(training, tmp_path, monkeypat
 def test_tensorboard_hides_the_first_curve_of_a_resumed_training(training):
     reader = imported("tensorboard.backend.event_processing.event_accumulator", "pip install tensorboard")
     training([], [1, 2], tensorboard=True)
+    time.sleep(1.1)  # files are read in the order of their names, which tell whole seconds
     training([], [1, 2, 3], tensorboard=True)
     events = reader.EventAccumulator(str(training.folder / "tensorboard"), {"scalars": 0})
     events.Reload()
