@@ -9,7 +9,7 @@ from pathlib import Path
 from edgedistill.config.data import DataConfig, ValueConfig
 from edgedistill.config.task import labels_task
 from edgedistill.data.files import IMAGE_SUFFIXES
-from edgedistill.data.label_sets import labels_of_row, looks_separated, named_flags, separator_of
+from edgedistill.data.label_sets import FLAGS, labels_of_row, looks_separated, named_flags, separator_of
 from edgedistill.data.labels import are_quantities
 from edgedistill.data.split_names import WORDS, split_of_value
 from edgedistill.data.tables import Table
@@ -27,7 +27,6 @@ sequence sequence_id scene location"""
 PATHS, LABELS, GROUPS = _PATHS.split(), _LABELS.split(), _GROUPS.split()
 SPLIT = "split"
 SPLITS = ["set", "subset", "data_set", "dataset", "partition", "usage", "phase"]
-ONE = {"1", "1.0", "True"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _label_column(table: Table, data: DataConfig, others: list[str]) -> tuple[st
         return usual[0], ()
     if len(others) == 1:
         return others[0], ()
-    if len(others) > 1 and all(_is_flag(row.get(name)) for row in table.rows for name in others):
+    if len(others) > 1 and all(row.get(name) in FLAGS for row in table.rows for name in others):
         return None, tuple(others)
     return _named(table, "label", "label_column"), ()
 
@@ -194,7 +193,7 @@ def class_of_row(table: Table, line: int, row: dict[str, str | None], columns: C
         return labels_of_row(table, line, row, columns.label, columns.separator, columns.one_hot)
     if columns.label is not None:
         return row.get(columns.label)
-    ones = [name for name in columns.one_hot if row.get(name) in ONE]
+    ones = [name for name in columns.one_hot if FLAGS.get(row.get(name) or "")]
     if len(ones) != 1:
         raise DataError(
             f"{table.source}, line {line}: {len(ones)} of the {len(columns.one_hot)} class columns are 1 "
@@ -224,11 +223,7 @@ def _is_index(name: str) -> bool:
 
 
 def _are_flags(table: Table, column: str) -> bool:
-    return all(_is_flag(value) for value in table.values(column))
-
-
-def _is_flag(value: str | None) -> bool:
-    return value in ONE or value in {"0", "0.0", "False"}
+    return all(value in FLAGS for value in table.values(column))
 
 
 def _are_image_names(values: list[str | None]) -> bool:

@@ -15,7 +15,7 @@ from edgedistill.errors import DataError
 
 SEPARATORS = (";", "|", ",")
 _BETWEEN = "\n"  # of the labels in `Item.label`
-_FLAGS = {"1": True, "1.0": True, "True": True, "0": False, "0.0": False, "False": False}
+FLAGS = {"1": True, "1.0": True, "True": True, "0": False, "0.0": False, "False": False}
 
 
 def text_of_labels(labels: Iterable[str]) -> str:
@@ -63,12 +63,12 @@ def labels_of_row(table: Table, line: int, row: Row, label: str | None, separato
     held = []
     for name in flags:
         value = row.get(name)
-        if value not in _FLAGS:
+        if value not in FLAGS:
             raise DataError(
                 f"{table.source}, line {line}: {name!r} is {value or ''!r}, expected 0 or 1; mend the row, or name the "
                 "columns of labels with data.label_columns"
             )
-        held += [name] if _FLAGS[value] else []
+        held += [name] if FLAGS[value] else []
     return text_of_labels(held)
 
 

@@ -145,19 +145,22 @@ def class_figures(logits: np.ndarray, labels: np.ndarray, classes: list[str], fi
     """Measure each class on test images, answered as the board does."""
     answers, rows = _answers(logits, classes, fitted.decision), []
     for number, name in enumerate(classes):
-        point = point_of(answers == number, labels == number)
-        both = point.images + point.answers
-        rows.append(
-            ClassFigures(
-                class_name=name,
-                images=point.images,
-                answers=point.answers,
-                precision=point.precision,
-                recall=point.recall,
-                f1=2 * point.right / both if both else None,
-            )
-        )
+        rows.append(class_row(name, point_of(answers == number, labels == number)))
     return rows
+
+
+def class_row(name: str, point: PointFigures, **more: Any) -> ClassFigures:
+    """The figures of a class as it is answered, and its F1."""
+    both = point.images + point.answers
+    return ClassFigures(
+        class_name=name,
+        images=point.images,
+        answers=point.answers,
+        precision=point.precision,
+        recall=point.recall,
+        f1=2 * point.right / both if both else None,
+        **more,
+    )
 
 
 def unknown_figures(

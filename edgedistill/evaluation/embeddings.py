@@ -8,6 +8,7 @@ import numpy as np
 
 from edgedistill.evaluation.classification import wilson_interval
 from edgedistill.records.evaluation import RecallAt1
+from edgedistill_device.inference.gallery import unit_rows
 
 _SIMILARITIES_AT_ONCE = 1 << 22  # float32: 16 MiB a matrix, a few of which exist at once
 
@@ -43,7 +44,7 @@ def knn_scores(
     one_hot = np.zeros((len(gallery), classes), dtype=np.float32)
     one_hot[np.arange(len(gallery)), gallery_labels] = 1
     scores = np.empty((len(queries), classes), dtype=np.float32)
-    for rows, similarities in _chunks(_unit_rows(queries), _unit_rows(gallery)):
+    for rows, similarities in _chunks(unit_rows(queries), unit_rows(gallery)):
         kth = np.partition(similarities, -k, axis=1)[:, -k, None]
         nearer, level = similarities > kth, similarities == kth
         room = k - nearer.sum(axis=1, keepdims=True)
@@ -67,9 +68,9 @@ def nearest_other_scores(
         (N, C) float32 in -1..1; -2 for a class without another image.
     """
     _refuse_other_shapes(embeddings, labels)
-    units = _unit_rows(embeddings)
+    units = unit_rows(embeddings)
     scores = np.full((len(labels), classes), -2, dtype=np.float32)
-    for rows, similarities in _chunks(units, units if enrolled is None else _unit_rows(enrolled)):
+    for rows, similarities in _chunks(units, units if enrolled is None else unit_rows(enrolled)):
         here = np.arange(len(labels))[rows]
         similarities[np.arange(len(here)), here] = -2  # itself
         for number in np.unique(labels):
@@ -95,7 +96,7 @@ def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> RecallAt1:
     asked = np.flatnonzero(counts[place] > 1)
     if len(asked) == 0:
         raise ValueError(f"no class has two images among the {len(labels)}; give more images")
-    units, hits = _unit_rows(embeddings), 0
+    units, hits = unit_rows(embeddings), 0
     for rows, similarities in _chunks(units[asked], units):
         here = asked[rows]
         similarities[np.arange(len(here)), here] = -np.inf  # itself
@@ -131,19 +132,13 @@ def deployed_scores(
 
 def cosines(outputs: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(N,) float32 cosine of each row with the same row of the other; 0 of a row that is 0 or not finite."""
-    first, second = (_unit_rows(np.nan_to_num(one, nan=0.0, posinf=0.0, neginf=0.0)) for one in (outputs, reference))
+    first, second = (unit_rows(np.nan_to_num(one, nan=0.0, posinf=0.0, neginf=0.0)) for one in (outputs, reference))
     return np.clip((first * second).sum(axis=1), -1, 1)
 
 
 def _refuse_other_shapes(embeddings: np.ndarray, labels: np.ndarray) -> None:
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or len(labels) == 0:
         raise ValueError(f"want embeddings (N, D) and labels (N,), N >= 1; got {embeddings.shape}, {labels.shape}")
-
-
-def _unit_rows(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float32)
-    length = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(length > 0, length, 1)
 
 
 def _chunks(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

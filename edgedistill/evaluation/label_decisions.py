@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedistill.config.decide import DecideConfig
-from edgedistill.evaluation.decisions import curve_of, operating_point, point_of
+from edgedistill.evaluation.decisions import class_row, curve_of, operating_point, point_of
 from edgedistill.evaluation.multilabel import best_f1_thresholds, label_measures
 from edgedistill.evaluation.operating_points import Choice, threshold_for_precision, threshold_for_recall
 from edgedistill.records.decision import ClassFigures, DecisionFigures, OperatingPoint
@@ -82,22 +82,11 @@ def label_figures(
 
 
 def _of_labels(logits: np.ndarray, targets: np.ndarray, classes: list[str], fitted: FittedLabels) -> list[ClassFigures]:
-    answers, rows = reached(logits, classes, fitted.decision.thresholds), []
-    for (name, threshold), answered, own in zip(fitted.decision.thresholds, answers.T, targets.T == 1, strict=True):
-        point = point_of(answered, own)
-        both = point.images + point.answers
-        rows.append(
-            ClassFigures(
-                class_name=name,
-                images=point.images,
-                answers=point.answers,
-                precision=point.precision,
-                recall=point.recall,
-                f1=2 * point.right / both if both else None,
-                threshold=threshold,
-            )
-        )
-    return rows
+    answers = reached(logits, classes, fitted.decision.thresholds)
+    return [
+        class_row(name, point_of(answered, own), threshold=threshold)
+        for (name, threshold), answered, own in zip(fitted.decision.thresholds, answers.T, targets.T == 1, strict=True)
+    ]
 
 
 def _points(
