@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxslim
 import torch
+from timm.layers import padding
 from timm.utils import reparameterize_model
 from torch import nn
 
@@ -133,6 +134,25 @@ def _quiet_log() -> Iterator[None]:
         torch._C._jit_is_onnx_log_enabled = is_enabled
 
 
+@contextmanager
+def _same_padding_in_numbers() -> Iterator[None]:
+    """timm's SAME padding as constants: traced it is arithmetic on shapes, which onnxslim 0.1.98 folds wrongly.
+
+    Where a 5x5 Conv of stride 2 meets an odd side, as in EfficientNet-Lite at 240 px, half of 15 became 7: padding of 1
+    instead of 2 on each side.
+    """
+    of_tensors = padding.get_same_padding
+
+    def of_numbers(side_px: int | torch.Tensor, *kernel: int) -> int:
+        return of_tensors(int(side_px), *kernel)
+
+    padding.get_same_padding = of_numbers
+    try:
+        yield
+    finally:
+        padding.get_same_padding = of_tensors
+
+
 def leftovers(proto: onnx.ModelProto) -> list[str]:
     """What an exported network should not compute on a board: faults in words, empty when clean."""
     graph = Graph(proto, 0)
@@ -167,7 +187,7 @@ def exported(model: nn.Module, image: torch.Tensor, with_weights: bool = True, o
             # The fused operator needs opset 14; timm asks once, when built.
             module.fused_attn = False  # type: ignore[assignment]  # nn.Module's stub knows tensors and modules alone
     try:
-        with warnings.catch_warnings(), _quiet_log():
+        with warnings.catch_warnings(), _quiet_log(), _same_padding_in_numbers():
             # The TorchScript exporter is the one that writes opset 13; it announces its end.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)

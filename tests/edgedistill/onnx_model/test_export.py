@@ -85,6 +85,15 @@ def test_a_fresh_net_exports_to_what_a_nano_parses(tmp_path, probe, name):
     assert count(path)["parameters"] <= sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize("size", [(80, 80), (48, 80), (72, 100)], ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_mobilenetv3_small_075"])
+def test_same_padding_where_a_side_becomes_odd(tmp_path, rng, name, size):
+    """At 80 px a 5x5 Conv of stride 2 is given a side of 5."""
+    probe = rng.normal(size=(3, 3, *size)).astype(np.float32)
+    onnx_from_model(model_of(name), probe, tmp_path / "m.onnx", {})
+    assert not [n for n in onnx.load(str(tmp_path / "m.onnx")).graph.node if n.op_type in ("Pad", "Shape")]
+
+
 def test_equal_models_give_equal_bytes(tmp_path, probe):
     for name in ("a.onnx", "b.onnx"):
         onnx_from_model(model_of("squeezenet1_1"), probe, tmp_path / name, {"k": "v"})
