@@ -22,7 +22,7 @@ def preprocess_from_onnx(path: Path) -> Preprocess:
     Raises:
         ExportError: not exported by this project.
     """
-    stored = _metadata(path)
+    stored = metadata_from_onnx(path)
     try:
         return preprocess_from_dict(json.loads(stored["preprocess"]))
     except (KeyError, ValueError) as error:
@@ -35,7 +35,7 @@ def classes_from_onnx(path: Path) -> tuple[str, ...]:
     Raises:
         ExportError: not exported by this project.
     """
-    stored = _metadata(path)
+    stored = metadata_from_onnx(path)
     try:
         classes = json.loads(stored["classes"])
     except (KeyError, ValueError, RecursionError) as error:
@@ -51,7 +51,7 @@ def values_from_onnx(path: Path) -> tuple[Value, ...]:
     Raises:
         ExportError: not exported by this project.
     """
-    stored = _metadata(path)
+    stored = metadata_from_onnx(path)
     try:
         return tuple(value_from_json(row) for row in json.loads(stored.get("values", "[]")))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -64,7 +64,7 @@ def task_from_onnx(path: Path) -> Task:
     Raises:
         ExportError: of a release that has other tasks.
     """
-    stored = _metadata(path)
+    stored = metadata_from_onnx(path)
     name = stored.get("task", REGRESSION.name if "values" in stored else CLASSIFICATION.name)
     try:
         return labels_task(name)
@@ -72,7 +72,12 @@ def task_from_onnx(path: Path) -> Task:
         raise ExportError(f"{path.name}: exported for the task {name!r}, which this release does not have") from None
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def metadata_from_onnx(path: Path) -> dict[str, str]:
+    """What is written into the file beside its network.
+
+    Raises:
+        ExportError: not readable.
+    """
     try:
         model = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:

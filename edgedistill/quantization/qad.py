@@ -19,6 +19,7 @@ from edgedistill.config.training import TrainingConfig
 from edgedistill.core.files import remove, write_json
 from edgedistill.evaluation.tasks import evaluator_of
 from edgedistill.onnx_model.export import onnx_from_model
+from edgedistill.onnx_model.exported_file import metadata_from_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.progress.reporter import Talk
 from edgedistill.quantization.accuracy import short_step, step_of
@@ -91,7 +92,7 @@ def trained_for_int8(
     with FakeQuantized(model, amax):
         taken = _train(images, model, term, steps, device, folder / "qad.pt", talk)
     trained = folder / "retrained.onnx"
-    onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, {})
+    onnx_from_model(model.cpu(), np.stack(list(islice(inputs, 8))), trained, metadata_from_onnx(int8))
     ranges = ranges_from_model(trained, image, count, quantize.threshold, quantize.percentile)
     challenger = folder / "retrained_int8.onnx"
     qdq_from_onnx(trained, ranges.kept, challenger, int8_weights=wanted_target(recipe.target).int8_weights)

@@ -1,16 +1,26 @@
 """Fake quantization in PyTorch against the Q/DQ file in ONNX Runtime: two ways to the same numbers."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
-from edgedistill.models.weights import model_from_weights
+from edgedistill.config.loading import load_recipe
+from edgedistill.models.weights import load_weights, model_from_weights
 from edgedistill.onnx_model.export import onnx_from_model
-from edgedistill.quantization.accuracy import sqnr_db
+from edgedistill.onnx_model.exported_file import metadata_from_onnx, preprocess_from_onnx
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.inputs import open_images
+from edgedistill.pipeline.run_folder import RunFolder
+from edgedistill.progress.reporter import Talk
+from edgedistill.quantization import qad
+from edgedistill.quantization.accuracy import sqnr_db, step_of
 from edgedistill.quantization.fake_quantization import FakeQuantized, activation, convolutions, input_ranges
 from edgedistill.quantization.mixed_precision import int8_logits
 from edgedistill.quantization.qad import most_steps
 from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill_device.preprocess import to_input
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +84,27 @@ def test_training_for_int8_leaves_the_norms_statistics_alone(net, images):
         net(torch.from_numpy(images))
     assert all(torch.equal(before[name], value) for name, value in net.named_buffers())
     assert net.train().bn1.training
+
+
+def test_what_takes_the_place_of_a_worse_file_is_described_as_that_one(finished_run, tmp_path, monkeypatch):
+    """The student of this set is too poor to lose anything, so that the file before is said to be worse."""
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
+    recipe = load_recipe(finished_run / "r.toml", ["quantize.qad_epochs=1"])
+    folder, float_file = tmp_path / "r" / "quantize", tmp_path / "r" / "export" / "student.onnx"
+    images = open_images(StageContext("quantize", recipe, RunFolder(tmp_path / "r"), folder, Talk(quiet=True)))
+    model, _ = load_weights(tmp_path / "r" / "distill" / "weights.safetensors")
+    spec, ranges_before = preprocess_from_onnx(float_file), (folder / "amax.json").read_bytes()
+    found = iter([0.0, 1.0])
+    monkeypatch.setattr(
+        qad, "step_of", lambda *words: step_of(*words).model_copy(update={"top1_fraction": next(found)})
+    )
+    made = qad.trained_for_int8(
+        images, model, lambda row: to_input(images.pixels.frame(row), spec), 16, 1, folder, Talk(quiet=True)
+    )
+    assert (made.kept, made.steps) == (True, 1)
+    for name in ("student_int8.onnx", "student_int8_weights.onnx"):
+        assert metadata_from_onnx(folder / name) == metadata_from_onnx(float_file)
+    assert (folder / "amax.json").read_bytes() != ranges_before
 
 
 def test_it_may_take_a_tenth_of_the_students_steps():
