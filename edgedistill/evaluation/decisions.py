@@ -23,8 +23,9 @@ from edgedistill.records.decision import (
     Shown,
     UnknownFigures,
 )
+from edgedistill_device.decision_spec import Decision
 from edgedistill_device.errors import BackendError
-from edgedistill_device.inference.decide import Decision, answer, best_of, probabilities_of
+from edgedistill_device.inference.decide import answer, best_of, probabilities_of
 
 CURVE_POINTS = 120  # of a precision-recall curve, at most
 NO_ANSWER = -1  # of an image that is refused as unknown, or whose logits are not finite

@@ -11,7 +11,7 @@ from edgedistill.evaluation.decisions import class_row, curve_of, operating_poin
 from edgedistill.evaluation.multilabel import best_f1_thresholds, label_measures
 from edgedistill.evaluation.operating_points import Choice, threshold_for_precision, threshold_for_recall
 from edgedistill.records.decision import ClassFigures, DecisionFigures, OperatingPoint
-from edgedistill_device.inference.decide import Decision
+from edgedistill_device.decision_spec import Decision
 from edgedistill_device.label_sets import label_probabilities, reached
 
 

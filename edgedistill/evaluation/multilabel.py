@@ -49,9 +49,18 @@ def label_measures(
 
 def label_validation(outputs: np.ndarray, targets: np.ndarray, names: Sequence[str]) -> OutputValidation:
     """The same without thresholds of a training, with the binary cross-entropy, mean over labels, as its loss."""
+    return OutputValidation(**label_measures(outputs, targets, names).given(), loss=_loss(outputs, targets))
+
+
+def label_epoch(outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Loss and mean average precision as of `label_validation`, without their intervals."""
+    precisions = average_precisions(_scores(outputs), targets == 1, np.ones((1, len(targets))))
+    return {"loss": _loss(outputs, targets), _ALL: float(_mean_over_labels(precisions)[0])}
+
+
+def _loss(outputs: np.ndarray, targets: np.ndarray) -> float:
     logits = outputs.astype(np.float64)
-    loss = float((np.logaddexp(0, logits) - targets * logits).mean())
-    return OutputValidation(**label_measures(outputs, targets, names).given(), loss=loss)
+    return float((np.logaddexp(0, logits) - targets * logits).mean())
 
 
 def label_gain(

@@ -49,9 +49,17 @@ def value_measures(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Va
 
 def value_validation(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Value]) -> OutputValidation:
     """The same of a training, with the mean squared error in standard deviations as its loss."""
+    return OutputValidation(
+        **value_measures(outputs, targets, values).given(), loss=value_epoch(outputs, targets, values)["loss"]
+    )
+
+
+def value_epoch(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Value]) -> dict[str, float]:
+    """Loss and R2 over all values as of `value_validation`, without their intervals."""
+    errors = _answers(outputs, values) - targets
     stds = np.array([value.std for value in values])
-    loss = float((((_answers(outputs, values) - targets) / stds) ** 2).mean())
-    return OutputValidation(**value_measures(outputs, targets, values).given(), loss=loss)
+    r2 = [_r2(error, truth, _ALL)[0] for error, truth in zip(errors.T, targets.T, strict=True)]
+    return {"loss": float(((errors / stds) ** 2).mean()), "r2": float(np.mean(r2))}
 
 
 def value_gain(

@@ -12,11 +12,18 @@ from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, REGRE
 from edgedistill.evaluation.classification import calibration_error, cross_entropy, measures
 from edgedistill.evaluation.embeddings import deployed_scores, nearest_other_scores
 from edgedistill.evaluation.intervals import drop_interval_points, standard_error_points
-from edgedistill.evaluation.multilabel import best_f1_thresholds, label_gain, label_measures, label_validation
-from edgedistill.evaluation.regression import value_gain, value_measures, value_validation
+from edgedistill.evaluation.multilabel import (
+    best_f1_thresholds,
+    label_epoch,
+    label_gain,
+    label_measures,
+    label_validation,
+)
+from edgedistill.evaluation.regression import value_epoch, value_gain, value_measures, value_validation
 from edgedistill.records.evaluation import ValidationFigures
 from edgedistill.records.outputs import LABEL_CHANGE, Figure, OutputGain
-from edgedistill_device.inference.decide import PLAIN, Decision, answer
+from edgedistill_device.decision_spec import PLAIN, Decision
+from edgedistill_device.inference.decide import answer
 from edgedistill_device.inference.gallery import Gallery
 from edgedistill_device.inference.values import values_answer
 from edgedistill_device.label_sets import labels_answer
@@ -51,6 +58,7 @@ class Evaluator:
 
     Attributes:
         validation: (outputs, targets, classes) -> figures of a training on validation images.
+        epoch: the same -> its loss and the task's metrics by their names, without intervals.
         hits: the same -> (N,) bool, the images that count as right in them; None of figures, which are never right.
         measures: (outputs, targets, classes) -> figures on test images; for an embedding the outputs are
             the class scores of its neighbours.
@@ -68,6 +76,7 @@ class Evaluator:
     """
 
     validation: Callable[[np.ndarray, np.ndarray, list[str]], Any]
+    epoch: Callable[[np.ndarray, np.ndarray, list[str]], dict[str, float | None]]
     hits: Callable[[np.ndarray, np.ndarray, list[str]], np.ndarray] | None
     measures: Callable[[np.ndarray, np.ndarray, list[str]], Any]
     drop: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], Drop] | None = None
@@ -84,6 +93,14 @@ def _classifier_validation(logits: np.ndarray, labels: np.ndarray, classes: list
         calibration_error=calibration_error(logits, labels),
         **measures(logits, labels, classes).given(),
     )
+
+
+def _classifier_epoch(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, float | None]:
+    return _of_epoch(_classifier_validation(logits, labels, classes))
+
+
+def _of_epoch(figures: ValidationFigures) -> dict[str, float | None]:
+    return {"loss": figures.loss, **{name: figures.metric(name) for name in CLASSIFICATION.metrics}}
 
 
 def _classifier_hits(logits: np.ndarray, labels: np.ndarray, classes: list[str]) -> np.ndarray:
@@ -108,6 +125,10 @@ def _embedding_validation(embeddings: np.ndarray, labels: np.ndarray, classes: l
     return ValidationFigures(loss=None, **measures(scores, labels, classes).given())
 
 
+def _embedding_epoch(embeddings: np.ndarray, labels: np.ndarray, classes: list[str]) -> dict[str, float | None]:
+    return _of_epoch(_embedding_validation(embeddings, labels, classes))
+
+
 def _embedding_hits(embeddings: np.ndarray, labels: np.ndarray, classes: list[str]) -> np.ndarray:
     return nearest_other_scores(embeddings, labels, len(classes)).argmax(axis=1) == labels
 
@@ -130,6 +151,7 @@ def _regression(values: Sequence[Value]) -> Evaluator:
 
     return Evaluator(
         lambda outputs, targets, classes: value_validation(outputs, targets, values),
+        lambda outputs, targets, classes: dict(value_epoch(outputs, targets, values)),
         None,
         lambda outputs, targets, classes: value_measures(outputs, targets, values),
         drop,
@@ -149,6 +171,7 @@ def _multilabel(thresholds: np.ndarray | None = None) -> Evaluator:
 
     return Evaluator(
         label_validation,
+        lambda outputs, targets, classes: dict(label_epoch(outputs, targets)),
         None,
         lambda outputs, targets, classes: label_measures(outputs, targets, classes, thresholds),
         drop,
@@ -165,9 +188,15 @@ def _frequencies(targets: np.ndarray) -> np.ndarray:
     return np.log(shares / (1 - shares)).astype(np.float32)
 
 
-_CLASSIFIER = Evaluator(_classifier_validation, _classifier_hits, measures, _classifier_drop, answer)
+_CLASSIFIER = Evaluator(_classifier_validation, _classifier_epoch, _classifier_hits, measures, _classifier_drop, answer)
 _EMBEDDING = Evaluator(
-    _embedding_validation, _embedding_hits, measures, _embedding_drop, _embedding_answer, scored=deployed_scores
+    _embedding_validation,
+    _embedding_epoch,
+    _embedding_hits,
+    measures,
+    _embedding_drop,
+    _embedding_answer,
+    scored=deployed_scores,
 )
 EVALUATORS: dict[str, Callable[[Sequence[Value]], Evaluator]] = {
     CLASSIFICATION.name: lambda values: _CLASSIFIER,

@@ -26,10 +26,11 @@ from edgedistill.records.base import ArtifactRecord
 from edgedistill.records.decision import DecisionRecord
 from edgedistill.records.export import ExportRecord
 from edgedistill.records.layout import GALLERY, STUDENT, TEACHER
+from edgedistill_device.decision_spec import PLAIN, Decision, decision_from_json, decision_of
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, GalleryError, ImageError, ManifestError
 from edgedistill_device.inference.answers import answer_key
-from edgedistill_device.inference.decide import PLAIN, Decision, decision_from_json, decision_of, has_rule
+from edgedistill_device.inference.decide import has_rule
 from edgedistill_device.inference.gallery import Gallery, digest_of, network_digest, place_of, read_gallery
 from edgedistill_device.manifest import NAME, Manifest, read_manifest
 from edgedistill_device.preprocess import Preparer

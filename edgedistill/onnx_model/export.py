@@ -143,8 +143,8 @@ def _same_padding_in_numbers() -> Iterator[None]:
     """
     of_tensors = padding.get_same_padding
 
-    def of_numbers(side_px: int | torch.Tensor, *kernel: int) -> int:
-        return of_tensors(int(side_px), *kernel)
+    def of_numbers(x: int, kernel_size: int, stride: int, dilation: int) -> int:
+        return of_tensors(int(x), kernel_size, stride, dilation)  # a traced side is a tensor
 
     padding.get_same_padding = of_numbers
     try:

@@ -11,7 +11,7 @@ from edgedistill.records.outputs import OutputFigures
 
 
 class BoardDecision(Record):
-    """What the bundle carries for one precision; the fields of `edgedistill_device.inference.decide.Decision`."""
+    """What the bundle carries for one precision; the fields of `edgedistill_device.decision_spec.Decision`."""
 
     temperature: Number
     """Logits are divided by it before the softmax; 1 of several labels an image."""

@@ -43,9 +43,8 @@ from edgedistill.records.training import DistillRecord
 from edgedistill_calibration.select import choose
 from edgedistill_device.board.power import POWER_MODE
 from edgedistill_device.engine.embedding_checks import MIN_COSINE, WIDTH
-from edgedistill_device.inference.decide import DECISIONS
 from edgedistill_device.inference.smoothing import SMOOTHING
-from edgedistill_device.manifest import SIGNATURE
+from edgedistill_device.manifest import DECISIONS, SIGNATURE
 from edgedistill_device.preprocess import to_input
 
 INT8_MARGIN = 2.0  # the tolerance of INT8 is what the simulation showed, times this

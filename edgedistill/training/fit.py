@@ -251,8 +251,9 @@ def training_of(
     )
 
     def validate(net: nn.Module) -> dict[str, Any]:
-        figures = _validation(net, subject.task, spec, images, device)
-        return {"eval_loss": figures.loss, **{f"eval_{key}": figures.metric(key) for key in subject.task.metrics}}
+        outputs = _outputs(net, spec, images, device)
+        figures = evaluator_of(subject.task, images.values).epoch(outputs, images.targets("val"), images.classes)
+        return {f"eval_{name}": figure for name, figure in figures.items()}
 
     return Training(
         subject.model,
@@ -347,7 +348,13 @@ def new_network(
 def _validation(
     model: nn.Module, task: Task, spec: Preprocess, images: Images, device: torch.device
 ) -> ValidationFigures | OutputValidation:
-    """On validation images, as the task measures them.
+    """On validation images, as the task measures them."""
+    outputs = _outputs(model, spec, images, device)
+    return evaluator_of(task, images.values).validation(outputs, images.targets("val"), images.classes)
+
+
+def _outputs(model: nn.Module, spec: Preprocess, images: Images, device: torch.device) -> np.ndarray:
+    """Of the validation images.
 
     Raises:
         TrainingError: outputs that are not finite.
@@ -355,7 +362,7 @@ def _validation(
     outputs = logits_of(model, spec, images.frames("val"), device)
     if not np.isfinite(outputs).all():
         raise TrainingError("the outputs on validation images are not finite; lower peak_lr, or take other weights")
-    return evaluator_of(task, images.values).validation(outputs, images.targets("val"), images.classes)
+    return outputs
 
 
 def _keep_big_blocks() -> None:

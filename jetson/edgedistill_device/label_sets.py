@@ -1,6 +1,6 @@
 """From logits to any number of labels, for bundles whose task is multilabel: a sigmoid and a threshold each.
 
-The thresholds are those of `inference.decide.Decision`, for the precision that computed the logits, one for each label.
+The thresholds are those of `decision_spec.Decision`, for the precision that computed the logits, one for each label.
 """
 
 import numpy as np

@@ -27,7 +27,7 @@ MAX_BYTES = 4 << 20
 MAX_FILES, MAX_FILE_BYTES = 10000, 2 << 30
 CLASSIFICATION, EMBEDDING, REGRESSION, MULTILABEL = "classification", "embedding", "regression", "multilabel"
 TASKS = (CLASSIFICATION, REGRESSION, EMBEDDING, MULTILABEL)  # whose outputs this code can read
-DECISIONS = "decisions"  # key of the provenance, see inference/decide.py
+DECISIONS = "decisions"  # key of the provenance, see decision_spec.py
 # Left out with this value, so that agents that do not know the key read the manifest.
 _DEFAULTS = {"memory_budget_mib": None, "task": CLASSIFICATION, "values": []}
 # One spelling a file: no "..", no "a//b", no backslash, no control or non-ASCII character.

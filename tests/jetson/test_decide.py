@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from bundles import SPEC, expected_logits, make_bundle, pretend_verified, sign
+from edgedistill_device.decision_spec import PLAIN, Decision, decision_of
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.inference.classify import Asked, classify
-from edgedistill_device.inference.decide import PLAIN, Decision, answer, best_of, decision_of
+from edgedistill_device.inference.decide import answer, best_of
 from edgedistill_device.inference.progress import Progress
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import view

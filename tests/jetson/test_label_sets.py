@@ -9,12 +9,12 @@ import pytest
 
 from bundles import expected_logits, make_bundle, pretend_verified, sign
 from edgedistill_device.__main__ import main
+from edgedistill_device.decision_spec import decision_of
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.engine.verify import compare, golden_labels
-from edgedistill_device.errors import BackendError, ManifestError, VerifyError
+from edgedistill_device.errors import BackendError, ManifestError
 from edgedistill_device.inference.answers import answer_key, line_of, shown_of
 from edgedistill_device.inference.classify import Asked, classify
-from edgedistill_device.inference.decide import PLAIN, decision_of
 from edgedistill_device.inference.progress import Progress
 from edgedistill_device.label_sets import label_probabilities, labels_answer, reached
 from edgedistill_device.manifest import read_manifest
@@ -110,11 +110,12 @@ def test_every_label_has_a_threshold(bundle, thresholds):
         decision_of(read_manifest(bundle), "fp32")
 
 
-def test_a_bundle_without_thresholds_is_not_verified(bundle):
+def test_a_bundle_without_thresholds_neither_answers_nor_is_verified(bundle):
     sign(bundle, task="multilabel", classes=CLASSES, provenance={})
     manifest = read_manifest(bundle)
-    assert decision_of(manifest, "fp32") == PLAIN
-    with open_runner("onnxruntime", bundle, manifest) as runner, pytest.raises(VerifyError, match="no thresholds"):
+    with pytest.raises(ManifestError, match="decisions for fp32 are None"):
+        decision_of(manifest, "fp32")
+    with open_runner("onnxruntime", bundle, manifest) as runner, pytest.raises(ManifestError, match="are None"):
         compare(bundle, manifest, runner)
 
 

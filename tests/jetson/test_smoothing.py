@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bundles import make_bundle, pretend_verified, sign
+from edgedistill_device.decision_spec import Decision
 from edgedistill_device.engine.runners import open_runner
 from edgedistill_device.errors import ManifestError
 from edgedistill_device.inference.classify import Asked, classify
-from edgedistill_device.inference.decide import Decision, answer
+from edgedistill_device.inference.decide import answer
 from edgedistill_device.inference.progress import Progress
 from edgedistill_device.inference.smoothing import Rule, Smoother, rule_of
 from edgedistill_device.manifest import read_manifest

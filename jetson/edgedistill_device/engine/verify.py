@@ -5,13 +5,14 @@ import os
 
 import numpy as np
 
+from edgedistill_device.decision_spec import decision_of
 from edgedistill_device.decode import read_image
 from edgedistill_device.engine import engine_file
 from edgedistill_device.engine.embedding_checks import compared, min_cosine
 from edgedistill_device.engine.execution import PLAIN, words_of
 from edgedistill_device.errors import VerifyError
 from edgedistill_device.label_sets import reached
-from edgedistill_device.manifest import DECISIONS, EMBEDDING, MULTILABEL, REGRESSION
+from edgedistill_device.manifest import EMBEDDING, MULTILABEL, REGRESSION
 from edgedistill_device.preprocess import to_input, view
 
 MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ by about 0.3
@@ -38,6 +39,7 @@ def compare(folder, manifest, runner):
         exact_match_fraction, the same against the true ones; of an embedding see `embedding_checks.compared`.
 
     Raises:
+        ManifestError: it lacks what the comparison needs.
         VerifyError: NaN, constant output, a difference beyond its tolerance, or another one with a CUDA graph or
             mapped memory than without.
     """
@@ -85,7 +87,7 @@ def _by_task(manifest, executed, logits, expected, labels):
     if manifest.task == EMBEDDING:
         return compared(logits, expected, labels, min_cosine(manifest, executed))
     if manifest.task == MULTILABEL:
-        thresholds = _thresholds(manifest, executed)
+        thresholds = decision_of(manifest, executed).thresholds
         own, other = (reached(found, manifest.classes, thresholds) for found in (logits, expected))
         return {
             "labels_agreement_fraction": float((own == other).all(axis=1).mean()),
@@ -99,18 +101,6 @@ def _by_task(manifest, executed, logits, expected, labels):
     largest = np.abs(logits - expected).max(axis=0)
     stds = [value.std for value in manifest.values]
     return {"max_differences": {name: float(d * std) for name, d, std in zip(manifest.classes, largest, stds)}}
-
-
-def _thresholds(manifest, executed):
-    """(label, probability) of every label, for a precision.
-
-    Raises:
-        VerifyError: what stands there is not what edgedistill writes.
-    """
-    try:
-        return [(name, float(value)) for name, value in manifest.provenance[DECISIONS][executed]["thresholds"]]
-    except (KeyError, TypeError, ValueError):
-        raise VerifyError("manifest.json: no thresholds for %s; deploy the bundle again" % (executed,))
 
 
 def require_plain(runner, execution, batches):

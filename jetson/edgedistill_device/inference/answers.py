@@ -1,7 +1,8 @@
 """What is said of one image, by the task of the bundle."""
 
+from edgedistill_device.decision_spec import decision_of
 from edgedistill_device.errors import GalleryError
-from edgedistill_device.inference.decide import answer, best_of, decision_of
+from edgedistill_device.inference.decide import answer, best_of
 from edgedistill_device.inference.gallery import open_gallery
 from edgedistill_device.inference.values import text_of, values_answer
 from edgedistill_device.label_sets import labels_answer, text_of_labels

@@ -7,10 +7,10 @@ import threading
 import time
 from typing import Any, NamedTuple, Optional, Tuple
 
+from edgedistill_device.decision_spec import PLAIN, Decision
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import ImageError, StreamError
 from edgedistill_device.inference.answers import answer_of, shown_of
-from edgedistill_device.inference.decide import PLAIN, Decision
 from edgedistill_device.inference.frames import Frames
 from edgedistill_device.inference.overlay import Overlay
 from edgedistill_device.inference.smoothing import Smoother

@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 
-from edgedistill.config.task import CLASSIFICATION, EMBEDDING
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, REGRESSION
 from edgedistill.evaluation.galleries import enrolled, nearest, nearest_figures
 from edgedistill.evaluation.tasks import answer_of, drop_of, evaluator_of
+from edgedistill_device.value_spec import Value
 
 CLASSES = ["a", "b", "c"]
 LOGITS = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.3, 0.5, 0.2], [0.25, 0.25, 0.5]]))
 LABELS = np.array([0, 2, 0, 1])
+LABELS_OF = {
+    "classification": lambda rng: rng.integers(0, 3, 60),
+    "embedding": lambda rng: rng.integers(0, 3, 60),
+    "regression": lambda rng: rng.normal(4, 2, (60, 3)),
+    "multilabel": lambda rng: rng.integers(0, 2, (60, 3)),
+}
 
 
 def test_a_classifier_is_validated_by_cross_entropy():
@@ -18,6 +25,16 @@ def test_a_classifier_is_validated_by_cross_entropy():
     # Three bins of 1/15: 0.7 and 0.8, both right, and 0.5 twice, both wrong.
     assert found.calibration_error == pytest.approx((0.3 + 0.2 + 2 * 0.5) / 4)
     assert (found.images, found.top1_fraction) == (4, 0.5)
+
+
+@pytest.mark.parametrize("task", [CLASSIFICATION, EMBEDDING, REGRESSION, MULTILABEL], ids=lambda task: task.name)
+def test_an_epoch_is_told_the_figures_of_the_validation(rng, task):
+    outputs = rng.normal(size=(60, 3))
+    targets = LABELS_OF[task.name](rng)
+    evaluator = evaluator_of(task, [Value(name, "mm", 4.0, 2.0, None, None) for name in CLASSES])
+    figures = evaluator.validation(outputs, targets, CLASSES)
+    expected = {"loss": figures.loss, **{name: figures.metric(name) for name in task.metrics}}
+    assert evaluator.epoch(outputs, targets, CLASSES) == pytest.approx(expected)
 
 
 def test_an_embedding_is_validated_by_its_nearest_other_image():
