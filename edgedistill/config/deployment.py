@@ -33,8 +33,8 @@ class QuantizeConfig(Section):
     max_int8_drop_points: Annotated[float, Field(ge=0)] | None = None
     """top-1 on validation images that INT8 may cost; above it layers are left in float"""
     qad_epochs: Annotated[int, Field(ge=0)] = 0
-    """passes of quantization-aware distillation, in at most a tenth of the student's steps; kept only if better on
-    validation images"""
+    """passes of quantization-aware distillation, in at most a tenth of the student's steps; kept only if closer to
+    float on validation images, and no fewer of them right"""
 
 
 class TargetConfig(Section):

@@ -221,7 +221,7 @@ def test_a_gate_on_int8_and_training_for_it_leave_their_marks(finished_run, tmp_
     made = json.loads((tmp_path / "r" / "quantize" / "quantize.json").read_text())
     gate = made["int8_gate"]
     qad, last = made["qad"], gate["curve"][-1]
-    assert qad["kept"] is (qad["after"]["top1_fraction"] > qad["before"]["top1_fraction"])
+    assert qad["kept"] is all(qad["after"][key] >= qad["before"][key] for key in ("top1_fraction", "sqnr_db"))
     assert gate["passed"] is ((qad["after"] if qad["kept"] else last)["drop_points"] <= 0)
     left = last["float_layers"] if gate["passed"] and not qad["kept"] else 0
     assert len(gate["kept_float"]) == left

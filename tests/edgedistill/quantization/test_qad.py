@@ -20,6 +20,7 @@ from edgedistill.quantization.fake_quantization import FakeQuantized, activation
 from edgedistill.quantization.mixed_precision import int8_logits
 from edgedistill.quantization.qad import most_steps
 from edgedistill.quantization.ranges import ranges_from_model
+from edgedistill.records.quantization import PrecisionStep
 from edgedistill_device.preprocess import to_input
 
 pytestmark = pytest.mark.slow
@@ -94,10 +95,8 @@ def test_what_takes_the_place_of_a_worse_file_is_described_as_that_one(finished_
     images = open_images(StageContext("quantize", recipe, RunFolder(tmp_path / "r"), folder, Talk(quiet=True)))
     model, _ = load_weights(tmp_path / "r" / "distill" / "weights.safetensors")
     spec, ranges_before = preprocess_from_onnx(float_file), (folder / "amax.json").read_bytes()
-    found = iter([0.0, 1.0])
-    monkeypatch.setattr(
-        qad, "step_of", lambda *words: step_of(*words).model_copy(update={"top1_fraction": next(found)})
-    )
+    found = iter([0.0, 99.0])
+    monkeypatch.setattr(qad, "step_of", lambda *words: step_of(*words).model_copy(update={"sqnr_db": next(found)}))
     made = qad.trained_for_int8(
         images, model, lambda row: to_input(images.pixels.frame(row), spec), 16, 1, folder, Talk(quiet=True)
     )
@@ -105,6 +104,28 @@ def test_what_takes_the_place_of_a_worse_file_is_described_as_that_one(finished_
     for name in ("student_int8.onnx", "student_int8_weights.onnx"):
         assert metadata_from_onnx(folder / name) == metadata_from_onnx(float_file)
     assert (folder / "amax.json").read_bytes() != ranges_before
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ((0.77, 22.0), (0.78, 21.4), False),
+        ((0.91, 20.0), (0.93, 21.6), True),
+        ((0.91, 20.0), (0.91, 20.1), True),
+        ((0.91, 20.0), (0.91, 20.0), False),
+        ((0.91, 20.0), (0.90, 25.0), False),
+        ((0.10, None), (0.91, 20.0), True),
+        ((0.91, 20.0), (0.92, None), False),
+    ],
+)
+def test_what_is_kept_is_closer_to_float_and_has_no_fewer_right(before, after, kept):
+    first, second = (
+        PrecisionStep(
+            top1_fraction=top1, drop_points=0, drop_standard_error_points=0, agreement_fraction=1, sqnr_db=sqnr
+        )
+        for top1, sqnr in (before, after)
+    )
+    assert qad.is_better(first, second) is kept
 
 
 def test_it_may_take_a_tenth_of_the_students_steps():
