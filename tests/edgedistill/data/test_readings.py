@@ -147,7 +147,9 @@ def test_a_killed_command_goes_on_where_it_was(tmp_path, verb):
         )
         words, log = ["data", "r.toml", "--run-dir", "run"], tmp_path / "run" / "data.partial" / "unfinished" / LINES
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen([sys.executable, "-c", SLOWLY, *words], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", SLOWLY, *words], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    )
     while child.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < 10):
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
