@@ -1,11 +1,13 @@
-"""INT8 of a finished run by edgedistill, by ONNX Runtime's quantizer and by ModelOpt, on the same images.
+"""INT8 of a finished run by edgedistill, ONNX Runtime's quantizer, ModelOpt and neural-compressor, on the same images.
 
-    python benchmarks/int8_against_others.py RUN [--network teacher] [--calibrate 128] [--only ROWS] [--modelopt PYTHON]
+    python benchmarks/int8_against_others.py RUN [--network teacher] [--calibrate 128] [--only ROWS] \
+        [--modelopt PYTHON] [--neural-compressor PYTHON]
 
 Calibrated on training images of the run, judged on its test images in ONNX Runtime, all by symmetric ranges, weights
 per channel and float biases, as TensorRT takes them. SQNR and agreement are against the float network. The last two
 columns say whether `edgedistill check` has an error for the file on an Orin Nano with that TensorRT; no board is asked.
-ModelOpt is no dependency: --modelopt names an interpreter that has it. Prints a table for docs/quantization.md.
+The last two are no dependencies: the options name interpreters that have nvidia-modelopt[onnx], and neural-compressor 2
+with onnx 1.15. Prints a table for docs/quantization.md.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -45,6 +48,27 @@ from modelopt.onnx.quantization import quantize
 quantize(sys.argv[1], quantize_mode="int8", calibration_data={"image": np.load(sys.argv[2])}, calibration_eps=["cpu"],
          calibration_method=sys.argv[4], output_path=sys.argv[3], high_precision_dtype="fp32")
 """
+BY_NEURAL_COMPRESSOR = """
+import sys, numpy as np
+from neural_compressor import PostTrainingQuantConfig, quantization
+class Images:
+    batch_size = 1
+    def __init__(self): self.images = np.load(sys.argv[2])
+    def __iter__(self): return ((image[None], 0) for image in self.images)
+ours = {"scheme": ["sym"], "dtype": ["int8"]}
+of_activations = dict(ours, granularity=["per_tensor"], algorithm=[sys.argv[4]])
+config = PostTrainingQuantConfig(
+    quant_format="QDQ",
+    calibration_sampling_size=[len(Images().images)],
+    op_type_dict={".*": {"activation": of_activations, "weight": dict(ours, granularity=["per_channel"])}},
+)
+quantization.fit(sys.argv[1], config, calib_dataloader=Images()).save(sys.argv[3])
+"""
+
+FOREIGN = {  # tool -> its script, and names of ways to calibrate
+    "ModelOpt": (BY_MODELOPT, ("max", "entropy")),
+    "neural-compressor": (BY_NEURAL_COMPRESSOR, ("minmax", "kl")),
+}
 
 Writer = Callable[[Path], None]  # writes the INT8 file
 
@@ -55,7 +79,8 @@ def main() -> int:
     parser.add_argument("--network", choices=("student", "teacher"), default="student")
     parser.add_argument("--calibrate", type=int, default=128, help="calibration images")
     parser.add_argument("--only", default="", help="rows whose name holds this")
-    parser.add_argument("--modelopt", help="Python with nvidia-modelopt[onnx]")
+    parser.add_argument("--modelopt", metavar="PYTHON", help="which has nvidia-modelopt[onnx]")
+    parser.add_argument("--neural-compressor", metavar="PYTHON", help="which has neural-compressor 2 and onnx 1.15")
     args = parser.parse_args()
     path = args.run / "export" / f"{args.network}.onnx"
     images = images_of(args.run)
@@ -67,7 +92,8 @@ def main() -> int:
     print(f"| (float) | | | {percent(reference.argmax(1) == labels)} | | | |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "int8.onnx"
-        for name, write in writers(path, calibration, Path(folder), args.modelopt):
+        foreign = {"ModelOpt": args.modelopt, "neural-compressor": args.neural_compressor}
+        for name, write in writers(path, calibration, Path(folder), foreign):
             if args.only not in name:
                 continue
             out.unlink(missing_ok=True)
@@ -107,7 +133,9 @@ def logits(path: Path, images: np.ndarray) -> np.ndarray:
         return session.logits(images)
 
 
-def writers(path: Path, images: np.ndarray, folder: Path, modelopt: str | None) -> Iterator[tuple[str, Writer]]:
+def writers(
+    path: Path, images: np.ndarray, folder: Path, foreign: dict[str, str | None]
+) -> Iterator[tuple[str, Writer]]:
     yield "edgedistill, ranges alone", lambda out: by_us(path, images, folder, out, False)
     yield "edgedistill", lambda out: by_us(path, images, folder, out, True)
     for method in ("MinMax", "Entropy", "Percentile"):
@@ -117,8 +145,10 @@ def writers(path: Path, images: np.ndarray, folder: Path, modelopt: str | None) 
                 f"ONNX Runtime, {method}, {named}",
                 lambda out, method=method, types=types: by_onnxruntime(path, images, out, method, types),
             )
-    for method in ("max", "entropy") if modelopt else ():
-        yield f"ModelOpt, {method}", lambda out, method=method: by_modelopt(modelopt, path, images, out, method)
+    for tool, (script, methods) in FOREIGN.items():
+        python = foreign[tool]
+        for method in methods if python else ():
+            yield f"{tool}, {method}", partial(by_another_python, python, script, path, images, method)
 
 
 def by_us(path: Path, images: np.ndarray, folder: Path, out: Path, better: bool) -> None:
@@ -175,10 +205,11 @@ def by_onnxruntime(path: Path, images: np.ndarray, out: Path, method: str, types
         )
 
 
-def by_modelopt(python: str, path: Path, images: np.ndarray, out: Path, method: str) -> None:
+def by_another_python(python: str, script: str, path: Path, images: np.ndarray, method: str, out: Path) -> None:
     given = out.with_name("calibration.npy")
     np.save(given, images)
-    subprocess.run([python, "-c", BY_MODELOPT, path, given, out, method], check=True, capture_output=True)
+    words = [Path(python).absolute(), "-c", script, path.absolute(), given, out, method]
+    subprocess.run(words, check=True, capture_output=True, cwd=out.parent)
 
 
 def verdict(path: Path, release: str) -> str:
