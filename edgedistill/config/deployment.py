@@ -96,8 +96,9 @@ class RunConfig(Section):
     """also write TensorBoard event files"""
     trackers: tuple[Literal["mlflow", "wandb"], ...] = ()
     """also tell each training's curves to MLflow or Weights & Biases; their own settings say where those are"""
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
-    """of training; `auto` times float32, bfloat16 and memory layouts at the start, takes the fastest"""
+    precision: Literal["mixed", "fp32", "bf16", "auto"] = "mixed"
+    """of training; `mixed` is float32 on a CPU and bfloat16 where a GPU has hardware for it; `auto` times float32,
+    bfloat16, memory layouts and, in long trainings, `torch.compile` at the start, takes the fastest"""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
     """processes that make training views; 0 makes them in threads of the training's own process; `auto` starts one a
     core where there are four or more and the network waits for views. The views are the same"""

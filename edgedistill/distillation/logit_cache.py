@@ -97,21 +97,21 @@ def _records(
     """The teacher's outputs for some pairs, view by view."""
     count = len(images)
     records = np.empty(len(pairs), kind)
-
+    answers: dict[str, list[Tensor]] = {"logits": [], "features": []}  # on the device, read once: to read is to wait
     starts = range(pairs.start, pairs.stop, BATCH)
     pieces = (np.arange(start, min(start + BATCH, pairs.stop)) for start in starts)
     batches = images.batches((piece % count, piece // count) for piece in pieces)
     for start, batch in zip(starts, batches, strict=True):
         with torch.no_grad():
-            logits, features = teacher(batch.images)
+            for field, values in zip(answers, teacher(batch.images), strict=True):
+                answers[field].append(values)
         place = slice(start - pairs.start, start - pairs.start + len(batch.labels))
-        records["logits"][place] = _as_float16(logits)
-        if "features" in (kind.names or ()):
-            records["features"][place] = _as_float16(features)
         records["seed"][place] = [
             images.seed(int(p), int(v)) for p, v in zip(batch.positions, batch.views, strict=True)
         ]
         on_progress(start + len(batch.labels))
+    for field in answers.keys() & (kind.names or ()):
+        records[field] = _as_float16(torch.cat(answers[field]))
     return records
 
 

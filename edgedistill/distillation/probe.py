@@ -18,7 +18,7 @@ from torch import nn
 from edgedistill.errors import TeacherError
 from edgedistill.models.build import head_names, outputs
 from edgedistill.progress.task import Work
-from edgedistill.training.batches import TrainingSet, normalised
+from edgedistill.training.batches import TrainingSet, normalised, sent
 from edgedistill_device.label_sets import label_probabilities
 from edgedistill_device.preprocess_spec import Preprocess
 
@@ -185,18 +185,17 @@ def features_of(
         (1 + views, N, F) float32: the frames first.
     """
 
-    def pooled(batch: torch.Tensor) -> np.ndarray:
+    def pooled(batch: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            features = outputs(model, normalised(batch.to(device), spec))[1].float().cpu().numpy()
+            features = outputs(model, normalised(sent(batch, device), spec))[1].float()
         show(show.done + len(batch))
         return features
 
-    by_view = [np.concatenate([pooled(torch.from_numpy(piece).permute(0, 3, 1, 2)) for piece in frames])]
+    by_view = [torch.cat([pooled(torch.from_numpy(piece).permute(0, 3, 1, 2)) for piece in frames]).cpu().numpy()]
     for view in range(views):
         places = np.array_split(np.arange(len(images)), -(-len(images) // _BATCH))
-        by_view.append(
-            np.concatenate([pooled(images.batch(piece, np.full(len(piece), view)).images) for piece in places])
-        )
+        batches = (images.batch(piece, np.full(len(piece), view)).images for piece in places)
+        by_view.append(torch.cat([pooled(batch) for batch in batches]).cpu().numpy())
     return np.stack(by_view)
 
 

@@ -13,10 +13,11 @@ from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.pipeline.run_folder import RunFolder
-from edgedistill.pipeline.table import STAGES, Stage, recipe_values, stages_of, stages_read
+from edgedistill.pipeline.table import PRECISION, STAGES, Stage, recipe_values, stages_of, stages_read
 from edgedistill.records.base import ArtifactStamp
 
 Action = Literal["run", "perhaps", "keep"]
+MIXED_BF16 = "mixed: bfloat16"  # in an artifact's inputs: `run.precision = "mixed"`, computed on a GPU
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def inputs_of(
     """
     inputs: dict[str, Any] = {
         "stage version": stage.version,
-        "recipe": recipe_values(stage, recipe),
+        "recipe": recipe_values(stage, recipe) | _mixed_there(stage, recipe, run),
         "artifacts": {name: (digest or run.digest)(name) for name in stages_read(stage, recipe)},
     }
     if stage.files:
@@ -87,6 +88,26 @@ def inputs_of(
     if stage.name == "data":
         inputs["source files"] = source_files()
     return inputs
+
+
+def _mixed_there(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, str]:
+    """What `run.precision = "mixed"` was for the artifact that is there: a run may be copied to another device."""
+    stamp = _stamp(run, stage.name) if recipe.run.precision == "mixed" and PRECISION in stage.keys else None
+    was = stamp.inputs.get("recipe", {}).get(PRECISION) if stamp else None
+    return {PRECISION: MIXED_BF16} if was == MIXED_BF16 else {}
+
+
+def as_computed(inputs: dict[str, Any], recipe: Recipe, cost: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a finished stage, in which `mixed` is what it was on this device.
+
+    Args:
+        inputs: as of `inputs_of`.
+        cost: of the stage's result; its `speed` names what was computed in.
+    """
+    if recipe.run.precision != "mixed" or PRECISION not in inputs["recipe"]:
+        return inputs
+    was = MIXED_BF16 if str(cost.get("speed", "")).startswith("bfloat16") else "fp32"
+    return {**inputs, "recipe": {**inputs["recipe"], PRECISION: was}}
 
 
 def plan_stages(

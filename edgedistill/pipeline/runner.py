@@ -20,7 +20,7 @@ from edgedistill.errors import EdgeDistillError, RunFolderError
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.kept_signing import KEY, with_kept_signing
-from edgedistill.pipeline.plan import Planned, inputs_of, plan_stages, text_from_plan, wanted_stages
+from edgedistill.pipeline.plan import Planned, as_computed, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
 from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
@@ -248,7 +248,7 @@ def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any
     distributed.wait_for_all()  # who still reads the folder must not find it renamed
     if distributed.is_first():
         seconds = loading_s + measured[0]
-        context.run.finish(stage.name, inputs, result, seconds)
+        context.run.finish(stage.name, as_computed(inputs, context.recipe, result.cost), result, seconds)
         context.talk.event("stage_finished", seconds=round(seconds, 2))
         context.talk.show(f"{title}: done in {seconds:.1f} s", "done")
 

@@ -48,7 +48,8 @@ class Stage(NamedTuple):
 
 WEIGHED = frozenset(("teacher", "baseline", "assist", "distill", "curve"))  # start from weights that the recipe names
 WITHOUT_TORCH = frozenset(("bundle", "deploy", "report"))  # the modules of all others import PyTorch
-_TRAINING = ("augment", "data.learnt_as", "data.balance", "distill.keep", "run.device", "run.threads", "run.precision")
+PRECISION = "run.precision"
+_TRAINING = ("augment", "data.learnt_as", "data.balance", "distill.keep", "run.device", "run.threads", PRECISION)
 _SCHEDULE = (
     "distill.epochs",
     "distill.batch_size",
@@ -170,7 +171,7 @@ STAGES = (
             "distill.synthetic",
             "run.device",
             "run.threads",
-            "run.precision",
+            PRECISION,
         ),
         1,
         "measure the student's first steps and plan how many fit into distill.minutes",
@@ -337,7 +338,11 @@ def stage_named(name: str) -> Stage:
 
 
 def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """The recipe values that a stage's artifact depends on, by dotted name; none of a section that is `off`."""
+    """The recipe values that a stage's artifact depends on, by dotted name; none of a section that is `off`.
+
+    `run.precision = "mixed"` stands there as `fp32`, which it is on a CPU and which was the default of older releases;
+    `plan.as_computed` says where it was something else.
+    """
     values: dict[str, Any] = {}
     for key in stage.keys:
         value: Any = recipe
@@ -348,6 +353,8 @@ def recipe_values(stage: Stage, recipe: Recipe) -> dict[str, Any]:
             values |= {f"{key}.{name}": dumped[name] for name in sorted(dumped)}
         else:
             values[key] = _plain(value)
+    if values.get(PRECISION) == "mixed":
+        values[PRECISION] = "fp32"
     return {key: value for key, value in values.items() if value is not None or key not in _NEWER}
 
 

@@ -17,12 +17,14 @@ from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.training import TeacherRecord
-from edgedistill.training.batches import TrainingSet, normalised
+from edgedistill.training.batches import TrainingSet, normalised, sent
 from edgedistill.training.fit import spec_for
 
 
 class Teachers:
     """Networks that answer as one: by the mean of their logits, and of those of the mirror image where `flips`.
+
+    They compute in float32, whatever `run.precision` is; the cache keeps float16.
 
     The mean of logits is the geometric mean of probabilities, up to scale: its cross-entropy is at most the mean of
     the members' own.
@@ -49,7 +51,7 @@ class Teachers:
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C) logits of (N, 3, H, W) uint8 images, and the (N, F) pooled features of the first network."""
-        images = images.to(self._device)
+        images = sent(images, self._device)
         views = [images, images.flip(3)] if self._flips else [images]
         by_network = [[outputs(model, normalised(view, spec)) for view in views] for model, spec in self._networks]
         logits = torch.stack([logits for answers in by_network for logits, _ in answers])
@@ -58,8 +60,8 @@ class Teachers:
     def logits_of(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(N, C) float32 over uint8 pieces (n, H, W, 3)."""
         with torch.no_grad():
-            pieces = [self(torch.from_numpy(piece).permute(0, 3, 1, 2))[0].float().cpu().numpy() for piece in frames]
-        return np.concatenate(pieces)
+            pieces = [self(torch.from_numpy(piece).permute(0, 3, 1, 2))[0].float() for piece in frames]
+        return torch.cat(pieces).cpu().numpy()
 
 
 def cache_teacher(

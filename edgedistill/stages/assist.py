@@ -53,9 +53,8 @@ def _ensemble(context: StageContext, images: Images, device: torch.device) -> Re
     (context.out / "cache").mkdir(exist_ok=True)
     owner = belongs_to(images, taught_images(context, images), sha256s)
     names = distributed.agreed(lambda: average_caches(caches, context.out / "cache", owner))
-    return Result(
-        AssistRecord(links=links, cache="cache", belongs_to=sha256s), (*files, *(f"cache/{name}" for name in names))
-    )
+    record = AssistRecord(links=links, cache="cache", belongs_to=sha256s)
+    return Result(record, (*files, *(f"cache/{name}" for name in names)), trained.cost)
 
 
 def _chain(context: StageContext, images: Images, device: torch.device) -> Result:
@@ -83,6 +82,7 @@ def _chain(context: StageContext, images: Images, device: torch.device) -> Resul
     return Result(
         AssistRecord(links=links, cache=folder.name, belongs_to=sha256_of(weights)),
         (*files, *shards, f"{folder.name}/cache.json"),
+        trained.cost,
     )
 
 

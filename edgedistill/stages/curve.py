@@ -54,7 +54,7 @@ def run(context: StageContext) -> Result:
     record = curve_record(points, recipe.data.metric, labelled, len(images.rows("test")))
     for line in lines_from_curve(record):
         context.talk.say(f"  {line}")
-    return Result(record, tuple(files))
+    return Result(record, tuple(files), trained.cost)
 
 
 def of_share(taught: TrainingSet, chosen: np.ndarray | None, share: float) -> np.ndarray:

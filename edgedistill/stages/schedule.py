@@ -37,7 +37,7 @@ def run(context: StageContext) -> Result:
     pace = measured_pace(training, context.talk, f"first steps of {student.model}")
     record = plan(distill, pace, training.order.steps_per_epoch)
     context.talk.say(f"  {line_from_plan(record)}")
-    return Result(record, ())
+    return Result(record, (), {"speed": str(training.speed)})
 
 
 def plan(distill: DistillConfig, pace: Pace, steps_per_epoch: int) -> ScheduleRecord:

@@ -119,7 +119,7 @@ def _better(job: TeacherJob, probed: TrainedNetwork, tried: Tried | None, cost: 
     if tried is None:
         tried = distributed.agreed(lambda: choice_on_validation(job))
     if not prefers_finetuned(tried):
-        return _kept(job, probed, tried, cost)
+        return _kept(job, probed, tried, cost | {"speed": trained.cost["speed"]})
     job.talk.say(f"  {line_from_choice(tried)}")
     network = TrainedNetwork(**trained.network.given(), mode="finetune", probe=probed.probe, tried=tried)
     return replace(trained, network=_with_second(job, network, job.probe_file))

@@ -28,6 +28,7 @@ class Speed(NamedTuple):
     bfloat16: bool
     channels_last: bool
     threads: int = 0  # of PyTorch on a CPU; 0: as many as it has
+    compiled: bool = False  # by torch.compile
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -40,11 +41,21 @@ class Speed(NamedTuple):
 
     def __str__(self) -> str:
         layout = "channels last" if self.channels_last else "channels first"
-        return f"{'bfloat16' if self.bfloat16 else 'float32'}, {layout}"
+        return f"{'bfloat16' if self.bfloat16 else 'float32'}, {layout}{', compiled' if self.compiled else ''}"
 
 
 FIXED = Speed(bfloat16=False, channels_last=True)  # equal bits whenever the machine is equal
 CANDIDATES = (FIXED, Speed(False, False), Speed(True, True), Speed(True, False))
+
+
+def speed_of(precision: str, device: torch.device) -> Speed:
+    """What a precision other than `auto` is on a device: `mixed` is bfloat16 where a GPU has hardware for it.
+
+    An older GPU computes in float32: float16 needs its loss scaled, and scaled gradients that overflow would be taken
+    for a training that diverges.
+    """
+    mixed = precision == "mixed" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return FIXED._replace(bfloat16=precision == "bf16" or mixed)
 
 
 def fastest(

@@ -65,9 +65,14 @@ class Batch:
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
     """A copy on the device that is not waited for: CUDA takes it from pinned memory while this thread goes on."""
-    if device.type != "cuda" or not torch.cuda.is_available():  # a device that only stands for one
+    if not _is_real(device):
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def _is_real(device: torch.device) -> bool:
+    """Whether it is a GPU, and not one that a test's tensors only say they are on."""
+    return device.type == "cuda" and torch.cuda.is_available()
 
 
 def sent_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
@@ -286,7 +291,9 @@ def normalised(images: Tensor, spec: Preprocess) -> Tensor:
     Returns:
         (N, 3, H, W) float32, channels last in memory.
     """
-    mean = torch.tensor(spec.mean, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
+    mean, std = (
+        sent(torch.tensor(values, dtype=torch.float32), images.device).view(1, 3, 1, 1)
+        for values in (spec.mean, spec.std)
+    )
     scaled = images.to(torch.float32, memory_format=torch.channels_last) / 255
     return (scaled - mean) / std

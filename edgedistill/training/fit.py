@@ -32,7 +32,7 @@ from edgedistill.records.evaluation import ValidationFigures
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.outputs import OutputValidation
 from edgedistill.records.training import BestEpoch, EpochRow, TrainedNetwork, WentBack
-from edgedistill.training.batches import Order, TrainingSet, normalised
+from edgedistill.training.batches import Order, TrainingSet, normalised, sent
 from edgedistill.training.history import HistoryWriter
 from edgedistill.training.images import Images
 from edgedistill.training.loop import Term, Training
@@ -69,7 +69,7 @@ def device_of(run: RunConfig, say: Callable[[str], None] = lambda line: None) ->
 
 def logits_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:
     """(N, C) float32 outputs of a model in eval mode over uint8 pieces (n, H, W, 3): logits, or
-    the embedding of a network without classes."""
+    the embedding of a network without classes. Computed in float32, whatever the training's precision."""
     return _over_pieces(model, model, spec, frames, device)
 
 
@@ -89,9 +89,9 @@ def _over_pieces(
     pieces = []
     with torch.no_grad():
         for images in frames:
-            batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)
-            pieces.append(forward(normalised(batch, spec)).float().cpu().numpy())
-    return np.concatenate(pieces)
+            batch = sent(torch.from_numpy(images).permute(0, 3, 1, 2), device)
+            pieces.append(forward(normalised(batch, spec)).float())
+    return torch.cat(pieces).cpu().numpy()  # read once: to read each piece of a GPU is to wait for it
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,10 @@ from edgedistill.models.build import outputs
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.training import BestEpoch, Epoch, EpochRow, WentBack
 from edgedistill.training import checkpoint
-from edgedistill.training.autotune import FIXED, Speed, fastest
+from edgedistill.training.autotune import FIXED, Speed, fastest, speed_of
 from edgedistill.training.batches import Batch, Order, TrainingSet, normalised, sent_ahead
 from edgedistill.training.checkpoint import Parts, State
+from edgedistill.training.compiled import Passes, compiled, compiled_where_it_pays
 from edgedistill.training.divergence import OTHERS, go_back, keep_batch, told_alike
 from edgedistill.training.schedule import steps_of
 from edgedistill.training.sync_batch_norm import synchronise_batch_norms
@@ -96,7 +97,7 @@ class Training:
         on_step: called after each step, before its numbers are read; on a GPU it may still be at work.
         extra: modules that are trained along and thrown away (projectors).
         read: (model, images) -> logits, features and perhaps maps, in one forward pass.
-        precision: `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
+        precision: `mixed`, `fp32`, `bf16`, or `auto`: whatever is measured to be fastest here at the start.
         metric: by which the view names the best epoch so far.
         row: of the history, with the fields that `evaluate` gives.
         keep: `last`, or `best`: weights of the epoch with the best `metric`, of equal ones the latest.
@@ -140,10 +141,10 @@ class Training:
         saved = self._saved()
         self.speed = self._speed(saved, talk, title)
         self.model.to(memory_format=self.speed.memory_format)
-        network = self._network()
-        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr, fused=True)
         per_epoch = self.order.steps_per_epoch
         total = steps_of(self.config, per_epoch)
+        network = self._network(saved, total, lambda line: talk.say(f"  {title}: {line}"))
+        optimizer = torch.optim.AdamW(self._parameter_groups(), lr=self.config.peak_lr, fused=True)
         state = self._resumed(saved, optimizer)
         parts = Parts(self.model, self.extra, optimizer)
         epoch_start = saved["epoch_start"] if saved else parts.copied()
@@ -191,12 +192,21 @@ class Training:
             "metric": self.metric,
         }
 
-    def _network(self) -> nn.Module:
+    def _network(self, saved: dict[str, Any] | None, steps: int, say: Callable[[str], None]) -> nn.Module:
+        """
+        Args:
+            steps: of the whole training.
+        """
         network = _Network(self.model, self.read)
-        if distributed.world() == 1:
-            return network
-        synchronise_batch_norms(self.model)
-        return nn.parallel.DistributedDataParallel(network)
+        if distributed.world() > 1:
+            synchronise_batch_norms(self.model)
+            return nn.parallel.DistributedDataParallel(network)
+        if not (self.speed.compiled if saved else self.precision == "auto" and self.read is outputs):
+            return network  # another `read` hangs hooks on the model, which would be compiled anew in each step
+        passes = Passes(network, self._some_pixels(), self.speed)
+        made = compiled(passes, say) if saved else compiled_where_it_pays(passes, steps, say)
+        self.speed = self.speed._replace(compiled=made is not None)
+        return network if made is None else made[0]
 
     def _speed(self, saved: dict[str, Any] | None, talk: Talk, title: str) -> Speed:
         """As before an interruption: another number of threads would give other bits."""
@@ -205,17 +215,21 @@ class Training:
         speed = Speed(*saved["speed"])
         if speed.threads:
             torch.set_num_threads(speed.threads)
-        return speed
+        return speed._replace(bfloat16=False) if self.precision == "fp32" else speed
 
     def _fastest(self, talk: Talk, title: str) -> Speed:
         if self.precision != "auto":
-            return FIXED._replace(bfloat16=self.precision == "bf16")
-        count = min(self.config.batch_size, len(self.images)) // distributed.world()
-        images = self.images.batch(np.arange(count), np.zeros(count, np.int64)).images
-        pixels = normalised(images.to(self.device), self.spec)
+            return speed_of(self.precision, self.device)
+        pixels = self._some_pixels()
         choice, told = distributed.agreed(lambda: fastest(self.model, self.read, pixels))
         talk.say(f"  {title}: {told}")
         return Speed(*choice)
+
+    def _some_pixels(self) -> Tensor:
+        """(N, 3, H, W) float32: a batch to measure on."""
+        count = min(self.config.batch_size, len(self.images)) // distributed.world()
+        images = self.images.batch(np.arange(count), np.zeros(count, np.int64)).images
+        return normalised(images.to(self.device), self.spec)
 
     def _step(
         self,

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgedistill.config.training import DistillConfig
 from edgedistill.distillation.feature_losses import MATCHERS, matcher_between
@@ -15,6 +16,7 @@ from edgedistill.distillation.losses import LOGIT_LOSSES, feature_loss, label_lo
 from edgedistill.distillation.objectives import image_weights, soft_label_loss
 from edgedistill.models.build import preprocess_of
 from edgedistill.models.taps import Tap
+from edgedistill.training import batches
 from edgedistill.training.batches import Batch, normalised
 from optional_tools import lacking
 
@@ -54,6 +56,28 @@ def test_a_batch_arrives_whole_and_is_normalised_there():
     }
     assert is_there(normalised(moved.images, preprocess_of("resnet18", 16, 16, "area")))
     assert is_there(image_weights(moved, torch.ones(3, device=GPU)))
+
+
+def test_what_is_copied_there_is_not_waited_for(monkeypatch):
+    copies = []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            made = function(*args, **(kwargs or {}))
+            if function is torch.ops.aten._to_copy.default and made.device == GPU != args[0].device:
+                copies.append((args[0], kwargs.get("non_blocking", False)))
+            return made
+
+    pinned = []
+    monkeypatch.setattr(batches, "_is_real", lambda device: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda values: pinned.append(values) or values)
+    with Copies():
+        normalised(batch().to(GPU).images, preprocess_of("resnet18", 16, 16, "area"))
+        seen = len(copies)
+        torch.tensor([1.0], device=GPU)  # what would be waited for
+    assert seen == 6  # images, labels, partners, shares, mean, deviation
+    assert [waited_for for _, waited_for in copies] == [True] * seen + [False]
+    assert len(pinned) == seen
 
 
 @pytest.mark.parametrize("weighed", [False, True])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgedistill.models.build import build_model, outputs
-from edgedistill.training.autotune import CANDIDATES, FIXED, ROUNDS, Speed, fastest
+from edgedistill.training.autotune import CANDIDATES, FIXED, ROUNDS, Speed, fastest, speed_of
 
 
 def tiny():
@@ -56,6 +56,19 @@ def test_a_hopeless_candidate_takes_one_step_only():
     assert choice == FIXED
     assert "bfloat16, channels first 2 images/s" in told
     assert next(clock, None) is None
+
+
+@pytest.mark.parametrize("hardware", [False, True])
+def test_what_each_precision_is_on_a_device(hardware, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **how: asked.append(how) or hardware)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    bfloat16 = FIXED._replace(bfloat16=True)
+    assert [speed_of(name, cpu) for name in ("mixed", "fp32", "bf16")] == [FIXED, FIXED, bfloat16]
+    assert asked == []
+    assert [speed_of(name, gpu) for name in ("mixed", "fp32")] == [bfloat16 if hardware else FIXED, FIXED]
+    assert speed_of("bf16", gpu) == bfloat16
+    assert asked == [{"including_emulation": False}]
 
 
 @pytest.mark.slow
