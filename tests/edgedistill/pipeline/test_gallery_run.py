@@ -18,11 +18,11 @@ from edgedistill.config.task import EMBEDDING
 from edgedistill.errors import BundleError, RunFolderError
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
-from edgedistill.records.artifacts import artifact_kind
 from edgedistill.reporting.comparison import comparison_of
 from edgedistill_device.inference.gallery import digest_of, read_gallery
 from edgedistill_device.manifest import read_manifest
 from end_to_end import RECIPE, SOURCES, made_once
+from run_records import record_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a whole run, on a computer that may be busy
 
@@ -71,8 +71,7 @@ def run(project):
 
 
 def record(run, stage):
-    kind = artifact_kind(stage, EMBEDDING)
-    return kind.from_json(json.loads((run / stage / f"{stage}.json").read_text()), stage)
+    return record_of(run, stage, EMBEDDING)
 
 
 def units(rows):

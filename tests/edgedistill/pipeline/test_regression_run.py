@@ -15,14 +15,12 @@ import edgedistill
 from edgedistill.cli.main import main
 from edgedistill.config.loading import load_recipe
 from edgedistill.config.task import REGRESSION
-from edgedistill.data.prepared import open_prepared
 from edgedistill.errors import RecipeError, StudentError
 from edgedistill.pipeline.gates import student_beats_chance
-from edgedistill.records.artifacts import artifact_kind
-from edgedistill.records.data import DataRecord
 from edgedistill_device.manifest import read_manifest
 from end_to_end import RECIPE, SOURCES, made_once
 from report_schemas import schema_validator
+from run_records import prepared_of, record_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a whole run, on a computer that may be busy
 
@@ -64,14 +62,12 @@ def run(project):
 
 
 def record(run, stage):
-    kind = artifact_kind(stage, REGRESSION)
-    return kind.from_json(json.loads((run / stage / f"{stage}.json").read_text()), stage)
+    return record_of(run, stage, REGRESSION)
 
 
 @pytest.fixture(scope="module")
 def images(project, run):
-    data = DataRecord.from_json(json.loads((run / "data" / "data.json").read_text()), "data")
-    return open_prepared(run / "data", load_recipe(project / "r.toml"), data.resize_px, data.quantities)
+    return prepared_of(run, load_recipe(project / "r.toml"))
 
 
 def answers(outputs, images):
