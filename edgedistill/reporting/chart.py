@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
@@ -33,6 +33,7 @@ _COLOURS = {
 INK, LINE, TEACHER, BASELINE, STUDENT, MUTED, PAPER = _COLOURS
 NETS = {"teacher": (TEACHER, "s"), "baseline": (BASELINE, "D"), "student": (STUDENT, "o")}
 TERMS = (STUDENT, BASELINE, TEACHER, MUTED)
+SHORT_AXIS = 10  # end over beginning of a logarithmic axis; a decade holds three of 1, 2, 5
 _STYLE: dict[RcKeyType, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "edgedistill",
@@ -76,8 +77,12 @@ def new_panels(heights: list[float]) -> tuple[Figure, list[Any]]:
 
 
 def plain_decades(axis: Any) -> None:
-    """Set the ticks of a logarithmic axis to 1, 2, 5, 10, 20, ..., in plain notation."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Set the ticks of a logarithmic axis, whose limits stand, to 1, 2, 5, 10, 20, ..., in plain notation.
+
+    On an axis so short that fewer than three of them would lie on it, ticks have equal distances in value.
+    """
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high >= SHORT_AXIS * low else MaxNLocator(5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", size=0)

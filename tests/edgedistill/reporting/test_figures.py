@@ -1,5 +1,6 @@
 """What the axes of the drawings say."""
 
+import itertools
 import re
 
 import pytest
@@ -61,3 +62,31 @@ def test_ticks_are_whole_numbers_without_an_offset(perfect):
     svg = device_figures.trace_figure(perfect.devices[0], 0)
     assert not [text for text in texts(svg) if "e+" in text or re.search(r"\de\d", text)]
     assert any(22759 <= number <= 22762 for number in numbers(svg)), "the memory's own axis"
+
+
+def names_of(*points: tuple[str, float, float]) -> dict[str, tuple[float, float]]:
+    """Where each name stands in the drawing: x of its middle, and y of its line, downwards."""
+    rows = [{"name": name, "role": "link", "size": size, "value": value} for name, size, value in points]
+    svg = pareto_figure.pareto_figure(rows, "top-1", "size")
+    placed = re.findall(r'<text[^>]*text-anchor[^>]* x="([\d.]+)" y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+    return {name: (float(x), float(y)) for x, y, name in placed if name in {point[0] for point in points}}
+
+
+def test_the_name_of_the_better_of_two_points_at_one_place_stands_above():
+    for first, second in ((0.688, 0.694), (0.694, 0.688)):
+        names = names_of(("teacher", 3.4, 0.83), ("baseline", 0.57, first), ("student", 0.57, second))
+        assert (names["student"][1] < names["baseline"][1]) == (second > first)
+
+
+def test_names_of_points_that_are_close_stand_apart():
+    close = [(f"number_{n}", 1 + 0.02 * n, 0.70 + 0.04 * n) for n in range(3)]
+    names = names_of(*close, ("far", 9.0, 0.95))
+    assert len(names) == 4
+    for one, other in itertools.combinations(names.values(), 2):
+        assert abs(one[0] - other[0]) > 45 or abs(one[1] - other[1]) > 8, names
+
+
+def test_a_short_axis_of_sizes_has_more_than_one_tick():
+    rows = [{"name": "", "role": "link", "size": size, "value": 0.5} for size in (1.1, 1.3)]
+    svg = pareto_figure.pareto_figure(rows, "top-1", "size")
+    assert len([number for number in numbers(svg) if 1 <= number <= 1.5]) >= 3
