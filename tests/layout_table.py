@@ -142,7 +142,7 @@ LAYOUTS = {
         ],
     ),
     "a rare class": Layout(
-        make.rare, words=["REFUSED: the run will stop at this: class 'rare' has 1 images in 1 groups, too few"]
+        make.rare, words=["REFUSED: the run will stop at this: class 'rare' has 1 image in 1 group, too few"]
     ),
     "a rare class dropped": Layout(
         make.rare,

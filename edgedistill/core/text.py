@@ -1,7 +1,8 @@
 """Text that was written elsewhere, made fit for a terminal and for a page: the one place of this computer.
 
 A report, an ONNX file, a board, a file name may hold terminal escapes, which move the cursor and repaint
-what we said, direction overrides, which reorder it, and line breaks, which add a line in our name.
+what we said, direction overrides, which reorder it, and line breaks, which add a line in our name. And how counts are
+written.
 """
 
 from __future__ import annotations
@@ -42,6 +43,15 @@ def printable_values(value: Any, most: int | None = None, instead: str | None = 
     if isinstance(value, dict):
         return {printable(key, most, instead): printable_values(item, most, instead) for key, item in value.items()}
     return value
+
+
+def plural(count: int, noun: str, nouns: str | None = None) -> str:
+    """`1 class`, `3 classes`.
+
+    Args:
+        nouns: of more than one; `noun` with an s when None.
+    """
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
 
 
 def on_page(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgedistill.core.text import plural
 from edgedistill.errors import DataError
 
 # A group of look-alikes larger than this share of the smallest split goes to `train`: a family of a
@@ -230,7 +231,7 @@ def _refuse_small(labels: np.ndarray, groups: np.ndarray, fractions: dict[str, f
     count, kinds = int(counts[small[first]]), len(set(groups[_of(labels, small[first])].tolist()))
     more = f" ({len(small)} classes are that small)" if len(small) > 1 else ""
     raise DataError(
-        f"class {classes[small[first]]!r} has {count} images in {kinds} groups, too few for a "
+        f"class {classes[small[first]]!r} has {plural(count, 'image')} in {plural(kinds, 'group')}, too few for a "
         f"{' and a '.join(sorted(fractions))} split of its own{more}: at least {least} are needed, {LEAST_TRAIN} to "
         f"train on and one for each split; add images, {_leave_out(labels, least)}, or give data.val and data.test"
     )
@@ -255,7 +256,7 @@ def _refuse_missing(
         if missing:
             count, kinds = int(of_class.sum()), len(set(groups[of_class]))
             raise DataError(
-                f"class {name!r} has {count} images in {kinds} groups, too few for a "
+                f"class {name!r} has {plural(count, 'image')} in {plural(kinds, 'group')}, too few for a "
                 f"{' and a '.join(missing)} split: images of one group, named or alike, stay in one split, and each of "
                 f"{len(wanted)} splits needs a group of every class; add images of other groups, raise "
                 "data.near_duplicate_similarity or set it to 0 if what looks alike is not the same, or give data.val "

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator
 from edgedistill.config.loading import apply_override, recipe_from_table
 from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
+from edgedistill.core.text import plural
 from edgedistill.errors import RecipeError
 from edgedistill.models.families import ADVISED
 from edgedistill.prediction.choose import accuracies
 from edgedistill.records.report import Advice, ReportFigures
 from edgedistill.records.training import DistillRecord
-from edgedistill.reporting.checks import more_steps, why_untrained
+from edgedistill.reporting.checks import more_steps, other_temperature, why_untrained
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import is_stand_in, spot_of
-from edgedistill.reporting.formats import percent, plural
+from edgedistill.reporting.formats import percent
 from edgedistill.training.schedule import STUDENT_STEPS
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
@@ -149,7 +150,7 @@ def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
     if bigger:
         yield "A bigger student", f"student.model={bigger}"
     if logit_loss_row(distill.loss).has_temperature:
-        temperature = 2.0 if distill.temperature > 2 else 4.0
+        temperature = other_temperature(distill.temperature)
         yield f"Another temperature (it was {distill.temperature:g})", f"distill.temperature={temperature:g}"
     if distill.feature_weight == 0:
         yield "Feature matching", "distill.feature_weight=0.1"

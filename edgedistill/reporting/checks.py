@@ -8,10 +8,10 @@ from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
 from edgedistill.config.training import TrainingConfig
+from edgedistill.core.text import plural
 from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import BaselineRecord, DistillRecord, TeacherRecord, TrainedNetwork
 from edgedistill.reporting.commands import Command
-from edgedistill.reporting.formats import plural
 
 MISCALIBRATED = 0.1  # expected calibration error of the teacher
 WEAK_RECALL = 0.5  # of the teacher on one class
@@ -29,7 +29,7 @@ def guards_of(
     recipe: Recipe,
     command: Command = Command(),  # noqa: B008 - frozen
 ) -> list[str]:
-    """Return one sentence for each fault.
+    """Return one sentence for each fault, with its commands between backticks.
 
     Args:
         stages: those before `report`.
@@ -84,7 +84,7 @@ def _about_steps(stages: StageRecords, recipe: Recipe, command: Command) -> list
         why, steps, section = why_untrained(trained, recipe.data.metric), trained.steps, SECTIONS[name]
         if why is not None and steps:
             more = command.with_settings(more_steps(recipe, section, steps))
-            sentences.append(f"The {name} is not trained yet: after {steps} steps {why}; {more}.")
+            sentences.append(f"The {name} is not trained yet: after {steps} steps {why}; `{more}`.")
     return sentences
 
 
@@ -97,8 +97,8 @@ def more_steps(recipe: Recipe, section: str, steps: int) -> list[str]:
 
 def _more_of_it(teacher: TeacherRecord, recipe: Recipe, command: Command) -> str:
     if teacher.mode == "probe" and teacher.tried is None:
-        return f"fine-tune it too, {command.setting(teacher__mode=recipe.teacher.with_finetuning)}"
-    return f"train it longer, {command.with_settings([f'teacher.{recipe.teacher.doubled()[0]}'])}"
+        return f"fine-tune it too, `{command.setting(teacher__mode=recipe.teacher.with_finetuning)}`"
+    return f"train it longer, `{command.with_settings([f'teacher.{recipe.teacher.doubled()[0]}'])}`"
 
 
 def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Recipe, command: Command) -> list[str]:
@@ -114,15 +114,15 @@ def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Rec
     if error > MISCALIBRATED:
         sentences.append(
             f"The teacher is poorly calibrated (expected calibration error {error:.2f} on validation "
-            f"images): its soft labels mislead; tune the temperature, "
-            f"{command.trying('distill.temperature', (1, 2, 4, 8))}."
+            "images), so its soft labels mislead; tune the temperature, "
+            f"`{command.trying('distill.temperature', (1, 2, 4, 8), other_temperature(recipe.distill.temperature))}`."
         )
     weak = {
         name: recall for name, recall in ours.per_class_recall.items() if recall is not None and recall < WEAK_RECALL
     }
     if weak:
         worst = min(weak, key=weak.__getitem__)
-        balance = "" if recipe.data.balance != "none" else f"{command.setting(data__balance='loss')}, or "
+        balance = "" if recipe.data.balance != "none" else f"`{command.setting(data__balance='loss')}`, or "
         sentences.append(
             f"The teacher recognises less than half of the images of {plural(len(weak), 'class', 'classes')} "
             f"(validation recall of {worst}: {weak[worst]:.2f}): the student cannot learn them from it; {balance}label "
@@ -138,7 +138,7 @@ def _about_distance(teacher: TeacherRecord, student: DistillRecord, recipe: Reci
     features = {"distill__feature_weight": 0} if recipe.distill.feature_weight else {}  # takes one teacher only
     return [
         f"The student has {ratio:.0f} times fewer parameters than the teacher: an assistant between "
-        f"them may help, {command.setting(distill__method='progressive', **features)}."
+        f"them may help, `{command.setting(distill__method='progressive', **features)}`."
     ]
 
 
@@ -153,15 +153,20 @@ def _about_temperature(student: DistillRecord, recipe: Recipe, command: Command)
         return [
             f"At temperature {temperature:g} the teacher gives its first class {top:.3f} on average: "
             f"the soft labels are almost hard labels; "
-            f"{command.trying(key, (2 * temperature, 4 * temperature))}."
+            f"`{command.trying(key, (2 * temperature, 4 * temperature), 2 * temperature)}`."
         ]
     if top < FLAT * chance:
         return [
             f"At temperature {temperature:g} the teacher gives its first class {top:.2f} on average, "
             f"chance is {chance:.2f}: the soft labels carry little information; "
-            f"{command.trying(key, (temperature / 2, temperature / 4))}."
+            f"`{command.trying(key, (temperature / 2, temperature / 4), temperature / 2)}`."
         ]
     return []
+
+
+def other_temperature(temperature: float) -> float:
+    """The one temperature to try first beside that of a run."""
+    return 2.0 if temperature > 2 else 4.0
 
 
 def _about_features(student: DistillRecord, recipe: Recipe, command: Command) -> list[str]:
@@ -178,7 +183,7 @@ def _about_features(student: DistillRecord, recipe: Recipe, command: Command) ->
         return []
     return [
         f"Feature matching is {share:.0%} of the loss of the last epoch, which lowers the accuracy of MobileNets: "
-        f"{command.setting(distill__feature_weight=distill.feature_weight / 10)}."
+        f"`{command.setting(distill__feature_weight=distill.feature_weight / 10)}`."
     ]
 
 
@@ -192,6 +197,6 @@ def _about_overfitting(student: DistillRecord, recipe: Recipe, command: Command)
     epoch, views = curve.index(best) + 1, 2 * recipe.distill.views
     return [
         f"On validation images the student fell from {best:.1%} (epoch {epoch}) to {curve[-1]:.1%}: "
-        f"overfitting or noise; use more views, {command.setting(distill__views=views)}, or the weights of the best "
-        f"epoch, {command.setting(distill__keep='best')}."
+        f"overfitting or noise; use more views, `{command.setting(distill__views=views)}`, or the weights of the best "
+        f"epoch, `{command.setting(distill__keep='best')}`."
     ]

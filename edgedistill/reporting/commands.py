@@ -27,12 +27,11 @@ class Command:
     def with_settings(self, settings: Iterable[str]) -> str:
         return " ".join([self.run, *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
-    def trying(self, key: str, values: Iterable[float]) -> str:
-        """Return a sweep over values, or a run with the first value if there is no recipe file to sweep."""
-        shown = [f"{value:g}" for value in values]
+    def trying(self, key: str, values: Iterable[float], one: float) -> str:
+        """Return a sweep over values, or a run with `one` of them if there is no recipe file to sweep."""
         if not self.run.startswith(RUN):
-            return self.with_settings([f"{key}={shown[0]}"])
-        return f"{SWEEP}{self.run.removeprefix(RUN)} --over {key}={','.join(shown)}"
+            return self.with_settings([f"{key}={one:g}"])
+        return f"{SWEEP}{self.run.removeprefix(RUN)} --over {key}={','.join(f'{value:g}' for value in values)}"
 
 
 def _shown(value: Any) -> str:

@@ -108,7 +108,7 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
     Returns:
         A JSON-serialisable dict: version; caveats, sentences on what cannot be compared; runs, a row each;
         hosts, a row for each run and host; front, names of the runs on the Pareto front of multiply-adds
-        and accuracy; trials of the sweeps, on validation images.
+        and accuracy, empty where their metrics differ; trials of the sweeps, on validation images.
 
     Raises:
         RunFolderError: a value that is read here is missing from a report or sweep, or has the wrong type.
@@ -130,7 +130,8 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
         ) from None
     for row in [*runs, *hosts, *trials]:
         _refuse_unusable_values(row)
-    front = pareto_front(runs, lambda row: row["macs"], lambda row: row["student_fraction"])
+    one_metric = len({row["metric"] for row in runs}) == 1  # figures of two metrics are not better or worse
+    front = pareto_front(runs if one_metric else [], lambda row: row["macs"], lambda row: row["student_fraction"])
     return {
         "version": VERSION,
         "caveats": caveats,

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from edgedistill.core.text import printable
+from edgedistill.core.text import plural, printable
 from edgedistill.records.provenance import Provenance
 
 _WORD_ENDS = re.compile(r"[_/+.,:]+(?=\w)")  # not inside an escape like &amp;, whose end is followed by its own text
@@ -58,15 +58,6 @@ def words(metric: str) -> str:
     return metric.removesuffix("_fraction").replace("_", " ").replace("top1", "top-1 accuracy")
 
 
-def plural(count: int, noun: str, nouns: str | None = None) -> str:
-    """`1 class`, `3 classes`.
-
-    Args:
-        nouns: of more than one; `noun` with an s when None.
-    """
-    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
-
-
 def short(name: str) -> str:
     """A name of at most 28 characters."""
     shown = printable(name, instead="\N{REPLACEMENT CHARACTER}")
@@ -78,6 +69,18 @@ def breakable(name: str) -> Markup:
     return Markup(_WORD_ENDS.sub(r"\g<0><wbr>", str(escape(printable(name)))))  # noqa: S704 - escaped
 
 
+def command(words: str) -> Markup:
+    """Set a command as code that breaks between its words only, not behind the hyphens of an option."""
+    spans = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in printable(words).split(" "))
+    return Markup('<code class="command">{}</code>').format(spans)
+
+
+def with_commands(sentence: str) -> Markup:
+    """Set what a sentence has between backticks as commands."""
+    parts = re.split(r"`([^`]+)`", printable(sentence))
+    return Markup("").join(command(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
 def kind(provenance: Provenance | str) -> str:
     """`stand-in: ONNX Runtime ...` -> `stand-in`."""
     return str(Provenance.from_text(str(provenance)).kind)
@@ -87,6 +90,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
         breakable,
+        command,
         fps,
         kind,
         megabytes,
@@ -99,6 +103,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
         short,
         times,
         typeset,
+        with_commands,
         words,
     )
 }

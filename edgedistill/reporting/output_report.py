@@ -8,6 +8,7 @@ from typing import Any
 
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import MULTILABEL, task_of
+from edgedistill.core.text import plural
 from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.output_report import OutputReportFigures, OutputReportNetwork, OutputReportRecord
 from edgedistill.records.outputs import Figure, OutputFigures, OutputNetwork
@@ -15,7 +16,7 @@ from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.report import VERSION, Status, Verdict, VerdictRow
 from edgedistill.records.report_speed import Predicted
 from edgedistill.reporting.assemble import figures_of_every_task
-from edgedistill.reporting.formats import kind, plural
+from edgedistill.reporting.formats import kind
 from edgedistill.reporting.label_words import (
     Finding,
     label_doubts,

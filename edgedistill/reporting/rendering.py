@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
@@ -14,6 +15,8 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from edgedistill.core.text import on_page
+
+_NUMBER_AND_PERCENT = re.compile(r"(?<=\d) %")
 
 
 def rendered(template: str, filters: Mapping[str, Callable[..., Any]], **values: Any) -> str:
@@ -28,7 +31,9 @@ def rendered(template: str, filters: Mapping[str, Callable[..., Any]], **values:
     environment.filters |= filters
     script = (resources.files("edgedistill.reporting") / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **values)
+    page = environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **values)
+    body, script_tag, data = page.partition("<script")  # behind it are the JSON and page.js
+    return _NUMBER_AND_PERCENT.sub("\N{NO-BREAK SPACE}%", body) + script_tag + data
 
 
 @functools.cache

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgedistill.core.text import plural
 from edgedistill.evaluation.intervals import metric_interval
 from edgedistill.records.evaluation import Scores
 from edgedistill.records.report import Gain, ReportFigures, Status, StatusWord, Verdict
-from edgedistill.reporting.formats import percent, plural, words
+from edgedistill.reporting.formats import percent, words
 from edgedistill.reporting.target_speed import boards_of
 
 _Finding = tuple[StatusWord, str, str]  # word, its cause in short or "", a sentence

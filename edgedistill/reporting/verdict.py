@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+from edgedistill.core.text import plural
 from edgedistill.records.output_report import AnyReport
 from edgedistill.records.provenance import Provenance
 from edgedistill.records.quantization import PrecisionStep
@@ -12,7 +13,7 @@ from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRo
 from edgedistill.records.report_speed import ReportTarget
 from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
-from edgedistill.reporting.formats import fps, percent, plural, words
+from edgedistill.reporting.formats import fps, percent, words
 from edgedistill.reporting.target_speed import boards_of, target_speed
 
 MET: Literal["met"] = "met"

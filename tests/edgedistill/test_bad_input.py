@@ -99,7 +99,7 @@ def test_a_truncated_shard(folder):
 def test_a_class_too_small_to_split(folder):
     (folder / "images" / "rare").mkdir()
     cv2.imwrite(str(folder / "images" / "rare" / "1.png"), np.full((40, 40, 3), 9, np.uint8))
-    assert "class 'rare' has 1 images in 1 groups, too few" in refused(folder)
+    assert "class 'rare' has 1 image in 1 group, too few" in refused(folder)
 
 
 def test_weights_of_another_architecture(folder, tmp_path):

@@ -64,7 +64,7 @@ def test_a_class_that_only_three_patients_have_is_in_every_split():
 @pytest.mark.parametrize(
     ("labels", "groups", "message"),
     [
-        ([0] * 100 + [1] * 50, [*range(100)] + [100] * 50, "class 'class 1' has 50 images in 1 groups, too few for a"),
+        ([0] * 100 + [1] * 50, [*range(100)] + [100] * 50, "class 'class 1' has 50 images in 1 group, too few for a"),
         ([0, 1] * 50, [0] * 50 + [1] * 50, "has 50 images in 2 groups, too few for a"),
     ],
 )

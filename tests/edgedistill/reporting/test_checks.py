@@ -186,3 +186,10 @@ def test_commands_are_those_of_this_run(typed, said):
     (line,) = guards_of(records_of(stages), recipe(), Command(typed))
     assert said in line
     assert "RECIPE.toml" not in line
+
+
+@pytest.mark.parametrize(("temperature", "other"), [(1.0, "4"), (2.0, "4"), (4.0, "2")])
+def test_without_a_recipe_file_another_temperature_is_named_once(temperature, other):
+    stages = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7, error=0.3)}
+    (line,) = guards_of(records_of(stages), recipe(temperature=temperature), Command("edgedistill quickstart"))
+    assert line.endswith(f"`edgedistill quickstart --set distill.temperature={other}`.")

@@ -46,7 +46,9 @@ def test_what_must_not_be_compared_is_said(reports):
     other["metric"] = "balanced_accuracy_fraction"
     other["provenance"]["artifacts"]["data"] = "f" * 64
     other["devices"][1]["machine"]["cpu"] = "another"
-    said = " ".join(compared(records(reports), {})["caveats"])
+    found = compared(records(reports), {})
+    assert found["front"] == [], "two metrics, nothing to be better in"
+    said = " ".join(found["caveats"])
     for part in ("different images or splits", "different metrics", "on different computers"):
         assert part in said
     assert "<svg" not in html_from_comparison(compared(records(reports), {})), "two metrics, no common axis"

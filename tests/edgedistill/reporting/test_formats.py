@@ -2,8 +2,9 @@
 
 import pytest
 
+from edgedistill.core.text import plural
 from edgedistill.records.quantization import PrecisionStep
-from edgedistill.reporting.formats import breakable, milliseconds, plural, points, typeset
+from edgedistill.reporting.formats import breakable, command, milliseconds, points, typeset, with_commands
 from record_factories import record_with
 
 
@@ -34,6 +35,13 @@ def test_a_negative_cost_is_a_gain_and_zero_in_the_interval_is_no_loss(drop, int
 )
 def test_a_long_name_breaks_between_its_words_alone(name, parts):
     assert str(breakable(name)).split("<wbr>") == parts
+
+
+def test_a_command_breaks_between_its_words_alone():
+    said = '<code class="command"><span>run</span> <span>a&lt;b.toml</span> <span>--set</span></code>'
+    assert str(command("run a<b.toml --set")) == said
+    assert str(with_commands("Weak & small: `run a<b.toml --set`.")) == f"Weak &amp; small: {said}."
+    assert str(with_commands("recall of a`b")) == "recall of a`b", "one backtick of a class's name"
 
 
 def test_one_is_singular():

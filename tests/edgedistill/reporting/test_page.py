@@ -41,7 +41,7 @@ class Tags(HTMLParser):
 
     def handle_data(self, data):
         if self._open[-1] not in {"style", "script"}:
-            self.text += data
+            self.text += data.replace("\N{NO-BREAK SPACE}%", " %")
 
 
 @pytest.fixture(scope="module")
