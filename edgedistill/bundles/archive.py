@@ -71,8 +71,8 @@ def require_signature(bundle: Path) -> None:
     """Raise BundleError unless the bundle has a signature; the board checks the signer."""
     if not (bundle / SIGNATURE).is_file():
         raise BundleError(
-            f"{bundle} is not signed, and a board takes only signed bundles: edgedistill keys new release, then "
-            "deploy.sign_key = 'release'"
+            f"{bundle} is not signed, and a board takes only signed bundles: edgedistill keys new release, then make "
+            "the bundle again with --set deploy.sign_key=release"
         )
 
 

@@ -148,7 +148,7 @@ def unknown_verb(name: str) -> str:
     """What to say of a verb that there is not."""
     import difflib
 
-    near = difflib.get_close_matches(name, VERBS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, VERBS, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return f"no verb {name!r}; {meant}it has: {', '.join(VERBS)}"
 

@@ -80,6 +80,8 @@ def _table_from_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe; make one with `edgedistill new --train DIR {path}`") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path}: a folder; expected a recipe, a file like parts.toml") from None
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path}: not a readable TOML file: {error}") from None
 

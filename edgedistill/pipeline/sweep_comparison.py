@@ -85,7 +85,7 @@ def text_from_sweep(sweep: SweepRecord, folder: Path, width: int | None = None) 
         rows.append((f"{trial.value:.1%}", against, epochs, _name(trial, own)))
     return "\n".join(
         [
-            f"{sweep.metric.removesuffix('_fraction').replace('_', ' ')}, one seed each",
+            f"{sweep.metric.removesuffix('_fraction').replace('_', ' ').replace('top1', 'top-1')}, one seed each",
             *table_lines(rows, right=(0,), width=width),
             *sweep.sentences,
             f"best: {folder / 'best.toml'}",
