@@ -87,6 +87,7 @@ def build_parser(with_options: Container[str] = VERBS) -> argparse.ArgumentParse
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code, 141 when the reader of the output has ended (`| head`)."""
     argv = sys.argv[1:] if argv is None else argv
+    _open_closed_streams()
     try:
         try:
             return _run(argv)
@@ -166,6 +167,13 @@ def _line_from_system(error: OSError | UnicodeError) -> str:
     if error.filename is None:
         return printable(f"cannot read or write: {words}")
     return printable(f"{os.fsdecode(error.filename)}: {words}" if isinstance(error.filename, str | bytes) else words)
+
+
+def _open_closed_streams() -> None:
+    """Streams that were closed before we started (`>&-`) are None: what is written to them goes nowhere."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _drop_output() -> None:

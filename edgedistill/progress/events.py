@@ -42,7 +42,8 @@ class EventLog:
             with contextlib.suppress(OSError):  # what it still holds has nowhere to go
                 self._file.close()
             print(
-                painted(f"--events {self._where}: {error.strerror or error}; going on without", "note"), file=sys.stderr
+                painted(f"--events {self._where}: {error.strerror or error}; continuing without events", "note"),
+                file=sys.stderr,
             )
 
 

@@ -72,3 +72,11 @@ def test_a_sweeps_storage_is_opened_before_anything_is_trained(place, storage, c
     assert done.returncode == code
     one_line(done, f"--storage {storage}", words, "expected a database's URL")
     assert not (place / "runs/r/teacher").exists()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_traceback(tmp_path, closed):
+    command = f"{sys.executable} -m edgedistill completion bash {closed}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (" >&-" not in f" {closed}")

@@ -152,7 +152,7 @@ def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path, capsys):
     os.close(reader)
     talk.say("two")
     talk.say("three")
-    assert capsys.readouterr().err.count("Broken pipe; going on without") == 1
+    assert capsys.readouterr().err.count("Broken pipe; continuing without events") == 1
 
 
 def test_speed_and_time_left_by_hand():
