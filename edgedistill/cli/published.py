@@ -7,6 +7,8 @@ import csv
 import json
 import sys
 
+from edgedistill.cli.screen import show
+
 _COLUMNS = ("model", "input_hw", "batch", "precision", "mode", "latency_ms", "fps", "watts", "grade", "source")
 
 
@@ -20,8 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from edgedistill.api.questions import published
-    from edgedistill.core.text import printable
-    from edgedistill.core.text_table import table_lines
+    from edgedistill.core.text_table import terminal_width
 
     rows = published(args.target, args.model)
     if args.json:
@@ -31,10 +32,22 @@ def run(args: argparse.Namespace) -> int:
         table.writeheader()
         table.writerows(rows)
     else:
-        cells = [tuple(printable(row[name]) for name in _COLUMNS) for row in rows]
-        print("\n".join(table_lines([_COLUMNS, *cells], right=(2, 5, 6, 7))))
-        print(
-            f"{len(rows)} measurements that others published. Grade A: raw figures of a tool, clocks and version "
-            "stated; B: an author's table, method stated; C: clocks, precision or method in doubt; D: no address kept"
-        )
+        show(text_from_published(rows, terminal_width()))
     return 0
+
+
+def text_from_published(rows: list[dict[str, str]], width: int | None = None) -> str:
+    """The main columns of the rows, and what the grades mean.
+
+    Args:
+        rows: at least one.
+        width: columns of the terminal, None: any.
+    """
+    from edgedistill.core.text_table import table_lines
+
+    lines = table_lines([_COLUMNS, *(tuple(row[name] for name in _COLUMNS) for row in rows)], (2, 5, 6, 7), width)
+    grades = (
+        f"{len(rows)} measurements that others published. Grade A: raw figures of a tool, clocks and version "
+        "stated; B: an author's table, method stated; C: clocks, precision or method in doubt; D: no address kept"
+    )
+    return "\n".join([*lines, grades])

@@ -4,8 +4,9 @@ import functools
 
 import pytest
 
-from edgedistill.api.questions import choose, doctor, estimate, students
+from edgedistill.api.questions import choose, doctor, estimate, published, students
 from edgedistill.cli.predict import text_from_rows
+from edgedistill.cli.published import text_from_published
 from edgedistill.core.text_table import wrapped
 from edgedistill.deployment.fleet import table_from_fleet
 from edgedistill.environment.doctor import text_from_checks
@@ -86,6 +87,7 @@ TEXTS = {
     "estimate": lambda width: text_from_prediction(Prediction.from_dict(estimate("mobilenetv3_small_100"))),
     "deploy --fleet": lambda width: table_from_fleet(*fleet(width)),
     "predict": predicted,
+    "published": lambda width: text_from_published(published("jetson-nano", "mobilenet"), width),
     "doctor": lambda width: text_from_checks(list(examined())),
 }
 
