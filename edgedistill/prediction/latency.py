@@ -35,8 +35,8 @@ TERM_WORDS = {  # for people: what a share of the time goes to
     "weights": "reading weights",
     "moved": "memory traffic of convolutions and matrix products",
     "other_moved": "memory traffic of other layers",
-    "kernels_gpu": "launches of kernels, on the GPU",
-    "kernels_cpu": "launches of kernels, on the CPU",
+    "kernels_gpu": "kernel launches on the GPU",
+    "kernels_cpu": "kernel launches on the CPU",
     "network": "the constant part of a run",
 }
 TERMS = tuple(TERM_WORDS)

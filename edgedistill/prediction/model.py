@@ -279,8 +279,8 @@ def _beyond(features: Features, by_term: dict[str, float], target: str) -> tuple
         )
     )
     return attention + tuple(
-        f"extrapolated: {100 * cost / total:.0f} % of the predicted time goes to {TERM_WORDS[term]}, in the published "
-        f"networks on such chips at most {100 * seen[term]:.0f} %; the interval may not hold"
+        f"extrapolated: {100 * cost / total:.0f} % of the predicted time goes to {TERM_WORDS[term]}; in the published "
+        f"networks on such chips it is at most {100 * seen[term]:.0f} %, so the interval may not hold"
         for term, cost in by_term.items()
         if cost / total > _SMALL and cost / total > _BEYOND * seen[term]
     )

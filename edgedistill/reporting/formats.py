@@ -49,8 +49,13 @@ def milliseconds(value: float | None) -> str:
 
 
 def typeset(sentence: str) -> str:
-    """Put a minus sign before the negative numbers of a sentence that is written for terminals too."""
-    return re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", sentence)
+    """Write numbers of a sentence for terminals as those of the page: a minus sign, and a space before %."""
+    return re.sub(r"(?<=\d)%", " %", re.sub(r"(?<![\w-])-(?=\d)", "\N{MINUS SIGN}", sentence))
+
+
+def begun(sentence: str) -> str:
+    """Begin a sentence with a capital letter."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def words(metric: str) -> str:
@@ -78,7 +83,7 @@ def command(words: str) -> Markup:
 def with_commands(sentence: str) -> Markup:
     """Set what a sentence has between backticks as commands."""
     parts = re.split(r"`([^`]+)`", printable(sentence))
-    return Markup("").join(command(part) if number % 2 else escape(part) for number, part in enumerate(parts))
+    return Markup("").join(command(part) if number % 2 else escape(typeset(part)) for number, part in enumerate(parts))
 
 
 def kind(provenance: Provenance | str) -> str:
@@ -89,6 +94,7 @@ def kind(provenance: Provenance | str) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
+        begun,
         breakable,
         command,
         fps,

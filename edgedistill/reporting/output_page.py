@@ -51,7 +51,7 @@ def html_from_values(report: OutputReportRecord, targets: np.ndarray, answers: n
 
 def html_from_labels(report: OutputReportRecord) -> str:
     """Render the page of any number of labels an image; as `page.html_from_report`."""
-    return _html(report, "label", [_label_figure(report)], _curves(report, "map", "Mean average precision"))
+    return _html(report, "label", [_label_figure(report)], _curves(report, "map", "mean average precision"))
 
 
 def _html(report: OutputReportRecord, kind: str, drawings: list[Markup], curves: Markup) -> str:

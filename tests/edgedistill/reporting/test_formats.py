@@ -4,7 +4,7 @@ import pytest
 
 from edgedistill.core.text import plural
 from edgedistill.records.quantization import PrecisionStep
-from edgedistill.reporting.formats import breakable, command, milliseconds, points, typeset, with_commands
+from edgedistill.reporting.formats import begun, breakable, command, milliseconds, points, typeset, with_commands
 from record_factories import record_with
 
 
@@ -57,3 +57,8 @@ def test_signs_and_what_is_unknown():
     assert points(-0.004, 2) == "+0.00"
     assert typeset("-1.5 to +2, mid-0 and x86-64") == "\N{MINUS SIGN}1.5 to +2, mid-0 and x86-64"
     assert (milliseconds(None), milliseconds(3.083)) == ("unknown", "3.08 ms")
+
+
+def test_a_sentence_for_terminals_is_typeset_for_the_page():
+    assert typeset("fell from -0.5 to 12.5%, e-4 stays") == "fell from \N{MINUS SIGN}0.5 to 12.5 %, e-4 stays"
+    assert (begun("predicted"), begun("")) == ("Predicted", "")

@@ -206,7 +206,7 @@ def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
     page = Tags(page_of(report_of(stages, recipe))).text
     assert re.search(r"Its speed on Jetson Nano 4GB is\s+unknown", page)
-    assert "no published measurement for squeezenet1_1" in page
+    assert "No published measurement for squeezenet1_1" in page
     assert "248 FPS" not in page
     assert re.search(r"248\s*4\.34\s*FP16", page), "the row of another precision says so"
 
