@@ -19,6 +19,7 @@ from edgedistill.errors import BundleError, RunFolderError
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.reporting.comparison import comparison_of
+from edgedistill.reporting.formats import typeset
 from edgedistill_device.inference.gallery import digest_of, read_gallery
 from edgedistill_device.manifest import read_manifest
 from end_to_end import RECIPE, SOURCES, made_once
@@ -129,7 +130,7 @@ def test_the_report_says_what_the_student_answers_with(run):
     evaluated = record(run, "evaluate")
     assert report.nearest.neighbours == 5
     assert report.nearest.recall_at_1["student"] == evaluated.student.recall_at_1
-    assert report.nearest.gallery.sentence in page.replace("&#39;", "'")
+    assert typeset(report.nearest.gallery.sentence) in page.replace("&#39;", "'").replace("\N{NO-BREAK SPACE}%", " %")
     assert report.decisions is report.look_closer is None
     assert [row.seed for row in evaluated.seeds] == [0, 1]
     assert "recall at 1</th>" in page
