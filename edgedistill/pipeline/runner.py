@@ -171,8 +171,8 @@ def _refuse_other_work(planned: Iterable[Planned], only: str, force: tuple[str, 
     finished = (run.folder(only) / f"{only}.json").exists()
     as_it_is = f", or `edgedistill {only} {run.path}` to see the finished run as it is" if finished else ""
     raise RunFolderError(
-        f"stage {stale.stage} is to be run ({stale.reason}), and `edgedistill {only}` starts no other work than its "
-        f"own: use `edgedistill run` with the same words for that{as_it_is}"
+        f"stage {stale.stage} is not up to date ({stale.reason}), and `edgedistill {only}` runs no stage but its own: "
+        f"use `edgedistill run` with the same options{as_it_is}"
     )
 
 

@@ -34,7 +34,7 @@ def test_a_recipe_that_would_train_is_refused_and_leaves_no_trace(run, capsys):
     before = (run / "recipe.json").read_bytes()
     assert main(["report", "r.toml", "--run-dir", str(run), "--set", "distill.epochs=9"]) == 1
     said = capsys.readouterr().err
-    assert "stage baseline is to be run (recipe: distill.epochs was 4, is 9)" in said
+    assert "stage baseline is not up to date (recipe: distill.epochs was 4, is 9)" in said
     assert f"or `edgedistill report {run}` to see the finished run as it is" in said
     assert not list(run.glob("*.partial"))
     assert (run / "recipe.json").read_bytes() == before
