@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from edgedistill.reporting.compare_page import html_from_comparison
 from edgedistill.reporting.comparison import compared
 from edgedistill.reporting.disagreements import MOST_BYTES, disagreement
 from edgedistill.reporting.fleet_page import html_from_fleet
+from edgedistill.reporting.formats import command
 from edgedistill.reporting.look_closer import lists_of
 from edgedistill.reporting.thumbnails import thumbnail, thumbnails
 from optional_tools import lacking
@@ -269,3 +271,16 @@ def test_axe_core_would_find_something(browser, axe, tmp_path):
     tab = browser.open(tmp_path / "bad.html")
     tab.evaluate(axe + "; 0")
     assert {"image-alt", "html-has-lang", "color-contrast"} <= {one[0] for one in tab.evaluate(AXE)}
+
+
+def test_a_command_breaks_between_its_words_alone(browser, tmp_path):
+    """A narrow page breaks `--set` behind its hyphens, where nothing holds it together."""
+    style = (resources.files("edgedistill.reporting") / "style.css").read_text(encoding="utf-8")
+    lines = (command(f"edgedistill run {'x' * length}.toml --set distill.views=2") for length in range(30))
+    page = tmp_path / "command.html"
+    head = f'<meta name="viewport" content="width=device-width"><style>{style}</style>'
+    page.write_text(head + "".join(f"<p>{line}</p>" for line in lines), encoding="utf-8")
+    options = "[...document.querySelectorAll('.command span')].filter(word => word.textContent == '--set')"
+    heights = browser.open(page, width=300).evaluate(f"{options}.map(word => Math.round(word.offsetHeight))")
+    assert len(heights) == 30
+    assert len(set(heights)) == 1, "every option is on one line"
