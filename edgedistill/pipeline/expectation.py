@@ -27,6 +27,6 @@ def expectation(recipe: Recipe, run: RunFolder) -> str | None:
         return None
     return (
         f"the teacher has {metric} {own:.3f} on {teacher.validation.images} validation images, the student without it "
-        f"{other:.3f}: expect no gain from this teacher, or a loss; {better_teacher(teacher, recipe.first_teacher)}, or take a "
-        "bigger one"
+        f"{other:.3f}: expect no gain from this teacher, or a loss; "
+        f"{better_teacher(teacher, recipe.first_teacher)}, or take a bigger one"
     )
