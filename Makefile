@@ -24,11 +24,10 @@ install: $(VENV)/.installed  ## make .venv with everything but the board's Tenso
 quickstart: install  ## the full pipeline on real images, on this computer
 	$(BIN)/edgedistill quickstart $(QUICKSTART)
 
-# One thread each: with two in both of two workers, OpenMP's wait for each other takes half the time. Three workers for two
-# cores: tests with an sshd, a browser or a camera wait a part of theirs.
+# Each of the two workers has one core: with two threads in both, OpenMP's wait for each other takes half the time.
 test quick: export OMP_NUM_THREADS = 1
 test: install  ## all tests that this machine can run
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 QUICK := -n 2 --dist loadfile -m 'not (slow or gpu or device)'
 quick: install  ## the tests of every package that train nothing and start no board

@@ -28,8 +28,14 @@ class EdgeDistillError(Exception):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an exception means; PyTorch, oneDNN, OpenCV, ONNX Runtime have their own."""
-    said = str(error)
+    """Whether that is what an exception means; PyTorch, oneDNN, OpenCV, ONNX Runtime have their own.
+
+    One that was met while another was handled means what that one did: `torch.save` ends a file that ran out of memory
+    with an error of its own.
+    """
+    said, before = str(error), error.__context__
+    if before is not None and is_out_of_memory(before):
+        return True
     return isinstance(error, MemoryError) or any(
         words in said
         for words in (

@@ -14,7 +14,7 @@ import os
 import select
 import shlex
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import TextIO
 
 from edgedistill._version import __version__
@@ -87,7 +87,11 @@ def build_parser(with_options: Container[str] = VERBS) -> argparse.ArgumentParse
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code, 141 when the reader of the output has ended (`| head`)."""
     argv = sys.argv[1:] if argv is None else argv
-    _open_closed_streams()
+    with _closed_streams_open():
+        return _coded(argv)
+
+
+def _coded(argv: list[str]) -> int:
     try:
         try:
             return _run(argv)
@@ -169,11 +173,19 @@ def _line_from_system(error: OSError | UnicodeError) -> str:
     return printable(f"{os.fsdecode(error.filename)}: {words}" if isinstance(error.filename, str | bytes) else words)
 
 
-def _open_closed_streams() -> None:
+@contextlib.contextmanager
+def _closed_streams_open() -> Iterator[None]:
     """Streams that were closed before we started (`>&-`) are None: what is written to them goes nowhere."""
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
+    closed = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    with contextlib.ExitStack() as files:
+        for name in closed:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, files.enter_context(open(os.devnull, mode, encoding="utf-8")))
+        try:
+            yield
+        finally:
+            for name in closed:
+                setattr(sys, name, None)
 
 
 def _drop_output() -> None:

@@ -49,17 +49,19 @@ def value_measures(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Va
 
 def value_validation(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Value]) -> OutputValidation:
     """The same of a training, with the mean squared error in standard deviations as its loss."""
-    return OutputValidation(
-        **value_measures(outputs, targets, values).given(), loss=value_epoch(outputs, targets, values)["loss"]
-    )
+    loss = _loss(_answers(outputs, values) - targets, values)
+    return OutputValidation(**value_measures(outputs, targets, values).given(), loss=loss)
 
 
 def value_epoch(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Value]) -> dict[str, float]:
     """Loss and R2 over all values as of `value_validation`, without their intervals."""
     errors = _answers(outputs, values) - targets
-    stds = np.array([value.std for value in values])
     r2 = [_r2(error, truth, _ALL)[0] for error, truth in zip(errors.T, targets.T, strict=True)]
-    return {"loss": float(((errors / stds) ** 2).mean()), "r2": float(np.mean(r2))}
+    return {"loss": _loss(errors, values), "r2": float(np.mean(r2))}
+
+
+def _loss(errors: np.ndarray, values: Sequence[Value]) -> float:
+    return float(((errors / np.array([value.std for value in values])) ** 2).mean())
 
 
 def value_gain(

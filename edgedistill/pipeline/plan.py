@@ -104,10 +104,11 @@ def as_computed(inputs: dict[str, Any], recipe: Recipe, cost: dict[str, Any]) ->
         inputs: as of `inputs_of`.
         cost: of the stage's result; its `speed` names what was computed in.
     """
-    if recipe.run.precision != "mixed" or PRECISION not in inputs["recipe"]:
+    values = inputs["recipe"]
+    if recipe.run.precision != "mixed" or PRECISION not in values:
         return inputs
     was = MIXED_BF16 if str(cost.get("speed", "")).startswith("bfloat16") else "fp32"
-    return {**inputs, "recipe": {**inputs["recipe"], PRECISION: was}}
+    return {**inputs, "recipe": {**values, PRECISION: was}}
 
 
 def plan_stages(

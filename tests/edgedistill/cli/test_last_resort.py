@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from edgedistill.cli import main as cli
+from edgedistill.errors import is_out_of_memory
 from end_to_end import edgedistill, write_project
 
 
@@ -42,6 +43,14 @@ def test_what_no_stage_met(monkeypatch, capsys, words, prefix, error, line):
     said = capsys.readouterr().err
     assert said.startswith(prefix)
     assert said.endswith(line)
+
+
+def test_memory_that_ran_out_below_an_error_of_another_name():
+    """As in `torch.save`, which ends the file whose write had no memory left."""
+    error = RuntimeError("unexpected pos 6668800 vs 2474396")
+    assert not is_out_of_memory(error)
+    error.__context__ = MemoryError()
+    assert is_out_of_memory(error)
 
 
 @pytest.fixture(scope="module")
