@@ -85,8 +85,9 @@ def test_a_fresh_net_exports_to_what_a_nano_parses(tmp_path, probe, name):
     assert count(path)["parameters"] <= sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("size", [(80, 80), (48, 80), (72, 100)], ids="{0[0]}x{0[1]}".format)
-@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "tf_mobilenetv3_small_075"])
+@pytest.mark.parametrize(
+    ("name", "size"), [("tf_efficientnet_lite0", (80, 80)), ("tf_mobilenetv3_small_075", (72, 100))]
+)
 def test_same_padding_where_a_side_becomes_odd(tmp_path, rng, name, size):
     """At 80 px a 5x5 Conv of stride 2 is given a side of 5."""
     probe = rng.normal(size=(3, 3, *size)).astype(np.float32)
