@@ -6,6 +6,7 @@ python benchmarks/aims.py OUT --neu neu [--seeds 3] [--only elpv/all neu/few10 .
 |---|---|
 | all | all labels: with the teacher against without |
 | few10, few20 | so many labels a class and the other training images as the pool, against 5 times the labels, no pool |
+| pool10, pool20 | the same student against its baseline: these labels alone, as many steps |
 | timm | all labels: against timm's LogitDistillationTask, same teacher, steps, optimizer and kind of views |
 
 Every finished training is a line of OUT/results.jsonl; the same command goes on where it was stopped, and prints the
@@ -57,6 +58,8 @@ PARTS = {  # part -> what is trained for it: the one that is compared with, then
     "all": ("baseline", "student"),
     "few10": ("five times 10", "10 and pool"),
     "few20": ("five times 20", "20 and pool"),
+    "pool10": ("10 alone", "10 and pool"),
+    "pool20": ("20 alone", "20 and pool"),
     "timm": ("timm", "student"),
 }
 TIMES = 5
@@ -133,8 +136,8 @@ class Aims:
         return {"accuracy": figures, "cpu_seconds": spent(), "test_images": len(images.labels("test"))}
 
     def _few(self, name: str, what: str, seed: int) -> dict[str, Any]:
-        """`what` as in PARTS: "10 and pool" or "five times 10"."""
-        pooled = what.endswith("and pool")
+        """`what` as in PARTS: "10 and pool", "10 alone" or "five times 10"."""
+        pooled = not what.startswith("five times")
         labels = int(what.split()[0]) if pooled else TIMES * int(what.split()[-1])
         folder = self._out / name / f"{'pool' if pooled else 'labels'}-{labels}-{seed}"
         recipe_file = folder / "recipe.toml"
@@ -147,7 +150,8 @@ class Aims:
             _write_csv(folder / "test.csv", images, images.rows("test"), labelled=True)
             pool = folder / "pool.csv" if pooled else None
             edgedistill.new(folder / "few.csv", recipe_file, test=folder / "test.csv", unlabelled=pool)
-        line = self._ours(recipe_file, name, f"{folder.name}/run", seed, "distill" if pooled else "baseline")
+        stage = "distill" if what.endswith("and pool") else "baseline"
+        line = self._ours(recipe_file, name, f"{folder.name}/run", seed, stage)
         return {**line, "labels_a_class": labels}
 
     def _data(self, name: str) -> Recipe:

@@ -3,11 +3,11 @@
     python benchmarks/int8_against_others.py RUN [--network teacher] [--calibrate 128] [--only ROWS] \
         [--modelopt PYTHON] [--neural-compressor PYTHON]
 
-Calibrated on training images of the run, judged on its test images in ONNX Runtime, all by symmetric ranges, weights
-per channel and float biases, as TensorRT takes them. SQNR and agreement are against the float network. The last two
+Calibrated on training images of the run, judged on its test images in ONNX Runtime; each is asked for symmetric ranges
+and weights per channel, as TensorRT takes them. SQNR and agreement are against the float network. The last two
 columns say whether `edgedistill check` has an error for the file on an Orin Nano with that TensorRT; no board is asked.
-The last two are no dependencies: the options name interpreters that have nvidia-modelopt[onnx], and neural-compressor 2
-with onnx 1.15. Prints a table for docs/quantization.md.
+ModelOpt and neural-compressor are no dependencies: the options name interpreters that have nvidia-modelopt[onnx], and
+neural-compressor 2 with onnx 1.15. Prints a table for docs/quantization.md.
 """
 
 from __future__ import annotations
