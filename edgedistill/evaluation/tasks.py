@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -76,7 +76,7 @@ class Evaluator:
     """
 
     validation: Callable[[np.ndarray, np.ndarray, list[str]], Any]
-    epoch: Callable[[np.ndarray, np.ndarray, list[str]], dict[str, float | None]]
+    epoch: Callable[[np.ndarray, np.ndarray, list[str]], Mapping[str, float | None]]
     hits: Callable[[np.ndarray, np.ndarray, list[str]], np.ndarray] | None
     measures: Callable[[np.ndarray, np.ndarray, list[str]], Any]
     drop: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], Drop] | None = None
@@ -151,7 +151,7 @@ def _regression(values: Sequence[Value]) -> Evaluator:
 
     return Evaluator(
         lambda outputs, targets, classes: value_validation(outputs, targets, values),
-        lambda outputs, targets, classes: dict(value_epoch(outputs, targets, values)),
+        lambda outputs, targets, classes: value_epoch(outputs, targets, values),
         None,
         lambda outputs, targets, classes: value_measures(outputs, targets, values),
         drop,
@@ -171,7 +171,7 @@ def _multilabel(thresholds: np.ndarray | None = None) -> Evaluator:
 
     return Evaluator(
         label_validation,
-        lambda outputs, targets, classes: dict(label_epoch(outputs, targets)),
+        lambda outputs, targets, classes: label_epoch(outputs, targets),
         None,
         lambda outputs, targets, classes: label_measures(outputs, targets, classes, thresholds),
         drop,
