@@ -41,7 +41,7 @@ import edgedistill
 from edgedistill.config.loading import load_recipe
 from edgedistill.config.quickstart import quickstart_recipe
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.task import CLASSIFICATION
+from edgedistill.config.task import CLASSIFICATION, Metric
 from edgedistill.data.prepared import PreparedImages, open_prepared
 from edgedistill.evaluation.intervals import over_seeds
 from edgedistill.evaluation.tasks import evaluator_of
@@ -120,7 +120,7 @@ class Aims:
         for key, weights in {"accuracy": run / stage / WEIGHTS, "teacher": run / "teacher" / WEIGHTS}.items():
             if key == "accuracy" or stage == "distill":
                 model, about = load_weights(weights)
-                line[key] = accuracy(model, about["model"], recipe, prepared(run, recipe))
+                line[key] = accuracy(model, about["model"], recipe, prepared(run, recipe), self._metric(name))
         line["test_images"] = len(prepared(run, recipe).labels("test"))
         return line
 
@@ -132,7 +132,7 @@ class Aims:
         linked = _linked(images, self._out / name / "links")
         with cpu_seconds() as spent:
             student = timm_student(recipe, images, linked, run / "teacher" / WEIGHTS)
-        figures = accuracy(student, recipe.student.model, recipe, images)
+        figures = accuracy(student, recipe.student.model, recipe, images, self._metric(name))
         return {"accuracy": figures, "cpu_seconds": spent(), "test_images": len(images.labels("test"))}
 
     def _few(self, name: str, what: str, seed: int) -> dict[str, Any]:
@@ -160,6 +160,10 @@ class Aims:
         run_stages(recipe, self._out / name / "all", Talk(quiet=True), only="data")
         return recipe
 
+    def _metric(self, name: str) -> Metric:
+        """What `new` chooses by all labels of a set, whose test images every part is measured on."""
+        return load_recipe(self._all(name), self._overrides).data.metric
+
     def _all(self, name: str) -> Path:
         """The recipe that `edgedistill new` writes for all labels."""
         folder = self._out / name
@@ -186,12 +190,12 @@ def prepared(run: Path, recipe: Recipe) -> PreparedImages:
     return open_prepared(run / "data", recipe, record.resize_px)
 
 
-def accuracy(model: nn.Module, name: str, recipe: Recipe, images: PreparedImages) -> float:
-    """On the test images, in the recipe's metric, 0..1."""
+def accuracy(model: nn.Module, name: str, recipe: Recipe, images: PreparedImages, metric: Metric) -> float:
+    """On the test images, 0..1."""
     frames = validation_images(images.pixels, images.rows("test"))
     logits = logits_of(model, spec_for(name, recipe), frames, device_of(recipe.run))
     measured = evaluator_of(CLASSIFICATION).measures(logits, images.labels("test"), images.classes)
-    return measured.metric(recipe.data.metric)
+    return measured.metric(metric)
 
 
 def drawn(images: PreparedImages, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -53,6 +53,9 @@ class DataConfig(Section):
     unlabelled: str | None = None
     """images without labels: a folder of any shape, a CSV / parquet file, or shards; copies of
     labelled images, and look-alikes of `val` and `test`, are left out"""
+    train_labels: Annotated[int, Field(ge=0)] = 0
+    """few labels on trial: so many training images, as many of each class, drawn by split_seed, keep their labels, the
+    others are learnt from without, as `unlabelled` ones are; `val` and `test` keep theirs; 0 for all"""
     store: Literal["decoded", "files"] = "decoded"
     """keep resized pixels in the run, or (large sets) decode the files at each access"""
     path_column: str = "path"
@@ -125,6 +128,11 @@ class DataConfig(Section):
         return size_of(self.image_px)
 
     @property
+    def has_pool(self) -> bool:
+        """Whether there are images to learn from without their labels."""
+        return self.unlabelled is not None or self.train_labels > 0
+
+    @property
     def sixteen_bit_range(self) -> tuple[int, int]:
         """(low, high): the 16-bit values that become 0 and 255."""
         return range_of(self.sixteen_bit)
@@ -149,6 +157,7 @@ class DataConfig(Section):
             name
             for name in (
                 "unlabelled",
+                "train_labels",
                 "store",
                 "group_by",
                 "fit",

@@ -161,7 +161,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _student_has_something_to_learn_from(self) -> Recipe:
-        distill, pool = self.distill, self.data.unlabelled
+        distill, pool = self.distill, self.data.has_pool
         if distill.pool == "instead" and not pool:
             raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
         if distill.pooling and not pool:
@@ -197,7 +197,7 @@ class Recipe(Section):
 
     def _require_a_pool_to_share(self) -> None:
         distill = self.distill
-        if not self.data.unlabelled or distill.pool != "beside":
+        if not self.data.has_pool or distill.pool != "beside":
             raise ValueError(
                 "distill.pool_shares are parts of the images without a label beside labelled ones: set data.unlabelled "
                 "and distill.pool = 'beside', or leave them out"

@@ -13,6 +13,7 @@ from edgedistill.data.framing import Framing
 from edgedistill.data.readings import ReadingLog, read_all
 from edgedistill.data.scan import Keep, Scan
 from edgedistill.data.sources import list_pool
+from edgedistill.data.table import MEASURED
 from edgedistill.errors import DataError
 from edgedistill.progress.reporter import Talk
 
@@ -60,7 +61,7 @@ def scan_pool(
         data: the recipe's [data], with a pool.
         framing: of what `keep` gets.
         labelled: all other images.
-        splits: (N,) theirs.
+        splits: (N,) theirs; those without a label are of the pool already.
         similarity: correlation from which two images count as one; 0 compares bytes only.
         keep: gets the pixels of each image that stays; None keeps no pixels.
         talk: shows how many images are read.
@@ -74,7 +75,7 @@ def scan_pool(
     listing = list_pool(Path(data.unlabelled), data)
     listed = [item.path for item in listing.items]
     labelled_sha256 = set(labelled.sha256)
-    held_rows = np.flatnonzero(splits != "train") if similarity > 0 else np.empty(0, np.int64)
+    held_rows = np.flatnonzero(np.isin(splits, MEASURED)) if similarity > 0 else np.empty(0, np.int64)
     held = labelled.signatures[held_rows] if len(held_rows) else None
     pool = Pool(notes=[f"unlabelled: {line}" for line in listing.lines])
     with closing(read_all(listed, data, framing if keep else None, log, talk, "reading the pool")) as readings:

@@ -11,10 +11,11 @@ from unicodedata import category
 import numpy as np
 
 from edgedistill.config.data import DataConfig
-from edgedistill.config.task import CLASSIFICATION, Task
+from edgedistill.config.task import CLASSIFICATION, NO_LABEL, Task
 from edgedistill.core.text import printable
 from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
+from edgedistill.data.label_budget import refuse_lost_kinds, within_budget
 from edgedistill.data.label_sets import labels_of_text, names_of, rows_of
 from edgedistill.data.labels import in_order
 from edgedistill.data.pixels import PixelWriter
@@ -97,8 +98,10 @@ def _prepare(
     """
     _refuse_unreadable(scanned.unreadable, data)
     grouped = group(scanned, data)
-    targets, splits = splits_of(scanned, grouped, data, task)
+    targets, whole = splits_of(scanned, grouped, data, task)
     _refuse_conflicts(scanned, grouped.exact, task)
+    splits = within_budget(whole, targets.labels, scanned.sha256, data.train_labels, data.split_seed)
+    refuse_lost_kinds(targets, splits)
     summary = summary_of(scanned, grouped, targets, splits, framing)
     if targets.held is not None and targets.figures is not None:
         refuse_labels_of_all(targets.figures[splits == "train"], targets.names)
@@ -107,12 +110,13 @@ def _prepare(
         quantities = value_summaries(targets.figures, splits, data)
         summary = DataSummary(**summary.given(), quantities=quantities)
     lines, pool = [*scanned.notes, *lines_from_summary(summary)], Pool()
-    uneven = line_of_uneven_classes(summary.counts, fractions_of(data, scanned.given))
+    uneven = line_of_uneven_classes(_class_counts(targets, whole), fractions_of(data, scanned.given))
     lines += [uneven] if uneven and targets.figures is None else []  # ranges of a value may be uneven
     if data.unlabelled is not None:
         pool = read_pool(splits, grouped.similarity)
         _refuse_unreadable(pool.unreadable, data)
-        summary = DataSummary(**summary.given(), **summary_of_pool(pool))
+    if data.has_pool:
+        summary = DataSummary(**summary.given(), **summary_of_pool(pool, int((splits == POOL).sum())))
         lines += [*pool.notes, line_from_pool(summary)]
     write_table(out, _table(scanned, grouped, targets, splits, pool))
     for line in lines:
@@ -148,15 +152,16 @@ def _table(
     splits: np.ndarray,
     pool: Pool,
 ) -> ImageTable:
-    """The labelled images, then the pool: label -1, figures NaN, each a group of its own."""
+    """The labelled images, then the pool, each a group of its own; who is of the pool has label -1, figures NaN."""
     count, total = len(scanned.items), len(scanned.items) + len(pool.paths)
     figures = targets.figures
     if figures is not None:
+        figures = np.where((splits == POOL)[:, None], np.nan, figures)
         figures = np.concatenate([figures, np.full((total - count, figures.shape[1]), np.nan)])
     return ImageTable(
         targets.names,
         [*(item.path for item in scanned.items), *pool.paths],
-        np.concatenate([targets.labels, np.full(total - count, -1)]),
+        np.concatenate([np.where(splits == POOL, NO_LABEL, targets.labels), np.full(total - count, NO_LABEL)]),
         np.array([*splits, *[POOL] * (total - count)]),
         [*scanned.sha256, *pool.sha256],
         np.concatenate([grouped.groups, np.arange(count, total)]),

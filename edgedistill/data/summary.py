@@ -67,10 +67,15 @@ def summary_of(
     )
 
 
-def summary_of_pool(pool: Pool) -> dict[str, Any]:
-    """Fields of `DataSummary` that an unlabelled pool adds. `pool_alike` pairs were left out, so they leak nothing."""
+def summary_of_pool(pool: Pool, of_train: int) -> dict[str, Any]:
+    """Fields of `DataSummary` that an unlabelled pool adds. `pool_alike` pairs were left out, so they leak nothing.
+
+    Args:
+        of_train: training images whose labels are not used, which are of the pool too.
+    """
     return {
-        "pool_images": len(pool.paths),
+        "pool_images": len(pool.paths) + of_train,
+        "pool_of_train": of_train,
         "pool_dropped_copies": pool.copies,
         "pool_dropped_alike": len(pool.alike),
         "pool_alike_counts": dict(Counter("/".join(sorted((POOL, split))) for _, _, split, _ in pool.alike)),
@@ -216,9 +221,13 @@ def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[st
 
 def line_from_pool(summary: DataSummary) -> str:
     """A line for people on the unlabelled pool."""
-    line = (
-        f"pool: {summary.pool_images} images without labels; left out: "
-        f"{summary.pool_dropped_copies} copies of labelled images, "
+    line = f"pool: {summary.pool_images} images without labels"
+    if summary.pool_of_train:
+        line += f", {summary.pool_of_train} of them training images whose labels are not used (data.train_labels)"
+    if summary.pool_images == summary.pool_of_train:
+        return line
+    line += (
+        f"; left out: {summary.pool_dropped_copies} copies of labelled images, "
         f"{summary.pool_dropped_alike} look-alikes of validation or test images"
     )
     if summary.pool_alike:

@@ -92,6 +92,8 @@ class DataSummary(NamedGroups):
     """That are left of 16 bits."""
     pool_images: int = 0
     """Unlabelled images; absent with the keys below without a pool."""
+    pool_of_train: int = 0
+    """Of them, labelled images whose labels are not used."""
     pool_dropped_copies: int = 0
     pool_dropped_alike: int = 0
     pool_alike_counts: dict[str, int] = {}

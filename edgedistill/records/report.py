@@ -139,6 +139,8 @@ class Taught(Record):
     student_images: int
     baseline_images: int
     pool_images: int
+    pool_of_train: int = 0
+    """Of them, training images whose labels are not used."""
     class_weights: dict[str, Number] | None = None
     """Class -> the weight of its images in every loss."""
     best_epochs: dict[str, list[int]] | None = None

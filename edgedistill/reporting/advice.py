@@ -154,7 +154,7 @@ def _ideas(recipe: Recipe, trained: DistillRecord) -> Iterator[tuple[str, ...]]:
         yield f"Another temperature (it was {distill.temperature:g})", f"distill.temperature={temperature:g}"
     if distill.feature_weight == 0:
         yield "Feature matching", "distill.feature_weight=0.1"
-    if recipe.data.unlabelled is None and distill.method != "data_free":
+    if not recipe.data.has_pool and distill.method != "data_free":
         yield "More teacher-labelled data: images without labels", "data.unlabelled=DIR"
     else:
         yield (

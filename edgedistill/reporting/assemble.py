@@ -220,6 +220,7 @@ def _taught(stages: StageRecords) -> Taught:
         student_images=stages.distill.training_images,
         baseline_images=stages.baseline.training_images,
         pool_images=stages.data.pool_images,
+        pool_of_train=stages.data.pool_of_train,
         class_weights=stages.distill.class_weights,
         best_epochs=_best_epochs(stages),
         synthesised=None

@@ -38,6 +38,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
     facts = [
         ("status", f"{status.line}. {status.sentences[0]}"),
         ("networks", _models(report)),
+        *_images(report),
         (
             "retention",
             "unknown: the teacher classifies no image correctly"
@@ -97,6 +98,22 @@ def _networks(report: ReportRecord, width: int) -> list[str]:
 def _models(report: ReportRecord) -> str:
     """The networks' names; baseline and student are the same one, from the same first weights."""
     return f"teacher {report.teacher.model}; baseline and student {report.student.model}"
+
+
+def _images(report: ReportRecord) -> list[tuple[str, str]]:
+    """What the student learnt from and its baseline could not."""
+    taught = report.taught
+    if not taught.pool_images:
+        return []
+    withheld = taught.pool_of_train
+    without = f"without ({withheld} by data.train_labels)" if withheld else "without"
+    return [
+        (
+            "images",
+            f"{report.data.images['train']} with a label; {taught.pool_images} {without}, which the student alone "
+            f"learns from, with the teacher's answers; {report.data.images['test']} to test on (counted)",
+        )
+    ]
 
 
 def _seeds(count: int) -> str:

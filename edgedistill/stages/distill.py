@@ -42,7 +42,7 @@ def run(context: StageContext) -> Result:
     facts: dict[str, Any] = {}
     if not task.vectors:
         facts["teacher_top_probability"] = cache.mean_top_probability(distill.temperature)
-    if not task.vectors and context.recipe.data.unlabelled:
+    if not task.vectors and context.recipe.data.has_pool:
         facts["pool"] = _pool(context, images, cache)
     return train_student_seeds(context, images, device, task, lesson_for, DistillRecord, facts)
 

@@ -47,7 +47,7 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     newer = {"unlabelled": "pool", "store": "files", "fit": "pad", "sixteen_bit": 12}
     newer |= {"split_column": "s", "image_root": "i", "suffix": ".png", "leave_out": ("*_mask.png",)}
     newer |= {"group_by": "folder"}
-    newer |= {"same_names": "keep", "small_classes": "drop", "min_class_images": 5}
+    newer |= {"same_names": "keep", "small_classes": "drop", "min_class_images": 5, "train_labels": 9}
     assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
     distill = {"minutes": 1, "pool_temperature": 1, "pool_kd_weight": 1, "pool_min_confidence": 0.5}
     distill |= {"label_error_fraction": 0.1}

@@ -59,6 +59,7 @@ def test_copies_and_look_alikes_stay_out_and_the_rest_is_as_without_a_pool(label
     assert {key: summary[key] for key in before} == before
     assert {key: summary[key] for key in summary.keys() - before.keys() if "alike" not in key} == {
         "pool_images": 6,
+        "pool_of_train": 0,
         "pool_dropped_copies": 3,
         "pool_unreadable_count": 0,
         "pool_unreadable": [],

@@ -59,8 +59,9 @@ def holds_what_the_cache_asks_of_an_untrained_student(history, run_dir, temperat
     assert np.mean([row["kd"] for row in terms(history)]) == pytest.approx(expected, rel=0.5)
 
 
-def test_the_pool_is_learnt_from_beside_the_labelled_images(place, run_dir):
-    found = run(place, run_dir, "evaluate", "data.unlabelled=pool", UNTRAINED)
+@pytest.mark.parametrize("pool", ["data.unlabelled=pool", "data.train_labels=40"])
+def test_the_pool_is_learnt_from_beside_the_labelled_images(place, run_dir, pool):
+    found = run(place, run_dir, "evaluate", pool, UNTRAINED)
     distill = json.loads((run_dir / "distill/distill.json").read_text())
     baseline = json.loads((run_dir / "baseline/baseline.json").read_text())
     train = found["images"] and json.loads((run_dir / "data/data.json").read_text())
