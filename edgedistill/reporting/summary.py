@@ -105,13 +105,15 @@ def _images(report: ReportRecord) -> list[tuple[str, str]]:
     taught = report.taught
     if not taught.pool_images:
         return []
-    withheld = taught.pool_of_train
-    without = f"without ({withheld} by data.train_labels)" if withheld else "without"
+    pool, withheld = taught.pool_images, taught.pool_of_train
+    without = f"{pool} without" + (f", {withheld} of them by data.train_labels" if withheld else "")
+    if withheld == pool:
+        without = f"{pool} whose labels are not used (data.train_labels)"
     return [
         (
             "images",
-            f"{report.data.images['train']} with a label; {taught.pool_images} {without}, which the student alone "
-            f"learns from, with the teacher's answers; {report.data.images['test']} to test on (counted)",
+            f"{report.data.images['train']} with a label; {without}, which the student alone learns from, with the "
+            f"teacher's answers; {report.data.images['test']} to test on (counted)",
         )
     ]
 

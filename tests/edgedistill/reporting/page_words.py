@@ -67,7 +67,7 @@ TABLES = {
         ("network", None),
         ("model", None),
         ("top-1", f"{{{NET}.top1_fraction}} %"),
-        ("interval", f"{{{NET}.top1_interval.0}} % to {{{NET}.top1_interval.1}} %"),
+        ("95 % interval", f"{{{NET}.top1_interval.0}} % to {{{NET}.top1_interval.1}} %"),
         ("balanced", f"{{{NET}.balanced_accuracy_fraction}} %"),
         ("parameters", f"{{{NET}.parameters}} M"),
         ("multiply-adds", f"{{{NET}.macs}} M"),
@@ -249,7 +249,8 @@ The board has paid for itself after {running_cost.payback_months} months.
 each on {running_cost.hours_per_month} hours a month
 The student learnt from {taught.student_images} images counted; the baseline learnt from {taught.baseline_images}
 The student learnt from {taught.student_images} images counted, among them images of an unlabelled pool of \
-{taught.pool_images}, which only the teacher labelled; the baseline learnt from {taught.baseline_images} labelled ones
+{taught.pool_images}, which only the teacher labelled ({taught.pool_of_train} are training images whose labels nobody \
+was shown, by data.train_labels); the baseline learnt from {taught.baseline_images} labelled ones
 the {taught.pool_curve.labelled_images} labelled images and those of the pool together: the error falls as their \
 number to the power {taught.pool_curve.exponent}
 by its class counted: dent {taught.class_weights.dent}, good {taught.class_weights.good}.

@@ -77,7 +77,7 @@ def with_seeds_links_and_gate(stages: dict) -> dict:
         {"model": model, "parameters": 5_000_000, "top1_fraction": top1, "balanced_accuracy_fraction": top1 - 0.07}
         for model, top1 in (("resnet18", 0.91), ("mobilenetv2_100", 0.88))
     ]
-    stages["data"]["pool_images"] = 444
+    stages["data"] |= {"pool_images": 444, "pool_of_train": 391}
     stages["curve"] = {
         "artifact": {**evaluated["artifact"], "seconds": 61.5},
         "metric": "balanced_accuracy_fraction",

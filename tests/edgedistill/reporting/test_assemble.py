@@ -260,6 +260,22 @@ def test_summary_is_a_short_plain_table(stages, recipe):
     assert "248 FPS (published: https://github.com/NVIDIA-AI-IOT/" in " ".join(text.split())
 
 
+@pytest.mark.parametrize(
+    ("of_train", "words"),
+    [
+        (0, "444 without, which"),
+        (391, "444 without, 391 of them by data.train_labels, which"),
+        (444, "444 whose labels are not used (data.train_labels), which"),
+    ],
+)
+def test_the_summary_says_what_the_student_alone_learnt_from(stages, recipe, of_train, words):
+    stages["data"] |= {"pool_images": 444, "pool_of_train": of_train}
+    report = report_of(stages, recipe)
+    images = report["data"]["images"]
+    said = f"images {images['train']} with a label; {words} the student alone learns from, with the teacher's answers; "
+    assert f"{said}{images['test']} to test on (counted)" in " ".join(summary_of(report).split())
+
+
 def test_names_of_a_user_do_not_break_the_summary(stages, recipe):
     stages["evaluate"]["chance"]["majority_class"] = "x\n\x1b[31m" * 30
     stages["evaluate"]["student"]["top1_fraction"] = 0.0
