@@ -24,7 +24,7 @@ def test_two_on_one_folder(fork_client, small_run, copy_of_run, tried):
     run, draw, lost = copy_of_run, chance("one folder"), []
     verbs = ["run", "bundle", "quantize", "logits", "sweep"]
     expected = bits_of(small_run / "run")
-    count = rounds(2, 8, 40)
+    count = rounds(1, 8, 40)
     for _ in range(count):
         without(run, draw.choice(["logits", "quantize", "bundle"]))
         pair = [draw.choice(verbs[:2]), draw.choice(verbs)]

@@ -39,7 +39,7 @@ def test_where_nothing_was_measured_nothing_is_said():
 def test_its_figures_are_those_of_the_page():
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     figures = re.findall(r"\d[\d,]*\.?\d*", outlook(1, 7777, KD).partition("to pay; ")[2])
-    assert len(figures) >= 5
+    assert len(figures) >= 5, figures
     for figure in figures:
         assert re.search(rf"(?<![\d.]){re.escape(figure)}(?![\d.]\d)", page), figure
 
