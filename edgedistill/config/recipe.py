@@ -163,7 +163,7 @@ class Recipe(Section):
     def _student_has_something_to_learn_from(self) -> Recipe:
         distill, pool = self.distill, self.data.has_pool
         if distill.pool == "instead" and not pool:
-            raise ValueError("distill.pool = 'instead' needs data.unlabelled, a folder of images")
+            raise ValueError("distill.pool = 'instead' needs images without labels: set data.unlabelled, or data.train_labels")
         if distill.pooling and not pool:
             raise ValueError(
                 f"distill.{next(iter(distill.pooling))} is for images without a label: set data.unlabelled, or leave "
@@ -183,7 +183,7 @@ class Recipe(Section):
             )
         if distill.method == "data_free" and pool:
             raise ValueError(
-                "distill.method = 'data_free' makes its own images; leave data.unlabelled "
+                "distill.method = 'data_free' makes its own images; leave data.unlabelled and data.train_labels "
                 "out, or take method 'kd' with distill.pool = 'instead'"
             )
         task = task_of(self)

@@ -33,7 +33,7 @@ def kept_positions(cache: LogitCache, taught: TrainingSet, distill: DistillConfi
         raise TrainingError(
             f"distill.pool_min_confidence = {distill.pool_min_confidence:g}: the teacher is that sure of none of the "
             f"{len(pool)} images without a label, of the clearest one {confidence.max(initial=0):.2f}; lower it, or "
-            "leave data.unlabelled out"
+            "learn without the pool"
         )
     return np.sort(np.concatenate([np.flatnonzero(taught.labels >= 0), kept]))
 

@@ -199,13 +199,14 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["distill.pool=instead"], "needs data.unlabelled"),
+        (["distill.pool=instead"], "needs images without labels: set data.unlabelled"),
         (["distill.pool_kd_weight=1"], "distill.pool_kd_weight is for images without a label: set data.unlabelled"),
         (
             ["data.unlabelled=pool", "distill.loss=dist", "distill.pool_temperature=1"],
             "compares the images of a batch with each other, so they have one temperature",
         ),
         (["distill.method=data_free", "data.unlabelled=pool"], "makes its own images"),
+        (["distill.method=data_free", "data.train_labels=9"], "leave data.unlabelled and data.train_labels out"),
         (["student.output=embedding"], "learns from the teacher's pooled features"),
         (["distill.feature_loss=relational", "distill.batch_size=2"], "three images"),
         (["distill.method=self", "distill.feature_weight=0.1"], "is for one teacher"),
