@@ -267,7 +267,12 @@ def report_of(run):
             disagreement_of(logits["teacher"], logits["student"], labels, run.of("test")),
             disagreement_of(logits["student"], served_logits["int8"], labels, run.of("test")),
         ],
-        "taught": {"student_images": len(run.of("train")), "baseline_images": len(run.of("train")), "pool_images": 0},
+        "taught": {
+            "student_images": len(run.of("train")),
+            "baseline_images": len(run.of("train")),
+            "pool_images": 0,
+            "pool_of_train": 0,
+        },
         "teacher_agreement_fraction": float(np.mean(logits["teacher"].argmax(1) == logits["student"].argmax(1))),
         "size_ratio": teacher["file_bytes"] / student["file_bytes"],
         "macs_ratio": teacher["macs"] / student["macs"],

@@ -163,7 +163,9 @@ class Recipe(Section):
     def _student_has_something_to_learn_from(self) -> Recipe:
         distill, pool = self.distill, self.data.has_pool
         if distill.pool == "instead" and not pool:
-            raise ValueError("distill.pool = 'instead' needs images without labels: set data.unlabelled, or data.train_labels")
+            raise ValueError(
+                "distill.pool = 'instead' needs images without labels: set data.unlabelled, or data.train_labels"
+            )
         if distill.pooling and not pool:
             raise ValueError(
                 f"distill.{next(iter(distill.pooling))} is for images without a label: set data.unlabelled, or leave "
