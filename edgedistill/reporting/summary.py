@@ -26,6 +26,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
     if isinstance(report, OutputReportRecord):
         rows, facts = output_summary(report)
         facts += [
+            *_images(report),
             *_hosts(report),
             *_on_target(report),
             ("budget", report.verdict.sentence),
@@ -100,7 +101,7 @@ def _models(report: ReportRecord) -> str:
     return f"teacher {report.teacher.model}; baseline and student {report.student.model}"
 
 
-def _images(report: ReportRecord) -> list[tuple[str, str]]:
+def _images(report: ReportRecord | OutputReportRecord) -> list[tuple[str, str]]:
     """What the student learnt from and its baseline could not."""
     taught = report.taught
     if not taught.pool_images:

@@ -184,6 +184,7 @@ divided by a temperature of {decisions.calibration.temperature}, fitted on {deci
 validation images at FP16
 {decisions.calibration.test_images} test images at FP16 simulated
 Data set ANY: {data.images.train + data.images.val + data.images.test} images of
+, and {taught.pool_images} without a label. Teacher:
 On Jetson Nano 4GB {predicted.fps} FPS predicted are expected of the network alone ({predicted.fps_low} to \
 {predicted.fps_high}, extrapolated).
 of the student {student.METRIC} %measured here 95 % interval {student_interval.0} % to {student_interval.1} %, \
