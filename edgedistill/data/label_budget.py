@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from edgedistill.core.text import plural
 from edgedistill.data.pool import POOL
 from edgedistill.data.splits import LEAST_TRAIN
 from edgedistill.data.targets import Targets
@@ -33,7 +34,7 @@ def within_budget(splits: np.ndarray, kinds: np.ndarray, keys: list[str], labels
     train = np.flatnonzero(splits == "train")
     if labels >= len(train):
         raise DataError(
-            f"data.train_labels = {labels}: expected less than the {len(train)} training images; lower it, or leave it "
+            f"data.train_labels = {labels}: expected fewer than the {len(train)} training images; lower it, or leave it "
             "out to use all their labels"
         )
     drawn = sorted(train, key=lambda row: hashlib.sha256(f"{seed}:label:{keys[row]}".encode()).digest())
@@ -56,6 +57,6 @@ def refuse_lost_kinds(targets: Targets, splits: np.ndarray) -> None:
     name = min(counts, key=counts.__getitem__)
     if counts[name] < LEAST_TRAIN:
         raise DataError(
-            f"data.train_labels leaves {counts[name]} training images of {name!r}, at least {LEAST_TRAIN} are needed; "
-            "raise it, or take another data.split_seed"
+            f"data.train_labels leaves {plural(counts[name], 'training image')} of {name!r}, at least {LEAST_TRAIN} are "
+            "needed; raise it, or take another data.split_seed"
         )

@@ -91,7 +91,7 @@ def test_figures_are_taken_away_too(tmp_path, images, task, header, label):
 
 
 def test_what_is_refused(tmp_path, images):
-    with pytest.raises(DataError, match="data.train_labels = 42: expected less than the 42 training images; lower it"):
+    with pytest.raises(DataError, match="data.train_labels = 42: expected fewer than the 42 training images; lower it"):
         prepared(tmp_path / "a", train=str(images), train_labels=42)
-    with pytest.raises(DataError, match="leaves 1 training images of '.*', at least 3 are needed; raise it"):
+    with pytest.raises(DataError, match="leaves 1 training image of '.*', at least 3 are needed; raise it"):
         prepared(tmp_path / "b", train=str(images), train_labels=5)
