@@ -34,8 +34,8 @@ def within_budget(splits: np.ndarray, kinds: np.ndarray, keys: list[str], labels
     train = np.flatnonzero(splits == "train")
     if labels >= len(train):
         raise DataError(
-            f"data.train_labels = {labels}: expected fewer than the {len(train)} training images; lower it, or leave it "
-            "out to use all their labels"
+            f"data.train_labels = {labels}: expected fewer than the {len(train)} training images; lower it, or leave "
+            "it out to use all their labels"
         )
     drawn = sorted(train, key=lambda row: hashlib.sha256(f"{seed}:label:{keys[row]}".encode()).digest())
     of_kind, place = kinds[drawn], np.empty(len(drawn), np.int64)  # of an image in its kind's order
@@ -57,6 +57,6 @@ def refuse_lost_kinds(targets: Targets, splits: np.ndarray) -> None:
     name = min(counts, key=counts.__getitem__)
     if counts[name] < LEAST_TRAIN:
         raise DataError(
-            f"data.train_labels leaves {plural(counts[name], 'training image')} of {name!r}, at least {LEAST_TRAIN} are "
-            "needed; raise it, or take another data.split_seed"
+            f"data.train_labels leaves {plural(counts[name], 'training image')} of {name!r}, at least {LEAST_TRAIN} "
+            "are needed; raise it, or take another data.split_seed"
         )

@@ -101,7 +101,8 @@ def _prepare(
     targets, whole = splits_of(scanned, grouped, data, task)
     _refuse_conflicts(scanned, grouped.exact, task)
     splits = within_budget(whole, targets.labels, scanned.sha256, data.train_labels, data.split_seed)
-    refuse_lost_kinds(targets, splits)
+    if data.train_labels:
+        refuse_lost_kinds(targets, splits)
     summary = summary_of(scanned, grouped, targets, splits, framing)
     if targets.held is not None and targets.figures is not None:
         refuse_labels_of_all(targets.figures[splits == "train"], targets.names)

@@ -90,6 +90,12 @@ def test_figures_are_taken_away_too(tmp_path, images, task, header, label):
     assert (table.splits == "train").sum() == 25
 
 
+def test_a_class_of_two_training_images_is_taken_as_before_where_all_labels_are_used(tmp_path, images):
+    small = write_images(tmp_path / "small", per_class=2, seed=4)
+    summary, _, _ = prepared(tmp_path / "out", train=str(small), val=str(images), test=str(images))
+    assert set(summary.counts["train"].values()) == {2}
+
+
 def test_what_is_refused(tmp_path, images):
     with pytest.raises(DataError, match="data.train_labels = 42: expected fewer than the 42 training images; lower it"):
         prepared(tmp_path / "a", train=str(images), train_labels=42)
