@@ -23,14 +23,12 @@ def within_budget(splits: np.ndarray, kinds: np.ndarray, keys: list[str], labels
         splits: (N,) of train, val and test.
         kinds: (N,) int, as of `Targets.labels`.
         keys: N content hashes.
-        labels: training images that keep theirs; 0 for all.
+        labels: training images that keep theirs.
         seed: changes which.
 
     Raises:
         DataError: there are not more training images than that.
     """
-    if not labels:
-        return splits
     train = np.flatnonzero(splits == "train")
     if labels >= len(train):
         raise DataError(

@@ -100,8 +100,9 @@ def _prepare(
     grouped = group(scanned, data)
     targets, whole = splits_of(scanned, grouped, data, task)
     _refuse_conflicts(scanned, grouped.exact, task)
-    splits = within_budget(whole, targets.labels, scanned.sha256, data.train_labels, data.split_seed)
+    splits = whole
     if data.train_labels:
+        splits = within_budget(whole, targets.labels, scanned.sha256, data.train_labels, data.split_seed)
         refuse_lost_kinds(targets, splits)
     summary = summary_of(scanned, grouped, targets, splits, framing)
     if targets.held is not None and targets.figures is not None:
