@@ -90,6 +90,9 @@ class RunConfig(Section):
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of PyTorch; 0 measures at the start how many are fastest, at most one for each core that this process
     may use. Other counts give other last bits"""
+    parallel_trainings: Annotated[int, Field(ge=0, le=1024)] = 0
+    """trainings of baseline and student, and of their seeds, at the same time, each in a process of its own with its
+    share of the cores; 0: on a CPU one a core where memory allows it, on a GPU one; 1: one after the other"""
     checkpoint_seconds: Positive = 20.0
     """time between two resumable checkpoints"""
     tensorboard: bool = True

@@ -12,11 +12,18 @@ from edgedistill.environment.processors import usable_cores
 
 Job = TypeVar("Job")
 Made = TypeVar("Made")
+_processes = 1  # that share the cores, this one among them
 
 
 def cores() -> int:
-    """That this process may use, of this machine's share of the ranks under `torchrun`."""
-    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    """That this process may use: its share where ranks of `torchrun` or helpers work beside it."""
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) // _processes)
+
+
+def share_cores(processes: int) -> None:
+    """From now on this process and others, so many in all, work at the same time."""
+    global _processes
+    _processes = processes
 
 
 def made_ahead(make: Callable[[Job], Made], jobs: Iterable[Job], ahead: int) -> Iterator[Made]:

@@ -16,8 +16,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
+from edgedistill.environment.memory import available_memory_bytes
 from edgedistill.environment.processors import usable_cores
 from edgedistill.environment.requirements import EXTRAS, PACKAGES, Requirement
 from edgedistill.environment.secret_values import child_environment
@@ -218,14 +218,10 @@ def _cores() -> Check:
 
 
 def _memory() -> Check:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        text = ""
-    match = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
-    if match is None:
+    available = available_memory_bytes()
+    if available is None:
         return Check("computer", "memory", None, False, "this system does not tell", "", "")
-    free = int(match.group(1)) / 2**20
+    free = available / 2**30
     return Check(
         "computer",
         "memory",

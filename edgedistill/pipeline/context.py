@@ -25,6 +25,7 @@ class StageContext:
         out: the folder to write in.
         talk: where lines and progress go.
         command: that a person typed, where one did.
+        helps: in a helper (training_helper.py) where its trainings tell of themselves; None in the run's own process.
     """
 
     stage: str
@@ -33,6 +34,7 @@ class StageContext:
     out: Path
     talk: Talk
     command: str | None = None
+    helps: Talk | None = None
 
     @property
     def unfinished(self) -> Path:

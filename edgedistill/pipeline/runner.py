@@ -22,6 +22,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.kept_signing import KEY, with_kept_signing
 from edgedistill.pipeline.plan import Planned, as_computed, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
+from edgedistill.pipeline.side_by_side import Helpers
 from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
@@ -131,27 +132,29 @@ def _walk(
         talk.show(text_from_plan(planned, run.path))
         loading_s = _require_weights(recipe, planned, talk)
     stages = stages_of(recipe)
-    for stage in wanted:
-        title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
-        inputs, reason = distributed.agreed(functools.partial(_why, stage, recipe, run, force, sources))
-        with talk.working_on(stage.name, title):
-            if reason is None:
-                talk.event("stage_kept")
-                talk.show(f"{title}: up to date", "kept")
-            else:
-                talk.event("stage_started", help=stage.help, reason=reason)
-                talk.show(f"{title}: {stage.help} ({reason})")
-                out = distributed.agreed(functools.partial(run.begin, stage.name, inputs))
-                context = StageContext(stage.name, recipe, run, out, talk, command)
-                if stage.shared:
+
+    def why(stage: Stage) -> tuple[dict[str, Any], str | None]:
+        return distributed.agreed(functools.partial(_why, stage, recipe, run, force, sources))
+
+    with Helpers() as helpers:
+        for number, stage in enumerate(wanted):
+            title = f"[{stages.index(stage) + 1}/{len(stages)}] {stage.name}"
+            inputs, reason = why(stage)
+            with talk.working_on(stage.name, title):
+                if reason is None:
+                    talk.event("stage_kept")
+                    talk.show(f"{title}: up to date", "kept")
+                else:
+                    talk.event("stage_started", help=stage.help, reason=reason)
+                    talk.show(f"{title}: {stage.help} ({reason})")
+                    out = distributed.agreed(functools.partial(run.begin, stage.name, inputs))
+                    context = StageContext(stage.name, recipe, run, out, talk, command)
+                    helpers.before(context, inputs, wanted[number + 1 :], why)
                     _work(stage, title, context, inputs, loading_s)
-                elif distributed.is_first():
-                    with distributed.alone():
-                        _work(stage, title, context, inputs, loading_s)
-                loading_s = 0.0
-                distributed.wait_for_all()
-            if stage.gate is not None:
-                stage.gate(recipe, run.read(artifact_kind(stage.name, task_of(recipe))))
+                    loading_s = 0.0
+                    distributed.wait_for_all()
+                if stage.gate is not None:
+                    stage.gate(recipe, run.read(artifact_kind(stage.name, task_of(recipe))))
 
 
 def _why_stopped(error: BaseException) -> str:
@@ -230,10 +233,19 @@ def _why(
 
 
 def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any], loading_s: float) -> None:
-    """
+    """Do a stage: all ranks do one that is shared, else the first alone.
+
     Args:
         loading_s: seconds that PyTorch took to load before the first stage that needs it.
     """
+    if stage.shared:
+        _do(stage, title, context, inputs, loading_s)
+    elif distributed.is_first():
+        with distributed.alone():
+            _do(stage, title, context, inputs, loading_s)
+
+
+def _do(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any], loading_s: float) -> None:
     try:
         with stopwatch() as measured:
             if stage.name not in WITHOUT_TORCH:

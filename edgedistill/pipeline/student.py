@@ -16,15 +16,17 @@ from edgedistill.distillation.logit_cache import LogitCache, belongs_to
 from edgedistill.distillation.objectives import logit_terms
 from edgedistill.distillation.pool_confidence import kept_positions
 from edgedistill.pipeline.context import StageContext
-from edgedistill.pipeline.inputs import taught_images
+from edgedistill.pipeline.inputs import open_images, taught_count, taught_images
+from edgedistill.pipeline.side_by_side import trained_with_helpers
 from edgedistill.pipeline.table import stage_named
 from edgedistill.pipeline.teacher_cache import teacher_key
 from edgedistill.records.artifacts import artifact_kind, seed_kind
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.result import Result
 from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, ScheduleRecord
-from edgedistill.training.fit import Lesson, Subject, new_network, train_and_save
+from edgedistill.training.fit import Lesson, Subject, Trained, new_network, train_and_save
 from edgedistill.training.images import Images
+from edgedistill.training.schedule import steps_of
 
 
 def student_lesson(
@@ -74,6 +76,14 @@ def planned_distill(context: StageContext) -> DistillConfig:
     return distill.model_copy(update={"steps": context.read(ScheduleRecord).steps})
 
 
+def images_seen(context: StageContext) -> int:
+    """By one training of the student."""
+    distill = planned_distill(context)
+    count = taught_count(open_images(context))
+    batch = min(distill.batch_size, count)
+    return batch * steps_of(distill, -(-count // batch))
+
+
 def train_student_seeds(
     context: StageContext,
     images: Images,
@@ -90,10 +100,13 @@ def train_student_seeds(
         lesson_for: (new student, seed) -> what it is trained against.
         kind: record of the stage: that of the first training, with a row in `seeds` for each.
         facts: further keys of the record.
+
+    Raises:
+        NothingLeft: in a helper.
     """
     distill, student = planned_distill(context), context.recipe.student
-    results = []
-    for number in range(distill.seeds):
+
+    def train(number: int) -> Trained:
         seed = distill.seed + number
         model = new_network(student, images.classes, seed, task, context.talk.say)
         title = context.out.name.removesuffix(".partial") + (f" seed {seed}" if number else "")
@@ -107,8 +120,10 @@ def train_student_seeds(
             number * distill.views,
             task,
         )
-        config = distill.model_copy(update={"seed": seed})
-        results.append(train_and_save(images, subject, config, distill.views, device, context.out, context.talk))
+        config, talk = distill.model_copy(update={"seed": seed}), context.helps or context.talk
+        return train_and_save(images, subject, config, distill.views, device, context.out, talk)
+
+    results = trained_with_helpers(context, distill.seeds, train)
     rows = [
         seed_kind(task)(seed=trained.network.seed, weights=trained.file, validation=trained.network.validation)
         for trained in results

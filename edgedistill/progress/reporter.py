@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from edgedistill.core.text import printable_lines
-from edgedistill.progress.task import Work
+from edgedistill.progress.task import Work, duration
 
 PLAIN_SECONDS = 10.0  # between two progress lines when stderr is not a terminal
 EVENT_SECONDS = 1.0  # between two events `progress`
@@ -56,6 +56,18 @@ class Talk:
         if self._tell is not None:
             seconds = round(time.monotonic() - self._start, 3)
             self._tell({"event": name, "time_s": seconds, "stage": self.stage, **facts})
+
+    def forward(self, event: dict[str, Any]) -> None:
+        """An event of a process that works beside this one: to scripts as it is, to people as far as lines tell it."""
+        if self._tell is not None:
+            self._tell({**event, "time_s": round(time.monotonic() - self._start, 3)})
+        if event["event"] == "message":
+            self.show(f"  {event['text']}")
+        elif self._view is not None and event["event"] == "epoch":
+            work = Work(event["title"], 0, epochs=event["epochs"], history=[event], metric=event["metric"])
+            self._view.changed(work, "epoch")
+        elif self._view is not None and event["event"] == "progress" and event["epochs"]:
+            self._view.beside(event["title"], _line_beside(event))
 
     @contextmanager
     def working_on(self, stage: str, title: str) -> Iterator[None]:
@@ -124,6 +136,9 @@ class _Plain:
     def say(self, line: str, tone: str) -> None:
         print(painted(line, tone), file=sys.stderr, flush=True)
 
+    def beside(self, title: str, line: str) -> None:
+        """Epochs tell enough."""
+
     @contextmanager
     def stage(self, title: str) -> Iterator[None]:
         yield
@@ -140,6 +155,19 @@ class _Plain:
             self._last = time.monotonic()
             facts = ", ".join([": ".join(filter(None, (work.title, work.count()))), *work.figures()])
             self.say(f"  {facts}  {work.losses()}".rstrip(), "kept")
+
+
+def _line_beside(event: dict[str, Any]) -> str:
+    """`distill: epoch 3/11, step 140/528, 312 images/s, 41 s left`; nothing at its end."""
+    if event["done"] == event["total"]:
+        return ""
+    pace, left = event["images_per_second"], event["seconds_left"]
+    parts = [
+        f"epoch {event['epoch']}/{event['epochs']}, {event['unit']} {event['done']}/{event['total']}",
+        *([f"{pace:.0f} images/s"] if pace is not None else []),
+        *([f"{duration(left)} left"] if left is not None else []),
+    ]
+    return f"{event['title']}: {', '.join(parts)}"
 
 
 def is_terminal(stream: IO[str]) -> bool:

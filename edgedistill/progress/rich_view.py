@@ -34,6 +34,7 @@ class LiveView:
         self._live: Live | None = None
         self._title, self._since = "", 0.0
         self._work: Work | None = None
+        self._beside: dict[str, str] = {}
 
     def say(self, line: str, tone: str) -> None:
         self._console.print(Text.from_ansi(painted(wrapped(line, self._console.width), tone)), soft_wrap=True)
@@ -45,7 +46,7 @@ class LiveView:
             with self._shown():
                 yield
         finally:
-            self._title = ""
+            self._title, self._beside = "", {}
 
     @contextmanager
     def work(self, work: Work) -> Iterator[None]:
@@ -58,8 +59,12 @@ class LiveView:
 
     def changed(self, work: Work, what: str) -> None:
         """The view reads the work by itself; only a training's last epoch stays as a line."""
-        if what == "epoch" and len(work.history) == work.epochs:
+        if what == "epoch" and work.history[-1]["epoch"] == work.epochs:
             self.say(f"  {work.epoch_line()}", "")
+
+    def beside(self, title: str, line: str) -> None:
+        """Another process's work, in a line of its own; an empty one removes it."""
+        self._beside[title] = line
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
@@ -96,6 +101,7 @@ class LiveView:
                         f"  validation {best.metric} {best.last:.3f}, best so far {best.value:.3f} (epoch {best.epoch})"
                     )
                 )
+        lines += [_line(f"  beside it {line}") for line in list(self._beside.values()) if line]
         return Group(*lines)
 
 

@@ -69,6 +69,7 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
         "data.training_px",  # stage data depends on Recipe.training_px, which it may set
         "deploy.allow_below_chance",  # these change no artifact
         "run.checkpoint_seconds",
+        "run.parallel_trainings",
         "run.tensorboard",
         "run.trackers",
         "run.workers",

@@ -1,0 +1,47 @@
+"""The memory of this process, and of this computer what it may still take."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+from pathlib import Path
+
+_SYSTEM, _OF_PROCESS, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def available_memory_bytes() -> int | None:
+    """What the system has, or less where a control group (version 2) of this process or one above has less left; None
+    where the system does not tell."""
+    try:
+        match = re.search(r"^MemAvailable:\s+(\d+) kB$", _SYSTEM.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return min([1024 * int(match.group(1)), *_left_in_groups()]) if match else None
+
+
+def peak_memory_bytes() -> int:
+    """The most that this process has held."""
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return unit_bytes * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _left_in_groups() -> list[int]:
+    try:
+        lines = _OF_PROCESS.read_text().splitlines()
+    except OSError:
+        return []
+    group = next((line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")), "")
+    folders = [_GROUPS / group, *(_GROUPS / group).parents]
+    left = [_left_in(folder) for folder in folders if folder.is_relative_to(_GROUPS)]
+    return [bytes_left for bytes_left in left if bytes_left is not None]
+
+
+def _left_in(folder: Path) -> int | None:
+    """Files that are cached count as free: the system drops them when memory is short."""
+    try:
+        limit, used = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+        cached = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):  # "max" is no limit
+        return None
+    return max(0, limit - used + (int(cached.group(1)) if cached else 0))

@@ -1,0 +1,211 @@
+"""Train at the same time what does not wait for each other: baseline and student, and the seeds of each.
+
+A small network keeps one core busy and gains little from a second one. So helper processes (training_helper.py) take
+trainings of the stage at work and of a later one whose inputs are finished, each process with its share of the cores,
+while the run's own process walks on from stage to stage. A lock on each training says who has taken it. What a helper
+leaves is what an interrupted run leaves: the run's own process loads a finished training, and resumes one of a helper
+that failed or was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, TypeVar, cast
+
+from edgedistill.config.recipe import Recipe
+from edgedistill.core import distributed
+from edgedistill.core.files import locked
+from edgedistill.core.prefetch import cores, share_cores
+from edgedistill.environment.memory import available_memory_bytes, peak_memory_bytes
+from edgedistill.environment.secret_values import child_environment
+from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.table import Stage, stages_read
+from edgedistill.progress.reporter import Talk
+
+HELPED = ("baseline", "distill")  # stages that train the student, once a seed
+LEAST_IMAGES = 10_000  # in all trainings; fewer are over before a helper has loaded PyTorch and repaid it
+Inputs = dict[str, Any]
+Trained = TypeVar("Trained")
+
+
+class NothingLeft(Exception):
+    """In a helper: what is left of the stage is finished, or another process is at work on it."""
+
+
+def trained_with_helpers(context: StageContext, count: int, train: Callable[[int], Trained]) -> list[Trained]:
+    """`[train(0), ..., train(count - 1)]`, without those that another process is training meanwhile.
+
+    Args:
+        train: trains, or loads what a process that trained the same has left.
+
+    Raises:
+        NothingLeft: in a helper, after its last training.
+    """
+    if distributed.world() > 1:
+        return [train(number) for number in range(count)]
+    trained: dict[int, Trained] = {}
+    for wait in (False, True):
+        for number in range(count):
+            if number not in trained:
+                with _claimed(context, number, wait) as ours:
+                    if ours:
+                        trained[number] = train(number)
+        if context.helps is not None:
+            raise NothingLeft
+    return [trained[number] for number in range(count)]
+
+
+@contextlib.contextmanager
+def _claimed(context: StageContext, number: int, wait: bool) -> Iterator[bool]:
+    """Whether no other process is at work on a stage's training; none is until the block ends."""
+    context.unfinished.mkdir(exist_ok=True)
+    lock = context.unfinished / f"training-{number}.lock"
+    with contextlib.ExitStack() as stack:
+        if wait:
+            with context.talk.progress(f"{context.stage}: a helper trains seed {number}", 1):
+                stack.enter_context(locked(lock, make=True))
+        yield True if wait else stack.enter_context(locked(lock, make=True, wait=False))
+
+
+def processes_for(recipe: Recipe, trainings: int, images: int) -> int:
+    """How many trainings go on at the same time, one in each process; 1: no helper.
+
+    Args:
+        trainings: that do not wait for each other.
+        images: that they see together.
+    """
+    asked = recipe.run.parallel_trainings
+    if asked == 1 or trainings < 2 or distributed.world() > 1 or _on_gpu(recipe):
+        return 1
+    if asked:
+        return min(asked, trainings)
+    if images < LEAST_IMAGES:
+        return 1
+    by_memory = 1 + (available_memory_bytes() or 0) // peak_memory_bytes()  # this process may have trained the teacher
+    return max(1, min(cores() // _threads(recipe), trainings, by_memory))
+
+
+def _threads(recipe: Recipe) -> int:
+    """That each training is to have, as its user wants it."""
+    chosen = os.environ.get("OMP_NUM_THREADS", "")
+    return recipe.run.threads or (int(chosen) if re.fullmatch("[1-9][0-9]*", chosen) else 1)
+
+
+def _on_gpu(recipe: Recipe) -> bool:
+    import torch
+
+    return recipe.run.device != "cpu" and torch.cuda.is_available()
+
+
+class Helpers:
+    """The helpers of a run. Use as a context manager: leaving it ends them."""
+
+    def __init__(self) -> None:
+        self._children: list[subprocess.Popen[str]] = []
+        self._jobs: dict[str, Inputs] = {}
+
+    def __enter__(self) -> Helpers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def before(
+        self,
+        context: StageContext,
+        inputs: Inputs,
+        later: Iterable[Stage],
+        why: Callable[[Stage], tuple[Inputs, str | None]],
+    ) -> None:
+        """Called before a stage works: start helpers where they pay, end those of other stages or other inputs.
+
+        Args:
+            inputs: of the stage.
+            later: stages of the run after it.
+            why: a stage's inputs, and why it is to be done; None where it is up to date.
+        """
+        if self._jobs.get(context.stage) != inputs:
+            self._end()
+        if context.stage not in HELPED or self._jobs or not distributed.is_first():
+            return
+        from edgedistill.pipeline.student import images_seen  # which imports PyTorch
+
+        jobs = {context.stage: inputs, **_ready(context, later, why)}
+        trainings = len(jobs) * context.recipe.distill.seeds
+        processes = processes_for(context.recipe, trainings, trainings * images_seen(context))
+        if processes == 1:
+            return
+        for name in jobs:
+            context.run.begin(name, jobs[name])
+        self._jobs = jobs
+        share_cores(processes)
+        context.talk.say(f"  {processes} trainings at a time, each on {_cores_text(cores())}")
+        for _ in range(processes - 1):
+            self._children.append(_started(context, list(jobs), processes))
+
+    def _end(self) -> None:
+        for child in self._children:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            with contextlib.suppress(BrokenPipeError):  # of a line that it did not read
+                cast(IO[str], child.stdin).close()
+        share_cores(1)
+        self._children, self._jobs = [], {}
+
+
+def _ready(
+    context: StageContext, later: Iterable[Stage], why: Callable[[Stage], tuple[Inputs, str | None]]
+) -> dict[str, Inputs]:
+    """Later stages with trainings that read nothing of this stage, nor of one between, and are to be done."""
+    unfinished, jobs = {context.stage}, {}
+    for stage in later:
+        if stage.name in HELPED and unfinished.isdisjoint(stages_read(stage, context.recipe)):
+            inputs, reason = why(stage)
+            if reason is not None:
+                jobs[stage.name] = inputs
+        unfinished.add(stage.name)
+    return jobs
+
+
+def _started(context: StageContext, stages: list[str], processes: int) -> subprocess.Popen[str]:
+    """A helper, which ends when its standard input does: with this process, however that ends."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "edgedistill.pipeline.training_helper"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,  # its standard error stays this process's: what a helper warns of is seen
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl-C is for the run's own process, which ends its helpers
+        env={**child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    job = {
+        "run_dir": str(context.run.path),
+        "recipe": context.recipe.model_dump(mode="json"),
+        "stages": stages,
+        "processes": processes,
+    }
+    with contextlib.suppress(BrokenPipeError):  # it failed at once: what it was to do is done here
+        stdin = cast(IO[str], child.stdin)
+        stdin.write(json.dumps(job) + "\n")
+        stdin.flush()
+    threading.Thread(target=_relay, args=(child, context.talk), daemon=True).start()
+    return child
+
+
+def _relay(child: subprocess.Popen[str], talk: Talk) -> None:
+    """Tell what a helper tells of its trainings: lines for people, events for scripts."""
+    with cast(IO[str], child.stdout) as lines:
+        for line in lines:
+            talk.forward(json.loads(line))
+
+
+def _cores_text(count: int) -> str:
+    return "one core" if count == 1 else f"{count} cores"
