@@ -35,6 +35,9 @@ class TrainingView:
         interpolation: of the crop's resize.
         fit: the recipe's data.fit.
 
+    Attributes:
+        size: (height, width) of the view.
+
     Raises:
         RecipeError: a transform that albumentations does not have or does not take.
     """
@@ -46,7 +49,8 @@ class TrainingView:
         interpolation: str,
         fit: str = "crop",
     ):
-        self._crop = RandomCrop(size_of(image_px), augment.crop_scale_min, interpolation, fit)
+        self.size = size_of(image_px)
+        self._crop = RandomCrop(self.size, augment.crop_scale_min, interpolation, fit)
         self._augment = augment
         self._local = threading.local()  # a transform holds its random state: one pipeline each thread
         self._description = albumentations.Compose(self._transforms()).to_dict()

@@ -82,7 +82,7 @@ def processes_for(recipe: Recipe, trainings: int, images: int) -> int:
         images: that they see together.
     """
     asked = recipe.run.parallel_trainings
-    if asked == 1 or trainings < 2 or distributed.world() > 1 or _on_gpu(recipe):
+    if asked == 1 or trainings < 2 or _on_gpu(recipe):
         return 1
     if asked:
         return min(asked, trainings)
@@ -133,7 +133,7 @@ class Helpers:
         """
         if self._jobs.get(context.stage) != inputs:
             self._end()
-        if context.stage not in HELPED or self._jobs or not distributed.is_first():
+        if context.stage not in HELPED or self._jobs or distributed.world() > 1:
             return
         from edgedistill.pipeline.student import images_seen  # which imports PyTorch
 

@@ -18,10 +18,13 @@ from torch import Tensor
 from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import FilePixels, PixelCache
 from edgedistill.training.mixing import Mixing, Plan, mixed
+from edgedistill.training.shared_blocks import SharedBlocks
 from edgedistill.training.view_workers import Workers, batches_ahead
 from edgedistill_device.preprocess_spec import Preprocess
 
 NOT_MIXED = Mixing()
+BATCHES_IN_USE = 20  # of a training at most: those that unread.py keeps, one on its way to the device, one at work
+Job = tuple[np.ndarray, np.ndarray]  # (positions, views)
 
 
 @dataclass(frozen=True)
@@ -171,14 +174,28 @@ class TrainingSet:
             "stream": vars(self.stream),
         }
 
-    def batches(self, jobs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[Batch]:
+    def batches(self, jobs: Iterable[Job]) -> Iterator[Batch]:
         """`batch(positions, views)` of each pair, in order, made ahead of who takes them."""
-        return batches_ahead(self._of_job, jobs, self.workers)
+        return batches_ahead(self._of_job, jobs, self.workers, self._shared)
 
-    def _of_job(self, job: tuple[np.ndarray, np.ndarray]) -> Batch:
+    def _of_job(self, job: Job) -> Batch:
         return self.batch(*job)
 
-    def batch(self, positions: np.ndarray, views: np.ndarray) -> Batch:
+    def _shared(self, job: Job, ahead: int) -> _Shared:
+        """
+        Args:
+            job: a whole batch.
+            ahead: batches that may wait to be taken.
+        """
+        return _Shared(self, (len(job[0]), *self.view.size, 3), ahead + BATCHES_IN_USE)
+
+    def batch(self, positions: np.ndarray, views: np.ndarray, out: np.ndarray | None = None) -> Batch:
+        """
+        Args:
+            positions: (N,) of the images.
+            views: (N,) number of the view of each.
+            out: (N, H, W, 3) uint8, where the pixels go; None: new memory.
+        """
         made = [self._view(int(p), int(v)) for p, v in zip(positions, views, strict=True)]
         labels = self.labels[positions].astype(np.int64)
         partners = [
@@ -187,7 +204,7 @@ class TrainingSet:
         ]
         shares = [1.0 if plan is None else plan.share for _, plan in made]
         return Batch(
-            torch.from_numpy(np.stack([image for image, _ in made])).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack([image for image, _ in made], out=out)).permute(0, 3, 1, 2),
             torch.from_numpy(labels),
             torch.from_numpy(positions.astype(np.int64)),
             torch.from_numpy(views.astype(np.int64)),
@@ -217,6 +234,39 @@ class TrainingSet:
 
     def _unmixed(self, position: int, seed: int) -> np.ndarray:
         return self.view(self.pixels[int(self.rows[position])], seed)
+
+
+class _Shared:
+    """Batches of worker processes: pixels in shared blocks, the rest, a few numbers, pickled with the answer."""
+
+    def __init__(self, training: TrainingSet, shape: tuple[int, ...], blocks: int):
+        self._training, self._blocks = training, SharedBlocks(blocks, shape)
+
+    def sent(self, job: Job) -> tuple[Job, int | None]:
+        return job, self._blocks.taken()
+
+    def make(self, sent: tuple[Job, int | None]) -> dict[str, Any]:
+        (positions, views), block = sent
+        out = None if block is None else self._blocks.block(block, len(positions))
+        batch = vars(self._training.batch(positions, views, out))
+        arrays = {name: None if tensor is None else tensor.numpy() for name, tensor in batch.items()}
+        if block is None:
+            return {**arrays, "images": batch["images"]}  # a tensor travels through shared memory of its own
+        return {**arrays, "images": block}
+
+    def received(self, made: dict[str, Any]) -> Batch:
+        images, count = made["images"], len(made["labels"])
+        if not isinstance(images, Tensor):
+            images = torch.from_numpy(self._blocks.lent(images, count)).permute(0, 3, 1, 2)
+        return Batch(
+            images,
+            labels=torch.from_numpy(made["labels"]),
+            positions=torch.from_numpy(made["positions"]),
+            views=torch.from_numpy(made["views"]),
+            partners=torch.from_numpy(made["partners"]),
+            shares=torch.from_numpy(made["shares"]),
+            targets=None if made["targets"] is None else torch.from_numpy(made["targets"]),
+        )
 
 
 @dataclass(frozen=True)

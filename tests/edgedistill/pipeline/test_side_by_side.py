@@ -302,8 +302,10 @@ def test_a_helper_trains_nothing_of_a_folder_that_is_gone(place, tmp_path, monke
     recipe = recipe_in(place).model_dump(mode="json")
     job = {"run_dir": str(run_dir), "recipe": recipe, "stages": ["baseline", "distill"], "processes": 2}
     monkeypatch.setattr(training_helper, "_end_with_the_run", lambda: None)
-    monkeypatch.setattr(training_helper, "share_cores", lambda processes: None)
+    shared = []
+    monkeypatch.setattr(training_helper, "share_cores", shared.append)
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(job) + "\n"))
     training_helper.main()
+    assert shared == [2]
     names = sorted(path.name for path in run_dir.iterdir())
     assert names == sorted(path.name for path in (place / "begun").iterdir())

@@ -14,7 +14,7 @@ from edgedistill.data.augment import TrainingView
 from edgedistill.data.pixels import PixelCache, write_pixels
 from edgedistill.errors import DataError, TrainingError
 from edgedistill.training import view_workers
-from edgedistill.training.batches import Order, TrainingSet
+from edgedistill.training.batches import BATCHES_IN_USE, Order, TrainingSet
 from edgedistill.training.mixing import Mixing
 from edgedistill.training.view_workers import batches_ahead
 
@@ -63,6 +63,36 @@ def test_batches_do_not_depend_on_who_makes_them(training, workers, first_step):
     for job, batch in zip(jobs, made, strict=True):
         assert_equal(batch, training.batch(*job))
     assert workers_alive() == 0
+
+
+def test_a_batch_stays_what_it_is_while_it_is_used(training):
+    """Its memory is used again when it is gone, and not before; where all is in use, there is other memory."""
+    training.workers = 2
+    jobs = list(ORDER.steps(0, 60))
+    kept = list(training.batches(iter(jobs)))  # more than there are blocks
+    for job, batch in zip(jobs, kept, strict=True):
+        assert_equal(batch, training.batch(*job))
+
+
+def test_memory_is_used_again(training):
+    training.workers = 2
+    jobs = list(ORDER.steps(0, 100))
+    pixels = [batch.images.data_ptr() for batch in training.batches(iter(jobs))]
+    assert len(set(pixels)) <= 2 * 2 + BATCHES_IN_USE < len(jobs)
+
+
+def test_views_of_other_sizes_and_figures_come_whole(tmp_path, rng):
+    write_pixels(tmp_path, [rng.integers(0, 256, (40, 50, 3), dtype=np.uint8) for _ in range(12)])
+    targets = rng.normal(size=(12, 2)).astype(np.float32)
+    names = [f"{i:064x}" for i in range(12)]
+    view = TrainingView((16, 32), AugmentConfig(), "area")
+    of_figures = TrainingSet(
+        PixelCache(tmp_path), np.arange(12), np.full(12, -1), names, view, workers=2, targets=targets
+    )
+    jobs = [(np.array([3, 4, 5]), np.array([0, 1, 0])), (np.array([7]), np.array([2]))]
+    for job, batch in zip(jobs, of_figures.batches(iter(jobs)), strict=True):
+        assert_equal(batch, of_figures.batch(*job))
+        assert batch.targets.shape == (len(job[0]), 2)
 
 
 def test_auto_goes_over_to_processes_when_it_waits(training, monkeypatch):
