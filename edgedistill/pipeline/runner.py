@@ -22,7 +22,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.kept_signing import KEY, with_kept_signing
 from edgedistill.pipeline.plan import Planned, as_computed, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
-from edgedistill.pipeline.side_by_side import Helpers
+from edgedistill.pipeline.side_by_side import HELPED, Helpers
 from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
@@ -149,6 +149,7 @@ def _walk(
                     talk.show(f"{title}: {stage.help} ({reason})")
                     out = distributed.agreed(functools.partial(run.begin, stage.name, inputs))
                     context = StageContext(stage.name, recipe, run, out, talk, command)
+                    loading_s += _load_torch(talk) if stage.name in HELPED else 0.0
                     helpers.before(context, inputs, wanted[number + 1 :], why)
                     _work(stage, title, context, inputs, loading_s)
                     loading_s = 0.0

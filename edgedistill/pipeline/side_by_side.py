@@ -147,8 +147,9 @@ class Helpers:
         self._jobs = jobs
         share_cores(processes)
         context.talk.say(f"  {processes} trainings at a time, each on {_cores_text(cores())}")
-        for _ in range(processes - 1):
-            self._children.append(_started(context, list(jobs), processes))
+        with contextlib.suppress(OSError):  # no room for another process: what it was to do is done here
+            for _ in range(processes - 1):
+                self._children.append(_started(context, list(jobs), processes))
 
     def _end(self) -> None:
         for child in self._children:
