@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, TypeVar, cast
 
 from edgedistill.config.recipe import Recipe
@@ -33,6 +34,23 @@ HELPED = ("baseline", "distill")  # stages that train the student, once a seed
 LEAST_IMAGES = 10_000  # in all trainings; fewer are over before a helper has loaded PyTorch and repaid it
 Inputs = dict[str, Any]
 Trained = TypeVar("Trained")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a helper is told.
+
+    Attributes:
+        run_dir: with a folder `STAGE.partial` for each stage.
+        recipe: as JSON.
+        stages: whose trainings it takes, in this order.
+        processes: that share the cores, it among them.
+    """
+
+    run_dir: str
+    recipe: dict[str, Any]
+    stages: list[str]
+    processes: int
 
 
 class NothingLeft(Exception):
@@ -187,15 +205,10 @@ def _started(context: StageContext, stages: list[str], processes: int) -> subpro
         start_new_session=True,  # Ctrl-C is for the run's own process, which ends its helpers
         env={**child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    job = {
-        "run_dir": str(context.run.path),
-        "recipe": context.recipe.model_dump(mode="json"),
-        "stages": stages,
-        "processes": processes,
-    }
+    job = Job(str(context.run.path), context.recipe.model_dump(mode="json"), stages, processes)
     with contextlib.suppress(BrokenPipeError):  # it failed at once: what it was to do is done here
         stdin = cast(IO[str], child.stdin)
-        stdin.write(json.dumps(job) + "\n")
+        stdin.write(json.dumps(vars(job)) + "\n")
         stdin.flush()
     threading.Thread(target=_relay, args=(child, context.talk), daemon=True).start()
     return child

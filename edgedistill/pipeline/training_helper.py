@@ -1,7 +1,7 @@
 """A helper: train what another process of the same run does not, until nothing is left (see side_by_side.py).
 
-Read one line of JSON from standard input: `run_dir`, `recipe`, `stages`, and `processes` that share the cores. Write
-events to standard output, a line of JSON each. End when standard input ends.
+Read a `Job` from standard input, one line of JSON. Write events to standard output, a line of JSON each. End when
+standard input ends.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from edgedistill.core.prefetch import share_cores
 from edgedistill.errors import EdgeDistillError
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.run_folder import RunFolder
-from edgedistill.pipeline.side_by_side import NothingLeft
+from edgedistill.pipeline.side_by_side import Job, NothingLeft
 from edgedistill.progress.reporter import Talk
 
 
 def main() -> None:
-    job = json.loads(sys.stdin.readline())
+    job = Job(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_the_run, daemon=True).start()
-    share_cores(job["processes"])
-    recipe, run = Recipe.model_validate(job["recipe"]), RunFolder(Path(job["run_dir"]), lock=False)
+    share_cores(job.processes)
+    recipe, run = Recipe.model_validate(job.recipe), RunFolder(Path(job.run_dir), lock=False)
     trainings = Talk(quiet=True, tell=_tell)
-    for name in job["stages"]:
+    for name in job.stages:
         module = importlib.import_module(f"edgedistill.stages.{name}")
         context = StageContext(name, recipe, run, run.path / f"{name}.partial", Talk(quiet=True), helps=trainings)
         # What a training refuses, the run's own process meets too, and says; a folder that is gone was finished there.

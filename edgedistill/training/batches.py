@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -236,6 +236,22 @@ class TrainingSet:
         return self.view(self.pixels[int(self.rows[position])], seed)
 
 
+class _Made(NamedTuple):
+    """A `Batch` on its way from the process that made it.
+
+    Attributes:
+        images: number of the block that holds them, or a tensor, which brings shared memory of its own.
+    """
+
+    images: int | Tensor
+    labels: np.ndarray
+    positions: np.ndarray
+    views: np.ndarray
+    partners: np.ndarray
+    shares: np.ndarray
+    targets: np.ndarray | None
+
+
 class _Shared:
     """Batches of worker processes: pixels in shared blocks, the rest, a few numbers, pickled with the answer."""
 
@@ -245,27 +261,33 @@ class _Shared:
     def sent(self, job: Job) -> tuple[Job, int | None]:
         return job, self._blocks.taken()
 
-    def make(self, sent: tuple[Job, int | None]) -> dict[str, Any]:
+    def make(self, sent: tuple[Job, int | None]) -> _Made:
         (positions, views), block = sent
         out = None if block is None else self._blocks.block(block, len(positions))
-        batch = vars(self._training.batch(positions, views, out))
-        arrays = {name: None if tensor is None else tensor.numpy() for name, tensor in batch.items()}
-        if block is None:
-            return {**arrays, "images": batch["images"]}  # a tensor travels through shared memory of its own
-        return {**arrays, "images": block}
+        batch = self._training.batch(positions, views, out)
+        targets = None if batch.targets is None else batch.targets.numpy()
+        return _Made(
+            batch.images if block is None else block,
+            batch.labels.numpy(),
+            batch.positions.numpy(),
+            batch.views.numpy(),
+            batch.partners.numpy(),
+            batch.shares.numpy(),
+            targets,
+        )
 
-    def received(self, made: dict[str, Any]) -> Batch:
-        images, count = made["images"], len(made["labels"])
+    def received(self, made: _Made) -> Batch:
+        images = made.images
         if not isinstance(images, Tensor):
-            images = torch.from_numpy(self._blocks.lent(images, count)).permute(0, 3, 1, 2)
+            images = torch.from_numpy(self._blocks.lent(images, len(made.labels))).permute(0, 3, 1, 2)
         return Batch(
             images,
-            labels=torch.from_numpy(made["labels"]),
-            positions=torch.from_numpy(made["positions"]),
-            views=torch.from_numpy(made["views"]),
-            partners=torch.from_numpy(made["partners"]),
-            shares=torch.from_numpy(made["shares"]),
-            targets=None if made["targets"] is None else torch.from_numpy(made["targets"]),
+            torch.from_numpy(made.labels),
+            torch.from_numpy(made.positions),
+            torch.from_numpy(made.views),
+            torch.from_numpy(made.partners),
+            torch.from_numpy(made.shares),
+            None if made.targets is None else torch.from_numpy(made.targets),
         )
 
 
