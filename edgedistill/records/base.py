@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
-    ModelWrapValidatorHandler,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler  # pydantic itself names it from 2.10 on
 from pydantic_core import ErrorDetails
 
 from edgedistill.errors import EdgeDistillError, RunFolderError
