@@ -288,7 +288,18 @@ def test_the_stored_schema_is_that_of_the_record():
         "report.schema.json": report_schema(),
         "output_report.schema.json": report_schema(OutputReportRecord, "outputs"),
     }.items():
-        assert json.loads((folder / name).read_text(encoding="utf-8")) == made, how
+        stored = json.loads((folder / name).read_text(encoding="utf-8"))
+        assert without_empty_promises(stored) == without_empty_promises(made), how
+
+
+def without_empty_promises(schema):
+    """Pydantic says from 2.11 on that an object of any values may have any."""
+    if isinstance(schema, list):
+        return [without_empty_promises(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if (key, value) != ("additionalProperties", True)}
+    return {key: without_empty_promises(value) for key, value in kept.items()}
 
 
 def test_every_kind_of_report_is_what_the_schema_says(stages, recipe, board, swept):
