@@ -104,7 +104,7 @@ def processes_for(recipe: Recipe, trainings: int, images: int) -> int:
         return 1
     if asked:
         return min(asked, trainings)
-    if images < LEAST_IMAGES:
+    if images < LEAST_IMAGES or recipe.distill.minutes:  # the minutes are measured of a training with all cores
         return 1
     by_memory = 1 + (available_memory_bytes() or 0) // peak_memory_bytes()  # this process may have trained the teacher
     return max(1, min(cores() // _threads(recipe), trainings, by_memory))

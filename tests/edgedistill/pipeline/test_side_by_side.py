@@ -9,7 +9,6 @@ import time
 import pytest
 
 from edgedistill.config.loading import load_recipe
-from edgedistill.config.recipe import Recipe
 from edgedistill.core import prefetch
 from edgedistill.core.files import locked
 from edgedistill.pipeline import side_by_side, training_helper
@@ -198,6 +197,8 @@ GIB = 2**30
         (["run.threads=4"], 2, 6, 10_000, 64 * GIB, {}, 1),
         ([], 16, 6, 10_000, 64 * GIB, {"OMP_NUM_THREADS": "8"}, 2),
         ([], 16, 6, 10_000, 64 * GIB, {"OMP_NUM_THREADS": "4,2"}, 6),
+        (["distill.minutes=5"], 16, 6, 10_000, 64 * GIB, {}, 1),
+        (["distill.minutes=5", "run.parallel_trainings=2"], 16, 6, 10_000, 64 * GIB, {}, 2),
         (["run.parallel_trainings=1"], 16, 6, 10_000, 64 * GIB, {}, 1),
         (["run.parallel_trainings=3"], 1, 6, 10, None, {}, 3),
         (["run.parallel_trainings=8"], 16, 6, 10, None, {}, 6),
@@ -206,8 +207,8 @@ GIB = 2**30
 def test_as_many_at_a_time_as_have_cores_and_memory(
     tmp_path, monkeypatch, settings, cores, trainings, images, available, environment, expected
 ):
-    (tmp_path / "images").mkdir()
-    recipe = Recipe.model_validate({"data": {"train": str(tmp_path / "images")}, **_table(settings)})
+    (tmp_path / "r.toml").write_text('[data]\ntrain = "images"\n')
+    recipe = load_recipe(tmp_path / "r.toml", settings)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -215,10 +216,6 @@ def test_as_many_at_a_time_as_have_cores_and_memory(
     monkeypatch.setattr(side_by_side, "available_memory_bytes", lambda: available)
     monkeypatch.setattr(side_by_side, "peak_memory_bytes", lambda: GIB)
     assert processes_for(recipe, trainings, images) == expected
-
-
-def _table(settings):
-    return {"run": {word.removeprefix("run.").split("=")[0]: int(word.split("=")[1]) for word in settings}}
 
 
 def test_on_a_gpu_one_after_the_other(place, monkeypatch):
