@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,16 @@ from edgedistill.pipeline.side_by_side import Job, NothingLeft
 from edgedistill.progress.reporter import Talk
 
 
-def main() -> None:
+def main(tell: Callable[[dict[str, Any]], None]) -> None:
+    """
+    Args:
+        tell: called with each event of a training.
+    """
     job = Job(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     share_cores(job.processes)
     recipe, run = Recipe.model_validate(job.recipe), RunFolder(Path(job.run_dir), lock=False)
-    trainings = Talk(quiet=True, tell=_tell)
+    trainings = Talk(quiet=True, tell=tell)
     for name in job.stages:
         module = importlib.import_module(f"edgedistill.stages.{name}")
         context = StageContext(name, recipe, run, run.path / f"{name}.partial", Talk(quiet=True), helps=trainings)
@@ -38,8 +43,15 @@ def main() -> None:
             module.run(context)
 
 
-def _tell(event: dict[str, Any]) -> None:
-    print(json.dumps(event), flush=True)
+def _teller() -> Callable[[dict[str, Any]], None]:
+    """Writes events to standard output; what a library prints goes to standard error from now on."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", closefd=False)
+    os.dup2(2, 1)
+
+    def tell(event: dict[str, Any]) -> None:
+        print(json.dumps(event), file=events, flush=True)
+
+    return tell
 
 
 def _end_with_the_run() -> None:
@@ -49,4 +61,4 @@ def _end_with_the_run() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(_teller())

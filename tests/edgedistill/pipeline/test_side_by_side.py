@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import threading
 import time
@@ -140,6 +141,21 @@ def test_a_helper_ends_when_its_run_is_killed_and_the_next_one_resumes(place, al
     trained = finish(recipe, tmp_path / "run")
     assert {"distill", "distill seed 1"} <= {*trained}
     assert weights(tmp_path / "run") == alone
+
+
+def test_what_a_library_prints_in_a_helper_is_no_event(capfd):
+    before = os.dup(1)
+    try:
+        tell = training_helper._teller()
+        os.write(1, b"View run at a server\n")
+        os.system("echo and a program, too")
+        tell({"event": "message"})
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+    said = capfd.readouterr()
+    assert said.out == '{"event": "message"}\n'
+    assert said.err == "View run at a server\nand a program, too\n"
 
 
 def context_in(place, tmp_path, recipe, stage="baseline", **more):
@@ -302,7 +318,9 @@ def test_a_helper_trains_nothing_of_a_folder_that_is_gone(place, tmp_path, monke
     shared = []
     monkeypatch.setattr(training_helper, "share_cores", shared.append)
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(job) + "\n"))
-    training_helper.main()
+    told = []
+    training_helper.main(told.append)
+    assert told == []
     assert shared == [2]
     names = sorted(path.name for path in run_dir.iterdir())
     assert names == sorted(path.name for path in (place / "begun").iterdir())
