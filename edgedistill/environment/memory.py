@@ -7,7 +7,9 @@ import resource
 import sys
 from pathlib import Path
 
-_SYSTEM, _OF_PROCESS, _GROUPS = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+from edgedistill.environment.control_groups import group_folders
+
+_SYSTEM = Path("/proc/meminfo")
 
 
 def available_memory_bytes() -> int | None:
@@ -27,13 +29,7 @@ def peak_memory_bytes() -> int:
 
 
 def _left_in_groups() -> list[int]:
-    try:
-        lines = _OF_PROCESS.read_text().splitlines()
-    except OSError:
-        return []
-    group = next((line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")), "")
-    folders = [_GROUPS / group, *(_GROUPS / group).parents]
-    left = [_left_in(folder) for folder in folders if folder.is_relative_to(_GROUPS)]
+    left = [_left_in(folder) for folder in group_folders("memory")]
     return [bytes_left for bytes_left in left if bytes_left is not None]
 
 

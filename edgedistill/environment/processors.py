@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_OF_PROCESS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+from edgedistill.environment.control_groups import group_folders
 
 
 def usable_cores() -> int:
@@ -16,21 +16,8 @@ def usable_cores() -> int:
 
 
 def _quotas() -> list[float]:
-    """In cores: of the process's control groups and of those above, as far as this process sees them."""
-    try:
-        lines = _OF_PROCESS.read_text().splitlines()
-    except OSError:  # no Linux
-        return []
-    quotas = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = _GROUPS / controllers
-        folder = root / group.lstrip("/")
-        for place in (folder, *folder.parents):
-            if place.is_relative_to(root):
-                quotas.append(_quota_in(place))
+    """In cores: of the process's control groups and of those above."""
+    quotas = [_quota_in(folder) for folder in group_folders("cpu")]
     return [quota for quota in quotas if quota is not None]
 
 

@@ -22,7 +22,7 @@ from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.kept_signing import KEY, with_kept_signing
 from edgedistill.pipeline.plan import Planned, as_computed, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
-from edgedistill.pipeline.side_by_side import HELPED, Helpers
+from edgedistill.pipeline.side_by_side import Helpers
 from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
@@ -149,7 +149,7 @@ def _walk(
                     talk.show(f"{title}: {stage.help} ({reason})")
                     out = distributed.agreed(functools.partial(run.begin, stage.name, inputs))
                     context = StageContext(stage.name, recipe, run, out, talk, command)
-                    loading_s += _load_torch(talk) if stage.name in HELPED else 0.0
+                    loading_s += 0.0 if stage.name in WITHOUT_TORCH else _load_torch(talk)
                     helpers.before(context, inputs, wanted[number + 1 :], why)
                     _work(stage, title, context, inputs, loading_s)
                     loading_s = 0.0
@@ -249,8 +249,6 @@ def _work(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any
 def _do(stage: Stage, title: str, context: StageContext, inputs: dict[str, Any], loading_s: float) -> None:
     try:
         with stopwatch() as measured:
-            if stage.name not in WITHOUT_TORCH:
-                _load_torch(context.talk)
             module = importlib.import_module(f"edgedistill.stages.{stage.name}")
             result = module.run(context)
     except OSError as error:

@@ -99,8 +99,10 @@ def processes_for(recipe: Recipe, trainings: int, images: int) -> int:
         trainings: that do not wait for each other.
         images: that they see together.
     """
+    from edgedistill.training.fit import computes_on_cpu  # which imports PyTorch
+
     asked = recipe.run.parallel_trainings
-    if asked == 1 or trainings < 2 or _on_gpu(recipe):
+    if asked == 1 or trainings < 2 or not computes_on_cpu(recipe.run):
         return 1
     if asked:
         return min(asked, trainings)
@@ -114,12 +116,6 @@ def _threads(recipe: Recipe) -> int:
     """That each training is to have, as its user wants it."""
     chosen = os.environ.get("OMP_NUM_THREADS", "")
     return recipe.run.threads or (int(chosen) if re.fullmatch("[1-9][0-9]*", chosen) else 1)
-
-
-def _on_gpu(recipe: Recipe) -> bool:
-    import torch
-
-    return recipe.run.device != "cpu" and torch.cuda.is_available()
 
 
 class Helpers:

@@ -24,6 +24,7 @@ from edgedistill.records.artifacts import artifact_kind, seed_kind
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.result import Result
 from edgedistill.records.training import AssistRecord, BaselineRecord, DistillRecord, ScheduleRecord
+from edgedistill.training.batches import Order
 from edgedistill.training.fit import Lesson, Subject, Trained, new_network, train_and_save
 from edgedistill.training.images import Images
 from edgedistill.training.schedule import steps_of
@@ -79,9 +80,8 @@ def planned_distill(context: StageContext) -> DistillConfig:
 def images_seen(context: StageContext) -> int:
     """By one training of the student."""
     distill = planned_distill(context)
-    count = taught_count(open_images(context))
-    batch = min(distill.batch_size, count)
-    return batch * steps_of(distill, -(-count // batch))
+    order = Order(taught_count(open_images(context)), distill.batch_size, distill.seed)
+    return steps_of(distill, order.steps_per_epoch) * min(distill.batch_size, order.epoch_images)
 
 
 def train_student_seeds(

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from edgedistill.core.text import printable_lines
-from edgedistill.progress.task import Work, duration
+from edgedistill.progress.task import Work, count_text, speed_texts
 
 PLAIN_SECONDS = 10.0  # between two progress lines when stderr is not a terminal
 EVENT_SECONDS = 1.0  # between two events `progress`
@@ -54,13 +54,12 @@ class Talk:
 
     def event(self, name: str, **facts: Any) -> None:
         if self._tell is not None:
-            seconds = round(time.monotonic() - self._start, 3)
-            self._tell({"event": name, "time_s": seconds, "stage": self.stage, **facts})
+            self._tell({"event": name, "time_s": self._seconds(), "stage": self.stage, **facts})
 
     def forward(self, event: dict[str, Any]) -> None:
         """An event of a process that works beside this one: to scripts as it is, to people as far as lines tell it."""
         if self._tell is not None:
-            self._tell({**event, "time_s": round(time.monotonic() - self._start, 3)})
+            self._tell({**event, "time_s": self._seconds()})
         if event["event"] == "message":
             self.show(f"  {event['text']}")
         elif self._view is not None and event["event"] == "epoch":
@@ -96,6 +95,10 @@ class Talk:
         else:
             with self._view.work(work):
                 yield work
+
+    def _seconds(self) -> float:
+        """Since this process began to speak."""
+        return round(time.monotonic() - self._start, 3)
 
     def _tell_of(self, work: Work, what: str) -> None:
         if self._tell is None:
@@ -161,13 +164,8 @@ def _line_beside(event: dict[str, Any]) -> str:
     """`distill: epoch 3/11, step 140/528, 312 images/s, 41 s left`; nothing at its end."""
     if event["done"] == event["total"]:
         return ""
-    pace, left = event["images_per_second"], event["seconds_left"]
-    parts = [
-        f"epoch {event['epoch']}/{event['epochs']}, {event['unit']} {event['done']}/{event['total']}",
-        *([f"{pace:.0f} images/s"] if pace is not None else []),
-        *([f"{duration(left)} left"] if left is not None else []),
-    ]
-    return f"{event['title']}: {', '.join(parts)}"
+    count = count_text(*(event[name] for name in ("epoch", "epochs", "unit", "done", "total")))
+    return f"{event['title']}: " + ", ".join([count, *speed_texts(event["images_per_second"], event["seconds_left"])])
 
 
 def is_terminal(stream: IO[str]) -> bool:

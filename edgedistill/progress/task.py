@@ -104,18 +104,13 @@ class Work:
 
     def count(self) -> str:
         """`epoch 2/10, step 6/240`, `image 30/90`, `1.2/13.5 MB`: how far it is."""
-        epoch = f"epoch {self.epoch}/{self.epochs}, " if self.epochs else ""
         if self.unit == "byte":
             return f"{self.done / 1e6:.1f}/{self.total / 1e6:.1f} MB"
-        return f"{epoch}{self.unit} {self.done}/{self.total}" if self.unit else ""
+        return count_text(self.epoch, self.epochs, self.unit, self.done, self.total) if self.unit else ""
 
     def figures(self) -> list[str]:
         """`812 images/s`, `133 s left`: what is known of the speed."""
-        pace, left = self.images_per_second, self.seconds_left
-        return [
-            *([f"{pace:.0f} images/s"] if pace is not None else []),
-            *([f"{duration(left)} left"] if left is not None else []),
-        ]
+        return speed_texts(self.images_per_second, self.seconds_left)
 
     def losses(self) -> str:
         return ", ".join(f"{name} {value:.3f}" for name, value in self.terms.items())
@@ -133,6 +128,19 @@ class Work:
         if best is not None and best.value > best.last:
             line += f" (best {best.metric} {best.value:.3f}, epoch {best.epoch})"
         return line
+
+
+def count_text(epoch: int | None, epochs: int | None, unit: str, done: int, total: int) -> str:
+    """`epoch 2/10, step 6/240`, `image 30/90`."""
+    return f"{f'epoch {epoch}/{epochs}, ' if epochs else ''}{unit} {done}/{total}"
+
+
+def speed_texts(images_per_second: float | None, seconds_left: float | None) -> list[str]:
+    """`812 images/s`, `133 s left`, of those that are known."""
+    return [
+        *([f"{images_per_second:.0f} images/s"] if images_per_second is not None else []),
+        *([f"{duration(seconds_left)} left"] if seconds_left is not None else []),
+    ]
 
 
 def duration(seconds: float) -> str:

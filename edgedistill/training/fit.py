@@ -57,7 +57,7 @@ def device_of(run: RunConfig, say: Callable[[str], None] = lambda line: None) ->
         say: told when fewer threads than cores are taken.
     """
     _keep_big_blocks()
-    on_cpu = run.device == "cpu" or (run.device == "auto" and not torch.cuda.is_available())
+    on_cpu = computes_on_cpu(run)
     if run.threads:
         torch.set_num_threads(run.threads)
     elif on_cpu and "OMP_NUM_THREADS" not in os.environ:  # whoever sets it has chosen; torchrun does
@@ -65,6 +65,11 @@ def device_of(run: RunConfig, say: Callable[[str], None] = lambda line: None) ->
         if count < cores():
             say(f"  {told}")
     return torch.device("cpu") if on_cpu else torch.device("cuda", distributed.local_rank())
+
+
+def computes_on_cpu(run: RunConfig) -> bool:
+    """Whether `run.device` comes to a CPU on this computer."""
+    return run.device == "cpu" or (run.device == "auto" and not torch.cuda.is_available())
 
 
 def logits_of(model: nn.Module, spec: Preprocess, frames, device: torch.device) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgedistill.environment import memory
+from edgedistill.environment import control_groups, memory
 
 GIB = 2**30
 
@@ -14,8 +14,8 @@ def system(tmp_path, monkeypatch):
     (tmp_path / "cgroup").write_text("12:cpu:/x\n0::/a/b\n")
     (tmp_path / "groups" / "a" / "b").mkdir(parents=True)
     monkeypatch.setattr(memory, "_SYSTEM", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_OF_PROCESS", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "_OF_PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "_GROUPS", tmp_path / "groups")
     return tmp_path
 
 

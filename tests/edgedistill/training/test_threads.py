@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from edgedistill.config.deployment import RunConfig
-from edgedistill.environment import processors
+from edgedistill.environment import control_groups, processors
 from edgedistill.training import fit
 from edgedistill.training.threads import ROUNDS, fastest_threads
 
@@ -104,7 +104,7 @@ def test_a_container_has_the_cores_of_its_quota(name, tmp_path, monkeypatch):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content)
         file.with_name("cpu.cfs_period_us").write_text("100000")
-    monkeypatch.setattr(processors, "_OF_PROCESS", tmp_path / "cgroup")
-    monkeypatch.setattr(processors, "_GROUPS", tmp_path / "sys")
+    monkeypatch.setattr(control_groups, "_OF_PROCESS", tmp_path / "cgroup")
+    monkeypatch.setattr(control_groups, "_GROUPS", tmp_path / "sys")
     monkeypatch.setattr(processors.os, "sched_getaffinity", lambda process: range(8))
     assert processors.usable_cores() == cores
