@@ -56,7 +56,8 @@ def annotated(image: np.ndarray, text: str) -> np.ndarray:
     line, font = plain(text), cv2.FONT_HERSHEY_SIMPLEX
     height, width = image.shape[:2]
     (wide, high), _ = cv2.getTextSize(line, font, 1.0, 1)
-    scale = min(_LINE_SHARE * height / high, _WIDTH_SHARE * width / wide)
+    room = max(1.0, _WIDTH_SHARE * width - 4)  # on either side a pixel of rim and its soft edge
+    scale = min(_LINE_SHARE * height / high, room / wide)
     copy, (left, base) = image.copy(), (int(0.02 * width), int(scale * high * 1.5) + 1)
     rim, thick = max(1, round(scale)), max(1, round(scale))
     # The rim is the same text at its eight sides: some releases of OpenCV set a thicker text wider.
