@@ -149,7 +149,7 @@ LAYOUTS = {
         images={"all": 60},
         options=("--small-classes", "drop"),
         data={"small_classes": "drop"},
-        words=["dropped: 1 classes of less than 3 images, 1 images: rare (1)"],
+        words=["dropped: 1 class of less than 3 images, 1 image: rare (1)"],
     ),
     "a class called mask": Layout(make.numbered_images, images={"all": 60}, classes=["mask", "no_mask", "other"]),
     "a folder of masks": Layout(
@@ -172,7 +172,7 @@ LAYOUTS = {
         {"train": "list.csv"},
         {"all": 60},
         data={"image_root": "pictures", "suffix": ".png", "skip_unreadable": True, "label_column": "tags"},
-        words=["UNREADABLE: 1 files"],
+        words=["UNREADABLE: 1 file,"],
     ),
     "anomalies": Layout(make.anomalies, refused="there is only one class folder with images, 'good'"),
     "a table alone": Layout(make.no_images_at_all, refused="none of the paths in the column 'image_name' is a file"),

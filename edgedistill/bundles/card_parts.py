@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from edgedistill.config.recipe import Recipe
-from edgedistill.core.text import printable
+from edgedistill.core.text import plural, printable
 from edgedistill.records.outputs import OutputQuantizationRecord
 from edgedistill.records.quantization import QuantizationRecord
 
@@ -64,7 +64,7 @@ def limits_of(quantized: Quantized, title: str) -> Iterator[str]:
     yield "- Rows marked `simulated` are ONNX Runtime's arithmetic, not TensorRT's."
     yield "- The figures hold for images like the test images; for others nothing was measured."
     if quantized.int8_gate.kept_float:
-        yield f"- {len(quantized.int8_gate.kept_float)} layers are kept in float under INT8."
+        yield f"- {plural(len(quantized.int8_gate.kept_float), 'layer is', 'layers are')} kept in float under INT8."
 
 
 def measured_line(images: int, interval: str) -> str:

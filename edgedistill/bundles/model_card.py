@@ -117,7 +117,7 @@ def _limits(
     if gallery is None or gallery.coverage is None:
         yield "- It names one of its classes for every image, also for one that shows none of them."
     if few:
-        yield f"- {few} of {len(counts)} classes have fewer than {_FEW_IMAGES} test images."
+        yield f"- {few} of {len(counts)} classes {'has' if few == 1 else 'have'} fewer than {_FEW_IMAGES} test images."
 
 
 def _interval(fractions: list[Number]) -> str:

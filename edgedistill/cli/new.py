@@ -60,5 +60,5 @@ def run(args: argparse.Namespace) -> int:
 
     keys = {key: getattr(args, key) for key in KEYS} | {"leave_out": args.leave_out and tuple(args.leave_out)}
     places = {name: getattr(args, name) for name in ("val", "test", "unlabelled")}
-    new(args.train, args.recipe, **places, target=args.target, say=show, **keys)
-    return 0
+    inspected = new(args.train, args.recipe, **places, target=args.target, say=show, **keys)
+    return 1 if inspected["refused"] else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from edgedistill.core.text import plural
 from edgedistill.data.files import (
     Walk,
     counts_from_left_out,
@@ -52,7 +53,7 @@ def items_of_folder(source: Path, key: str, multiple: bool = False) -> tuple[lis
     for folder in below.keys() - classes.keys():
         notes.append(_line_of_empty(folder, below[folder]))
     for folder, why in annotation_folders({f: w.images for f, w in classes.items()}).items():
-        notes.append(f"folder {folder.name!r} left out: {len(classes[folder].images)} files, {why}")
+        notes.append(f"folder {folder.name!r} left out: {plural(len(classes[folder].images), 'file')}, {why}")
         del classes[folder]
     if not classes:
         for files in below.values():

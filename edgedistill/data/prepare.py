@@ -12,7 +12,7 @@ import numpy as np
 
 from edgedistill.config.data import DataConfig
 from edgedistill.config.task import CLASSIFICATION, NO_LABEL, Task
-from edgedistill.core.text import printable
+from edgedistill.core.text import plural, printable
 from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
 from edgedistill.data.label_budget import refuse_lost_kinds, within_budget
@@ -174,7 +174,7 @@ def _table(
 def _refuse_unreadable(unreadable: list[str], data: DataConfig) -> None:
     if unreadable and not data.skip_unreadable:
         raise DataError(
-            f"{len(unreadable)} images cannot be used, first: {unreadable[0]}; mend or "
+            f"{plural(len(unreadable), 'image')} cannot be used, first: {unreadable[0]}; mend or "
             "remove them, or set data.skip_unreadable = true"
         )
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from edgedistill.config.data import DataConfig
+from edgedistill.core.text import plural
 from edgedistill.data.items import Item
 from edgedistill.data.table import SPLITS
 from edgedistill.errors import DataError
@@ -35,16 +36,18 @@ def without_small_classes(
     rarest = sorted(small, key=lambda name: (small[name], name))
     shown = ", ".join(f"{name} ({small[name]})" for name in rarest[:5])
     shown += f" and {len(small) - 5} more" if len(small) > 5 else ""
+    classes = plural(len(small), "class", "classes")
     if data.small_classes == "refuse":
         if not data.min_class_images:
             return jobs, None  # the split says what it needs
+        have = plural(len(small), "class has", "classes have")
         raise DataError(
-            f"{len(small)} classes have less than data.min_class_images = {fewest} images: {shown}; add images, or "
+            f"{have} less than data.min_class_images = {fewest} images: {shown}; add images, or "
             'set data.small_classes = "drop" or "merge"'
         )
-    lost = sum(small.values())
+    lost = plural(sum(small.values()), "image")
     if data.small_classes == "drop":
         large_enough = [(name, item) for name, item in jobs if item.label not in small]
-        return large_enough, f"dropped: {len(small)} classes of less than {fewest} images, {lost} images: {shown}"
+        return large_enough, f"dropped: {classes} of less than {fewest} images, {lost}: {shown}"
     merged = [(name, replace(item, label=MERGED) if item.label in small else item) for name, item in jobs]
-    return merged, f"merged into {MERGED!r}: {len(small)} classes of less than {fewest} images, {lost} images: {shown}"
+    return merged, f"merged into {MERGED!r}: {classes} of less than {fewest} images, {lost}: {shown}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgedistill.config.data import DataConfig
 from edgedistill.config.task import labels_task
+from edgedistill.core.text import plural
 from edgedistill.data.class_folders import items_of_folder
 from edgedistill.data.files import (
     IMAGE_SUFFIXES,
@@ -117,7 +118,7 @@ def _join(listing: Listing) -> None:
             f"{count} rows or links name {len(listing.items)} images; each has the labels of all that name it"
         )
     if bare := sum(not item.label for item in listing.items):
-        listing.notes.append(f"{bare} images have no label")
+        listing.notes.append(f"{plural(bare, 'image has', 'images have')} no label")
 
 
 def _finished(source: Path, listing: Listing, data: DataConfig, is_folder: bool) -> Listing:

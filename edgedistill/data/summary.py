@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedistill.core.text import plural
 from edgedistill.data.duplicates import LISTED
 from edgedistill.data.framing import Framing
 from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_groups
@@ -136,8 +137,8 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
             f"always says {most!r} has {summary.majority_fraction:.0%} top-1; see data.balance"
         )
     lines.append(
-        f"{summary.exact_duplicates} exact copies; {summary.images_in_groups} images in "
-        f"{summary.near_duplicate_groups} groups that stay in one split "
+        f"{plural(summary.exact_duplicates, 'exact copy', 'exact copies')}; {summary.images_in_groups} images in "
+        f"{plural(summary.near_duplicate_groups, 'group that stays', 'groups that stay')} in one split "
         f"(similarity >= {summary.near_duplicate_similarity:.3f})"
     )
     lines += lines_of_groups(summary, sum(summary.images.values()) + sum(copies.values()))
@@ -152,10 +153,8 @@ def lines_from_summary(summary: DataSummary) -> list[str]:
         lines.append(f"16-bit values {low} to {high} become {summary.grey_levels} grey levels: see data.sixteen_bit")
     if summary.leak_count:
         first = summary.leaks[0]
-        lines.append(
-            f"LEAKS: {summary.leak_count} pairs of alike images stand in different splits, first "
-            f"{first[0]} and {first[1]} ({first[2]})"
-        )
+        pairs = plural(summary.leak_count, "pair of alike images stands", "pairs of alike images stand")
+        lines.append(f"LEAKS: {pairs} in different splits, first {first[0]} and {first[1]} ({first[2]})")
     if summary.unreadable_count:
         lines.append(f"{summary.unreadable_count} unreadable, first: {summary.unreadable[0]}")
     return lines
@@ -189,7 +188,7 @@ def lines_of_classes(shown: dict[str, str], totals: dict[str, int]) -> list[str]
 def _lines_of_dependence(summary: DataSummary) -> list[str]:
     """Splits whose images are shots of few things."""
     return [
-        f"{split}: {summary.images[split]} images of {summary.groups[split]} groups; figures on them "
+        f"{split}: {summary.images[split]} images of {plural(summary.groups[split], 'group')}; figures on them "
         "are about as sure as on that many images"
         for split in MEASURED
         if 2 * summary.groups[split] <= summary.images[split]
@@ -212,23 +211,24 @@ def line_of_uneven_classes(counts: dict[str, dict[str, int]], fractions: dict[st
         return None
     first = min(uneven, key=lambda name: counts["train"][name])
     got = "/".join(str(counts[split][first]) for split in ("train", *fractions))
+    are = "is" if len(uneven) == 1 else "are"
     asked = "/".join(f"{100 * share:.0f}" for share in (train, *fractions.values()))
     return (
-        f"{len(uneven)} of {len(counts['train'])} classes are too small, or in too few groups, for {asked} % "
+        f"{len(uneven)} of {len(counts['train'])} classes {are} too small, or in too few groups, for {asked} % "
         f"({'/'.join(('train', *fractions))}): {first} got {got} images"
     )
 
 
 def line_from_pool(summary: DataSummary) -> str:
     """A line for people on the unlabelled pool."""
-    line = f"pool: {summary.pool_images} images without labels"
+    line = f"pool: {plural(summary.pool_images, 'image')} without labels"
     if summary.pool_of_train:
         line += f", {summary.pool_of_train} of them training images whose labels are not used (data.train_labels)"
     if summary.pool_images == summary.pool_of_train:
         return line
     line += (
-        f"; left out: {summary.pool_dropped_copies} copies of labelled images, "
-        f"{summary.pool_dropped_alike} look-alikes of validation or test images"
+        f"; left out: {plural(summary.pool_dropped_copies, 'copy', 'copies')} of labelled images, "
+        f"{plural(summary.pool_dropped_alike, 'look-alike')} of validation or test images"
     )
     if summary.pool_alike:
         first = summary.pool_alike[0]

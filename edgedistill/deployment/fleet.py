@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.core.files import read_json, write_bytes, write_json
+from edgedistill.core.text import plural
 from edgedistill.core.text_table import table_lines
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.deploy import UNTIL, SignedBundle, Wanted, deploy
@@ -88,7 +89,7 @@ class _RollOut:
     def run(self) -> FleetRecord:
         left = [board for board in self._fleet.boards if self._rows[board.name].state != DONE]
         if len(left) < len(self._fleet.boards):
-            self._talk.say(f"{len(self._fleet.boards) - len(left)} boards have it already")
+            self._talk.say(f"{plural(len(self._fleet.boards) - len(left), 'board has', 'boards have')} it already")
         canaries = [board for board in left if board.canary]
         others = [board for board in left if not board.canary]
         rollout = self._fleet.rollout

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedistill.config.data import DataConfig
 from edgedistill.config.training import DistillConfig
+from edgedistill.core.text import plural
 from edgedistill.data.grouping import Grouping, lines_of_groups, summary_of_groups
 from edgedistill.data.labels import in_order
 from edgedistill.data.prepare import foretell, fractions_of
@@ -151,8 +152,8 @@ def _alike_names(look: Look, values: dict[str, Any]) -> list[str]:
 
 def _copies(look: Look, values: dict[str, Any]) -> list[str]:
     lines = [
-        f"{values['exact_duplicates']} exact copies, {values['images_in_groups']} images in "
-        f"{values['near_duplicate_groups']} groups of look-alikes that will stay in one split"
+        f"{plural(values['exact_duplicates'], 'exact copy', 'exact copies')}, {values['images_in_groups']} images in "
+        f"{plural(values['near_duplicate_groups'], 'group')} of look-alikes that will stay in one split"
     ]
     if not values["look_alikes_searched"]:
         lines.append(
@@ -175,7 +176,7 @@ def _pool(look: Look, values: dict[str, Any]) -> list[str]:
         return []
     return [
         *(f"unlabelled: {line}" for line in look.pool.lines),
-        f"{values['pool_images']} images in the unlabelled pool",
+        f"{plural(values['pool_images'], 'image')} in the unlabelled pool",
     ]
 
 
@@ -188,15 +189,14 @@ def _leaks(look: Look, values: dict[str, Any]) -> list[str]:
     if not values["leaks"]:
         return []
     one, other, *splits = values["leaks"][0]
-    return [
-        f"LEAKS: {values['leak_count']} pairs of look-alikes between {' and '.join(splits)}, first {one} and {other}"
-    ]
+    pairs = plural(values["leak_count"], "pair")
+    return [f"LEAKS: {pairs} of look-alikes between {' and '.join(splits)}, first {one} and {other}"]
 
 
 def _unreadable(look: Look, values: dict[str, Any]) -> list[str]:
     if not values["unreadable"]:
         return []
-    return [f"UNREADABLE: {len(values['unreadable'])} files, first {values['unreadable'][0]}"]
+    return [f"UNREADABLE: {plural(len(values['unreadable']), 'file')}, first {values['unreadable'][0]}"]
 
 
 def _refused(look: Look, values: dict[str, Any]) -> list[str]:
@@ -204,10 +204,8 @@ def _refused(look: Look, values: dict[str, Any]) -> list[str]:
     lines = []
     if values["label_conflicts"]:
         one, other = values["label_conflicts"][0]
-        lines.append(
-            f"CONFLICT: {len(values['label_conflicts'])} images under two labels, first {one} and {other}; the run "
-            "will refuse them"
-        )
+        images = plural(len(values["label_conflicts"]), "image")
+        lines.append(f"CONFLICT: {images} under two labels, first {one} and {other}; the run will refuse them")
     return lines + [
         f"REFUSED: the run will stop at this: {line}"
         for line in values["refused"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.core.text import plural
 from edgedistill.errors import QuantizeError, RecipeError, StudentError, TeacherError
 
 if TYPE_CHECKING:
@@ -188,6 +189,6 @@ def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:
     least = min(gate.curve, key=lambda step: step.drop_points)
     raise QuantizeError(
         f"INT8 costs {least.drop_points:.2f} {task_of(recipe).points} on validation images with "
-        f"{least.float_layers} layers in float, quantize.max_int8_drop_points allows {limit:g}; "
+        f"{plural(least.float_layers, 'layer')} in float, quantize.max_int8_drop_points allows {limit:g}; "
         "set target.precision to fp16, raise the gate, or take another quantize.threshold"
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, Task
+from edgedistill.core.text import plural
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.quantization.accuracy import short_step, sqnr_db, step_of
 from edgedistill.quantization.qdq import layers_of, qdq_from_onnx
@@ -82,7 +83,7 @@ def fewest_float_layers(
         outputs = int8_logits(path, amax, images, ranked[:count], float_path)
         step = step_of(outputs, reference, labels, classes, task, values)
         curve.append(kind(float_layers=count, **short_step(step).given()))
-        say(f"  {count} layers in float: INT8 {step.change} on validation images")
+        say(f"  {plural(count, 'layer')} in float: INT8 {step.change} on validation images")
         if step.drop_points <= max_drop_points:
             return ranked[:count], curve
     return None, curve

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
+from edgedistill.core.text import plural
 from edgedistill.errors import ExportError, QuantizeError
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.quantization.fp16 import fp16_from_onnx, logits_in_fp16
@@ -214,7 +215,8 @@ def _beyond(found: Difference, limit: float, classes: int) -> str:
     if found.relative > limit:
         return f"logits differ from float by {found.relative:.2g} of the largest, limit {limit:.2g}"
     if found.other_class > classes:
-        return f"{found.other_class} images get another class than with float, at most {classes} may"
+        images = plural(found.other_class, "image gets", "images get")
+        return f"{images} another class than with float, at most {classes} may"
     return ""
 
 
@@ -228,5 +230,5 @@ def line_from_typed(file: TypedFile) -> str:
     beside = "" if source is None else f" ({source:.2g} with FP32 around it)"
     return (
         f"{word} typed in the file: differs from float by {apart:.2g} of the largest logit{beside} "
-        f"on {file.images} images, {len(file.float32_layers)} layers stay float32"
+        f"on {file.images} images, {plural(len(file.float32_layers), 'layer stays', 'layers stay')} float32"
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, task_of
 from edgedistill.core.files import sha256_of, write_bytes
-from edgedistill.core.text import printable
+from edgedistill.core.text import plural, printable
 from edgedistill.data.find_images import find_images
 from edgedistill.errors import DataError
 from edgedistill.evaluation.decisions import (
@@ -104,7 +104,7 @@ def _other_logits(context: StageContext, folder: Path, quantized: QuantizationRe
     """
     model, found = context.file("export", STUDENT), find_images([folder])
     path = precision_files(model, context.run.folder("quantize"), quantized.typed)[quantized.executed]
-    context.talk.say(f"  {len(found)} images of {folder.name} through {path.name}")
+    context.talk.say(f"  {plural(len(found), 'image')} of {folder.name} through {path.name}")
     spec = preprocess_from_onnx(model)
     prepare = Preparer(spec)
 

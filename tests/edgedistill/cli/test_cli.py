@@ -100,7 +100,7 @@ def test_new_writes_a_recipe_that_runs(tmp_path):
     done = edgedistill("new", "--train", "my images", "--target", "jetson-nano", "r.toml", cwd=tmp_path)
     assert "disc: 100" in done.stdout
     assert "imbalance 3.3 to 1" in done.stdout
-    assert "UNREADABLE: 1 files" in done.stdout
+    assert "UNREADABLE: 1 file," in done.stdout
     recipe = load_recipe(tmp_path / "r.toml")
     assert recipe.data.metric == "balanced_accuracy_fraction"
     assert recipe.data.balance == "loss"
@@ -117,7 +117,7 @@ def test_new_tells_leaks_between_the_users_splits(tmp_path):
     leaked = (tmp_path / "a" / "disc" / "000.png").read_bytes()
     (tmp_path / "b" / "disc" / "same.png").write_bytes(leaked)
     done = edgedistill("new", "--train", "a", "--val", "b", "r.toml", cwd=tmp_path)
-    assert "LEAKS: 1 pairs of look-alikes between train and val" in done.stdout
+    assert "LEAKS: 1 pair of look-alikes between train and val" in done.stdout
 
 
 def test_new_with_a_pool_and_more_images_than_can_be_compared(tmp_path, monkeypatch):

@@ -123,7 +123,7 @@ def test_faults_of_the_pool(labelled):
         prepared(labelled, "c", unlabelled=str(pool))
     write_images(pool / "more", per_class=1, seed=3)
     (pool / "bad.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match="1 images cannot be used, first: .*bad.png"):
+    with pytest.raises(DataError, match="1 image cannot be used, first: .*bad.png"):
         prepared(labelled, "d", unlabelled=str(pool))
     summary, _, said = prepared(labelled, "e", unlabelled=str(pool), skip_unreadable=True)
     assert (summary["pool_unreadable_count"], summary["unreadable_count"]) == (1, 0)

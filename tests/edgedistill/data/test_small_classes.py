@@ -27,7 +27,7 @@ def test_dropped_and_merged_are_told():
     assert kept(small_classes="drop") == ({"a": 9}, "dropped: 2 classes of less than 3 images, 3 images: c (1), b (2)")
     counts, line = kept(small_classes="merge", min_class_images=2)
     assert counts == {"a": 9, "b": 2, "other": 1}
-    assert line == "merged into 'other': 1 classes of less than 2 images, 1 images: c (1)"
+    assert line == "merged into 'other': 1 class of less than 2 images, 1 image: c (1)"
 
 
 def test_refused_by_the_number_that_was_asked_for():

@@ -263,7 +263,7 @@ def test_the_int8_file_answers_to_the_limits_of_the_file_that_it_was_made_from(t
     close = source.copy()
     close[0, 1] = close[0].max() * 1.0001  # of another class by less than any limit of the difference
     monkeypatch.setattr(typing_, "INT8_FACTOR", 1e3)
-    assert made(close).why == "1 images get another class than with float, at most 0 may"
+    assert made(close).why == "1 image gets another class than with float, at most 0 may"
     monkeypatch.setattr(typing_, "INT8_CLASSES", 0.5)
     assert made(close).passed
     assert made(close, max_drop_points=12.6).passed
