@@ -12,11 +12,13 @@ from typing import Any, Literal
 from edgedistill.config.recipe import Recipe
 from edgedistill.config.task import task_of
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
-from edgedistill.pipeline.run_folder import RunFolder
+from edgedistill.pipeline.named_files import contents_of
+from edgedistill.pipeline.run_folder import RunFolder, first_difference
 from edgedistill.pipeline.table import PRECISION, STAGES, Stage, recipe_values, stages_of, stages_read
 from edgedistill.records.base import ArtifactStamp
 
 Action = Literal["run", "perhaps", "keep"]
+_NAMED = "named files"  # in an artifact's inputs: what is in the files that its recipe values name
 MIXED_BF16 = "mixed: bfloat16"  # in an artifact's inputs: `run.precision = "mixed"`, computed on a GPU
 
 
@@ -78,23 +80,43 @@ def inputs_of(
         digest: of the artifact of a stage that it reads, where the run's own is not the one to take.
         source_files: fingerprint of the user's images, asked for by the stage `data`.
     """
+    stamp = _stamp(run, stage.name)
+    stored = stamp.inputs if stamp else {}
     inputs: dict[str, Any] = {
         "stage version": stage.version,
-        "recipe": recipe_values(stage, recipe) | _mixed_there(stage, recipe, run),
+        "recipe": recipe_values(stage, recipe) | _mixed_there(stage, recipe, stored),
         "artifacts": {name: (digest or run.digest)(name) for name in stages_read(stage, recipe)},
     }
     if stage.files:
         inputs["files"] = {name: run.file_digest(name) for name in stage.files}
     if stage.name == "data":
         inputs["source files"] = source_files()
-    return inputs
+    return inputs | _contents_of_named_files(inputs, stored)
 
 
-def _mixed_there(stage: Stage, recipe: Recipe, run: RunFolder) -> dict[str, str]:
-    """What `run.precision = "mixed"` was for the artifact that is there: a run may be copied to another device."""
-    stamp = _stamp(run, stage.name) if recipe.run.precision == "mixed" and PRECISION in stage.keys else None
-    was = stamp.inputs.get("recipe", {}).get(PRECISION) if stamp else None
-    return {PRECISION: MIXED_BF16} if was == MIXED_BF16 else {}
+def _mixed_there(stage: Stage, recipe: Recipe, stored: dict[str, Any]) -> dict[str, str]:
+    """What `run.precision = "mixed"` was for the artifact that is there: a run may be copied to another device.
+
+    Args:
+        stored: inputs of that artifact, empty without one.
+    """
+    if recipe.run.precision != "mixed" or PRECISION not in stage.keys:
+        return {}
+    return {PRECISION: MIXED_BF16} if stored.get("recipe", {}).get(PRECISION) == MIXED_BF16 else {}
+
+
+def _contents_of_named_files(inputs: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+    """Of an artifact that an earlier release made, which did not look into them, nothing; of a file that is gone,
+    as where a finished run was copied to, what was in it.
+
+    Args:
+        stored: as of `_mixed_there`.
+    """
+    found, known = contents_of(inputs["recipe"]), stored.get(_NAMED, {})
+    of_earlier_release = bool(stored) and _NAMED not in stored and first_difference(stored, inputs) is None
+    if not found or of_earlier_release:
+        return {}
+    return {_NAMED: {key: known.get(key) if content is None else content for key, content in found.items()}}
 
 
 def as_computed(inputs: dict[str, Any], recipe: Recipe, cost: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +140,7 @@ def plan_stages(
     force: Iterable[str],
     source_files: Callable[[], str],
 ) -> tuple[Planned, ...]:
-    """What happens to the wanted stages, in order. Only JSON, sizes and times are read for it.
+    """What happens to the wanted stages, in order. Of the images only sizes and times are read for it.
 
     Raises:
         DataError: the images are not there.

@@ -121,7 +121,7 @@ class RunFolder:
             stamp = self.stamp(stage)
         except RunFolderError as error:
             return f"its JSON is damaged ({error})"
-        changed = _first_difference(stamp.inputs, inputs)
+        changed = first_difference(stamp.inputs, inputs)
         if changed:
             return changed
         for name, stored in stamp.files.items():
@@ -234,14 +234,14 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
+def first_difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str | None:
     """`distill.temperature was 4.0, is 2.0`, or None when both say the same."""
     for key in sorted(old.keys() | new.keys()):
         before, now = old.get(key), new.get(key)
         if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
-            inner = _first_difference(before, now, f"{prefix}{key}: ")
+            inner = first_difference(before, now, f"{prefix}{key}: ")
             if inner:
                 return inner
             continue  # keys that are null in one and absent in the other
