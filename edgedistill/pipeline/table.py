@@ -282,7 +282,7 @@ STAGES = (
             "deploy.sign_key",
             "smoothing",
         ),
-        4,
+        5,
         "collect everything the board needs in one folder",
         applies=_deploys,
     ),

@@ -68,7 +68,7 @@ def run(context: StageContext) -> Result:
     values = write_bundle(
         bundle,
         onnx=onnx,
-        amax=json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8")),
+        amax=_ranges_for_calibrators(context, quantized),
         classes=images.classes,
         preprocess=spec,
         golden=Golden(
@@ -96,6 +96,14 @@ def run(context: StageContext) -> Result:
     return Result(record, tuple(name for name in names if name.startswith("bundle/")))
 
 
+def _ranges_for_calibrators(context: StageContext, quantized: QuantizationRecord) -> dict[str, float] | None:
+    """Tensor -> largest value, from which TensorRT 8 to 10 quantizes every layer; None where some layers are to stay
+    in float, as the Q/DQ file alone says: a board without these ranges builds that file."""
+    if quantized.int8_gate.kept_float:
+        return None
+    return json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8"))
+
+
 def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[str, Path]:
     """Name in the bundle -> file. Typed ones only where the target's TensorRT has no precision flags, and proved."""
     proved = {file.precision for file in quantized.typed if file.passed}
@@ -103,7 +111,8 @@ def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[st
         "model.onnx": context.file("export", STUDENT),
         "model_int8.onnx": context.file("quantize", TYPED_INT8 if "int8" in proved else INT8),
     }
-    if (prepared := context.file("quantize", PREPARED)).is_file():
+    prepared = context.file("quantize", PREPARED)
+    if prepared.is_file() and _ranges_for_calibrators(context, quantized) is not None:
         files["model_int8_weights.onnx"] = prepared
     return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgedistill.deployment.local import verify_and_bench
 from edgedistill.errors import DeviceError
-from edgedistill_device.engine import build, engine_file
+from edgedistill_device.engine import build, engine_file, precision
 from edgedistill_device.errors import BuildError
 from edgedistill_device.manifest import read_manifest, write_manifest
 from end_to_end import PRIVATE, ROOT, edgedistill
@@ -20,6 +20,25 @@ from optional_tools import lacking
 
 def bundle_of(run):
     return run / "runs" / "r" / "bundle" / "bundle"
+
+
+@pytest.mark.parametrize("left", [[], ["a layer"]])
+def test_where_layers_are_to_stay_in_float_no_board_builds_from_ranges_that_quantize_all(finished_run, tmp_path, left):
+    """Only of the Q/DQ file was it shown that the limit of the drop holds."""
+    shutil.copytree(finished_run / "runs" / "r", tmp_path / "r")
+    record = tmp_path / "r" / "quantize" / "quantize.json"
+    quantized = json.loads(record.read_text())
+    quantized["int8_gate"]["kept_float"] = left
+    record.write_text(json.dumps(quantized))
+    shutil.copy(tmp_path / "r" / "export" / "student.onnx", tmp_path / "r" / "quantize" / "student_int8_weights.onnx")
+    edgedistill("bundle", finished_run / "r.toml", "--run-dir", tmp_path / "r", "--force", "bundle", cwd=tmp_path)
+    files = {path.name for path in (tmp_path / "r" / "bundle" / "bundle").iterdir()}
+    jetpack6 = {"tensorrt": "10.3.0", "fast_int8": True, "fast_fp16": True, "fp16_flag": True}
+    built = precision.choose("int8", 87, {**jetpack6, "int8_flag": True, "calibrator": True}, files)
+    assert (built.onnx, built.int8_by) == (
+        ("model_int8.onnx", "explicit Q/DQ") if left else ("model_int8_weights.onnx", "calibration cache")
+    )
+    assert {"calibration.json", "model_int8_weights.onnx"}.isdisjoint(files) == bool(left)
 
 
 def test_the_bundle_says_what_it_is(finished_run):
@@ -175,7 +194,7 @@ def test_a_bundle_for_a_tensorrt_without_precision_flags(finished_run, tmp_path,
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     manifest = read_manifest(bundle)
     assert manifest.target_tensorrt == "11.4"
-    for precision, file in (("fp16", "model_fp16.onnx"), ("int8", "model_int8.onnx"), ("fp32", "model.onnx")):
-        manifest = write_manifest(bundle, manifest._replace(precision_requested=precision))
+    for asked, file in (("fp16", "model_fp16.onnx"), ("int8", "model_int8.onnx"), ("fp32", "model.onnx")):
+        manifest = write_manifest(bundle, manifest._replace(precision_requested=asked))
         record = build.build(bundle, manifest, compiler="tensorrt_rtx")
-        assert (record["onnx"], record["executed"], record["reasons"]) == (file, precision, [])
+        assert (record["onnx"], record["executed"], record["reasons"]) == (file, asked, [])
