@@ -151,7 +151,10 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
             continue
         for key in keys:
             value = values.get(key)
-            if isinstance(value, str) and value and not (key == "weights" and _is_no_file(value)):
+            if value == "":  # as a path it would be the working directory
+                _refuse_without(section, key)
+                values[key] = None
+            elif isinstance(value, str) and not (key == "weights" and _is_no_file(value)):
                 values[key] = _absolute(value, base, f"{section}.{key}")
     distill = table.get("distill")
     if not isinstance(distill, dict):
@@ -164,6 +167,16 @@ def _with_absolute_paths(table: dict[str, Any], base: Path) -> dict[str, Any]:
                 for net in nets
             ]
     return table
+
+
+def _refuse_without(section: str, key: str) -> None:
+    """
+    Raises:
+        RecipeError: the key needs a path.
+    """
+    fields = Recipe.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+    if type(None) not in _types_in(fields[key].annotation):
+        raise RecipeError(f"{section}.{key} is empty: expected a path; name one, or leave the key out for its default")
 
 
 def _is_no_file(weights: str) -> bool:

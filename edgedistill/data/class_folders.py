@@ -52,13 +52,14 @@ def items_of_folder(source: Path, key: str, multiple: bool = False) -> tuple[lis
     classes = {folder: files for folder, files in below.items() if files.images}
     for folder in below.keys() - classes.keys():
         notes.append(_line_of_empty(folder, below[folder]))
-    for folder, why in annotation_folders({f: w.images for f, w in classes.items()}).items():
+    left = annotation_folders({f: w.images for f, w in classes.items()})
+    for folder, why in left.items():
         notes.append(f"folder {folder.name!r} left out: {plural(len(classes[folder].images), 'file')}, {why}")
         del classes[folder]
     if not classes:
         for files in below.values():
             loose.left_out.update(files.left_out)
-    _refuse_less_than_two(source, key, list(classes), loose)
+    _refuse_less_than_two(source, key, list(classes), loose, left)
     items = [Item(file, "") for file in loose.images] if multiple else []
     for folder, files in classes.items():
         left_out.update(files.left_out)
@@ -130,7 +131,11 @@ def _refuse_unreadable_classes(below: dict[Path, Walk]) -> None:
             )
 
 
-def _refuse_less_than_two(source: Path, key: str, classes: list[Path], loose: Walk) -> None:
+def _refuse_less_than_two(source: Path, key: str, classes: list[Path], loose: Walk, left: dict[Path, str]) -> None:
+    """
+    Args:
+        left: folders that were left out -> why.
+    """
     if len(classes) > 1:
         return
     option = key.removeprefix("data.")
@@ -159,4 +164,6 @@ def _refuse_less_than_two(source: Path, key: str, classes: list[Path], loose: Wa
         names = [folder.name for folder in folders_in(deeper) if has_images(folder)]
         why += f"; the {what} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''}) are in {deeper}: "
         why += f'{key} = "{deeper}" (new: --{option} {deeper})'
+    for folder, reason in left.items():
+        why += f"; {folder.name!r} was left out ({reason}): where it is a class, rename it"
     raise DataError(why)

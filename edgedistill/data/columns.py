@@ -35,6 +35,7 @@ class Columns:
 
     Attributes:
         path: of image paths; of the images themselves when they are embedded.
+        embedded: whether that column holds the images' own bytes.
         label: of class names; None for one-hot columns, and without labels.
         one_hot: a column for each class; empty with `label`.
         split: of train, val, test; None without one.
@@ -45,6 +46,7 @@ class Columns:
     """
 
     path: str
+    embedded: bool
     label: str | None
     one_hot: tuple[str, ...]
     split: str | None
@@ -60,11 +62,12 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
     Raises:
         DataError: one is named and missing, or none can be taken; labels that are quantities.
     """
-    path = table.embedded or _path_column(table, data)
+    path = _image_column(table, data) or _path_column(table, data)
+    embedded = path in table.embedded
     split = _split_column(table, data) if labelled else None
     group = _named(table, data.group_column, "group_column") if labelled and data.group_column else None
     if not labelled:
-        return Columns(path, None, (), None, None)
+        return Columns(path, embedded, None, (), None, None)
     task = labels_task(data.task)
     values = value_columns_of(table, data) if task.vectors and not task.multiple else ()
     label, one_hot = (None, ()) if values else _classes_of(table, data, {path, split, group})
@@ -73,19 +76,25 @@ def columns_of(table: Table, data: DataConfig, labelled: bool = True) -> Columns
         separator = separator_of(table, label, data)
     elif label is not None:
         _refuse_quantities(table, label)
-    notes = _notes(path if not table.embedded else None, label, one_hot, split, data)
+    alone = embedded and len(table.embedded) == 1
+    notes = _notes(None if alone else path, embedded, label, one_hot, split, data)
     if label is not None:
         notes += _notes_on_several(table, label, separator)
-    return Columns(path, label, one_hot, split, group, tuple(notes), values, separator)
+    return Columns(path, embedded, label, one_hot, split, group, tuple(notes), values, separator)
 
 
 def _notes(
-    path: str | None, label: str | None, one_hot: tuple[str, ...], split: str | None, data: DataConfig
+    path: str | None,
+    embedded: bool,
+    label: str | None,
+    one_hot: tuple[str, ...],
+    split: str | None,
+    data: DataConfig,
 ) -> list[str]:
     """What was taken without being named."""
     notes = []
     if path is not None and path != data.path_column:
-        notes.append(f"paths from the column {path!r}")
+        notes.append(f"images from the column {path!r}" if embedded else f"paths from the column {path!r}")
     if label is not None and label != data.label_column:
         notes.append(f"labels from {label!r}")
     if one_hot and not data.label_columns:
@@ -107,8 +116,10 @@ def _classes_of(table: Table, data: DataConfig, taken: set[str | None]) -> tuple
     """The column of labels, or None and the columns of 0 and 1; `taken` hold something else."""
     if data.label_columns:
         return None, named_flags(table, data)
-    others = [name for name in table.columns if name not in taken and not _is_index(name)]
-    label, one_hot = _label_column(table, data, others)
+    candidates = [
+        name for name in table.columns if name not in {*taken, *table.lists, *table.embedded} and not _is_index(name)
+    ]
+    label, one_hot = _label_column(table, data, candidates)
     named = label is None or label == data.label_column or bool(_usual([label], LABELS))
     if label is not None and not named and labels_task(data.task).multiple and _are_flags(table, label):
         return None, (label,)  # the only column: 0 and 1 are no names
@@ -125,7 +136,28 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "_", name).strip("_").lower()
 
 
+def _image_column(table: Table, data: DataConfig) -> str | None:
+    """The column of the images' own bytes that is to be read; None where paths are.
+
+    Raises:
+        DataError: there are several, and none is named by the recipe or called as usual.
+    """
+    if data.path_column in table.embedded:
+        return data.path_column
+    if not table.embedded or (data.path_column != "path" and data.path_column in table.columns):
+        return None
+    usual = _usual(list(table.embedded), PATHS)[:1] or list(table.embedded)
+    if len(usual) > 1:
+        raise DataError(
+            f"{table.source}: {len(usual)} columns hold images: {_shown(usual)}; name one with data.path_column (new: "
+            "--path-column)"
+        )
+    return usual[0]
+
+
 def _named(table: Table, column: str, key: str) -> str:
+    if column in table.lists:
+        raise DataError(f"{table.source}: the column {column!r} holds lists; expected one value a row")
     if column not in table.columns:
         raise DataError(
             f"{table.source}: no column {column!r}; it has {_shown(table.columns)}; name yours with "

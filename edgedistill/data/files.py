@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgedistill.errors import DataError
+
 # What OpenCV decodes on the workstation; an older one says of .gif and .avif that it cannot.
 _DECODED = """.jpg .jpeg .jpe .jfif .jif .mpo .png .apng .bmp .dib .tif .tiff .webp .gif .avif .avifs
 .jp2 .j2k .pgm .ppm .pbm .pnm"""
@@ -59,9 +61,13 @@ class Walk:
 
 
 def walk(folder: Path) -> Walk:
-    """Files at any depth. Links to folders are not followed, so they cannot loop; they are counted."""
+    """Files at any depth. Links to folders are not followed, so they cannot loop; they are counted.
+
+    Raises:
+        DataError: as `folders_below`.
+    """
     listing = Walk()
-    for place, folders, files in os.walk(os.path.abspath(folder)):
+    for place, folders, files in folders_below(os.path.abspath(folder)):
         visited = []
         for name in sorted(folders):
             if os.path.islink(os.path.join(place, name)):
@@ -74,6 +80,20 @@ def walk(folder: Path) -> Walk:
         for name in sorted(files):
             listing.add(place, name)
     return listing
+
+
+def folders_below(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, which leaves out without a word what it may not read.
+
+    Raises:
+        DataError: a folder that cannot be listed.
+    """
+    return os.walk(folder, onerror=_refuse_unlisted)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    cure = f"; make it readable (chmod -R u+rX {error.filename}) or move it away"
+    raise DataError(f"{error.filename}: {error.strerror}{cure if isinstance(error, PermissionError) else ''}")
 
 
 def files_in(folder: Path) -> Walk:
@@ -109,7 +129,7 @@ def has_data(folder: Path) -> bool:
     """Whether images, tables or shards are below, at any depth."""
     return has_images(folder) or any(
         Path(name).suffix.lower() in TABLE_SUFFIXES | {".tar"} and not is_system(name)
-        for _, _, files in os.walk(folder)
+        for _, _, files in folders_below(folder)
         for name in files
     )
 
@@ -159,7 +179,7 @@ def counts_from_left_out(left_out: Counter[str] | dict[str, int]) -> str:
 
 
 def _images(folder: Path) -> Iterator[str]:
-    for _, folders, files in os.walk(folder):
+    for _, folders, files in folders_below(folder):
         folders[:] = [name for name in folders if not is_system(name)]
         yield from filter(_is_image, files)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgedistill.data.files import IMAGE_SUFFIXES, is_system
+from edgedistill.data.files import IMAGE_SUFFIXES, folders_below, is_system
 from edgedistill.errors import DataError
 
 
@@ -30,7 +30,7 @@ def find_images(places: Iterable[Path], leave_out: Sequence[Path] = ()) -> list[
         leave_out: folders that are not searched.
 
     Raises:
-        DataError: a folder without images, or no place at all.
+        DataError: a folder without images or that cannot be listed, or no place at all.
     """
     images: list[FoundImage] = []
     for place in places:
@@ -45,7 +45,7 @@ def find_images(places: Iterable[Path], leave_out: Sequence[Path] = ()) -> list[
 
 def _below(folder: Path, leave_out: Sequence[Path]) -> Iterator[FoundImage]:
     skipped = [other.resolve() for other in leave_out]
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in folders_below(folder):
         folders[:] = sorted(
             name for name in folders if not is_system(name) and Path(place, name).resolve() not in skipped
         )

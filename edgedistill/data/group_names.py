@@ -14,12 +14,12 @@ from edgedistill.errors import DataError
 ROBOFLOW = r"([^/]+)\.rf\.[0-9a-fA-F]{20,64}\.[^./]+$"
 
 
-def group_names(paths: Sequence[str], data: DataConfig, class_folders: bool) -> list[str | None]:
+def group_names(paths: Sequence[str], data: DataConfig, leading: Sequence[int]) -> list[str | None]:
     """What `data.group_pattern` or `data.group_by` call the group of each image.
 
     Args:
         paths: below the source, parts joined by "/".
-        class_folders: whether the first part is the class.
+        leading: of each path, how many of its first parts are its class and its split.
 
     Returns:
         A name or None for each path; None for all when the recipe asks for neither.
@@ -28,7 +28,9 @@ def group_names(paths: Sequence[str], data: DataConfig, class_folders: bool) -> 
         DataError: the pattern is ambiguous.
     """
     if data.group_by == "folder":
-        return ["/".join(PurePosixPath(path).parts[class_folders:-1]) or None for path in paths]
+        return [
+            "/".join(PurePosixPath(path).parts[count:-1]) or None for path, count in zip(paths, leading, strict=True)
+        ]
     if data.group_pattern is not None:
         return names_from_pattern(paths, data.group_pattern)
     return [None] * len(paths)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgedistill.config.data import DataConfig
 from edgedistill.data.items import Item
-from edgedistill.data.labels import clean, in_order
+from edgedistill.data.labels import clean, in_order, refuse_unfit
 from edgedistill.data.tables import Row, Table
 from edgedistill.errors import DataError
 
@@ -19,8 +19,14 @@ FLAGS = {"1": True, "1.0": True, "True": True, "0": False, "0.0": False, "False"
 
 
 def text_of_labels(labels: Iterable[str]) -> str:
-    """The text of `Item.label`; empty of an image without labels."""
-    return _BETWEEN.join(in_order({clean(label) for label in labels} - {""}))
+    """The text of `Item.label`; empty of an image without labels.
+
+    Raises:
+        DataError: a label of several lines.
+    """
+    names = {clean(label) for label in labels} - {""}
+    refuse_unfit(names, "names of labels")
+    return _BETWEEN.join(in_order(names))
 
 
 def labels_of_text(text: str) -> list[str]:

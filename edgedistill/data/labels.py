@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from unicodedata import normalize
+from functools import cache
+from unicodedata import category, normalize
+
+from edgedistill.errors import DataError
 
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)  # pandas writes whole numbers so beside a gap
@@ -13,6 +16,21 @@ _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)  # pandas writes whole numbers 
 def clean(name: str) -> str:
     """Without spaces around it, composed (NFC): a Mac writes the accent as a character of its own."""
     return normalize("NFC", name.strip(" \t\r\n\u00a0\ufeff"))
+
+
+def refuse_unfit(names: Iterable[str], what: str = "class names") -> None:
+    """
+    Raises:
+        DataError: a name that no line of a file can hold, or a terminal show.
+    """
+    for name in names:
+        if not _is_one_line(name):
+            raise DataError(f"{what} must be one line of text in any script, got {name!r}; rename it")
+
+
+@cache
+def _is_one_line(name: str) -> bool:
+    return name.splitlines() == [name] and not any(category(letter) in {"Cc", "Cs"} for letter in name)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

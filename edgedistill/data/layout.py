@@ -72,7 +72,7 @@ def _splits_below(root: Path, layout: Layout) -> dict[str, Path]:
         tables = [table for table in tables_in(folder) if is_labelled(table, layout)]
         if not splits:
             listed = named_splits(tables)
-            splits = {name: paths[0] for name, paths in listed.items()} if len(listed) > 1 else {}
+            splits = _one_each(folder, listed) if len(listed) > 1 else {}
         if splits:
             splits = {name: splits[name] for name in SPLITS if name in splits}
             names = ", ".join(f"{name} = {path.relative_to(root)}" for name, path in splits.items())
@@ -92,12 +92,26 @@ def _splits_below(root: Path, layout: Layout) -> dict[str, Path]:
     return {}
 
 
+def _one_each(folder: Path, listed: dict[str, list[Path]]) -> dict[str, Path]:
+    """
+    Raises:
+        DataError: two tables are called like one split: parts of it, or folds.
+    """
+    for name, paths in listed.items():
+        if len(paths) > 1:
+            raise DataError(
+                f"{folder}: {' and '.join(path.name for path in paths[:3])} are both called like the split {name!r}; "
+                f"keep one of them, put their rows into one table, or name it: --{name} {paths[0]}"
+            )
+    return {name: paths[0] for name, paths in listed.items()}
+
+
 def _take_splits(places: dict[str, Path], layout: Layout) -> None:
     sources = {name: _source_in(place, layout, root_too=False) for name, place in places.items()}
     if sources["train"] is None:  # images without classes: a table beside the folders may name them
         beside = places["train"].parent
         tables = [table for table in tables_in(beside) if is_labelled(table, layout)]
-        named = {name: paths[0] for name, paths in named_splits(tables).items()}
+        named = _one_each(beside, named_splits(tables))
         sources = {name: source or named.get(name) for name, source in sources.items()}
         listed = tables or tables_in(beside)
         if not named and len(listed) == 1:

@@ -43,7 +43,7 @@ def is_labelled(table: Path, layout: Layout) -> bool:
         columns = columns_of(read, _config(table, layout))
     except DataError:
         return False
-    return read.embedded is not None or _find_images(read, columns.path, _config(table, layout)) is not None
+    return columns.embedded or _find_images(read, columns.path, _config(table, layout)) is not None
 
 
 def image_root_of(table: Path, layout: Layout) -> str | None:
@@ -64,7 +64,7 @@ def overrules(table: Path, place: Path, layout: Layout) -> bool:
         row = read.rows[number]
         file = file_of(row.get(columns.path) or "")
         if file.is_relative_to(place) and file.is_file():
-            label = class_of_row(read, number + 2, row, columns)
+            label = class_of_row(read, read.line(number), row, columns)
             labels.setdefault(file.relative_to(place).parts[0], set()).add(label)
     overruled = any(len(of_folder) > 1 for of_folder in labels.values())
     layout.notes.append(
@@ -87,7 +87,8 @@ def take(name: str, place: Path, source: Path | None, layout: Layout) -> None:
         return
     table, data = _read(source, layout), _config(source, layout)
     columns = columns_of(table, data)
-    keys: dict[str, Any] = {} if table.embedded else {"path_column": columns.path}
+    named = not columns.embedded or len(table.embedded) > 1
+    keys: dict[str, Any] = {"path_column": columns.path} if named else {}
     keys |= {"label_column": columns.label} if columns.label else {}
     keys |= {"split_column": columns.split} if columns.split else {}
     layout.notes += [f"{source.name}: {', '.join(columns.notes)}"] if columns.notes else []
@@ -96,7 +97,7 @@ def take(name: str, place: Path, source: Path | None, layout: Layout) -> None:
         layout.notes.append(
             f"the column {groups[0]!r} may say which images belong together: --group-column {groups[0]}"
         )
-    if table.embedded is None:
+    if not columns.embedded:
         placed = _find_images(table, columns.path, data)
         if placed is None:
             first = Places(source, data)(str(table.rows[0][columns.path]))

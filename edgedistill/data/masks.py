@@ -26,12 +26,14 @@ _TAG = re.compile(rf"[_\-. ](?:{_WORDS})$", re.IGNORECASE)
 _LEAST = 2  # pairs, below which equal names are chance
 
 
-def is_left_out(path: Path, source: Path, patterns: Iterable[str]) -> bool:
-    """Whether data.leave_out names an image: its path below the source, or its name, in any case."""
-    below = path.relative_to(source) if path.is_relative_to(source) else Path(path.name)
-    return any(
-        fnmatchcase(text.lower(), pattern.lower()) for pattern in patterns for text in (below.as_posix(), path.name)
-    )
+def is_left_out(below: str, patterns: Iterable[str]) -> bool:
+    """Whether data.leave_out names an image, in any case.
+
+    Args:
+        below: its path below the source, parts joined by "/"; a pattern may also name the last part alone.
+    """
+    texts = (below.lower(), below.lower().rpartition("/")[2])
+    return any(fnmatchcase(text, pattern.lower()) for pattern in patterns for text in texts)
 
 
 def is_pool(name: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from unicodedata import category
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from edgedistill.data.framing import Framing, framing_of
 from edgedistill.data.grouping import Grouping, group
 from edgedistill.data.label_budget import refuse_lost_kinds, within_budget
 from edgedistill.data.label_sets import labels_of_text, names_of, rows_of
-from edgedistill.data.labels import in_order
+from edgedistill.data.labels import in_order, refuse_unfit
 from edgedistill.data.pixels import PixelWriter
 from edgedistill.data.pool import POOL, Pool, scan_pool
 from edgedistill.data.readings import ReadingLog
@@ -194,9 +193,7 @@ def _classes(scanned: Scan) -> list[str]:
             )
     if len(classes) < 2:
         raise DataError(f"expected at least two classes, got {classes}")
-    for name in classes:
-        if name.splitlines() != [name] or any(category(c) in {"Cc", "Cs"} for c in name):
-            raise DataError(f"class names must be one line of text in any script, got {name!r}; rename it")
+    refuse_unfit(classes)
     return classes
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgedistill.config.data import DataConfig
+from edgedistill.core.text import plural
 from edgedistill.data.columns import class_of_row, columns_of, refuse_split
 from edgedistill.data.embedded import path_of_row
-from edgedistill.data.files import is_system, walk
+from edgedistill.data.files import IMAGE_SUFFIXES, is_system, walk
 from edgedistill.data.items import Item
 from edgedistill.data.split_names import split_of_name, split_of_value
 from edgedistill.data.tables import Table
@@ -27,13 +28,13 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
     place = Places(table.source, data)
     items = []
     for number, row in enumerate(table.rows):
-        line, path = number + 2, row.get(columns.path)
+        line, path = table.line(number), row.get(columns.path)
         label: str | None = ""
         if columns.values:
             label = figures_of_row(table, line, row, columns.values)
         elif labelled:
             label = class_of_row(table, line, row, columns)
-        if (not path and table.embedded is None) or (labelled and not label and not columns.separator):
+        if (not path and not columns.embedded) or (labelled and not label and not columns.separator):
             raise DataError(f"{table.source}, line {line}: the path or the label is empty")
         if path and "\0" in path:
             raise DataError(f"{table.source}, line {line}: {path!r} is not a path")
@@ -42,22 +43,26 @@ def items_of_table(table: Table, data: DataConfig, labelled: bool = True) -> tup
             split = split_of_value(row.get(columns.split) or "")
             if split is None:
                 raise refuse_split(table.source, line, columns.split, row.get(columns.split))
-        file = (
-            path_of_row(table.source, number, table.embedded, path) if table.embedded is not None else place(path or "")
-        )
+        file = path_of_row(table.source, number, columns.path, path) if columns.embedded else place(path or "")
         group = row.get(columns.group) if columns.group else None
         items.append(Item(file, label or "", group or None, split))
     notes = [f"{table.source.name}: {', '.join(columns.notes)}"] if columns.notes else []
-    return items, notes
+    return items, notes + ([place.line_of_found()] if place.found else [])
 
 
 class Places:
-    """From a path in a table to a file: `Places(source, data)(path)` is absolute, there or not."""
+    """From a path in a table to a file: `Places(source, data)(path)` is absolute, there or not.
+
+    Attributes:
+        found: how many were found by their names alone, elsewhere below `data.image_root`.
+    """
 
     def __init__(self, source: Path, data: DataConfig):
-        self._root, self._suffix = source.parent, data.suffix
+        self._root, self._suffix, self._source = source.parent, data.suffix, source
         self._searched = data.image_root is not None
-        self._below: dict[str, Path | None] | None = None
+        self._below: dict[str, list[Path]] | None = None
+        self._folders: set[str] = set()
+        self.found = 0
         if data.image_root is not None:
             self._root /= data.image_root.replace("{table}", source.stem)
 
@@ -70,17 +75,32 @@ class Places:
         if "\\" in path and "/" not in path:  # written on Windows
             file = Path(os.path.abspath(self._root / path.replace("\\", "/")))
         if self._searched and not is_there(file):
-            return self._named(file.name) or file
+            named = self._named(file)
+            self.found += named is not None
+            return named or file
         return file
 
-    def _named(self, name: str) -> Path | None:
-        """The only image below the root that has this name, with or without its ending."""
+    def line_of_found(self) -> str:
+        images = plural(self.found, "image was", "images were")
+        return f"{self._source.name}: {images} found by name below {self._root}, not where the table says"
+
+    def _named(self, file: Path) -> Path | None:
+        """The only image below the root that has this name, with or without its ending.
+
+        Where the file's own folder is there, or others of that name are, an image of another folder is another image.
+        """
         if self._below is None:
             self._below = {}
-            for file in walk(self._root).images if self._root.is_dir() else ():
-                for key in {file.name, file.stem}:
-                    self._below[key] = None if key in self._below else file
-        return self._below.get(name)
+            for image in walk(self._root).images if self._root.is_dir() else ():
+                self._folders.add(image.parent.name)
+                for key in {image.name, image.stem}:
+                    self._below.setdefault(key, []).append(image)
+        named = self._below.get(file.name, [])
+        if file.parent.is_dir():
+            named = [image for image in named if image.is_relative_to(file.parent)]
+        elif file.parent.name in self._folders:
+            named = [image for image in named if image.parent.name == file.parent.name]
+        return named[0] if len(named) == 1 else None
 
 
 def is_there(file: Path) -> bool:
@@ -126,4 +146,5 @@ def _suffixes(file: Path) -> list[str]:
         named = sorted(entry.name for entry in file.parent.iterdir() if entry.name.startswith(file.name))
     except OSError:
         return []
-    return [name[len(file.name) :] for name in named if name == file.name or name[len(file.name)] == "."]
+    endings = [name[len(file.name) :] for name in named]
+    return [ending for ending in endings if not ending or ending.lower() in IMAGE_SUFFIXES]

@@ -162,6 +162,7 @@ def samples_of(shard: Path, suffixes: frozenset[str], labelled: bool) -> Iterato
             if not images:
                 if label is not None:
                     raise DataError(f"{shard}: the label of {key} has no image next to it")
+                _refuse_dots_in_keys(shard, fields.values(), suffixes)
                 continue
             if labelled and label is None:
                 raise DataError(
@@ -170,6 +171,17 @@ def samples_of(shard: Path, suffixes: frozenset[str], labelled: bool) -> Iterato
                 )
             name, offset, size = images[0]
             yield Sample(Path(f"{shard}/@{offset}+{size}/{name}"), label)
+
+
+def _refuse_dots_in_keys(shard: Path, members: Iterable[Member], suffixes: frozenset[str]) -> None:
+    """Of a sample without an image: its images may be called by what follows a dot in the key."""
+    for member in members:
+        if os.path.splitext(member.name)[1].lower() in suffixes:
+            key, ending = _split(member.name)
+            raise DataError(
+                f"{shard}: {member.name} is no image here: in WebDataset the key ends at the first dot ({key}), and no "
+                f"image has the ending .{ending}; write the shard again without dots in its keys"
+            )
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -132,7 +132,8 @@ def _finished(source: Path, listing: Listing, data: DataConfig, is_folder: bool)
     if any(name != label for label, name in names.items()):
         items = [replace(item, label=names[item.label]) for item in items]
     if data.group_by is not None or data.group_pattern is not None:
-        grouped = group_names([below(item.path, source) for item in items], data, is_folder)
+        leading = [1 + (item.split is not None) if is_folder else 0 for item in items]
+        grouped = group_names([below(item.path, source) for item in items], data, leading)
         items = [replace(item, group=name or item.group) for item, name in zip(items, grouped or (), strict=True)]
     ordered = bool(listing.files) and listing.files[0].suffix == ".tar"
     listing.items = items if ordered else sorted(items, key=lambda item: str(item.path))
@@ -157,7 +158,7 @@ def below(path: Path, source: Path) -> str:
 def _without_left_out(source: Path, listing: Listing, data: DataConfig) -> list[Item]:
     if not data.leave_out:
         return listing.items
-    items = [item for item in listing.items if not is_left_out(item.path, source, data.leave_out)]
+    items = [item for item in listing.items if not is_left_out(below(item.path, source), data.leave_out)]
     if len(items) < len(listing.items):
         listing.left_out["images by data.leave_out"] += len(listing.items) - len(items)
     else:

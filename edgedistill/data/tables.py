@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgedistill.environment.requirements import install_command
 from edgedistill.errors import DataError
 
 Row = dict[str, str | None]
+_LOOKED_AT = 5  # rows, of bytes that may be images
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,21 @@ class Table:
         source: the file.
         columns: names, in order.
         rows: column -> value, None where it is empty or missing.
-        embedded: column that holds the images' own bytes (parquet); None when paths are listed.
+        embedded: columns that hold the images' own bytes (parquet).
+        lists: columns with several values in a row (parquet); they have no value in `rows`.
+        lines: of each row, the last of the file that belongs to it (CSV); empty where a row is no line.
     """
 
     source: Path
     columns: list[str]
     rows: list[Row]
-    embedded: str | None = None
+    embedded: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    lines: tuple[int, ...] = ()
+
+    def line(self, number: int) -> int:
+        """Of a row, for people; rows count from 0."""
+        return self.lines[number] if self.lines else number + 2
 
     def values(self, column: str) -> list[str | None]:
         return [row.get(column) for row in self.rows]
@@ -63,17 +75,18 @@ def _csv_table(source: Path) -> Table:
             twice = next(name for name in columns if columns.count(name) > 1)
             raise DataError(f"{source}: two columns are named {twice!r}; rename one")
         reader.fieldnames = columns
-        rows = []
+        rows, lines = [], []
         for row in reader:
             if any(row.pop(None, ())):
                 raise DataError(
                     f"{source}, line {reader.line_num}: more values than the {len(columns)} columns of the "
                     "header; put a value with a separator in it in double quotes"
                 )
+            lines.append(reader.line_num)
             rows.append({name: value.strip() if value else None for name, value in row.items()})
     except (OSError, csv.Error) as error:
         raise DataError(f"{source}: not a readable CSV in UTF-8: {error}") from None
-    return Table(source, columns, rows)
+    return Table(source, columns, rows, lines=tuple(lines))
 
 
 def _text(source: Path, content: bytes) -> str:
@@ -106,11 +119,14 @@ def _parquet_table(source: Path) -> Table:
         raise DataError(f"{source}: parquet needs pyarrow: {install_command('pyarrow')}") from None
     try:
         with parquet.ParquetFile(source) as file:
-            schema, embedded, wanted = file.schema_arrow, None, []
+            schema, embedded, lists, wanted = file.schema_arrow, [], [], []
             for field in schema:
-                is_image = types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-                if is_image or types.is_binary(field.type) or types.is_large_binary(field.type):
-                    embedded = embedded or field.name
+                kind = field.type
+                is_image = types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+                if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+                    lists.append(field.name)
+                elif is_image or types.is_binary(kind) or types.is_large_binary(kind):
+                    embedded += [field.name] if is_image or _holds_images(file, field.name) else []
                     wanted += [f"{field.name}.path"] if is_image else []
                 else:
                     wanted.append(field.name)
@@ -120,14 +136,23 @@ def _parquet_table(source: Path) -> Table:
     names = _class_labels(schema.metadata or {})
     columns = [field.name for field in schema]
     rows = [{name: _cell(source, name, row.get(name), names) for name in columns} for row in stored]
-    return Table(source, columns, rows, embedded)
+    return Table(source, columns, rows, tuple(embedded), tuple(lists))
+
+
+def _holds_images(file: Any, column: str) -> bool:
+    """Whether one of the first bytes in a column are an image; they may be a hash or an embedding."""
+    import cv2
+
+    for batch in itertools.islice(file.iter_batches(batch_size=1, columns=[column]), _LOOKED_AT):
+        content = batch.column(0)[0].as_py()
+        if content and cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) is not None:
+            return True
+    return False
 
 
 def _cell(source: Path, column: str, value: Any, names: dict[str, list[str]]) -> str | None:
     if isinstance(value, dict):
         value = value.get("path")
-    if isinstance(value, list):
-        raise DataError(f"{source}: the column {column!r} holds lists; expected one value a row")
     if column in names and isinstance(value, int):
         if not 0 <= value < len(names[column]):
             raise DataError(

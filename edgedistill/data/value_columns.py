@@ -6,6 +6,7 @@ import math
 
 from edgedistill.config.data import DataConfig, ValueConfig
 from edgedistill.config.task import SEPARATOR
+from edgedistill.data.labels import refuse_unfit
 from edgedistill.data.tables import Row, Table
 from edgedistill.errors import DataError
 
@@ -13,8 +14,9 @@ from edgedistill.errors import DataError
 def value_columns_of(table: Table, data: DataConfig) -> tuple[ValueConfig, ...]:
     """
     Raises:
-        DataError: a column that is not there.
+        DataError: a column that is not there, or whose name is not one line.
     """
+    refuse_unfit((value.column for value in data.value_columns), "columns of figures")
     for value in data.value_columns:
         if value.column not in table.columns:
             raise DataError(
