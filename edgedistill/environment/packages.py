@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import re
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -29,6 +30,16 @@ def dependencies() -> dict[str, Any]:
     Returns:
         python; packages {normalised name: version}, sorted; audit: the command that looks them up.
     """
+    return {
+        "python": platform.python_version(),
+        "packages": dict(_installed()),
+        "audit": "pip-audit --no-deps --requirement FILE, with a line name==version for each package",
+    }
+
+
+@cache  # about 130 files are read for it
+def _installed() -> tuple[tuple[str, str], ...]:
+    """(normalised name, version) of all, sorted."""
     versions: dict[str, str] = {}
     waiting = [row.name for row in (*PACKAGES, *EXTRAS)]
     while waiting:
@@ -36,16 +47,12 @@ def dependencies() -> dict[str, Any]:
         if name in versions:
             continue
         try:
-            distribution = metadata.distribution(name)
+            stated = metadata.distribution(name).metadata
         except metadata.PackageNotFoundError:
             continue
-        versions[name] = distribution.version
-        waiting += [_name_of(line) for line in distribution.requires or () if "extra ==" not in line]
-    return {
-        "python": platform.python_version(),
-        "packages": dict(sorted(versions.items())),
-        "audit": "pip-audit --no-deps --requirement FILE, with a line name==version for each package",
-    }
+        versions[name] = stated["Version"]
+        waiting += [_name_of(line) for line in stated.get_all("Requires-Dist", []) if "extra ==" not in line]
+    return tuple(sorted(versions.items()))
 
 
 def audit_lines(listed: dict[str, Any]) -> str:
