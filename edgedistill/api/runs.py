@@ -347,8 +347,6 @@ def new(
     splits = [None if path is None else Path(path) for path in (val, unlabelled, test)]
     told, talk = say or (lambda line: None), Talk(quiet=say is None)
     inspected = inspect_and_write(Path(train), splits[0], target, Path(file), told, splits[1], splits[2], keys, talk)
-    goes_on = "mend what stops the run, then:" if inspected["refused"] else "next:"
-    told(f"wrote {file}; {goes_on} edgedistill run {file}")
     if say is not None:
         from edgedistill.models.supply import missing_weights  # PyTorch's memory, when the images' is free again
 

@@ -75,6 +75,8 @@ def inspect_and_write(
     for line in [*layout.notes, *lines_from_look(look, values)]:
         if not line.startswith(tables):  # of their columns the layout told already
             say(printable(line))
+    goes_on = "mend what stops the run, then:" if values["refused"] else "next:"
+    say(f"wrote {recipe_path}; {goes_on} edgedistill run {recipe_path}")
     return values
 
 

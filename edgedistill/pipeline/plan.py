@@ -80,18 +80,18 @@ def inputs_of(
         digest: of the artifact of a stage that it reads, where the run's own is not the one to take.
         source_files: fingerprint of the user's images, asked for by the stage `data`.
     """
-    stamp = _stamp(run, stage.name)
+    stamp, values = _stamp(run, stage.name), recipe_values(stage, recipe)
     stored = stamp.inputs if stamp else {}
     inputs: dict[str, Any] = {
         "stage version": stage.version,
-        "recipe": recipe_values(stage, recipe) | _mixed_there(stage, recipe, stored),
+        "recipe": values | _mixed_there(stage, recipe, stored),
         "artifacts": {name: (digest or run.digest)(name) for name in stages_read(stage, recipe)},
     }
     if stage.files:
         inputs["files"] = {name: run.file_digest(name) for name in stage.files}
     if stage.name == "data":
         inputs["source files"] = source_files()
-    return inputs | _contents_of_named_files(inputs, stored)
+    return inputs | _of_named_files(contents_of(values), inputs, stored)
 
 
 def _mixed_there(stage: Stage, recipe: Recipe, stored: dict[str, Any]) -> dict[str, str]:
@@ -105,14 +105,18 @@ def _mixed_there(stage: Stage, recipe: Recipe, stored: dict[str, Any]) -> dict[s
     return {PRECISION: MIXED_BF16} if stored.get("recipe", {}).get(PRECISION) == MIXED_BF16 else {}
 
 
-def _contents_of_named_files(inputs: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+def _of_named_files(
+    found: dict[str, str | None], inputs: dict[str, Any], stored: dict[str, Any]
+) -> dict[str, dict[str, str | None]]:
     """Of an artifact that an earlier release made, which did not look into them, nothing; of a file that is gone,
     as where a finished run was copied to, what was in it.
 
     Args:
+        found: of `contents_of`.
+        inputs: the others of the stage.
         stored: as of `_mixed_there`.
     """
-    found, known = contents_of(inputs["recipe"]), stored.get(_NAMED, {})
+    known = stored.get(_NAMED, {})
     of_earlier_release = bool(stored) and _NAMED not in stored and first_difference(stored, inputs) is None
     if not found or of_earlier_release:
         return {}
