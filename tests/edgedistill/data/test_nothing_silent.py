@@ -122,7 +122,7 @@ def test_a_missing_image_is_not_replaced_by_one_of_another_folder(lines):
 
 
 def test_paths_of_another_computer_are_found_by_folder_and_name(lines):
-    rows = [f"/mnt/other/line2/{number}.png,{'ab'[number % 2]}" for number in range(5)]
+    rows = [f"/scratch/other/line2/{number}.png,{'ab'[number % 2]}" for number in range(5)]
     (lines / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     read = listed(lines / "t.csv", image_root="images")
     assert shown(read, lines) == [f"images/line2/{number}.png" for number in range(5)]
