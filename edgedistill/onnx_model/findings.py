@@ -77,7 +77,7 @@ class Graph:
 
     def __init__(self, model: onnx.ModelProto, file_bytes: int, path: Path | None = None):
         self.model, self.file_bytes, self.path = model, file_bytes, path
-        self.graphs = list(_with_bodies(model.graph))
+        self.graphs = list(with_bodies(model.graph))
         self.nodes = [node for graph in self.graphs for node in graph.node]
 
     @cached_property
@@ -121,7 +121,7 @@ class Graph:
     def types(self) -> dict[str, int]:
         """Name -> element type of TensorProto; absent where nothing is known."""
         types: dict[str, int] = {}
-        for graph in _with_bodies(self._inferred):
+        for graph in with_bodies(self._inferred):
             types |= {
                 value.name: value.type.tensor_type.elem_type
                 for value in (*graph.value_info, *graph.input, *graph.output)
@@ -220,9 +220,14 @@ def type_name(kind: int) -> str:
     return onnx.TensorProto.DataType.Name(kind)
 
 
-def _with_bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def with_bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the bodies of its If, Loop and Scan, outer ones first."""
     yield graph
     for node in graph.node:
         for item in node.attribute:
-            for body in (*([item.g] if item.HasField("g") else []), *item.graphs):
-                yield from _with_bodies(body)
+            for body in bodies_of(item):
+                yield from with_bodies(body)
+
+
+def bodies_of(item: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    return [*([item.g] if item.HasField("g") else []), *item.graphs]

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from edgedistill.config.target import Target
+from edgedistill.onnx_model import sort
 from edgedistill.onnx_model.backends import backend_of
 from edgedistill.onnx_model.findings import Finding, Graph, looking_into, reading
 from edgedistill.onnx_model.rules.tensors import MAX_BYTES
@@ -31,4 +32,5 @@ def check_onnx(path: Path, target: Target) -> list[Finding]:
             return [Finding("error", "size", "model", why, "take a smaller model")]
         model = onnx.load(str(path), load_external_data=False)
     with looking_into(model, path):
-        return backend_of(target).findings(Graph(model, file_bytes, path), target)
+        in_order = sort.sorted_model(model) or model  # ONNX's shape inference follows the order; a cycle is `schema`'s
+        return backend_of(target).findings(Graph(in_order, file_bytes, path), target)

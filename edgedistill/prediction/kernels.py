@@ -17,7 +17,7 @@ from pathlib import Path
 import onnx
 
 from edgedistill.errors import PreflightError
-from edgedistill.onnx_model import functions
+from edgedistill.onnx_model import functions, sort
 from edgedistill.onnx_model.findings import (
     Graph,
     attribute,
@@ -96,6 +96,13 @@ _NOT_COUNTED = {
     "RNN",
     "STFT",
 }
+_REPEATED = "what it costs depends on how often its body runs, which is not counted; export the network without it"
+_CONTROL_FLOW = {
+    "If": "what it costs depends on the branch it takes, which is not counted; where its condition is constant, "
+    "`edgedistill check MODEL.onnx --fix OUT.onnx` puts that branch in its place; else export the network without it",
+    "Loop": _REPEATED,
+    "Scan": _REPEATED,
+}
 _WIDE_GROUP = 32  # channels, from which a group is computed as a convolution of its own
 _NORMS = {"LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
@@ -141,7 +148,11 @@ def kernels_from_model(model: onnx.ModelProto, path: Path) -> list[Kernel]:
         PreflightError: as `kernels_from_file`.
     """
     with looking_into(model, path):
-        graph = Graph(functions.inlined(model) if model.functions else model, 0, path)
+        plain = functions.inlined(model) if model.functions else model
+        in_order = sort.sorted_model(plain)
+        if in_order is None:
+            raise PreflightError(f"{path}: its nodes form a cycle, so nothing can be computed first; export it again")
+        graph = Graph(in_order, 0, path)
         _refuse_what_is_not_counted(graph, path)
         kernels = kernels_from_graph(graph)
     if not kernels:
@@ -162,7 +173,10 @@ def batch_of_file(path: Path) -> int:
 
 
 def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:
+    known = _known_names(graph)
     for node in graph.nodes:
+        if node.op_type in _CONTROL_FLOW and not known.issuperset(node.output):
+            raise PreflightError(f"{path}: {node_name(node)}: {_CONTROL_FLOW[node.op_type]}")
         if not is_standard(node.domain):
             kind = f"{node.op_type} of the domain {node.domain!r}"
         elif node.op_type in _NOT_COUNTED:
@@ -173,6 +187,19 @@ def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:
             f"{path}: {node_name(node)}: the cost of {kind} is not known; give the float network "
             "with standard convolutions, Gemm and MatMul"
         )
+
+
+def _known_names(graph: Graph) -> set[str]:
+    """Tensors that depend on constants and sizes alone, so that nothing is computed for them on the board.
+
+    Args:
+        graph: its nodes in order.
+    """
+    known = set(graph.constants)
+    for node in graph.model.graph.node:
+        if node.op_type in {"Constant", "Shape"} or sort.reads(node) <= known:
+            known.update(node.output)
+    return known
 
 
 def kernels_from_graph(graph: Graph) -> list[Kernel]:
@@ -188,27 +215,27 @@ class _Fusion:
 
     def __init__(self, graph: Graph):
         self._graph = graph
+        self._nodes = list(graph.model.graph.node)  # bodies belong to control flow, which has a constant result here
         self._alias: dict[str, str] = {}  # a reshaped tensor -> the tensor whose memory it is
         self._maker: dict[str, Kernel] = {}
         self._made: list[Kernel] = []
-        self._readers = Counter(name for node in graph.nodes for name in node.input if node.op_type not in _FREE)
+        self._readers = Counter(name for node in self._nodes for name in node.input if node.op_type not in _FREE)
         self._readers.update(value.name for value in graph.model.graph.output)
         # TensorRT, as the exporter's clean-up, gives padding to the convolution that alone reads it.
-        convolved = Counter(node.input[0] for node in graph.nodes if node.op_type in _CONVOLUTIONS)
+        convolved = Counter(node.input[0] for node in self._nodes if node.op_type in _CONVOLUTIONS)
         self._padded = {
             node.output[0]
-            for node in graph.nodes
+            for node in self._nodes
             if node.op_type == "Pad" and self._readers[node.output[0]] == convolved[node.output[0]]
         }
-        for node in reversed(graph.nodes):  # who reads a reshape reads what was reshaped
+        for node in reversed(self._nodes):  # who reads a reshape reads what was reshaped
             if node.op_type in _FREE and node.input:
                 self._readers[node.input[0]] += self._readers[node.output[0]]
 
     def kernels(self) -> list[Kernel]:
-        constants = set(self._graph.constants)
-        for node in self._graph.nodes:
-            if node.op_type in {"Constant", "Shape"} or all(n in constants for n in node.input if n):
-                constants.update(node.output)
+        constants = _known_names(self._graph)
+        for node in self._nodes:
+            if constants.issuperset(node.output):
                 continue
             self._add(
                 node,

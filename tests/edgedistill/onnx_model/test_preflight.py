@@ -2,19 +2,23 @@
 
 import json
 
+import numpy as np
+import onnx
 import pytest
 
 from edgedistill.config.target import load_target, releases, target_names
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.onnx_model.check import check, text_from_check
+from edgedistill.onnx_model.findings import with_bodies
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tables import importers
-from hand_made import node, save
+from hand_made import array, model, node, save
 from rule_cases import CASES, MORE, breaks_one_rule, found
 from small_graphs import (
     AXES,
     external,
+    in_branch,
     pair,
 )
 
@@ -119,3 +123,37 @@ def test_int8_on_a_nano_is_served_as_fp16_with_the_reason():
 def test_an_unknown_board_is_refused_with_the_nearest():
     with pytest.raises(RecipeError, match="did you mean 'jetson-nano'"):
         load_target("jetson_nano")
+
+
+def reversed_nodes(made):
+    """The same model, each list of nodes backwards, those of bodies too."""
+    back = onnx.ModelProto.FromString(made.SerializeToString())
+    for graph in reversed(list(with_bodies(back.graph))):
+        nodes = list(graph.node)[::-1]
+        graph.ClearField("node")
+        graph.node.extend(nodes)
+    return back
+
+
+def of_two_orders():
+    """Its rule needs sizes that follow from the node before: a computed vector times three dimensions."""
+    return model(
+        [
+            node("ReduceMean", "x", ["v"], axes=[0, 1, 2], keepdims=0),
+            node("Squeeze", "xa", ["t"]),
+            node("MatMul", "vt"),
+        ],
+        [array("a", [0], np.int64)],
+    )
+
+
+@pytest.mark.parametrize(
+    "made", [of_two_orders(), in_branch(node("Mod", "xx", ["r"], fmod=1), node("Relu", "r", ["i"]))]
+)
+def test_the_order_of_the_nodes_changes_no_verdict(tmp_path, made):
+    """TensorRT's parser sorts them; ONNX's shape inference, of which the rules ask sizes, does not."""
+    findings = found(made, tmp_path / "m.onnx", "8.2")
+    assert any(finding.level == "error" for finding in findings)
+    back = reversed_nodes(made)
+    assert [n.name for n in back.graph.node] == [n.name for n in made.graph.node][::-1]
+    assert found(back, tmp_path / "r.onnx", "8.2") == findings

@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.errors import PreflightError
+from edgedistill.onnx_model.check import fix
 from edgedistill.onnx_model.findings import Graph
 from edgedistill.prediction.features import catalogue, features_from_file
 from edgedistill.prediction.kernels import batch_of_file, kernels_from_file, kernels_from_graph
@@ -206,3 +207,85 @@ def test_what_computes_and_is_not_counted_is_refused_by_its_name(tmp_path, kind,
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)]), str(tmp_path / "m.onnx"))
     with pytest.raises(PreflightError, match=f"the cost of {kind}.* is not known"):
         kernels_from_file(tmp_path / "m.onnx")
+
+
+def branch(name, kind, inputs):
+    sizes = (1, 8, 10, 10)
+    out = helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+    return helper.make_graph([helper.make_node(kind, inputs, [name])], name, [], [out])
+
+
+def behind_an_if():
+    """Two convolutions with an If between them, whose condition follows from the size of its input."""
+    parts = {"then_branch": branch("t", "Identity", ["c"]), "else_branch": branch("e", "Relu", ["c"])}
+    model = graph(
+        [
+            ("Conv", ["x", "w"], "c", {}),
+            ("Shape", ["c"], "s", {}),
+            ("Gather", ["s", "zero"], "g", {}),
+            ("Equal", ["g", "one"], "k", {}),
+            ("If", ["k"], "i", parts),
+            ("Conv", ["i", "w2"], "y", {}),
+        ],
+        {"w": (8, 8, 1, 1), "w2": (8, 8, 1, 1)},
+        "y",
+    )
+    for name, value in (("zero", 0), ("one", 1)):
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [], [value]))
+    return model
+
+
+def test_an_if_hides_nothing_behind_it(tmp_path):
+    """Its condition is known and what its branches read is not: a network of 14.8 ms was predicted at 0.38."""
+    onnx.save(behind_an_if(), tmp_path / "m.onnx")
+    with pytest.raises(
+        PreflightError, match="If -> i: what it costs depends on the branch .* --fix OUT.onnx"
+    ) as refused:
+        kernels_from_file(tmp_path / "m.onnx")
+    assert "\n" not in str(refused.value)
+    fixed = fix(tmp_path / "m.onnx", "jetson-nano", tmp_path / "fixed.onnx")
+    assert fixed["fits"]
+    assert [kernel.kind for kernel in kernels_from_file(tmp_path / "fixed.onnx")] == ["pointwise"] * 2
+
+
+def test_an_if_of_constants_costs_nothing(tmp_path):
+    model = behind_an_if()
+    for item in model.graph.node[4].attribute:
+        item.g.node[0].input[0] = "w"
+    model.graph.node[5].input[0], model.graph.node[5].input[1] = "c", "i"
+    model.graph.ClearField("value_info")
+    for item in model.graph.node[4].attribute:
+        item.g.output[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, (8, 8, 1, 1)))
+    onnx.save(model, tmp_path / "m.onnx")
+    assert [kernel.macs for kernel in kernels_from_file(tmp_path / "m.onnx")] == [6400] * 2
+
+
+def test_a_loop_is_refused(tmp_path):
+    value = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 8, 10, 10)) for name in ("a", "b")}
+    kept = [helper.make_tensor_value_info(name, TensorProto.BOOL, ()) for name in ("go", "on")]
+    count = helper.make_tensor_value_info("n", TensorProto.INT64, ())
+    nodes = [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Identity", ["go"], ["on"])]
+    body = helper.make_graph(nodes, "body", [count, kept[0], value["a"]], [kept[1], value["b"]])
+    model = graph([("Loop", ["five", "", "x"], "l", {"body": body}), ("Relu", ["l"], "y", {})], {}, "y")
+    model.graph.initializer.append(helper.make_tensor("five", TensorProto.INT64, [], [5]))
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(PreflightError, match="Loop -> l: what it costs depends on how often its body runs"):
+        kernels_from_file(tmp_path / "m.onnx")
+
+
+def test_the_order_of_the_nodes_makes_no_difference(tmp_path):
+    model = graph(
+        [("Conv", ["x", "w"], "c", PAD), ("Relu", ["c"], "r", {}), ("Conv", ["r", "w2"], "y", {})],
+        {"w": (8, 8, 3, 3), "w2": (8, 8, 1, 1)},
+        "y",
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    nodes = list(model.graph.node)[::-1]
+    model.graph.ClearField("node")
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "reversed.onnx")
+    assert kernels_from_file(tmp_path / "reversed.onnx") == kernels_from_file(tmp_path / "m.onnx")
+    model.graph.node[-1].input[0] = "y"
+    onnx.save(model, tmp_path / "cycle.onnx")
+    with pytest.raises(PreflightError, match="its nodes form a cycle"):
+        kernels_from_file(tmp_path / "cycle.onnx")
