@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 
 from edgedistill.config.target import Target
@@ -72,6 +73,10 @@ _PAD_MODES = (b"constant", b"reflect", b"edge")  # and wrap from 10
 _GRID_MODES = (b"nearest", b"bilinear", b"bicubic")  # linear and cubic of opset 20 are not known
 
 _EINSUM_WHOLE = (10, 12)  # ellipsis, diagonal and broadcasting: ONNX-TensorRT changelog
+
+# (smallest, largest) that TensorRT's ILRNLayer takes: NvInfer.h; `size` must be odd besides
+_LRN_LIMITS = {"size": (1, 15), "beta": (0.01, 1e5), "bias": (1e-5, 1e10)}
+_LRN_DEFAULTS = {"size": 1, "beta": 0.75, "bias": 1.0}
 
 # Outputs that the importer gives, where the schema has more. Dropout gives its mask.
 _OUTPUTS = {"Attention": 1, "BatchNormalization": 1, "LayerNormalization": 1, "MaxPool": 1}
@@ -145,8 +150,19 @@ def _combination(node: onnx.NodeProto, target: Target) -> str | None:
                 return f"{name} of the reverse pass differ from those of the forward pass"
     if kind == "Einsum":
         return _einsum(attribute(node, "equation", b"").decode("utf-8", "replace"), release)
+    if kind == "LRN":
+        return _lrn(node)
     if kind in ("MaxPool", "AveragePool", "LpPool") and any(d != 1 for d in attribute(node, "dilations", [])):
         return f"dilated pooling is refused by TensorRT {target.tensorrt}"
+    return None
+
+
+def _lrn(node: onnx.NodeProto) -> str | None:
+    for name, (smallest, largest) in _LRN_LIMITS.items():
+        value = attribute(node, name, _LRN_DEFAULTS[name])
+        if not np.float32(smallest) <= np.float32(value) <= largest or (name == "size" and value % 2 == 0):
+            odd = "an odd number " if name == "size" else ""
+            return f"{name} = {value:g}; TensorRT takes {odd}from {smallest:g} to {largest:g}"
     return None
 
 

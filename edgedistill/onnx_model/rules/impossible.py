@@ -37,6 +37,7 @@ def impossible(graph: Graph, in_order: onnx.ModelProto) -> Iterator[Finding]:
         yield from _inference(graph, in_order)
         yield from _attributes(graph)
         yield from _sizes(graph)
+        yield from _slopes(graph)
 
 
 def _inference(graph: Graph, in_order: onnx.ModelProto) -> Iterator[Finding]:
@@ -143,3 +144,17 @@ def _transpose(graph: Graph, node: onnx.NodeProto) -> str | None:
     order, rank = attribute(node, "perm", None), len(graph.shapes.get(given(node, 0), ()))
     fits = order is None or not rank or sorted(order) == list(range(rank))
     return None if fits else f"perm {list(order)} is no order of {rank} dimensions"
+
+
+def _slopes(graph: Graph) -> Iterator[Finding]:
+    """Before opset 7 a slope of PRelu was a list of channels."""
+    for node in graph.of_type("PRelu") if graph.opset >= 7 else ():
+        image, slope = (graph.shapes.get(given(node, position), ()) for position in (0, 1))
+        if not image or not all((*image, *slope)):
+            continue
+        beyond = slope[: max(len(slope) - len(image), 0)]
+        pairs = zip(reversed(image), reversed(slope), strict=False)
+        if any(size != 1 for size in beyond) or any(size not in (1, wanted) for wanted, size in pairs):
+            why = f"its slope {list(slope)} cannot be broadcast to its input {list(image)}"
+            channels = [image[1], *[1] * (len(image) - 2)] if len(image) > 1 else [1]
+            yield Finding("error", "impossible", node_name(node), why, f"reshape the slopes, of channels to {channels}")

@@ -17,6 +17,7 @@ from edgedistill.onnx_model.findings import (
 )
 from edgedistill.onnx_model.rules.tables import importers, unread_importers
 
+_MOST_DIMENSIONS = 8  # Dims::MAX_DIMS of NvInferRuntimeBase.h, in every release
 _VOLUMES_FROM = (11, 2)  # of GridSample: NVIDIA's release notes of 11.2.1
 _RESIZE_AXES_FROM = (10,)  # before, `axes` is never read: `unread-attribute`
 _INNERMOST = {"linear": 3, "cubic": 2}  # axes that a mode may change
@@ -100,19 +101,38 @@ def _factors(graph: Graph, node) -> list[float]:
 
 
 def _ranks(graph: Graph, target: Target) -> Iterator[Finding]:
-    for node in graph.of_type("MatMul", "GridSample", "TensorScatter", "Attention"):
-        first, second = (len(graph.shapes.get(given(node, position), ())) for position in (0, 1))
-        why = None
-        if node.op_type == "MatMul" and first == 1 and second > 2:  # a 1 goes before the vector, the first axis goes
-            why = f"a vector times a tensor of {second} dimensions; the importers remove the wrong axis of the product"
-        elif node.op_type == "GridSample" and first > 4 and target.needed_release.number < _VOLUMES_FROM:
-            why = f"its input has {first} dimensions; TensorRT {target.tensorrt} takes images, which have 4"
-        elif node.op_type == "TensorScatter" and first and (first != 4 or attribute(node, "axis", -2) not in (-2, 2)):
-            why = "the importer wants 4 dimensions and writes along axis -2"
-        elif node.op_type == "Attention":
-            why = _attention(graph, node)
+    for node in graph.of_type("MatMul", "GridSample", "LRN", "TensorScatter", "Attention"):
+        why = _attention(graph, node) if node.op_type == "Attention" else _rank(graph, target, node)
         if why:
             yield Finding("error", "rank", node_name(node), why, "reshape what goes in, or use other layers")
+
+
+def _rank(graph: Graph, target: Target, node: onnx.NodeProto) -> str | None:
+    """Why the importer refuses the ranks of what goes in, or None; 0 of an input whose rank is not known."""
+    kind = node.op_type
+    first, second = (len(graph.shapes.get(given(node, position), ())) for position in (0, 1))
+    if kind == "MatMul" and first == 1 and second > 2:  # a 1 goes before the vector, the first axis goes
+        return f"a vector times a tensor of {second} dimensions; the importers remove the wrong axis of the product"
+    if kind == "GridSample" and first > 4 and target.needed_release.number < _VOLUMES_FROM:
+        return f"its input has {first} dimensions; TensorRT {target.tensorrt} takes images, which have 4"
+    if kind == "LRN" and 0 < first < 4:
+        return f"its input has {first} dimensions, the layer wants 4 or more"
+    if kind == "TensorScatter" and first and (first != 4 or attribute(node, "axis", -2) not in (-2, 2)):
+        return "the importer wants 4 dimensions and writes along axis -2"
+    return None
+
+
+def _most_dimensions(graph: Graph, target: Target) -> Iterator[Finding]:
+    for name, shape in graph.shapes.items():
+        if len(shape) > _MOST_DIMENSIONS:
+            maker = graph.producers.get(name)
+            yield Finding(
+                "error",
+                "rank",
+                name if maker is None else node_name(maker),
+                f"{name} has {len(shape)} dimensions; a tensor of TensorRT has at most {_MOST_DIMENSIONS}",
+                "merge dimensions that stay beside each other",
+            )
 
 
 def _attention(graph: Graph, node: onnx.NodeProto) -> str | None:
@@ -200,4 +220,4 @@ def _scratch(graph: Graph, target: Target) -> Iterator[Finding]:
         )
 
 
-RULES = (_operators, _unread, _resize, _ranks, _dropout, _constant_form, _control_flow, _scratch)
+RULES = (_operators, _unread, _resize, _ranks, _most_dimensions, _dropout, _constant_form, _control_flow, _scratch)
