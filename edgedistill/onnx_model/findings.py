@@ -85,10 +85,17 @@ class Graph:
         return {tensor.name: tensor for graph in self.graphs for tensor in graph.initializer}
 
     @cached_property
-    def external(self) -> list[onnx.TensorProto]:
-        """Tensors whose data lie in another file."""
-        elsewhere = onnx.TensorProto.EXTERNAL
-        return [t for t in self.initializers.values() if t.data_location == elsewhere]
+    def external(self) -> list[tuple[str, onnx.TensorProto]]:
+        """(name, tensor) of those whose data lie in another file; one of an attribute has the name of its node."""
+        return [(name, tensor) for name, tensor in self._tensors() if is_external(tensor)]
+
+    def _tensors(self) -> Iterator[tuple[str, onnx.TensorProto]]:
+        """All that are stored: initializers, and those of attributes, as of Constant nodes."""
+        yield from self.initializers.items()
+        for node in self.nodes:
+            for item in node.attribute:
+                for tensor in (*([item.t] if item.HasField("t") else []), *item.tensors):
+                    yield node_name(node), tensor
 
     @cached_property
     def constants(self) -> set[str]:
@@ -153,8 +160,7 @@ class Graph:
         """The value of an initializer or Constant node; None if computed or in another file."""
         tensor = self.initializers.get(name)
         if tensor is not None:
-            inside = tensor.data_location != onnx.TensorProto.EXTERNAL
-            return numpy_helper.to_array(tensor) if inside else None
+            return None if is_external(tensor) else numpy_helper.to_array(tensor)
         node = self.producers.get(name)
         return constant_value(node) if node is not None and node.op_type == "Constant" else None
 
@@ -196,15 +202,20 @@ def attribute(node: onnx.NodeProto, name: str, default):
 
 
 def constant_value(node: onnx.NodeProto) -> np.ndarray | None:
-    """The value of a Constant node; None where it is no dense tensor of numbers."""
+    """The value of a Constant node; None where it is no dense tensor of numbers, or in another file."""
     for item in node.attribute:
         if item.name == "value":
-            return numpy_helper.to_array(item.t)
+            return None if is_external(item.t) else numpy_helper.to_array(item.t)
         if item.name in ("value_int", "value_ints"):
             return np.array(onnx.helper.get_attribute_value(item), np.int64)
         if item.name in ("value_float", "value_floats"):
             return np.array(onnx.helper.get_attribute_value(item), np.float32)
     return None
+
+
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether its data lie in another file."""
+    return tensor.data_location == onnx.TensorProto.EXTERNAL
 
 
 def tensor_bytes(tensor: onnx.TensorProto) -> int:

@@ -161,11 +161,11 @@ def _storage(graph: Graph, target: Target) -> Iterator[Finding]:
         yield Finding(
             "error",
             "external-data",
-            outside[0].name,
+            outside[0][0],
             f"{len(outside)} tensors lie in another file",
             "save the model in one file",
         )
-    total = graph.file_bytes + sum(tensor_bytes(tensor) for tensor in outside)
+    total = graph.file_bytes + sum(tensor_bytes(tensor) for _, tensor in outside)
     if total > MAX_BYTES:
         yield Finding(
             "error",

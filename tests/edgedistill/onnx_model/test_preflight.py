@@ -9,7 +9,7 @@ import pytest
 from edgedistill.config.target import load_target, releases, target_names
 from edgedistill.errors import PreflightError, RecipeError
 from edgedistill.onnx_model.backends import executed_precision
-from edgedistill.onnx_model.check import check, text_from_check
+from edgedistill.onnx_model.check import check, fix, text_from_check
 from edgedistill.onnx_model.findings import with_bodies
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.rules.tables import importers
@@ -17,6 +17,7 @@ from hand_made import array, model, node, save
 from rule_cases import CASES, MORE, breaks_one_rule, found
 from small_graphs import (
     AXES,
+    constant,
     external,
     in_branch,
     pair,
@@ -34,6 +35,31 @@ def test_weights_in_another_file_are_found_wanting_by_their_size(tmp_path):
     (tmp_path / "w.bin").touch()
     rules = {f.rule for f in found(made, tmp_path / "m.onnx", "8.2")}
     assert {"external-data", "size"} <= rules
+
+
+def outside(tensor):
+    """The same tensor with its data in w.bin."""
+    made = onnx.TensorProto.FromString(tensor.SerializeToString())
+    onnx.external_data_helper.set_external_data(made, "w.bin")
+    made.ClearField("raw_data")
+    return made
+
+
+@pytest.mark.parametrize("where", ["main", "body"])
+def test_weights_in_another_file_of_constant_nodes_are_found(tmp_path, where):
+    """As onnx.save(..., convert_attribute=True) writes them; without the other file no parser can read it."""
+    value = array("", np.ones((1, 3, 8, 8)))
+    (tmp_path / "w.bin").write_bytes(value.raw_data)
+    parts = [node("Constant", (), ["k"], value=value), node("Add", "xk", ["i"])]
+    made = in_branch(*parts) if where == "body" else constant(value=value)
+    for graph in with_bodies(made.graph):
+        for item in graph.node[0].attribute:
+            if item.name == "value":
+                item.t.CopyFrom(outside(item.t))
+    findings = [f for f in found(made, tmp_path / "m.onnx", "10.3") if f.level == "error"]
+    assert [(f.rule, f.node) for f in findings] == [("external-data", "n_Constant_k")]
+    fixed = fix(tmp_path / "m.onnx", "orin-nano-8gb", tmp_path / "fixed.onnx")
+    assert fixed["fits"], fixed
 
 
 def test_a_file_of_more_than_two_gib_is_not_read(tmp_path):
