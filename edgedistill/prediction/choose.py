@@ -195,7 +195,7 @@ def _candidate(features: Features, question: Question, learned: Learned, preflig
         latency_ms = prediction.latency_ms
         power = power_of(features, question.target, question.mode, question.precision, latency_ms)
         frame_mj = power.frame_mj(fps, latency_ms) if power else None
-    possible = preflight != "does not fit" and (spare is None or spare >= 0)
+    possible = preflight != "does not fit" and (spare is None or spare >= 0) and not prediction.beyond_board
     certain, likely = fps is None or prediction.fps_low >= fps, fps is None or prediction.fps >= fps
     tier = 0 if possible and certain else 1 if possible and likely else 2
     ratio = prediction.fps / fps if fps else None

@@ -42,3 +42,27 @@ def memory_of(features: Features, target: str, precision: str) -> Memory:
         return Memory(network, None, None)
     lean = board.process_mib + network
     return Memory(network, lean, lean + board.libraries_mib)
+
+
+def beyond_board(memory: Memory, target: str) -> str:
+    """Why a network cannot run on a board, or "".
+
+    That is where engine and process, without cuBLAS and cuDNN, are estimated at more than all that the board has,
+    which its system shares.
+    """
+    board, needed = load_target(target), memory.network if memory.lean is None else memory.lean
+    if not board.memory_mib or needed <= board.memory_mib:
+        return ""
+    what = "engine and context" if memory.lean is None else "its process without cuBLAS and cuDNN"
+    return f"{what} would take about {needed:.0f} MiB, {board.title} has {board.memory_mib} in all"
+
+
+def note_on_libraries(memory: Memory, target: str) -> str:
+    """One line where the process fits into all of the board's memory only without cuBLAS and cuDNN, else ""."""
+    board = load_target(target)
+    if memory.full is None or not board.memory_mib or memory.full <= board.memory_mib or beyond_board(memory, target):
+        return ""
+    return (
+        f"with cuBLAS and cuDNN its process would take about {memory.full:.0f} MiB, {board.title} has "
+        f"{board.memory_mib} in all: it can run only where the engine is built without them"
+    )

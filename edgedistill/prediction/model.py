@@ -22,7 +22,7 @@ from edgedistill.prediction.latency import (
     shares,
     stored,
 )
-from edgedistill.prediction.memory import memory_of
+from edgedistill.prediction.memory import Memory, beyond_board, memory_of, note_on_libraries
 from edgedistill.prediction.user_measurements import Learned, factor_of
 from edgedistill_device.preprocess_spec import size_of
 
@@ -83,6 +83,11 @@ class Prediction:
         return any(note.startswith("extrapolated") for note in self.notes)
 
     @property
+    def beyond_board(self) -> str:
+        """Why it cannot run there for want of memory, by the estimate; "" where that says nothing against it."""
+        return beyond_board(Memory(self.network_mib, self.memory_mib, self.memory_with_libraries_mib), self.target)
+
+    @property
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "notes": list(self.notes)}
 
@@ -135,7 +140,8 @@ def predict(
         batch: images at once of a named network, or of a file that is made for one.
 
     Raises:
-        RecipeError: no such network, board, power mode or size, or nothing published to estimate from.
+        RecipeError: no such network, board, power mode or size, nothing published to estimate from, or more memory
+            needed than the board has.
         PreflightError: the file cannot be read or counted.
     """
     board = load_target(target)
@@ -155,7 +161,13 @@ def predict(
         name, px, number, images = str(model).partition(".")[0], image_px or 224, classes, batch
         features = features_of_name(name, px, classes).of_batch(batch)
     question = Question(name, target, wanted_mode, precision, executed, px, number, images, tuple(notes))
-    return prediction_of(features, question, learned or factor_of(target))
+    prediction = prediction_of(features, question, learned or factor_of(target))
+    if prediction.beyond_board:
+        raise RecipeError(
+            f"{name}: {prediction.beyond_board} (estimate), so it has no speed there; take fewer images at once, fewer "
+            "pixels or a smaller network"
+        )
+    return prediction
 
 
 def _of_file(path: Path, batch: int) -> tuple[Features, int]:
@@ -221,7 +233,11 @@ def prediction_of(features: Features, question: Question, learned: Learned) -> P
         parameters=round(features.parameters),
         macs_beside_depthwise=round(features.macs / images),
         kernels=round(features.kernels),
-        notes=(*question.notes, *_beyond(features, by_term, target)),
+        notes=(
+            *question.notes,
+            *filter(None, [note_on_libraries(memory, target)]),
+            *_beyond(features, by_term, target),
+        ),
         provenance=f"predicted: {_basis(target, mode)}{learned.note}",
     )
 

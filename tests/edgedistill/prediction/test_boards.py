@@ -2,10 +2,12 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from importlib import resources
 
 import pytest
 
+from edgedistill.cli.main import main
 from edgedistill.config.target import load_target, target_from_text, targets
 from edgedistill.errors import RecipeError
 from edgedistill.prediction import latency
@@ -16,7 +18,8 @@ from edgedistill.prediction.fitting import fit as fitting
 from edgedistill.prediction.fitting import report
 from edgedistill.prediction.latency import hardware, mode_of
 from edgedistill.prediction.memory import memory_of
-from edgedistill.prediction.model import predict
+from edgedistill.prediction.model import Question, predict, prediction_of
+from edgedistill.prediction.user_measurements import NOTHING
 from end_to_end import ROOT
 
 PACKAGE = ROOT / "edgedistill" / "prediction"
@@ -161,6 +164,44 @@ def test_memory_by_hand():
     assert load_target("jetson-nano").memory.libraries_mib == 156 + 241
 
 
+def taking(mib):
+    """A network whose engine and context take so many MiB in FP16."""
+    return replace(catalogue()[("resnet18", 224)][1000], parameters=0.0, peak=mib * 2**20 / 8)
+
+
+def test_a_network_beyond_the_boards_memory_has_no_speed(capsys):
+    """225 MiB of process and 397 of libraries beside it, of 4096 on a Nano."""
+    board, question = load_target("jetson-nano"), Question("n", "jetson-nano", "MAXN", "fp16", "fp16")
+    room = board.memory_mib - board.memory.process_mib
+    spacious, tight, beyond = (
+        prediction_of(taking(mib), question, NOTHING) for mib in (room - 398, room - 396, room + 1)
+    )
+    assert (spacious.beyond_board, tight.beyond_board) == ("", "")
+    assert not [note for note in spacious.notes if "cuDNN" in note]
+    assert [note for note in tight.notes if "about 4097 MiB, Jetson Nano 4GB has 4096 in all" in note]
+    assert "4097 MiB, Jetson Nano 4GB has 4096 in all" in beyond.beyond_board
+    assert not [note for note in beyond.notes if "cuDNN" in note]
+
+    assert main(["estimate", "mobilenetv2_100", "--batch", "256"]) == 0
+    assert main(["estimate", "mobilenetv2_100", "--batch", "512"]) == 1
+    said = capsys.readouterr()
+    assert "has 4096 in all (estimate), so it has no speed there; take fewer images at once" in said.err
+    assert said.err.count("\n") == 1
+    assert main(["estimate", "mobilenetv2_100", "--batch", "512", "--target", "agx-xavier"]) == 0
+
+
+def test_where_the_libraries_are_not_published_engine_and_context_count(capsys):
+    assert main(["estimate", "mobilenetv2_100", "--batch", "1024", "--target", "orin-nano-8gb"]) == 1
+    assert "engine and context would take about 11769 MiB" in capsys.readouterr().err
+
+
+def test_no_student_fits_that_is_beyond_the_boards_memory(monkeypatch):
+    big = {key: {classes: taking(5000) for classes in rows} for key, rows in catalogue().items()}
+    assert choose("jetson-nano")[0].tier == 0
+    monkeypatch.setattr("edgedistill.prediction.choose.catalogue", lambda: big)
+    assert {candidate.tier for candidate in choose("jetson-nano")} == {2}
+
+
 def test_the_commands_of_maintainers_write_into_the_current_folder_or_where_they_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "validated", lambda: ([], fitting.Fit({}, {}), {"network": []}))
@@ -168,10 +209,10 @@ def test_the_commands_of_maintainers_write_into_the_current_folder_or_where_they
     monkeypatch.setattr(report, "tables", lambda stored: [])
     monkeypatch.setattr(counting, "wanted", dict)
     (tmp_path / "other").mkdir()
-    for main, name in ((fitting.main, "constants.json"), (counting.main, "features.csv")):
+    for command, name in ((fitting.main, "constants.json"), (counting.main, "features.csv")):
         for words, path in (([], name), (["--output", f"other/{name}"], f"other/{name}")):
             before = (PACKAGE / name).read_bytes()
-            main(words)
+            command(words)
             made = (tmp_path / path).read_text("utf-8")
             assert made.startswith("{" if name.endswith("json") else "network,image_px,classes,")
             assert (PACKAGE / name).read_bytes() == before
