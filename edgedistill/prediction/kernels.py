@@ -103,6 +103,7 @@ _CONTROL_FLOW = {
     "Loop": _REPEATED,
     "Scan": _REPEATED,
 }
+_CHANNELS = {1, 3, 4}  # of an image
 _WIDE_GROUP = 32  # channels, from which a group is computed as a convolution of its own
 _NORMS = {"LayerNormalization", "InstanceNormalization", "GroupNormalization"}
 
@@ -160,16 +161,32 @@ def kernels_from_model(model: onnx.ModelProto, path: Path) -> list[Kernel]:
     return kernels
 
 
-def batch_of_file(path: Path) -> int:
-    """How many images an ONNX file takes at once; 1 where it does not say.
+def batch_of_file(path: Path) -> tuple[int, str]:
+    """How many images an ONNX file takes at once, and a note where its inputs disagree, or "".
+
+    The first input of 4 dimensions that has 1, 3 or 4 channels says it, NCHW before NHWC; without one the first of 4
+    dimensions; 1 image where none has 4.
 
     Raises:
         PreflightError: not a readable ONNX file.
     """
     with reading(path):
         model = onnx.load(str(path), load_external_data=False)
-    shapes = [value.type.tensor_type.shape.dim for value in Graph(model, 0, path).inputs()]
-    return max((dims[0].dim_value for dims in shapes if len(dims) == 4), default=1) or 1
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in Graph(model, 0, path).inputs()
+    }
+    batches = {name: sizes[0] or 1 for name, sizes in shapes.items() if len(sizes) == 4}
+    if not batches:
+        return 1, ""
+    nchw, nhwc = ([name for name in batches if shapes[name][axis] in _CHANNELS] for axis in (1, 3))
+    image = [*nchw, *nhwc, *batches][0]
+    others = [f"{name} has {count}" for name, count in batches.items() if count != batches[image]]
+    note = (
+        f"its inputs disagree on how many images it takes at once: {image} has {batches[image]}, which is counted, "
+        f"{', '.join(others)}"
+    )
+    return batches[image], note if others else ""
 
 
 def _refuse_what_is_not_counted(graph: Graph, path: Path) -> None:

@@ -154,8 +154,8 @@ def predict(
         raise RecipeError(f"--batch {batch}: expected at least 1 image")
     notes = [reason] if reason else []
     if is_file(model):
-        features, images = _of_file(Path(model), batch)
-        notes += filter(None, [_refused(Path(model), target)])
+        features, images, doubt = _of_file(Path(model), batch)
+        notes += filter(None, [doubt, _refused(Path(model), target)])
         name, px, number = Path(model).name, None, None
     else:
         name, px, number, images = str(model).partition(".")[0], image_px or 224, classes, batch
@@ -170,16 +170,16 @@ def predict(
     return prediction
 
 
-def _of_file(path: Path, batch: int) -> tuple[Features, int]:
-    """Counts of one run of the file, and for how many images that is."""
+def _of_file(path: Path, batch: int) -> tuple[Features, int, str]:
+    """Counts of one run of the file, for how many images that is, and a note where its inputs disagree on it."""
     from edgedistill.prediction.kernels import batch_of_file
 
-    features, own = features_from_file(path), batch_of_file(path)
+    features, (own, doubt) = features_from_file(path), batch_of_file(path)
     if batch in (1, own):
-        return features, own
+        return features, own, doubt
     if own > 1:
         raise RecipeError(f"{path} takes {own} images at once, not {batch}; leave --batch out")
-    return features.of_batch(batch), batch
+    return features.of_batch(batch), batch, doubt
 
 
 def _refused(path: Path, target: str) -> str:

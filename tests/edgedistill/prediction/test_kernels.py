@@ -10,6 +10,7 @@ from edgedistill.onnx_model.check import fix
 from edgedistill.onnx_model.findings import Graph
 from edgedistill.prediction.features import catalogue, features_from_file
 from edgedistill.prediction.kernels import batch_of_file, kernels_from_file, kernels_from_graph
+from edgedistill.prediction.model import predict
 
 
 def graph(nodes, constants, out, shape=(1, 8, 10, 10)):
@@ -173,7 +174,7 @@ def test_what_cannot_be_counted_is_refused_in_one_line(tmp_path):
     onnx.save(pair, tmp_path / "pair.onnx")
     (kernel,) = kernels_from_file(tmp_path / "pair.onnx")
     assert (kernel.macs, kernel.moved) == (2 * 8 * 8 * 16, 2 * 2 * 8 * 16), "a file counts for all of its images"
-    assert batch_of_file(tmp_path / "pair.onnx") == 2
+    assert batch_of_file(tmp_path / "pair.onnx") == (2, "")
     free = graph([("Conv", ["x", "w"], "y", {})], {"w": (8, 8, 1, 1)}, "y", ("n", 8, "h", "w"))
     with pytest.raises(PreflightError, match="no static shape"):
         kernels_from_graph(Graph(onnx.shape_inference.infer_shapes(free), 0))
@@ -289,3 +290,29 @@ def test_the_order_of_the_nodes_makes_no_difference(tmp_path):
     onnx.save(model, tmp_path / "cycle.onnx")
     with pytest.raises(PreflightError, match="its nodes form a cycle"):
         kernels_from_file(tmp_path / "cycle.onnx")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "images", "said"),
+    [
+        ({"image": (1, 3, 8, 8), "gallery": (100, 64, 8, 8)}, 1, "image has 1, which is counted, gallery has 100"),
+        ({"gallery": (100, 64, 1, 1), "image": (1, 3, 8, 8)}, 1, "image has 1, which is counted, gallery has 100"),
+        ({"gallery": (100, 64, 8, 8), "image": (2, 8, 8, 3)}, 2, "image has 2, which is counted, gallery has 100"),
+        ({"left": (4, 3, 8, 8), "right": (4, 3, 8, 8), "state": (9, 5)}, 4, ""),
+        ({"image": (0, 3, 8, 8)}, 1, ""),
+        ({"sound": (7, 16)}, 1, ""),
+    ],
+)
+def test_the_image_says_the_batch_and_not_a_gallery_beside_it(tmp_path, inputs, images, said):
+    """With 100 stored features beside one image its FPS were a hundred times too many."""
+    model = graph([("Relu", [name], f"r{name}", {}) for name in inputs], {}, f"r{next(iter(inputs))}")
+    model.graph.ClearField("input")
+    for name, shape in inputs.items():
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    onnx.save(model, tmp_path / "m.onnx")
+    found, note = batch_of_file(tmp_path / "m.onnx")
+    assert (found, note[note.find(": ") + 2 :]) == (images, said)
+    if all(0 not in shape for shape in inputs.values()):
+        prediction = predict(tmp_path / "m.onnx", "jetson-nano")
+        assert prediction.batch == images
+        assert [one for one in prediction.notes if "disagree" in one] == ([note] if said else [])
