@@ -300,10 +300,11 @@ def rollback(
         root, python, ssh_config: as of `DeployOptions`.
 
     Returns:
-        `id`, which it serves now, and `previous`.
+        `id`, which it serves now, `previous`, and `health`, what its health check found.
 
     Raises:
-        BoardError: it has no previous release.
+        BoardError: it has no previous release, or that one is no longer whole, verified or healthy; the board serves
+            what it served before.
         SshError: the connection ended.
     """
     from edgedistill.deployment.board import connected

@@ -276,10 +276,11 @@ class ActivateAnswer(BoardAnswer):
 
 
 class RollbackAnswer(BoardAnswer):
-    """`rollback`: the previous release is served again."""
+    """`rollback`: the previous release is served again; boards enrolled before did not ask for its health."""
 
     id: str
     previous: str | None = None
+    health: Health | None = None
     already: bool = False
 
 

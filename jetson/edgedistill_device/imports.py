@@ -13,6 +13,7 @@ import sys
 from edgedistill_device.errors import BackendError
 
 OLDEST_OPENCV = 4  # JetPack 4 brings 4.1.1. Ubuntu 18.04's own 3.2 has no GStreamer and opens no camera by API
+TENSORRT_MODULES = ("tensorrt", "tensorrt_rtx")
 OLDEST_TENSORRT = (8, 2)  # 8.0 has no ProfilingVerbosity.DETAILED and no engine inspector
 TENSORRT_MEND = "JetPack 4.6.1 (L4T 32.7.1) and newer bring TensorRT 8.2.1: flash one of them"
 NUMPY_MEND = "sudo apt install python3-numpy"

@@ -14,7 +14,7 @@ from edgedistill_device import imports
 from edgedistill_device.engine.build_log import ERROR, WARNING, found_no_kernel, lacked_memory, memory_line
 from edgedistill_device.errors import BackendError, BuildError, DeviceMemoryError, EngineError
 
-MODULES = ("tensorrt", "tensorrt_rtx")
+MODULES = imports.TENSORRT_MODULES
 EXTERNAL_TACTICS = ("CUBLAS", "CUBLAS_LT", "CUDNN")
 # Not trt.nptype: in 8.2 to 8.5 it uses np.bool, which numpy 1.24 removed.
 _NUMPY = {"FLOAT": np.float32, "HALF": np.float16, "INT8": np.int8, "INT32": np.int32, "BOOL": np.bool_}

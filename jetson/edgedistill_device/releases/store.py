@@ -100,18 +100,34 @@ def activate(root, release, timeout_s=TIMEOUT_S):
                 raise ReleaseError("%s; it was the active release before and still is" % (error,))
             return _activated(release, before.previous, health, already=True)
         previous = before and before.current
-        sync_tree(folder_of(root, RELEASES, release))  # the engine too, which no copy brings back
-        switch(root, release, previous, proven=False)
-        try:
-            health = ask_current(root, board.backend, timeout_s)
-        except ReleaseError as error:
-            revert_unproven(root)
-            raise ReleaseError("%s; %s" % (error, _now(previous)))
-        except BaseException:
-            revert_unproven(root)
-            raise
-        mark_healthy(root)
+        health = _switch_if_healthy(root, board, release, previous, timeout_s)
         return _activated(release, previous, health, already=False)
+
+
+def _switch_if_healthy(root, board, release, served, timeout_s):
+    """Make a release current and keep it so if its health check passes; the caller holds the lock.
+
+    Args:
+        served: id of what is current now, or None; it becomes the previous one.
+
+    Returns:
+        What `health` says.
+
+    Raises:
+        ReleaseError: it does not pass; `served` is current again.
+    """
+    sync_tree(folder_of(root, RELEASES, release))  # the engine too, which no copy brings back
+    switch(root, release, served, proven=False)
+    try:
+        health = ask_current(root, board.backend, timeout_s)
+    except ReleaseError as error:
+        revert_unproven(root)
+        raise ReleaseError("%s; %s" % (error, _now(served)))
+    except BaseException:
+        revert_unproven(root)
+        raise
+    mark_healthy(root)
+    return health
 
 
 def _activated(release, previous, health, already):
@@ -130,22 +146,25 @@ def _require_servable(root, board, release):
 
 
 def _require_engine(root, board, release, manifest):
-    """Require that what `classify` loads there has passed `verify`: the engine, or the model by its hash."""
+    """Require that what `classify` loads there has passed `verify`, and that this machine can load it."""
     folder = folder_of(root, RELEASES, release)
     backend_named(board.backend).require_servable(folder, manifest)
 
 
-def rollback(root, leave=None):
-    """Activate the previous release again, if its files are unchanged.
+def rollback(root, leave=None, timeout_s=TIMEOUT_S):
+    """Activate the previous release again, if its files are unchanged and its health check passes.
+
+    That it passed once is no proof: the board may have another TensorRT since, which loads its engine no more.
 
     Args:
         leave: go back only from this one, so that a repeated command does not return to it.
+        timeout_s: of the health check.
 
     Returns:
-        JSON-able: id, previous (the one that was left), already.
+        JSON-able: id, previous (the one that was left), already and, where it was asked, health.
 
     Raises:
-        JetsonError: there is none, or it is no longer servable; nothing changed.
+        JetsonError: there is none, it is no longer servable, or it is not healthy; what was served before still is.
     """
     with writing(root):
         live = active(root)
@@ -155,13 +174,17 @@ def rollback(root, leave=None):
             raise ReleaseError("current is %s, so there is nothing to roll back from" % (live and live.current,))
         if live.previous is None:
             raise ReleaseError("%s has no previous release to go back to" % (live.current,))
-        _require_servable(root, read_board(root), live.previous)
-        sync_tree(folder_of(root, RELEASES, live.previous))
-        switch(root, live.previous, live.current, proven=True)
+        board = read_board(root)
+        try:
+            _require_servable(root, board, live.previous)
+        except JetsonError as error:
+            raise ReleaseError("%s cannot be served: %s" % (live.previous, error))
+        health = _switch_if_healthy(root, board, live.previous, live.current, timeout_s)
         return {
             "verb": "rollback",
             "id": live.previous,
             "previous": live.current,
+            "health": health,
             "already": False,
         }
 

@@ -31,6 +31,16 @@ def root_options(parser, release=False):
         parser.add_argument("release", metavar="ID", help="16 hex digits of the manifest's SHA-256")
 
 
+def health_options(parser):
+    """Options of the verbs that ask for the health of what they make current."""
+    parser.add_argument(
+        "--health-timeout-s",
+        type=float,
+        metavar="S",
+        help="no answer within is a failure (default 180)",
+    )
+
+
 def admission_options(parser):
     """Options of the verbs that accept a bundle."""
     root_options(parser, release=True)

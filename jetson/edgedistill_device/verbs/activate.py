@@ -1,19 +1,14 @@
 """activate: serve a release, if it passes its health check."""
 
 from edgedistill_device.json_text import json_text
-from edgedistill_device.verbs import root_options
+from edgedistill_device.verbs import health_options, root_options
 
 HELP = "serve release ID; back to the one before when its health check fails"
 
 
 def options(parser):
     root_options(parser, release=True)
-    parser.add_argument(
-        "--health-timeout-s",
-        type=float,
-        metavar="S",
-        help="no answer within is a failure (default 180)",
-    )
+    health_options(parser)
 
 
 def run(args):

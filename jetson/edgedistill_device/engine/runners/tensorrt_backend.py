@@ -2,6 +2,8 @@
 
 import os
 import re
+import signal
+import subprocess
 import sys
 
 from edgedistill_device import imports
@@ -10,11 +12,13 @@ from edgedistill_device.board.identity import Check
 from edgedistill_device.engine import engine_file
 from edgedistill_device.engine.runners import BACKENDS
 from edgedistill_device.engine.runners.backend import Backend
-from edgedistill_device.errors import VerifyError
+from edgedistill_device.errors import BackendError, VerifyError
 
 _CONTAINER_MEND = (
     "this container lacks %s: start it with docker run --runtime nvidia, from an image made for the board's JetPack"
 )
+_SAY_VERSION = "import importlib, sys; print('\\n@version', importlib.import_module(sys.argv[1]).__version__)"
+_IMPORT_TIMEOUT_S = 180  # as long as a health check may take, of which this import is a part
 
 
 class TensorRTBackend(Backend):
@@ -46,8 +50,14 @@ class TensorRTBackend(Backend):
         engine_file.read_engine(bundle, manifest)
 
     def require_servable(self, bundle, manifest):
-        """The engine's bytes, too."""
-        engine_file.read_verified_engine(bundle, manifest)
+        """The engine's bytes, too; and this board and its TensorRT are those that built it.
+
+        Raises:
+            BackendError: this board has no TensorRT that can be imported.
+        """
+        record = engine_file.read_verified_engine(bundle, manifest)[0]
+        engine_file.check_machine(record, board=identity.board_name())
+        engine_file.check_machine(record, tensorrt=installed_version(record["compiler"]))
 
     def engine_mib(self, bundle):
         name = str(engine_file.read_record(bundle)["engine"])
@@ -57,6 +67,42 @@ class TensorRTBackend(Backend):
 
     def checks(self, packages, required, deadly, root="/"):
         return [tensorrt_check(packages, required, deadly, root), cuda_check(packages, required, root)]
+
+
+def installed_version(module):
+    """Version of TensorRT on this board.
+
+    It is imported in a process of its own: an import that crashes must not end who asks, nor the libraries stay in
+    its memory.
+
+    Args:
+        module: of imports.TENSORRT_MODULES, the one that built the engine.
+
+    Raises:
+        BackendError: no such module, or its import fails.
+    """
+    if module not in imports.TENSORRT_MODULES:
+        raise BackendError("expected a compiler of %s, got %.80r" % (", ".join(imports.TENSORRT_MODULES), module))
+    child = subprocess.Popen(
+        [sys.executable, "-c", _SAY_VERSION, module],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, stderr = child.communicate(timeout=_IMPORT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        raise BackendError("the Python module %s: its import did not end within %d s" % (module, _IMPORT_TIMEOUT_S))
+    version = re.search(r"^@version (\S+)$", out.decode("ascii", "replace"), re.MULTILINE)
+    if child.returncode == 0 and version:
+        return version.group(1)
+    last = (stderr.decode("ascii", "replace").strip().splitlines() or ["exit code %d" % (child.returncode,)])[-1]
+    died = "it dies of " + signal.Signals(-child.returncode).name if child.returncode < 0 else last[:200]
+    raise BackendError(
+        "the Python module %s cannot be imported (%s); run: python3 -m edgedistill_device doctor" % (module, died)
+    )
 
 
 def tensorrt_check(packages, required, deadly=(), root="/"):
