@@ -1,8 +1,10 @@
 """Roll a release out to a fleet: canaries, then waves, until too many boards have failed.
 
-FOLDER/fleet.json    a row a board, written again after each; where a rerun continues
+FOLDER/fleet.json    a row a board, written again after each
 FOLDER/fleet.html    the same as one page
-FOLDER/NAME.json     receipt of one board
+FOLDER/NAME.json     receipt of one board; where a rerun continues
+
+A rerun asks every board: one may have been rolled back by hand since, and a name may stand for another board now.
 """
 
 from __future__ import annotations
@@ -16,11 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgedistill.core.files import read_json, write_bytes, write_json
-from edgedistill.core.text import plural
+from edgedistill.core.files import write_bytes, write_json
 from edgedistill.core.text_table import table_lines
 from edgedistill.deployment.board import Board
-from edgedistill.deployment.deploy import UNTIL, SignedBundle, Wanted, deploy
+from edgedistill.deployment.deploy import SignedBundle, Wanted, deploy
 from edgedistill.deployment.inventory import Fleet, FleetBoard
 from edgedistill.deployment.ssh import Connection
 from edgedistill.errors import EdgeDistillError, InventoryError
@@ -47,11 +48,10 @@ def roll_out(
     page: Callable[[FleetRecord], str],
     ssh_config: Path | None = None,
 ) -> FleetRecord:
-    """Deploy to every board that does not have it yet.
+    """Deploy to every board; what a board's receipt names and the board still has is not done again.
 
     Args:
-        folder: of this fleet's reports; boards that an earlier roll-out of the same bundle finished
-            are skipped.
+        folder: of this fleet's reports and receipts.
         page: gives fleet.html.
 
     Returns:
@@ -83,15 +83,11 @@ class _RollOut:
         self._folder, self._talk, self._page, self._config = folder, talk, page, ssh_config
         self._lock, self._failures = threading.Lock(), 0
         self._stopped: str | None = None
-        finished = _rows_before(folder / "fleet.json", bundle.id, wanted.until)
-        self._rows = {board.name: finished.get(board.name) or row_of(board, WAITING) for board in fleet.boards}
+        self._rows = {board.name: row_of(board, WAITING) for board in fleet.boards}
 
     def run(self) -> FleetRecord:
-        left = [board for board in self._fleet.boards if self._rows[board.name].state != DONE]
-        if len(left) < len(self._fleet.boards):
-            self._talk.say(f"{plural(len(self._fleet.boards) - len(left), 'board has', 'boards have')} it already")
-        canaries = [board for board in left if board.canary]
-        others = [board for board in left if not board.canary]
+        canaries = [board for board in self._fleet.boards if board.canary]
+        others = [board for board in self._fleet.boards if not board.canary]
         rollout = self._fleet.rollout
         waves = [others[start : start + rollout.wave] for start in range(0, len(others), rollout.wave)]
         self._wave(canaries, "canary", max_failures=0)
@@ -195,15 +191,3 @@ def row_of(
         seconds=None,
         finished=None,
     )
-
-
-def _rows_before(path: Path, bundle_id: str, until: str) -> dict[str, FleetRow]:
-    """Rows of the boards where an earlier roll-out of this bundle finished the same step or a later one."""
-    try:
-        stored = FleetRecord.model_validate(read_json(path))
-        same = stored.version == FLEET_VERSION and stored.id == bundle_id
-        if not same or UNTIL.index(stored.until) < UNTIL.index(until):
-            return {}
-        return {row.name: row for row in stored.boards if row.state == DONE}
-    except (OSError, ValueError, RecursionError):
-        return {}

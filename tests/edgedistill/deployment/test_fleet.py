@@ -6,6 +6,7 @@ import re
 import pytest
 
 from board_behind_sshd import TestBoard, make_keys, next_release, signed, written_again
+from edgedistill.deployment.board import connected
 from edgedistill.deployment.deploy import Wanted, signed_bundle
 from edgedistill.deployment.fleet import roll_out, table_from_fleet
 from edgedistill.deployment.inventory import load_fleet
@@ -49,12 +50,12 @@ def fleet(tmp_path_factory, forked_python):
         yield folder, server, boards, first, second
 
 
-def roll(fleet, bundle, said, **wanted):
+def roll(fleet, bundle, said, inventory="boards.toml", **wanted):
     folder, server, *_ = fleet
     talk = Talk(quiet=True)
     talk.say = said.append
     wanted = Wanted(**{"runs": 10, "until": "build", **wanted})
-    inventory, report = load_fleet(folder / "boards.toml"), folder / "report"
+    inventory, report = load_fleet(folder / inventory), folder / "report"
     return roll_out(inventory, signed_bundle(bundle), wanted, report, talk, html_from_fleet, server.config)
 
 
@@ -79,8 +80,8 @@ def test_a_broken_canary_stops_it_and_a_rerun_goes_on(fleet):
 
     said.clear()
     report = roll(fleet, first, said)
-    assert "3 boards have it already" in said
-    assert not any(line.startswith("nano-2: ") for line in said)
+    assert [line for line in said if line.endswith(": build")] == ["nano-1: build"]
+    assert {f"{name}: build was done before" for name in ("nano-2", "nano-3", "nano-4")} < set(said)
     assert set(states(report).values()) == {"done"}
     assert json.loads((folder / "report" / "fleet.json").read_text()) == report.to_json()
     path = folder / "report" / "fleet.json"
@@ -106,6 +107,31 @@ def test_the_page_and_the_table(fleet):
     assert not re.search(r"""(?:src|href)="[^#]""", page)
     assert page.count('<th scope="row">') == 4
     assert "nano-3" in table_from_fleet(report)
+
+
+def test_a_name_that_stands_for_another_board_is_no_board_that_has_it(fleet):
+    folder, _, boards, _, second = fleet
+    alone = f'[defaults]\ntarget = "local"\nroot = "{boards["nano-3"].root}"\npython = "{boards["nano-3"].python}"\n'
+    for host in ("nano-3", "nano-3.munich.invalid"):
+        (folder / f"{host}.toml").write_text(f'{alone}[boards.nano-3]\nhost = "{host}"\n')
+    assert states(roll(fleet, second, [], "nano-3.toml")) == {"nano-3": "done"}
+    assert states(roll(fleet, second, [], "nano-3.munich.invalid.toml")) == {"nano-3": "failed"}
+
+
+def test_a_board_that_was_rolled_back_by_hand_gets_it_again(fleet):
+    _, server, boards, first, second = fleet
+    board = boards["nano-3"]
+    for bundle in (first, second):
+        assert states(roll(fleet, bundle, [], "nano-3.toml", until="activate", allow_downgrade=True)) == {
+            "nano-3": "done"
+        }
+    with connected("nano-3", str(board.root), str(board.python), server.config, Talk(quiet=True).say) as there:
+        there.rollback()
+    assert board.current() == signed_bundle(first).id
+    said = []
+    assert states(roll(fleet, second, said, "nano-3.toml", until="activate")) == {"nano-3": "done"}
+    assert board.current() == signed_bundle(second).id
+    assert "nano-3: bench was done before" in said
 
 
 def test_boards_of_another_kind_are_refused_before_anything_starts(fleet, tmp_path):
