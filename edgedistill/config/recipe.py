@@ -249,6 +249,31 @@ class Recipe(Section):
         return self.first_teacher.training
 
     @property
+    def weighed_smoothing(self) -> str | None:
+        """What a class weighs in a fine-tuned teacher's smoothed loss; None where nothing is smoothed or weighed.
+
+        An earlier release weighed the smoothed mass by each class that it was on, and had no name for it.
+        """
+        teacher = self.first_teacher
+        smooths = teacher.label_smoothing > 0 and teacher.epochs > 0 and "finetune" in teacher.tries
+        return "images by their label" if smooths and self.data.balance == "loss" else None
+
+    @property
+    def epoch_chosen_by(self) -> str | None:
+        """The metric by which `distill.keep = "best"` takes an epoch's weights; None where it takes the last ones, and
+        for the task's own metric, as before it could be named."""
+        return self._other_metric if self.distill.keep == "best" else None
+
+    @property
+    def way_chosen_by(self) -> str | None:
+        """The metric by which teacher.mode `auto` or `both` chooses; None where it does not, as `epoch_chosen_by`."""
+        return self._other_metric if len(self.first_teacher.tries) > 1 else None
+
+    @property
+    def _other_metric(self) -> str | None:
+        return None if self.data.metric == task_of(self).metrics[0] else self.data.metric
+
+    @property
     def first_teacher(self) -> TeacherConfig:
         if self.distill.method != "self":
             return self.teacher

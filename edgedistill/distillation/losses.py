@@ -239,21 +239,15 @@ def label_losses(logits: Tensor, labels: Tensor, class_weights: Tensor | None = 
     Args:
         logits: (N, C) float.
         labels: (N,) int64, in 0..C-1, or -1 for an image that has none.
-        class_weights: (C,) float with mean 1, or None. Not divided by afterwards, so that a batch
-            of rare classes does pull harder.
+        class_weights: (C,) float with mean 1, or None: an image weighs by its label, smoothed or not. Not divided by
+            afterwards, so that a batch of rare classes does pull harder.
         smoothing: in [0, 1), mass given evenly to all classes.
 
     Returns:
         (N,) float32, nats, >= 0; 0 where there is no label.
     """
-    return F.cross_entropy(
-        logits.float(),
-        labels,
-        weight=class_weights,
-        reduction="none",
-        label_smoothing=smoothing,
-        ignore_index=-1,
-    )
+    losses = F.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing, ignore_index=-1)
+    return losses if class_weights is None else losses * class_weights[labels.clamp_min(0)]
 
 
 def feature_loss(student_features: Tensor, teacher_features: Tensor, projector: nn.Module) -> Tensor:

@@ -49,7 +49,17 @@ class Stage(NamedTuple):
 WEIGHED = frozenset(("teacher", "baseline", "assist", "distill", "curve"))  # start from weights that the recipe names
 WITHOUT_TORCH = frozenset(("bundle", "deploy", "report"))  # the modules of all others import PyTorch
 PRECISION = "run.precision"
-_TRAINING = ("augment", "data.learnt_as", "data.balance", "distill.keep", "run.device", "run.threads", PRECISION)
+_TRAINING = (
+    "augment",
+    "data.learnt_as",
+    "data.balance",
+    "distill.keep",
+    "epoch_chosen_by",
+    "run.device",
+    "run.threads",
+    PRECISION,
+)
+_FINETUNING = ("way_chosen_by", "weighed_smoothing")
 _SCHEDULE = (
     "distill.epochs",
     "distill.batch_size",
@@ -68,6 +78,9 @@ _NEWER = frozenset(
         "distill.pooling",
         "distill.label_error_fraction",
         "teacher.answers",
+        "epoch_chosen_by",
+        "way_chosen_by",
+        "weighed_smoothing",
     )
 )  # left out where they are None: older artifacts were made without them
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
@@ -181,7 +194,7 @@ STAGES = (
     Stage(
         "teacher",
         ("data",),
-        ("teaching", *_TRAINING),
+        ("teaching", *_TRAINING, *_FINETUNING),
         5,
         "fine-tune the teacher and refuse one that is too weak",
         gate=teacher_is_good_enough,
@@ -214,7 +227,7 @@ STAGES = (
     Stage(
         "assist",
         ("data", "teacher", "synthesise", "logits"),
-        (*_CHAIN, *_TRAINING),
+        (*_CHAIN, *_TRAINING, *_FINETUNING),
         4,
         "train the extra teachers (ensemble, assistants, earlier generations)",
         applies=_has_chain,

@@ -68,6 +68,27 @@ def test_label_losses_equal_the_formula_and_weigh_images(rng):
     assert got.numpy() == pytest.approx(expected, rel=1e-5)
 
 
+def test_smoothed_or_not_the_least_loss_of_an_image_names_its_own_class():
+    """A class weight says how much an image of the class counts, not how likely the class is."""
+    weights = torch.tensor([0.1, 1.9])  # of 95 and 5 images
+    for label in (0, 1):
+        logits = torch.zeros(1, 2, requires_grad=True)
+        label_losses(logits, torch.tensor([label]), weights, 0.1).sum().backward()
+        expected = weights[label].item() * (np.array([0.5, 0.5]) - (0.9 * np.eye(2)[label] + 0.05))
+        assert logits.grad[0].tolist() == pytest.approx(expected.tolist())
+    logits = torch.log(torch.tensor([[0.95, 0.05]])).requires_grad_()
+    label_losses(logits, torch.tensor([0]), weights, 0.1).sum().backward()
+    assert logits.grad[0].tolist() == pytest.approx([0.0, 0.0], abs=1e-7)
+
+
+def test_an_image_without_a_label_has_no_label_loss_weighed_and_smoothed_or_not():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    losses = label_losses(logits, torch.tensor([-1, 2]), torch.tensor([2.0, 0.5, 0.5]), 0.1)
+    losses.sum().backward()
+    assert losses[0] == 0
+    assert not logits.grad[0].any()
+
+
 def test_an_image_without_a_label_has_no_label_loss(rng):
     logits = torch.tensor(rng.normal(size=(2, 3)), requires_grad=True)
     losses = label_losses(logits, torch.tensor([1, -1]))

@@ -129,13 +129,12 @@ def dkd_of(logits, seen, settings):
 
 
 def label_of(logits, seen, smoothing):
-    """Cross-entropy of smoothed, weighted targets, mixed by share, per share of an image that has a label."""
+    """Cross-entropy of smoothed targets times the label's weight, mixed by share, per share of a labelled image."""
     log_p, total, known = np.log(softmax(logits)), 0.0, 0.0
     for labels, shares in ((seen.labels, seen.shares), (seen.partners, 1 - seen.shares)):
         parts = np.where(labels < 0, 0.0, shares)
         targets = (1 - smoothing) * np.eye(CLASSES)[labels] + smoothing / CLASSES
-        # A class weight belongs to the class whose probability it scales.
-        total -= (parts * (targets * CLASS_WEIGHTS * log_p).sum(axis=1)).sum()
+        total -= (parts * CLASS_WEIGHTS[labels] * (targets * log_p).sum(axis=1)).sum()
         known += parts.sum()
     return total / max(known, 1.0)
 
