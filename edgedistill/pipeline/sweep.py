@@ -199,8 +199,8 @@ class Sweep:
         }
 
     def _study_name(self) -> str:
-        """One study for one grid on one teacher: Optuna refuses other values of a key in the same one."""
-        return f"sweep-{digest_of([self.axes, self._artifacts])}"
+        """One study for one grid on one teacher by one metric: Optuna refuses other values of a key in the same one."""
+        return f"sweep-{digest_of([self.axes, self._artifacts, self.metric])}"
 
     def _forget_killed(self, study: Any) -> None:
         """Trials that were under way when their process was killed: their lock is free."""

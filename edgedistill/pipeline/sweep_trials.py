@@ -75,17 +75,18 @@ class Trials:
     def result(self, settings: Settings) -> TrialRecord | None:
         """What a training left; None where it is not finished.
 
-        An older release did not note which images are right: `train` does, and finds the weights.
+        Another metric's value, and images that an older release did not note as right, are no result: `train` finds
+        the weights and measures them; a training that another metric pruned is done again.
         """
         record = _trial(self.place(settings) / TRIAL)
-        if record is None or record.artifacts != self._artifacts:
+        if record is None or not self._is_ours(record):
             return None
         return record if record.hits is not None or record.state == "pruned" else None
 
     def results(self) -> list[TrialResult]:
         """All trials but the recipe's own student, best first, each compared with that student."""
         found = (_trial(path) for path in self.folder.glob(f"*/{TRIAL}"))
-        records = [record for record in found if record and record.artifacts == self._artifacts and record.settings]
+        records = [record for record in found if record and self._is_ours(record) and record.settings]
         own = self.result({})
         compared = [record for record in records if own and record.hits and record.settings != own.settings]
         results = [
@@ -93,6 +94,10 @@ class Trials:
             for record in records
         ]
         return sorted(results, key=lambda trial: (trial.state != "complete", -trial.value, str(trial.settings)))
+
+    def _is_ours(self, record: TrialRecord) -> bool:
+        """Of these images and teachers, and judged by this metric."""
+        return record.artifacts == self._artifacts and record.judged_by == self._metric
 
     def train_own(self, grid: Sequence[Settings]) -> None:
         """The recipe's own student, without pruning, unless the run or an earlier sweep has it.
@@ -183,7 +188,7 @@ class Trials:
             hits: (N,) bool of the validation images; None of a pruned training.
         """
         right = None if hits is None else np.packbits(hits).tobytes().hex()
-        record = TrialRecord(**result.given(), artifacts=self._artifacts, hits=right)
+        record = TrialRecord(**result.given(), artifacts=self._artifacts, judged_by=self._metric, hits=right)
         write_json(out / TRIAL, record.to_json())
         return record
 

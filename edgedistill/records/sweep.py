@@ -31,12 +31,14 @@ class TrialRecord(TrialResult):
 
     artifacts: dict[str, str]
     """Stage -> digest of its artifact: the images and teachers of this training."""
+    judged_by: str | None = None
+    """The metric that `value` is of, and that pruned it; None of older releases, which did not note it."""
     hits: str | None = None
     """The validation images that are right, a bit each, as hexadecimal digits; None of a pruned training and of older
     releases."""
 
     def result(self, against_own_points: list[float] | None = None) -> TrialResult:
-        kept = {key: value for key, value in self.given().items() if key not in ("artifacts", "hits")}
+        kept = {key: value for key, value in self.given().items() if key not in ("artifacts", "judged_by", "hits")}
         if against_own_points is not None:
             kept["against_own_points"] = against_own_points
         return TrialResult(**kept)

@@ -5,8 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from edgedistill.config.loading import load_recipe
 from edgedistill.evaluation.intervals import balanced_interval, paired_interval
 from edgedistill.pipeline.sweep_comparison import difference_points, sentences_of, text_from_sweep, words_of
+from edgedistill.pipeline.sweep_trials import Trials
+from edgedistill.progress.reporter import Talk
 from edgedistill.records.sweep import SweepRecord, TrialResult
 
 
@@ -93,3 +96,27 @@ def test_the_own_student_is_a_row_once(tmp_path):
 
 def test_settings_as_words_hold_no_escape():
     assert words_of({"student.weights": "a\x1b[2K", "distill.epochs": 3}) == "weights a\\x1b[2K, epochs 3"
+
+
+def test_a_trial_is_no_result_of_another_metric(tmp_path):
+    """Its value is of the metric that it was made for, and so is the end of a pruned one."""
+    (tmp_path / "r.toml").write_text('[data]\ntrain = "images"\n')
+
+    def trials(metric):
+        made = Trials(tmp_path, lambda settings: load_recipe(tmp_path / "r.toml", []), metric, Talk(quiet=True))
+        made._artifacts = {"data": "0"}
+        return made
+
+    top1, balanced = trials("top1_fraction"), trials("balanced_accuracy_fraction")
+    place = top1.place({})
+    place.mkdir(parents=True)
+    result = trial(0.9, temperature=4)
+    for hits in (np.ones(8, bool), None):
+        top1._keep(place, result, hits)
+        assert balanced.place({}) == place
+        assert balanced.result({}) is None
+        assert balanced.results() == []
+    top1._keep(place, result, np.ones(8, bool))
+    assert top1.result({}).value == 0.9
+    top1.images, top1._labels = 8, np.zeros(8, int)
+    assert [row.to_json() for row in top1.results()] == [result.to_json()]
