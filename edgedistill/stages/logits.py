@@ -15,10 +15,13 @@ import numpy as np
 
 from edgedistill.core import distributed
 from edgedistill.core.files import locked
+from edgedistill.data.framing import framing_of
+from edgedistill.data.pixels import PIXEL_FILES
 from edgedistill.distillation.logit_cache import LogitCache, belongs_to
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images, taught_images
 from edgedistill.pipeline.teacher_cache import cache_teacher, first_teachers, teacher_key
+from edgedistill.records.data import DataRecord
 from edgedistill.records.result import Result
 from edgedistill.records.training import LogitsRecord
 from edgedistill.training.batches import TrainingSet
@@ -36,16 +39,12 @@ def run(context: StageContext) -> Result:
         return cache_teacher(context, taught, first_teachers(context, device), folder, owner, features)
 
     shared = context.recipe.run.cache_dir
-    files = (
-        fill(context.out)
-        if shared is None
-        else _from_shared(
-            context, Path(shared), {**owner, "views": context.recipe.distill.cached_views, "features": features}, fill
-        )
-    )
+    views = context.recipe.distill.cached_views
+    key = {**owner, "pixels": _pixels(context), "views": views, "features": features}
+    files = fill(context.out) if shared is None else _from_shared(context, Path(shared), key, fill)
     record = LogitsRecord(
         images=len(taught),
-        views=context.recipe.distill.cached_views,
+        views=views,
         bytes=sum((context.out / name).stat().st_size for name in files),
         classes=len(images.classes),
         train_top1_fraction=None
@@ -53,6 +52,13 @@ def run(context: StageContext) -> Result:
         else _top1_fraction(LogitCache(context.out, owner), taught),
     )
     return Result(record, tuple(files))
+
+
+def _pixels(context: StageContext) -> dict[str, Any]:
+    """What views are cut from: digests of the decoded pixels, or how the user's files are decoded at each access."""
+    recipe, data = context.recipe, context.read(DataRecord)
+    kept = {name: data.stamp.files[name].sha256 for name in PIXEL_FILES if name in data.stamp.files}
+    return kept or vars(framing_of(recipe.data, data.resize_px, recipe.training_px))
 
 
 def _from_shared(

@@ -196,6 +196,17 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
     assert ours.stat().st_ino == theirs.stat().st_ino
 
 
+@pytest.mark.parametrize("store", ["decoded", "files"])
+def test_runs_of_other_pixels_share_no_cache(place, run_dir, tmp_path, store):
+    shutil.copytree(run_dir, tmp_path / "other")
+    finished = place / "run" / "teacher" / "weights.safetensors"
+    settings = (f"run.cache_dir={tmp_path / 'shared'}", f"data.store={store}", "distill.views=1")
+    settings = (*settings, "teacher.epochs=0", f"teacher.weights={finished}")  # the same one on both
+    for folder, training_px in ((run_dir, 32), (tmp_path / "other", 64)):
+        run(place, folder, "logits", *settings, f"data.training_px={training_px}")
+    assert len(list((tmp_path / "shared").glob("*/cache.json"))) == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
