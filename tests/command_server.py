@@ -7,9 +7,9 @@
     python -S command_server.py SOCKET WORDS  stands for `python WORDS`: same folder, environment, streams, signals,
                                       umask and exit code; when it is killed, so is the command
 
-WORDS begin with `-m MODULE` or `-c CODE`; with others Python itself is started. Of our own modules, those of
-edgedistill are there too where MODULES name it and the command would find the same; the board's are imported anew
-by every command. The server runs on Python 3.6 too, for a board's.
+WORDS begin with `-m MODULE`, `-P -m MODULE` or `-c CODE`; with others Python itself is started. Of our own modules,
+those of edgedistill are there too where MODULES name it and the command would find the same; the board's are imported
+anew by every command. The server runs on Python 3.6 too, for a board's.
 """
 
 import array
@@ -217,11 +217,14 @@ def run(words, given):
     import runpy
     import types
 
+    folder = [os.getcwd()]
+    if words[:2] == ["-P", "-m"]:
+        folder, words = [], words[1:]
     if words[0] not in ("-m", "-c"):
         os.execv(given.python, [given.python] + words)
     sys.argv = [words[0]] + words[2:]
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-    sys.path[:0] = [os.getcwd()] + extra_paths() + (given.sources if words[:2] == ["-m", "edgedistill"] else [])
+    sys.path[:0] = folder + extra_paths() + (given.sources if words[:2] == ["-m", "edgedistill"] else [])
     if words[1] in OURS[1:] or not all(map(is_the_same, OURS)):
         for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
             del sys.modules[name]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from importlib.util import find_spec
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.core.text import printable_values
+from edgedistill.environment.own_modules import module_command, module_environment
 from edgedistill.environment.requirements import install_command
-from edgedistill.environment.secret_values import child_environment
 from edgedistill.errors import PreflightError
 
 COMPILERS = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}  # the first that is here
@@ -53,7 +52,7 @@ def compile_onnx(
         raise PreflightError(
             f"no TensorRT on this computer to ask; {install_command('tensorrt-rtx')}, or check without --compile"
         )
-    command = [sys.executable, "-m", _CHILD, name, str(path), *(["parse"] if only_parse else [])]
+    command = module_command(_CHILD, name, str(path), *(["parse"] if only_parse else []))
     child = watched(command, limit_seconds, limit_mib)
     result = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
     if child["stopped"] is None:
@@ -82,7 +81,7 @@ def watched(command: list[str], limit_seconds: float, limit_mib: int) -> dict[st
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started, peak, stopped = time.monotonic(), 0.0, None
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=child_environment())
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=module_environment())
         try:
             while child.poll() is None:
                 peak = max(peak, _resident_mib(child.pid))

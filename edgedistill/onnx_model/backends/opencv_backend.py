@@ -42,10 +42,11 @@ class OpenCV(Backend):
     def compiled(self, path: Path, limit_seconds: float, limit_mib: int, only_parse: bool) -> dict[str, Any]:
         """OpenCV builds nothing, so reading the file is all there is to ask; see `compile.compile_onnx`."""
         from edgedistill.core.text import printable_values
+        from edgedistill.environment.own_modules import module_command
         from edgedistill.onnx_model.compile import watched
 
         started = time.monotonic()
-        child = watched([sys.executable, "-m", __name__, str(path)], limit_seconds, limit_mib)
+        child = watched(module_command(__name__, str(path)), limit_seconds, limit_mib)
         result = {"version": None, "said": [], "engine_bytes": None, "verdict": child["stopped"]}
         if child["stopped"] is None:
             try:
