@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class StageContext:
         talk: where lines and progress go.
         command: that a person typed, where one did.
         helps: in a helper (training_helper.py) where its trainings tell of themselves; None in the run's own process.
+        wanted: in a helper whether `out` is still the folder that it was started for.
     """
 
     stage: str
@@ -35,6 +37,7 @@ class StageContext:
     talk: Talk
     command: str | None = None
     helps: Talk | None = None
+    wanted: Callable[[], bool] = lambda: True
 
     @property
     def unfinished(self) -> Path:

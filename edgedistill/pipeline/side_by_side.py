@@ -14,10 +14,11 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from edgedistill.config.recipe import Recipe
@@ -25,13 +26,18 @@ from edgedistill.core import distributed
 from edgedistill.core.files import locked
 from edgedistill.core.prefetch import cores, share_cores
 from edgedistill.environment.memory import available_memory_bytes, peak_memory_bytes
-from edgedistill.environment.secret_values import child_environment
+from edgedistill.environment.own_modules import module_command, module_environment
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.table import Stage, stages_read
 from edgedistill.progress.reporter import Talk
+from edgedistill.records.layout import TRAINED
 
 HELPED = ("baseline", "distill")  # stages that train the student, once a seed
 LEAST_IMAGES = 10_000  # in all trainings; fewer are over before a helper has loaded PyTorch and repaid it
+LAST_WORDS_SECONDS = 5.0  # for a program that a helper has started and that holds its standard output
+LOOK_SECONDS = 0.05  # between two looks whether a training that is waited for is free
+
+
 Inputs = dict[str, Any]
 Trained = TypeVar("Trained")
 
@@ -43,13 +49,13 @@ class Job:
     Attributes:
         run_dir: with a folder `STAGE.partial` for each stage.
         recipe: as JSON.
-        stages: whose trainings it takes, in this order.
+        stages: whose trainings it takes, in this order, and what each is made from, as `RunFolder.begin` was told.
         processes: that share the cores, it among them.
     """
 
     run_dir: str
     recipe: dict[str, Any]
-    stages: list[str]
+    stages: dict[str, Inputs]
     processes: int
 
 
@@ -73,11 +79,22 @@ def trained_with_helpers(context: StageContext, count: int, train: Callable[[int
         for number in range(count):
             if number not in trained:
                 with _claimed(context, number, wait) as ours:
-                    if ours:
+                    if ours and _is_left(context, number):
                         trained[number] = train(number)
         if context.helps is not None:
             raise NothingLeft
     return [trained[number] for number in range(count)]
+
+
+def _is_left(context: StageContext, number: int) -> bool:
+    """Whether a training that is claimed is to be done, or loaded, by this process.
+
+    A helper may be slow: what it comes to may be finished, and even the whole stage, whose folder is then renamed. The
+    record is looked for first: where there is none, either the run waits for this claim, or the folder is gone.
+    """
+    if context.helps is None:
+        return True
+    return not (context.out / TRAINED.format(number)).exists() and context.wanted()
 
 
 @contextlib.contextmanager
@@ -88,8 +105,19 @@ def _claimed(context: StageContext, number: int, wait: bool) -> Iterator[bool]:
     with contextlib.ExitStack() as stack:
         if wait:
             with context.talk.progress(f"{context.stage}: a helper trains seed {number}", 1):
-                stack.enter_context(locked(lock, make=True))
+                while not _locked_now(stack, lock):
+                    context.talk.tell_beside()
+                    time.sleep(LOOK_SECONDS)
         yield True if wait else stack.enter_context(locked(lock, make=True, wait=False))
+
+
+def _locked_now(stack: contextlib.ExitStack, lock: Path) -> bool:
+    """Whether the lock was free; it is then held until the stack is left."""
+    with contextlib.ExitStack() as attempt:
+        if not attempt.enter_context(locked(lock, make=True, wait=False)):
+            return False
+        stack.push(attempt.pop_all())
+    return True
 
 
 def processes_for(recipe: Recipe, trainings: int, images: int) -> int:
@@ -122,14 +150,17 @@ class Helpers:
     """The helpers of a run. Use as a context manager: leaving it ends them."""
 
     def __init__(self) -> None:
-        self._children: list[subprocess.Popen[str]] = []
+        self._children: list[Helper] = []
         self._jobs: dict[str, Inputs] = {}
+        self._talk = Talk(quiet=True)
 
     def __enter__(self) -> Helpers:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type | None, *_: object) -> None:
         self._end()
+        if failure is None:
+            self._talk.tell_beside()
 
     def before(
         self,
@@ -145,8 +176,10 @@ class Helpers:
             later: stages of the run after it.
             why: a stage's inputs, and why it is to be done; None where it is up to date.
         """
+        self._talk = context.talk
         if self._jobs.get(context.stage) != inputs:
             self._end()
+            self._talk.tell_beside()
         if context.stage not in HELPED or self._jobs or distributed.world() > 1:
             return
         from edgedistill.pipeline.student import images_seen  # which imports PyTorch
@@ -163,15 +196,11 @@ class Helpers:
         context.talk.say(f"  {processes} trainings at a time, each on {_cores_text(cores())}")
         with contextlib.suppress(OSError):  # no room for another process: what it was to do is done here
             for _ in range(processes - 1):
-                self._children.append(_started(context, list(jobs), processes))
+                self._children.append(_started(context, jobs, processes))
 
     def _end(self) -> None:
-        for child in self._children:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-            with contextlib.suppress(BrokenPipeError):  # of a line that it did not read
-                cast(IO[str], child.stdin).close()
+        for helper in self._children:
+            helper.end()
         share_cores(1)
         self._children, self._jobs = [], {}
 
@@ -190,31 +219,48 @@ def _ready(
     return jobs
 
 
-def _started(context: StageContext, stages: list[str], processes: int) -> subprocess.Popen[str]:
-    """A helper, which ends when its standard input does: with this process, however that ends."""
+def _started(context: StageContext, stages: dict[str, Inputs], processes: int) -> Helper:
     child = subprocess.Popen(
-        [sys.executable, "-m", "edgedistill.pipeline.training_helper"],
+        module_command("edgedistill.pipeline.training_helper"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,  # its standard error stays this process's: what a helper warns of is seen
         text=True,
         encoding="utf-8",
         start_new_session=True,  # Ctrl-C is for the run's own process, which ends its helpers
-        env={**child_environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=module_environment(),
     )
     job = Job(str(context.run.path), context.recipe.model_dump(mode="json"), stages, processes)
     with contextlib.suppress(BrokenPipeError):  # it failed at once: what it was to do is done here
         stdin = cast(IO[str], child.stdin)
         stdin.write(json.dumps(vars(job)) + "\n")
         stdin.flush()
-    threading.Thread(target=_relay, args=(child, context.talk), daemon=True).start()
-    return child
+    return Helper(child, context.talk)
+
+
+class Helper:
+    """A helper at work, which ends when its standard input does: with this process, however that ends."""
+
+    def __init__(self, child: subprocess.Popen[str], talk: Talk):
+        self.child = child
+        self._relay = threading.Thread(target=_relay, args=(child, talk), daemon=True)
+        self._relay.start()
+
+    def end(self) -> None:
+        """On return `Talk.tell_beside` tells all that it has told."""
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        self._relay.join(LAST_WORDS_SECONDS)
+        with contextlib.suppress(BrokenPipeError):  # of a line that it did not read
+            cast(IO[str], self.child.stdin).close()
 
 
 def _relay(child: subprocess.Popen[str], talk: Talk) -> None:
-    """Tell what a helper tells of its trainings: lines for people, events for scripts."""
+    """Take what a helper tells of its trainings; the thread of the run tells it on."""
     with cast(IO[str], child.stdout) as lines:
         for line in lines:
-            talk.forward(json.loads(line))
+            with contextlib.suppress(ValueError):  # it was killed in the middle of a line
+                talk.heard_beside(json.loads(line))
 
 
 def _cores_text(count: int) -> str:

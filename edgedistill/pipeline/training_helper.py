@@ -7,6 +7,7 @@ standard input ends.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -37,7 +38,9 @@ def main(tell: Callable[[dict[str, Any]], None]) -> None:
     trainings = Talk(quiet=True, tell=tell)
     for name in job.stages:
         module = importlib.import_module(f"edgedistill.stages.{name}")
-        context = StageContext(name, recipe, run, run.path / f"{name}.partial", Talk(quiet=True), helps=trainings)
+        wanted = functools.partial(run.is_begun, name, job.stages[name])
+        out = run.path / f"{name}.partial"
+        context = StageContext(name, recipe, run, out, Talk(quiet=True), helps=trainings, wanted=wanted)
         # What a training refuses, the run's own process meets too, and says; a folder that is gone was finished there.
         with trainings.working_on(name, name), contextlib.suppress(NothingLeft, EdgeDistillError, FileNotFoundError):
             module.run(context)

@@ -7,6 +7,7 @@ stdout is for results alone.
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ class Talk:
         self.stage: str | None = None  # at work now
         self._tell, self._start, self._told = tell, time.monotonic(), -EVENT_SECONDS
         self._view: _Plain | Any = None
+        self._beside: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         if not quiet and is_terminal(sys.stderr):
             from edgedistill.progress.rich_view import LiveView
 
@@ -53,8 +55,18 @@ class Talk:
             self._view.say(printable_lines(line), tone)
 
     def event(self, name: str, **facts: Any) -> None:
+        self.tell_beside()
         if self._tell is not None:
             self._tell({"event": name, "time_s": self._seconds(), "stage": self.stage, **facts})
+
+    def heard_beside(self, event: dict[str, Any]) -> None:
+        """Keep an event of a process that works beside this one; any thread may call this."""
+        self._beside.put(event)
+
+    def tell_beside(self) -> None:
+        """`forward` what was heard, in the thread that calls this; each event and each step of the work here do it."""
+        while not self._beside.empty():  # no other thread takes from it
+            self.forward(self._beside.get())
 
     def forward(self, event: dict[str, Any]) -> None:
         """An event of a process that works beside this one: to scripts as it is, to people as far as lines tell it."""
@@ -85,6 +97,7 @@ class Talk:
         work: Work
 
         def on_change(what: str) -> None:
+            self.tell_beside()
             if self._view is not None:
                 self._view.changed(work, what)
             self._tell_of(work, what)

@@ -29,7 +29,7 @@ from edgedistill.models.weights import model_from_weights, save_weights
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.artifacts import epoch_kind, network_kind
 from edgedistill.records.evaluation import ValidationFigures
-from edgedistill.records.layout import WEIGHTS
+from edgedistill.records.layout import TRAINED, WEIGHTS
 from edgedistill.records.outputs import OutputValidation
 from edgedistill.records.training import BestEpoch, EpochRow, TrainedNetwork, WentBack
 from edgedistill.training.batches import Order, TrainingSet, normalised, sent
@@ -184,7 +184,7 @@ def train_and_save(
         out: the stage's folder.
         on_epoch: called with each finished epoch.
     """
-    record = out / f"trained-{subject.number}.json"
+    record = out / TRAINED.format(subject.number)
     place = out / f"training-{subject.number}" if subject.number else out
     if not distributed.agreed(record.exists):
         _train(images, subject, config, views, device, record, place, talk, on_epoch)
@@ -206,8 +206,15 @@ def _train(
     talk: Talk,
     on_epoch: Callable[[EpochRow], None],
 ) -> None:
-    """Leaves the weights beside `record` and, last, that; checkpoint and history in `place`."""
-    place.mkdir(exist_ok=True)
+    """Leaves the weights beside `record` and, last, that; checkpoint and history in `place`.
+
+    Raises:
+        FileNotFoundError: the stage's folder is gone: another process finished it. It is not made anew.
+    """
+    if subject.number:
+        place.mkdir(exist_ok=True)
+    elif not place.is_dir():
+        raise FileNotFoundError(place)
     title = subject.title or record.parent.name.removesuffix(".partial")
     history = HistoryWriter(place, title, images.recipe, talk.say) if distributed.is_first() else None
 

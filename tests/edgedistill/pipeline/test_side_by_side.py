@@ -6,10 +6,13 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from edgedistill.config.loading import load_recipe
+from edgedistill.config.task import CLASSIFICATION
 from edgedistill.core import prefetch
 from edgedistill.core.files import locked
 from edgedistill.pipeline import side_by_side, training_helper
@@ -19,10 +22,12 @@ from edgedistill.pipeline.runner import _why, run_stages
 from edgedistill.pipeline.side_by_side import Helpers, NothingLeft, processes_for, trained_with_helpers
 from edgedistill.pipeline.table import stage_named, stages_of
 from edgedistill.progress.reporter import Talk
+from edgedistill.training.fit import train_and_save
 from end_to_end import command_words, write_project
 
 SHORT = ["teacher.epochs=1", "distill.epochs=1", "distill.feature_weight=0", "distill.seeds=2", "run.tensorboard=false"]
-TRAININGS = [(stage, number) for stage in ("baseline", "distill") for number in (0, 1)]
+STAGES = ("baseline", "distill")
+TRAININGS = [(stage, number) for stage in STAGES for number in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +51,30 @@ def quick_start(monkeypatch):
 def begun(place, tmp_path, recipe, talk):
     """In a copy of the run, the folders that the trainings' stages work in; a helper for them."""
     run = RunFolder(shutil.copytree(place / "begun", tmp_path / "run"))
-    for name in ("baseline", "distill"):
-        out = run.begin(name, _why(stage_named(name), recipe, run, (), lambda: "")[0])
-    return lambda: side_by_side._started(StageContext("baseline", recipe, run, out, talk), ["baseline", "distill"], 2)
+    jobs = {name: _why(stage_named(name), recipe, run, (), lambda: "")[0] for name in ("baseline", "distill")}
+    for name, inputs in jobs.items():
+        out = run.begin(name, inputs)
+    return lambda: side_by_side._started(StageContext("baseline", recipe, run, out, talk), jobs, 2).child
 
 
 class Listener(Talk):
     """Keeps events and lines."""
 
     def __init__(self):
-        self.events, self.lines = [], []
-        super().__init__(quiet=True, tell=self.events.append)
+        self.events, self.lines, self.threads = [], [], set()
+        super().__init__(quiet=True, tell=self.keep)
+
+    def keep(self, event):
+        self.threads.add(threading.get_ident())
+        self.events.append(event)
 
     def show(self, line, tone=""):
         self.lines.append(line)
 
     def trained(self):
         """Titles of all epochs, of this process's trainings and of helpers'."""
-        return [event["title"] for event in list(self.events) if event["event"] == "epoch"]
+        self.tell_beside()
+        return [event["title"] for event in self.events if event["event"] == "epoch"]
 
 
 def weights(run_dir):
@@ -126,6 +137,7 @@ def test_a_run_with_a_helper_has_the_same_bits(place, alone, tmp_path, quick_sta
     assert sum("2 trainings at a time, each on one core" in line for line in talk.lines) == 1
     assert sorted(talk.trained()) == ["baseline", "baseline seed 1", "distill", "distill seed 1"]
     assert prefetch._processes == 1
+    assert talk.threads == {threading.get_ident()}, "a callback was called by a thread that its owner does not know"
     finished = json.loads((run_dir / "distill" / "distill.json").read_text())
     assert [row["seed"] for row in finished["seeds"]] == [0, 1]
 
@@ -194,6 +206,50 @@ def test_a_helper_waits_for_nothing(place, tmp_path):
     assert trained == [1]
 
 
+def test_a_helper_takes_nothing_that_is_finished_or_that_the_run_has_put_away(place, tmp_path):
+    """It may be so slow that the run has finished the whole stage when it comes to the next training."""
+    context = context_in(place, tmp_path, recipe_in(place), helps=Talk(quiet=True))
+    (context.out / "trained-0.json").touch()
+    trained = []
+    with pytest.raises(NothingLeft):
+        trained_with_helpers(context, 2, trained.append)
+    assert trained == [1]
+    with pytest.raises(NothingLeft):
+        trained_with_helpers(replace(context, wanted=lambda: False), 3, trained.append)
+    assert trained == [1]
+
+
+def test_no_folder_of_a_stage_is_made_by_a_training(tmp_path):
+    """The run has renamed it: what was left there would pass for an interrupted stage."""
+    gone = tmp_path / "baseline.partial"
+    for number in (0, 1):
+        subject = SimpleNamespace(number=number, title="", task=CLASSIFICATION)
+        with pytest.raises(FileNotFoundError):
+            train_and_save(None, subject, None, 1, None, gone, Talk(quiet=True))
+        assert not gone.exists()
+
+
+def test_what_helpers_tell_is_told_while_one_is_waited_for(place, tmp_path):
+    told = []
+    talk = Talk(quiet=True, tell=lambda event: told.append((event["event"], threading.get_ident())))
+    context = replace(context_in(place, tmp_path, recipe_in(place)), talk=talk)
+    context.unfinished.mkdir()
+    held = threading.Event()
+
+    def other():
+        with locked(context.unfinished / "training-0.lock", make=True):
+            held.set()
+            talk.heard_beside({"event": "stage_kept"})
+            until(lambda: told)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    assert trained_with_helpers(context, 1, lambda number: number) == [0]
+    thread.join()
+    assert told[0] == ("stage_kept", threading.get_ident())
+
+
 GIB = 2**30
 
 
@@ -247,16 +303,10 @@ class Started:
     """Stands for a helper: notes what it was to do, and whether it was ended."""
 
     def __init__(self, context, stages, processes):
-        self.stages, self.processes, self.ended, self.stdin = stages, processes, False, io.StringIO()
+        self.stages, self.processes, self.ended = [*stages], processes, False
 
-    def poll(self):
-        return 0 if self.ended else None
-
-    def kill(self):
+    def end(self):
         self.ended = True
-
-    def wait(self):
-        assert self.ended
 
 
 @pytest.mark.parametrize(
@@ -301,7 +351,7 @@ def test_helpers_take_later_trainings_whose_inputs_are_finished_and_end_with_the
 
 def test_what_is_up_to_date_is_nobodys_work(place, tmp_path, monkeypatch):
     recipe, started = recipe_in(place, "run.parallel_trainings=2"), []
-    monkeypatch.setattr(side_by_side, "_started", lambda *what: started.append(what[1]) or Started(*what))
+    monkeypatch.setattr(side_by_side, "_started", lambda *what: started.append([*what[1]]) or Started(*what))
     context = context_in(place, tmp_path, recipe)
     monkeypatch.setattr(RunFolder, "begin", lambda *_: None)
     with Helpers() as helpers:
@@ -312,7 +362,7 @@ def test_what_is_up_to_date_is_nobodys_work(place, tmp_path, monkeypatch):
 def test_a_helper_trains_nothing_of_a_folder_that_is_gone(place, tmp_path, monkeypatch):
     run_dir = shutil.copytree(place / "begun", tmp_path / "run")
     recipe = recipe_in(place).model_dump(mode="json")
-    job = {"run_dir": str(run_dir), "recipe": recipe, "stages": ["baseline", "distill"], "processes": 2}
+    job = {"run_dir": str(run_dir), "recipe": recipe, "stages": dict.fromkeys(STAGES, {}), "processes": 2}
     monkeypatch.setattr(training_helper, "_end_with_the_run", lambda: None)
     shared = []
     monkeypatch.setattr(training_helper, "share_cores", shared.append)

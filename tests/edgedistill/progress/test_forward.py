@@ -1,6 +1,7 @@
 """What a helper tells: to scripts as the run's own events, to people as lines."""
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -52,6 +53,28 @@ def test_scripts_get_them_with_the_time_of_the_run():
         {**event, "time_s": None} for event in (PROGRESS, EPOCH, MESSAGE)
     ]
     assert all(0 <= event["time_s"] < 1 for event in told)
+
+
+def test_they_are_told_in_the_thread_of_the_run_before_its_own_next_event():
+    told = []
+    talk = Talk(quiet=True, tell=lambda event: told.append((event["event"], threading.get_ident())))
+    thread = threading.Thread(target=talk.heard_beside, args=(EPOCH,))
+    thread.start()
+    thread.join()
+    assert told == []
+    talk.event("message", text="own")
+    assert told == [("epoch", threading.get_ident()), ("message", threading.get_ident())]
+
+
+def test_a_callback_that_fails_of_them_ends_the_work_as_of_an_own_event():
+    def fails(event):
+        raise ValueError("full")
+
+    talk = Talk(quiet=True, tell=fails)
+    with talk.progress("distill", 2) as work:
+        talk.heard_beside(EPOCH)
+        with pytest.raises(ValueError, match="full"):
+            work(1)
 
 
 def test_a_log_has_their_epochs_and_messages(capsys, monkeypatch):
