@@ -155,4 +155,17 @@ def _cause(error, stderr_text, mend):
         return line_of(error), mend
     version = str(getattr(numpy, "__version__", "of no version"))
     why = "it was built for another numpy than the %s at %s: %s" % (version, place_of(numpy), line_of(error))
-    return why, "python3 -m pip install --upgrade 'numpy<2'"  # pip's 2 is too new, JetPack 4's 1.13 can be too old
+    return why, mend_of_another_numpy(sys.version_info)
+
+
+def mend_of_another_numpy(python):
+    """What helps where a package was built for another numpy.
+
+    Below Python 3.7 the newest numpy of pip is 1.19.5, which dies of an illegal instruction on a Nano (numpy#18131).
+
+    Args:
+        python: version as in `sys.version_info`.
+    """
+    if tuple(python[:2]) < (3, 7):
+        return "python3 -m pip uninstall numpy; sudo apt-get install --reinstall python3-numpy"
+    return "python3 -m pip install --upgrade 'numpy<2'"

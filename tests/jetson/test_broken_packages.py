@@ -9,6 +9,7 @@ import pytest
 
 import fakes
 from bundles import ROOT, make_bundle, pretend_verified
+from edgedistill_device import imports
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +32,11 @@ BREAKS = {
     "syntax": "this is no Python",
 }
 FEW = ("absent", "another numpy", "something")
+OTHER_NUMPY = (
+    "python3 -m pip uninstall numpy; sudo apt-get install --reinstall python3-numpy"
+    if sys.version_info < (3, 7)
+    else "python3 -m pip install --upgrade 'numpy<2'"
+)
 
 
 @pytest.fixture
@@ -80,7 +86,7 @@ def test_a_broken_package_is_one_line_and_what_helps(tmp_path, bundle, module, r
     assert code == 1
     assert len(error) == 1, error
     assert error[0].startswith("edgedistill_device classify: the Python module %s cannot be imported (" % module)
-    mend = "python3 -m pip install --upgrade 'numpy<2'" if "numpy" in how else mend
+    mend = OTHER_NUMPY if "numpy" in how else mend
     assert mend in error[0]
     if "numpy" in how:
         assert "it was built for another numpy than the " in error[0]
@@ -124,8 +130,16 @@ def test_a_broken_tensorrt_is_one_line(tmp_path, bundle, how):
     row = rows_of_doctor(path)["TensorRT"]
     assert not row["ok"]
     if "numpy" in how:
-        assert "numpy<2" in error[-1]
-        assert "numpy<2" in row["advice"]
+        assert OTHER_NUMPY in error[-1]
+        assert OTHER_NUMPY in row["advice"]
+
+
+def test_no_python_3_6_is_told_to_take_numpy_from_pip():
+    """The newest numpy that pip has for it ends Python with an illegal instruction on a Nano."""
+    for minor in range(6, 15):
+        mend = imports.mend_of_another_numpy((3, minor, 9, "final", 0))
+        assert ("pip install" in mend) == (minor > 6), minor
+        assert ("apt-get install --reinstall python3-numpy" in mend) == (minor == 6), minor
 
 
 @pytest.mark.parametrize("how", sorted(BREAKS) + ["at init", "without a device", "half"])
