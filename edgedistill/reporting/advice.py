@@ -14,6 +14,7 @@ from edgedistill.prediction.choose import accuracies
 from edgedistill.records.report import Advice, ReportFigures
 from edgedistill.records.training import DistillRecord
 from edgedistill.reporting.checks import more_steps, other_temperature, why_untrained
+from edgedistill.reporting.class_recall import SMALL_CLASS
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import is_stand_in, spot_of
 from edgedistill.reporting.formats import percent
@@ -21,7 +22,6 @@ from edgedistill.training.schedule import STUDENT_STEPS
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
 SMALL_TEST = 200  # images; below it an interval is wider than most gains
-SMALL_CLASS = 20  # test images of one class; one image is then 5 points of its recall
 
 
 def warnings_of(report: ReportFigures) -> list[str]:

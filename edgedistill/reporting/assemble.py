@@ -31,6 +31,7 @@ from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import TrainedNetwork
 from edgedistill.reporting.advice import advice_of, warnings_of
 from edgedistill.reporting.checks import guards_of
+from edgedistill.reporting.class_recall import class_warnings
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import devices_of, int8_of, published_of, speedup_of, target_of
 from edgedistill.reporting.gain import gain_of
@@ -162,12 +163,13 @@ def _judged(figures: ReportFigures, stages: StageRecords, recipe: Recipe, comman
     """Add the status, verdict, warnings and advice that follow from the figures."""
     gates = {name: getattr(recipe.teacher, f"min_{name}") for name in ("top1_fraction", "balanced_accuracy_fraction")}
     verdict = verdict_of(figures, stages.teacher, gates)
+    of_classes = class_warnings(stages.evaluate, stages.data.classes, recipe)
     return ReportRecord(
         **figures.given(),
         status=status_of(figures, verdict),
         verdict=verdict,
         absent=absent_of(figures),
-        warnings=[*warnings_of(figures), *guards_of(stages, recipe, command)],
+        warnings=[*of_classes, *warnings_of(figures), *guards_of(stages, recipe, command)],
         advice=advice_of(figures, recipe, stages.distill, command),
     )
 

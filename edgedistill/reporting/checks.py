@@ -11,10 +11,10 @@ from edgedistill.config.training import TrainingConfig
 from edgedistill.core.text import plural
 from edgedistill.records.stages import StageRecords
 from edgedistill.records.training import BaselineRecord, DistillRecord, TeacherRecord, TrainedNetwork
+from edgedistill.reporting.class_recall import WEAK_RECALL
 from edgedistill.reporting.commands import Command
 
 MISCALIBRATED = 0.1  # expected calibration error of the teacher
-WEAK_RECALL = 0.5  # of the teacher on one class
 FAR = 100  # teacher over student, parameters
 SURE, FLAT = 0.99, 1.15  # mean top soft label: almost a hard label; almost uniform (times chance)
 DOMINATING = 0.5  # share of the feature term in the loss of the last epoch

@@ -7,6 +7,7 @@ import textwrap
 from edgedistill.core.text_table import table_lines
 from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.report import Gain, ReportRecord
+from edgedistill.reporting.class_recall import weakest_class
 from edgedistill.reporting.devices import spot_of
 from edgedistill.reporting.formats import fps, kind, words
 from edgedistill.reporting.output_report import output_summary
@@ -35,7 +36,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
         return "\n".join([*table_lines(rows, range(2, len(rows[0])), width), "", *_fact_lines(facts, report, width)])
     gain = report.gain
     metric, retained = words(report.metric), report.retention_fraction
-    status = status_of(report, report.verdict)
+    status, weakest = status_of(report, report.verdict), weakest_class(report)
     facts = [
         ("status", f"{status.line}. {status.sentences[0]}"),
         ("networks", _models(report)),
@@ -52,6 +53,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
             f"{_seeds(gain.seeds)}); {gain.sentence}",
         ),
         *_over_seeds(gain),
+        *([("weakest class", weakest)] if weakest else []),
         *_links(report),
         (
             "smaller",

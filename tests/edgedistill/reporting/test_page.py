@@ -321,6 +321,7 @@ def test_many_classes_show_the_worst_and_list_them_all(stages, recipe):
     for net in ("teacher", "baseline", "student"):
         recalls = {name: number / 120 for number, name in enumerate(names)}
         stages["evaluate"][net]["per_class_recall"] = recalls
+    stages["evaluate"]["only_correct_by_class"] = [[0, 0, 30]] * 120
     page = page_of(report_of(stages, recipe))
     figure = next(svg for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL) if "Recall" in svg)
     assert re.findall(r"kind \d+", figure) == names[:WORST]
