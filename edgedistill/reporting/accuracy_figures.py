@@ -5,34 +5,37 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
+from edgedistill.evaluation.intervals import metric_interval
+from edgedistill.records.evaluation import METRICS
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.chart import INK, LINE, MUTED, NETS, STYLED, new_figure, svg_of, within_percent
-from edgedistill.reporting.formats import short
+from edgedistill.reporting.formats import begun, short, words
 
 WORST = 30  # classes in the recall figure
 
 
 @STYLED
 def accuracy_figure(report: ReportRecord) -> Markup:
-    """Draw top-1 with its 95 % interval, balanced accuracy, and the accuracy of the majority class."""
+    """Draw the metric that judges the run with its 95 % interval and its chance; hollow, the other metric."""
+    metric, other = report.metric, other_metric(report)
     figure, axes = new_figure(2.5)
     for y, (name, (colour, marker)) in enumerate(NETS.items()):
-        low, high = (100 * value for value in report.network(name).top1_interval)
-        top1 = 100 * report.network(name).top1_fraction
-        balanced = 100 * report.network(name).balanced_accuracy_fraction
+        network = report.network(name)
+        low, high = (100 * value for value in metric_interval(network, metric))
+        value = 100 * network.metric(metric)
         axes.plot([low, high], [y, y], color=colour, linewidth=3, solid_capstyle="round")
-        axes.plot([top1], [y], marker, color=colour, markersize=9)
-        axes.plot([balanced], [y + 0.26], marker, color=colour, markersize=6, fillstyle="none")
+        axes.plot([value], [y], marker, color=colour, markersize=9)
+        axes.plot([100 * network.metric(other)], [y + 0.26], marker, color=colour, markersize=6, fillstyle="none")
         axes.annotate(
-            f"{top1:.1f} %",
-            (top1, y),
+            f"{value:.1f} %",
+            (value, y),
             xytext=(0, 9),
             ha="center",
             color=colour,
             fontweight="bold",
             textcoords="offset points",
         )
-    chance = 100 * report.chance.top1_fraction
+    chance = 100 * report.chance.metric(metric)
     axes.axvline(chance, color=MUTED, linestyle=(0, (3, 3)), linewidth=1.2)
     axes.annotate(
         "always the majority class", (chance, 2.62), xytext=(4, 0), color=MUTED, fontsize=9, textcoords="offset points"
@@ -41,8 +44,13 @@ def accuracy_figure(report: ReportRecord) -> Markup:
     axes.set_ylim(2.75, -0.6)
     axes.grid(visible=False, axis="y")
     within_percent(axes.xaxis)
-    axes.set_xlabel("test images, %")
-    return svg_of(figure, "accuracy", "Accuracy of teacher, baseline and student")
+    axes.set_xlabel(f"filled: {words(metric)}, hollow: {words(other)}, %")
+    return svg_of(figure, "accuracy", f"{begun(words(metric))} of teacher, baseline and student")
+
+
+def other_metric(report: ReportRecord) -> str:
+    """The metric of the two that does not judge the run."""
+    return next(name for name in METRICS if name != report.metric)
 
 
 @STYLED

@@ -91,6 +91,7 @@ def html_from_report(
         matrices=few,
         confused=[] if few else _confused(report),
         raw=json_in_html(report.to_json() if len(report.data.classes) <= EMBEDDED else _small(report)),
+        other_metric=accuracy_figures.other_metric(report),
         worst=accuracy_figures.WORST,
         most=MOST,
         recipe_toml=toml_from_recipe(report.provenance.recipe),

@@ -90,3 +90,36 @@ def test_a_short_axis_of_sizes_has_more_than_one_tick():
     rows = [{"name": "", "role": "link", "size": size, "value": 0.5} for size in (1.1, 1.3)]
     svg = pareto_figure.pareto_figure(rows, "top-1", "size")
     assert len([number for number in numbers(svg) if 1 <= number <= 1.5]) >= 3
+
+
+def percent_at(svg: str, x: str) -> float:
+    """The value at a place of the horizontal axis, by its first and last tick."""
+    ticks = re.findall(r'text-anchor: middle; fill: var\(--muted\)" x="([\d.]+)"[^>]*>([\d.]+)<', svg)
+    (left, low), (right, high) = ((float(place), float(value)) for place, value in (ticks[0], ticks[-1]))
+    return low + (high - low) * (float(x) - left) / (right - left)
+
+
+@pytest.mark.parametrize("metric", ["top1_fraction", "balanced_accuracy_fraction"])
+def test_the_metric_that_judges_the_run_is_filled_and_has_the_interval_and_the_chance(stages_to_read, recipe, metric):
+    table = recipe.model_dump(mode="json")
+    table["data"]["metric"] = metric
+    report = report_of(stages_to_read, type(recipe).model_validate(table))
+    svg = accuracy_figures.accuracy_figure(ReportRecord.from_json(report, "report.json"))
+    (other,) = {"top1_fraction", "balanced_accuracy_fraction"} - {metric}
+    for net in ("teacher", "baseline", "student"):
+        (filled,) = re.findall(rf'<use [^>]* x="([\d.]+)" y="[\d.]+" style="fill: var\(--{net}\)', svg)
+        (hollow,) = re.findall(
+            rf'<use [^>]* x="([\d.]+)" y="[\d.]+" style="fill-opacity: 0; stroke: var\(--{net}\)', svg
+        )
+        assert percent_at(svg, filled) == pytest.approx(100 * report[net][metric], abs=0.01)
+        assert percent_at(svg, hollow) == pytest.approx(100 * report[net][other], abs=0.01)
+        assert f"{100 * report[net][metric]:.1f} %" in [text.replace("\xa0", " ") for text in texts(svg)]
+    bar = r'd="M ([\d.]+) [\d.]+ \nL ([\d.]+) [\d.]+ \n"[^>]*stroke: var\(--student\); stroke-width: 3;'
+    ends = [percent_at(svg, x) for x in re.search(bar, svg).groups()]
+    assert ends == pytest.approx([100 * end for end in report["student_interval"]], abs=0.01)
+    if metric == "top1_fraction":
+        assert ends == pytest.approx([100 * end for end in report["student"]["top1_interval"]], abs=0.01)
+    (chance,) = re.findall(r'd="M ([\d.]+) [\d.]+ \nL [\d.]+ [\d.]+ \n"[^>]*stroke-dasharray', svg)
+    counts = report["data"]["counts"]["test"].values()
+    expected = max(counts) / sum(counts) if metric == "top1_fraction" else 1 / len(counts)
+    assert percent_at(svg, chance) == pytest.approx(100 * expected, abs=0.01)
