@@ -251,7 +251,22 @@ def test_prints_on_white_paper_with_everything_opened(browser, pages):
     assert tab.evaluate("[...document.querySelectorAll('details pre')].every(p => p.checkVisibility())")
     content = tab.pdf()
     assert content.startswith(b"%PDF")
-    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 30
+    assert 4 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 33  # a name of 500 letters fills a column
+
+
+CUT_OFF = """[...document.querySelectorAll('.scroll')].filter(one => one.checkVisibility()
+  && (getComputedStyle(one).overflow !== 'visible' || getComputedStyle(one).maxHeight !== 'none'))
+  .map(one => one.getAttribute('aria-label'))"""
+
+
+def test_no_table_is_cut_off_on_paper(browser, pages):
+    """On paper nobody scrolls: what stands in a box on the screen has all its rows, closed details too."""
+    tab = browser.open(pages["report"], width=700)
+    assert tab.evaluate(CUT_OFF) != [], "on the screen they are boxes"
+    tab.media("print")
+    assert tab.evaluate("document.querySelectorAll('details .scroll').length") > 2
+    assert tab.evaluate(CUT_OFF) == []
+    assert tab.evaluate(WIDER) == [], "beyond the edge of the paper nothing is seen"
 
 
 AXE = """axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.map(
