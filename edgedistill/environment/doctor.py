@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import importlib.util
 import math
@@ -17,6 +16,7 @@ import urllib.request
 from dataclasses import dataclass
 from importlib import metadata
 
+from edgedistill.environment.cuda_driver import cuda_driver, cuda_of_pytorch
 from edgedistill.environment.memory import available_memory_bytes
 from edgedistill.environment.processors import usable_cores
 from edgedistill.environment.requirements import EXTRAS, PACKAGES, Requirement
@@ -27,6 +27,7 @@ PYTHON_MINIMUM = "3.11"
 FREE_DISK_GIB, FREE_MEMORY_GIB = 2.0, 4.0  # the quickstart: below 1 GiB of disk, 2.6 GiB of memory
 
 HUB_SECONDS = 3.0
+OTHER_PYTORCH = "`uv pip install --reinstall --torch-backend auto torch torchvision`"
 _INSTALLED = ("extras", "programs")  # parts of which something is there or absent; others are facts of this computer
 PROGRAMS = (
     ("openssl", ("openssl", "version"), "bundles cannot be signed", "apt-get install openssl"),
@@ -186,22 +187,18 @@ def _program(name: str, command: tuple[str, ...] | None, cost: str, cure: str) -
 
 def _cuda() -> Check:
     """Asks the driver itself: importing torch for this takes seconds."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-        ok = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-    except OSError:
-        ok = False
-    summary = f"{count.value} CUDA device(s)" if ok and count.value else "no CUDA device"
-    return Check(
-        "computer",
-        "GPU",
-        ok and count.value > 0,
-        False,
-        summary,
-        "training runs on the CPU, many times slower",
-        "a computer with an NVIDIA GPU and its driver",
-    )
+    driver, built_for = cuda_driver(), cuda_of_pytorch()
+    if driver is None:
+        ok, summary, cure = False, "no CUDA device", "a computer with an NVIDIA GPU and its driver"
+    else:
+        major, minor = driver.cuda
+        of_cuda = f", the driver is of CUDA {major}.{minor}" if major else ""
+        ok, summary, cure = True, f"{driver.devices} CUDA device(s){of_cuda}", ""
+        if built_for == 0:
+            ok, summary, cure = False, f"{summary}, PyTorch of none", OTHER_PYTORCH
+        elif major and built_for is not None and major < built_for:
+            ok, summary, cure = False, f"{summary}, PyTorch of {built_for}", f"update the driver, or {OTHER_PYTORCH}"
+    return Check("computer", "GPU", ok, False, summary, "training runs on the CPU, many times slower", cure)
 
 
 def _cores() -> Check:
