@@ -260,18 +260,13 @@ class Recipe(Section):
 
     @property
     def epoch_chosen_by(self) -> str | None:
-        """The metric by which `distill.keep = "best"` takes an epoch's weights; None where it takes the last ones, and
-        for the task's own metric, as before it could be named."""
-        return self._other_metric if self.distill.keep == "best" else None
+        """The metric by which `distill.keep = "best"` takes an epoch's weights; None where it takes the last ones."""
+        return self.data.metric if self.distill.keep == "best" else None
 
     @property
     def way_chosen_by(self) -> str | None:
-        """The metric by which teacher.mode `auto` or `both` chooses; None where it does not, as `epoch_chosen_by`."""
-        return self._other_metric if len(self.first_teacher.tries) > 1 else None
-
-    @property
-    def _other_metric(self) -> str | None:
-        return None if self.data.metric == task_of(self).metrics[0] else self.data.metric
+        """The metric by which teacher.mode `auto` or `both` chooses; None where it does not."""
+        return self.data.metric if len(self.first_teacher.tries) > 1 else None
 
     @property
     def first_teacher(self) -> TeacherConfig:

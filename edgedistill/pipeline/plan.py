@@ -14,7 +14,7 @@ from edgedistill.config.task import task_of
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
 from edgedistill.pipeline.named_files import contents_of
 from edgedistill.pipeline.run_folder import RunFolder, first_difference
-from edgedistill.pipeline.table import PRECISION, STAGES, Stage, recipe_values, stages_of, stages_read
+from edgedistill.pipeline.table import PRECISION, STAGES, UNNOTED, Stage, recipe_values, stages_of, stages_read
 from edgedistill.records.base import ArtifactStamp
 
 Action = Literal["run", "perhaps", "keep"]
@@ -80,47 +80,46 @@ def inputs_of(
         digest: of the artifact of a stage that it reads, where the run's own is not the one to take.
         source_files: fingerprint of the user's images, asked for by the stage `data`.
     """
-    stamp, values = _stamp(run, stage.name), recipe_values(stage, recipe)
+    stamp = _stamp(run, stage.name)
     stored = stamp.inputs if stamp else {}
+    then: dict[str, Any] = stored.get("recipe", {})
+    values = recipe_values(stage, recipe) | _mixed_there(stage, recipe, then)
     inputs: dict[str, Any] = {
         "stage version": stage.version,
-        "recipe": values | _mixed_there(stage, recipe, stored),
+        "recipe": values,
         "artifacts": {name: (digest or run.digest)(name) for name in stages_read(stage, recipe)},
     }
     if stage.files:
         inputs["files"] = {name: run.file_digest(name) for name in stage.files}
     if stage.name == "data":
         inputs["source files"] = source_files()
-    return inputs | _of_named_files(contents_of(values), inputs, stored)
+    # What an earlier release did not note makes no finished artifact of it stale.
+    older = inputs | {"recipe": {key: value for key, value in values.items() if key not in UNNOTED or key in then}}
+    named = _of_named_files(contents_of(values), stored.get(_NAMED, {}))
+    if named:
+        inputs[_NAMED] = named
+    return older if stored and first_difference(stored, older) is None else inputs
 
 
-def _mixed_there(stage: Stage, recipe: Recipe, stored: dict[str, Any]) -> dict[str, str]:
+def _mixed_there(stage: Stage, recipe: Recipe, then: dict[str, Any]) -> dict[str, str]:
     """What `run.precision = "mixed"` was for the artifact that is there: a run may be copied to another device.
 
     Args:
-        stored: inputs of that artifact, empty without one.
+        then: recipe values of that artifact, empty without one.
     """
     if recipe.run.precision != "mixed" or PRECISION not in stage.keys:
         return {}
-    return {PRECISION: MIXED_BF16} if stored.get("recipe", {}).get(PRECISION) == MIXED_BF16 else {}
+    return {PRECISION: MIXED_BF16} if then.get(PRECISION) == MIXED_BF16 else {}
 
 
-def _of_named_files(
-    found: dict[str, str | None], inputs: dict[str, Any], stored: dict[str, Any]
-) -> dict[str, dict[str, str | None]]:
-    """Of an artifact that an earlier release made, which did not look into them, nothing; of a file that is gone,
-    as where a finished run was copied to, what was in it.
+def _of_named_files(found: dict[str, str | None], known: dict[str, str | None]) -> dict[str, str | None]:
+    """Of a file that is gone, as where a finished run was copied to, what was in it.
 
     Args:
         found: of `contents_of`.
-        inputs: the others of the stage.
-        stored: as of `_mixed_there`.
+        known: the same, of the artifact that is there.
     """
-    known = stored.get(_NAMED, {})
-    of_earlier_release = bool(stored) and _NAMED not in stored and first_difference(stored, inputs) is None
-    if not found or of_earlier_release:
-        return {}
-    return {_NAMED: {key: known.get(key) if content is None else content for key, content in found.items()}}
+    return {key: known.get(key) if content is None else content for key, content in found.items()}
 
 
 def as_computed(inputs: dict[str, Any], recipe: Recipe, cost: dict[str, Any]) -> dict[str, Any]:

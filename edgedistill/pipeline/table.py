@@ -83,6 +83,7 @@ _NEWER = frozenset(
         "weighed_smoothing",
     )
 )  # left out where they are None: older artifacts were made without them
+UNNOTED = frozenset(("epoch_chosen_by", "way_chosen_by"))  # by the metric, which older artifacts do not name
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = (
     "student.model",

@@ -99,3 +99,26 @@ def test_a_run_of_a_release_that_did_not_look_into_them_stays_finished(place):
     assert value["artifact"]["inputs"].pop("named files")
     record.write_text(json.dumps(value))
     assert left.why() is None
+
+
+CHOSEN = {"epoch_chosen_by": "baseline", "way_chosen_by": "teacher"}
+
+
+@pytest.mark.parametrize("key", CHOSEN)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_another_metric_makes_stale_what_the_metric_chose(place, key, earlier):
+    """But for an artifact of an earlier release, which does not say by which it was chosen."""
+    text = (place / "r.toml").read_text().replace('[distill]\nmethod = "ensemble"', '[distill]\nkeep = "best"')
+    text = text.replace("[teacher]\n", '[teacher]\nmode = "auto"\n').partition("teachers =")[0]
+    (place / "r.toml").write_text(text)
+    left = finished(place, CHOSEN[key])
+    record = place / "run" / CHOSEN[key] / f"{CHOSEN[key]}.json"
+    if earlier:
+        value = json.loads(record.read_text())
+        del value["artifact"]["inputs"]["named files"]
+        assert value["artifact"]["inputs"]["recipe"].pop(key) == "top1_fraction"
+        value["artifact"]["inputs"]["recipe"].pop("epoch_chosen_by", None)
+        record.write_text(json.dumps(value))
+        assert left.why() is None
+    (place / "r.toml").write_text(text.replace("[data]\n", '[data]\nmetric = "balanced_accuracy_fraction"\n'))
+    assert (left.why() is None) == earlier
