@@ -76,11 +76,13 @@ agent() { # VERB [WORD...]: the trusted code that was put there at enrolment
     as_owner PYTHONPATH="$root/agent" python3 -m "$(package_in "$root/agent")" "$verb" --root "$root" "$@"
 }
 backend() { # read as the owner: board.json is the owner's, and may be a link to what only root reads
-    as_owner sed -n 's/.*"backend": *"\(onnxruntime\|tensorrt\)".*/\1/p' "$root/board.json" | head -n 1
+    as_owner sed -n 's/.*"backend" *: *"\([^"]*\)".*/\1/p' "$root/board.json" | head -n 1
 }
-release() { # VERB: the release's own code
+release() { # VERB: the release's own code, which refuses a backend that it does not know
+    word=$(backend)
+    [ -n "$word" ] || refuse "$root/board.json: expected a \"backend\", found none: run edgedistill enrol again"
     as_owner PYTHONPATH="$root/releases/$id" python3 -m "$(package_in "$root/releases/$id")" "$1" --bundle "$root/releases/$id" \
-        --backend "$(backend)"
+        --backend="$word"
 }
 id_named() { # KEY: the id that a verb's last line gives under it, or nothing
     tail -n 1 | sed -n 's/.*"'"$1"'": "\([0-9a-f]\{16\}\)".*/\1/p'
@@ -99,6 +101,8 @@ ArtifactInstall)
     agent accept "$id"
     release build
     release verify
+    agent status > "$files/tmp/edgedistill-before"
+    sync # the switch below is on the disk before a power cut, so this must be too
     agent activate "$id"
     ;;
 ArtifactCommit)
@@ -109,6 +113,9 @@ ArtifactCommit)
 ArtifactRollback)
     # Only what this update switched to is taken back; `activate` may have done so by itself.
     id=$(installed)
-    if [ -n "$id" ] && [ "$(current)" = "$id" ]; then agent rollback; fi
+    before=$files/tmp/edgedistill-before
+    if [ -n "$id" ] && [ -s "$before" ] && [ "$(id_named current < "$before")" != "$id" ] && [ "$(current)" = "$id" ]; then
+        agent rollback --leave "$id"
+    fi
     ;;
 esac

@@ -191,6 +191,77 @@ def test_states_that_need_nothing_need_no_board_either(call):
         assert (done.returncode, done.stdout, done.stderr, noted) == (0, said, "", None)
 
 
+INSTALLED, SERVED = "0123456789abcdef", "fedcba9876543210"
+
+
+@pytest.fixture
+def verbs(place, root, call):
+    """`verbs(state, current)`: the words of every verb that a state of the module says, and its result."""
+    files, noted = place / "files", place / "noted" / "verbs"
+    for part in ("files", "tmp"):
+        (files / part).mkdir(parents=True)
+    (files / "files" / "a.edb.tar").write_text("")
+
+    def said(state, current):
+        answer = json.dumps({"id": INSTALLED, "current": current})
+        (place / "bin" / "python3").write_text(f"#!/bin/sh\nshift 2; echo \"$@\" >> {noted}\necho '{answer}'\n")
+        noted.unlink(missing_ok=True)
+        environment = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "EDGEDISTILL_ROOT": str(root)}
+        done = subprocess.run(
+            ["sh", MODULE, state, files], text=True, capture_output=True, check=False, env=environment
+        )
+        return done, noted.read_text().splitlines() if noted.exists() else []
+
+    return said
+
+
+@pytest.mark.parametrize("word", ["opencv", "onnxruntime", "tensorrt", "a-backend-of-tomorrow"])
+def test_a_release_is_built_for_the_backend_of_the_board_whatever_its_name(root, verbs, word):
+    (root / "board.json").write_text(json.dumps({"version": 1, "backend": word, "target": "local"}))
+    done, words = verbs("ArtifactInstall", None)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in words] == ["unpack", "accept", "build", "verify", "status", "activate"]
+    assert [line.split()[-1] for line in words[2:4]] == [f"--backend={word}"] * 2
+
+
+@pytest.mark.parametrize("board", ["{}", '{"backend": ""}', ""])
+def test_a_board_without_a_backend_is_one_line(root, verbs, board):
+    (root / "board.json").write_text(board)
+    done, words = verbs("ArtifactInstall", None)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f'edgedistill-bundle: {root}/board.json: expected a "backend", found none: run edgedistill enrol again\n'
+    )
+    assert [line.split()[0] for line in words] == ["unpack", "accept"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "back"),
+    [
+        (SERVED, INSTALLED, True),
+        (None, INSTALLED, True),
+        (INSTALLED, INSTALLED, False),  # by `edgedistill deploy`, or an earlier update: not for this one to take back
+        (SERVED, SERVED, False),  # `activate` went back by itself
+    ],
+)
+def test_only_what_this_update_switched_to_is_taken_back(root, verbs, before, now, back):
+    assert verbs("ArtifactInstall", before)[0].returncode == 0
+    done, words = verbs("ArtifactRollback", now)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = [f"rollback --root {root} --leave {INSTALLED}"] if back else []
+    assert [line for line in words if line.startswith("rollback")] == expected
+
+
+def test_an_update_that_never_came_to_its_switch_takes_nothing_back(place, verbs):
+    (place / "files" / "tmp" / "edgedistill-id").write_text(INSTALLED)
+    for content in (None, ""):  # the power went, before that file's bytes or its name were on the disk
+        if content is not None:
+            (place / "files" / "tmp" / "edgedistill-before").write_text(content)
+        done, words = verbs("ArtifactRollback", INSTALLED)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not [line for line in words if line.startswith("rollback")]
+
+
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
