@@ -98,7 +98,7 @@ def test_a_new_build_waits_for_its_pass_and_the_engine_that_passed_stays_in_forc
     record, _ = engine_file.read_verified_engine(folder, manifest)
     assert (record["engine"], record["engine_sha256"]) == (proven, before["engine_sha256"])
     with engine_file.verifying(folder):  # a verify that is killed here changes nothing
-        engine_file.forget_verified(folder, "tensorrt", "0" * 64)
+        engine_file.set_pass_aside(folder, "tensorrt", "0" * 64)
         assert engine_file.read_verified_engine(folder, manifest)[0] == record
     use("8.2")  # which made the engine in force: the camera's service goes on after a restart
     assert status(board.root, recover=True)["proven"] is True
@@ -123,6 +123,26 @@ def test_a_build_while_verify_is_at_work_gets_none_of_its_pass(bundle, use, said
         engine_file.write_verified(bundle, "tensorrt", passed, {})
     with pytest.raises(VerifyError, match="has not passed"):
         engine_file.read_verified_engine(bundle, read_manifest(bundle))
+
+
+def test_a_verify_that_was_cut_off_is_of_the_same_engine_run_as_before(bundle, use, said):
+    use("8.2")
+    for verb in ("build", "verify"):
+        said(0, verb, "--bundle", bundle)
+    assert engine_file.verify_was_cut_off(bundle, "tensorrt") is False
+    passed = engine_file.read_record(bundle)
+    engine_file.keep_options(bundle, passed["engine_sha256"], execution={"cuda_graph": True, "mapped_memory": True})
+    assert engine_file.read_record(bundle) != passed
+    engine_file.set_pass_aside(bundle, "tensorrt", passed["engine_sha256"])
+    with pytest.raises(VerifyError, match="has not passed"):
+        engine_file.read_verified_engine(bundle, read_manifest(bundle))
+    assert engine_file.verify_was_cut_off(bundle, "tensorrt") is True
+    assert engine_file.read_record(bundle) == passed
+    with engine_file.verifying(bundle), pytest.raises(VerifyError, match="locked by another verify"):
+        engine_file.verify_was_cut_off(bundle, "tensorrt")
+    use("8.6")
+    said(0, "build", "--bundle", bundle)
+    assert engine_file.verify_was_cut_off(bundle, "tensorrt") is False
 
 
 def test_a_pass_that_older_code_wrote_counts_for_its_engine_alone(bundle, use, said):

@@ -9,12 +9,13 @@ import errno
 import os
 import shutil
 import warnings
+from typing import NamedTuple
 
 import pytest
 
 from board_root import BoardRoot
-from edgedistill_device.engine import engine_file
-from edgedistill_device.errors import JetsonError
+from edgedistill_device.engine import engine_file, verify
+from edgedistill_device.errors import JetsonError, VerifyError
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.releases import store
 from edgedistill_device.releases.incoming import accept, want
@@ -24,6 +25,7 @@ from edgedistill_device.releases.store import activate, prune, rollback, status
 pytestmark = pytest.mark.slow
 
 CHANGES = ("replace", "rename", "symlink", "fsync", "mkdir", "remove", "unlink", "rmdir")
+Runner = NamedTuple("Runner", [("backend", str), ("engine_sha256", str)])
 DONE, DIED, REFUSED, LATE = 0, 9, 8, 7  # LATE: it ended well all the same
 
 
@@ -220,6 +222,50 @@ def test_mending_what_is_served_can_be_repeated(template, tmp_path, monkeypatch,
         assert release not in ids_in(root, "incoming")
         shutil.rmtree(root)
     require_trouble(trouble, ended)
+
+
+def verify_in(root, release):
+    """What `verify` does there with an engine that `verify.compare` is told of."""
+    folder = os.path.join(root, "releases", release)
+    manifest = read_manifest(folder)
+    runner = Runner("onnxruntime", manifest.files["model.onnx"].sha256)
+    return verify.verify(folder, manifest, runner)
+
+
+def disagrees(*_):
+    raise VerifyError("logits differ")
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_verify_of_what_is_served_is_done_again(template, tmp_path, monkeypatch, agrees):
+    """Nothing is served without a pass, and what agrees is served again without anybody's help."""
+    monkeypatch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
+    release, ended, again = template[1][1], [], []
+
+    def verify_current(root, backend, timeout_s):
+        again.append(backend)
+        return verify_in(root, release)
+
+    monkeypatch.setattr(store, "verify_current", verify_current)
+    while DONE not in ended:
+        root = str(tmp_path / str(len(ended)))
+        shutil.copytree(template[0], root, symlinks=True)
+        monkeypatch.setattr(verify, "compare", lambda *_: {"executed": "fp32"})
+        ended.append(at_change(len(ended) + 1, power_cut, verify_in, root, release))
+        passed = os.path.exists(os.path.join(root, "current", "work", "engine", "verified-onnxruntime.json"))
+        assert (status(root)["current"], status(root)["proven"]) == (release, passed)
+        monkeypatch.setattr(verify, "compare", lambda *_: {"executed": "fp32"} if agrees else disagrees())
+        again.clear()
+        if passed or agrees:
+            assert status(root, recover=True)["proven"] is True
+            look(root)
+        else:
+            for words in ("logits differ", "model.onnx has not passed"):  # the second time it is not tried
+                with pytest.raises(VerifyError, match=words):
+                    status(root, recover=True)
+        assert again == ([] if passed else ["onnxruntime"])
+    assert len(ended) > 5
+    assert ended == [DIED] * (len(ended) - 1) + [DONE]
 
 
 def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):

@@ -311,6 +311,23 @@ def test_prune_keeps_what_is_in_force_and_the_newest(served, monkeypatch):
         prune(board.root, keep=-1)
 
 
+def test_an_engine_that_ends_the_process_is_verified_once_and_not_served(able, monkeypatch):
+    with open(os.path.join(able.bundle, "edgedistill_device", "verbs", "verify.py"), "a") as file:
+        file.write("\n\ndef run(args):\n    import os, signal\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
+    release = able.send()
+    accept(able.root, release)
+    able.pretend_verified(release)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "ask_current", lambda *_: {})
+        activate(able.root, release)
+    folder = able.path("releases", release)
+    store.engine_file.set_pass_aside(folder, "onnxruntime", sha256_of(os.path.join(folder, "model.onnx")))
+    with pytest.raises(ReleaseError, match=r"verify: died of signal 11 \(SIGSEGV\)"):
+        status(able.root, recover=True)
+    with pytest.raises(VerifyError, match="model.onnx has not passed"):
+        status(able.root, recover=True)
+
+
 def test_a_pass_is_of_one_model_only(able):
     release = able.send()
     accept(able.root, release)

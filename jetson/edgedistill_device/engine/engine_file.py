@@ -8,6 +8,8 @@ work/engine/ <hash>.engine    what TensorRT built here
              verified.json    the engine in force: what `verify` found, the hashes of the engine and
                               of the manifest (so of model, goldens and tolerances), its sidecar
              verified-NAME.json   the same of a backend that builds nothing: its "engine" is model.onnx
+             verified*.json.aside   a pass while `verify` looks at its engine again; it counts for nothing. Left by
+                              a power cut, it says that there was a pass: `status --recover` then verifies again
              verify.lock      held while `verify` is at work
 
 An engine is code that runs on this machine: nothing is loaded whose hash is not its sidecar's, and
@@ -32,7 +34,7 @@ from edgedistill_device.manifest import NAME, sha256_of
 VERSION = 1
 SIDECAR, OPTIONS_FILE = "engine.json", "options.json"
 _BUILDER = "tensorrt"  # whose engines these are; see backend.py for those that build nothing
-VERIFYING = "verify.lock"
+VERIFYING, _ASIDE = "verify.lock", ".aside"
 KEYS = (
     "version",
     "engine",
@@ -231,18 +233,45 @@ def check_machine(record, **here):
             )
 
 
-def forget_verified(bundle, backend, engine_sha256):
+def set_pass_aside(bundle, backend, engine_sha256):
     """Called before verifying an engine: its pass of yesterday must not outlive a failure of today.
 
-    The pass of another engine stays, and that engine in force.
+    The pass of another engine stays, and that engine in force. One that was set aside before and is there still
+    stays there.
     """
     path = verified_path(bundle, backend)
     other = (_read_pass(bundle, backend) or {}).get("engine_sha256") not in (None, engine_sha256)
     try:
         if os.path.lexists(path) and not (other and backend_named(backend).builds):
-            os.remove(path)
+            os.replace(path, path + _ASIDE)
+            _sync(engine_folder(bundle))  # a power cut after a failure must not bring the pass back
     except OSError as error:
         raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
+
+
+def forget_pass_aside(bundle, backend):
+    """Called when `verify` has passed or failed: nothing is left to be done again."""
+    with contextlib.suppress(IOError, OSError):  # there is none; one that stays would only be verified again
+        os.remove(verified_path(bundle, backend) + _ASIDE)
+
+
+def verify_was_cut_off(bundle, backend):
+    """Whether a `verify` of the last build, which had passed before, neither passed nor failed: a power cut, a kill.
+
+    The engine is then to be run again as it was when it passed, and not as `bench --tune` was just trying it.
+
+    Raises:
+        VerifyError: another one is at work.
+        EngineError: no engine was built, or the disk refuses.
+    """
+    with verifying(bundle):
+        aside = _pass_in(verified_path(bundle, backend) + _ASIDE, bundle)
+        if aside is None or aside["engine_sha256"] != backend_named(backend).sha256_to_verify(bundle):
+            return False
+        if isinstance(aside.get(_OPTIONS), dict):
+            options = {key: aside[_OPTIONS].get(key) for key in OPTIONS}
+            keep_options(bundle, aside["engine_sha256"], **options)
+        return True
 
 
 @contextlib.contextmanager
@@ -317,8 +346,13 @@ def _passed(bundle, backend, engine_sha256=None):
 
 
 def _read_pass(bundle, backend):
+    """The pass that counts if it is of this bundle's manifest, else None."""
+    return _pass_in(verified_path(bundle, backend), bundle)
+
+
+def _pass_in(path, bundle):
     """What lies there if it is of this bundle's manifest, else None."""
-    stored = _json_of(verified_path(bundle, backend))
+    stored = _json_of(path)
     try:
         manifest = sha256_of(os.path.join(str(bundle), NAME))
     except (IOError, OSError):
@@ -330,6 +364,14 @@ def _read_pass(bundle, backend):
 
 def _busy():
     return VerifyError("this bundle is locked by another verify; wait for it to end")
+
+
+def _sync(folder):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write(folder, name, values):

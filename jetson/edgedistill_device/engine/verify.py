@@ -21,9 +21,12 @@ MAX_MEAN_PIXEL_DIFFERENCE = 2.0  # of 255: JPEG decoders of two releases differ 
 def verify(folder, manifest, runner):
     """`compare`, and a pass is kept for `engine_file.require_verified`: the engine is in force."""
     with engine_file.verifying(folder):
-        engine_file.forget_verified(folder, runner.backend, runner.engine_sha256)
-        result = compare(folder, manifest, runner)
-        engine_file.write_verified(folder, runner.backend, runner.engine_sha256, result)
+        engine_file.set_pass_aside(folder, runner.backend, runner.engine_sha256)
+        try:
+            result = compare(folder, manifest, runner)
+            engine_file.write_verified(folder, runner.backend, runner.engine_sha256, result)
+        finally:
+            engine_file.forget_pass_aside(folder, runner.backend)
         return result
 
 

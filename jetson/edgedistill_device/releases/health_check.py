@@ -1,7 +1,7 @@
-"""Ask the release that is served whether it is in order: `activate` does.
+"""Ask the release that is served whether it is in order: `activate`, `rollback` and `status --recover` do.
 
-The agent starts `python3 -m edgedistill_device health` in the folder of the release that `live` leads to, never
-in whatever ROOT/current names. It is a process of its own: native code that crashes or hangs there
+The agent starts `python3 -m edgedistill_device health`, or `verify`, in the folder of the release that
+`live` leads to, never in whatever ROOT/current names. It is a process of its own: native code that crashes or hangs there
 is a failed check and not the end of the agent, and the agent itself needs no numpy.
 """
 
@@ -20,6 +20,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 TIMEOUT_S = 180  # starting Python, numpy, OpenCV and TensorRT is most of it; no Nano was there to time
 
 
+class CheckDiedError(ReleaseError):
+    """The process of a check crashed, or did not end."""
+
+
 def ask_current(root, backend, timeout_s):
     """What `health` says of the release that `live` leads to at this moment.
 
@@ -30,15 +34,25 @@ def ask_current(root, backend, timeout_s):
         The dict of its last line.
 
     Raises:
-        ReleaseError: it refused, crashed, took too long, or its answer is not one of `health`.
+        CheckDiedError: it crashed, or took too long.
+        ReleaseError: it refused, or its answer is not one of `health`.
     """
+    return _answer_of_current(root, "health", "health check", backend, timeout_s)
+
+
+def verify_current(root, backend, timeout_s):
+    """The same of `verify`, which keeps a pass where it passes."""
+    return _answer_of_current(root, "verify", "verify", backend, timeout_s)
+
+
+def _answer_of_current(root, verb, title, backend, timeout_s):
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     folder = folder_of(root, RELEASES, active(root).current)
     package = "edgedistill_device" if is_folder(os.path.join(folder, "edgedistill_device")) else "jetson"  # of 0.1
     # The working folder comes before PYTHONPATH: what is imported is the release's own code.
     child = subprocess.Popen(
-        [sys.executable, "-m", package, "health", "--backend", backend],
+        [sys.executable, "-m", package, verb, "--backend", backend],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -54,18 +68,18 @@ def ask_current(root, backend, timeout_s):
         child.communicate()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
-        raise ReleaseError("health check: no answer within %g s" % (timeout_s,))
+        raise CheckDiedError("%s: no answer within %g s" % (title, timeout_s))
     if child.returncode < 0:
         number = -child.returncode
-        raise ReleaseError("health check: died of signal %d (%s)" % (number, signal.Signals(number).name))
+        raise CheckDiedError("%s: died of signal %d (%s)" % (title, number, signal.Signals(number).name))
     if child.returncode:
-        raise ReleaseError("health check: %s" % (_last_line(stderr) or "exit code %d" % child.returncode,))
+        raise ReleaseError("%s: %s" % (title, _last_line(stderr) or "exit code %d" % child.returncode))
     try:
         answer = json.loads(_last_line(out))
-        if answer.pop("verb") != "health":
+        if answer.pop("verb") != verb:
             raise KeyError("verb")
     except (ValueError, KeyError, AttributeError, TypeError):
-        raise ReleaseError("health check: expected its JSON, got %.80r" % (_last_line(out),))
+        raise ReleaseError("%s: expected its JSON, got %.80r" % (title, _last_line(out)))
     return answer
 
 

@@ -5,13 +5,14 @@ after the switch it has to prove itself once more, through ROOT/current, or it i
 """
 
 import os
+import sys
 import time
 
 from edgedistill_device.engine import engine_file
 from edgedistill_device.engine.runners import backend_named
-from edgedistill_device.errors import JetsonError, ReleaseError, SignatureError
+from edgedistill_device.errors import JetsonError, ReleaseError, SignatureError, VerifyError
 from edgedistill_device.manifest import check_files, id_of, manifest_from_bytes
-from edgedistill_device.releases.health_check import TIMEOUT_S, ask_current
+from edgedistill_device.releases.health_check import TIMEOUT_S, CheckDiedError, ask_current, verify_current
 from edgedistill_device.releases.root import (
     AGENT,
     BOARD,
@@ -145,6 +146,27 @@ def _require_servable(root, board, release):
     _require_engine(root, board, release, manifest)
 
 
+def _require_servable_again(root, board, release):
+    """Require that the current release may be served; a `verify` of it that was cut off is done again first.
+
+    Nothing is served that has not passed: its pass of before only says that it is worth the seconds.
+    """
+    try:
+        _require_servable(root, board, release)
+    except VerifyError:
+        folder = folder_of(root, RELEASES, release)
+        if not engine_file.verify_was_cut_off(folder, board.backend):
+            raise
+        sys.stderr.write("edgedistill_device: a verify of %s was cut off (a power cut?); again\n" % (release,))
+        try:
+            verify_current(root, board.backend, TIMEOUT_S)
+        except CheckDiedError:
+            with engine_file.verifying(folder):
+                engine_file.forget_pass_aside(folder, board.backend)  # it would end the next one, too
+            raise
+        _require_servable(root, board, release)
+
+
 def _require_engine(root, board, release, manifest):
     """Require that what `classify` loads there has passed `verify`, and that this machine can load it."""
     folder = folder_of(root, RELEASES, release)
@@ -230,8 +252,9 @@ def status(root, recover=False):
     """The active release and all others. Without `recover` nothing is written and no lock is taken.
 
     Args:
-        recover: first go back from a switch that was never proved, and put links right that lead
-            elsewhere; then refuse what must not be served, as a service asks before it starts.
+        recover: first go back from a switch that was never proved, put links right that lead
+            elsewhere, and finish a `verify` of what is current that was cut off; then refuse what must
+            not be served, as a service asks before it starts.
 
     Returns:
         JSON-able: current, previous (ids or None), proven (its health was asked, its engine is the
@@ -246,7 +269,7 @@ def status(root, recover=False):
         with writing(root):
             live = active(root)
             if live is not None:
-                _require_servable(root, read_board(root), live.current)
+                _require_servable_again(root, read_board(root), live.current)
     if not is_folder(root):
         raise ReleaseError("%s: no such folder; on the workstation: edgedistill enrol" % (root,))
     board = read_json(root, BOARD)
