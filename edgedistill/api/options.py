@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -53,3 +54,18 @@ def with_seeds(sections: dict[str, Any], seeds: int | None) -> dict[str, Any]:
     if seeds is None or not isinstance(distill, Mapping):
         return sections
     return {**sections, "distill": {**distill, "seeds": seeds}}
+
+
+def refuse_unless_positive(**options: float | None) -> None:
+    """
+    Args:
+        options: name -> value; None is left out.
+
+    Raises:
+        RecipeError: one that is not above 0 or not finite.
+    """
+    from edgedistill.errors import RecipeError
+
+    for name, value in options.items():
+        if value is not None and not 0 < value < math.inf:
+            raise RecipeError(f"--{name.replace('_', '-')} {value:g}: expected more than 0, and a finite number")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedistill.api.options import refuse_unless_positive
 from edgedistill.api.types import PathLike
 
 if TYPE_CHECKING:
@@ -44,13 +45,14 @@ def check(
         too, with its `verdict`.
 
     Raises:
-        RecipeError: no such target or release.
+        RecipeError: no such target or release; a limit of the compiler that is not above 0, or not finite.
         PreflightError: not an ONNX file, or one that cannot be mended; a shape without `fix`.
     """
     from edgedistill.errors import PreflightError
     from edgedistill.onnx_model.check import check as check_file
     from edgedistill.onnx_model.check import fix as fix_file
 
+    refuse_unless_positive(compile_seconds=compile_seconds, compile_mib=compile_mib)
     if shape and fix is None:
         raise PreflightError("--shape goes with --fix OUT.onnx: it changes the file")
     if fix is not None:
@@ -146,7 +148,8 @@ def estimate(
 
     Raises:
         UsageError: an image.
-        RecipeError: no such network, board, power mode or size, or nothing published to estimate from.
+        RecipeError: no such network, board, power mode or size, nothing published to estimate from, or more memory
+            needed than the board has.
     """
     from edgedistill.data.files import IMAGE_SUFFIXES
     from edgedistill.errors import RecipeError, UsageError
@@ -221,16 +224,13 @@ def choose(
 
     Raises:
         RecipeError: nothing is predicted for this board, it has no such power mode, a size is not in the catalogue, or
-            a figure is not above 0.
+            a figure is not above 0, or not finite, or there are more than a million classes.
     """
-    from edgedistill.errors import RecipeError
     from edgedistill.prediction.choose import Budget
     from edgedistill.prediction.choose import choose as choose_students
     from edgedistill.progress.reporter import Talk
 
-    for name, value in (("fps", fps), ("memory_mib", memory_mib), ("classes", classes)):
-        if value is not None and value <= 0:
-            raise RecipeError(f"--{name.replace('_', '-')} {value:g}: expected more than 0")
+    refuse_unless_positive(fps=fps, memory_mib=memory_mib, classes=classes)
     talk = Talk(quiet)
     if classes is None:
         classes = IMAGENET_CLASSES if into is None else _classes_of_images(Path(into), talk)

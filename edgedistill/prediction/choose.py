@@ -16,7 +16,7 @@ from edgedistill.models.families import STUDENTS
 from edgedistill.models.students import stored
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.prediction.energy import power_of
-from edgedistill.prediction.features import Features, catalogue, with_classes
+from edgedistill.prediction.features import Features, catalogue, refuse_too_many_classes, with_classes
 from edgedistill.prediction.latency import hardware, mode_of, refuse_unless_fitted
 from edgedistill.prediction.latency import stored as fitted_constants
 from edgedistill.prediction.model import Prediction, Question, prediction_of
@@ -135,10 +135,11 @@ def choose(
         mode: power mode, the board's usual one when None; with a camera each candidate gets its own.
 
     Raises:
-        RecipeError: nothing is predicted for this board, its memory neither, it has no such power mode, or a size is
-            not in the catalogue.
+        RecipeError: nothing is predicted for this board, its memory neither, it has no such power mode, a size is
+            not in the catalogue, or there are too many classes.
     """
     board, budget = load_target(target), budget or Budget()
+    refuse_too_many_classes(classes)
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
     _refuse_budget(target, budget, board.memory is not None)

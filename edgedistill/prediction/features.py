@@ -9,10 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedistill.errors import RecipeError
+
 if TYPE_CHECKING:
     from edgedistill.prediction.kernels import Kernel
 
 STORED = "features.csv"
+MOST_CLASSES = 1_000_000  # of a head: no data set comes near
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,15 @@ def catalogue() -> dict[tuple[str, int], dict[int, Features]]:
         place = networks.setdefault((row["network"], int(row["image_px"])), {})
         place[int(row["classes"])] = features
     return networks
+
+
+def refuse_too_many_classes(classes: int) -> None:
+    """
+    Raises:
+        RecipeError: more than MOST_CLASSES.
+    """
+    if classes > MOST_CLASSES:
+        raise RecipeError(f"--classes {classes}: expected at most {MOST_CLASSES}")
 
 
 def with_classes(counted: dict[int, Features], classes: int) -> Features:

@@ -12,7 +12,13 @@ from edgedistill.config.target import Precision, load_target
 from edgedistill.errors import RecipeError
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.prediction.energy import power_of
-from edgedistill.prediction.features import Features, catalogue, features_from_file, with_classes
+from edgedistill.prediction.features import (
+    Features,
+    catalogue,
+    features_from_file,
+    refuse_too_many_classes,
+    with_classes,
+)
 from edgedistill.prediction.latency import (
     TERM_WORDS,
     constants,
@@ -274,6 +280,7 @@ def features_of_name(name: str, image_px: int | tuple[int, int], classes: int) -
     """
     if classes < 2:
         raise RecipeError(f"--classes {classes}: expected at least 2")
+    refuse_too_many_classes(classes)
     height, width = size_of(image_px)
     counted = catalogue().get((name, height), {}) if height == width else {}
     if classes in counted or len(counted) > 1:

@@ -380,3 +380,13 @@ def test_a_disk_that_fails_is_no_removed_release(able, monkeypatch):
     monkeypatch.setattr(store, "bytes_in", broken)
     with pytest.raises(OSError, match="Input/output"):
         status(able.root)
+
+
+@pytest.mark.parametrize("verb", [["activate", "ID"], ["rollback"]])
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "-1", "soon"])
+def test_a_health_check_has_a_time_in_which_it_must_answer(capsys, verb, text):
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args([*verb, "--health-timeout-s", text])
+    assert ended.value.code == 2
+    assert "expected seconds, more than 0, got '%s'" % (text,) in capsys.readouterr().err
+    assert build_parser().parse_args([*verb, "--health-timeout-s", "1.5"]).health_timeout_s == 1.5

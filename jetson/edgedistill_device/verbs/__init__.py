@@ -4,6 +4,7 @@ Each has HELP (one line), options(parser), and run(args), which prints for peopl
 returns the last line of stdout, one JSON. What only that verb needs is imported inside run.
 """
 
+import argparse
 import os
 
 from edgedistill_device.board.home import home_folder
@@ -35,10 +36,20 @@ def health_options(parser):
     """Options of the verbs that ask for the health of what they make current."""
     parser.add_argument(
         "--health-timeout-s",
-        type=float,
+        type=_seconds,
         metavar="S",
         help="no answer within is a failure (default 180)",
     )
+
+
+def _seconds(text):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):  # of NaN both are false, and with it no answer would ever be late
+        raise argparse.ArgumentTypeError("expected seconds, more than 0, got %r" % (text,))
+    return seconds
 
 
 def admission_options(parser):

@@ -193,3 +193,37 @@ def test_a_board_that_is_done_is_told_before_the_next_refuses(tmp_path, monkeypa
     said = capsys.readouterr()
     assert said.out.startswith("first: m 1, ")
     assert "second: no" in said.err
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999", "0", "-1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["choose", "--fps"],
+        ["choose", "--memory-mib"],
+        ["check", "none.onnx", "--compile-seconds"],
+        ["run", "r.toml", "--set", "target.fps"],
+        ["run", "r.toml", "--set", "target.memory_mib"],
+        ["run", "r.toml", "--set", "distill.temperature"],
+    ],
+)
+def test_a_number_that_limits_something_is_finite_and_above_0(recipes, capsys, words, text):
+    """Nothing is below NaN: as a limit it would hold for every student, or for none."""
+    assert main([*words, text] if words[0] != "run" else [*words[:-1], f"{words[-1]}={text}"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert words[-1] in said.err
+    assert "expected more than 0, and a finite number" in said.err or "input should be" in said.err
+    assert recipes == []
+
+
+def test_compile_mib_is_above_0(capsys):
+    assert main(["check", "none.onnx", "--compile-mib", "0"]) == 1
+    assert "--compile-mib 0: expected more than 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["choose"], ["estimate", "resnet18"]])
+def test_a_billion_classes_are_refused(capsys, words):
+    assert main([*words, "--classes", "1000000000"]) == 1
+    assert "--classes 1000000000: expected at most 1000000" in capsys.readouterr().err
