@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.config.target import Target
 from edgedistill.errors import PreflightError
-from edgedistill.onnx_model import fix_inputs, functions
+from edgedistill.onnx_model import fix_inputs, functions, sort
 from edgedistill.onnx_model.downgrade_opset import lower, with_plain_shapes, without_importer
 from edgedistill.onnx_model.findings import Graph, attribute, given, is_standard, node_name
 from edgedistill.onnx_model.resize_as_matmul import as_matmul
@@ -61,6 +61,10 @@ def mended(
     done, failed = [], []
     if Graph(onnx.load(str(path), load_external_data=False), 0).external:
         done.append("weights of other files taken in")
+    in_order = sort.sorted_model(model)
+    if in_order is not None and in_order is not model:
+        model = in_order
+        done.append("nodes put in the order in which they are computed")
     if shapes:
         model = fix_inputs.with_shapes(model, shapes)
         fixed = [f"{name} fixed to {list(shape)}" for name, shape in shapes.items()]

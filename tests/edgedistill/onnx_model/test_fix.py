@@ -191,6 +191,23 @@ def test_functions_slices_and_ir(tmp_path):
     assert result["findings"] == []
 
 
+def test_nodes_are_put_in_order(tmp_path):
+    """Sizes that a step asks for follow from the node before: an antialiased Resize becomes matrices."""
+    made = model(
+        [
+            node("Resize", ["r", "", "", "k"], antialias=1, mode="linear"),
+            node("Relu", "x", ["r"]),
+        ],
+        [array("k", [1, 3, 4, 4], np.int64)],
+        opset=18,
+        ir=8,
+    )
+    result, kinds, _ = fixed(tmp_path, made)
+    assert result["fits"]
+    assert kinds == ["Relu", "MatMul", "MatMul"]
+    assert "nodes put in the order in which they are computed" in result["fix"]["mended"]
+
+
 def test_what_cannot_be_mended_is_said_and_exit_is_one(tmp_path, capsys):
     made = model([node("Hardmax", "x", ["m"]), node("HardSwish", ["m"])], opset=14, ir=8)
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())

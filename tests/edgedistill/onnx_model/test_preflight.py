@@ -166,7 +166,8 @@ def of_two_orders():
     return model(
         [
             node("ReduceMean", "x", ["v"], axes=[0, 1, 2], keepdims=0),
-            node("Squeeze", "xa", ["t"]),
+            node("Relu", "x", ["r"]),
+            node("Squeeze", "ra", ["t"]),
             node("MatMul", "vt"),
         ],
         [array("a", [0], np.int64)],
