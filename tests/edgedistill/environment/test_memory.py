@@ -1,5 +1,9 @@
 """Memory that may still be taken: of made-up systems and control groups, and of this computer."""
 
+import resource
+import subprocess
+import sys
+
 import pytest
 
 from edgedistill.environment import control_groups, memory
@@ -64,3 +68,19 @@ def test_this_computer():
     assert memory.peak_memory_bytes() >= len(block)
     del block
     assert GIB // 64 < memory.available_memory_bytes() < 2**50
+
+
+def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it():
+    code = "from edgedistill.environment.memory import peak_memory_bytes; print(peak_memory_bytes())"
+    block = bytearray(300 * 2**20)
+    block[:: 2**12] = b"1" * (len(block) >> 12)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 2**20 < int(done.stdout) < 200 * 2**20
+
+
+def test_where_the_system_tells_no_peak_it_is_that_of_getrusage(tmp_path, monkeypatch):
+    expected = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    for name in ("absent", "status"):
+        monkeypatch.setattr(memory, "_OWN", tmp_path / name)
+        assert memory.peak_memory_bytes() >= 1024 * expected
