@@ -18,8 +18,8 @@ from edgedistill.config.training import DistillConfig
 from edgedistill.core.distributed import gathered
 from edgedistill.distillation.feature_losses import CACHED_LOSSES, matcher_between
 from edgedistill.distillation.logit_cache import LogitCache
-from edgedistill.models.build import outputs
-from edgedistill.models.taps import Tapped, find_taps, lines_from_pairs, named_taps, pair_taps
+from edgedistill.models.build import build_model, outputs
+from edgedistill.models.taps import Pair, Tapped, find_taps, lines_from_pairs, named_taps, pair_taps
 from edgedistill.models.weights import load_weights
 from edgedistill.training.batches import Batch, TrainingSet, normalised, sent
 from edgedistill.training.fit import Lesson, spec_for
@@ -66,13 +66,10 @@ def _of_maps(
     device: torch.device,
     say: Callable[[str], None],
 ) -> Lesson:
-    distill, size = recipe.distill, recipe.data.size
+    distill = recipe.distill
     teacher, about = load_weights(teacher_weights)
     spec = spec_for(about["model"], recipe)
-    named = bool(distill.student_taps and distill.teacher_taps)
-    pairs = pair_taps(
-        _taps(model, distill.student_taps, size), _taps(teacher, distill.teacher_taps, size), in_order=named
-    )
+    pairs = _pairs(recipe, model, teacher)
     for line in lines_from_pairs(pairs):
         say(f"  {line}")
     matcher = matcher_between(distill.feature_loss, pairs, seed)
@@ -90,6 +87,24 @@ def _of_maps(
         return matcher(outputs.maps, maps)
 
     return Lesson(taught, {**terms, "feature": _term(distill, matched)}, extra=matcher, read=read)
+
+
+def refuse_other_taps(recipe: Recipe) -> None:
+    """Of networks that are not trained yet, for a recipe with a loss on maps.
+
+    Raises:
+        RecipeError: as of `feature_lesson`.
+    """
+    student, teacher = (build_model(name, 2) for name in (recipe.student.model, recipe.first_teacher.model))
+    matcher_between(recipe.distill.feature_loss, _pairs(recipe, student, teacher), seed=0)
+
+
+def _pairs(recipe: Recipe, student: nn.Module, teacher: nn.Module) -> list[Pair]:
+    distill, size = recipe.distill, recipe.data.size
+    named = bool(distill.student_taps and distill.teacher_taps)
+    return pair_taps(
+        _taps(student, distill.student_taps, size), _taps(teacher, distill.teacher_taps, size), in_order=named
+    )
 
 
 def _term(distill: DistillConfig, value: Callable[[Outputs, Batch], Tensor]) -> Term:

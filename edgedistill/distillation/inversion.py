@@ -30,6 +30,7 @@ from torch.utils.hooks import RemovableHandle
 from edgedistill.config.base import Section
 from edgedistill.distillation.spectrum import Start, drawn_coefficients, images_of, rounded
 from edgedistill.errors import TeacherError, TrainingError
+from edgedistill.models.build import build_model
 from edgedistill.training.batches import normalised
 from edgedistill_device.preprocess_spec import Preprocess
 
@@ -137,9 +138,21 @@ def contact_sheet(images: np.ndarray, labels: np.ndarray, classes: Sequence[str]
 _Seen = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-@contextmanager
-def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_Seen]:
-    """The teacher in eval mode with its layers' inputs compared; no gradient for its weights."""
+def refuse_without_batch_norm(name: str) -> None:
+    """Of a teacher that is not trained yet, by its model name.
+
+    Raises:
+        TeacherError: as of `synthesise_batch`.
+    """
+    with torch.device("meta"):
+        _batch_norms(build_model(name, 2))
+
+
+def _batch_norms(teacher: nn.Module) -> list[_BatchNorm]:
+    """
+    Raises:
+        TeacherError: it has none with statistics.
+    """
     norms = [m for m in teacher.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         others = sorted({type(m).__name__ for m in teacher.modules() if "Norm" in type(m).__name__})
@@ -148,6 +161,13 @@ def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_S
             f"{', '.join(others) or 'no normalisation'}; take a teacher with BatchNorm, such as a "
             "ResNet or an EfficientNet"
         )
+    return norms
+
+
+@contextmanager
+def _observed(teacher: nn.Module, spec: Preprocess, classes: int) -> Iterator[_Seen]:
+    """The teacher in eval mode with its layers' inputs compared; no gradient for its weights."""
+    norms = _batch_norms(teacher)
     device = next(teacher.parameters()).device
     distances: list[Tensor] = []
 

@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 OTHER_ORDER = 0.2  # share of validation images that another class order would make right
 
 
+def recipe_suits_the_classes(recipe: Recipe, data: DataRecord) -> None:
+    """
+    Args:
+        data: of stage `data`.
+
+    Raises:
+        RecipeError: as of `promised_classes_exist`, or `distill.loss` says nothing about so many classes.
+    """
+    from edgedistill.config.methods import logit_loss_row
+    from edgedistill.config.task import task_of
+
+    promised_classes_exist(recipe, data)
+    task, distill = task_of(recipe), recipe.distill
+    least = 3 if distill.standardise else logit_loss_row(distill.loss).min_classes
+    if task.learns_outputs and not task.vectors and len(data.classes) < least:
+        from edgedistill.distillation.objectives import refuse_loss_without_information  # which imports PyTorch
+
+        refuse_loss_without_information(distill, len(data.classes))
+
+
 def promised_classes_exist(recipe: Recipe, data: DataRecord) -> None:
     """
     Args:

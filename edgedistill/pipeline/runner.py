@@ -19,6 +19,7 @@ from edgedistill.core.files import write_json
 from edgedistill.errors import EdgeDistillError, RunFolderError
 from edgedistill.onnx_model.backends import executed_precision
 from edgedistill.pipeline.context import StageContext
+from edgedistill.pipeline.early_refusals import refuse_for_classes, refuse_what_fits_no_stage
 from edgedistill.pipeline.kept_signing import KEY, with_kept_signing
 from edgedistill.pipeline.plan import Planned, as_computed, inputs_of, plan_stages, text_from_plan, wanted_stages
 from edgedistill.pipeline.run_folder import RunFolder, stopwatch
@@ -27,6 +28,7 @@ from edgedistill.pipeline.table import WEIGHED, WITHOUT_TORCH, Stage, stages_of
 from edgedistill.progress.events import VERSION
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.artifacts import artifact_kind
+from edgedistill.records.data import DataRecord
 from edgedistill.training.trackers import require_trackers
 
 
@@ -42,6 +44,7 @@ def plan_run(recipe: Recipe, run_dir: Path, only: str | None = None, force: Iter
         recipe = with_kept_signing(recipe, run)
         planned = plan_stages(wanted_stages(recipe, only, force), recipe, run, force, sources)
     _require_weights(recipe, planned)
+    refuse_what_fits_no_stage(recipe, _to_run(planned))
     return planned
 
 
@@ -131,6 +134,7 @@ def _walk(
         )
         talk.show(text_from_plan(planned, run.path))
         loading_s = _require_weights(recipe, planned, talk)
+        refuse_what_fits_no_stage(recipe, _to_run(planned))
     stages = stages_of(recipe)
 
     def why(stage: Stage) -> tuple[dict[str, Any], str | None]:
@@ -156,6 +160,8 @@ def _walk(
                     distributed.wait_for_all()
                 if stage.gate is not None:
                     stage.gate(recipe, run.read(artifact_kind(stage.name, task_of(recipe))))
+                if stage.name == "data":
+                    refuse_for_classes(recipe, _to_run(planned), len(run.read(DataRecord).classes))
 
 
 def _why_stopped(error: BaseException) -> str:
@@ -195,7 +201,7 @@ def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | No
     Returns:
         Seconds that PyTorch took to load.
     """
-    building = {planned_stage.stage for planned_stage in planned if planned_stage.action == "run"} & WEIGHED
+    building = _to_run(planned) & WEIGHED
     loading_s = 0.0
     if building:
         require_trackers(recipe.run.trackers)
@@ -207,6 +213,11 @@ def _require_weights(recipe: Recipe, planned: Iterable[Planned], talk: Talk | No
         if talk is not None:  # not a dry run
             fetch_weights(recipe, building, talk.say)
     return loading_s
+
+
+def _to_run(planned: Iterable[Planned]) -> set[str]:
+    """Stages that are surely run."""
+    return {planned_stage.stage for planned_stage in planned if planned_stage.action == "run"}
 
 
 def _load_torch(talk: Talk) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgedistill.pipeline.gates import (
     int8_is_good_enough,
-    promised_classes_exist,
+    recipe_suits_the_classes,
     student_beats_chance,
     teacher_is_good_enough,
 )
@@ -168,7 +168,7 @@ STAGES = (
         ("data.images", "student.model", "training_px"),
         2,
         "scan the images, group near-duplicates, split, decode once",
-        gate=promised_classes_exist,
+        gate=recipe_suits_the_classes,
     ),
     Stage(
         "schedule",
