@@ -1,7 +1,8 @@
 # The workstation's side. From the repository's root:
 #   docker build -f docker/workstation.Dockerfile -t edgedistill .
-#   docker run --rm -v "$PWD/runs:/home/edge/runs" edgedistill quickstart
-# With --gpus all, training uses the GPU.
+#   mkdir -p runs && docker run --rm --gpus all --user "$(id -u):$(id -g)" -e HOME=/tmp \
+#     -v "$PWD/runs:/home/edge/runs" edgedistill quickstart
+# Without a GPU leave out --gpus all.
 FROM python:3.11-slim-bookworm
 
 # opencv-python is linked with OpenGL and GLib; ssh and openssl are for boards.

