@@ -1,8 +1,8 @@
 """Ask the release that is served whether it is in order: `activate`, `rollback` and `status --recover` do.
 
 The agent starts `python3 -m edgedistill_device health`, or `verify`, in the folder of the release that
-`live` leads to, never in whatever ROOT/current names. It is a process of its own: native code that crashes or hangs there
-is a failed check and not the end of the agent, and the agent itself needs no numpy.
+`live` leads to, never in whatever ROOT/current names. It is a process of its own: native code that crashes
+or hangs there is a failed check and not the end of the agent, and the agent itself needs no numpy.
 """
 
 import ctypes
