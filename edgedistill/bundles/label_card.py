@@ -36,7 +36,7 @@ def label_card(
 def _figures(evaluated: OutputEvaluationRecord) -> Iterator[str]:
     yield "## Figures"
     yield ""
-    yield measured_line(evaluated.images, "by the bootstrap over images")
+    yield measured_line(evaluated.images, "about which images were tested")
     yield ""
     yield "| network | mean average precision | interval | F1, mean over labels | all labels right |"
     yield "|---|---|---|---|---|"

@@ -77,12 +77,16 @@ def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) ->
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def wilson_interval(hits: int, images: int) -> tuple[float, float]:
+def wilson_interval(hits: float, images: float, quantile: float = Z95) -> tuple[float, float]:
     """Compute the 95 % interval of a fraction; unlike hits +- 2 sigma it is valid near 0 and 1.
+
+    Args:
+        hits: of so many images; both may be effective counts, which are no integers.
+        quantile: two-sided, of the standardised fraction.
 
     Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209-212.
     """
-    fraction, z = hits / images, Z95
+    fraction, z = hits / images, quantile
     centre = fraction + z * z / (2 * images)
     half = z * math.sqrt(fraction * (1 - fraction) / images + z * z / (4 * images * images))
     scale = 1 + z * z / images

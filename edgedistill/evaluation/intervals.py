@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
-from edgedistill.evaluation.classification import Z95, paired
+from edgedistill.evaluation.classification import Z95, paired, wilson_interval
 from edgedistill.records.evaluation import MeasuredNetwork
 
 CONFIDENCE = 0.95
@@ -74,9 +75,6 @@ def difference_interval(first: np.ndarray, second: np.ndarray, labels: np.ndarra
 def balanced_interval(classes: list[list[int]], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Compute the interval of the difference of two balanced accuracies on the same images.
 
-    For the balanced accuracy of a single network, give the second no correct images: rows of hits, 0,
-    and the class's images.
-
     Args:
         classes: for each class: images that only the first network classifies correctly, images that only the
             second does, all images. Classes without images are left out.
@@ -116,12 +114,43 @@ def balanced_interval(classes: list[list[int]], confidence: float = CONFIDENCE) 
     return max(-1.0, min(difference, middle - half)), min(1.0, max(difference, middle + half))
 
 
+def mean_recall_interval(hits: Sequence[float], images: Sequence[float]) -> tuple[float, float]:
+    """Compute the 95 % interval of one network's balanced accuracy, the mean of the recalls of its classes.
+
+    Args:
+        hits, images: (K,) of each class, also effective counts; classes without images are left out.
+
+    Returns:
+        (low, high), fractions; it contains the mean. Wilson's for one class.
+
+    Raises:
+        ValueError: no class has images.
+
+    Source: Wilson's interval of an effective count of images, that of a sample with the same variance (Franco, Little,
+    Louis and Slud 2019, J. Surv. Stat. Methodol. 7, 334-364), with Student's t as in `balanced_interval`, whose
+    variances these are too.
+    """
+    counts = np.array([(hit, count) for hit, count in zip(hits, images, strict=True) if count], np.float64)
+    if len(counts) == 0:
+        raise ValueError("no class has images")
+    correct, of_class = counts.T
+    if len(counts) == 1:
+        return wilson_interval(correct[0], of_class[0])
+    borrowed = min(1.0, POOLED_IMAGES / len(counts))
+    rates = (correct + borrowed * (correct.sum() + 1) / (of_class.sum() + 2)) / (of_class + borrowed)
+    variances = rates * (1 - rates) / (1 - of_class / (of_class + borrowed) ** 2) / of_class
+    freedom = variances.sum() ** 2 / (variances**2 / of_class).sum()
+    effective = len(counts) ** 2 * rates.mean() * (1 - rates.mean()) / variances.sum()
+    return wilson_interval(float((correct / of_class).mean()) * effective, effective, _student_t(freedom))
+
+
 def metric_interval(network: MeasuredNetwork, metric: str) -> tuple[float, float]:
-    """Compute the 95 % interval of one network's metric, fractions: Wilson's of top-1, else `balanced_interval`."""
+    """Compute the 95 % interval of one network's metric, fractions: Wilson's of top-1, else `mean_recall_interval`."""
     if metric == "top1_fraction":
         low, high = network.top1_interval
         return low, high
-    return balanced_interval([[row[own], 0, sum(row)] for own, row in enumerate(network.confusion)])
+    hits = [row[own] for own, row in enumerate(network.confusion)]
+    return mean_recall_interval(hits, [sum(row) for row in network.confusion])
 
 
 def _student_t(freedom: float, confidence: float = CONFIDENCE) -> float:

@@ -1,6 +1,7 @@
-"""How well a network tells which of several labels an image has, with bootstrap intervals over images.
+"""How well a network tells which of several labels an image has, with 95 % intervals.
 
-Outputs are logits, one a label; the probability of a label is their sigmoid, independent of the other labels.
+Outputs are logits, one a label; the probability of a label is their sigmoid, independent of the other labels. A
+percentile interval of the bootstrap has no width where all images are right, and is too narrow near it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edgedistill.evaluation.bootstrap import draws_of, interval_of
+from edgedistill.evaluation.bootstrap import draws_of
+from edgedistill.evaluation.classification import Z95, wilson_interval
+from edgedistill.evaluation.intervals import binomial_interval, mean_recall_interval
 from edgedistill.records.outputs import Figure, OutputFigures, OutputGain, OutputValidation
 from edgedistill_device.label_sets import UNSET, label_probabilities
 
@@ -37,13 +40,12 @@ def label_measures(
     """
     if len(targets) == 0:
         raise ValueError("no labelled images to measure on")
-    truth, scores, weights = targets == 1, _scores(outputs), draws_of(len(targets))
-    both = np.concatenate([np.ones((1, len(targets))), weights])  # all images once, then the draws
-    precisions = average_precisions(scores, truth, both)
-    figures = [*_of_labels("ap", precisions, names), _overall(_ALL, _mean_over_labels(precisions))]
+    truth, scores = targets == 1, _scores(outputs)
+    precisions, own = average_precisions(scores, truth, np.ones((1, len(targets))))[0], truth.sum(axis=0)
+    figures = [*_of_labels("ap", precisions, own, names), _mean(_ALL, precisions, own)]
     if thresholds is not None:
         answers = label_probabilities(scores) >= thresholds
-        figures += _of_answers(answers, truth, both, names)
+        figures += _of_answers(answers, truth, names)
     return OutputFigures(images=len(targets), figures=[one for one in figures if one is not None])
 
 
@@ -66,17 +68,46 @@ def _loss(outputs: np.ndarray, targets: np.ndarray) -> float:
 def label_gain(
     outputs: np.ndarray, other: np.ndarray, targets: np.ndarray, names: Sequence[str], name: str = "ap_gain"
 ) -> OutputGain:
-    """How much larger the average precisions are than another network's on the same images; `name` of the figures."""
+    """How much larger the average precisions are than another network's on the same images.
+
+    Args:
+        name: of the figures.
+
+    Returns:
+        The gain with its 95 % interval: the normal distribution's with the variance of the paired bootstrap over
+        images, and for each label that of half an image more among those that have it, so that networks which never
+        differ are not certainly equal.
+    """
     truth = targets == 1
-    both = np.concatenate([np.ones((1, len(targets))), draws_of(len(targets))])
+    both = np.concatenate([np.ones((1, len(targets))), draws_of(len(targets))])  # all images once, then the draws
     own, others = (average_precisions(_scores(one), truth, both) for one in (outputs, other))
-    points = 100 * _mean_over_labels(own - others)
-    figures = _of_labels(name, own - others, names)
+    larger = own - others
+    known, least = np.isfinite(larger[0]), 0.5 / (truth.sum(axis=0) + 2) ** 2
+    errors = np.sqrt(_variance(larger) + least)
+    mean = _mean_over_labels(larger)
+    error = float(np.sqrt(_variance(mean) + least[known].sum() / max(1, known.sum()) ** 2))
     return OutputGain(
-        points=float(points[0]),
-        interval_points=interval_of(points[1:]),
-        by_output=[one for one in figures if one is not None],
+        points=100 * float(mean[0]),
+        interval_points=[100 * end for end in _around(float(mean[0]), error)],
+        by_output=[
+            Figure(name=name, output=label, value=float(value), interval=_around(float(value), float(half)), unit="")
+            for label, value, half, there in zip(names, larger[0], errors, known, strict=True)
+            if there
+        ],
     )
+
+
+def _variance(values: np.ndarray) -> np.ndarray:
+    """() or (K,) over the draws of (1 + draws, ...) values; draws that determine none are left out."""
+    drawn = values[1:]
+    held = np.isfinite(drawn)
+    count = np.maximum(held.sum(axis=0), 1)
+    middle = np.where(held, drawn, 0).sum(axis=0) / count
+    return (np.where(held, drawn - middle, 0) ** 2).sum(axis=0) / count
+
+
+def _around(value: float, error: float) -> list[float]:
+    return [max(-1.0, value - Z95 * error), min(1.0, value + Z95 * error)]
 
 
 def average_precisions(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -134,17 +165,42 @@ def _best_f1(scores: np.ndarray, own: np.ndarray) -> float:
     return float((ranked[place] + below) / 2)
 
 
-def _of_answers(answers: np.ndarray, truth: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> Iterator:
-    right, answered, own = (weights @ part.astype(float) for part in (answers & truth, answers, truth))  # (draws, K)
+def _of_answers(answers: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> Iterator[Figure | None]:
+    """
+    Args:
+        answers, truth: (N, K) bool.
+    """
+    both = np.concatenate([np.ones((1, len(truth))), draws_of(len(truth))])  # all images once, then the draws
+    right, answered, own = (both @ part.astype(float) for part in (answers & truth, answers, truth))  # (1 + draws, K)
+    for name, counts in (("precision", answered[0]), ("recall", own[0])):
+        for label, hits, count in zip(names, right[0], counts, strict=True):
+            if count:
+                ends = binomial_interval(int(hits), int(count))
+                yield Figure(name=name, output=label, value=float(hits / count), interval=list(ends), unit="")
     with np.errstate(invalid="ignore", divide="ignore"):
         f1 = 2 * right / (answered + own)
-        by_label = {"precision": right / answered, "recall": right / own, "f1": f1}
         micro = 2 * right.sum(axis=1) / (answered + own).sum(axis=1)
-    for name, values in by_label.items():
-        yield from _of_labels(name, values, names)
-    yield _overall("f1_macro", _mean_over_labels(f1))
-    yield _overall("f1_micro", micro)
-    yield _overall("exact_match", weights @ (answers == truth).all(axis=1) / len(truth))
+    either = (answered + own - right)[0]
+    counts = _count_of_f1(f1[0], either)
+    yield from _of_labels("f1", f1[0], counts, names)
+    yield _mean("f1_macro", f1[0], counts, float(_variance(_mean_over_labels(f1))))
+    yield _mean("f1_micro", micro[:1], _count_of_f1(micro[:1], either.sum(keepdims=True)), float(_variance(micro)))
+    hits, images = int((answers == truth).all(axis=1).sum()), len(truth)
+    ends = binomial_interval(hits, images)
+    yield Figure(name="exact_match", output=None, value=hits / images, interval=list(ends), unit="")
+
+
+def _count_of_f1(f1: np.ndarray, either: np.ndarray) -> np.ndarray:
+    """(K,) images of which a share equal to F1 would vary as F1 does.
+
+    The share J of images with both among those with answer or label is a binomial one, and F1 = 2 J / (1 + J).
+
+    Args:
+        f1: (K,).
+        either: (K,) images with the answer or the label.
+    """
+    both = f1 / (2 - f1)
+    return either * (1 + both) ** 2 / 2
 
 
 def _mean_over_labels(values: np.ndarray) -> np.ndarray:
@@ -155,19 +211,35 @@ def _mean_over_labels(values: np.ndarray) -> np.ndarray:
         return np.where(held, known, 0).sum(axis=1) / held.sum(axis=1)
 
 
-def _of_labels(name: str, values: np.ndarray, names: Sequence[str]) -> list[Figure | None]:
-    return [_figure(name, label, column) for label, column in zip(names, values.T, strict=True)]
+def _of_labels(name: str, values: np.ndarray, counts: np.ndarray, names: Sequence[str]) -> list[Figure]:
+    """With Wilson's interval of a share of so many images; without labels whose images determine no value.
+
+    Source, of average precision and the images that have the label: Boyd, Eng and Page 2013, ECML PKDD, 451-466, where
+    the bootstrap covers less and the binomial interval at least what it says.
+    """
+    rows = zip(names, values.tolist(), counts.tolist(), strict=True)
+    known = [(label, value, count) for label, value, count in rows if count and np.isfinite(value)]
+    return [
+        Figure(name=name, output=label, value=value, interval=list(wilson_interval(value * count, count)), unit="")
+        for label, value, count in known
+    ]
 
 
-def _overall(name: str, values: np.ndarray) -> Figure | None:
-    return _figure(name, None, values)
+def _mean(name: str, values: np.ndarray, counts: np.ndarray, drawn_variance: float = 0.0) -> Figure | None:
+    """The mean over the labels whose images determine a value, None without any; intervals as of mean recalls.
 
-
-def _figure(name: str, output: str | None, values: np.ndarray) -> Figure | None:
-    """Of (1 + draws,) values, all images first; None where those determine none."""
-    if not np.isfinite(values[0]):
+    Args:
+        drawn_variance: of the mean over bootstrap draws. Where images are hard for all of their labels it is larger
+            than that of independent labels; the counts are then fewer by as much.
+    """
+    known = np.isfinite(values) & (counts > 0)
+    if not known.any():
         return None
-    return Figure(name=name, output=output, value=float(values[0]), interval=interval_of(values[1:]), unit="")
+    values, counts = values[known], counts[known]
+    independent = float((values * (1 - values) / counts).sum()) / len(values) ** 2
+    counts = counts / max(1.0, drawn_variance / independent if independent else 1.0)
+    ends = mean_recall_interval(list(values * counts), list(counts))
+    return Figure(name=name, output=None, value=float(values.mean()), interval=list(ends), unit="")
 
 
 def _scores(outputs: np.ndarray) -> np.ndarray:

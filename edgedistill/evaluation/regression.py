@@ -36,14 +36,14 @@ def value_measures(outputs: np.ndarray, targets: np.ndarray, values: Sequence[Va
         error, truth = answers[:, number] - targets[:, number], targets[:, number]
         for name, unit, figure in _FIGURES:
             here, drawn = float(figure(error, truth, _ALL)[0]), figure(error, truth, weights)
-            figures.append(_figure(name, value.name, here, drawn, value.unit if unit else ""))
+            figures.append(_figure(name, value.name, here, drawn, len(targets), value.unit if unit else ""))
             if name in parts:
                 scale = value.std if unit else 1.0
                 parts[name].append((here / scale, drawn / scale))
         ranges += _by_range(error, truth, value.name)
     for name, held in parts.items():
         mean, drawn = float(np.mean([here for here, _ in held])), np.mean([drawn for _, drawn in held], axis=0)
-        figures.append(_figure(name, None, mean, drawn, STANDARD if name == "mae" else ""))
+        figures.append(_figure(name, None, mean, drawn, len(targets), STANDARD if name == "mae" else ""))
     return OutputFigures(images=len(targets), figures=figures, ranges=ranges)
 
 
@@ -80,9 +80,9 @@ def value_gain(
     overall = 100 * (drawn / stds).mean(axis=1)
     return OutputGain(
         points=float(100 * (smaller.mean(axis=0) / stds).mean()),
-        interval_points=interval_of(overall),
+        interval_points=interval_of(overall, len(targets)),
         by_output=[
-            _figure(name, value.name, float(smaller[:, k].mean()), drawn[:, k], value.unit)
+            _figure(name, value.name, float(smaller[:, k].mean()), drawn[:, k], len(targets), value.unit)
             for k, value in enumerate(values)
         ],
     )
@@ -117,8 +117,8 @@ _FIGURES: tuple[tuple[str, bool, Callable[[np.ndarray, np.ndarray, np.ndarray], 
 """Name, whether it has the value's unit, (errors (N,), truths (N,), weights (draws, N)) -> (draws,)."""
 
 
-def _figure(name: str, output: str | None, value: float, drawn: np.ndarray, unit: str) -> Figure:
-    return Figure(name=name, output=output, value=value, interval=interval_of(drawn), unit=unit)
+def _figure(name: str, output: str | None, value: float, drawn: np.ndarray, images: int, unit: str) -> Figure:
+    return Figure(name=name, output=output, value=value, interval=interval_of(drawn, images), unit=unit)
 
 
 def _by_range(error: np.ndarray, truth: np.ndarray, name: str) -> list[RangeError]:

@@ -33,7 +33,7 @@ class Figure(Record):
     """Name of the value or label; None over all of them, values each in standard deviations of its training values."""
     value: Number
     interval: Interval
-    """95 %, by the bootstrap over images."""
+    """95 %, about which images were tested."""
     unit: str
 
 

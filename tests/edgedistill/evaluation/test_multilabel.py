@@ -1,6 +1,7 @@
 """Figures and thresholds of several labels an image: against loops over images."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -105,6 +106,64 @@ def test_intervals_hold_the_figure_and_shrink_with_the_images(drawn):
         assert (other.interval[1] - other.interval[0]) <= 0.6 * (high - low)
 
 
+@pytest.mark.parametrize("right", [0, 40])
+def test_none_and_all_are_not_certain(right):
+    """The exact interval of 40 of 40 goes down to 0.025 ** (1 / 40)."""
+    targets = np.repeat([[1, 1, 1], [0, 0, 0]], 40, axis=0)
+    scores = np.where(targets == 1, 4.0, -4.0) * (1 if right else -1)
+    measured = label_measures(scores, targets, NAMES, np.full(3, 0.5))
+    for figure in measured.figures:
+        low, high = figure.interval
+        assert low <= figure.value <= high
+        assert high - low > 0.01, figure.name
+    exact = 0.025 ** (1 / 40)
+    recall = measured.figure("recall", "a")
+    assert recall.interval == pytest.approx([exact, 1.0] if right else [0.0, 1 - exact])
+
+
+SETTINGS = {  # images, labels, share of images with a label, distance of its score: average precisions .53 to 1
+    "a rare label": (100, 1, 0.05, 2.0),
+    "a good network": (100, 1, 0.3, 4.0),
+    "an ordinary one": (300, 1, 0.2, 2.5),
+    "three labels": (100, 3, 0.3, 3.0),
+    "ten labels": (200, 10, 0.1, 2.5),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_intervals_hold_what_a_very_large_set_has(name, rng):
+    images, labels, share, distance = SETTINGS[name]
+    names = [f"l{number}" for number in range(labels)]
+
+    def drawn(count, columns):
+        """Scores whose images differ in difficulty."""
+        truth = rng.random((count, columns)) < share
+        noise = math.sqrt(0.3) * rng.normal(size=(count, 1)) + math.sqrt(0.7) * rng.normal(size=(count, columns))
+        return distance * (truth - 0.5) + noise, truth.astype(float)
+
+    scores, targets = drawn(300_000, 1)
+    answers, own = scores > 0, targets == 1
+    right = float((answers & own).sum())
+    true = {
+        "ap": average_precisions(scores, own, np.ones((1, len(own))))[0, 0],
+        "precision": right / answers.sum(),
+        "recall": right / own.sum(),
+        "f1": 2 * right / (answers.sum() + own.sum()),
+        "exact_match": (answers == own).mean(),
+    }
+    held, rounds = Counter(), 150
+    for _ in range(rounds):
+        scores, targets = drawn(images, labels)
+        while not targets.any(axis=0).all():
+            scores, targets = drawn(images, labels)
+        for figure in label_measures(scores, targets, names, np.full(labels, 0.5)).figures:
+            whole = {"map": "ap", "f1_macro": "f1", "f1_micro": "f1"}.get(figure.name, figure.name)
+            if figure.output in (None, "l0") and (figure.name != "exact_match" or labels == 1):
+                held[figure.name] += figure.interval[0] <= true[whole] <= figure.interval[1]
+    for figure_name, count in held.items():  # 95 % is 142; three standard deviations are 8
+        assert count >= 132, (figure_name, count)
+
+
 def test_what_the_images_do_not_determine_is_left_out(drawn):
     scores, targets = drawn
     targets[:, 0], scores[:, 1] = 0, -9
@@ -153,7 +212,9 @@ def test_the_gain_is_paired(drawn):
             own.figure("ap", figure.output).value - other.figure("ap", figure.output).value
         )
     same = label_gain(scores, scores, targets, NAMES)
-    assert (same.points, same.interval_points) == (0, [0, 0])
+    assert same.points == 0
+    assert same.interval_points == pytest.approx([-same.interval_points[1], same.interval_points[1]])
+    assert 0.5 < same.interval_points[1] < 10, "not certainly equal"
     drop = drop_of(MULTILABEL, scores, scores + 5 * targets, targets, NAMES)
     assert drop.points == pytest.approx(gain.points)
     assert drop.interval_points == pytest.approx(gain.interval_points)
