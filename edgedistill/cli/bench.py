@@ -41,7 +41,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         default="fp16",
         help="precision to build an ONNX file in (default: %(default)s)",
     )
-    parser.add_argument("--runs", type=int, default=200, help="number of timed inferences (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=200, help="number of timed inferences, 10 to 50000 (default: %(default)s)"
+    )
     parser.add_argument("--python", help="Python interpreter on the board (default: python3)")
     ssh_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -36,7 +36,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--until", choices=("build", "verify", "bench", "activate"), help="stop after this step (default: activate)"
     )
-    parser.add_argument("--runs", type=int, help="number of timed inferences (default: the recipe's, or 200)")
+    parser.add_argument(
+        "--runs", type=int, help="number of timed inferences, 10 to 50000 (default: the recipe's, or 200)"
+    )
     parser.add_argument(
         "--allow-downgrade", action="store_true", help="allow a bundle with a lower serial than the board has"
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from edgedistill.config.base import Fraction, Host, PlainPath, Positive, Section, Seed
+from edgedistill_device.benchmark.benchreport import FEWEST_RUNS, MOST_RUNS
 
 
 class ExportConfig(Section):
@@ -72,8 +73,8 @@ class DeployConfig(Section):
     """bundle a student that is no better than always naming the largest class; else the run stops after its test"""
     golden_images: Annotated[int, Field(ge=1, le=512)] = 32
     """test images that travel in the bundle with the workstation's logits"""
-    bench_runs: Annotated[int, Field(ge=10)] = 200
-    """timed inferences, after warm-up"""
+    bench_runs: Annotated[int, Field(ge=FEWEST_RUNS, le=MOST_RUNS)] = 200
+    """timed inferences, after warm-up, 10 to 50000"""
     sign_key: str | None = None
     """key that signs the bundle, by its name: `edgedistill keys new`; when absent, the one that signed the run's
     bundle, and without one it is unsigned, as with \"\""""

@@ -203,8 +203,15 @@ class Board:
         return self._verb(["sh", "-c", _BUNDLE, "sh", folder], verb, words, absent)
 
     def samples(self, folder: str) -> Samples | None:
-        """Raw samples of the last bench of a bundle there; None when there are none."""
-        return samples_of(self.text(f"{folder}/{SAMPLES}"))
+        """Raw samples of the last bench of a bundle there; None when there are none that can be read.
+
+        Raises:
+            SshError: the connection ended.
+        """
+        try:
+            return samples_of(self.text(f"{folder}/{SAMPLES}"))
+        except BoardError:  # more of them than this computer reads
+            return None
 
     def text(self, path: str) -> str | None:
         """The last line of a file there as it is, None when there is none."""

@@ -19,6 +19,8 @@ from edgedistill.deployment.inventory import load_fleet
 from edgedistill.errors import BundleError, UsageError
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import BoardDeployment, FleetRecord
+from edgedistill_device.benchmark import benchreport
+from edgedistill_device.errors import BenchError
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Deployment:
             raise UsageError("--group needs --fleet")
         if self.fleet and (self.root or self.python):
             raise UsageError("--root and --python of a fleet's boards stand in its file")
+        if self.runs is not None:
+            require_runs(self.runs)
         for option, given in (("--allow-downgrade", self.allow_downgrade), ("--tune", self.tune)):
             if given and not self.to_boards:
                 raise UsageError(f"{option} is for --host and --fleet")
@@ -121,6 +125,17 @@ class Deployment:
 
     def _config(self, settings: DeployConfig) -> Path | None:
         return self.ssh_config or (Path(settings.ssh_config) if settings.ssh_config else None)
+
+
+def require_runs(runs: int) -> None:
+    """
+    Raises:
+        UsageError: a board refuses so few timed inferences or so many; said before anything is sent.
+    """
+    try:
+        benchreport.require_runs(runs)
+    except BenchError as error:
+        raise UsageError(str(error)) from None
 
 
 def bundle_in(path: Path) -> Path | None:

@@ -14,7 +14,7 @@ from edgedistill.deployment.bench import bench, compare
 from edgedistill.deployment.board import Board, Machine
 from edgedistill.deployment.here import Here
 from edgedistill.deployment.local import LOCAL
-from edgedistill.deployment.request import bundle_in
+from edgedistill.deployment.request import bundle_in, require_runs
 from edgedistill.deployment.ssh import Connection
 from edgedistill.deployment.streams import Say
 from edgedistill.errors import BundleError
@@ -45,9 +45,11 @@ def timed(
         Of one network its figures, of two their ratio.
 
     Raises:
+        UsageError: fewer or more runs than a board takes.
         BundleError: none of these, or a network that cannot be timed.
         SshError, BoardError: no connection, or it refused.
     """
+    require_runs(runs)
     backend = backend or (DEFAULT if host else load_target(LOCAL).backend)
     with ExitStack() as stack:
         bundles = [stack.enter_context(_bundle_of(path, precision)) for path in networks]

@@ -240,8 +240,8 @@ def test_mistakes(verified, capsys, tmp_path):
     assert "edgedistill_device bench: --against " in capsys.readouterr().err
     assert main(words + [verified[1], "--compare", "trtexec"]) == 1
     assert "two questions" in capsys.readouterr().err
-    assert main(words + [verified[1], "--runs", "4"]) == 1
-    assert "--against needs --runs of at least 12, got 4" in capsys.readouterr().err
+    assert main(words + [verified[1], "--runs", "11"]) == 1
+    assert "--against needs --runs of at least 12, got 11" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -139,7 +139,8 @@ def test_without_an_engine_every_verb_names_build(bundle, verb):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["bench", "--backend", "onnxruntime", "--runs", "-3"], "--runs -3: expected at least 10"),
+        (["bench", "--backend", "onnxruntime", "--runs", "-3"], "--runs -3: expected 10 to 50000"),
+        (["bench", "--backend", "onnxruntime", "--runs", "50001"], "--runs 50001: expected 10 to 50000"),
         (
             ["bench", "--backend", "onnxruntime", "--runs", "50", "--percentile", "99"],
             "--percentile 99 needs --runs of at least 100, got 50",

@@ -124,7 +124,7 @@ def bench(
         runner: entered. Where it has `last_compute_ms`, the device's own timing of the last
             `infer`, that is a third scope.
         images: paths of image files, taken in turn.
-        runs: timed calls of each scope, at least 10.
+        runs: timed calls of each scope, as benchreport.require_runs takes them.
         baseline: `telemetry.memory()` from before the runner was entered; now, when None.
         root: where /sys and /proc hang.
         least: of decode.read_image, as `classify` decodes the files; None: whole.
@@ -132,8 +132,7 @@ def bench(
     Returns:
         JSON-able, see benchreport.KEYS.
     """
-    if runs < 10:
-        raise BenchError("--runs %d: expected at least 10" % (runs,))
+    benchreport.require_runs(runs)
     baseline = baseline or telemetry.memory()
     clocks, mode, watch = sampler.clocks(root), sampler.power_mode(), sampler.Sampler(root, clock=clock)
     zero = clock()

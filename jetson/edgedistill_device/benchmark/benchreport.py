@@ -14,6 +14,8 @@ from edgedistill_device.errors import BenchError
 from edgedistill_device.json_text import json_text
 
 VERSION = 2
+# Timed calls of a bench. Its raw samples are one line of up to 80 bytes a call, of which the workstation reads 4 MiB.
+FEWEST_RUNS, MOST_RUNS = 10, 50000
 STATES = ("locked", "unlocked", "throttled", "unknown")
 KEYS = (
     "version",
@@ -43,6 +45,16 @@ KEYS = (
 )
 LATER = ("layer_times", "trace")  # keys that a report of this version may lack: older ones do
 _OF_ENGINES = ("execution", "tuning")  # and those that backends without engines lack, too
+
+
+def require_runs(runs):
+    """Refuse a number of timed calls that the workstation refuses too.
+
+    Raises:
+        BenchError: fewer than FEWEST_RUNS or more than MOST_RUNS.
+    """
+    if not FEWEST_RUNS <= runs <= MOST_RUNS:
+        raise BenchError("--runs %d: expected %d to %d" % (runs, FEWEST_RUNS, MOST_RUNS))
 
 
 def line_from_report(report):

@@ -15,12 +15,13 @@ from edgedistill_device.manifest import read_manifest
 from edgedistill_device.verbs import bundle_options
 
 HELP = "time it"
+RUNS = (benchreport.FEWEST_RUNS, benchreport.MOST_RUNS)
 SLOWEST = 3  # layers that the table names
 
 
 def options(parser):
     bundle_options(parser)
-    parser.add_argument("--runs", type=int, default=200, help="timed calls (default 200)")
+    parser.add_argument("--runs", type=int, default=200, help="timed calls, %d to %d (default 200)" % RUNS)
     parser.add_argument("--percentile", type=int, choices=PERCENTILES, help="refuse fewer runs than this one needs")
     parser.add_argument("--against", metavar="BUNDLE", help="another bundle: both in memory, in turns, and the ratio")
     parser.add_argument(
@@ -34,6 +35,7 @@ def options(parser):
 
 
 def run(args):
+    benchreport.require_runs(args.runs)
     manifest = read_manifest(args.bundle)
     needed = runs_for(args.percentile) if args.percentile else args.runs
     if args.runs < needed:

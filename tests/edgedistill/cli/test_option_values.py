@@ -46,6 +46,25 @@ def test_other_options_that_stand_above_the_recipe(recipes, tmp_path):
     assert (recipe.deploy.until, recipe.deploy.bench_runs, recipe.distill.seeds) == ("bench", 70, 3)
 
 
+@pytest.mark.parametrize("runs", ["9", "50001"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["deploy", "r.toml"],
+        ["deploy", "r.toml", "--host", "nowhere.invalid"],
+        ["run", "r.toml", "--set"],
+        ["bench", "model.onnx", "--host", "nowhere.invalid"],
+    ],
+)
+def test_so_many_runs_as_no_board_takes_are_refused_before_anything_is_done(recipes, capsys, words, runs):
+    option = [f"deploy.bench_runs={runs}"] if words[-1] == "--set" else ["--runs", runs]
+    assert main([*words, *option]) in (1, 2)
+    assert not recipes
+    error = capsys.readouterr().err
+    assert "nowhere.invalid" not in error
+    assert ("10" in error) if runs == "9" else ("50000" in error)
+
+
 @pytest.mark.parametrize("text", ["2024", "3.11", "true", "1979-05-27", '"2024"'])
 def test_set_of_a_key_that_holds_text_is_text(recipes, text):
     keys = ["deploy.root", "deploy.sign_key", "data.label_column", "student.model"]

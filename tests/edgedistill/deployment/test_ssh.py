@@ -13,9 +13,11 @@ import pytest
 from board_behind_sshd import TestBoard, make_keys
 from edgedistill.deployment import ssh, streams
 from edgedistill.deployment.board import Board
+from edgedistill.deployment.here import Here
 from edgedistill.deployment.ssh import Connection, Upload
 from edgedistill.deployment.streams import MAX_LINE_BYTES, object_from_line
 from edgedistill.errors import BoardError, SshError
+from edgedistill_device.benchmark.benchreport import MOST_RUNS
 from optional_tools import needs
 from sshd import Cut, Sshd, free_port, make_key, need_sshd
 
@@ -328,7 +330,23 @@ def test_a_hostile_board_gets_one_line(server, tmp_path, script):
 def test_text_in_json_is_fit_for_a_terminal():
     found = object_from_line('{"verb": "x", "a": ["\\u001b[2J", "\\u202e", {"b": "ok"}], "n": 1.5, "t": null}')
     assert found == {"verb": "x", "a": ["?[2J", "?", {"b": "ok"}], "n": 1.5, "t": None}
-    assert MAX_LINE_BYTES > 50_000 * 3 * 20
+
+
+def test_the_samples_of_the_most_runs_are_read_and_of_more_are_none(tmp_path):
+    """A call of 2 s on average, after a day: longer lines than any bench of an hour writes."""
+    samples = {}
+    for scope in ("compute_ms", "host_ms", "end_to_end_ms"):
+        samples |= {scope: [1999.1234] * MOST_RUNS, f"{scope[:-3]}_start_s": [86399.1234] * MOST_RUNS}
+    line = json.dumps(samples)
+    assert len(line) < MAX_LINE_BYTES
+    (tmp_path / "work").mkdir()
+    path = tmp_path / "work" / "bench_samples.json"
+    with Here() as machine:
+        board = Board(machine, "edgedistill", sys.executable, print)
+        path.write_text(line)
+        assert board.samples(str(tmp_path)) == samples
+        path.write_text(line + " " * MAX_LINE_BYTES)
+        assert board.samples(str(tmp_path)) is None
 
 
 def test_a_board_that_is_not_enrolled(server, tmp_path):
