@@ -94,14 +94,20 @@ class Collector(object):
         self._saved_at = self._clock()
 
     def _load(self):
-        with np.load(str(self._path), allow_pickle=False) as state:  # numpy below 1.16.3 says True
-            if str(state["key"]) != self._key:
-                return
-            self.images = int(state["images"])
-            for number, name in enumerate(sorted(self.histograms)):
-                histogram = self.histograms[name]
-                histogram.counts[state["bins%d" % number]] = state["counts%d" % number]
-                histogram.amax = float(state["amax%d" % number])
+        """Continue with what is kept; from a damaged file, or one of something else, nothing is taken."""
+        try:
+            # allow_pickle: numpy below 1.16.3 says True
+            with open(str(self._path), "rb") as file, np.load(file, allow_pickle=False) as stored:
+                state = {name: stored[name] for name in stored.files}
+        except Exception:  # of damaged bytes zipfile, zlib and numpy make a dozen types
+            return
+        if str(state.get("key")) != self._key:
+            return
+        self.images = int(state["images"])
+        for number, name in enumerate(sorted(self.histograms)):
+            histogram = self.histograms[name]
+            histogram.counts[state["bins%d" % number]] = state["counts%d" % number]
+            histogram.amax = float(state["amax%d" % number])
 
 
 def sampled(values, first, wanted):

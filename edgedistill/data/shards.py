@@ -215,7 +215,7 @@ def _members(shard: Path, file: Any) -> Iterator[Member]:
                 if not name.name.startswith((".", "__")):
                     yield Member(str(name), entry.offset_data, entry.size)
             end = os.pread(file.fileno(), tarfile.BLOCKSIZE, tar.offset)
-    except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError) as error:
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{_truncated(shard)} ({reason})") from None
     if end != bytes(tarfile.BLOCKSIZE):

@@ -37,6 +37,24 @@ def test_a_state_goes_on_where_it_was_saved(tmp_path):
     assert Collector("ab", 18, path, "another").images == 0
 
 
+def test_a_damaged_state_counts_for_nothing(tmp_path):
+    path = tmp_path / "state.npz"
+    now = [0.0]
+    first = Collector("ab", 18, str(path), "key", lambda: now[0])
+    for piece in pieces()[:2]:
+        now[0] += 9.0
+        first.add(piece)
+    good = path.read_bytes()
+    at = good.find(b"PK\x01\x02")
+    assert Collector("ab", 18, str(path), "key").images > 0
+    for damaged in (b"", good[:400], good[: at + 8] + b"\xff" + good[at + 9 :]):
+        path.write_bytes(damaged)
+        second = Collector("ab", 18, str(path), "key")
+        for piece in pieces():
+            second.add(piece)
+        assert second.images == 18
+
+
 def test_large_images_are_sampled_by_row_and_every_place_is_seen():
     image = np.arange(2 * 8 * 28 * 28, dtype=np.float32).reshape(2, 8, 28, 28)
     seen = set()

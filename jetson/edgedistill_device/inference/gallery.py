@@ -13,13 +13,13 @@ import io
 import json
 import os
 import zipfile
-import zlib
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from edgedistill_device.decode import read_image
 from edgedistill_device.errors import BackendError, GalleryError
+from edgedistill_device.imports import line_of
 from edgedistill_device.inference.decide import UNKNOWN
 from edgedistill_device.json_text import json_text
 from edgedistill_device.manifest import WORK
@@ -30,7 +30,6 @@ from edgedistill_device.text import readable
 NAME = "gallery.npz"
 VERSION = 1
 MAX_BYTES = 1 << 30
-_DAMAGED = (KeyError, TypeError, ValueError, AttributeError, RecursionError, EOFError, zipfile.BadZipfile, zlib.error)
 
 _Gallery = NamedTuple(
     "_Gallery",
@@ -218,18 +217,32 @@ def read_gallery(path, network):
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError("larger than %d bytes" % (MAX_BYTES,))
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            gallery = _checked(stored["embeddings"], stored["labels"], bytes(bytearray(stored["about"])))
-    except (IOError, OSError) as error:
-        raise GalleryError("%s: no gallery that can be read: %s" % (path, error.strerror or error))
-    except _DAMAGED as error:
-        raise GalleryError("%s: not a gallery that edgedistill wrote (%s); make it again" % (path, error))
+    except (IOError, OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise GalleryError("%s: no gallery that can be read: %s" % (path, why))
+    try:
+        embeddings, labels, about = _arrays(content)
+        gallery = _checked(embeddings, labels, bytes(bytearray(about)))
+    except (
+        Exception
+    ) as error:  # of damaged bytes zipfile, zlib and numpy make a dozen types, other ones in each release
+        why = line_of(error)
+        raise GalleryError("%s: not a gallery that edgedistill wrote (%s); make it again" % (path, why))
     if gallery.network != network:
         raise GalleryError(
             "%s: made with another network (%s..., this bundle's is %s...): embeddings of two networks cannot be "
             "compared; add the photographs again with this bundle" % (path, gallery.network[:12], network[:12])
         )
     return gallery
+
+
+def _arrays(content):
+    """The three arrays of a gallery's bytes; without np.load, whose object of a damaged file complains on stderr."""
+    with zipfile.ZipFile(io.BytesIO(content)) as stored:
+        if sum(part.file_size for part in stored.infolist()) > MAX_BYTES:
+            raise ValueError("larger than %d bytes" % (MAX_BYTES,))
+        parts = [io.BytesIO(stored.read(name + ".npy")) for name in ("embeddings", "labels", "about")]
+    return [np.lib.format.read_array(part, allow_pickle=False) for part in parts]
 
 
 def _checked(embeddings, labels, about):

@@ -184,6 +184,16 @@ def test_a_truncated_shard_is_refused_wherever_it_ends(tmp_path, keep):
         items(path)
 
 
+def test_headers_that_name_one_another_without_an_end(tmp_path):
+    """Each says that the next one has a long name: tarfile calls itself for each of them."""
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    block = header.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")
+    (tmp_path / "s.tar").write_bytes(block * 2000 + bytes(1024))
+    with pytest.raises(DataError, match="not a whole, uncompressed tar file"):
+        items(tmp_path / "s.tar")
+
+
 def test_a_damaged_header_is_not_taken_for_the_end(tmp_path):
     path = shard(tmp_path / "s.tar", [*GOOD, ("2.jpg", b"y"), ("2.cls", b"2")])
     content = bytearray(path.read_bytes())
