@@ -57,7 +57,7 @@ make_venv() {
 no_arrays=(ab_bench board board_texts board_without_home build build_end clock doctor_today free_space health identity incoming layer_times manifest
     power releases root serials signature switch telemetry text trace tune unpack unsigned_files upgrade_board)
 elsewhere=(power_cut)
-own_process=(backends bench broken_packages classify decide decode frame_parity frames gallery gallery_damage health label_sets not_finite numpy preprocess values verbs verify)
+own_process=(backends bench broken_packages classify decide decode frame_parity frames gallery gallery_damage health label_sets not_finite numpy orientation preprocess values verbs verify)
 for name in "${no_arrays[@]}" "${own_process[@]}" "${elsewhere[@]}"; do
     [ -e "tests/jetson/test_$name.py" ] || { echo "device_test: no tests/jetson/test_$name.py; update no_arrays and own_process" >&2; exit 1; }
 done
@@ -90,7 +90,7 @@ device_suite() {
     "$python" -c 'import sys, numpy, cv2, onnxruntime as ort; print("Python", sys.version.split()[0],
         "numpy", numpy.__version__, "OpenCV", cv2.__version__, "ONNX Runtime", ort.__version__)'
     if [ "$1" = "$venv310" ]; then
-        pytest_with "$1" tests/jetson/test_{decode,numpy,preprocess}.py tests/calibration
+        pytest_with "$1" tests/jetson/test_{decode,numpy,orientation,preprocess}.py tests/calibration
         pytest_with "$1" -k "8.6 or 10.3" tests/jetson/test_{build,engine_numbers,trt_runner,tune}.py
     elif [ "$1" = "$venv36" ]; then
         pytest_with "$1" "${in_process[@]/%/.py}" tests/calibration

@@ -11,10 +11,12 @@ import numpy as np
 
 from edgedistill_device import MOST_PIXELS, imports
 from edgedistill_device.errors import ImageError
+from edgedistill_device.orientation import orientation_of
 from edgedistill_device.preprocess_spec import FULL_RANGE
 
 MOST_ASPECT = 64  # long over short side: the short one is brought to hundreds of pixels
 DIVISORS = (8, 4, 2)  # of a JPEG's sides: libjpeg then computes fewer pixels of each block
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # EXIF's orientation -> cv2.flip's axis, after 5 to 8 are transposed
 
 _PNG, _IEND_CRC = b"\x89PNG\r\n\x1a\n", b"\xaeB`\x82"
 # After entropy-coded data: any marker but a stuffed zero and the restart markers, from its last fill byte. A pattern
@@ -108,8 +110,10 @@ def decode_raw(content, name, least=None):
     if channels == 4:
         raise ImageError("%s: a CMYK JPEG; convert it to RGB" % (name,))
     divisor = 1 if least is None else divisor_for((height, width), least)
+    orientation = orientation_of(content)
+    as_stored = 0 if orientation is None else cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = _reduced(cv2, content, divisor) if divisor > 1 else _whole(cv2, content)
+        image = _reduced(cv2, content, divisor, as_stored) if divisor > 1 else _whole(cv2, content, as_stored)
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
             raise ImageError(
@@ -127,7 +131,15 @@ def decode_raw(content, name, least=None):
             "%s: %dx%d is a strip; expected a long side of at most %d times the short one"
             % (name, height, width, MOST_ASPECT)
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return _upright(cv2, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), orientation)
+
+
+def _upright(cv2, image, orientation):
+    """The image turned and mirrored as EXIF's orientation, 1 to 8 or None, says."""
+    if orientation in (5, 6, 7, 8):
+        image = cv2.transpose(image)
+    axis = _FLIPS.get(orientation)
+    return image if axis is None else cv2.flip(image, axis)
 
 
 def divisor_for(size, least):
@@ -144,12 +156,13 @@ def divisor_for(size, least):
     return next((n for n in DIVISORS if all(-(-side // n) >= need for side, need in needed)), 1)
 
 
-def _whole(cv2, content):
-    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+def _whole(cv2, content, flags):
+    return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | flags)
 
 
-def _reduced(cv2, content, divisor):
+def _reduced(cv2, content, divisor, flags):
     flag = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}[divisor]
+    flag |= flags
     if _imdecode_reduces():
         return cv2.imdecode(np.frombuffer(content, np.uint8), flag)
     with tempfile.NamedTemporaryFile() as file:  # gone before it reaches the disk
