@@ -15,7 +15,7 @@ VERSION = 1
 
 
 class EventLog:
-    """Call it with each event: one line, flushed.
+    """Call it with each event: one line, flushed. Bytes of a path that are no UTF-8 are JSON escapes, which read back.
 
     Args:
         where: a file, which is appended to, also by a run that is resumed, or a pipe that is read; `-` is stdout.
@@ -27,7 +27,8 @@ class EventLog:
     def __init__(self, where: str):
         self._where = where
         try:
-            self._file = os.fdopen(os.dup(1) if where == "-" else _opened(where), "a", encoding="utf-8")
+            descriptor = os.dup(1) if where == "-" else _opened(where)
+            self._file = os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             what_helps = "name a file that can be written, or start the program that reads this pipe first"
             raise RunFolderError(f"--events {where}: {error.strerror or error}; {what_helps}") from None

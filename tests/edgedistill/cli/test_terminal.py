@@ -143,6 +143,23 @@ def test_dry_run_says_what_and_why_and_touches_nothing(finished_run, tmp_path):
     assert rows["report"]["reason"] == "if distill or deploy comes out different"
 
 
+@pytest.mark.parametrize("where", ["e.jsonl", "-"])
+def test_events_of_a_run_folder_whose_name_is_no_text(finished_run, tmp_path, where):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/r\xffn")
+    words = [os.fsdecode(word) for word in (sys.executable, "-m", "edgedistill", "data", finished_run / "r.toml")]
+    done = subprocess.run(
+        [*words, "-q", "--run-dir", folder, "--events", where],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": SOURCES},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    text = done.stdout if where == "-" else (tmp_path / where).read_bytes()
+    told = {event["event"]: event for event in events_of(text.decode())}
+    assert told["run_started"]["run_dir"] == folder
+    assert told["run_finished"]["result"] == f"{folder}/data/data.json"
+
+
 def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path, capsys):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
