@@ -34,7 +34,7 @@ from edgedistill.records.layout import TRAINED
 
 HELPED = ("baseline", "distill")  # stages that train the student, once a seed
 LEAST_IMAGES = 10_000  # in all trainings; fewer are over before a helper has loaded PyTorch and repaid it
-LAST_WORDS_SECONDS = 5.0  # for a program that a helper has started and that holds its standard output
+LAST_WORDS_SECONDS = 1.0  # of a helper; a program that it has started may hold its standard output longer
 LOOK_SECONDS = 0.05  # between two looks whether a training that is waited for is free
 
 

@@ -6,18 +6,19 @@ the figures of each epoch, and the recipe without paths, hosts and keys. A tool 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgedistill.core.files import read_json, write_json
+from edgedistill.core.files import locked, read_json, write_json
 from edgedistill.environment.requirements import install_command
 from edgedistill.errors import RecipeError
 
@@ -86,21 +87,40 @@ class _MLflow:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # its own seven take minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient, get_tracking_uri
+
+        known = tracked.id_of("mlflow")
+        # Trainings begin at the same time, and two that find no database, or no experiment, would both make one.
+        with _alone_at(get_tracking_uri()):
+            self._client = MlflowClient()
+            number = None if known else self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", tracked.run))
+        self._id = known or self._new_run(number, tracked)
+        self._last = int(self._client.get_run(self._id).data.metrics.get("epoch", 0))
+
+    def _experiment(self, name: str) -> Any:
+        """Its number."""
+        from mlflow.exceptions import MlflowException
+
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            try:
+                return self._client.create_experiment(name)
+            except MlflowException:  # on a server another computer may have made it meanwhile
+                experiment = self._client.get_experiment_by_name(name)
+                if experiment is None:
+                    raise
+        return experiment.experiment_id
+
+    def _new_run(self, experiment: Any, tracked: Tracked) -> str:
+        """Its id, which is kept for a resumed training."""
         from mlflow.entities import Param
 
-        self._client, known = MlflowClient(), tracked.id_of("mlflow")
-        if known is None:
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", tracked.run)
-            experiment = self._client.get_experiment_by_name(name)
-            number = self._client.create_experiment(name) if experiment is None else experiment.experiment_id
-            known = self._client.create_run(number, run_name=tracked.name).info.run_id
-            parameters = [Param(key, str(value)) for key, value in _flat(tracked.recipe).items()]
-            for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
-                self._client.log_batch(known, params=parameters[start : start + _PARAMETERS_AT_ONCE])
-            tracked.keep_id("mlflow", known)
-        self._id = known
-        self._last = int(self._client.get_run(known).data.metrics.get("epoch", 0))
+        number: str = self._client.create_run(experiment, run_name=tracked.name).info.run_id
+        parameters = [Param(key, str(value)) for key, value in _flat(tracked.recipe).items()]
+        for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
+            self._client.log_batch(number, params=parameters[start : start + _PARAMETERS_AT_ONCE])
+        tracked.keep_id("mlflow", number)
+        return number
 
     def log(self, epoch: int, figures: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
@@ -192,6 +212,21 @@ class Trackers:
             reason = (str(error).strip().splitlines() or [""])[0][:200]
             self._say(f"  {tool}: {type(error).__name__}: {reason}; the training goes on without it")
             self._tools.remove(tool)
+
+
+@contextlib.contextmanager
+def _alone_at(store: str) -> Iterator[None]:
+    """While the block lasts no other process of ours on this computer is at the same database; a server needs no lock.
+
+    Args:
+        store: as `MLFLOW_TRACKING_URI`; of the file of an SQLite database the lock lies beside it.
+    """
+    kind, _, place = store.partition(":///")
+    if kind != "sqlite" or not place or place.startswith(":memory:"):
+        yield
+        return
+    with locked(Path(place.partition("?")[0] + ".lock"), make=True):
+        yield
 
 
 def require_trackers(tools: Iterable[str]) -> None:

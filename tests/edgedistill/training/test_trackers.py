@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -12,7 +15,7 @@ from edgedistill.errors import RecipeError
 from edgedistill.records.training import Epoch
 from edgedistill.training import trackers
 from edgedistill.training.history import HistoryWriter
-from end_to_end import write_project
+from end_to_end import SOURCES, write_project
 from optional_tools import imported, lacking
 
 PLACE = "/data/secret-project"
@@ -94,6 +97,43 @@ def test_mlflow_keeps_one_curve_over_a_resume_and_no_path(training, tmp_path, mo
     assert run.data.metrics["train_kd"] == 0.5
     assert run.data.params["student.weights"] == "s.pth"
     assert "secret-project" not in json.dumps([run.data.params, run.data.tags])
+
+
+BESIDE = """
+import pathlib, sys, time
+import mlflow
+from edgedistill.training.trackers import Tracked, Trackers
+place, name = pathlib.Path.cwd(), sys.argv[1]
+(place / name).mkdir()
+while len(list(place.glob("training-*"))) < 2:
+    time.sleep(0.01)
+tools = Trackers(["mlflow"], Tracked(place / name, "parts", name, {"teacher": {"epochs": 1}}), print)
+tools.log(1, {"train_loss": 1.0})
+tools.close()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # SQLAlchemy's of MLflow
+def test_two_trainings_that_begin_at_once_share_one_new_database(tmp_path, monkeypatch):
+    installed("mlflow")
+    from mlflow import MlflowClient
+
+    names, store = ["training-0", "training-1"], f"sqlite:///{tmp_path}/mlflow.db"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", BESIDE, name],
+            cwd=tmp_path,
+            env={**os.environ, "MLFLOW_TRACKING_URI": store, "PYTHONPATH": SOURCES},
+            stdout=subprocess.PIPE,
+        )
+        for name in names
+    ]
+    assert [(child.communicate()[0], child.returncode) for child in children] == [(b"", 0)] * 2
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = MlflowClient()
+    (experiment,) = (found for found in client.search_experiments() if found.name == "parts")
+    assert sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id])) == names
 
 
 @pytest.mark.filterwarnings("ignore")  # its own
