@@ -26,6 +26,7 @@ from edgedistill.config.task import task_of
 from edgedistill.core.files import locked, write_bytes, write_json
 from edgedistill.environment.requirements import install_command
 from edgedistill.errors import RecipeError, RunFolderError, UsageError
+from edgedistill.pipeline.early_refusals import refuse_what_fits_no_stage
 from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.pipeline.sweep_axes import STUDENT, checked_values, refuse_other_teachers
@@ -92,8 +93,10 @@ class Sweep:
 
         optuna = _optuna()
         shared = None if storage is None else _shared_storage(storage)
-        left = (one for one in self.grid if not (self.trials.place(one) / TRIAL).exists())
-        require_students(map(self.recipe_of, left))
+        left = [self.recipe_of(one) for one in self.grid if not (self.trials.place(one) / TRIAL).exists()]
+        require_students(left)
+        for recipe in left:
+            refuse_what_fits_no_stage(recipe, ("distill",))
         before = "assist" if stage_named("assist").applies(self._first) else "logits"
         for name in ("schedule", before):
             if stage_named(name).applies(self._first):

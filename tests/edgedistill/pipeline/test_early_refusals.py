@@ -8,6 +8,7 @@ from edgedistill.errors import DataError, EdgeDistillError, RecipeError, Teacher
 from edgedistill.pipeline.early_refusals import refuse_for_classes, refuse_what_fits_no_stage
 from edgedistill.pipeline.gates import recipe_suits_the_classes
 from edgedistill.pipeline.runner import plan_run, run_stages
+from edgedistill.pipeline.sweep import Sweep
 from edgedistill.pipeline.table import stage_named
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.data import DataRecord
@@ -107,3 +108,18 @@ def test_a_run_of_them_trains_no_teacher(tmp_path):
     with pytest.raises(RecipeError, match="no assistant lies between"):
         run_stages(between, tmp_path / "b", Talk(quiet=True))
     assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["data"]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_taps_that_are_not_there_trains_no_teacher(tmp_path):
+    write_project(tmp_path, per_class=6)
+    made = Sweep(
+        tmp_path / "r.toml",
+        ["distill.feature_loss=fitnet"],
+        {"distill.student_taps": [["blocks.1"], ["blocks.77"]]},
+        tmp_path / "run",
+        Talk(quiet=True),
+    )
+    with pytest.raises(RecipeError, match="no such module"):
+        made.run(None, None)
+    assert not (tmp_path / "run").exists()
