@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import NamedTuple
 
+from edgedistill.core.text import nearest_name
+
 
 class Verb(NamedTuple):
     """One row.
@@ -144,12 +146,29 @@ def add_verb(verbs: argparse._SubParsersAction, name: str) -> argparse.ArgumentP
     )
 
 
+OTHER_WORDS = {
+    "train": "run",
+    "fit": "run",
+    "start": "run",
+    "resume": "run",
+    "init": "new",
+    "create": "new",
+    "test": "evaluate",
+    "eval": "evaluate",
+    "classify": "predict",
+    "infer": "predict",
+    "benchmark": "bench",
+    "install": "enrol",
+    "enroll": "enrol",
+    "calibrate": "quantize",
+    "models": "students",
+}  # what other programs call our verbs
+
+
 def unknown_verb(name: str) -> str:
     """What to say of a verb that there is not."""
-    import difflib
-
-    near = difflib.get_close_matches(name, VERBS, n=1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest_name(name, [*VERBS, *OTHER_WORDS])
+    meant = "" if near is None else f"did you mean {OTHER_WORDS.get(near, near)!r}? "
     return f"no verb {name!r}; {meant}it has: {', '.join(VERBS)}"
 
 

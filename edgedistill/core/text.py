@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -52,6 +53,19 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
         nouns: of more than one; `noun` with an s when None.
     """
     return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
+def nearest_name(typed: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The name that was meant: the shortest one that begins with what was typed, else the most similar one.
+
+    Args:
+        cutoff: similarity that a name must have, 0..1, as of `difflib`.
+    """
+    import difflib  # only of use after a mistake
+
+    names = list(names)
+    beginning = sorted((name for name in names if typed and name.startswith(typed)), key=len)
+    return next(iter(beginning or difflib.get_close_matches(typed, names, n=1, cutoff=cutoff)), None)
 
 
 def on_page(value: Any) -> Any:

@@ -44,6 +44,11 @@ def reading(path: Path) -> Iterator[None]:
     Raises:
         PreflightError: it is not there, or no ONNX file.
     """
+    if path.is_dir() or (path.suffix == ".toml" and path.is_file()):
+        raise PreflightError(
+            f"{path}: {'a folder' if path.is_dir() else 'a recipe'}, not an ONNX model; a run's exported file is "
+            f"RUN/export/student.onnx, as in runs/{path.stem}/export/student.onnx"
+        )
     try:
         yield
     except FileNotFoundError:

@@ -29,6 +29,11 @@ def refused(folder, *words):
     ("override", "line"),
     [
         ("distill.temprature=2", "[distill] has no key 'temprature'; did you mean 'temperature'?"),
+        ("distill.temp=4", "[distill] has no key 'temp'; did you mean 'temperature'?"),
+        (
+            "decide.recall=0.9",
+            "expected a table that names the class, as in --set 'decide.recall={ crack = 0.9 }', got 0.9",
+        ),
         (
             "distill.kd_weight=2",
             "distill.kd_weight: input should be less than or equal to 1, got 2",

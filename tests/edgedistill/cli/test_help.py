@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from edgedistill.cli.main import MODULES, build_parser, main
-from edgedistill.cli.verbs import GROUPS, VERBS, page_of
+from edgedistill.cli.verbs import GROUPS, OTHER_WORDS, VERBS, page_of
 from edgedistill.pipeline.table import STAGES
 from end_to_end import ROOT
 
@@ -70,7 +70,18 @@ def test_every_option_has_a_help_text_that_formats(name):
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("distil", "distill"), ("prdict", "predict"), ("xyzzy", None), ("quantise", "quantize")]
+    ("typed", "meant"),
+    [
+        ("distil", "distill"),
+        ("prdict", "predict"),
+        ("xyzzy", None),
+        ("quantise", "quantize"),
+        ("train", "run"),
+        ("trian", "run"),
+        ("quick", "quickstart"),
+        ("benchmark", "bench"),
+        ("eval", "evaluate"),
+    ],
 )
 def test_a_wrong_verb_is_told_what_was_meant(capsys, typed, meant):
     with pytest.raises(SystemExit) as ended:
@@ -81,3 +92,8 @@ def test_a_wrong_verb_is_told_what_was_meant(capsys, typed, meant):
     assert last.endswith(f"it has: {', '.join(VERBS)}")
     assert ("did you mean" in last) == (meant is not None)
     assert meant is None or f"did you mean {meant!r}? " in last
+
+
+def test_words_of_other_programs_lead_to_verbs_that_there_are():
+    assert set(OTHER_WORDS.values()) <= set(VERBS)
+    assert not set(OTHER_WORDS) & set(VERBS)

@@ -1,6 +1,9 @@
+import re
 import tomllib
+from typing import get_origin
 
 import pytest
+from pydantic import BaseModel
 
 from edgedistill.config.loading import load_recipe, recipe_from_table
 from edgedistill.config.recipe import Recipe
@@ -105,3 +108,43 @@ def test_the_smallest_training_crop_still_has_the_inputs_pixels(image_px, least,
     """A crop of a share of the area has the root of it as its side."""
     table = {"data": {"train": "images", "image_px": image_px}, "augment": {"crop_scale_min": least}}
     assert recipe_from_table(table, source="r.toml").training_px == expected
+
+
+def tables_of(model, prefix=""):
+    """Every key that takes a table of one's own names, below all sections."""
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is dict:
+            yield prefix + name
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from tables_of(field.annotation, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize("key", list(tables_of(Recipe)))
+def test_a_key_that_takes_a_table_is_told_with_an_example_that_is_a_setting(tmp_path, key):
+    path = tmp_path / "r.toml"
+    path.write_text('[data]\ntrain = "images"\n[cost]\ncurrency = "EUR"\n[decide]\n')
+    with pytest.raises(RecipeError) as error:
+        load_recipe(path, [f"{key}=0.7"])
+    (line,) = str(error.value).splitlines()
+    expected = rf".*: {re.escape(key)}: expected a table that names the class, as in --set '(.*)', got 0\.7"
+    (example,) = re.fullmatch(expected, line).groups()
+    promise = [] if key in ("decide.recall", "decide.precision") else ["decide.recall={ crack = 0.9 }"]
+    section, name = key.split(".")
+    assert getattr(getattr(load_recipe(path, [*promise, example]), section), name) == {"crack": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ({"augment": {"transforms": [3]}}, "augment.transforms.0: expected a table, got 3"),
+        ({"distill": {"teachers": 3}}, "distill.teachers: expected a list, got 3"),
+        ({"distill": 3}, "distill: expected a table, got 3"),
+        ({"distill": {"temp": 3}}, "[distill] has no key 'temp'; did you mean 'temperature'? it has: "),
+        ({"distill": {"kd_wieght": 3}}, "[distill] has no key 'kd_wieght'; did you mean 'kd_weight'? it has: "),
+        ({"distill": {"xyzzy": 3}}, "[distill] has no key 'xyzzy'; it has: "),
+    ],
+)
+def test_a_fault_is_in_words_of_toml(table, line):
+    with pytest.raises(RecipeError) as error:
+        recipe_from_table({"data": {"train": "x"}} | table, "r.toml")
+    assert str(error.value).startswith(f"r.toml: {line}")

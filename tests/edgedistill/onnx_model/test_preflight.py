@@ -76,6 +76,22 @@ def test_a_file_that_is_no_onnx(tmp_path, content):
         check_onnx(tmp_path / "m.onnx", load_target("jetson-nano"))
 
 
+def test_a_recipe_and_a_folder_lead_to_the_exported_file(tmp_path):
+    recipe, folder = tmp_path / "parts.toml", tmp_path / "parts"
+    for text in ("", '[data]\ntrain = "images"\n'):  # protobuf reads an empty file as nothing
+        recipe.write_text(text)
+        with pytest.raises(
+            PreflightError, match=r"parts\.toml: a recipe, .* RUN/export/student\.onnx, as in runs/parts/"
+        ):
+            check_onnx(recipe, load_target("jetson-nano"))
+    folder.mkdir()
+    with pytest.raises(PreflightError, match=r"parts: a folder, .* RUN/export/student\.onnx"):
+        check_onnx(folder, load_target("jetson-nano"))
+    recipe.unlink()
+    with pytest.raises(PreflightError, match="no such file"):
+        check_onnx(recipe, load_target("jetson-nano"))
+
+
 def test_q_dq_is_refused_where_there_is_no_int8(tmp_path):
     path = tmp_path / "m.onnx"
     path.write_bytes(pair().SerializeToString())
