@@ -64,11 +64,11 @@ def line_from_pool_use(use: PoolUse, least: float) -> str:
     """
     counts = sorted(use.kept_by_class.items(), key=lambda pair: -pair[1])
     shown = counts if len(counts) <= SHOWN else [*counts[: SHOWN // 2], *counts[-(SHOWN // 2) :]]
-    kept = f"{use.kept} of them with at least {least:g} are kept" if least else "all are kept"
+    kept = f"{use.kept} are used for training" + (f", those of at least {least:g}" if least else "")
     return (
-        f"the teacher is sure of {use.images} images without a label by {use.mean_confidence:.2f} on average (a tenth "
-        f"below {use.confidence_quantiles['0.1']:.2f}); {kept}, by the class it names: "
-        + ", ".join(f"{name} {count}" for name, count in shown)
+        f"the teacher's mean confidence on the {use.images} unlabelled images is {use.mean_confidence:.2f}; on a tenth "
+        f"of them it is below {use.confidence_quantiles['0.1']:.2f}. {kept}. "
+        f"Its answers: {', '.join(f'{name} {count}' for name, count in shown)}"
     )
 
 

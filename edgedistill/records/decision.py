@@ -37,6 +37,11 @@ class CalibrationFigures(Record):
     """Mean negative log likelihood, nats."""
     loss_after: Number
 
+    @property
+    def helped(self) -> bool:
+        """Whether the temperature makes the labels of the test images more likely, as it does on validation images."""
+        return self.loss_after < self.loss_before
+
 
 class Shown(Record):
     """What validation images show of a promise."""

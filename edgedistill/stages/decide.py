@@ -126,6 +126,11 @@ def lines_from_figures(figures: DecisionFigures) -> list[str]:
             f"temperature {calibration.temperature:.3g} at {figures.precision.upper()}; on {calibration.test_images} "
             f"test images the calibration error goes from {calibration.calibration_error_before:.3f} to "
             f"{calibration.calibration_error_after:.3f}"
+            + (
+                ""
+                if calibration.helped or not calibration.fitted
+                else "; it does not improve their negative log likelihood"
+            )
         )
     if figures.by_label is not None:
         named = ", ".join(f"{row.class_name} {row.threshold:.3g}" for row in figures.classes[:LABELS_SHOWN])

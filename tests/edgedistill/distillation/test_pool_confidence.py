@@ -48,7 +48,10 @@ def test_the_sure_ones_are_kept_and_all_labelled_ones(cache):
         assert use.confidence_quantiles["0.5"] == pytest.approx(np.median(confidence), abs=1e-4)
         if use.kept:
             assert kept_positions(cache, taught, distill).tolist() == expected
-            assert f"; {use.kept} of them with at least {least:g} are kept" in line_from_pool_use(use, float(least))
+            assert (
+                f". {use.kept} are used for training, those of at least {least:g}. Its answers: "
+                in line_from_pool_use(use, float(least))
+            )
         else:
             with pytest.raises(TrainingError, match=rf"of the clearest one {confidence.max():.2f}; lower it"):
                 kept_positions(cache, taught, distill)
@@ -61,4 +64,4 @@ def test_without_a_threshold_or_a_pool_nothing_is_chosen(cache):
     assert pool_use(cache, labelled, DistillConfig(views=VIEWS), CLASSES) is None
     use = pool_use(cache, SimpleNamespace(labels=LABELS), DistillConfig(views=VIEWS), CLASSES)
     assert use.kept == 4
-    assert "; all are kept, by the class it names: " in line_from_pool_use(use, 0.0)
+    assert ". 4 are used for training. Its answers: " in line_from_pool_use(use, 0.0)

@@ -5,6 +5,9 @@ import pytest
 
 from edgedistill.config.decide import DecideConfig
 from edgedistill.evaluation.decisions import calibration_figures, class_figures, fit, operating_points, unknown_figures
+from edgedistill.records.decision import DecisionFigures
+from edgedistill.stages.decide import lines_from_figures
+from record_factories import record_with
 from test_operating_points import least_likely
 
 CLASSES = ["good", "crack", "dent"]
@@ -163,3 +166,15 @@ def test_the_temperature_makes_a_too_sure_network_honest():
     assert found.fitted
     assert found.calibration_error_after < found.calibration_error_before / 2
     assert found.loss_after < found.loss_before
+    assert found.helped
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fitted", "said"),
+    [(0.534, 0.538, True, True), (0.534, 0.534, True, True), (0.534, 0.53, True, False), (0.534, 0.534, False, False)],
+)
+def test_the_stage_says_when_the_temperature_does_not_help_on_test_images(before, after, fitted, said):
+    calibration = {"temperature": 0.68, "fitted": fitted, "loss_before": before, "loss_after": after}
+    figures = record_with(DecisionFigures, {"precision": "fp16", "calibration": calibration})
+    (line,) = [line for line in lines_from_figures(figures) if line.startswith("temperature 0.68 at FP16")]
+    assert line.endswith("; it does not improve their negative log likelihood") == said

@@ -252,6 +252,9 @@ The student learnt from {taught.student_images} images counted; the baseline lea
 The student learnt from {taught.student_images} images counted, among them images of an unlabelled pool of \
 {taught.pool_images}, which only the teacher labelled ({taught.pool_of_train} are training images whose labels nobody \
 was shown, by data.train_labels); the baseline learnt from {taught.baseline_images} labelled ones
+mean confidence on the {taught.pool.images} unlabelled images is {taught.pool.mean_confidence}; on a tenth of them it \
+is below {taught.pool.confidence_quantiles.0.1} measured here. {taught.pool.kept} are used for training counted. Its \
+answers: good {taught.pool.kept_by_class.good}, dent {taught.pool.kept_by_class.dent}.
 the {taught.pool_curve.labelled_images} labelled images and those of the pool together: the error falls as their \
 number to the power {taught.pool_curve.exponent}
 by its class counted: dent {taught.class_weights.dent}, good {taught.class_weights.good}.
@@ -269,6 +272,7 @@ FORMATS = (
     ),
     (r"pool_curve\.expected\.\d+\.(fraction|interval\.\d)$", 100, ".1f"),
     (r"pool_curve\.exponent$", 1, ".2f"),
+    (r"taught\.pool\.(mean_confidence|confidence_quantiles\.0\.1)$", 1, ".2f"),
     (r"(probability|interval_share)$", 100, ".0f"),
     (r"decisions\.classes\.\d+\.(precision|recall|f1)$", 100, ".1f"),
     (r"calibration_error_(before|after)$", 100, ".1f"),

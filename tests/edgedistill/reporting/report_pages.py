@@ -78,6 +78,13 @@ def with_seeds_links_and_gate(stages: dict) -> dict:
         for model, top1 in (("resnet18", 0.91), ("mobilenetv2_100", 0.88))
     ]
     stages["data"] |= {"pool_images": 444, "pool_of_train": 391}
+    stages["distill"]["pool"] = {
+        "images": 443,
+        "kept": 317,
+        "mean_confidence": 0.7364,
+        "confidence_quantiles": {"0.1": 0.5497, "0.5": 0.7493, "0.9": 0.9073},
+        "kept_by_class": {"good": 198, "dent": 119},
+    }
     stages["curve"] = {
         "artifact": {**evaluated["artifact"], "seconds": 61.5},
         "metric": "balanced_accuracy_fraction",

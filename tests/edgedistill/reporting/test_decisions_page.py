@@ -83,6 +83,21 @@ def test_temperature_and_calibration_always_stand_and_nothing_else(page):
     assert "unknown" not in part
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, False),
+        ({"loss_after": 0.52}, True),
+        ({"loss_after": 0.512}, True),
+        ({"loss_after": 0.512, "temperature": 1.0, "fitted": False}, False),
+    ],
+)
+def test_a_temperature_that_does_not_help_on_test_images_is_said(page, stages, change, said):
+    calibration = stages["decide"]["figures"]["calibration"] | change
+    sentence = "On the test images the temperature does not improve the negative log likelihood."
+    assert (sentence in text_of(part_of(page(calibration=calibration)))) == said
+
+
 def test_a_report_of_before_has_no_such_part(page):
     html = page(calibration=None)
     assert "#decisions" not in html
