@@ -229,7 +229,7 @@ Of {disagreements.P.images} test images, {disagreements.P.apart} get another cla
 {disagreements.P.second_only_right}; both wrong, alike: {disagreements.P.both_wrong_alike}; both wrong, each in its \
 own way: {disagreements.P.both_wrong_apart}
 LABEL taken for SAID: {look_closer.confusions.N.images} image
-no finer than that map's {look_closer.heat.rows} \u00d7 {look_closer.heat.columns} places
+no finer than the last feature map: {look_closer.heat.rows} \u00d7 {look_closer.heat.columns} places
 on average of the images with that label: {look_closer.suspects.test_images} test images, \
 {look_closer.suspects.train_images} training images
 label LABEL student SAID {look_closer.PLACE.student.0.probability} %ANYor SAID \
