@@ -223,9 +223,8 @@ def read_gallery(path, network):
     try:
         embeddings, labels, about = _arrays(content)
         gallery = _checked(embeddings, labels, bytes(bytearray(about)))
-    except (
-        Exception
-    ) as error:  # of damaged bytes zipfile, zlib and numpy make a dozen types, other ones in each release
+    except Exception as error:
+        # Of damaged bytes zipfile, zlib and numpy make a dozen types, other ones in each release.
         why = line_of(error)
         raise GalleryError("%s: not a gallery that edgedistill wrote (%s); make it again" % (path, why))
     if gallery.network != network:
