@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edgedistill.errors import DataError
 from edgedistill.evaluation.classification import wilson_interval
 from edgedistill.records.evaluation import RecallAt1
 from edgedistill_device.inference.gallery import unit_rows
@@ -89,13 +90,17 @@ def recall_at_1(embeddings: np.ndarray, labels: np.ndarray) -> RecallAt1:
         labels: (N,) int.
 
     Raises:
-        ValueError: shapes are invalid, or no class has two images.
+        ValueError: shapes are invalid.
+        DataError: no class has two images.
     """
     _refuse_other_shapes(embeddings, labels)
     _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     asked = np.flatnonzero(counts[place] > 1)
     if len(asked) == 0:
-        raise ValueError(f"no class has two images among the {len(labels)}; give more images")
+        raise DataError(
+            f"recall at 1 needs a class with at least two images; none of the {len(labels)} images has another one of "
+            "its class: give more images of each class"
+        )
     units, hits = unit_rows(embeddings), 0
     for rows, similarities in _chunks(units[asked], units):
         here = asked[rows]

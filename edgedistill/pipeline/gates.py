@@ -10,7 +10,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from edgedistill.core.text import plural
-from edgedistill.errors import QuantizeError, RecipeError, StudentError, TeacherError
+from edgedistill.errors import DataError, QuantizeError, RecipeError, StudentError, TeacherError
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
@@ -30,6 +30,7 @@ def recipe_suits_the_classes(recipe: Recipe, data: DataRecord) -> None:
 
     Raises:
         RecipeError: as of `promised_classes_exist`, or `distill.loss` says nothing about so many classes.
+        DataError: as of `embeddings_can_be_measured`.
     """
     from edgedistill.config.methods import logit_loss_row
     from edgedistill.config.task import task_of
@@ -41,6 +42,28 @@ def recipe_suits_the_classes(recipe: Recipe, data: DataRecord) -> None:
         from edgedistill.distillation.objectives import refuse_loss_without_information  # which imports PyTorch
 
         refuse_loss_without_information(distill, len(data.classes))
+    if task.enrols:
+        embeddings_can_be_measured(data)
+
+
+def embeddings_can_be_measured(data: DataRecord) -> None:
+    """
+    Args:
+        data: of stage `data`; exact copies are not counted in its validation and test images.
+
+    Raises:
+        DataError: no class has two images in the validation images, or in the test images, so that the nearest other
+            image is never of the same class: recall at 1 would be 0 on validation images and undefined on test images.
+    """
+    for split, name in (("val", "validation"), ("test", "test")):
+        counts = data.counts[split]
+        if max(counts.values()) < 2:
+            raise DataError(
+                f"student.output = 'embedding' is measured by the nearest other {name} image of the same class, which "
+                f"needs at least 2 {name} images of a class; each of {plural(len(counts), 'class', 'classes')} has at "
+                f"most {max(counts.values())}: add images, or raise data.{split}_fraction where this split is made "
+                "from data.train"
+            )
 
 
 def promised_classes_exist(recipe: Recipe, data: DataRecord) -> None:

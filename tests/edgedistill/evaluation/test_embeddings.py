@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from edgedistill.errors import DataError
 from edgedistill.evaluation import embeddings
 from edgedistill.evaluation.classification import measures, wilson_interval
 from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
@@ -115,5 +116,5 @@ def test_what_does_not_fit_is_refused():
         knn_scores(ones, labels, np.ones((3, 4)), 3, k=1)
     with pytest.raises(ValueError, match="want embeddings"):
         recall_at_1(ones, labels[:2])
-    with pytest.raises(ValueError, match="no class has two images"):
+    with pytest.raises(DataError, match="needs a class with at least two images; none of the 3 images"):
         recall_at_1(ones, labels)

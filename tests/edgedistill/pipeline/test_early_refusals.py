@@ -96,6 +96,33 @@ def test_standardised_logits_of_two_classes_are_refused_when_the_images_are_know
         recipe_suits_the_classes(asked, data)
 
 
+EMBEDDING = {
+    "student": {**SMALL["student"], "output": "embedding"},
+    "distill": {"feature_weight": 1.0, "feature_loss": "pooled"},
+}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_embeddings_need_two_images_of_a_class_to_be_measured(split):
+    """Of one image of each class, the nearest other image is never of its class."""
+    counts = {name: {"a": 2, "b": 1, "c": 1} for name in ("train", "val", "test")}
+    enough = record_with(DataRecord, {"classes": ["a", "b", "c"], "counts": counts})
+    recipe_suits_the_classes(recipe(**EMBEDDING), enough)
+    lone = record_with(DataRecord, {"classes": ["a", "b", "c"], "counts": {**counts, split: {"a": 1, "b": 1, "c": 1}}})
+    with pytest.raises(DataError, match=rf"3 classes has at most 1: add images, or raise data\.{split}_fraction"):
+        recipe_suits_the_classes(recipe(**EMBEDDING), lone)
+    recipe_suits_the_classes(recipe(), lone)
+
+
+@pytest.mark.slow
+def test_a_run_of_embeddings_with_one_test_image_of_each_class_trains_nothing(tmp_path):
+    write_project(tmp_path, per_class=6)
+    data = {"train": str(tmp_path / "images"), "image_px": 32, "crop_fraction": 1.0}
+    with pytest.raises(DataError, match="nearest other validation image of the same class"):
+        run_stages(recipe(data=data, **EMBEDDING), tmp_path / "r", Talk(quiet=True))
+    assert [path.name for path in (tmp_path / "r").iterdir() if path.is_dir()] == ["data"]
+
+
 @pytest.mark.slow
 def test_a_run_of_them_trains_no_teacher(tmp_path):
     write_project(tmp_path, per_class=6)
