@@ -31,6 +31,7 @@ class Task:
         head_width: classes -> outputs of the head; 0 for a network without one.
         metrics: figures that `data.metric` can name, larger is better; the first one is its default.
         primary: what the drop of a precision is counted in, 100 points of it.
+        lower_is_better: the primary figure is an error.
         learns_outputs: the student is taught the teacher's outputs and the labels, and not pooled features alone.
         deploys: the stages `quantize`, `bundle`, `deploy` and `report` apply.
         supervised_as: name of the task that teacher and baseline learn from the labels; "" for this one.
@@ -49,6 +50,7 @@ class Task:
     head_width: Callable[[int], int]
     metrics: tuple[str, ...]
     primary: str
+    lower_is_better: bool = False
     learns_outputs: bool = True
     deploys: bool = True
     supervised_as: str = ""
@@ -151,6 +153,7 @@ REGRESSION = Task(
     head_width=lambda values: values,
     metrics=("r2",),
     primary="mae",
+    lower_is_better=True,
     vectors=True,
     decides=False,
     unread=(*_OF_CLASSES, "distill.temperature", "decide", "smoothing"),

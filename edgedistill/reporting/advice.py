@@ -14,19 +14,23 @@ from edgedistill.prediction.choose import accuracies
 from edgedistill.records.report import Advice, ReportFigures
 from edgedistill.records.training import DistillRecord
 from edgedistill.reporting.checks import more_steps, other_temperature, why_untrained
-from edgedistill.reporting.class_recall import SMALL_CLASS
 from edgedistill.reporting.commands import Command
 from edgedistill.reporting.devices import is_stand_in, spot_of
+from edgedistill.reporting.findings import image_warnings, rare_warnings
 from edgedistill.reporting.formats import percent
 from edgedistill.training.schedule import STUDENT_STEPS
 
 WELL_RETAINED = 0.9  # student over teacher; below it the report advises
-SMALL_TEST = 200  # images; below it an interval is wider than most gains
 
 
 def warnings_of(report: ReportFigures) -> list[str]:
     """Return one sentence for each reason to doubt a figure."""
-    warnings = [*_about_data(report), *_about_networks(report)]
+    data = report.data
+    warnings = [
+        *image_warnings(data, report.test_images),
+        *rare_warnings(data.counts["test"], "Recall", "class", "classes"),
+        *_about_networks(report),
+    ]
     target, device = report.target, report.device
     if target.reason:
         warnings.append(f"{target.reason}.")
@@ -64,38 +68,6 @@ def _about_precision(report: ReportFigures) -> list[str]:
             f"{plural(len(report.fp16_findings), 'FP16 range finding')}, first {finding.layer}: {finding.why}; "
             f"{finding.mend}."
         )
-    return warnings
-
-
-def _about_data(report: ReportFigures) -> list[str]:
-    data, warnings = report.data, []
-    if data.leak_count:
-        warnings.append(
-            f"The test figures are too high: {plural(data.leak_count, 'pair')} of similar images in different splits."
-        )
-    if data.torn_groups:
-        warnings.append(
-            f"The test figures are too high: {plural(data.torn_groups, 'named group')} with images in several splits."
-        )
-    groups = data.groups.get("test")
-    if groups is not None and 2 * groups <= report.test_images:
-        warnings.append(
-            f"The {report.test_images} test images belong to {groups} groups: the intervals treat every image as "
-            "independent and are too narrow."
-        )
-    if copies := data.copies_left_out.get("test"):
-        warnings.append(f"Left out of the figures: {plural(copies, 'exact copy', 'exact copies')} of test images.")
-    if report.test_images < SMALL_TEST:
-        warnings.append(f"Only {plural(report.test_images, 'test image')}: rely on the intervals.")
-    rare = {name: n for name, n in data.counts["test"].items() if n < SMALL_CLASS}
-    if rare:
-        least = min(rare, key=rare.__getitem__)
-        warnings.append(
-            f"Recall is imprecise of {plural(len(rare), 'class', 'classes')} with fewer than {SMALL_CLASS} test images "
-            f"({least}: {rare[least]})."
-        )
-    if data.unreadable_count:
-        warnings.append(f"Left out: {plural(data.unreadable_count, 'unreadable image')}.")
     return warnings
 
 

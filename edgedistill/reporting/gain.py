@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean
 
+from edgedistill.config.task import Task
 from edgedistill.evaluation.intervals import balanced_interval, over_seeds, paired_interval
 from edgedistill.records.evaluation import EvaluationRecord
+from edgedistill.records.outputs import OutputSeeds
 from edgedistill.records.report import Gain, OverSeeds
 
 
@@ -47,6 +50,23 @@ def gain_of(evaluated: EvaluationRecord, metric: str) -> Gain:
         seeds=len(seeds),
         over_seeds=OverSeeds.model_validate(spread),
     )
+
+
+def gain_over_output_seeds(seeds: Sequence[OutputSeeds], task: Task) -> OverSeeds:
+    """Compute what the spread over trainings shows of the gain of a student that answers with figures or labels.
+
+    Args:
+        seeds: the task's primary figure of each training.
+        task: says whether that figure is an error, and what its points are.
+
+    Returns:
+        Points of the task; of an error the figures of baseline and student are negative, so that a gain is above 0.
+    """
+    sign = -1 if task.lower_is_better else 1
+    spread = over_seeds([sign * one.baseline for one in seeds], [sign * one.student for one in seeds])
+    if len(seeds) > 1:
+        spread["sentence"] = spread["sentence"].removesuffix("points") + task.points
+    return OverSeeds.model_validate(spread)
 
 
 def _sentence(interval: list[float]) -> str:

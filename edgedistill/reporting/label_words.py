@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from edgedistill.records.output_report import OutputReportFigures, OutputReportRecord
 from edgedistill.records.outputs import OutputFigures
-from edgedistill.records.report import StatusWord
+from edgedistill.reporting.findings import Finding
 from edgedistill.reporting.formats import kind
 
-Finding = tuple[StatusWord, str, str]  # word, its cause in short or "", a sentence
 _OVERALL = {"map": "mean average precision", "f1_macro": "F1 macro", "f1_micro": "F1 micro", "exact_match": "all right"}
 _WEAKEST = 3  # labels that are named in the terminal
 

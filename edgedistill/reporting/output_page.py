@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from edgedistill.config.task import labels_task
 from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.reporting.chart import INK, MUTED, NETS, STUDENT, STYLED, new_figure, svg_of
 from edgedistill.reporting.decision_figures import point_figures_of
 from edgedistill.reporting.formats import short
+from edgedistill.reporting.gain import gain_over_output_seeds
 from edgedistill.reporting.output_report import interval_of, with_unit
 from edgedistill.reporting.page import PAGE_FILTERS, host_rows
 from edgedistill.reporting.provenance import toml_from_recipe
@@ -69,6 +71,7 @@ def _html(report: OutputReportRecord, kind: str, drawings: list[Markup], curves:
         boards=boards_of(report),
         on_target=target_speed(report),
         kind=kind,
+        over_seeds=gain_over_output_seeds(report.seeds, labels_task(report.task)),
         scatters=drawings,
         figures={"curves": curves, "terms": terms_figure(report)},
         curve_words={"value": "R2", "label": "Mean average precision"}[kind],

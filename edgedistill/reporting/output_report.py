@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedistill.config.recipe import Recipe
-from edgedistill.config.task import MULTILABEL, task_of
+from edgedistill.config.task import MULTILABEL, labels_task, task_of
 from edgedistill.core.text import plural
 from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.output_report import OutputReportFigures, OutputReportNetwork, OutputReportRecord
@@ -16,9 +16,17 @@ from edgedistill.records.provenance import Kind, Provenance
 from edgedistill.records.report import VERSION, Status, Verdict, VerdictRow
 from edgedistill.records.report_speed import Predicted
 from edgedistill.reporting.assemble import figures_of_every_task
-from edgedistill.reporting.formats import kind
-from edgedistill.reporting.label_words import (
+from edgedistill.reporting.findings import (
     Finding,
+    gain_not_shown,
+    image_warnings,
+    images_not_apart,
+    missed_limits,
+    rare_warnings,
+)
+from edgedistill.reporting.formats import kind
+from edgedistill.reporting.gain import gain_over_output_seeds
+from edgedistill.reporting.label_words import (
     label_doubts,
     label_facts,
     label_gain_sentence,
@@ -30,6 +38,7 @@ from edgedistill.reporting.target_speed import boards_of
 from edgedistill.reporting.verdict import absent_of, on_boards, verdict_from_rows, verdict_row
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
+LEAST_BOOTSTRAP = 10  # test images; of fewer, the draws hardly differ and their interval covers too little
 _IN_UNITS = ("mae", "rmse", "bias")  # figures that have the unit of their value, and their changes
 
 
@@ -94,7 +103,7 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
 
 def _status(report: OutputReportFigures, verdict: Verdict) -> Status:
     """Judge a run; the gravest finding gives the word, as `status.status_of` does for classes."""
-    findings = [*_unusable(report), *_doubts(report), *_missed(verdict), *_gain(report)]
+    findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *_gain(report)]
     good: Finding = ("good", "", _over_baseline(report))
     word, cause, _ = (findings or [good])[0]
     sentences = [sentence for *_, sentence in findings or [good]]
@@ -136,9 +145,14 @@ def _no_better_than_mean(report: OutputReportFigures, precision: str, figures: O
 
 def _doubts(report: OutputReportFigures) -> Iterator[Finding]:
     yield from label_doubts(report) if _has_labels(report) else _value_doubts(report)
-    if report.data.leak_count:
-        what = plural(report.data.leak_count, "pair of similar images", "pairs of similar images")
-        yield "in doubt", "test images are not apart", f"The test figures are too good: {what} in several splits."
+    yield from images_not_apart(report.data)
+    if report.test_images < LEAST_BOOTSTRAP:
+        yield (
+            "in doubt",
+            "too few test images",
+            f"{plural(report.test_images, 'test image')}: a bootstrap interval of fewer than {LEAST_BOOTSTRAP} images "
+            "is too narrow.",
+        )
 
 
 def _value_doubts(report: OutputReportFigures) -> Iterator[Finding]:
@@ -155,19 +169,9 @@ def _value_doubts(report: OutputReportFigures) -> Iterator[Finding]:
             yield "in doubt", f"{one.output} is not learnt", f"The R2 of {one.output} is {one.value:.3f}."
 
 
-def _missed(verdict: Verdict) -> Iterator[Finding]:
-    missed = [row for row in verdict.rows if row.outcome == "missed"]
-    if missed:
-        which = "; ".join(f"{row.what} is {row.found}, wanted {row.limit}" for row in missed)
-        yield "limit missed", "", f"{which[0].upper()}{which[1:]}."
-
-
 def _gain(report: OutputReportFigures) -> Iterator[Finding]:
-    low, high = report.gain.interval_points
-    if high < 0:
-        yield "worse than without a teacher", "", _over_baseline(report)
-    elif low <= 0:
-        yield "no gain shown", "", f"{_over_baseline(report)} It holds zero."
+    over_seeds = gain_over_output_seeds(report.seeds, labels_task(report.task))
+    return gain_not_shown(report.gain.interval_points, _over_baseline(report), over_seeds)
 
 
 def _over_baseline(report: OutputReportFigures) -> str:
@@ -177,13 +181,15 @@ def _over_baseline(report: OutputReportFigures) -> str:
 
 
 def _warnings(report: OutputReportFigures) -> Iterator[str]:
-    if report.data.unreadable_count:
-        yield f"{plural(report.data.unreadable_count, 'image')} could not be read and were left out"
+    yield from image_warnings(report.data, report.test_images)
+    if _has_labels(report):
+        images = {name: report.data.counts["test"].get(name, 0) for name in report.data.classes}
+        yield from rare_warnings(images, "Average precision", "label", "labels")
     if report.int8_gate.kept_float:
-        yield f"under INT8 {plural(len(report.int8_gate.kept_float), 'layer')} stay in float"
+        yield f"Under INT8 {plural(len(report.int8_gate.kept_float), 'layer')} stay in float."
     for file in report.typed:
         if not file.passed:
-            yield f"the {file.precision.upper()} file is not in the bundle: {file.why}"
+            yield f"The {file.precision.upper()} file is not in the bundle: {file.why}."
 
 
 def with_unit(figure: Figure, signed: bool = False) -> str:

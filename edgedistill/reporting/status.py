@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedistill.core.text import plural
 from edgedistill.evaluation.intervals import metric_interval
 from edgedistill.records.evaluation import Scores
-from edgedistill.records.report import Gain, ReportFigures, Status, StatusWord, Verdict
+from edgedistill.records.report import Gain, ReportFigures, Status, Verdict
+from edgedistill.reporting.findings import Finding, gain_not_shown, images_not_apart, missed_limits
 from edgedistill.reporting.formats import percent, words
 from edgedistill.reporting.target_speed import boards_of
-
-_Finding = tuple[StatusWord, str, str]  # word, its cause in short or "", a sentence
 
 
 def status_of(report: ReportFigures, verdict: Verdict) -> Status:
@@ -25,7 +23,7 @@ def status_of(report: ReportFigures, verdict: Verdict) -> Status:
         report: with every figure.
         verdict: on the recipe's limits.
     """
-    findings = [*_unusable(report), *_doubts(report), *_missed(verdict), *_gain(report.gain)]
+    findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *_gain(report.gain)]
     word, cause, _ = findings[0] if findings else _good(report.gain)
     sentences = [sentence for *_, sentence in findings or [_good(report.gain)]]
     if not findings:
@@ -34,7 +32,7 @@ def status_of(report: ReportFigures, verdict: Verdict) -> Status:
     return Status(word=word, line=f"{word}: {cause}" if cause else word, sentences=sentences)
 
 
-def _unusable(report: ReportFigures) -> Iterator[_Finding]:
+def _unusable(report: ReportFigures) -> Iterator[Finding]:
     chance, metric, executed = report.chance, report.metric, report.target.executed
     scores: dict[str, Scores] = {"": report.student}
     if executed in report.accuracy_ladder:  # fp32 is the student's own
@@ -55,8 +53,8 @@ def _unusable(report: ReportFigures) -> Iterator[_Finding]:
             return
 
 
-def _doubts(report: ReportFigures) -> Iterator[_Finding]:
-    chance, metric, data = report.chance, report.metric, report.data
+def _doubts(report: ReportFigures) -> Iterator[Finding]:
+    chance, metric = report.chance, report.metric
     low, high = metric_interval(report.student, metric)
     if low <= chance.metric(metric) < report.student.metric(metric):
         yield (
@@ -65,31 +63,14 @@ def _doubts(report: ReportFigures) -> Iterator[_Finding]:
             f"The 95 % interval of the student's {words(metric)}, {percent(low)} to {percent(high)}, holds the "
             f"{percent(chance.metric(metric))} of always naming the largest class, {chance.majority_class!r}.",
         )
-    if data.leak_count or data.torn_groups:
-        what = plural(data.leak_count, "pair of similar images", "pairs of similar images")
-        if not data.leak_count:
-            what = plural(data.torn_groups, "named group")
-        yield "in doubt", "test images are not apart", f"The test figures are too high: {what} in several splits."
+    yield from images_not_apart(report.data)
 
 
-def _missed(verdict: Verdict) -> Iterator[_Finding]:
-    missed = [row for row in verdict.rows if row.outcome == "missed"]
-    if missed:
-        which = "; ".join(f"{row.what} is {row.found}, wanted {row.limit}" for row in missed)
-        yield "limit missed", "", f"{which[0].upper()}{which[1:]}."
+def _gain(gain: Gain) -> Iterator[Finding]:
+    return gain_not_shown(gain.interval_points, _over_baseline(gain), gain.over_seeds)
 
 
-def _gain(gain: Gain) -> Iterator[_Finding]:
-    low, high = gain.interval_points
-    if high < 0:
-        yield "worse than without a teacher", "", _over_baseline(gain)
-    elif low <= 0:
-        yield "no gain shown", "", f"{_over_baseline(gain)} It holds zero."
-    elif gain.over_seeds.shown is False:
-        yield "no gain shown", "", f"{gain.over_seeds.sentence[0].upper()}{gain.over_seeds.sentence[1:]}."
-
-
-def _good(gain: Gain) -> _Finding:
+def _good(gain: Gain) -> Finding:
     return "good", "", _over_baseline(gain)
 
 
