@@ -229,9 +229,10 @@ def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:
     limit, gate = recipe.quantize.max_int8_drop_points, quantized.int8_gate
     if limit is None or gate.passed or quantized.executed != "int8":
         return
-    least = min(gate.curve, key=lambda step: step.drop_points)
+    lost, qad = gate.deciding_step(quantized.qad), quantized.qad
+    retrained = "after quantization-aware distillation, " if qad is not None and qad.kept else ""
     raise QuantizeError(
-        f"INT8 costs {least.drop_points:.2f} {task_of(recipe).points} on validation images with "
-        f"{plural(least.float_layers, 'layer')} in float, quantize.max_int8_drop_points allows {limit:g}; "
+        f"INT8 costs {lost.drop_points:.2f} {task_of(recipe).points} on validation images {retrained}with "
+        f"{plural(lost.float_layers, 'layer')} in float, quantize.max_int8_drop_points allows {limit:g}; "
         "set target.precision to fp16, raise the gate, or take another quantize.threshold"
     )

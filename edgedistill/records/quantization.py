@@ -76,6 +76,17 @@ class GateStep(PrecisionStep):
     float_layers: int
 
 
+class QadRecord(Record):
+    """The student trained once more for INT8, on validation images."""
+
+    epochs: int
+    steps: int | None = None
+    """Of the optimizer; absent of older releases."""
+    before: PrecisionStep
+    after: PrecisionStep
+    kept: bool
+
+
 class LayerSensitivity(Record):
     """A layer that alone is INT8."""
 
@@ -98,16 +109,15 @@ class Int8Gate(Record):
     images: str
     """The split."""
 
+    def deciding_step(self, qad: QadRecord | None) -> GateStep:
+        """The step by which the gate is judged: the file that is kept, or of several that miss the gate the closest.
 
-class QadRecord(Record):
-    """The student trained once more for INT8, on validation images."""
-
-    epochs: int
-    steps: int | None = None
-    """Of the optimizer; absent of older releases."""
-    before: PrecisionStep
-    after: PrecisionStep
-    kept: bool
+        Args:
+            qad: of the same record; its file, where it is kept, takes the place of those of the curve.
+        """
+        if qad is not None and qad.kept:
+            return GateStep(float_layers=0, **qad.after.given())
+        return self.curve[-1] if self.passed else min(self.curve, key=lambda step: step.drop_points)
 
 
 StepName = Literal["equalisation", "bias correction", "rounding"]

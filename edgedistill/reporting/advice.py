@@ -56,10 +56,12 @@ def warnings_of(report: ReportFigures) -> list[str]:
 def _about_precision(report: ReportFigures) -> list[str]:
     gate, fp16, warnings = report.int8_gate, report.accuracy_ladder["fp16"], []
     if gate.passed is False:
-        least = min(step.drop_points for step in gate.curve)
+        lost = gate.deciding_step(report.qad)
+        retrained = report.qad is not None and report.qad.kept
+        tried = "quantization-aware distillation" if retrained else "leaving layers in float"
         warnings.append(
-            f"INT8 misses the gate: it loses {least:.2f} points of top-1 on validation images, "
-            f"{gate.max_drop_points:g} are allowed; leaving layers in float did not close the gap."
+            f"INT8 misses the gate: it loses {lost.drop_points:.2f} points of {lost.figure_name} on validation images, "
+            f"{gate.max_drop_points:g} are allowed; {tried} did not close the gap."
         )
     if not fp16.finite:
         warnings.append("The FP16 model gives NaN or infinity.")

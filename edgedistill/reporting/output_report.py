@@ -89,7 +89,7 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
     gate = report.int8_gate
     if gate.max_drop_points is None or gate.passed is None:
         return []
-    lost = gate.curve[-1] if gate.passed else min(gate.curve, key=lambda step: step.drop_points)
+    lost = gate.deciding_step(None)
     return [
         verdict_row(
             "lost by INT8",

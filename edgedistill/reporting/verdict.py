@@ -8,7 +8,6 @@ from typing import Literal
 from edgedistill.core.text import plural
 from edgedistill.records.output_report import AnyReport
 from edgedistill.records.provenance import Provenance
-from edgedistill.records.quantization import PrecisionStep
 from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRow
 from edgedistill.records.report_speed import ReportTarget
 from edgedistill.records.training import TeacherRecord
@@ -105,9 +104,7 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
         )
     gate = report.int8_gate
     if gate.max_drop_points is not None and gate.passed is not None:
-        lost: PrecisionStep = gate.curve[-1] if gate.passed else min(gate.curve, key=lambda s: s.drop_points)
-        if report.qad and report.qad.kept:
-            lost = report.qad.after
+        lost = gate.deciding_step(report.qad)
         rows.append(
             verdict_row(
                 f"{lost.figure_name} lost by INT8",

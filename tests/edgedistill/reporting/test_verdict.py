@@ -3,7 +3,9 @@
 import pytest
 
 from edgedistill.config.recipe import Recipe
-from record_factories import report_of
+from edgedistill.errors import QuantizeError
+from edgedistill.pipeline.gates import int8_is_good_enough
+from record_factories import records_of, report_of
 
 
 def asked(recipe: Recipe, **target) -> Recipe:
@@ -98,6 +100,34 @@ def test_int8_that_was_retrained_is_judged_by_what_is_kept(stages, recipe, kept,
         "before": {"top1_fraction": 0.7, "drop_points": 3.5},
     }
     assert report_of(stages, recipe)["verdict"]["rows"][0]["found"] == found
+
+
+@pytest.mark.parametrize(("cosine", "figure"), [(None, "top-1"), (0.98, "recall at 1")])
+def test_int8_that_was_retrained_and_still_misses_has_one_number_everywhere(stages, recipe, cosine, figure):
+    """The budget, the warning and the line that stops a run are about the file that is kept."""
+    alike = {} if cosine is None else {"mean_cosine": cosine, "lowest_cosine": cosine}
+    curve = [{"float_layers": layers, "drop_points": drop, **alike} for layers, drop in ((0, 3.1), (2, 2.25))]
+    stages["quantize"]["int8_gate"] |= {"max_drop_points": 0.5, "passed": False, "kept_float": [], "curve": curve}
+    stages["quantize"]["qad"] = {
+        "epochs": 1,
+        "kept": True,
+        "before": {"drop_points": 3.1, **alike},
+        "after": {"drop_points": 1.37, **alike},
+    }
+    report = report_of(stages, recipe)
+    (row,) = (row for row in report["verdict"]["rows"] if "INT8" in row["what"])
+    (warning,) = (line for line in report["warnings"] if "INT8 misses the gate" in line)
+    table = recipe.model_dump(mode="json")
+    table["quantize"]["max_int8_drop_points"] = 0.5
+    with pytest.raises(QuantizeError) as refused:
+        int8_is_good_enough(
+            Recipe.model_validate(table), records_of(stages).quantize.model_copy(update={"executed": "int8"})
+        )
+    assert (row["what"], row["found"], row["outcome"]) == (f"{figure} lost by INT8", "1.37 points", "missed")
+    assert f"loses 1.37 points of {figure} " in warning
+    assert "quantization-aware distillation did not close the gap" in warning
+    assert "INT8 costs 1.37 points" in str(refused.value)
+    assert "after quantization-aware distillation, with 0 layers in float" in str(refused.value)
 
 
 def test_what_nobody_measured_is_listed_with_its_reason(stages, recipe, board):
