@@ -1,14 +1,17 @@
 """Text that was written elsewhere, made fit for a terminal and for a page: the one place of this computer.
 
 A report, an ONNX file, a board, a file name may hold terminal escapes, which move the cursor and repaint
-what we said, direction overrides, which reorder it, and line breaks, which add a line in our name. And how counts are
-written.
+what we said, direction overrides, which reorder it, and line breaks, which add a line in our name. And how counts and
+limits are written.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
+
+_MOST_DECIMALS = 17  # of a float below 1
 
 
 def printable(text: str, most: int | None = None, instead: str | None = None) -> str:
@@ -66,6 +69,38 @@ def nearest_name(typed: str, names: Iterable[str], cutoff: float = 0.6) -> str |
     names = list(names)
     beginning = sorted((name for name in names if typed and name.startswith(typed)), key=len)
     return next(iter(beginning or difflib.get_close_matches(typed, names, n=1, cutoff=cutoff)), None)
+
+
+def limit_text(limit: float, decimals: int = 0) -> str:
+    """A limit that somebody set: with so many decimals, and with more where it has more, up to ten digits."""
+    rounded, whole = f"{limit:.{decimals}f}", f"{limit:.10g}"
+    return rounded if float(rounded) == float(whole) else whole
+
+
+def beside_limit(value: float, limit: float, met: bool, decimals: int) -> str:
+    """A figure with so many decimals, and with more until it does not belie what is said of its limit.
+
+    Rounded, a figure that misses its limit may be equal to it, and one that meets it may lie beyond it.
+
+    Args:
+        limit: shown beside it by `limit_text`.
+        met: whether the figure keeps the limit.
+    """
+    shown = float(limit_text(limit))
+    own = _side(value, shown)
+    if met and math.isclose(value, shown):  # a limit has ten digits
+        own = 0
+    sides = (own, 0) if met else (own,)
+    for digits in range(decimals, _MOST_DECIMALS):
+        text = f"{value:.{digits}f}"
+        if _side(float(text), shown) in sides:
+            return text
+    return repr(value)
+
+
+def _side(value: float, limit: float) -> int:
+    """1 above the limit, -1 below, 0 at it."""
+    return (value > limit) - (value < limit)
 
 
 def on_page(value: Any) -> Any:

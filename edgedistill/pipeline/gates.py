@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from edgedistill.core.text import plural
+from edgedistill.core.text import beside_limit, limit_text, plural
 from edgedistill.errors import DataError, QuantizeError, RecipeError, StudentError, TeacherError
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def teacher_is_good_enough(recipe: Recipe, trained: TeacherRecord) -> None:
             recalls = {k: v for k, v in validation.per_class_recall.items() if v is not None}
             weakest = min(recalls, key=recalls.__getitem__)
             raise TeacherError(
-                f"{teacher.model} reached {metric} {value:.3f} on {validation.images} validation "
-                f"images, teacher.min_{metric} asks for {minimum:.3f} (weakest class: {weakest}, "
+                f"{teacher.model} reached {metric} {beside_limit(value, minimum, False, 3)} on {validation.images} "
+                f"validation images, teacher.min_{metric} asks for {limit_text(minimum, 3)} (weakest class: {weakest}, "
                 f"recall {recalls[weakest]:.2f}); {better_teacher(trained, teacher)}, take a bigger teacher, "
                 "or lower the gate"
             )
@@ -232,7 +232,8 @@ def int8_is_good_enough(recipe: Recipe, quantized: QuantizationRecord) -> None:
     lost, qad = gate.deciding_step(quantized.qad), quantized.qad
     retrained = "after quantization-aware distillation, " if qad is not None and qad.kept else ""
     raise QuantizeError(
-        f"INT8 costs {lost.drop_points:.2f} {task_of(recipe).points} on validation images {retrained}with "
-        f"{plural(lost.float_layers, 'layer')} in float, quantize.max_int8_drop_points allows {limit:g}; "
+        f"INT8 costs {beside_limit(lost.drop_points, limit, False, 2)} {task_of(recipe).points} on validation images "
+        f"{retrained}with {plural(lost.float_layers, 'layer')} in float, quantize.max_int8_drop_points allows "
+        f"{limit_text(limit)}; "
         "set target.precision to fp16, raise the gate, or take another quantize.threshold"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from edgedistill.config.loading import apply_override, recipe_from_table
 from edgedistill.config.methods import logit_loss_row
 from edgedistill.config.recipe import Recipe
-from edgedistill.core.text import plural
+from edgedistill.core.text import beside_limit, limit_text, plural
 from edgedistill.errors import RecipeError
 from edgedistill.models.families import ADVISED
 from edgedistill.prediction.choose import accuracies
@@ -55,13 +55,15 @@ def warnings_of(report: ReportFigures) -> list[str]:
 
 def _about_precision(report: ReportFigures) -> list[str]:
     gate, fp16, warnings = report.int8_gate, report.accuracy_ladder["fp16"], []
-    if gate.passed is False:
+    most = gate.max_drop_points
+    if most is not None and gate.passed is False:
         lost = gate.deciding_step(report.qad)
         retrained = report.qad is not None and report.qad.kept
         tried = "quantization-aware distillation" if retrained else "leaving layers in float"
+        loses = f"{beside_limit(lost.drop_points, most, False, 2)} points of {lost.figure_name}"
         warnings.append(
-            f"INT8 misses the gate: it loses {lost.drop_points:.2f} points of {lost.figure_name} on validation images, "
-            f"{gate.max_drop_points:g} are allowed; {tried} did not close the gap."
+            f"INT8 misses the gate: it loses {loses} on validation images, {limit_text(most)} are allowed; "
+            f"{tried} did not close the gap."
         )
     if not fp16.finite:
         warnings.append("The FP16 model gives NaN or infinity.")

@@ -35,7 +35,7 @@ from edgedistill.reporting.label_words import (
     no_better_than_alike,
 )
 from edgedistill.reporting.target_speed import boards_of
-from edgedistill.reporting.verdict import absent_of, on_boards, verdict_from_rows, verdict_row
+from edgedistill.reporting.verdict import Measure, absent_of, on_boards, verdict_from_rows, verdict_row
 
 _TEST = Provenance(Kind.MEASURED, "PyTorch on this computer, test images")
 LEAST_BOOTSTRAP = 10  # test images; of fewer, the draws hardly differ and their interval covers too little
@@ -93,9 +93,10 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
     return [
         verdict_row(
             "lost by INT8",
-            f"at most {gate.max_drop_points:g} {points}",
-            f"{lost.drop_points:.2f}",
+            ("at most", gate.max_drop_points, f" {points}"),
+            lost.drop_points,
             gate.passed,
+            Measure(2),
             "simulated: ONNX Runtime on this computer, validation images",
         )
     ]

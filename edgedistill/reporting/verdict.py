@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from edgedistill.core.text import plural
+from edgedistill.core.text import beside_limit, limit_text, plural
 from edgedistill.records.output_report import AnyReport
 from edgedistill.records.provenance import Provenance
 from edgedistill.records.report import Absent, ReportFigures, Verdict, VerdictRow
 from edgedistill.records.report_speed import ReportTarget
 from edgedistill.records.training import TeacherRecord
 from edgedistill.reporting.devices import board_mib, spot_of
-from edgedistill.reporting.formats import fps, percent, words
+from edgedistill.reporting.formats import fps, words
 from edgedistill.reporting.target_speed import boards_of, target_speed
 
 MET: Literal["met"] = "met"
@@ -84,9 +84,51 @@ def absent_of(report: AnyReport) -> list[Absent]:
     return rows
 
 
-def verdict_row(what: str, limit: str, measured: str | None, good: bool, provenance: Provenance | str) -> VerdictRow:
-    outcome = OPEN if measured is None else MET if good else MISSED
-    return VerdictRow(what=what, limit=limit, found=measured, outcome=outcome, provenance=str(provenance))
+class Measure(NamedTuple):
+    """How a figure and its limit are written: `at least 90.0 %`, `95.1 %`."""
+
+    decimals: int
+    """Of the figure, at least; it gets more where it would seem to be on the other side of its limit."""
+    limit_decimals: int = 0
+    """Of the limit, at least."""
+    scale: float = 1
+    unit: str = ""
+    """Behind the figure, with its space."""
+
+
+PERCENT = Measure(1, limit_decimals=1, scale=100, unit=" %")
+POINTS = Measure(2, unit=" points")
+FPS = Measure(1, unit=" FPS")
+MIB = Measure(1, unit=" MiB")
+
+
+def verdict_row(
+    what: str,
+    bound: tuple[Literal["at least", "at most"], float, str],
+    measured: float | None,
+    good: bool,
+    measure: Measure,
+    provenance: Provenance | str,
+) -> VerdictRow:
+    """A limit beside the figure that it is about, which reads as the verdict says.
+
+    Args:
+        bound: which side, the limit, and its unit in words where that is another than the figure's.
+        measured: None where nothing was measured.
+        good: whether the figure keeps the limit.
+        measure: of both; they are multiplied by its scale.
+    """
+    side, limit, limit_unit = bound
+    limit, found = measure.scale * limit, None
+    if measured is not None:
+        found = beside_limit(measure.scale * measured, limit, good, measure.decimals) + measure.unit
+    return VerdictRow(
+        what=what,
+        limit=f"{side} {limit_text(limit, measure.limit_decimals)}{limit_unit or measure.unit}",
+        found=found,
+        outcome=OPEN if measured is None else MET if good else MISSED,
+        provenance=str(provenance),
+    )
 
 
 def _quality(report: ReportFigures) -> list[VerdictRow]:
@@ -96,9 +138,10 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
         rows.append(
             verdict_row(
                 "retention",
-                f"at least {percent(least)}",
-                None if retention is None else percent(retention),
+                ("at least", least, ""),
+                retention,
                 retention is not None and retention >= least,
+                PERCENT,
                 report.student.provenance,
             )
         )
@@ -108,9 +151,10 @@ def _quality(report: ReportFigures) -> list[VerdictRow]:
         rows.append(
             verdict_row(
                 f"{lost.figure_name} lost by INT8",
-                f"at most {gate.max_drop_points:g} points",
-                f"{lost.drop_points:.2f} points",
+                ("at most", gate.max_drop_points, ""),
+                lost.drop_points,
                 gate.passed,
+                POINTS,
                 "simulated: ONNX Runtime on this computer, validation images",
             )
         )
@@ -124,32 +168,34 @@ def on_boards(report: AnyReport) -> list[VerdictRow]:
     boards = boards_of(report)
     unmeasured = f"not measured on a board: {_instead(report)}"
     if wanted is not None:
-        what, limit = "FPS from the image file", f"at least {wanted:g} FPS"
+        what = "FPS from the image file"
         rows += [
             verdict_row(
                 f"{what} on {spot_of(board)}",
-                limit,
-                f"{board.fps.end_to_end:.1f} FPS",
+                ("at least", wanted, ""),
+                board.fps.end_to_end,
                 board.fps.end_to_end >= wanted,
+                FPS,
                 board.provenance,
             )
             for board in boards
-        ] or [verdict_row(what, limit, None, False, unmeasured)]
+        ] or [verdict_row(what, ("at least", wanted, ""), None, False, FPS, unmeasured)]
     if mib is not None:
-        what, limit = "memory of process and GPU driver", f"at most {mib:g} MiB"
+        what = "memory of process and GPU driver"
         for board in boards:
             used = board_mib(board)
             rows.append(
                 verdict_row(
                     f"{what} on {spot_of(board)}",
-                    limit,
-                    None if used is None else f"{used:.1f} MiB",
+                    ("at most", mib, ""),
+                    used,
                     used is not None and used <= mib,
+                    MIB,
                     board.provenance,
                 )
             )
         if not boards:
-            rows.append(verdict_row(what, limit, None, False, "not measured on a board"))
+            rows.append(verdict_row(what, ("at most", mib, ""), None, False, MIB, "not measured on a board"))
     return rows
 
 
@@ -172,9 +218,10 @@ def _teacher(teacher: TeacherRecord, gates: dict[str, float]) -> list[VerdictRow
     return [
         verdict_row(
             f"teacher's {words(metric)}",
-            f"at least {percent(least)}",
-            percent(validation.metric(metric)),
+            ("at least", least, ""),
+            validation.metric(metric),
             validation.metric(metric) >= least,
+            PERCENT,
             "measured: PyTorch on this computer, validation images",
         )
         for metric, least in gates.items()

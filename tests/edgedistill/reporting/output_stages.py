@@ -51,7 +51,7 @@ def output_stages(stages: dict, task: Task, outputs: dict, targets: np.ndarray, 
     made["quantize"] = {
         **{key: stages["quantize"][key] for key in _QUANTIZED},
         "ladder": {name: step.to_json() for name, step in steps.items()},
-        "int8_gate": {"max_drop_points": None, "passed": None, "curve": [], "images": "validation"},
+        "int8_gate": stages["quantize"]["int8_gate"],
     }
     stamp = stages["data"]["artifact"]
     kinds = {field.name: artifact_kind(field.name, task) for field in fields(StageRecords)}

@@ -118,6 +118,12 @@ def test_rare_labels_are_named_and_ranges_of_a_figure_are_not(stages):
     assert "imprecise" not in " ".join(of_figures(stages, counts=few).warnings)
 
 
+def test_a_limit_that_is_just_missed_is_not_shown_as_met(stages):
+    stages["quantize"]["int8_gate"] |= {"max_drop_points": 0.5, "passed": False, "curve": [{"drop_points": 0.5004}]}
+    (row,) = of_figures(stages).verdict.rows
+    assert (row.limit, row.found) == ("at most 0.5 hundredths of a standard deviation of the values", "0.5004")
+
+
 def test_so_few_images_that_a_bootstrap_shows_nothing(stages):
     assert of_figures(stages, images=9).status.line == "in doubt: too few test images"
     assert "too few" not in of_figures(stages, images=10).status.line

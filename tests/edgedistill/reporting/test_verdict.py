@@ -1,5 +1,7 @@
 """The recipe's budget: only a board answers for the board; and what is listed as not measured."""
 
+import re
+
 import pytest
 
 from edgedistill.config.recipe import Recipe
@@ -128,6 +130,42 @@ def test_int8_that_was_retrained_and_still_misses_has_one_number_everywhere(stag
     assert "quantization-aware distillation did not close the gap" in warning
     assert "INT8 costs 1.37 points" in str(refused.value)
     assert "after quantization-aware distillation, with 0 layers in float" in str(refused.value)
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@pytest.mark.parametrize(
+    ("part", "outcome"), [(1 + 4e-4, "missed"), (1 + 4e-7, "missed"), (1.0, "met"), (1 - 4e-4, "met")]
+)
+def test_no_row_is_belied_by_its_own_numbers(stages, recipe, board, part, outcome):
+    """Limits a hair beside the figures, in turn on both sides: the numbers as written lead to the same verdict."""
+    stages["deploy"]["hosts"] = [board(stages["deploy"]["hosts"][0])]
+    step = {"float_layers": 0, "drop_points": 2.0}
+    stages["quantize"]["int8_gate"] |= {"max_drop_points": 2.0 / part, "passed": outcome == "met", "curve": [step]}
+    found = report_of(stages, recipe)
+    table = recipe.model_dump(mode="json")
+    table["target"] |= {
+        "min_retention_fraction": found["retention_fraction"] * part,
+        "fps": found["devices"][0]["fps"]["end_to_end"] * part,
+        "memory_mib": 450.5 / part,
+    }
+    table["teacher"]["min_top1_fraction"] = stages["teacher"]["validation"]["top1_fraction"] * part
+    report = report_of(stages, Recipe.model_validate(table))
+    assert len(report["verdict"]["rows"]) == 5
+    for row in report["verdict"]["rows"]:
+        limit, figure = (float(NUMBER.search(row[key]).group()) for key in ("limit", "found"))
+        kept = figure >= limit if row["limit"].startswith("at least") else figure <= limit
+        assert (row["outcome"], kept) == (outcome, outcome == "met"), row
+    assert all(line["found"] in report["status"]["sentences"][0] for line in report["verdict"]["rows"]) == (
+        outcome == "missed"
+    )
+
+
+def test_the_limit_is_the_one_that_was_set(stages, recipe):
+    for least, shown in ((0.9, "at least 90.0 %"), (0.9512, "at least 95.12 %"), (0.57, "at least 57.0 %")):
+        (row,) = report_of(stages, asked(recipe, min_retention_fraction=least))["verdict"]["rows"]
+        assert row["limit"] == shown
 
 
 def test_what_nobody_measured_is_listed_with_its_reason(stages, recipe, board):
