@@ -18,13 +18,12 @@ def html_from_comparison(comparison: dict[str, Any]) -> str:
     """
     comparison = printable_values(comparison)  # reports may come from anywhere
     runs = comparison["runs"]
-    metrics = {run["metric"] for run in runs}
     points = [
         {"name": run["name"], "role": "student", "size": run["macs"] / 1e6, "value": run["student_fraction"]}
         for run in runs
     ]
     figure = None
-    if len(metrics) == 1:  # on one axis there is one metric
+    if comparison["comparable"]:  # on one axis there is one metric, on the same test images
         metric = words(runs[0]["metric"]).removesuffix(" accuracy")
         figure = pareto_figure(points, metric, "multiply-adds, million")
     return rendered(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ _TEXTS = {
     "state",
 }
 _TRIAL = ("settings", "value", "state", "epochs")
+_RECTANGLE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")  # of `image_px` where it is no square
 _MAYBE = {"budget", "retention_fraction", "end_to_end_p99_ms", "memory_mib", "energy_mj"}
 
 
@@ -106,9 +108,9 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
         sweeps: name -> sweep.json or None.
 
     Returns:
-        A JSON-serialisable dict: version; caveats, sentences on what cannot be compared; runs, a row each;
-        hosts, a row for each run and host; front, names of the runs on the Pareto front of multiply-adds
-        and accuracy, empty where their metrics differ; trials of the sweeps, on validation images.
+        A JSON-serialisable dict: version; caveats, sentences on what cannot be compared; comparable, of `comparable`;
+        runs, a row each; hosts, a row for each run and host; front, names of the runs on the Pareto front of
+        multiply-adds and accuracy, empty where they are not comparable; trials of the sweeps, on validation images.
 
     Raises:
         RunFolderError: a value that is read here is missing from a report or sweep, or has the wrong type.
@@ -130,16 +132,27 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
         ) from None
     for row in [*runs, *hosts, *trials]:
         _refuse_unusable_values(row)
-    one_metric = len({row["metric"] for row in runs}) == 1  # figures of two metrics are not better or worse
-    front = pareto_front(runs if one_metric else [], lambda row: row["macs"], lambda row: row["student_fraction"])
+    ranked = comparable(reports.values())
+    front = pareto_front(runs if ranked else [], lambda row: row["macs"], lambda row: row["student_fraction"])
     return {
         "version": VERSION,
         "caveats": caveats,
+        "comparable": ranked,
         "runs": runs,
         "hosts": hosts,
         "front": [row["name"] for row in front],
         "trials": trials,
     }
+
+
+def comparable(reports: Iterable[ReportRecord]) -> bool:
+    """Whether the students' figures can be ranked: one metric, on the test images of one data artifact."""
+    return len({(report.metric, _data_of(report)) for report in reports}) <= 1
+
+
+def _data_of(report: ReportRecord) -> str:
+    """Digest of the images, their splits and the sizes that they are kept in."""
+    return report.provenance.artifacts["data"]
 
 
 def text_from_comparison(comparison: dict[str, Any], width: int | None = None) -> str:
@@ -268,6 +281,8 @@ def _refuse_unusable_values(row: dict[str, Any]) -> None:
             fits = isinstance(value, dict) and "Infinity" not in json.dumps(value)
         elif key == "gain_interval_points":
             fits = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+        elif key == "image_px":
+            fits = _is_number(value) or (isinstance(value, str) and _RECTANGLE.fullmatch(value) is not None)
         else:
             fits = isinstance(value, str) if key in _TEXTS else _is_number(value)
         if not fits and not (value is None and key in _MAYBE):
@@ -285,7 +300,7 @@ def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
     """Return what differs between the runs in a way that makes their figures incomparable."""
     caveats = []
     for what, values in (
-        ("images or splits", [r.provenance.artifacts["data"] for r in reports.values()]),
+        ("images, splits or image sizes", [_data_of(r) for r in reports.values()]),
         ("metrics", [r.metric for r in reports.values()]),
         ("boards", [r.target.name for r in reports.values()]),
     ):
@@ -298,7 +313,7 @@ def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
 
 
 _CONSEQUENCE = {
-    "images or splits": "their accuracies are measured on different test images",
-    "metrics": "their retention and gain are of different metrics",
+    "images, splits or image sizes": "no run is ranked, since their test images may be others",
+    "metrics": "no run is ranked, since their accuracy, retention and gain are of different metrics",
     "boards": "pre-flight and executed precision apply to one board only",
 }

@@ -49,9 +49,45 @@ def test_what_must_not_be_compared_is_said(reports):
     found = compared(records(reports), {})
     assert found["front"] == [], "two metrics, nothing to be better in"
     said = " ".join(found["caveats"])
-    for part in ("different images or splits", "different metrics", "on different computers"):
+    for part in ("different images, splits or image sizes", "different metrics", "on different computers"):
         assert part in said
     assert "<svg" not in html_from_comparison(compared(records(reports), {})), "two metrics, no common axis"
+
+
+@pytest.mark.parametrize("other", ["metric", "data"])
+def test_runs_that_differ_in_metric_or_test_images_are_not_ranked(reports, other):
+    """The bigger run is the better one, so that both were on the front, with badges and a line through them."""
+    reports["big"]["student"]["top1_fraction"] = 0.99
+    found = compared(records(reports), {})
+    assert found["front"] == ["small", "big"]
+    page = html_from_comparison(found)
+    assert (page.count(">front</span>"), page.count("<svg")) == (2, 1)
+    if other == "metric":
+        reports["big"]["metric"] = "balanced_accuracy_fraction"
+    else:
+        reports["big"]["provenance"]["artifacts"]["data"] = "f" * 64
+    found = compared(records(reports), {})
+    (caveat,) = found["caveats"]
+    assert "no run is ranked, since" in caveat
+    assert found["front"] == []
+    page = html_from_comparison(found)
+    assert (page.count(">front</span>"), page.count("<svg")) == (0, 0)
+    assert caveat in page
+
+
+@pytest.mark.parametrize(("px", "shown"), [(96, "96 px"), ([96, 160], "96x160 px")])
+def test_images_of_any_shape_are_compared(reports, px, shown):
+    reports["big"]["provenance"]["recipe"]["data"]["image_px"] = px
+    found = compared(records(reports), {})
+    assert found["runs"][1]["image_px"] == (px if isinstance(px, int) else "96x160")
+    assert shown in html_from_comparison(found)
+
+
+@pytest.mark.parametrize("px", ["big", ["\x1b[1A", 3], None, [], {"height": 3}])
+def test_a_size_that_no_recipe_has_is_refused(reports, px):
+    reports["big"]["provenance"]["recipe"]["data"]["image_px"] = px
+    with pytest.raises(RunFolderError, match="image_px is"):
+        compared(records(reports), {})
 
 
 def test_on_the_command_line(reports, tmp_path, capsys, monkeypatch):
