@@ -146,8 +146,13 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
 
 
 def comparable(reports: Iterable[ReportRecord]) -> bool:
-    """Whether the students' figures can be ranked: one metric, on the test images of one data artifact."""
-    return len({(report.metric, _data_of(report)) for report in reports}) <= 1
+    """Whether the students' figures can be ranked: one metric, and by their numbers the same test images."""
+    return len({(report.metric, _test_images_of(report)) for report in reports}) <= 1
+
+
+def _test_images_of(report: ReportRecord) -> tuple[tuple[str, int], ...]:
+    """(class, images) of the test split; the sizes that images are kept in may differ, as those of two students."""
+    return tuple(sorted(report.data.counts["test"].items()))
 
 
 def _data_of(report: ReportRecord) -> str:
@@ -300,11 +305,12 @@ def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
     """Return what differs between the runs in a way that makes their figures incomparable."""
     caveats = []
     for what, values in (
+        ("test images", [_test_images_of(r) for r in reports.values()]),
         ("images, splits or image sizes", [_data_of(r) for r in reports.values()]),
         ("metrics", [r.metric for r in reports.values()]),
         ("boards", [r.target.name for r in reports.values()]),
     ):
-        if len(set(values)) > 1:
+        if len(set(values)) > 1 and not (what == "images, splits or image sizes" and caveats):
             caveats.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
     machines = {str(d.machine) for r in reports.values() for d in r.devices if d.host == "local"}
     if len(machines) > 1:
@@ -313,7 +319,8 @@ def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
 
 
 _CONSEQUENCE = {
-    "images, splits or image sizes": "no run is ranked, since their test images may be others",
+    "test images": "no run is ranked",
+    "images, splits or image sizes": "the classes have as many test images, which may be others all the same",
     "metrics": "no run is ranked, since their accuracy, retention and gain are of different metrics",
     "boards": "pre-flight and executed precision apply to one board only",
 }

@@ -65,14 +65,24 @@ def test_runs_that_differ_in_metric_or_test_images_are_not_ranked(reports, other
     if other == "metric":
         reports["big"]["metric"] = "balanced_accuracy_fraction"
     else:
-        reports["big"]["provenance"]["artifacts"]["data"] = "f" * 64
+        counts = reports["big"]["data"]["counts"]["test"]
+        counts[next(iter(counts))] += 1
     found = compared(records(reports), {})
     (caveat,) = found["caveats"]
-    assert "no run is ranked, since" in caveat
+    assert "no run is ranked" in caveat
     assert found["front"] == []
     page = html_from_comparison(found)
     assert (page.count(">front</span>"), page.count("<svg")) == (0, 0)
     assert caveat in page
+
+
+def test_students_of_other_image_sizes_are_ranked(reports):
+    """Their images are kept in other sizes, so that the artifact of stage data is another one."""
+    reports["big"]["provenance"]["artifacts"]["data"] = "f" * 64
+    found = compared(records(reports), {})
+    assert found["front"] == ["small"]
+    (caveat,) = found["caveats"]
+    assert "different images, splits or image sizes: the classes have as many test images" in caveat
 
 
 @pytest.mark.parametrize(("px", "shown"), [(96, "96 px"), ([96, 160], "96x160 px")])
