@@ -19,11 +19,12 @@ import cv2
 
 from edgedistill.config.data import AugmentConfig
 from edgedistill.data.crops import Draws, RandomCrop
-from edgedistill.errors import RecipeError
+from edgedistill.errors import RecipeError, is_out_of_memory
 from edgedistill_device.preprocess_spec import size_of
 
 _CROP_STREAM = b"crop"  # apart from the transforms' own random stream of the same seed
 _VERSION = 2  # of how transforms are seeded; 1 gave each the same numbers, so that two of one `p` were applied together
+_PROBE_SEEDS = range(8)  # a turn by 90 degrees comes up in all but one of 256 probes of a transform
 
 
 class TrainingView:
@@ -39,7 +40,7 @@ class TrainingView:
         size: (height, width) of the view.
 
     Raises:
-        RecipeError: a transform that albumentations does not have or does not take.
+        RecipeError: a transform that albumentations does not have, does not take or cannot describe.
     """
 
     def __init__(
@@ -53,10 +54,14 @@ class TrainingView:
         self._crop = RandomCrop(self.size, augment.crop_scale_min, interpolation, fit)
         self._augment = augment
         self._local = threading.local()  # a transform holds its random state: one pipeline each thread
-        self._description = albumentations.Compose(self._transforms()).to_dict()
+        self._description = _description(self._transforms())
 
     def __call__(self, image: np.ndarray, seed: int) -> np.ndarray:
-        """(h, w, 3) uint8 -> (H, W, 3) uint8."""
+        """(h, w, 3) uint8 -> (H, W, 3) uint8.
+
+        Raises:
+            RecipeError: a transform fails, or the view has another shape or dtype.
+        """
         view = self._crop(image, Draws(seed, _CROP_STREAM))
         if not hasattr(self._local, "pipeline"):
             self._local.pipeline = _Pipeline(self._transforms())
@@ -94,9 +99,94 @@ class _Pipeline:
         if self._transforms:
             self._numpy.bit_generator.state = np.random.PCG64(seed).state
             self._python.seed(seed)
+        shape, misfit = image.shape, ""
         for transform in self._transforms:
-            image = transform(image=image)["image"]
+            image = _applied(transform, image)
+            # A later transform may make good for it, like a crop of what an earlier one enlarged.
+            misfit = "" if _is_view(image, shape) else misfit or f"{type(transform).__name__} gives {_described(image)}"
+        if misfit:
+            raise RecipeError(
+                f"augment.transforms: {misfit} where a view is uint8 {shape}; "
+                "views keep their size and dtype, and are normalised for the network afterwards"
+            )
         return image
+
+
+def refuse_unfit_transforms(image_px: int | tuple[int, int], augment: AugmentConfig) -> None:
+    """Run the recipe's transforms on an image of noise, as if each were applied to every view.
+
+    One that fails or changes shape or dtype alone is tried with the others, which may make good for it: with all of
+    them, and with each that has p < 1 left out or applied alone among these.
+
+    Args:
+        image_px: side of a view, or its (height, width), pixels.
+
+    Raises:
+        RecipeError: wrong transforms, as `TrainingView`; one that fails, or views of another shape or dtype.
+    """
+    transforms = [transform for transform in map(_transform, augment.transforms) if transform.p > 0]
+    _description(transforms)
+    optional = [transform for transform in transforms if transform.p < 1]
+    for transform in transforms:
+        transform.p = 1.0
+    image = np.random.default_rng(0).integers(0, 256, (*size_of(image_px), 3), dtype=np.uint8)
+    try:
+        for transform in transforms:
+            _probe([transform], image)
+    except RecipeError:
+        _probe(transforms, image)
+        for one in optional:
+            _probe([transform for transform in transforms if transform is not one], image)
+            _probe([transform for transform in transforms if transform is one or transform not in optional], image)
+
+
+def _probe(transforms: list[albumentations.BasicTransform], image: np.ndarray) -> None:
+    pipeline = _Pipeline(transforms)
+    for seed in _PROBE_SEEDS:
+        pipeline(image.copy(), seed)
+
+
+def _applied(transform: albumentations.BasicTransform, image: np.ndarray) -> Any:
+    """
+    Raises:
+        RecipeError: the transform fails, with its reason.
+    """
+    try:
+        return transform(image=image)["image"]
+    except Exception as error:  # albumentations and OpenCV raise a dozen types
+        if is_out_of_memory(error):
+            raise
+        raise RecipeError(_failure(type(transform).__name__, error)) from error
+
+
+def _failure(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    kind = "" if isinstance(error, TypeError | ValueError) and reason else f"{type(error).__name__} "
+    return f"augment.transforms: {name}: {kind}{reason}".rstrip()
+
+
+def _is_view(image: Any, shape: tuple[int, ...]) -> bool:
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape == shape
+
+
+def _described(image: Any) -> str:
+    """Its dtype and shape, in one line."""
+    if not (hasattr(image, "dtype") and hasattr(image, "shape")):
+        return f"a {type(image).__name__}"
+    return f"{image.dtype} {tuple(image.shape)}"
+
+
+def _description(transforms: list[albumentations.BasicTransform]) -> dict[str, Any]:
+    """
+    Raises:
+        RecipeError: one of them cannot be written down, like a function.
+    """
+    for transform in transforms:
+        try:
+            transform.to_dict()
+        except Exception as error:  # NotImplementedError, or what the arguments raise
+            raise RecipeError(_failure(type(transform).__name__, error)) from None
+    return albumentations.Compose(transforms).to_dict()
 
 
 def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:
@@ -115,9 +205,10 @@ def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:
         )
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
-    except (TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RecipeError(f"augment.transforms: {name}: {reason}") from None
+    except Exception as error:  # wrong values, the abstract classes, or a file that is not there
+        if is_out_of_memory(error):
+            raise
+        raise RecipeError(_failure(str(name), error)) from None
 
 
 def _arguments_of(kind: type) -> set[str]:

@@ -13,6 +13,7 @@ from edgedistill.core.distributed import share_of
 from edgedistill.errors import DataError, RecipeError
 
 _BY_STUDENT = frozenset(("baseline", "distill", "curve"))  # stages that train it
+_OF_VIEWS = _BY_STUDENT | {"teacher", "schedule", "logits", "assist"}  # stages that make training views
 
 
 def refuse_what_fits_no_stage(recipe: Recipe, stages: Collection[str]) -> None:
@@ -22,7 +23,8 @@ def refuse_what_fits_no_stage(recipe: Recipe, stages: Collection[str]) -> None:
         stages: that will be run.
 
     Raises:
-        RecipeError: taps that a network does not have; under `torchrun` a batch that its processes cannot share.
+        RecipeError: transforms that do not give training views; taps that a network does not have; under `torchrun` a
+            batch that its processes cannot share.
         TeacherError: `data_free`, and the teacher has no BatchNorm.
         DataError: the images of decide.unknown are not there.
     """
@@ -33,6 +35,10 @@ def refuse_what_fits_no_stage(recipe: Recipe, stages: Collection[str]) -> None:
         share_of(recipe.first_teacher.batch_size)
     if _BY_STUDENT.intersection(stages):
         share_of(recipe.distill.batch_size)
+    if _OF_VIEWS.intersection(stages):
+        from edgedistill.data.augment import refuse_unfit_transforms  # which imports albumentations
+
+        refuse_unfit_transforms(recipe.data.size, recipe.augment)
     if "synthesise" in stages:
         from edgedistill.distillation.inversion import refuse_without_batch_norm  # which imports PyTorch
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgedistill.config.data import AugmentConfig
-from edgedistill.data.augment import TrainingView, albumentations
+from edgedistill.data.augment import TrainingView, albumentations, refuse_unfit_transforms
 from edgedistill.errors import RecipeError
 from end_to_end import ROOT, draw
 
@@ -103,6 +103,78 @@ def test_two_transforms_of_one_chance_are_applied_apart_from_each_other(rng):
 def test_wrong_transforms_are_refused_by_name(transform, line):
     with pytest.raises(RecipeError, match=line):
         TrainingView(24, AugmentConfig(transforms=(transform,)), "area")
+
+
+def declared(*names, **arguments):
+    return AugmentConfig(transforms=tuple({"name": name, **arguments} for name in names))
+
+
+RECTANGLE = (32, 48)
+UNFIT = {
+    "Normalize": "Normalize gives float32 (32, 48, 3) where a view is uint8 (32, 48, 3)",
+    "ToFloat": "ToFloat gives float32 (32, 48, 3)",
+    "FromFloat": "FromFloat gives float16",
+    "ToTensorV2": "ToTensorV2 gives torch.uint8 (3, 32, 48)",
+    "RandomScale": "RandomScale gives uint8 (",
+    "PadIfNeeded": "PadIfNeeded gives uint8 (1024, 1024, 3)",
+    "RandomCropFromBorders": "RandomCropFromBorders gives uint8 (",
+    "RandomRotate90": "RandomRotate90 gives uint8 (48, 32, 3)",
+    "Transpose": "Transpose gives uint8 (48, 32, 3)",
+    "D4": "D4 gives uint8 (48, 32, 3)",
+    "SquareSymmetry": "SquareSymmetry gives uint8 (48, 32, 3)",
+    "MaskDropout": "MaskDropout: MaskDropout requires ['mask']",
+    "Mosaic": "Mosaic: Mosaic requires",
+    "OverlayElements": "OverlayElements: ",
+    "BBoxSafeRandomCrop": "BBoxSafeRandomCrop: KeyError 'bboxes'",
+    "RandomCropNearBBox": "RandomCropNearBBox: ",
+    "CoarseDropout3D": "CoarseDropout3D: KeyError 'volume'",
+    "CubicSymmetry": "CubicSymmetry: KeyError 'volume'",
+    "Crop": "Crop: ",
+    "Lambda": "Lambda: ",
+    "FDA": "FDA: ",
+    "HistogramMatching": "HistogramMatching: ",
+    "PixelDistributionAdaptation": "PixelDistributionAdaptation: ",
+    "DualTransform": "DualTransform: NotImplementedError",
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_transform_that_gives_no_view_is_refused_before_training(name):
+    """Floats trained in silence on images that were nearly constant; the others ended in a traceback."""
+    with pytest.raises(RecipeError) as refused:
+        refuse_unfit_transforms(RECTANGLE, declared(name, p=0.1))
+    assert str(refused.value).startswith(f"augment.transforms: {UNFIT[name]}")
+    assert "\n" not in str(refused.value)
+
+
+def test_transforms_that_give_views_are_not_refused():
+    refuse_unfit_transforms(RECTANGLE, AugmentConfig())
+    refuse_unfit_transforms(32, declared("D4", "RandomRotate90", "Transpose"))
+    refuse_unfit_transforms(RECTANGLE, declared("Normalize", p=0))
+    for name in PIPELINES:
+        refuse_unfit_transforms(24, AugmentConfig(transforms=PIPELINES[name]))
+
+
+def enlarge_and_cut(scale_p, cut_p):
+    enlarge = {"name": "RandomScale", "scale_limit": [0.2, 0.5], "p": scale_p}
+    cut = {"name": "RandomCrop", "height": 32, "width": 48, "p": cut_p}
+    return AugmentConfig(transforms=(enlarge, {"name": "HorizontalFlip"}, cut))
+
+
+def test_a_transform_may_make_good_for_an_earlier_one_where_it_always_does(rng):
+    augment = enlarge_and_cut(0.5, 1.0)
+    refuse_unfit_transforms(RECTANGLE, augment)
+    view = TrainingView(RECTANGLE, augment, "area")
+    assert {view(draw("disc", rng), seed).shape for seed in range(20)} == {(*RECTANGLE, 3)}
+    with pytest.raises(RecipeError, match=r"RandomScale gives uint8 \("):
+        refuse_unfit_transforms(RECTANGLE, enlarge_and_cut(1.0, 0.9))
+
+
+@pytest.mark.parametrize("name", ["Normalize", "Mosaic"])
+def test_training_stops_in_one_line_at_what_the_probe_did_not_meet(rng, name):
+    view = TrainingView(RECTANGLE, declared(name, p=1.0), "area")
+    with pytest.raises(RecipeError, match=rf"augment\.transforms: {name}"):
+        view(draw("disc", rng), 1)
 
 
 def test_the_description_tells_pipelines_apart():

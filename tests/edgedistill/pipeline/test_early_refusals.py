@@ -38,6 +38,8 @@ def recipe(distill=None, **sections):
             RecipeError,
             "2 student taps and 1 teacher taps",
         ),
+        (recipe(augment={"transforms": [{"name": "Normalize"}]}), "baseline", RecipeError, "Normalize gives float32"),
+        (recipe(augment={"transforms": [{"name": "HorizontalFlop"}]}), "teacher", RecipeError, "HorizontalFlip"),
         (
             recipe({"method": "data_free"}, teacher={"model": "convnext_atto", "weights": "hub"}),
             "synthesise",
@@ -54,8 +56,8 @@ def recipe(distill=None, **sections):
 )
 def test_what_a_later_stage_would_refuse_is_refused_if_it_is_to_be_run(asked, stage, error, said):
     with pytest.raises(error, match=said):
-        refuse_what_fits_no_stage(asked, {"teacher", stage})
-    refuse_what_fits_no_stage(asked, {"teacher", "logits"})
+        refuse_what_fits_no_stage(asked, {"export", stage})
+    refuse_what_fits_no_stage(asked, {"export", "evaluate"})
 
 
 def test_what_fits_is_not_refused():
@@ -131,6 +133,11 @@ def test_a_run_of_them_trains_no_teacher(tmp_path):
     for ask in (lambda: plan_run(taps, tmp_path / "a"), lambda: run_stages(taps, tmp_path / "a", Talk(quiet=True))):
         with pytest.raises(EdgeDistillError, match="no such module"):
             ask()
+    floats = recipe(data=data, augment={"transforms": [{"name": "ToFloat"}]})
+    for ask in (lambda: plan_run(floats, tmp_path / "a"), lambda: run_stages(floats, tmp_path / "a", Talk(quiet=True))):
+        with pytest.raises(RecipeError, match="ToFloat gives float32"):
+            ask()
+    assert not [path for path in (tmp_path / "a").iterdir() if path.is_dir()]
     between = recipe({"method": "progressive"}, teacher=SMALL["student"], data=data)
     with pytest.raises(RecipeError, match="no assistant lies between"):
         run_stages(between, tmp_path / "b", Talk(quiet=True))
