@@ -89,7 +89,10 @@ class RandomCrop:
             return self._resized(inside, self._size)
         # The picture is resized to its own share of the view, and the bars are drawn around it.
         scale = self._size[0] / height, self._size[1] / width
-        place = [max(0, round(-start * factor)) for start, factor in zip((top, left), scale, strict=True)]
+        place = [
+            min(max(0, round(-start * factor)), side - 1)
+            for start, factor, side in zip((top, left), scale, self._size, strict=True)
+        ]
         share = [
             max(1, min(round(part * factor), side - start))
             for part, factor, side, start in zip(inside.shape[:2], scale, self._size, place, strict=True)
@@ -115,7 +118,7 @@ class RandomCrop:
             if 0 < height <= highest and 0 < width <= widest:
                 break
         else:
-            height, width = round(whole[0]), round(whole[1])
+            height, width = (max(1, round(side)) for side in whole)  # a picture of one pixel has no narrower window
         sides = ((height, picture[0]), (width, picture[1]))
         top, left = (_start(side, had, rng) for side, had in sides)
         return Window(top, left, height, width)

@@ -59,6 +59,26 @@ def test_a_padded_crop_is_never_of_bars_alone(picture, scale_min):
     assert min(shares) > 0.15
 
 
+@pytest.mark.parametrize("size", [(16, 512), (512, 16), (224, 100), (32, 32)])
+@pytest.mark.parametrize("picture", [(1, 1), (3, 2), (64, 1), (1, 64), (2, 100), (1000, 17)])
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_pictures_of_a_pixel_give_views_of_any_input(fit, picture, size):
+    """The largest window of the input's shape in them is narrower than half a pixel."""
+    image = np.full((*picture, 3), 250, np.uint8)
+    for scale_min in (0.01, 0.35, 1.0):
+        crop = RandomCrop(size, scale_min, "area", fit)
+        for seed in range(20):
+            top, left, height, width = crop.window(picture, Draws(seed, b"crop"))
+            view = crop(image, Draws(seed, b"crop"))
+            assert (view.shape, view.dtype, view.max()) == ((*size, 3), np.uint8, 250)
+            assert min(height, width) > 0
+            if fit != "pad":
+                assert top >= 0
+                assert left >= 0
+                assert top + height <= picture[0]
+                assert left + width <= picture[1]
+
+
 class Still:
     """A random stream that leaves the crop whole, undistorted and in the middle."""
 
