@@ -6,6 +6,7 @@ timm has no SqueezeNet and no ShuffleNet, so those of torchvision are given timm
 from __future__ import annotations
 
 import difflib
+import warnings
 from typing import Any
 
 import timm
@@ -74,6 +75,26 @@ def build_model(name: str, num_classes: int) -> nn.Module:
         return ShuffleNetStudent(SHUFFLENETS[name], num_classes)
     _refuse_unknown(name)
     return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
+def architecture_of(name: str) -> str | None:
+    """The name that a network is built under: without a hub's folder and a tag; of an alias the network's own.
+
+    Returns:
+        None: no network of timm's or of this module.
+    """
+    base = name.rpartition("/")[2].partition(".")[0]
+    if base in TORCHVISION:
+        return base
+    if not timm.is_model(base):
+        return None
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # timm's, of old names
+            built: Any = timm.create_model(base, pretrained=False)
+    except (RuntimeError, NotImplementedError):  # it reads values, and there are none on `meta`
+        return base
+    return built.pretrained_cfg.get("architecture") or base
 
 
 def refuse_unless_student(name: str) -> None:

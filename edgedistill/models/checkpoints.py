@@ -36,6 +36,7 @@ _STATES = (
     "params",
 )
 _NAMES = ("classes", "class_names", "class_to_idx", "idx_to_class", "label_names", "labels")
+_MODEL = ("arch", "model")  # where timm's train.py, and scripts after it, name the network
 _PREFERRED = ("", "model", "module", "net", "network")  # of two networks that fit alike
 
 
@@ -45,10 +46,12 @@ class Checkpoint(NamedTuple):
     Attributes:
         state: name -> tensor, names as they stand there.
         classes: names in the order of its head, where the file tells.
+        model: name of the network, where the file tells.
     """
 
     state: dict[str, Tensor]
     classes: list[str] | None
+    model: str | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -62,7 +65,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="pt") as file:
                 noted = {key: _from_json(value) for key, value in (file.metadata() or {}).items()}
-            return Checkpoint(safetensors.torch.load_file(path), _classes_in(noted))
+            return Checkpoint(safetensors.torch.load_file(path), _classes_in(noted), _model_in(noted))
         with torch.serialization.safe_globals(_settings_classes()):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types here, all mean the same to the user
@@ -75,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds no state dict (names to tensors), but {_described(loaded)}; write one with "
             "torch.save(model.state_dict(), FILE)"
         )
-    return Checkpoint(state, _classes_in(loaded))
+    return Checkpoint(state, _classes_in(loaded), _model_in(loaded))
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -96,10 +99,15 @@ def read_class_names(path: Path) -> list[str]:
     )
     if not names:
         raise WeightsError(f"{path}: expected class names, one a line in the order of the head, or a JSON list")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise WeightsError(f"{path} names the class {twice[0]!r} twice")
+    twice = repeated(names)
+    if twice is not None:
+        raise WeightsError(f"{path} names the class {twice!r} twice")
     return names
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands there more than once."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def without_prefix(state: Mapping[str, Tensor], own: Iterable[str], source: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -191,17 +199,23 @@ def _state_in(loaded: Any, depth: int = 0) -> dict[str, Tensor] | None:
 
 def _classes_in(loaded: Any) -> list[str] | None:
     """Class names beside the tensors, or among a LightningModule's or a script's settings."""
+    found = (_names_from(place.get(key)) for place in _places(loaded) for key in _NAMES)
+    return next((names for names in found if names), None)
+
+
+def _model_in(loaded: Any) -> str | None:
+    """The network's name in the same places."""
+    found = (place.get(key) for place in _places(loaded) for key in _MODEL)
+    return next((name for name in found if isinstance(name, str) and name), None)
+
+
+def _places(loaded: Any) -> list[Mapping[str, Any]]:
+    """What a checkpoint is, and the settings in it."""
     if not isinstance(loaded, Mapping):
-        return None
+        return []
     settings = (loaded.get(key) for key in ("hyper_parameters", "args", "config", "meta"))
-    for place in (loaded, *(vars(one) if isinstance(one, argparse.Namespace) else one for one in settings)):
-        if not isinstance(place, Mapping):
-            continue
-        for key in _NAMES:
-            names = _names_from(place.get(key))
-            if names:
-                return names
-    return None
+    places = (loaded, *(vars(one) if isinstance(one, argparse.Namespace) else one for one in settings))
+    return [place for place in places if isinstance(place, Mapping)]
 
 
 def _names_from(stored: Any) -> list[str] | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from edgedistill.errors import TeacherError, WeightsError
+from edgedistill.models.checkpoints import repeated
 
 UNNAMED = (
     "{source}: nothing names the classes of its head, and it will not be trained: a random or foreign head "
@@ -49,7 +50,7 @@ def head_from(
         named_by: the recipe's file that gave `names`; None when the weights file did.
 
     Raises:
-        WeightsError: `named_by` does not fit the head, or not the data.
+        WeightsError: `named_by` does not fit the head, or not the data; the weights file names a class twice.
     """
     tensors = _tensors_of(state, own, heads)
     if tensors is None:
@@ -76,6 +77,12 @@ def head_from(
         )
     if absent or len(names) != width:
         return Head({}, f"its head is for {short(names)}, the data has {short(classes)}: a new one is trained")
+    twice = repeated(names)
+    if twice is not None:
+        raise WeightsError(
+            f"the weights file names the class {twice!r} of its head twice; write its class names, one a line in the "
+            "order of the head, to a file, and name that as `classes` beside `weights`"
+        )
     rows = [names.index(name) for name in classes]
     order = (
         ""
@@ -120,9 +127,9 @@ def _tensors_of(
         for key in (key for key in wanted if key.startswith(f"{head}.")):
             ending = key.rpartition(".")[2]
             fitting = [tensor for name, tensor in inside.items() if name.rpartition(".")[2] == ending]
-            if len(fitting) != 1 or fitting[0].shape[1:] != own[key].shape[1:]:
+            if len(fitting) != 1 or not fitting[0].dim() or fitting[0].shape[1:] != own[key].shape[1:]:
                 return None
             theirs[key] = fitting[0]
         if len(inside) != sum(key.startswith(f"{head}.") for key in wanted):
             return None
-    return theirs or None
+    return theirs if len({len(tensor) for tensor in theirs.values()}) == 1 else None

@@ -14,10 +14,10 @@ from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, Weig
 from edgedistill.models import hub_access
 from edgedistill.models.assistants import choose_assistants
 from edgedistill.models.build import build_model, head_names, refuse_unless_student
-from edgedistill.models.checkpoints import read_checkpoint, read_class_names
+from edgedistill.models.checkpoints import read_class_names
 from edgedistill.models.heads import UNNAMED
 from edgedistill.models.packaged import FIRST, PACKAGED, is_installed, packaged_path, word_of
-from edgedistill.models.weights import fitting_body, source_state
+from edgedistill.models.weights import fitting_body, refuse_other_model, source_state
 
 TRAINED_BY = {"teacher": ("teacher",), "student": ("baseline", "distill", "curve"), "chain": ("assist",)}
 
@@ -48,12 +48,13 @@ def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> li
     for wanted in _wanted(recipe, stages):
         try:
             _refuse_name(wanted)
-            if not recipe.teacher.learns_head and wanted.key.startswith(("teacher", "distill.teachers")):
+            trained = recipe.teacher.learns_head or not wanted.key.startswith(("teacher", "distill.teachers"))
+            if not trained:
                 _refuse_untrained_head(wanted)
             if wanted.weights == "hub":
                 from_hub.append(wanted)
             elif wanted.weights != "scratch":
-                _refuse_file(wanted)
+                _refuse_file(wanted, trained)
         except EdgeDistillError as error:
             reason = str(error)
             lines.append(reason if reason.startswith(f"{wanted.key}.") else f"{wanted.key}.weights: {reason}")
@@ -142,17 +143,18 @@ def _refuse_name(wanted: Wanted) -> None:
         refuse_unless_student(wanted.model)
 
 
-def _refuse_file(wanted: Wanted) -> None:
-    """Weights from a package or a file: there, readable, of this network."""
+def _refuse_file(wanted: Wanted, trained: bool) -> None:
+    """Weights from a package or a file: there, readable, of this network; `trained`: training follows."""
     if wanted.classes is not None:
         read_class_names(Path(wanted.classes))
     if wanted.weights.startswith("package:"):
         packaged_path(wanted.model, wanted.weights)
         return
-    state = read_checkpoint(Path(wanted.weights)).state
+    source = source_state(wanted.model, wanted.weights)
+    refuse_other_model(source, wanted.weights, wanted.model, trained, wanted.key)
     with torch.device("meta"):
         own = build_model(wanted.model, 2).state_dict()
-    fitting_body(state, own, head_names(wanted.model), wanted.weights, wanted.model)
+    fitting_body(source.state, own, head_names(wanted.model), wanted.weights, wanted.model)
 
 
 def _refuse_untrained_head(wanted: Wanted) -> None:
@@ -165,7 +167,7 @@ def _refuse_untrained_head(wanted: Wanted) -> None:
             f"{wanted.key}.weights = {wanted.weights!r}: its head is ImageNet's, and teacher.epochs = 0: a foreign "
             "head cannot teach; set teacher.epochs to at least 1, or name a file with a head for your classes"
         )
-    if wanted.classes is None and source_state(wanted.model, wanted.weights)[1] is None:
+    if wanted.classes is None and source_state(wanted.model, wanted.weights).classes is None:
         raise TeacherError(f"{wanted.key}.weights: {UNNAMED.format(source=wanted.weights, section=wanted.key)}")
 
 

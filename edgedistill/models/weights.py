@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from edgedistill.config.task import CLASSIFICATION, Task, task_of_weights
 from edgedistill.core.files import write_bytes
-from edgedistill.errors import WeightsError
-from edgedistill.models.build import build_model, head_names
+from edgedistill.errors import TeacherError, WeightsError
+from edgedistill.models.build import architecture_of, build_model, head_names
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names, without_prefix
 from edgedistill.models.families import TORCHVISION
 from edgedistill.models.heads import Head, head_from, is_head, refuse_untrained, short
@@ -27,6 +28,24 @@ from edgedistill.models.hub_access import from_cache_or_in_reach
 from edgedistill.models.packaged import packaged_state
 
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
+
+
+class Source(NamedTuple):
+    """Where a network starts from.
+
+    Attributes:
+        state: tensors as they stand in the source.
+        classes: of its head, where it tells.
+        model: that it was made with, where it tells.
+        task: of its head; None where a file from elsewhere does not tell.
+        ours: whether `save_weights` wrote it.
+    """
+
+    state: dict[str, Tensor]
+    classes: list[str] | None = None
+    model: str | None = None
+    task: Task | None = None
+    ours: bool = False
 
 
 def save_weights(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
@@ -113,11 +132,11 @@ def model_from_weights(
         _quieten_heads(model, name)
     if weights == "scratch":
         return model
-    state, names = source_state(name, weights)
-    if class_names is not None:
-        names = read_class_names(Path(class_names))
+    source = source_state(name, weights)
+    refuse_other_model(source, weights, name, will_train, section, say)
+    names = source.classes if class_names is None else read_class_names(Path(class_names))
     own, heads = model.state_dict(), head_names(name)
-    body, beside = fitting_body(state, own, heads, weights, name)
+    body, beside = fitting_body(source.state, own, heads, weights, name)
     model.load_state_dict(body, strict=False)
     if not width:
         return model
@@ -125,8 +144,10 @@ def model_from_weights(
         say(f"  {weights}: left out {len(beside)} tensors that are not {name}'s, first {beside[0]}")
     if weights == "hub" or weights.startswith("package:"):  # ImageNet's
         head = Head({}, f"a new head is trained for {short(classes)}")
+    elif other := _other_task(source, task):
+        head = Head({}, f"its head is one of {other.name}, the data's task is {task.name}: a new one is trained")
     else:
-        inside = without_prefix(state, own, weights)[0]
+        inside = without_prefix(source.state, own, weights)[0]
         head = head_from(inside, own, heads, classes, names, class_names)
     if not will_train:
         refuse_untrained(weights, section, head, names is not None)
@@ -135,17 +156,57 @@ def model_from_weights(
     return model
 
 
-def source_state(name: str, weights: str) -> tuple[dict[str, Tensor], list[str] | None]:
-    """Tensors as they stand in the source, and the classes of its head where it tells."""
+def source_state(name: str, weights: str) -> Source:
+    """What a recipe's `weights` gives for a model of that name."""
     if weights == "hub":
         with from_cache_or_in_reach(name):
-            return _hub_state(name), None
+            return Source(_hub_state(name))
     if weights.startswith("package:"):
-        return packaged_state(name, weights), None
+        return Source(packaged_state(name, weights))
     path = Path(weights)
     noted = about_of(path) if path.is_file() else None
-    state, classes = read_checkpoint(path)
-    return state, noted["classes"] if noted else classes
+    state, classes, model = read_checkpoint(path)
+    if noted is None:
+        return Source(state, classes, model)
+    return Source(state, noted["classes"], noted["model"], task_of_weights(noted), ours=True)
+
+
+def refuse_other_model(
+    source: Source,
+    weights: str,
+    name: str,
+    will_train: bool,
+    section: str = "teacher",
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Tensors of the same names and shapes compute something else in another network: padding and epsilon differ.
+
+    A name that timm does not have tells nothing; a tag of weights and an alias do not matter.
+
+    Raises:
+        WeightsError: a file of ours of another model.
+        TeacherError: a file from elsewhere of another model of timm, and no training follows.
+    """
+    if source.model is None or source.model == name:
+        return
+    theirs = architecture_of(source.model)
+    if (theirs is None and not source.ours) or theirs == architecture_of(name):
+        return
+    line = f"{weights} was made with {source.model}, not with {name}"
+    if source.ours:
+        raise WeightsError(f'{line}; set {section}.model = "{source.model}", or name other weights')
+    if not will_train:
+        raise TeacherError(
+            f"{line}, and will not be trained: what {name} computes with it may be something else; set "
+            f'{section}.model = "{source.model}", or train it for at least 1 epoch'
+        )
+    say(f"  {line}: it starts the training all the same")
+
+
+def _other_task(source: Source, task: Task) -> Task | None:
+    """The task of the source's head, where its outputs mean something else; an embedding has no head."""
+    theirs = source.task
+    return theirs if theirs is not None and theirs is not task and theirs.head_width(1) else None
 
 
 def fitting_body(
@@ -154,9 +215,15 @@ def fitting_body(
     """All but the head, under the network's own names; and the names of tensors of something else.
 
     Raises:
-        WeightsError: the tensors are those of another architecture.
+        WeightsError: the tensors are those of another architecture, or not values of the network's kind.
     """
     inside, beside = without_prefix(state, own, source)
+    odd = [fault for key, tensor in inside.items() if (fault := _odd_tensor(key, tensor, own, heads))]
+    if odd:
+        raise WeightsError(
+            f"{source} does not hold weights that {name} can take: {len(odd)} tensors, like {odd[0]}; write them as "
+            "dense tensors of floating-point numbers"
+        )
     body = {key: tensor for key, tensor in inside.items() if not is_head(key, heads)}
     wanted = {key: tensor for key, tensor in own.items() if not is_head(key, heads)}
     missing = [key for key in wanted if key not in body and not key.endswith("num_batches_tracked")]
@@ -176,6 +243,22 @@ def fitting_body(
             "the model it was made with"
         )
     return body, beside
+
+
+def _odd_tensor(key: str, tensor: Tensor, own: Mapping[str, Tensor], heads: Sequence[str]) -> str:
+    """Why a tensor cannot be copied into the network's; "" where it can, or is none of the network's.
+
+    Integers may come as floating-point numbers: scripts that average checkpoints write all tensors so.
+    """
+    if key not in own and not is_head(key, heads):
+        return ""
+    if tensor.is_meta:
+        return f"{key}, which has no values"
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return f"{key}, which is not dense"
+    if tensor.is_floating_point() or (key in own and not own[key].is_floating_point() and not tensor.is_complex()):
+        return ""
+    return f"{key} of {str(tensor.dtype).removeprefix('torch.')}"
 
 
 def _quieten_heads(model: nn.Module, name: str) -> None:

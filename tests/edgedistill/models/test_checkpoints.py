@@ -11,10 +11,11 @@ import safetensors.torch
 import torch
 
 from edgedistill.config.loading import load_recipe, recipe_from_sections
+from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, weights_note
 from edgedistill.errors import EdgeDistillError, TeacherError, WeightsError
-from edgedistill.models.build import build_model
+from edgedistill.models.build import architecture_of, build_model
 from edgedistill.models.checkpoints import read_class_names
-from edgedistill.models.weights import model_from_weights
+from edgedistill.models.weights import model_from_weights, save_weights
 
 MODEL = "mobilenetv3_small_050"
 CLASSES = ["ant", "bee", "cat"]
@@ -231,6 +232,124 @@ def test_a_pickled_network_is_refused_with_the_way_out(tmp_path, trained):
     torch.save(trained, tmp_path / "whole.pth")
     with pytest.raises(WeightsError, match=r"only running code from the file would read; .*state_dict"):
         model_from_weights(MODEL, str(tmp_path / "whole.pth"), CLASSES, will_train=True)
+
+
+LITE, SIBLING = "efficientnet_lite0", "tf_efficientnet_lite0"  # names and shapes of their tensors are equal
+
+
+@pytest.fixture(scope="module")
+def sibling():
+    return build_model(SIBLING, 3)
+
+
+def ours(path, model, name, **note):
+    save_weights(model, path, {"model": name, "classes": CLASSES, "preprocess": {}, **note})
+    return str(path)
+
+
+def theirs(path, model, **noted):
+    torch.save({"state_dict": model.state_dict(), "classes": CLASSES, **noted}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("will_train", [False, True])
+def test_our_weights_of_a_sibling_are_refused(tmp_path, sibling, will_train):
+    """Its padding and the epsilon of its BatchNorm are others: the same tensors are another network."""
+    file = ours(tmp_path / "w.safetensors", sibling, SIBLING)
+    with pytest.raises(WeightsError, match=rf'made with {SIBLING}, not with {LITE}; set teacher.model = "{SIBLING}"'):
+        model_from_weights(LITE, file, CLASSES, will_train)
+    model_from_weights(SIBLING, file, CLASSES, will_train)
+
+
+@pytest.mark.parametrize("noted", [{"arch": SIBLING}, {"args": argparse.Namespace(model=f"{SIBLING}.in1k")}])
+def test_timms_weights_of_a_sibling_only_start_a_training(tmp_path, sibling, noted):
+    file, said = theirs(tmp_path / "w.pth.tar", sibling, **noted), []
+    with pytest.raises(TeacherError, match=rf"made with {SIBLING}.*, not with {LITE}, and will not be trained"):
+        model_from_weights(LITE, file, CLASSES, will_train=False)
+    model = model_from_weights(LITE, file, CLASSES, will_train=True, say=said.append)
+    assert torch.equal(model.conv_stem.weight, sibling.conv_stem.weight)
+    assert f"made with {SIBLING}" in said[0]
+    model_from_weights(SIBLING, file, CLASSES, will_train=False)
+
+
+@pytest.mark.parametrize("arch", [LITE, f"{LITE}.ra_in1k", f"timm/{LITE}.ra_in1k", "my_network", ""])
+def test_a_tag_a_hub_and_a_name_that_timm_does_not_have_are_no_other_model(tmp_path, sibling, arch):
+    said = []
+    model_from_weights(LITE, theirs(tmp_path / "w.pth", sibling, arch=arch), CLASSES, False, say=said.append)
+    assert "made with" not in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("mnasnet_a1", "semnasnet_100"),  # an entry that only calls another
+        ("tv_resnet50", "resnet50"),  # deprecated
+        ("resnet18.a1_in1k", "resnet18"),
+        ("squeezenet1_1", "squeezenet1_1"),
+        ("my_network", None),
+    ],
+)
+def test_an_alias_is_the_network_that_it_builds(name, own):
+    assert architecture_of(name) == own
+
+
+@pytest.mark.parametrize(("theirs", "task"), [(MULTILABEL, CLASSIFICATION), (CLASSIFICATION, MULTILABEL)])
+def test_the_head_of_another_task_is_not_kept(tmp_path, trained, theirs, task):
+    """One answers each label for itself, the other one class of several: logits of one mean nothing as the other's."""
+    file, said = ours(tmp_path / "w.safetensors", trained, MODEL, **weights_note(theirs)), []
+    with pytest.raises(TeacherError, match=f"its head is one of {theirs.name}, the data's task is {task.name}"):
+        model_from_weights(MODEL, file, CLASSES, False, task)
+    model = model_from_weights(MODEL, file, CLASSES, True, task, say=said.append)
+    assert not torch.equal(model.classifier.weight, trained.classifier.weight)
+    assert torch.equal(model.conv_stem.weight, trained.conv_stem.weight)
+    assert "a new one is trained" in said[0]
+    kept = model_from_weights(MODEL, file, CLASSES, False, theirs)
+    assert torch.equal(kept.classifier.weight, trained.classifier.weight)
+    model_from_weights(MODEL, file, CLASSES, True, EMBEDDING)
+
+
+ODD = {
+    "conv_stem.weight of int8": ("conv_stem.weight", lambda tensor: (10 * tensor).to(torch.int8)),
+    "classifier.weight of int8": ("classifier.weight", lambda tensor: (10 * tensor).to(torch.int8)),
+    "conv_stem.weight of complex64": ("conv_stem.weight", lambda tensor: tensor.to(torch.complex64)),
+    "classifier.weight, which is not dense": ("classifier.weight", lambda tensor: tensor.to_sparse()),
+    "conv_head.bias, which has no values": ("conv_head.bias", lambda tensor: tensor.to("meta")),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize("fault", ODD)
+def test_tensors_that_are_no_weights_are_one_line(tmp_path, trained, fault):
+    key, change = ODD[fault]
+    torch.save({**trained.state_dict(), key: change(trained.state_dict()[key])}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=f"1 tensors, like {fault}"):
+        model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=True)
+
+
+def test_counts_that_were_averaged_as_floats_are_taken(tmp_path, trained):
+    """As timm's avg_checkpoints.py writes them."""
+    state = {key: tensor.half() for key, tensor in trained.state_dict().items()}
+    torch.save(state, tmp_path / "w.pth")
+    model = model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=True)
+    assert torch.equal(model.conv_stem.weight, trained.conv_stem.weight.half().float())
+
+
+@pytest.mark.parametrize("bias", [torch.tensor(1.0), torch.zeros(5)])
+def test_a_head_whose_layers_disagree_is_not_kept(tmp_path, trained, bias):
+    torch.save({**trained.state_dict(), "classifier.bias": bias}, tmp_path / "w.pth")
+    said = []
+    model_from_weights(MODEL, str(tmp_path / "w.pth"), CLASSES, will_train=True, say=said.append)
+    assert "has a head of another build: a new one is trained" in said[0]
+
+
+@pytest.mark.parametrize("will_train", [False, True])
+def test_a_class_that_a_checkpoint_names_twice_is_refused(tmp_path, trained, will_train):
+    file = theirs(tmp_path / "w.pth", trained, classes=["ant", "ant", "bee"])
+    with pytest.raises(WeightsError, match="names the class 'ant' of its head twice"):
+        model_from_weights(MODEL, file, ["ant", "bee"], will_train)
+    (tmp_path / "names").write_text("ant\ncat\nbee\n")
+    model = model_from_weights(MODEL, file, ["ant", "bee"], will_train, class_names=str(tmp_path / "names"))
+    assert torch.equal(model.classifier.bias, trained.classifier.bias[[0, 2]])
 
 
 def test_paths_of_any_ending_are_relative_to_the_recipe(tmp_path):

@@ -17,6 +17,7 @@ from edgedistill.errors import TeacherError, WeightsError
 from edgedistill.evaluation.classification import measures
 from edgedistill.models import hub_access, supply
 from edgedistill.models.supply import missing_weights
+from edgedistill.models.weights import save_weights
 from edgedistill.pipeline.gates import teacher_is_good_enough
 from edgedistill.pipeline.runner import plan_run, run_stages
 from edgedistill.progress.reporter import Talk
@@ -79,6 +80,19 @@ def test_a_file_of_another_network_is_seen_before_the_first_stage(tmp_path):
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "w.pth")
     (line,) = missing_weights(recipe(student={"model": MODEL, "weights": str(tmp_path / "w.pth")}))
     assert f"does not hold the weights of {MODEL}" in line
+
+
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_a_file_of_another_model_with_the_same_tensors_is_seen_before_the_first_stage(tmp_path, epochs):
+    sibling, classes = timm.create_model("tf_efficientnet_lite0", num_classes=2), ["a", "b"]
+    about = {"model": "tf_efficientnet_lite0", "classes": classes, "preprocess": {}}
+    save_weights(sibling, tmp_path / "w.safetensors", about)
+    torch.save({"state_dict": sibling.state_dict(), "classes": classes, "arch": about["model"]}, tmp_path / "w.pth")
+    asked = {"model": "efficientnet_lite0", "epochs": epochs}
+    (line,) = missing_weights(recipe(teacher={**asked, "weights": str(tmp_path / "w.safetensors")}))
+    assert line.endswith('set teacher.model = "tf_efficientnet_lite0", or name other weights')
+    lines = missing_weights(recipe(teacher={**asked, "weights": str(tmp_path / "w.pth")}))
+    assert [("will not be trained" in line) for line in lines] == [True] * (epochs == 0)
 
 
 def test_a_hub_out_of_reach_is_one_line_with_a_way_out_that_fits(unplugged, monkeypatch):
