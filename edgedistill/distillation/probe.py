@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from edgedistill.errors import TeacherError
-from edgedistill.models.build import head_names, outputs
+from edgedistill.models.build import build_model, head_names, outputs, single_head
 from edgedistill.progress.task import Work
 from edgedistill.training.batches import TrainingSet, normalised, sent
 from edgedistill_device.label_sets import label_probabilities
@@ -205,14 +206,30 @@ def put_head(model: nn.Module, name: str, head: LogisticHead) -> None:
     Raises:
         TeacherError: it has not one linear layer at its end.
     """
-    names = head_names(name)
-    layer = model.get_submodule(names[0])
-    weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
-    if len(names) > 1 or bias is None or weight is None or weight.numel() != head.weight.size:
-        raise TeacherError(
-            f"teacher.mode = 'probe' needs a network with one linear layer at its end, {name} has "
-            f"{', '.join(names)} ({type(layer).__name__}); set teacher.mode = 'finetune'"
-        )
+    layer = _last_layer(model, name)
     with torch.no_grad():
-        weight.copy_(torch.from_numpy(head.weight).reshape(weight.shape))
-        bias.copy_(torch.from_numpy(head.bias))
+        layer.weight.copy_(torch.from_numpy(head.weight).reshape(layer.weight.shape))
+        layer.bias.copy_(torch.from_numpy(head.bias))
+
+
+def refuse_without_linear_head(name: str) -> None:
+    """Before any image is read.
+
+    Raises:
+        TeacherError: as `put_head`.
+    """
+    with torch.device("meta"):
+        _last_layer(build_model(name, 2), name)
+
+
+def _last_layer(model: nn.Module, name: str) -> Any:
+    """The layer that turns the features that `outputs` gives into logits."""
+    names = head_names(name)
+    layer: Any = model.get_submodule(names[0])
+    is_last = hasattr(model, "outputs") or single_head(model) is layer
+    if not is_last or len(names) > 1 or not isinstance(layer, nn.Linear | nn.Conv2d) or layer.bias is None:
+        raise TeacherError(
+            f"teacher.mode = 'probe' needs a network with one linear layer between its features and its logits, {name} "
+            f"ends otherwise ({', '.join(names)}); set teacher.mode = 'finetune'"
+        )
+    return layer

@@ -158,6 +158,8 @@ def head_names(name: str) -> tuple[str, ...]:
 def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (N, C) and the pooled features before the head (N, F), in one forward pass.
 
+    In eval mode the logits are those of `model(images)`.
+
     Args:
         model: from `build_model`.
         images: (N, 3, H, W) float, normalised for this model.
@@ -165,8 +167,26 @@ def outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     network: Any = model  # nn.Module does not declare what follows
     if hasattr(network, "outputs"):
         return network.outputs(images)
-    features = network.forward_head(network.forward_features(images), pre_logits=True)
-    return network.get_classifier()(features), features
+    maps = network.forward_features(images)
+    features = network.forward_head(maps, pre_logits=True)
+    head = single_head(network)
+    if head is None:  # how several are combined differs by network: each may read a token or a scale of its own
+        return network.forward_head(maps), features
+    if isinstance(head, nn.Conv2d):
+        return head(features[:, :, None, None]).flatten(1), features
+    return head(features), features
+
+
+def single_head(model: nn.Module) -> nn.Module | None:
+    """The module of a timm network that turns pooled features into logits; None where several heads do.
+
+    Several are those of DeiT, LeViT, PiT and EfficientFormer trained by distillation (class and distillation token),
+    of CrossViT (one for each scale), and of VOLO, whose auxiliary head reads all patches.
+    """
+    network: Any = model
+    names = getattr(network, "pretrained_cfg", {}).get("classifier", "")
+    head = network.get_classifier()
+    return head if isinstance(names, str) and isinstance(head, nn.Module) else None
 
 
 def parameter_count(model: nn.Module) -> int:

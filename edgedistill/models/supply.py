@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.values import size_text
 from edgedistill.environment.requirements import install_command
 from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, WeightsError
 from edgedistill.models import hub_access
 from edgedistill.models.assistants import choose_assistants
-from edgedistill.models.build import build_model, head_names, refuse_unless_student
+from edgedistill.models.build import build_model, head_names, outputs, refuse_unless_student
 from edgedistill.models.checkpoints import read_class_names
+from edgedistill.models.families import STUDENT_PREFIXES
 from edgedistill.models.heads import UNNAMED
 from edgedistill.models.packaged import FIRST, PACKAGED, is_installed, packaged_path, word_of
 from edgedistill.models.weights import fitting_body, refuse_other_model, source_state
@@ -47,7 +50,7 @@ def missing_weights(recipe: Recipe, stages: Collection[str] | None = None) -> li
     lines, from_hub = [], []
     for wanted in _wanted(recipe, stages):
         try:
-            _refuse_name(wanted)
+            _refuse_name(wanted, recipe.data.size)
             trained = recipe.teacher.learns_head or not wanted.key.startswith(("teacher", "distill.teachers"))
             if not trained:
                 _refuse_untrained_head(wanted)
@@ -133,14 +136,47 @@ def _chosen(recipe: Recipe) -> list[Wanted]:
     return [Wanted("distill.assistants", net.model, net.weights, None) for net in nets]
 
 
-def _refuse_name(wanted: Wanted) -> None:
+def _refuse_name(wanted: Wanted, size: tuple[int, int]) -> None:
     try:
         with torch.device("meta"):
-            build_model(wanted.model, 2)
+            model = build_model(wanted.model, 2).eval()
+            if not wanted.model.startswith(STUDENT_PREFIXES):  # whose outputs the tests compare
+                _refuse_outputs(model, wanted.model, size)
     except RecipeError as error:
         raise RecipeError(f"{wanted.key}.model = {wanted.model!r}: {error}") from None
     if wanted.key == "student":
         refuse_unless_student(wanted.model)
+
+
+def _refuse_outputs(model: nn.Module, name: str, size: tuple[int, int]) -> None:
+    """One forward pass, which costs next to nothing on the meta device.
+
+    Args:
+        model: on the meta device, with a head of 2 classes, in eval mode.
+        size: (height, width) of the images, pixels.
+
+    Raises:
+        RecipeError: the network takes no images of this size, or its head is of a kind that `outputs` cannot read.
+    """
+    images = torch.zeros(2, 3, *size)
+    with torch.no_grad():
+        try:
+            expected = model(images)
+        except AssertionError as error:  # timm's own, of the image size
+            raise RecipeError(
+                f"it takes no images of {size_text(size)} px: {str(error).partition(chr(10))[0]}"
+            ) from None
+        except Exception:  # of an operator that the meta device lacks; nothing is known then
+            return
+        try:
+            logits, features = outputs(model, images)
+            layers: list[Any] = [model.get_submodule(head) for head in head_names(name)]
+            fits = logits.shape == expected.shape and features.ndim == 2
+            fits = fits and all(layer.weight.shape[0] == 2 and layer.bias is not None for layer in layers)
+        except Exception:  # any: the network is not of timm's usual form
+            fits = False
+    if not fits:
+        raise RecipeError("its head is of a kind that is not supported here; take another network")
 
 
 def _refuse_file(wanted: Wanted, trained: bool) -> None:

@@ -25,7 +25,7 @@ def refuse_what_fits_no_stage(recipe: Recipe, stages: Collection[str]) -> None:
     Raises:
         RecipeError: transforms that do not give training views; taps that a network does not have; under `torchrun` a
             batch that its processes cannot share.
-        TeacherError: `data_free`, and the teacher has no BatchNorm.
+        TeacherError: `data_free`, and the teacher has no BatchNorm; a probe of a network without one linear head.
         DataError: the images of decide.unknown are not there.
     """
     unknown = recipe.decide.unknown
@@ -33,6 +33,10 @@ def refuse_what_fits_no_stage(recipe: Recipe, stages: Collection[str]) -> None:
         raise DataError(f"decide.unknown = {unknown!r}: no such folder or file")
     if "teacher" in stages and recipe.first_teacher.epochs > 0:
         share_of(recipe.first_teacher.batch_size)
+    if "teacher" in stages and "probe" in recipe.first_teacher.tries:
+        from edgedistill.distillation.probe import refuse_without_linear_head  # which imports PyTorch
+
+        refuse_without_linear_head(recipe.first_teacher.model)
     if _BY_STUDENT.intersection(stages):
         share_of(recipe.distill.batch_size)
     if _OF_VIEWS.intersection(stages):
