@@ -1,6 +1,7 @@
 """An operator written with others: by hand where that is shorter, else by the function body of ONNX.
 
-Constants take the type of the tensor they meet, so that an FP16 network stays one.
+Constants take the type of the tensor they meet, so that an FP16 network stays one; what the standard computes in
+FLOAT inside an FP16 operator stays FLOAT.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edgedistill.onnx_model.index_operators import BY_HAND
 from edgedistill.onnx_model.older_form import needed_schema, schema_of
 from edgedistill.onnx_model.writer import Writer
 
+_HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 _HAND_OPSET = 13  # what is written by hand below is valid from here to 17, where axes are attributes
 
 
@@ -153,37 +155,42 @@ def _gelu(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto]:
 
 
 def _layer_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
-    write, x = Writer(node, graph), node.input[0]
-    axis = attribute(node, "axis", -1)
-    rank = len(graph.shapes.get(x, ()))
-    if any(node.output[1:]) or (axis >= 0 and not rank):
-        return None  # mean and deviation are asked for, or nobody knows which axes
-    axes = list(range(axis - rank if axis >= 0 else axis, 0))
-    centred = write("Sub", x, write("ReduceMean", x, axes=axes))
-    scaled = _over_deviation(write, centred, centred, axes, attribute(node, "epsilon", 1e-5))
-    if given(node, 2):
-        scaled = write("Mul", scaled, node.input[1])
-        write("Add", scaled, node.input[2], out=node.output[0])
-    else:
-        write("Mul", scaled, node.input[1], out=node.output[0])
-    return write.nodes
+    if any(node.output[1:]):
+        return None  # mean and deviation are asked for
+    return _normalised(node, graph, centre=True)
 
 
 def _rms_norm(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:
+    return _normalised(node, graph, centre=False)
+
+
+def _normalised(node: onnx.NodeProto, graph: Graph, centre: bool) -> list[onnx.NodeProto] | None:
+    """Over the root of the mean square, in the type that `stash_type` names; None when nobody knows which axes.
+
+    A half has no squares above 65504 and no epsilon of 1e-8: the standard computes both in FLOAT (stash_type = 1, the
+    default) and only scales and shifts in the type of the input.
+    """
     write, x = Writer(node, graph), node.input[0]
     axis = attribute(node, "axis", -1)
     rank = len(graph.shapes.get(x, ()))
     if axis >= 0 and not rank:
         return None
     axes = list(range(axis - rank if axis >= 0 else axis, 0))
-    scaled = _over_deviation(write, x, x, axes, attribute(node, "epsilon", 1e-5))
-    write("Mul", scaled, node.input[1], out=node.output[0])
+    kind = graph.types.get(x, onnx.TensorProto.FLOAT)
+    inside = attribute(node, "stash_type", onnx.TensorProto.FLOAT) if kind in _HALVES else kind
+    value = x if inside == kind else write("Cast", x, to=inside)
+    if centre:
+        value = write("Sub", value, write("ReduceMean", value, axes=axes))
+    variance = write("ReduceMean", write("Mul", value, value), axes=axes)
+    epsilon = write.constant(attribute(node, "epsilon", 1e-5), inside)
+    scaled = write("Div", value, write("Sqrt", write("Add", variance, epsilon)))
+    if inside != kind:
+        scaled = write("Cast", scaled, to=kind)
+    if given(node, 2):
+        write("Add", write("Mul", scaled, node.input[1]), node.input[2], out=node.output[0])
+    else:
+        write("Mul", scaled, node.input[1], out=node.output[0])
     return write.nodes
-
-
-def _over_deviation(write: Writer, x: str, centred: str, axes: list[int], epsilon: float) -> str:
-    variance = write("ReduceMean", write("Mul", centred, centred), axes=axes)
-    return write("Div", x, write("Sqrt", write("Add", variance, write.constant(epsilon))))
 
 
 def _cast_like(node: onnx.NodeProto, graph: Graph) -> list[onnx.NodeProto] | None:

@@ -25,11 +25,11 @@ class Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 
-    def constant(self, value: float) -> str:
-        """A scalar of the type of the node's first input."""
+    def constant(self, value: float, kind: int | None = None) -> str:
+        """A scalar of that ONNX type; None: of the type of the node's first input."""
         name = f"{self._stem}/constant_{next(self._number)}"
-        kind = helper.tensor_dtype_to_np_dtype(self._kind)
-        return self._graph.store(name, np.array(value, kind))
+        dtype = helper.tensor_dtype_to_np_dtype(kind or self._kind)
+        return self._graph.store(name, np.array(value, dtype))
 
     def array(self, values: np.ndarray) -> str:
         """As it is given."""

@@ -5,6 +5,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.check import check, fix
@@ -168,16 +169,47 @@ def test_the_oldest_opset_that_is_possible_is_taken(tmp_path):
 def test_half_precision_stays_half_precision(tmp_path):
     made = model(
         [node("LayerNormalization", "xs", axis=-1)],
-        [array("s", np.ones(8), np.float16)],
+        [array("s", np.full(8, 2), np.float16)],
         opset=17,
         kind=TensorProto.FLOAT16,
         output=TensorProto.FLOAT16,
     )
     result, out = lowered(tmp_path, made)
     assert result["fits"], result
-    kinds = {tensor.data_type for tensor in out.graph.initializer if tensor.data_type != TensorProto.INT64}
-    assert kinds == {TensorProto.FLOAT16}
+    kinds = {tensor.name: tensor.data_type for tensor in out.graph.initializer if tensor.data_type != TensorProto.INT64}
+    assert kinds.pop("s") == TensorProto.FLOAT16
+    assert list(kinds.values()) == [TensorProto.FLOAT]  # epsilon, which the standard adds in FLOAT
     assert "float32 input with a Cast: x" in result["fix"]["mended"]
+
+
+HALF = TensorProto.FLOAT16
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "stash_type", "opset"),
+    [
+        ("LayerNormalization", "xsb", 1, 17),
+        ("LayerNormalization", "xs", None, 17),
+        ("RMSNormalization", "xs", None, 23),
+        ("GroupNormalization", "xgh", None, 21),
+    ],
+)
+def test_squares_above_what_a_half_holds_are_computed_in_float(tmp_path, kind, inputs, stash_type, opset):
+    """With the types as written: ONNX Runtime's CPU kernels compute halves in float32 and do not see an overflow."""
+    attributes = {} if stash_type is None else {"stash_type": stash_type}
+    attributes |= {"num_groups": 3} if kind == "GroupNormalization" else {"epsilon": 1e-6}
+    weights = [array("s", np.full(8, 2), np.float16), array("b", np.ones(8), np.float16)]
+    weights += [array("g", np.full(3, 2), np.float16), array("h", np.ones(3), np.float16)]
+    weights = [one for one in weights if one.name in inputs]
+    made = model([node(kind, inputs, **attributes)], weights, opset=opset, ir=11, kind=HALF, output=HALF)
+    result, out = lowered(tmp_path, made)
+    assert result["fits"], result
+    x = np.random.default_rng(0).uniform(0, 700, (1, 3, 8, 8)).astype(np.float16).astype(np.float32)
+    squares = x if kind == "RMSNormalization" else x - x.mean(-1 if kind[0] == "L" else (2, 3), keepdims=True)
+    mean = (squares**2).mean((2, 3) if kind[0] == "G" else -1, keepdims=True)
+    expected = 2 * squares / np.sqrt(mean + 1e-6) + (len(inputs) > 2)
+    (got,) = ReferenceEvaluator(out).run(None, {"x": x})
+    np.testing.assert_allclose(got.astype(np.float32), expected, rtol=3e-3, atol=3e-3)
 
 
 def test_open_height_and_width_are_fixed_when_they_are_named(tmp_path):
