@@ -303,7 +303,7 @@ def _is_number(value: Any) -> bool:
 
 def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
     """Return what differs between the runs in a way that makes their figures incomparable."""
-    caveats = []
+    caveats: list[str] = []
     for what, values in (
         ("test images", [_test_images_of(r) for r in reports.values()]),
         ("images, splits or image sizes", [_data_of(r) for r in reports.values()]),
