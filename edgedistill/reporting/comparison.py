@@ -152,7 +152,7 @@ def comparable(reports: Iterable[ReportRecord]) -> bool:
 
 def _test_images_of(report: ReportRecord) -> tuple[tuple[str, int], ...]:
     """(class, images) of the test split; the sizes that images are kept in may differ, as those of two students."""
-    return tuple(sorted(report.data.counts["test"].items()))
+    return tuple(sorted(report.data.counts.get("test", {}).items()))
 
 
 def _data_of(report: ReportRecord) -> str:
