@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgedistill.cli.board_options import board_from_args, ssh_options
 from edgedistill.cli.screen import show
 from edgedistill.core.text_table import table_lines, terminal_width
+from edgedistill_device.benchmark.benchreport import FEWEST_RUNS, MOST_RUNS
 from edgedistill_device.engine.runners import BACKENDS
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="precision to build an ONNX file in (default: %(default)s)",
     )
     parser.add_argument(
-        "--runs", type=int, default=200, help="number of timed inferences, 10 to 50000 (default: %(default)s)"
+        "--runs",
+        type=int,
+        default=200,
+        help=f"number of timed inferences, {FEWEST_RUNS} to {MOST_RUNS} (default: %(default)s)",
     )
     parser.add_argument("--python", help="Python interpreter on the board (default: python3)")
     ssh_options(parser)

@@ -12,6 +12,7 @@ from edgedistill.cli.board_options import BOARD_HELP, ssh_options
 from edgedistill.cli.run_options import print_result, run_asked, run_options
 from edgedistill.cli.screen import show
 from edgedistill.core.text_table import terminal_width
+from edgedistill_device.benchmark.benchreport import FEWEST_RUNS, MOST_RUNS
 from edgedistill_device.engine.execution import TUNE
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--until", choices=("build", "verify", "bench", "activate"), help="stop after this step (default: activate)"
     )
     parser.add_argument(
-        "--runs", type=int, help="number of timed inferences, 10 to 50000 (default: the recipe's, or 200)"
+        "--runs",
+        type=int,
+        help=f"number of timed inferences, {FEWEST_RUNS} to {MOST_RUNS} (default: the recipe's, or 200)",
     )
     parser.add_argument(
         "--allow-downgrade", action="store_true", help="allow a bundle with a lower serial than the board has"

@@ -115,6 +115,16 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def line_of_state(name: str, path: Path) -> bytes:
+    """Name, size and time of a file, to tell by a digest of such lines whether any of many has changed.
+
+    Raises:
+        OSError: it is not there.
+    """
+    stat = path.stat()
+    return f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
+
+
 def sha256_of_bytes(content: bytes) -> str:
     """Return the hex SHA-256 of bytes in memory."""
     return hashlib.sha256(content).hexdigest()

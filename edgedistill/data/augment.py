@@ -8,7 +8,7 @@ import json
 import os
 import random
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -154,15 +154,19 @@ def _applied(transform: albumentations.BasicTransform, image: np.ndarray) -> Any
     try:
         return transform(image=image)["image"]
     except Exception as error:  # albumentations and OpenCV raise a dozen types
-        if is_out_of_memory(error):
-            raise
-        raise RecipeError(_failure(type(transform).__name__, error)) from error
+        _refuse(type(transform).__name__, error)
 
 
-def _failure(name: str, error: Exception) -> str:
+def _refuse(name: str, error: Exception) -> NoReturn:
+    """
+    Raises:
+        RecipeError: one line, for whatever a transform raises; the error itself where memory is short.
+    """
+    if is_out_of_memory(error):
+        raise error
     reason = " ".join(str(error).split())[:200]
     kind = "" if isinstance(error, TypeError | ValueError) and reason else f"{type(error).__name__} "
-    return f"augment.transforms: {name}: {kind}{reason}".rstrip()
+    raise RecipeError(f"augment.transforms: {name}: {kind}{reason}".rstrip()) from error
 
 
 def _is_view(image: Any, shape: tuple[int, ...]) -> bool:
@@ -184,8 +188,8 @@ def _description(transforms: list[albumentations.BasicTransform]) -> dict[str, A
     for transform in transforms:
         try:
             transform.to_dict()
-        except Exception as error:  # NotImplementedError, or what the arguments raise
-            raise RecipeError(_failure(type(transform).__name__, error)) from None
+        except Exception as error:  # a function cannot be written, and arguments may refuse it
+            _refuse(type(transform).__name__, error)
     return albumentations.Compose(transforms).to_dict()
 
 
@@ -206,9 +210,7 @@ def _transform(declared: dict[str, Any]) -> albumentations.BasicTransform:
     try:
         return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()})
     except Exception as error:  # wrong values, the abstract classes, or a file that is not there
-        if is_out_of_memory(error):
-            raise
-        raise RecipeError(_failure(str(name), error)) from None
+        _refuse(str(name), error)
 
 
 def _arguments_of(kind: type) -> set[str]:

@@ -6,6 +6,7 @@ may be a folder of any shape.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from edgedistill.config.data import DataConfig
 from edgedistill.config.task import labels_task
+from edgedistill.core.files import line_of_state
 from edgedistill.core.text import plural
 from edgedistill.data.class_folders import items_of_folder
 from edgedistill.data.files import (
@@ -207,11 +209,8 @@ def fingerprint(data: DataConfig) -> str:
         if getattr(data, name) is None:
             continue
         for file in _files_of(Path(getattr(data, name)), data, name):
-            try:
-                stat = file.stat()
-            except OSError:
-                continue  # `prepare` says which file is missing; inside a table or shard there is none
-            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            with contextlib.suppress(OSError):  # `prepare` says what is missing; inside a table or shard there is none
+                digest.update(line_of_state(str(file), file))
     return digest.hexdigest()
 
 

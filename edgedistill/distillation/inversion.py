@@ -30,7 +30,7 @@ from torch.utils.hooks import RemovableHandle
 from edgedistill.config.base import Section
 from edgedistill.distillation.spectrum import Start, drawn_coefficients, images_of, rounded
 from edgedistill.errors import TeacherError, TrainingError
-from edgedistill.models.build import build_model
+from edgedistill.models.build import without_values
 from edgedistill.training.batches import normalised
 from edgedistill_device.preprocess_spec import Preprocess
 
@@ -144,8 +144,7 @@ def refuse_without_batch_norm(name: str) -> None:
     Raises:
         TeacherError: as of `synthesise_batch`.
     """
-    with torch.device("meta"):
-        _batch_norms(build_model(name, 2))
+    _batch_norms(without_values(name))
 
 
 def _batch_norms(teacher: nn.Module) -> list[_BatchNorm]:

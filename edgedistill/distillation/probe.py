@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from torch import nn
 
 from edgedistill.errors import TeacherError
-from edgedistill.models.build import build_model, head_names, outputs, single_head
+from edgedistill.models.build import head_names, outputs, single_head, without_values
 from edgedistill.progress.task import Work
 from edgedistill.training.batches import TrainingSet, normalised, sent
 from edgedistill_device.label_sets import label_probabilities
@@ -218,8 +218,7 @@ def refuse_without_linear_head(name: str) -> None:
     Raises:
         TeacherError: as `put_head`.
     """
-    with torch.device("meta"):
-        _last_layer(build_model(name, 2), name)
+    _last_layer(without_values(name), name)
 
 
 def _last_layer(model: nn.Module, name: str) -> Any:

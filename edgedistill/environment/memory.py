@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import resource
 import sys
@@ -16,11 +15,8 @@ _SYSTEM, _OWN = Path("/proc/meminfo"), Path("/proc/self/status")
 def available_memory_bytes() -> int | None:
     """What the system has, or less where a control group (version 2) of this process or one above has less left; None
     where the system does not tell."""
-    try:
-        match = re.search(r"^MemAvailable:\s+(\d+) kB$", _SYSTEM.read_text(encoding="ascii"), re.MULTILINE)
-    except OSError:
-        return None
-    return min([1024 * int(match.group(1)), *_left_in_groups()]) if match else None
+    available = _bytes_in(_SYSTEM, "MemAvailable")
+    return None if available is None else min([available, *_left_in_groups()])
 
 
 def peak_memory_bytes() -> int:
@@ -30,12 +26,20 @@ def peak_memory_bytes() -> int:
 
     Source: the Linux man-pages, getrusage(2) and proc_pid_status(5), VmHWM.
     """
-    with contextlib.suppress(OSError):
-        match = re.search(r"^VmHWM:\s+(\d+) kB$", _OWN.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
-        if match:
-            return 1024 * int(match.group(1))
+    held = _bytes_in(_OWN, "VmHWM")
+    if held is not None:
+        return held
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return unit_bytes * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _bytes_in(file: Path, key: str) -> int | None:
+    """The line `KEY: N kB`; None where the system has no such file or line."""
+    try:
+        match = re.search(rf"^{key}:\s+(\d+) kB$", file.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+    except OSError:
+        return None
+    return 1024 * int(match.group(1)) if match else None
 
 
 def _left_in_groups() -> list[int]:

@@ -102,16 +102,34 @@ def balanced_interval(classes: list[list[int]], confidence: float = CONFIDENCE) 
         return paired_interval(first_only, second_only, count, confidence)
     first, second, images = rows.T
     added = images + 2 / len(rows)
-    borrowed = min(1.0, POOLED_IMAGES / len(rows))
-    rates = [
-        (only + borrowed * (only.sum() + 1) / (images.sum() + 2)) / (images + borrowed) for only in (first, second)
-    ]
-    spread = rates[0] + rates[1] - (rates[0] - rates[1]) ** 2
-    variances = spread / (1 - images / (images + borrowed) ** 2) / added
-    freedom = variances.sum() ** 2 / (variances**2 / images).sum()
+    one, other = (_leaning_rates(only, images) for only in (first, second))
+    variances, freedom = _variances(one + other - (one - other) ** 2, images, added)
     half = _student_t(freedom, confidence) * math.sqrt(variances.sum()) / len(rows)
     middle, difference = (float(((first - second) / n).mean()) for n in (added, images))
     return max(-1.0, min(difference, middle - half)), min(1.0, max(difference, middle + half))
+
+
+def _borrowed(images: np.ndarray) -> float:
+    """Images that each class borrows from the pooled rate."""
+    return min(1.0, POOLED_IMAGES / len(images))
+
+
+def _leaning_rates(correct: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """(K,) shares of the classes' images, which lean on that of all classes; see `balanced_interval`."""
+    borrowed = _borrowed(images)
+    return (correct + borrowed * (correct.sum() + 1) / (images.sum() + 2)) / (images + borrowed)
+
+
+def _variances(spread: np.ndarray, images: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, float]:
+    """(K,) variances of the classes' shares, and the degrees of freedom of their mean; see `balanced_interval`.
+
+    Args:
+        spread: (K,) variance of one image, from `_leaning_rates`, whose leaning is undone here.
+        images: (K,) of each class.
+        counted: (K,) that each share is divided by.
+    """
+    variances = spread / (1 - images / (images + _borrowed(images)) ** 2) / counted
+    return variances, float(variances.sum() ** 2 / (variances**2 / images).sum())
 
 
 def mean_recall_interval(hits: Sequence[float], images: Sequence[float]) -> tuple[float, float]:
@@ -136,10 +154,8 @@ def mean_recall_interval(hits: Sequence[float], images: Sequence[float]) -> tupl
     correct, of_class = counts.T
     if len(counts) == 1:
         return wilson_interval(correct[0], of_class[0])
-    borrowed = min(1.0, POOLED_IMAGES / len(counts))
-    rates = (correct + borrowed * (correct.sum() + 1) / (of_class.sum() + 2)) / (of_class + borrowed)
-    variances = rates * (1 - rates) / (1 - of_class / (of_class + borrowed) ** 2) / of_class
-    freedom = variances.sum() ** 2 / (variances**2 / of_class).sum()
+    rates = _leaning_rates(correct, of_class)
+    variances, freedom = _variances(rates * (1 - rates), of_class, of_class)
     effective = len(counts) ** 2 * rates.mean() * (1 - rates.mean()) / variances.sum()
     return wilson_interval(float((correct / of_class).mean()) * effective, effective, _student_t(freedom))
 

@@ -79,7 +79,7 @@ def label_gain(
         differ are not certainly equal.
     """
     truth = targets == 1
-    both = np.concatenate([np.ones((1, len(targets))), draws_of(len(targets))])  # all images once, then the draws
+    both = _all_then_draws(len(targets))
     own, others = (average_precisions(_scores(one), truth, both) for one in (outputs, other))
     larger = own - others
     known, least = np.isfinite(larger[0]), 0.5 / (truth.sum(axis=0) + 2) ** 2
@@ -95,6 +95,11 @@ def label_gain(
             if there
         ],
     )
+
+
+def _all_then_draws(images: int) -> np.ndarray:
+    """(1 + draws, images) how often each image counts: all once, then as the bootstrap draws them."""
+    return np.concatenate([np.ones((1, images)), draws_of(images)])
 
 
 def _variance(values: np.ndarray) -> np.ndarray:
@@ -170,7 +175,7 @@ def _of_answers(answers: np.ndarray, truth: np.ndarray, names: Sequence[str]) ->
     Args:
         answers, truth: (N, K) bool.
     """
-    both = np.concatenate([np.ones((1, len(truth))), draws_of(len(truth))])  # all images once, then the draws
+    both = _all_then_draws(len(truth))
     right, answered, own = (both @ part.astype(float) for part in (answers & truth, answers, truth))  # (1 + draws, K)
     for name, counts in (("precision", answered[0]), ("recall", own[0])):
         for label, hits, count in zip(names, right[0], counts, strict=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import timm
@@ -75,6 +76,16 @@ def build_model(name: str, num_classes: int) -> nn.Module:
         return ShuffleNetStudent(SHUFFLENETS[name], num_classes)
     _refuse_unknown(name)
     return timm.create_model(name, pretrained=False, num_classes=num_classes)
+
+
+@lru_cache(maxsize=8)
+def without_values(name: str) -> nn.Module:
+    """The network with a head of 2 classes on the meta device, in eval mode: its layers and shapes, in no memory.
+
+    The same module each time: it is asked, and not changed.
+    """
+    with torch.device("meta"):
+        return build_model(name, 2).eval()
 
 
 def architecture_of(name: str) -> str | None:

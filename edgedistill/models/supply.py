@@ -15,7 +15,7 @@ from edgedistill.environment.requirements import install_command
 from edgedistill.errors import EdgeDistillError, RecipeError, TeacherError, WeightsError
 from edgedistill.models import hub_access
 from edgedistill.models.assistants import choose_assistants
-from edgedistill.models.build import build_model, head_names, outputs, refuse_unless_student
+from edgedistill.models.build import head_names, outputs, refuse_unless_student, without_values
 from edgedistill.models.checkpoints import read_class_names
 from edgedistill.models.families import STUDENT_PREFIXES
 from edgedistill.models.heads import UNNAMED
@@ -138,9 +138,9 @@ def _chosen(recipe: Recipe) -> list[Wanted]:
 
 def _refuse_name(wanted: Wanted, size: tuple[int, int]) -> None:
     try:
-        with torch.device("meta"):
-            model = build_model(wanted.model, 2).eval()
-            if not wanted.model.startswith(STUDENT_PREFIXES):  # whose outputs the tests compare
+        model = without_values(wanted.model)
+        if not wanted.model.startswith(STUDENT_PREFIXES):  # whose outputs the tests compare
+            with torch.device("meta"):
                 _refuse_outputs(model, wanted.model, size)
     except RecipeError as error:
         raise RecipeError(f"{wanted.key}.model = {wanted.model!r}: {error}") from None
@@ -188,8 +188,7 @@ def _refuse_file(wanted: Wanted, trained: bool) -> None:
         return
     source = source_state(wanted.model, wanted.weights)
     refuse_other_model(source, wanted.weights, wanted.model, trained, wanted.key)
-    with torch.device("meta"):
-        own = build_model(wanted.model, 2).state_dict()
+    own = without_values(wanted.model).state_dict()
     fitting_body(source.state, own, head_names(wanted.model), wanted.weights, wanted.model)
 
 

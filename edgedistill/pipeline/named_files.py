@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgedistill.core.files import sha256_of
+from edgedistill.core.files import line_of_state, sha256_of
 
 _KEYS = frozenset(("weights", "classes", "unknown"))  # last part of a key whose value may be a path
 
@@ -57,8 +57,5 @@ def _digest_of_folder(folder: Path) -> str:
     """By names, sizes and times, as the images of [data]."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        stat = path.stat()
-        digest.update(
-            f"{path.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode(errors="surrogateescape")
-        )
+        digest.update(line_of_state(str(path.relative_to(folder)), path))
     return digest.hexdigest()[:16]

@@ -64,11 +64,12 @@ def run(context: StageContext) -> Result:
     quantized, fps = context.read(QuantizationRecord), recipe.target.fps
     int8 = quantized.ladder["int8"]
     bundle, target = context.out / "bundle", wanted_target(recipe.target)
-    onnx = _onnx_files(context, quantized)
+    amax = _ranges_for_calibrators(context, quantized)
+    onnx = _onnx_files(context, quantized, with_ranges=amax is not None)
     values = write_bundle(
         bundle,
         onnx=onnx,
-        amax=_ranges_for_calibrators(context, quantized),
+        amax=amax,
         classes=images.classes,
         preprocess=spec,
         golden=Golden(
@@ -104,15 +105,15 @@ def _ranges_for_calibrators(context: StageContext, quantized: QuantizationRecord
     return json.loads(context.file("quantize", AMAX).read_text(encoding="utf-8"))
 
 
-def _onnx_files(context: StageContext, quantized: QuantizationRecord) -> dict[str, Path]:
-    """Name in the bundle -> file. Typed ones only where the target's TensorRT has no precision flags, and proved."""
+def _onnx_files(context: StageContext, quantized: QuantizationRecord, with_ranges: bool) -> dict[str, Path]:
+    """Name in the bundle -> file. Typed ones only where the target's TensorRT has no precision flags, and proved;
+    weights for INT8 apart only beside the ranges."""
     proved = {file.precision for file in quantized.typed if file.passed}
     files = {
         "model.onnx": context.file("export", STUDENT),
         "model_int8.onnx": context.file("quantize", TYPED_INT8 if "int8" in proved else INT8),
     }
-    prepared = context.file("quantize", PREPARED)
-    if prepared.is_file() and _ranges_for_calibrators(context, quantized) is not None:
+    if with_ranges and (prepared := context.file("quantize", PREPARED)).is_file():
         files["model_int8_weights.onnx"] = prepared
     return files | ({"model_fp16.onnx": context.file("quantize", FP16)} if "fp16" in proved else {})
 
