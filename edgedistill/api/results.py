@@ -49,7 +49,7 @@ def compare(*runs: PathLike, out: PathLike | None = None) -> dict[str, Any]:
         out: where the page goes; no page when None.
 
     Returns:
-        `runs` and `hosts`, a row each, `comparable` (one metric, as many test images), `front` (names of the
+        `runs` and `hosts`, a row each, `comparable` (one metric, the same test images), `front` (names of the
         runs that no other one beats in multiply-adds and accuracy alike; empty where they are not comparable),
         `trials` of their sweeps, and `caveats`.
 

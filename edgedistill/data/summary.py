@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any
 
@@ -48,6 +49,7 @@ def summary_of(
         copies_left_out=copies,
         groups=groups,
         majority_fraction=max(test.values()) / images["test"],
+        test_sha256=_test_sha256(scanned, targets, splits),
         unreadable_count=len(scanned.unreadable),
         unreadable=scanned.unreadable[:LISTED],
         exact_duplicates=len(grouped.exact),
@@ -87,6 +89,14 @@ def summary_of_pool(pool: Pool, of_train: int) -> dict[str, Any]:
         "pool_unreadable_count": len(pool.unreadable),
         "pool_unreadable": pool.unreadable[:LISTED],
     }
+
+
+def _test_sha256(scanned: Scan, targets: Targets, splits: np.ndarray) -> str:
+    """Hex, over the test images and their targets: equal wherever the images lie and whatever they are called."""
+    rows = np.flatnonzero(splits == "test")
+    shown = targets.labels if targets.figures is None else targets.figures
+    lines = sorted({f"{scanned.sha256[row]} {shown[row].tolist()}" for row in rows})  # a copy is not measured
+    return hashlib.sha256("\n".join([*targets.names, *lines]).encode()).hexdigest()
 
 
 def _seen_fraction(sizes: np.ndarray, framing: Framing) -> float:

@@ -65,6 +65,8 @@ class DataSummary(NamedGroups):
     """By split; absent of older releases."""
     majority_fraction: Fraction
     """Share of the largest class in the test images."""
+    test_sha256: str = ""
+    """Hex, over the bytes of the test images and what each shows, in no order; absent of older releases."""
     unreadable_count: int
     unreadable: list[str] = []
     """The first of them, each with its reason."""

@@ -185,6 +185,7 @@ class ReportData(Record):
     images: dict[str, int]
     counts: dict[str, dict[str, int]]
     majority_fraction: Fraction
+    test_sha256: str = ""
     exact_duplicates: int
     near_duplicate_groups: int
     images_in_groups: int

@@ -49,6 +49,7 @@ _DATA = (
     "images",
     "counts",
     "majority_fraction",
+    "test_sha256",
     "exact_duplicates",
     "near_duplicate_groups",
     "images_in_groups",

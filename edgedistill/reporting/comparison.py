@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -145,14 +145,22 @@ def compared(reports: dict[str, ReportRecord], sweeps: dict[str, SweepRecord | N
     }
 
 
-def comparable(reports: Iterable[ReportRecord]) -> bool:
-    """Whether the students' figures can be ranked: one metric, and by their numbers the same test images."""
-    return len({(report.metric, _test_images_of(report)) for report in reports}) <= 1
+def comparable(reports: Collection[ReportRecord]) -> bool:
+    """Whether the students' figures can be ranked: one metric, and the same test images."""
+    return len({report.metric for report in reports}) <= 1 and _same_test_images(reports) is not False
 
 
-def _test_images_of(report: ReportRecord) -> tuple[tuple[str, int], ...]:
-    """(class, images) of the test split; the sizes that images are kept in may differ, as those of two students."""
-    return tuple(sorted(report.data.counts.get("test", {}).items()))
+def _same_test_images(reports: Collection[ReportRecord]) -> bool | None:
+    """None: they are as many in each class, and a report of an older release does not say which.
+
+    The sizes that images are kept in may differ, as those of two students.
+    """
+    if len({tuple(sorted(report.data.counts.get("test", {}).items())) for report in reports}) > 1:
+        return False
+    contents = {report.data.test_sha256 for report in reports}
+    if len({_data_of(report) for report in reports}) <= 1:
+        return True
+    return None if "" in contents else len(contents) == 1
 
 
 def _data_of(report: ReportRecord) -> str:
@@ -303,14 +311,22 @@ def _is_number(value: Any) -> bool:
 
 def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
     """Return what differs between the runs in a way that makes their figures incomparable."""
-    caveats: list[str] = []
+    caveats = []
+    same_images = _same_test_images(reports.values())
+    if same_images is False:
+        caveats.append("The runs have different test images: no run is ranked.")
+    elif same_images is None:
+        caveats.append(
+            "The runs have different images, splits or image sizes: the classes have as many test images, which may be "
+            "others all the same."
+        )
+    elif len({_data_of(report) for report in reports.values()}) > 1:
+        caveats.append("The runs have different training images, splits or image sizes, and the same test images.")
     for what, values in (
-        ("test images", [_test_images_of(r) for r in reports.values()]),
-        ("images, splits or image sizes", [_data_of(r) for r in reports.values()]),
         ("metrics", [r.metric for r in reports.values()]),
         ("boards", [r.target.name for r in reports.values()]),
     ):
-        if len(set(values)) > 1 and not (what == "images, splits or image sizes" and caveats):
+        if len(set(values)) > 1:
             caveats.append(f"The runs have different {what}: {_CONSEQUENCE[what]}.")
     machines = {str(d.machine) for r in reports.values() for d in r.devices if d.host == "local"}
     if len(machines) > 1:
@@ -319,8 +335,6 @@ def _caveats(reports: dict[str, ReportRecord]) -> list[str]:
 
 
 _CONSEQUENCE = {
-    "test images": "no run is ranked",
-    "images, splits or image sizes": "the classes have as many test images, which may be others all the same",
     "metrics": "no run is ranked, since their accuracy, retention and gain are of different metrics",
     "boards": "pre-flight and executed precision apply to one board only",
 }

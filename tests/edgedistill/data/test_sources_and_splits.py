@@ -133,3 +133,35 @@ def test_leaks_between_splits_that_the_user_brings_are_told(tmp_path):
     assert summary.leak_counts.get("test/train", 0) >= 1
     assert any("leak.png" in path for pair in summary.leaks for path in pair)
     assert any("LEAKS" in line for line in said)
+
+
+def test_what_the_test_images_are_is_told_wherever_they_lie_and_whatever_they_are_called(tmp_path):
+    def told(name, change, resize_px=32):
+        folder = tmp_path / name
+        for seed, split_name in enumerate(("train", "val", "test")):
+            write_images(folder / split_name, per_class=4, seed=seed, kinds=("disc", "square"))
+        change(folder / "test")
+        (folder / "out").mkdir()
+        data = config(folder / "train", val=str(folder / "val"), test=str(folder / "test"))
+        return prepare(data, resize_px, folder / "out", [].append).test_sha256
+
+    def copy(test):
+        (test / "disc" / "copy.png").write_bytes((test / "disc" / "000.png").read_bytes())
+
+    def rename(test):
+        (test / "disc" / "000.png").rename(test / "disc" / "zzz.png")
+
+    def relabel(test):
+        for kind, other in (("disc", "square"), ("square", "disc")):
+            (test / kind / "000.png").rename(test / other / f"from_{kind}.png")
+
+    def repaint(test):
+        content = (test / "disc" / "000.png").read_bytes()
+        (test / "disc" / "000.png").write_bytes(content + b" ")
+
+    first = told("first", lambda test: None)
+    assert len(first) == 64
+    same = [told("moved", rename), told("copied", copy), told("larger", lambda test: None, resize_px=48)]
+    assert same == [first] * 3
+    assert first not in (others := [told("swapped", relabel), told("repainted", repaint)])
+    assert len(set(others)) == 2

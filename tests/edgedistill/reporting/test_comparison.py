@@ -54,7 +54,7 @@ def test_what_must_not_be_compared_is_said(reports):
     assert "<svg" not in html_from_comparison(compared(records(reports), {})), "two metrics, no common axis"
 
 
-@pytest.mark.parametrize("other", ["metric", "data"])
+@pytest.mark.parametrize("other", ["metric", "counts", "images"])
 def test_runs_that_differ_in_metric_or_test_images_are_not_ranked(reports, other):
     """The bigger run is the better one, so that both were on the front, with badges and a line through them."""
     reports["big"]["student"]["top1_fraction"] = 0.99
@@ -64,6 +64,10 @@ def test_runs_that_differ_in_metric_or_test_images_are_not_ranked(reports, other
     assert (page.count(">front</span>"), page.count("<svg")) == (2, 1)
     if other == "metric":
         reports["big"]["metric"] = "balanced_accuracy_fraction"
+    elif other == "images":
+        reports["big"]["provenance"]["artifacts"]["data"] = "f" * 64
+        for name, sha256 in (("small", "1" * 64), ("big", "2" * 64)):
+            reports[name]["data"]["test_sha256"] = sha256
     else:
         counts = reports["big"]["data"]["counts"]["test"]
         counts[next(iter(counts))] += 1
@@ -76,13 +80,23 @@ def test_runs_that_differ_in_metric_or_test_images_are_not_ranked(reports, other
     assert caveat in page
 
 
-def test_students_of_other_image_sizes_are_ranked(reports):
+@pytest.mark.parametrize(
+    ("hashed", "said"),
+    [
+        ([], "different images, splits or image sizes: the classes have as many test images, which may be others"),
+        (["big"], "different images, splits or image sizes: the classes have as many test images, which may be others"),
+        (["small", "big"], "different training images, splits or image sizes, and the same test images"),
+    ],
+)
+def test_students_of_other_image_sizes_are_ranked(reports, hashed, said):
     """Their images are kept in other sizes, so that the artifact of stage data is another one."""
     reports["big"]["provenance"]["artifacts"]["data"] = "f" * 64
+    for name in reports:
+        reports[name]["data"]["test_sha256"] = "1" * 64 if name in hashed else ""
     found = compared(records(reports), {})
     assert found["front"] == ["small"]
     (caveat,) = found["caveats"]
-    assert "different images, splits or image sizes: the classes have as many test images" in caveat
+    assert said in caveat
 
 
 @pytest.mark.parametrize(("px", "shown"), [(96, "96 px"), ([96, 160], "96x160 px")])
