@@ -28,6 +28,7 @@ from edgedistill_device.engine.execution import Execution
 from edgedistill_device.engine.runners import DEFAULT, backend_named
 from edgedistill_device.errors import EngineError, VerifyError
 from edgedistill_device.json_text import json_text
+from edgedistill_device.kept_file import sync, write_kept
 from edgedistill_device.lock import held
 from edgedistill_device.manifest import NAME, sha256_of
 
@@ -244,7 +245,7 @@ def set_pass_aside(bundle, backend, engine_sha256):
     try:
         if os.path.lexists(path) and not (other and backend_named(backend).builds):
             os.replace(path, path + _ASIDE)
-            _sync(engine_folder(bundle))  # a power cut after a failure must not bring the pass back
+            sync(engine_folder(bundle))  # a power cut after a failure must not bring the pass back
     except OSError as error:
         raise EngineError("%s cannot be removed (%s); is the disk read-only?" % (path, error))
 
@@ -366,22 +367,10 @@ def _busy():
     return VerifyError("this bundle is locked by another verify; wait for it to end")
 
 
-def _sync(folder):
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _write(folder, name, values):
-    beside = os.path.join(folder, name + ".tmp")
+    path = os.path.join(folder, name)
     try:
         os.makedirs(folder, exist_ok=True)
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(json_text(values, indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, os.path.join(folder, name))
+        write_kept(path, json_text(values, indent=1).encode("utf-8"))
     except (IOError, OSError) as error:
-        raise EngineError("%s cannot be written: %s" % (os.path.join(folder, name), error))
+        raise EngineError("%s cannot be written: %s" % (path, error))

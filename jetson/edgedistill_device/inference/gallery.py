@@ -22,6 +22,7 @@ from edgedistill_device.errors import BackendError, GalleryError
 from edgedistill_device.imports import line_of
 from edgedistill_device.inference.decide import UNKNOWN
 from edgedistill_device.json_text import json_text
+from edgedistill_device.kept_file import write_kept
 from edgedistill_device.manifest import WORK
 from edgedistill_device.preprocess import Preparer
 from edgedistill_device.preprocess_spec import dict_from_preprocess
@@ -265,13 +266,8 @@ def _checked(embeddings, labels, about):
 
 
 def write_gallery(path, gallery):
-    """Write beside and rename: a reader never sees half a file."""
-    beside = path + ".tmp"
-    with open(beside, "wb") as file:
-        file.write(gallery_bytes(gallery))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    """A reader never sees half a file."""
+    write_kept(path, gallery_bytes(gallery))
 
 
 def place_of(bundle):

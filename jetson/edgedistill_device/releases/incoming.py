@@ -10,6 +10,7 @@ import shutil
 import stat
 
 from edgedistill_device.errors import JetsonError, ReleaseError
+from edgedistill_device.kept_file import sync
 from edgedistill_device.manifest import COMPILED, NAME, SIGNATURE, WORK, sha256_of
 from edgedistill_device.releases.reuse import mend, reuse, size_of
 from edgedistill_device.releases.root import (
@@ -21,7 +22,6 @@ from edgedistill_device.releases.root import (
     keep_others_out,
     note_serial,
     read_board,
-    sync,
     sync_tree,
 )
 from edgedistill_device.releases.serials import require_newer

@@ -6,8 +6,9 @@ import shutil
 import stat
 
 from edgedistill_device.errors import JetsonError, ReleaseError
+from edgedistill_device.kept_file import sync
 from edgedistill_device.manifest import NAME, SIGNATURE, Entry, check_files, manifest_from_bytes, sha256_of, unlisted
-from edgedistill_device.releases.root import RELEASES, folder_of, ids_in, is_folder, sync, sync_tree
+from edgedistill_device.releases.root import RELEASES, folder_of, ids_in, is_folder, sync_tree
 
 _COPYING = ".copying"  # no name in a bundle begins with a dot
 

@@ -20,6 +20,7 @@ from typing import Dict, List, NamedTuple
 from edgedistill_device.engine.runners import BACKENDS
 from edgedistill_device.errors import ReleaseError
 from edgedistill_device.json_text import json_text
+from edgedistill_device.kept_file import sync, write_kept
 from edgedistill_device.lock import held
 
 DEFAULT = "edgedistill"  # in the home folder
@@ -203,22 +204,7 @@ def _no_number(word):
 
 def write_json(root, name, values):
     """Write beside, flush to the disk, rename: a power cut leaves the old file or the new one."""
-    path = os.path.join(root, name)
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(json_text(values, indent=1))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".tmp", path)
-    sync(root)
-
-
-def sync(path):
-    """Flush to the disk: a file's content, or the names in a folder."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_kept(os.path.join(root, name), json_text(values, indent=1).encode("utf-8"))
 
 
 def sync_tree(folder):

@@ -23,7 +23,8 @@ import sys
 from typing import NamedTuple, Optional
 
 from edgedistill_device.errors import ReleaseError
-from edgedistill_device.releases.root import RELEASES, empty_trash, locked, sync
+from edgedistill_device.kept_file import sync
+from edgedistill_device.releases.root import RELEASES, empty_trash, locked
 
 SWITCHES, LIVE, CURRENT, PREVIOUS, UNPROVEN = "switches", "live", "current", "previous", "unproven"
 _TO_SWITCH = re.compile(r"^switches/([0-9]{4,9})\Z")
