@@ -44,11 +44,11 @@ weights = "scratch"
 temperature = 2.0
 kd_weight = 0.8
 feature_weight = 0.1
-epochs = 9
+epochs = 5
 batch_size = 16
 views = 2
 seeds = 2
-peak_lr = 5e-3
+peak_lr = 1e-2
 
 [quantize]
 calibration_images = 16
