@@ -15,7 +15,15 @@ from end_to_end import RECIPE, write_images
 
 pytestmark = pytest.mark.slow
 
-SHORT = ["teacher.epochs=2", "distill.epochs=2", "distill.feature_weight=0"]
+# A teacher that learns with few and cheap steps
+SHORT = [
+    "teacher.model=test_resnet",
+    "teacher.peak_lr=1e-2",
+    "teacher.epochs=4",
+    "teacher.batch_size=8",
+    "distill.epochs=2",
+    "distill.feature_weight=0",
+]
 
 
 @pytest.fixture(scope="module")
