@@ -57,7 +57,7 @@ def make(folder):
             str(folder / "images" / "pool" / f"{number}.png"), rng.integers(0, 255, (48, 48, 3), dtype=np.uint8)
         )
     recipe = RECIPE.replace('train = "images"', DATA)
-    recipe = recipe.replace("epochs = 4", "epochs = 12\npeak_lr = 3e-3\nmixup_alpha = 0.2\nmix_fraction = 0.2")
+    recipe = recipe.replace("epochs = 4", "epochs = 5\npeak_lr = 1e-2\nmixup_alpha = 0.2\nmix_fraction = 0.2")
     recipe = recipe.replace("calibration_images = 16", "calibration_images = 16\nmax_int8_drop_points = 20")
     recipe += "[decide]\nrecall = { disc = 0.6 }\n"
     recipe = recipe.replace("resnet10t", "test_resnet").replace("peak_lr = 3e-3", "peak_lr = 1e-2", 1)  # cheap steps
