@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -98,11 +99,14 @@ def within_percent(axis: Any) -> None:
 
 def svg_of(figure: Figure, name: str, title: str) -> Markup:
     """Return an inline <svg> whose ids begin with `name`, so that a page can hold several."""
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set(facecolor="none", edgecolor="none")
     buffer = io.StringIO()
     with warnings.catch_warnings():
         # The browser draws the text with its own fonts, so what matplotlib's font lacks is no loss.
         warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        # `savefig` would draw it all once more, for the layout alone.
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)

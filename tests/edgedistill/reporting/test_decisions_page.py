@@ -7,6 +7,7 @@ import pytest
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.page import html_from_report
 from record_factories import report_of
+from report_pages import undrawn
 
 POINT = {
     "class": "b<i>",
@@ -59,7 +60,8 @@ def page(stages, recipe):
         report = report_of(stages, recipe)
         if asked.get("calibration", True) is None and len(asked) == 1:
             del report["decisions"]
-        return html_from_report(ReportRecord.from_json(report, "report.json"))
+        with undrawn():  # but for the figures of this part
+            return html_from_report(ReportRecord.from_json(report, "report.json"))
 
     return make
 

@@ -204,7 +204,8 @@ def test_every_figure_stands_beside_where_it_comes_from(page):
 
 def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
-    page = Tags(page_of(report_of(stages, recipe))).text
+    with undrawn():
+        page = Tags(page_of(report_of(stages, recipe))).text
     assert re.search(r"Its speed on Jetson Nano 4GB is\s+unknown", page)
     assert "No published measurement for squeezenet1_1" in page
     assert "248 FPS" not in page
@@ -295,7 +296,8 @@ def test_a_bench_from_before_there_were_layers_and_readings(stages, recipe):
     assert "timed call, each scope in a loop of its own" in figure(page, "Latency of every timed call")
     host["bench"] |= {"layer_times": None, "trace": None}
     host["bench"]["absent"]["layer_times"] = "the profiler named no layer"
-    page = page_of(report_of(stages, recipe))
+    with undrawn():
+        page = page_of(report_of(stages, recipe))
     assert "not measured; the profiler named no layer." in page
 
 

@@ -10,8 +10,10 @@ from edgedistill.errors import RunFolderError
 from edgedistill.prediction.model import predict
 from edgedistill.prediction.user_measurements import NOTHING
 from edgedistill.records.sweep import SweepRecord
+from edgedistill.reporting.pareto_figure import students_figure
 from edgedistill.reporting.sweep_results import COUNTED, load_sweep, swept_of
 from record_factories import page_of, records_of, report_of
+from report_pages import undrawn
 from terminal_text import FORGED, assert_terminal_safe
 
 OLD_TRIAL = {"settings": {"distill.temperature": 2}, "value": 0.75, "state": "complete", "epochs": 3}
@@ -75,10 +77,13 @@ def test_trials_of_another_teacher_or_metric_are_not_shown(stages, recipe):
     ):
         found = swept_of(SweepRecord(**{**OLD_SWEEP, **differing}), ours, records_of(stages), recipe)
         assert found.students == []
-        page = page_of(report_of(stages, recipe, swept=found))
+        assert students_figure(found, "top-1") is None
+        with undrawn():
+            page = page_of(report_of(stages, recipe, swept=found))
         assert "it is not shown, because its trials were taught by another teacher" in page
     assert swept_of(None, ours, records_of(stages), recipe) is None
-    page = page_of(report_of(stages, recipe))
+    with undrawn():
+        page = page_of(report_of(stages, recipe))
     assert "edgedistill sweep RECIPE.toml --over student.model=A,B" in page
     assert 'href="#students"' not in page
 
