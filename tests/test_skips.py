@@ -37,12 +37,17 @@ OUTSIDE = tuple(f"/{folder}/" for folder in ("work", "root", "home")) + (
 )  # test_boundaries reads this file too
 
 
-def skips_in(source: str) -> list[tuple[int, str]]:
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text()) for path in sorted(TESTS.rglob("*.py"))}
+
+
+def skips_in(tree: ast.Module) -> list[tuple[int, str]]:
     """(line, what) of whatever keeps a test from running without `tools.lacking`."""
     found = []
-    for node in ast.walk(ast.parse(source)):
-        names = {getattr(node, key, None) for key in ("attr", "id", "name")}
-        found += [(node.lineno, name) for name in SKIPPERS & names if not isinstance(node, ast.alias)]
+    for node in ast.walk(tree):
+        names = SKIPPERS.intersection(getattr(node, key, None) for key in ("attr", "id", "name") if key in node._fields)
+        found += [(node.lineno, name) for name in names if not isinstance(node, ast.alias)]
         if isinstance(node, ast.ImportFrom | ast.Import):
             whole = getattr(node, "module", None) == "unittest"
             found += [
@@ -106,31 +111,28 @@ def _conditional_tests(node: ast.Module | ast.ClassDef) -> list[ast.FunctionDef]
     ],
 )
 def test_a_way_of_skipping_is_found(source, what):
-    assert [found for _, found in skips_in(source)] == [what]
+    assert [found for _, found in skips_in(ast.parse(source))] == [what]
 
 
 def test_what_is_no_skip_is_none():
     assert (
         skips_in(
-            "from unittest import mock\ndef skip_unreadable(): pass\n"
-            "def test_a():\n    def inner(): return 1\n    assert inner()\n    return"
+            ast.parse(
+                "from unittest import mock\ndef skip_unreadable(): pass\n"
+                "def test_a():\n    def inner(): return 1\n    assert inner()\n    return"
+            )
         )
         == []
     )
 
 
-def test_only_tools_skips():
-    files = {str(path.relative_to(TESTS)): path.read_text() for path in sorted(TESTS.rglob("*.py"))}
-    found = {
-        name: skips_in(source)
-        for name, source in files.items()
-        if name not in {"optional_tools.py", Path(__file__).name}
-    }
+def test_only_tools_skips(trees):
+    files = {str(path.relative_to(TESTS)): path for path in trees}
+    for name in ("optional_tools.py", Path(__file__).name):
+        del files[name]
+    found = {name: skips_in(trees[path]) for name, path in files.items()}
     assert {name: {what for _, what in rows} for name, rows in found.items() if rows} == KNOWN
-    assert {name for name, source in files.items() if "lacking_in_ci_too" in source} - {
-        "optional_tools.py",
-        Path(__file__).name,
-    } == set(CI_DOES_WITHOUT)
+    assert {name for name, path in files.items() if "lacking_in_ci_too" in path.read_text()} == set(CI_DOES_WITHOUT)
 
 
 def test_what_is_lacking_fails_in_ci_and_skips_elsewhere(tmp_path):
@@ -152,11 +154,11 @@ def test_what_is_lacking_fails_in_ci_and_skips_elsewhere(tmp_path):
         assert counts in done.stdout.splitlines()[-1]
 
 
-def test_no_test_reads_outside_the_repository():
+def test_no_test_reads_outside_the_repository(trees):
     found = []
-    for path in sorted(TESTS.rglob("*.py")):
+    for path, tree in trees.items():
         above = len(path.relative_to(TESTS.parent).parents)  # parents[above] lies outside
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Constant):
                 outside = str(node.value).startswith(OUTSIDE) and path != Path(__file__)
             else:

@@ -4,6 +4,7 @@ import ast
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
 import edgedistill
@@ -52,6 +53,7 @@ def known_keys() -> set[str]:
     return set().union(*(fields_of(kind, seen) for kind in kinds))
 
 
+@pytest.fixture(scope="module")
 def trees() -> list[tuple[str, ast.Module]]:
     files = sorted(PACKAGE.rglob("*.py"))
     return [(str(path.relative_to(PACKAGE)), ast.parse(path.read_text(encoding="utf-8"))) for path in files]
@@ -67,9 +69,9 @@ def key_read(node: ast.AST) -> str | None:
     return None
 
 
-def test_no_more_keys_of_artifacts_are_read_as_text():
+def test_no_more_keys_of_artifacts_are_read_as_text(trees):
     keys, found = known_keys(), Counter()
-    for name, tree in trees():
+    for name, tree in trees:
         reads = [key_read(node) for node in ast.walk(tree)]
         found[name.partition("/")[0]] += sum(read in keys for read in reads if read is not None)
     assert {"top1_fraction", "kept_float", "parameters", "sha256"} <= keys
@@ -78,12 +80,14 @@ def test_no_more_keys_of_artifacts_are_read_as_text():
     assert over == {}, "read a record's attribute, or lower the count elsewhere"
 
 
-def test_a_stage_asks_for_records():
+def test_a_stage_asks_for_records(trees):
     """`context.values("stage")` and `run.artifact("stage")` give text keys: every stage has a record."""
     found = set()
-    for name, tree in trees():
+    for name, tree in trees:
         for node in ast.walk(tree):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            if node.func.attr not in {"values", "artifact"}:
                 continue
             owner = ast.unparse(node.func.value)
             if (owner, node.func.attr) in {("context", "values"), ("run", "artifact"), ("context.run", "artifact")}:
