@@ -4,20 +4,20 @@
                                       commas, found below SOURCES too, separated by colons, and forks for each
                                       command; ends when process PID does, and removes the folder of SOCKET;
                                       EXECUTABLE is what the commands see as sys.executable
-    python -S command_server.py SOCKET WORDS  stands for `python WORDS`: same folder, environment, streams, signals,
-                                      umask and exit code; when it is killed, so is the command
 
-WORDS begin with `-m MODULE`, `-P -m MODULE` or `-c CODE`; with others Python itself is started. Of our own modules,
-those of edgedistill are there too where MODULES name it and the command would find the same; the board's are imported
-anew by every command. The server runs on Python 3.6 too, for a board's.
+command_client.py asks it for commands. Their words begin with `-m MODULE`, `-P -m MODULE` or `-c CODE`; with others
+Python itself is started. Of our own modules, those of edgedistill are there too where MODULES name it and the command
+would find the same. The board's are imported anew by every command, from the sources that it finds; a source that is
+byte for byte one of ours is not compiled again. The server runs on Python 3.6 too, for a board's.
 """
 
+import _imp
 import array
+import ast
 import collections
 import contextlib
 import gc
 import importlib.machinery
-import json
 import os
 import select
 import signal
@@ -26,56 +26,8 @@ import sys
 
 OURS = ("edgedistill", "edgedistill_device", "edgedistill_calibration")
 STREAMS = (0, 1, 2)
-PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COMPILED = {}  # content of a source: its code
 LOOK_S = 1.0  # whether process PID is there
-
-
-class Command:
-    """One that the server at a socket has begun.
-
-    Args:
-        streams: descriptors of its stdin, stdout and stderr.
-    """
-
-    def __init__(self, path, words, cwd, env, streams=STREAMS):
-        mask = os.umask(0)
-        os.umask(mask)
-        job = json.dumps({"words": words, "cwd": cwd, "env": env, "umask": mask}).encode()
-        self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(path)
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
-        self._connection.sendmsg([len(job).to_bytes(4, "big")], [rights])
-        self._connection.sendall(job)
-
-    def signal(self, number):
-        self._connection.send(bytes([number]))
-
-    def kill(self):
-        self._connection.shutdown(socket.SHUT_WR)
-
-    def wait(self, timeout_s=None):
-        """Its exit code, negative for a signal.
-
-        Raises:
-            TimeoutError: it has not ended.
-        """
-        self._connection.settimeout(timeout_s)
-        return int(self._connection.recv(16) or b"70")
-
-    def close(self):
-        self._connection.close()
-
-
-def ask(path, words):
-    """The exit code of the command, which has what this process has."""
-    command = Command(path, words, os.getcwd(), dict(os.environ))
-    for number in PASSED_ON:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, _: command.signal(number))
-    code = command.wait()
-    if code < 0:  # by a signal: so must this be
-        os.kill(os.getpid(), -code)
-    return code
 
 
 Given = collections.namedtuple("Given", "python variables sources")  # real interpreter, variables that imports set
@@ -91,6 +43,9 @@ def serve(path, pid, executable, modules, sources):
             importlib.import_module(name)
     if "edgedistill" in modules:
         load_edgedistill()
+    for package in OURS[1:]:
+        compile_package(package)
+    importlib.machinery.SourceFileLoader.source_to_code = compiled
     if hasattr(gc, "freeze"):
         gc.freeze()  # or every command looks through all that torch has made, and copies it
     given = Given(sys.executable, {n: value for n, value in os.environ.items() if n not in before}, sources)
@@ -128,6 +83,24 @@ def load_edgedistill():
             model.model_rebuild()
 
 
+def compile_package(name):
+    """Its sources into COMPILED."""
+    spec = importlib.machinery.PathFinder.find_spec(name)
+    for place, _, names in os.walk(os.path.dirname(spec.origin)) if spec else ():
+        for path in (os.path.join(place, file) for file in names if file.endswith(".py")):
+            loader = importlib.machinery.SourceFileLoader(name, path)
+            COMPILED[loader.get_data(path)] = loader.get_code(name)
+
+
+def compiled(loader, source, path, _optimize=-1, compile_source=importlib.machinery.SourceFileLoader.source_to_code):
+    """Instead of SourceFileLoader.source_to_code: a known source is not compiled again by each command."""
+    code = COMPILED.pop(bytes(source), None)  # what changes is in this process only, and once
+    if code is None:
+        return compile_source(loader, source, path, _optimize=_optimize)
+    _imp._fix_co_filename(code, path)
+    return code
+
+
 def watch(connection, given):
     """Fork the command, pass its exit code on; kill it when who asked is gone."""
     try:
@@ -142,7 +115,7 @@ def watch(connection, given):
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for descriptor in (ended, wakes, connection.detach()):
                 os.close(descriptor)
-            command(json.loads(content.decode()), streams, given)
+            command(ast.literal_eval(content.decode()), streams, given)
         for stream in streams:
             os.close(stream)
         done, heard = 0, [ended, connection]
@@ -238,7 +211,4 @@ def run(words, given):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        serve(sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5].split(","), sys.argv[6].split(os.pathsep))
-    else:
-        sys.exit(ask(sys.argv[1], sys.argv[2:]))
+    serve(sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5].split(","), sys.argv[6].split(os.pathsep))

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from command_server import Command
+from command_client import Command
 from forked import forked
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,8 @@ import time
 import zlib
 
 ON_A_BOARD = ("edgedistill_device", "numpy", "cv2", "onnxruntime", "argparse", "ctypes", "subprocess", "tarfile")
-PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "command_server.py")
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM, CLIENT = (os.path.join(HERE, name) for name in ("command_server.py", "command_client.py"))
 SERVERS = []
 
 
@@ -32,7 +33,7 @@ def forked(python, modules, sources):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not os.path.exists(place):
             with open(program, "w") as file:
-                file.write(f'#!/bin/sh\nexec {sys.executable} -S {PROGRAM} {place} "$@"\n')
+                file.write(f'#!/bin/sh\nexec {sys.executable} -S -E {CLIENT} {place} "$@"\n')
             os.chmod(program, 0o700)
             server = subprocess.Popen(
                 [python, PROGRAM, "serve", place, str(pytest), program, ",".join(modules), sources],

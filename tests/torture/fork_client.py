@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from command_server import Command
+from command_client import Command
 from end_to_end import SOURCES, socket_of_commands
 
 HERE = Path(__file__).resolve().parent
