@@ -47,9 +47,9 @@ exec {python} "$@"
 """)
         self.python.chmod(0o755)
 
-    def copy(self, folder):
-        """Another board in the same state."""
-        board = TestBoard(folder, self._interpreter)
+    def copy(self, folder, modules=None):
+        """Another board in the same state; `modules`: as of one that is made."""
+        board = TestBoard(folder, self._interpreter, modules)
         board.root.rmdir()
         shutil.copytree(self.root, board.root, symlinks=True)
         return board

@@ -35,6 +35,14 @@ def board(served, tmp_path):
     return served.copy(tmp_path / "board")
 
 
+@pytest.fixture
+def receipt(served, board, tmp_path):
+    """Of the deployment that made the second release what is served."""
+    path = tmp_path / "1.json"
+    path.write_text((served.folder / "1.json").read_text().replace(str(served.root), str(board.root)))
+    return path
+
+
 def by_hand(board, old):
     (board.root / "current").unlink()
     (board.root / "current").symlink_to(f"releases/{old}")
@@ -59,27 +67,27 @@ def folder(board, old):
 
 
 @pytest.mark.parametrize("harm", [by_hand, foreign, removed, folder])
-def test_a_deployment_serves_what_it_says(server, tmp_path, board, bundles, harm):
+def test_a_deployment_serves_what_it_says(server, board, bundles, receipt, harm):
     old, new = map(id_of, bundles)
     harm(board, old)
     with Connection("board", server.config) as machine:
         found = board.on(machine).status()
     assert (found.current, found.proven) == (new, False)
-    board.deploy(server.config, bundles[1], tmp_path / "1.json")
+    board.deploy(server.config, bundles[1], receipt)
     assert board.current() == new
     assert board.served_equals(bundles[1])
     assert not (board.folder / "ran").exists()
 
 
-def test_what_was_activated_and_is_not_served_is_an_error(server, tmp_path, board, bundles):
+def test_what_was_activated_and_is_not_served_is_an_error(server, board, bundles, receipt):
     """Something on the board moves the link as soon as `activate` has ended."""
     old, new = map(id_of, bundles)
     move = f"ln -sfn releases/{old} {board.root}/current"
     board.fault("activate", f'{board._interpreter} "$@"; code=$?; {move}; exit $code')
     words = f"{new} was activated, and now the board says that it serves {new}, not proven: .*leads to releases/{old}"
     with pytest.raises(BoardError, match=words):
-        board.deploy(server.config, bundles[1], tmp_path / "1.json")
-    board.deploy(server.config, bundles[1], tmp_path / "1.json")
+        board.deploy(server.config, bundles[1], receipt)
+    board.deploy(server.config, bundles[1], receipt)
     assert board.current() == new
 
 
