@@ -32,12 +32,18 @@ class TestBoard:
     __test__ = False
 
     def __init__(self, folder, python, modules=None):
-        self.folder, self.root = folder, folder / "root"
-        self._interpreter = python
-        more = "" if modules is None else f'export PYTHONPATH="$PYTHONPATH:{modules}" XDG_CACHE_HOME={folder}/cache'
+        self.folder, self.root, self.python = folder, folder / "root", folder / "python"
+        self._modules = modules
         self.root.mkdir(parents=True)
-        self.python = folder / "python"
-        self.python.write_text(f"""#!/bin/sh
+        self.use(python)
+
+    def use(self, python):
+        """Whatever begins there from now on is run by that interpreter."""
+        self._interpreter, folder, more = python, self.folder, ""
+        if self._modules is not None:
+            more = f'export PYTHONPATH="$PYTHONPATH:{self._modules}" XDG_CACHE_HOME={folder}/cache'
+        new = folder / "python.new"
+        new.write_text(f"""#!/bin/sh
 if [ -e {folder}/fault-"$3" ]; then
     mv {folder}/fault-"$3" {folder}/happened
     . {folder}/happened
@@ -45,7 +51,8 @@ fi
 {more}
 exec {python} "$@"
 """)
-        self.python.chmod(0o755)
+        new.chmod(0o755)
+        new.rename(self.python)
 
     def copy(self, folder, modules=None):
         """Another board in the same state; `modules`: as of one that is made."""

@@ -9,6 +9,8 @@ import threading
 import pytest
 
 from board_behind_sshd import RUNS, TestBoard, id_of, kill_script, make_keys, next_release, signed
+from bundles import SOURCES
+from forked import ON_A_BOARD, forked
 from sshd import Sshd, need_sshd
 from suite_length import chance, rounds
 
@@ -50,21 +52,33 @@ class Served:
                 self.wrong.append(found)
 
 
+def with_tmpdir(folder, name, python):
+    """That interpreter, whose temporary files lie in the folder's tmp/."""
+    path = folder / name
+    path.write_text(f'#!/bin/sh\nexport TMPDIR={folder}/tmp\nexec {python} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """(folder, board, server's config, keys, the release that it serves first)."""
+    """(folder, board, its interpreters, server's config, keys, the release that it serves first).
+
+    One interpreter is for whatever may be killed, the other stands for it elsewhere (tests/forked.py).
+    """
     need_sshd()
     folder = tmp_path_factory.mktemp("boards")
     (folder / "tmp").mkdir()
-    python = folder / "python"
-    python.write_text(f'#!/bin/sh\nexport TMPDIR={folder}/tmp\nexec {PYTHON} "$@"\n')
-    python.chmod(0o755)
+    fresh, quick = (
+        with_tmpdir(folder, name, python)
+        for name, python in (("python", PYTHON), ("forked", forked(PYTHON, ON_A_BOARD, SOURCES)))
+    )
     with Sshd(folder / "sshd") as server:
-        keys, board = make_keys(folder / "keys"), TestBoard(folder / "board", python)
+        keys, board = make_keys(folder / "keys"), TestBoard(folder / "board", quick)
         board.enrol(server.config, keys)
         first = signed(folder / "1", keys)
         board.deploy(server.config, first, folder / "first.json")
-        yield folder, board, server.config, keys, first
+        yield folder, board, (fresh, quick), server.config, keys, first
 
 
 def left_on(board, folder):
@@ -84,7 +98,7 @@ def left_on(board, folder):
 
 def test_two_deployments_to_one_board(place, fork_client, tried):
     """Each is repeated once the pair has ended, and must end well then, whatever was killed."""
-    folder, board, config, keys, before = place
+    folder, board, (fresh, quick), config, keys, before = place
     draw, lost, looks, kills, number = chance("deployments"), [], 0, 0, -1
     while number + 1 < ROUNDS or (not kills and number + 1 < ROUNDS + MORE):  # a kill may come too late
         number += 1
@@ -118,8 +132,10 @@ def test_two_deployments_to_one_board(place, fork_client, tried):
             board.fault(verb, kill_script(after, folder / f"killed{number}"))
             how = f"kill -9 of {verb} there after {after:.2f} s"
         with Served(board, before, one, other) as seen:
+            board.use(fresh)
             pair = fork_client.run_all(*jobs, cwd=folder)
             board.forget_faults()
+            board.use(quick)
             kills += pair[0].code == -signal.SIGKILL or (folder / f"killed{number}").exists()
             again = [fork_client.run(*job["words"], cwd=folder) for job in jobs[: 1 + (other != one)]]
         looks += seen.looks

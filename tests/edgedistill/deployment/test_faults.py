@@ -36,20 +36,25 @@ DISK_MIB = 96  # `want` leaves 64 free
 
 
 class World:
-    """One board, its sshd, and the release that it should serve."""
+    """One board, its sshd, and the release that it should serve.
 
-    def __init__(self, folder, python):
+    Args:
+        python: interpreter there for whatever a fault may meet.
+        forked: stands for it elsewhere.
+    """
+
+    def __init__(self, folder, python, forked):
+        self.python, self.forked = python, forked
         self.folder, self.rows, self.number, self.new = folder, [], 1, None
         self.sooner = 1.0  # of the time or the bytes after which a fault comes
         self.disk = mounted(folder / "disk")
         self.server = Sshd(folder / "sshd")
         self.server.start()
         self.keys = make_keys(folder / "keys")
-        self.board = TestBoard(folder / "disk" / "board", python)
+        self.board = TestBoard(folder / "disk" / "board", forked)
         self.board.enrol(self.server.config, self.keys)
         self.old = signed(folder / "1", self.keys)
         self.deploy(self.old)
-        self.python = python
 
     def end(self):
         self.server.stop()
@@ -87,9 +92,9 @@ def mounted(folder):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, board_python):
+def world(tmp_path_factory, board_python, forked_python):
     need_sshd()
-    world = World(tmp_path_factory.mktemp("faults"), board_python)
+    world = World(tmp_path_factory.mktemp("faults"), board_python, forked_python)
     yield world
     world.end()
     print("\nfault  what broke                                served  what it said")
@@ -175,6 +180,7 @@ PHASES = (
 @pytest.mark.parametrize("number", range(FAULTS))
 def test_fault(number, world):
     phase, served = number % len(PHASES), None
+    world.board.use(world.python)
     if phase == 0:
         world.new = world.next()
     for tried in range(TRIES):
@@ -197,6 +203,7 @@ def test_fault(number, world):
     assert hit, f"{what}: it never happened, in {TRIES} deployments"
     world.rows.append((number, what, "new" if served == world.new else "old", said))
     if phase == len(PHASES) - 1:
+        world.board.use(world.forked)
         world.deploy(world.new)
         assert world.served(world.new) == world.new
         shutil.rmtree(world.old)
@@ -206,6 +213,7 @@ def test_fault(number, world):
 def test_two_at_once(world):
     """A second deployment waits for the first verb's lock, and both end well."""
     bundle, errors = world.next(), []
+    world.board.use(world.forked)
 
     def go(name):
         try:
