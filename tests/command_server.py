@@ -203,6 +203,9 @@ def run(words, given):
             del sys.modules[name]
     elif not hasattr(sys.modules.get(words[1]), "__path__"):
         sys.modules.pop(words[1], None)  # Python warns of a module that is there before it is run
+    for path in extra_paths():
+        if os.path.exists(os.path.join(path, "sitecustomize.py")):
+            runpy.run_path(os.path.join(path, "sitecustomize.py"))
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     if words[0] == "-m":
         runpy._run_module_as_main(words[1])  # with "-m" for a name until it is found, which is looked at

@@ -12,6 +12,7 @@ builder was given, or that the file is typed in (fake_precision.py), which ONNX 
 import ctypes
 import enum
 import os
+import shutil
 import sys
 import weakref
 
@@ -44,6 +45,8 @@ def write_modules(folder, release, **behaviour):
     assert set(behaviour) <= set(BEHAVIOUR), behaviour
     for package, files in (("tensorrt", ("__init__",)), ("pycuda", ("__init__", "driver"))):
         os.makedirs(os.path.join(str(folder), package), exist_ok=True)
+        # Of another release, but of the same size and perhaps of the same second: it would be taken for this one's.
+        shutil.rmtree(os.path.join(str(folder), package, "__pycache__"), ignore_errors=True)
         for name in files:
             with open(os.path.join(str(folder), package, name + ".py"), "w") as file:
                 file.write(

@@ -16,7 +16,7 @@ from edgedistill_device.errors import BenchError
 from edgedistill_device.manifest import read_manifest
 from tiny_onnx import model_bytes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
 
 @pytest.fixture

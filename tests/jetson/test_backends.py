@@ -105,6 +105,7 @@ def test_opencv_gives_what_numpy_gives(bundle):
         assert sum(ms for _, _, ms in rows[1]) > 0
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_whole_bundle_runs_with_opencv(bundle):
     backend = ("--backend", "opencv")
     code, _, error = verb(bundle, "bench", "--runs", "20", *backend)

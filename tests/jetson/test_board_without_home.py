@@ -10,7 +10,7 @@ import fakes
 from bundles import make_bundle
 from edgedistill_device.board import home
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
 NO_HOMES = {"unset": None, "empty": "", "root": "/", "dots": "/..", "relative": "somewhere", "tilde": "~"}
 

@@ -15,7 +15,7 @@ from edgedistill_device.engine import build, build_end, build_log, engine_file, 
 from edgedistill_device.errors import BackendError, BuildError, DeviceMemoryError
 from edgedistill_device.manifest import read_manifest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
 FIELD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples", "field", "logs_oom.json")
 

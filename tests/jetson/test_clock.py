@@ -10,7 +10,7 @@ import pytest
 import fakes
 from board_root import BoardRoot
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
 # Python's own clock counts from 1970 in every process; time.monotonic goes on as it is.
 IN_1970 = """

@@ -17,6 +17,8 @@ from edgedistill_device.manifest import read_manifest
 from edgedistill_device.releases.incoming import accept
 from edgedistill_device.releases.store import activate, rollback, status
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.fixture
 def said(capsys):

@@ -16,6 +16,8 @@ from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import to_input
 from tiny_onnx import integer_attribute, model_bytes, node_bytes
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 # They hold the goldens, whose means lie near a step of theirs.
 RIGHT = {"image": 2.0, "pooled": 1.72, "flat": 1.72, "logits": 7.5}
 # At least one of each kind, whatever the set.

@@ -14,6 +14,8 @@ from edgedistill_device.releases import health
 from edgedistill_device.releases.incoming import accept
 from edgedistill_device.releases.store import activate, status
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 def test_health_classifies_every_golden_image(tmp_path):
     bundle = make_bundle(tmp_path / "bundle")

@@ -18,6 +18,8 @@ from edgedistill_device.releases.signature import trusted_keys
 from edgedistill_device.releases.store import activate, status
 from keys import new_key
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.fixture
 def board(tmp_path):
@@ -105,7 +107,7 @@ def half(path):
 
 
 def rsa(path):
-    subprocess.check_call(["openssl", "genrsa", "-out", path, "2048"], stderr=subprocess.DEVNULL)
+    subprocess.check_call(["openssl", "genrsa", "-out", path, "1024"], stderr=subprocess.DEVNULL)
 
 
 BAD = {

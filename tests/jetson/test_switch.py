@@ -11,7 +11,7 @@ from edgedistill_device.releases import store
 from edgedistill_device.releases.incoming import accept, want
 from edgedistill_device.releases.store import activate, prune, rollback, status
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
 
 @pytest.fixture(scope="module")

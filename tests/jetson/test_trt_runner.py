@@ -20,8 +20,9 @@ from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import to_input
 from tiny_onnx import model_bytes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
+PYTHON = sys.executable
 RELEASES = fakes.TRIED
 
 
@@ -172,7 +173,7 @@ def test_every_verb_as_the_board_runs_it(bundle, use):
     lines = {}
     for words in ("build", "verify", "bench --runs 20 --tune off", "classify --top 1 golden/images"):
         done = subprocess.Popen(
-            [sys.executable, "-m", "edgedistill_device"] + words.split(),
+            [PYTHON, "-m", "edgedistill_device"] + words.split(),
             cwd=bundle,
             env=environment,
             stdout=subprocess.PIPE,
