@@ -1,11 +1,13 @@
 """A board's folder with a trusted key, and signed bundles to bring to it."""
 
 import copy
+import functools
 import hashlib
 import json
 import os
 import shutil
 import stat
+import tempfile
 
 import pytest
 
@@ -19,14 +21,33 @@ from edgedistill_device.releases.incoming import accept
 from keys import new_key, sign_manifest
 
 
+@functools.lru_cache(maxsize=None)
+def key_pair_as_bytes():
+    with tempfile.TemporaryDirectory() as folder:
+        content = []
+        for path in new_key(folder, "ours"):
+            with open(path, "rb") as file:
+                content.append(file.read())
+        return content
+
+
+def one_key_pair(folder):
+    """(private, public) PEM files; the same keys for every board of these tests."""
+    paths = [os.path.join(folder, name) for name in ("ours.key", "ours.pem")]
+    for path, content in zip(paths, key_pair_as_bytes()):
+        with open(path, "wb") as file:
+            file.write(content)
+    return paths
+
+
 class BoardRoot(object):
     """`root` is ROOT. Bundles are signed by the key that it trusts."""
 
     def __init__(self, folder, backend="onnxruntime"):
-        self.root, self._keys = os.path.join(str(folder), "root"), os.path.join(str(folder), "keys")
+        self.root, keys = os.path.join(str(folder), "root"), os.path.join(str(folder), "keys")
         os.makedirs(os.path.join(self.root, "trusted.d"))
-        os.mkdir(self._keys)
-        self.private, public = new_key(self._keys, "ours")
+        os.mkdir(keys)
+        self.private, public = one_key_pair(keys)
         os.rename(public, os.path.join(self.root, "trusted.d", "ours.pem"))
         self.key_id = signature.key_id_of(os.path.join(self.root, "trusted.d", "ours.pem"))
         with open(os.path.join(self.root, "board.json"), "w") as file:

@@ -21,6 +21,7 @@ PACKAGES = (
     os.path.join(ROOT, "calibration", "edgedistill_calibration"),
 )
 SPEC = Preprocess(24, 28, "area", (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))
+MADE = {}  # {name: bytes} of the bundle that make_bundle makes of its own images, when it has made one
 WEIGHT = [[4.0, -1.0, 0.5], [-1.0, 3.0, 0.0]]
 BIAS = [0.1, -0.2]
 
@@ -48,7 +49,34 @@ def reddish_and_greenish(number, size=(40, 52)):
 
 def make_bundle(folder, images=None, suffix=".png"):
     """Two reddish and two greenish images or those given, goldens from numpy. Returns the folder as text."""
-    folder, pictures = str(folder), images or reddish_and_greenish(4)
+    folder = str(folder)
+    if images is None and suffix == ".png":
+        if not MADE:
+            MADE.update(_content_of(_made(folder + ".first", reddish_and_greenish(4), suffix)))
+            shutil.rmtree(folder + ".first")
+        return _written(folder, MADE)
+    return _made(folder, images or reddish_and_greenish(4), suffix)
+
+
+def _content_of(folder):
+    content = {}
+    for place, _, names in os.walk(folder):
+        for path in [os.path.join(place, name) for name in names]:
+            with open(path, "rb") as file:
+                content[os.path.relpath(path, folder)] = file.read()
+    return content
+
+
+def _written(folder, content):
+    for name in sorted({os.path.dirname(name) for name in content}):
+        os.makedirs(os.path.join(folder, name))
+    for name, there in content.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(there)
+    return folder
+
+
+def _made(folder, pictures, suffix):
     images = os.path.join(folder, "golden", "images")
     os.makedirs(images)
     inputs = []

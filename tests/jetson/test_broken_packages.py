@@ -8,10 +8,14 @@ import sys
 import pytest
 
 import fakes
-from bundles import ROOT, make_bundle, pretend_verified
+from bundles import ROOT, SOURCES, make_bundle, pretend_verified
 from edgedistill_device import imports
+from forked import forked
 
 pytestmark = pytest.mark.slow
+
+PYTHON = sys.executable
+WHOLE = ("numpy", "argparse", "ctypes", "json", "subprocess", "zipfile")  # what is imported as it is
 
 NUMPY_2 = "AttributeError: _ARRAY_API not found\n"  # numpy 2 writes pages around it, to stderr
 BREAKS = {
@@ -37,6 +41,17 @@ OTHER_NUMPY = (
     if sys.version_info < (3, 7)
     else "python3 -m pip install --upgrade 'numpy<2'"
 )
+
+
+@pytest.fixture(autouse=True)
+def forked_children(monkeypatch):
+    """Processes that are started by sys.executable have numpy; OpenCV and the others they find for themselves."""
+    monkeypatch.setattr(sys, "executable", forked(PYTHON, WHOLE, SOURCES))
+
+
+@pytest.fixture
+def broken_numpy(monkeypatch):
+    monkeypatch.setattr(sys, "executable", PYTHON)
 
 
 @pytest.fixture
@@ -98,7 +113,7 @@ def test_a_broken_package_is_one_line_and_what_helps(tmp_path, bundle, module, r
 
 
 @pytest.mark.parametrize("how", FEW)
-def test_a_broken_numpy_is_one_line(tmp_path, bundle, how):
+def test_a_broken_numpy_is_one_line(tmp_path, bundle, broken_numpy, how):
     path = plant(tmp_path / "fake", "numpy", BREAKS[how])
     code, out, error = jetson(bundle, path, "classify", "--backend", "onnxruntime", "golden/images")
     assert (code, len(error)) == (1, 1), error
@@ -108,7 +123,7 @@ def test_a_broken_numpy_is_one_line(tmp_path, bundle, how):
     assert row["advice"].endswith("sudo apt install python3-numpy")
 
 
-def test_numpys_page_of_advice_is_cut_to_its_cause(tmp_path, bundle):
+def test_numpys_page_of_advice_is_cut_to_its_cause(tmp_path, bundle, broken_numpy):
     page = "\\n\\nIMPORTANT: PLEASE READ THIS\\n\\nOriginal error was: libcblas.so.3: cannot open\\n"
     path = plant(tmp_path / "fake", "numpy", "raise ImportError('%s')" % page)
     _, _, error = jetson(bundle, path, "verify")

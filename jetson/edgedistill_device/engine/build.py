@@ -200,7 +200,7 @@ def _run(spec, deadline, timeout_s, supply):
             if now - last_said_at >= _TALK_S:
                 last_said_at = now
                 _say("%d s, %d MiB of memory available" % (now - started, available))
-            time.sleep(_LOOK_S)
+            heard.wait(_LOOK_S)
     finally:
         if child.poll() is None:
             child.kill()

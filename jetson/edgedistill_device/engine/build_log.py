@@ -5,10 +5,12 @@ The lines and their sources: tests/jetson/samples/field/logs_oom.json and docs/b
 
 import re
 import threading
+import time
 from collections import deque
 
 ERROR, WARNING = "tensorrt: [E] ", "tensorrt: [W] "  # prefixes of the child's log lines
 _MOST_LINES = 4000
+_CLOSED_S = 0.005  # between two looks at a child whose output has ended
 # Spelled as the libraries do: TensorRT 8 has "insuficient".
 _NO_MEMORY = re.compile(
     r"out[ _]?of[ _]?(?:\w+ )?memory|memory (?:is )?exhausted|bad_alloc|MemoryAllocation\b|_STATUS_ALLOC_FAILED"
@@ -65,6 +67,12 @@ class Heard(object):
                 text = line.decode("utf-8", "replace").rstrip()
                 self._lines.append(text)
                 self._show(text + "\n")
+
+    def wait(self, seconds):
+        """Wait so long, or until the child says no more: then it ends, as a rule."""
+        self._thread.join(seconds)
+        if not self._thread.is_alive():
+            time.sleep(_CLOSED_S)
 
     def end(self):
         """Wait for the last lines of a child that has ended; a grandchild may still hold the pipe open."""

@@ -10,6 +10,7 @@ The check is `openssl dgst -sha256 -verify`, which JetPack 4.6 (OpenSSL 1.1.1) h
 A key's id is the first 16 hex digits of the SHA-256 of its DER form (RFC 5280's SubjectPublicKeyInfo).
 """
 
+import functools
 import hashlib
 import os
 import shutil
@@ -21,6 +22,7 @@ from edgedistill_device.manifest import MAX_BYTES, NAME, SIGNATURE
 
 TRUSTED, REVOKED = "trusted.d", "revoked"
 MAX_SIGNATURE_BYTES = 256  # DER of P-256 has at most 72
+_MAX_KEY_BYTES = 1 << 16
 _P256_DER_START = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 _TIMEOUT_S = 60
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -128,9 +130,18 @@ def key_id_of(path):
     Raises:
         SignatureError: it holds something else.
     """
-    done = _openssl(["pkey", "-pubin", "-in", str(path), "-outform", "DER"], b"")
-    if done.returncode != 0 or not done.stdout.startswith(_P256_DER_START):
+    try:
+        with open(str(path), "rb") as file:
+            return _key_id_in(file.read(_MAX_KEY_BYTES))
+    except (IOError, OSError, ValueError):
         raise SignatureError("%s: expected a P-256 public key in PEM form" % (path,))
+
+
+@functools.lru_cache(maxsize=64)  # `status` asks for each release; a board starts openssl in some 20 ms
+def _key_id_in(pem):
+    done = _openssl(["pkey", "-pubin", "-outform", "DER"], pem)
+    if done.returncode != 0 or not done.stdout.startswith(_P256_DER_START):
+        raise ValueError("no such key")
     return hashlib.sha256(done.stdout).hexdigest()[:16]
 
 
