@@ -74,7 +74,7 @@ def ranges_of(path, images):
     return ranges_from_model(path, lambda i: images[i : i + 1], len(images), "minmax")
 
 
-@pytest.fixture(scope="module", params=["mobilenetv3_small_050", "resnet18", "squeezenet1_1"])
+@pytest.fixture(scope="module", params=["mobilenetv3_small_050", "resnet10t", "squeezenet1_1"])
 def exported(request, tmp_path_factory):
     """(network, its ONNX file)."""
     torch.manual_seed(0)
@@ -282,10 +282,9 @@ def test_int8_with_fp16_around_it(exported, tmp_path, images):
     assert made.file_bytes < (tmp_path / "q.onnx").stat().st_size
     target = load_target("orin-nano-8gb", "11.4")
     assert check_onnx(tmp_path / "qh.onnx", target) == []
-    kinds = {
-        node.op_type: types_of(onnx.load(tmp_path / "qh.onnx"))[node.output[0]]
-        for node in onnx.load(tmp_path / "qh.onnx").graph.node
-    }
+    model = onnx.load(tmp_path / "qh.onnx")
+    types = types_of(model)
+    kinds = {node.op_type: types[node.output[0]] for node in model.graph.node}
     assert (kinds["Conv"], kinds["DequantizeLinear"], kinds["QuantizeLinear"]) == (10, 10, TensorProto.INT8)
 
 
