@@ -7,14 +7,13 @@ import re
 import runpy
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 from documents import FENCE, Reader, shell_blocks
 from edgedistill.cli.main import build_parser
 from edgedistill_device.__main__ import VERBS
-from end_to_end import ROOT, edgedistill, write_images
+from end_to_end import ROOT, command_words, edgedistill, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -192,9 +191,10 @@ def _apply(patch, folder):
 
 
 def _python(copy, *words):
+    """Of the copy's modules: what they import is loaded already (command_server.py)."""
     paths = os.pathsep.join(str(copy / folder) for folder in (".", "jetson", "calibration"))
     return subprocess.run(
-        [sys.executable, *map(str, words)],
+        [*command_words()[:1], *map(str, words)],
         cwd=copy,
         text=True,
         env={**os.environ, "PYTHONPATH": paths},

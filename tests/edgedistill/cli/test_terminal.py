@@ -146,9 +146,10 @@ def test_dry_run_says_what_and_why_and_touches_nothing(finished_run, tmp_path):
 @pytest.mark.parametrize("where", ["e.jsonl", "-"])
 def test_events_of_a_run_folder_whose_name_is_no_text(finished_run, tmp_path, where):
     folder = os.fsdecode(os.fsencode(tmp_path) + b"/r\xffn")
-    words = [os.fsdecode(word) for word in (sys.executable, "-m", "edgedistill", "data", finished_run / "r.toml")]
-    done = subprocess.run(
-        [*words, "-q", "--run-dir", folder, "--events", where],
+    words = ["data", os.fsdecode(finished_run / "r.toml"), "-q", "--run-dir", folder, "--events"]
+    edgedistill(*words, "-", cwd=tmp_path)
+    done = subprocess.run(  # of the stage that is done, which needs no PyTorch, with the streams that Python opens
+        [sys.executable, "-m", "edgedistill", *words, where],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": SOURCES},
         capture_output=True,
