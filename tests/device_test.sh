@@ -11,7 +11,8 @@
 # oldest interpreter, `make test` a new one. Beside them .venv36 runs what ONNX Runtime computes in its own process, which
 # .venv36-nano cannot; .venv310 what is tried with its TensorRT (8.6, 10.3, which no other set tries) and what reads and
 # frames images: all else the sets on either side of their numpy show. Where power is cut between any two writes is the same on each
-# Python, and so is what an engine file's bytes and numbers are: `make test` alone tries the first, .venv312 neither.
+# Python, and so is what an engine file's bytes and numbers are: `make test` alone tries the first, .venv312 neither. `make test` alone
+# simulates how often two benchmarks get a verdict, too.
 # A Python that is not there fails in CI (EDGEDISTILL_CI), elsewhere its sets are left out.
 # usage: tests/device_test.sh [BUNDLE]    with a bundle, each set also verifies, times and serves that one
 set -euo pipefail
@@ -56,7 +57,7 @@ make_venv() {
 
 no_arrays=(ab_bench board board_texts board_without_home build build_end clock doctor_today free_space health identity incoming layer_times manifest
     power releases root serials signature switch telemetry text trace tune unpack unsigned_files upgrade_board)
-elsewhere=(power_cut)
+elsewhere=(ab_verdicts power_cut)
 own_process=(backends bench broken_packages classify decide decode frame_parity frames gallery gallery_damage health label_sets not_finite numpy orientation preprocess values verbs verify)
 for name in "${no_arrays[@]}" "${own_process[@]}" "${elsewhere[@]}"; do
     [ -e "tests/jetson/test_$name.py" ] || { echo "device_test: no tests/jetson/test_$name.py; update no_arrays and own_process" >&2; exit 1; }

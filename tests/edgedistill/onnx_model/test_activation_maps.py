@@ -12,7 +12,7 @@ from edgedistill.onnx_model.export import onnx_from_model
 PX = 96
 HEADS = {  # name -> whether a single linear layer follows the mean
     "efficientnet_lite0": True,
-    "resnet18": True,
+    "test_resnet": True,
     "squeezenet1_1": True,
     "shufflenet_v2_x0_5": True,
     "mobilenetv3_small_050": False,
