@@ -22,7 +22,7 @@ def published_rows(target: str, model: str, precision: str, image_px: int | tupl
         Rows of the table, all values as text: device, model, input_hw, batch, precision, runtime,
         runtime_version, fps, latency_ms, watts ("" where not stated), grade, source.
     """
-    return [row for row, differs in _of(target, model, precision, image_px) if not differs]
+    return [{**row} for row, differs in _of(target, model, precision, image_px) if not differs]
 
 
 def other_rows(target: str, model: str, precision: str, image_px: int | tuple[int, int]) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ known, the network can be built here, and the figure is TensorRT's own time and 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -188,13 +188,14 @@ def boards() -> dict[str, tuple[str, str]]:
     }
 
 
-def published() -> list[dict[str, str]]:
-    """The whole table, values as text."""
+@cache
+def published() -> tuple[dict[str, str], ...]:
+    """The whole table, values as text; not to be changed."""
     path = resources.files("edgedistill.prediction") / "published_fps.csv"
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    return tuple(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-def used(table: list[dict[str, str]] | None = None) -> list[Row]:
+def used(table: Iterable[dict[str, str]] | None = None) -> list[Row]:
     """The rows to fit, in the table's order.
 
     Args:

@@ -83,7 +83,7 @@ def test_nvidias_library_has_every_function_that_is_called(cuda):
     assert {name for name in make_cuda_stubs.called() if not hasattr(library, name)} == set()
 
 
-@pytest.fixture(params=["cudart_11_8.h", "cudart_12_6.h", "13"])
+@pytest.fixture(scope="module", params=["cudart_11_8.h", "cudart_12_6.h", "13"])
 def declared(request, cuda):
     header = cuda / "include" / "cuda_runtime_api.h" if request.param == "13" else STUBS / request.param
     return declarations(header)

@@ -26,6 +26,7 @@ from tiny_onnx import model_bytes
 pytestmark = pytest.mark.slow
 
 EXAMPLES = ROOT / "docs" / "examples"
+SMALL = {"model": "lcnet_035", "weights": "scratch"}  # half of the layers of other students
 PUBLIC = {
     name: module
     for module in (runs, results, predictions, boards, questions, terminal)
@@ -152,12 +153,12 @@ def test_example_images_to_student(copy, finished_run, tmp_path, capsys):
 
 def test_example_solar_cells_as_figures(tmp_path, capsys):
     imported("elpv_dataset", "pip install elpv-dataset")
-    small = {"model": "mobilenetv3_small_050", "weights": "scratch"}
     figures = example("solar_cells_as_figures")(
         str(tmp_path / "cells"),
         90,
         data={"image_px": 32},
-        teacher={**small, "mode": "finetune", "epochs": 1},
+        teacher={**SMALL, "mode": "finetune", "epochs": 1},
+        student=SMALL,
         distill={"epochs": 1, "views": 1},
         quantize={"calibration_images": 8, "ptq_images": 0},
         deploy={"allow_below_chance": True, "bench_runs": 10},
@@ -170,7 +171,6 @@ def test_example_solar_cells_as_figures(tmp_path, capsys):
 
 def test_example_tiles_with_labels(tmp_path, capsys):
     """On drawn images: discs are the background, squares and stripes the labels."""
-    small = {"model": "mobilenetv3_small_050", "weights": "scratch"}
     figures = example("tiles_with_labels")(
         str(write_images(tmp_path / "images", 12)),
         "disc",
@@ -178,7 +178,8 @@ def test_example_tiles_with_labels(tmp_path, capsys):
         120,
         24,
         data={"image_px": 32},
-        teacher={**small, "epochs": 1},
+        teacher={**SMALL, "epochs": 1},
+        student=SMALL,
         distill={"epochs": 1, "views": 1},
         decide={"recall": {}},
         quantize={"calibration_images": 8, "ptq_images": 0, "max_int8_drop_points": None},

@@ -19,10 +19,10 @@ def called():
 
 def prototypes(header):
     """{function that is called: its declaration} of a header's text."""
-    found = {}
+    found, wanted = {}, called()
     for line in header.splitlines():
         match = re.match(r"\s*(?:extern .*)?cudaError_t (?:CUDARTAPI )?(cuda\w+)(\(.*\));", line)
-        if match and match.group(1) in called():
+        if match and match.group(1) in wanted:
             words = re.sub(r"\s*__dv\([^)]*\)", "", match.group(2))
             found.setdefault(match.group(1), "cudaError_t %s%s;" % (match.group(1), words))
     return found
