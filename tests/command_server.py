@@ -94,7 +94,8 @@ def compile_package(name):
 
 def compiled(loader, source, path, _optimize=-1, compile_source=importlib.machinery.SourceFileLoader.source_to_code):
     """Instead of SourceFileLoader.source_to_code: a known source is not compiled again by each command."""
-    code = COMPILED.pop(bytes(source), None)  # what changes is in this process only, and once
+    # what changes is in this process only, and once; a syntax tree is no source
+    code = COMPILED.pop(source, None) if isinstance(source, bytes) else None
     if code is None:
         return compile_source(loader, source, path, _optimize=_optimize)
     _imp._fix_co_filename(code, path)
