@@ -186,6 +186,7 @@ class ReportData(Record):
     counts: dict[str, dict[str, int]]
     majority_fraction: Fraction
     test_sha256: str = ""
+    """Of the test images; absent of older releases."""
     exact_duplicates: int
     near_duplicate_groups: int
     images_in_groups: int

@@ -49,7 +49,6 @@ _DATA = (
     "images",
     "counts",
     "majority_fraction",
-    "test_sha256",
     "exact_duplicates",
     "near_duplicate_groups",
     "images_in_groups",
@@ -57,7 +56,7 @@ _DATA = (
     "leaks",
     "unreadable_count",
 )
-_DATA_IF_GIVEN = ("quantities", "labels_per_image", "groups", "copies_left_out", "torn_groups")
+_DATA_IF_GIVEN = ("test_sha256", "quantities", "labels_per_image", "groups", "copies_left_out", "torn_groups")
 
 
 def report_from_stages(
