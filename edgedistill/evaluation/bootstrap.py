@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,11 +16,16 @@ def draws_of(images: int) -> np.ndarray:
 
     Source: Efron 1979, Ann. Stat. 7, 1-26; percentile intervals, see `interval_of`.
     """
-    draws = max(_FEWEST, min(DRAWS, _MOST // images))
+    return _counts_of(images).astype(float)
+
+
+@lru_cache(maxsize=2)  # networks, precisions and seeds are compared on the same test or validation images
+def _counts_of(images: int) -> np.ndarray:
+    counts = np.empty((max(_FEWEST, min(DRAWS, _MOST // images)), images), np.int16)
     rng = np.random.default_rng(images)
-    return np.stack([np.bincount(rng.integers(0, images, images), minlength=images) for _ in range(draws)]).astype(
-        float
-    )
+    for draw in counts:
+        draw[:] = np.bincount(rng.integers(0, images, images), minlength=images)
+    return counts
 
 
 def interval_of(drawn: np.ndarray, images: int) -> list[int | float]:
