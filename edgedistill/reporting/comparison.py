@@ -158,9 +158,9 @@ def _same_test_images(reports: Collection[ReportRecord]) -> bool | None:
     if len({tuple(sorted(report.data.counts.get("test", {}).items())) for report in reports}) > 1:
         return False
     contents = {report.data.test_sha256 for report in reports}
-    if len({_data_of(report) for report in reports}) <= 1:
-        return True
-    return None if "" in contents else len(contents) == 1
+    if len(contents - {""}) > 1:
+        return False
+    return None if "" in contents and len({_data_of(report) for report in reports}) > 1 else True
 
 
 def _data_of(report: ReportRecord) -> str:

@@ -99,6 +99,18 @@ def test_students_of_other_image_sizes_are_ranked(reports, hashed, said):
     assert said in caveat
 
 
+def test_two_runs_of_other_test_images_are_not_ranked_beside_one_that_does_not_say(reports):
+    """The third is of a release that named no digest; that the two differ is known all the same."""
+    reports["older"] = copy.deepcopy(reports["small"])
+    for number, name in enumerate(reports):
+        reports[name]["provenance"]["artifacts"]["data"] = f"{number}" * 64
+    for name in ("small", "big"):
+        reports[name]["data"]["test_sha256"] = name
+    found = compared(records(reports), {})
+    assert (found["front"], found["comparable"]) == ([], False)
+    assert "different test images: no run is ranked" in found["caveats"][0]
+
+
 @pytest.mark.parametrize(("px", "shown"), [(96, "96 px"), ([96, 160], "96x160 px")])
 def test_images_of_any_shape_are_compared(reports, px, shown):
     reports["big"]["provenance"]["recipe"]["data"]["image_px"] = px
