@@ -204,8 +204,7 @@ def test_every_figure_stands_beside_where_it_comes_from(page):
 
 def test_no_measured_speed_is_claimed_for_the_board(stages, recipe):
     stages["quantize"]["executed"] = "fp32"  # nothing is published for it
-    with undrawn():
-        page = Tags(page_of(report_of(stages, recipe))).text
+    page = Tags(page_of(report_of(stages, recipe))).text
     assert re.search(r"Its speed on Jetson Nano 4GB is\s+unknown", page)
     assert "No published measurement for squeezenet1_1" in page
     assert "248 FPS" not in page
