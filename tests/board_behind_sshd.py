@@ -61,6 +61,11 @@ exec {python} "$@"
         shutil.copytree(self.root, board.root, symlinks=True)
         return board
 
+    def write_receipt(self, path, board, receipt):
+        """As if the deployment of that receipt, to the board that this is a copy of, had been to this one."""
+        path.write_text(receipt.read_text().replace(str(board.root), str(self.root)))
+        return path
+
     def fault(self, verb, script):
         (self.folder / f"fault-{verb}").write_text(script + "\n")
 

@@ -1,6 +1,6 @@
 """Python as a process of its own that need not import torch and its like each time.
 
-    python command_server.py serve SOCKET PID EXECUTABLE MODULES SOURCES  imports the modules once, separated by
+    python command_server.py SOCKET PID EXECUTABLE MODULES SOURCES  imports the modules once, separated by
                                       commas, found below SOURCES too, separated by colons, and forks for each
                                       command; ends when process PID does, and removes the folder of SOCKET;
                                       EXECUTABLE is what the commands see as sys.executable
@@ -24,11 +24,11 @@ import signal
 import socket
 import sys
 
+from command_client import STREAMS
+
 OURS = ("edgedistill", "edgedistill_device", "edgedistill_calibration")
-STREAMS = (0, 1, 2)
 COMPILED = {}  # content of a source: its code
 LOOK_S = 1.0  # whether process PID is there
-
 
 Given = collections.namedtuple("Given", "python variables sources")  # real interpreter, variables that imports set
 
@@ -215,4 +215,4 @@ def run(words, given):
 
 
 if __name__ == "__main__":
-    serve(sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5].split(","), sys.argv[6].split(os.pathsep))
+    serve(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4].split(","), sys.argv[5].split(os.pathsep))

@@ -11,7 +11,7 @@ import zlib
 
 ON_A_BOARD = ("edgedistill_device", "numpy", "cv2", "onnxruntime", "argparse", "ctypes", "subprocess", "tarfile")
 HERE = os.path.dirname(os.path.abspath(__file__))
-PROGRAM, CLIENT = (os.path.join(HERE, name) for name in ("command_server.py", "command_client.py"))
+SERVER, CLIENT = (os.path.join(HERE, name) for name in ("command_server.py", "command_client.py"))
 SERVERS = []
 
 
@@ -36,7 +36,7 @@ def forked(python, modules, sources):
                 file.write(f'#!/bin/sh\nexec {sys.executable} -S -E {CLIENT} {place} "$@"\n')
             os.chmod(program, 0o700)
             server = subprocess.Popen(
-                [python, PROGRAM, "serve", place, str(pytest), program, ",".join(modules), sources],
+                [python, SERVER, place, str(pytest), program, ",".join(modules), sources],
                 stdin=subprocess.DEVNULL,
                 # site leaves out of sys.path what PYTHONPATH holds; commands without it would not find it then
                 env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

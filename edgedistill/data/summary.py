@@ -32,24 +32,25 @@ def summary_of(
     framing: Framing,
 ) -> DataSummary:
     """Classes, counts, duplicates, groups, leaks, unreadable files of the labelled images."""
-    counts, images, copies, groups = {}, {}, {}, {}
+    rows_of, copies, groups = {}, {}, {}
     for name in SPLITS:
         rows = np.flatnonzero(splits == name)
         groups[name] = len(np.unique(grouped.groups[rows]))
         if name in MEASURED:
             first = first_of_copies(scanned.sha256, rows)
             copies[name], rows = int((~first).sum()), rows[first]
-        counts[name], images[name] = targets.counts(rows), len(rows)
+        rows_of[name] = rows
+    counts = {name: targets.counts(rows) for name, rows in rows_of.items()}
     sizes = Counter(grouped.groups.tolist())
     test = counts["test"]
     return DataSummary(
         classes=targets.names,
-        images=images,
+        images={name: len(rows) for name, rows in rows_of.items()},
         counts=counts,
         copies_left_out=copies,
         groups=groups,
-        majority_fraction=max(test.values()) / images["test"],
-        test_sha256=_test_sha256(scanned, targets, splits),
+        majority_fraction=max(test.values()) / len(rows_of["test"]),
+        test_sha256=_sha256_of(scanned, targets, rows_of["test"]),
         unreadable_count=len(scanned.unreadable),
         unreadable=scanned.unreadable[:LISTED],
         exact_duplicates=len(grouped.exact),
@@ -91,11 +92,10 @@ def summary_of_pool(pool: Pool, of_train: int) -> dict[str, Any]:
     }
 
 
-def _test_sha256(scanned: Scan, targets: Targets, splits: np.ndarray) -> str:
-    """Hex, over the test images and their targets: equal wherever the images lie and whatever they are called."""
-    rows = np.flatnonzero(splits == "test")
+def _sha256_of(scanned: Scan, targets: Targets, rows: np.ndarray) -> str:
+    """Hex, over some images and their targets: equal wherever the images lie and whatever they are called."""
     shown = targets.labels if targets.figures is None else targets.figures
-    lines = sorted({f"{scanned.sha256[row]} {shown[row].tolist()}" for row in rows})  # a copy is not measured
+    lines = sorted(f"{scanned.sha256[row]} {shown[row].tolist()}" for row in rows)
     return hashlib.sha256("\n".join([*targets.names, *lines]).encode()).hexdigest()
 
 

@@ -1,8 +1,10 @@
 """A small whole bundle that the device tests can break."""
 
+import functools
 import json
 import os
 import shutil
+import tempfile
 
 import cv2
 import numpy as np
@@ -21,7 +23,6 @@ PACKAGES = (
     os.path.join(ROOT, "calibration", "edgedistill_calibration"),
 )
 SPEC = Preprocess(24, 28, "area", (0.5, 0.4, 0.3), (0.25, 0.25, 0.25))
-MADE = {}  # {name: bytes} of the bundle that make_bundle makes of its own images, when it has made one
 WEIGHT = [[4.0, -1.0, 0.5], [-1.0, 3.0, 0.0]]
 BIAS = [0.1, -0.2]
 
@@ -49,16 +50,20 @@ def reddish_and_greenish(number, size=(40, 52)):
 
 def make_bundle(folder, images=None, suffix=".png"):
     """Two reddish and two greenish images or those given, goldens from numpy. Returns the folder as text."""
-    folder = str(folder)
     if images is None and suffix == ".png":
-        if not MADE:
-            MADE.update(_content_of(_made(folder + ".first", reddish_and_greenish(4), suffix)))
-            shutil.rmtree(folder + ".first")
-        return _written(folder, MADE)
-    return _made(folder, images or reddish_and_greenish(4), suffix)
+        return _written(str(folder), _usual())
+    return _made(str(folder), images or reddish_and_greenish(4), suffix)
 
 
-def _content_of(folder):
+@functools.lru_cache(maxsize=None)
+def _usual():
+    """{name: bytes} of the bundle of no images of one's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return content_of(_made(folder, reddish_and_greenish(4), ".png"))
+
+
+def content_of(folder):
+    """{name: bytes} of all files below."""
     content = {}
     for place, _, names in os.walk(folder):
         for path in [os.path.join(place, name) for name in names]:

@@ -18,6 +18,7 @@ from optional_tools import needs
 
 CUDART = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_cudart.c")
 PLENTY = {"available": 4000, "swap_free": 4000}
+PYTHON = sys.executable
 
 
 @pytest.fixture
@@ -28,7 +29,13 @@ def bundle(tmp_path):
 @pytest.fixture
 def forked_children(monkeypatch):
     """Processes that are started by sys.executable import numpy and the like no more."""
-    monkeypatch.setattr(sys, "executable", forked(sys.executable, ON_A_BOARD, SOURCES))
+    monkeypatch.setattr(sys, "executable", forked(PYTHON, ON_A_BOARD, SOURCES))
+
+
+@pytest.fixture
+def fresh_children(monkeypatch):
+    """Processes that are started by sys.executable begin as Python does, where others of the file are forked."""
+    monkeypatch.setattr(sys, "executable", PYTHON)
 
 
 @pytest.fixture

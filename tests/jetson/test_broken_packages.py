@@ -14,7 +14,6 @@ from forked import forked
 
 pytestmark = pytest.mark.slow
 
-PYTHON = sys.executable
 WHOLE = ("numpy", "argparse", "ctypes", "json", "subprocess", "zipfile")  # what is imported as it is
 
 NUMPY_2 = "AttributeError: _ARRAY_API not found\n"  # numpy 2 writes pages around it, to stderr
@@ -46,12 +45,7 @@ OTHER_NUMPY = (
 @pytest.fixture(autouse=True)
 def forked_children(monkeypatch):
     """Processes that are started by sys.executable have numpy; OpenCV and the others they find for themselves."""
-    monkeypatch.setattr(sys, "executable", forked(PYTHON, WHOLE, SOURCES))
-
-
-@pytest.fixture
-def broken_numpy(monkeypatch):
-    monkeypatch.setattr(sys, "executable", PYTHON)
+    monkeypatch.setattr(sys, "executable", forked(sys.executable, WHOLE, SOURCES))
 
 
 @pytest.fixture
@@ -113,7 +107,7 @@ def test_a_broken_package_is_one_line_and_what_helps(tmp_path, bundle, module, r
 
 
 @pytest.mark.parametrize("how", FEW)
-def test_a_broken_numpy_is_one_line(tmp_path, bundle, broken_numpy, how):
+def test_a_broken_numpy_is_one_line(tmp_path, bundle, fresh_children, how):
     path = plant(tmp_path / "fake", "numpy", BREAKS[how])
     code, out, error = jetson(bundle, path, "classify", "--backend", "onnxruntime", "golden/images")
     assert (code, len(error)) == (1, 1), error
@@ -123,7 +117,7 @@ def test_a_broken_numpy_is_one_line(tmp_path, bundle, broken_numpy, how):
     assert row["advice"].endswith("sudo apt install python3-numpy")
 
 
-def test_numpys_page_of_advice_is_cut_to_its_cause(tmp_path, bundle, broken_numpy):
+def test_numpys_page_of_advice_is_cut_to_its_cause(tmp_path, bundle, fresh_children):
     page = "\\n\\nIMPORTANT: PLEASE READ THIS\\n\\nOriginal error was: libcblas.so.3: cannot open\\n"
     path = plant(tmp_path / "fake", "numpy", "raise ImportError('%s')" % page)
     _, _, error = jetson(bundle, path, "verify")

@@ -22,7 +22,6 @@ from tiny_onnx import model_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
-PYTHON = sys.executable
 RELEASES = fakes.TRIED
 
 
@@ -166,14 +165,14 @@ def test_an_engine_that_tensorrt_refuses_is_one_line(bundle, use):
         runner_of(bundle).__enter__()
 
 
-def test_every_verb_as_the_board_runs_it(bundle, use):
+def test_every_verb_as_the_board_runs_it(bundle, use, fresh_children):
     """From the bundle's folder, in a locale without Unicode, as a user runs it."""
     use("8.2", sm=53)
     environment = dict(os.environ, LC_ALL="C", PYTHONDONTWRITEBYTECODE="1")
     lines = {}
     for words in ("build", "verify", "bench --runs 20 --tune off", "classify --top 1 golden/images"):
         done = subprocess.Popen(
-            [PYTHON, "-m", "edgedistill_device"] + words.split(),
+            [sys.executable, "-m", "edgedistill_device"] + words.split(),
             cwd=bundle,
             env=environment,
             stdout=subprocess.PIPE,

@@ -6,7 +6,6 @@ The fakes spend simulated time, which is the clock here: no other program on thi
 import json
 import os
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -27,7 +26,6 @@ from edgedistill_device.preprocess import to_input
 # A forked process looks for libcudart where its server does: builds find pycuda's fake.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
 
-PYTHON = sys.executable
 SLOW_TO_QUEUE = {"queue_ms": 0.5, "copy_ms": 0.25}
 NEWEST = fakes.TRIED[-1]
 BY_CTYPES = {"sm": 72, "no_pycuda": True}  # what fake_cudart.c says of its device
@@ -223,9 +221,8 @@ def test_options_of_another_engine_or_none_at_all_are_passed_over(built, use):
 
 
 @pytest.mark.parametrize("does", [{"dies_in_capture": True}, {}], ids=["the capture ends it", "both are timed"])
-def test_it_is_measured_in_a_process_of_its_own(built, use, cudart, capsys, monkeypatch, does):
+def test_it_is_measured_in_a_process_of_its_own(built, use, cudart, capsys, fresh_children, does):
     """By the real clock; a driver that dies is no end of the benchmark."""
-    monkeypatch.setattr(sys, "executable", PYTHON)
     use(NEWEST, **dict(BY_CTYPES, **does))
     report = report_of(capsys, built)
     rows = {row["tried"]: row["reason"] for row in report["tuning"]}

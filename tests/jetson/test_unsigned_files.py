@@ -17,7 +17,6 @@ from edgedistill_device.releases.incoming import accept, want
 from edgedistill_device.releases.store import activate, rollback, status
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("forked_children")]
-PYTHON = sys.executable
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +136,11 @@ def test_a_bundle_does_not_bring_compiled_code(served):
     assert not [path for path in snapshot(board.path("releases", release)) if "__pycache__" in path]
 
 
-def jetson(python, folder, *words):
+def jetson(folder, *words):
     """As a user types it there: nothing keeps Python from writing compiled files."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     process = subprocess.Popen(
-        [python, "-m", "edgedistill_device"] + list(words),
+        [sys.executable, "-m", "edgedistill_device"] + list(words),
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -153,11 +152,11 @@ def jetson(python, folder, *words):
     return process.returncode, out, error
 
 
-def test_a_verb_by_hand_leaves_the_release_as_it_is(served):
+def test_a_verb_by_hand_leaves_the_release_as_it_is(served, fresh_children):
     board, _, current = served
     folder, before = board.path("releases", current), snapshot(board.root)
     for words in (["verify"], ["classify", os.path.join("golden", "images")], ["health"]):
-        code, _, error = jetson(PYTHON, folder, words[0], "--backend", "onnxruntime", *words[1:])
+        code, _, error = jetson(folder, words[0], "--backend", "onnxruntime", *words[1:])
         assert code == 0, error
     after = snapshot(board.root)
     assert set(after) == set(before)
@@ -174,12 +173,12 @@ def test_a_verb_by_hand_leaves_the_release_as_it_is(served):
         "edgedistill_device.releases.health",
     ],
 )
-def test_compiled_code_is_not_read_in_place(served, tmp_path, module):
+def test_compiled_code_is_not_read_in_place(served, tmp_path, module, fresh_children):
     board, _, current = served
     folder, marker = board.path("releases", current), str(tmp_path / "ran")
     cached = plant(folder, module, marker)
     for verb in (["verify"], ["health"], ["classify", "golden/images"]):
-        code, _, error = jetson(sys.executable, folder, verb[0], "--backend", "onnxruntime", *verb[1:])
+        code, _, error = jetson(folder, verb[0], "--backend", "onnxruntime", *verb[1:])
         assert (code, error.count("\n")) == (1, 1)
         assert "__pycache__ is not in the manifest; remove it" in error
     for call in (lambda: activate(board.root, current), lambda: status(board.root, recover=True)):
@@ -189,12 +188,12 @@ def test_compiled_code_is_not_read_in_place(served, tmp_path, module):
     assert not os.path.exists(marker)
 
 
-def test_what_is_planted_works_where_nobody_looks(tmp_path):
+def test_what_is_planted_works_where_nobody_looks(tmp_path, fresh_children):
     """Else the test above would show nothing."""
     bundle, marker = make_bundle(tmp_path / "bundle"), str(tmp_path / "ran")
     plant(bundle, "edgedistill_device.inference.classify", marker)
     subprocess.check_call(
-        [PYTHON, "-c", "import edgedistill_device.inference.classify"],
+        [sys.executable, "-c", "import edgedistill_device.inference.classify"],
         cwd=bundle,
         env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import archives
-from bundles import sign
+from bundles import content_of, sign
 from corruptions import after_head, mutated, mutated_json
 from edgedistill.bundles.archive import unpack_archive
 from edgedistill.errors import BundleError
@@ -90,11 +90,7 @@ def bundle_archive(folder):
 
 
 def _same_files(folder, contents):
-    found = {
-        os.path.relpath(os.path.join(place, name), folder): Path(place, name).read_bytes()
-        for place, _, names in os.walk(folder)
-        for name in names
-    }
+    found = content_of(folder)
     found.pop(SIGNATURE)
     assert found == contents, "a changed bundle was taken"
 

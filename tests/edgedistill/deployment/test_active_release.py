@@ -38,9 +38,7 @@ def board(served, tmp_path):
 @pytest.fixture
 def receipt(served, board, tmp_path):
     """Of the deployment that made the second release what is served."""
-    path = tmp_path / "1.json"
-    path.write_text((served.folder / "1.json").read_text().replace(str(served.root), str(board.root)))
-    return path
+    return board.write_receipt(tmp_path / "1.json", served, served.folder / "1.json")
 
 
 def by_hand(board, old):

@@ -11,19 +11,11 @@ from edgedistill.config.loading import load_recipe
 from edgedistill.errors import RecipeError, TrainingError
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
-from end_to_end import RECIPE, write_images
+from end_to_end import CHEAP_TEACHER, RECIPE, write_images
 
 pytestmark = pytest.mark.slow
 
-# A teacher that learns with few and cheap steps
-SHORT = [
-    "teacher.model=test_resnet",
-    "teacher.peak_lr=1e-2",
-    "teacher.epochs=4",
-    "teacher.batch_size=8",
-    "distill.epochs=2",
-    "distill.feature_weight=0",
-]
+SHORT = [*CHEAP_TEACHER, "teacher.epochs=4", "teacher.batch_size=8", "distill.epochs=2", "distill.feature_weight=0"]
 
 
 @pytest.fixture(scope="module")
