@@ -329,7 +329,15 @@ def report_of(run):
                 "deploy",
             )
         },
+        "trained_before": trained_before(run.folder),
     }
+
+
+def trained_before(folder):
+    """Seconds of the student's first training where they do not fit into its stage's."""
+    artifact = json.loads((folder / "distill" / "distill.json").read_text())["artifact"]
+    taken = artifact["cost"]["training_seconds"]
+    return {"distill": taken} if taken > artifact["seconds"] + 0.005 else {}
 
 
 def numbers_of(value, path=""):

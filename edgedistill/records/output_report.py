@@ -105,6 +105,7 @@ class OutputReportFigures(ArtifactRecord):
     histories: OutputHistories
     data: ReportData
     cost: dict[str, Number | str]
+    trained_before: dict[str, Number] = {}
     running_cost: RunningCost | None
     provenance: ReportProvenance
 

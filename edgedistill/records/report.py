@@ -341,6 +341,9 @@ class ReportFigures(ArtifactRecord):
     data: ReportData
     cost: dict[str, Number | str]
     """Wall time of each stage, and its `unit`."""
+    trained_before: dict[str, Number] = {}
+    """Stage -> seconds of its first training where that took longer than the stage: it went on before, beside another
+    training or in a run that was interrupted. Absent of older releases."""
     running_cost: RunningCost | None
     """Null without prices in the recipe."""
     provenance: ReportProvenance

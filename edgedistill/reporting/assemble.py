@@ -140,9 +140,16 @@ def figures_of_every_task(
         | {key: getattr(stages.data, key) for key in _DATA}
         | {key: getattr(stages.data, key) for key in _DATA_IF_GIVEN if key in stages.data.model_fields_set},
         "cost": {"unit": "seconds", **{name: stamp.seconds for name, stamp in stages.stamps().items()}},
+        "trained_before": _trained_before(stages),
         "running_cost": running_cost_of(recipe.cost, devices),
         "provenance": provenance_of(stages, recipe, run),
     }
+
+
+def _trained_before(stages: StageRecords) -> dict[str, float]:
+    """Stage -> seconds of its first training, where that took longer than the stage itself."""
+    trainings = {name: round(stamp.cost.get("training_seconds", 0), 2) for name, stamp in stages.stamps().items()}
+    return {name: taken for name, taken in trainings.items() if taken > stages.stamps()[name].seconds}
 
 
 def _nearest(stages: StageRecords) -> dict[str, NearestReport]:

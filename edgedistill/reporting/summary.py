@@ -31,7 +31,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
             *_hosts(report),
             *_on_target(report),
             ("budget", report.verdict.sentence),
-            ("time", _time(report.cost)),
+            ("time", _time(report)),
         ]
         return "\n".join([*table_lines(rows, range(2, len(rows[0])), width), "", *_fact_lines(facts, report, width)])
     gain = report.gain
@@ -65,7 +65,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
         *_hosts(report),
         *_on_target(report),
         ("budget", report.verdict.sentence),
-        ("time", _time(report.cost)),
+        ("time", _time(report)),
     ]
     return "\n".join([*_networks(report, width), "", *_fact_lines(facts, report, width)])
 
@@ -150,9 +150,10 @@ def _links(report: ReportRecord) -> list[tuple[str, str]]:
     return [(report.method, f"{shown} {words(metric)} (measured)")] if shown else []
 
 
-def _time(cost: dict[str, float | str]) -> str:
-    stages = {name: seconds for name, seconds in cost.items() if not isinstance(seconds, str)}
-    shown = ", ".join(f"{name} {seconds:.0f}" for name, seconds in stages.items())
+def _time(report: ReportRecord | OutputReportRecord) -> str:
+    stages = {name: seconds for name, seconds in report.cost.items() if not isinstance(seconds, str)}
+    before = {name: f" (begun before, training {seconds:.0f})" for name, seconds in report.trained_before.items()}
+    shown = ", ".join(f"{name} {seconds:.0f}{before.get(name, '')}" for name, seconds in stages.items())
     return f"{sum(stages.values()):.0f} s: {shown}"
 
 

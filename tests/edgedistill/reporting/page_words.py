@@ -246,6 +246,8 @@ medians of {devices.D.layer_times.runs} profiled runs after the timed ones. Prof
 layers is in none: their sum, {devices.D.layer_times.sum_ms} ms, is not the latency
 The student is {speedup.ratio}\u00d7 stand-in as fast as its teacher on this computer
 predicted {predicted.fps} FPS ({predicted.fps_low} to {predicted.fps_high}) on Jetson Nano 4GB, the network alone.
+The training of distill took {trained_before.distill} seconds measured here: it began before the stage, beside another \
+training or in a run that was interrupted.
 The board has paid for itself after {running_cost.payback_months} months.
 each on {running_cost.hours_per_month} hours a month
 The student learnt from {taught.student_images} images counted; the baseline learnt from {taught.baseline_images}
@@ -298,7 +300,7 @@ FORMATS = (
     (r"memory\.\w+$|temperatures_c\.(before|peak|after)\.\w+$", 1, ".1f"),
     (r"input_mw\.\*$", 1e-3, "fps"),
     (r"trace\.\w+(\.cpu)?\.\*$", 1, "fps"),
-    (r"_s$|^cost\.\w+$|payback_months$", 1, ".1f"),
+    (r"_s$|^(cost|trained_before)\.\w+$|payback_months$", 1, ".1f"),
     (r"hours_per_month$", 1, "g"),
     (r"per_month$", 1, ",.2f"),
     (r"class_weights\.\w+$", 1, ".2f"),

@@ -76,6 +76,15 @@ def test_what_is_promised_is_there_and_json(stages, recipe):
     assert report == report_of(stages, recipe)
 
 
+def test_a_training_that_went_on_before_its_stage_is_told_with_its_seconds(stages, recipe):
+    stages["distill"]["artifact"] |= {"seconds": 6.53, "cost": {"training_seconds": 115.27}}
+    stages["baseline"]["artifact"] |= {"seconds": 120.6, "cost": {"training_seconds": 112.1}}
+    report = report_of(stages, recipe)
+    assert (report["cost"]["distill"], report["trained_before"]) == (6.53, {"distill": 115.27})
+    table = " ".join(summary_of(report).split())
+    assert "baseline 121, distill 7 (begun before, training 115), evaluate" in table
+
+
 def test_a_report_tells_nothing_of_where_the_images_lie(stages, recipe):
     stages["teacher"]["weights"] = "/somewhere/of/mine/teacher.safetensors"
     text = json.dumps(report_of(stages, recipe))
