@@ -173,12 +173,14 @@ def _source_in(place: Path, layout: Layout, root_too: bool = True) -> Path | Non
 
 
 def _say_siblings(root: Path, places: dict[str, Path], layout: Layout) -> None:
-    """Note val and test folders beside a train folder that was named alone."""
+    """Note val and test folders beside a named train folder that are not in use."""
     named = split_of_name(root.name if root.is_dir() else root.stem)
     if named is None or named.split != "train" or not root.parent.is_dir() or "split_column" in layout.keys:
         return
     beside = folders_in(root.parent) if root.is_dir() else tables_in(root.parent)
-    others = {name: paths[0] for name, paths in named_splits(beside).items() if name not in places}
+    used = {place.resolve() for place in places.values()}
+    free = named_splits([path for path in beside if path.resolve() not in used or path == root])
+    others = {name: paths[0] for name, paths in free.items() if name not in places}
     if others and root in beside:
         options = " ".join(f"--{name} {path}" for name, path in others.items())
         layout.notes.append(f"beside it lie other splits: use them with {options}, or --train {root.parent}")

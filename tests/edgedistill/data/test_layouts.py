@@ -6,12 +6,13 @@ import pytest
 
 from edgedistill.cli.new import KEYS
 from edgedistill.config.loading import load_recipe
+from edgedistill.data.layout import recognise
 from edgedistill.data.prepare import prepare
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
 from edgedistill.new_project.inspect import inspect_and_write
 from layout_table import LAYOUTS
-from layouts import KINDS
+from layouts import KINDS, classes_in
 from optional_tools import imported
 
 
@@ -74,6 +75,21 @@ def test_stage_data_refuses_a_root_of_splits_too(tmp_path, name):
         prepare(DataConfig(train=str(tmp_path)), 32, tmp_path / "out", lambda line: None)
     assert "train" in str(refused.value)
     assert str(tmp_path) in str(refused.value)
+
+
+def test_splits_beside_the_named_one_are_told_unless_they_are_in_use(tmp_path):
+    for split in ("train", "val", "test"):
+        classes_in(tmp_path / split, split=split)
+    train, val, test = (tmp_path / split for split in ("train", "val", "test"))
+
+    def notes(**places):
+        return [note for note in recognise({"train": train, **places}, {}).notes if "beside it" in note]
+
+    assert notes() == [f"beside it lie other splits: use them with --test {test} --val {val}, or --train {tmp_path}"]
+    assert notes(val=val) == [f"beside it lie other splits: use them with --test {test}, or --train {tmp_path}"]
+    assert notes(val=val, test=test) == notes(val=test, test=val) == []
+    assert notes(val=test) == []  # `--test` is not the place for what is used for validation
+    assert notes(test=val) == []  # `val` holds the test images here
 
 
 def test_every_kind_of_class_survives_hugging_face(tmp_path):
