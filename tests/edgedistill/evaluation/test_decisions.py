@@ -82,7 +82,7 @@ def test_a_precision_is_kept_where_it_is_promised():
 
 
 def test_test_figures_are_counts_of_the_rule():
-    wanted = DecideConfig(recall={"dent": 0.9}, miss_cost={"dent": 30.0}, false_alarm_cost={"dent": 2.0})
+    wanted = DecideConfig(recall={"dent": 0.9})
     fitted = fit(*network(500, 1), CLASSES, wanted)
     logits, labels = network(600, 2)
     (point,) = operating_points(logits, labels, CLASSES, fitted, wanted)
@@ -94,14 +94,30 @@ def test_test_figures_are_counts_of_the_rule():
         assert (figures.right, figures.images, figures.answers) == ((said & own).sum(), own.sum(), said.sum())
         assert figures.recall == pytest.approx((said & own).sum() / own.sum())
         assert figures.precision == pytest.approx((said & own).sum() / said.sum())
-    said = answers(logits, fitted.decision) == 2
-    price = 30 * (~said & (labels == 2)).sum() + 2 * (said & (labels != 2)).sum()
-    assert point.cost.per_1000_images == pytest.approx(1000 * price / 600)
     assert point.curve[-1] == pytest.approx([1.0, (labels == 2).mean()])
     scores = softmax(logits.astype(float) / fitted.decision.temperature)[:, 2]
     for recall, precision in point.curve[:-1:17]:
         threshold = np.sort(scores[labels == 2])[::-1][round(recall * (labels == 2).sum()) - 1]
         assert (labels[scores >= threshold] == 2).mean() >= precision - 1e-9
+
+
+@pytest.mark.parametrize("known", [["miss_cost"], ["false_alarm_cost"], ["miss_cost", "false_alarm_cost"], []])
+def test_the_price_is_of_what_is_priced(known):
+    prices = {"miss_cost": {"dent": 30.0}, "false_alarm_cost": {"dent": 2.0}}
+    wanted = DecideConfig(recall={"dent": 0.9}, **{name: prices[name] for name in known})
+    fitted = fit(*network(300, 1), CLASSES, wanted)
+    logits, labels = network(150, 2)
+    cost = operating_points(logits, labels, CLASSES, fitted, wanted)[0].cost
+    assert (cost is None) == (not known)
+    if known:
+        miss, alarm = 30 * ("miss_cost" in known), 2 * ("false_alarm_cost" in known)
+        for found, price in (
+            (answers(logits, fitted.decision), cost.per_1000_images),
+            (logits.argmax(1), cost.by_probability_per_1000_images),
+        ):
+            paid = miss * ((found != 2) & (labels == 2)).sum() + alarm * ((found == 2) & (labels != 2)).sum()
+            assert price == pytest.approx(1000 * paid / 150)
+        assert (cost.miss, cost.false_alarm) == (miss, alarm)
 
 
 def test_precision_recall_and_f1_of_each_class():

@@ -1,5 +1,6 @@
 """Nearest neighbours against loops over Python floats, and numbers made by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from edgedistill.errors import DataError
 from edgedistill.evaluation import embeddings
 from edgedistill.evaluation.classification import measures, wilson_interval
-from edgedistill.evaluation.embeddings import knn_scores, recall_at_1
+from edgedistill.evaluation.embeddings import cosines, deployed_scores, knn_scores, nearest_other_scores, recall_at_1
 
 
 def cosine(a, b):
@@ -86,6 +87,42 @@ def test_recall_at_1_equals_loops(memory, rng):
     got = recall_at_1(embeddings, labels)
     assert got.recall_at_1_fraction == pytest.approx(recall_oracle(embeddings, labels))
     assert 0 < got.recall_at_1_fraction < 1
+
+
+@pytest.mark.parametrize("among", ["its own", "another network's"])
+def test_the_nearest_other_image_of_each_class_by_loops(memory, rng, among):
+    labels = np.append(rng.integers(4, size=22), 5)  # the last one is alone in its class, and class 4 has none
+    vectors = rng.normal(size=(23, 3))
+    other = None if among == "its own" else vectors + 0.3 * rng.normal(size=(23, 3))
+    enrolled = vectors if other is None else other
+    expected = np.full((23, 6), -2.0)
+    for i, j in itertools.permutations(range(23), 2):
+        expected[i, labels[j]] = max(expected[i, labels[j]], cosine(vectors[i], enrolled[j]))
+    assert nearest_other_scores(vectors, labels, 6, other) == pytest.approx(expected, abs=1e-5)
+    scores, own, asked = deployed_scores(vectors, enrolled, labels, 6)
+    assert scores == pytest.approx(expected[:22], abs=1e-5)
+    assert own == pytest.approx(nearest_other_scores(enrolled, labels, 6)[:22])
+    assert asked.tolist() == labels[:22].tolist()
+
+
+def test_of_images_that_are_all_alone_in_their_class_all_are_asked(rng):
+    vectors = rng.normal(size=(3, 4))
+    assert deployed_scores(vectors, vectors, np.array([2, 0, 1]), 3)[2].tolist() == [2, 0, 1]
+
+
+def test_a_figure_that_is_not_finite_counts_as_nought(rng):
+    vectors, labels = rng.normal(size=(4, 3)), np.array([0, 0, 1, 1])
+    broken, nought = vectors.copy(), vectors.copy()
+    broken[[0, 1, 2], [0, 1, 2]], nought[[0, 1, 2], [0, 1, 2]] = [np.nan, np.inf, -np.inf], 0
+    for given, same in ((broken, nought), (vectors, vectors)):
+        scores, own, _ = deployed_scores(given, broken, labels, 2)
+        expected, of_float, _ = deployed_scores(same, nought, labels, 2)
+        assert np.array_equal(scores, expected)
+        assert np.array_equal(own, of_float)
+    alike = [cosine(row, kept) for row, kept in zip(nought, vectors, strict=True)]
+    assert cosines(broken, vectors) == pytest.approx(np.array(alike), abs=1e-6)
+    assert cosines(vectors, broken) == pytest.approx(np.array(alike), abs=1e-6)
+    assert cosines(np.full((1, 3), np.nan), vectors[:1]) == 0
 
 
 def test_an_image_alone_in_its_class_is_not_asked_about_but_may_be_met():

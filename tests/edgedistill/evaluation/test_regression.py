@@ -49,6 +49,11 @@ def test_every_figure_is_that_of_a_loop_over_the_images(drawn):
     assert measured.metric("r2") == pytest.approx(
         (measured.figure("r2", "width").value + measured.figure("r2", "share").value) / 2
     )
+    alone = value_measures(outputs[:, :1], targets[:, :1], (WIDTH,))
+    of_value, over_all = alone.figure("mae", "width"), alone.figure("mae", None)
+    assert over_all.interval == pytest.approx([end / WIDTH.std for end in of_value.interval])
+    assert alone.figure("r2", None).interval == pytest.approx(alone.figure("r2", "width").interval)
+    assert [over_all.unit, alone.figure("r2", None).unit] == ["sd", ""]
     loss = value_validation(outputs, targets, (WIDTH, SHARE)).loss
     assert loss == pytest.approx(
         sum((measured.figure("rmse", value.name).value / value.std) ** 2 for value in (WIDTH, SHARE)) / 2
@@ -97,6 +102,7 @@ def test_a_gain_is_paired_and_in_the_unit(drawn):
     assert width.interval == pytest.approx([1.0, 1.0])  # the same for every image: nothing to draw
     assert share.value == 0
     assert gain.points == pytest.approx(100 * (1 / 4.0) / 2)
+    assert gain.interval_points == pytest.approx([gain.points] * 2), "in standard deviations too"
     assert gain.shown
     assert not value_gain(outputs, outputs, targets, (WIDTH, SHARE)).shown
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgedistill.config.task import CLASSIFICATION, EMBEDDING, MULTILABEL, REGRESSION
+from edgedistill.evaluation import galleries
 from edgedistill.evaluation.galleries import enrolled, nearest, nearest_figures
 from edgedistill.evaluation.tasks import answer_of, drop_of, evaluator_of
 from edgedistill_device.value_spec import Value
@@ -95,7 +96,9 @@ def test_the_drop_of_an_embedding_is_in_recall_among_float_s_embeddings():
     assert np.isfinite(drop_of(EMBEDDING, broken, reference, labels, CLASSES).points)
 
 
-def test_the_answer_of_an_embedding_is_that_of_the_gallery():
+@pytest.mark.parametrize("at_once", [1 << 22, 6], ids=["at once", "in chunks"])
+def test_the_answer_of_an_embedding_is_that_of_the_gallery(at_once, monkeypatch):
+    monkeypatch.setattr(galleries, "_ROWS_AT_ONCE", at_once)
     gallery = enrolled(np.eye(3), np.array([2, 0, 0]), CLASSES, ["x", "y", "z"], "n", "fp32, workstation")
     assert gallery.classes == ("a", "c")
     said = answer_of(EMBEDDING, np.array([1.0, 0.2, 0.1]), CLASSES, 1, gallery)
