@@ -1,14 +1,16 @@
 """How many steps fit into a time, and a training of steps that are no whole epochs."""
 
-import time
+import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from edgedistill.config.training import DistillConfig, TrainingConfig
 from edgedistill.progress.reporter import Talk
+from edgedistill.training import pace
 from edgedistill.training.loop import lr_at
-from edgedistill.training.pace import MEASURED, WARM_UP, measured_pace
+from edgedistill.training.pace import FIRST_STEPS, MEASURED, WARM_UP, measured_pace
 from edgedistill.training.schedule import Pace, steps_of, steps_within
 from test_divergence import BATCH, IMAGES, training
 
@@ -52,16 +54,24 @@ def test_the_last_epoch_may_be_a_part_and_the_learning_rate_ends_with_it(tmp_pat
     assert history[-1].train_loss == pytest.approx(history[-2].train_loss, rel=0.5)
 
 
-def test_a_validation_is_not_taken_for_a_step(tmp_path):
-    one = training(tmp_path)
-    one.config = one.config.model_copy(update={"steps": WARM_UP + MEASURED})
-    evaluate = one.evaluate
-    one.evaluate = lambda net: (time.sleep(0.05), evaluate(net))[1]
-    start = time.monotonic()
-    pace = measured_pace(one, Talk(quiet=True), "net")
-    assert pace.validation_seconds >= 0.05
-    validations = int(np.ceil((WARM_UP + MEASURED) / PER_EPOCH))
-    assert MEASURED * pace.step_seconds <= time.monotonic() - start - 0.05 * validations
+def test_steps_and_validations_are_timed_apart(tmp_path, monkeypatch):
+    """On a clock of the test's own: the first steps take a minute each, every later one 2 s, a validation 5 s."""
+    one, now, taken = training(tmp_path), [0.0], itertools.count()
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def spend(seconds, work):
+        def spending(*given):
+            now[0] += seconds()
+            return work(*given)
+
+        return spending
+
+    one.evaluate = spend(lambda: 5.0, one.evaluate)
+    learnt = spend(lambda: 60.0 if next(taken) < WARM_UP else 2.0, one.terms["label"].value)
+    one.terms = {"label": replace(one.terms["label"], value=learnt)}
+    one.config = one.config.model_copy(update={"steps": FIRST_STEPS})
+    assert measured_pace(one, Talk(quiet=True), "net") == pytest.approx(Pace(2.0, 5.0))
+    assert next(taken) == WARM_UP + MEASURED
 
 
 @pytest.mark.parametrize(
