@@ -15,9 +15,7 @@ from edgedistill.core.distributed import world
 
 
 def synchronise_batch_norms(model: nn.Module) -> None:
-    """Exchange every BatchNorm2d of a model, in place; nothing to do with one process."""
-    if world() == 1:
-        return
+    """Exchange every BatchNorm2d of a model, in place; for more than one process."""
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _RankNorm

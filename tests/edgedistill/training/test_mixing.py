@@ -41,6 +41,32 @@ def test_cutmix_shares_are_the_pixels_that_are_left():
     assert not own.any(), "the own view is not written into"
 
 
+def furthest_apart(one, other):
+    """Kolmogorov's distance between two samples."""
+    places = np.sort(np.concatenate([one, other]))
+    shares = [np.searchsorted(np.sort(sample), places, "right") / len(sample) for sample in (one, other)]
+    return np.abs(shares[0] - shares[1]).max()
+
+
+def test_shares_are_distributed_as_the_papers_say():
+    """Zhang et al. 2018: lambda ~ Beta(alpha, alpha). Yun et al. 2019: a box with the sides r = sqrt(1 - lambda) of the
+    image's, around any pixel, cut off at the border."""
+    size, rng = (32, 96), np.random.default_rng(1)
+    plans = [Mixing(mixup_alpha=0.4, cutmix_alpha=3.0).plan(seed, 20, size) for seed in range(2000)]
+    of_mixup = np.array([plan.share for plan in plans if plan.box is None])
+    assert furthest_apart(of_mixup, rng.beta(0.4, 0.4, 20_000)) < 0.07  # as 0.9999 of draws are
+    root = np.sqrt(1 - rng.beta(3.0, 3.0, 20_000))
+    covered, boxes = [], np.array([plan.box for plan in plans if plan.box is not None])
+    for axis, length in enumerate(size):
+        middle, half = rng.uniform(0, length, 20_000), length * root / 2
+        covered.append(np.clip(middle + half, 0, length) - np.clip(middle - half, 0, length))
+        middle_of_boxes = (boxes[:, axis] + boxes[:, axis + 2]) / 2
+        assert middle_of_boxes.mean() == pytest.approx(length / 2, rel=0.03)
+        assert furthest_apart(boxes[:, axis + 2] - boxes[:, axis], covered[-1]) < 0.1, "whole pixels"
+    shares = np.array([plan.share for plan in plans if plan.box is not None])
+    assert furthest_apart(shares, 1 - covered[0] * covered[1] / (32 * 96)) < 0.1
+
+
 def test_mixup_by_hand():
     own, other = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 200, np.uint8)
     assert (mixed(own, other, Plan(0, 0.25, None)) == 175).all()
