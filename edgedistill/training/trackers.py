@@ -156,8 +156,10 @@ class _WandB:
                 login_timeout=15,  # a question on the terminal must not hold a training for ever
                 disable_git=True,
                 save_code=False,
+                host="",  # else the computer's name
                 x_disable_meta=True,  # command line, user, computer
                 x_disable_stats=True,
+                x_save_requirements=False,
             ),
         )
 

@@ -143,6 +143,7 @@ def test_wandb_keeps_its_curve_offline_and_no_path(training, tmp_path, monkeypat
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_X_STATS_SAMPLING_INTERVAL", "0.1")
     assert training(["wandb"], [1, 2]) == []
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     assert json.loads((training.folder / "tracked.json").read_text())["wandb"] in file.name
@@ -160,6 +161,9 @@ def test_wandb_keeps_its_curve_offline_and_no_path(training, tmp_path, monkeypat
     ]
     assert [(row["epoch"], row["eval_top1"], row["_step"]) for row in rows] == [(1, 10.0, 1), (2, 20.0, 2)]
     assert b"secret-project" not in file.read_bytes()
+    assert run.host == "", "the computer's name"
+    about_the_computer = {"environment", "stats", "files"}  # the command line too; `files`: what is installed
+    assert not about_the_computer & {record.WhichOneof("record_type") for record in records}
 
 
 def test_tensorboard_hides_the_first_curve_of_a_resumed_training(training):
