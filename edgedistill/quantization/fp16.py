@@ -72,8 +72,6 @@ def with_roundings(model: onnx.ModelProto) -> onnx.ModelProto:
     for source in model.graph.node:
         node = graph.node.add()
         node.CopyFrom(source)
-        if node.op_type == "Cast" and {types[node.input[0]], types[node.output[0]]} <= {1, TensorProto.FLOAT16}:
-            node.CopyFrom(helper.make_node("Identity", list(node.input), list(node.output)))
         for at, name in enumerate(source.output):
             if types.get(name) == TensorProto.FLOAT16:
                 node.output[at] = f"{name}/wide"

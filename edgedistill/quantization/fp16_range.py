@@ -40,7 +40,7 @@ def largest_of_every_tensor(path: Path, image: Callable[[int], np.ndarray], coun
     with Observer(model, Plan(names, {}, {}, plan.shapes)) as observer:
         for values in observer.stream(image, pieces(min(count, LOOKED_AT), 0, observer.piece)):
             for name, tensor in values.items():
-                largest[name] = max(largest[name], float(tensor.max()), -float(tensor.min()))
+                largest[name] = float(np.max([largest[name], tensor.max(), -tensor.min()]))  # NaN stays, unlike in max
     for name, value in largest.items():
         if not np.isfinite(value):
             raise QuantizeError(f"tensor {name} is NaN or infinite in float32; train again, lower peak_lr")

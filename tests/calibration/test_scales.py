@@ -7,6 +7,7 @@ from edgedistill_calibration.scales import (
     LEVELS,
     SMALLEST_AMAX,
     THRESHOLDS,
+    _divergence,
     amax_entropy,
     amax_from_histogram,
     amax_minmax,
@@ -50,13 +51,35 @@ def test_mse_against_a_search_over_the_values_themselves(values):
     assert found < 0.7 * 55.5  # it does cut the outliers
 
 
+@pytest.mark.parametrize("kind", ["relu6", "laplace", "squares", "even", "tiny", "two values", "one value"])
+def test_no_threshold_of_the_search_has_less_error(kind):
+    """Of distributions with the most at the end, with a long tail, and of a few values."""
+    rng = np.random.RandomState(1)
+    drawn = {
+        "relu6": np.clip(rng.normal(4, 3, size=20000), 0, 6),
+        "laplace": rng.laplace(size=20000),
+        "squares": rng.normal(size=20000) ** 4,
+        "even": rng.uniform(-1, 1, size=20000),
+        "tiny": 1e-5 * rng.normal(size=20000),
+        "two values": np.array([0.25] * 1000 + [-100.0]),
+        "one value": np.full(50, -3.0),
+    }[kind].astype(np.float32)
+    magnitudes = np.abs(drawn.astype(np.float64))
+    thresholds = magnitudes.max() * np.arange(1, CANDIDATES + 1) / CANDIDATES
+    least = min(squared_error(magnitudes, threshold).sum() for threshold in thresholds)
+    found = amax_mse(histogram_of(drawn))
+    assert found <= magnitudes.max() * (1 + 1e-6)
+    assert squared_error(magnitudes, found).sum() <= 1.05 * least + 1e-12
+
+
 def test_percentile_against_numpy(values):
-    for percentile in (50, 99, 99.9):
+    for percentile in (0.5, 50, 99, 99.9):
         expected = np.percentile(np.abs(values), percentile)
         assert amax_percentile(histogram_of(values), percentile) == pytest.approx(expected, rel=0.01)
     assert amax_percentile(histogram_of(values), 100) == pytest.approx(55.5)
-    with pytest.raises(ValueError, match="percentile in"):
-        amax_percentile(histogram_of(values), 0)
+    for bad in (0, -1, 100.1):
+        with pytest.raises(ValueError, match="percentile in"):
+            amax_percentile(histogram_of(values), bad)
 
 
 def test_the_rounding_integral_by_hand():
@@ -91,6 +114,8 @@ def test_entropy_against_a_search_over_exact_linear_bins(values):
             return np.inf
         return sum(a * np.log(a / b) for a, b in zip(p, q) if a)
 
+    for bins in (128, 144, 1000, 2048):
+        assert _divergence(counts, bins) == pytest.approx(divergence(bins), rel=1e-9)
     kept = min(range(128, 2049, 16), key=divergence)
     found = amax_entropy(histogram_of(values))
     assert found == pytest.approx(55.5 * kept / 2048, rel=0.15)
@@ -103,6 +128,15 @@ def test_bins_are_the_upper_bits_of_a_float():
     assert histogram.counts[0] == 2
     assert histogram.counts.sum() == 7
     assert histogram.filled() == (0x3F80, 0x7F61 + 1)
+
+
+def test_how_many_lie_below_a_value(values):
+    histogram = histogram_of(values)
+    asked = np.array([0.0, 0.01, 0.5, 1.0, 3.3, 39.0, 41.0, 55.5, 99.0])
+    below = (np.abs(values)[:, np.newaxis] < asked).sum(axis=0)
+    assert histogram.below(asked)[1:] == pytest.approx([*below[1:-2], len(values), len(values)], rel=0.01)
+    assert histogram.below(asked)[0] == histogram.counts[0]
+    assert Histogram().below(asked).tolist() == [0.0] * len(asked)
 
 
 def test_the_order_of_pieces_does_not_matter(values):

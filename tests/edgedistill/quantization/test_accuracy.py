@@ -139,3 +139,22 @@ def test_the_layer_that_overflows_float16_is_named(tmp_path, images, factor, lev
     assert lines_from_findings(found[:1] * 9)[5:] == (
         ["FP16 OVERFLOW in 4 more tensors: see fp16_findings"] if factor == 1e6 else []
     )
+
+
+@pytest.mark.parametrize("value", [1e9, np.nan])
+def test_a_tensor_that_is_not_finite_in_float_is_refused(tmp_path, value):
+    """In one image of six alone; 1e9 becomes infinite behind two layers that multiply by 1e30."""
+    path = net(tmp_path / "m.onnx", [1e30 * np.eye(3)[:, :, None, None]] * 2)
+    small = np.full((6, 3, 8, 8), 1e-30, np.float32)
+    small[4, :, 0, 0] = value
+    with pytest.raises(QuantizeError, match="is NaN or infinite in float32; train again"):
+        largest_of_every_tensor(path, lambda number: small[number : number + 1], len(small))
+
+
+def test_the_largest_is_that_of_either_sign_and_of_the_images_looked_at(tmp_path, images):
+    path = net(tmp_path / "m.onnx", [np.eye(3)[:, :, None, None]])
+    images = images / 10
+    images[3, 1, 2, 2], images[7, 0, 0, 0], images[31, 2, 7, 7], images[32, 0, 0, 0] = 5, -4, -8, 99
+    found = largest_of_every_tensor(path, lambda number: images[number : number + 1], len(images))
+    assert found["image"] == found["conv0"] == 8
+    assert largest_of_every_tensor(path, lambda number: images[number : number + 1], 8)["conv0"] == 5

@@ -171,6 +171,16 @@ def test_no_weight_alone_finds_a_better_step(rng):
             assert error(row, own) <= error(row, own + sign * step * np.eye(12)[place]) * (1 + 1e-6)
 
 
+def test_the_size_of_a_block_is_for_speed_alone(rng, monkeypatch):
+    """Twelve inputs in blocks of 5, 5 and 2: what one block moved, the next ones know."""
+    weight = rng.normal(size=(2, 4, 12))
+    inputs = rng.normal(size=(2, 200, 12)) + 3 * rng.normal(size=(2, 200, 1))
+    moments = np.stack([np.cov(one.T, bias=True) for one in inputs])
+    whole = rounded(weight, moments, weight @ moments, 0.01)
+    monkeypatch.setattr("edgedistill.quantization.rounding.BLOCK", 5)
+    assert np.array_equal(rounded(weight, moments, weight @ moments, 0.01), whole)
+
+
 def test_rounded_weights_are_steps_that_whoever_quantizes_them_finds_again(rng):
     weight = rng.normal(size=(2, 4, 9)).astype(np.float32)
     moments = np.stack([np.cov(rng.normal(size=(9, 30))) for _ in range(2)])
@@ -245,6 +255,31 @@ def test_a_layer_left_in_float_has_its_float_weights(model, images, tmp_path):
     # What is left is the skip branch of the sum, which is INT8 in both.
     assert np.array_equal(own, int8_logits(model, amax, images, every))
     assert sqnr_db(reference, own) > sqnr_db(reference, rounded_ones)
+
+
+def test_a_conv_without_a_bias_gets_one_and_loses_it_where_it_is_left_in_float(images, tmp_path, rng):
+    graph = onnx.parser.parse_graph(
+        """g (float[1, 3, 16, 16] image) => (float[1, 5] logits) {
+        a = Conv (image, wa)  b = Relu (a)  c = Conv (b, wc)  d = GlobalAveragePool (c)  logits = Flatten (d) }"""
+    )
+    for name, shape in (("wa", (8, 3, 3, 3)), ("wc", (5, 8, 1, 1))):
+        graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
+    opsets = [onnx.helper.make_opsetid("", 13)]
+    path = saved(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=7), tmp_path / "plain.onnx")
+    amax = {name: 0.4 * value for name, value in ranges(path, images).kept.items()}  # so that it clips
+    qdq_from_onnx(path, amax, tmp_path / "q.onnx")
+    made = saved(reconstructed(path, tmp_path / "q.onnx", images, rounding=False), tmp_path / "b.onnx")
+    assert [len(node.input) for node in onnx.load(str(made)).graph.node if node.op_type == "Conv"] == [3, 3]
+    reference = logits(path, images)
+    means = [np.abs((int8_logits(one, amax, images) - reference).mean(axis=0)).max() for one in (path, made)]
+    assert means[1] < 0.01 * means[0]
+    for keep in (["a"], ["c"], ["a", "c"]):
+        outputs = int8_logits(made, amax, images, keep, float_path=path)
+        biased = {"a", "c"} - set(keep)
+        qdq_from_onnx(made, amax, tmp_path / "k.onnx", keep, float_path=path)
+        convs = [node for node in onnx.load(str(tmp_path / "k.onnx")).graph.node if node.op_type == "Conv"]
+        assert {node.output[0] for node in convs if len(node.input) == 3} == biased
+        assert np.array_equal(outputs, reference) is (not biased)
 
 
 def test_images_that_judge_are_not_fitted_on():

@@ -18,11 +18,21 @@ from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill.onnx_model.session import OnnxSession
 from edgedistill.quantization import typed as typing_
+from edgedistill.quantization.files import logits_of_file, precision_files
 from edgedistill.quantization.fp16 import fp16_from_onnx, logits_in_fp16
 from edgedistill.quantization.half import SMALLEST, float32_layers, half_model, types_of
 from edgedistill.quantization.qdq import qdq_from_onnx
 from edgedistill.quantization.ranges import ranges_from_model
-from edgedistill.quantization.typed import FirstOf, Proof, line_from_typed, typed_fp16, typed_int8
+from edgedistill.quantization.typed import (
+    FirstOf,
+    Proof,
+    line_from_typed,
+    overflowing_layers,
+    typed_fp16,
+    typed_int8,
+)
+from edgedistill.records.layout import FP16, INT8, TYPED_INT8
+from edgedistill.records.quantization import TypedFile
 from optional_tools import lacking
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
@@ -192,6 +202,36 @@ def test_a_sum_beyond_fp16_stays_float32(tmp_path, rng):
     made = typed_fp16(Proof(path, images), ranges_of(path, images).largest, tmp_path / "h.onnx")
     assert made.float32_layers == ["mean"]
     assert made.passed
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_layer_that_makes_or_reads_more_than_half_of_what_fp16_holds_stays_float32(tmp_path, rng, quantized):
+    """65504 halved is 32752; behind the mean of 64 pixels, 65504 divided by 64 is 1023.5."""
+    path = chain(tmp_path / "m.onnx", (1.0, 1.0, 1.0))
+    largest = {"image": 1.0, "conv0": 32753.0, "conv1": 32751.0, "conv2": 1023.0, "mean": 1023.0, "logits": 1023.0}
+    if quantized:
+        qdq_from_onnx(path, largest, tmp_path / "q.onnx")
+        path = tmp_path / "q.onnx"
+    kept = {"conv0", "conv0_q", "conv0_dq", "conv1"} if quantized else {"conv0", "conv1"}
+    assert overflowing_layers(path, largest) == kept
+    assert overflowing_layers(path, {**largest, "conv2": 1024.0}) == kept | {"mean"}
+    assert overflowing_layers(path, {**largest, "conv0": 32751.0}) == set()
+
+
+@pytest.mark.parametrize(
+    ("typed", "int8"),
+    [([], INT8), ([("int8", False), ("fp16", True)], INT8), ([("fp16", False), ("int8", True)], TYPED_INT8)],
+)
+def test_a_typed_int8_file_serves_where_its_proof_held(typed, int8):
+    rows = [TypedFile(precision=precision, passed=passed, why="", limit=0.01) for precision, passed in typed]
+    found = precision_files(Path("s.onnx"), Path("quantize"), rows)
+    assert found == {"fp32": Path("s.onnx"), "fp16": Path("quantize") / FP16, "int8": Path("quantize") / int8}
+
+
+@pytest.mark.parametrize(("name", "rounds"), [(FP16, True), (TYPED_INT8, True), (INT8, False), ("student.onnx", False)])
+def test_files_with_typed_tensors_are_run_with_their_roundings(tmp_path, rng, name, rounds):
+    fp16_from_onnx(chain(tmp_path / "m.onnx", (5e4, 1e-4)), tmp_path / name)
+    assert np.isfinite(logits_of_file(tmp_path / name, small(rng) * 3)).all() != rounds
 
 
 def test_the_delicate_layers_are_a_second_attempt(tmp_path, rng):
