@@ -1,3 +1,5 @@
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ import timm
 import torch
 from torch import nn
 
+from edgedistill.distillation import inversion
 from edgedistill.distillation.inversion import InversionSettings, contact_sheet, synthesise_batch
 from edgedistill.distillation.spectrum import Start, drawn_coefficients, images_of
 from edgedistill.errors import TeacherError, TrainingError
@@ -129,6 +132,55 @@ def test_total_variation_makes_smoother_images(teacher, made):
     images = synthesise_batch(teacher, SPEC, smooth, 1, KINDS)[0]
     roughness = [np.abs(np.diff(x.astype(int), axis=2)).mean() for x in (images, made[0])]
     assert roughness[0] < 0.8 * roughness[1]
+
+
+def optimised(seen, settings, monkeypatch):
+    """Two images (2, 3, 8, 12) before and after `_optimised`, and the learning rates of its steps."""
+    rates, generator = [], torch.Generator().manual_seed(0)
+
+    class Noted(torch.optim.Adam):
+        def step(self, *args, **kwargs):
+            rates.append(self.param_groups[0]["lr"])
+            super().step(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim, "Adam", Noted)
+    start, coefficients = Start(1.0, 0.3, 1.0), drawn_coefficients(2, (8, 12), generator)
+    labels = torch.zeros(2, dtype=torch.int64)
+    made = inversion._optimised(coefficients, start, 12, labels, seen, settings, generator)
+    return images_of(coefficients, start, 12), images_of(made, start, 12), rates
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_steps_look_at_shifted_and_mirrored_images_and_get_smaller(flip, monkeypatch):
+    looked_at = []
+
+    def seen(images):
+        looked_at.append(images.detach().numpy())
+        return torch.stack([images.mean((1, 2, 3)), -images.mean((1, 2, 3))], dim=1), images.mean()
+
+    settings = InversionSettings(steps=60, lr=1e-9, jitter_px=1, flip=flip)
+    before, _, rates = optimised(seen, settings, monkeypatch)
+    half_cosine = [1e-9 * np.cos(np.pi / 2 * step / 60) ** 2 for step in range(60)]
+    assert rates == pytest.approx(half_cosine, rel=1e-9)
+    views = {
+        (down, right, mirrored): np.roll(before.numpy(), (down, right), (2, 3))[..., :: -1 if mirrored else 1]
+        for down, right, mirrored in itertools.product((-1, 0, 1), (-1, 0, 1), (False, True))
+    }
+    found = [next(way for way, view in views.items() if np.abs(images - view).max() < 1e-3) for images in looked_at]
+    assert np.mean(found, axis=0) == pytest.approx([0, 0, 0.5 * flip], abs=0.2)
+    assert len({(down, right) for down, right, _ in found}) == 9
+
+
+@pytest.mark.parametrize(("weights", "brighter"), [({"bn_weight": 0.1}, True), ({"bn_weight": 10.0}, False)])
+def test_the_terms_have_their_weights(weights, brighter, monkeypatch):
+    """The wanted class is of bright images, the layers want dark ones, about as much."""
+
+    def seen(images):
+        light = images.mean((1, 2, 3)) / 255
+        return torch.stack([light, -light], dim=1), light.mean()
+
+    before, after, _ = optimised(seen, InversionSettings(steps=5, **weights), monkeypatch)
+    assert (after.mean() > before.mean()).item() is brighter
 
 
 @pytest.mark.parametrize(("name", "has"), [("vit_tiny_patch16_224", "LayerNorm"), ("vgg11", "no normalisation")])

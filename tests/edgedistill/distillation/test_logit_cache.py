@@ -43,6 +43,16 @@ def test_cached_outputs_are_the_teachers_for_the_very_views_of_the_batch(tmp_pat
     assert [len(shard) for shard in cache.shards()] == [40, 40, 40, 30]
 
 
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_how_sure_the_teacher_is_by_the_first_view_of_every_image(tmp_path, training, temperature):
+    """50 images in shards of 40 pairs: the first view ends within the second shard."""
+    write(tmp_path, training)
+    cache = LogitCache(tmp_path, KEY)
+    logits = np.concatenate([shard["logits"] for shard in cache.shards()])[:50].astype(np.float64) / temperature
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert cache.mean_top_probability(temperature) == pytest.approx(shares.max(axis=1).mean(), rel=1e-5)
+
+
 def test_an_interrupted_cache_goes_on_and_ends_with_the_same_bytes(tmp_path, training):
     (tmp_path / "whole").mkdir()
     (tmp_path / "broken").mkdir()

@@ -65,6 +65,12 @@ def test_a_compiled_network_computes_the_same_and_is_left_as_it_was(monkeypatch)
     assert all(torch.allclose(own, fast, rtol=1e-3, atol=1e-4) for own, fast in zip(*found, strict=True))
 
 
+def test_a_pass_takes_the_time_from_its_start_to_its_end():
+    network = Logits()
+    passes = Passes(network, passes_of(network).images, FIXED, itertools.count(5.0, 2.0).__next__)
+    assert passes.seconds(network) == [2.0] * (ROUNDS + 1)
+
+
 @pytest.mark.parametrize(
     ("fast", "steps", "said"),
     [
