@@ -69,8 +69,6 @@ class Evaluator:
         scored: (outputs of a precision, outputs of float, targets, classes) -> what `measures` reads of both, and their
             targets; None where that is the outputs themselves.
         gain: of vectors, (outputs, another network's, targets, classes) -> how much better they are.
-        constant: of vectors, (training targets) -> (W,) outputs of a network that says the same of every image: the
-            mean, or the frequencies.
         fitted: of labels that are answered from a threshold on, (outputs, targets) of validation images -> this with
             those thresholds.
     """
@@ -83,7 +81,6 @@ class Evaluator:
     answer: Callable[[np.ndarray, Sequence[str], int, Any], dict[str, Any]] | None = None
     scored: Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
     gain: Callable[[np.ndarray, np.ndarray, np.ndarray, list[str]], OutputGain] | None = None
-    constant: Callable[[np.ndarray], np.ndarray] | None = None
     fitted: Callable[[np.ndarray, np.ndarray], Evaluator] | None = None
 
 
@@ -157,7 +154,6 @@ def _regression(values: Sequence[Value]) -> Evaluator:
         drop,
         lambda outputs, classes, count, decision: values_answer(outputs, values),
         gain=lambda outputs, other, targets, classes: value_gain(outputs, other, targets, values),
-        constant=lambda targets: np.zeros(targets.shape[1], np.float32),
     )
 
 
@@ -177,15 +173,8 @@ def _multilabel(thresholds: np.ndarray | None = None) -> Evaluator:
         drop,
         lambda outputs, classes, count, decision: labels_answer(outputs, classes, decision.thresholds),
         gain=label_gain,
-        constant=_frequencies,
         fitted=lambda outputs, targets: _multilabel(best_f1_thresholds(outputs, targets)),
     )
-
-
-def _frequencies(targets: np.ndarray) -> np.ndarray:
-    """(K,) float32 logits of the labels' shares; no label is on all or none of the training images."""
-    shares = targets.mean(axis=0)
-    return np.log(shares / (1 - shares)).astype(np.float32)
 
 
 _CLASSIFIER = Evaluator(_classifier_validation, _classifier_epoch, _classifier_hits, measures, _classifier_drop, answer)

@@ -214,8 +214,7 @@ def _vectors(context: StageContext, images: Images, device) -> Result:
     """By the figures of each output, beside those of a network that says the same of every image."""
     targets, task = images.targets("test"), task_of(context.recipe)
     evaluator = evaluator_of(task, images.values)
-    gain, constant_of = required(evaluator.gain), required(evaluator.constant)
-    constant = np.tile(constant_of(images.targets("train")), (len(targets), 1))
+    gain, constant = required(evaluator.gain), np.zeros(targets.shape, np.float32)  # of figures the training means
     outputs: dict[str, np.ndarray] = {}
     figures: dict[str, Any] = {}
     for name, stage in NETS.items():

@@ -163,10 +163,14 @@ def test_what_is_refused_is_counted_on_both_sides():
     assert "9 are needed" in unknown_figures(logits, None, CLASSES, few, 0.9).sentence
 
 
-def test_an_image_without_numbers_is_a_miss():
+@pytest.mark.parametrize(
+    ("output", "value"), [(slice(None), np.nan), (0, np.nan), (0, -np.inf), (2, np.nan), (2, np.inf)]
+)
+def test_an_image_without_numbers_is_a_miss(output, value):
+    """Also where only one of its outputs is none, even that of its class."""
     wanted = DecideConfig(recall={"dent": 0.5}, confidence=0.9)
     logits, labels = network(300, 3)
-    logits[labels == 2] = np.nan
+    logits[labels == 2, output] = value
     fitted = fit(logits, labels, CLASSES, wanted)
     assert fitted.decision.thresholds == ()
     assert fitted.choices["dent"].hits == 0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from edgedistill.evaluation.classification import wilson_interval
 from edgedistill.evaluation.intervals import balanced_interval, mean_recall_interval, over_seeds, paired_interval
@@ -118,6 +119,28 @@ def test_all_right_and_all_wrong_are_not_certain(row, classes):
     assert high - low > 1e-3
 
 
+@pytest.mark.parametrize("images", [[20, 10], [20, 10, 4], [1, 2, 40, 8, 3], [20, 10, 4] * 5], ids=len)
+def test_the_interval_of_balanced_accuracy_against_the_formula_written_out(images, rng):
+    """Each class leans on all of them by five images in total, and by one at most."""
+    rows = [(*sorted(rng.integers(0, count // 2 + 1, 2).tolist(), reverse=True), count) for count in images]
+    classes, total = len(rows), sum(images)
+    leaning = 1 if classes < 5 else 5 / classes
+    pooled = [(sum(row[side] for row in rows) + 1) / (total + 2) for side in (0, 1)]
+    middle, variances = 0.0, []
+    for first, second, count in rows:
+        one, other = (
+            (only + leaning * rate) / (count + leaning) for only, rate in zip((first, second), pooled, strict=True)
+        )
+        undone = 1 - count / (count + leaning) ** 2
+        variances.append((one + other - (one - other) ** 2) / undone / (count + 2 / classes))
+        middle += (first - second) / (count + 2 / classes) / classes
+    freedom = sum(variances) ** 2 / sum(v**2 / count for v, count in zip(variances, images, strict=True))
+    half = scipy.stats.t.ppf(0.975, freedom) * sum(variances) ** 0.5 / classes
+    point = sum((first - second) / count for first, second, count in rows) / classes
+    expected = (max(-1, min(point, middle - half)), min(1, max(point, middle + half)))
+    assert balanced_interval([list(row) for row in rows]) == pytest.approx(expected)
+
+
 def test_one_class_is_the_paired_interval_itself():
     assert balanced_interval([[22, 14, 335]]) == pytest.approx(paired_interval(22, 14, 335))
 
@@ -137,6 +160,11 @@ def test_equal_methods_are_rarely_called_different(seeds, rng):
     held = [low <= 0 <= high for low, high in (one["interval_points"] for one in found)]
     assert 0.93 <= np.mean(held) <= 0.97
     assert 0.015 <= np.mean([one["shown"] for one in found]) <= 0.035
+    for one in found:
+        low, high = one["interval_points"]
+        word = "no gain shown" if low <= 0 <= high else "a gain" if low > 0 else "a loss"
+        assert one["sentence"].startswith(f"{word} over"), "however little it is"
+        assert one["shown"] == (low > 0)
 
 
 def test_two_seeds_with_the_same_gain_to_the_image_are_no_proof(rng):

@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from edgedistill.config.decide import DecideConfig
 from edgedistill.config.task import MULTILABEL
+from edgedistill.evaluation.bootstrap import draws_of
 from edgedistill.evaluation.label_decisions import fit_labels, label_figures
 from edgedistill.evaluation.multilabel import (
     average_precisions,
@@ -201,6 +203,22 @@ def test_the_threshold_has_the_largest_f1_of_all(drawn):
     assert (label_probabilities(scores[:, 1]) >= best_f1_thresholds(scores, targets)[1]).all()
 
 
+def test_the_threshold_of_every_small_case_is_that_of_a_search(rng):
+    """Ties, one image, all images; of equal F1 the fewest answers; halfway to the next score, or to nought."""
+    for _ in range(400):
+        images = rng.integers(1, 7)
+        own, scores = rng.random(images) < 0.6, rng.integers(-3, 4, images) / 2
+        chances = label_probabilities(scores[:, None].astype(np.float64))[:, 0]
+        best, expected = Fraction(0), UNSET
+        for threshold in sorted(set(chances), reverse=True):
+            answered = chances >= threshold
+            f1 = Fraction(2 * int((answered & own).sum()), int(answered.sum() + own.sum()))
+            if f1 > best:
+                best, expected = f1, (threshold + max(chances[~answered], default=0.0)) / 2
+        found = best_f1_thresholds(scores[:, None], own[:, None].astype(float))
+        assert found.tolist() == pytest.approx([expected])
+
+
 def test_the_gain_is_paired(drawn):
     scores, targets = drawn
     gain = label_gain(scores + 5 * targets, scores, targets, NAMES)
@@ -219,6 +237,43 @@ def test_the_gain_is_paired(drawn):
     assert drop.points == pytest.approx(gain.points)
     assert drop.interval_points == pytest.approx(gain.interval_points)
     assert all(change.value < 0 for change in drop.changes)
+
+
+def test_the_interval_of_the_gain_is_of_images_drawn_again_and_half_an_image_more(drawn):
+    """Few images have the first label: some draws have none, and determine nothing of it."""
+    scores, targets = drawn
+    targets[4:, 0] = 0
+    targets[:4, 0] = [1, 1, 0, 1]
+    other = scores + np.random.default_rng(3).normal(size=scores.shape).astype(np.float32)
+    gain = label_gain(scores, other, targets, NAMES)
+    own, others = (average_precisions(one, targets == 1, draws_of(60)) for one in (scores, other))
+    larger = own - others
+    assert np.isnan(larger[:, 0]).any()
+    least = 0.5 / (targets.sum(axis=0) + 2) ** 2
+    for k, figure in enumerate(gain.by_output):
+        half = 1.959964 * math.sqrt(np.nanvar(larger[:, k]) + least[k])
+        expected = [max(-1.0, figure.value - half), min(1.0, figure.value + half)]
+        assert figure.interval == pytest.approx(expected, abs=1e-6)
+    half = 1.959964 * math.sqrt(np.nanvar(np.nanmean(larger, axis=1)) + least.sum() / 9)
+    assert gain.interval_points == pytest.approx([gain.points - 100 * half, gain.points + 100 * half], abs=1e-4)
+
+
+def test_labels_that_are_hard_on_the_same_images_tell_no_more_than_one(rng):
+    """Eight times the same label vary as one does, eight others by the root of eight less."""
+    truth = (rng.random((400, 8)) < 0.4).astype(float)
+    scores = 2.4 * (truth - 0.5) + rng.normal(size=(400, 8))
+    names, half = [f"l{number}" for number in range(8)], np.full(8, 0.5)
+
+    def width(figures, name, output=None):
+        low, high = figures.figure(name, output).interval
+        return high - low
+
+    apart = label_measures(scores, truth, names, half)
+    alike = label_measures(*(np.tile(one[:, :1], (1, 8)) for one in (scores, truth)), names, half)
+    single = np.mean([width(apart, "f1", name) for name in names])
+    assert width(apart, "f1_macro") == pytest.approx(single / math.sqrt(8), rel=0.15)
+    assert width(alike, "f1_macro") == pytest.approx(width(alike, "f1", "l0"), rel=0.15)
+    assert width(alike, "f1_micro") == pytest.approx(width(alike, "f1", "l0"), rel=0.15)
 
 
 def test_promises_have_the_thresholds_of_operating_points_and_the_others_the_best_f1(drawn):

@@ -7,6 +7,7 @@ import pytest
 
 from edgedistill.config.task import REGRESSION
 from edgedistill.core.ranges import FEWEST, RANGES, ranges_of
+from edgedistill.evaluation.bootstrap import draws_of, interval_of
 from edgedistill.evaluation.regression import value_gain, value_measures, value_validation
 from edgedistill.evaluation.tasks import answer_of, drop_of
 from edgedistill_device.value_spec import Value
@@ -58,6 +59,54 @@ def test_every_figure_is_that_of_a_loop_over_the_images(drawn):
     assert loss == pytest.approx(
         sum((measured.figure("rmse", value.name).value / value.std) ** 2 for value in (WIDTH, SHARE)) / 2
     )
+
+
+def test_intervals_are_those_of_the_figures_over_images_drawn_again(drawn):
+    outputs, targets = drawn
+    of_width, of_share = ([figures_of(outputs, targets, rows, k) for rows in drawn_again(60)] for k in (0, 1))
+    measured = value_measures(outputs, targets, (WIDTH, SHARE))
+    for value, found in ((WIDTH, of_width), (SHARE, of_share)):
+        for name in ("mae", "rmse", "bias", "r2"):
+            expected = interval_of(np.array([figures[name] for figures in found]), 60)
+            assert measured.figure(name, value.name).interval == pytest.approx(expected), name
+    mae = [(width["mae"] / 4.0 + share["mae"] / 0.2) / 2 for width, share in zip(of_width, of_share, strict=True)]
+    r2 = [(width["r2"] + share["r2"]) / 2 for width, share in zip(of_width, of_share, strict=True)]
+    assert measured.figure("mae", None).interval == pytest.approx(interval_of(np.array(mae), 60))
+    assert measured.figure("r2", None).interval == pytest.approx(interval_of(np.array(r2), 60))
+
+
+def drawn_again(images):
+    """Numbers of images as the bootstrap draws them, one that is drawn twice twice."""
+    return [np.repeat(np.arange(images), counts.astype(int)) for counts in draws_of(images)]
+
+
+def figures_of(outputs, targets, rows, k):
+    """Of the images `rows`, as scikit-learn's functions give them."""
+    value = (WIDTH, SHARE)[k]
+    answer = np.clip(outputs[rows, k] * value.std + value.mean, value.low, value.high)
+    truth = targets[rows, k]
+    error = answer - truth
+    return {
+        "mae": np.abs(error).mean(),
+        "rmse": np.sqrt((error**2).mean()),
+        "bias": error.mean(),
+        "r2": 1 - (error**2).sum() / ((truth - truth.mean()) ** 2).sum(),
+    }
+
+
+def test_the_interval_of_a_gain_is_that_of_images_drawn_again(drawn):
+    outputs, targets = drawn
+    other = outputs + np.random.default_rng(3).normal(0, 0.4, outputs.shape)
+    gain = value_gain(outputs, other, targets, (WIDTH, SHARE))
+    larger = [
+        [figures_of(one, targets, rows, k)["mae"] for one in (other, outputs) for k in (0, 1)]
+        for rows in drawn_again(60)
+    ]
+    width, share = ([row[k] - row[2 + k] for row in larger] for k in (0, 1))
+    for found, expected in zip(gain.by_output, (width, share), strict=True):
+        assert found.interval == pytest.approx(interval_of(np.array(expected), 60))
+    points = 100 * (np.array(width) / 4.0 + np.array(share) / 0.2) / 2
+    assert gain.interval_points == pytest.approx(interval_of(points, 60))
 
 
 def test_the_ranges_part_the_images_and_hold_their_errors(drawn):
