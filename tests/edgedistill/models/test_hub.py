@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import zipfile
 
 import pytest
@@ -102,6 +103,35 @@ def test_the_right_file_in_the_cache_is_taken(cache, monkeypatch):
     monkeypatch.setitem(hub.PINNED, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
     key = "features.0.weight"
     assert torch.equal(fetch("squeezenet1_1").state_dict()[key], state[key])
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5"])
+def test_what_is_downloaded_is_put_into_the_cache_and_compared(cache, monkeypatch, name, there):
+    """Into the folder that an earlier download made, or a new one; by the digits of its name or its pin."""
+    torch.manual_seed(3)
+    state = build_model(name, 1000).state_dict()
+    asked = []
+
+    def download(url, place, digits, progress):
+        asked.append((url, digits))
+        torch.save(state, place)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr(hub_access, "_why_not", lambda name: None)
+    path = cache / file_of(name)
+    if not there:
+        shutil.rmtree(cache.parents[1])  # as on a new computer
+    with pytest.raises(WeightsError, match="altered"):
+        fetch(name)  # another file than the one of that name
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(hub.PINNED, path.name, digest)
+    path.unlink()
+    key = next(iter(state))
+    for _ in range(2):
+        assert torch.equal(fetch(name).state_dict()[key], state[key])
+    digits = path.stem.rpartition("-")[2]
+    assert asked == [(get_model_weights(name).DEFAULT.url, digits)] * 2, "the third call finds it in the cache"
 
 
 def test_pins_agree_with_the_digits_of_the_file_names_that_torchvision_uses():

@@ -101,7 +101,8 @@ def test_data_free_keeps_and_shows_its_images_and_goes_on_after_a_stop(place, ru
     from edgedistill.distillation import inversion
     from edgedistill.stages import synthesise
 
-    settings = ("distill.method=data_free", "distill.synthetic_images=9", "distill.synthetic_steps=4")
+    settings = ("distill.method=data_free", "distill.synthetic_images=8", "distill.synthetic_steps=4")
+    settings = (*settings, "distill.seed=3")
     monkeypatch.setattr(synthesise, "MIN_WANTED_FRACTION", 0.0)
     monkeypatch.setattr(inversion.InversionSettings.model_fields["batch_size"], "default", 3)
     inversion.InversionSettings.model_rebuild(force=True)
@@ -109,6 +110,8 @@ def test_data_free_keeps_and_shows_its_images_and_goes_on_after_a_stop(place, ru
 
     def stopping(*given):
         made.append(given[3])
+        asked = given[2]
+        assert (asked.steps, asked.seed, asked.batch_size) == (4, 3, 3), "as the recipe says"
         if len(made) == 2:
             raise KeyboardInterrupt
         return inversion.synthesise_batch(*given)
@@ -118,11 +121,11 @@ def test_data_free_keeps_and_shows_its_images_and_goes_on_after_a_stop(place, ru
         run(place, run_dir, "synthesise", *settings)
     found = run(place, run_dir, "distill", *settings)
     assert made == [0, 1, 1, 2], "the first batch was not made again"
-    assert found["training_images"] == 9
+    assert found["training_images"] == 8
     assert (run_dir / "synthesise/images.png").read_bytes()[:4] == b"\x89PNG"
     assert set(found["history"][0]["terms"]) == {"kd", "label"}
     synthetic = json.loads((run_dir / "synthesise/synthesise.json").read_text())
-    assert len(set(synthetic["sha256"])) == synthetic["images"] == 9
+    assert len(set(synthetic["sha256"])) == synthetic["images"] == 8, "of the three batches of three"
 
 
 @pytest.mark.parametrize("kind", ["relational", "fitnet", "attention", "review"])

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ import edgedistill
 from edgedistill.config.loading import load_recipe
 from edgedistill.config.training import DistillConfig, TrainingConfig
 from edgedistill.data.balance import class_weights
+from edgedistill.distillation import teacher_choice
 from edgedistill.distillation.losses import label_losses
 from edgedistill.distillation.objectives import logit_terms, soft_label_loss
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training.batches import Batch
+from edgedistill.training.images import Images
 from edgedistill.training.schedule import schedule_for, steps_of
 from end_to_end import draw, write_project
 
@@ -81,6 +84,49 @@ def test_class_weights_weigh_all_of_the_students_loss_as_they_do_the_baselines()
     (student,) = torch.autograd.grad(loss, logits)
     (baseline,) = torch.autograd.grad(label_losses(logits, labels, weights).mean(), logits)
     assert torch.allclose(student, baseline, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 0, 0, 1], [1 / 3, 1 / 3, 1 / 3, 1]),
+        ([-1, 0, 0, 0, 1, -1, 2], [3 / 5, 1 / 3, 1 / 3, 1 / 3, 1, 3 / 5, 1]),  # three classes on five images
+        ([-1, -1], [1, 1]),
+    ],
+)
+def test_classes_are_drawn_equally_often_and_an_image_without_a_label_as_an_average_one(labels, expected):
+    images = SimpleNamespace(recipe=SimpleNamespace(data=SimpleNamespace(balance="sample")))
+    assert Images.drawn(images, Taught(labels)).tolist() == pytest.approx(expected)
+    images.recipe.data.balance = "loss"
+    assert Images.drawn(images, Taught(labels)) is None
+
+
+@pytest.mark.parametrize(
+    ("drawn", "by_class", "expected"),
+    [
+        (None, None, [1, 1, 1, 1]),
+        ([1 / 3, 1 / 3, 1 / 3, 1], None, [2 / 3, 2 / 3, 2 / 3, 2]),
+        (None, [0.5, 4.5], [1 / 3, 1 / 3, 1 / 3, 3]),
+    ],
+)
+def test_the_loss_of_the_probe_weighs_images_as_the_recipe_asks_with_the_mean_one(drawn, by_class, expected):
+    images = SimpleNamespace(
+        drawn=lambda taught: None if drawn is None else np.array(drawn),
+        class_weights=lambda: None if by_class is None else torch.tensor(by_class),
+    )
+    assert teacher_choice._image_weights(images, Taught([0, 0, 0, 1])).tolist() == pytest.approx(expected)
+
+
+class Taught:
+    """Labelled images, or some without a label: -1."""
+
+    targets = None
+
+    def __init__(self, labels):
+        self.labels = np.array(labels)
+
+    def __len__(self):
+        return len(self.labels)
 
 
 def test_images_without_a_label_weigh_the_mean_and_mixed_ones_their_shares():
