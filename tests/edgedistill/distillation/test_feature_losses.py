@@ -40,13 +40,13 @@ def maps_of(pairs, images, seed=0):
 
 
 def pooled(maps, size):
-    """Means of equal blocks of numpy maps (N, C, H, W), where size divides H and W."""
-    n, c, h, w = maps.shape
-    return maps.reshape(n, c, size, h // size, size, w // size).mean(axis=(3, 5))
+    """Means of equal blocks of numpy maps (N, C, H, W), where size, a side or (height, width), divides H and W."""
+    (n, c, h, w), (high, wide) = maps.shape, np.broadcast_to(size, 2)
+    return maps.reshape(n, c, high, h // high, wide, w // wide).mean(axis=(3, 5))
 
 
 def hint_oracle(student, teacher):
-    size = min(student.shape[2], teacher.shape[2])
+    size = np.minimum(student.shape[2:], teacher.shape[2:])
     total = 0.0
     for s, t in zip(pooled(student, size), pooled(teacher, size), strict=True):
         total += ((s / np.linalg.norm(s) - t / np.linalg.norm(t)) ** 2).sum()
@@ -70,13 +70,16 @@ def hcl_oracle(student, teacher):
     return total / weights
 
 
-@pytest.mark.parametrize(("student_px", "teacher_px"), [(4, 4), (8, 4), (2, 8), (1, 4)])
+@pytest.mark.parametrize(
+    ("student_px", "teacher_px"),
+    [((4, 4), (4, 4)), ((8, 8), (4, 4)), ((2, 2), (8, 8)), ((1, 1), (4, 4)), ((2, 6), (4, 12)), ((8, 2), (4, 6))],
+)
 def test_hint_and_attention_loss_equal_numpy(rng, student_px, teacher_px):
-    student = rng.normal(size=(3, 5, student_px, student_px))
-    teacher = rng.normal(size=(3, 5, teacher_px, teacher_px))
+    student = rng.normal(size=(3, 5, *student_px))
+    teacher = rng.normal(size=(3, 5, *teacher_px))
     got = hint_loss(torch.tensor(student), torch.tensor(teacher)).item()
     assert got == pytest.approx(hint_oracle(student, teacher), rel=1e-5)
-    wider = rng.normal(size=(3, 9, teacher_px, teacher_px))
+    wider = rng.normal(size=(3, 9, *teacher_px))
     got = attention_loss(torch.tensor(student), torch.tensor(wider)).item()
     assert got == pytest.approx(attention_oracle(student, wider), rel=1e-5, abs=1e-6)
 

@@ -25,12 +25,18 @@ def teacher(images):
     return pooled[:, :2] / 10, pooled
 
 
-def write(folder, training, net=teacher):
-    return write_cache(folder, training, net, 3, KEY, (2, 3), lambda done: None, with_features=True, shard_pairs=40)
+def write(folder, training, net=teacher, shard_pairs=40):
+    return write_cache(
+        folder, training, net, 3, KEY, (2, 3), lambda done: None, with_features=True, shard_pairs=shard_pairs
+    )
 
 
-def test_cached_outputs_are_the_teachers_for_the_very_views_of_the_batch(tmp_path, training):
-    write(tmp_path, training)
+@pytest.mark.parametrize(
+    ("shard_pairs", "shards"), [(40, [40, 40, 40, 30]), (70, [70, 70, 10]), (140, [140, 10]), (150, [150])]
+)
+def test_cached_outputs_are_the_teachers_for_the_very_views_of_the_batch(tmp_path, training, shard_pairs, shards):
+    """The teacher sees 64 images at a time: a shard holds a batch, or two, or three."""
+    write(tmp_path, training, shard_pairs=shard_pairs)
     cache = LogitCache(tmp_path, KEY)
     batch = training.batch(np.array([7, 0, 49]), np.array([2, 0, 1]))
     logits, features = teacher(batch.images)
@@ -39,8 +45,8 @@ def test_cached_outputs_are_the_teachers_for_the_very_views_of_the_batch(tmp_pat
     every = np.concatenate([shard["features"] for shard in cache.shards()]).astype(np.float64)
     assert np.allclose(cache.mean_feature, every.mean(axis=0), rtol=1e-4)
     seeds = np.concatenate([shard["seed"] for shard in cache.shards()]).reshape(3, 50)
-    assert seeds[2, 7] == training.seed(7, 2)
-    assert [len(shard) for shard in cache.shards()] == [40, 40, 40, 30]
+    assert seeds.tolist() == [[training.seed(image, view) for image in range(50)] for view in range(3)]
+    assert [len(shard) for shard in cache.shards()] == shards
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])

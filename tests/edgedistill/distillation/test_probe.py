@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from edgedistill.cli.main import main
 from edgedistill.config.loading import recipe_from_table
@@ -74,6 +76,33 @@ def test_the_strength_follows_the_folds_that_were_left_out():
     assert ours[0].l2 >= 1 > 0.01 >= ours[1].l2
     assert min(ours[0].scores.values()) == pytest.approx(math.log(2), rel=0.1)  # it knows nothing
     assert (ours[1].logits(clear[0]).argmax(axis=1) == labels).all()
+
+
+def test_scores_are_the_weighted_losses_on_each_fold_by_a_head_without_it():
+    """Features whose means differ: scaled by how they vary around them."""
+    features, labels, weights = problem(images=24)
+    features, folds = features[..., :2] + np.float32([40, -3]), np.arange(24) // 3 % 3
+    found = head_from_features(features, labels, folds, weights, 3).scores
+    flat = features.reshape(-1, 2).astype(float)
+    scaled = (flat - flat.mean(axis=0)) / math.sqrt(flat.var(axis=0).mean())
+    names, weighs, fold_of = (np.tile(each, 2) for each in (labels, weights, folds))
+
+    def losses(values):
+        logits = scaled @ values[:6].reshape(3, 2).T + values[6:]
+        return logsumexp(logits, axis=1) - logits[np.arange(48), names]
+
+    for l2 in (30.0, 1.0):
+        total = 0.0
+        for fold in range(3):
+            taught = weighs * (fold_of != fold) / weighs[fold_of != fold].sum()
+            solved = minimize(lambda v, w=taught, l2=l2: w @ losses(v) + l2 / 2 * (v[:6] @ v[:6]), np.zeros(9)).x
+            total += (weighs * losses(solved))[fold_of == fold].sum()
+        assert found[l2] == pytest.approx(total / weighs.sum(), rel=0.01)
+
+
+def test_images_of_one_fold_choose_nothing_and_get_the_strongest_penalty():
+    features, labels, weights = problem()
+    assert head_from_features(features, labels, np.zeros(40, int), weights, 3).l2 == 30
 
 
 def test_a_feature_that_is_nearly_constant_does_not_decide_alone():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from edgedistill.distillation.probe import STRENGTHS
 from edgedistill.distillation.value_losses import target_term, value_losses
 from edgedistill.distillation.value_probe import ridge_from_features
 from edgedistill.training.batches import Batch
@@ -88,6 +89,38 @@ def test_the_ridge_head_is_least_squares_with_the_penalty_as_further_rows():
     )[0]
     expected = (flat - flat.mean(axis=0)) / scale @ solved[:5] + solved[5]
     np.testing.assert_allclose(head.logits(flat), expected, atol=1e-8)
+
+
+def test_scores_are_the_weighted_errors_on_each_fold_by_a_head_without_it():
+    rng = np.random.default_rng(2)
+    features, folds, weights = rng.normal(1, 2, (2, 30, 4)), np.arange(30) % 3, rng.uniform(0.2, 3, 30)
+    weights /= weights.mean()
+    targets = features.mean(axis=0)[:, :2] + rng.normal(size=(30, 2))
+    head = ridge_from_features(features, targets, folds, weights)
+    flat = features.reshape(-1, 4)
+    scaled = (flat - flat.mean(axis=0)) / np.sqrt(flat.var(axis=0).mean())
+    rows = np.hstack([scaled, np.ones((60, 1))])
+    wanted, weighs, fold_of = np.tile(targets, (2, 1)), np.tile(weights, 2), np.tile(folds, 2)
+    assert list(head.scores) == list(STRENGTHS)
+    for l2, score in head.scores.items():
+        errors = 0.0
+        for fold in range(3):
+            root = np.sqrt(weighs * (fold_of != fold) / weighs[fold_of != fold].sum())[:, None]
+            penalty = np.hstack([np.sqrt(l2) * np.eye(4), np.zeros((4, 1))])
+            solved = np.linalg.lstsq(
+                np.vstack([root * rows, penalty]), np.vstack([root * wanted, np.zeros((4, 2))]), rcond=None
+            )[0]
+            gaps = (rows @ solved - wanted) ** 2
+            errors += sum(weighs[i] * gaps[i].sum() / 2 / 2 for i in np.flatnonzero(fold_of == fold))
+        assert score == pytest.approx(errors / weighs.sum())
+
+
+def test_images_of_one_fold_choose_nothing_and_get_the_strongest_penalty():
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(1, 8, 3))
+    head = ridge_from_features(features, features[0, :, :1], np.zeros(8, int), np.ones(8))
+    assert head.l2 == max(STRENGTHS)
+    assert 0 < np.abs(head.weight).max() < 0.1
 
 
 def test_the_strength_is_the_one_with_the_least_error_on_what_was_left_out():

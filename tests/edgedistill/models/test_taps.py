@@ -71,6 +71,20 @@ def test_taps_are_the_last_block_of_each_resolution_and_give_what_they_say(name,
     assert [tuple(each.shape) for each in maps] == shapes
 
 
+@pytest.mark.parametrize("size", [(64, 128), (128, 64), (64, 96)])
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenetv3_small_050"])
+def test_a_rectangle_has_the_taps_of_a_square(name, size, model_of):
+    model = model_of(name)
+    taps = find_taps(model, size)
+    assert [(tap.module, tap.channels) for tap in taps] == [
+        (tap.module, tap.channels) for tap in find_taps(model, min(size))
+    ]
+    with torch.no_grad(), Tapped(model, taps) as tapped:
+        maps = tapped(torch.zeros(1, 3, *size))[2]
+    assert [(tap.height, tap.width) for tap in taps] == [tuple(each.shape[2:]) for each in maps]
+    assert named_taps(model, [tap.module for tap in taps], size) == taps
+
+
 def test_fewer_taps_are_the_deepest(model_of):
     taps = find_taps(model_of("resnet18"), 64)
     assert find_taps(model_of("resnet18"), 64, count=2) == taps[-2:]
@@ -129,6 +143,22 @@ def test_a_transformer_without_maps_is_refused_in_one_line():
         find_taps(swin, 224)
     with pytest.raises(RecipeError, match=r"layers\.0 gives a tensor \(1, 56, 56, 96\)"):
         named_taps(swin, ["layers.0"], 224)
+
+
+@pytest.mark.parametrize("size", [(32, 64), (64, 32), 32])
+def test_channels_that_come_last_make_no_map_of_a_rectangle_either(size):
+    class Last(nn.Sequential):
+        def forward(self, images):
+            return super().forward(images).permute(0, 2, 3, 1)
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = Last(nn.Conv2d(3, 24, 4, stride=4))
+            self.features = nn.Sequential(self.first)
+
+    with pytest.raises(RecipeError, match="no block of Network gives a map"):
+        find_taps(Network(), size)
 
 
 def test_the_probe_leaves_the_model_as_it_was(model_of):

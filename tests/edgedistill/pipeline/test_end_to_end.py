@@ -52,6 +52,32 @@ def test_every_stage_leaves_its_json_and_the_report_holds_what_the_design_promis
     assert said.strip().endswith("report.html")
 
 
+def test_what_is_said_of_a_run_s_own_files_and_trainings_is_so(finished_run):
+    run, files = finished_run / "runs" / "r", {"images": "data/images.csv", "student": "distill/weights.safetensors"}
+    files |= {"teacher": "teacher/weights.safetensors"}
+    digests = {name: hashlib.sha256((run / file).read_bytes()).hexdigest() for name, file in files.items()}
+    made_from = json.loads((run / "bundle/bundle/manifest.json").read_text())["provenance"]
+    assert made_from["images_sha256"] == digests["images"]
+    assert made_from["student_weights_sha256"] == digests["student"]
+    stated = json.loads((run / "bundle/bundle/provenance.json").read_text())["predicate"]["buildDefinition"]
+    of_names = {row["name"]: row["digest"].get("sha256") for row in stated["resolvedDependencies"] if "name" in row}
+    expected = {"images.csv": "images", "teacher weights": "teacher", "student weights": "student"}
+    assert {name: of_names[name] for name in expected} == {name: digests[file] for name, file in expected.items()}
+    said = json.loads((run / "quantize/quantize.json").read_text())
+    for precision in ("int8", "fp16"):
+        assert said[f"{precision}_file_bytes"] == (run / f"quantize/student_{precision}.onnx").stat().st_size
+    ranges = json.loads((run / "quantize/amax.json").read_text())
+    widest = said["widest_range"]
+    assert widest["amax"] == max(ranges.values()) == ranges[widest["tensor"]]
+    for stage, epochs in (("teacher", 3), ("baseline", 4), ("distill", 4)):
+        trained = json.loads((run / stage / f"{stage}.json").read_text())
+        cost, seconds = trained["artifact"]["cost"], trained["artifact"]["seconds"]
+        images = trained["steps"] * 16
+        assert 0 < cost["training_seconds"] <= seconds + 0.01
+        assert cost["images_per_second"] == pytest.approx(images / cost["training_seconds"])
+        assert trained["steps"] == epochs * (60 // 16)
+
+
 def test_with_the_normalisation_in_the_graph_the_board_only_resizes(finished_run, tmp_path):
     """Manifest, goldens and INT8 ranges follow the file; the accuracy is what it was."""
     known, ours = finished_run / "runs" / "r", tmp_path / "r"

@@ -173,6 +173,7 @@ def test_epochs_are_raised_and_never_lowered():
 def test_a_schedule_fits_the_size_of_the_set(images):
     per_epoch = max(1, images // 32)
     found = schedule_for(images)
+    assert [type(number) for number in found] == [int, int, int]
     assert 500 <= found.teacher_epochs * per_epoch <= max(20_000, per_epoch)
     assert 1000 <= found.student_epochs * per_epoch <= max(60_000, 3 * per_epoch)
     assert found.views == min(30, found.student_epochs), "no view is learnt by heart while a new one can be had"

@@ -59,6 +59,7 @@ def test_shares_are_distributed_as_the_papers_say():
     covered, boxes = [], np.array([plan.box for plan in plans if plan.box is not None])
     for axis, length in enumerate(size):
         middle, half = rng.uniform(0, length, 20_000), length * root / 2
+        assert (boxes[:, axis].min(), boxes[:, axis + 2].max()) == (0, length), "up to the border"
         covered.append(np.clip(middle + half, 0, length) - np.clip(middle - half, 0, length))
         middle_of_boxes = (boxes[:, axis] + boxes[:, axis + 2]) / 2
         assert middle_of_boxes.mean() == pytest.approx(length / 2, rel=0.03)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ import edgedistill
 from edgedistill.config.loading import recipe_from_table
 from edgedistill.errors import RecipeError
 from edgedistill.records.training import Epoch
-from edgedistill.training import trackers
+from edgedistill.training import history, trackers
 from edgedistill.training.history import HistoryWriter
 from end_to_end import SOURCES, write_project
 from optional_tools import imported, lacking
@@ -49,10 +50,10 @@ def training(tmp_path, monkeypatch):
             "run": {"trackers": tools, "tensorboard": tensorboard, "cache_dir": f"{PLACE}/cache"},
         }
         said = []
-        history = HistoryWriter(folder, "distill", recipe_from_table(table, "r"), said.append)
+        writer = HistoryWriter(folder, "distill", recipe_from_table(table, "r"), said.append)
         for number in numbers:
-            history(epoch(number))
-        history.close()
+            writer(epoch(number))
+        writer.close()
         return said
 
     run.folder = folder
@@ -164,6 +165,16 @@ def test_wandb_keeps_its_curve_offline_and_no_path(training, tmp_path, monkeypat
     assert run.host == "", "the computer's name"
     about_the_computer = {"environment", "stats", "files"}  # the command line too; `files`: what is installed
     assert not about_the_computer & {record.WhichOneof("record_type") for record in records}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_tensorboard_is_told_where_it_is_wanted_and_installed(training, monkeypatch, wanted, there):
+    asked = []
+    monkeypatch.setattr(history.importlib.util, "find_spec", lambda name: name if there else None)
+    monkeypatch.setattr(history, "Trackers", lambda tools, *_: asked.append(tools) or SimpleNamespace(close=list))
+    training(["mlflow"], [], tensorboard=wanted)
+    assert asked == [["tensorboard", "mlflow"] if wanted and there else ["mlflow"]]
 
 
 def test_tensorboard_hides_the_first_curve_of_a_resumed_training(training):

@@ -1,5 +1,8 @@
 """On a GPU a step waits for no number: what would wait is counted, on the CPU, in the operations of real objectives."""
 
+import contextlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -90,3 +93,40 @@ def test_the_counter_sees_what_waits():
         assert numbers[numbers > 1].shape == (2,)
         bool(numbers[0] == 0)
     assert mode.calls == ["_local_scalar_dense", "index", "_local_scalar_dense"]
+
+
+@pytest.mark.parametrize("unread_steps", [1, 2, 16])
+def test_the_losses_shown_while_an_epoch_runs_are_its_means_so_far(tmp_path, monkeypatch, unread_steps):
+    """Three epochs of three steps, whose losses may be unread for a while."""
+    monkeypatch.setitem(unread.STEPS, "cpu", unread_steps)
+    ours, losses, shown = training(tmp_path), [], []
+    (term,) = ours.terms.values()
+
+    def value(found, batch):
+        losses.append(term.value(found, batch))
+        return losses[-1]
+
+    class Shown(Talk):
+        @contextlib.contextmanager
+        def progress(self, title, total, done=0, **about):
+            show = shown_into(shown)
+            yield show
+
+    ours.terms = {"label": replace(term, value=value)}
+    rows = ours.run(Shown(quiet=True), "net")
+    for step, terms in shown:
+        first = (step - 1) // 3 * 3
+        mean = np.mean([loss.item() for loss in losses[first:step]])
+        assert terms == {"label": pytest.approx(mean), "loss": pytest.approx(mean)}
+    assert [step for step, _ in shown] == [s for s in range(1, 10) if s % 3 == 0 or s % 3 % unread_steps == 0]
+    assert [terms["loss"] for step, terms in shown if step % 3 == 0] == [row.train_loss for row in rows]
+
+
+def shown_into(shown):
+    """What a view of a training is told."""
+
+    def show(step, terms):
+        shown.append((step, terms))
+
+    show.end_epoch = lambda epoch: None
+    return show
