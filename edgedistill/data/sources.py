@@ -180,10 +180,7 @@ def list_pool(source: Path, data: DataConfig) -> Listing:
     if shards:
         listing = Listing(_items_of_shards(shards, labelled=False), files=shards)
     elif tables:
-        listing = Listing([], files=tables)
-        for table in tables:
-            items, notes = items_of_table(read_table_file(table), data, labelled=False)
-            listing.items, listing.notes = listing.items + items, notes
+        listing = _rows_of_tables(tables, data, labelled=False)
     elif below is None:
         if source.exists():
             read_table_file(source)  # says what was expected
@@ -245,14 +242,19 @@ def _tables_of(source: Path) -> list[Path]:
 
 
 def _listing_of_tables(tables: list[Path], data: DataConfig) -> Listing:
-    listing = Listing([], files=tables)
-    for table in tables:
-        items, notes = items_of_table(read_table_file(table), data)
-        listing.items += items
-        listing.notes = listing.notes + [line for line in notes if line not in listing.notes]
+    listing = _rows_of_tables(tables, data, labelled=True)
     written = {} if labels_task(data.task).vectors else whole_numbers(item.label for item in listing.items)
     if written:
         listing.items = [replace(item, label=written[item.label]) for item in listing.items]
+    return listing
+
+
+def _rows_of_tables(tables: list[Path], data: DataConfig, labelled: bool) -> Listing:
+    listing = Listing([], files=tables)
+    for table in tables:
+        items, notes = items_of_table(read_table_file(table), data, labelled)
+        listing.items += items
+        listing.notes += [line for line in notes if line not in listing.notes]
     return listing
 
 

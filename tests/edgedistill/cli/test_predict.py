@@ -14,7 +14,7 @@ import torch
 
 import edgedistill
 from edgedistill.cli.main import main
-from edgedistill.data.annotate import annotated, places_of_copies
+from edgedistill.data.annotate import annotated, places_of_copies, write_annotated
 from edgedistill.data.find_images import FoundImage, find_images
 from edgedistill.data.prepared import open_prepared
 from edgedistill.errors import DataError, UsageError
@@ -197,6 +197,13 @@ def test_a_text_that_fits_the_picture():
         assert changed.any()
         assert not changed[size[0] // 2 + 2 :].any(), "it stays in the upper half"
         assert size[0] < 100 or not changed[:, -1].any(), "its end is inside"
+
+
+def test_a_copy_is_written_in_a_folder_that_is_not_there_yet(tmp_path):
+    place, image = tmp_path / "out" / "monday" / "line 1" / "a.png", np.full((40, 60, 3), (200, 100, 0), np.uint8)
+    for text in ("disc", "square"):  # and once more, where it is
+        write_annotated(place, image, text)
+        assert np.array_equal(cv2.imread(str(place))[..., ::-1], annotated(image, text)), "red stays red"
 
 
 def test_copies_of_kinds_that_are_not_written_become_png(tmp_path):

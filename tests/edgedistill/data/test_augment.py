@@ -215,3 +215,21 @@ def test_a_view_shows_the_share_and_the_flips_that_the_recipe_says(scale_min):
     for column, share in ((3, 0.3), (2, 0.8)):
         error = (share * (1 - share) / count) ** 0.5
         assert abs(found[:, column].mean() - share) < 3.5 * error
+
+
+def with_chances(scale_p, *cut_ps):
+    enlarge = {"name": "RandomScale", "scale_limit": [0.2, 0.5], "p": scale_p}
+    cuts = [{"name": "RandomCrop", "height": 32, "width": 48, "p": chance} for chance in cut_ps]
+    return AugmentConfig(transforms=(enlarge, *cuts))
+
+
+@pytest.mark.parametrize("chances", [(1.0, 0.9), (0.5, 0.5, 0.5), (0.5, 0.5)])
+def test_what_may_be_left_out_of_some_view_makes_good_for_nothing(chances):
+    """A transform that needs another one, or either of two others, while each of these is left out of some views."""
+    with pytest.raises(RecipeError, match=r"RandomScale gives uint8 \("):
+        refuse_unfit_transforms(RECTANGLE, with_chances(*chances))
+
+
+def test_a_transform_that_needs_one_of_several_is_let_through_where_one_is_always_applied():
+    for chances in ((0.5, 1.0), (0.5, 0.5, 1.0), (1.0, 1.0, 0.5)):
+        refuse_unfit_transforms(RECTANGLE, with_chances(*chances))

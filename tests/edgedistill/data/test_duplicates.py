@@ -120,3 +120,34 @@ def test_named_groups_stay_together(tmp_path, rng, source):
         by_part.setdefault(item.path.name.split("_")[0], set()).add(int(number))
     assert len(by_part) == 10
     assert all(len(numbers) == 1 for numbers in by_part.values())
+
+
+def blurred(image, sigma=3.0):
+    """Gaussian, from its formula; the picture is mirrored at its rim without repeating its last pixels."""
+    radius = int(4 * sigma)
+    kernel = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
+    kernel /= kernel.sum()
+    for axis in (0, 1):
+        padded = np.pad(image, [(radius, radius) if axis == side else (0, 0) for side in (0, 1)], "reflect")
+        image = np.apply_along_axis(np.convolve, axis, padded, kernel, "valid")
+    return image
+
+
+def test_a_signature_is_what_its_text_says(rng):
+    """Grey, blocks of 3 x 4 pixels, less the surroundings, less what a column and a row share, mean 0 and length 1."""
+    image = rng.integers(0, 256, (96, 128, 3)).astype(np.float64)
+    image = np.repeat(np.repeat(image[::3, ::4], 3, axis=0), 4, axis=1)  # blocks of one colour
+    image += np.linspace(0, 60, 128)[None, :, None] + np.linspace(0, 40, 96)[:, None, None]
+    image = image.clip(0, 255).astype(np.uint8)
+    grey = image @ np.array([0.299, 0.587, 0.114])
+    detail = np.array([[grey[3 * y : 3 * y + 3, 4 * x : 4 * x + 4].mean() for x in range(32)] for y in range(32)])
+    detail -= blurred(detail)
+    for number in range(32):
+        detail[:, number] -= sum(detail[:, number]) / 32
+    for number in range(32):
+        detail[number] -= sum(detail[number]) / 32
+    expected = detail.ravel() / np.sqrt((detail**2).sum())
+    found = signature(image)
+    np.testing.assert_allclose(found, expected, atol=1e-3)  # grey values are rounded twice on the way
+    assert abs(found.sum()) < 1e-4
+    assert np.linalg.norm(found) == pytest.approx(1, abs=1e-5)

@@ -211,3 +211,14 @@ def test_every_split_has_every_label_by_its_share():
 def test_text_of_labels_gives_them_back():
     assert labels_of_text(text_of_labels([" b;x", "a", "", "a"])) == ["a", "b;x"]
     assert labels_of_text(text_of_labels([])) == []
+
+
+def test_rows_that_name_one_image_and_images_without_labels_are_told(tmp_path, held):
+    data = table(tmp_path, ["path,labels", "00.png,a", "01.png,", "00.png,b", "02.png,a"])
+    assert listed(data) == {"00.png": ["a", "b"], "01.png": [], "02.png": ["a"]}
+    said = " ".join(list_source_of(data).lines)
+    assert "4 rows or links name 3 images; each has the labels of all that name it" in said
+    assert "1 image has no label" in said
+    once = " ".join(list_source_of(table(tmp_path, ["path,labels", "00.png,a", "01.png,b"])).lines)
+    assert "rows or links" not in once
+    assert "no label" not in once

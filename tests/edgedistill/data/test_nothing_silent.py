@@ -19,7 +19,7 @@ from edgedistill.data.grouping import group, lines_of_groups, summary_of_groups
 from edgedistill.data.layout import recognise
 from edgedistill.data.rows import best_place
 from edgedistill.data.scan import scan
-from edgedistill.data.sources import list_pool, list_source
+from edgedistill.data.sources import fingerprint, list_pool, list_source
 from edgedistill.errors import DataError, RecipeError
 
 
@@ -261,3 +261,78 @@ def test_a_class_that_has_the_name_of_annotations_is_named(tmp_path):
         DataError, match=r"'label' was left out \(annotations by its name\): where it is a class, rename"
     ):
         listed(tmp_path)
+
+
+def test_images_without_a_group_are_counted_and_the_first_is_named(tmp_path):
+    write(tmp_path, *(f"{kind}/{name}" for kind in "ab" for name in ("p1_x.png", "p1_y.png", "p2_x.png", "loose.png")))
+    data = DataConfig(train=str(tmp_path), group_pattern=r"(p\d)_")
+    scanned = scan(data)
+    summary = summary_of_groups(scanned, group(scanned, data))
+    assert (summary.named_images, summary.named_groups) == (6, 2)
+    assert summary.unnamed_first == str(tmp_path / "a/loose.png")
+    assert lines_of_groups(summary, 8) == [
+        "2 named groups hold 6 of 8 images; each other image counts as a group of its own, first "
+        + str(tmp_path / "a/loose.png")
+    ]
+    bare = DataConfig(train=str(tmp_path))
+    ungrouped = scan(bare)
+    nothing = summary_of_groups(ungrouped, group(ungrouped, bare))
+    assert nothing.unnamed_first is None, "where no group was asked for, no image lacks one"
+    assert lines_of_groups(nothing, 8) == []
+
+
+# A folder of images, and tables beside it
+
+
+def source_of(root, *tables, train="images"):
+    """What `new` takes for `root/train`: tables are (name, folder that its paths begin with, or None: no labels)."""
+    for name, folder in tables:
+        rows = [f"{folder}{number}.png,{'ab'[number % 2]}" for number in range(4)]
+        text = ["path,label", *rows] if folder is not None else ["note", "nothing"]
+        (root / f"{name}.csv").write_text("\n".join(text) + "\n")
+    source = recognise({"train": root / train}, {}).sources["train"]
+    return str(Path(source).relative_to(root))
+
+
+@pytest.mark.parametrize(
+    ("tables", "taken"),
+    [
+        ((), "images"),
+        ((("list", "images/"),), "list.csv"),
+        ((("list", ""),), "list.csv"),
+        ((("list", ""), ("notes", None)), "list.csv"),
+        ((("a", ""), ("z", "other/")), "a.csv"),  # its paths are below `images` and need it as their root
+        ((("a", "other/"), ("z", "")), "z.csv"),
+        ((("a", "images/"), ("z", "images/")), "images"),  # which of the two is not to be guessed
+    ],
+)
+def test_the_one_table_beside_a_folder_of_images_names_their_classes(tmp_path, tables, taken):
+    write(tmp_path, *(f"{folder}/{number}.png" for folder in ("images", "other") for number in range(4)))
+    assert source_of(tmp_path, *tables) == taken
+
+
+# A pool in several tables
+
+
+def test_what_is_said_of_each_table_of_a_pool_is_kept(tmp_path):
+    import pyarrow.parquet
+
+    write(tmp_path, *(f"images/deep/{number}.png" for number in range(4)))
+    (tmp_path / "pool").mkdir()
+    tables = [tmp_path / "pool" / f"{number}.parquet" for number in range(2)]
+    for table, paths in zip(tables, (["gone/0.png", "gone/1.png"], ["deep/2.png", "deep/3.png"]), strict=True):
+        pyarrow.parquet.write_table(pyarrow.table({"path": paths}), table)
+    pool = list_pool(tmp_path / "pool", DataConfig(train="x", unlabelled="x", image_root="../images"))
+    assert shown(pool, tmp_path / "images" / "deep") == [f"{number}.png" for number in range(4)]
+    assert [line.partition(" found")[0] for line in pool.lines] == ["0.parquet: 2 images were"]
+    assert pool.files == tables
+
+
+def test_the_fingerprint_changes_with_the_table_of_the_pool(tmp_path):
+    write(tmp_path, "c/a/0.png", "c/b/1.png", "p/2.png", "p/3.png")
+    (tmp_path / "pool.csv").write_text("path\np/2.png\np/3.png\n")
+    data = DataConfig(train=str(tmp_path / "c"), unlabelled=str(tmp_path / "pool.csv"))
+    before = fingerprint(data)
+    assert fingerprint(data) == before
+    os.utime(tmp_path / "pool.csv", (5, 5))
+    assert fingerprint(data) != before

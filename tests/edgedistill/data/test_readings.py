@@ -159,3 +159,15 @@ def test_a_killed_command_goes_on_where_it_was(tmp_path, verb):
     assert f"{stored} of 60 images were read before an interruption and are not read again" in done.stderr + done.stdout
     assert not log.parent.exists()
     assert (tmp_path / "r.toml").exists()
+
+
+def test_the_grey_levels_of_16_bit_images_alone_are_noted(tmp_path, rng):
+    deep = rng.integers(300, 4000, (40, 50), dtype=np.uint16)
+    deep[3, 4], deep[5, 6] = 17, 4095
+    cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    cv2.imwrite(str(tmp_path / "flat.png"), (deep >> 4).astype(np.uint8))
+    paths = [tmp_path / "deep.png", tmp_path / "flat.png"]
+    for _ in range(2):  # read, and as the log has it
+        with ReadingLog(tmp_path / "log", data_of := DataConfig(train="x"), None) as log:
+            values = [seen.values for seen in read_all(paths, data_of, None, log, Talk(lambda line: None))]
+        assert values == [(17, 4095), (-1, -1)]

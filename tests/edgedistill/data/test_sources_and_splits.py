@@ -8,6 +8,7 @@ from edgedistill.config.data import DataConfig
 from edgedistill.data.prepare import prepare
 from edgedistill.data.sources import fingerprint, list_items
 from edgedistill.data.splits import split
+from edgedistill.data.summary import line_of_uneven_classes
 from edgedistill.data.table import read_table
 from edgedistill.errors import DataError
 from end_to_end import write_images
@@ -165,3 +166,48 @@ def test_what_the_test_images_are_is_told_wherever_they_lie_and_whatever_they_ar
     assert same == [first] * 3
     assert first not in (others := [told("swapped", relabel), told("repainted", repaint)])
     assert len(set(others)) == 2
+
+
+GOLDEN_SPLIT = (
+    "rrrrrrrrrrrrrrrrrrraaaaaaarrrrrrrrrreerrarrrarrrrrarrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr"
+    "arrrarrrrrraarrrrarreeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeerrrarrarrrrrrrrrrrarrrrraararrrrrrrerrra"
+    "rarrrerrrararrrrrraareaarrarrrarrrarrrrrrarrrrrarrrrrraerrrarrrarrrrrrrarrrrararrrrrraarraarrrrrrraa"
+)
+
+
+def test_a_split_stays_what_it_was_in_earlier_releases():
+    """If this fails, people's images move between training and test: their figures before and after cannot be compared,
+    and a student is tested on what an earlier one learnt from. Do not take over the new letters without a line in the
+    changelog that says so.
+
+    Groups of 1 to 12, a family of 40 look-alikes, one of the same size that the user named, a class of 6 images whose
+    split has to be mended, and one whose images lie in groups of other classes.
+    """
+    numbers = np.arange(300)
+    labels = np.where(numbers % 7 < 4, 0, np.where(numbers % 7 < 6, 1, 2))
+    groups = numbers.copy()
+    for start, length in ((0, 12), (12, 7), (19, 7), (30, 3), (33, 3), (36, 2), (60, 40), (120, 40)):
+        groups[start : start + length] = start
+    labels[200:206], labels[[13, 20, 31, 34, 37, 210]] = 3, 4
+    keys = [f"{number * 2654435761 % 2**32:08x}" for number in range(300)]
+    found = split(labels, groups, keys, FRACTIONS, 0, list("abcde"), groups == 120)
+    assert "".join(name[1] for name in found) == GOLDEN_SPLIT  # r: train, a: val, e: test
+
+
+def test_the_smallest_class_is_named_where_shares_cannot_be_kept():
+    """By hand: of 70 % each, `wide` keeps 70 %, `rare` 1 of 4 and `odd` 9 of 10."""
+    train, val, test = (
+        {"odd": 9, "wide": 70, "rare": 1},
+        {"odd": 1, "wide": 15, "rare": 2},
+        {"odd": 0, "wide": 15, "rare": 1},
+    )
+    line = line_of_uneven_classes({"train": train, "val": val, "test": test}, FRACTIONS)
+    assert line.startswith("2 of 3 classes are too small")
+    assert line.endswith("for 70/15/15 % (train/val/test): rare got 1/2/1 images")
+    assert (
+        line_of_uneven_classes({"train": {"a": 62}, "val": {"a": 20}, "test": {"a": 18}}, FRACTIONS) is None
+    )  # 8 points off
+    assert "1 of 1 classes is" in line_of_uneven_classes(
+        {"train": {"a": 58}, "val": {"a": 24}, "test": {"a": 18}}, FRACTIONS
+    )
+    assert line_of_uneven_classes({"train": {"a": 1}, "val": {"a": 1}, "test": {"a": 1}}, {}) is None
