@@ -193,3 +193,41 @@ def test_without_a_recipe_file_another_temperature_is_named_once(temperature, ot
     stages = {**copy.deepcopy(GOOD), "teacher": net(0.95, 2e7, error=0.3)}
     (line,) = guards_of(records_of(stages), recipe(temperature=temperature), Command("edgedistill quickstart"))
     assert line.endswith(f"`edgedistill quickstart --set distill.temperature={other}`.")
+
+
+def with_feature(share):
+    made = net(0.9)
+    made["history"][0]["terms"] = {"kd": 0.5, "feature": share / 0.8}  # of a loss of 1, at a weight of 0.8
+    return made
+
+
+def fallen_to(last):
+    made = net(last)
+    row = made["history"][0]
+    made["history"] = [{**row, "eval_top1_fraction": top1} for top1 in (0.9, last)]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("stage", "below", "above", "settings"),
+    [
+        ("teacher", net(0.95, 2e7, error=0.09), net(0.95, 2e7, error=0.11), {}),
+        ("teacher", net(0.86, 2e7), net(0.85, 2e7), {}),  # as good as the baseline is not better than it
+        ("teacher", net(0.95, 2e7, recall=0.5), net(0.95, 2e7, recall=0.49), {}),
+        ("teacher", net(0.95, 9.9e7), net(0.95, 1e8), {}),
+        ("distill", {**net(0.9), "teacher_top_probability": 0.99}, {**net(0.9), "teacher_top_probability": 0.991}, {}),
+        ("distill", {**net(0.9), "teacher_top_probability": 0.58}, {**net(0.9), "teacher_top_probability": 0.57}, {}),
+        ("distill", with_feature(0.49), with_feature(0.51), {"feature_weight": 0.8}),
+        ("distill", fallen_to(0.86), fallen_to(0.84), {}),
+    ],
+)
+def test_a_guard_is_silent_up_to_its_limit_and_speaks_beyond_it(stage, below, above, settings):
+    for figures, lines in ((below, 0), (above, 1)):
+        assert len(guards_of(records_of({**copy.deepcopy(GOOD), stage: figures}), recipe(**settings))) == lines
+
+
+def test_a_guard_that_the_method_has_no_use_for_is_silent():
+    own = {**copy.deepcopy(GOOD), "teacher": net(0.8)}
+    assert guards_of(records_of(own), recipe(method="self")) == [], "it is its own teacher"
+    sure = {**copy.deepcopy(GOOD), "distill": {**net(0.9), "teacher_top_probability": 0.999}}
+    assert guards_of(records_of(sure), recipe(loss="mse")) == [], "no temperature"

@@ -115,3 +115,15 @@ def test_no_class_of_few_images_is_the_weakest(stages, recipe):
     report = report_of(stages, recipe)
     assert weakest_class(ReportRecord.from_json(report, "report.json")) is None
     assert "weakest class" not in summary_of(report)
+
+
+def test_the_weakest_of_the_classes_with_enough_images_is_named(stages, recipe):
+    """By hand: `rare` is lower on 19 images, `weak` has 20 and the lowest of the others, `best` comes first by name."""
+    report = ReportRecord.from_json(report_of(stages, recipe), "report.json")
+    names = list(report.data.counts["test"])
+    recalls = dict(zip(names, (0.9, 0.2, 0.45, 0.6, None, 0.5), strict=True))
+    counts = dict(zip(names, (100, 19, 20, 200, 20, 50), strict=True))
+    report.data.counts["test"].update(counts)
+    report.student.per_class_recall.update(recalls)
+    report.baseline.per_class_recall.update(dict.fromkeys(names, 0.7))
+    assert weakest_class(report).startswith(f"{names[2]}: recall 45.0% on 20 test images, the baseline's 70.0%")

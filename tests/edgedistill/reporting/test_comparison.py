@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 
@@ -9,7 +10,7 @@ from edgedistill.cli.main import main
 from edgedistill.errors import RunFolderError
 from edgedistill.records.report import ReportRecord
 from edgedistill.reporting.compare_page import html_from_comparison
-from edgedistill.reporting.comparison import compared, load_report
+from edgedistill.reporting.comparison import compared, load_report, text_from_comparison
 from record_factories import report_of
 from terminal_text import FORGED, assert_terminal_safe
 
@@ -205,3 +206,66 @@ def test_compare_repeats_no_text_of_a_report_as_it_is(run_of_somebody, tmp_path,
     assert_terminal_safe(said.err, lines=0)
     shown = page.read_text(encoding="utf-8")
     assert not set(shown) & {"\x1b", "\r", "\u202e"}
+
+
+def test_every_column_holds_the_figure_of_its_name(reports):
+    """Figures that all differ, so that none can stand for another one."""
+    report = reports["small"]
+    device = report["devices"][0]
+    figures = iter(range(101, 200))
+    paths = {
+        "host_p50_ms": (device["latency_ms"]["host"], "p50_ms"),
+        "end_to_end_p50_ms": (device["latency_ms"]["end_to_end"], "p50_ms"),
+        "end_to_end_p99_ms": (device["latency_ms"]["end_to_end"], "p99_ms"),
+        "fps": (device["fps"], "end_to_end"),
+        "energy_mj": (device["power"], "energy_mj"),
+    }
+    others = [
+        (device["fps"], "host"),
+        (device["latency_ms"]["host"], "p99_ms"),
+        (device["latency_ms"]["compute"], "p50_ms"),
+    ]
+    for place, key in (*paths.values(), *others):
+        place[key] = float(next(figures))
+    row = compared(records(reports), {})["hosts"][0]
+    assert {name: row[name] for name in paths} == {name: place[key] for name, (place, key) in paths.items()}
+    run = compared(records(reports), {})["runs"][0]
+    ladder, student = report["accuracy_ladder"], report["student"]
+    for name, value in {
+        **{f"{net}_fraction": report[net]["top1_fraction"] for net in ("teacher", "baseline", "student")},
+        "model": student["model"],
+        "teacher_model": report["teacher"]["model"],
+        "retention_fraction": report["retention_fraction"],
+        "gain_points": report["gain"]["points"],
+        "gain_interval_points": report["gain"]["interval_points"],
+        "fp16_top1_fraction": ladder["fp16"]["top1_fraction"],
+        "int8_top1_fraction": ladder["int8"]["top1_fraction"],
+        "int8_drop_points": ladder["int8"]["drop_points"],
+        "parameters": student["parameters"],
+        "macs": student["macs"],
+        "file_bytes": student["file_bytes"],
+        "executed_on_target": report["target"]["executed"],
+    }.items():
+        assert run[name] == value, name
+    assert len({run[f"{net}_fraction"] for net in ("teacher", "baseline", "student")}) == 3
+
+
+def test_the_text_has_each_figure_below_its_heading(reports):
+    lines = text_from_comparison(compared(records(reports), {})).splitlines()
+    report = reports["small"]
+    heading, row = (next(line for line in lines if line.startswith(start)) for start in ("run ", "small"))
+    names = re.split(r" {2,}", heading.strip())
+    cells = dict(zip(names, re.split(r" {2,}", row.strip()), strict=True))
+    low, high = report["gain"]["interval_points"]
+    assert cells == {
+        "run": "small",
+        "model": report["student"]["model"],
+        "target": report["target"]["title"],
+        **{net: f"{100 * report[net]['top1_fraction']:.1f}%" for net in ("teacher", "baseline", "student")},
+        "kept": f"{100 * report['student']['top1_fraction'] / report['teacher']['top1_fraction']:.1f}%",
+        "gain, 95 %": f"{report['gain']['points']:+.1f} ({low:+.1f} to {high:+.1f})",
+        "int8 top-1": f"{100 * report['accuracy_ladder']['int8']['top1_fraction']:.1f}%",
+        "MACs": "262.9 M",
+        "file": "2.9 MB",
+    }
+    assert "of small: good" in next(line for line in lines if line.startswith("status"))

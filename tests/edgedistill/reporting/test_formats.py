@@ -4,7 +4,23 @@ import pytest
 
 from edgedistill.core.text import plural
 from edgedistill.records.quantization import PrecisionStep
-from edgedistill.reporting.formats import begun, breakable, command, milliseconds, points, typeset, with_commands
+from edgedistill.reporting.formats import (
+    begun,
+    breakable,
+    command,
+    fps,
+    kind,
+    megabytes,
+    millions,
+    milliseconds,
+    percent,
+    points,
+    short,
+    times,
+    typeset,
+    with_commands,
+    words,
+)
 from record_factories import record_with
 
 
@@ -62,3 +78,24 @@ def test_signs_and_what_is_unknown():
 def test_a_sentence_for_terminals_is_typeset_for_the_page():
     assert typeset("fell from -0.5 to 12.5%, e-4 stays") == "fell from \N{MINUS SIGN}0.5 to 12.5 %, e-4 stays"
     assert (begun("predicted"), begun("")) == ("Predicted", "")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ([percent(0.8276), percent(0.0), percent(None)], ["82.8 %", "0.0 %", "unknown"]),
+        (
+            [times(7.04), times(0.5), times(None)],
+            ["7.0\N{MULTIPLICATION SIGN}", "0.5\N{MULTIPLICATION SIGN}", "unknown"],
+        ),
+        ([millions(725_600), millions(99_000_000), millions(383_900_000)], ["0.73 M", "99.00 M", "384 M"]),
+        ([megabytes(13_450_000), megabytes(49_999)], ["13.4 MB", "0.0 MB"]),
+        ([fps(248.4), fps(100), fps(99.94), fps(7.25)], ["248", "100", "99.9", "7.2"]),
+        ([points(1.236, 2), points(-1.236, 0)], ["+1.24", "\N{MINUS SIGN}1"]),
+        ([words("top1_fraction"), words("balanced_accuracy_fraction")], ["top-1 accuracy", "balanced accuracy"]),
+        ([short("a" * 28), short("a" * 29)], ["a" * 28, "a" * 27 + "\N{HORIZONTAL ELLIPSIS}"]),
+        ([kind("stand-in: ONNX Runtime"), kind("measured: TensorRT on nano-3")], ["stand-in", "measured"]),
+    ],
+)
+def test_figures_are_written_in_their_unit(written, expected):
+    assert written == expected

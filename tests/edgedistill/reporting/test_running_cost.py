@@ -72,3 +72,24 @@ def test_prices_that_cannot_be_added_up_are_refused(cost, said):
 
     with pytest.raises(RecipeError, match=said):
         recipe_from_table({"data": {"train": "x"}, "cost": cost}, "r.toml")
+
+
+def test_the_power_of_a_stand_in_is_not_a_board_s(stages, recipe, board):
+    """A computer with a meter of its own, without a board and beside one."""
+    here = stages["deploy"]["hosts"][0]
+    nano = board(here)
+    here["bench"]["power"] = {**nano["bench"]["power"]}
+    assert here["provenance"].startswith("stand-in")
+    power = report_of(stages, priced(recipe, **PRICES, board_power_w=100))["running_cost"]["student"]["items"][1]
+    assert (power["per_month"], power["provenance"]) == (pytest.approx(6.0), "given: the recipe's [cost]")
+    stages["deploy"]["hosts"].append(nano)
+    power = report_of(stages, priced(recipe, **PRICES, board_power_w=100))["running_cost"]["student"]["items"][1]
+    assert power["provenance"].startswith("measured: POM_5V_IN of nano-3")
+
+
+def test_a_student_that_costs_as_much_pays_its_board_back_over_its_life(stages, recipe):
+    """By hand: power for 8 W over 200 h at 0.3 is 0.48 a month; a board is 5 a month, or 150 at once."""
+    even = {**PRICES, "cloud_price_per_hour": (5 + 0.48) / 200, "board_power_w": 8}
+    found = report_of(stages, priced(recipe, **even))["running_cost"]
+    assert found["saving_per_month"] == pytest.approx(0, abs=1e-9)
+    assert found["payback_months"] == pytest.approx(30)
