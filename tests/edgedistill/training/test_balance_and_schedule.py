@@ -169,7 +169,7 @@ def test_epochs_are_raised_and_never_lowered():
     assert steps_of(TrainingConfig(epochs=3), 1) == 3
 
 
-@pytest.mark.parametrize("images", [4, 36, 752, 5_000, 50_000, 1_300_000])
+@pytest.mark.parametrize("images", [4, 36, 752, 5_000, 50_000, 300_000, 1_300_000])
 def test_a_schedule_fits_the_size_of_the_set(images):
     per_epoch = max(1, images // 32)
     found = schedule_for(images)
