@@ -162,7 +162,9 @@ def test_the_verb(verified, capsys):
     report = last_line(capsys)
     assert (report["verb"], report["order"], report["rounds"]) == ("bench", "ABBA", 6)
     assert report["ratio"]["compute_ms"] is report["a"]["compute_ms"] is None
-    assert report["a"]["model"] == report["b"]["model"] == "tiny"
+    for side in (report["a"], report["b"]):
+        facts = [side[name] for name in ("model", "backend", "requested", "executed")]
+        assert facts == ["tiny", "OnnxRuntimeRunner", "fp16", "fp32"]
     assert report["b"]["provenance"].startswith("stand-in")
     read_manifest(verified[0])  # still the same bundle
 
@@ -208,6 +210,17 @@ def test_both_engines_share_one_context(bundles, tensorrt, capsys, release):
     assert cuda_memory.PycudaDevice._users == 0
     with ab_bench.both("tensorrt", *[(b, read_manifest(b)) for b in bundles]):
         assert len(pycuda.driver.Device.world.contexts) == 1
+
+
+@pytest.mark.parametrize(("available", "fits"), [(263, False), (264, True), (None, True)])
+def test_a_second_engine_needs_twice_its_size_and_some_room(monkeypatch, available, fits):
+    monkeypatch.setattr(ab_bench.telemetry, "memory", lambda: {"available_mib": available})
+    ab_bench._check_room(None)  # how large it is may not be known
+    if fits:
+        ab_bench._check_room(100)
+    else:
+        with pytest.raises(BenchError, match="263 MiB are available, 264 needed"):
+            ab_bench._check_room(100)
 
 
 def test_engines_that_do_not_fit_together_say_so(bundles, tensorrt, capsys, monkeypatch):

@@ -166,6 +166,8 @@ def test_bench_on_a_locked_nano(bundle, tmp_path, monkeypatch):
         "host_start_s": 12,
         "end_to_end_start_s": 12,
     }
+    for scope in ("host", "end_to_end"):  # of 12, nearest rank: the sixth
+        assert report["fps"][scope] == pytest.approx(1000 / sorted(samples[scope + "_ms"])[5], rel=0.02)
     found, readings = report["layer_times"], report["trace"]
     assert [layer["kind"] for layer in found["layers"]] == ["GlobalAveragePool", "Flatten", "Gemm"]
     assert found["runs"] == 20

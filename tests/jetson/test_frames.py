@@ -210,7 +210,8 @@ def tried(runner, photos, source="csi://0", flip="none", pictures=None):
 
 
 def test_frames_are_scaled_where_the_network_bears_it(jetson, photos, runner, monkeypatch):
-    monkeypatch.setattr(frame_verdicts.v4l2, "kinds", lambda place, camera: ["jpeg", "raw"])
+    offered = {("/dev/video0", CAMERA): ["jpeg", "raw"]}
+    monkeypatch.setattr(frame_verdicts.v4l2, "kinds", lambda place, camera: offered[place, camera])
     for source, kind in (("csi://0", "csi"), ("v4l2:///dev/video0", "jpeg")):
         key, verdict = tried(runner, photos, source)
         assert key == kind + " 160x120 none"

@@ -121,15 +121,37 @@ def test_nothing_comes_in_beside_what_was_signed(able):
     assert not [name for name in there if re.search("pycache|work|extra", name)]
 
 
-def test_a_bundle_does_not_bring_a_work_folder(board):
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("work/engine/verified.json", "work/ belongs to the board, refused"),
+        ("edgedistill_device/__pycache__/bench.cpython-36.pyc", "only sources are taken, refused"),
+    ],
+)
+def test_a_bundle_does_not_bring_what_the_board_makes_itself(board, name, line):
+    """Signed or not: the proof of an engine, and compiled code that Python would prefer to ours."""
     path = os.path.join(board.bundle, "manifest.json")
     with open(path) as file:
         manifest = json.load(file)
-    manifest["files"]["work/engine/verified.json"] = manifest["files"]["model.onnx"]
+    manifest["files"][name] = manifest["files"]["model.onnx"]
     with open(path, "w") as file:
         json.dump(manifest, file)
     release = board.send_as_it_is()
-    refused(board, "work/ belongs to the board", want, release)
+    for verb in (want, accept):
+        refused(board, "the bundle brings %s; %s" % (name, line), verb, release)
+
+
+def test_what_others_could_write_in_a_copy_they_cannot_in_the_release(board):
+    release = board.send()
+    folder = board.path("incoming", release)
+    for name in ("golden", "model.onnx", "golden/labels.json"):
+        os.chmod(os.path.join(folder, name), 0o777)
+    accept(board.root, release)
+    modes = {}
+    for place, folders, names in os.walk(board.path("releases", release)):
+        modes.update({name: os.lstat(os.path.join(place, name)).st_mode for name in folders + names})
+    assert len(modes) > 3
+    assert not [name for name, mode in modes.items() if mode & 0o022]
 
 
 def test_a_copy_goes_on_where_it_stopped_and_a_wrong_byte_is_sent_again(board):
@@ -224,6 +246,14 @@ def test_a_damaged_release_in_force_is_mended_where_it_lies(served, harm):
     assert accept(board.root, second)["already"] is True
 
 
+@pytest.mark.parametrize("kind", ["incoming", "releases"])
+def test_what_a_killed_command_was_removing_the_next_one_removes(board, kind):
+    folder = board.path(kind, ".trash." + "0" * 16)
+    os.makedirs(os.path.join(folder, "golden"))
+    prune(board.root)  # which has nothing of its own to remove
+    assert not os.path.exists(folder)
+
+
 def test_a_full_disk_is_seen_before_the_copy(board, monkeypatch):
     release = board.send()
     size = os.path.getsize(os.path.join(board.bundle, "model.onnx"))
@@ -235,6 +265,13 @@ def test_a_full_disk_is_seen_before_the_copy(board, monkeypatch):
             assert len(want(board.root, release)["files"]) == 1
         else:
             refused(board, "run: python3 -m edgedistill_device prune", want, release)
+    shutil.copy(os.path.join(board.bundle, "model.onnx"), board.path("incoming", release))
+    for free, enough in ((RESERVE_BYTES - 1, False), (RESERVE_BYTES, True)):  # filled up while it was copied
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(1 << 40, 0, free))
+        if enough:
+            assert accept(board.root, release)["already"] is False
+        else:
+            refused(board, "run: python3 -m edgedistill_device prune", accept, release)
 
 
 def test_one_writes_at_a_time(board, capsys):

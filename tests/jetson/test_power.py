@@ -94,6 +94,17 @@ def test_another_computer_has_nothing_to_read(tmp_path):
     assert sysfs.input_millivolt(str(tmp_path)) is None
 
 
+def test_of_chips_with_one_rail_each_the_inputs_own_gives_the_voltage(tmp_path):
+    """Thor's: an ina238 a rail, whose in0 is the shunt."""
+    for number, (name, label, millivolt) in enumerate(
+        [("ina238", "VDD_GPU", 870), ("ina238", "VIN", 19900), ("nct1008", "VIN", 1)]
+    ):
+        chip = "sys/class/hwmon/hwmon%d/" % (3 - number)
+        for file, text in (("name", name), ("label", label), ("in0_input", "12"), ("in1_input", "%d" % millivolt)):
+            boards.write(tmp_path, chip + file, text + "\n")
+    assert sysfs.input_millivolt(str(tmp_path)) == 19900
+
+
 def test_the_supply_is_watched_while_it_matters(tmp_path):
     boards.orin_nano(tmp_path, events=5)
     watch = power.SupplyWatch(str(tmp_path), ORIN)

@@ -268,21 +268,30 @@ def test_a_verify_of_what_is_served_is_done_again(template, tmp_path, monkeypatc
     assert ended == [DIED] * (len(ended) - 1) + [DONE]
 
 
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
     """What the rename makes visible lies on the disk before it; the rename, before it is proved."""
     root, ids = str(tmp_path / "root"), template[1]
     shutil.copytree(template[0], root, symlinks=True)
-    happened, fsync, replace, remove = [], os.fsync, os.replace, os.remove
+    happened, synced, changed, fsync, replace, remove = [], {}, [], os.fsync, os.replace, os.remove
 
     def say(what, path):
         happened.append((what, os.path.relpath(path, root)))
 
     def noted_fsync(handle):
-        say("fsync", os.readlink("/proc/self/fd/%d" % handle))
+        path = os.readlink("/proc/self/fd/%d" % handle)
+        say("fsync", path)
+        synced[path] = os.path.isfile(path) and content(path)
         fsync(handle)
 
     def noted_replace(source, to):
         say("replace", to)
+        synced[to] = synced.pop(source, False)  # False: a link
+        changed.extend(path for path in synced if synced[path] is not False and synced[path] != content(path))
         replace(source, to)
 
     def noted_remove(path):
@@ -314,4 +323,5 @@ def test_the_switch_comes_after_all_it_needs(template, tmp_path, monkeypatch):
         os.path.join(engine, "verified-onnxruntime.json"),
     ]
     assert {("fsync", path) for path in needed} <= set(before)
+    assert not changed, "written after it was brought onto the disk"
     assert after == [("fsync", "."), ("health", "."), ("remove", "switches/0003/unproven"), ("fsync", "switches/0003")]

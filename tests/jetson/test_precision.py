@@ -29,6 +29,26 @@ def test_the_inspectors_words():
 
 
 @pytest.mark.parametrize(
+    ("asked", "counts", "executed"),
+    [
+        ("int8", {"int8": 1, "fp16": 3}, "int8"),
+        ("int8", {"fp16": 3, "fp32": 2}, "fp16"),
+        ("int8", {"fp32": 2, "unknown": 1}, "fp32"),
+        ("fp16", {"fp32": 2}, "fp32"),
+        ("fp32", {"fp16": 2}, "fp32"),
+        ("int8", {"unknown": 2}, "int8"),  # the inspector does not say: what was asked of the builder
+        ("fp16", {}, "fp16"),
+        ("fp16", None, "fp16"),
+    ],
+)
+def test_what_the_layers_are_is_what_is_executed(asked, counts, executed):
+    choice = precision.Choice(asked, "model.onnx", None, ("before",))
+    found = precision.answered(choice, counts)
+    assert (found.executed, found.onnx, found.reasons[0]) == (executed, "model.onnx", "before")
+    assert len(found.reasons) == (1 if executed == asked else 2)
+
+
+@pytest.mark.parametrize(
     ("sm", "fast", "expected"),
     [(53, True, False), (61, None, True), (62, True, False), (72, True, True), (87, False, False)],
 )

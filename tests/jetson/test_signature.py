@@ -63,6 +63,9 @@ def test_a_revoked_key_is_refused(board):
         (root / "revoked").write_bytes(text.encode("utf-8"))
         with pytest.raises(SignatureError, match="no key is trusted"):
             signature.signed_manifest_bytes(bundle, root)
+    (root / "revoked").write_bytes(key_id.encode("utf-16"))  # as some editors write: none is revoked by it
+    with pytest.raises(SignatureError, match="revoked: expected ids of keys in UTF-8"):
+        signature.signed_manifest_bytes(bundle, root)
     (root / "revoked").unlink()
     (root / "revoked").mkdir()  # there, and not to be read
     with pytest.raises(SignatureError, match="which keys are revoked is not known"):

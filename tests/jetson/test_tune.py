@@ -257,7 +257,7 @@ def test_an_engine_that_cannot_be_built_or_has_no_such_setting_leaves_the_one_in
     manifest = passed(bundle)
     before = engine_file.read_verified_engine(bundle, manifest)
     use("8.2", dies=True)
-    found = {row["tried"]: row["reason"] for row in tune_build.tune_build(bundle, manifest, clock)}
+    found = {row["tried"]: row["reason"] for row in tune_build.tune_build(bundle, manifest, clock) if not row["kept"]}
     assert found == {
         "optimization level 5": "this TensorRT has no optimization level",
         "32 timings a kernel": "the build died of signal 6 (SIGABRT); the last lines above say where",

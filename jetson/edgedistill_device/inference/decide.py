@@ -57,7 +57,7 @@ def _decided(probability, likely_first, largest, decision):
     return next(name for name in likely_first if name not in held), "probability"
 
 
-def probabilities_of(logits, temperature=1.0):
+def probabilities_of(logits, temperature):
     """(classes,) float64: the softmax of logits / temperature.
 
     Raises:
