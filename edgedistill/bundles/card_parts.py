@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from edgedistill.config.recipe import Recipe
+from edgedistill.config.values import size_text
 from edgedistill.core.text import plural, printable
 from edgedistill.records.outputs import OutputQuantizationRecord
 from edgedistill.records.quantization import QuantizationRecord
@@ -40,12 +41,14 @@ def card(
         sections: lines of each, its heading first; one without lines is left out.
         limits: lines of the last section.
     """
+    teacher_px = recipe.first_teacher.image_px
+    larger = "" if teacher_px is None else f" on the same images enlarged to {size_text(teacher_px)} px"
     lines = [
         f"# {plain(recipe.student.model)} for {title}",
         "",
         f"{answer} It sees {' x '.join(map(str, recipe.data.size))} px (height x width, {_FITS[recipe.data.fit]}). Its "
-        f"teacher was {plain(recipe.first_teacher.model)}, the method `{recipe.distill.method}`; it learnt from "
-        f"{training_images} images. `provenance.json` names what it was made from.",
+        f"teacher was {plain(recipe.first_teacher.model)}{larger}, the method `{recipe.distill.method}`; it learnt "
+        f"from {training_images} images. `provenance.json` names what it was made from.",
         "",
     ]
     for section in filter(None, map(list, sections)):

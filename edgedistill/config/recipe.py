@@ -20,6 +20,8 @@ from edgedistill.config.methods import LOGIT_ROWS, logit_loss_row
 from edgedistill.config.smoothing import SmoothingConfig
 from edgedistill.config.task import CLASSIFICATION, labels_task, task_of
 from edgedistill.config.training import DistillConfig, StudentConfig, TeacherConfig, TrainingConfig
+from edgedistill.config.values import size_text
+from edgedistill_device.preprocess_spec import size_of
 
 
 class Recipe(Section):
@@ -96,6 +98,21 @@ class Recipe(Section):
             )
         if self.teacher.weights == "scratch" and self.teacher.epochs == 0:
             raise ValueError("teacher.weights = 'scratch' with teacher.epochs = 0 is a random teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_sees_what_the_student_sees(self) -> Recipe:
+        if self.teacher.image_px is None:
+            return self
+        if self.distill.method == "self":
+            raise ValueError("teacher.image_px: with distill.method = 'self' the student teaches itself; leave it out")
+        (height, width), (own_height, own_width) = self.data.size, size_of(self.teacher.image_px)
+        scales = own_height / height, own_width / width
+        if min(scales) < 1 or max(scales) > 1.05 * min(scales):
+            raise ValueError(
+                f"teacher.image_px = {size_text(self.teacher.image_px)} is the side that the student's "
+                f"{size_text(self.data.image_px)} px are enlarged to: expected the same shape, and none smaller"
+            )
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic import Field
 from edgedistill.config.base import Fraction, Positive, Section, Seed
 from edgedistill.config.methods import FeatureLossName, LogitLossName, feature_loss_row
 from edgedistill.config.task import CLASSIFICATION, OutputName
+from edgedistill.config.values import TeacherPx
 
 
 class TrainingConfig(Section):
@@ -58,6 +59,10 @@ class TeacherConfig(TrainingConfig):
     choice_minutes: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
     """auto, where validation images are few: time for fine-tuning on up to three folds of training and validation
     images, to compare it with the head on those left out; 0 keeps the head"""
+    image_px: TeacherPx | None = None
+    """the teacher sees the student's images enlarged to this side, or `[height, width]`, pixels, nearer to what its
+    weights were trained at (ImageNet: 224); as data.image_px when absent. Dearer answers, the student's steps cost as
+    before"""
     probe_views: Annotated[int, Field(ge=0, le=100)] = 2
     """probe: training views of each image that the head learns from, beside the image itself"""
     epochs: Annotated[int, Field(ge=0)] = 5
@@ -75,7 +80,9 @@ class TeacherConfig(TrainingConfig):
         unread = {"min_top1_fraction", "min_balanced_accuracy_fraction", "tta"}
         # Keys that came later are left out where they change nothing, so that older artifacts stay fresh.
         unread |= {
-            name for name in ("steps", "choice_minutes") if getattr(self, name) == type(self).model_fields[name].default
+            name
+            for name in ("steps", "choice_minutes", "image_px")
+            if getattr(self, name) == type(self).model_fields[name].default
         }
         if self.tries == ("finetune",):
             unread |= {"mode", "probe_views", "choice_minutes"}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
 from edgedistill_device.preprocess_spec import FULL_RANGE, size_of
 
+IMAGENET_PX = 224  # side that most networks with ImageNet weights were trained at
 
-def _side_or_two(value: Any) -> Any:
+
+def _side_or_two(key: str, value: Any) -> Any:
     """A pair of equal sides is the side."""
     sides = [value, value] if isinstance(value, int) else value
     if not (isinstance(sides, list | tuple) and len(sides) == 2 and all(_is_side(n) for n in sides)):
-        raise ValueError(
-            f"data.image_px: expected a side or [height, width], whole pixels of 32 to 1024, got {value!r}"
-        )
+        raise ValueError(f"{key}: expected a side or [height, width], whole pixels of 32 to 1024, got {value!r}")
     return sides[0] if sides[0] == sides[1] else tuple(sides)
 
 
@@ -39,7 +40,8 @@ def _bits_or_range(value: Any) -> Any:
     )
 
 
-ImagePx = Annotated[int | tuple[int, int], BeforeValidator(_side_or_two)]
+ImagePx = Annotated[int | tuple[int, int], BeforeValidator(partial(_side_or_two, "data.image_px"))]
+TeacherPx = Annotated[int | tuple[int, int], BeforeValidator(partial(_side_or_two, "teacher.image_px"))]
 SixteenBit = Annotated[Literal["full"] | int | tuple[int, int], BeforeValidator(_bits_or_range)]
 
 
@@ -54,3 +56,9 @@ def size_text(image_px: int | tuple[int, int]) -> str:
     """`224`, or `160x320`, height by width."""
     height, width = size_of(image_px)
     return str(height) if height == width else f"{height}x{width}"
+
+
+def size_setting(key: str, size: tuple[int, int]) -> str:
+    """`data.image_px=224` or `'data.image_px=[160, 320]'`, as a word for a shell."""
+    height, width = size
+    return f"{key}={height}" if height == width else f"'{key}=[{height}, {width}]'"

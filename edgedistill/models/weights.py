@@ -21,6 +21,7 @@ from edgedistill.core.files import write_bytes
 from edgedistill.errors import TeacherError, WeightsError
 from edgedistill.models.build import architecture_of, build_model, head_names
 from edgedistill.models.checkpoints import read_checkpoint, read_class_names, without_prefix
+from edgedistill.models.enlarged import enlarge, enlarged_size
 from edgedistill.models.families import TORCHVISION
 from edgedistill.models.heads import Head, head_from, is_head, refuse_untrained, short
 from edgedistill.models.hub import timm_state, torchvision_file
@@ -28,6 +29,7 @@ from edgedistill.models.hub_access import from_cache_or_in_reach
 from edgedistill.models.packaged import packaged_state
 
 _META = "edgedistill"  # one metadata key, because safetensors does not keep the order of several
+_ENLARGED = "enlarged_size"  # in what is noted there
 
 
 class Source(NamedTuple):
@@ -52,8 +54,10 @@ def save_weights(model: nn.Module, path: Path, about: dict[str, Any]) -> None:
     """Write a state dict as safetensors; equal weights and `about` give equal bytes.
 
     Args:
-        about: JSON-able: model, classes, preprocess.
+        about: JSON-able: model, classes, preprocess; the size that the model enlarges to is noted beside.
     """
+    if size := enlarged_size(model):
+        about = {**about, _ENLARGED: size}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     metadata = {_META: json.dumps(about, sort_keys=True, ensure_ascii=False)}
     write_bytes(path, safetensors.torch.save(tensors, metadata))
@@ -70,6 +74,8 @@ def load_weights(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     except RuntimeError as error:  # keys or shapes
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{path} was damaged or altered: {reason}") from None
+    if _ENLARGED in about:
+        enlarge(model, tuple(about[_ENLARGED]))
     return model.eval(), about
 
 
@@ -96,6 +102,12 @@ def about_of(path: Path) -> dict[str, Any] | None:
     ):
         raise WeightsError(f"{path}: what edgedistill noted in it is damaged; copy it again")
     return about
+
+
+def noted_size(weights: str) -> tuple[int, int] | None:
+    """(height, width) in pixels that the network of a file of ours enlarges its images to; None of all others."""
+    about = about_of(Path(weights)) if Path(weights).is_file() else None
+    return tuple(about[_ENLARGED]) if about and _ENLARGED in about else None
 
 
 def model_from_weights(

@@ -28,5 +28,5 @@ def expectation(recipe: Recipe, run: RunFolder) -> str | None:
     return (
         f"the teacher has {metric} {own:.3f} on {teacher.validation.images} validation images, the student without it "
         f"{other:.3f}: expect no gain from this teacher, or a loss; "
-        f"{better_teacher(teacher, recipe.first_teacher)}, or take a bigger one"
+        f"{better_teacher(teacher, recipe)}, or take a bigger one"
     )

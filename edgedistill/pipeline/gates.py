@@ -14,7 +14,6 @@ from edgedistill.errors import DataError, QuantizeError, RecipeError, StudentErr
 
 if TYPE_CHECKING:
     from edgedistill.config.recipe import Recipe
-    from edgedistill.config.training import TeacherConfig
     from edgedistill.records.data import DataRecord
     from edgedistill.records.outputs import OutputEvaluationRecord
     from edgedistill.records.quantization import QuantizationRecord
@@ -121,16 +120,24 @@ def teacher_is_good_enough(recipe: Recipe, trained: TeacherRecord) -> None:
             raise TeacherError(
                 f"{teacher.model} reached {metric} {beside_limit(value, minimum, False, 3)} on {validation.images} "
                 f"validation images, teacher.min_{metric} asks for {limit_text(minimum, 3)} (weakest class: {weakest}, "
-                f"recall {recalls[weakest]:.2f}); {better_teacher(trained, teacher)}, take a bigger teacher, "
+                f"recall {recalls[weakest]:.2f}); {better_teacher(trained, recipe)}, take a bigger teacher, "
                 "or lower the gate"
             )
 
 
-def better_teacher(trained: TeacherRecord, teacher: TeacherConfig) -> str:
-    """What to try first for more of this network; `teacher` is the recipe's."""
+def better_teacher(trained: TeacherRecord, recipe: Recipe) -> str:
+    """What to try first for more of this network."""
+    from edgedistill.config.values import IMAGENET_PX, size_setting
+
+    teacher, sides = recipe.first_teacher, recipe.data.size
     if trained.mode == "probe" and trained.tried is None:
-        return f"fine-tune it too (--set teacher.mode={teacher.with_finetuning})"
-    return f"train it longer (--set teacher.{teacher.doubled()[0]})"
+        first = f"fine-tune it too (--set teacher.mode={teacher.with_finetuning})"
+    else:
+        first = f"train it longer (--set teacher.{teacher.doubled()[0]})"
+    if teacher.image_px is not None or teacher.weights == "scratch" or 2 * max(sides) > IMAGENET_PX:
+        return first
+    setting = size_setting("teacher.image_px", (2 * sides[0], 2 * sides[1]))
+    return f"{first}, let it see the images enlarged (--set {setting})"
 
 
 def _refuse_another_order(trained: TeacherRecord) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from edgedistill.config.values import size_text
 from edgedistill.core.text import plural, printable
 from edgedistill.records.provenance import Provenance
 
@@ -74,6 +75,12 @@ def breakable(name: str) -> Markup:
     return Markup(_WORD_ENDS.sub(r"\g<0><wbr>", str(escape(printable(name)))))  # noqa: S704 - escaped
 
 
+def enlarged(recipe: dict[str, Any]) -> str:
+    """Behind the teacher's name: what it sees of the images where that is not what the student sees."""
+    image_px = recipe.get("teacher", {}).get("image_px")
+    return "" if image_px is None else f" on images enlarged to {size_text(image_px)} px"
+
+
 def command(words: str) -> Markup:
     """Set a command as code that breaks between its words only, not behind the hyphens of an option."""
     spans = Markup(" ").join(Markup("<span>{}</span>").format(word) for word in printable(words).split(" "))
@@ -97,6 +104,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
         begun,
         breakable,
         command,
+        enlarged,
         fps,
         kind,
         megabytes,

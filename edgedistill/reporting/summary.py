@@ -9,7 +9,7 @@ from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.report import Gain, ReportRecord
 from edgedistill.reporting.class_recall import weakest_class
 from edgedistill.reporting.devices import spot_of
-from edgedistill.reporting.formats import fps, kind, words
+from edgedistill.reporting.formats import enlarged, fps, kind, words
 from edgedistill.reporting.output_report import output_summary
 from edgedistill.reporting.status import status_of
 from edgedistill.reporting.target_speed import target_speed
@@ -100,7 +100,8 @@ def _networks(report: ReportRecord, width: int) -> list[str]:
 
 def _models(report: ReportRecord) -> str:
     """The networks' names; baseline and student are the same one, from the same first weights."""
-    return f"teacher {report.teacher.model}; baseline and student {report.student.model}"
+    teacher = report.teacher.model + enlarged(report.provenance.recipe)
+    return f"teacher {teacher}; baseline and student {report.student.model}"
 
 
 def _images(report: ReportRecord | OutputReportRecord) -> list[tuple[str, str]]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from edgedistill.config.task import task_of
 from edgedistill.config.training import TeacherConfig
+from edgedistill.config.values import size_setting, size_text
 from edgedistill.core import distributed
 from edgedistill.core.files import write_bytes
 from edgedistill.distillation.objectives import hard_term
@@ -27,7 +29,9 @@ from edgedistill.distillation.teacher_choice import (
     line_from_choice,
     prefers_finetuned,
 )
-from edgedistill.models.weights import model_from_weights
+from edgedistill.errors import TeacherError
+from edgedistill.models.enlarged import enlarge
+from edgedistill.models.weights import model_from_weights, noted_size
 from edgedistill.pipeline.context import StageContext
 from edgedistill.pipeline.inputs import open_images
 from edgedistill.records.artifacts import artifact_kind, network_kind
@@ -36,6 +40,7 @@ from edgedistill.records.result import Result
 from edgedistill.records.training import Probe, TeacherRecord, TrainedNetwork, Tried
 from edgedistill.training.fit import Lesson, Subject, Trained, described, device_of, train_and_save
 from edgedistill.training.images import Images
+from edgedistill_device.preprocess_spec import size_of
 
 
 def run(context: StageContext) -> Result:
@@ -70,6 +75,7 @@ def train_teacher(
         class_names=teacher.classes,
         say=context.talk.say,
     )
+    _enlarge(model, teacher)
     terms = {
         "label": hard_term(task, images.class_weights(), 1.0, device, teacher.label_smoothing, recipe.data.value_loss)
     }
@@ -85,6 +91,23 @@ def train_teacher(
     if teacher.tries == ("probe",) or (job.chooses_on_folds and not (tried and prefers_finetuned(tried))):
         return _kept(job, probed, tried, cost)
     return _better(job, probed, tried, cost)
+
+
+def _enlarge(model: nn.Module, teacher: TeacherConfig) -> None:
+    """Let the network see its images as large as the recipe says.
+
+    Raises:
+        TeacherError: weights that are taken as they are were trained on another size.
+    """
+    size = None if teacher.image_px is None else size_of(teacher.image_px)
+    noted = noted_size(teacher.weights)
+    if teacher.epochs == 0 and noted not in (None, size):
+        raise TeacherError(
+            f"{teacher.weights} was trained on images enlarged to {size_text(noted)} px, and teacher.epochs = 0 takes "
+            f"it as it is: --set {size_setting('teacher.image_px', noted)}"
+        )
+    if size is not None:
+        enlarge(model, size)
 
 
 def _probed(job: TeacherJob) -> tuple[TrainedNetwork, Tried | None]:

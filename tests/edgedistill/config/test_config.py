@@ -54,7 +54,7 @@ def test_every_recipe_key_is_known_to_some_stage_or_to_none_on_purpose():
     assert not newer.keys() & recipe_from_table({"data": {"train": "x"}}, "r").data.images.keys()
     distill = {"minutes": 1, "pool_temperature": 1, "pool_kd_weight": 1, "pool_min_confidence": 0.5}
     distill |= {"label_error_fraction": 0.1}
-    teacher = {"mode": "auto", "tta": "flip", "steps": 9, "choice_minutes": 9}
+    teacher = {"mode": "auto", "tta": "flip", "steps": 9, "choice_minutes": 9, "image_px": 448}
     table = {"teacher": teacher, "distill": distill, "smoothing": {"by": "votes"}}
     recipe = recipe_from_table({"data": {"train": "x", **newer}, **table}, "r")
     used = {key for stage in STAGES for key in recipe_values(stage, recipe)}
@@ -108,6 +108,44 @@ def test_the_smallest_training_crop_still_has_the_inputs_pixels(image_px, least,
     """A crop of a share of the area has the root of it as its side."""
     table = {"data": {"train": "images", "image_px": image_px}, "augment": {"crop_scale_min": least}}
     assert recipe_from_table(table, source="r.toml").training_px == expected
+
+
+@pytest.mark.parametrize(
+    ("image_px", "teacher_px", "refused"),
+    [
+        (96, 96, False),
+        (96, 224, False),
+        ([64, 112], [128, 224], False),
+        (96, 95, True),  # smaller
+        ([64, 112], 224, True),  # another shape
+        ([64, 112], [224, 128], True),
+    ],
+)
+def test_the_teacher_sees_the_same_images_enlarged(image_px, teacher_px, refused):
+    table = {"data": {"train": "images", "image_px": image_px}, "teacher": {"image_px": teacher_px}}
+    if not refused:
+        assert recipe_from_table(table, "r.toml").teaching["image_px"] == teacher_px
+        return
+    with pytest.raises(RecipeError, match=r"teacher\.image_px = .* expected the same shape, and none smaller"):
+        recipe_from_table(table, "r.toml")
+
+
+@pytest.mark.parametrize("section", ["data", "teacher"])
+def test_a_size_that_is_none_is_told_with_its_key(section):
+    table = {"data": {"train": "images", "image_px": 32}}
+    table.setdefault(section, {})["image_px"] = 31.5
+    with pytest.raises(RecipeError, match=rf"{section}\.image_px: expected a side or .*, got 31\.5"):
+        recipe_from_table(table, "r.toml")
+
+
+def test_a_student_that_teaches_itself_sees_its_own_images():
+    table = {"data": {"train": "images"}, "teacher": {"image_px": 448}, "distill": {"method": "self"}}
+    with pytest.raises(RecipeError, match="teacher.image_px: .* leave it out"):
+        recipe_from_table(table, "r.toml")
+
+
+def test_a_teacher_that_sees_what_the_student_sees_is_the_one_of_before():
+    assert "image_px" not in recipe_from_table({"data": {"train": "images"}}, "r.toml").teaching
 
 
 def tables_of(model, prefix=""):
