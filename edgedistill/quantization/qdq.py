@@ -84,7 +84,7 @@ def _take_weights(graph: onnx.GraphProto, other: onnx.GraphProto, layers: Collec
     for node in graph.node:
         if node.output[0] in layers:
             twin = twins[node.output[0]]
-            del node.input[len(twin.input) :]  # a bias that was added for INT8
+            node.input[:] = twin.input  # without a bias that was added for INT8
             for name in twin.input:
                 if name in own:
                     own[name].CopyFrom(others[name])

@@ -48,6 +48,7 @@ class _Walk:
             for one in (model, int8)
             for value in (*one.graph.input, *one.graph.value_info, *one.graph.output)
         }
+        self._readers = Counter(name for node in model.graph.node for name in node.input if name)
         self._changed: dict[str, np.ndarray] = {}
 
     def run(self, images: np.ndarray) -> onnx.ModelProto:
@@ -86,8 +87,8 @@ class _Walk:
             found = fit.best(weight) if self._rounding else fit.corrected(nearest(weight))
         if self._rounding:
             self._changed[node.input[1]] = found.weight
-        if len(node.input) < 3:
-            node.input.append(f"{node.input[1]}_bias")
+        if len(node.input) < 3 or self._readers[node.input[2]] != 1:  # the exporter merges equal biases of several Convs
+            node.input[2:] = [f"{node.output[0]}_bias"]
         self._changed[node.input[2]] = found.bias
         return found.outputs
 

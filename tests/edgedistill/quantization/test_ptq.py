@@ -257,22 +257,40 @@ def test_a_layer_left_in_float_has_its_float_weights(model, images, tmp_path):
     assert sqnr_db(reference, own) > sqnr_db(reference, rounded_ones)
 
 
-def test_a_conv_without_a_bias_gets_one_and_loses_it_where_it_is_left_in_float(images, tmp_path, rng):
+def two_convs(folder, images, rng, bias=""):
+    """Their float file, with the names of their biases, and ranges that clip."""
     graph = onnx.parser.parse_graph(
-        """g (float[1, 3, 16, 16] image) => (float[1, 5] logits) {
-        a = Conv (image, wa)  b = Relu (a)  c = Conv (b, wc)  d = GlobalAveragePool (c)  logits = Flatten (d) }"""
+        f"""g (float[1, 3, 16, 16] image) => (float[1, 5] logits) {{
+        a = Conv (image, wa{bias})  b = Relu (a)  c = Conv (b, wc{bias})  d = GlobalAveragePool (c)
+        logits = Flatten (d) }}"""
     )
-    for name, shape in (("wa", (8, 3, 3, 3)), ("wc", (5, 8, 1, 1))):
+    for name, shape in (("wa", (5, 3, 3, 3)), ("wc", (5, 5, 1, 1)), ("same", (5,))):
         graph.initializer.append(numpy_helper.from_array(rng.normal(size=shape).astype(np.float32), name))
     opsets = [onnx.helper.make_opsetid("", 13)]
-    path = saved(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=7), tmp_path / "plain.onnx")
-    amax = {name: 0.4 * value for name, value in ranges(path, images).kept.items()}  # so that it clips
-    qdq_from_onnx(path, amax, tmp_path / "q.onnx")
-    made = saved(reconstructed(path, tmp_path / "q.onnx", images, rounding=False), tmp_path / "b.onnx")
-    assert [len(node.input) for node in onnx.load(str(made)).graph.node if node.op_type == "Conv"] == [3, 3]
+    path = saved(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=7), folder / "plain.onnx")
+    return path, {name: 0.4 * value for name, value in ranges(path, images).kept.items()}
+
+
+def corrected(path, amax, images):
+    """The file with corrected biases, whose logits have no mean error any more."""
+    qdq_from_onnx(path, amax, path.with_name("q.onnx"))
+    made = saved(reconstructed(path, path.with_name("q.onnx"), images, rounding=False), path.with_name("b.onnx"))
     reference = logits(path, images)
     means = [np.abs((int8_logits(one, amax, images) - reference).mean(axis=0)).max() for one in (path, made)]
     assert means[1] < 0.01 * means[0]
+    return made, reference
+
+
+def test_convs_whose_equal_biases_the_exporter_merged_are_corrected_one_by_one(images, tmp_path, rng):
+    path, amax = two_convs(tmp_path, images, rng, ", same")
+    made, reference = corrected(path, amax, images)
+    assert np.array_equal(int8_logits(made, amax, images, ["a", "c"], float_path=path), reference)
+
+
+def test_a_conv_without_a_bias_gets_one_and_loses_it_where_it_is_left_in_float(images, tmp_path, rng):
+    path, amax = two_convs(tmp_path, images, rng)
+    made, reference = corrected(path, amax, images)
+    assert [len(node.input) for node in onnx.load(str(made)).graph.node if node.op_type == "Conv"] == [3, 3]
     for keep in (["a"], ["c"], ["a", "c"]):
         outputs = int8_logits(made, amax, images, keep, float_path=path)
         biased = {"a", "c"} - set(keep)
