@@ -84,7 +84,6 @@ def amax_entropy(histogram):
         return SMALLEST_AMAX
     edges = histogram.amax * np.arange(_KL_BINS + 1) / _KL_BINS
     counts = np.diff(histogram.below(edges))
-    counts[-1] += histogram.counts.sum() - histogram.below(edges[-1:])[0]
     candidates = range(_KL_LEVELS, _KL_BINS + 1, _KL_STEP)
     divergences = [_divergence(counts, bins) for bins in candidates]
     best = candidates[int(np.argmin(divergences))]

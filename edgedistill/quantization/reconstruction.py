@@ -87,7 +87,7 @@ class _Walk:
             found = fit.best(weight) if self._rounding else fit.corrected(nearest(weight))
         if self._rounding:
             self._changed[node.input[1]] = found.weight
-        if len(node.input) < 3 or self._readers[node.input[2]] != 1:  # the exporter merges equal biases of several Convs
+        if len(node.input) < 3 or self._readers[node.input[2]] > 1:  # torch's exporter merges equal biases
             node.input[2:] = [f"{node.output[0]}_bias"]
         self._changed[node.input[2]] = found.bias
         return found.outputs

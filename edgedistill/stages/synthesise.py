@@ -32,7 +32,7 @@ def run(context: StageContext) -> Result:
     images = open_images(context)
     made, labels, reports = _batches(context, images.classes, device)
     made, labels = made[: distill.synthetic_images], labels[: distill.synthetic_images]
-    wanted = float(np.average([r["wanted_fraction"] for r in reports], weights=[r["images"] for r in reports]))
+    wanted = float(np.mean([report["wanted_fraction"] for report in reports]))
     if wanted < MIN_WANTED_FRACTION:
         raise TrainingError(
             f"the teacher assigns {wanted:.0%} of the synthesised images to their intended class, "

@@ -149,8 +149,8 @@ def _limit(values: np.ndarray, limits: dict[int, float]) -> float | None:
 
 
 def _largest(values: np.ndarray) -> float:
-    if values.dtype == np.int64:  # abs() of the smallest int64 is negative
-        return max(int(values.max()), -int(values.min()))
+    if values.dtype == np.int64:  # abs() of the smallest int64 is negative; whole numbers reach one further below 0
+        return max(int(values.max()), -1 - int(values.min()))
     finite = values[np.isfinite(values)]
     return float(np.abs(finite).max()) if finite.size else 0.0
 

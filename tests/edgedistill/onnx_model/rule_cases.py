@@ -197,6 +197,7 @@ CASES = {
     ),
     "zero point": ("q-dq", "error", "8.5", pair(zero=array("z", 3, np.int8)), pair()),
     "unsigned": ("q-dq", "error", "8.5", pair(zero=array("z", 0, np.uint8)), pair()),
+    "unsigned in 8.2": ("q-dq", "error", "8.2", pair(zero=array("z", 0, np.uint8)), pair()),
     "unsigned in 10": ("q-dq", "error", "10.3", pair(zero=array("z", 0, np.uint8)), pair()),
     "zero point size": (
         "q-dq",
@@ -264,7 +265,8 @@ CASES = {
         model([node("Cast", "x", to=TensorProto.STRING)], output=TensorProto.STRING),
         cast(TensorProto.INT32),
     ),
-    "range": ("range", "warning", "8.6", table([BIG]), table([0])),
+    "range": ("range", "warning", "8.6", table([2**31]), table([2**31 - 1])),
+    "range below": ("range", "warning", "8.6", table([-(2**31) - 1]), table([-(2**31)])),
     "lowest": ("range", "warning", "8.6", table([-BIG - 1]), table([-1])),
     "range of a Constant": (
         "range",

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgedistill.errors import PreflightError
 from edgedistill.onnx_model.check import check, fix
+from edgedistill.onnx_model.downgrade_opset import lower
 from hand_made import array, model, node
 
 I64 = np.int64
@@ -31,6 +32,9 @@ SAME = {
     "Shape": model([node("Shape", "x", ["s"], start=1, end=3), node("Cast", "s", to=TensorProto.FLOAT)], opset=15),
     "Pad axes": model([node("Pad", ["x", "p", "", "a"])], [array("p", [1, 2], I64), array("a", [3], I64)], opset=18),
     "Split": model([node("Split", "x", ["y", "z"], axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, 7)),
+    "Split by sizes": model(
+        [node("Split", "xs", ["y", "z"], axis=3)], [array("s", [2, 6], I64)], opset=18, shape=(1, 3, 8, 8)
+    ),
     "Split of a part": model(
         [
             node("Split", "x", ["l", "r"], axis=3, num_outputs=2),
@@ -164,6 +168,13 @@ def test_the_oldest_opset_that_is_possible_is_taken(tmp_path):
     assert out.opset_import[0].version == 16
     assert "Gelu" not in [n.op_type for n in out.graph.node]
     assert result["fix"]["not_mended"] == ["opset: n_GridSample_s: at opset 13, there is no GridSample"]
+
+
+@pytest.mark.parametrize(("kind", "opset"), [("LayerNormalization", 17), ("RMSNormalization", 23)])
+def test_axes_from_the_front_need_the_rank(kind, opset):
+    """Nobody knows which axes are behind it, where the sizes of the input are not known."""
+    made = model([node(kind, "xs", axis=1)], [array("s", [1.0])], opset=opset, ir=11, shape=None)
+    assert lower(made, 16)[1] == [f"n_{kind}: at opset 16, there is no {kind}"]
 
 
 def test_half_precision_stays_half_precision(tmp_path):

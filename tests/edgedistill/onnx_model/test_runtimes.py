@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import onnx.parser
 import pytest
 
@@ -14,6 +15,7 @@ from documents import FENCE
 from edgedistill.config.target import load_target, target_names
 from edgedistill.errors import RecipeError
 from edgedistill.onnx_model.backends import BACKENDS, backend_here, backend_named, backend_of, executed_precision
+from edgedistill.onnx_model.backends.opencv_backend import BACKEND, PARSES
 from edgedistill.onnx_model.preflight import check_onnx
 from edgedistill_device.engine import runners
 
@@ -67,6 +69,9 @@ def test_a_precision_that_is_not_executed_is_said_in_the_runtimes_own_words():
 
 def test_opencv_is_asked_whether_it_reads_the_file(tmp_path):
     assert check_onnx(saved(tmp_path / "m.onnx"), with_opencv()) == []
+    asked = BACKEND.compiled(tmp_path / "m.onnx", 60, 4000, only_parse=True)
+    assert (asked["verdict"], asked["said"], asked["version"]) == (PARSES, [], cv2.__version__)
+    assert 0 < asked["seconds"] < 60
     bad = onnx.parser.parse_model(NETWORK)
     bad.graph.node[0].op_type = "Nonesuch"
     onnx.save(bad, str(tmp_path / "bad.onnx"))

@@ -1,12 +1,13 @@
 """Fake quantization in PyTorch against the Q/DQ file in ONNX Runtime: two ways to the same numbers."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from edgedistill.config.loading import load_recipe
+from edgedistill.config.loading import load_recipe, recipe_from_table
 from edgedistill.models.weights import load_weights, model_from_weights
 from edgedistill.onnx_model.export import onnx_from_model
 from edgedistill.onnx_model.exported_file import metadata_from_onnx, preprocess_from_onnx
@@ -16,12 +17,20 @@ from edgedistill.pipeline.run_folder import RunFolder
 from edgedistill.progress.reporter import Talk
 from edgedistill.quantization import qad
 from edgedistill.quantization.accuracy import sqnr_db, step_of
-from edgedistill.quantization.fake_quantization import FakeQuantized, activation, convolutions, input_ranges
+from edgedistill.quantization.fake_quantization import (
+    FakeQuantized,
+    activation,
+    convolutions,
+    input_ranges,
+    own_logits_term,
+)
 from edgedistill.quantization.mixed_precision import int8_logits
 from edgedistill.quantization.qad import most_steps
 from edgedistill.quantization.ranges import ranges_from_model
 from edgedistill.records.quantization import PrecisionStep
+from edgedistill.training.loop import Outputs
 from edgedistill_device.preprocess import to_input
+from edgedistill_device.preprocess_spec import Preprocess
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +94,71 @@ def test_training_for_int8_leaves_the_norms_statistics_alone(net, images):
         net(torch.from_numpy(images))
     assert all(torch.equal(before[name], value) for name, value in net.named_buffers())
     assert net.train().bn1.training
+
+
+def test_it_learns_from_its_own_float_logits_of_before(rng):
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+    net = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(12, 4))
+    net.train()
+    weight, bias = (value.detach().double().numpy().copy() for value in net[3].parameters())
+    term = own_logits_term(net, Preprocess(2, 2, "bilinear", mean, std))
+    with torch.no_grad():
+        for value in net.parameters():
+            value.mul_(3)
+    pixels = rng.integers(0, 256, (5, 3, 2, 2), dtype=np.uint8)
+    column = (1, 3, 1, 1)
+    inputs = (pixels / 255 - np.reshape(mean, column)) / np.reshape(std, column) / np.sqrt(1 + 1e-5)
+    wanted, said = inputs.reshape(5, 12) @ weight.T + bias, rng.normal(size=(5, 4))
+    outputs = Outputs(torch.from_numpy(said).requires_grad_(), torch.empty(0))
+    loss = term.value(outputs, SimpleNamespace(images=torch.from_numpy(pixels)))
+    assert term.weight_at(0, 100) == 1
+    assert loss.item() == pytest.approx(np.square(said - wanted).mean(), rel=1e-5)
+    loss.backward()
+    assert outputs.logits.grad.numpy() == pytest.approx((said - wanted) / 10, rel=1e-4)
+    assert all(value.grad is None for value in net.parameters())
+
+
+@pytest.mark.parametrize(("most", "steps"), [(7, 7), (10**9, 12)])
+def test_it_is_trained_gently_and_no_longer_than_allowed(most, steps, monkeypatch, tmp_path):
+    """A twentieth of distill's rate, three epochs of 35 images in eights; else what distill has."""
+    recipe = recipe_from_table(
+        {
+            "data": {"train": "x"},
+            "distill": {"peak_lr": 0.02, "weight_decay": 0.3, "batch_size": 8, "seed": 5, "views": 2, "epochs": 99},
+            "quantize": {"qad_epochs": 3},
+        },
+        "made up",
+    )
+    labels = np.array([0, 1, 1, 0])
+    images = SimpleNamespace(
+        recipe=recipe,
+        training=range(35),
+        classes=["a", "b"],
+        drawn=lambda chosen: np.ones(len(chosen)),
+        frames=lambda split: split,
+        labels={"val": labels}.__getitem__,
+    )
+    said = {"val": np.eye(2)[[0, 1, 0, 0]]}
+    monkeypatch.setattr(qad, "logits_of", lambda net, spec, frames, device: said[frames])
+    ran = []
+
+    class Recorded:
+        def __init__(self, model, spec, pixels, order, terms, config, validate, device, **of_checkpoint):
+            assert (config.peak_lr, config.weight_decay, config.steps) == (pytest.approx(0.001), 0.3, steps)
+            assert (config.epochs, config.batch_size, config.seed) == (3, 8, 5)
+            assert (order.images, order.batch_size, order.seed, order.views) == (35, 8, 5, 2)
+            assert order.sample_weights.sum() == 35
+            assert (model, pixels, terms, device) == ("model", images.training, {"own": "term"}, "device")
+            assert validate(model)["eval_top1_fraction"] == 0.75
+            self.checkpoint = of_checkpoint["checkpoint"]
+
+        def run(self, talk, name):
+            self.checkpoint.write_bytes(b"so far")
+            ran.append(name)
+
+    monkeypatch.setattr(qad, "Training", Recorded)
+    taken = qad._train(images, "model", "term", most, "device", tmp_path / "qad.pt", Talk(quiet=True))
+    assert (taken, ran, list(tmp_path.iterdir())) == (steps, ["quantize"], [])
 
 
 def test_what_takes_the_place_of_a_worse_file_is_described_as_that_one(finished_run, tmp_path, monkeypatch):
