@@ -118,6 +118,13 @@ def dilated(step):
     return model([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[step, step])])
 
 
+def float_range(first):
+    """0 to 7 from `first`: `b` is stored, `k` computed."""
+    made = node("Mul", "bb", ["k"])
+    chain = [node("Range", [first, "e", "d"], ["r"]), node("Add", "xr")]
+    return model([made, *chain] if first == "k" else chain, [array("b", 0.0), array("e", 8.0), array("d", 1.0)])
+
+
 def dropout(training):
     return model([node("Dropout", ["x", "r", "t"])], [array("r", 0.5), array("t", training, bool)])
 

@@ -31,6 +31,8 @@ def reshaped(*sizes):
 CASES = {
     "lrn of an even size": ("attribute-value", "n_LRN", lrn(size=4), lrn(size=3)),
     "lrn of a large size": ("attribute-value", "n_LRN", lrn(size=17), lrn(size=15)),
+    "lrn of a large power": ("attribute-value", "n_LRN", lrn(beta=1.5e5), lrn(beta=1e5)),
+    "lrn of a large bias": ("attribute-value", "n_LRN", lrn(bias=1.5e10), lrn(bias=1e10)),
     "lrn without a power": ("attribute-value", "n_LRN", lrn(beta=0.0), lrn(beta=0.01)),
     "lrn without a bias": ("attribute-value", "n_LRN", lrn(bias=0.0), lrn(bias=1e-5)),
     "lrn of 3 dimensions": ("rank", "n_LRN", lrn(shape=(3, 8, 8)), lrn(shape=(1, 3, 8, 8))),

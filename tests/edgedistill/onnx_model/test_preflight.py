@@ -21,12 +21,19 @@ from small_graphs import (
     external,
     in_branch,
     pair,
+    plain,
 )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_one_rule(tmp_path, name):
     breaks_one_rule(CASES[name], MORE.get(name, set()), tmp_path)
+
+
+def test_an_open_shape_is_told_with_what_to_fix_it_by(tmp_path):
+    (finding,) = found(plain(shape=("n", 3, None, 8)), tmp_path / "m.onnx", "8.2")
+    assert finding.why == "its shape [n, 3, ?, 8] is not fixed"
+    assert finding.mend.endswith("--shape x=N,3,N,8")
 
 
 def test_weights_in_another_file_are_found_wanting_by_their_size(tmp_path):
