@@ -170,6 +170,86 @@ def test_the_oldest_opset_that_is_possible_is_taken(tmp_path):
     assert result["fix"]["not_mended"] == ["opset: n_GridSample_s: at opset 13, there is no GridSample"]
 
 
+def boxes(**how):
+    """Two of the image, as 2 by 3 pixels each."""
+    stored = [array("r", [[0, 0, 5, 4], [1, 2, 7, 7.5]]), array("b", [0, 0], I64)]
+    return model([node("RoiAlign", "xrb", output_height=2, output_width=3, **how)], stored, opset=16)
+
+
+def scattered(reduction):
+    """Into the first row of x."""
+    stored = [array("i", [[[[0] * 8]] * 3], I64), array("u", np.full((1, 3, 1, 8), 0.2))]
+    return model([node("ScatterElements", "xiu", axis=2, reduction=reduction)], stored, opset=18)
+
+
+def ending(start, **end):
+    """Some sizes of x as numbers."""
+    return model([node("Shape", "x", ["s"], start=start, **end), node("Cast", "s", to=TensorProto.FLOAT)], opset=15)
+
+
+# made, older opset, what stands in its way
+ONE_BY_ONE = {
+    "boxes by outer edges": (boxes(coordinate_transformation_mode="output_half_pixel"), 13, None),
+    "boxes by centres": (boxes(coordinate_transformation_mode="half_pixel"), 13, "no coordinate_transformation_mode"),
+    "a window without gaps": (model([node("MaxPool", "x", kernel_shape=[3, 2], dilations=[1, 1])], opset=10), 9, None),
+    "a window with gaps": (
+        model([node("MaxPool", "x", kernel_shape=[2, 2], dilations=[1, 2])], opset=10),
+        9,
+        "no 'dilations'",
+    ),
+    "axes of a sum": (model([node("ReduceSum", "xa", keepdims=0)], [array("a", [-1, 1], I64)]), 11, None),
+    "axes of a mean": (model([node("ReduceMean", "xa")], [array("a", [3], I64)], opset=18), 13, None),
+    "axes that are computed": (
+        model([node("Cast", "x", ["a"], to=TensorProto.INT64), node("ReduceMean", "xa")], opset=18),
+        13,
+        "ReduceMean wants constant axes",
+    ),
+    "parts of an unknown length": (
+        model([node("Split", "x", "yz", axis=3, num_outputs=2)], opset=18, shape=(1, 3, 8, "w")),
+        13,
+        "the length of its axis is not known",
+    ),
+    "parts of no such axis": (
+        model([node("Split", "x", "yz", axis=4, num_outputs=2)], opset=18),
+        13,
+        "the length of its axis is not known",
+    ),
+    "the last of three parts": (model([node("Split", "x", "aby", axis=-1, num_outputs=3)], opset=18), 13, None),
+    "points in a volume": (
+        model([node("GridSample", "xg")], [array("g", np.zeros((1, 1, 1, 1, 3)))], opset=20, shape=(1, 2, 4, 4, 4)),
+        16,
+        "GridSample takes images only",
+    ),
+    "the largest of what is scattered": (
+        scattered("max"),
+        16,
+        "no reduction 'max'",
+    ),
+    "the last of what is scattered": (scattered("none"), 13, None),
+    "the sum of what is scattered": (scattered("add"), 13, "no 'reduction'"),
+    "the last sizes": (ending(-2), 13, None),
+    "all sizes but the last": (ending(0, end=-1), 13, None),
+    "one size": (ending(2, end=3), 13, None),
+}
+
+
+@pytest.mark.parametrize("name", ONE_BY_ONE)
+def test_one_operator_at_an_older_opset(name):
+    made, opset, why = ONE_BY_ONE[name]
+    made.graph.output[0].type.tensor_type.ClearField("shape")
+    made = onnx.shape_inference.infer_shapes(made)
+    older, stuck = lower(made, opset)
+    if why:
+        assert len(stuck) == 1
+        assert why in stuck[0]
+        return
+    assert (stuck, older.opset_import[0].version) == ([], opset)
+    x = np.random.default_rng(3).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    before, after = (run(one.SerializeToString(), {"x": x}) for one in (made, older))
+    assert before[0].shape == after[0].shape
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "opset"), [("LayerNormalization", 17), ("RMSNormalization", 23)])
 def test_axes_from_the_front_need_the_rank(kind, opset):
     """Nobody knows which axes are behind it, where the sizes of the input are not known."""

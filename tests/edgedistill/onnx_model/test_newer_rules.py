@@ -211,6 +211,13 @@ def test_no_rule_is_without_a_test():
     assert named == {case[0] for case in (CASES | OLDER).values()} | elsewhere
 
 
+@pytest.mark.parametrize("equation", ["...i,...i->...", "aabc,aabc->abc", "abcd, abcd -> abc"])
+def test_from_10_16_an_equation_may_have_an_ellipsis_or_a_diagonal(tmp_path, equation):
+    path = save(tmp_path / "m.onnx", [node("Einsum", "xx", equation=equation)], shape=(3, 3, 3, 3))
+    fits = [name for name in ("8.6", "10.3", "10.16") if check(path, "orin-nano-8gb", name)["fits"]]
+    assert fits == (["8.6", "10.3", "10.16"] if "d" in equation else ["10.16"])
+
+
 def test_the_answer_says_what_its_rules_were_read_from(tmp_path):
     path = save(tmp_path / "m.onnx", [node("Relu", "x")])
     assert "rules read from 10.3-GA;" in check(path, "orin-nano-8gb")["basis"]
