@@ -111,9 +111,60 @@ def test_what_all_classes_have_in_common_is_no_evidence(rng):
     assert not evidence(np.ones((2, 3, 3)), 1).any()
 
 
-def test_a_network_without_such_a_mean_is_refused(tmp_path):
-    path = tmp_path / "flat.onnx"
-    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2))
-    onnx_from_model(flat.eval(), np.zeros((1, 3, 4, 4), np.float32), path, {})
-    with pytest.raises(ExportError, match="flat.onnx gives no heat maps: they need a network whose last feature map"):
-        ActivationMaps(path).__enter__()
+class Net(torch.nn.Module):
+    """A convolution to 4 maps of 3 by 5, then `head`."""
+
+    def __init__(self, head, inputs):
+        super().__init__()
+        self.stem, self.last, self.head = torch.nn.Conv2d(3, 4, 2, 2), torch.nn.Linear(inputs, 2), head
+
+    def forward(self, image):
+        return self.last(torch.flatten(self.head(self.stem(image), image), 1))
+
+
+def gated(x, image):
+    return x * torch.sigmoid(x.mean((2, 3), keepdim=True))
+
+
+MEANS = {
+    "a mean": (lambda x, image: x.mean((2, 3)), 4),
+    "a mean over axes from behind": (lambda x, image: x.mean((-1, -2), keepdim=True), 4),
+    "a pool": (lambda x, image: torch.nn.functional.adaptive_avg_pool2d(x, 1), 4),
+    "a window over all": (lambda x, image: torch.nn.functional.avg_pool2d(x, (3, 5)), 4),
+    "a mean behind a gate's": (lambda x, image: gated(x, image).mean((2, 3)), 4),
+}
+NO_MEANS = {
+    "every place": (lambda x, image: x, 60),
+    "every place behind a gate": (gated, 60),
+    "a window over some": (lambda x, image: torch.nn.functional.avg_pool2d(x, (3, 1)), 20),
+    "a mean over rows": (lambda x, image: x.mean(2), 20),
+    "a mean beside the image": (lambda x, image: torch.cat([x.mean((2, 3)), image[:, :, 0, 0]], 1), 7),
+}
+
+
+@pytest.fixture
+def small(tmp_path, request):
+    head, inputs = request.param
+    torch.manual_seed(0)
+    net, path = Net(head, inputs).eval(), tmp_path / "small.onnx"
+    onnx_from_model(net, np.random.default_rng(0).normal(size=(1, 3, 6, 10)).astype(np.float32), path, {})
+    return net, path
+
+
+@pytest.mark.parametrize("small", MEANS.values(), ids=MEANS, indirect=True)
+def test_the_last_map_that_all_passes_through_is_looked_at(small):
+    """The scores of a single linear layer are those of each place, and their mean is the logit."""
+    net, path = small
+    image = torch.from_numpy(np.random.default_rng(1).normal(size=(1, 3, 6, 10)).astype(np.float32))
+    with ActivationMaps(path) as maps, torch.no_grad():
+        logits, scores = maps.of(image.numpy())
+        last = net.stem(image) if net.head is not MEANS["a mean behind a gate's"][0] else gated(net.stem(image), image)
+        expected = net.last(last.permute(0, 2, 3, 1))[0].permute(2, 0, 1)
+        np.testing.assert_allclose(logits, net(image)[0], atol=1e-5)
+    np.testing.assert_allclose(scores, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("small", NO_MEANS.values(), ids=NO_MEANS, indirect=True)
+def test_a_network_without_such_a_mean_is_refused(small):
+    with pytest.raises(ExportError, match=r"small.onnx gives no heat maps: they need a network whose last feature map"):
+        ActivationMaps(small[1]).__enter__()
