@@ -227,6 +227,8 @@ CASES = {
     ),
     "axis left out": ("q-dq", "error", "8.5", weights(2), weights(2, axis=0)),
     "axis of another size": ("q-dq", "error", "8.5", weights(2, axis=1), weights(3, axis=1)),
+    "axis behind the last": ("q-dq", "error", "8.5", weights(2, axis=4), weights(3, axis=-3)),
+    "axis before the first": ("q-dq", "error", "8.5", weights(2, axis=-5), weights(2, axis=-4)),
     "activation per axis": (
         "q-dq",
         "error",
