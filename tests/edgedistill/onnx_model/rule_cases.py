@@ -216,6 +216,14 @@ CASES = {
         pair(),
     ),
     "scale": ("q-dq", "error", "8.5", pair(scale=array("s", 0.0)), pair()),
+    "no scales": ("q-dq", "error", "8.5", weights(0, axis=0), weights(2, axis=0)),
+    "scale computed": (
+        "q-dq",
+        "error",
+        "8.5",
+        model([node("Add", ["s0", "s0"], ["s"]), Q, DQ], [array("s0", 0.1), ZERO]),
+        pair(),
+    ),
     "int8 weight": ("q-dq", "error", "8.6", weights(2, np.int8, axis=0), weights(2, axis=0)),
     "int32 bias": ("q-dq", "error", "10.3", bias(np.int32), bias(np.int8)),
     "bare int8": (

@@ -11,6 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedistill.cli.main import main
+from edgedistill.config.target import load_target
 from edgedistill.errors import PreflightError, RunFolderError
 from edgedistill.models.weights import model_from_weights
 from edgedistill.onnx_model import equivalence
@@ -178,7 +179,7 @@ def test_functions_slices_and_ir(tmp_path):
     body = helper.make_function(
         "own", "Twice", ["a"], ["b"], [helper.make_node("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 13)]
     )
-    bounds = [array("b", [0], np.int64), array("e", [BIG], np.int64), array("k", [2], np.int64)]
+    bounds = [array("b", [1], np.int64), array("e", [BIG], np.int64), array("k", [2], np.int64)]
     made = model(
         [helper.make_node("Twice", ["x"], ["t"], domain="own"), node("Slice", "tbek")],
         bounds,
@@ -189,6 +190,32 @@ def test_functions_slices_and_ir(tmp_path):
     result, _, _ = fixed(tmp_path, made)
     assert result["fits"]
     assert result["findings"] == []
+    assert result["fix"]["mended"] == [
+        "1 functions inlined",
+        "1 Slice bounds brought into INT32",
+        "1 unused operator domains removed",
+        "IR 9 -> 7",
+    ]
+
+
+def test_bounds_of_slices_alone_are_brought_into_32_bits():
+    """To the end, to the beginning backwards, and a bound that is added to something besides."""
+    bounds = {"one": 1, "end": BIG, "last": -1, "begin": -BIG, "axis": 2, "back": -1, "both": BIG}
+    made = model(
+        [
+            node("Slice", ["x", "one", "end", "axis"], ["t"]),
+            node("Slice", ["t", "last", "begin", "axis", "back"], ["u"]),
+            node("Slice", ["u", "one", "both", "axis"], ["v"]),
+            node("Cast", ["both"], ["f"], to=TensorProto.FLOAT),
+            node("Div", "vf"),
+        ],
+        [array(name, [value], np.int64) for name, value in bounds.items()],
+    )
+    slim, said = fixing._slices(made, load_target("jetson-nano"))
+    after = {tensor.name: int(numpy_helper.to_array(tensor)[0]) for tensor in slim.graph.initializer}
+    assert after == {**bounds, "end": 2**31 - 1, "begin": -(2**31)}
+    assert said == "2 Slice bounds brought into INT32"
+    assert fixing._slices(slim, load_target("jetson-nano")) == (slim, "")
 
 
 def test_nodes_are_put_in_order(tmp_path):
