@@ -207,6 +207,20 @@ def test_the_gain_takes_rounding_to_whole_images_into_account():
         assert found.interval_points == pytest.approx([5 - 12.7062 * 5 / 24**0.5, 5 + 12.7062 * 5 / 24**0.5], abs=1e-3)
 
 
+def test_points_of_top1_stand_beside_those_of_the_recipe_s_metric():
+    evaluated = {
+        "student": {"top1_fraction": 0.9, "balanced_accuracy_fraction": 0.7},
+        "baseline": {"top1_fraction": 0.8, "balanced_accuracy_fraction": 0.75},
+        "images": 20,
+        "student_only_correct": 3,
+        "baseline_only_correct": 1,
+        "only_correct_by_class": [[2, 0, 10], [1, 1, 10]],
+    }
+    evaluated["seeds"] = [{"seed": 0, **{name: evaluated[name] for name in ("student", "baseline")}}]
+    found = gain_of(record_with(EvaluationRecord, evaluated), "balanced_accuracy_fraction")
+    assert (found.points, found.top1_points) == pytest.approx((-5.0, 10.0))
+
+
 def test_a_precision_that_loses_nothing_on_few_images_may_lose_some(rng):
     logits, labels = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
     step = step_of(logits, logits, labels, ["a", "b", "c"])

@@ -44,10 +44,12 @@ def test_trials_and_the_run_s_own_student_by_predicted_time(stages, recipe, swep
     assert own["value"] == stages["distill"]["validation"]["top1_fraction"]
     assert rows[-1]["state"] == "pruned"
     assert not rows[-1]["front"]
-    large = next(row for row in rows if row["model"] == "mobilenetv3_large_100")
-    alone = predict("mobilenetv3_large_100", "jetson-nano", "int8", 224, 6, NOTHING)
-    assert (large["latency_ms"], large["latency_ms_high"]) == (alone.latency_ms, alone.latency_ms_high)
-    assert large["front"], "nothing is as accurate"
+    for row in rows:
+        alone = predict(row["model"], "jetson-nano", "int8", 224, 6, NOTHING)
+        assert (row["latency_ms"], row["latency_ms_high"]) == (alone.latency_ms, alone.latency_ms_high)
+        assert row["extrapolated"] == alone.extrapolated
+    assert {row["extrapolated"] for row in rows} == {True, False}
+    assert next(row for row in rows if row["model"] == "mobilenetv3_large_100")["front"], "nothing is as accurate"
     whole = [row for row in rows if row["state"] == "complete"]
     for row in whole:
         beaten = any(other["latency_ms"] <= row["latency_ms"] and other["value"] > row["value"] for other in whole)
@@ -65,6 +67,22 @@ def test_what_is_not_predicted_goes_by_parameters(stages, recipe, swept):
     assert "parameters, million" in section
     assert "no prediction for thor" in found["not_predicted"]
     assert f"not predicted for all of them: {found['not_predicted']}" in section
+
+
+def test_the_best_stand_first_the_own_before_its_equals_and_what_was_stopped_on_no_front(stages, recipe):
+    own = stages["distill"]["validation"]["top1_fraction"]
+    alike = {"epochs": 3, "model": "squeezenet1_1", "parameters": 725_600}
+    trials = [
+        {**alike, "value": value, "state": state, "settings": {"distill.seed": number}}
+        for number, (value, state) in enumerate(
+            [(0.99, "pruned"), (own - 0.1, "complete"), (own, "complete"), (own + 0.01, "complete"), (own, "complete")]
+        )
+    ]
+    sweep = SweepRecord.from_json({**OLD_SWEEP, "artifacts": {}, "trials": trials}, "sweep")
+    rows = swept_of(sweep, {}, records_of(stages), recipe).students
+    assert [row.settings.get("distill.seed") for row in rows] == [3, None, 2, 4, 1, 0]
+    assert [row.own for row in rows] == [False, True, False, False, False, False]
+    assert [row.front for row in rows] == [True, False, False, False, False, False], "all are as fast"
 
 
 @pytest.mark.slow
