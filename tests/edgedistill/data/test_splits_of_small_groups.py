@@ -64,7 +64,7 @@ def test_what_no_move_of_a_group_mends_an_exchange_does(rng):
         (
             "xyy xx xxc yzc yyc zcc zz zz cc ccc cc ccc",
             "eararrerrrae eraarreraerr eraarerrarer eraarrrerrae raeeararerra raeeararraer earraaerrerr eararrerrrae "
-            "erararaearre earraarererr eararrerrear reaaeerrarrr raeeaarrrrer areerrrarrra arereraerrea eararrrerrare",
+            "erararaearre earraarererr eararrerrear reaaeerrarrr raeeaarrrrer areerrrarrra arereraerrea eararrrerare",
         ),
     ],
 )

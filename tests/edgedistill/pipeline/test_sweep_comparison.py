@@ -65,6 +65,12 @@ def test_a_clear_winner_is_named():
     assert "95% intervals that hold for all 2 at once; one seed each" in sentence
 
 
+@pytest.mark.parametrize(("low", "said"), [(0.01, "1 of 1 trials beats"), (0.0, "no trial beats"), (-0.01, "no trial")])
+def test_a_trial_beats_the_recipe_where_its_interval_lies_above_zero(low, said):
+    (sentence,) = sentences_of([trial(0.8, [low, 9.0], temperature=4)], OWN, 200)
+    assert sentence.startswith(said)
+
+
 def test_nothing_shown_and_ties_are_said():
     trials = [
         trial(0.75, [-4.0, 4.0], temperature=4),
