@@ -10,6 +10,7 @@ from edgedistill_device.__main__ import main
 from edgedistill_device.errors import ReleaseError
 from edgedistill_device.releases import signature, store
 from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.root import read_serials
 from edgedistill_device.releases.store import activate, status
 from keys import new_key
 
@@ -108,6 +109,17 @@ def test_after_a_clock_in_2040_there_is_a_way_back(board, monkeypatch, capsys):
     assert main(["serials", "--rebuild", "--root", board.root]) == 0  # it does not bring 2040 back
     assert status(board.root)["highest_serial"] == {board.key_id: 2002}
     assert accept(board.root, board.send(serial=2003))["already"] is False
+
+
+def test_where_the_newest_is_served_as_current_changes_nothing(board, monkeypatch):
+    """Whose that serial is stays known too: without it another bundle of the same one could come."""
+    newest = board.send(serial=7)
+    accept(board.root, newest)
+    serve(board, newest, monkeypatch)
+    before = read_serials(board.root)
+    assert before.ids == {board.key_id: newest}
+    assert main(["serials", "--as-current", "--root", board.root]) == 0
+    assert read_serials(board.root) == before
 
 
 def test_the_release_that_is_served_can_be_mended_though_a_newer_one_was_taken(board, monkeypatch):

@@ -1,5 +1,6 @@
 """`jetson unpack` against archives that GNU tar and Python's tarfile made, most of them hostile."""
 
+import collections
 import gzip
 import hashlib
 import io
@@ -129,6 +130,13 @@ def manifest_with(bundle, **changes):
         stored = json.loads(file.read().decode("utf-8"))
     stored.update(changes)
     return stored
+
+
+def test_files_come_by_name_in_whichever_order_the_manifest_lists_them(made, root):
+    files = manifest_with(made[0])["files"]
+    turned = collections.OrderedDict(sorted(files.items(), reverse=True))
+    content = json.dumps(manifest_with(made[0], files=turned)).encode("ascii")
+    assert unpack.unpack(io.BytesIO(signed(content, made[1])), root)["files"] == len(FILES)
 
 
 def test_another_key_is_refused_before_the_manifest_is_parsed(made, root, tmp_path):

@@ -1,5 +1,6 @@
 """`verify` near its limits: one logit of one image, just within and just beyond, and whose tolerance."""
 
+import json
 import os
 
 import cv2
@@ -79,6 +80,34 @@ def test_agreement_is_with_the_workstation_and_accuracy_with_the_labels(bundle):
     found = compared(bundle, logits, "int8")
     assert (found["images"], found["executed"]) == (4, "int8")
     assert found["top1_agreement_fraction"] == found["top1_fraction"] == 0.75
+
+
+@pytest.mark.parametrize(("first", "last", "passes"), [(0, 1, True), (0, 2, False), (0, 4, False), (2, 4, False)])
+def test_the_same_output_for_several_images_is_refused_within_any_tolerance(bundle, first, last, passes):
+    """Of two images already, though its classes differ; of a single one nothing can be said."""
+    golden = os.path.join(bundle, "golden")
+    for name in ("inputs", "logits"):
+        path = os.path.join(golden, name + ".npy")
+        np.save(path, np.load(path)[first:last])
+    images = verify.golden_images(bundle)
+    for path in images[:first] + images[last:]:
+        os.remove(path)
+    with open(os.path.join(golden, "labels.json"), "w") as file:
+        json.dump([0, 0, 1, 1][first:last], file)
+    sign(bundle, tolerance=dict(TOLERANCE, int8=1e3))
+    logits = np.repeat([[1.0, -2.0]], last - first, axis=0)
+    if passes:
+        assert compared(bundle, logits, "int8")["images"] == 1
+    else:
+        with pytest.raises(VerifyError, match="the same output for every image"):
+            compared(bundle, logits, "int8")
+
+
+def test_each_golden_input_has_its_image(bundle):
+    os.remove(verify.golden_images(bundle)[-1])
+    sign(bundle, tolerance=TOLERANCE)
+    with pytest.raises(VerifyError, match="3 golden images for 4 inputs"):
+        compared(bundle, goldens(bundle))
 
 
 @pytest.mark.parametrize("number", range(4))
