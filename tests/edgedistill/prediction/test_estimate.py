@@ -11,7 +11,7 @@ from edgedistill.cli.main import main
 from edgedistill.prediction.features import NAMES, catalogue
 from edgedistill.prediction.latency import hardware, stored
 from edgedistill.prediction.model import Prediction, features_of_name, predict
-from edgedistill.prediction.user_measurements import store
+from edgedistill.prediction.user_measurements import NOTHING, Measured, factor_of, learn, store
 
 ONE = {"p50_ms": 8.0, "p90_ms": 8.4}
 
@@ -209,6 +209,33 @@ def test_own_measurements_move_later_predictions_and_are_named(tmp_path, capsys)
     assert "your own measurements of 1 network" in found["provenance"]
     assert "your own" not in predict("resnet18", "orin-nano-8gb").provenance, "another board"
     assert len(json.loads(store().read_text())["measurements"]) == 1
+
+
+def test_each_network_that_was_measured_counts_once():
+    """In whichever mode and precision: the geometric mean of their ratios and of one network that agreed."""
+    ratios = {
+        "resnet18": (("MAXN", "fp16", 2.0), ("5W", "fp16", 3.0), (None, "fp32", 1.5)),
+        "alexnet": (("5W", "fp32", 0.25),),
+    }
+    board = "NVIDIA Jetson Nano Developer Kit"
+    for name, measured in ratios.items():
+        for mode, precision, ratio in measured:
+            expected = predict(name, "jetson-nano", precision, mode=mode, learned=NOTHING)
+            latency_ms = ratio * expected.latency_ms
+            one = Measured(name, 224, precision, latency_ms, board, "locked", mode)
+            stored_of_board = learn(one, "jetson-nano", features_of_name(name, 224, 1000))
+    assert stored_of_board == 4
+    other = Measured("resnet18", 224, "fp16", 99.0, "NVIDIA Jetson TX2 Developer Kit", "locked")
+    assert learn(other, "tx2", features_of_name("resnet18", 224, 1000)) == 1
+    found = factor_of("jetson-nano")
+    assert found.factor == pytest.approx(((2.0 * 3.0 * 1.5) ** (1 / 3) * 0.25) ** (1 / 3))
+    assert found.note == f"; times {found.factor:.3f} from your own measurements of 2 networks"
+    before, after = (predict("resnet50", "jetson-nano", learned=one) for one in (NOTHING, None))
+    for value in ("latency_ms", "latency_ms_low", "latency_ms_high"):
+        assert getattr(after, value) == pytest.approx(found.factor * getattr(before, value))
+    for value in ("fps", "fps_low", "fps_high"):
+        assert getattr(after, value) == pytest.approx(getattr(before, value) / found.factor)
+    assert after.provenance == before.provenance + found.note
 
 
 def test_a_run_s_report_is_learned_from_too(tmp_path):
