@@ -172,6 +172,7 @@ def test_a_public_half_alone_can_be_taken_in(tmp_path):
     assert (added.key_id, added.private) == (key.key_id, None)
     with pytest.raises(SigningError, match="expected a P-256 public key"):
         add_public_key("other", key.private, tmp_path / "ours")
+    assert [path.name for path in (tmp_path / "ours").iterdir()] == ["kms.pem"], "the name is still free"
 
 
 def test_keys_lie_in_the_users_configuration(tmp_path, monkeypatch):

@@ -180,6 +180,17 @@ def test_what_cannot_be_counted_is_refused_in_one_line(tmp_path):
         kernels_from_graph(Graph(onnx.shape_inference.infer_shapes(free), 0))
 
 
+def test_weights_in_a_file_of_their_own_need_not_be_there(tmp_path):
+    """Shapes are all that is counted: of a large network the graph alone can be asked about."""
+    path = tmp_path / "m.onnx"
+    model = graph([("Conv", ["x", "w"], "y", {})], {"w": (16, 8, 3, 3)}, "y")
+    onnx.save(model, path, save_as_external_data=True, location="m.data", size_threshold=0)
+    (tmp_path / "m.data").unlink()
+    (kernel,) = kernels_from_file(path)
+    assert (kernel.weights, kernel.macs) == (16 * 8 * 9, 16 * 8 * 9 * 64)
+    assert batch_of_file(path) == (1, "")
+
+
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [
