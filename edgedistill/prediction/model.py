@@ -151,8 +151,6 @@ def predict(
         PreflightError: the file cannot be read or counted.
     """
     board = load_target(target)
-    if target not in hardware():
-        refuse_unless_fitted(target, precision)
     executed, reason = executed_precision(board, precision)
     refuse_unless_fitted(target, executed)
     wanted_mode = mode_of(target, mode)
