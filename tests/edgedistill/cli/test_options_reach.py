@@ -108,6 +108,14 @@ def test_two_networks_to_compare_arrive_in_their_order(monkeypatch):
     assert (found["networks"], found["host"], found["backend"]) == ([Path("b.onnx"), Path("a.onnx")], None, None)
 
 
+def test_as_many_rows_as_were_asked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert main(["choose", "--rows", "2"]) == 0
+    numbers = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert numbers[:2] == ["1", "2"]
+    assert "3" not in numbers
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 @pytest.mark.parametrize("option", ["--compile", "--parse"])
 def test_the_compiler_gets_the_file_that_was_asked_about_and_its_limits(monkeypatch, fixed, option):

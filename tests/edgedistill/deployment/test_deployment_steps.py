@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgedistill.bundles.device_code import device_code_sha256
 from edgedistill.deployment import deploy
 from edgedistill.deployment.deploy import ASKS_AGAIN, KEEP, SignedBundle, Wanted
 from edgedistill.errors import BoardError
@@ -22,7 +21,7 @@ from edgedistill.records.board_answers import (
 )
 from record_factories import record_with
 
-ID, OTHER = "a" * 16, "b" * 16
+ID, OTHER, CODE = "a" * 16, "b" * 16, "c" * 64
 STEPS = ["build", "verify", "bench", "samples", "activate"]
 
 
@@ -46,7 +45,7 @@ class ToldBoard:
         rows = [{"id": one, "verified": one != ID or self.verified} for one in self.releases]
         board = {"target": "tx2", "backend": "tensorrt"}
         values = {"releases": rows, "board": board, "current": self.current, "proven": self.proven}
-        return record_with(StatusAnswer, {**values, "agent": {"sha256": device_code_sha256()}})
+        return record_with(StatusAnswer, {**values, "agent": {"sha256": CODE}})
 
     def doctor(self):
         return record_with(DoctorAnswer, {"ok": True, "checks": []})
@@ -96,6 +95,7 @@ def board():
 @pytest.fixture
 def bring(tmp_path, monkeypatch):
     """Deploy a bundle with a receipt in this folder: the verbs that the board was asked for, and the result."""
+    monkeypatch.setattr(deploy, "device_code_sha256", lambda: CODE)
     monkeypatch.setattr(deploy, "checked_bench", lambda *_: None)  # that it is a board's report is told elsewhere
     for name in ("manifest.json", "manifest.json.sig"):
         (tmp_path / name).write_text("x")
