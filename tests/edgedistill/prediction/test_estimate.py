@@ -252,6 +252,8 @@ def test_a_run_s_report_is_learned_from_too(tmp_path):
     assert main(["estimate", "--learn", str(path)]) == 0
     kept = json.loads(store().read_text())["measurements"][0]
     assert (kept["model"], kept["image_px"], kept["latency_ms"]) == ("squeezenet1_1", 128, 8.0)
+    assert main(["estimate", "--learn", str(path), "--image-px", "160"]) == 0
+    assert [one["image_px"] for one in json.loads(store().read_text())["measurements"]] == [128, 160], "what is typed"
 
 
 @pytest.mark.parametrize(
