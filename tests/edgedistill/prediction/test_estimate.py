@@ -211,6 +211,13 @@ def test_own_measurements_move_later_predictions_and_are_named(tmp_path, capsys)
     assert len(json.loads(store().read_text())["measurements"]) == 1
 
 
+def test_what_is_estimated_with_a_measurement_is_of_its_precision(tmp_path, capsys):
+    report = write(tmp_path, bench_report(executed="fp32"))
+    assert main(["estimate", "--learn", str(report), "--image-px", "224", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["model"], found["precision"], found["image_px"]) == ("mobilenetv3_small_100", "fp32", 224)
+
+
 def test_each_network_that_was_measured_counts_once():
     """In whichever mode and precision: the geometric mean of their ratios and of one network that agreed."""
     ratios = {

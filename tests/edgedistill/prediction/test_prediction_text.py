@@ -1,13 +1,15 @@
-"""What `choose` and `estimate` print: each cell and figure of predictions whose values are all different."""
+"""What `choose` and `estimate` print and draw: each cell, figure and point, of predictions that differ in all values."""
 
 import re
 from dataclasses import replace
 
 import pytest
+from matplotlib.figure import Figure
 
 from edgedistill.prediction.choose import Accuracy, Budget, Candidate
 from edgedistill.prediction.latency import stored
 from edgedistill.prediction.model import Prediction
+from edgedistill.prediction.plot import _plot_front, _plot_group
 from edgedistill.prediction.text import text_from_candidates, text_from_prediction
 
 PREDICTION = Prediction(
@@ -135,3 +137,20 @@ def test_each_figure_of_an_estimate():
     assert bare[0] == "squeezenet1_0 on Jetson TX2, FP16, TensorRT, MAXN"
     assert bare[3] == "  power    no watts of tx2 are published"
     assert bare[4].startswith("  memory   engine and context 41 MiB; the memory of the libraries on this board is not")
+
+
+def test_the_picture_s_points_intervals_and_names():
+    figure = Figure()
+    axes = figure.add_subplot()
+    two = [CANDIDATES[0], replace(CANDIDATES[1], accuracy=Accuracy("w", 69.76, 224, "timm"))]
+    _plot_group(axes, two, "red", "fits")
+    points, _, (intervals,) = axes.containers[0].lines
+    assert points.get_xydata().tolist() == [[123.03, 58.09], [44.4, 69.76]]
+    assert [segment[:, 0].tolist() for segment in intervals.get_segments()] == [
+        pytest.approx([83.06, 153.5]),
+        pytest.approx([33.3, 55.5]),
+    ]
+    _plot_front(axes, two[::-1])
+    assert axes.lines[-1].get_xydata().tolist() == [[44.4, 69.76], [123.03, 58.09]]
+    names = {text.get_text(): text.xy for text in axes.texts}
+    assert names == {"resnet18 224": (44.4, 69.76), "squeezenet1_0 128": (123.03, 58.09)}
