@@ -1,4 +1,4 @@
-"""What `choose` and `estimate` print and draw: each cell, figure and point, of predictions that differ in all values."""
+"""What `choose` and `estimate` print and draw: each cell, figure and point, of predictions whose values differ."""
 
 import re
 from dataclasses import replace
