@@ -14,6 +14,7 @@ from bundles import ROOT
 from edgedistill_device.__main__ import main
 from edgedistill_device.errors import ReleaseError, SignatureError
 from edgedistill_device.releases.incoming import accept, want
+from edgedistill_device.releases.root import INCOMING, discard
 from edgedistill_device.releases.signature import trusted_keys
 from edgedistill_device.releases.store import activate, status
 from keys import new_key
@@ -142,6 +143,24 @@ DAMAGED = {
     "no serials": b'{"version": 1}',
     "nan": b'{"version": 1, "highest_serial": {"0": NaN}}',
 }
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file", "nothing"])
+def test_whatever_has_the_name_of_a_copy_is_removed_and_what_a_link_leads_to_is_not(board, tmp_path, kind):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("x")
+    os.makedirs(board.path(INCOMING), exist_ok=True)
+    path = board.path(INCOMING, "a" * 16)
+    if kind == "folder":
+        shutil.copytree(str(elsewhere), path)
+    elif kind == "link":
+        os.symlink(str(elsewhere), path)
+    elif kind == "file":
+        shutil.copy(str(elsewhere / "kept"), path)
+    discard(board.root, INCOMING, "a" * 16)
+    assert os.listdir(board.path(INCOMING)) == []
+    assert (elsewhere / "kept").read_text() == "x"
 
 
 @pytest.fixture(scope="module")

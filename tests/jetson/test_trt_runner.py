@@ -14,7 +14,7 @@ from edgedistill_device.__main__ import main
 from edgedistill_device.engine import cuda_memory, engine_file, verify
 from edgedistill_device.engine.build import build
 from edgedistill_device.engine.layer_times import layer_times
-from edgedistill_device.engine.runners import open_runner
+from edgedistill_device.engine.runners import open_runner, tensorrt_runner
 from edgedistill_device.errors import BackendError, EngineError, VerifyError
 from edgedistill_device.manifest import read_manifest
 from edgedistill_device.preprocess import to_input
@@ -69,6 +69,33 @@ def test_the_engine_gives_what_numpy_gives(bundle, use, release):
         assert runner.last_compute_ms > 0
         with pytest.raises(ValueError, match="expected float32 "):
             runner.infer(np.zeros((2, 3, 24, 24), np.float32))
+
+
+def test_an_engine_is_run_whose_tensors_are_the_manifests_in_any_order(bundle, use, monkeypatch):
+    use("8.6")  # which takes them by their names
+    build(bundle, read_manifest(bundle))
+    tensors, seen, given = tensorrt_runner.trt_api.tensors, [], []
+
+    def turned(trt, engine):
+        seen[:] = tensors(trt, engine)
+        return given or seen[::-1]
+
+    monkeypatch.setattr(tensorrt_runner.trt_api, "tensors", turned)
+    image = goldens(bundle)[0]
+    with runner_of(bundle) as runner:
+        logits = runner.infer(to_input(image, SPEC))[0]
+        assert np.allclose(logits, expected_logits(image, runner.executed), atol=1e-5)
+    (name, is_input, shape, kind), output = seen
+    for other in (
+        [(name, is_input, (1, 3, 24, 23), kind), output],
+        [(name, is_input, shape, np.float16), output],
+        [(name + "s", is_input, shape, kind), output],
+        [(name, is_input, shape, kind), output, ("more", False, (1, 2), kind)],
+        [output],
+    ):
+        given[:] = other
+        with pytest.raises(EngineError, match="the engine has the tensors .*, the manifest says"), runner_of(bundle):
+            pass
 
 
 @pytest.mark.parametrize("release", RELEASES)
