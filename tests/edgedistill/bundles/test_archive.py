@@ -141,6 +141,16 @@ def test_a_folder_of_something_else_is_never_replaced(signed, tmp_path):
     export_bundle(signed, "folder", tmp_path / "b.edb")  # its own kind is
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_killed_export_left_is_neither_exported_nor_kept(signed, tmp_path, kind):
+    for left in ("b.partial", ".b.old"):
+        (tmp_path / left / "golden").mkdir(parents=True)
+        (tmp_path / left / "golden" / "stray.txt").write_text("of another bundle")
+    export_bundle(signed, kind, tmp_path / "b")
+    assert os.listdir(tmp_path) == ["b"]
+    assert not any("stray" in name for name in content_of(tmp_path))
+
+
 def test_an_export_that_fails_leaves_the_one_before(signed, tmp_path, monkeypatch):
     export_bundle(signed, "archive", tmp_path / "b.edb.tar")
     before = (tmp_path / "b.edb.tar").read_bytes()
