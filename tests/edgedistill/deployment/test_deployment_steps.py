@@ -201,6 +201,11 @@ def test_a_step_that_no_longer_holds_is_repeated_once_with_all_others(board, bri
         bring(board)
 
 
+def test_what_another_deployment_undid_after_the_verify_of_this_one_is_repeated(board, bring):
+    board.refusals = {"activate": [f"its engine has not passed; {ASKS_AGAIN}verify"]}
+    assert bring(board)[0] == ["put", "accept", *STEPS, "put", "accept", *STEPS]
+
+
 @pytest.mark.parametrize(
     ("verb", "refusal"), [("activate", "its health check failed"), ("build", f"no room; {ASKS_AGAIN}prune")]
 )
