@@ -170,6 +170,16 @@ def test_a_receipt_is_of_one_bundle_one_board_and_one_root(board, bring, tmp_pat
     assert bring(board, "c" * 16)[0][-5:] == STEPS
 
 
+def test_a_receipt_whose_figures_are_none_counts_for_nothing(board, bring, monkeypatch):
+    bring(board)
+
+    def refused(report, name):
+        raise BoardError(f"{name}: its benchmark says fps is 'fast', which are no figures")
+
+    monkeypatch.setattr(deploy, "checked_bench", refused)
+    assert bring(board)[0] == ["put", "accept", *STEPS]
+
+
 @pytest.mark.parametrize(("before", "pruned"), [(KEEP - 1, False), (KEEP, True), (KEEP + 1, True)])
 def test_old_releases_go_where_there_were_enough(board, bring, before, pruned):
     board.releases = [f"{number:016x}" for number in range(before)]
