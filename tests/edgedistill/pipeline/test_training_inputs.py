@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -104,8 +105,8 @@ def test_data_free_keeps_and_shows_its_images_and_goes_on_after_a_stop(place, ru
     settings = ("distill.method=data_free", "distill.synthetic_images=8", "distill.synthetic_steps=4")
     settings = (*settings, "distill.seed=3")
     monkeypatch.setattr(synthesise, "MIN_WANTED_FRACTION", 0.0)
-    monkeypatch.setattr(inversion.InversionSettings.model_fields["batch_size"], "default", 3)
-    inversion.InversionSettings.model_rebuild(force=True)
+    three = partial(inversion.InversionSettings, batch_size=3)
+    monkeypatch.setattr(synthesise, "InversionSettings", three)
     made = []
 
     def stopping(*given):
