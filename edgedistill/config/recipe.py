@@ -106,8 +106,8 @@ class Recipe(Section):
             return self
         if self.distill.method == "self":
             raise ValueError("teacher.image_px: with distill.method = 'self' the student teaches itself; leave it out")
-        (height, width), (own_height, own_width) = self.data.size, size_of(self.teacher.image_px)
-        scales = own_height / height, own_width / width
+        (height, width), (teacher_height, teacher_width) = self.data.size, size_of(self.teacher.image_px)
+        scales = teacher_height / height, teacher_width / width
         if min(scales) < 1 or max(scales) > 1.05 * min(scales):
             raise ValueError(
                 f"teacher.image_px = {size_text(self.teacher.image_px)} is the side that the student's "

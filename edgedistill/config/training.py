@@ -105,10 +105,15 @@ class TeacherConfig(TrainingConfig):
         """How it is asked about a view; None, as before it could be named, once and as it is."""
         return None if self.tta == "none" else {"tta": self.tta}
 
-    @property
-    def with_finetuning(self) -> str:
-        """The mode that fine-tunes what this one did not."""
-        return "finetune" if self.mode == "auto" else "auto"
+    def more(self, only_probed: bool) -> tuple[str, str]:
+        """What to try first for more of this network, in words and as `section.key=value`.
+
+        Args:
+            only_probed: the teacher is a probe, and fine-tuning was not tried.
+        """
+        if only_probed:
+            return "fine-tune it too", f"teacher.mode={'finetune' if self.mode == 'auto' else 'auto'}"
+        return "train it longer", f"teacher.{self.doubled()[0]}"
 
     @property
     def tries(self) -> tuple[str, ...]:

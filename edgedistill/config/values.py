@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -61,4 +62,4 @@ def size_text(image_px: int | tuple[int, int]) -> str:
 def size_setting(key: str, size: tuple[int, int]) -> str:
     """`data.image_px=224` or `'data.image_px=[160, 320]'`, as a word for a shell."""
     height, width = size
-    return f"{key}={height}" if height == width else f"'{key}=[{height}, {width}]'"
+    return shlex.quote(f"{key}={height if height == width else [height, width]}")

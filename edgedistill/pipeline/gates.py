@@ -130,10 +130,8 @@ def better_teacher(trained: TeacherRecord, recipe: Recipe) -> str:
     from edgedistill.config.values import IMAGENET_PX, size_setting
 
     teacher, sides = recipe.first_teacher, recipe.data.size
-    if trained.mode == "probe" and trained.tried is None:
-        first = f"fine-tune it too (--set teacher.mode={teacher.with_finetuning})"
-    else:
-        first = f"train it longer (--set teacher.{teacher.doubled()[0]})"
+    what, setting = teacher.more(only_probed=trained.mode == "probe" and trained.tried is None)
+    first = f"{what} (--set {setting})"
     if teacher.image_px is not None or teacher.weights == "scratch" or 2 * max(sides) > IMAGENET_PX:
         return first
     setting = size_setting("teacher.image_px", (2 * sides[0], 2 * sides[1]))

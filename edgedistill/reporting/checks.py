@@ -96,9 +96,8 @@ def more_steps(recipe: Recipe, section: str, steps: int) -> list[str]:
 
 
 def _more_of_it(teacher: TeacherRecord, recipe: Recipe, command: Command) -> str:
-    if teacher.mode == "probe" and teacher.tried is None:
-        return f"fine-tune it too, `{command.setting(teacher__mode=recipe.teacher.with_finetuning)}`"
-    return f"train it longer, `{command.with_settings([f'teacher.{recipe.teacher.doubled()[0]}'])}`"
+    what, setting = recipe.teacher.more(only_probed=teacher.mode == "probe" and teacher.tried is None)
+    return f"{what}, `{command.with_settings([setting])}`"
 
 
 def _about_teacher(teacher: TeacherRecord, baseline: BaselineRecord, recipe: Recipe, command: Command) -> list[str]:

@@ -10,7 +10,9 @@ from markupsafe import Markup, escape
 
 from edgedistill.config.values import size_text
 from edgedistill.core.text import plural, printable
+from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.provenance import Provenance
+from edgedistill.records.report import ReportRecord
 
 _WORD_ENDS = re.compile(r"[_/+.,:]+(?=\w)")  # not inside an escape like &amp;, whose end is followed by its own text
 
@@ -79,6 +81,12 @@ def enlarged(recipe: dict[str, Any]) -> str:
     """Behind the teacher's name: what it sees of the images where that is not what the student sees."""
     image_px = recipe.get("teacher", {}).get("image_px")
     return "" if image_px is None else f" on images enlarged to {size_text(image_px)} px"
+
+
+def networks(report: ReportRecord | OutputReportRecord) -> str:
+    """The networks' names; baseline and student are the same one, from the same first weights."""
+    teacher = report.teacher.model + enlarged(report.provenance.recipe)
+    return f"teacher {teacher}; baseline and student {report.student.model}"
 
 
 def command(words: str) -> Markup:

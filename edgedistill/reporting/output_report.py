@@ -24,7 +24,7 @@ from edgedistill.reporting.findings import (
     missed_limits,
     rare_warnings,
 )
-from edgedistill.reporting.formats import enlarged, kind
+from edgedistill.reporting.formats import kind, networks
 from edgedistill.reporting.gain import gain_over_output_seeds
 from edgedistill.reporting.label_words import (
     label_doubts,
@@ -223,11 +223,10 @@ def _change(report: OutputReportFigures) -> str:
 def output_summary(report: OutputReportRecord) -> tuple[list[tuple[str, ...]], list[tuple[str, str]]]:
     """The rows of the table at the end of a run, and the facts below it."""
     rows = label_rows(report) if _has_labels(report) else _value_rows(report)
-    teacher = report.teacher.model + enlarged(report.provenance.recipe)
     gain = ("gain", f"mean absolute error {_change(report)} against the baseline (measured)")
     return rows, [
         ("status", f"{report.status.line}. {report.status.sentences[0]}"),
-        ("networks", f"teacher {teacher}; baseline and student {report.student.model}"),
+        ("networks", networks(report)),
         *(label_facts(report) if _has_labels(report) else [gain]),
         (
             "smaller",

@@ -9,7 +9,7 @@ from edgedistill.records.output_report import OutputReportRecord
 from edgedistill.records.report import Gain, ReportRecord
 from edgedistill.reporting.class_recall import weakest_class
 from edgedistill.reporting.devices import spot_of
-from edgedistill.reporting.formats import enlarged, fps, kind, words
+from edgedistill.reporting.formats import fps, kind, networks, words
 from edgedistill.reporting.output_report import output_summary
 from edgedistill.reporting.status import status_of
 from edgedistill.reporting.target_speed import target_speed
@@ -39,7 +39,7 @@ def summary_table(report: ReportRecord | OutputReportRecord, width: int | None =
     status, weakest = status_of(report, report.verdict), weakest_class(report)
     facts = [
         ("status", f"{status.line}. {status.sentences[0]}"),
-        ("networks", _models(report)),
+        ("networks", networks(report)),
         *_images(report),
         (
             "retention",
@@ -96,12 +96,6 @@ def _networks(report: ReportRecord, width: int) -> list[str]:
             )
         )
     return table_lines(rows, range(1, len(rows[0])), width)
-
-
-def _models(report: ReportRecord) -> str:
-    """The networks' names; baseline and student are the same one, from the same first weights."""
-    teacher = report.teacher.model + enlarged(report.provenance.recipe)
-    return f"teacher {teacher}; baseline and student {report.student.model}"
 
 
 def _images(report: ReportRecord | OutputReportRecord) -> list[tuple[str, str]]:
