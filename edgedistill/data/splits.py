@@ -99,7 +99,6 @@ class _Held:
             of_image, label = np.nonzero(label)
             group = group[of_image]
         self._rows = csr_array((np.ones(len(label), np.int64), (group, label)), (len(members), classes))
-        self._rows.sum_duplicates()
         self._columns = self._rows.tocsc()
         self.totals: np.ndarray = self._rows.sum(axis=0)
 
@@ -164,7 +163,7 @@ def _repaired(where: list[str], held: _Held, bound: np.ndarray, wanted: dict[str
     while missing := list(zip(*np.nonzero(counts == 0), strict=True)):
         split, klass = min(missing, key=lambda pair: len(held.holders(pair[1])))
         holders = held.holders(klass)
-        holders = holders[~bound[holders] & (place[holders] != split)]
+        holders = holders[~bound[holders]]  # none lies in `split`, which lacks the class
         step = _best_step(holders, free[place[free] == split], split, place, held, counts, badness)
         if step is None:
             return False

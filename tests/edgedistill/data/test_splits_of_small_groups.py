@@ -1,11 +1,12 @@
 """Classes that lie in three groups only, one for each split: hardly a group may be placed by its own images alone."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from edgedistill.data.splits import split
+from edgedistill.data.splits import _Held, _repaired, split
 
 WANTED = {"train": 0.6, "val": 0.2, "test": 0.2}
 FRACTIONS = {"val": 0.2, "test": 0.2}
@@ -31,6 +32,63 @@ def unevenness(counts):
     """(...,) of (..., splits, classes) images: by how much of each class the splits miss their shares, summed."""
     shares = np.array(list(WANTED.values()))[:, None]
     return np.abs(counts / counts.sum(axis=-2, keepdims=True) - shares).sum(axis=(-1, -2))
+
+
+def mended(held, where, wanted):
+    """Where the repair leaves the groups, by trying every step and weighing it as a whole; None where it gives up.
+
+    Args:
+        held: a Counter of classes for each group.
+        where: a split for each group.
+        wanted: share of each split.
+    """
+    totals = sum(held, Counter())
+
+    def weight(places):
+        there = {
+            name: sum((own for own, at in zip(held, places, strict=True) if at == name), Counter()) for name in wanted
+        }
+        lacking = [(name, label) for name in sorted(wanted) for label in CLASSES if not there[name][label]]
+        uneven = sum(
+            (there[name][k] - wanted[name] * totals[k]) ** 2 / (wanted[name] * totals[k])
+            for name in wanted
+            for k in totals
+        )
+        return len(lacking), uneven, lacking
+
+    def others(places):
+        _, _, lacking = weight(places)
+        name, label = min(lacking, key=lambda pair: sum(pair[1] in own for own in held))
+        for mover in (g for g, own in enumerate(held) if label in own and places[g] != name):
+            moved = [name if g == mover else at for g, at in enumerate(places)]
+            yield moved
+            for back in (g for g, at in enumerate(places) if at == name):
+                yield [places[mover] if g == back else at for g, at in enumerate(moved)]
+
+    steps = 0
+    while weight(where)[0]:
+        best = min(others(where), key=lambda places: weight(places)[:2], default=where)
+        if weight(best)[0] >= weight(where)[0]:
+            return None, steps
+        where, steps = best, steps + 1
+    return where, steps
+
+
+def test_the_repair_takes_the_best_of_all_steps_one_after_another(rng):
+    """Random small groups that random places leave without classes, several at a time."""
+    wanted = {"val": 0.17, "test": 0.23, "train": 0.6}
+    taken = Counter()
+    for _ in range(60):
+        groups = [Counter(rng.choice(list("xyzc"), rng.integers(1, 5), p=[0.15, 0.15, 0.2, 0.5])) for _ in range(11)]
+        labels = np.array([CLASSES.index(letter) for own in groups for letter in own.elements()])
+        ends = np.cumsum([own.total() for own in groups])
+        held = _Held([list(range(end - own.total(), end)) for end, own in zip(ends, groups, strict=True)], labels, 4)
+        where = list(rng.choice(sorted(wanted), 11, p=[0.1, 0.8, 0.1]))
+        expected, steps = mended(groups, where, wanted)
+        assert _repaired(where, held, np.zeros(11, bool), wanted) == (expected is not None)
+        assert expected is None or where == expected
+        taken[steps if expected else "given up"] += 1
+    assert min(taken[1], taken[2], taken[3], taken["given up"]) > 1, taken
 
 
 def test_what_no_move_of_a_group_mends_an_exchange_does(rng):
