@@ -6,6 +6,7 @@ left. Whether the result is the same network is `equal.prove_equal`'s to say, no
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,23 +206,19 @@ def _dequantized(node: onnx.NodeProto, stored: np.ndarray, graph: Graph) -> np.n
 def _slices(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:
     """Exporters write "to the end" as the largest INT64; no dimension is beyond INT32."""
     made = copy_of(model)
-    read: dict[str, set[tuple[str, int]]] = {}
+    read: dict[str, set[tuple[str, int]]] = defaultdict(set)
     for node in Graph(made, 0).nodes:
         for position, name in enumerate(node.input):
-            read.setdefault(name, set()).add((node.op_type, position))
+            read[name].add((node.op_type, position))
     clipped = 0
     for tensor in made.graph.initializer:
-        if tensor.data_type != TensorProto.INT64 or not read.get(tensor.name):
-            continue
-        values = numpy_helper.to_array(tensor)
-        if read[tensor.name] <= {("Slice", 1), ("Slice", 2)} and (values != _narrow(values)).any():
-            tensor.CopyFrom(numpy_helper.from_array(_narrow(values), tensor.name))
-            clipped += 1
+        if tensor.data_type == TensorProto.INT64 and read[tensor.name] <= {("Slice", 1), ("Slice", 2)}:
+            values = numpy_helper.to_array(tensor)
+            narrow = np.clip(values, _INT32.min, _INT32.max)
+            if (values != narrow).any():
+                tensor.CopyFrom(numpy_helper.from_array(narrow, tensor.name))
+                clipped += 1
     return (made, f"{clipped} Slice bounds brought into INT32") if clipped else (model, "")
-
-
-def _narrow(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, _INT32.min, _INT32.max)
 
 
 def _imports(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, str]:

@@ -124,6 +124,4 @@ def first_ir(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, s
     for value in [value for value in made.graph.input if value.name in weights]:
         made.graph.input.remove(value)
     made.ir_version = target.needed_release.ir_max
-    if not made.opset_import:
-        made.opset_import.append(helper.make_opsetid("", 1))
     return made, f"IR {before} -> {made.ir_version}"

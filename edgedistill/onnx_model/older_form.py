@@ -154,10 +154,9 @@ def _split(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProt
 
 def _pad(node: onnx.NodeProto, graph: Graph, opset: int) -> list[onnx.NodeProto]:
     """Axes became an input with 18; before, all of them are padded. `wrap` came with 19."""
-    name = given(node, 3)
-    if opset < 18 and name:
-        _pad_all_axes(node, graph, name)
     if opset < 18:
+        if name := given(node, 3):
+            _pad_all_axes(node, graph, name)
         del node.input[3:]
     if opset < 19 and attribute(node, "mode", b"constant") == b"wrap":
         return wrapped(node, graph) or [node]

@@ -29,11 +29,11 @@ def computed(kind, inputs, given, **more):
 
 
 def resize(scales, mode, kind=np.float32, **more):
-    return model([node("Resize", ["x", "", "r"], mode=mode)], [array("r", scales, kind)], **more)
+    return model([node("Resize", "xor", mode=mode)], [array("o", []), array("r", scales, kind)], **more)
 
 
-def resize_to(sizes):
-    return model([node("Resize", ["x", "", "", "r"], mode="linear")], [array("r", sizes, np.int64)])
+def resize_to(sizes, **more):
+    return model([node("Resize", "xoor", mode="linear")], [array("o", []), array("r", sizes, np.int64)], **more)
 
 
 def weights(axis_of_scale, stored=np.float32, **attributes):

@@ -230,6 +230,19 @@ ONE_BY_ONE = {
     "the last sizes": (ending(-2), 13, None),
     "all sizes but the last": (ending(0, end=-1), 13, None),
     "one size": (ending(2, end=3), 13, None),
+    # what came with 18 stays as it is there
+    "pads of an axis at 18": (
+        model([node("Pad", ["x", "p", "", "a"])], [array("p", [1, 2], I64), array("a", [3], I64)], opset=19),
+        18,
+        None,
+    ),
+    "axes of a mean at 18": (model([node("ReduceMean", "xa")], [array("a", [3], I64)], opset=20), 18, None),
+    "parts at 18": (model([node("Split", "x", "yz", axis=3, num_outputs=2)], opset=20), 18, None),
+    "axes of a Resize at 18": (
+        model([node("Resize", ["x", "", "s"], axes=[3], mode="linear")], [array("s", [2])], opset=19),
+        18,
+        None,
+    ),
 }
 
 
@@ -255,6 +268,11 @@ def test_axes_from_the_front_need_the_rank(kind, opset):
     """Nobody knows which axes are behind it, where the sizes of the input are not known."""
     made = model([node(kind, "xs", axis=1)], [array("s", [1.0])], opset=opset, ir=11, shape=None)
     assert lower(made, 16)[1] == [f"n_{kind}: at opset 16, there is no {kind}"]
+
+
+def test_a_mean_that_is_asked_for_besides_has_no_older_form():
+    made = model([node("LayerNormalization", "xs", "ym"), node("Add", "ym", "z")], [array("s", np.ones(8))], opset=17)
+    assert lower(made, 16)[1] == ["n_LayerNormalization: at opset 16, there is no LayerNormalization"]
 
 
 def test_half_precision_stays_half_precision(tmp_path):

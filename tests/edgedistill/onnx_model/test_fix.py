@@ -200,21 +200,23 @@ def test_functions_slices_and_ir(tmp_path):
 
 def test_bounds_of_slices_alone_are_brought_into_32_bits():
     """To the end, to the beginning backwards, and a bound that is added to something besides."""
-    bounds = {"one": 1, "end": BIG, "last": -1, "begin": -BIG, "axis": 2, "back": -1, "both": BIG}
+    bounds = {"one": [1], "end": [BIG], "last": [-1], "begin": [-BIG], "axis": [2], "back": [-1], "both": [BIG]}
+    bounds |= {"ones": [1, 1], "ends": [BIG, 4], "axes": [2, 3]}
     made = model(
         [
             node("Slice", ["x", "one", "end", "axis"], ["t"]),
             node("Slice", ["t", "last", "begin", "axis", "back"], ["u"]),
-            node("Slice", ["u", "one", "both", "axis"], ["v"]),
+            node("Slice", ["u", "ones", "ends", "axes"], ["w"]),
+            node("Slice", ["w", "one", "both", "axis"], ["v"]),
             node("Cast", ["both"], ["f"], to=TensorProto.FLOAT),
             node("Div", "vf"),
         ],
-        [array(name, [value], np.int64) for name, value in bounds.items()],
+        [array(name, values, np.int64) for name, values in bounds.items()],
     )
     slim, said = fixing._slices(made, load_target("jetson-nano"))
-    after = {tensor.name: int(numpy_helper.to_array(tensor)[0]) for tensor in slim.graph.initializer}
-    assert after == {**bounds, "end": 2**31 - 1, "begin": -(2**31)}
-    assert said == "2 Slice bounds brought into INT32"
+    after = {tensor.name: numpy_helper.to_array(tensor).tolist() for tensor in slim.graph.initializer}
+    assert after == {**bounds, "end": [2**31 - 1], "begin": [-(2**31)], "ends": [2**31 - 1, 4]}
+    assert said == "3 Slice bounds brought into INT32"
     assert fixing._slices(slim, load_target("jetson-nano")) == (slim, "")
 
 

@@ -104,8 +104,8 @@ CASES = {
         lambda x: one_hot(as_integers(x[:, 0], 2)) * 5 - 1,
     ),
     "wrap": (
-        model([node("Pad", "xp", mode="wrap")], [whole("p", [0, 0, 2, 0, 0, 0, 1, 3])], opset=19),
-        lambda x: F.pad(x, (0, 3, 2, 1), mode="circular"),
+        model([node("Pad", "xp", mode="wrap")], [whole("p", [0, 1, 2, 0, 0, 2, 1, 3])], opset=19),
+        lambda x: torch.from_numpy(np.pad(x.numpy(), [(0, 0), (1, 2), (2, 1), (0, 3)], mode="wrap")),
     ),
     "wrap of named axes": (
         model(

@@ -19,8 +19,8 @@ def lrn(shape=(1, 3, 8, 8), **attributes):
     return model([node("LRN", "x", **{"size": 5, **attributes})], shape=shape)
 
 
-def slopes(*shape):
-    return model([node("PRelu", "xs")], [array("s", np.ones(shape))])
+def slopes(*shape, **more):
+    return model([node("PRelu", "xs")], [array("s", np.ones(shape))], **more)
 
 
 def reshaped(*sizes):
@@ -68,6 +68,12 @@ def test_the_rule(tmp_path, name, release):
     assert errors[0] == (rule, where)
     assert {name for name, _ in errors} == {rule}
     assert check(saved(taken, tmp_path / "n.onnx"), "orin-nano-8gb", release)["fits"]
+
+
+@pytest.mark.parametrize("shape", [None, (1, "c", 8, 8)])
+def test_slopes_of_unknown_channels_are_not_refused(tmp_path, shape):
+    findings = check(saved(slopes(3, 1, 1, shape=shape), tmp_path / "m.onnx"), "orin-nano-8gb", "10.3")["findings"]
+    assert "impossible" not in {finding["rule"] for finding in findings}
 
 
 @pytest.mark.slow
