@@ -183,9 +183,10 @@ def test_the_board_takes_a_class_that_was_never_trained_on(run, project, tmp_pat
     }
 
 
-def test_predict_asks_the_gallery_of_the_run(run, project, capsys):
+def test_predict_asks_the_gallery_of_the_run_and_of_its_bundle(run, project, capsys):
     rows = edgedistill.predict(run, project / "images" / "disc")
     assert {key for row in rows for key in row} == {"path", "top", "class", "decided_by", "reason"}
+    assert edgedistill.predict(run / "bundle" / "bundle", project / "images" / "disc") == rows
     assert main(["predict", str(run), str(project / "images" / "disc" / "disc_0.png")]) == 0
     assert "disc_0.png" in capsys.readouterr().out
     assert main(["predict", str(run), str(project / "images" / "disc" / "disc_0.png"), "--csv"]) == 0
