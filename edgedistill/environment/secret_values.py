@@ -13,6 +13,7 @@ PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 SIGN_COMMAND = "deploy.sign_command"
 HIDDEN = "(not shown)"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+_WHOLE_SECTION = re.compile(r"((?:--set=)?\s*deploy\s*=).*", re.DOTALL)  # refused, and repeated by the refusal
 
 
 _taken: list[str] = []
@@ -50,12 +51,13 @@ def child_environment(**changes: str) -> dict[str, str]:
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:
-    """Words of a command line, fit to be shown: without the value of deploy.sign_command, and the password in an
-    address such as `sweep --storage` takes.
+    """Words of a command line, fit to be shown: without the value of deploy.sign_command, or of its whole section, and
+    the password in an address such as `sweep --storage` takes.
     """
     shown = [
         f"{word.partition(SIGN_COMMAND)[0]}{SIGN_COMMAND}={HIDDEN}" if SIGN_COMMAND in word else word for word in words
     ]
+    shown = [whole[1] + HIDDEN if (whole := _WHOLE_SECTION.fullmatch(word)) else word for word in shown]
     return [_PASSWORD.sub(rf"\1{HIDDEN}@", word) for word in shown]
 
 

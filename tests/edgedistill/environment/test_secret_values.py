@@ -15,7 +15,7 @@ from edgedistill.cli.main import main
 from edgedistill.deployment.local import verify_and_bench
 from edgedistill.deployment.ssh import Connection
 from edgedistill.deployment.streams import ask
-from edgedistill.environment.secret_values import PASSPHRASE, without_secrets
+from edgedistill.environment.secret_values import PASSPHRASE, shown_value, without_secrets
 from edgedistill.errors import DeviceError, RecipeError, SshError
 from edgedistill.pipeline.sweep import Sweep
 from edgedistill.progress.reporter import Talk
@@ -150,6 +150,7 @@ def test_a_whole_sweep_and_its_run_folder_hold_neither(finished_run, tmp_path, c
         f"deploy.sign_command=kms --pin {PIN}",
         f'deploy.sign_command=["kms", ["{PIN}"]]',
         f"deploy.sign_command:{PIN}",
+        f'deploy={{sign_command = ["kms", "{PIN}"]}}',
     ],
 )
 def test_a_refusal_of_the_recipe_does_not_repeat_it(recipe, tmp_path, override, capsys):
@@ -158,6 +159,13 @@ def test_a_refusal_of_the_recipe_does_not_repeat_it(recipe, tmp_path, override, 
     said = capsys.readouterr().err
     assert "deploy" in said
     assert PIN not in said
+
+
+def test_the_value_of_the_key_is_hidden_from_its_section_down_and_others_are_shown():
+    hidden = ("deploy", "deploy.sign_command", "deploy.sign_command.1")
+    shown = ("deploy.sign_key", "deploy.sign_commands", "sign_command", "dep", "data")
+    assert {shown_value(key, PIN) for key in hidden} == {"(not shown)"}
+    assert {shown_value(key, "x") for key in shown} == {"'x'"}
 
 
 def test_the_hint_how_to_go_on_does_not_repeat_it(recipe, tmp_path, capsys, monkeypatch):
