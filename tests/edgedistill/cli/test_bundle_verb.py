@@ -98,11 +98,15 @@ def made_without_asking(capsys):
 def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(finished_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv(PASSPHRASE, SECRET)
     assert main(["keys", "new"]) == 0
-    run, archives = tmp_path / "r", [tmp_path / "a.edb.tar", tmp_path / "b.edb.tar"]
+    run = tmp_path / "kept"
+    archives = [
+        run / "r.edb.tar",
+        tmp_path / "b.edb.tar",
+    ]  # in the run folder, by the recipe's name, where none is named
     shutil.copytree(finished_run / "runs" / "r", run)
     capsys.readouterr()
     said = ""
-    for out in archives:
+    for out, named in zip(archives, ([], ["--out", archives[1]]), strict=True):
         words = [
             "bundle",
             finished_run / "r.toml",
@@ -114,8 +118,7 @@ def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(finished_run
             "bundle",
             "--format",
             "archive",
-            "--out",
-            out,
+            *named,
         ]
         assert main([str(word) for word in words]) == 0
         captured = capsys.readouterr()

@@ -215,6 +215,9 @@ def test_a_slower_mode_is_slower(capsys):
 def test_into_changes_two_values_and_keeps_every_other_byte(tmp_path, capsys):
     path = tmp_path / "r.toml"
     path.write_text(RECIPE)
+    main(["choose", "--fps", "1e6", "--into", str(path), "--json"])
+    assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} == {"does not fit"}
+    assert path.read_text() == RECIPE, "none that fits is none to take"
     assert main(["choose", "--fps", "30", "--memory-mib", "500", "--into", str(path), "--json"]) == 0
     best = json.loads(capsys.readouterr().out)[0]
     expected = RECIPE.replace('"resnet18"', f'"{best["model"]}"').replace("128", "224")
