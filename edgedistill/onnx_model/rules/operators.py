@@ -89,15 +89,22 @@ def scales_position(graph: Graph, node) -> int:
 
 
 def _factors(graph: Graph, node) -> list[float]:
-    """How much each axis grows, or [] when that is computed."""
+    """How much each axis grows, or [] when that is not known."""
+    before = graph.shapes.get(node.input[0], ())
+    axes = attribute(node, "axes", None)
     scales = graph.array(given(node, scales_position(graph, node)))
     if scales is not None and scales.size:
-        return [float(value) for value in scales]
-    sizes = graph.array(given(node, 3)) if graph.opset >= 11 else None
-    before = graph.shapes.get(node.input[0], ())
-    if sizes is None or len(before) != len(sizes) or not all(before):
-        return []
-    return [float(after) / old for after, old in zip(sizes, before, strict=True)]
+        factors = [float(value) for value in scales]
+    else:
+        sizes = graph.array(given(node, 3)) if graph.opset >= 11 else None
+        named = before if axes is None else [before[axis] for axis in axes if before]
+        if sizes is None or len(named) != len(sizes) or not all(named):
+            return []
+        factors = [float(after) / old for after, old in zip(sizes, named, strict=True)]
+    if axes is None:
+        return factors
+    by_axis = {axis % len(before): factor for axis, factor in zip(axes, factors, strict=False) if before}
+    return [by_axis.get(axis, 1.0) for axis in range(len(before))]
 
 
 def _ranks(graph: Graph, target: Target) -> Iterator[Finding]:

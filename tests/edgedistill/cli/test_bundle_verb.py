@@ -99,10 +99,7 @@ def test_a_signed_archive_in_one_command_and_the_passphrase_nowhere(finished_run
     monkeypatch.setenv(PASSPHRASE, SECRET)
     assert main(["keys", "new"]) == 0
     run = tmp_path / "kept"
-    archives = [
-        run / "r.edb.tar",
-        tmp_path / "b.edb.tar",
-    ]  # in the run folder, by the recipe's name, where none is named
+    archives = [run / "r.edb.tar", tmp_path / "b.edb.tar"]  # by the recipe's name, where none is named
     shutil.copytree(finished_run / "runs" / "r", run)
     capsys.readouterr()
     said = ""

@@ -55,6 +55,11 @@ def padded(mode, opset):
     return model([node("Pad", "xp", mode=mode)], [array("p", [0, 0, 1, 1] * 2, np.int64)], opset=opset, ir=9)
 
 
+def resized(axes, values, sizes=False):
+    names, kind = (["x", "", "", "r"], np.int64) if sizes else (["x", "", "r"], np.float32)
+    return model([node("Resize", names, axes=axes, mode="cubic")], [array("r", values, kind)], opset=18, ir=9)
+
+
 def slice_axes():
     return computed(
         "Slice", "xbea", array("a", [2], np.int64), initializers=[array("b", [0], np.int64), array("e", [4], np.int64)]
@@ -136,6 +141,20 @@ CASES = {
         "10.16",
         model([node("Cast", "x", ["a"], to=TensorProto.INT64), node("Squeeze", "xa")]),
         computed("Squeeze", "xa", array("a", [0], np.int64)),
+    ),
+    "cubic of an outer axis that is named": (
+        "resize",
+        "error",
+        "10.3",
+        resized([1, -2], [2, 2]),
+        resized([-1, 2], [2, 2]),
+    ),
+    "cubic to the sizes of named axes": (
+        "resize",
+        "error",
+        "10.3",
+        resized([3, 1], [4, 9], sizes=True),
+        resized([3, 1], [4, 3], sizes=True),
     ),
     "slice axes before 10.3": ("constant-input", "error", "8.6", slice_axes(), model([node("Relu", "x")])),
     "vector times tensor": (
