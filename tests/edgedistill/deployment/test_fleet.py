@@ -1,5 +1,6 @@
 """Fleets: the inventory, and a roll-out to four boards behind one sshd."""
 
+import dataclasses
 import json
 import re
 
@@ -9,7 +10,7 @@ from board_behind_sshd import TestBoard, make_keys, next_release, signed, writte
 from edgedistill.deployment.board import connected
 from edgedistill.deployment.deploy import Wanted, signed_bundle
 from edgedistill.deployment.fleet import roll_out, table_from_fleet
-from edgedistill.deployment.inventory import load_fleet
+from edgedistill.deployment.inventory import Fleet, FleetBoard, Rollout, load_fleet
 from edgedistill.errors import InventoryError
 from edgedistill.progress.reporter import Talk
 from edgedistill.records.deployment import FleetRecord
@@ -198,3 +199,23 @@ root = "mine"
         ("three", "three", "mine", "python3.8", False),
     ]
     assert [b.name for b in load_fleet(tmp_path / "b.toml", "hall").boards] == ["two", "three"]
+    with pytest.raises(InventoryError, match=r"there is no \[groups.cellar\]; there are: hall$"):
+        load_fleet(tmp_path / "b.toml", "cellar")
+
+
+def test_without_a_canary_the_first_board_of_those_chosen_is_one(tmp_path):
+    (tmp_path / "b.toml").write_text("""
+[groups.hall]
+[groups.empty]
+[boards]
+one = { target = "local", host = "pi@one" }
+two = { target = "jetson-nano", group = "hall", root = "mine" }
+three = { target = "xavier-nx", group = "hall" }
+""")
+    one = FleetBoard("one", None, "pi@one", "local", "edgedistill", "python3", True)
+    two = FleetBoard("two", "hall", "two", "jetson-nano", "mine", "python3", False)
+    three = FleetBoard("three", "hall", "three", "xavier-nx", "edgedistill", "python3", False)
+    assert load_fleet(tmp_path / "b.toml") == Fleet("b", (one, two, three), Rollout())
+    assert load_fleet(tmp_path / "b.toml", "hall").boards == (dataclasses.replace(two, canary=True), three)
+    with pytest.raises(InventoryError, match="no board of group empty"):
+        load_fleet(tmp_path / "b.toml", "empty")
