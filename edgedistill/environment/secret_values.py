@@ -13,7 +13,8 @@ PASSPHRASE = "EDGEDISTILL_KEY_PASSPHRASE"  # noqa: S105 - the name of a variable
 SIGN_COMMAND = "deploy.sign_command"
 HIDDEN = "(not shown)"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
-_WHOLE_SECTION = re.compile(r"((?:--set=)?\s*deploy\s*=).*", re.DOTALL)  # refused, and repeated by the refusal
+# The key, or its whole section, which is refused and repeated by the refusal; to the end of the word.
+_SIGNING = re.compile(r"\A(.*?deploy\.sign_command|(?:--set=)?\s*deploy(?=\s*[=:])).*", re.DOTALL)
 
 
 _taken: list[str] = []
@@ -54,10 +55,7 @@ def without_secrets(words: Iterable[str]) -> list[str]:
     """Words of a command line, fit to be shown: without the value of deploy.sign_command, or of its whole section, and
     the password in an address such as `sweep --storage` takes.
     """
-    shown = [
-        f"{word.partition(SIGN_COMMAND)[0]}{SIGN_COMMAND}={HIDDEN}" if SIGN_COMMAND in word else word for word in words
-    ]
-    shown = [whole[1] + HIDDEN if (whole := _WHOLE_SECTION.fullmatch(word)) else word for word in shown]
+    shown = [_SIGNING.sub(rf"\1={HIDDEN}", word) for word in words]
     return [_PASSWORD.sub(rf"\1{HIDDEN}@", word) for word in shown]
 
 

@@ -212,7 +212,8 @@ def _slices(model: onnx.ModelProto, target: Target) -> tuple[onnx.ModelProto, st
             read[name].add((node.op_type, position))
     clipped = 0
     for tensor in made.graph.initializer:
-        if tensor.data_type == TensorProto.INT64 and read[tensor.name] <= {("Slice", 1), ("Slice", 2)}:
+        readers = read[tensor.name]
+        if tensor.data_type == TensorProto.INT64 and readers and readers <= {("Slice", 1), ("Slice", 2)}:
             values = numpy_helper.to_array(tensor)
             narrow = np.clip(values, _INT32.min, _INT32.max)
             if (values != narrow).any():

@@ -91,19 +91,20 @@ def scales_position(graph: Graph, node) -> int:
 def _factors(graph: Graph, node) -> list[float]:
     """How much each axis grows, or [] when that is not known."""
     before = graph.shapes.get(node.input[0], ())
-    axes = attribute(node, "axes", None)
+    named = attribute(node, "axes", None)
+    axes = [axis % len(before) for axis in (range(len(before)) if named is None else named)] if before else []
     scales = graph.array(given(node, scales_position(graph, node)))
     if scales is not None and scales.size:
         factors = [float(value) for value in scales]
     else:
         sizes = graph.array(given(node, 3)) if graph.opset >= 11 else None
-        named = before if axes is None else [before[axis] for axis in axes if before]
-        if sizes is None or len(named) != len(sizes) or not all(named):
+        sides = [before[axis] for axis in axes]
+        if sizes is None or len(sides) != len(sizes) or not all(sides):
             return []
-        factors = [float(after) / old for after, old in zip(sizes, named, strict=True)]
-    if axes is None:
+        factors = [float(after) / side for after, side in zip(sizes, sides, strict=True)]
+    if named is None:
         return factors
-    by_axis = {axis % len(before): factor for axis, factor in zip(axes, factors, strict=False) if before}
+    by_axis = dict(zip(axes, factors, strict=False))
     return [by_axis.get(axis, 1.0) for axis in range(len(before))]
 
 

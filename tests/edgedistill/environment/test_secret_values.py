@@ -151,6 +151,7 @@ def test_a_whole_sweep_and_its_run_folder_hold_neither(finished_run, tmp_path, c
         f'deploy.sign_command=["kms", ["{PIN}"]]',
         f"deploy.sign_command:{PIN}",
         f'deploy={{sign_command = ["kms", "{PIN}"]}}',
+        f'deploy:{{sign_command = ["kms", "{PIN}"]}}',
     ],
 )
 def test_a_refusal_of_the_recipe_does_not_repeat_it(recipe, tmp_path, override, capsys):

@@ -201,7 +201,7 @@ def test_functions_slices_and_ir(tmp_path):
 def test_bounds_of_slices_alone_are_brought_into_32_bits():
     """To the end, to the beginning backwards, and a bound that is added to something besides."""
     bounds = {"one": [1], "end": [BIG], "last": [-1], "begin": [-BIG], "axis": [2], "back": [-1], "both": [BIG]}
-    bounds |= {"ones": [1, 1], "ends": [BIG, 4], "axes": [2, 3]}
+    bounds |= {"ones": [1, 1], "ends": [BIG, 4], "axes": [2, 3], "unread": [BIG]}
     made = model(
         [
             node("Slice", ["x", "one", "end", "axis"], ["t"]),
