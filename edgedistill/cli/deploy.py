@@ -35,7 +35,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fleet", type=Path, metavar="boards.toml", help="deploy to the boards of this inventory")
     parser.add_argument("--group", help="deploy only to this group of the fleet")
     parser.add_argument(
-        "--until", choices=("build", "verify", "bench", "activate"), help="stop after this step (default: activate)"
+        "--until",
+        choices=("build", "verify", "bench", "activate"),
+        help="stop after this step (default: the recipe's, or activate)",
     )
     parser.add_argument(
         "--runs",

@@ -121,7 +121,7 @@ class Deployment:
         return report, place
 
     def _wanted(self, settings: DeployConfig) -> Wanted:
-        return Wanted(self.until or "activate", self.runs or settings.bench_runs, self.allow_downgrade, self.tune)
+        return Wanted(self.until or settings.until, self.runs or settings.bench_runs, self.allow_downgrade, self.tune)
 
     def _config(self, settings: DeployConfig) -> Path | None:
         return self.ssh_config or (Path(settings.ssh_config) if settings.ssh_config else None)

@@ -11,25 +11,25 @@ from edgedistill.deployment.deploy import Wanted
 from edgedistill.deployment.request import Deployment, Source
 from edgedistill.progress.reporter import Talk
 
-OF_RECIPE = DeployConfig(root="theirs", python="python3.8", ssh_config="/etc/theirs", bench_runs=50)
+OF_RECIPE = DeployConfig(root="theirs", python="python3.8", ssh_config="/etc/theirs", bench_runs=50, until="bench")
 
 
 @pytest.mark.parametrize(
     ("settings", "asked", "reached", "wanted"),
     [
         (DeployConfig(), {}, ("edgedistill", "python3", None), Wanted("activate", 200, False, None)),
-        (OF_RECIPE, {}, ("theirs", "python3.8", Path("/etc/theirs")), Wanted("activate", 50, False, None)),
+        (OF_RECIPE, {}, ("theirs", "python3.8", Path("/etc/theirs")), Wanted("bench", 50, False, None)),
         (
             OF_RECIPE,
-            {"root": "ours", "python": "py", "ssh_config": Path("cfg"), "runs": 70, "until": "bench"},
+            {"root": "ours", "python": "py", "ssh_config": Path("cfg"), "runs": 70, "until": "activate"},
             ("ours", "py", Path("cfg")),
-            Wanted("bench", 70, False, None),
+            Wanted("activate", 70, False, None),
         ),
         (
             OF_RECIPE,
             {"allow_downgrade": True, "tune": "build"},
             ("theirs", "python3.8", Path("/etc/theirs")),
-            Wanted("activate", 50, True, "build"),
+            Wanted("bench", 50, True, "build"),
         ),
     ],
 )
@@ -54,6 +54,6 @@ def test_a_fleet_gets_them_too_and_a_folder_of_its_own(monkeypatch, tmp_path, gr
     given, place = asked.through_fleet(source, Talk(quiet=True), lambda report: "")
     fleet, bundle, wanted, there, _, _, ssh_config = given
     assert [board.name for board in fleet.boards] == (["a", "b"] if group is None else ["a"])
-    assert (bundle, wanted) == ("signed bundle", Wanted("activate", 70, True, None))
+    assert (bundle, wanted) == ("signed bundle", Wanted("bench", 70, True, None))
     assert place == there == tmp_path / "reports" / folder
     assert ssh_config == Path("/etc/theirs")
