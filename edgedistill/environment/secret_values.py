@@ -14,7 +14,7 @@ SIGN_COMMAND = "deploy.sign_command"
 HIDDEN = "(not shown)"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
 # The key, or its whole section, which is refused and repeated by the refusal; to the end of the word.
-_SIGNING = re.compile(r"\A(.*?deploy\.sign_command|(?:--set=)?\s*deploy(?=\s*[=:])).*", re.DOTALL)
+_SIGNING = re.compile(rf"\A(.*?{re.escape(SIGN_COMMAND)}|(?:--set=)?\s*deploy(?=\s*[=:])).*", re.DOTALL)
 
 
 _taken: list[str] = []

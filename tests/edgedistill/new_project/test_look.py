@@ -61,7 +61,7 @@ def test_every_figure_is_counted_by_hand():
 
 
 def test_what_is_split_off_is_not_trained_on():
-    """A fifth each, by their defaults, of ten a class."""
+    """The default shares, of ten images a class."""
     values = values_from_look(look([*"ab"] * 10))
     kept = 1 - DATA.val_fraction - DATA.test_fraction
     assert values["training_images"] == round(20 * kept) < 20
