@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from end_to_end import RECIPE, add_private, edgedistill, made_once, write_images
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+# A shell's background job ignores Ctrl-C, and what a test starts inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 MEMORY, ROOM_BYTES = "/dev/shm", 6 << 30
 if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM_BYTES:
     # A disk takes milliseconds for each fsync of thousands, and both workers wait meanwhile.

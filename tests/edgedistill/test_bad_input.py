@@ -165,8 +165,6 @@ def test_ctrl_c_is_one_line(folder):
         cwd=folder,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     seen = ""
     while "] baseline:" not in seen and "] distill:" not in seen:
