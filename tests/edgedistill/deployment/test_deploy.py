@@ -88,12 +88,14 @@ def test_a_damaged_current_release_is_restored_by_the_same_deployment(server, tm
     assert board.served_equals(first)
 
 
-def test_enrolling_twice_brings_the_agent_up_to_date_and_keeps_keys(server, board, keys, tmp_path):
+def test_enrolling_twice_mends_the_agent_and_the_serials_and_keeps_keys(server, board, keys, tmp_path):
     (before,) = (board.root / "agents").iterdir()
     assert json.loads((board.root / "agent" / "agent.json").read_text())["version"] == 1
     (board.root / "agent" / "edgedistill_device" / "errors.py").write_text("broken")
+    (board.root / "state.json").write_text("")  # as the power leaves it; every bundle is refused then
     other = make_keys(tmp_path / "other", "other")
     found = board.enrol(server.config, other)
+    assert json.loads((board.root / "state.json").read_text())["highest_serial"] == {}
     assert sorted(path.name for path in (board.root / "trusted.d").iterdir()) == ["other.pem", "ours.pem"]
     (after,) = (board.root / "agents").iterdir()
     assert after != before
