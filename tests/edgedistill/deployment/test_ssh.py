@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -124,6 +125,21 @@ def test_a_relative_runtime_folder_is_none(server, tmp_path, monkeypatch):
     with Connection("board", server.config) as board:
         board.put(tmp_path / "sub", [Upload("f", 7)], str(tmp_path / "there"))
     assert (tmp_path / "there" / "f").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("runtime", ["short", "long", "missing"])
+def test_the_socket_lies_in_the_runtime_folder_where_its_path_fits(tmp_path, monkeypatch, runtime):
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r") as place:
+        folder = {"short": Path(place), "long": Path(place) / ("l" * 50), "missing": Path(place) / "m"}[runtime]
+        if runtime == "long":
+            folder.mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+        made = ssh._private_folder()
+        assert (made.parent == folder) == (runtime == "short")
+        assert len(str(made)) <= ssh._LONGEST_FOLDER
+        assert list(made.iterdir()) == []
+        made.rmdir()
+        assert runtime == "missing" or list(folder.iterdir()) == []  # what was tried and too long is gone
 
 
 def test_lines_come_live_and_the_last_ones_are_kept(server):
