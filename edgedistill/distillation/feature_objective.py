@@ -21,6 +21,7 @@ from edgedistill.distillation.logit_cache import LogitCache
 from edgedistill.models.build import build_model, outputs
 from edgedistill.models.taps import Pair, Tapped, find_taps, lines_from_pairs, named_taps, pair_taps
 from edgedistill.models.weights import load_weights
+from edgedistill.training.autotune import speed_of
 from edgedistill.training.batches import Batch, TrainingSet, normalised, sent
 from edgedistill.training.fit import Lesson, spec_for
 from edgedistill.training.loop import Outputs, Term
@@ -81,8 +82,10 @@ def _of_maps(
             logits, features, maps = tapped(images)
         return Outputs(logits, features, tuple(maps))
 
+    speed = speed_of(recipe.run.precision, device)
+
     def matched(outputs: Outputs, batch: Batch) -> Tensor:
-        with torch.no_grad(), Tapped(teacher, teacher_taps) as tapped:
+        with torch.no_grad(), speed.autocast(device), Tapped(teacher, teacher_taps) as tapped:
             maps = tapped(normalised(batch.images, spec))[2]
         return matcher(outputs.maps, maps)
 

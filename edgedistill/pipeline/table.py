@@ -83,7 +83,8 @@ _NEWER = frozenset(
         "weighed_smoothing",
     )
 )  # left out where they are None: older artifacts were made without them
-UNNOTED = frozenset(("epoch_chosen_by", "way_chosen_by"))  # by the metric, which older artifacts do not name
+# Not named by older artifacts: what was chosen by the metric, and that cached answers were float32.
+UNNOTED = frozenset(("epoch_chosen_by", "way_chosen_by", PRECISION))
 _VIEWS = ("augment", "distill.views", "distill.seed", "distill.seeds", "distill.mixing", "distill.pool")
 _STUDENT = (
     "student.model",
@@ -212,7 +213,7 @@ STAGES = (
     Stage(
         "logits",
         ("data", "teacher", "synthesise"),
-        (*_VIEWS, "distill.cache_features", "teacher.answers"),
+        (*_VIEWS, "distill.cache_features", "teacher.answers", PRECISION),
         5,
         "cache the teacher's outputs for every training view",
         shared=True,

@@ -17,14 +17,13 @@ from edgedistill.models.weights import load_weights
 from edgedistill.pipeline.context import StageContext
 from edgedistill.records.layout import WEIGHTS
 from edgedistill.records.training import TeacherRecord
+from edgedistill.training.autotune import FIXED, Speed
 from edgedistill.training.batches import TrainingSet, normalised, sent
 from edgedistill.training.fit import spec_for
 
 
 class Teachers:
     """Networks that answer as one: by the mean of their logits, and of those of the mirror image where `flips`.
-
-    They compute in float32, whatever `run.precision` is; the cache keeps float16.
 
     The mean of logits is the geometric mean of probabilities, up to scale: its cross-entropy is at most the mean of
     the members' own.
@@ -34,15 +33,18 @@ class Teachers:
         recipe: its frame of the images.
         device: where.
         flips: ask about the mirror image of each view too.
+        speed: what they compute in; the answers are float32, and the cache keeps float16.
 
     Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 1 (arithmetic or geometric mean of an ensemble);
     Heskes 1998, NIPS 10, 266-272 (logarithmic opinion pools).
     """
 
-    def __init__(self, files: Sequence[Path], recipe: Recipe, device: torch.device, flips: bool = False):
+    def __init__(
+        self, files: Sequence[Path], recipe: Recipe, device: torch.device, flips: bool = False, speed: Speed = FIXED
+    ):
         loaded = [(model, about["model"]) for model, about in map(load_weights, files)]
         self.name = ", ".join(dict.fromkeys(name for _, name in loaded))
-        self._device, self._flips = device, flips
+        self._device, self._flips, self._speed = device, flips, speed
         self._networks = [
             (model.to(device, memory_format=torch.channels_last), spec_for(name, recipe))  # type: ignore[call-overload]  # the stub lacks this pair of arguments
             for model, name in loaded
@@ -53,14 +55,15 @@ class Teachers:
         """(N, C) logits of (N, 3, H, W) uint8 images, and the (N, F) pooled features of the first network."""
         images = sent(images, self._device)
         views = [images, images.flip(3)] if self._flips else [images]
-        by_network = [[outputs(model, normalised(view, spec)) for view in views] for model, spec in self._networks]
-        logits = torch.stack([logits for answers in by_network for logits, _ in answers])
-        return logits.mean(dim=0), torch.stack([features for _, features in by_network[0]]).mean(dim=0)
+        with self._speed.autocast(self._device):
+            by_network = [[outputs(model, normalised(view, spec)) for view in views] for model, spec in self._networks]
+        logits = torch.stack([logits.float() for answers in by_network for logits, _ in answers])
+        return logits.mean(dim=0), torch.stack([features.float() for _, features in by_network[0]]).mean(dim=0)
 
     def logits_of(self, frames: Iterable[np.ndarray]) -> np.ndarray:
         """(N, C) float32 over uint8 pieces (n, H, W, 3)."""
         with torch.no_grad():
-            pieces = [self(torch.from_numpy(piece).permute(0, 3, 1, 2))[0].float() for piece in frames]
+            pieces = [self(torch.from_numpy(piece).permute(0, 3, 1, 2))[0] for piece in frames]
         return torch.cat(pieces).cpu().numpy()
 
 
@@ -82,10 +85,10 @@ def cache_teacher(
         return write_cache(folder, taught, teachers, views, owner, widths, show, with_features)
 
 
-def first_teachers(context: StageContext, device: torch.device) -> Teachers:
+def first_teachers(context: StageContext, device: torch.device, speed: Speed = FIXED) -> Teachers:
     """What stage `teacher` left, asked as the recipe says."""
     files = [context.file("teacher", name) for name in _weights_of(context.read(TeacherRecord))]
-    return Teachers(files, context.recipe, device, context.recipe.first_teacher.tta == "flip")
+    return Teachers(files, context.recipe, device, context.recipe.first_teacher.tta == "flip", speed)
 
 
 def teacher_key(context: StageContext) -> str | list[str]:

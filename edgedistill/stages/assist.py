@@ -22,6 +22,7 @@ from edgedistill.pipeline.teacher_cache import Teachers, cache_teacher, teacher_
 from edgedistill.records.result import Result
 from edgedistill.records.training import AssistRecord, Link
 from edgedistill.stages.teacher import train_teacher
+from edgedistill.training.autotune import answering_speed
 from edgedistill.training.batches import TrainingSet
 from edgedistill.training.fit import Lesson, Subject, Trained, device_of, new_network, train_and_save
 from edgedistill.training.images import Images
@@ -109,7 +110,8 @@ def _cached(
     if not distributed.agreed((folder / "cache.json").exists):
         owner = belongs_to(images, taught, sha256_of(weights))
         flips = context.recipe.distill.method == "ensemble" and context.recipe.teacher.tta == "flip"
-        cache_teacher(context, taught, Teachers([weights], context.recipe, device, flips), folder, owner, False)
+        speed = answering_speed(context.recipe.run.precision, device)
+        cache_teacher(context, taught, Teachers([weights], context.recipe, device, flips, speed), folder, owner, False)
     return folder
 
 

@@ -24,6 +24,7 @@ from edgedistill.pipeline.teacher_cache import cache_teacher, first_teachers, te
 from edgedistill.records.data import DataRecord
 from edgedistill.records.result import Result
 from edgedistill.records.training import LogitsRecord
+from edgedistill.training.autotune import answering_speed
 from edgedistill.training.batches import TrainingSet
 from edgedistill.training.fit import device_of
 
@@ -34,13 +35,16 @@ def run(context: StageContext) -> Result:
     taught = taught_images(context, images)
     owner = belongs_to(images, taught, teacher_key(context))
     features = context.recipe.distill.cache_features
+    speed = answering_speed(context.recipe.run.precision, device)
 
     def fill(folder: Path) -> list[str]:
-        return cache_teacher(context, taught, first_teachers(context, device), folder, owner, features)
+        return cache_teacher(context, taught, first_teachers(context, device, speed), folder, owner, features)
 
     shared = context.recipe.run.cache_dir
     views = context.recipe.distill.cached_views
     key = {**owner, "pixels": _pixels(context), "views": views, "features": features}
+    if speed.bfloat16:  # the key of a cache in float32 stays that of earlier releases
+        key["computed in"] = "bfloat16"
     files = fill(context.out) if shared is None else _from_shared(context, Path(shared), key, fill)
     record = LogitsRecord(
         images=len(taught),
@@ -51,7 +55,7 @@ def run(context: StageContext) -> Result:
         if taught.targets is not None
         else _top1_fraction(LogitCache(context.out, owner), taught),
     )
-    return Result(record, tuple(files))
+    return Result(record, tuple(files), {"speed": str(speed)})
 
 
 def _pixels(context: StageContext) -> dict[str, Any]:

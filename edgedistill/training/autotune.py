@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +47,7 @@ class Speed(NamedTuple):
 
 
 FIXED = Speed(bfloat16=False, channels_last=True)  # equal bits whenever the machine is equal
+_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 CANDIDATES = (FIXED, Speed(False, False), Speed(True, True), Speed(True, False))
 
 
@@ -56,6 +59,34 @@ def speed_of(precision: str, device: torch.device) -> Speed:
     """
     mixed = precision == "mixed" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return FIXED._replace(bfloat16=precision == "bf16" or mixed)
+
+
+def answering_speed(precision: str, device: torch.device) -> Speed:
+    """Of a network that only answers: as in training, and in bfloat16 on a CPU too that has instructions for it.
+
+    Forward passes of eleven networks took 1.3 to 2.2 times less CPU there (docs/experiments.md, 2026-12-03); training
+    steps may take more, so these are asked for with `bf16` or measured by `auto`.
+    """
+    asked = precision in ("mixed", "auto")
+    if device.type == "cuda":
+        return speed_of("mixed" if asked else precision, device)
+    return FIXED._replace(bfloat16=precision == "bf16" or asked and cpu_computes_bfloat16())
+
+
+@functools.cache
+def cpu_computes_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether each core has instructions for products of bfloat16: AVX512-BF16, AMX or Arm's BF16.
+
+    Source: Linux, arch/x86/include/asm/cpufeatures.h and arch/arm64/kernel/cpuinfo.c.
+    """
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    cores = [
+        set(line.partition(":")[2].split()) for line in text.splitlines() if line.startswith(("flags", "Features"))
+    ]
+    return bool(cores) and all(core & _BFLOAT16_FLAGS for core in cores)
 
 
 def fastest(

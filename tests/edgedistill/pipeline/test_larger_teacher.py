@@ -35,6 +35,7 @@ def keys(finished_run):
         "teacher.epochs=1",
         "distill.epochs=1",
         "distill.views=1",
+        "run.precision=fp32",  # on every computer, for a comparison to the last digits that float16 keeps
     )
 
 

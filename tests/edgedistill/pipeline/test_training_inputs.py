@@ -10,8 +10,10 @@ from safetensors.numpy import load_file
 
 from edgedistill.config.loading import load_recipe
 from edgedistill.errors import RecipeError, TrainingError
+from edgedistill.pipeline.plan import MIXED_BF16
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
+from edgedistill.training import autotune
 from end_to_end import CHEAP_TEACHER, RECIPE, write_images
 
 pytestmark = pytest.mark.slow
@@ -198,6 +200,27 @@ def test_runs_share_one_cache_of_one_teacher(place, run_dir, tmp_path, monkeypat
     assert first["artifact"]["digest"] == second["artifact"]["digest"]
     ours, theirs = (folder / "logits" / "shard-00000.npy" for folder in (run_dir, tmp_path / "other"))
     assert ours.stat().st_ino == theirs.stat().st_ino
+
+
+def test_a_teacher_answers_in_bfloat16_where_the_computer_has_it(place, run_dir, tmp_path, monkeypatch):
+    """On any computer: PyTorch computes bfloat16 without instructions for it too."""
+    other = shutil.copytree(run_dir, tmp_path / "other")
+    answered, stage = {}, [f"run.cache_dir={tmp_path / 'shared'}", "distill.views=1"]
+
+    def ask(folder, hardware, *settings):
+        monkeypatch.setattr(autotune, "cpu_computes_bfloat16", lambda: hardware)
+        artifact = run(place, folder, "logits", *stage, *settings)["artifact"]
+        answered[folder] = np.load(folder / "logits" / "shard-00000.npy")["logits"].astype(np.float64)
+        return artifact["cost"]["speed"], artifact["inputs"]["recipe"]["run.precision"]
+
+    assert ask(run_dir, False) == ("float32, channels last", "fp32")
+    assert ask(other, True) == ("bfloat16, channels last", MIXED_BF16)
+    furthest = np.abs(answered[other] - answered[run_dir]).max()
+    assert 0 < furthest < 0.03 * np.abs(answered[run_dir]).max()
+    assert ask(other, False)[0] == "bfloat16, channels last"  # a finished run that is copied keeps its answers
+    assert ask(other, True, "run.precision=fp32") == ("float32, channels last", "fp32")
+    assert (answered[other] == answered[run_dir]).all()
+    assert len(list((tmp_path / "shared").glob("*/cache.json"))) == 2
 
 
 @pytest.mark.parametrize("store", ["decoded", "files"])

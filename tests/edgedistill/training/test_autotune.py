@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from edgedistill.models.build import build_model, outputs
-from edgedistill.training.autotune import CANDIDATES, FIXED, ROUNDS, Speed, fastest, speed_of
+from edgedistill.training import autotune
+from edgedistill.training.autotune import CANDIDATES, FIXED, ROUNDS, Speed, answering_speed, fastest, speed_of
 
 
 def tiny():
@@ -69,6 +70,38 @@ def test_what_each_precision_is_on_a_device(hardware, monkeypatch):
     assert [speed_of(name, gpu) for name in ("mixed", "fp32")] == [bfloat16 if hardware else FIXED, FIXED]
     assert speed_of("bf16", gpu) == bfloat16
     assert asked == [{"including_emulation": False}]
+
+
+@pytest.mark.parametrize("hardware", [False, True])
+def test_what_a_network_that_only_answers_computes_in(hardware, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **how: hardware)
+    monkeypatch.setattr(autotune, "cpu_computes_bfloat16", lambda: hardware)
+    for device in (torch.device("cpu"), torch.device("cuda", 0)):
+        found = {name: answering_speed(name, device).bfloat16 for name in ("mixed", "auto", "fp32", "bf16")}
+        assert found == {"mixed": hardware, "auto": hardware, "fp32": False, "bf16": True}
+        assert answering_speed("mixed", device).channels_last
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        (
+            "processor\t: 0\nflags\t\t: fpu avx512f avx512_bf16 amx_bf16\n\nprocessor\t: 1\nflags\t\t: avx512_bf16\n",
+            True,
+        ),
+        ("flags\t: avx512f avx512_bf16\nflags\t: avx2\n", False),  # cores of two kinds
+        ("flags\t: fpu avx512f avx512_vnni\nvmx flags\t: avx512_bf16\n", False),
+        ("Features\t: fp asimd i8mm bf16\n", True),
+        ("Features\t: fp asimd\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_which_cpu_computes_bfloat16(tmp_path, cpuinfo, expected):
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    assert autotune.cpu_computes_bfloat16(path) is expected
 
 
 @pytest.mark.slow
