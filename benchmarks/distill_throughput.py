@@ -7,7 +7,8 @@ LogitDistillationTask in a plain loop with timm's loader; and where they are ins
 ultralytics) (e) torchdistill's DistillationBox with KDLoss, (f) Ultralytics' classifier training, which has no teacher,
 on the same student of torchvision's. One training thread, the loops in turn within each round; worker processes are
 counted in CPU seconds. "30 epochs" is what these cost in all: decoding the files once and caching 8 views belong
-to (a), decoding once to (b) and (c). Weights are random: speed does not depend on them. The files are noise smoothed to
+to (a), decoding once to (b) and (c). The views are answered in what `run.precision = "mixed"` is here, which is told;
+all training is in float32. Weights are random: speed does not depend on them. The files are noise smoothed to
 photo-like size. lightly-train's distillation loads a DINO teacher from its hub, which this benchmark cannot.
 """
 
@@ -42,6 +43,7 @@ from edgedistill.distillation.losses import kd_loss, label_losses
 from edgedistill.models.build import outputs, preprocess_of
 from edgedistill.models.weights import model_from_weights
 from edgedistill.progress.reporter import Talk
+from edgedistill.training.autotune import answering_speed
 from edgedistill.training.batches import Order, TrainingSet, normalised
 from edgedistill.training.fit import device_of
 from edgedistill.training.loop import Outputs, Term, Training
@@ -81,7 +83,8 @@ def main() -> None:
                 samples.append(bench.cost_of(name))
     print(
         f"{args.teacher} -> {STUDENT}, {PX} px, {args.images} JPEG files of "
-        f"{FILE_PX[1]}x{FILE_PX[0]}, 1 thread, {args.rounds} rounds, images per second"
+        f"{FILE_PX[1]}x{FILE_PX[0]}, 1 thread, {args.rounds} rounds, images per second; views "
+        f"answered in {bench.answering}"
     )
     show("CPU-second", args.images, bench, {name: [each.cpu_seconds for each in costs[name]] for name in loops}, 0)
     show("wall-second", args.images, bench, {name: [each.wall_seconds for each in costs[name]] for name in loops}, 1)
@@ -123,10 +126,15 @@ class Bench:
         self.teacher.to(memory_format=torch.channels_last)
         self.spec = preprocess_of(teacher, PX, PX, "area")
         widths = (len(CLASSES), self.teacher.num_features)
+        self.answering = answering_speed("mixed", torch.device("cpu"))
         self.caching_a_view = cost_of(
-            lambda: write_cache(folder, self.images, self.online, 1, {}, widths, lambda done: None, with_features=False)
+            lambda: write_cache(folder, self.images, self.answered, 1, {}, widths, lambda done: None, False)
         )
         self.cache = LogitCache(folder, {})
+
+    def answered(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with self.answering.autocast(torch.device("cpu")):
+            return self.online(images)
 
     def online(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.no_grad():

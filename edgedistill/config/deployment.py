@@ -102,7 +102,8 @@ class RunConfig(Section):
     """also tell each training's curves to MLflow or Weights & Biases; their own settings say where those are"""
     precision: Literal["mixed", "fp32", "bf16", "auto"] = "mixed"
     """of training; `mixed` is float32 on a CPU and bfloat16 where a GPU has hardware for it; `auto` times float32,
-    bfloat16, memory layouts and, in long trainings, `torch.compile` at the start, takes the fastest"""
+    bfloat16, memory layouts and, in long trainings, `torch.compile` at the start, takes the fastest; a teacher's cached
+    answers are bfloat16 on a CPU with instructions for it too, unless `fp32`"""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
     """processes that make training views; 0 makes them in threads of the training's own process; `auto` starts one a
     core where there are four or more and the network waits for views. The views are the same"""
