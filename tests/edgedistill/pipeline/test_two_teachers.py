@@ -35,7 +35,7 @@ def keys(finished_run):
         "teacher.epochs=1",
         "teacher.peak_lr=1e-3",
     )
-    return (*ours, "distill.epochs=1", "distill.views=1")
+    return (*ours, "distill.epochs=1", "distill.views=1", "run.precision=fp32")  # compared to the last digits
 
 
 def actions(finished_run, run_dir, *keys):
