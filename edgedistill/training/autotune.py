@@ -64,7 +64,7 @@ def speed_of(precision: str, device: torch.device) -> Speed:
 def answering_speed(precision: str, device: torch.device) -> Speed:
     """Of a network that only answers: as in training, and in bfloat16 on a CPU too that has instructions for it.
 
-    Forward passes of eleven networks took 1.3 to 2.2 times less CPU there (docs/experiments.md, 2026-12-03); training
+    Forward passes of eleven networks took 1.3 to 2.3 times less CPU there (docs/experiments.md, 2026-12-03); training
     steps may take more, so these are asked for with `bf16` or measured by `auto`.
     """
     asked = precision in ("mixed", "auto")
