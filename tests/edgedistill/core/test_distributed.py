@@ -30,6 +30,8 @@ SETTINGS = (
     "distill.mixup_alpha=0.4",
     "--set",
     "distill.peak_lr=5e-4",
+    "--set",
+    "run.precision=fp32",  # bfloat16 would round a teacher that differs in its last digits to other answers
 )
 
 SEEDED_DEFECTS = Path(__file__).parent / "seeded_defects"
