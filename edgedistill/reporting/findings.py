@@ -44,7 +44,21 @@ def gain_not_shown(interval_points: Sequence[float], sentence: str, over_seeds: 
     elif low <= 0:
         yield "no gain shown", "", f"{sentence} It holds zero."
     elif over_seeds.shown is False:
-        yield "no gain shown", "", f"{over_seeds.sentence[0].upper()}{over_seeds.sentence[1:]}."
+        yield "no gain shown", "", _of_seeds(over_seeds)
+
+
+def gain_shown(sentence: str, over_seeds: OverSeeds) -> Finding:
+    """A good run. Of several seeds their mean is told: the first alone may be the luckiest.
+
+    Args:
+        sentence: the first seed's gain with its interval.
+        over_seeds: of the same gain.
+    """
+    return "good", "", _of_seeds(over_seeds) if over_seeds.shown else sentence
+
+
+def _of_seeds(over_seeds: OverSeeds) -> str:
+    return f"{over_seeds.sentence[0].upper()}{over_seeds.sentence[1:]}."
 
 
 def image_warnings(data: ReportData, test_images: int) -> Iterator[str]:

@@ -13,12 +13,13 @@ from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.output_report import OutputReportFigures, OutputReportNetwork, OutputReportRecord
 from edgedistill.records.outputs import Figure, OutputFigures, OutputNetwork
 from edgedistill.records.provenance import Kind, Provenance
-from edgedistill.records.report import VERSION, Status, Verdict, VerdictRow
+from edgedistill.records.report import VERSION, OverSeeds, Status, Verdict, VerdictRow
 from edgedistill.records.report_speed import Predicted
 from edgedistill.reporting.assemble import figures_of_every_task
 from edgedistill.reporting.findings import (
     Finding,
     gain_not_shown,
+    gain_shown,
     image_warnings,
     images_not_apart,
     missed_limits,
@@ -105,7 +106,7 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
 def _status(report: OutputReportFigures, verdict: Verdict) -> Status:
     """Judge a run; the gravest finding gives the word, as `status.status_of` does for classes."""
     findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *_gain(report)]
-    good: Finding = ("good", "", _over_baseline(report))
+    good = gain_shown(_over_baseline(report), _over_seeds(report))
     word, cause, _ = (findings or [good])[0]
     sentences = [sentence for *_, sentence in findings or [good]]
     if not findings and not boards_of(report):
@@ -171,8 +172,11 @@ def _value_doubts(report: OutputReportFigures) -> Iterator[Finding]:
 
 
 def _gain(report: OutputReportFigures) -> Iterator[Finding]:
-    over_seeds = gain_over_output_seeds(report.seeds, labels_task(report.task))
-    return gain_not_shown(report.gain.interval_points, _over_baseline(report), over_seeds)
+    return gain_not_shown(report.gain.interval_points, _over_baseline(report), _over_seeds(report))
+
+
+def _over_seeds(report: OutputReportFigures) -> OverSeeds:
+    return gain_over_output_seeds(report.seeds, labels_task(report.task))
 
 
 def _over_baseline(report: OutputReportFigures) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edgedistill.evaluation.intervals import metric_interval
 from edgedistill.records.evaluation import Scores
 from edgedistill.records.report import Gain, ReportFigures, Status, Verdict
-from edgedistill.reporting.findings import Finding, gain_not_shown, images_not_apart, missed_limits
+from edgedistill.reporting.findings import Finding, gain_not_shown, gain_shown, images_not_apart, missed_limits
 from edgedistill.reporting.formats import percent, words
 from edgedistill.reporting.target_speed import boards_of
 
@@ -24,8 +24,9 @@ def status_of(report: ReportFigures, verdict: Verdict) -> Status:
         verdict: on the recipe's limits.
     """
     findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *_gain(report.gain)]
-    word, cause, _ = findings[0] if findings else _good(report.gain)
-    sentences = [sentence for *_, sentence in findings or [_good(report.gain)]]
+    good = gain_shown(_over_baseline(report.gain), report.gain.over_seeds)
+    word, cause, _ = findings[0] if findings else good
+    sentences = [sentence for *_, sentence in findings or [good]]
     if not findings:
         sentences += [verdict.sentence] if verdict.rows else []
         sentences += [] if boards_of(report) else [f"Speed and memory on {report.target.title} were not measured."]
@@ -68,10 +69,6 @@ def _doubts(report: ReportFigures) -> Iterator[Finding]:
 
 def _gain(gain: Gain) -> Iterator[Finding]:
     return gain_not_shown(gain.interval_points, _over_baseline(gain), gain.over_seeds)
-
-
-def _good(gain: Gain) -> Finding:
-    return "good", "", _over_baseline(gain)
 
 
 def _over_baseline(gain: Gain) -> str:
