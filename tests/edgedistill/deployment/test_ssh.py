@@ -206,6 +206,7 @@ def test_nobody_there_and_no_such_name(server, tmp_path):
     assert "no such host name" in refusal("board", config)
     (tmp_path / "bad").write_text("NoSuchOption yes\n")
     assert "ssh rejects its configuration" in refusal("board", tmp_path / "bad")
+    assert "no such host name" in refusal("no-such-host.invalid", None)  # by the user's own configuration
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=id", "a b", "", "a\nb", "host:22", "x;y", "../x"])
