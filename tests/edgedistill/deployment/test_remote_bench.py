@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from edgedistill.bundles.unsigned import write_throwaway
+from edgedistill.deployment import timing
 from edgedistill.deployment.bench import visiting
 from edgedistill.deployment.board import Board
 from edgedistill.deployment.here import Here
-from edgedistill.errors import BundleError, ExportError
+from edgedistill.errors import BundleError, ExportError, SshError
 from edgedistill.records.benchmark import CompareAnswer
 from edgedistill_device.manifest import read_manifest
 from end_to_end import edgedistill
@@ -57,6 +59,30 @@ def test_a_bare_onnx_file_is_timed_on_the_board_and_leaves_nothing(server, tmp_p
     (there,) = set((tmp_path / "seen").read_text().split())
     assert "edgedistill-bench-" in there
     assert subprocess.run(["test", "-e", there]).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "python", "expected"), [("nano", None, "python3"), ("nano", "py", "py"), (None, None, sys.executable)]
+)
+def test_the_board_has_a_python_of_its_own(model, monkeypatch, host, python, expected):
+    monkeypatch.setattr(timing, "Connection", lambda host, config: nullcontext())
+    monkeypatch.setattr(timing, "Board", lambda machine, root, python, say: python)
+    monkeypatch.setattr(timing, "bench", lambda python, *_: python)
+    assert timing.timed([model], host, None, "fp16", 20, python, None, print) == expected
+
+
+def test_a_copy_that_a_lost_connection_leaves_there_is_named(tmp_path, model):
+    """The network was timed all the same."""
+
+    class Lost(Here):
+        def run(self, words, say=None, timeout_s=None):
+            raise SshError("nano: the connection ended")
+
+    write_throwaway(model, tmp_path / "b", "fp16")
+    said = []
+    with Lost() as machine, visiting(Board(machine, "edgedistill", sys.executable, said.append), tmp_path / "b") as at:
+        pass
+    assert said == [f"nano: the connection ended; {at} was left in the home folder there"]
 
 
 def test_two_side_by_side_on_this_computer(tmp_path, model):
