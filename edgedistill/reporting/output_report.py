@@ -13,7 +13,7 @@ from edgedistill.records.export import ExportedNetwork
 from edgedistill.records.output_report import OutputReportFigures, OutputReportNetwork, OutputReportRecord
 from edgedistill.records.outputs import Figure, OutputFigures, OutputNetwork
 from edgedistill.records.provenance import Kind, Provenance
-from edgedistill.records.report import VERSION, OverSeeds, Status, Verdict, VerdictRow
+from edgedistill.records.report import VERSION, Status, Verdict, VerdictRow
 from edgedistill.records.report_speed import Predicted
 from edgedistill.reporting.assemble import figures_of_every_task
 from edgedistill.reporting.findings import (
@@ -105,10 +105,12 @@ def _int8_row(report: OutputReportFigures, points: str) -> list[VerdictRow]:
 
 def _status(report: OutputReportFigures, verdict: Verdict) -> Status:
     """Judge a run; the gravest finding gives the word, as `status.status_of` does for classes."""
-    findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *_gain(report)]
-    good = gain_shown(_over_baseline(report), _over_seeds(report))
-    word, cause, _ = (findings or [good])[0]
-    sentences = [sentence for *_, sentence in findings or [good]]
+    sentence, seeds = _over_baseline(report), gain_over_output_seeds(report.seeds, labels_task(report.task))
+    no_gain = gain_not_shown(report.gain.interval_points, sentence, seeds)
+    findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *no_gain]
+    told = findings or [gain_shown(sentence, seeds)]
+    word, cause, _ = told[0]
+    sentences = [each for *_, each in told]
     if not findings and not boards_of(report):
         sentences.append(f"Speed and memory on {report.target.title} were not measured.")
     return Status(word=word, line=f"{word}: {cause}" if cause else word, sentences=sentences)
@@ -169,14 +171,6 @@ def _value_doubts(report: OutputReportFigures) -> Iterator[Finding]:
     for one in report.student.figures:
         if len(report.data.quantities) > 1 and one.name == "r2" and one.output is not None and one.value <= 0:
             yield "in doubt", f"{one.output} is not learnt", f"The R2 of {one.output} is {one.value:.3f}."
-
-
-def _gain(report: OutputReportFigures) -> Iterator[Finding]:
-    return gain_not_shown(report.gain.interval_points, _over_baseline(report), _over_seeds(report))
-
-
-def _over_seeds(report: OutputReportFigures) -> OverSeeds:
-    return gain_over_output_seeds(report.seeds, labels_task(report.task))
 
 
 def _over_baseline(report: OutputReportFigures) -> str:

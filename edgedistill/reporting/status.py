@@ -23,10 +23,12 @@ def status_of(report: ReportFigures, verdict: Verdict) -> Status:
         report: with every figure.
         verdict: on the recipe's limits.
     """
-    findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *_gain(report.gain)]
-    good = gain_shown(_over_baseline(report.gain), report.gain.over_seeds)
-    word, cause, _ = findings[0] if findings else good
-    sentences = [sentence for *_, sentence in findings or [good]]
+    gain, sentence = report.gain, _over_baseline(report.gain)
+    no_gain = gain_not_shown(gain.interval_points, sentence, gain.over_seeds)
+    findings = [*_unusable(report), *_doubts(report), *missed_limits(verdict), *no_gain]
+    told = findings or [gain_shown(sentence, gain.over_seeds)]
+    word, cause, _ = told[0]
+    sentences = [each for *_, each in told]
     if not findings:
         sentences += [verdict.sentence] if verdict.rows else []
         sentences += [] if boards_of(report) else [f"Speed and memory on {report.target.title} were not measured."]
@@ -65,10 +67,6 @@ def _doubts(report: ReportFigures) -> Iterator[Finding]:
             f"{percent(chance.metric(metric))} of always naming the largest class, {chance.majority_class!r}.",
         )
     yield from images_not_apart(report.data)
-
-
-def _gain(gain: Gain) -> Iterator[Finding]:
-    return gain_not_shown(gain.interval_points, _over_baseline(gain), gain.over_seeds)
 
 
 def _over_baseline(gain: Gain) -> str:

@@ -67,10 +67,10 @@ def answering_speed(precision: str, device: torch.device) -> Speed:
     Forward passes of eleven networks took 1.3 to 2.3 times less CPU there (docs/experiments.md, 2026-12-03); training
     steps may take more, so these are asked for with `bf16` or measured by `auto`.
     """
-    asked = precision in ("mixed", "auto")
-    if device.type == "cuda":
-        return speed_of("mixed" if asked else precision, device)
-    return FIXED._replace(bfloat16=precision == "bf16" or asked and cpu_computes_bfloat16())
+    asked = "mixed" if precision == "auto" else precision
+    if asked == "mixed" and device.type == "cpu":
+        return FIXED._replace(bfloat16=cpu_computes_bfloat16())
+    return speed_of(asked, device)
 
 
 @functools.cache
