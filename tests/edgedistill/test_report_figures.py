@@ -75,6 +75,7 @@ board_power_w = 10
 power_price_per_kwh = 0.3
 
 [run]
+precision = "fp32"
 threads = 1
 """
 
@@ -191,10 +192,10 @@ def test_every_number_of_the_report_is_what_a_second_look_gives(report, again):
 
 
 def test_fp16_is_as_far_from_float_as_a_second_look_gives(report, again):
-    """A sum in another order may round to FP16's next number, which on 42 images moves the noise by some 2 dB."""
+    """A sum in another order may round to FP16's next number, and on 42 images that moves the noise by some 2 dB."""
     stored, computed = (figures["accuracy_ladder"]["fp16"] for figures in (report, again))
     assert stored["sqnr_db"] == pytest.approx(computed["sqnr_db"], abs=4)
-    assert 1 / 3 < stored["max_relative_logit_difference"] / computed["max_relative_logit_difference"] < 3
+    assert stored["max_relative_logit_difference"] == pytest.approx(computed["max_relative_logit_difference"], rel=0.6)
     assert stored["sqnr_db"] > 40
 
 
