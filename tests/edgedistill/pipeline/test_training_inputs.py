@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from edgedistill.config.loading import load_recipe
@@ -268,3 +269,19 @@ def test_other_precisions_train_and_say_what_they_were(place, run_dir, precision
         np.dtype("float32"),
         np.dtype("int64"),
     }
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_teacher_beside_the_student_computes_as_the_training_does(place, run_dir, monkeypatch, precision, expected):
+    from edgedistill.distillation import feature_losses
+
+    seen, compare = set(), feature_losses.hint_loss
+
+    def look(student_map, teacher_map):
+        seen.add(teacher_map.dtype)
+        return compare(student_map, teacher_map)
+
+    monkeypatch.setattr(feature_losses, "hint_loss", look)
+    maps = ("distill.feature_loss=fitnet", "distill.feature_weight=0.1", "distill.epochs=1")
+    run(place, run_dir, "distill", f"run.precision={precision}", *maps)
+    assert seen == {expected}
