@@ -55,15 +55,7 @@ def serve(path, pid, executable, modules, sources):
         server.bind(path + ".new")
         server.listen(64)
         os.rename(path + ".new", path)  # who sees it is let in
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who watches a command is not waited for
-        while os.path.exists(f"/proc/{pid}"):
-            if not select.select([server], [], [], LOOK_S)[0]:
-                continue
-            connection, _ = server.accept()
-            if os.fork() == 0:
-                server.close()
-                watch(connection, given)
-            connection.close()
+        Commands(server, given).serve_while(f"/proc/{pid}")
     shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
 
@@ -102,37 +94,71 @@ def compiled(loader, source, path, _optimize=-1, compile_source=importlib.machin
     return code
 
 
-def watch(connection, given):
-    """Fork the command, pass its exit code on; kill it when who asked is gone."""
-    try:
-        content, streams = received(connection)
-        ended, wakes = os.pipe()
-        os.set_blocking(wakes, False)
-        signal.set_wakeup_fd(wakes)
+class Commands:
+    """Forks each command that is asked for, passes signals and exit codes on; who asked and is gone has its command
+    killed. All in one process: to fork what has torch in it costs more than many a command."""
+
+    def __init__(self, server, given):
+        self._server, self._given = server, given
+        self._ended, self._wakes = os.pipe()
+        os.set_blocking(self._wakes, False)
+        signal.set_wakeup_fd(self._wakes)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._running = {}  # connection of who asked: its command's process
+        self._silent = set()  # connections that nothing more will come from
+
+    def serve_while(self, path):
+        while os.path.exists(path):
+            heard = self._running.keys() - self._silent
+            ready = select.select([self._server, self._ended, *heard], [], [], LOOK_S)[0]
+            for connection in heard.intersection(ready):
+                self._hear(connection)
+            if self._ended in ready:
+                os.read(self._ended, 64)
+                self._tell_codes()
+            if self._server in ready:
+                self._begin()
+
+    def _begin(self):
+        connection, _ = self._server.accept()
+        try:
+            content, streams = received(connection)
+        except (OSError, LookupError):  # killed before it had asked
+            connection.close()
+            return
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for descriptor in (ended, wakes, connection.detach()):
-                os.close(descriptor)
-            command(ast.literal_eval(content.decode()), streams, given)
+            for other in [self._server, connection, *self._running]:
+                other.close()
+            os.close(self._ended)
+            os.close(self._wakes)
+            command(ast.literal_eval(content.decode()), streams, self._given)
         for stream in streams:
             os.close(stream)
-        done, heard = 0, [ended, connection]
-        while not done:
-            ready = select.select(heard, [], [])[0]
-            if connection in ready:
-                number = connection.recv(1)
-                os.kill(pid, number[0] if number else signal.SIGKILL)
-                heard = heard if number else [ended]
-            if ended in ready:
-                os.read(ended, 64)
+        self._running[connection] = pid
+
+    def _hear(self, connection):
+        try:
+            number = connection.recv(1)
+        except OSError:
+            number = b""
+        os.kill(self._running[connection], number[0] if number else signal.SIGKILL)
+        if not number:
+            self._silent.add(connection)
+
+    def _tell_codes(self):
+        for connection, pid in list(self._running.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
-        code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-        connection.sendall(str(code).encode())
-    finally:
-        os._exit(0)
+            if not done:
+                continue
+            code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            with contextlib.suppress(OSError):  # who asked is gone
+                connection.sendall(str(code).encode())
+            connection.close()
+            del self._running[connection]
+            self._silent.discard(connection)
 
 
 def received(connection):

@@ -113,7 +113,7 @@ def test_weights_of_another_architecture(folder, tmp_path):
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "w.pth")
     done = edgedistill("teacher", "r.toml", "--set", f"teacher.weights={tmp_path / 'w.pth'}", cwd=folder, check=False)
     assert done.returncode == 1
-    assert "does not hold the weights of resnet10t" in done.stderr
+    assert "does not hold the weights of test_resnet" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -6,9 +6,9 @@ calls before were enough on a real disk is `test_the_switch_comes_after_all_it_n
 """
 
 import errno
+import multiprocessing
 import os
 import shutil
-import warnings
 from typing import NamedTuple
 
 import pytest
@@ -48,11 +48,22 @@ def template(tmp_path_factory):
     return board.root, ids
 
 
+@pytest.fixture(scope="module")
+def light():
+    """`light(function, *arguments)` calls it, with a MonkeyPatch first, in a process that has imported little: a fork
+    of the other tests' process, which holds PyTorch, costs several times as much."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield lambda *work: pool.apply(patching, work)
+
+
+def patching(function, *arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        return function(patch, *arguments)
+
+
 def at_change(number, trouble, verb, root, *arguments):
     """Exit code of a process that runs the verb and is in trouble from its `number`th change on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # 3.12 warns of fork beside threads: ours only waits
-        child = os.fork()
+    child = os.fork()
     if child == 0:
         try:
             count = [0]
@@ -162,9 +173,14 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, monkeypatch, case):
-    monkeypatch.setattr(store, "ask_current", lambda *_: {})
-    monkeypatch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
+def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, light, case):
+    require_trouble(CASES[case][0], light(trouble_at_each_change, template, tmp_path, case))
+
+
+def trouble_at_each_change(patch, template, folder, case):
+    """How the verb of a case ended with trouble from its first change on, from its second on, and so forth."""
+    patch.setattr(store, "ask_current", lambda *_: {})
+    patch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
     trouble, verb, which, prepare, old, new = CASES[case]
     original, ids = template
     arguments = [2] if which is None else [ids[which]]
@@ -172,7 +188,7 @@ def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, 
     allowed = {before, after} | ({ids[0]} if prepare is unproven else set())
     ended = []
     while DONE not in ended:
-        root = str(tmp_path / str(len(ended)))
+        root = str(folder / str(len(ended)))
         shutil.copytree(original, root, symlinks=True)
         if prepare is not None:
             prepare(root)
@@ -194,14 +210,18 @@ def test_the_old_or_the_new_is_served_and_a_rerun_completes(template, tmp_path, 
         if verb is prune:
             assert ids_in(root, "releases") == sorted(ids[:2])
         shutil.rmtree(root)
-    require_trouble(trouble, ended)
+    return ended
 
 
 @pytest.mark.parametrize("trouble", [power_cut, full_disk])
-def test_mending_what_is_served_can_be_repeated(template, tmp_path, monkeypatch, trouble):
+def test_mending_what_is_served_can_be_repeated(template, tmp_path, light, trouble):
     """At every instant each file of it is what was signed or what was damaged, and nothing else."""
-    monkeypatch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
-    release, ended, root = template[1][1], [], str(tmp_path / "root")
+    require_trouble(trouble, light(trouble_at_each_change_of_mending, template, tmp_path, trouble))
+
+
+def trouble_at_each_change_of_mending(patch, template, folder, trouble):
+    patch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
+    release, ended, root = template[1][1], [], str(folder / "root")
     served, model = os.path.join(root, "current"), os.path.join(root, "current", "model.onnx")
     while DONE not in ended:
         shutil.copytree(template[0], root, symlinks=True)
@@ -221,7 +241,7 @@ def test_mending_what_is_served_can_be_repeated(template, tmp_path, monkeypatch,
         look(root)
         assert release not in ids_in(root, "incoming")
         shutil.rmtree(root)
-    require_trouble(trouble, ended)
+    return ended
 
 
 def verify_in(root, release):
@@ -237,24 +257,30 @@ def disagrees(*_):
 
 
 @pytest.mark.parametrize("agrees", [True, False])
-def test_a_verify_of_what_is_served_is_done_again(template, tmp_path, monkeypatch, agrees):
+def test_a_verify_of_what_is_served_is_done_again(template, tmp_path, light, agrees):
     """Nothing is served without a pass, and what agrees is served again without anybody's help."""
-    monkeypatch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
+    ended = light(power_cut_at_each_change_of_verify, template, tmp_path, agrees)
+    assert len(ended) > 5
+    assert ended == [DIED] * (len(ended) - 1) + [DONE]
+
+
+def power_cut_at_each_change_of_verify(patch, template, folder, agrees):
+    patch.setattr(store, "signed_manifest_bytes", unsigned_manifest_bytes)
     release, ended, again = template[1][1], [], []
 
     def verify_current(root, backend, timeout_s):
         again.append(backend)
         return verify_in(root, release)
 
-    monkeypatch.setattr(store, "verify_current", verify_current)
+    patch.setattr(store, "verify_current", verify_current)
     while DONE not in ended:
-        root = str(tmp_path / str(len(ended)))
+        root = str(folder / str(len(ended)))
         shutil.copytree(template[0], root, symlinks=True)
-        monkeypatch.setattr(verify, "compare", lambda *_: {"executed": "fp32"})
+        patch.setattr(verify, "compare", lambda *_: {"executed": "fp32"})
         ended.append(at_change(len(ended) + 1, power_cut, verify_in, root, release))
         passed = os.path.exists(os.path.join(root, "current", "work", "engine", "verified-onnxruntime.json"))
         assert (status(root)["current"], status(root)["proven"]) == (release, passed)
-        monkeypatch.setattr(verify, "compare", lambda *_: {"executed": "fp32"} if agrees else disagrees())
+        patch.setattr(verify, "compare", lambda *_: {"executed": "fp32"} if agrees else disagrees())
         again.clear()
         if passed or agrees:
             assert status(root, recover=True)["proven"] is True
@@ -264,8 +290,7 @@ def test_a_verify_of_what_is_served_is_done_again(template, tmp_path, monkeypatc
                 with pytest.raises(VerifyError, match=words):
                     status(root, recover=True)
         assert again == ([] if passed else ["onnxruntime"])
-    assert len(ended) > 5
-    assert ended == [DIED] * (len(ended) - 1) + [DONE]
+    return ended
 
 
 def content(path):

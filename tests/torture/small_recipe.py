@@ -3,7 +3,6 @@
 from end_to_end import RECIPE
 
 _CHANGES = {
-    'model = "resnet10t"': 'model = "mobilenetv3_small_050"',
     "epochs = 3": "epochs = 2",
     "epochs = 4": "epochs = 2",
     "calibration_images = 16": "calibration_images = 8",

@@ -221,7 +221,7 @@ def test_a_run_and_a_dry_run_refuse_before_the_first_stage(place, tmp_path, unpl
 
 def test_what_is_done_needs_no_weights(place, tmp_path, unplugged):
     weights = place / "w.pth"
-    torch.save(timm.create_model("resnet10t", num_classes=1000).state_dict(), weights)
+    torch.save(timm.create_model("test_resnet", num_classes=1000).state_dict(), weights)
     asked = load_recipe(place / "r.toml", [f"teacher.weights={weights}"])
     run_stages(asked, tmp_path, Talk(quiet=True), only="teacher")
     weights.unlink()

@@ -22,7 +22,7 @@ from edgedistill.reporting.comparison import comparison_of
 from edgedistill.reporting.formats import typeset
 from edgedistill_device.inference.gallery import digest_of, read_gallery
 from edgedistill_device.manifest import read_manifest
-from end_to_end import RECIPE, SOURCES, made_once, with_cheap_teacher
+from end_to_end import RECIPE, SOURCES, made_once
 from run_records import record_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # a whole run, on a computer that may be busy
@@ -52,7 +52,7 @@ def make(folder):
         place.mkdir(parents=True)
         for number in range(count):
             assert cv2.imwrite(str(place / f"{kind}_{number}.png"), drawn(kind, rng))
-    recipe = with_cheap_teacher(RECIPE).replace(
+    recipe = RECIPE.replace(
         'weights = "scratch"\n\n[distill]', 'weights = "scratch"\noutput = "embedding"\n\n[distill]'
     )
     recipe = recipe.replace("feature_weight = 0.1", "feature_weight = 1.0\nseeds = 2")

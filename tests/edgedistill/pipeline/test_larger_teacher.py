@@ -55,10 +55,10 @@ def images(finished_run, run_dir, keys):
 
 def by_hand(weights, images, batch):
     """(N, 2) logits of the plain network on pixels that are normalised, then enlarged."""
-    model = build_model("resnet10t", len(images.classes)).eval()
+    model = build_model("test_resnet", len(images.classes)).eval()
     model.load_state_dict(read_checkpoint(weights).state)
     with torch.no_grad():
-        pixels = normalised(batch, spec_for("resnet10t", images.recipe))
+        pixels = normalised(batch, spec_for("test_resnet", images.recipe))
         return model(interpolate(pixels, size=(LARGE, LARGE), mode="bicubic", align_corners=False)).numpy()
 
 
@@ -91,11 +91,11 @@ def test_its_graph_takes_the_students_pixels_and_counts_the_larger_ones(run_dir,
 
 
 def test_people_are_told(run_dir):
-    told = f"resnet10t on images enlarged to {LARGE} px"
+    told = f"test_resnet on images enlarged to {LARGE} px"
     page = (run_dir / "report" / "report.html").read_text(encoding="utf-8").replace("<wbr>", "")
     card = (run_dir / "bundle" / "bundle" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert f"Teacher: {told}." in page
-    assert f"resnet10t on the same images enlarged to {LARGE} px" in " ".join(card.split()).replace("\\", "")
+    assert f"test_resnet on the same images enlarged to {LARGE} px" in " ".join(card.split()).replace("\\", "")
 
 
 def test_only_what_depends_on_the_teacher_is_made_again(finished_run, run_dir, keys):

@@ -18,7 +18,7 @@ from edgedistill.config.task import REGRESSION
 from edgedistill.errors import RecipeError, StudentError
 from edgedistill.pipeline.gates import student_beats_chance
 from edgedistill_device.manifest import read_manifest
-from end_to_end import RECIPE, SOURCES, made_once, with_cheap_teacher
+from end_to_end import RECIPE, SOURCES, made_once
 from report_schemas import schema_validator
 from run_records import prepared_of, record_of
 
@@ -42,7 +42,7 @@ def make(folder):
         assert cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
         lines.append(f"{number}.png,{2 * radius},{grey / 255:.4f}")
     (folder / "images" / "t.csv").write_text("\n".join(lines) + "\n")
-    recipe = with_cheap_teacher(RECIPE).replace('train = "images"', 'train = "images/t.csv"' + VALUES)
+    recipe = RECIPE.replace('train = "images"', 'train = "images/t.csv"' + VALUES)
     recipe = recipe.replace("temperature = 2.0\n", "").replace(
         "feature_weight = 0.1", "feature_weight = 0.1\nseeds = 2"
     )

@@ -15,11 +15,11 @@ from edgedistill.pipeline.plan import MIXED_BF16
 from edgedistill.pipeline.runner import run_stages
 from edgedistill.progress.reporter import Talk
 from edgedistill.training import autotune
-from end_to_end import CHEAP_TEACHER, RECIPE, write_images
+from end_to_end import RECIPE, write_images
 
 pytestmark = pytest.mark.slow
 
-SHORT = [*CHEAP_TEACHER, "teacher.epochs=4", "teacher.batch_size=8", "distill.epochs=2", "distill.feature_weight=0"]
+SHORT = ["teacher.epochs=4", "teacher.batch_size=8", "distill.epochs=2", "distill.feature_weight=0"]
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_the_cache_holds_the_mean_of_all_answers(finished_run, run_dir, keys):
     assert 0.3 < tried["mean"] <= 1
     evaluated = json.loads((run_dir / "evaluate" / "evaluate.json").read_text())
     other = "probe" if teacher["mode"] == "finetune" else "finetune"
-    assert [link["model"] for link in evaluated["links"]] == [f"resnet10t ({other})", "mean of the teacher's answers"]
+    assert [link["model"] for link in evaluated["links"]] == [f"test_resnet ({other})", "mean of the teacher's answers"]
 
 
 def test_how_it_is_asked_leaves_the_teacher_and_the_baseline_as_they_are(finished_run, run_dir, keys):
