@@ -122,8 +122,8 @@ class Commands:
     def _begin(self):
         connection, _ = self._server.accept()
         try:
-            content, streams = received(connection)
-        except (OSError, LookupError):  # killed before it had asked
+            job, streams = received(connection)
+        except (OSError, LookupError, SyntaxError):  # killed before all was said
             connection.close()
             return
         pid = os.fork()
@@ -134,7 +134,7 @@ class Commands:
                 other.close()
             os.close(self._ended)
             os.close(self._wakes)
-            command(ast.literal_eval(content.decode()), streams, self._given)
+            command(job, streams, self._given)
         for stream in streams:
             os.close(stream)
         self._running[connection] = pid
@@ -162,12 +162,13 @@ class Commands:
 
 
 def received(connection):
-    """(bytes of the job, streams)."""
+    """(job, streams)."""
     streams = array.array("i")
     size, found, _, _ = connection.recvmsg(4, socket.CMSG_SPACE(len(STREAMS) * streams.itemsize))
     streams.frombytes(found[0][2])
     with connection.makefile("rb") as incoming:
-        return incoming.read(int.from_bytes(size, "big")), list(streams)
+        said = incoming.read(int.from_bytes(size, "big")).decode()
+    return ast.literal_eval(said), list(streams)
 
 
 def command(job, streams, given):
