@@ -11,9 +11,10 @@ builder was given, or that the file is typed in (fake_precision.py), which ONNX 
 
 import ctypes
 import enum
+import itertools
 import os
-import shutil
 import sys
+import time
 import weakref
 
 from fake_builder import Builder, IBuilderConfig, INetworkDefinition, OnnxParser
@@ -39,22 +40,25 @@ __all__ = [
     "write_modules",
 ]
 
+SECONDS = itertools.count(int(time.time()))  # no two the same
+
 
 def write_modules(folder, release, **behaviour):
     """Packages `tensorrt` and `pycuda` of that release in `folder`; the folder, as text."""
     assert set(behaviour) <= set(BEHAVIOUR), behaviour
     for package, files in (("tensorrt", ("__init__",)), ("pycuda", ("__init__", "driver"))):
         os.makedirs(os.path.join(str(folder), package), exist_ok=True)
-        # Of another release, but of the same size and perhaps of the same second: it would be taken for this one's.
-        shutil.rmtree(os.path.join(str(folder), package, "__pycache__"), ignore_errors=True)
         for name in files:
-            with open(os.path.join(str(folder), package, name + ".py"), "w") as file:
+            path = os.path.join(str(folder), package, name + ".py")
+            with open(path, "w") as file:
                 file.write(
                     "import sys\n"
                     "sys.path.append(%r)\n"
                     "import fakes\n"
                     "fakes.fill(globals(), %r, %r)\n" % (os.path.dirname(os.path.abspath(__file__)), release, behaviour)
                 )
+            # or what was compiled of another release, of the same size and in the same second, is taken for this one's
+            os.utime(path, (next(SECONDS),) * 2)
     return str(folder)
 
 

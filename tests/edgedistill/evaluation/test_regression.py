@@ -83,7 +83,8 @@ def drawn_again(images):
 def figures_of(outputs, targets, rows, k):
     """Of the images `rows`, as scikit-learn's functions give them."""
     value = (WIDTH, SHARE)[k]
-    answer = np.clip(outputs[rows, k] * value.std + value.mean, value.low, value.high)
+    low, high = -np.inf if value.low is None else value.low, np.inf if value.high is None else value.high
+    answer = np.clip(outputs[rows, k] * value.std + value.mean, low, high)
     truth = targets[rows, k]
     error = answer - truth
     return {

@@ -94,7 +94,8 @@ def test_a_short_axis_of_sizes_has_more_than_one_tick():
 
 def percent_at(svg: str, x: str) -> float:
     """The value at a place of the horizontal axis, by its first and last tick."""
-    ticks = re.findall(r'text-anchor: middle; fill: var\(--muted\)" x="([\d.]+)"[^>]*>([\d.]+)<', svg)
+    style = r'style="(?=[^"]*text-anchor: middle)(?=[^"]*fill: var\(--muted\))[^"]*"'  # their order is Matplotlib's
+    ticks = re.findall(style + r' x="([\d.]+)"[^>]*>([\d.]+)<', svg)
     (left, low), (right, high) = ((float(place), float(value)) for place, value in (ticks[0], ticks[-1]))
     return low + (high - low) * (float(x) - left) / (right - left)
 

@@ -101,7 +101,7 @@ def test_which_cpu_computes_bfloat16(tmp_path, cpuinfo, expected):
     path = tmp_path / "cpuinfo"
     if cpuinfo is not None:
         path.write_text(cpuinfo)
-    assert autotune.cpu_computes_bfloat16(path) is expected
+    assert autotune.cpu_computes_bfloat16.__wrapped__(path) is expected  # a folder of this name may have been asked
 
 
 @pytest.mark.slow
